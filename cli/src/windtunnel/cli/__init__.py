@@ -1,0 +1,1 @@
+"""The `windtunnel` command: the composition root for people."""

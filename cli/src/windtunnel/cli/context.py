@@ -1,0 +1,31 @@
+"""What commands share: JSON on standard output, words on standard error."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+import click
+
+T = TypeVar("T")
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
+
+def print_json(document: Any) -> None:
+    """Writes one JSON document to standard output. NaN is never JSON: it raises ValueError."""
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def say(text: str) -> None:
+    """A line for the person at the terminal; scripts read standard output alone."""
+    click.echo(text, err=True)
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Runs a command's coroutine; Ctrl-C cancels it, so that it cleans up."""
+    return asyncio.run(work)

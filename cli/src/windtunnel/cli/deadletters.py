@@ -1,0 +1,123 @@
+"""`windtunnel deadletters`: messages that were given up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from windtunnel.cli.context import json_option, print_json, run_async, say
+
+if TYPE_CHECKING:
+    from windtunnel.bus import DeadLetter
+
+
+@click.group()
+def deadletters() -> None:
+    """Shows messages that were given up, and sends them again.
+
+    \b
+    windtunnel deadletters list
+    windtunnel deadletters replay 3
+    """
+
+
+@deadletters.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """Lists all dead letters, oldest first.
+
+    \b
+    windtunnel deadletters list --json | jq -r .[].reason
+    """
+    letters = run_async(_list())
+    if as_json:
+        print_json([_to_json(letter) for letter in letters])
+        return
+    for letter in letters:
+        click.echo(f"{letter.id:>6}  {letter.at:%Y-%m-%d %H:%M:%S}  {letter.subject}  {letter.reason}")
+    if not letters:
+        say("no dead letters")
+
+
+async def _list() -> list[DeadLetter]:
+    from windtunnel.client import AsyncClient
+
+    async with AsyncClient() as client:
+        return list(await (await client.bus()).dead_letters())
+
+
+def _to_json(letter: DeadLetter) -> dict[str, Any]:
+    return {
+        "id": letter.id,
+        "subject": letter.subject,
+        "event_id": letter.event_id,
+        "reason": letter.reason,
+        "attempts": letter.attempts,
+        "at": letter.at.isoformat(),
+        "consumer": letter.consumer,
+    }
+
+
+@deadletters.command()
+@click.argument("letter_id", metavar="ID")
+@json_option
+def show(letter_id: str, as_json: bool) -> None:
+    """Shows one dead letter: reason, headers and data.
+
+    \b
+    windtunnel deadletters show 3
+    """
+    letter = run_async(_show(letter_id))
+    document = {**_to_json(letter), "headers": dict(letter.headers), "data": _readable(letter)}
+    if as_json:
+        print_json(document)
+        return
+    for name, value in document.items():
+        click.echo(f"{name}: {value}")
+
+
+async def _show(letter_id: str) -> DeadLetter:
+    from windtunnel.client import AsyncClient
+
+    async with AsyncClient() as client:
+        return await (await client.bus()).dead_letter(letter_id)
+
+
+def _readable(letter: DeadLetter) -> Any:
+    """The data as a message in JSON where it can be read, else as text with every other byte escaped."""
+    from google.protobuf.json_format import MessageToDict
+
+    from windtunnel.bus import decode
+    from windtunnel.errors import WindtunnelError
+
+    try:
+        return MessageToDict(decode(letter.subject, letter.headers, letter.data).message())
+    except WindtunnelError:
+        return letter.data.decode("utf-8", errors="backslashreplace")
+
+
+@deadletters.command()
+@click.argument("letter_ids", metavar="ID...", nargs=-1)
+@click.option("--all", "every", is_flag=True, help="All of them.")
+def replay(letter_ids: tuple[str, ...], every: bool) -> None:
+    """Sends dead letters again and removes them; services that had done their part change nothing.
+
+    \b
+    windtunnel deadletters replay 3 4
+    windtunnel deadletters replay --all
+    """
+    if bool(letter_ids) == every:
+        raise click.UsageError("give ids, or --all")
+    run_async(_replay(letter_ids))
+
+
+async def _replay(letter_ids: tuple[str, ...]) -> None:
+    from windtunnel.bus.deadletters import replay as send_again
+    from windtunnel.client import AsyncClient
+
+    async with AsyncClient() as client:
+        bus = await client.bus()
+        for id in letter_ids or [letter.id for letter in await bus.dead_letters()]:
+            await send_again(bus, id)
+            say(f"sent {id} again")

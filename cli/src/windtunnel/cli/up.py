@@ -1,0 +1,91 @@
+"""`windtunnel up` and `windtunnel status`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import click
+
+from windtunnel.cli.context import json_option, print_json, run_async, say
+
+
+@click.command()
+@click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder for all data. [WINDTUNNEL_HOME]")
+@click.option("--nats-port", type=click.IntRange(1, 65535), help="Port of the NATS server; any free one otherwise.")
+@json_option
+def up(home: Path | None, nats_port: int | None, as_json: bool) -> None:
+    """Starts nats-server and all services, and stays until SIGTERM or Ctrl-C.
+
+    When everything is ready it prints one line of JSON with all addresses, which is also in HOME/endpoints.json. A
+    process that ends is started again. Logs are in HOME/logs.
+
+    \b
+    windtunnel up --home ./wt
+    windtunnel up --home /srv/windtunnel --nats-port 4222 --json
+    """
+    run_async(_up(home, nats_port or 0, quiet=as_json))
+
+
+async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
+    from windtunnel.cli.supervisor import Supervisor, require_services
+    from windtunnel.client.endpoints import home_folder
+
+    require_services()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    supervisor = Supervisor(home or home_folder(), nats_port=nats_port, on_event=say)
+    starting = asyncio.create_task(supervisor.start())
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            print(json.dumps(supervisor.endpoints), flush=True)
+            if not quiet and sys.stderr.isatty():
+                say("Windtunnel is ready. Ctrl-C stops it.")
+        await stopped
+    finally:
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        await supervisor.stop()
+
+
+@click.command()
+@json_option
+def status(as_json: bool) -> int:
+    """Shows whether each service answers and is serving. Exit code 2 when one is not.
+
+    \b
+    windtunnel status
+    windtunnel status --json | jq -r '.services | to_entries[] | select(.value != "serving") | .key'
+    """
+    return run_async(_status(as_json))
+
+
+async def _status(as_json: bool) -> int:
+    import grpc
+    from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+    from windtunnel.client import find_endpoints
+
+    endpoints = find_endpoints()
+    states: dict[str, str] = {}
+    for name, address in sorted(endpoints.grpc.items()):
+        async with grpc.aio.insecure_channel(address) as channel:
+            try:
+                stub = health_pb2_grpc.HealthStub(channel)
+                response = await stub.Check(health_pb2.HealthCheckRequest(), timeout=3)
+                states[name] = health_pb2.HealthCheckResponse.ServingStatus.Name(response.status).lower()
+            except grpc.aio.AioRpcError as error:
+                states[name] = f"does not answer ({error.code().name.lower()})"
+    if as_json:
+        print_json({"nats": endpoints.nats, "home": str(endpoints.home), "services": states})
+    else:
+        for name, state in states.items():
+            click.echo(f"{name:<16} {state:<12} {endpoints.grpc[name]}")
+    return 0 if all(state == "serving" for state in states.values()) else 2

@@ -1,0 +1,34 @@
+# `just` lists the recipes. ./demo and ./test need nothing installed; these run in the environment that they make.
+
+set shell := ["bash", "-euc"]
+export PATH := justfile_directory() / ".venv/bin:" + env("PATH")
+
+# Lists the recipes.
+default:
+    @just --list
+
+# Everything that must hold before a change lands.
+check *ARGS:
+    tools/check {{ARGS}}
+
+# Formats and mends what can be mended.
+format:
+    ruff format .
+    ruff check --fix .
+
+# Regenerates code from the contracts.
+generate:
+    proto/generate
+    python -m windtunnel.bus.asyncapi > docs/asyncapi.yaml
+
+# Freezes today's contracts as released; `check` holds later ones against them.
+release-contracts:
+    buf build proto -o proto/released.binpb
+
+# Runs all benchmarks and prints their tables.
+bench:
+    for file in benchmarks/*.py; do echo "== $file"; python "$file"; done
+
+# Starts everything in ./var/home.
+up:
+    windtunnel up --home var/home

@@ -1,0 +1,16 @@
+"""Submit models and read verdicts from Python.
+
+    from windtunnel.client import Client
+    report = Client().submit("model.keras", plan="plan.yaml").wait()
+    print(report.verdict, report.reasons)
+
+`Client` finds a running Windtunnel through WINDTUNNEL_HOME, or the addresses in WINDTUNNEL_* variables.
+`AsyncClient` is the same for asyncio.
+"""
+
+from windtunnel.client.client import AsyncClient, AsyncRun, Progress
+from windtunnel.client.endpoints import Endpoints, find_endpoints
+from windtunnel.client.report import Report
+from windtunnel.client.sync import Client, Run
+
+__all__ = ["AsyncClient", "AsyncRun", "Client", "Endpoints", "Progress", "Report", "Run", "find_endpoints"]

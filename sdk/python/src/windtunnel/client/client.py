@@ -1,0 +1,232 @@
+"""The asyncio client: publishes `model.trained`, follows runs through the metrics store."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from windtunnel.announcement import FORMATS, derived_run_id_of
+from windtunnel.artifacts import ArtifactStore, open_store
+from windtunnel.bus import Bus, encode
+from windtunnel.bus.jetstream import connect
+from windtunnel.client.endpoints import Endpoints, find_endpoints
+from windtunnel.client.report import Report
+from windtunnel.client.uploads import is_uri, upload, upload_plan_files
+from windtunnel.errors import InvalidInput, NotFound, Unavailable
+from windtunnel.plan import Plan, parse_plan_text, plan_to_proto
+from windtunnel.rpc import from_rpc_error
+from windtunnel.telemetry import child_of
+from windtunnel.v1 import events_pb2, metrics_store_pb2, metrics_store_pb2_grpc, types_pb2
+
+SOURCE = "/windtunnel/client"
+_PATIENCE_S = 15.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run is. `verdict` is None until it has one."""
+
+    run_id: str
+    state: str
+    verdict: str | None
+    steps_done: int
+    steps_known: int
+    text: str
+
+
+class AsyncClient:
+    """A connection to a running Windtunnel. Raises Unavailable where there is none."""
+
+    def __init__(self, endpoints: Endpoints | None = None) -> None:
+        self._endpoints = endpoints or find_endpoints()
+        self._bus: Bus | None = None
+        self._channel: grpc.aio.Channel | None = None
+        self.artifacts: ArtifactStore = open_store(self._endpoints.artifacts)
+
+    @property
+    def endpoints(self) -> Endpoints:
+        return self._endpoints
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        if self._bus is not None:
+            await self._bus.close()
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    async def bus(self) -> Bus:
+        """The bus, connected."""
+        if self._bus is None:
+            self._bus = await connect(self._endpoints.nats, name="windtunnel-client", wait_s=10)
+        return self._bus
+
+    @property
+    def store(self) -> metrics_store_pb2_grpc.MetricsStoreServiceAsyncStub:
+        """The metrics store's API."""
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self._endpoints.address_of("metrics_store"))
+        return metrics_store_pb2_grpc.MetricsStoreServiceStub(self._channel)
+
+    async def submit(
+        self,
+        model: str | Path,
+        *,
+        plan: str | Path | Plan | None = None,
+        plan_name: str | None = None,
+        name: str | None = None,
+        version: str | None = None,
+        format: str | None = None,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        labels: Mapping[str, str] | None = None,
+        run_id: str | None = None,
+    ) -> AsyncRun:
+        """Starts a run.
+
+        Args:
+            model: a local file, folder or checkpoint prefix, or a URI that the services can read.
+            plan: a plan, or the path of a plan.yaml; its local paths are relative to that file.
+            plan_name: instead, a stored plan. Neither: the default plan.
+            name, version: else the file's name, and a version from the content.
+
+        Raises InvalidInput, InvalidPlan, NotFound, Unavailable.
+        """
+        if plan is not None and plan_name is not None:
+            raise InvalidInput("plan and plan_name are given", hint="give one of them")
+        uri = str(model) if is_uri(str(model)) else await upload(self.artifacts, Path(model))
+        declared = format or _format_by_name(str(model))
+        if declared is not None and declared not in FORMATS:
+            raise InvalidInput(f"unknown format {declared!r}", hint=f"known are {', '.join(FORMATS)}")
+        message = events_pb2.ModelTrained(
+            model=types_pb2.Model(
+                name=name or Path(str(model).rstrip("/")).stem,
+                version=version or _version_of(uri),
+                uri=uri,
+                format=declared or "",
+                inputs=inputs,
+                outputs=outputs,
+            ),
+            plan_name=plan_name or "",
+            labels=labels,
+            run_id=run_id or "",
+        )
+        if plan is not None:
+            message.plan.CopyFrom(plan_to_proto(await self._plan(plan)))
+        return await self._publish(message)
+
+    async def _plan(self, plan: str | Path | Plan) -> Plan:
+        if isinstance(plan, Plan):
+            return await upload_plan_files(self.artifacts, plan, Path.cwd())
+        path = Path(plan)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            raise NotFound(f"there is no plan {path}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"{path} cannot be read: {error}") from error
+        return await upload_plan_files(self.artifacts, parse_plan_text(text), path.parent)
+
+    async def _publish(self, message: events_pb2.ModelTrained) -> AsyncRun:
+        id = uuid.uuid4().hex
+        run_id = message.run_id or derived_run_id_of(SOURCE, id)
+        subject, headers, data = encode(message, id=id, source=SOURCE, run_id=run_id, traceparent=child_of(""))
+        await (await self.bus()).publish(subject, headers, data)
+        return AsyncRun(self, run_id)
+
+    def run(self, run_id: str) -> AsyncRun:
+        """A handle on a run."""
+        return AsyncRun(self, run_id)
+
+    async def call(self, method: Any, request: Any, *, timeout_s: float = 30.0) -> Any:
+        """Calls a method of a stub; its errors are raised as Windtunnel's."""
+        try:
+            return await method(request, timeout=timeout_s, wait_for_ready=True)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
+
+class AsyncRun:
+    """A run that was submitted."""
+
+    def __init__(self, client: AsyncClient, run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    async def watch(self) -> AsyncIterator[Progress]:
+        """Progress until the run has its verdict; survives restarts of the metrics store.
+
+        Raises NotFound when no service has heard of the run within 15 seconds.
+        """
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+        while True:
+            try:
+                request = metrics_store_pb2.WatchRunRequest(run_id=self.run_id)
+                async for message in self._client.store.WatchRun(request, wait_for_ready=True):
+                    deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+                    progress = _progress(message)
+                    yield progress
+                    if progress.verdict is not None:
+                        return
+            except grpc.aio.AioRpcError as error:
+                # The event may still be on its way, and the store may be starting again.
+                mapped = from_rpc_error(error)
+                passing = isinstance(mapped, (NotFound, Unavailable)) or error.code() is grpc.StatusCode.CANCELLED
+                if not passing or asyncio.get_running_loop().time() > deadline:
+                    raise mapped from error
+            await asyncio.sleep(0.2)
+
+    async def wait(self) -> Report:
+        """The report, once the run has its verdict."""
+        async for _ in self.watch():
+            pass
+        return await self.report()
+
+    async def report(self) -> Report:
+        """The report as far as it is known. Raises NotFound."""
+        request = metrics_store_pb2.GetReportRequest(run_id=self.run_id)
+        response = await self._client.call(self._client.store.GetReport, request)
+        return Report(json.loads(response.report_json))
+
+
+def verdict_name(verdict: types_pb2.Verdict.ValueType) -> str | None:
+    """passed, failed, could_not_run; None for no verdict yet."""
+    if verdict == types_pb2.VERDICT_UNSPECIFIED:
+        return None
+    return types_pb2.Verdict.Name(verdict).removeprefix("VERDICT_").lower()
+
+
+def _progress(message: metrics_store_pb2.WatchRunResponse) -> Progress:
+    run = message.run
+    return Progress(run.run_id, run.state, verdict_name(run.verdict), run.steps_done, run.steps_known, message.text)
+
+
+def _version_of(uri: str) -> str:
+    """The first digits of an artifact's hash; else the time of day, since a URI does not say what it holds."""
+    if uri.startswith("sha256:"):
+        return uri.removeprefix("sha256:")[:12]
+    return datetime.now(UTC).strftime("%Y-%m-%d.%H%M%S")
+
+
+def _format_by_name(model: str) -> str | None:
+    # A GraphDef says nothing of itself, and an artifact has no name: only here is it still known.
+    path = Path(model)
+    return "frozen_graph" if path.suffix == ".pb" and path.name != "saved_model.pb" else None

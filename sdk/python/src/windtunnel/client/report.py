@@ -1,0 +1,36 @@
+"""A run's report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """`windtunnel.report/1`. `json` is the whole of it."""
+
+    json: Mapping[str, Any]
+
+    @property
+    def run_id(self) -> str:
+        return str(self.json["run_id"])
+
+    @property
+    def verdict(self) -> str | None:
+        """passed, failed or could_not_run; None while the run goes on."""
+        value = self.json["verdict"]
+        return None if value is None else str(value)
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict == "passed"
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        return list(self.json["reasons"])
+
+    @property
+    def variants(self) -> Sequence[Mapping[str, Any]]:
+        return list(self.json["variants"])

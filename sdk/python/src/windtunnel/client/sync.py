@@ -1,0 +1,88 @@
+"""The blocking client: the asyncio client on a loop of its own in a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from windtunnel.client.client import AsyncClient, AsyncRun, Progress
+from windtunnel.client.endpoints import Endpoints
+from windtunnel.client.report import Report
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to a running Windtunnel. Raises Unavailable where there is none."""
+
+    def __init__(self, endpoints: Endpoints | None = None) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="windtunnel-client", daemon=True)
+        self._thread.start()
+        self._client = AsyncClient(endpoints)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.block(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def submit(self, model: Any, **options: Any) -> Run:
+        """Starts a run; see AsyncClient.submit."""
+        return Run(self, self.block(self._client.submit(model, **options)))
+
+    def run(self, run_id: str) -> Run:
+        """A handle on a run."""
+        return Run(self, self._client.run(run_id))
+
+    def block(self, work: Coroutine[Any, Any, T]) -> T:
+        """Runs a coroutine on the client's loop and waits for it."""
+        future: Future[T] = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+
+class Run:
+    """A run that was submitted."""
+
+    def __init__(self, client: Client, run: AsyncRun) -> None:
+        self._client = client
+        self._run = run
+
+    @property
+    def run_id(self) -> str:
+        return self._run.run_id
+
+    def watch(self) -> Iterator[Progress]:
+        """Progress until the run has its verdict."""
+        steps = self._run.watch()
+
+        async def step() -> Progress | None:
+            return await anext(steps, None)
+
+        while (progress := self._client.block(step())) is not None:
+            yield progress
+
+    def wait(self) -> Report:
+        """The report, once the run has its verdict."""
+        return self._client.block(self._run.wait())
+
+    def report(self) -> Report:
+        """The report as far as it is known."""
+        return self._client.block(self._run.report())

@@ -1,0 +1,126 @@
+"""What is built: the request, the configuration that goes into the app, the result."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from windtunnel.errors import InvalidInput
+
+CONFIG_SCHEMA = "windtunnel.benchmark/1"
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
+# The flags that turn an accelerator on in TFLite's benchmark tool; it applies XNNPACK by itself unless told not to.
+_ACCELERATOR_FLAGS: dict[str, tuple[str, ...]] = {
+    "cpu": ("--use_xnnpack=false",),
+    "xnnpack": ("--use_xnnpack=true",),
+    "gpu": ("--use_gpu=true",),
+    "nnapi": ("--use_nnapi=true",),
+    "coreml": ("--use_coreml=true",),
+    "hexagon": ("--use_hexagon=true",),
+    "npu": ("--use_npu=true",),
+}
+
+
+class Platform(StrEnum):
+    """Where a package runs."""
+
+    HOST = "host"
+    ANDROID = "android"
+    IOS = "ios"
+
+
+@dataclass(frozen=True, slots=True)
+class BaseApp:
+    """The benchmark app that a variant is put into: a file, pinned by its SHA-256 (lower-case hex)."""
+
+    path: Path
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if not _SHA256.fullmatch(self.sha256):
+            raise InvalidInput(
+                f"base app {self.path}: {self.sha256!r} is no SHA-256",
+                hint="pin the base app by 64 lower-case hex digits, as sha256sum prints them",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkConfig:
+    """The benchmark's arguments. None leaves a choice to whoever starts the app: one package serves many cells."""
+
+    run_id: str
+    variant: str
+    cell_id: str | None = None
+    accelerator: str | None = None
+    num_threads: int | None = None
+    num_runs: int = 50
+    warmup_runs: int = 1
+
+    def __post_init__(self) -> None:
+        for name, value in (("run_id", self.run_id), ("variant", self.variant), ("cell_id", self.cell_id)):
+            if value is not None and not _ID.fullmatch(value):
+                raise InvalidInput(
+                    f"{name} {value!r} cannot go into an app",
+                    hint="use letters, digits and . _ : @ -, at most 128, beginning with a letter or digit",
+                )
+        if self.accelerator is not None and self.accelerator not in _ACCELERATOR_FLAGS:
+            raise InvalidInput(
+                f"accelerator {self.accelerator!r} is not known", hint=f"use one of {', '.join(_ACCELERATOR_FLAGS)}"
+            )
+        for name, number, least in (
+            ("num_threads", self.num_threads, 1),
+            ("num_runs", self.num_runs, 1),
+            ("warmup_runs", self.warmup_runs, 0),
+        ):
+            if number is not None and number < least:
+                raise InvalidInput(f"{name} is {number}", hint=f"give {least} or more")
+
+    def to_json(self, graph: str) -> bytes:
+        """The file that goes into the package; `graph` is where the app finds the model."""
+        document: dict[str, Any] = {
+            "schema": CONFIG_SCHEMA,
+            "run_id": self.run_id,
+            "cell_id": self.cell_id,
+            "variant": self.variant,
+            "graph": graph,
+            "accelerator": self.accelerator,
+            "num_threads": self.num_threads,
+            "num_runs": self.num_runs,
+            "warmup_runs": self.warmup_runs,
+            "args": list(self._args(graph)),
+        }
+        return (json.dumps(document, indent=1, sort_keys=True) + "\n").encode()
+
+    def _args(self, graph: str) -> tuple[str, ...]:
+        threads = () if self.num_threads is None else (f"--num_threads={self.num_threads}",)
+        accelerator = () if self.accelerator is None else _ACCELERATOR_FLAGS[self.accelerator]
+        runs = (f"--num_runs={self.num_runs}", f"--warmup_runs={self.warmup_runs}")
+        return (f"--graph={graph}", *runs, *threads, *accelerator)
+
+
+@dataclass(frozen=True, slots=True)
+class BuildRequest:
+    """Build a package at `output` from a model. `base` is needed for Android and refused for the host."""
+
+    platform: Platform
+    model: Path
+    config: BenchmarkConfig
+    output: Path
+    base: BaseApp | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltApp:
+    """The package; `model_sha256` is that of the model inside."""
+
+    platform: Platform
+    path: Path
+    sha256: str
+    size_bytes: int
+    model_sha256: str

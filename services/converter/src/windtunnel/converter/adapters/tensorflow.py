@@ -1,0 +1,113 @@
+"""Conversion with TensorFlow's TFLiteConverter, and running the original. A job for a child process."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from windtunnel import isolation
+from windtunnel.converter.adapters.originals import Original, as_dtype, first_lines, freeze, load
+from windtunnel.converter.domain import Exported, Source
+from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.pipeline import InputSpec, sample_inputs
+
+BATCH = 32
+
+
+def convert(source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None) -> Exported:
+    """Writes the model as float32 TFLite to `target`, and the original's outputs on the samples beside it.
+
+    `samples` None: seeded random inputs. Raises InvalidInput (cannot be loaded or converted, samples do not fit) and
+    Unsupported (an op that TFLite lacks).
+    """
+    tf.get_logger().setLevel("ERROR")
+    isolation.progress(0.1, "loading the model")
+    original = load(source)
+    isolation.progress(0.3, "converting")
+    started = time.perf_counter()
+    content = _to_tflite(original, source)
+    seconds = time.perf_counter() - started
+    target.write_bytes(content)
+    isolation.progress(0.7, "running the original on the samples")
+    outputs = _run_original(original, samples, pipeline, target.parent)
+    return Exported(target, outputs, seconds)
+
+
+def _to_tflite(original: Original, source: Source) -> bytes:
+    try:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(original.function)], original.trackable)
+        content: bytes = converter.convert()
+        return content
+    except Exception as error:
+        ops = sorted(set(re.findall(r"tf\.(\w+) op is neither a custom op nor a flex op|\ttf\.(\w+)\(", str(error))))
+        names = [name for pair in ops for name in pair if name]
+        if names:
+            raise Unsupported(
+                f"{source.path.name} uses ops that TFLite lacks: {', '.join(sorted(set(names)))}",
+                hint="replace them in the model; Windtunnel's runtimes have no TensorFlow ops",
+                code="unsupported_op",
+            ) from error
+        raise InvalidInput(
+            f"{source.path.name} cannot be converted: {first_lines(error)}", code="conversion_failed"
+        ) from error
+
+
+def _run_original(
+    original: Original, samples: Path | None, pipeline: Mapping[str, Any] | None, folder: Path
+) -> dict[str, Path]:
+    """Runs the original on all samples; (N, ...) float arrays in .npy files, so that memory stays flat."""
+    specs = [InputSpec(port.name, port.shape, port.dtype) for port in original.inputs]
+    inputs = sample_inputs(samples, pipeline, specs)
+    writers: dict[str, np.memmap[Any, Any]] = {}
+    paths = {name: folder / f"original-{index}.npy" for index, name in enumerate(original.outputs)}
+    done = 0
+    for batch in _batches(inputs, original):
+        count = len(next(iter(batch.values())))
+        for name, value in _run_batch(original, batch).items():
+            if name not in writers:
+                shape = (inputs.count, *value.shape[1:])
+                writers[name] = open_memmap(paths[name], mode="w+", dtype=value.dtype, shape=shape)
+            writers[name][done : done + count] = value
+        done += count
+        isolation.progress(0.7 + 0.3 * done / inputs.count, f"original: {done} of {inputs.count} samples")
+    for writer in writers.values():
+        writer.flush()
+    (folder / "original.json").write_text(json.dumps({name: path.name for name, path in paths.items()}))
+    return paths
+
+
+def _run_batch(original: Original, batch: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+    try:
+        results = original.run(batch)
+    except Exception as error:
+        raise InvalidInput(f"the original model fails on the samples: {first_lines(error)}") from error
+    for name, value in results.items():
+        if value.dtype.kind == "f" and not np.isfinite(value).all():
+            raise InvalidInput(f"the original model's output {name!r} holds NaN or infinity", code="non_finite")
+    return results
+
+
+def _batches(inputs: Any, original: Original) -> Iterator[dict[str, NDArray[Any]]]:
+    size = BATCH if all(port.shape[:1] == (-1,) for port in original.inputs) else 1
+    ports = {port.name: port for port in original.inputs}
+    group: list[Mapping[str, NDArray[Any]]] = []
+    for sample in inputs:
+        group.append(sample)
+        if len(group) == size:
+            yield _stack(group, ports)
+            group = []
+    if group:
+        yield _stack(group, ports)
+
+
+def _stack(group: list[Mapping[str, NDArray[Any]]], ports: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    return {name: as_dtype(np.concatenate([sample[name] for sample in group]), port) for name, port in ports.items()}

@@ -1,0 +1,84 @@
+"""The use case: convert a trained model and check the conversion."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from windtunnel.converter import check as check_job
+from windtunnel.converter.detect import locate, refuse_code
+from windtunnel.converter.domain import Converted, Exported, Format, Source
+from windtunnel.errors import InvalidInput
+from windtunnel.isolation import Pool, Progress
+from windtunnel.tflite import read_model
+
+
+async def convert(
+    path: Path,
+    workdir: Path,
+    pool: Pool,
+    *,
+    declared: Format | None = None,
+    inputs: tuple[str, ...] = (),
+    outputs: tuple[str, ...] = (),
+    samples: Path | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    allow_code: bool = False,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Converted:
+    """Converts the model at `path` (a file, folder or archive) to float32 TFLite below `workdir`.
+
+    A .tflite is taken as it is. Raises InvalidInput, Unsupported, JobFailed, each saying what of the model is at
+    fault. The check's verdict is part of the result, never an error: whether a changed model fails is the run's
+    affair.
+    """
+    model, found = locate(path, declared, workdir)
+    source = Source(model, found, inputs, outputs)
+    if not allow_code:
+        refuse_code(source)
+    if found is Format.TFLITE:
+        exported = Exported(model, {}, 0.0)
+    else:
+        # Imported by name in the child: this process never loads TensorFlow.
+        job = _tensorflow_job
+        exported = await pool.run(job, source, workdir / "model.tflite", samples, pipeline, on_progress=on_progress)
+    facts = read_model(exported.model)
+    _require_float(facts.inputs, exported.model)
+    result = await pool.run(
+        check_job.check, exported.model, exported.outputs, samples, pipeline, on_progress=on_progress
+    )
+    return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
+
+
+def _tensorflow_job(source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None) -> Exported:
+    from windtunnel.converter.adapters import tensorflow
+
+    return tensorflow.convert(source, target, samples, pipeline)
+
+
+def _require_float(inputs: Any, model: Path) -> None:
+    strings = [tensor.name for tensor in inputs if tensor.dtype == "string"]
+    if strings:
+        raise InvalidInput(
+            f"{model.name} takes text ({', '.join(strings)}), which phones' runtimes do not",
+            hint="tokenize outside the model",
+        )
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what converts, by package name; TensorFlow is not loaded for it."""
+    return {name: importlib.metadata.version(name) for name in ("tensorflow-cpu", "keras")}
+
+
+def tree_sha256(path: Path) -> str:
+    """SHA-256 of a file, or of a folder: over the sorted relative paths and their contents' hashes."""
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    digest = hashlib.sha256()
+    for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{file_path.relative_to(path).as_posix()}\0{tree_sha256(file_path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,169 @@
+"""Which format a trained model has, from its content. No TensorFlow here: nothing of the model is run."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from windtunnel.artifacts import unpack
+from windtunnel.converter.domain import Format, Source
+from windtunnel.errors import InvalidInput, Unsupported
+
+_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_MAX_UNPACKED_BYTES = 20 * 1024**3
+_MAX_FILES = 100_000
+
+
+def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Format]:
+    """The model at `path` and its format; an archive is unpacked below `workdir`.
+
+    Raises InvalidInput where the content is no model, or not the declared one; Unsupported for PyTorch.
+    """
+    if path.is_file() and path.stat().st_size == 0:
+        raise InvalidInput(f"{path.name} is empty", hint="was the upload complete?")
+    found = _of_file(path) if path.is_file() else _of_folder(path)
+    if found is None and path.is_file() and _is_archive(path):
+        folder = unpack(path, workdir / "unpacked", max_bytes=_MAX_UNPACKED_BYTES, max_files=_MAX_FILES)
+        path, found = _inside(folder)
+    if found is None and declared is Format.FROZEN_GRAPH:
+        # A GraphDef has no magic number: it is told by its name, or by being declared.
+        found = declared
+    if found is None:
+        raise InvalidInput(
+            f"{path.name} is no model that Windtunnel knows: {_looks_like(path)}",
+            hint=f"known are {', '.join(item.value for item in Format)}",
+        )
+    if declared is not None and declared is not found:
+        raise InvalidInput(f"{path.name} is declared {declared.value} but holds {found.value}", hint="correct `format`")
+    if found is Format.TORCH:
+        raise Unsupported(
+            f"{path.name} is a PyTorch model", hint="export it to .tflite with litert-torch and submit that"
+        )
+    return path, found
+
+
+def _of_file(path: Path) -> Format | None:
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head.startswith(_HDF5_MAGIC):
+        return Format.HDF5
+    if head[4:8] == b"TFL3":
+        return Format.TFLITE
+    if zipfile.is_zipfile(path):
+        return _of_zip(path)
+    if path.suffix == ".tflite":
+        return Format.TFLITE
+    if path.name.endswith((".pt", ".pth")):
+        return Format.TORCH
+    if path.suffix == ".pb" and path.name != "saved_model.pb":
+        return Format.FROZEN_GRAPH
+    if path.suffix in (".h5", ".hdf5", ".keras"):
+        raise InvalidInput(f"{path.name} is not what its name says: {_looks_like(path)}", hint="is it the right file?")
+    return None
+
+
+def _of_zip(path: Path) -> Format | None:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
+        raise InvalidInput(f"{path.name} is a damaged zip file: {error}") from error
+    if "config.json" in names and "metadata.json" in names:
+        return Format.KERAS
+    if any(name.endswith("data.pkl") for name in names):
+        return Format.TORCH
+    return None
+
+
+def _is_archive(path: Path) -> bool:
+    return zipfile.is_zipfile(path) or tarfile.is_tarfile(path)
+
+
+def _of_folder(folder: Path) -> Format | None:
+    if (folder / "saved_model.pb").is_file() or (folder / "saved_model.pbtxt").is_file():
+        return Format.SAVED_MODEL
+    if any(folder.glob("*.meta")) and any(folder.glob("*.index")):
+        return Format.CHECKPOINT
+    return None
+
+
+def _inside(folder: Path) -> tuple[Path, Format | None]:
+    """The model in an unpacked archive: at its top, in its only sub-folder, or its only model file."""
+    for candidate in (folder, *_only_child(folder)):
+        if (found := _of_folder(candidate)) is not None:
+            return candidate, found
+        files = [(file, _of_file(file)) for file in sorted(candidate.iterdir()) if file.is_file()]
+        models = [(file, found) for file, found in files if found is not None]
+        if len(models) == 1:
+            return models[0]
+        if len(models) > 1:
+            names = ", ".join(file.name for file, _ in models)
+            raise InvalidInput(f"the archive holds several models: {names}", hint="submit one of them")
+    return folder, None
+
+
+def _only_child(folder: Path) -> Iterator[Path]:
+    children = [child for child in folder.iterdir() if not child.name.startswith((".", "__MACOSX"))]
+    if len(children) == 1 and children[0].is_dir():
+        yield children[0]
+
+
+def _looks_like(path: Path) -> str:
+    if path.is_dir():
+        names = sorted(child.name for child in path.iterdir())[:5]
+        return f"a folder with {', '.join(names)}" if names else "an empty folder"
+    with path.open("rb") as file:
+        head = file.read(64)
+    try:
+        return f"it begins with the text {head.decode('utf-8')[:40]!r}"
+    except UnicodeDecodeError:
+        return f"it begins with the bytes {head[:8].hex(' ')}"
+
+
+def refuse_code(source: Source) -> None:
+    """Raises InvalidInput where a Keras model carries code: a Lambda layer is Python that loading would run."""
+    config = _keras_config(source)
+    if config is None:
+        return
+    names = sorted({str(layer.get("config", {}).get("name", "?")) for layer in _layers_of_class(config, "Lambda")})
+    if names:
+        raise InvalidInput(
+            f"{source.path.name} has a Lambda layer ({', '.join(names)}), which is code that loading would run",
+            hint="replace it by a layer of keras.layers or keras.ops, or set WINDTUNNEL_ALLOW_MODEL_CODE=true",
+            code="model_has_code",
+        )
+
+
+def _keras_config(source: Source) -> Any:
+    try:
+        if source.format is Format.KERAS:
+            with zipfile.ZipFile(source.path) as archive:
+                return json.loads(archive.read("config.json"))
+        if source.format is Format.HDF5:
+            import h5py
+
+            with h5py.File(source.path, "r") as file:
+                text = file.attrs.get("model_config")
+                if text is None:
+                    raise InvalidInput(
+                        f"{source.path.name} holds weights, not a model", hint="save with model.save, not save_weights"
+                    )
+                return json.loads(text)
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+        raise InvalidInput(f"{source.path.name} cannot be read: {error}", hint="was the upload complete?") from error
+    return None
+
+
+def _layers_of_class(config: Any, name: str) -> Iterator[dict[str, Any]]:
+    if isinstance(config, dict):
+        if config.get("class_name") == name:
+            yield config
+        for value in config.values():
+            yield from _layers_of_class(value, name)
+    elif isinstance(config, list):
+        for value in config:
+            yield from _layers_of_class(value, name)

@@ -1,0 +1,98 @@
+"""What the converter converts, and what it says about the result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from windtunnel.tflite import ModelFacts, Scores
+
+# The converted model may differ from the original by float rounding, not by more.
+MAX_OUTPUT_NRMSE = 0.01
+MIN_AGREEMENT = 0.99
+
+
+class Format(Enum):
+    """How a trained model is stored."""
+
+    SAVED_MODEL = "saved_model"
+    KERAS = "keras"
+    HDF5 = "hdf5"
+    FROZEN_GRAPH = "frozen_graph"
+    CHECKPOINT = "checkpoint"
+    TORCH = "torch"
+    TFLITE = "tflite"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A trained model on disk. `inputs` and `outputs` name tensors where the file does not say."""
+
+    path: Path
+    format: Format
+    inputs: tuple[str, ...] = ()
+    outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An input or output of the original; -1 and None stand for a dynamic dimension."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """What conversion left: the .tflite, and the original's outputs on the samples, one .npy file for each."""
+
+    model: Path
+    outputs: Mapping[str, Path]
+    # Wall time of the conversion alone, in seconds.
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The converted model against the original on the same samples.
+
+    `output_nrmse` is sqrt(MSE) over the range of both, the worst of all outputs; None where the original cannot be
+    run apart from the conversion.
+    """
+
+    original: Scores | None
+    converted: Scores | None
+    agreement: float | None
+    output_nrmse: float | None
+    samples: int
+    synthetic: bool
+    passed: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """A finished conversion."""
+
+    model: Path
+    facts: ModelFacts
+    check: Check
+    tool_versions: Mapping[str, str]
+    seconds: float
+
+
+def judge(agreement: float | None, nrmse: float | None, *, labelled: bool) -> tuple[bool, str]:
+    """Whether the conversion kept the model, and what is wrong otherwise."""
+    if nrmse is None:
+        return False, "the outputs of the converted model could not be matched with those of the original"
+    if nrmse > MAX_OUTPUT_NRMSE:
+        return (
+            False,
+            f"the converted model's output differs from the original's: nrMSE {nrmse:.4g} > {MAX_OUTPUT_NRMSE}",
+        )
+    if labelled and agreement is not None and agreement < MIN_AGREEMENT:
+        return False, f"the converted model chooses another class on {1 - agreement:.1%} of the samples"
+    return True, ""

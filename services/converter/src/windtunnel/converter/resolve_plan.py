@@ -1,0 +1,107 @@
+"""From what an event says of its plan to the plan of the run: everything read, checked and put into the store.
+
+Afterwards every URI in the plan is an artifact, so that all services see the same bytes, whenever they look.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from windtunnel.announcement import Announcement
+from windtunnel.artifacts import ArtifactRef, Artifacts, SourceReader, pack
+from windtunnel.bus import Bucket
+from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.pipeline import Pipeline
+from windtunnel.plan import DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text
+from windtunnel.plan.parse import require_recipe_rules
+
+_MAX_TEXT_BYTES = 1024 * 1024
+
+
+class PlanResolver:
+    """Resolves plans with the stores at hand."""
+
+    def __init__(self, artifacts: Artifacts, sources: SourceReader, plans: Bucket) -> None:
+        self._artifacts = artifacts
+        self._sources = sources
+        self._plans = plans
+
+    async def resolve(self, announcement: Announcement, workdir: Path) -> Plan:
+        """The plan to follow. Raises InvalidPlan, InvalidInput, NotFound, Unavailable."""
+        plan = await self._find(announcement, workdir)
+        return dataclasses.replace(
+            plan,
+            data=dataclasses.replace(
+                plan.data,
+                samples=await self._ingest(plan.data.samples, workdir / "samples"),
+                calibration=await self._ingest(plan.data.calibration, workdir / "calibration"),
+            ),
+            preprocessing=await self._preprocessing(plan.preprocessing, workdir),
+            variants=tuple([await self._variant(variant, workdir) for variant in plan.variants]),
+        )
+
+    async def _find(self, announcement: Announcement, workdir: Path) -> Plan:
+        if announcement.plan is not None:
+            return announcement.plan
+        if announcement.plan_uri is not None:
+            return parse_plan_text(await self._text(announcement.plan_uri, workdir / "plan"))
+        if announcement.plan_name is not None:
+            stored = await self._plans.get(announcement.plan_name)
+            if stored is None:
+                raise NotFound(
+                    f"there is no plan {announcement.plan_name!r}", hint="`windtunnel plans list` shows the stored ones"
+                )
+            return parse_plan_text(stored.decode())
+        return DEFAULT_PLAN
+
+    async def _preprocessing(self, value: Mapping[str, Any] | str | None, workdir: Path) -> Mapping[str, Any] | None:
+        if isinstance(value, str):
+            value = _json(await self._text(value, workdir / "preprocessing"), value)
+        if value is None:
+            return None
+        return Pipeline.parse(value).to_json()
+
+    async def _variant(self, variant: VariantSpec, workdir: Path) -> VariantSpec:
+        if variant.recipe_uri is None:
+            return variant
+        value = _json(await self._text(variant.recipe_uri, workdir / f"recipe-{variant.name}"), variant.recipe_uri)
+        return VariantSpec(variant.name, recipe=require_recipe_rules(value, variant.name))
+
+    async def _ingest(self, uri: str | None, workdir: Path) -> str | None:
+        if uri is None:
+            return None
+        return (await ingest(self._artifacts, self._sources, uri, workdir))[0].uri
+
+    async def _text(self, uri: str, workdir: Path) -> str:
+        workdir.mkdir(parents=True)
+        path = await self._sources.open(uri, into=workdir)
+        if not path.is_file() or path.stat().st_size > _MAX_TEXT_BYTES:
+            raise InvalidInput(f"{uri} is no text file of at most {_MAX_TEXT_BYTES} bytes")
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidInput(f"{uri} is not UTF-8 text: {error}") from error
+
+
+async def ingest(
+    artifacts: Artifacts, sources: SourceReader, uri: str, workdir: Path, *, sha256: str | None = None
+) -> tuple[ArtifactRef, Path]:
+    """What `uri` names, as an artifact (a folder as a zip file), and as a local file or folder below `workdir`."""
+    workdir.mkdir(parents=True)
+    path = await sources.open(uri, sha256=sha256, into=workdir)
+    if path.is_dir():
+        return await artifacts.put_file(pack(path, workdir / "packed.zip")), path
+    if uri.startswith("sha256:"):
+        return ArtifactRef(uri.removeprefix("sha256:"), path.stat().st_size), path
+    return await artifacts.put_file(path), path
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{where} is not JSON: {error}") from error

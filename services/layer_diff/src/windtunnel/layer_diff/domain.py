@@ -1,0 +1,219 @@
+"""What a comparison of two models says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Verdict = Literal["healthy", "degraded", "broken"]
+
+# Why a layer has no figure: NaN or infinity; both sides constant but different; run-time shapes that differ.
+NON_FINITE = "non_finite"
+CONSTANT_DIFFERS = "constant_differs"
+SHAPE_DIFFERS = "shape_differs"
+
+SCHEMA = "windtunnel.diagnosis/1"
+
+
+@dataclass(frozen=True, slots=True)
+class LayerDiff:
+    """How far one layer of the candidate drifted from the reference, over all samples.
+
+    `name`, `op` and `op_index` are the candidate's, `reference` is the reference's tensor. `nrmse` is None where
+    `problem` says why. `rmse`, `max_abs` and `value_range` are in the layer's real units.
+    """
+
+    name: str
+    op: str
+    op_index: int
+    reference: str
+    nrmse: float | None
+    rmse: float | None
+    max_abs: float | None
+    value_range: float | None
+    problem: str | None = None
+    non_finite: int = 0
+    reference_non_finite: int = 0
+    local_nrmse: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `layers` in a diagnosis."""
+        return {
+            "name": self.name,
+            "op": self.op,
+            "op_index": self.op_index,
+            "reference": self.reference,
+            "nrmse": self.nrmse,
+            "local_nrmse": self.local_nrmse,
+            "rmse": self.rmse,
+            "max_abs": self.max_abs,
+            "range": self.value_range,
+            "problem": self.problem,
+            "non_finite": {"candidate": self.non_finite, "reference": self.reference_non_finite},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Unmatched:
+    """A layer without a counterpart, and why."""
+
+    name: str
+    op: str
+    op_index: int
+    reason: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `unmatched_layers` and `unmatched_reference`."""
+        return {"name": self.name, "op": self.op, "op_index": self.op_index, "reason": self.reason}
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many of the candidate's layers were compared; what was not is named.
+
+    Layers are op outputs that depend on the input; QUANTIZE and DEQUANTIZE only restate a value, and do not
+    count. `unmatched_reference` are layers of the reference that the candidate does not have.
+    """
+
+    compared: int
+    total: int
+    unmatched: tuple[Unmatched, ...] = ()
+    unmatched_reference: tuple[Unmatched, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """`coverage` of a diagnosis."""
+        return {
+            "compared": self.compared,
+            "total": self.total,
+            "unmatched": [layer.name for layer in self.unmatched],
+            "unmatched_layers": [layer.to_json() for layer in self.unmatched],
+            "unmatched_reference": [layer.to_json() for layer in self.unmatched_reference],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Accuracy:
+    """A classifier's figures: shares in [0, 1], loss in nats."""
+
+    top1: float
+    precision: float
+    recall: float
+    loss: float
+
+    def to_json(self) -> dict[str, float]:
+        """`accuracy.reference` and `accuracy.candidate` of a diagnosis."""
+        return {"top1": self.top1, "precision": self.precision, "recall": self.recall, "loss": self.loss}
+
+
+@dataclass(frozen=True, slots=True)
+class OutputDiff:
+    """How the models' outputs compare.
+
+    `agreement` is the share of samples with the same argmax, None where outputs have none. `is_classifier` tells
+    whether that argmax is known to be a class (labels, or a softmax or sigmoid in the graph).
+    `nrmse` is that of the worst output, None where one has no figure. `failures` are named failures of outputs.
+    """
+
+    reference: Accuracy | None
+    candidate: Accuracy | None
+    agreement: float | None
+    nrmse: float | None
+    failures: tuple[str, ...] = ()
+    is_classifier: bool = True
+
+    @property
+    def accuracy_drop(self) -> float | None:
+        """Top-1 of the reference less the candidate's, absolute; None where one is unknown."""
+        if self.reference is None or self.candidate is None:
+            return None
+        return self.reference.top1 - self.candidate.top1
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A reason for a difference; `code` is one of the table in the formats' documentation."""
+
+    code: str
+    confidence: float
+    evidence: Mapping[str, Any]
+    fix: Mapping[str, Any]
+    layer: str | None = None
+    op_index: int | None = None
+    verified: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `causes` in a diagnosis."""
+        return {
+            "code": self.code,
+            "place": {"layer": self.layer, "op_index": self.op_index},
+            "confidence": self.confidence,
+            "evidence": dict(self.evidence),
+            "fix": dict(self.fix),
+            "verified": self.verified,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Exclusion:
+    """A cause that was looked for and ruled out."""
+
+    code: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All that is known about a candidate against its reference."""
+
+    verdict: Verdict
+    reasons: tuple[str, ...]
+    coverage: Coverage
+    layers: tuple[LayerDiff, ...]
+    output: OutputDiff
+    threshold: float
+    samples: int
+    causes: tuple[Cause, ...] = ()
+    excluded: tuple[Exclusion, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def first_over(self) -> LayerDiff | None:
+        """The first layer in execution order over the threshold, or without a figure for a named reason."""
+        return next((layer for layer in self.layers if over(layer, self.threshold)), None)
+
+    @property
+    def max_nrmse(self) -> float | None:
+        """The largest figure of all layers; None where there is none."""
+        return max((layer.nrmse for layer in self.layers if layer.nrmse is not None), default=None)
+
+    def to_json(self) -> dict[str, Any]:
+        """The diagnosis, as `--json` prints it."""
+        first, output = self.first_over, self.output
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "reasons": list(self.reasons),
+            "causes": [cause.to_json() for cause in self.causes],
+            "excluded": [{"code": one.code, "why": one.why} for one in self.excluded],
+            "coverage": self.coverage.to_json(),
+            "layers": [layer.to_json() for layer in self.layers],
+            "threshold": self.threshold,
+            "max_nrmse": self.max_nrmse,
+            "first_over": None if first is None else {"layer": first.name, "op_index": first.op_index},
+            "samples": self.samples,
+            "accuracy": {
+                "reference": output.reference.to_json() if output.reference else None,
+                "candidate": output.candidate.to_json() if output.candidate else None,
+                "drop": output.accuracy_drop,
+            },
+            "agreement": output.agreement,
+            "output_nrmse": output.nrmse,
+            "failures": list(output.failures),
+            "settings": dict(self.settings),
+        }
+
+
+def over(layer: LayerDiff, threshold: float) -> bool:
+    """Whether a layer is over the threshold; one without a figure is."""
+    return layer.problem is not None or (layer.nrmse is not None and layer.nrmse > threshold)

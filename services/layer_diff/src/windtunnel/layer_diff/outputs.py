@@ -1,0 +1,156 @@
+"""Running comparison of two models' outputs: accuracy, agreement and drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import InvalidInput
+from windtunnel.layer_diff.domain import SHAPE_DIFFERS, Accuracy, OutputDiff
+from windtunnel.layer_diff.figures import LayerSums
+from windtunnel.layer_diff.match import TRANSPARENT
+from windtunnel.tflite import ModelFacts, OutputKind, ScoreSums, TensorFacts
+from windtunnel.tflite.metrics import class_indices
+
+_PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
+
+
+class OutputSums:
+    """Takes the outputs of both models sample by sample.
+
+    One output of the shape (1, C) may be a classifier's: its argmax is compared. It certainly is one where
+    there are labels or a softmax or sigmoid makes it; an embedding's argmax says nothing about its health. With
+    several outputs only drift is told. Outputs pair by tensor or signature name, else by position.
+    """
+
+    def __init__(self, reference: ModelFacts, candidate: ModelFacts, labels: NDArray[Any] | None) -> None:
+        self._pairs = _pair_outputs(reference, candidate)
+        self._drift = [LayerSums() for _ in self._pairs]
+        self._kind = output_kind(reference) or output_kind(candidate)
+        self._columns = _columns(reference.outputs[0]) if len(self._pairs) == 1 else 0
+        self._labels = None
+        if labels is not None and self._columns:
+            self._labels = class_indices(np.asarray(labels), self._columns)
+        self._is_classifier = self._columns > 0 and (
+            self._labels is not None or output_kind(reference) == "probabilities"
+        )
+        self._scores = (ScoreSums(), ScoreSums())
+        self._sample = 0
+
+    def add(self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]) -> None:
+        """Adds one sample's outputs as real numbers by tensor name."""
+        for (ours, theirs), drift in zip(self._pairs, self._drift, strict=True):
+            drift.add(reference[ours.name], candidate[theirs.name])
+        if self._columns:
+            ours, theirs = self._pairs[0]
+            rows = reference[ours.name].reshape(1, -1), candidate[theirs.name].reshape(1, -1)
+            if rows[0].shape == rows[1].shape:
+                self._add_rows(rows)
+        self._sample += 1
+
+    def _add_rows(self, rows: tuple[NDArray[Any], NDArray[Any]]) -> None:
+        label = None if self._labels is None else self._labels[self._sample : self._sample + 1]
+        for scores, row in zip(self._scores, rows, strict=True):
+            scores.add(row, label)
+
+    def result(self) -> OutputDiff:
+        """Figures over all samples so far."""
+        figures = [drift.figures() for drift in self._drift]
+        worst = [one.nrmse for one in figures]
+        failures = [
+            f"output {theirs.name!r} holds NaN or infinity"
+            for (_, theirs), drift in zip(self._pairs, self._drift, strict=True)
+            if drift.candidate_non_finite and not drift.reference_non_finite
+        ]
+        failures += [
+            f"output {theirs.name!r} has another shape than the reference's"
+            for (_, theirs), one in zip(self._pairs, figures, strict=True)
+            if one.problem == SHAPE_DIFFERS
+        ]
+        known = [value for value in worst if value is not None]
+        return OutputDiff(
+            reference=self._accuracy(self._scores[0]),
+            candidate=self._accuracy(self._scores[1]),
+            agreement=self._agreement(),
+            nrmse=max(known) if known and len(known) == len(worst) else None,
+            failures=tuple(failures),
+            is_classifier=self._is_classifier,
+        )
+
+    def _accuracy(self, scores: ScoreSums) -> Accuracy | None:
+        if self._labels is None or not scores.count or scores.non_finite:
+            return None
+        found = scores.result(self._shared_kind())
+        return Accuracy(found.top1, found.precision, found.recall, found.loss)
+
+    def _agreement(self) -> float | None:
+        first, second = self._scores
+        if (
+            not self._columns
+            or (self._columns == 1 and not self._is_classifier)
+            or first.count != self._sample
+            or not first.count
+        ):
+            return None
+        kind = self._shared_kind()
+        classes = [_with_gaps(scores, kind) for scores in (first, second)]
+        return float(((classes[0] == classes[1]) & (classes[0] >= 0)).mean())
+
+    def _shared_kind(self) -> OutputKind:
+        """Both models are read alike: a quantised softmax no longer looks like probabilities."""
+        return self._scores[0].kind(self._kind)
+
+
+def output_kind(model: ModelFacts) -> OutputKind | None:
+    """Whether the first output is made by a softmax or sigmoid; None where the graph does not tell."""
+    makers = {index: op for op in model.ops for index in op.outputs}
+    index = model.main.output_indices[0] if model.main.output_indices else -1
+    for _ in range(len(model.ops)):
+        op = makers.get(index)
+        if op is None:
+            return None
+        if op.name in ("SOFTMAX", "LOGISTIC"):
+            return "probabilities"
+        if op.name not in _PASS_THROUGH:
+            return "logits" if op.name in ("FULLY_CONNECTED", "CONV_2D") and op.fused_activation == "NONE" else None
+        index = op.inputs[0]
+    return None
+
+
+def _with_gaps(scores: ScoreSums, kind: OutputKind) -> NDArray[np.int64]:
+    """Predicted classes of all samples, -1 where the output is not finite."""
+    classes = np.full(scores.count, -1, dtype=np.int64)
+    finite = np.ones(scores.count, dtype=bool)
+    finite[scores.non_finite] = False
+    classes[finite] = scores.decisions(kind)
+    return classes
+
+
+def _columns(tensor: TensorFacts) -> int:
+    """C of a (1, C) or (1,) output, else 0."""
+    shape = tensor.shape
+    if len(shape) not in (1, 2) or shape[0] not in (-1, 1):
+        return 0
+    return shape[1] if len(shape) == 2 else 1
+
+
+def _pair_outputs(reference: ModelFacts, candidate: ModelFacts) -> list[tuple[TensorFacts, TensorFacts]]:
+    if len(reference.outputs) != len(candidate.outputs):
+        raise InvalidInput(
+            f"{candidate.path.name} has {len(candidate.outputs)} outputs, {reference.path.name} "
+            f"{len(reference.outputs)}",
+            hint="compare models with the same outputs",
+        )
+    by_name = {tensor.name: tensor for tensor in candidate.outputs}
+    by_signature = {candidate.signature_name(tensor): tensor for tensor in candidate.outputs}
+    by_signature.pop(None, None)
+    pairs = []
+    for position, tensor in enumerate(reference.outputs):
+        named = by_name.get(tensor.name) or by_signature.get(reference.signature_name(tensor))
+        pairs.append((tensor, named or candidate.outputs[position]))
+    if len({theirs.index for _, theirs in pairs}) < len(pairs):
+        return list(zip(reference.outputs, candidate.outputs, strict=True))
+    return pairs

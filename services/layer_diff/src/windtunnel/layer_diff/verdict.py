@@ -1,0 +1,86 @@
+"""From figures to a verdict."""
+
+from __future__ import annotations
+
+from windtunnel.layer_diff.domain import Coverage, LayerDiff, OutputDiff, Verdict, over
+
+# Absolute loss of top-1, and share of samples whose predicted class changed.
+DEGRADED_DROP, BROKEN_DROP = 0.02, 0.10
+DEGRADED_CHANGED, BROKEN_CHANGED = 0.05, 0.30
+# A healthy output lies well under the layer threshold; a broken kernel gives about 0.5.
+BROKEN_OUTPUT_NRMSE = 0.30
+# One sample that tips over says nothing about a model.
+_CHANCE = 1
+
+
+def judge(
+    layers: tuple[LayerDiff, ...], output: OutputDiff, coverage: Coverage, *, threshold: float, samples: int
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict and its reasons, by this rule:
+
+    - broken: the candidate gives NaN or infinity where the reference does not, or an output of another shape;
+      top-1 falls by 0.10 or more; the predicted class changes for 30 % of the samples or more; or the worst
+      output's nRMSE reaches 0.30.
+    - degraded: otherwise, when a layer is over the threshold or has no figure; top-1 falls by more than 0.02,
+      the class changes for more than 5 %, or the output's nRMSE is over the threshold; or no layer could be
+      compared.
+    - healthy: otherwise.
+
+    Changed classes count only for what is known to be a classifier. Changes of a single sample are chance and
+    do not count. Reasons are sentences, gravest first.
+    """
+    broken = _broken(layers, output, samples)
+    degraded = _degraded(layers, output, coverage, threshold, samples)
+    if broken:
+        return "broken", tuple(broken + degraded)
+    return ("degraded" if degraded else "healthy"), tuple(degraded)
+
+
+def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, samples: int) -> list[str]:
+    reasons = list(output.failures)
+    sick = [layer for layer in layers if layer.non_finite and not layer.reference_non_finite]
+    if sick:
+        reasons.append(f"{sick[0].op} {sick[0].name!r} is the first layer with NaN or infinity")
+    drop, changed = _drop(output, samples), _changed(output, samples)
+    if drop >= BROKEN_DROP:
+        reasons.append(f"top-1 falls by {drop:.3f}")
+    if changed >= BROKEN_CHANGED:
+        reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
+    if output.nrmse is not None and output.nrmse >= BROKEN_OUTPUT_NRMSE:
+        reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
+    return reasons
+
+
+def _degraded(
+    layers: tuple[LayerDiff, ...], output: OutputDiff, coverage: Coverage, threshold: float, samples: int
+) -> list[str]:
+    reasons = []
+    bad = [layer for layer in layers if over(layer, threshold)]
+    if bad:
+        what = bad[0].problem or f"nRMSE {bad[0].nrmse:.3f}"
+        reasons.append(
+            f"{len(bad)} of {len(layers)} layers are over {threshold:g}, first {bad[0].op} {bad[0].name!r} ({what})"
+        )
+    drop, changed = _drop(output, samples), _changed(output, samples)
+    if DEGRADED_DROP < drop < BROKEN_DROP:
+        reasons.append(f"top-1 falls by {drop:.3f}")
+    if DEGRADED_CHANGED < changed < BROKEN_CHANGED:
+        reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
+    if output.nrmse is not None and threshold < output.nrmse < BROKEN_OUTPUT_NRMSE:
+        reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
+    if not coverage.compared:
+        reasons.append("no layer of the candidate could be matched with one of the reference")
+    return reasons
+
+
+def _drop(output: OutputDiff, samples: int) -> float:
+    """Fall of top-1; 0 where unknown or where it is a single sample."""
+    # Shares are fractions of whole samples; binary noise must not decide at a limit.
+    drop = round(output.accuracy_drop or 0.0, 9)
+    return drop if round(drop * samples) > _CHANCE else 0.0
+
+
+def _changed(output: OutputDiff, samples: int) -> float:
+    """Share of samples whose class changed; 0 where unknown or where it is a single sample."""
+    changed = 0.0 if output.agreement is None or not output.is_classifier else round(1.0 - output.agreement, 9)
+    return changed if round(changed * samples) > _CHANCE else 0.0

@@ -1,0 +1,24 @@
+"""Reads what benchmark tools print into typed measurements.
+
+`parse_log` takes a log of the TFLite or LiteRT benchmark tool, in any of the forms it has had, and gives a `Log`;
+`measure` turns one run of it, or raw samples, into the figures that a cell of a run is judged by.
+"""
+
+from windtunnel.log_parser.domain import Delegate, Log, LogError, Memory, Op, RunLog, Stats, UnsupportedOp
+from windtunnel.log_parser.measure import Latency, Measurement, measure
+from windtunnel.log_parser.parse import parse_log
+
+__all__ = [
+    "Delegate",
+    "Latency",
+    "Log",
+    "LogError",
+    "Measurement",
+    "Memory",
+    "Op",
+    "RunLog",
+    "Stats",
+    "UnsupportedOp",
+    "measure",
+    "parse_log",
+]

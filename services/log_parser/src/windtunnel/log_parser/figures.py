@@ -1,0 +1,58 @@
+"""Numbers as the tools print them."""
+
+from __future__ import annotations
+
+import math
+import re
+from decimal import Decimal
+
+NUMBER = r"[-+]?(?:\d{1,400}(?:\.\d{0,400})?(?:[eE][-+]?\d{1,4})?|\.\d{1,400}|(?i:nan|inf(?:inity)?))"
+_NUMBER = re.compile(rf"\s*({NUMBER})%?\s*\Z")
+
+
+def number(literal: str | None, scale: int = 1) -> float | None:
+    """The value of a literal times `scale`, an int where it is one; None where it is no finite number.
+
+    Decimal arithmetic keeps 4.478 ms at 4478 us.
+    """
+    found = _NUMBER.match(literal) if literal is not None else None
+    if found is None:
+        return None
+    approximate = float(found[1])
+    if not math.isfinite(approximate * scale):
+        return None
+    if approximate == 0.0:
+        return 0
+    exact = Decimal(found[1]) * scale
+    if abs(approximate) < 2**53 and exact == exact.to_integral_value():
+        return int(exact)
+    return float(exact)
+
+
+def non_negative(literal: str | None, scale: int = 1) -> float | None:
+    """As `number`; a negative value means unknown to the tools and is None."""
+    value = number(literal, scale)
+    return None if value is None or value < 0 else value
+
+
+def natural(literal: str | None) -> int | None:
+    """A count; None where the literal is no whole number of at most 15 digits."""
+    if literal is None or not literal.isascii() or not literal.isdigit() or len(literal) > 15:
+        return None
+    return int(literal)
+
+
+def may_go_on(literal: str) -> bool:
+    """Whether `literal`, at the very end of a cut text, may be the beginning of a longer number.
+
+    C++ streams print six significant digits and an exponent of two digits, so some literals are surely whole.
+    """
+    mantissa, exponent, power = literal.lower().partition("e")
+    if exponent:
+        return len(power.lstrip("+-")) < 2
+    whole, point, fraction = mantissa.partition(".")
+    if not point:
+        return True
+    digits = (whole + fraction).lstrip("+-0")
+    # One digit before the point may still be followed by an exponent.
+    return len(digits) < 6 or len(whole.lstrip("+-")) < 2

@@ -1,0 +1,173 @@
+"""The engine: SQLite in WAL mode or PostgreSQL, transactions in threads, migrations at the start."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from windtunnel.errors import InvalidInput, Unavailable
+from windtunnel.metrics_store import migrations
+
+T = TypeVar("T")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+# Any fixed number: replicas that start together migrate one after the other.
+_MIGRATION_LOCK = 7_401_330_127
+_READ_ONLY = "windtunnel_read_only"
+
+
+class Database:
+    """Runs functions of a connection as transactions, in threads. Every method raises Unavailable."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """`work` in a transaction that writes nothing."""
+        return await self._run(work, read_only=True)
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """`work` in a transaction: all of it is stored, or nothing."""
+        return await self._run(work, read_only=False)
+
+    async def close(self) -> None:
+        await asyncio.to_thread(self._threads.shutdown)
+        self.engine.dispose()
+
+    async def _run(self, work: Callable[[Connection], T], *, read_only: bool) -> T:
+        def transaction() -> T:
+            with _answered(), self.engine.connect() as connection:
+                connection = connection.execution_options(**{_READ_ONLY: read_only})
+                with connection.begin():
+                    return work(connection)
+
+        return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
+
+
+class _answered:  # noqa: N801 - reads as a word at its use
+    """Turns the ways in which a database can fail to answer into Unavailable."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OperationalError | InterfaceError | PoolTimeout) or (
+            isinstance(error, DBAPIError) and error.connection_invalidated
+        ):
+            cause = getattr(error, "orig", None) or error
+            raise Unavailable(f"the database does not answer: {cause}", hint="see WINDTUNNEL_DATABASE_URL") from error
+
+
+def open_database(url: str) -> Database:
+    """Opens the database and brings its tables up to date. Blocks.
+
+    Raises InvalidInput for a URL that cannot be used, Unavailable where the database does not answer.
+    """
+    parsed = _parse(url)
+    engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
+    try:
+        migrate(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return Database(engine)
+
+
+def migrate(engine: Engine) -> None:
+    """Brings the tables up to date; does nothing where they are. Raises Unavailable."""
+    with _answered(), engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+        command.upgrade(alembic_config(connection), "head")
+
+
+def alembic_config(connection: Connection) -> Config:
+    """Alembic's settings for the migrations in this package, on an open connection."""
+    config = Config()
+    folder = Path(migrations.__file__).parent
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise InvalidInput(
+            "WINDTUNNEL_DATABASE_URL is no URL", hint="sqlite:///<file> or postgresql://user:password@host/name"
+        ) from None
+    if parsed.drivername in ("postgresql", "postgres"):
+        return parsed.set(drivername="postgresql+psycopg")
+    if parsed.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise InvalidInput(
+            f"WINDTUNNEL_DATABASE_URL names {parsed.drivername!r}", hint="sqlite:///<file> and postgresql:// are known"
+        )
+    return parsed
+
+
+def _postgresql(url: URL) -> Engine:
+    return create_engine(url, pool_pre_ping=True, pool_size=8, pool_timeout=10, connect_args={"connect_timeout": 5})
+
+
+def _sqlite(url: URL) -> Engine:
+    if not url.database or url.database == ":memory:":
+        raise InvalidInput("an SQLite database needs a file", hint="sqlite:////var/lib/windtunnel/metrics.db")
+    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(url, pool_size=8, pool_timeout=10, connect_args={"timeout": 10})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: sqlite3.Connection, _: object) -> None:
+        # Transactions are begun below: the driver's own rule begins them too late to see a consistent state.
+        connection.isolation_level = None
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", "busy_timeout=10000"):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer that begins as a reader fails where another one wrote in between; IMMEDIATE waits for it instead.
+        read_only = connection.get_execution_options().get(_READ_ONLY, False)
+        connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+
+    return engine
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
+    """Inserts the rows whose key is not taken; returns how many those were."""
+    count = 0
+    for row in rows:
+        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+        count += connection.execute(dialect.insert(table).values(**row).on_conflict_do_nothing()).rowcount
+    return count
+
+
+def upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """Inserts the row, or replaces the one with its key."""
+    keys = [column.name for column in table.primary_key]
+    values = {name: value for name, value in row.items() if name not in keys}
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    statement = dialect.insert(table).values(**row)
+    connection.execute(statement.on_conflict_do_update(index_elements=keys, set_=values))
+
+
+def to_micros(instant: datetime) -> int:
+    """Microseconds since 1970 UTC, exactly."""
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+def from_micros(micros: int) -> datetime:
+    """The instant, in UTC."""
+    return _EPOCH + timedelta(microseconds=micros)

@@ -1,0 +1,146 @@
+"""From shared protobuf types to values. A figure that is not finite is left out and named."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from google.protobuf.message import Message
+
+from windtunnel.artifacts.store import check_sha256
+from windtunnel.bus import Malformed
+from windtunnel.errors import InvalidInput
+from windtunnel.metrics_store.domain.values import (
+    Blob,
+    CellSpec,
+    ConversionCheck,
+    Device,
+    Failure,
+    Latency,
+    Layers,
+    Measurement,
+    Quality,
+)
+from windtunnel.v1 import types_pb2
+
+_LARGEST = 2**63 - 1
+
+
+class Figures:
+    """Reads optional figures and remembers those that are not finite."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    @property
+    def anomalies(self) -> tuple[str, ...]:
+        return tuple(self._found)
+
+    def read(self, message: Message, name: str, place: str = "") -> float | None:
+        """The figure, or None where it is absent or not finite."""
+        if not message.HasField(name):
+            return None
+        value = float(getattr(message, name))
+        if math.isfinite(value):
+            return value
+        self._found.append(f"{place + '.' if place else ''}{name} is {value}")
+        return None
+
+
+def optional(message: Message, name: str) -> Any:
+    """The value of an optional field, or None."""
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def blob(message: types_pb2.Artifact) -> Blob | None:
+    """The artifact that `message` names, if it names one. Raises Malformed."""
+    if not message.sha256:
+        return None
+    try:
+        check_sha256(message.sha256)
+    except InvalidInput as error:
+        raise Malformed(f"an artifact's sha256 is wrong: {error.message}") from error
+    if message.size_bytes > _LARGEST:
+        raise Malformed(f"artifact {message.sha256} claims {message.size_bytes} bytes")
+    return Blob(message.sha256, message.size_bytes, message.media_type)
+
+
+def required_blob(message: types_pb2.Artifact, field: str) -> Blob:
+    """The artifact that `message` names. Raises Malformed where it names none."""
+    found = blob(message)
+    if found is None:
+        raise Malformed(f"{field} names no artifact")
+    return found
+
+
+def failure_of(message: types_pb2.Failure) -> Failure:
+    return Failure(message.code, message.message, message.hint, message.service, message.detail)
+
+
+def cell_spec(message: types_pb2.Cell) -> CellSpec:
+    """Raises Malformed where the cell has no id or no variant."""
+    if not message.id or not message.variant:
+        raise Malformed(f"a cell has id {message.id!r} and variant {message.variant!r}", hint="both are needed")
+    return CellSpec(
+        message.id,
+        message.variant,
+        message.farm,
+        message.device,
+        message.platform,
+        message.os_version,
+        message.accelerator,
+        message.threads,
+    )
+
+
+def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:
+    top1, precision, recall, loss = (
+        figures.read(message, name, place) for name in ("top1", "precision", "recall", "loss")
+    )
+    return Quality(top1, precision, recall, loss, message.samples)
+
+
+def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> ConversionCheck:
+    return ConversionCheck(
+        passed=message.passed,
+        message=message.message,
+        original=quality_of(message.original, figures, "original") if message.HasField("original") else None,
+        converted=quality_of(message.converted, figures, "converted") if message.HasField("converted") else None,
+        agreement=figures.read(message, "agreement"),
+        output_nrmse=figures.read(message, "output_nrmse"),
+        synthetic_samples=message.synthetic_samples,
+    )
+
+
+def layers_of(message: types_pb2.LayerSummary, figures: Figures) -> Layers:
+    nrmse = figures.read(message, "max_nrmse", "layers")
+    return Layers(message.compared, message.total, nrmse, message.first_over or None)
+
+
+def measurement_of(message: types_pb2.Measurement, figures: Figures) -> Measurement:
+    latency = message.latency_ms
+    p50, p95, mean, low, high, std = (
+        figures.read(latency, name, "latency_ms") for name in ("p50", "p95", "mean", "min", "max", "std")
+    )
+    return Measurement(
+        latency=Latency(p50, p95, mean, low, high, std, optional(latency, "samples")),
+        init_ms=figures.read(message, "init_ms"),
+        memory_mb=figures.read(message, "memory_mb"),
+        delegate=message.delegate or None,
+        nodes_delegated=optional(message, "nodes_delegated"),
+        nodes_total=optional(message, "nodes_total"),
+    )
+
+
+def device_of(message: types_pb2.DeviceFacts) -> Device:
+    return Device(
+        name=message.name or None,
+        cpu=message.cpu or None,
+        cores=optional(message, "cores"),
+        memory_bytes=optional(message, "memory_bytes"),
+        os=message.os or None,
+        os_version=message.os_version or None,
+        runtime=message.runtime or None,
+        nodes_delegated=optional(message, "nodes_delegated"),
+        nodes_total=optional(message, "nodes_total"),
+    )

@@ -1,0 +1,173 @@
+"""What the events say, one fact each. `anomalies` names figures that were not finite, for example "loss is inf"."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+from windtunnel.metrics_store.domain.values import (
+    Blob,
+    CellSpec,
+    ConversionCheck,
+    Device,
+    Failure,
+    Layers,
+    Measurement,
+    Quality,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """There is such a run. `sure` is False for what the announcement alone says: the run's own events know better."""
+
+    started_at: datetime
+    sure: bool
+    model_name: str = ""
+    model_version: str = ""
+    model_sha256: str = ""
+    plan_sha256: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The model is float32 TFLite. `check` is None where none was made."""
+
+    model: Blob
+    trained: Blob | None = None
+    check: ConversionCheck | None = None
+    anomalies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotConverted:
+    """The run ends here."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A variant exists."""
+
+    variant: str
+    model: Blob
+    calibration_samples: int = 0
+    calibration_from_samples: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NotMade:
+    """A variant could not be made."""
+
+    variant: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A variant was held against the float model."""
+
+    variant: str
+    reference: Quality
+    candidate: Quality
+    layers: Layers | None = None
+    agreement: float | None = None
+    diagnosis: Blob | None = None
+    model: Blob | None = None
+    synthetic_samples: bool = False
+    anomalies: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """A variant could not be compared."""
+
+    variant: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """The cells of a variant, and why each of those that its farm cannot run is skipped."""
+
+    variant: str
+    cells: tuple[CellSpec, ...] = ()
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class NotPlanned:
+    """The cells of a variant could not be planned."""
+
+    variant: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """The app of a variant for a platform exists."""
+
+    variant: str
+    platform: str
+    package: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class NotBuilt:
+    """The app of a variant for a platform could not be built."""
+
+    variant: str
+    platform: str
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A device ran a cell; its log is there."""
+
+    cell: CellSpec
+    attempt: int
+    log: Blob | None = None
+    samples: Blob | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotRun:
+    """A cell has no measurement."""
+
+    cell: CellSpec
+    attempt: int
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A cell has a measurement."""
+
+    cell: CellSpec
+    attempt: int
+    measurement: Measurement
+    device: Device = Device()
+    anomalies: tuple[str, ...] = ()
+
+
+Fact: TypeAlias = (
+    Seen
+    | Converted
+    | NotConverted
+    | Ready
+    | NotMade
+    | Compared
+    | NotCompared
+    | Planned
+    | NotPlanned
+    | Built
+    | NotBuilt
+    | Finished
+    | NotRun
+    | Measured
+)

@@ -1,0 +1,99 @@
+"""The gates of a plan on the figures of one variant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from windtunnel.metrics_store.domain.record import RunRecord
+from windtunnel.metrics_store.domain.values import Measurement
+from windtunnel.plan.model import Plan
+
+BYTES_PER_MB: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class GateResult:
+    """One gate of one variant. `passed` None: the figure is not known. `place`: the cell, where it belongs to one."""
+
+    gate: str
+    limit: float
+    measured: float | None
+    passed: bool | None
+    place: str = ""
+
+
+def gate_results(run: RunRecord, plan: Plan, variant: str) -> tuple[GateResult, ...]:
+    """The gates that the plan sets for `variant`, in the plan's order."""
+    return tuple(_results(run, plan, variant))
+
+
+def trained_accuracy(run: RunRecord, variant: str) -> float | None:
+    """Top-1 accuracy of the model as trained; that of the float model where the original cannot be run here."""
+    check = None if run.converted is None else run.converted.check
+    if check is not None and check.original is not None and check.original.top1 is not None:
+        return check.original.top1
+    compared = run.variant(variant).compared
+    return None if compared is None else compared.reference.top1
+
+
+def accuracy_drop(run: RunRecord, variant: str) -> float | None:
+    """Accuracy as trained minus that of the variant, absolute.
+
+    Rounded to 12 decimals: both are shares of whole samples, and 0.98 - 0.97 in binary is over 0.01 by 1e-17.
+    """
+    compared = run.variant(variant).compared
+    trained = trained_accuracy(run, variant)
+    if compared is None or compared.candidate.top1 is None or trained is None:
+        return None
+    return round(trained - compared.candidate.top1, 12)
+
+
+def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
+    gates = plan.gates_of(variant)
+    state = run.variant(variant)
+    layers = None if state.compared is None else state.compared.layers
+    size = None if state.model is None else state.model.size_bytes / BYTES_PER_MB
+    of_cell: tuple[tuple[str, float | None, Callable[[Measurement], float | None]], ...] = (
+        ("latency_ms_p50", gates.latency_ms_p50, lambda m: m.latency.p50),
+        ("latency_ms_p95", gates.latency_ms_p95, lambda m: m.latency.p95),
+        ("memory_mb", gates.memory_mb, lambda m: m.memory_mb),
+    )
+    if gates.accuracy_drop is not None:
+        yield _bound("accuracy_drop", gates.accuracy_drop, accuracy_drop(run, variant))
+    for name, limit, figure in of_cell[:2]:
+        if limit is not None:
+            yield _worst_cell(run, variant, name, limit, figure)
+    if gates.size_mb is not None:
+        yield _bound("size_mb", gates.size_mb, size)
+    for name, limit, figure in of_cell[2:]:
+        if limit is not None:
+            yield _worst_cell(run, variant, name, limit, figure)
+    if gates.layer_nrmse is not None:
+        yield _bound("layer_nrmse", gates.layer_nrmse, None if layers is None else layers.max_nrmse)
+
+
+def _bound(gate: str, limit: float, measured: float | None) -> GateResult:
+    return GateResult(gate, limit, measured, None if measured is None else measured <= limit)
+
+
+def _worst_cell(
+    run: RunRecord, variant: str, gate: str, limit: float, figure: Callable[[Measurement], float | None]
+) -> GateResult:
+    """Holds when every cell holds; is not known while a cell has no figure and none of the others is over."""
+    known: list[tuple[float, str]] = []
+    unknown = ""
+    cells = [cell for cell in run.cells_of(variant) if cell.planned or cell.measured is not None]
+    for cell in cells:
+        value = None if cell.measured is None else figure(cell.measured.measurement)
+        if value is None:
+            unknown = unknown or cell.spec.label
+        else:
+            known.append((value, cell.spec.label))
+    if not known:
+        return GateResult(gate, limit, None, None, unknown)
+    worst, place = max(known)
+    if worst <= limit and unknown:
+        return GateResult(gate, limit, worst, None, unknown)
+    return GateResult(gate, limit, worst, worst <= limit, place)

@@ -1,0 +1,211 @@
+"""What is known of one run: a fold over facts that gives the same in any order, however often each fact comes.
+
+A success and a failure of the same thing are both kept; the readers of the record let the success win. Two different
+answers to one question should not happen; if they do, the choice between them does not depend on their order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from windtunnel.metrics_store.domain import facts
+from windtunnel.metrics_store.domain.facts import Fact
+from windtunnel.metrics_store.domain.values import Blob, CellSpec, Failure
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class VariantState:
+    """What is known of one variant."""
+
+    name: str
+    ready: facts.Ready | None = None
+    not_made: Failure | None = None
+    compared: facts.Compared | None = None
+    not_compared: Failure | None = None
+    planned: bool = False
+    not_planned: Failure | None = None
+
+    @property
+    def model(self) -> Blob | None:
+        """The variant's .tflite."""
+        if self.ready is not None:
+            return self.ready.model
+        return self.compared.model if self.compared is not None else None
+
+
+@dataclass(frozen=True, slots=True)
+class CellState:
+    """What is known of one cell. `attempts`: the highest attempt heard of."""
+
+    spec: CellSpec
+    planned: bool = False
+    skip_reason: str = ""
+    measured: facts.Measured | None = None
+    not_run: facts.NotRun | None = None
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AppState:
+    """The app of one variant for one platform."""
+
+    variant: str
+    platform: str
+    package: Blob | None = None
+    not_built: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is known of one run. `cells` by cell id, `apps` by variant and platform."""
+
+    run_id: str
+    seen: facts.Seen | None = None
+    converted: facts.Converted | None = None
+    not_converted: Failure | None = None
+    variants: Mapping[str, VariantState] = field(default_factory=dict)
+    cells: Mapping[str, CellState] = field(default_factory=dict)
+    apps: Mapping[tuple[str, str], AppState] = field(default_factory=dict)
+
+    @property
+    def started_at(self) -> datetime | None:
+        return None if self.seen is None else self.seen.started_at
+
+    @property
+    def plan_sha256(self) -> str:
+        return "" if self.seen is None else self.seen.plan_sha256
+
+    def variant(self, name: str) -> VariantState:
+        """The state of a variant, empty if nothing was heard of it."""
+        return self.variants.get(name) or VariantState(name)
+
+    def cells_of(self, variant: str) -> tuple[CellState, ...]:
+        """The cells of a variant, ordered by what they are."""
+        cells = (cell for cell in self.cells.values() if cell.spec.variant == variant)
+        return tuple(sorted(cells, key=lambda cell: (cell.spec.label, cell.spec.id)))
+
+
+def fold(record: RunRecord, news: Iterable[Fact]) -> RunRecord:
+    """`record` with all of `news`."""
+    for fact in news:
+        record = apply(record, fact)
+    return record
+
+
+def apply(record: RunRecord, fact: Fact) -> RunRecord:
+    """`record` with one more fact."""
+    match fact:
+        case facts.Seen():
+            return dataclasses.replace(record, seen=_seen(record.seen, fact))
+        case facts.Converted():
+            return dataclasses.replace(record, converted=_either(record.converted, fact))
+        case facts.NotConverted():
+            return dataclasses.replace(record, not_converted=_either(record.not_converted, fact.failure))
+        case facts.Ready() | facts.NotMade() | facts.Compared() | facts.NotCompared() | facts.NotPlanned():
+            return _with_variant(record, _variant(record.variant(fact.variant), fact))
+        case facts.Planned():
+            return _planned(record, fact)
+        case facts.Built() | facts.NotBuilt():
+            return _app(record, fact)
+        case facts.Finished() | facts.NotRun() | facts.Measured():
+            return _with_cell(record, _cell(_known_cell(record, fact.cell), fact))
+
+
+def _either(old: T | None, new: T) -> T:
+    """One of two answers, the same whichever came first."""
+    return new if old is None else min(old, new, key=repr)
+
+
+def _seen(old: facts.Seen | None, new: facts.Seen) -> facts.Seen:
+    if old is None:
+        return new
+    if old.sure != new.sure:
+        better, other = (old, new) if old.sure else (new, old)
+    else:
+        better, other = sorted((old, new), key=lambda seen: (seen.started_at, _text_key(seen)))
+    return facts.Seen(
+        started_at=better.started_at,
+        sure=better.sure,
+        model_name=better.model_name or other.model_name,
+        model_version=better.model_version or other.model_version,
+        model_sha256=better.model_sha256 or other.model_sha256,
+        plan_sha256=better.plan_sha256 or other.plan_sha256,
+        labels=better.labels or other.labels,
+    )
+
+
+def _text_key(seen: facts.Seen) -> tuple[object, ...]:
+    texts = (seen.model_name, seen.model_version, seen.model_sha256, seen.plan_sha256)
+    return (*texts, tuple(sorted(seen.labels.items())))
+
+
+def _variant(
+    state: VariantState, fact: facts.Ready | facts.NotMade | facts.Compared | facts.NotCompared | facts.NotPlanned
+) -> VariantState:
+    match fact:
+        case facts.Ready():
+            return dataclasses.replace(state, ready=_either(state.ready, fact))
+        case facts.NotMade():
+            return dataclasses.replace(state, not_made=_either(state.not_made, fact.failure))
+        case facts.Compared():
+            return dataclasses.replace(state, compared=_either(state.compared, fact))
+        case facts.NotCompared():
+            return dataclasses.replace(state, not_compared=_either(state.not_compared, fact.failure))
+        case facts.NotPlanned():
+            return dataclasses.replace(state, not_planned=_either(state.not_planned, fact.failure))
+
+
+def _planned(record: RunRecord, fact: facts.Planned) -> RunRecord:
+    record = _with_variant(record, dataclasses.replace(record.variant(fact.variant), planned=True))
+    for spec in fact.cells:
+        cell = _known_cell(record, spec)
+        reason = max(cell.skip_reason, fact.skipped.get(spec.id, ""))
+        record = _with_cell(record, dataclasses.replace(cell, planned=True, skip_reason=reason))
+    return record
+
+
+def _app(record: RunRecord, fact: facts.Built | facts.NotBuilt) -> RunRecord:
+    key = (fact.variant, fact.platform)
+    app = record.apps.get(key) or AppState(*key)
+    if isinstance(fact, facts.Built):
+        app = dataclasses.replace(app, package=_either(app.package, fact.package))
+    else:
+        app = dataclasses.replace(app, not_built=_either(app.not_built, fact.failure))
+    return dataclasses.replace(record, apps={**record.apps, key: app})
+
+
+def _known_cell(record: RunRecord, spec: CellSpec) -> CellState:
+    known = record.cells.get(spec.id)
+    return CellState(spec) if known is None else dataclasses.replace(known, spec=_either(known.spec, spec))
+
+
+def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured) -> CellState:
+    cell = dataclasses.replace(cell, attempts=max(cell.attempts, fact.attempt))
+    match fact:
+        case facts.Measured():
+            return dataclasses.replace(cell, measured=first_measured(cell.measured, fact))
+        case facts.NotRun():
+            # The last attempt tells best why there is no measurement.
+            old = cell.not_run
+            if old is None or (fact.attempt, repr(fact)) > (old.attempt, repr(old)):
+                return dataclasses.replace(cell, not_run=fact)
+    return cell
+
+
+def first_measured(old: facts.Measured | None, new: facts.Measured) -> facts.Measured:
+    """Of two measurements of one cell the one of the earlier attempt: a verdict may already stand on it."""
+    return new if old is None else min(old, new, key=lambda item: (item.attempt, repr(item)))
+
+
+def _with_variant(record: RunRecord, state: VariantState) -> RunRecord:
+    return dataclasses.replace(record, variants={**record.variants, state.name: state})
+
+
+def _with_cell(record: RunRecord, state: CellState) -> RunRecord:
+    return dataclasses.replace(record, cells={**record.cells, state.spec.id: state})

@@ -1,0 +1,134 @@
+"""The steps of a run under its plan, and what has become of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from windtunnel.metrics_store.domain.record import CellState, RunRecord
+from windtunnel.metrics_store.domain.values import Failure
+from windtunnel.plan.model import Plan
+
+
+class Outcome(Enum):
+    """What has become of a step."""
+
+    DONE = "done"
+    # Ended, without what it was to give.
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step. `text` says what failed and why, or what is missing; empty when done. `variant` None: all of it."""
+
+    variant: str | None
+    outcome: Outcome
+    text: str = ""
+
+
+def steps(run: RunRecord, plan: Plan | None) -> tuple[Step, ...]:
+    """All steps known so far. `plan` None: not known yet, or not readable."""
+    return tuple(_steps(run, plan))
+
+
+def is_complete(run: RunRecord, plan: Plan | None) -> bool:
+    """Whether every step has ended, well or not."""
+    return all(step.outcome is not Outcome.PENDING for step in _steps(run, plan))
+
+
+def progress(run: RunRecord, plan: Plan | None) -> tuple[int, int]:
+    """Steps ended, steps known so far."""
+    known = steps(run, plan)
+    return sum(step.outcome is not Outcome.PENDING for step in known), len(known)
+
+
+def cell_problem(run: RunRecord, cell: CellState) -> str | None:
+    """Why a cell has no measurement; None where it has one or may still get one."""
+    if cell.measured is not None:
+        return None
+    if cell.not_run is not None:
+        return explain(cell.not_run.failure)
+    if cell.skip_reason:
+        return cell.skip_reason
+    app = run.apps.get((cell.spec.variant, cell.spec.app_platform))
+    if app is not None and app.package is None and app.not_built is not None:
+        return f"the {cell.spec.app_platform} app could not be built: {explain(app.not_built)}"
+    return None
+
+
+def explain(failure: Failure) -> str:
+    """A failure in one line."""
+    message = failure.message or failure.code or "no reason was given"
+    return f"{message} ({failure.hint})" if failure.hint else message
+
+
+def _steps(run: RunRecord, plan: Plan | None) -> Iterator[Step]:
+    if run.converted is not None:
+        yield Step(None, Outcome.DONE)
+    elif run.not_converted is not None:
+        yield Step(None, Outcome.FAILED, f"the model could not be converted: {explain(run.not_converted)}")
+        return
+    else:
+        yield Step(None, Outcome.PENDING, "the model was not converted")
+    if plan is None:
+        yield Step(None, Outcome.PENDING, "the plan of the run is not known")
+        return
+    for variant in plan.variants:
+        yield from _variant_steps(run, plan, variant.name)
+
+
+def _variant_steps(run: RunRecord, plan: Plan, name: str) -> Iterator[Step]:
+    state = run.variant(name)
+    if state.ready is not None:
+        yield Step(name, Outcome.DONE)
+    elif state.not_made is not None and state.compared is None and not state.planned:
+        yield Step(name, Outcome.FAILED, f"variant {name} could not be made: {explain(state.not_made)}")
+        return
+    else:
+        yield Step(name, Outcome.PENDING, f"variant {name} was not made")
+    yield _ended(
+        name,
+        state.compared is not None,
+        state.not_compared,
+        f"variant {name} could not be compared",
+        f"variant {name} was not compared",
+    )
+    planning = _ended(
+        name,
+        state.planned,
+        state.not_planned,
+        f"the cells of variant {name} could not be planned",
+        f"the cells of variant {name} were not planned",
+    )
+    yield planning
+    if planning.outcome is Outcome.DONE:
+        yield from _cell_steps(run, plan, name)
+
+
+def _ended(name: str, done: bool, failure: Failure | None, failed: str, pending: str) -> Step:
+    if done:
+        return Step(name, Outcome.DONE)
+    if failure is not None:
+        return Step(name, Outcome.FAILED, f"{failed}: {explain(failure)}")
+    return Step(name, Outcome.PENDING, pending)
+
+
+def _cell_steps(run: RunRecord, plan: Plan, name: str) -> Iterator[Step]:
+    cells = [cell for cell in run.cells_of(name) if cell.planned]
+    # Filters that match no device must not look like devices that passed.
+    for farm in dict.fromkeys(device.farm for device in plan.devices):
+        if not any(cell.spec.farm == farm for cell in cells):
+            yield Step(name, Outcome.FAILED, f"variant {name} has no cell on farm {farm}")
+    for cell in cells:
+        label = f"cell {cell.spec.label} of variant {name}"
+        problem = cell_problem(run, cell)
+        if cell.measured is not None:
+            yield Step(name, Outcome.DONE)
+        elif problem is not None:
+            skipped = cell.not_run is None and bool(cell.skip_reason)
+            yield Step(name, Outcome.FAILED, f"{label} {'was skipped' if skipped else 'failed'}: {problem}")
+        else:
+            yield Step(name, Outcome.PENDING, f"{label} has no measurement")

@@ -1,0 +1,124 @@
+"""The values that facts are made of. A figure that is not known is None."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """An artifact: its SHA-256, its length in bytes and what it is."""
+
+    sha256: str
+    size_bytes: int = 0
+    media_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why something could not be done; see windtunnel.v1.Failure."""
+
+    code: str
+    message: str
+    hint: str = ""
+    service: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Quality of one model on labelled samples: shares from 0 to 1, loss in nats."""
+
+    top1: float | None = None
+    precision: float | None = None
+    recall: float | None = None
+    loss: float | None = None
+    samples: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ConversionCheck:
+    """The converted model held against the original."""
+
+    passed: bool
+    message: str = ""
+    original: Quality | None = None
+    converted: Quality | None = None
+    agreement: float | None = None
+    output_nrmse: float | None = None
+    synthetic_samples: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """Layers of a variant against the reference. `first_over`: None where no layer is over the threshold."""
+
+    compared: int
+    total: int
+    max_nrmse: float | None = None
+    first_over: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """A latency distribution in milliseconds; `samples` counts the timed inferences."""
+
+    p50: float | None = None
+    p95: float | None = None
+    mean: float | None = None
+    min: float | None = None
+    max: float | None = None
+    std: float | None = None
+    samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one device run measured. `memory_mb` is in the tool's own MB."""
+
+    latency: Latency = Latency()
+    init_ms: float | None = None
+    memory_mb: float | None = None
+    delegate: str | None = None
+    nodes_delegated: int | None = None
+    nodes_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Facts about the device that ran a cell."""
+
+    name: str | None = None
+    cpu: str | None = None
+    cores: int | None = None
+    memory_bytes: int | None = None
+    os: str | None = None
+    os_version: str | None = None
+    runtime: str | None = None
+    nodes_delegated: int | None = None
+    nodes_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellSpec:
+    """One (variant, device, OS, accelerator, threads) of a run. `threads` 0: not said."""
+
+    id: str
+    variant: str
+    farm: str
+    device: str = ""
+    platform: str = ""
+    os_version: str = ""
+    accelerator: str = ""
+    threads: int = 0
+
+    @property
+    def app_platform(self) -> str:
+        """The platform of the app that this cell runs; the farms on this machine run the one for the host."""
+        return "host" if self.farm in ("local", "arm") else self.platform
+
+    @property
+    def label(self) -> str:
+        """For people: farm, device, OS version, accelerator, threads."""
+        parts = (self.farm, self.device, self.os_version, self.accelerator, str(self.threads) if self.threads else "")
+        return "/".join(part for part in parts if part)

@@ -1,0 +1,288 @@
+"""The port of the artifact store, and the one behaviour that every adapter shares.
+
+An adapter implements the few blocking methods of `BlockingStore`; hashing, verification, limits and the async
+surface are written once, here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import io
+import os
+import re
+import stat as stat_module
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from windtunnel.errors import InvalidInput, OutsideError, Unavailable
+
+# Below malloc's mmap threshold: larger buffers are mapped and faulted in anew for every read, four times slower.
+CHUNK = 64 * 1024
+READ_LIMIT = 64 * 1024 * 1024
+_READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class Corrupt(OutsideError):
+    """A stored blob's bytes are not those that its name promises; trying again does not help."""
+
+    code = "corrupt"
+
+    def __init__(self, message: str, *, hint: str = "delete the blob and put it again") -> None:
+        super().__init__(message, retryable=False, hint=hint)
+
+
+def check_sha256(sha256: str) -> str:
+    """Return `sha256` if it is 64 lower-case hexadecimal digits, else raise InvalidInput."""
+    if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
+        raise InvalidInput(f"not a sha256: {str(sha256)[:80]!r}", hint="64 lower-case hexadecimal digits")
+    return sha256
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRef:
+    """The name of an immutable blob: the SHA-256 (FIPS 180-4) of its bytes, and how many there are."""
+
+    sha256: str
+    size_bytes: int
+
+    def __post_init__(self) -> None:
+        check_sha256(self.sha256)
+        if self.size_bytes < 0:
+            raise InvalidInput(f"size_bytes of {self.sha256} is {self.size_bytes}, must be 0 or more")
+
+    @property
+    def uri(self) -> str:
+        """`sha256:<hex>`, as events and plans write it."""
+        return f"sha256:{self.sha256}"
+
+
+class ArtifactStore(Protocol):
+    """Immutable blobs by content. Raises Unavailable where the store does not answer."""
+
+    async def put_file(self, path: Path) -> ArtifactRef:
+        """Store the regular file at `path` in flat memory. Storing the same bytes again changes nothing."""
+
+    async def put_bytes(self, data: bytes) -> ArtifactRef:
+        """Store `data`."""
+
+    async def fetch(self, sha256: str, target: Path) -> Path:
+        """Write the verified blob to `target`, whole or not at all. Raises NotFound, Corrupt."""
+
+    async def read_bytes(self, sha256: str, *, limit: int = READ_LIMIT) -> bytes:
+        """Return the verified blob. Raises NotFound, Corrupt; InvalidInput above `limit` bytes."""
+
+    async def stat(self, sha256: str) -> ArtifactRef | None:
+        """Return the blob's reference, or None where there is none. Does not read its bytes."""
+
+    async def delete(self, sha256: str) -> None:
+        """Remove the blob, if it is there."""
+
+    async def ping(self) -> None:
+        """Raise Unavailable unless the store answers."""
+
+
+class BlockingStore(ABC):
+    """An ArtifactStore over blocking calls, which run in threads."""
+
+    async def put_file(self, path: Path) -> ArtifactRef:
+        return await asyncio.to_thread(self._put_file, path)
+
+    async def put_bytes(self, data: bytes) -> ArtifactRef:
+        return await asyncio.to_thread(self._put, io.BytesIO(data))
+
+    async def fetch(self, sha256: str, target: Path) -> Path:
+        return await asyncio.to_thread(self._fetch, check_sha256(sha256), target)
+
+    async def read_bytes(self, sha256: str, *, limit: int = READ_LIMIT) -> bytes:
+        return await asyncio.to_thread(self._read_bytes, check_sha256(sha256), limit)
+
+    async def stat(self, sha256: str) -> ArtifactRef | None:
+        return await asyncio.to_thread(self._stat, check_sha256(sha256))
+
+    async def delete(self, sha256: str) -> None:
+        await asyncio.to_thread(self._delete, check_sha256(sha256))
+
+    async def ping(self) -> None:
+        await asyncio.to_thread(self._ping)
+
+    @abstractmethod
+    def _put(self, source: BinaryIO) -> ArtifactRef:
+        """Store what the seekable `source` yields from its start."""
+
+    @abstractmethod
+    def _open(self, sha256: str) -> AbstractContextManager[Iterator[bytes]]:
+        """Give the blob's unverified bytes in chunks, or raise NotFound."""
+
+    @abstractmethod
+    def _stat(self, sha256: str) -> ArtifactRef | None: ...
+
+    @abstractmethod
+    def _delete(self, sha256: str) -> None: ...
+
+    @abstractmethod
+    def _ping(self) -> None: ...
+
+    def _put_file(self, path: Path) -> ArtifactRef:
+        with open_regular(path) as source:
+            return self._put(source)
+
+    def _fetch(self, sha256: str, target: Path) -> Path:
+        try:
+            with whole_file(target) as out, self._open(sha256) as chunks:
+                for chunk in verified(sha256, chunks):
+                    out.write(chunk)
+        except OSError as error:
+            raise Unavailable(f"cannot write {target}: {error.strerror or error}") from error
+        return target
+
+    def _read_bytes(self, sha256: str, limit: int) -> bytes:
+        data = bytearray()
+        with self._open(sha256) as chunks:
+            for chunk in verified(sha256, chunks):
+                data += chunk
+                if len(data) > limit:
+                    raise InvalidInput(
+                        f"artifact {sha256} is larger than {limit} bytes", hint="fetch it to a file instead"
+                    )
+        return bytes(data)
+
+
+class RemoteStore(BlockingStore):
+    """A store that must know a blob's name before it sends the first byte: it reads the source twice."""
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+
+    def _key(self, sha256: str) -> str:
+        return f"{self._prefix}sha256/{sha256[:2]}/{sha256}"
+
+    @abstractmethod
+    def _upload(self, ref: ArtifactRef, source: VerifyingReader) -> None:
+        """Send `source`, which fails on its last byte if it no longer hashes to `ref`."""
+
+    def _put(self, source: BinaryIO) -> ArtifactRef:
+        digest = hashlib.sha256()
+        for chunk in read_chunks(source):
+            digest.update(chunk)
+        ref = ArtifactRef(digest.hexdigest(), source.tell())
+        if self._stat(ref.sha256) != ref:
+            source.seek(0)
+            self._upload(ref, VerifyingReader(source, ref))
+        return ref
+
+
+class VerifyingReader(io.RawIOBase):
+    """Reads a source and refuses its last bytes if the whole is not what was hashed before.
+
+    An upload ends with the last byte, so a file that changes while it is sent is never stored under a wrong name.
+    """
+
+    def __init__(self, source: BinaryIO, ref: ArtifactRef) -> None:
+        super().__init__()
+        self._source = source
+        self._ref = ref
+        self._hash = hashlib.sha256()
+        self._position = 0
+        self._hashed = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        # Clients seek to learn the size, and to send a chunk again; bytes already hashed are not hashed twice.
+        self._position = self._source.seek(offset, whence)
+        if self._position == 0:
+            self._hash = hashlib.sha256()
+            self._hashed = 0
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        data = self._source.read(-1 if size is None else size)
+        end = self._position + len(data)
+        if self._position <= self._hashed < end:
+            self._hash.update(data[self._hashed - self._position :])
+            self._hashed = end
+        self._position = end
+        wanted = size is None or size < 0 or size > 0
+        complete = self._hashed == self._ref.size_bytes and self._hash.hexdigest() == self._ref.sha256
+        if wanted and (end >= self._ref.size_bytes or not data) and not complete:
+            raise InvalidInput(
+                f"the file changed while it was stored as {self._ref.sha256}", hint="store it when it is complete"
+            )
+        return data
+
+
+def verified(sha256: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """Pass `chunks` on and raise Corrupt after the last one unless they hash to `sha256`."""
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+        yield chunk
+    if digest.hexdigest() != sha256:
+        raise Corrupt(f"artifact {sha256} is corrupt: its bytes hash to {digest.hexdigest()}")
+
+
+def read_chunks(source: BinaryIO) -> Iterator[bytes]:
+    """The rest of `source`, chunk by chunk."""
+    while chunk := source.read(CHUNK):
+        yield chunk
+
+
+def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
+    """Open a regular file for reading, or raise InvalidInput; a FIFO would block a thread for ever.
+
+    With `follow` false no component of the absolute `path` may be a symbolic link: the caller has resolved them,
+    and one that appeared since then is an attempt to lead elsewhere.
+    """
+    try:
+        fd = os.open(path, _READ) if follow else _open_without_links(path)
+    except OSError as error:
+        raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+    if not stat_module.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise InvalidInput(f"cannot store {path}: not a regular file")
+    return os.fdopen(fd, "rb")
+
+
+def _open_without_links(path: Path) -> int:
+    folder = os.open("/", os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        for part in path.parts[1:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        return os.open(path.name, _READ | os.O_NOFOLLOW, dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+@contextmanager
+def whole_file(target: Path, *, folder: Path | None = None) -> Iterator[BinaryIO]:
+    """Give a temporary file that becomes `target` when the block ends well, and vanishes when it does not.
+
+    The temporary lies in `folder` (same file system), by default beside `target`.
+    """
+    place = folder or target.parent
+    place.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(dir=place, prefix=f".{target.name[:32]}.")
+    try:
+        with os.fdopen(fd, "wb") as out:
+            yield out
+        Path(name).replace(target)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            Path(name).unlink()
+        raise

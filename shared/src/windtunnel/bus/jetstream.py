@@ -1,0 +1,321 @@
+"""The bus on NATS JetStream, with nats-py pull consumers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, KeyValueConfig, StreamConfig
+from nats.js.kv import KeyValue
+
+from windtunnel.bus import subjects as names
+from windtunnel.bus.deadletters import read_dead_letter
+from windtunnel.bus.port import MAX_MESSAGE_BYTES, DeadLetter, Published, check_key, check_size, message_size
+from windtunnel.bus.pull import PullSubscription
+from windtunnel.errors import NotFound, Unavailable
+
+log = logging.getLogger(__name__)
+
+DAY_S = 24 * 3600.0
+_CONNECTION: Final[dict[str, Any]] = {
+    "connect_timeout": 2,
+    "reconnect_time_wait": 0.25,
+    "max_reconnect_attempts": -1,
+    "ping_interval": 5,
+}
+_GONE: Final = (nats.errors.Error, asyncio.TimeoutError, OSError)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """How much the bus keeps. `replicas` is 3 in a cluster."""
+
+    replicas: int = 1
+    max_bytes: int = 4 * 1024**3
+    max_age_s: float = 7 * DAY_S
+    results_age_s: float = 14 * DAY_S
+    duplicate_window_s: float = 3600.0
+
+
+class _Answered:
+    """Turns every way in which the server can fail to answer into Unavailable."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, nats.js.errors.APIError):
+            raise Unavailable(f"{self._what}: {error.description or error}", hint=_hint(error)) from error
+        if isinstance(error, _GONE):
+            message = f"{self._what}: {type(error).__name__}: {error}"
+            raise Unavailable(message, hint="is the NATS server running?") from error
+
+
+def _hint(error: nats.js.errors.APIError) -> str:
+    description = error.description or ""
+    if "maximum" in description:
+        return "the stream is full: raise its limits or purge old events"
+    if "insufficient" in description:
+        return "the server has less room than the streams ask for: lower the limits or give it a larger disk"
+    return ""
+
+
+class NatsDelivery:
+    """One message in a worker's hand."""
+
+    __slots__ = ("_message", "attempt", "sequence")
+
+    def __init__(self, message: Msg) -> None:
+        self._message = message
+        metadata = message.metadata
+        self.sequence: int = metadata.sequence.stream
+        self.attempt: int = metadata.num_delivered
+
+    @property
+    def subject(self) -> str:
+        return self._message.subject
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._message.headers or {}
+
+    @property
+    def data(self) -> bytes:
+        return self._message.data
+
+    async def ack(self) -> None:
+        with _Answered("ack"):
+            await self._message.ack()
+
+    async def nak(self, delay_s: float) -> None:
+        with _Answered("nak"):
+            await self._message.nak(delay=delay_s or None)
+
+    async def term(self) -> None:
+        with _Answered("term"):
+            await self._message.term()
+
+    async def in_progress(self) -> None:
+        with _Answered("in_progress"):
+            await self._message.in_progress()
+
+
+class NatsSubscription:
+    """A durable pull consumer."""
+
+    def __init__(self, subscription: PullSubscription) -> None:
+        self._subscription = subscription
+
+    async def fetch(self, count: int, timeout_s: float) -> Sequence[NatsDelivery]:
+        with _Answered("fetch"):
+            return [NatsDelivery(message) for message in await self._subscription.fetch(count, timeout_s)]
+
+    async def close(self) -> None:
+        for message in await self._subscription.close():
+            with contextlib.suppress(*_GONE):
+                await message.nak()
+
+
+class NatsBucket:
+    """A JetStream key-value bucket."""
+
+    def __init__(self, bucket: KeyValue) -> None:
+        self._bucket = bucket
+
+    async def get(self, key: str) -> bytes | None:
+        check_key(key)
+        with _Answered(f"read {key}"):
+            try:
+                return (await self._bucket.get(key)).value or b""
+            except nats.js.errors.KeyNotFoundError:
+                return None
+
+    async def create(self, key: str, value: bytes) -> bytes:
+        check_key(key)
+        check_size(f"the value of {key}", len(value))
+        with _Answered(f"create {key}"):
+            try:
+                await self._bucket.create(key, value)
+                return value
+            except nats.js.errors.KeyWrongLastSequenceError:
+                return (await self._bucket.get(key)).value or b""
+
+    async def put(self, key: str, value: bytes) -> None:
+        check_key(key)
+        check_size(f"the value of {key}", len(value))
+        with _Answered(f"write {key}"):
+            await self._bucket.put(key, value)
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        with _Answered(f"delete {key}"):
+            await self._bucket.delete(key)
+
+    async def keys(self) -> list[str]:
+        with _Answered("list keys"):
+            try:
+                return sorted(await self._bucket.keys())
+            except nats.js.errors.NoKeysError:
+                return []
+
+
+class NatsBus:
+    """All of the bus. Made by `connect`."""
+
+    def __init__(self, client: Client, limits: StreamLimits) -> None:
+        self._client = client
+        self._js = client.jetstream(timeout=5)
+        self._limits = limits
+        self._buckets: dict[str, NatsBucket] = {}
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    async def ensure_streams(self) -> None:
+        """Creates the streams where they are missing. Raises Unavailable."""
+        with _Answered("create streams"):
+            await self._ensure_stream(names.STREAM, names.ALL, self._limits.max_bytes)
+            await self._ensure_stream(names.DEAD_STREAM, names.DEAD, self._limits.max_bytes // 4)
+
+    async def _ensure_stream(self, name: str, subject: str, max_bytes: int) -> None:
+        try:
+            await self._js.stream_info(name)
+        except nats.js.errors.NotFoundError:
+            config = StreamConfig(
+                name=name,
+                subjects=[subject],
+                max_bytes=max_bytes,
+                num_replicas=self._limits.replicas,
+                discard=DiscardPolicy.NEW,
+                max_age=self._limits.max_age_s,
+                max_msg_size=MAX_MESSAGE_BYTES if name == names.STREAM else None,
+                duplicate_window=self._limits.duplicate_window_s,
+            )
+            await self._js.add_stream(config)
+
+    async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
+        if subject != names.DEAD:
+            check_size(f"a message on {subject}", message_size(headers, data))
+        with _Answered(f"publish on {subject}"):
+            ack = await self._js.publish(subject, data, headers=dict(headers))
+            return Published(ack.seq, bool(ack.duplicate))
+
+    async def subscribe(
+        self, durable: str, subjects: Sequence[str], *, ack_wait_s: float, max_pending: int
+    ) -> NatsSubscription:
+        config = ConsumerConfig(
+            durable_name=durable,
+            filter_subjects=list(subjects),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ack_wait_s,
+            max_deliver=-1,
+            max_ack_pending=max_pending,
+        )
+        with _Answered(f"subscribe {durable}"):
+            try:
+                await self._js.add_consumer(names.STREAM, config)
+            except nats.js.errors.NotFoundError:
+                # The server came back without its store.
+                await self.ensure_streams()
+                await self._js.add_consumer(names.STREAM, config)
+            subscription = PullSubscription(self._client, names.STREAM, durable)
+            await subscription.open()
+            return NatsSubscription(subscription)
+
+    async def bucket(self, name: str) -> NatsBucket:
+        if name not in self._buckets:
+            ttl = self._limits.results_age_s if name == names.RESULTS_BUCKET else 0
+            config = KeyValueConfig(bucket=name, ttl=ttl, replicas=self._limits.replicas)
+            with _Answered(f"open bucket {name}"):
+                self._buckets[name] = NatsBucket(await self._open(config))
+        return self._buckets[name]
+
+    async def _open(self, config: KeyValueConfig) -> KeyValue:
+        try:
+            return await self._js.key_value(config.bucket)
+        except nats.js.errors.BucketNotFoundError:
+            return await self._js.create_key_value(config)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        with _Answered("read dead letters"):
+            state = (await self._js.stream_info(names.DEAD_STREAM)).state
+            letters = []
+            for sequence in range(state.first_seq, state.last_seq + 1) if state.messages else ():
+                with contextlib.suppress(NotFound):
+                    letters.append(await self.dead_letter(str(sequence)))
+            return letters
+
+    async def dead_letter(self, id: str) -> DeadLetter:
+        missing = NotFound(f"there is no dead letter {id!r}", hint="`windtunnel deadletters list` shows them")
+        if not id.isascii() or not id.isdigit() or int(id) == 0:
+            raise missing
+        with _Answered(f"read dead letter {id}"):
+            try:
+                message = await self._js.get_msg(names.DEAD_STREAM, int(id))
+            except nats.js.errors.NotFoundError:
+                raise missing from None
+        return read_dead_letter(id, message.headers or {}, message.data or b"")
+
+    async def forget_dead_letter(self, id: str) -> None:
+        await self.dead_letter(id)
+        with _Answered(f"remove dead letter {id}"):
+            await self._js.delete_msg(names.DEAD_STREAM, int(id))
+
+    async def close(self) -> None:
+        with contextlib.suppress(*_GONE):
+            await self._client.close()
+
+
+async def connect(
+    url: str, *, name: str = "windtunnel", limits: StreamLimits | None = None, wait_s: float = 30.0
+) -> NatsBus:
+    """Connects, creating streams where they are missing; reconnects for ever afterwards.
+
+    Raises Unavailable when no server answers within `wait_s` seconds.
+    """
+
+    last: Exception | None = None
+
+    async def quiet(error: Exception) -> None:
+        nonlocal last
+        last = error
+        log.debug("nats: %s", error)
+
+    client = Client()
+    bus = NatsBus(client, limits or StreamLimits())
+    try:
+        async with asyncio.timeout(wait_s):
+            await client.connect(url, name=name, error_cb=quiet, **_CONNECTION)
+            while True:
+                # A server that has just started accepts connections before JetStream is ready.
+                try:
+                    await bus.ensure_streams()
+                    return bus
+                except Unavailable as error:
+                    last = error
+                    await asyncio.sleep(0.1)
+    except BaseException as error:
+        await bus.close()
+        if not isinstance(error, _GONE):
+            raise
+        reason = f": {last}" if last is not None else ""
+        raise Unavailable(
+            f"no NATS server with JetStream answers at {url}{reason}", hint="start one with `windtunnel up`"
+        ) from error

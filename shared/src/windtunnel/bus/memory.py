@@ -1,0 +1,254 @@
+"""The bus in memory: the fake that behaves like the real one and replaces only the wire."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from windtunnel.bus import subjects
+from windtunnel.bus.deadletters import read_dead_letter
+from windtunnel.bus.port import DeadLetter, Published, check_key, check_size, message_size
+from windtunnel.errors import NotFound, Unavailable
+
+
+@dataclass(slots=True)
+class _Stored:
+    sequence: int
+    subject: str
+    headers: dict[str, str]
+    data: bytes
+
+
+@dataclass(slots=True)
+class _Lease:
+    """A message as one consumer sees it. `until` is when it may be handed out (again)."""
+
+    stored: _Stored
+    attempt: int = 0
+    until: float = 0.0
+    token: int = 0
+
+
+@dataclass(slots=True)
+class _Consumer:
+    patterns: tuple[str, ...]
+    ack_wait_s: float
+    max_pending: int
+    pending: dict[int, _Lease] = field(default_factory=dict)
+
+
+def _matches(pattern: str, subject: str) -> bool:
+    if pattern.endswith(".>"):
+        return subject.startswith(pattern[:-1])
+    return pattern == subject
+
+
+class MemoryDelivery:
+    """One message in a worker's hand."""
+
+    def __init__(self, bus: MemoryBus, consumer: _Consumer, lease: _Lease) -> None:
+        self._bus = bus
+        self._consumer = consumer
+        self._lease = lease
+        self._token = lease.token
+        self.subject: str = lease.stored.subject
+        self.headers: Mapping[str, str] = lease.stored.headers
+        self.data: bytes = lease.stored.data
+        self.sequence: int = lease.stored.sequence
+        self.attempt: int = lease.attempt
+
+    async def ack(self) -> None:
+        # As in JetStream: the ack of a first worker counts even after the message was handed to a second one.
+        self._consumer.pending.pop(self.sequence, None)
+
+    async def term(self) -> None:
+        self._consumer.pending.pop(self.sequence, None)
+
+    async def nak(self, delay_s: float) -> None:
+        if self._lease.token == self._token:
+            self._lease.until = time.monotonic() + delay_s
+            self._bus.wake()
+
+    async def in_progress(self) -> None:
+        if self._lease.token == self._token:
+            self._lease.until = time.monotonic() + self._consumer.ack_wait_s
+
+
+class MemorySubscription:
+    """A durable consumer."""
+
+    def __init__(self, bus: MemoryBus, consumer: _Consumer) -> None:
+        self._bus = bus
+        self._consumer = consumer
+
+    async def fetch(self, count: int, timeout_s: float) -> Sequence[MemoryDelivery]:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            taken = self._take(count) if self._bus.connected else []
+            remaining = deadline - time.monotonic()
+            if taken or remaining <= 0:
+                return taken
+            await self._bus.changed(min(remaining, self._next_lease()))
+
+    def _take(self, count: int) -> list[MemoryDelivery]:
+        now = time.monotonic()
+        taken: list[MemoryDelivery] = []
+        held = sum(lease.until > now for lease in self._consumer.pending.values())
+        for lease in self._consumer.pending.values():
+            if len(taken) == min(count, self._consumer.max_pending - held):
+                break
+            if lease.until <= now:
+                lease.attempt += 1
+                lease.token += 1
+                lease.until = now + self._consumer.ack_wait_s
+                taken.append(MemoryDelivery(self._bus, self._consumer, lease))
+        return taken
+
+    def _next_lease(self) -> float:
+        now = time.monotonic()
+        return max(0.001, min((lease.until - now for lease in self._consumer.pending.values()), default=1.0))
+
+    async def close(self) -> None:
+        """The durable stays, and with it what is pending."""
+
+
+class MemoryBucket:
+    """A key-value bucket."""
+
+    def __init__(self, bus: MemoryBus) -> None:
+        self._bus = bus
+        self._values: dict[str, bytes] = {}
+
+    async def get(self, key: str) -> bytes | None:
+        check_key(key)
+        self._bus.check()
+        return self._values.get(key)
+
+    async def create(self, key: str, value: bytes) -> bytes:
+        check_key(key)
+        check_size(f"the value of {key}", len(value))
+        self._bus.check()
+        return self._values.setdefault(key, value)
+
+    async def put(self, key: str, value: bytes) -> None:
+        check_key(key)
+        check_size(f"the value of {key}", len(value))
+        self._bus.check()
+        self._values[key] = value
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        self._bus.check()
+        self._values.pop(key, None)
+
+    async def keys(self) -> list[str]:
+        self._bus.check()
+        return sorted(self._values)
+
+
+class MemoryBus:
+    """All of the bus. `stop` and `start` act as the server's death and return; `max_messages` as a full stream."""
+
+    def __init__(self, max_messages: int | None = None) -> None:
+        self._max_messages = max_messages
+        self._messages: list[_Stored] = []
+        self._dead: dict[int, _Stored] = {}
+        self._ids: dict[str, int] = {}
+        self._sequence = 0
+        self._consumers: dict[str, _Consumer] = {}
+        self._buckets: dict[str, MemoryBucket] = {}
+        self._wakeup = asyncio.Event()
+        self.connected: bool = True
+
+    def check(self) -> None:
+        if not self.connected:
+            raise Unavailable("the bus does not answer")
+
+    def wake(self) -> None:
+        self._wakeup.set()
+
+    async def changed(self, timeout_s: float) -> None:
+        self._wakeup.clear()
+        try:
+            await asyncio.wait_for(self._wakeup.wait(), timeout_s)
+        except TimeoutError:
+            return
+
+    async def stop(self) -> None:
+        self.connected = False
+
+    async def start(self) -> None:
+        self.connected = True
+        self.wake()
+
+    async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
+        self.check()
+        if subject != subjects.DEAD:
+            check_size(f"a message on {subject}", message_size(headers, data))
+        message_id = headers.get("Nats-Msg-Id")
+        if message_id is not None and message_id in self._ids:
+            return Published(self._ids[message_id], duplicate=True)
+        full = self._max_messages is not None and len(self._messages) >= self._max_messages
+        if full and subject != subjects.DEAD:
+            raise Unavailable("the stream is full", hint="raise its limits or purge old events")
+        self._sequence += 1
+        stored = _Stored(self._sequence, subject, dict(headers), data)
+        if message_id is not None:
+            self._ids[message_id] = stored.sequence
+        if subject == subjects.DEAD:
+            self._dead[stored.sequence] = stored
+        else:
+            self._messages.append(stored)
+            self._hand_out(stored)
+        return Published(stored.sequence, duplicate=False)
+
+    def _hand_out(self, stored: _Stored) -> None:
+        for consumer in self._consumers.values():
+            if any(_matches(pattern, stored.subject) for pattern in consumer.patterns):
+                consumer.pending[stored.sequence] = _Lease(stored)
+        self.wake()
+
+    async def subscribe(
+        self, durable: str, subjects: Sequence[str], *, ack_wait_s: float, max_pending: int
+    ) -> MemorySubscription:
+        self.check()
+        if durable not in self._consumers:
+            consumer = _Consumer(tuple(subjects), ack_wait_s, max_pending)
+            consumer.pending = {
+                stored.sequence: _Lease(stored)
+                for stored in self._messages
+                if any(_matches(pattern, stored.subject) for pattern in subjects)
+            }
+            self._consumers[durable] = consumer
+        consumer = self._consumers[durable]
+        consumer.patterns, consumer.ack_wait_s, consumer.max_pending = tuple(subjects), ack_wait_s, max_pending
+        return MemorySubscription(self, consumer)
+
+    async def purge(self) -> None:
+        """Removes all events, as an operator does with a full stream."""
+        self._messages.clear()
+        for consumer in self._consumers.values():
+            consumer.pending.clear()
+
+    async def bucket(self, name: str) -> MemoryBucket:
+        self.check()
+        return self._buckets.setdefault(name, MemoryBucket(self))
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        self.check()
+        return [read_dead_letter(str(s.sequence), s.headers, s.data) for s in self._dead.values()]
+
+    async def dead_letter(self, id: str) -> DeadLetter:
+        for letter in await self.dead_letters():
+            if letter.id == id:
+                return letter
+        raise NotFound(f"there is no dead letter {id!r}", hint="`windtunnel deadletters list` shows them")
+
+    async def forget_dead_letter(self, id: str) -> None:
+        await self.dead_letter(id)
+        del self._dead[int(id)]
+
+    async def close(self) -> None:
+        self.connected = False

@@ -1,0 +1,62 @@
+"""All subjects, streams and buckets, and which message travels on which subject."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from google.protobuf.message import Message
+
+from windtunnel.v1 import events_pb2
+
+STREAM: Final = "WINDTUNNEL"
+DEAD_STREAM: Final = "WINDTUNNEL_DEAD"
+ALL: Final = "windtunnel.>"
+DEAD: Final = "windtunnel_dead.letters"
+
+RESULTS_BUCKET: Final = "windtunnel_results"
+RUNS_BUCKET: Final = "windtunnel_runs"
+PLANS_BUCKET: Final = "windtunnel_plans"
+
+MODEL_TRAINED: Final = "windtunnel.model.trained"
+MODEL_CONVERTED: Final = "windtunnel.model.converted"
+MODEL_FAILED: Final = "windtunnel.model.failed"
+VARIANT_READY: Final = "windtunnel.variant.ready"
+VARIANT_FAILED: Final = "windtunnel.variant.failed"
+VARIANT_COMPARED: Final = "windtunnel.variant.compared"
+CELLS_PLANNED: Final = "windtunnel.cells.planned"
+CELLS_FAILED: Final = "windtunnel.cells.failed"
+APP_BUILT: Final = "windtunnel.app.built"
+APP_FAILED: Final = "windtunnel.app.failed"
+DEVICE_RUN_FINISHED: Final = "windtunnel.device_run.finished"
+DEVICE_RUN_FAILED: Final = "windtunnel.device_run.failed"
+DEVICE_RUN_MEASURED: Final = "windtunnel.device_run.measured"
+RUN_COMPLETED: Final = "windtunnel.run.completed"
+
+MESSAGES: Final[dict[str, type[Message]]] = {
+    MODEL_TRAINED: events_pb2.ModelTrained,
+    MODEL_CONVERTED: events_pb2.ModelConverted,
+    MODEL_FAILED: events_pb2.ModelFailed,
+    VARIANT_READY: events_pb2.VariantReady,
+    VARIANT_FAILED: events_pb2.VariantFailed,
+    VARIANT_COMPARED: events_pb2.VariantCompared,
+    CELLS_PLANNED: events_pb2.CellsPlanned,
+    CELLS_FAILED: events_pb2.CellsFailed,
+    APP_BUILT: events_pb2.AppBuilt,
+    APP_FAILED: events_pb2.AppFailed,
+    DEVICE_RUN_FINISHED: events_pb2.DeviceRunFinished,
+    DEVICE_RUN_FAILED: events_pb2.DeviceRunFailed,
+    DEVICE_RUN_MEASURED: events_pb2.DeviceRunMeasured,
+    RUN_COMPLETED: events_pb2.RunCompleted,
+}
+
+_SUBJECT_OF: Final = {message.DESCRIPTOR.full_name: subject for subject, message in MESSAGES.items()}
+
+
+def subject_of(message: Message) -> str:
+    """The subject on which `message` travels. Raises KeyError for a message that is no event."""
+    return _SUBJECT_OF[message.DESCRIPTOR.full_name]
+
+
+def type_of(subject: str) -> str:
+    """The CloudEvents type of the events on `subject`."""
+    return f"{subject}.v1"

@@ -1,0 +1,92 @@
+"""The plan as plain values."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Final
+
+BUILTIN_VARIANTS: Final = ("float32", "float16", "dynamic_range", "int8", "int16x8")
+API_VERSION: Final = "windtunnel/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class DataSet:
+    """URIs (or, before submission, local paths) of samples and calibration set; None: not given."""
+
+    samples: str | None = None
+    calibration: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VariantSpec:
+    """A variant to make. `recipe` (a litert-quantizer recipe, a list of rules) is None for the built-in ones.
+
+    `recipe_uri` is where the recipe lies as long as it has not been read.
+    """
+
+    name: str
+    recipe: tuple[Mapping[str, Any], ...] | None = None
+    recipe_uri: str | None = None
+
+    @property
+    def needs_calibration(self) -> bool:
+        """Whether this variant needs a calibration set; of a recipe only the quantiser can tell."""
+        return self.name in ("int8", "int16x8") and self.recipe is None
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFilter:
+    """Devices to run on; every combination of the values is a cell of each variant. Empty: any."""
+
+    farm: str
+    device: tuple[str, ...] = ()
+    platform: tuple[str, ...] = ()
+    os_version: tuple[str, ...] = ()
+    accelerator: tuple[str, ...] = ()
+    threads: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gates:
+    """Upper bounds on measured figures; None: no gate."""
+
+    accuracy_drop: float | None = None
+    latency_ms_p50: float | None = None
+    latency_ms_p95: float | None = None
+    size_mb: float | None = None
+    memory_mb: float | None = None
+    layer_nrmse: float | None = None
+
+    def overridden_by(self, other: Gates | None) -> Gates:
+        """These gates with the fields that `other` gives in place of ours."""
+        if other is None:
+            return self
+        given = {f.name: v for f in dataclasses.fields(Gates) if (v := getattr(other, f.name)) is not None}
+        return dataclasses.replace(self, **given)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with a model. `preprocessing` is a pipeline object, or a URI or path of one, or None."""
+
+    data: DataSet = DataSet()
+    preprocessing: Mapping[str, Any] | str | None = None
+    variants: tuple[VariantSpec, ...] = ()
+    devices: tuple[DeviceFilter, ...] = ()
+    gates: Gates = Gates()
+    only: Mapping[str, Gates] = field(default_factory=lambda: MappingProxyType({}))
+    # The run ends this many seconds after its start, complete or not; 0: the store's default.
+    deadline_seconds: int = 0
+
+    def gates_of(self, variant: str) -> Gates:
+        """The gates that hold for one variant."""
+        return self.gates.overridden_by(self.only.get(variant))
+
+
+DEFAULT_PLAN: Final = Plan(
+    variants=tuple(VariantSpec(name) for name in ("float32", "float16", "dynamic_range")),
+    devices=(DeviceFilter("local", accelerator=("xnnpack",), threads=(1,)),),
+)

@@ -1,0 +1,103 @@
+"""The plan as the protobuf message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from windtunnel.errors import InvalidPlan
+from windtunnel.plan.model import Gates, Plan, VariantSpec
+from windtunnel.plan.parse import parse_plan
+from windtunnel.v1 import plan_pb2
+
+_GATES = ("accuracy_drop", "latency_ms_p50", "latency_ms_p95", "size_mb", "memory_mb", "layer_nrmse")
+
+
+def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
+    """The plan on the wire. Where a recipe or the preprocessing has not been read yet, its URI travels."""
+    return plan_pb2.Plan(
+        api_version="windtunnel/v1",
+        data=plan_pb2.DataSet(samples=plan.data.samples or "", calibration=plan.data.calibration or ""),
+        preprocessing_json=_json(plan.preprocessing),
+        variants=[variant_to_proto(variant) for variant in plan.variants],
+        devices=[
+            plan_pb2.DeviceFilter(
+                farm=device.farm,
+                devices=device.device,
+                platforms=device.platform,
+                os_versions=device.os_version,
+                accelerators=device.accelerator,
+                threads=device.threads,
+            )
+            for device in plan.devices
+        ],
+        gates=_gates_to_proto(plan.gates),
+        only={name: _gates_to_proto(gates) for name, gates in plan.only.items()},
+        deadline_seconds=plan.deadline_seconds,
+        no_devices=not plan.devices,
+    )
+
+
+def plan_from_proto(message: plan_pb2.Plan) -> Plan:
+    """The plan in `message`, checked as a plan in YAML is. Raises InvalidPlan."""
+    return parse_plan(
+        {
+            "apiVersion": message.api_version or None,
+            "data": {"samples": message.data.samples or None, "calibration": message.data.calibration or None},
+            "preprocessing": _from_json(message.preprocessing_json, "preprocessing"),
+            "variants": [_variant_to_dict(variant) for variant in message.variants] or None,
+            "devices": [_device_to_dict(device) for device in message.devices] or ([] if message.no_devices else None),
+            "gates": {
+                **_gates_to_dict(message.gates),
+                "only": {name: _gates_to_dict(gates) for name, gates in message.only.items()},
+            },
+            "deadline_seconds": message.deadline_seconds or None,
+        }
+    )
+
+
+def variant_to_proto(variant: VariantSpec) -> plan_pb2.VariantSpec:
+    """One variant on the wire."""
+    recipe = variant.recipe_uri if variant.recipe is None else [dict(rule) for rule in variant.recipe]
+    return plan_pb2.VariantSpec(name=variant.name, recipe_json=_json(recipe))
+
+
+def _json(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
+def _from_json(text: str, what: str) -> Any:
+    if not text:
+        return None
+    try:
+        # A URI in place of the object itself is allowed, as in YAML.
+        return json.loads(text) if text.lstrip()[:1] in ("{", "[") else text
+    except (ValueError, RecursionError) as error:
+        raise InvalidPlan(f"not JSON: {error}", path=what) from error
+
+
+def _variant_to_dict(variant: plan_pb2.VariantSpec) -> Any:
+    return {"name": variant.name, "recipe": _from_json(variant.recipe_json, f"variants.{variant.name}.recipe")}
+
+
+def _device_to_dict(device: plan_pb2.DeviceFilter) -> dict[str, Any]:
+    return {
+        "farm": device.farm or None,
+        "device": list(device.devices),
+        "platform": list(device.platforms),
+        "os_version": list(device.os_versions),
+        "accelerator": list(device.accelerators),
+        "threads": list(device.threads),
+    }
+
+
+def _gates_to_proto(gates: Gates) -> plan_pb2.Gates:
+    return plan_pb2.Gates(**{name: getattr(gates, name) for name in _GATES})
+
+
+def _gates_to_dict(gates: plan_pb2.Gates) -> dict[str, Any]:
+    given: dict[str, Any] = {descriptor.name: value for descriptor, value in gates.ListFields()}
+    latency = {p: given.pop(f"latency_ms_{p}") for p in ("p50", "p95") if f"latency_ms_{p}" in given}
+    return {**given, "latency_ms": latency} if latency else given

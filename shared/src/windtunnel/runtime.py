@@ -1,0 +1,174 @@
+"""Running a service: one asyncio loop with its gRPC server, its bus workers, health and metrics.
+
+A service's `__main__.py` says what it is made of; everything that all services do alike happens here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import grpc
+from prometheus_client import start_http_server
+
+from windtunnel import settings as settings_module
+from windtunnel.artifacts import Artifacts, SourceReader, open_store
+from windtunnel.bus import Bus, Jobs, Policy, Worker, subjects
+from windtunnel.bus.jetstream import StreamLimits, connect
+from windtunnel.bus.publisher import Publisher
+from windtunnel.bus.worker import FailureHandler, Handler
+from windtunnel.errors import UserError, WindtunnelError
+from windtunnel.rpc import RpcServer
+from windtunnel.settings import ServiceSettings
+from windtunnel.telemetry import configure_logging
+
+log = logging.getLogger(__name__)
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+@dataclass(frozen=True)
+class Runtime(Generic[S]):
+    """What a service is given to work with."""
+
+    name: str
+    settings: S
+    bus: Bus
+    artifacts: Artifacts
+    sources: SourceReader
+    jobs: Jobs
+    publisher: Publisher
+
+    def worker(
+        self,
+        durable: str,
+        topics: Sequence[str],
+        handle: Handler,
+        on_failure: FailureHandler,
+        *,
+        slots: int | None = None,
+    ) -> Worker:
+        """A worker with this service's policy."""
+        policy = Policy(
+            ack_wait_s=self.settings.ack_wait_s, attempts=self.settings.attempts, drain_s=self.settings.drain_s
+        )
+        return Worker(
+            self.bus,
+            durable,
+            topics,
+            handle,
+            on_failure=on_failure,
+            slots=slots or self.settings.slots,
+            policy=policy,
+        )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a service is made of."""
+
+    # Full gRPC service name, and what registers the servicer on a server.
+    servicers: Sequence[tuple[str, Callable[[grpc.aio.Server], None]]]
+    workers: Sequence[Worker] = ()
+    # Ends with the service; started with it: loops of its own, for example an outbox.
+    tasks: Sequence[Callable[[], Awaitable[None]]] = ()
+    # Closed after everything else has ended.
+    resources: contextlib.AsyncExitStack = field(default_factory=contextlib.AsyncExitStack)
+
+
+Build = Callable[[Runtime[S]], Awaitable[Parts]]
+
+
+def main(name: str, settings_type: type[S], build: Build[S]) -> None:
+    """Runs the service until SIGTERM or SIGINT. Exit codes: 0, 64 for bad settings, 2 where it could not run."""
+    try:
+        settings = settings_module.load(settings_type)
+        configure_logging(name, settings.log_level)
+        asyncio.run(_serve(name, settings, build))
+    except UserError as error:
+        print(f"windtunnel.{name}: {error}", file=sys.stderr)
+        sys.exit(64)
+    except WindtunnelError as error:
+        print(f"windtunnel.{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+async def _serve(name: str, settings: S, build: Build[S]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    limits = StreamLimits(replicas=settings.nats_replicas, max_bytes=settings.nats_max_bytes)
+    bus = await connect(settings.nats_url, name=f"windtunnel-{name}", limits=limits)
+    artifacts = open_store(settings.artifact_store, cache=settings.home_folder / "cache")
+    runtime = Runtime(
+        name=name,
+        settings=settings,
+        bus=bus,
+        artifacts=artifacts,
+        sources=SourceReader(artifacts, settings.allowed_roots, settings.max_source_bytes),
+        jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
+        publisher=Publisher(bus, name),
+    )
+    try:
+        parts = await build(runtime)
+        async with parts.resources:
+            await _run(runtime, parts, stop)
+    finally:
+        await bus.close()
+
+
+async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
+    settings = runtime.settings
+    server = RpcServer(parts.servicers)
+    await server.start(settings.host, settings.grpc_port)
+    metrics, _ = start_http_server(settings.metrics_port, settings.host)
+    workers = [asyncio.create_task(worker.run()) for worker in parts.workers]
+    others = [asyncio.create_task(_watch_health(server, runtime.bus))]
+    others += [asyncio.create_task(_loop(task)) for task in parts.tasks]
+    _announce(runtime.name, settings, server.port, metrics.server_port)
+    stopped = asyncio.create_task(stop.wait())
+    try:
+        # A loop of the service that ends by itself is a fault: end the process, so that the supervisor sees it.
+        await asyncio.wait((stopped, *workers, *others), return_when=asyncio.FIRST_COMPLETED)
+        log.info("draining")
+        await server.set_serving(False)
+        for worker in parts.workers:
+            worker.drain()
+        await asyncio.gather(server.stop(settings.drain_s), *workers)
+    finally:
+        stopped.cancel()
+        for task in others:
+            task.cancel()
+        results = await asyncio.gather(stopped, *others, return_exceptions=True)
+        metrics.shutdown()
+    for result in results:
+        if isinstance(result, Exception):
+            raise result
+
+
+async def _loop(task: Callable[[], Awaitable[None]]) -> None:
+    await task()
+
+
+async def _watch_health(server: RpcServer, bus: Bus) -> None:
+    while True:
+        await server.set_serving(bus.connected)
+        await asyncio.sleep(0.25)
+
+
+def _announce(name: str, settings: ServiceSettings, grpc_port: int, metrics_port: int) -> None:
+    ready = {
+        "service": name,
+        "grpc": f"{settings.host}:{grpc_port}",
+        "metrics": f"http://{settings.host}:{metrics_port}/metrics",
+    }
+    print(json.dumps(ready), flush=True)
+    log.info("ready on %s", ready["grpc"])

@@ -1,0 +1,43 @@
+"""W3C Trace Context (https://www.w3.org/TR/trace-context/): `traceparent` from message to message and call to call.
+
+Windtunnel hands the context on and writes it into every log line; it exports no spans of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import secrets
+from collections.abc import Iterator
+from contextvars import ContextVar
+
+# Version ff is forbidden; a version after ours (00) may carry more behind the flags.
+_TRACEPARENT = re.compile(
+    r"(?!ff|00-.{53})[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-([0-9a-f]{2})(?:-.*)?\Z"
+)
+# Sampled and random-trace-id; the other flags have no meaning yet and must be sent as zero.
+_KNOWN_FLAGS = 0x03
+_current: ContextVar[str] = ContextVar("windtunnel_traceparent", default="")
+
+
+def child_of(traceparent: str) -> str:
+    """A new span under `traceparent`; the root of a new trace where that is empty or invalid."""
+    match = _TRACEPARENT.match(traceparent)
+    trace_id, flags = match.groups() if match else (secrets.token_hex(16), "01")
+    return f"00-{trace_id}-{secrets.token_hex(8)}-{int(flags, 16) & _KNOWN_FLAGS:02x}"
+
+
+def current_traceparent() -> str:
+    """The context of the work at hand; empty outside of any."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def trace_context(traceparent: str) -> Iterator[str]:
+    """Everything inside belongs to a new span under `traceparent`."""
+    span = child_of(traceparent)
+    token = _current.set(span)
+    try:
+        yield span
+    finally:
+        _current.reset(token)

@@ -1,0 +1,41 @@
+"""TensorFlow Lite models: read their facts without an interpreter, run them, score their outputs.
+
+`read_model` never runs native code and may be called anywhere. `Runner` does: use it only in a job of
+`windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+from windtunnel.tflite.facts import (
+    GraphFacts,
+    ModelFacts,
+    OpFacts,
+    Quantization,
+    SignatureFacts,
+    TensorFacts,
+)
+from windtunnel.tflite.metrics import OutputKind, Scores, ScoreSums, agreement, score
+from windtunnel.tflite.quantization import dequantize, quantize
+from windtunnel.tflite.read import read_model
+from windtunnel.tflite.run import Accelerator, Layer, Runner, layer_tensors
+
+__all__ = [
+    "Accelerator",
+    "GraphFacts",
+    "Layer",
+    "ModelFacts",
+    "OpFacts",
+    "OutputKind",
+    "Quantization",
+    "Runner",
+    "ScoreSums",
+    "Scores",
+    "SignatureFacts",
+    "TensorFacts",
+    "agreement",
+    "dequantize",
+    "layer_tensors",
+    "quantize",
+    "read_model",
+    "score",
+]

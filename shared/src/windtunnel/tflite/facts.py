@@ -1,0 +1,196 @@
+"""What a .tflite file says about itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.tflite.constants import decode
+
+
+@dataclass(frozen=True, slots=True)
+class Quantization:
+    """real = scale * (stored - zero_point); one pair per tensor, or one per index along `axis`.
+
+    `block_size` is set where the scales lie in another tensor (blockwise); then `scales` is empty.
+    """
+
+    scales: tuple[float, ...]
+    zero_points: tuple[int, ...]
+    axis: int = 0
+    block_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFacts:
+    """A tensor of a graph. `shape_signature` has -1 where a dimension is dynamic, and else equals `shape`.
+
+    A constant's bytes lie at `buffer_offset` in the file, `buffer_size` of them. An unnamed tensor is called
+    `tensor_<index>`.
+    """
+
+    index: int
+    name: str
+    shape: tuple[int, ...]
+    shape_signature: tuple[int, ...]
+    dtype: str
+    quantization: Quantization | None = None
+    is_variable: bool = False
+    is_sparse: bool = False
+    buffer_offset: int = 0
+    buffer_size: int = 0
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether the file holds the tensor's value."""
+        return self.buffer_size > 0 and not self.is_variable
+
+
+@dataclass(frozen=True, slots=True)
+class OpFacts:
+    """An op; `index` is its place in the execution order.
+
+    `inputs` has -1 for an optional input left out. `options` is a plain dict with snake_case keys, with
+    `fused_activation_function` and `padding` as names.
+    """
+
+    index: int
+    name: str
+    version: int
+    is_custom: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    options: Mapping[str, Any]
+
+    @property
+    def fused_activation(self) -> str:
+        """NONE, RELU, RELU_N1_TO_1, RELU6, TANH or SIGN_BIT."""
+        return str(self.options.get("fused_activation_function", "NONE"))
+
+
+@dataclass(frozen=True)
+class GraphFacts:
+    """One subgraph: the main one is the first; others are bodies of control flow or further signatures."""
+
+    name: str
+    tensors: tuple[TensorFacts, ...]
+    ops: tuple[OpFacts, ...]
+    input_indices: tuple[int, ...]
+    output_indices: tuple[int, ...]
+
+    @property
+    def inputs(self) -> tuple[TensorFacts, ...]:
+        """The graph's inputs, in order."""
+        return tuple(self.tensors[index] for index in self.input_indices)
+
+    @property
+    def outputs(self) -> tuple[TensorFacts, ...]:
+        """The graph's outputs, in order."""
+        return tuple(self.tensors[index] for index in self.output_indices)
+
+    @cached_property
+    def fixed(self) -> frozenset[int]:
+        """Tensors that no sample can change: constants and what is computed from constants alone."""
+        fixed = {tensor.index for tensor in self.tensors if tensor.is_constant}
+        fixed -= set(self.input_indices)
+        for op in self.ops:
+            given = [index for index in op.inputs if index >= 0]
+            if given and all(index in fixed for index in given) and not op.name.startswith("RANDOM_"):
+                fixed.update(op.outputs)
+        return frozenset(fixed)
+
+
+@dataclass(frozen=True, slots=True)
+class SignatureFacts:
+    """A named entry point: argument and result names to tensor indices of its graph."""
+
+    key: str
+    graph: int
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of bytes in the file."""
+
+    offset: int
+    size: int
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """A model: its graphs, signatures and metadata. Small, whatever the size of the file; can be pickled."""
+
+    path: Path
+    size_bytes: int
+    version: int
+    description: str
+    graphs: tuple[GraphFacts, ...]
+    signatures: tuple[SignatureFacts, ...]
+    metadata: Mapping[str, Span]
+
+    @property
+    def main(self) -> GraphFacts:
+        """The graph that the interpreter runs."""
+        return self.graphs[0]
+
+    @property
+    def ops(self) -> tuple[OpFacts, ...]:
+        """Ops of the main graph in execution order."""
+        return self.main.ops
+
+    @property
+    def tensors(self) -> tuple[TensorFacts, ...]:
+        """Tensors of the main graph by index."""
+        return self.main.tensors
+
+    @property
+    def inputs(self) -> tuple[TensorFacts, ...]:
+        """Inputs of the main graph."""
+        return self.main.inputs
+
+    @property
+    def outputs(self) -> tuple[TensorFacts, ...]:
+        """Outputs of the main graph."""
+        return self.main.outputs
+
+    def signature_name(self, tensor: TensorFacts) -> str | None:
+        """The name that a signature gives to an input or output of the main graph, or None."""
+        for signature in self.signatures:
+            if signature.graph == 0:
+                for name, index in (*signature.inputs.items(), *signature.outputs.items()):
+                    if index == tensor.index:
+                        return name
+        return None
+
+    def constant(self, tensor: TensorFacts) -> NDArray[Any]:
+        """The stored value of a constant, in its shape; int4 and int2 unpacked to int8, bfloat16 to float32.
+
+        Raises InvalidInput when the tensor is no constant or its bytes do not fill its shape, Unsupported for
+        strings and sparse tensors.
+        """
+        if not tensor.is_constant:
+            raise InvalidInput(f"tensor {tensor.name!r} of {self.path.name} is no constant")
+        return decode(self._bytes(Span(tensor.buffer_offset, tensor.buffer_size)), tensor)
+
+    def metadata_bytes(self, name: str) -> bytes:
+        """The content of a metadata entry. Raises NotFound."""
+        if name not in self.metadata:
+            known = ", ".join(sorted(self.metadata)) or "none"
+            raise NotFound(f"{self.path.name} has no metadata {name!r}", hint=f"it has: {known}")
+        return self._bytes(self.metadata[name])
+
+    def _bytes(self, span: Span) -> bytes:
+        with self.path.open("rb") as file:
+            file.seek(span.offset)
+            data = file.read(span.size)
+        if len(data) != span.size:
+            raise InvalidInput(f"{self.path.name} changed or was cut since it was read")
+        return data

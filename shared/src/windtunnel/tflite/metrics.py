@@ -1,0 +1,207 @@
+"""Scores of a classifier from its outputs; pure numpy, float64."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import InvalidInput
+
+OutputKind = Literal["probabilities", "logits"]
+
+_PROBABILITY_SLACK = 1e-3
+_CLIP = 1e-7
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A classifier's figures over `count` samples, each in [0, 1] but `loss` (nats, mean)."""
+
+    top1: float
+    precision: float
+    recall: float
+    loss: float
+    count: int
+
+
+def score(outputs: NDArray[Any], labels: NDArray[Any] | None, *, kind: OutputKind | None = None) -> Scores | None:
+    """Top-1 accuracy, macro precision and recall, and mean cross-entropy.
+
+    Args:
+        outputs: (N, C) probabilities or logits; (N, 1) or (N,) is a sigmoid's output or logit for class 1.
+        labels: (N,) class indices, or (N, C) one-hot; None: there is nothing to score.
+        kind: what the outputs are, where it is known; None: see `ScoreSums`.
+
+    Returns None without labels, and where labels are no classes (real-valued targets, another shape).
+    Raises InvalidInput for non-finite outputs, an empty set, or labels outside the classes.
+    """
+    scores = np.asarray(outputs, dtype=np.float64)
+    scores = scores[:, None] if scores.ndim == 1 else scores
+    if labels is None or scores.ndim != 2:
+        return None
+    classes = class_indices(np.asarray(labels), scores.shape[1])
+    if classes is None or len(classes) != len(scores):
+        return None
+    sums = ScoreSums()
+    sums.add(scores, classes)
+    return sums.result(kind)
+
+
+class ScoreSums:
+    """Running figures of a classifier; a few numbers per sample are kept, never its outputs.
+
+    Precision and recall are macro averages over the classes that occur among labels or predictions; one never
+    predicted has precision 0, one without a sample has recall 0 (scikit-learn's zero_division=0). Outputs count
+    as probabilities when all lie in [0, 1] and every row sums to 1 within 1e-3, else as logits through softmax
+    (one column: in [0, 1] a probability, else a logit through the sigmoid). A quantised softmax misses that sum
+    by rounding: give the kind where the model tells it. Probabilities are clipped to [1e-7, 1] before the
+    logarithm, as in Keras, for both kinds.
+    """
+
+    def __init__(self) -> None:
+        self.non_finite: list[int] = []
+        self.count = 0
+        self._columns = 0
+        self._classes: list[NDArray[np.int64]] = []
+        # Per sample: the predicted class, or with one column the output itself.
+        self._decisions: list[NDArray[np.float64]] = []
+        self._loss = {"probabilities": 0.0, "logits": 0.0}
+        self._looks_like_probabilities = True
+
+    def add(self, outputs: NDArray[Any], classes: NDArray[np.int64] | None) -> None:
+        """Adds (B, C) outputs and (B,) class indices, as `class_indices` gives them.
+
+        Without classes only `decisions` can be asked for.
+        """
+        scores = np.asarray(outputs, dtype=np.float64)
+        bad = ~np.isfinite(scores).all(axis=1)
+        self.non_finite.extend((self.count + np.flatnonzero(bad)).tolist())
+        self.count += len(scores)
+        scores = scores[~bad]
+        if not len(scores):
+            return
+        self._columns = scores.shape[1]
+        self._decisions.append(scores[:, 0] if self._columns == 1 else scores.argmax(axis=1).astype(np.float64))
+        self._looks_like_probabilities &= _look_like_probabilities(scores)
+        if classes is None:
+            return
+        classes = classes[~bad]
+        self._classes.append(classes)
+        self._loss["probabilities"] += _cross_entropy(_from_probabilities(scores), classes)
+        self._loss["logits"] += _cross_entropy(_from_logits(scores), classes)
+
+    def decisions(self, kind: OutputKind | None = None) -> NDArray[np.int64]:
+        """The predicted class of every sample so far, in order; `kind` matters for one column only."""
+        joined = np.concatenate(self._decisions) if self._decisions else np.zeros(0)
+        if self._columns == 1:
+            return (joined > (0.5 if self.kind(kind) == "probabilities" else 0.0)).astype(np.int64)
+        return joined.astype(np.int64)
+
+    def kind(self, known: OutputKind | None = None) -> OutputKind:
+        """What the outputs are: as known, or as they look."""
+        return known or ("probabilities" if self._looks_like_probabilities else "logits")
+
+    def result(self, kind: OutputKind | None = None) -> Scores:
+        """The figures over all samples. Raises InvalidInput for non-finite outputs or without samples."""
+        if not self.count:
+            raise InvalidInput("there are no samples to score")
+        if self.non_finite:
+            raise InvalidInput(
+                f"the outputs of {len(self.non_finite)} of {self.count} samples hold NaN or infinity, the first "
+                f"is sample {self.non_finite[0]}"
+            )
+        if not self._classes:
+            raise InvalidInput("samples without labels cannot be scored")
+        classes, predicted = np.concatenate(self._classes), self.decisions(kind)
+        precision, recall = _macro(classes, predicted)
+        return Scores(
+            top1=float((predicted == classes).mean()),
+            precision=precision,
+            recall=recall,
+            loss=self._loss[self.kind(kind)] / self.count,
+            count=self.count,
+        )
+
+
+def agreement(first: NDArray[Any], second: NDArray[Any], *, kind: OutputKind | None = None) -> float:
+    """Share of samples for which two classifiers' (N, C) outputs name the same class.
+
+    With one column: the same side of 0.5 (probabilities) or 0 (logits). A sample with a non-finite output names
+    no class and never agrees. Raises InvalidInput for differing shapes or no samples.
+    """
+    a, b = (np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1) for outputs in (first, second))
+    if a.shape != b.shape or not len(a):
+        raise InvalidInput(f"outputs of the shapes {list(a.shape)} and {list(b.shape)} cannot be compared")
+    finite = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
+    if a.shape[1] > 1:
+        return float((finite & (a.argmax(axis=1) == b.argmax(axis=1))).mean())
+    known = kind or ("probabilities" if all(_look_like_probabilities(v[finite]) for v in (a, b)) else "logits")
+    middle = 0.5 if known == "probabilities" else 0.0
+    return float((finite & ((a > middle) == (b > middle)).all(axis=1)).mean())
+
+
+def class_indices(labels: NDArray[Any], columns: int) -> NDArray[np.int64] | None:
+    """Labels as (N,) class indices for outputs of `columns` columns, or None where they are no classes.
+
+    For one column, classes are 0 and 1; other numbers are targets of a regression. Raises InvalidInput for a
+    label outside the classes.
+    """
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.dtype.kind not in "iufb":
+        return None
+    if labels.ndim == 2 and labels.shape[1] == columns > 1:
+        one_hot = np.isin(labels, (0, 1)).all() and (labels.sum(axis=1) == 1).all()
+        return labels.argmax(axis=1).astype(np.int64) if one_hot else None
+    whole = labels.dtype.kind != "f" or (np.isfinite(labels).all() and (labels == np.rint(labels)).all())
+    if labels.ndim != 1 or not whole:
+        return None
+    classes = labels.astype(np.int64)
+    outside = (classes < 0) | (classes >= max(2, columns))
+    if not outside.any():
+        return classes
+    if columns == 1:
+        return None
+    raise InvalidInput(
+        f"label {int(classes[outside][0])} is outside the model's {columns} classes (0 to {columns - 1})",
+        hint="check the labels' numbering",
+    )
+
+
+def _look_like_probabilities(scores: NDArray[np.float64]) -> bool:
+    within = bool(((scores >= 0.0) & (scores <= 1.0)).all())
+    sums = scores.shape[1] == 1 or bool((np.abs(scores.sum(axis=1) - 1.0) <= _PROBABILITY_SLACK).all())
+    return within and sums
+
+
+def _from_probabilities(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(N, C) probabilities; one column becomes two (class 0, class 1)."""
+    return np.concatenate([1.0 - scores, scores], axis=1) if scores.shape[1] == 1 else scores
+
+
+def _from_logits(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Softmax of each row; one column: the sigmoid as two columns (class 0, class 1)."""
+    if scores.shape[1] == 1:
+        scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
+    exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
+
+
+def _cross_entropy(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
+    """Sum over the samples of -ln p(own class), in nats."""
+    own = np.clip(probabilities[np.arange(len(classes)), classes], _CLIP, 1.0)
+    return float(-np.log(own).sum())
+
+
+def _macro(classes: NDArray[np.int64], predicted: NDArray[np.int64]) -> tuple[float, float]:
+    """Macro precision and recall over the classes that occur."""
+    count = int(max(classes.max(), predicted.max())) + 1
+    right = np.bincount(classes[classes == predicted], minlength=count)
+    said, true = np.bincount(predicted, minlength=count), np.bincount(classes, minlength=count)
+    occurs = (said + true) > 0
+    precision = right / np.maximum(said, 1)
+    recall = right / np.maximum(true, 1)
+    return float(precision[occurs].mean()), float(recall[occurs].mean())

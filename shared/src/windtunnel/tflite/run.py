@@ -1,0 +1,188 @@
+"""Runs a .tflite model and shows every layer. Native code: only in a child process."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.tflite.facts import ModelFacts, TensorFacts
+from windtunnel.tflite.quantization import dequantize, quantize
+from windtunnel.tflite.read import read_model
+
+Accelerator = Literal["xnnpack", "none", "reference"]
+
+_RESOLVERS: Mapping[str, str] = {
+    "xnnpack": "BUILTIN",
+    "none": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "reference": "BUILTIN_REF",
+}
+# get_tensor on these raises or ends the process.
+_NOT_VALUES = frozenset({"resource", "variant", "string"})
+
+
+class Layer(NamedTuple):
+    """What an op left in one of its outputs: the array as stored, not dequantised."""
+
+    op_index: int
+    name: str
+    array: NDArray[Any]
+    tensor: TensorFacts
+
+
+class Runner:
+    """An interpreter of one model.
+
+    Args:
+        path: the .tflite file.
+        threads: CPU threads.
+        accelerator: "xnnpack" (the runtime's default), "none" (its own optimised kernels), "reference" (plain
+            kernels; these abort the process on some int8 models).
+        preserve_all: keep every tensor, so that `layers` can show them.
+
+    Raises NotFound, InvalidInput (no model, or one that the runtime refuses), Unsupported (an op that it lacks).
+    """
+
+    def __init__(
+        self, path: Path, *, threads: int = 1, accelerator: Accelerator = "xnnpack", preserve_all: bool = False
+    ) -> None:
+        self.facts = read_model(path)
+        self._preserve_all = preserve_all
+        self._interpreter = _create(self.facts, threads, accelerator, preserve_all)
+        self._by_name = _input_names(self.facts)
+        self._shapes: dict[int, tuple[int, ...]] = {}
+
+    def run(self, inputs: Mapping[str, NDArray[Any]], *, dequantized: bool = False) -> dict[str, NDArray[Any]]:
+        """Runs the model once and returns its outputs by tensor name.
+
+        Args:
+            inputs: by tensor name or signature name. Real numbers are quantised for a quantised input; integers
+                must have the input's own type. A dimension that is dynamic in the model takes the sample's size.
+            dequantized: outputs as float64 real numbers instead of as stored.
+
+        Raises InvalidInput naming the tensor: missing or unknown, wrong shape or type, NaN or infinity.
+        """
+        prepared = {tensor.index: _prepare(tensor, array) for tensor, array in self._assign(inputs)}
+        self._resize({index: array.shape for index, array in prepared.items()})
+        for index, array in prepared.items():
+            self._interpreter.set_tensor(index, array)
+        try:
+            self._interpreter.invoke()
+        except RuntimeError as error:
+            raise _refused(self.facts, error) from error
+        outputs = {}
+        for tensor in self.facts.outputs:
+            array = self._interpreter.get_tensor(tensor.index)
+            outputs[tensor.name] = dequantize(array, tensor.quantization) if dequantized else array
+        return outputs
+
+    def layers(self) -> Iterator[Layer]:
+        """Every op output of the last run in execution order, copied.
+
+        Left out: what is computed from constants alone (runtimes fold it and leave its memory unset), and
+        handles and strings, which hold no numbers. Needs `preserve_all`.
+        """
+        if not self._preserve_all:
+            raise InvalidInput("the layers of this run were not kept", hint="create Runner(preserve_all=True)")
+        for op, tensor in layer_tensors(self.facts):
+            yield Layer(op, tensor.name, self._interpreter.get_tensor(tensor.index), tensor)
+
+    def _assign(self, inputs: Mapping[str, NDArray[Any]]) -> list[tuple[TensorFacts, NDArray[Any]]]:
+        known = ", ".join(repr(tensor.name) for tensor in self.facts.inputs)
+        found: dict[int, tuple[TensorFacts, NDArray[Any]]] = {}
+        for name, array in inputs.items():
+            tensor = self._by_name.get(name)
+            if tensor is None:
+                raise InvalidInput(f"{self.facts.path.name} has no input {name!r}", hint=f"it has: {known}")
+            found[tensor.index] = (tensor, np.asarray(array))
+        for tensor in self.facts.inputs:
+            if tensor.index not in found:
+                raise InvalidInput(f"no value for the input {tensor.name!r} of {self.facts.path.name}")
+        return list(found.values())
+
+    def _resize(self, shapes: dict[int, tuple[int, ...]]) -> None:
+        """Gives dynamic inputs the samples' shapes; allocates only when one changed."""
+        if shapes == self._shapes:
+            return
+        try:
+            for tensor in self.facts.inputs:
+                if shapes[tensor.index] != self._shapes.get(tensor.index, tensor.shape):
+                    self._interpreter.resize_tensor_input(tensor.index, shapes[tensor.index], strict=True)
+            self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise _refused(self.facts, error) from error
+        self._shapes = shapes
+
+
+def layer_tensors(facts: ModelFacts) -> Iterator[tuple[int, TensorFacts]]:
+    """(op index, output tensor) of all layers that depend on the input and hold numbers, in execution order."""
+    for op in facts.ops:
+        for index in op.outputs:
+            if index < 0 or index in facts.main.fixed:
+                continue
+            tensor = facts.tensors[index]
+            if tensor.dtype not in _NOT_VALUES:
+                yield op.index, tensor
+
+
+def _input_names(facts: ModelFacts) -> dict[str, TensorFacts]:
+    names = {name: tensor for tensor in facts.inputs if (name := facts.signature_name(tensor)) is not None}
+    return names | {tensor.name: tensor for tensor in facts.inputs}
+
+
+def _create(facts: ModelFacts, threads: int, accelerator: Accelerator, preserve_all: bool) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    if accelerator not in _RESOLVERS:
+        raise InvalidInput(f"unknown accelerator {accelerator!r}", hint="use " + ", ".join(_RESOLVERS))
+    if threads < 1:
+        raise InvalidInput(f"{threads} threads cannot run a model")
+    try:
+        with warnings.catch_warnings():
+            # The runtime warns that keeping all tensors takes memory: that is what was asked for.
+            warnings.simplefilter("ignore", UserWarning)
+            return Interpreter(
+                model_path=str(facts.path),
+                num_threads=threads,
+                experimental_op_resolver_type=getattr(OpResolverType, _RESOLVERS[accelerator]),
+                experimental_preserve_all_tensors=preserve_all,
+            )
+    except (RuntimeError, ValueError) as error:
+        raise _refused(facts, error) from error
+
+
+def _refused(facts: ModelFacts, error: Exception) -> InvalidInput | Unsupported:
+    """The runtime's complaint as one of our errors."""
+    said = " ".join(str(error).split())
+    lacks = ("unresolved custom op", "Op builtin_code out of range", "Didn't find op", "Select TensorFlow op")
+    if any(sign in said for sign in lacks):
+        return Unsupported(f"the runtime lacks an op of {facts.path.name}: {said}")
+    return InvalidInput(f"the runtime refuses {facts.path.name}: {said}")
+
+
+def _prepare(tensor: TensorFacts, array: NDArray[Any]) -> NDArray[Any]:
+    """The array in the input's type; raises InvalidInput naming the tensor."""
+    fits = len(array.shape) == len(tensor.shape_signature) and all(
+        want in (-1, got) for want, got in zip(tensor.shape_signature, array.shape, strict=True)
+    )
+    if not fits or 0 in array.shape:
+        expected = [size if size >= 0 else "any" for size in tensor.shape_signature]
+        raise InvalidInput(f"input {tensor.name!r} takes the shape {expected}, but the sample has {list(array.shape)}")
+    if array.dtype.kind in "fc" and not np.isfinite(array).all():
+        raise InvalidInput(f"the sample for input {tensor.name!r} holds NaN or infinity")
+    if array.dtype == tensor.dtype:
+        return np.ascontiguousarray(array)
+    if array.dtype.kind == "f":
+        if tensor.dtype.startswith("float"):
+            return np.ascontiguousarray(array, dtype=tensor.dtype)
+        if tensor.quantization is not None:
+            return quantize(array, tensor.quantization, tensor.dtype)
+    raise InvalidInput(
+        f"input {tensor.name!r} takes {tensor.dtype}, but the sample is {array.dtype}",
+        hint="give real numbers as float32" if tensor.quantization else f"convert it to {tensor.dtype}",
+    )

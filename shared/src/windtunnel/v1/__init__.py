@@ -1,0 +1,1 @@
+"""Generated from proto/windtunnel/v1 by proto/generate. Do not edit."""

@@ -1,0 +1,59 @@
+"""Between plain values and the shared protobuf types."""
+
+from __future__ import annotations
+
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
+from windtunnel.tflite import ModelFacts, Scores, TensorFacts
+from windtunnel.v1 import types_pb2
+
+
+def artifact_to_proto(ref: ArtifactRef | None, media_type: str = "") -> types_pb2.Artifact:
+    """The artifact on the wire; an empty message for None."""
+    if ref is None:
+        return types_pb2.Artifact()
+    return types_pb2.Artifact(sha256=ref.sha256, size_bytes=ref.size_bytes, media_type=media_type)
+
+
+def artifact_from_proto(message: types_pb2.Artifact) -> ArtifactRef:
+    """The artifact that `message` names. Raises InvalidInput when it names none."""
+    if not message.sha256:
+        raise InvalidInput("an artifact is missing: its sha256 is empty")
+    return ArtifactRef(message.sha256, message.size_bytes)
+
+
+def failure_to_proto(error: WindtunnelError, service: str) -> types_pb2.Failure:
+    """What a `.failed` event says of an error."""
+    detail = error.stderr if isinstance(error, JobFailed) else ""
+    return types_pb2.Failure(
+        code=error.code, message=error.message, hint=error.hint, service=service, detail=detail[-4000:]
+    )
+
+
+def facts_to_proto(facts: ModelFacts) -> types_pb2.ModelFacts:
+    """Inputs, outputs and op list of a model."""
+    return types_pb2.ModelFacts(
+        inputs=[_tensor(tensor) for tensor in facts.inputs],
+        outputs=[_tensor(tensor) for tensor in facts.outputs],
+        ops=[op.name for op in facts.ops],
+    )
+
+
+def _tensor(tensor: TensorFacts) -> types_pb2.TensorInfo:
+    quantization = tensor.quantization
+    return types_pb2.TensorInfo(
+        name=tensor.name,
+        shape=tensor.shape_signature,
+        dtype=tensor.dtype,
+        scale=quantization.scales if quantization else (),
+        zero_point=quantization.zero_points if quantization else (),
+    )
+
+
+def scores_to_proto(scores: Scores | None, samples: int) -> types_pb2.QualityFigures:
+    """The figures of one model on `samples` samples; absent ones where it cannot be scored."""
+    if scores is None:
+        return types_pb2.QualityFigures(samples=samples)
+    return types_pb2.QualityFigures(
+        top1=scores.top1, precision=scores.precision, recall=scores.recall, loss=scores.loss, samples=scores.count
+    )

@@ -1,0 +1,61 @@
+"""The rule from figures to a verdict."""
+
+from __future__ import annotations
+
+import pytest
+
+from windtunnel.layer_diff.domain import Accuracy, Coverage, LayerDiff, OutputDiff
+from windtunnel.layer_diff.verdict import judge
+
+
+def _layer(nrmse: float | None, problem: str | None = None, non_finite: int = 0, reference: int = 0) -> LayerDiff:
+    return LayerDiff("y", "CONV_2D", 0, "y", nrmse, 0.0, 0.0, 1.0, problem, non_finite, reference)
+
+
+def _output(
+    *, before: float = 0.9, after: float = 0.9, agreement: float | None = 1.0, nrmse: float | None = 0.01
+) -> OutputDiff:
+    first, second = (Accuracy(top1, top1, top1, 0.1) for top1 in (before, after))
+    return OutputDiff(first, second, agreement, nrmse)
+
+
+@pytest.mark.parametrize(
+    ("layer", "output", "expected", "reason"),
+    [
+        (_layer(0.08), _output(), "healthy", None),
+        (_layer(0.10), _output(), "healthy", None),
+        (_layer(0.11), _output(), "degraded", "nRMSE 0.110"),
+        (_layer(None, "constant_differs"), _output(), "degraded", "constant_differs"),
+        (_layer(None, "non_finite", 3), _output(), "broken", "NaN or infinity"),
+        (_layer(None, "non_finite", 3, 3), _output(), "degraded", "non_finite"),
+        (_layer(0.0), _output(after=0.87), "degraded", "top-1 falls by 0.030"),
+        (_layer(0.0), _output(after=0.8), "broken", "top-1 falls by 0.100"),
+        (_layer(0.0), _output(after=0.95), "healthy", None),
+        (_layer(0.0), _output(agreement=0.96), "healthy", None),
+        (_layer(0.0), _output(agreement=0.9), "degraded", "10%"),
+        (_layer(0.0), _output(agreement=0.6), "broken", "40%"),
+        (_layer(0.0), _output(agreement=None, nrmse=None), "healthy", None),
+        (_layer(0.0), _output(nrmse=0.2), "degraded", "output"),
+        (_layer(0.0), _output(nrmse=0.5), "broken", "output"),
+        (_layer(0.0), OutputDiff(None, None, None, None, ("output 'y' holds NaN",)), "broken", "holds NaN"),
+        (_layer(0.0), OutputDiff(None, None, 0.5, 0.01, is_classifier=False), "healthy", None),
+    ],
+)
+def test_rule(layer: LayerDiff, output: OutputDiff, expected: str, reason: str | None) -> None:
+    verdict, reasons = judge((layer,), output, Coverage(1, 1), threshold=0.1, samples=1000)
+    assert verdict == expected
+    assert (reasons == ()) == (expected == "healthy")
+    if reason is not None:
+        assert reason in reasons[0]
+
+
+def test_one_sample_is_chance() -> None:
+    output = _output(before=1.0, after=0.9, agreement=0.9)
+    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=10)[0] == "healthy"
+    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=20)[0] == "broken"
+
+
+def test_nothing_compared_is_not_healthy() -> None:
+    verdict, reasons = judge((), _output(), Coverage(0, 3), threshold=0.1, samples=10)
+    assert verdict == "degraded"
+    assert "no layer" in reasons[0]
