@@ -213,13 +213,54 @@ async def test_a_missing_preload_is_said() -> None:
 
 
 async def test_a_closed_pool_leaves_no_process() -> None:
+    before = set(psutil.Process().children(recursive=True))
     async with ChildPool(size=2, timeout_s=20, memory_mb=500) as pool:
         with pytest.raises(JobFailed):
             await pool.run(jobs.abort)
-    children = psutil.Process().children(recursive=True)
-    assert [child for child in children if "windtunnel.isolation" in " ".join(child.cmdline())] == []
-    with pytest.raises(InternalError, match="not running"):
+        assert set(psutil.Process().children(recursive=True)) - before
+    assert set(psutil.Process().children(recursive=True)) - before == set(), "a child or a zombie is left"
+    with pytest.raises(Unavailable, match="closed"):
         await pool.run(jobs.add, 1, 1)
+    with pytest.raises(InternalError, match="not running"):
+        await ChildPool(timeout_s=1, memory_mb=100).run(jobs.add, 1, 1)
+
+
+async def test_closing_ends_what_runs_and_what_starts() -> None:
+    before = set(psutil.Process().children(recursive=True))
+    pool = ChildPool(size=1, timeout_s=20, memory_mb=500)
+    await pool.start()
+    job = asyncio.create_task(pool.run(jobs.nap, 30))
+    await asyncio.sleep(0.1)
+    await pool.close()
+    with pytest.raises(Unavailable):
+        await job
+    async with ChildPool(size=1, timeout_s=20, memory_mb=500, max_jobs=1) as other:
+        await other.run(jobs.add, 1, 1)
+    assert set(psutil.Process().children(recursive=True)) - before == set()
+
+
+async def test_a_job_that_waits_for_a_worker_fails_as_unavailable_when_the_pool_closes() -> None:
+    pool = ChildPool(timeout_s=20, memory_mb=500, max_jobs=1)
+    await pool.start()
+    await pool.run(jobs.add, 1, 1)
+    waiting = [asyncio.create_task(pool.run(jobs.add, 1, 1)) for _ in range(2)]
+    await asyncio.sleep(0)
+    await pool.close()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [type(result) for result in results] == [Unavailable, Unavailable]
+
+
+async def test_open_files_do_not_pile_up() -> None:
+    async with ChildPool(timeout_s=20, memory_mb=500) as pool:
+        with pytest.raises(JobFailed):
+            await pool.run(jobs.leave, 1)
+        await pool.run(jobs.add, 1, 1)
+        before = psutil.Process().num_fds()
+        for _ in range(3):
+            with pytest.raises(JobFailed):
+                await pool.run(jobs.leave, 1)
+        await pool.run(jobs.add, 1, 1)
+        assert psutil.Process().num_fds() <= before
 
 
 def test_children_die_with_a_parent_that_is_killed(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,10 @@ from windtunnel import schemas
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import ChildPool, Progress
 from windtunnel.layer_diff import Comparison, compare_models
+from windtunnel.layer_diff.causes import plain_causes
+from windtunnel.layer_diff.domain import Cause
+from windtunnel.layer_diff.match import match_layers
+from windtunnel.tflite import read_model
 
 
 def _check(result: Comparison) -> dict[str, object]:
@@ -83,23 +88,54 @@ def test_the_threshold_decides(tmp_path: Path, dense: Path, samples: Path) -> No
     assert strict.first_over.name == "hidden_1"
 
 
-def test_a_bad_constant_is_told_from_a_bad_kernel(tmp_path: Path, dense: Path, samples: Path) -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_bad_constant_is_named(tmp_path: Path, dense: Path, samples: Path, value: float) -> None:
     weights = DenseWeights.random()
-    nan, huge = weights.second.copy(), weights.second.copy()
-    nan[3, 5] = np.nan
-    huge[:] = 3e38
-    sick = compare_models(dense, dense_model(tmp_path / "n.tflite", replace(weights, second=nan)), samples)
-    over = compare_models(dense, dense_model(tmp_path / "h.tflite", replace(weights, second=huge)), samples)
-    for result, code in ((sick, "conversion.weights"), (over, "kernel")):
-        assert result.verdict == "broken"
-        (cause,) = result.causes
-        assert (cause.code, cause.layer, cause.op_index) == (code, "hidden_2", 1)
-        assert cause.evidence["non_finite"]["values"] > 0
-        assert (result.layers[1].nrmse, result.layers[1].problem) == (None, "non_finite")
-        assert result.output.candidate is None
-        assert result.output.reference is not None
-        _check(result)
-    assert sick.causes[0].evidence["constant"] == "hidden_2/weights"
+    third = weights.third.copy()
+    third[1:3] = value
+    result = compare_models(dense, dense_model(tmp_path / "n.tflite", replace(weights, third=third)), samples)
+    assert result.verdict == "broken"
+    (cause,) = result.causes
+    assert (cause.code, cause.layer, cause.op_index) == ("conversion.weights", "logits", 2)
+    assert cause.evidence["non_finite"]["values"] > 0
+    assert cause.evidence["constant"] == "logits/weights"
+    assert (result.layers[2].nrmse, result.layers[2].problem) == (None, "non_finite")
+    assert [layer.nrmse for layer in result.layers[:2]] == [0.0, 0.0]
+    assert result.output.candidate is None
+    assert result.output.reference is not None
+    _check(result)
+
+
+def test_a_fault_before_the_first_nan_is_not_blamed_on_the_kernel(tmp_path: Path, dense: Path, samples: Path) -> None:
+    weights = DenseWeights.random()
+    huge = replace(weights, second=np.full_like(weights.second, 3e38))
+    result = compare_models(dense, dense_model(tmp_path / "h.tflite", huge), samples)
+    assert result.verdict == "broken"
+    assert result.causes == ()
+    assert result.first_over is not None
+    assert result.first_over.name == "hidden_2"
+    _check(result)
+
+
+def _causes_of_nan_in_hidden_2(reference: Path, candidate: Path, samples: Path) -> tuple[Cause, ...]:
+    """What is said when hidden_2 gave NaN, which no model of finite constants does on this machine's kernels."""
+    ours, theirs = read_model(reference), read_model(candidate)
+    layers = list(compare_models(reference, candidate, samples, max_samples=2).layers)
+    layers[1] = replace(layers[1], nrmse=None, problem="non_finite", non_finite=3)
+    return plain_causes(layers, match_layers(ours, theirs).pairs, ours, theirs, 0.1)
+
+
+def test_nan_with_another_constant_is_the_conversion(tmp_path: Path, dense: Path, samples: Path) -> None:
+    weights = DenseWeights.random()
+    doubled = dense_model(tmp_path / "d.tflite", replace(weights, second=weights.second * np.float32(2)))
+    (cause,) = _causes_of_nan_in_hidden_2(dense, doubled, samples)
+    assert (cause.code, cause.evidence["constant"]) == ("conversion.weights", "hidden_2/weights")
+
+
+def test_nan_without_another_explanation_is_the_kernel(dense: Path, samples: Path) -> None:
+    (cause,) = _causes_of_nan_in_hidden_2(dense, dense, samples)
+    assert (cause.code, cause.layer, cause.op_index) == ("kernel", "hidden_2", 1)
+    assert cause.evidence == {"non_finite": {"values": 3, "op": "FULLY_CONNECTED"}}
 
 
 def test_non_finite_on_both_sides_is_no_cause(tmp_path: Path, samples: Path) -> None:
@@ -153,7 +189,7 @@ def _quantised(path: Path, variant: str, x: NDArray[np.float32]) -> Path:
     return made
 
 
-@pytest.mark.parametrize(("variant", "limit"), [("dynamic_range", 0.03), ("int8", 0.06), ("int16x8", 0.06)])
+@pytest.mark.parametrize(("variant", "limit"), [("dynamic_range", 0.03), ("int8", 0.10), ("int16x8", 0.10)])
 @pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors`:UserWarning")
 def test_quantised_variants_are_covered_fully(dense: Path, samples: Path, variant: str, limit: float) -> None:
     candidate = _quantised(dense, variant, np.load(samples)["x"])
@@ -173,9 +209,43 @@ def test_two_inputs_pair_by_name_not_by_place(tmp_path: Path) -> None:
 
     samples = tmp_path / "s.npz"
     draw = np.random.default_rng(0)
-    np.savez(samples, **{f"x/{name}": draw.normal(size=(5, 3)).astype(np.float32) for name in "ab"})
+    arrays: dict[str, Any] = {f"x/{name}": draw.normal(size=(5, 3)).astype(np.float32) for name in "ab"}
+    np.savez(samples, **arrays)
     first, second = (subtract(tmp_path / f"{s}.tflite", swapped=s) for s in (False, True))
     assert compare_models(first, second, samples).max_nrmse == 0.0
+
+
+def test_stored_integers_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Samples of the quantised input's own type are stored values, also for the other, float model."""
+
+    def relu(path: Path, dtype: str, scales: list[float]) -> Path:
+        writer = GraphWriter()
+        source = writer.tensor("a", (1, 4), dtype, scales=scales)
+        output = writer.tensor("b", (1, 4), dtype, scales=scales)
+        writer.op("RELU", [source], [output], version=2)
+        return writer.write(path, [source], [output])
+
+    whole, real = relu(tmp_path / "q.tflite", "int8", [0.5]), relu(tmp_path / "f.tflite", "float32", [])
+    samples = tmp_path / "s.npz"
+    np.savez(samples, x=np.random.default_rng(0).integers(-100, 100, (6, 4)).astype(np.int8))
+    assert compare_models(whole, real, samples).max_nrmse == 0.0
+
+
+def test_raw_images_go_through_the_pipeline(tmp_path: Path) -> None:
+    writer = GraphWriter()
+    source, output = writer.tensor("a", (1, 2, 2, 3)), writer.tensor("b", (1, 2, 2, 3))
+    writer.op("RELU", [source], [output])
+    model = writer.write(tmp_path / "m.tflite", [source], [output])
+    samples = tmp_path / "s.npz"
+    np.savez(samples, x=np.random.default_rng(0).integers(0, 256, (3, 4, 4, 3)).astype(np.uint8))
+    steps = [{"op": "resize", "size": [2, 2], "method": "bilinear"}, {"op": "normalize", "scale": 1.0, "offset": 1.0}]
+    pipeline = {"schema": "windtunnel.pipeline/1", "task": "classification", "steps": steps}
+    result = compare_models(model, model, samples, pipeline)
+    assert result.layers[0].nrmse == 0.0
+    assert result.layers[0].value_range is not None
+    assert result.layers[0].value_range > 50
+    with pytest.raises(InvalidInput, match="takes"):
+        compare_models(model, model, samples)
 
 
 def test_models_that_cannot_be_compared(tmp_path: Path, dense: Path, samples: Path) -> None:

@@ -54,9 +54,3 @@ def test_one_bad_sample_is_not_forgotten() -> None:
         sums.add(np.array([0.0, 1.0]), np.array([0.0, value]))
     assert sums.figures().problem == "non_finite"
     assert (sums.candidate_non_finite, sums.reference_non_finite) == (1, 0)
-
-
-def test_a_complex_number_counts_as_two() -> None:
-    sums = LayerSums()
-    sums.add(np.array([0 + 1j]), np.array([0 + 0j]))
-    assert sums.figures().nrmse == pytest.approx(np.sqrt(0.5))

@@ -45,3 +45,9 @@ def test_refusals() -> None:
 
 def test_floats_are_only_widened() -> None:
     assert dequantize(np.array([1.5], np.float16), None).tolist() == [1.5]
+
+
+def test_a_complex_number_becomes_two() -> None:
+    assert dequantize(np.array([[1 + 2j, 3]], np.complex64), None).tolist() == [[1.0, 2.0, 3.0, 0.0]]
+    with pytest.raises(Unsupported, match="no numbers"):
+        dequantize(np.array([b"text"]), None)

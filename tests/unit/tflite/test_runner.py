@@ -16,7 +16,7 @@ from windtunnel.errors import InvalidInput, NotFound, Unsupported
 from windtunnel.tflite import Accelerator, Runner
 
 
-def _expected(x: NDArray[np.float64]) -> NDArray[np.float64]:
+def _expected(x: NDArray[np.float32]) -> NDArray[np.float64]:
     weights = graphs.DenseWeights.random()
     hidden = np.maximum(x @ weights.first.T.astype(np.float64), 0)
     hidden = np.maximum(hidden @ weights.second.T.astype(np.float64), 0)
@@ -136,8 +136,9 @@ def test_what_the_runtime_refuses(tmp_path: Path, dense: Path) -> None:
 def test_delegate_and_plain_kernels_agree_on_every_layer(digits: DigitsModels, variant: str) -> None:
     x = np.load(digits.samples)["x"][:1]
     arrays = []
-    for accelerator in ("xnnpack", "none"):
-        runner = Runner(digits.variants[variant], accelerator=accelerator, preserve_all=True)  # type: ignore[arg-type]
+    choices: tuple[Accelerator, ...] = ("xnnpack", "none")
+    for accelerator in choices:
+        runner = Runner(digits.variants[variant], accelerator=accelerator, preserve_all=True)
         runner.run({"image": x})
         arrays.append(list(runner.layers()))
     assert len(arrays[0]) == len(arrays[1]) == 11

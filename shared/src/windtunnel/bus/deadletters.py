@@ -1,27 +1,54 @@
-"""Dead letters: reading one, and sending it again."""
+"""Dead letters: writing one, reading one, and sending it again.
+
+A letter is the message as it was, with its headers under `original-` and what happened under `dead-`. All values are
+percent-encoded: JetStream gives stored headers back unharmed only where they are ASCII.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Final
+from urllib.parse import unquote
 
-from windtunnel.bus.port import Bus, DeadLetter, Published
+from windtunnel.bus.events import percent_encoded
+from windtunnel.bus.port import Bus, DeadLetter, Delivery, Published
 
-_ORIGINAL = "original-"
+_ORIGINAL: Final = "original-"
+MAX_REASON: Final = 2000
+
+
+def dead_letter_headers(
+    delivery: Delivery, *, event_id: str | None, reason: str, consumer: str, message_id: str
+) -> dict[str, str]:
+    """Headers of the dead letter about `delivery`; its data is that of the message. `reason` becomes one line."""
+    happened = {
+        "dead-subject": delivery.subject,
+        "dead-reason": " ".join(reason.split())[:MAX_REASON],
+        "dead-attempts": str(delivery.attempt),
+        "dead-consumer": consumer,
+        "dead-at": datetime.now(UTC).isoformat(),
+        "Nats-Msg-Id": message_id,
+    }
+    if event_id is not None:
+        happened["dead-event-id"] = event_id
+    original = {f"{_ORIGINAL}{name}": value for name, value in delivery.headers.items()}
+    return {name: percent_encoded(value) for name, value in (original | happened).items()}
 
 
 def read_dead_letter(id: str, headers: Mapping[str, str], data: bytes) -> DeadLetter:
-    """The dead letter that the worker wrote as `headers` and `data`."""
-    at = headers.get("dead-at")
+    """The dead letter that was stored as `headers` and `data`."""
+    text = {name: unquote(value) for name, value in headers.items()}
+    at = text.get("dead-at")
     return DeadLetter(
         id=id,
-        subject=headers.get("dead-subject", ""),
-        event_id=headers.get("dead-event-id") or headers.get(f"{_ORIGINAL}ce-id"),
-        reason=headers.get("dead-reason", ""),
-        attempts=int(headers.get("dead-attempts", "0")),
+        subject=text.get("dead-subject", ""),
+        event_id=text.get("dead-event-id") or text.get(f"{_ORIGINAL}ce-id"),
+        reason=text.get("dead-reason", ""),
+        attempts=int(text.get("dead-attempts", "0")),
         at=datetime.fromisoformat(at) if at else datetime.fromtimestamp(0, UTC),
-        consumer=headers.get("dead-consumer", ""),
-        headers={name[len(_ORIGINAL) :]: value for name, value in headers.items() if name.startswith(_ORIGINAL)},
+        consumer=text.get("dead-consumer", ""),
+        headers={name[len(_ORIGINAL) :]: value for name, value in text.items() if name.startswith(_ORIGINAL)},
         data=data,
     )
 

@@ -126,23 +126,24 @@ def encode(
     subject = subjects.subject_of(message)
     headers = {
         "ce-specversion": "1.0",
-        "ce-id": _percent_encoded(id),
-        "ce-source": _percent_encoded(source),
+        "ce-id": percent_encoded(id),
+        "ce-source": percent_encoded(source),
         "ce-type": subjects.type_of(subject),
         "ce-datacontenttype": PROTOBUF,
         # Not of the NATS binding, but what readers who know the HTTP binding look for.
         "content-type": PROTOBUF,
-        "Nats-Msg-Id": _percent_encoded(id),
+        "Nats-Msg-Id": percent_encoded(id),
     }
     if run_id:
-        headers["ce-subject"] = _percent_encoded(run_id)
+        headers["ce-subject"] = percent_encoded(run_id)
     if traceparent:
         headers["traceparent"] = traceparent
     return subject, headers, message.SerializeToString(deterministic=True)
 
 
-def _percent_encoded(text: str) -> str:
-    return quote(text, safe=_HEADER_SAFE)
+def percent_encoded(text: str) -> str:
+    """`text` as the value of a header: all but printable ASCII, and space, quote and percent, encoded."""
+    return quote(text, safe=_HEADER_SAFE, errors="replace")
 
 
 def decode(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Event:

@@ -278,6 +278,11 @@ class NatsBus:
         with _Answered(f"remove dead letter {id}"):
             await self._js.delete_msg(names.DEAD_STREAM, int(id))
 
+    async def flush(self) -> None:
+        """Returns once the server has everything that was sent, acks included."""
+        with _Answered("flush"):
+            await self._client.flush()
+
     async def close(self) -> None:
         with contextlib.suppress(*_GONE):
             await self._client.close()

@@ -226,11 +226,11 @@ class MemoryBus:
         consumer.patterns, consumer.ack_wait_s, consumer.max_pending = tuple(subjects), ack_wait_s, max_pending
         return MemorySubscription(self, consumer)
 
-    async def purge(self) -> None:
-        """Removes all events, as an operator does with a full stream."""
-        self._messages.clear()
+    async def purge(self, subject: str) -> None:
+        """Removes the events on `subject`, as an operator does with a full stream."""
+        self._messages = [stored for stored in self._messages if stored.subject != subject]
         for consumer in self._consumers.values():
-            consumer.pending.clear()
+            consumer.pending = {n: lease for n, lease in consumer.pending.items() if lease.stored.subject != subject}
 
     async def bucket(self, name: str) -> MemoryBucket:
         self.check()

@@ -12,11 +12,11 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
 from windtunnel.bus import subjects
+from windtunnel.bus.deadletters import dead_letter_headers
 from windtunnel.bus.events import Event, Malformed, decode
 from windtunnel.bus.port import Bus, Delivery, Subscription
 from windtunnel.errors import InvalidInput, OutsideError, Unavailable, UserError, WindtunnelError
@@ -118,6 +118,9 @@ class Worker:
     async def _subscribe(self) -> Subscription | None:
         """The durable consumer, made again where it is gone; None once the worker drains."""
         while not self._draining.is_set():
+            if not self._bus.connected:
+                await self._pause(0.1)
+                continue
             try:
                 return await self._bus.subscribe(
                     self._durable,
@@ -242,23 +245,14 @@ class Worker:
     async def _bury(self, delivery: Delivery, event: Event | None, error: Exception) -> None:
         # What nobody can read is one dead letter, however many consumers saw it.
         consumer = "" if isinstance(error, Malformed) else self._durable
-        headers = {
-            **{f"original-{name}": value for name, value in delivery.headers.items()},
-            "dead-subject": delivery.subject,
-            "dead-reason": header_text(f"{getattr(error, 'code', type(error).__name__)}: {error}"),
-            "dead-attempts": str(delivery.attempt),
-            "dead-consumer": self._durable,
-            "dead-at": datetime.now(UTC).isoformat(),
-            "Nats-Msg-Id": f"dead-{delivery.sequence}-{consumer}",
-        }
-        if event is not None:
-            headers["dead-event-id"] = header_text(event.id)
+        headers = dead_letter_headers(
+            delivery,
+            event_id=None if event is None else event.id,
+            reason=f"{getattr(error, 'code', type(error).__name__)}: {error}",
+            consumer=self._durable,
+            message_id=f"dead-{delivery.sequence}-{consumer}",
+        )
         await self._bus.publish(subjects.DEAD, headers, delivery.data)
-
-
-def header_text(text: str) -> str:
-    """`text` as it may stand in a NATS header: one line of printable characters, at most 2000 of them."""
-    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in " ".join(text.split())[:2000])
 
 
 def _exhausted(delivery: Delivery, policy: Policy) -> Exception:

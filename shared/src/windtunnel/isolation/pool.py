@@ -52,7 +52,10 @@ class _Slot:
         """The child of this slot, started anew where the earlier one is gone. Raises what starting raises."""
         if self.warm.done() and not self.ready:
             await self.replace()
-        return await asyncio.shield(self.warm)
+        await asyncio.wait({self.warm})
+        if self.warm.cancelled():
+            raise Unavailable("the worker pool was closed before a worker was ready")
+        return self.warm.result()
 
     async def replace(self) -> None:
         """Ends what is here and starts the next child in the background."""
@@ -75,7 +78,8 @@ class ChildPool:
         preload: modules that a child imports before its first job.
         size: children kept, and jobs run at once; further ones wait.
         timeout_s: default time limit of a job in seconds, from the moment a warm child has it.
-        memory_mb: default limit of the child's resident memory in MB (10^6 bytes), looked at every 50 ms.
+        memory_mb: default limit of the child's resident memory in MB (10^6 bytes), what it has preloaded included;
+            looked at every 50 ms.
         max_jobs: a child is replaced after so many jobs.
         env: environment variables set on top of this process's own.
 
@@ -170,7 +174,9 @@ class ChildPool:
                 self._free.append(slot)
 
     def _take_slot(self) -> _Slot:
-        if self._closed or not self._slots:
+        if self._closed:
+            raise Unavailable("the worker pool is closed")
+        if not self._slots:
             raise InternalError("the pool is not running", hint="use it as `async with ChildPool(...) as pool`")
         best = next((slot for slot in self._free if slot.ready), self._free[0])
         self._free.remove(best)

@@ -107,26 +107,17 @@ class Child:
     async def _spawn(cls, env: Mapping[str, str]) -> Child:
         ours, theirs = socket.socketpair()
         lifeline_read, lifeline_write = os.pipe()
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-u", "-P", "-m", "windtunnel.isolation.child"),
-                *(str(theirs.fileno()), str(lifeline_read), str(os.getpid())),
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-                pass_fds=(theirs.fileno(), lifeline_read),
-                cwd="/",
-                env={**os.environ, **env},
-                start_new_session=True,
-            )
-            reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
-        except BaseException:
-            ours.close()
-            os.close(lifeline_write)
-            raise
-        finally:
-            theirs.close()
-            os.close(lifeline_read)
+        # What is ours is closed when this fails or is cancelled; the child, if there is one, ends with it.
+        with contextlib.ExitStack() as undo, contextlib.closing(theirs):
+            undo.callback(os.close, lifeline_write)
+            undo.callback(ours.close)
+            try:
+                reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+                undo.callback(writer.close)
+                process = await _launch(theirs.fileno(), lifeline_read, env)
+            finally:
+                os.close(lifeline_read)
+            undo.pop_all()
         return cls(process, reader, writer, lifeline_write)
 
     @property
@@ -267,6 +258,21 @@ class Child:
         if status < 0:
             raise JobFailed(f"{function} died of {_signal_name(-status)}{said}", how="signal", stderr=stderr)
         raise JobFailed(f"{function} exited with status {status}{said}", how="exit", stderr=stderr)
+
+
+async def _launch(channel: int, lifeline: int, env: Mapping[str, str]) -> asyncio.subprocess.Process:
+    """Starts the child's program with two inherited descriptors, in a session of its own."""
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-u", "-P", "-m", "windtunnel.isolation.child"),
+        *(str(channel), str(lifeline), str(os.getpid())),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        pass_fds=(channel, lifeline),
+        cwd="/",
+        env={**os.environ, **env},
+        start_new_session=True,
+    )
 
 
 def _signal_name(number: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -26,6 +26,12 @@ from windtunnel.telemetry.trace import trace_context
 log = logging.getLogger(__name__)
 
 DOMAIN: Final = "windtunnel"
+
+# Generic in the type stubs alone.
+if TYPE_CHECKING:
+    _Interceptor = grpc.aio.ServerInterceptor[Any, Any]
+else:
+    _Interceptor = grpc.aio.ServerInterceptor
 
 # The first line that fits wins: subclasses stand before their base.
 _TABLE: Final[tuple[tuple[type[WindtunnelError], grpc.StatusCode], ...]] = (
@@ -83,7 +89,7 @@ async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: WindtunnelE
     await context.abort(rich.code, rich.details)
 
 
-class ErrorInterceptor(grpc.aio.ServerInterceptor[Any, Any]):
+class ErrorInterceptor(_Interceptor):
     """Turns what a servicer raises into a status with details, and carries the trace context."""
 
     async def intercept_service(

@@ -14,6 +14,7 @@ from windtunnel.tflite.facts import (
     SignatureFacts,
     TensorFacts,
 )
+from windtunnel.tflite.inputs import input_specs
 from windtunnel.tflite.metrics import OutputKind, Scores, ScoreSums, agreement, score
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
@@ -34,6 +35,7 @@ __all__ = [
     "TensorFacts",
     "agreement",
     "dequantize",
+    "input_specs",
     "layer_tensors",
     "quantize",
     "read_model",

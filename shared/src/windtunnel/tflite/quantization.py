@@ -27,8 +27,13 @@ def quantize(array: NDArray[Any], quantization: Quantization, dtype: str) -> NDA
 def dequantize(array: NDArray[Any], quantization: Quantization | None) -> NDArray[np.float64]:
     """Stored values as real ones in float64; an unquantised tensor is only widened.
 
-    Raises InvalidInput when the scales do not fit the shape, Unsupported for blockwise scales.
+    A complex number becomes two real ones: the last dimension doubles. Raises InvalidInput when the scales do not
+    fit the shape, Unsupported for blockwise scales and for what is no number.
     """
+    if array.dtype.kind not in "biufc":
+        raise Unsupported(f"values of type {array.dtype} are no numbers")
+    if array.dtype.kind == "c":
+        array = np.ascontiguousarray(array).view(array.real.dtype)
     if quantization is None or array.dtype.kind not in "iu":
         return array.astype(np.float64)
     scales, zeros = _parameters(array, quantization)

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from windtunnel import isolation
 from windtunnel.converter.domain import Check, judge
-from windtunnel.pipeline import InputSpec, load_samples, sample_inputs
-from windtunnel.tflite import ModelFacts, Runner, Scores, agreement, score
+from windtunnel.pipeline import sample_inputs
+from windtunnel.tflite import ModelFacts, Runner, Scores, agreement, input_specs, score
 
 
 def check(model: Path, original: Mapping[str, Path], samples: Path | None, pipeline: Mapping[str, Any] | None) -> Check:
@@ -21,9 +21,8 @@ def check(model: Path, original: Mapping[str, Path], samples: Path | None, pipel
     An empty `original` (the model came as .tflite) leaves the figures of the original out.
     """
     runner = Runner(model)
-    specs = [InputSpec(t.name, t.shape_signature, t.dtype, runner.facts.signature_name(t)) for t in runner.facts.inputs]
-    inputs = sample_inputs(samples, pipeline, specs)
-    labels = None if samples is None else load_samples(samples).labels
+    inputs = sample_inputs(samples, pipeline, input_specs(runner.facts))
+    labels = inputs.labels
     references = {name: np.load(path, mmap_mode="r") for name, path in original.items()}
     matched = match_outputs(runner.facts, references)
     sums = {name: _Sums() for name in matched.values()}

@@ -35,6 +35,7 @@ async def convert(
     fault. The check's verdict is part of the result, never an error: whether a changed model fails is the run's
     affair.
     """
+    workdir.mkdir(parents=True, exist_ok=True)
     model, found = locate(path, declared, workdir)
     source = Source(model, found, inputs, outputs)
     if not allow_code:

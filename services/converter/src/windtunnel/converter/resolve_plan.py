@@ -59,10 +59,10 @@ class PlanResolver:
         return DEFAULT_PLAN
 
     async def _preprocessing(self, value: Mapping[str, Any] | str | None, workdir: Path) -> Mapping[str, Any] | None:
-        if isinstance(value, str):
-            value = _json(await self._text(value, workdir / "preprocessing"), value)
         if value is None:
             return None
+        if isinstance(value, str):
+            return Pipeline.parse(_json(await self._text(value, workdir / "preprocessing"), value)).to_json()
         return Pipeline.parse(value).to_json()
 
     async def _variant(self, variant: VariantSpec, workdir: Path) -> VariantSpec:

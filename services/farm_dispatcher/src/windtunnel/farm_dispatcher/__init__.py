@@ -1,1 +1,1 @@
-"""."""
+"""The farm dispatcher: device filters of a plan become cells, and farms run them."""

@@ -1,54 +1,66 @@
-"""Causes that are plain from the figures and the file, without further runs."""
+"""Causes that are plain from the figures and the files, without further runs."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.layer_diff.domain import Cause, LayerDiff
-from windtunnel.tflite import ModelFacts, OpFacts
+from windtunnel.layer_diff.domain import Cause, LayerDiff, over
+from windtunnel.layer_diff.match import Pair
+from windtunnel.tflite import ModelFacts, OpFacts, dequantize
+
+# No weight format in use moves a value by a tenth of the tensor's largest.
+_PRECISION = 0.10
+_CONFIDENCE = 0.9
 
 
-def plain_causes(layers: tuple[LayerDiff, ...], candidate: ModelFacts) -> tuple[Cause, ...]:
-    """The cause of NaN or infinity that only the candidate has: a bad constant, a bad scale, else the kernel."""
-    first = next((layer for layer in layers if layer.non_finite and not layer.reference_non_finite), None)
-    if first is None:
-        return ()
-    op = candidate.ops[first.op_index]
-    evidence: dict[str, object] = {"non_finite": {"values": first.non_finite, "op": first.op}}
-    constant = _non_finite_constant(candidate, op)
-    scaled = _non_finite_scale(candidate, op)
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    code: str
+    evidence: Mapping[str, Any]
+    fix: Mapping[str, Any]
+
+
+def plain_causes(
+    layers: Sequence[LayerDiff], pairs: Sequence[Pair], reference: ModelFacts, candidate: ModelFacts, threshold: float
+) -> tuple[Cause, ...]:
+    """The cause of NaN or infinity that only the candidate has.
+
+    Told for the first such layer, and only while every layer before it is within the threshold; otherwise the
+    fault lies earlier and is not plain. A scale or constant of the op that is not finite or differs, or another
+    op in its place, explains it; where none does, the kernel is at fault.
+    """
+    for layer, pair in zip(layers, pairs, strict=True):
+        if layer.non_finite and not layer.reference_non_finite:
+            found = _explain(pair, reference, candidate)
+            evidence = {"non_finite": {"values": layer.non_finite, "op": layer.op}, **found.evidence}
+            return (Cause(found.code, _CONFIDENCE, evidence, found.fix, layer.name, layer.op_index),)
+        if over(layer, threshold):
+            return ()
+    return ()
+
+
+def _explain(pair: Pair, reference: ModelFacts, candidate: ModelFacts) -> _Finding:
+    ours, theirs = reference.ops[pair.reference.op_index], candidate.ops[pair.candidate.op_index]
+    scaled = _non_finite_scale(candidate, theirs)
+    if scaled is not None:
+        fix = {"action": "calibrate the tensor again", "tensor": scaled}
+        return _Finding("quantization.parameters", {"tensor": scaled}, fix)
+    if (ours.name, ours.fused_activation) != (theirs.name, theirs.fused_activation):
+        kinds = [f"{op.name} with {op.fused_activation}" for op in (ours, theirs)]
+        evidence = {"reference_op": kinds[0], "candidate_op": kinds[1]}
+        return _Finding("conversion.op", evidence, {"action": "convert the op again", "op": kinds[0]})
+    constant = _bad_constant(reference, ours, candidate, theirs)
     if constant is not None:
-        code, fix = "conversion.weights", {"action": "convert the constant again", "tensor": constant}
-        evidence["constant"] = constant
-    elif scaled is not None:
-        code, fix = "quantization.parameters", {"action": "calibrate the tensor again", "tensor": scaled}
-        evidence["tensor"] = scaled
-    else:
-        code, fix = "kernel", {"action": "use another kernel or accelerator for this op", "op": first.op}
-    return (Cause(code, 0.9, evidence, fix, first.name, first.op_index),)
-
-
-def _non_finite_constant(model: ModelFacts, op: OpFacts) -> str | None:
-    """The name of a constant that feeds `op`, also through an op on constants alone, and holds NaN or infinity."""
-    makers = {index: maker for maker in model.ops for index in maker.outputs}
-    pending = [index for index in op.inputs if index in model.main.fixed]
-    seen: set[int] = set()
-    while pending:
-        index = pending.pop()
-        if index in seen:
-            continue
-        seen.add(index)
-        tensor = model.tensors[index]
-        if tensor.is_constant and tensor.dtype.startswith(("float", "bfloat")):
-            try:
-                if not np.isfinite(model.constant(tensor)).all():
-                    return tensor.name
-            except (InvalidInput, Unsupported):
-                continue
-        elif index in makers:
-            pending.extend(source for source in makers[index].inputs if source >= 0)
-    return None
+        fix = {"action": "convert the constant again", "tensor": constant}
+        return _Finding("conversion.weights", {"constant": constant}, fix)
+    fix = {"action": "use another kernel or accelerator for this op", "op": theirs.name}
+    return _Finding("kernel", {}, fix)
 
 
 def _non_finite_scale(model: ModelFacts, op: OpFacts) -> str | None:
@@ -57,3 +69,35 @@ def _non_finite_scale(model: ModelFacts, op: OpFacts) -> str | None:
         if quantization is not None and not np.isfinite(quantization.scales).all():
             return model.tensors[index].name
     return None
+
+
+def _bad_constant(reference: ModelFacts, ours: OpFacts, candidate: ModelFacts, theirs: OpFacts) -> str | None:
+    """The candidate's name of a constant of the op that is not finite, or far from the reference's."""
+    for position, index in enumerate(theirs.inputs):
+        values = _constant(candidate, index)
+        if values is None:
+            continue
+        expected = _constant(reference, ours.inputs[position]) if position < len(ours.inputs) else None
+        if not np.isfinite(values).all() or (expected is not None and _differs(expected, values)):
+            return candidate.tensors[index].name
+    return None
+
+
+def _differs(expected: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+    if expected.shape != values.shape or not expected.size:
+        return False
+    return bool(np.abs(expected - values).max() > _PRECISION * np.abs(expected).max())
+
+
+def _constant(model: ModelFacts, index: int) -> NDArray[np.float64] | None:
+    """The real values of a constant, also one behind a DEQUANTIZE; None where there is none to read."""
+    if index < 0 or index not in model.main.fixed:
+        return None
+    tensor = model.tensors[index]
+    if not tensor.is_constant:
+        maker = next((op for op in model.ops if index in op.outputs and op.name == "DEQUANTIZE"), None)
+        return None if maker is None else _constant(model, maker.inputs[0])
+    try:
+        return dequantize(model.constant(tensor), tensor.quantization)
+    except (InvalidInput, Unsupported):
+        return None

@@ -6,10 +6,10 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput
@@ -70,14 +70,14 @@ def compare_models(
         progress((number + 1) / count, f"sample {number + 1} of {count}")
     layers = tuple(_layer(pair, one) for pair, one in zip(matching.pairs, sums, strict=True))
     settings = {"accelerator": accelerator, "threads": threads, "max_samples": max_samples}
-    return _conclude(matching, layers, outputs, theirs, threshold, count, settings)
+    return _conclude(matching, layers, outputs, (ours, theirs), threshold, count, settings)
 
 
 def _conclude(
     matching: Matching,
     layers: tuple[LayerDiff, ...],
     outputs: OutputSums,
-    candidate: ModelFacts,
+    models: tuple[ModelFacts, ModelFacts],
     threshold: float,
     samples: int,
     settings: Mapping[str, Any],
@@ -90,33 +90,29 @@ def _conclude(
     )
     output = outputs.result()
     verdict, reasons = judge(layers, output, coverage, threshold=threshold, samples=samples)
-    causes = plain_causes(layers, candidate)
+    causes = plain_causes(layers, matching.pairs, *models, threshold)
     return Comparison(verdict, reasons, coverage, layers, output, threshold, samples, causes, settings=settings)
 
 
 def _inputs(
     samples: Samples, pipeline: Mapping[str, Any] | None, reference: ModelFacts, count: int
 ) -> Iterator[Mapping[str, NDArray[Any]]]:
-    """The reference's inputs, sample by sample, as real numbers where the model is quantised."""
-    specs = [
-        InputSpec(
-            name=_public_name(reference, tensor, samples),
-            shape=tensor.shape_signature,
-            dtype="float32" if tensor.quantization is not None else tensor.dtype,
-        )
-        for tensor in reference.inputs
-    ]
+    """The reference's inputs by tensor name, sample by sample."""
+    specs = [_spec(reference, tensor, samples, pipeline) for tensor in reference.inputs]
     chain = None if pipeline is None else Pipeline.parse(pipeline)
-    for number, inputs in enumerate(model_inputs(samples, chain, specs)):
-        if number >= count:
-            return
-        yield {tensor.name: inputs[spec.name] for tensor, spec in zip(reference.inputs, specs, strict=True)}
+    return islice(model_inputs(samples, chain, specs), count)
 
 
-def _public_name(model: ModelFacts, tensor: TensorFacts, samples: Samples) -> str:
-    """The name by which the samples know an input: its signature name, or the tensor's."""
-    signature = model.signature_name(tensor)
-    return tensor.name if signature is None or tensor.name in samples.inputs else signature
+def _spec(model: ModelFacts, tensor: TensorFacts, samples: Samples, pipeline: Mapping[str, Any] | None) -> InputSpec:
+    """What samples must give for an input, under either of its names.
+
+    A quantised input takes real numbers, unless the samples hold just its stored integers.
+    """
+    alias = model.signature_name(tensor)
+    given = next((samples.inputs[name] for name in (tensor.name, alias or "x", "x") if name in samples.inputs), None)
+    stored = pipeline is None and getattr(given, "dtype", None) == tensor.dtype
+    dtype = "float32" if tensor.quantization is not None and not stored else tensor.dtype
+    return InputSpec(tensor.name, tensor.shape_signature, dtype, alias)
 
 
 def _compare_sample(
@@ -155,14 +151,16 @@ def _translate(
             hint="compare models that take the same inputs",
         )
     known = {name: tensor for tensor in reference.inputs for name in _names(reference, tensor)}
-    translated = {}
+    translated: dict[str, NDArray[Any]] = {}
+    sources: list[int] = []
     for mine, own in zip(candidate.inputs, reference.inputs, strict=True):
         source = next((known[name] for name in _names(candidate, mine) if name in known), own)
+        sources.append(source.index)
         values = inputs[source.name]
-        if mine.quantization is None and values.dtype.kind == "f" and mine.dtype.startswith("float"):
-            values = values.astype(mine.dtype)
-        translated[mine.name] = np.asarray(values)
-    if len({id(values) for values in translated.values()}) < len(translated):
+        if source.quantization is not None and values.dtype.kind in "iu":
+            values = dequantize(values, source.quantization)
+        translated[mine.name] = values
+    if len(set(sources)) < len(sources):
         raise InvalidInput(f"the inputs of {candidate.path.name} and {reference.path.name} cannot be paired")
     return translated
 

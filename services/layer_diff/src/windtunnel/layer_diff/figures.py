@@ -48,7 +48,7 @@ class LayerSums:
         if reference.shape != candidate.shape:
             self._shape_differs = True
             return
-        a, b = _real(reference), _real(candidate)
+        a, b = reference.astype(np.float64, copy=False), candidate.astype(np.float64, copy=False)
         bad = int(a.size - np.count_nonzero(np.isfinite(a))), int(b.size - np.count_nonzero(np.isfinite(b)))
         self.reference_non_finite += bad[0]
         self.candidate_non_finite += bad[1]
@@ -77,10 +77,3 @@ class LayerSums:
         if rmse == 0.0:
             return Figures(0.0, 0.0, 0.0, 0.0, None)
         return Figures(None, rmse, self._max_abs, 0.0, CONSTANT_DIFFERS)
-
-
-def _real(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Values in float64; a complex number counts as two."""
-    if values.dtype.kind == "c":
-        values = values.view(values.real.dtype)
-    return values.astype(np.float64, copy=False)

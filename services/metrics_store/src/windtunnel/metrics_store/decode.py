@@ -25,20 +25,9 @@ from windtunnel.metrics_store.decode_values import (
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.facts import Fact
 from windtunnel.metrics_store.domain.values import Blob
+from windtunnel.metrics_store.heard import Heard
 from windtunnel.metrics_store.lineage import Execution, LineageArtifact
 from windtunnel.v1 import events_pb2, types_pb2
-
-
-@dataclass(frozen=True, slots=True)
-class Heard:
-    """What one event says. `text` is a sentence for people who watch the run."""
-
-    run_id: str
-    event_id: str
-    facts: tuple[Fact, ...]
-    text: str
-    artifacts: tuple[LineageArtifact, ...] = ()
-    execution: Execution | None = None
 
 
 def read_event(event: Event) -> Heard:
@@ -97,16 +86,19 @@ def _seen(context: types_pb2.RunContext) -> facts.Seen:
         started = context.started_at.ToDatetime(tzinfo=UTC) if sure else datetime.now(UTC)
     except (ValueError, OverflowError) as error:
         raise Malformed(f"run.started_at is no time: {error}") from error
-    plan = blob(context.plan)
     return facts.Seen(
         started_at=started,
         sure=sure,
         model_name=context.model_name,
         model_version=context.model_version,
         model_sha256=context.model_sha256,
-        plan_sha256="" if plan is None else plan.sha256,
-        labels=dict(sorted(context.labels.items())),
+        plan=blob(context.plan),
+        labels=_sorted(context.labels),
     )
+
+
+def _sorted(entries: Mapping[str, str]) -> dict[str, str]:
+    return dict(sorted(entries.items()))
 
 
 def _kept(**artifacts: Blob | None) -> tuple[LineageArtifact, ...]:
@@ -117,7 +109,7 @@ def _converted(message: events_pb2.ModelConverted) -> _Read:
     figures = Figures()
     model, trained = required_blob(message.model, "model"), blob(message.trained)
     check = check_of(message.check, figures) if message.HasField("check") else None
-    fact = facts.Converted(model, trained, check, figures.anomalies)
+    fact = facts.Converted(model, trained, check, _sorted(message.tool_versions), figures.anomalies)
     text = "the model is converted" if check is None or check.passed else "the conversion changed the model"
     kept = _kept(trained_model=trained, float_model=model)
     return (fact,), text, kept, _Work("convert", (trained, blob(message.run.plan)), (model,))
@@ -131,7 +123,13 @@ def _not_converted(message: events_pb2.ModelFailed) -> _Read:
 def _ready(message: events_pb2.VariantReady) -> _Read:
     variant = message.variant
     model, original = required_blob(variant.model, "variant.model"), blob(message.float_model)
-    fact = facts.Ready(variant.name, model, variant.calibration_samples, variant.calibration_from_samples)
+    fact = facts.Ready(
+        variant.name,
+        model,
+        variant.calibration_samples,
+        variant.calibration_from_samples,
+        _sorted(variant.tool_versions),
+    )
     work = _Work("quantize", (original,), (model,), variant=variant.name)
     return (fact,), f"variant {variant.name} is made", _kept(variant=model, float_model=original), work
 

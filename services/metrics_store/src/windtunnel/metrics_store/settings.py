@@ -11,7 +11,9 @@ class MetricsStoreSettings(ServiceSettings):
     """What every service takes, and where the metrics store keeps its state."""
 
     database_url: str = Field("", description="sqlite:///<file> or postgresql://...; empty: <home>/metrics.db.")
-    run_deadline_s: float = Field(3600.0, gt=0, description="A run ends this long after its start, if its plan is silent.")
+    run_deadline_s: float = Field(
+        3600.0, gt=0, description="A run ends this long after its start, if its plan is silent."
+    )
 
     @property
     def database(self) -> str:

@@ -202,9 +202,19 @@ _NO_OUTPUT = re.compile(
 
 
 def _only_final(graph_def: Any, source: Source) -> str:
-    """The only node that nothing consumes. Raises InvalidInput with the candidates where there are several."""
-    consumed = {_op_name(name.lstrip("^")) for node in graph_def.node for name in node.input}
-    finals = [n.name for n in graph_def.node if n.name not in consumed and not _NO_OUTPUT.match(n.op)]
+    """The only node that depends on the input and that nothing consumes.
+
+    Raises InvalidInput with the candidates where there are several.
+    """
+    consumers: dict[str, list[Any]] = {node.name: [] for node in graph_def.node}
+    for node in graph_def.node:
+        for name in node.input:
+            consumers.setdefault(_op_name(name.lstrip("^")), []).append(node)
+    # A checkpoint's graph also holds what saves, restores and trains it: none of that hangs on the input alone.
+    reached = _reached(_inputs_of(graph_def, source), consumers)
+    finals = [
+        n.name for n in graph_def.node if n.name in reached and not consumers[n.name] and not _NO_OUTPUT.match(n.op)
+    ]
     if len(finals) != 1:
         raise InvalidInput(
             f"{source.path.name} does not say what its output is: {len(finals)} nodes end the graph",
@@ -212,6 +222,22 @@ def _only_final(graph_def: Any, source: Source) -> str:
             code="ambiguous_graph",
         )
     return str(finals[0])
+
+
+def _inputs_of(graph_def: Any, source: Source) -> list[str]:
+    return [_op_name(name) for name in source.inputs] or [_op_name(name) for name in _placeholders(graph_def, source)]
+
+
+def _reached(start: Sequence[str], consumers: Mapping[str, Sequence[Any]]) -> set[str]:
+    """Names of all nodes that depend on `start`."""
+    reached = set(start)
+    pending = list(start)
+    while pending:
+        for node in consumers.get(pending.pop(), ()):
+            if node.name not in reached:
+                reached.add(node.name)
+                pending.append(node.name)
+    return reached
 
 
 def freeze(function: Any) -> Any:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,17 +58,17 @@ class Database:
         return await asyncio.get_running_loop().run_in_executor(self._threads, transaction)
 
 
-class _answered:  # noqa: N801 - reads as a word at its use
+@contextmanager
+def _answered() -> Iterator[None]:
     """Turns the ways in which a database can fail to answer into Unavailable."""
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, OperationalError | InterfaceError | PoolTimeout) or (
-            isinstance(error, DBAPIError) and error.connection_invalidated
-        ):
-            cause = getattr(error, "orig", None) or error
-            raise Unavailable(f"the database does not answer: {cause}", hint="see WINDTUNNEL_DATABASE_URL") from error
+    try:
+        yield
+    except (DBAPIError, PoolTimeout) as error:
+        gone = isinstance(error, OperationalError | InterfaceError | PoolTimeout)
+        if not gone and not (isinstance(error, DBAPIError) and error.connection_invalidated):
+            raise
+        cause = getattr(error, "orig", None) or error
+        raise Unavailable(f"the database does not answer: {cause}", hint="see WINDTUNNEL_DATABASE_URL") from error
 
 
 def open_database(url: str) -> Database:

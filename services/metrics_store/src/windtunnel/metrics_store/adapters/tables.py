@@ -4,11 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, Column, Dialect, Double, Index, MetaData, String, Table
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Dialect,
+    Double,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Table,
+)
 from sqlalchemy.types import TypeDecorator
 
 metadata = MetaData(
-    naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s", "pk": "pk_%(table_name)s"},
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    },
 )
 
 
@@ -29,6 +45,11 @@ def _key(name: str, kind: Any = Text) -> Column[Any]:
     return Column(name, kind, primary_key=True, autoincrement=False)
 
 
+def _run() -> Column[str]:
+    """The run that a row belongs to, and goes with."""
+    return Column("run_id", Text, ForeignKey("runs.run_id", ondelete="CASCADE"), primary_key=True)
+
+
 def _text(name: str) -> Column[str]:
     return Column(name, Text, nullable=False, default="", server_default="")
 
@@ -46,7 +67,7 @@ runs = Table(
     _text("model_name"),
     _text("model_version"),
     _text("model_sha256"),
-    _text("plan_sha256"),
+    Column("plan", Document),
     Column("labels", Document, nullable=False),
     Column("started_at", BigInteger, nullable=False),
     # False while only the announcement was heard.
@@ -74,7 +95,7 @@ runs = Table(
 labels = Table(
     "labels",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("name"),
     Column("value", Text, nullable=False),
     Index(None, "name", "value", "run_id"),
@@ -97,7 +118,7 @@ outbox = Table(
 changes = Table(
     "changes",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("version", BigInteger),
     Column("event_type", Text, nullable=False),
     Column("text", Text, nullable=False),
@@ -107,7 +128,7 @@ changes = Table(
 variants = Table(
     "variants",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("name"),
     Column("ready", Document),
     Column("not_made", Document),
@@ -125,7 +146,7 @@ variants = Table(
 apps = Table(
     "apps",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("variant"),
     _key("platform"),
     Column("package", Document),
@@ -135,7 +156,7 @@ apps = Table(
 cells = Table(
     "cells",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("cell_id"),
     Column("variant", Text, nullable=False),
     _text("farm"),
@@ -153,7 +174,7 @@ cells = Table(
 measurements = Table(
     "measurements",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("cell_id"),
     _key("attempt", BigInteger),
     Column("p50_ms", Double),
@@ -177,7 +198,7 @@ measurements = Table(
 device_runs = Table(
     "device_runs",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("cell_id"),
     _key("attempt", BigInteger),
     Column("log_sha256", Text),
@@ -187,7 +208,7 @@ device_runs = Table(
 artifacts = Table(
     "artifacts",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("sha256"),
     _key("kind"),
     _count("size_bytes"),
@@ -197,7 +218,7 @@ artifacts = Table(
 executions = Table(
     "executions",
     metadata,
-    _key("run_id"),
+    _run(),
     _key("id"),
     Column("kind", Text, nullable=False),
     _text("service"),
@@ -209,5 +230,5 @@ executions = Table(
     Column("at", BigInteger, nullable=False),
 )
 
-execution_inputs = Table("execution_inputs", metadata, _key("run_id"), _key("execution_id"), _key("sha256"))
-execution_outputs = Table("execution_outputs", metadata, _key("run_id"), _key("execution_id"), _key("sha256"))
+execution_inputs = Table("execution_inputs", metadata, _run(), _key("execution_id"), _key("sha256"))
+execution_outputs = Table("execution_outputs", metadata, _run(), _key("execution_id"), _key("sha256"))

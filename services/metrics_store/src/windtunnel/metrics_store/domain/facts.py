@@ -28,7 +28,7 @@ class Seen:
     model_name: str = ""
     model_version: str = ""
     model_sha256: str = ""
-    plan_sha256: str = ""
+    plan: Blob | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -39,6 +39,7 @@ class Converted:
     model: Blob
     trained: Blob | None = None
     check: ConversionCheck | None = None
+    tool_versions: Mapping[str, str] = field(default_factory=dict)
     anomalies: tuple[str, ...] = ()
 
 
@@ -57,6 +58,7 @@ class Ready:
     model: Blob
     calibration_samples: int = 0
     calibration_from_samples: bool = False
+    tool_versions: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,7 @@ class Measured:
     cell: CellSpec
     attempt: int
     measurement: Measurement
-    device: Device = Device()
+    device: Device = field(default_factory=Device)
     anomalies: tuple[str, ...] = ()
 
 

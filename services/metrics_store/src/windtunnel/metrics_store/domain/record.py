@@ -79,7 +79,7 @@ class RunRecord:
 
     @property
     def plan_sha256(self) -> str:
-        return "" if self.seen is None else self.seen.plan_sha256
+        return "" if self.seen is None or self.seen.plan is None else self.seen.plan.sha256
 
     def variant(self, name: str) -> VariantState:
         """The state of a variant, empty if nothing was heard of it."""
@@ -135,13 +135,13 @@ def _seen(old: facts.Seen | None, new: facts.Seen) -> facts.Seen:
         model_name=better.model_name or other.model_name,
         model_version=better.model_version or other.model_version,
         model_sha256=better.model_sha256 or other.model_sha256,
-        plan_sha256=better.plan_sha256 or other.plan_sha256,
+        plan=better.plan or other.plan,
         labels=better.labels or other.labels,
     )
 
 
 def _text_key(seen: facts.Seen) -> tuple[object, ...]:
-    texts = (seen.model_name, seen.model_version, seen.model_sha256, seen.plan_sha256)
+    texts = (seen.model_name, seen.model_version, seen.model_sha256, repr(seen.plan))
     return (*texts, tuple(sorted(seen.labels.items())))
 
 

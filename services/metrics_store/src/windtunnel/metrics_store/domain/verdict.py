@@ -44,16 +44,21 @@ class Judgement:
 
 
 def judge(
-    run: RunRecord, plan: Plan | None, *, causes: Mapping[str, str] = _NONE, plan_problem: str = ""
+    run: RunRecord,
+    plan: Plan | None,
+    *,
+    causes: Mapping[str, str] = _NONE,
+    plan_problem: str = "",
+    late: bool = False,
 ) -> Judgement:
     """The verdict on what is known now. What is still pending counts as missing.
 
     A gate that failed, or a conversion that changed the model: failed. Else anything missing, failed, skipped or
     without its figure: could not run. `causes` gives the cause that the diagnosis of a variant found, in words;
-    `plan_problem` says why there is no plan.
+    `plan_problem` says why there is no plan; `late`: the deadline has passed before all of it ended.
     """
     conversion = _conversion_fault(run)
-    general = _general_problems(run, plan, plan_problem)
+    general = [*(["the deadline of the run has passed"] if late else []), *_general_problems(run, plan, plan_problem)]
     variants = () if plan is None else tuple(_variant(run, plan, v.name, bool(conversion)) for v in plan.variants)
     failed = [*conversion, *(text for v in variants for g in v.gates if (text := _failed_gate(v.name, g, causes)))]
     lacking = [*general, *(text for v in variants for text in (v.problems or _unknown_gates(v)))]

@@ -1,0 +1,114 @@
+"""Quantisation through the use case, in a warm child process, against the bare litert-quantizer call.
+
+    python benchmarks/quantize.py [--json] [--model FLOAT.tflite] [--samples N] [--repeat N]
+
+Both read the model and the calibration set from files and write the result to a file. Without --model the model is
+MobileNetV2 at 224x224 with random weights, which needs TensorFlow once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import io
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from litert_quantizer import quantizer
+
+from windtunnel.isolation import ChildPool
+from windtunnel.plan import VariantSpec
+from windtunnel.quantizer.adapters import litert
+from windtunnel.quantizer.domain import Calibration
+from windtunnel.quantizer.quantize import quantize
+from windtunnel.tflite import read_model
+
+VARIANTS = ("float16", "dynamic_range", "int8", "int16x8")
+LIMIT = 1.05
+_BUILD = """
+import sys, keras, tensorflow as tf
+keras.utils.set_random_seed(1)
+model = keras.applications.MobileNetV2(weights=None)
+open(sys.argv[1], "wb").write(tf.lite.TFLiteConverter.from_keras_model(model).convert())
+"""
+
+
+def bare(model: Path, variant: str, samples: Path, target: Path) -> None:
+    """What a script that calls the library by itself does, with the library's defaults."""
+    work = quantizer.Quantizer(str(model), litert._recipe(VariantSpec(variant)))
+    ranges = None
+    if work.need_calibration:
+        signature = read_model(model).signatures[0]
+        x = np.load(samples)["x"]
+        name = next(iter(signature.inputs))
+        ranges = work.calibrate({signature.key: [{name: row[None]} for row in x]})
+    work.quantize(ranges).export_model(target, overwrite=True)
+
+
+async def ours(pool: ChildPool, model: Path, variant: str, samples: Path, folder: Path) -> None:
+    """The use case, as the service and the CLI call it."""
+    calibration = Calibration(samples) if variant.startswith("int") else None
+    await quantize(model, VariantSpec(variant), folder, pool, calibration=calibration)
+
+
+async def compare(model: Path, samples: Path, folder: Path, repeat: int) -> list[dict[str, Any]]:
+    """One row for each variant; the two sides take turns, so that both see the same machine."""
+    rows = []
+    preload = ("windtunnel.quantizer.adapters.litert",)
+    async with ChildPool(preload=preload, timeout_s=600, memory_mb=8000) as pool:
+        for variant in VARIANTS:
+            times: dict[str, list[float]] = {"bare": [], "ours": []}
+            for turn in range(repeat + 1):
+                started = time.perf_counter()
+                with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                    bare(model, variant, samples, folder / "bare.tflite")
+                middle = time.perf_counter()
+                await ours(pool, model, variant, samples, folder)
+                if turn:
+                    times["bare"].append(middle - started)
+                    times["ours"].append(time.perf_counter() - middle)
+            medians = {name: statistics.median(values) for name, values in times.items()}
+            ratio = medians["ours"] / medians["bare"]
+            rows.append({"variant": variant, "bare_s": medians["bare"], "ours_s": medians["ours"], "ratio": ratio})
+    return rows
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--model", type=Path, help="a float32 .tflite with one input")
+    parser.add_argument("--samples", type=int, default=20, help="calibration samples")
+    parser.add_argument("--repeat", type=int, default=5)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model = arguments.model
+        if model is None:
+            model = folder / "mobilenet_v2.tflite"
+            subprocess.run([sys.executable, "-c", _BUILD, str(model)], check=True, capture_output=True)
+        (source,) = read_model(model).inputs
+        shape = (arguments.samples, *source.shape[1:])
+        x = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+        np.savez(folder / "samples.npz", x=x)
+        rows = asyncio.run(compare(model, folder / "samples.npz", folder, arguments.repeat))
+    if arguments.json:
+        print(json.dumps({"benchmark": "quantize", "limit": LIMIT, "rows": rows}))
+    else:
+        print("| variant | bare library s | Windtunnel s | ratio |\n|---|---:|---:|---:|")
+        for row in rows:
+            print(f"| {row['variant']} | {row['bare_s']:.3f} | {row['ours_s']:.3f} | {row['ratio']:.2f} |")
+    return 0 if all(row["ratio"] <= LIMIT for row in rows) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

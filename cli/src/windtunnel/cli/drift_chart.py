@@ -1,0 +1,254 @@
+"""The drift chart: nRMSE of every layer in execution order, one curve for each variant, as inline SVG."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from windtunnel.cli import scale
+from windtunnel.cli.figures import clean, drift, is_number, named, shorten
+from windtunnel.cli.markup import NOTHING, Html, joined, tag
+from windtunnel.cli.scale import Scale
+
+_WIDTH, _HEIGHT = 1060, 330
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 960, 34, 284
+# More layers than this are drawn as a line alone, and drawn through: dashes would not be told from the curve.
+_MOST_DOTS = 90
+_COLOURS = 8
+_DASHES = ("", "7 3", "2 3", "9 3 2 3")
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One variant's layers. `layers` maps the layer's place in the reference to its entry in the diagnosis."""
+
+    name: str
+    index: int
+    layers: Mapping[Key, Mapping[str, Any]]
+    threshold: float
+
+    @property
+    def style(self) -> str:
+        """The class that gives its colour."""
+        return f"v{self.index % _COLOURS}"
+
+    @property
+    def dashes(self) -> str | None:
+        """Tells curves apart where colour does not; None: drawn through."""
+        return _DASHES[(self.index + self.index // _COLOURS) % len(_DASHES)] or None
+
+    @property
+    def first_over(self) -> Key | None:
+        """The first layer over the threshold or without a figure."""
+        return next((key for key, layer in self.layers.items() if self.is_over(layer)), None)
+
+    @property
+    def largest(self) -> float | None:
+        """The largest figure."""
+        return max((layer["nrmse"] for layer in self.layers.values() if is_number(layer.get("nrmse"))), default=None)
+
+    def is_over(self, layer: Mapping[str, Any]) -> bool:
+        """Whether a layer is over the threshold, or has no figure for a named reason."""
+        value = layer.get("nrmse")
+        return not is_number(value) or value > self.threshold
+
+
+def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float) -> Curve:
+    """The curve of a diagnosis."""
+    seen: dict[str, int] = {}
+    layers = {}
+    for layer in diagnosis.get("layers") or []:
+        anchor = str(layer.get("reference") or layer.get("name"))
+        seen[anchor] = seen.get(anchor, 0) + 1
+        layers[(anchor, seen[anchor])] = layer
+    return Curve(name, index, layers, diagnosis.get("threshold") or threshold)
+
+
+def drift_chart(curves: Sequence[Curve]) -> Html:
+    """The chart with its legend; nothing where no layer was compared."""
+    axis = common_order([list(one.layers) for one in curves])
+    if not axis:
+        return NOTHING
+    across = _Across(axis)
+    threshold = max(one.threshold for one in curves)
+    values = [layer["nrmse"] for one in curves for layer in one.layers.values() if is_number(layer.get("nrmse"))]
+    up = scale.fit([*values, threshold * 1.2], _BOTTOM, _TOP)
+    marks = [mark for one in curves for mark in _curve(one, across, up)]
+    chart = tag(
+        "svg",
+        _grid(up, across, held=any(value < up.low for value in values)),
+        _threshold(up, threshold),
+        *marks,
+        _first_over(curves, across, up),
+        *_strips(curves, across),
+        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
+        role="img",
+        class_="chart",
+        aria_label="nRMSE per layer in execution order",
+    )
+    return joined([_legend(curves), tag("div", chart, class_="scroll", tabindex="0")])
+
+
+def common_order(sequences: Sequence[Sequence[Key]]) -> list[Key]:
+    """All keys in one order: the longest sequence's, others' own ones behind what they follow there."""
+    ordered = sorted(sequences, key=len, reverse=True)
+    if not ordered:
+        return []
+    followers: dict[Key | None, list[Key]] = {None: []}
+    known = set(ordered[0])
+    for sequence in ordered[1:]:
+        before: Key | None = None
+        for key in sequence:
+            if key not in known:
+                known.add(key)
+                followers.setdefault(before, []).append(key)
+            before = key
+    return list(_woven(list(ordered[0]), followers))
+
+
+def _woven(base: Sequence[Key], followers: Mapping[Key | None, Sequence[Key]]) -> Iterator[Key]:
+    waiting = [*reversed(base), *reversed(followers[None])]
+    while waiting:
+        key = waiting.pop()
+        yield key
+        waiting.extend(reversed(followers.get(key, ())))
+
+
+class _Across:
+    """Places of layers along the chart."""
+
+    def __init__(self, axis: Sequence[Key]) -> None:
+        self.count = len(axis)
+        self._number = {key: number for number, key in enumerate(axis)}
+        self.axis = axis
+        self.step = (_RIGHT - _LEFT) / self.count
+
+    def at(self, key: Key) -> float:
+        return round(_LEFT + (self._number[key] + 0.5) * self.step, 2)
+
+
+def _grid(up: Scale, across: _Across, *, held: bool) -> Html:
+    lines = []
+    for value in up.ticks():
+        at = up.at(value)
+        below = "≤ " if held and value == up.low else ""
+        lines.append(tag("line", x1=_LEFT, x2=_RIGHT, y1=at, y2=at, class_="grid"))
+        lines.append(tag("text", below + scale.label(value), x=_LEFT - 8, y=at + 4, class_="tick end"))
+    for number in _layer_ticks(across.count):
+        x = round(_LEFT + (number - 0.5) * across.step, 2)
+        lines.append(tag("text", str(number), x=x, y=_BOTTOM + 18, class_="tick middle"))
+    lines.append(tag("text", "layer, in execution order", x=(_LEFT + _RIGHT) / 2, y=_HEIGHT - 8, class_="tick middle"))
+    kind = "nRMSE, logarithmic" if up.log else "nRMSE"
+    lines.append(tag("text", kind, x=_LEFT - 44, y=14, class_="tick"))
+    return tag("g", *lines)
+
+
+def _layer_ticks(count: int) -> list[int]:
+    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, count) if count / step <= 22)
+    return [1, *(number for number in range(step, count + 1, step) if number > 0.75 * step + 1)]
+
+
+def _threshold(up: Scale, value: float) -> Html:
+    at = up.at(value)
+    return tag(
+        "g",
+        tag("line", x1=_LEFT, x2=_RIGHT, y1=at, y2=at, class_="limit"),
+        tag("text", f"threshold {value:g}", x=_RIGHT + 8, y=at + 4, class_="tick limit-text"),
+    )
+
+
+def _curve(one: Curve, across: _Across, up: Scale) -> Iterator[Html]:
+    """The variant's line, broken where a layer has no figure, and its points."""
+    pieces: list[list[tuple[float, float]]] = [[]]
+    marks = []
+    for key, layer in sorted(one.layers.items(), key=lambda item: across.at(item[0])):
+        value = layer.get("nrmse")
+        if is_number(value):
+            pieces[-1].append((across.at(key), up.at(value)))
+        else:
+            marks.append(_cross(across.at(key)))
+            pieces.append([])
+    crowded = across.count > _MOST_DOTS
+    for points in pieces:
+        if len(points) > 1:
+            line = "M" + "L".join(f"{x} {y}" for x, y in points)
+            yield tag("path", d=line, class_=f"curve {one.style}", stroke_dasharray=None if crowded else one.dashes)
+        if len(points) == 1 or not crowded:
+            marks += [tag("circle", cx=x, cy=y, r=2.2, class_="dot") for x, y in points]
+    if marks:
+        yield tag("g", *marks, class_=one.style)
+
+
+def _cross(x: float) -> Html:
+    return tag("path", d=f"M{x - 4} {_TOP - 4}l8 8m0 -8l-8 8", class_="cross")
+
+
+def _first_over(curves: Sequence[Curve], across: _Across, up: Scale) -> Html:
+    """Rings around each variant's first layer over the threshold; the earliest is named."""
+    found = [(across.at(key), key, one) for one in curves if (key := one.first_over) is not None]
+    if not found:
+        return NOTHING
+    rings = []
+    for x, key, one in found:
+        value = one.layers[key].get("nrmse")
+        rings.append(
+            tag("circle", cx=x, cy=up.at(value) if is_number(value) else _TOP, r=6, class_=f"ring {one.style}")
+        )
+    x, key, one = min(found, key=lambda item: item[0])
+    words = f"first over: {shorten(clean(one.layers[key].get('name')), 40)} ({shorten(clean(one.name), 16)})"
+    side = "end" if x > (_LEFT + _RIGHT) / 2 else "start"
+    rings.append(tag("line", x1=x, x2=x, y1=_TOP - 12, y2=_BOTTOM, class_="pointer"))
+    rings.append(tag("text", words, x=x + (-6 if side == "end" else 6), y=14, class_=f"note {side}"))
+    return tag("g", *rings)
+
+
+def _strips(curves: Sequence[Curve], across: _Across) -> Iterator[Html]:
+    """One strip for each layer that shows all variants' figures when pointed at."""
+    for number, key in enumerate(across.axis):
+        layers = [(one, one.layers[key]) for one in curves if key in one.layers]
+        layer = layers[0][1]
+        lines = [f"{number + 1}. {shorten(clean(layer.get('name')), 160)} ({named(layer.get('op'))})"]
+        lines += [f"{shorten(clean(one.name), 40)}: {_said(entry)}" for one, entry in layers]
+        # The line breaks of a tooltip are wanted: each line is clean by itself.
+        words = Html("\n".join(joined([line]) for line in lines))
+        x = round(across.at(key) - across.step / 2, 2)
+        yield tag(
+            "rect",
+            tag("title", words),
+            x=x,
+            y=_TOP - 12,
+            width=math.ceil(across.step * 100) / 100,
+            height=_BOTTOM - _TOP + 12,
+            class_="strip",
+        )
+
+
+def _said(layer: Mapping[str, Any]) -> str:
+    problem = layer.get("problem")
+    return drift(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
+
+
+def _legend(curves: Sequence[Curve]) -> Html:
+    return tag("ul", *(_legend_entry(one) for one in curves), class_="legend")
+
+
+def _legend_entry(one: Curve) -> Html:
+    line = tag("line", x1=0, x2=26, y1=6, y2=6, class_=f"curve {one.style}", stroke_dasharray=one.dashes)
+    key = one.first_over
+    if not one.layers:
+        words = "not compared"
+    elif key is None:
+        words = f"max {drift(one.largest)}, none over"
+    else:
+        layer = one.layers[key]
+        words = f"max {drift(one.largest)}, first over {shorten(clean(layer.get('name')), 48)}"
+    return tag(
+        "li",
+        tag("svg", line, viewBox="0 0 26 12", class_="swatch", aria_hidden="true"),
+        tag("b", shorten(clean(one.name), 40)),
+        tag("span", words, class_="quiet"),
+    )

@@ -1,0 +1,246 @@
+"""Parts of a report's page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from windtunnel.cli.drift_chart import Curve
+from windtunnel.cli.figures import (
+    BAD,
+    GOOD,
+    VERDICTS,
+    clean,
+    drift,
+    engine_of,
+    entries,
+    figure,
+    flat,
+    is_number,
+    measure,
+    named,
+    part,
+    place_of,
+    share,
+    shorten,
+)
+from windtunnel.cli.latency_chart import Row
+from windtunnel.cli.markup import NOTHING, Html, joined, tag
+
+_LAYERS_SHOWN = 12
+_NAMES_SHOWN = 40
+_FACTS_SHOWN = 80
+_SHOWN_ELSEWHERE = frozenset(
+    {"schema", "run_id", "model", "verdict", "reasons", "started_at", "ended_at", "variants", "conversion", "labels"}
+)
+
+
+def tone(verdict: str | None) -> str:
+    """The class that colours a verdict."""
+    return "good" if verdict in GOOD else "bad" if verdict in BAD else "warn"
+
+
+def badge(verdict: str | None, *, small: bool = False) -> Html:
+    """The verdict as a coloured word."""
+    mark, words = VERDICTS.get(verdict, ("?", clean(verdict)))
+    return tag("span", f"{mark} {words.capitalize()}", class_=f"badge {tone(verdict)}{' small' if small else ''}")
+
+
+def section(title: str, *children: Html) -> Html:
+    """A block with a heading; nothing where there is nothing in it."""
+    return tag("section", tag("h2", title), *children) if any(children) else NOTHING
+
+
+def reasons(verdict: str | None, given: Sequence[object]) -> Html:
+    """Why the verdict is what it is."""
+    if not given:
+        return NOTHING
+    return tag(
+        "section",
+        tag("h2", "Why"),
+        tag("ul", *(tag("li", clean(reason)) for reason in given)),
+        class_=f"reasons {tone(verdict)}",
+    )
+
+
+def worst_layers(curves: Sequence[Curve]) -> Html:
+    """The layers that drift most, as a table for readers without a pointer."""
+    peak: dict[tuple[str, int], float] = {}
+    for one in curves:
+        for key, layer in one.layers.items():
+            value = layer.get("nrmse")
+            peak[key] = max(peak.get(key, 0.0), value if is_number(value) else float("inf"))
+    shown = sorted(peak, key=lambda key: peak[key], reverse=True)[:_LAYERS_SHOWN]
+    heads = [tag("th", shorten(clean(one.name), 24), class_="number") for one in curves]
+    rows = [_worst_row(key, curves) for key in shown]
+    table = tag("table", tag("thead", tag("tr", tag("th", "Layer"), tag("th", "Op"), *heads)), tag("tbody", *rows))
+    summary = tag("summary", f"The {len(shown)} of {len(peak)} layers that drift most")
+    return tag("details", summary, tag("div", table, class_="scroll", tabindex="0"))
+
+
+def _worst_row(key: tuple[str, int], curves: Sequence[Curve]) -> Html:
+    layer = next(one.layers[key] for one in curves if key in one.layers)
+    return tag(
+        "tr",
+        tag("td", shorten(named(layer.get("name")), 160), class_="wide"),
+        tag("td", named(layer.get("op"))),
+        *(_worst_cell(one, one.layers.get(key)) for one in curves),
+    )
+
+
+def _worst_cell(one: Curve, layer: Mapping[str, Any] | None) -> Html:
+    if layer is None:
+        return tag("td", named(None), class_="number quiet")
+    problem = layer.get("problem")
+    words = drift(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
+    return tag("td", words, class_=f"number{' bad' if one.is_over(layer) else ''}")
+
+
+def cell_table(rows: Sequence[Row]) -> Html:
+    """Every cell with all that was measured on it."""
+    figures = ("p50", "p95", "mean", "min", "max", "std", "n", "init", "MB", "tries")
+    heads = [tag("th", name) for name in ("Variant", "Device", "Runs on", "Status")]
+    heads += [tag("th", name, class_="number") for name in figures]
+    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *(_cell_row(row) for row in rows)))
+    return tag("div", table, class_="scroll", tabindex="0")
+
+
+def _cell_row(row: Row) -> Html:
+    cell, latency = row.cell, part(row.cell, "latency_ms")
+    status = cell.get("status")
+    style = {"measured": "good", "failed": "bad"}.get(str(status), "warn")
+    reason = tag("span", clean(cell["reason"]), class_="sub") if cell.get("reason") else None
+    return tag(
+        "tr",
+        tag("td", tag("span", class_=f"chip {row.style}"), shorten(clean(row.variant), 40), class_="name"),
+        tag("td", place_of(cell), class_="place"),
+        tag("td", engine_of(cell), class_="place"),
+        tag("td", tag("span", named(status), class_=style), reason, class_="wide" if reason else None),
+        *(tag("td", measure(latency.get(key)), class_="number") for key in ("p50", "p95", "mean", "min", "max", "std")),
+        tag("td", named(latency.get("samples")), class_="number"),
+        tag("td", measure(cell.get("init_ms")), class_="number"),
+        tag("td", measure(cell.get("memory_mb")), class_="number"),
+        tag("td", named(cell.get("attempts")), class_="number"),
+    )
+
+
+def diagnoses(variants: Sequence[Mapping[str, Any]]) -> Html:
+    """What the comparison found in each variant."""
+    blocks = []
+    for variant in variants:
+        diagnosis = variant.get("diagnosis")
+        verdict = NOTHING if diagnosis is None else badge(diagnosis.get("verdict"), small=True)
+        blocks.append(tag("h3", shorten(named(variant.get("name")), 80), " ", verdict))
+        if diagnosis is None:
+            blocks.append(tag("p", "It was not compared with the reference.", class_="quiet"))
+            continue
+        blocks += [tag("p", clean(reason)) for reason in entries(diagnosis, "reasons")]
+        facts = quality(diagnosis)
+        blocks.append(tag("div", *facts, class_="meta") if facts else NOTHING)
+        blocks.append(diagnosis_body(diagnosis))
+    return section("Diagnosis", *blocks)
+
+
+def quality(diagnosis: Mapping[str, Any]) -> list[Html]:
+    """Figures of a comparison, one `span` for each."""
+    accuracy = part(diagnosis, "accuracy")
+    facts = []
+    if accuracy.get("candidate") is not None:
+        before, after = part(accuracy, "reference").get("top1"), part(accuracy, "candidate").get("top1")
+        facts.append(f"top-1 {share(before)} → {share(after)}")
+    if diagnosis.get("agreement") is not None:
+        facts.append(f"agreement {share(diagnosis['agreement'])}")
+    if diagnosis.get("output_nrmse") is not None:
+        facts.append(f"output nRMSE {drift(diagnosis['output_nrmse'])}")
+    if diagnosis.get("samples") is not None:
+        kind = "seeded random inputs" if diagnosis.get("synthetic_samples") else "samples"
+        facts.append(f"{named(diagnosis['samples'])} {kind}")
+    return [tag("span", fact) for fact in facts]
+
+
+def diagnosis_body(diagnosis: Mapping[str, Any]) -> Html:
+    """Causes, what was ruled out, and what was not compared."""
+    coverage = part(diagnosis, "coverage")
+    excluded, missing = entries(diagnosis, "excluded"), entries(coverage, "unmatched")
+    parts = [_cause(cause) for cause in entries(diagnosis, "causes")]
+    if coverage:
+        words = f"{named(coverage.get('compared'))} of {named(coverage.get('total'))} layers were compared."
+        parts.append(tag("p", words, class_="quiet"))
+    counts = [_counted(len(missing), "layer", "not compared"), _counted(len(excluded), "cause", "ruled out")]
+    if any(counts):
+        found = [_unmatched(missing, coverage), *(_ruled_out(one) for one in excluded)]
+        parts.append(tag("details", tag("summary", ", ".join(filter(None, counts))), tag("ul", *found)))
+    return joined(parts)
+
+
+def _counted(count: int, what: str, how: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'} {how}" if count else ""
+
+
+def _ruled_out(one: Mapping[str, Any]) -> Html:
+    return tag("li", "ruled out: ", tag("code", named(one.get("code"))), f": {named(one.get('why'))}")
+
+
+def _unmatched(names: Sequence[Any], coverage: Mapping[str, Any]) -> Html:
+    why = {one.get("name"): one.get("reason") for one in entries(coverage, "unmatched_layers")}
+    items = [
+        tag(
+            "li",
+            "not compared: ",
+            tag("code", shorten(clean(name), 200)),
+            f": {clean(why[name])}" if why.get(name) else None,
+        )
+        for name in names[:_NAMES_SHOWN]
+    ]
+    if len(names) > _NAMES_SHOWN:
+        items.append(tag("li", f"and {len(names) - _NAMES_SHOWN} more layers"))
+    return joined(items)
+
+
+def _cause(cause: Mapping[str, Any]) -> Html:
+    place = part(cause, "place")
+    where = NOTHING
+    if place.get("layer"):
+        where = joined([" at ", tag("code", clean(place["layer"])), f" (op {named(place.get('op_index'))})"])
+    proof = "verified by a run" if cause.get("verified") else "not verified"
+    return tag(
+        "div",
+        tag("p", tag("b", named(cause.get("code"))), where),
+        tag("p", f"Confidence {figure(cause.get('confidence'), '.2f')}, {proof}", class_="quiet"),
+        _fact_rows([(f"evidence: {key}", value) for key, value in flat(part(cause, "evidence"))]),
+        _fact_rows([(f"fix: {key}", value) for key, value in flat(part(cause, "fix"))]),
+        class_="cause",
+    )
+
+
+def conversion(check: Mapping[str, Any]) -> Html:
+    """The converted model held against the original."""
+    if not check:
+        return NOTHING
+    passed = check.get("passed")
+    state = NOTHING if passed is None else badge("passed" if passed else "failed", small=True)
+    shown = {key: value for key, value in check.items() if key != "passed"}
+    return section("Conversion check", tag("p", state) if state else NOTHING, fact_list(shown))
+
+
+def facts(report: Mapping[str, Any]) -> Html:
+    """Everything else that the report says: tools, environment, plan, hashes."""
+    other: dict[str, Any] = {key: value for key, value in report.items() if key not in _SHOWN_ELSEWHERE}
+    for variant in entries(report, "variants"):
+        known = {key: variant[key] for key in ("sha256", "size_bytes", "tool_versions") if variant.get(key)}
+        other[f"variant {clean(variant.get('name'))}"] = known
+    return section("Environment and tools", fact_list(other))
+
+
+def fact_list(value: Mapping[str, Any]) -> Html:
+    """Fields and values whose meaning the page does not know, as far as there is room."""
+    rows = flat(value)
+    if len(rows) > _FACTS_SHOWN:
+        rows = [*rows[:_FACTS_SHOWN], ("…", f"and {len(rows) - _FACTS_SHOWN} more")]
+    return _fact_rows(rows)
+
+
+def _fact_rows(rows: Sequence[tuple[str, str]]) -> Html:
+    if not rows:
+        return NOTHING
+    return tag("dl", *(tag(name, words) for key, value in rows for name, words in (("dt", key), ("dd", value))))

@@ -1,0 +1,75 @@
+"""From figures to places on a chart."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# Below one thirtieth of the largest figure a linear scale shows a flat line.
+_LOG_FROM_RATIO = 30.0
+_MAX_DECADES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Maps [low, high] to the pixels [start, end], linearly or by the logarithm; figures outside are held inside."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    log: bool = False
+
+    def at(self, value: float) -> float:
+        """The pixel of a figure."""
+        inside = min(max(value, self.low), self.high)
+        if self.log:
+            span = math.log10(self.high) - math.log10(self.low)
+            fraction = (math.log10(inside) - math.log10(self.low)) / span
+        else:
+            fraction = (inside - self.low) / (self.high - self.low)
+        return round(self.start + fraction * (self.end - self.start), 2)
+
+    def ticks(self) -> list[float]:
+        """Round figures to label, lowest first."""
+        if not self.log:
+            return _round_steps(self.low, self.high)
+        first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
+        found = [10.0**power for power in range(first, last + 1)]
+        if len(found) > 2:
+            return found
+        finer = [digit * 10.0**power for power in range(first - 1, last + 1) for digit in (1, 2, 5)]
+        return [value for value in finer if self.low <= value <= self.high]
+
+
+def fit(values: Sequence[float], start: float, end: float, *, zero: bool = True, whole_decades: bool = True) -> Scale:
+    """A scale for figures >= 0: logarithmic where they differ by more than a factor of 30, else linear.
+
+    `zero` begins a linear scale at 0. `whole_decades` ends a logarithmic one at powers of ten.
+    """
+    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    if not positive:
+        return Scale(0.0, 1.0, start, end)
+    high, low = max(positive), min(positive)
+    if high / low > _LOG_FROM_RATIO:
+        top = math.ceil(math.log10(high) - 1e-9)
+        bottom = max(math.floor(math.log10(low) + 1e-9), top - _MAX_DECADES)
+        if whole_decades:
+            return Scale(10.0**bottom, 10.0**top, start, end, log=True)
+        return Scale(max(low / 1.5, 10.0**bottom), high * 1.1, start, end, log=True)
+    return Scale(0.0 if zero else low, high * 1.08, start, end)
+
+
+def _round_steps(low: float, high: float) -> list[float]:
+    rough = (high - low) / 5
+    power = 10.0 ** math.floor(math.log10(rough))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
+    first = math.ceil(low / step - 1e-9)
+    count = math.floor((high - first * step) / step + 1e-9)
+    return [round((first + number) * step, 12) for number in range(count + 1)]
+
+
+def label(value: float) -> str:
+    """A tick's figure."""
+    return f"{value:g}" if value == 0 or 0.001 <= abs(value) < 1e6 else f"{value:.0e}".replace("e-0", "e-")

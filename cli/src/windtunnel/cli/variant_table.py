@@ -1,0 +1,136 @@
+"""The table of all variants: each figure with the best of its column and the gate that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from windtunnel.cli.figures import (
+    UNKNOWN,
+    Gate,
+    drift,
+    entries,
+    figure,
+    first_over,
+    gates_of,
+    is_number,
+    largest,
+    measure,
+    named,
+    part,
+    share,
+    shorten,
+    worst,
+)
+from windtunnel.cli.markup import Html, joined, tag
+
+Variant = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A figure of all variants. `best` picks the best one; None: it has none."""
+
+    key: str
+    title: str
+    value: Callable[[Variant], Any]
+    form: Callable[[Any], str]
+    best: Callable[[Sequence[float]], float] | None
+
+
+def _size(variant: Variant) -> float | None:
+    size = variant.get("size_bytes")
+    return size / 1e6 if is_number(size) else None
+
+
+def _cells(*path: str) -> Callable[[Variant], float | None]:
+    return lambda variant: largest(entries(variant, "cells"), *path)
+
+
+_COLUMNS = (
+    Column("size", "Size, MB", _size, measure, min),
+    Column("accuracy", "Accuracy", lambda variant: variant.get("accuracy"), share, max),
+    Column("drop", "Drop", lambda variant: variant.get("accuracy_drop"), share, None),
+    Column("loss", "Loss", lambda variant: variant.get("loss"), lambda value: figure(value, ".4f"), min),
+    Column("nrmse", "Max layer nRMSE", lambda variant: part(variant, "layers").get("max_nrmse"), drift, None),
+    Column("p50", "p50, ms", _cells("latency_ms", "p50"), measure, min),
+    Column("p95", "p95, ms", _cells("latency_ms", "p95"), measure, min),
+    Column("memory", "Memory, MB", _cells("memory_mb"), measure, min),
+)
+
+
+def variant_table(variants: Sequence[Variant]) -> Html:
+    """The table, or a line where no variant was made."""
+    if not variants:
+        return tag("p", "No variant was made.", class_="quiet")
+    bests = {column.key: _best(column, variants) for column in _COLUMNS}
+    heads = [tag("th", column.title, class_="number") for column in _COLUMNS]
+    heads.insert(5, tag("th", "First layer over"))
+    rows = [_row(variant, index, bests) for index, variant in enumerate(variants)]
+    table = tag("table", tag("thead", tag("tr", tag("th", "Variant"), *heads)), tag("tbody", *rows))
+    return joined([tag("div", table, class_="scroll", tabindex="0"), tag("p", _key(variants, bests), class_="key")])
+
+
+def _key(variants: Sequence[Variant], bests: Mapping[str, float | None]) -> Html:
+    parts: list[object] = []
+    if any(value is not None for value in bests.values()):
+        parts += [tag("span", "best of all variants", class_="best"), ". "]
+    if any(len(entries(variant, "cells")) > 1 for variant in variants):
+        parts.append("Latency and memory are those of the worst cell. ")
+    if any(gates_of(variant) for variant in variants):
+        parts.append("Below a figure: the gate that holds it (✓ kept, ✗ exceeded, ? not measured).")
+    return joined(parts)
+
+
+def _best(column: Column, variants: Sequence[Variant]) -> float | None:
+    """The best figure of a column, where there is a choice."""
+    values = [value for variant in variants if is_number(value := column.value(variant))]
+    if column.best is None or len({column.form(value) for value in values}) < 2:
+        return None
+    return column.best(values)
+
+
+def _row(variant: Variant, index: int, bests: Mapping[str, float | None]) -> Html:
+    gates = gates_of(variant)
+    cells = [_cell(column, variant, gates, bests[column.key]) for column in _COLUMNS]
+    layers = part(variant, "layers")
+    compared = f"{layers.get('compared')} of {layers.get('total')} compared" if layers.get("total") else None
+    cells.insert(
+        5,
+        tag(
+            "td",
+            tag("span", first_over(layers) or ("none" if layers.get("compared") else UNKNOWN)),
+            tag("span", compared, class_="sub") if compared else None,
+            class_="layer",
+        ),
+    )
+    others = [_gate_line(gate, named=True) for gate in gates if gate.column is None]
+    name = tag(
+        "td",
+        tag("span", class_=f"chip v{index % 8}"),
+        tag("b", shorten(named(variant.get("name")), 40)),
+        *others,
+        class_="name",
+    )
+    return tag("tr", name, *cells)
+
+
+def _cell(column: Column, variant: Variant, gates: Sequence[Gate], best: float | None) -> Html:
+    value = column.value(variant)
+    shown = column.form(value)
+    gate = worst([one for one in gates if one.column == column.key])
+    is_best = best is not None and shown == column.form(best)
+    return tag(
+        "td",
+        tag("span", shown, class_="best" if is_best else None, title="best of all variants" if is_best else None),
+        None if gate is None else _gate_line(gate),
+        class_="number",
+    )
+
+
+def _gate_line(gate: Gate, *, named: bool = False) -> Html:
+    style = "warn" if gate.passed is None else "good" if gate.passed else "bad"
+    words = f"{gate.name}: {gate.measured} ≤ {gate.limit} {gate.mark}" if named else f"≤ {gate.limit} {gate.mark}"
+    state = {True: "passed", False: "failed", None: "not measured"}[gate.passed]
+    return tag("span", words, class_=f"gate-line {style}", title=f"gate {gate.name}: {gate.measured}, {state}")

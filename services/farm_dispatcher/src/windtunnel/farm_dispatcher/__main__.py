@@ -1,0 +1,44 @@
+"""`python -m windtunnel.farm_dispatcher`: the farm dispatcher as a process."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+
+from windtunnel import runtime
+from windtunnel.bus import subjects
+from windtunnel.farm_dispatcher.dispatch import Dispatcher, Patience
+from windtunnel.farm_dispatcher.farms import open_farms
+from windtunnel.farm_dispatcher.service import FarmDispatcherService
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.runtime import Parts, Runtime
+from windtunnel.v1 import farm_dispatcher_pb2, farm_dispatcher_pb2_grpc
+
+
+async def build(rt: Runtime[FarmDispatcherSettings]) -> Parts:
+    """The farm dispatcher's parts."""
+    settings = rt.settings
+    async with AsyncExitStack() as stack:
+        farms = await stack.enter_async_context(open_farms(settings))
+        dispatcher = Dispatcher(farms, Patience(settings.cell_attempts, settings.cell_backoff_s))
+        service = FarmDispatcherService(rt, dispatcher, results=await rt.bus.bucket(subjects.RESULTS_BUCKET))
+        return Parts(
+            servicers=[
+                (
+                    farm_dispatcher_pb2.DESCRIPTOR.services_by_name["FarmDispatcherService"].full_name,
+                    lambda server: farm_dispatcher_pb2_grpc.add_FarmDispatcherServiceServicer_to_server(
+                        service, server
+                    ),
+                )
+            ],
+            workers=[
+                rt.worker(
+                    "farm_dispatcher_plan", [subjects.VARIANT_READY], service.on_variant_ready, service.on_plan_failure
+                ),
+                rt.worker("farm_dispatcher_run", [subjects.APP_BUILT], service.on_app_built, service.on_run_failure),
+            ],
+            resources=stack.pop_all(),
+        )
+
+
+if __name__ == "__main__":
+    runtime.main("farm_dispatcher", FarmDispatcherSettings, build)

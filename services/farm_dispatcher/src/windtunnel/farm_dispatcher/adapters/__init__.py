@@ -1,0 +1,1 @@
+"""The farms, one module each, and what they share."""

@@ -1,0 +1,115 @@
+"""The farm `local`: this host, one device called "host". One measurement at a time, across processes too."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import fcntl
+import itertools
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from windtunnel.errors import FarmError, InvalidInput, Unavailable
+from windtunnel.farm_dispatcher.adapters import benchmark_log
+from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
+from windtunnel.farm_dispatcher.adapters.host import host_facts
+from windtunnel.farm_dispatcher.adapters.measurement import Measured
+from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, Farm, Samples
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.isolation import ChildPool, Pool
+
+FARM: Final = "local"
+DEVICE: Final = "host"
+ACCELERATORS: Final = ("cpu", "xnnpack")
+_POLL_S = 0.05
+
+
+@asynccontextmanager
+async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
+    """The local farm with its child process."""
+    async with new_pool(settings.job_timeout_s, settings.job_memory_mb) as pool:
+        yield LocalFarm(pool, settings.local_lock)
+
+
+def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
+    """A pool for measurements: each has a fresh, warm process of its own, so that its memory is the model's."""
+    return ChildPool(
+        preload=("windtunnel.farm_dispatcher.adapters.benchmark",),
+        size=1,
+        timeout_s=timeout_s,
+        memory_mb=memory_mb,
+        max_jobs=1,
+    )
+
+
+class LocalFarm:
+    """Runs models of `host` app packages in a child process. `lock` is a file that a measurement holds."""
+
+    default_accelerator = "xnnpack"
+    parallel = 1
+
+    def __init__(self, pool: Pool, lock: Path) -> None:
+        self._pool = pool
+        self._lock = lock
+
+    async def devices(self) -> Sequence[Device]:
+        facts = await asyncio.to_thread(host_facts, DEVICE)
+        return [Device(FARM, DEVICE, "host", facts.os_version, ACCELERATORS, facts)]
+
+    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        model = await asyncio.to_thread(unpack_model, package, workdir)
+        return await self.measure(model, cell.accelerator, cell.threads)
+
+    async def measure(self, model: Path, accelerator: str, threads: int) -> DeviceRun:
+        """Measures a bare .tflite file. Raises as `Farm.run`."""
+        if accelerator not in ACCELERATORS:
+            known = " and ".join(ACCELERATORS)
+            raise InvalidInput(f"accelerator {accelerator!r} is not on this host", hint=f"the local farm has {known}")
+        if threads < 1:
+            raise InvalidInput(f"{threads} threads cannot run a model", hint="give 1 or more")
+        async with _exclusively(self._lock):
+            try:
+                measured = await self._pool.run(_job, model.absolute(), accelerator, threads)
+            except Unavailable as error:
+                raise FarmError(error.message, hint=error.hint) from error
+        facts = await asyncio.to_thread(host_facts, DEVICE)
+        return DeviceRun(
+            log=benchmark_log.render(measured),
+            samples=Samples(measured.warmup_us, measured.inference_us),
+            facts=_with_nodes(facts, measured),
+        )
+
+
+def _job(model: Path, accelerator: str, threads: int) -> Measured:
+    # Imported in the child: this process never loads the runtime.
+    from windtunnel.farm_dispatcher.adapters import benchmark
+
+    return benchmark.measure(model, accelerator, threads)
+
+
+def _with_nodes(facts: DeviceFacts, measured: Measured) -> DeviceFacts:
+    found = measured.delegation
+    return dataclasses.replace(facts, nodes_delegated=found.nodes_delegated, nodes_total=found.nodes_total)
+
+
+@asynccontextmanager
+async def _exclusively(lock: Path) -> AsyncIterator[None]:
+    """Holds `lock` against every process on this host; it is let go when the process ends, however it ends."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        # Asking again and again, since a blocking call could not be cancelled.
+        for wait in itertools.repeat(_POLL_S):
+            if _try_lock(file.fileno()):
+                break
+            await asyncio.sleep(wait)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,108 @@
+"""Devices, cells and farms."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceFacts:
+    """What is known about a device; empty or None: not known. Nodes are those of the model that it ran."""
+
+    name: str
+    cpu: str = ""
+    cores: int | None = None
+    memory_bytes: int | None = None
+    os: str = ""
+    os_version: str = ""
+    # Inference runtime and its version, for example "ai-edge-litert 2.3.0".
+    runtime: str = ""
+    nodes_delegated: int | None = None
+    nodes_total: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A device that a farm offers now; one that exists with several OS versions is several devices of one name.
+
+    `platform` is host, android or ios; `accelerators` are those that can be asked for, cpu meaning no delegate.
+    """
+
+    farm: str
+    name: str
+    platform: str
+    os_version: str
+    accelerators: tuple[str, ...]
+    facts: DeviceFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One (variant, device, OS, accelerator, threads) of a run.
+
+    `skip_reason` is not empty where the farm cannot run it; its other fields then say what was asked for, empty
+    where anything would have done.
+    """
+
+    id: str
+    variant: str
+    farm: str
+    device: str
+    platform: str
+    os_version: str
+    accelerator: str
+    threads: int
+    skip_reason: str = ""
+
+
+def cell_id(run_id: str, variant: str, *fields: str | int) -> str:
+    """Deterministic in the run and the cell's other fields, so that planning twice plans the same cells."""
+    text = "\0".join((run_id, variant, *map(str, fields)))
+    return f"c-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Raw latencies in microseconds, in the order in which they were taken."""
+
+    warmup: tuple[float, ...]
+    inference: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRun:
+    """One run of a cell: the benchmark log as its tool printed it, raw latencies where there are any, facts."""
+
+    log: str
+    samples: Samples | None
+    facts: DeviceFacts
+
+
+class Farm(Protocol):
+    """What runs apps on devices. One module in `adapters`, one entry in `farms.FARMS`."""
+
+    @property
+    def default_accelerator(self) -> str:
+        """What a cell uses where the plan names no accelerator."""
+        ...
+
+    @property
+    def parallel(self) -> int:
+        """How many cells may run at once."""
+        ...
+
+    async def devices(self) -> Sequence[Device]:
+        """The devices that can be used now. Raises FarmError."""
+        ...
+
+    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        """Runs the app `package` for `cell` once; `workdir` is private to this call.
+
+        Raises FarmError (`retryable`: another attempt may succeed), InvalidInput for a package that cannot be
+        used, JobFailed where the model ends the process that runs it.
+        """
+        ...

@@ -1,0 +1,207 @@
+"""The farm dispatcher's gRPC servicer and event handlers: decode, call the use case, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.bus import Bucket, Event, job_key
+from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.farm_dispatcher.dispatch import Attempted, Dispatcher
+from windtunnel.farm_dispatcher.domain import Cell, DeviceRun, Samples
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.wire import cell_from_proto, cell_to_proto, device_to_proto, facts_to_proto
+from windtunnel.plan import DeviceFilter, Plan, parse_plan_text, plan_from_proto
+from windtunnel.runtime import Runtime
+from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_dispatcher_pb2_grpc, plan_pb2, types_pb2
+from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto
+
+log = logging.getLogger(__name__)
+
+_MAX_PLAN_BYTES = 16 * 1024**2
+
+
+class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServicer):
+    """Plans cells on `variant.ready`, runs them on `app.built`, and does both on request."""
+
+    def __init__(self, runtime: Runtime[FarmDispatcherSettings], dispatcher: Dispatcher, *, results: Bucket) -> None:
+        self._runtime = runtime
+        self._dispatcher = dispatcher
+        self._results = results
+
+    async def ListDevices(  # noqa: N802 - named by the contract
+        self, request: farm_dispatcher_pb2.ListDevicesRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> farm_dispatcher_pb2.ListDevicesResponse:
+        devices = await self._dispatcher.devices(request.farm)
+        return farm_dispatcher_pb2.ListDevicesResponse(devices=[device_to_proto(device) for device in devices])
+
+    async def PlanCells(  # noqa: N802 - named by the contract
+        self, request: farm_dispatcher_pb2.PlanCellsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> farm_dispatcher_pb2.PlanCellsResponse:
+        cells = await self._dispatcher.plan(request.run_id, request.variant, _filters(request.devices))
+        return farm_dispatcher_pb2.PlanCellsResponse(cells=[cell_to_proto(cell) for cell in cells])
+
+    async def RunCell(  # noqa: N802 - named by the contract
+        self, request: farm_dispatcher_pb2.RunCellRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> farm_dispatcher_pb2.RunCellResponse:
+        if not request.package_uri:
+            raise InvalidInput("package_uri is empty", hint="give the URI of the app package")
+        with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
+            source = Path(folder, "package")
+            source.mkdir()
+            package = await self._runtime.sources.open(request.package_uri, into=source)
+            run = await self._dispatcher.run(cell_from_proto(request.cell), package, Path(folder, "run"))
+        return farm_dispatcher_pb2.RunCellResponse(
+            log=await self._put_log(run), samples=await self._put_samples(run.samples), device=facts_to_proto(run.facts)
+        )
+
+    async def on_variant_ready(self, event: Event) -> None:
+        """Handles `variant.ready`: publishes `cells.planned`."""
+        message = event.message()
+        assert isinstance(message, events_pb2.VariantReady)
+        planned = await self._plan(message.run, message.variant.name)
+        await self._runtime.publisher.publish(planned, run_id=message.run.run_id, parts=(message.variant.name,))
+
+    async def on_plan_failure(self, event: Event, error: WindtunnelError) -> None:
+        """Says that the cells of the variant could not be planned."""
+        message = event.message()
+        assert isinstance(message, events_pb2.VariantReady)
+        failed = events_pb2.CellsFailed(
+            run=message.run, variant=message.variant.name, failure=failure_to_proto(error, self._runtime.name)
+        )
+        await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=(message.variant.name,))
+
+    async def on_app_built(self, event: Event) -> None:
+        """Handles `app.built`: publishes `device_run.finished` or `.failed` for each cell that the app is for."""
+        message = event.message()
+        assert isinstance(message, events_pb2.AppBuilt)
+        cells = _runnable(await self._plan(message.run, message.variant), message.platform)
+        if not cells:
+            return
+        package = await self._runtime.artifacts.path(artifact_from_proto(message.package).sha256)
+        outcomes = await asyncio.gather(
+            *(self._run_cell(message.run, cell, package) for cell in cells), return_exceptions=True
+        )
+        # Every cell had its chance before a store's failure sends the message round again.
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
+        """Says of each cell of the app that has no run that it has failed."""
+        message = event.message()
+        assert isinstance(message, events_pb2.AppBuilt)
+        stored = await self._results.get(_plan_key(message.run.run_id, message.variant))
+        if stored is None:
+            # Nothing is planned, and the other worker tells why.
+            return
+        for cell in _runnable(events_pb2.CellsPlanned.FromString(stored), message.platform):
+            if await self._results.get(_run_key(message.run.run_id, cell)) is None:
+                await self._publish_failed(message.run, cell, Attempted(1, None, error))
+
+    async def _plan(self, run: types_pb2.RunContext, variant: str) -> events_pb2.CellsPlanned:
+        """The cells of a variant, planned once: whoever asks first decides what the filters mean today."""
+
+        async def compute() -> events_pb2.CellsPlanned:
+            data = await self._runtime.artifacts.read_bytes(artifact_from_proto(run.plan).sha256, limit=_MAX_PLAN_BYTES)
+            plan: Plan = parse_plan_text(data.decode())
+            cells = await self._dispatcher.plan(run.run_id, variant, plan.devices)
+            return events_pb2.CellsPlanned(run=run, variant=variant, cells=[cell_to_proto(cell) for cell in cells])
+
+        return await self._runtime.jobs.once(_plan_key(run.run_id, variant), events_pb2.CellsPlanned, compute)
+
+    async def _run_cell(self, run: types_pb2.RunContext, cell: Cell, package: Path) -> None:
+        async def compute() -> events_pb2.DeviceRunFinished:
+            with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
+                started = datetime.now(UTC)
+                attempted = await self._dispatcher.run_patiently(cell, package, Path(folder))
+            if attempted.run is None:
+                raise _GaveUp(attempted)
+            return await self._finished(run, cell, attempted.attempt, attempted.run, started)
+
+        try:
+            finished = await self._runtime.jobs.once(_run_key(run.run_id, cell), events_pb2.DeviceRunFinished, compute)
+        except _GaveUp as error:
+            log.warning("cell %s of run %s: %s", cell.id, run.run_id, error.attempted.error)
+            await self._publish_failed(run, cell, error.attempted)
+            return
+        parts = (cell.id, str(finished.attempt))
+        await self._runtime.publisher.publish(finished, run_id=run.run_id, parts=parts)
+
+    async def _finished(
+        self, run: types_pb2.RunContext, cell: Cell, attempt: int, result: DeviceRun, started: datetime
+    ) -> events_pb2.DeviceRunFinished:
+        return events_pb2.DeviceRunFinished(
+            run=run,
+            cell=cell_to_proto(cell),
+            attempt=attempt,
+            log=await self._put_log(result),
+            samples=await self._put_samples(result.samples),
+            device=facts_to_proto(result.facts),
+            started_at=_timestamp(started),
+            ended_at=_timestamp(datetime.now(UTC)),
+        )
+
+    async def _publish_failed(self, run: types_pb2.RunContext, cell: Cell, attempted: Attempted) -> None:
+        assert attempted.error is not None
+        message = events_pb2.DeviceRunFailed(
+            run=run,
+            cell=cell_to_proto(cell),
+            attempt=attempted.attempt,
+            failure=failure_to_proto(attempted.error, self._runtime.name),
+        )
+        parts = (cell.id, str(attempted.attempt))
+        await self._runtime.publisher.publish(message, run_id=run.run_id, parts=parts)
+
+    async def _put_log(self, run: DeviceRun) -> types_pb2.Artifact:
+        return artifact_to_proto(await self._runtime.artifacts.put_bytes(run.log.encode()), "text/plain")
+
+    async def _put_samples(self, samples: Samples | None) -> types_pb2.Artifact | None:
+        if samples is None:
+            return None
+        data = {"unit": "us", "warmup": list(samples.warmup), "inference": list(samples.inference)}
+        ref: ArtifactRef = await self._runtime.artifacts.put_bytes(json.dumps(data).encode())
+        return artifact_to_proto(ref, "application/json")
+
+
+class _GaveUp(Exception):
+    """A cell has failed: no result to store."""
+
+    def __init__(self, attempted: Attempted) -> None:
+        super().__init__(str(attempted.error))
+        self.attempted = attempted
+
+
+def _plan_key(run_id: str, variant: str) -> str:
+    return job_key("cells", {"run": run_id, "variant": variant}, {})
+
+
+def _run_key(run_id: str, cell: Cell) -> str:
+    return job_key("run", {"run": run_id, "cell": cell.id}, {})
+
+
+def _runnable(planned: events_pb2.CellsPlanned, platform: str) -> list[Cell]:
+    cells = [cell_from_proto(cell) for cell in planned.cells]
+    return [cell for cell in cells if not cell.skip_reason and cell.platform == platform]
+
+
+def _filters(messages: Sequence[plan_pb2.DeviceFilter]) -> tuple[DeviceFilter, ...]:
+    """The filters of a request, checked as in a plan; none: the default plan's. Raises InvalidPlan."""
+    variants = [plan_pb2.VariantSpec(name="float32")]
+    return plan_from_proto(plan_pb2.Plan(api_version="windtunnel/v1", variants=variants, devices=messages)).devices
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(moment)
+    return message

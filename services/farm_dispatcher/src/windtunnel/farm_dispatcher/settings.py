@@ -1,0 +1,26 @@
+"""Settings of the farm dispatcher."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from windtunnel.settings import ServiceSettings
+
+
+class FarmDispatcherSettings(ServiceSettings):
+    """What the farm dispatcher takes beside what every service takes."""
+
+    farms: str = Field("local", description="Farms that are set up, ',' between them.")
+    cell_attempts: int = Field(3, ge=1, le=20, description="Attempts at a cell before it fails.")
+    cell_backoff_s: float = Field(2.0, ge=0, description="Wait before the second attempt at a cell; doubles after it.")
+
+    @property
+    def farm_names(self) -> tuple[str, ...]:
+        return tuple(name.strip() for name in self.farms.split(",") if name.strip())
+
+    @property
+    def local_lock(self) -> Path:
+        """Held while a measurement runs on this host: two at once would disturb each other."""
+        return self.home_folder / "local-farm.lock"

@@ -1,0 +1,54 @@
+"""`python -m windtunnel.metrics_store`: the only place where the parts are put together."""
+
+from __future__ import annotations
+
+import asyncio
+
+import grpc
+
+from windtunnel import runtime
+from windtunnel.bus import subjects
+from windtunnel.metrics_store.adapters.database import open_database
+from windtunnel.metrics_store.adapters.queries import Queries
+from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.changed import Signal
+from windtunnel.metrics_store.complete import Completer
+from windtunnel.metrics_store.deliver import Outbox, Watch
+from windtunnel.metrics_store.documents import Documents
+from windtunnel.metrics_store.hear import TOPICS, Hearing
+from windtunnel.metrics_store.metrics import Metrics
+from windtunnel.metrics_store.plans import Plans
+from windtunnel.metrics_store.service import MetricsStoreService, Reading
+from windtunnel.metrics_store.settings import MetricsStoreSettings
+from windtunnel.runtime import Parts, Runtime
+from windtunnel.v1 import metrics_store_pb2
+from windtunnel.v1.metrics_store_pb2_grpc import add_MetricsStoreServiceServicer_to_server
+
+NAME = "metrics_store"
+
+
+async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
+    """Opens the database and wires the parts."""
+    database = await asyncio.to_thread(open_database, own.settings.database)
+    repository, queries = Repository(database), Queries(database)
+    documents, metrics, changed = Documents(own.artifacts), Metrics(), Signal()
+    completer = Completer(repository, documents, own.artifacts, metrics, changed, own.settings.run_deadline_s)
+    runs = await own.bus.bucket(subjects.RUNS_BUCKET)
+    hearing = Hearing(repository, completer, documents, own.artifacts, runs, metrics)
+    reading = Reading(queries, repository, documents, own.artifacts, changed)
+    servicer = MetricsStoreService(reading, Plans(await own.bus.bucket(subjects.PLANS_BUCKET), own.artifacts))
+
+    def register(server: grpc.aio.Server) -> None:
+        add_MetricsStoreServiceServicer_to_server(servicer, server)
+
+    parts = Parts(
+        servicers=[(metrics_store_pb2.DESCRIPTOR.services_by_name["MetricsStoreService"].full_name, register)],
+        workers=[own.worker(NAME, TOPICS, hearing.handle, hearing.on_failure)],
+        tasks=[Outbox(repository, own.bus, changed).run, Watch(repository, completer).run],
+    )
+    parts.resources.push_async_callback(database.close)
+    return parts
+
+
+if __name__ == "__main__":
+    runtime.main(NAME, MetricsStoreSettings, build)

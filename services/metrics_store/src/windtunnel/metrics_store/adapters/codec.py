@@ -1,0 +1,28 @@
+"""Facts as JSON documents and back, without loss."""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypeVar
+
+from pydantic import TypeAdapter
+
+from windtunnel.metrics_store.domain import facts
+from windtunnel.metrics_store.domain.values import Blob, Device, Failure
+
+T = TypeVar("T")
+
+_KINDS: Final = (facts.Converted, facts.Ready, facts.Compared, facts.NotRun, Blob, Device, Failure)
+_ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {kind: TypeAdapter(kind) for kind in _KINDS}
+
+
+def to_document(value: Any) -> Any:
+    """The JSON form of a dataclass; None stays None."""
+    return None if value is None else _ADAPTERS[type(value)].dump_python(value, mode="json")
+
+
+def from_document(kind: type[T], document: Any) -> T | None:
+    """The dataclass that `to_document` wrote."""
+    if document is None:
+        return None
+    value: T = _ADAPTERS[kind].validate_python(document)
+    return value

@@ -1,0 +1,166 @@
+"""Between the rows of a run and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Row, Table, select
+
+from windtunnel.metrics_store.adapters import tables
+from windtunnel.metrics_store.adapters.codec import from_document, to_document
+from windtunnel.metrics_store.adapters.database import from_micros
+from windtunnel.metrics_store.domain import facts
+from windtunnel.metrics_store.domain.record import AppState, CellState, RunRecord, VariantState, first_measured
+from windtunnel.metrics_store.domain.values import Blob, CellSpec, Device, Failure, Latency, Measurement
+
+AnyRow = Row[Any]
+# Characters of a name that an index holds; PostgreSQL refuses an entry of more than 2704 bytes.
+LONGEST_NAME: Final = 300
+_LATENCY = ("p50_ms", "p95_ms", "mean_ms", "min_ms", "max_ms", "std_ms", "samples")
+_OTHER = ("init_ms", "memory_mb", "delegate", "nodes_delegated", "nodes_total")
+
+
+def load_record(connection: Connection, run: AnyRow) -> RunRecord:
+    """The record of the run whose row is `run`."""
+    specs = {row.cell_id: row for row in _of_run(connection, tables.cells, run.run_id)}
+    measured: dict[str, facts.Measured] = {}
+    for row in _of_run(connection, tables.measurements, run.run_id):
+        fact = read_measured(row, read_cell_spec(specs[row.cell_id]))
+        measured[row.cell_id] = first_measured(measured.get(row.cell_id), fact)
+    return RunRecord(
+        run_id=run.run_id,
+        seen=read_seen(run),
+        converted=from_document(facts.Converted, run.converted),
+        not_converted=from_document(Failure, run.not_converted),
+        variants={row.name: _variant(row) for row in _of_run(connection, tables.variants, run.run_id)},
+        cells={id: _cell(row, measured.get(id)) for id, row in specs.items()},
+        apps={(row.variant, row.platform): _app(row) for row in _of_run(connection, tables.apps, run.run_id)},
+    )
+
+
+def _of_run(connection: Connection, table: Table, run_id: str) -> Iterable[AnyRow]:
+    return connection.execute(select(table).where(table.c.run_id == run_id)).all()
+
+
+def read_seen(row: AnyRow) -> facts.Seen:
+    return facts.Seen(
+        started_at=from_micros(row.started_at),
+        sure=row.started_sure,
+        model_name=row.model_name,
+        model_version=row.model_version,
+        model_sha256=row.model_sha256,
+        plan=from_document(Blob, row.plan),
+        labels=row.labels,
+    )
+
+
+def _variant(row: AnyRow) -> VariantState:
+    return VariantState(
+        name=row.name,
+        ready=from_document(facts.Ready, row.ready),
+        not_made=from_document(Failure, row.not_made),
+        compared=from_document(facts.Compared, row.compared),
+        not_compared=from_document(Failure, row.not_compared),
+        planned=row.planned,
+        not_planned=from_document(Failure, row.not_planned),
+    )
+
+
+def variant_row(run_id: str, state: VariantState) -> dict[str, Any]:
+    compared = state.compared
+    layers = None if compared is None else compared.layers
+    return {
+        "run_id": run_id,
+        "name": state.name,
+        "ready": to_document(state.ready),
+        "not_made": to_document(state.not_made),
+        "compared": to_document(compared),
+        "not_compared": to_document(state.not_compared),
+        "planned": state.planned,
+        "not_planned": to_document(state.not_planned),
+        "size_bytes": None if state.model is None else state.model.size_bytes,
+        "accuracy": None if compared is None else compared.candidate.top1,
+        "loss": None if compared is None else compared.candidate.loss,
+        "max_nrmse": None if layers is None else layers.max_nrmse,
+    }
+
+
+def _app(row: AnyRow) -> AppState:
+    package, failure = from_document(Blob, row.package), from_document(Failure, row.not_built)
+    return AppState(row.variant, row.platform, package, failure)
+
+
+def app_row(run_id: str, app: AppState) -> dict[str, Any]:
+    return {
+        "run_id": run_id,
+        "variant": app.variant,
+        "platform": app.platform,
+        "package": to_document(app.package),
+        "not_built": to_document(app.not_built),
+    }
+
+
+def read_cell_spec(row: AnyRow) -> CellSpec:
+    return CellSpec(
+        row.cell_id,
+        row.variant,
+        row.farm,
+        row.device,
+        row.platform,
+        row.os_version,
+        row.accelerator,
+        row.threads,
+    )
+
+
+def _cell(row: AnyRow, measured: facts.Measured | None) -> CellState:
+    return CellState(
+        spec=read_cell_spec(row),
+        planned=row.planned,
+        skip_reason=row.skip_reason,
+        measured=measured,
+        not_run=from_document(facts.NotRun, row.not_run),
+        attempts=row.attempts,
+    )
+
+
+def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
+    spec = cell.spec
+    return {
+        "run_id": run_id,
+        "cell_id": spec.id,
+        "variant": spec.variant,
+        "farm": spec.farm,
+        "device": spec.device,
+        "platform": spec.platform,
+        "os_version": spec.os_version,
+        "accelerator": spec.accelerator,
+        "threads": spec.threads,
+        "planned": cell.planned,
+        "skip_reason": cell.skip_reason,
+        "not_run": to_document(cell.not_run),
+        "attempts": cell.attempts,
+    }
+
+
+def read_measured(row: AnyRow, spec: CellSpec) -> facts.Measured:
+    values = row._mapping
+    measurement = Measurement(Latency(*(values[name] for name in _LATENCY)), *(values[name] for name in _OTHER))
+    device = from_document(Device, row.device_facts) or Device()
+    return facts.Measured(spec, row.attempt, measurement, device, tuple(row.anomalies))
+
+
+def measurement_row(run_id: str, fact: facts.Measured, measured_at: int) -> dict[str, Any]:
+    latency, other = fact.measurement.latency, fact.measurement
+    figures = {name: getattr(latency, name.removesuffix("_ms")) for name in _LATENCY}
+    return {
+        "run_id": run_id,
+        "cell_id": fact.cell.id,
+        "attempt": fact.attempt,
+        **figures,
+        **{name: getattr(other, name) for name in _OTHER},
+        "device_facts": to_document(fact.device),
+        "anomalies": list(fact.anomalies),
+        "measured_at": measured_at,
+    }

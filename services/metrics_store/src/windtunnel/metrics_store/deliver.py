@@ -1,0 +1,91 @@
+"""The loops of the service: publishing what is in the outbox, and watching deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+
+from windtunnel.bus import Bus
+from windtunnel.errors import Unavailable
+from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.changed import Signal, wait_for
+from windtunnel.metrics_store.complete import Completer
+
+log = logging.getLogger(__name__)
+
+# Longer than any stream keeps an event, so that no event is heard twice.
+INBOX_KEPT: Final = timedelta(days=30)
+_RETRY_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """Publishes the outbox. An event leaves it when the stream has it; told twice, its id makes it one."""
+
+    repository: Repository
+    bus: Bus
+    changed: Signal
+    pause_s: float = 1.0
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        while True:
+            watch = self.changed.watch()
+            try:
+                if await self.flush():
+                    continue
+                await wait_for(watch, self.pause_s)
+            except Unavailable as error:
+                log.warning("the outbox waits: %s", error)
+                await asyncio.sleep(self.pause_s)
+
+    async def flush(self) -> int:
+        """Publishes what is there now; returns how much it was. Raises Unavailable."""
+        events = await self.repository.outgoing()
+        for event in events:
+            await self.bus.publish(event.subject, event.headers, event.data)
+            await self.repository.published(event.id)
+        return len(events)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """Looks at runs whose deadline has passed, and at those whose verdict was due when a process died."""
+
+    repository: Repository
+    completer: Completer
+    pause_s: float = 1.0
+    _later: dict[str, float] = field(default_factory=dict)
+
+    async def run(self) -> None:
+        """Works until it is cancelled."""
+        rounds = 0
+        while True:
+            try:
+                await self.look()
+                if rounds % 3600 == 0:
+                    await self.repository.forget_inbox(self.completer.clock() - INBOX_KEPT)
+                rounds += 1
+            except Unavailable as error:
+                log.warning("deadlines cannot be watched now: %s", error)
+            await asyncio.sleep(self.pause_s)
+
+    async def look(self) -> None:
+        """One round. Raises Unavailable where the database does not answer."""
+        self.completer.metrics.running(await self.repository.running())
+        now = asyncio.get_running_loop().time()
+        for run_id in await self.repository.to_judge(self.completer.clock()):
+            if self._later.get(run_id, 0.0) > now:
+                continue
+            try:
+                await self.completer.look(run_id)
+                self._later.pop(run_id, None)
+            except Unavailable as error:
+                log.warning("run %s cannot be judged now: %s", run_id, error)
+                self._later[run_id] = now + self.pause_s
+            except Exception:
+                log.exception("run %s cannot be judged", run_id)
+                self._later[run_id] = now + _RETRY_S

@@ -1,0 +1,163 @@
+"""The gRPC API: decode, call, encode."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import grpc
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.metrics_store.adapters.queries import MeasurementFilter, Queries, RunFilter, RunSummary
+from windtunnel.metrics_store.adapters.repository import COMPLETED, RUNNING, Repository, StoredRun
+from windtunnel.metrics_store.changed import Signal, wait_for
+from windtunnel.metrics_store.documents import Documents, Reader
+from windtunnel.metrics_store.domain import judge
+from windtunnel.metrics_store.encode import (
+    VERDICT_OF,
+    artifact,
+    execution_message,
+    measured_cell_message,
+    run_message,
+)
+from windtunnel.metrics_store.plans import Plans
+from windtunnel.metrics_store.report import Ending, build_report
+from windtunnel.plan import plan_to_proto
+from windtunnel.v1 import metrics_store_pb2 as pb
+from windtunnel.v1 import metrics_store_pb2_grpc, types_pb2
+from windtunnel.wire import artifact_to_proto
+
+Context = grpc.aio.ServicerContext[Any, Any]
+# Changes that another replica made are seen after this long.
+WATCH_S = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What the API reads from."""
+
+    queries: Queries
+    repository: Repository
+    documents: Documents
+    artifacts: Reader
+    changed: Signal
+
+
+class MetricsStoreService(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
+    """windtunnel.v1.MetricsStoreService."""
+
+    def __init__(self, reading: Reading, plans: Plans) -> None:
+        self._queries = reading.queries
+        self._reading = reading
+        self._plans = plans
+
+    async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
+        return pb.GetRunResponse(run=run_message(await self._run(request.run_id)))
+
+    async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:  # noqa: N802
+        runs, token = await self._queries.runs(_run_filter(request), request.page_size, request.page_token)
+        return pb.ListRunsResponse(runs=map(run_message, runs), next_page_token=token)
+
+    async def WatchRun(  # noqa: N802
+        self, request: pb.WatchRunRequest, context: Context
+    ) -> AsyncIterator[pb.WatchRunResponse]:
+        run = await self._run(request.run_id)
+        yield pb.WatchRunResponse(run=run_message(run))
+        told = run.version
+        while run.state != COMPLETED or told < run.version:
+            watch = self._reading.changed.watch()
+            changes = await self._queries.changes(run.run_id, told)
+            run = await self._run(request.run_id)
+            for change in changes:
+                yield pb.WatchRunResponse(run=run_message(run), event_type=change.event_type, text=change.text)
+                told = change.version
+            if not changes:
+                await wait_for(watch, WATCH_S)
+
+    async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802
+        stored = await self._reading.repository.load(request.run_id)
+        if stored is None:
+            raise _no_run(request.run_id)
+        if stored.report_sha256 is not None:
+            data = await self._reading.artifacts.read_bytes(stored.report_sha256)
+            return pb.GetReportResponse(report_json=data.decode())
+        return pb.GetReportResponse(report_json=json.dumps(await self._draft(stored), allow_nan=False))
+
+    async def ListMeasurements(  # noqa: N802
+        self, request: pb.ListMeasurementsRequest, context: Context
+    ) -> pb.ListMeasurementsResponse:
+        wanted = MeasurementFilter(
+            request.run_id, request.model_name, request.variant, request.device, request.accelerator
+        )
+        found, token = await self._queries.measurements(wanted, request.page_size, request.page_token)
+        return pb.ListMeasurementsResponse(measurements=map(measured_cell_message, found), next_page_token=token)
+
+    async def GetLineage(self, request: pb.GetLineageRequest, context: Context) -> pb.GetLineageResponse:  # noqa: N802
+        await self._run(request.run_id)
+        kept, executions = await self._queries.lineage(request.run_id)
+        return pb.GetLineageResponse(
+            artifacts=[pb.LineageArtifact(artifact=artifact(item.artifact), kind=item.kind) for item in kept],
+            executions=map(execution_message, executions),
+        )
+
+    async def PutPlan(self, request: pb.PutPlanRequest, context: Context) -> pb.PutPlanResponse:  # noqa: N802
+        ref = await self._plans.put(request.name, request.plan_yaml)
+        return pb.PutPlanResponse(plan=artifact_to_proto(ref, "application/json"))
+
+    async def GetPlan(self, request: pb.GetPlanRequest, context: Context) -> pb.GetPlanResponse:  # noqa: N802
+        plan, ref = await self._plans.get(request.name)
+        return pb.GetPlanResponse(plan=plan_to_proto(plan), artifact=artifact_to_proto(ref, "application/json"))
+
+    async def ListPlans(self, request: pb.ListPlansRequest, context: Context) -> pb.ListPlansResponse:  # noqa: N802
+        return pb.ListPlansResponse(names=await self._plans.names())
+
+    async def DeletePlan(self, request: pb.DeletePlanRequest, context: Context) -> pb.DeletePlanResponse:  # noqa: N802
+        await self._plans.delete(request.name)
+        return pb.DeletePlanResponse()
+
+    async def _run(self, run_id: str) -> RunSummary:
+        run = await self._queries.run(run_id)
+        if run is None:
+            raise _no_run(run_id)
+        return run
+
+    async def _draft(self, stored: StoredRun) -> dict[str, Any]:
+        """The report of a run that goes on, as far as it is known."""
+        run = stored.record
+        found = await self._reading.documents.plan(run.plan_sha256)
+        diagnoses = await self._reading.documents.diagnoses(run)
+        return build_report(run, judge(run, found.plan), diagnoses, Ending())
+
+
+def _no_run(run_id: str) -> NotFound:
+    return NotFound(f"there is no run {run_id[:80]!r}", hint="`windtunnel runs` lists them")
+
+
+def _run_filter(request: pb.ListRunsRequest) -> RunFilter:
+    if request.state not in ("", RUNNING, COMPLETED):
+        raise InvalidInput(f"state is {request.state!r}", hint=f"{RUNNING} or {COMPLETED}")
+    verdict = ""
+    if request.verdict != types_pb2.VERDICT_UNSPECIFIED:
+        if request.verdict not in VERDICT_OF:
+            raise InvalidInput(f"verdict is {request.verdict}", hint="one of windtunnel.v1.Verdict")
+        verdict = VERDICT_OF[request.verdict].value
+    return RunFilter(
+        model_name=request.model_name,
+        model_version=request.model_version,
+        state=request.state,
+        verdict=verdict,
+        labels=dict(sorted(request.labels.items())),
+        started_after=_instant(request.started_after) if request.HasField("started_after") else None,
+        started_before=_instant(request.started_before) if request.HasField("started_before") else None,
+    )
+
+
+def _instant(message: Timestamp) -> datetime:
+    try:
+        return message.ToDatetime(tzinfo=UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInput(f"a time is out of range: {error}") from error

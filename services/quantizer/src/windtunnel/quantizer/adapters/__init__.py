@@ -1,0 +1,1 @@
+"""What the quantizer talks to: litert-quantizer."""

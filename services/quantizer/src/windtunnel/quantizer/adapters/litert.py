@@ -1,0 +1,209 @@
+"""litert-quantizer. Native code: only in a child process."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.tools import flatbuffer_utils
+from litert_quantizer import calibrator, qtyping, quantizer, recipe, recipe_manager
+from litert_quantizer.utils import qsv_utils
+from numpy.typing import NDArray
+
+from windtunnel import isolation
+from windtunnel.artifacts.store import whole_file
+from windtunnel.errors import InvalidInput
+from windtunnel.pipeline import InputSpec, sample_inputs
+from windtunnel.plan import VariantSpec
+from windtunnel.quantizer.domain import Calibration
+from windtunnel.tflite import ModelFacts, SignatureFacts, read_model
+
+Sample = Mapping[str, NDArray[Any]]
+# What calibration has seen of each tensor: name -> {"min": ..., "max": ...}, for some algorithms more.
+Ranges = dict[str, dict[str, Any]]
+
+_SIGNATURE = "serving_default"
+# The library makes a list of what it is given; in chunks a large calibration set stays out of memory.
+_CHUNK = 16
+_MIN_MAX_ONLY = frozenset({"min_max_uniform_quantize", "float_casting", "no_quantize", "MSE", "OCTAV"})
+# What the library raises on a model or recipe that it cannot work with.
+_REFUSALS = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, NotImplementedError)
+
+
+def quantize(
+    model: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
+) -> int:
+    """Writes `variant` of the float32 `model` to `target` and returns how many samples calibrated it.
+
+    Raises InvalidInput naming what of model, recipe or calibration set cannot be used.
+    """
+    facts = read_model(model)
+    data = _normalized(model, facts)
+    work = quantizer.Quantizer(data)
+    with _library(f"recipe of variant {variant.name!r} cannot be used"):
+        work.load_quantization_recipe(_recipe(variant))
+    count, ranges = 0, None
+    if calibration is not None:
+        count, ranges = _calibrate(data, facts, work.get_quantization_recipe(), calibration, pipeline)
+    isolation.progress(0.9, f"quantising {variant.name}")
+    with _library(f"variant {variant.name!r} cannot be made of {model.name}"):
+        result = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    with whole_file(target) as out:
+        out.write(result.quantized_model)
+    return count
+
+
+@contextmanager
+def _library(what: str) -> Iterator[None]:
+    """Turns what the library raises into InvalidInput that says `what` failed."""
+    try:
+        with warnings.catch_warnings():
+            # The interpreter warns that keeping all tensors takes memory: that is what the library asks for.
+            warnings.simplefilter("ignore", UserWarning)
+            yield
+    except _REFUSALS as error:
+        said = f"no field {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise InvalidInput(f"{what}: {said}", hint="see litert-quantizer's recipes") from error
+
+
+def _recipe(variant: VariantSpec) -> Any:
+    if variant.recipe is not None:
+        return [dict(rule) for rule in variant.recipe]
+    if variant.name == "float16":
+        return _float16()
+    makers = {
+        "dynamic_range": recipe.dynamic_wi8_afp32,
+        "int8": recipe.static_wi8_ai8,
+        "int16x8": recipe.static_wi8_ai16,
+    }
+    if variant.name not in makers:
+        raise InvalidInput(f"unknown variant {variant.name!r}", hint=f"known are float16, {', '.join(makers)}")
+    return makers[variant.name]()
+
+
+def _float16() -> Any:
+    manager = recipe_manager.RecipeManager()
+    manager.add_weight_only_config(".*", qtyping.TFLOperationName.ALL_SUPPORTED, 16, algorithm_key="float_casting")
+    return manager.get_quantization_recipe()
+
+
+def _normalized(path: Path, facts: ModelFacts) -> bytes:
+    """The model's bytes, with what the library takes for granted: wide op codes and a signature.
+
+    Old converters fill only the byte-wide op code, and then the library takes every op for ADD.
+    """
+    data = path.read_bytes()
+    root = schema.Model.GetRootAs(data)
+    codes = (root.OperatorCodes(index) for index in range(root.OperatorCodesLength()))
+    if _signature(facts) is not None and all(code.BuiltinCode() >= code.DeprecatedBuiltinCode() for code in codes):
+        return data
+    # This reader also fetches constants that lie behind the FlatBuffers data, which a plain repacking would lose.
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
+    for code in model.operatorCodes:
+        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+    if _signature(facts) is None:
+        model.signatureDefs = [*(model.signatureDefs or []), _new_signature(facts)]
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _signature(facts: ModelFacts) -> SignatureFacts | None:
+    return next((signature for signature in facts.signatures if signature.graph == 0), None)
+
+
+def _new_signature(facts: ModelFacts) -> Any:
+    def entry(name: str, index: int) -> Any:
+        found = schema.TensorMapT()
+        found.name, found.tensorIndex = name, index
+        return found
+
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = _SIGNATURE, 0
+    signature.inputs = [entry(tensor.name, tensor.index) for tensor in facts.inputs]
+    signature.outputs = [entry(tensor.name, tensor.index) for tensor in facts.outputs]
+    return signature
+
+
+def _calibrate(
+    data: bytes, facts: ModelFacts, rules: Any, calibration: Calibration, pipeline: Mapping[str, Any] | None
+) -> tuple[int, Ranges]:
+    """Number of samples, and the true minimum and maximum of every tensor over them.
+
+    The library's own default is a moving average, which cuts off what few samples reach.
+    """
+    modes = [calibrator.CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS]
+    if all(rule["algorithm_key"] in _MIN_MAX_ONLY for rule in rules):
+        # Thirty times faster; but it knows minimum and maximum only.
+        modes.insert(0, calibrator.CalibrationMode.CALIBRATION_PROFILER_BASED)
+    for mode in modes:
+        count, ranges = _observe(data, facts, rules, mode, _samples(facts, calibration, pipeline))
+        if all(tensor in ranges for tensor in _activations(facts)):
+            break
+    _require_finite(ranges)
+    return count, ranges
+
+
+def _observe(data: bytes, facts: ModelFacts, rules: Any, mode: Any, samples: Iterator[Sample]) -> tuple[int, Ranges]:
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(rules)
+    signature = _signature(facts)
+    key = signature.key if signature else _SIGNATURE
+    names = {index: name for name, index in signature.inputs.items()} if signature else {}
+    fed = {tensor.name: names.get(tensor.index, tensor.name) for tensor in facts.inputs}
+    count = 0
+    with _library("the calibration set cannot be run through the model"):
+        observer = calibrator.Calibrator(data, num_threads=1, mode=mode, qsv_update_func=_widened)
+        while chunk := [_named(sample, fed) for sample in itertools.islice(samples, _CHUNK)]:
+            observer.calibrate({key: chunk}, manager)
+            count += len(chunk)
+            isolation.progress(0.8 * count / (count + _CHUNK), f"calibrating: {count} samples")
+    return count, dict(observer.get_model_qsvs())
+
+
+def _named(sample: Sample, names: Mapping[str, str]) -> dict[str, NDArray[Any]]:
+    return {names[tensor]: array for tensor, array in sample.items()}
+
+
+def _widened(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """Statistics of a tensor over both: the widest range; what else an algorithm collects, in the library's way."""
+    if not old or not new:
+        return old or new
+    more: dict[str, Any] = {}
+    if "hessian" in new:
+        more = qsv_utils.gptq_and_moving_average_update(old, new)
+    elif "mu2" in new:
+        more = qsv_utils.oscar_and_moving_average_update(old, new)
+    return {**more, **qsv_utils.min_max_update(old, new)}
+
+
+def _samples(
+    facts: ModelFacts, calibration: Calibration, pipeline: Mapping[str, Any] | None
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """The calibration samples by tensor name. Raises InvalidInput for a set that does not fit the model."""
+    specs = [InputSpec(t.name, t.shape_signature, t.dtype, facts.signature_name(t)) for t in facts.inputs]
+    try:
+        yield from itertools.islice(sample_inputs(calibration.samples, pipeline, specs), calibration.limit)
+    except InvalidInput as error:
+        raise InvalidInput(f"calibration set: {error.message}", hint=error.hint) from error
+
+
+def _activations(facts: ModelFacts) -> list[str]:
+    """Names of the float tensors of the main graph that depend on the input."""
+    outputs = (index for op in facts.ops for index in op.outputs if index >= 0)
+    indices = {*facts.main.input_indices, *outputs} - facts.main.fixed
+    return [facts.tensors[index].name for index in sorted(indices) if facts.tensors[index].dtype == "float32"]
+
+
+def _require_finite(ranges: Ranges) -> None:
+    for name, found in ranges.items():
+        for bound in ("min", "max"):
+            if bound in found and not np.isfinite(found[bound]).all():
+                raise InvalidInput(
+                    f"tensor {name!r} reaches NaN or infinity on the calibration set",
+                    hint="the float model itself fails on these samples: does the pipeline fit the model?",
+                )

@@ -1,0 +1,64 @@
+"""The use case: make one variant of a float32 TFLite model."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.metadata
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from windtunnel.isolation import Pool, Progress
+from windtunnel.plan import VariantSpec
+from windtunnel.quantizer.domain import Calibration, Quantized, choose_calibration, require_float, require_quantized
+from windtunnel.tflite import read_model
+
+
+async def quantize(
+    model: Path,
+    variant: VariantSpec,
+    workdir: Path,
+    pool: Pool,
+    *,
+    calibration: Calibration | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Quantized:
+    """Makes `variant` of `model` below `workdir`; the variant float32 is the model as it is.
+
+    The ranges of a static quantisation are the true minimum and maximum of each tensor over the calibration set.
+    Raises InvalidInput (no or an unusable calibration set, a recipe that cannot be used, a model that is quantised
+    already) and JobFailed.
+    """
+    started = time.perf_counter()
+    facts = await asyncio.to_thread(read_model, model)
+    if is_float32(variant):
+        return Quantized(model, facts, 0, time.perf_counter() - started)
+    require_float(facts, variant)
+    chosen, _ = choose_calibration(variant, calibration, None)
+    target = workdir.absolute() / f"{variant.name}.tflite"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    count = await pool.run(_job, model.absolute(), target, variant, chosen, pipeline, on_progress=on_progress)
+    result = await asyncio.to_thread(read_model, target)
+    require_quantized(result, variant)
+    return Quantized(target, result, count, time.perf_counter() - started)
+
+
+def is_float32(variant: VariantSpec) -> bool:
+    """Whether this is the converted model itself."""
+    return variant.name == "float32" and variant.recipe is None
+
+
+def _job(
+    model: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
+) -> int:
+    # Imported in the child: this process never loads the quantiser.
+    from windtunnel.quantizer.adapters import litert
+
+    return litert.quantize(model, target, variant, calibration, pipeline)
+
+
+def tool_versions() -> dict[str, str]:
+    """Versions of what quantises, by package name."""
+    return {name: importlib.metadata.version(name) for name in ("litert-quantizer", "ai-edge-litert")}

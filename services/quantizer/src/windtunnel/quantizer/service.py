@@ -1,0 +1,224 @@
+"""The quantizer's gRPC servicer and event handler: decode, call the use case, encode."""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from windtunnel.artifacts import ArtifactRef, pack
+from windtunnel.bus import Bucket, Event, job_key
+from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.isolation import Pool
+from windtunnel.pipeline import Pipeline
+from windtunnel.plan import Plan, VariantSpec, parse_plan, parse_plan_text
+from windtunnel.quantizer.domain import DRAWN_SAMPLES, Calibration, Quantized, choose_calibration
+from windtunnel.quantizer.quantize import is_float32, quantize
+from windtunnel.quantizer.settings import QuantizerSettings
+from windtunnel.runtime import Runtime
+from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc, types_pb2
+from windtunnel.wire import artifact_from_proto, artifact_to_proto, facts_to_proto, failure_to_proto
+
+log = logging.getLogger(__name__)
+
+MEDIA_TYPE = "application/vnd.tflite"
+_MAX_PLAN_BYTES = 16 * 1024**2
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One variant to make. `drawn`: the calibration set is the front of the samples. An absent set is not needed."""
+
+    model: ArtifactRef
+    variant: VariantSpec
+    calibration: ArtifactRef | None
+    drawn: bool
+    pipeline: Mapping[str, Any] | None
+
+    def key(self, versions: Mapping[str, str]) -> str:
+        inputs = {
+            "model": self.model.sha256,
+            "variant": self.variant.name,
+            "recipe": self.variant.recipe,
+            "calibration": self.calibration.sha256 if self.calibration else None,
+            "drawn": DRAWN_SAMPLES if self.drawn else None,
+            "pipeline": self.pipeline if self.calibration else None,
+        }
+        return job_key("quantize", inputs, versions)
+
+
+class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
+    """Makes variants on request and on `model.converted`."""
+
+    def __init__(
+        self, runtime: Runtime[QuantizerSettings], pool: Pool, *, results: Bucket, versions: Mapping[str, str]
+    ) -> None:
+        self._runtime = runtime
+        self._pool = pool
+        self._results = results
+        self._versions = versions
+
+    async def Quantize(  # noqa: N802 - named by the contract
+        self, request: quantizer_pb2.QuantizeRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> quantizer_pb2.QuantizeResponse:
+        variant = _variant(request.variant)
+        pipeline = _pipeline(request.preprocessing_json)
+        with tempfile.TemporaryDirectory(prefix="windtunnel-quantize-") as folder:
+            model = await self._ingest(request.model_uri, Path(folder, "model"))
+            calibration = None
+            if request.calibration_uri:
+                calibration = await self._ingest(request.calibration_uri, Path(folder, "calibration"))
+        chosen, drawn = choose_calibration(variant, calibration, None)
+        return await self._make(_Job(model, variant, chosen, drawn, pipeline))
+
+    async def on_model_converted(self, event: Event) -> None:
+        """Handles `model.converted`: publishes `variant.ready`, or `variant.failed`, for each variant of the plan."""
+        message = event.message()
+        assert isinstance(message, events_pb2.ModelConverted)
+        plan = await self._plan(message.run)
+        for variant in plan.variants:
+            await self._on_variant(message, plan, variant)
+
+    async def on_failure(self, event: Event, error: WindtunnelError) -> None:
+        """Says of each variant that is not there that it could not be made."""
+        message = event.message()
+        assert isinstance(message, events_pb2.ModelConverted)
+        try:
+            plan = await self._plan(message.run)
+        except WindtunnelError as unreadable:
+            if unreadable.retryable:
+                raise
+            # Without its plan the run has no variants that could fail.
+            failure = events_pb2.ModelFailed(run=message.run, failure=failure_to_proto(unreadable, self._runtime.name))
+            await self._runtime.publisher.publish(failure, run_id=message.run.run_id, parts=(self._runtime.name,))
+            return
+        for variant in plan.variants:
+            if not await self._is_made(message, plan, variant):
+                await self._publish_failed(message.run, variant, error)
+
+    async def _on_variant(self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> None:
+        """One variant alone: what is wrong with it fails it, and no other."""
+        try:
+            result = await self._make_planned(message, plan, variant)
+        except WindtunnelError as error:
+            if error.retryable:
+                raise
+            log.warning("variant %s of run %s: %s", variant.name, message.run.run_id, error)
+            await self._publish_failed(message.run, variant, error)
+            return
+        ready = events_pb2.VariantReady(
+            run=message.run, variant=result.variant, float_model=message.model, duration_ms=result.duration_ms
+        )
+        await self._runtime.publisher.publish(ready, run_id=message.run.run_id, parts=(variant.name,))
+
+    async def _publish_failed(self, run: types_pb2.RunContext, variant: VariantSpec, error: WindtunnelError) -> None:
+        message = events_pb2.VariantFailed(
+            run=run,
+            variant=variant.name,
+            step=events_pb2.VariantFailed.STEP_QUANTIZE,
+            failure=failure_to_proto(error, self._runtime.name),
+        )
+        await self._runtime.publisher.publish(message, run_id=run.run_id, parts=(variant.name, "quantize"))
+
+    async def _plan(self, run: types_pb2.RunContext) -> Plan:
+        ref = artifact_from_proto(run.plan)
+        data = await self._runtime.artifacts.read_bytes(ref.sha256, limit=_MAX_PLAN_BYTES)
+        return parse_plan_text(data.decode())
+
+    async def _make_planned(
+        self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec
+    ) -> quantizer_pb2.QuantizeResponse:
+        if is_float32(variant):
+            return quantizer_pb2.QuantizeResponse(
+                variant=types_pb2.Variant(name=variant.name, model=message.model, facts=message.facts)
+            )
+        return await self._make(_planned_job(message, plan, variant))
+
+    async def _is_made(self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> bool:
+        if is_float32(variant):
+            return True
+        try:
+            key = _planned_job(message, plan, variant).key(self._versions)
+        except InvalidInput:
+            return False
+        return await self._results.get(key) is not None
+
+    async def _make(self, job: _Job) -> quantizer_pb2.QuantizeResponse:
+        artifacts = self._runtime.artifacts
+
+        async def compute() -> quantizer_pb2.QuantizeResponse:
+            calibration = None
+            if job.calibration is not None:
+                path = await artifacts.path(job.calibration.sha256)
+                calibration = Calibration(path, DRAWN_SAMPLES if job.drawn else None)
+            with tempfile.TemporaryDirectory(prefix="windtunnel-quantize-") as folder:
+                made = await quantize(
+                    await artifacts.path(job.model.sha256),
+                    job.variant,
+                    Path(folder),
+                    self._pool,
+                    calibration=calibration,
+                    pipeline=job.pipeline,
+                )
+                return _response(job, made, await artifacts.put_file(made.model), self._versions)
+
+        return await self._runtime.jobs.once(job.key(self._versions), quantizer_pb2.QuantizeResponse, compute)
+
+    async def _ingest(self, uri: str, workdir: Path) -> ArtifactRef:
+        """What `uri` names, as an artifact; a folder as a zip file."""
+        if not uri:
+            raise InvalidInput("model_uri is empty", hint="give the URI of the float32 .tflite")
+        workdir.mkdir(parents=True)
+        path = await self._runtime.sources.open(uri, into=workdir)
+        if path.is_dir():
+            path = pack(path, workdir / "packed.zip")
+        return await self._runtime.artifacts.put_file(path)
+
+
+def _planned_job(message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> _Job:
+    calibration, drawn = choose_calibration(variant, _artifact(plan.data.calibration), _artifact(plan.data.samples))
+    assert not isinstance(plan.preprocessing, str), "the plan has been resolved"
+    return _Job(artifact_from_proto(message.model), variant, calibration, drawn, plan.preprocessing)
+
+
+def _artifact(uri: str | None) -> ArtifactRef | None:
+    return None if uri is None else ArtifactRef(uri.removeprefix("sha256:"), 0)
+
+
+def _variant(message: plan_pb2.VariantSpec) -> VariantSpec:
+    """The variant that a request asks for, checked as in a plan. Raises InvalidPlan."""
+    value: Any = message.name
+    if message.recipe_json:
+        value = {"name": message.name, "recipe": _json(message.recipe_json, "recipe_json")}
+    return parse_plan({"apiVersion": "windtunnel/v1", "variants": [value]}).variants[0]
+
+
+def _pipeline(text: str) -> Mapping[str, Any] | None:
+    return Pipeline.parse(_json(text, "preprocessing_json")).to_json() if text else None
+
+
+def _json(text: str, what: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{what} is not JSON: {error}") from error
+
+
+def _response(
+    job: _Job, made: Quantized, stored: ArtifactRef, versions: Mapping[str, str]
+) -> quantizer_pb2.QuantizeResponse:
+    variant = types_pb2.Variant(
+        name=job.variant.name,
+        model=artifact_to_proto(stored, MEDIA_TYPE),
+        facts=facts_to_proto(made.facts),
+        tool_versions=dict(versions) if not is_float32(job.variant) else {},
+        calibration_samples=made.calibration_samples,
+        calibration_from_samples=job.drawn,
+    )
+    return quantizer_pb2.QuantizeResponse(variant=variant, duration_ms=made.seconds * 1000)

@@ -1,0 +1,9 @@
+"""Settings of the quantizer."""
+
+from __future__ import annotations
+
+from windtunnel.settings import ServiceSettings
+
+
+class QuantizerSettings(ServiceSettings):
+    """What every service takes; the quantizer needs nothing beside it."""

@@ -1,0 +1,29 @@
+"""Preprocessing as data, and the samples that it is applied to.
+
+pipeline = Pipeline.parse(json.loads(Path("pipeline.json").read_text()))
+samples = load_samples(Path("test.npz"))
+for arrays in model_inputs(samples, pipeline, [InputSpec("image", (1, 224, 224, 3), "float32")]):
+    ...                                      # one sample at a time, batch 1, in the model's shape and dtype
+"""
+
+from __future__ import annotations
+
+from windtunnel.pipeline.feed import Feed, sample_inputs
+from windtunnel.pipeline.inputs import InputSpec, model_inputs
+from windtunnel.pipeline.parse import SCHEMA, Pipeline, Step
+from windtunnel.pipeline.resize import resize
+from windtunnel.pipeline.sample_inputs import SampleInputs, sample_inputs
+from windtunnel.pipeline.samples import Samples, load_samples
+
+__all__ = [
+    "SCHEMA",
+    "InputSpec",
+    "Pipeline",
+    "SampleInputs",
+    "Samples",
+    "Step",
+    "load_samples",
+    "model_inputs",
+    "resize",
+    "sample_inputs",
+]

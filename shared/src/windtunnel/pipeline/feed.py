@@ -1,0 +1,93 @@
+"""What a model is fed: the samples through the pipeline, or seeded random inputs where there are no samples."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import Unsupported
+from windtunnel.pipeline.inputs import InputSpec, model_inputs
+from windtunnel.pipeline.parse import Pipeline
+from windtunnel.pipeline.samples import Samples, load_samples
+
+SYNTHETIC_COUNT = 16
+SYNTHETIC_SEED = 20261120
+
+
+class Feed(Protocol):
+    """Per-sample inputs of a model, (1, ...) arrays by input name; can be gone through again and again."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def labels(self) -> NDArray[Any] | None: ...
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]: ...
+
+
+def sample_inputs(samples: Path | None, pipeline: Mapping[str, Any] | None, specs: Sequence[InputSpec]) -> Feed:
+    """The samples at `samples` as inputs for `specs`; None: seeded random inputs.
+
+    Raises InvalidInput (samples or pipeline cannot be used, or do not fit the model), Unsupported (random inputs for
+    an input that takes no numbers).
+    """
+    if samples is None:
+        return SyntheticFeed(specs)
+    parsed = None if pipeline is None else Pipeline.parse(pipeline)
+    return SampledFeed(load_samples(samples), parsed, specs)
+
+
+class SampledFeed:
+    """Real samples."""
+
+    def __init__(self, samples: Samples, pipeline: Pipeline | None, specs: Sequence[InputSpec]) -> None:
+        self._samples = samples
+        self._pipeline = pipeline
+        self._specs = specs
+
+    @property
+    def count(self) -> int:
+        return self._samples.count
+
+    @property
+    def labels(self) -> NDArray[Any] | None:
+        return self._samples.labels
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
+        return model_inputs(self._samples, self._pipeline, self._specs)
+
+
+class SyntheticFeed:
+    """Seeded random inputs: real numbers uniform in [-1, 1), integers in [0, 256) or what their type holds."""
+
+    labels: NDArray[Any] | None = None
+
+    def __init__(self, specs: Sequence[InputSpec], count: int = SYNTHETIC_COUNT) -> None:
+        for spec in specs:
+            if spec.dtype == "string" or np.dtype(spec.dtype).kind not in "fiub":
+                raise Unsupported(f"input {spec.name!r} takes {spec.dtype}", hint="give samples in the plan")
+        self._specs = specs
+        self.count = count
+
+    def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
+        generator = np.random.default_rng(SYNTHETIC_SEED)
+        for _ in range(self.count):
+            yield {spec.name: _random(spec, generator) for spec in self._specs}
+
+
+def _random(spec: InputSpec, generator: np.random.Generator) -> NDArray[Any]:
+    # An open dimension is one step long; the first is the batch, which is one sample.
+    shape = tuple(1 if size < 0 else size for size in spec.shape)
+    dtype = np.dtype(spec.dtype)
+    if dtype.kind == "f":
+        return generator.uniform(-1.0, 1.0, shape).astype(dtype)
+    if dtype.kind == "b":
+        return generator.integers(0, 2, shape).astype(dtype)
+    info = np.iinfo(dtype)
+    low, high = (info.min, info.max) if info.max <= 255 else (0, 255)
+    return generator.integers(low, high + 1, shape).astype(dtype)

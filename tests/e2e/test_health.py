@@ -1,0 +1,53 @@
+"""gRPC from outside: reflection, health, and health while NATS is gone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from support.system import System
+
+pytestmark = pytest.mark.heavy
+
+
+def serving(address: str, service: str = "") -> bool:
+    with grpc.insecure_channel(address) as channel:
+        stub = health_pb2_grpc.HealthStub(channel)
+        response = stub.Check(health_pb2.HealthCheckRequest(service=service), timeout=5)
+    return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+
+def test_reflection_lists_every_service(system: System) -> None:
+    for name, address in system.endpoints["grpc"].items():
+        with grpc.insecure_channel(address) as channel:
+            services = list(ProtoReflectionDescriptorDatabase(channel).get_services())
+        own = "windtunnel.v1." + "".join(part.title() for part in name.split("_")) + "Service"
+        assert own in services, (name, services)
+        assert "grpc.health.v1.Health" in services
+        assert serving(address, own)
+
+
+def wait_until(address: str, wanted: bool, timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while serving(address) is not wanted:
+        assert time.monotonic() < deadline, f"{address} is not {'serving' if wanted else 'not serving'}"
+        time.sleep(0.02)
+
+
+def test_health_follows_nats(tmp_path: Path) -> None:
+    system = System(tmp_path / "home").start()
+    try:
+        address = system.endpoints["grpc"]["log_parser"]
+        wait_until(address, True)
+        # The supervisor brings the server back at once: what is seen is the gap.
+        for _ in range(3):
+            system.kill("nats-server")
+        wait_until(address, False)
+        wait_until(address, True)
+    finally:
+        assert system.stop() == 0

@@ -1,0 +1,109 @@
+"""A metrics store for tests: every part of it real but the bus and the artifact store, which are those in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
+from typing import Any
+
+from google.protobuf.message import Message
+from prometheus_client import CollectorRegistry
+from support.run_events import STARTED, RunEvents, as_event
+
+from windtunnel.artifacts import ArtifactRef, MemoryStore
+from windtunnel.bus import Bus, Event, decode, subjects
+from windtunnel.bus.memory import MemoryBus
+from windtunnel.metrics_store.adapters.database import Database, open_database
+from windtunnel.metrics_store.adapters.queries import Queries
+from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.changed import Signal
+from windtunnel.metrics_store.complete import Completer
+from windtunnel.metrics_store.deliver import Outbox, Watch
+from windtunnel.metrics_store.documents import Documents
+from windtunnel.metrics_store.hear import Hearing
+from windtunnel.metrics_store.metrics import Metrics
+from windtunnel.metrics_store.plans import Plans
+from windtunnel.metrics_store.service import MetricsStoreService, Reading
+from windtunnel.v1 import events_pb2
+
+
+class Store:
+    """One replica of the metrics store. `now` is its clock."""
+
+    def __init__(self, database: Database, bus: Bus, artifacts: MemoryStore, runs: Any, plans: Any) -> None:
+        self.bus, self.artifacts, self.database = bus, artifacts, database
+        self.now: datetime = STARTED + timedelta(seconds=10)
+        self.repository, self.queries = Repository(database), Queries(database)
+        self.registry = CollectorRegistry()
+        documents, changed, metrics = Documents(artifacts), Signal(), Metrics(self.registry)
+        self.completer = Completer(
+            self.repository, documents, artifacts, metrics, changed, deadline_s=3600.0, clock=lambda: self.now
+        )
+        self.hearing = Hearing(self.repository, self.completer, documents, artifacts, runs, metrics)
+        self.outbox = Outbox(self.repository, bus, changed, pause_s=0.05)
+        self.watch = Watch(self.repository, self.completer, pause_s=0.05)
+        reading = Reading(self.queries, self.repository, documents, artifacts, changed)
+        self.service = MetricsStoreService(reading, Plans(plans, artifacts))
+
+    async def hear(self, *messages: Message) -> None:
+        """Takes up these events, one after the other."""
+        for message in messages:
+            await self.hearing.handle(as_event(message))
+
+    async def keep(self, content: bytes) -> ArtifactRef:
+        return await self.artifacts.put_bytes(content)
+
+    async def verdict(self, run_id: str = "run-1") -> tuple[str | None, tuple[str, ...]]:
+        """The verdict in the database, and why."""
+        stored = await self.repository.load(run_id)
+        assert stored is not None
+        return (None if stored.verdict is None else stored.verdict.value), stored.reasons
+
+    async def report(self, run_id: str = "run-1") -> dict[str, Any]:
+        """The report that the last verdict refers to."""
+        stored = await self.repository.load(run_id)
+        assert stored is not None and stored.report_sha256 is not None
+        report: dict[str, Any] = json.loads(await self.artifacts.read_bytes(stored.report_sha256))
+        return report
+
+    def sample(self, name: str, **labels: str) -> float | None:
+        """What Prometheus would read."""
+        return self.registry.get_sample_value(name, labels)
+
+
+@asynccontextmanager
+async def metrics_store(url: str, bus: Bus | None = None, artifacts: MemoryStore | None = None) -> AsyncIterator[Store]:
+    """A store on the database at `url`; several may share it, as replicas do."""
+    bus = bus or MemoryBus()
+    database = open_database(url)
+    try:
+        runs, plans = await bus.bucket(subjects.RUNS_BUCKET), await bus.bucket(subjects.PLANS_BUCKET)
+        yield Store(database, bus, artifacts or MemoryStore(), runs, plans)
+    finally:
+        await database.close()
+
+
+async def with_plan(store: Store, run: RunEvents) -> RunEvents:
+    """`run`, its plan in the artifact store."""
+    await store.keep(run.plan_json)
+    return run
+
+
+async def completed_events(bus: Bus, durable: str = "tests") -> list[tuple[Event, events_pb2.RunCompleted]]:
+    """All `run.completed` events on the bus that this consumer has not seen yet."""
+    subscription = await bus.subscribe(durable, [subjects.RUN_COMPLETED], ack_wait_s=30, max_pending=1000)
+    found = []
+    for delivery in await subscription.fetch(100, 0.3):
+        event = decode(delivery.subject, delivery.headers, delivery.data)
+        message = event.message()
+        assert isinstance(message, events_pb2.RunCompleted)
+        found.append((event, message))
+        await delivery.ack()
+    await subscription.close()
+    return found
+
+
+def twice(items: Iterable[Message]) -> list[Message]:
+    return [item for item in items for _ in range(2)]

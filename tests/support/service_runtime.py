@@ -1,0 +1,86 @@
+"""What a service is given to work with, on a bus of the test's choice and stores in a folder; and what it published."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from google.protobuf.message import Message
+
+from windtunnel.artifacts import SourceReader, open_store
+from windtunnel.bus import Bus, Jobs, Worker, decode, subjects
+from windtunnel.bus.publisher import Publisher
+from windtunnel.plan import Plan, plan_to_json
+from windtunnel.runtime import Runtime
+from windtunnel.settings import ServiceSettings
+from windtunnel.v1 import types_pb2
+from windtunnel.wire import artifact_to_proto
+
+S = TypeVar("S", bound=ServiceSettings)
+
+
+async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
+    """A runtime as `windtunnel.runtime.main` makes it."""
+    artifacts = open_store(settings.artifact_store, cache=settings.home_folder / "cache")
+    return Runtime(
+        name=name,
+        settings=settings,
+        bus=bus,
+        artifacts=artifacts,
+        sources=SourceReader(artifacts, settings.allowed_roots, settings.max_source_bytes),
+        jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
+        publisher=Publisher(bus, name),
+    )
+
+
+async def run_context(runtime: Runtime[S], run_id: str, plan: Plan) -> types_pb2.RunContext:
+    """A run under `plan`, which is stored."""
+    ref = await runtime.artifacts.put_bytes(plan_to_json(plan))
+    return types_pb2.RunContext(
+        run_id=run_id, model_name="digits", model_version="1", plan=artifact_to_proto(ref, "application/json")
+    )
+
+
+@asynccontextmanager
+async def working(*workers: Worker) -> AsyncIterator[None]:
+    """Runs workers for the length of a block and lets them finish what they have in hand."""
+    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+    try:
+        yield
+    finally:
+        for worker in workers:
+            worker.drain()
+        await asyncio.gather(*tasks)
+
+
+class Listener:
+    """Every event on the bus, in the order of the stream."""
+
+    def __init__(self, bus: Bus) -> None:
+        self._bus = bus
+        self.events: list[tuple[str, Message]] = []
+
+    async def collect(
+        self, enough: Callable[[Sequence[Message]], bool], *, topics: Sequence[str], timeout_s: float = 60.0
+    ) -> list[Message]:
+        """The messages on `topics`, from the first, until `enough` says so. Fails after `timeout_s`."""
+        subscription = await self._bus.subscribe("test_listener", topics, ack_wait_s=30, max_pending=1000)
+        deadline = time.monotonic() + timeout_s
+        while not enough([message for _, message in self.events]):
+            remaining = deadline - time.monotonic()
+            assert remaining > 0, f"only {[subject for subject, _ in self.events]} after {timeout_s} s"
+            for delivery in await subscription.fetch(10, min(remaining, 1.0)):
+                event = decode(delivery.subject, delivery.headers, delivery.data)
+                self.events.append((event.id, event.message()))
+                await delivery.ack()
+        await subscription.close()
+        return [message for _, message in self.events]
+
+
+def settings_in(home: Path, kind: type[S], **more: object) -> S:
+    """Settings that keep everything below `home`."""
+    return kind.model_validate({"home": home, **more})

@@ -1,0 +1,140 @@
+"""Reading and writing pipeline.json."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import numpy as np
+import pytest
+
+from windtunnel import schemas
+from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.pipeline import Pipeline
+
+FROM_THE_FORMAT = {
+    "schema": "windtunnel.pipeline/1",
+    "task": "classification",
+    "steps": [
+        {"op": "resize", "size": [224, 224], "method": "bilinear", "antialias": False},
+        {"op": "central_crop", "size": [224, 224]},
+        {"op": "channel_order", "to": "BGR"},
+        {"op": "normalize", "scale": 0.00784313725, "offset": -1.0},
+        {"op": "layout", "to": "NCHW"},
+    ],
+}
+STEPS = [
+    *FROM_THE_FORMAT["steps"],
+    {"op": "letterbox", "size": [3, 4], "value": 114},
+    {"op": "letterbox", "size": [3, 4], "value": [1, 2, 3]},
+    {"op": "rotate", "degrees": 270},
+    {"op": "mirror"},
+    {"op": "normalize", "scale": [1, 2, 3], "offset": [0.5, 0, -1]},
+    {"op": "cast", "to": "uint8", "saturate": True},
+    {"op": "resample", "to": 16000},
+    {"op": "frame", "length": 400, "step": 160},
+    {"op": "window", "kind": "hann", "periodic": True},
+    {"op": "spectrogram", "power": 2},
+    {"op": "mel", "bins": 64, "low": 125, "high": 7500},
+    {"op": "log", "kind": "ln", "floor": 0.001},
+    {"op": "lowercase"},
+    {"op": "normalize_unicode", "form": "NFKC"},
+    {"op": "tokenize", "vocabulary": "sha256:00", "kind": "wordpiece"},
+    {"op": "pad", "length": 128},
+]
+BAD_STEPS = [
+    ({"op": "resise", "size": [1, 1]}, "step 1.*'resise'.*'resize'"),
+    ({"op": "resize", "sise": [1, 1]}, "step 1.*'sise'.*'size'"),
+    ({"op": "resize"}, "'size' is missing"),
+    ({"op": "resize", "size": 224}, "height, width"),
+    ({"op": "resize", "size": [224, 0]}, "'size'"),
+    ({"op": "resize", "size": [224, 1e9]}, "'size'"),
+    ({"op": "resize", "size": [224, True]}, "'size'"),
+    ({"op": "resize", "size": [20000, 1]}, "16384"),
+    ({"op": "resize", "size": [2, 2], "method": "lanczos"}, "'method'.*lanczos"),
+    ({"op": "resize", "size": [2, 2], "antialias": 1}, "'antialias'"),
+    ({"op": "rotate", "degrees": 45}, "'degrees'"),
+    ({"op": "rotate", "degrees": False}, "'degrees'"),
+    ({"op": "normalize", "scale": [1, 2]}, "'scale'.*has 2"),
+    ({"op": "normalize", "scale": 0}, "'scale'"),
+    ({"op": "normalize", "offset": "1"}, "'offset'"),
+    ({"op": "cast", "to": "object"}, "'to'"),
+    ({"op": "channel_order", "to": "RBG"}, "'to'"),
+    ({"size": [1, 1]}, "no field 'op'"),
+    ("resize", "no field 'op'"),
+]
+
+
+def pipeline(*steps):
+    return {"schema": "windtunnel.pipeline/1", "steps": list(steps)}
+
+
+@pytest.fixture(scope="module")
+def validator():
+    schema = schemas.load("pipeline")
+    jsonschema.Draft202012Validator.check_schema(schema)
+    return jsonschema.Draft202012Validator(schema)
+
+
+def test_the_format_s_example_comes_back(validator):
+    parsed = Pipeline.parse(FROM_THE_FORMAT)
+    assert parsed.to_json() == FROM_THE_FORMAT
+    validator.validate(FROM_THE_FORMAT)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step["op"])
+def test_every_op_is_read_written_and_in_the_schema(step, validator):
+    parsed = Pipeline.parse(pipeline(step))
+    assert Pipeline.parse(json.loads(json.dumps(parsed.to_json()))) == parsed
+    assert step.items() <= parsed.to_json()["steps"][0].items()
+    validator.validate(pipeline(step))
+    validator.validate(parsed.to_json())
+
+
+@pytest.mark.parametrize(("step", "message"), BAD_STEPS)
+def test_bad_steps_are_named(step, message, validator):
+    good = {"op": "rotate", "degrees": 0}
+    with pytest.raises(InvalidInput, match=message) as caught:
+        Pipeline.parse(pipeline(good, step))
+    assert "step 1" in str(caught.value)
+    assert not validator.is_valid(pipeline(good, step))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_constants_are_finite(value):
+    with pytest.raises(InvalidInput, match="finite"):
+        Pipeline.parse(pipeline({"op": "normalize", "scale": value}))
+
+
+@pytest.mark.parametrize(
+    "obj",
+    [
+        [],
+        {},
+        {"steps": []},
+        {"schema": "windtunnel.pipeline/2", "steps": []},
+        {"schema": "windtunnel.pipeline/1"},
+        {"schema": "windtunnel.pipeline/1", "steps": {}},
+        {"schema": "windtunnel.pipeline/1", "steps": [], "taks": "audio"},
+        {"schema": "windtunnel.pipeline/1", "steps": [], "task": 1},
+        {"schema": "windtunnel.pipeline/1", "steps": [{"op": "mirror"}] * 101},
+    ],
+)
+def test_what_is_no_pipeline_is_refused(obj, validator):
+    with pytest.raises(InvalidInput):
+        Pipeline.parse(obj)
+    assert not validator.is_valid(obj)
+
+
+def test_kinds_do_not_mix():
+    with pytest.raises(InvalidInput, match="audio"):
+        Pipeline.parse(pipeline({"op": "mirror"}, {"op": "mel", "bins": 2, "low": 0, "high": 1}))
+    with pytest.raises(InvalidInput, match="audio"):
+        Pipeline.parse({**pipeline({"op": "mirror"}), "task": "audio"})
+
+
+@pytest.mark.parametrize("step", [step for step in STEPS if step["op"] in {"resample", "log", "tokenize", "pad"}])
+def test_audio_and_text_are_named_as_unsupported(step):
+    parsed = Pipeline.parse(pipeline(step))
+    with pytest.raises(Unsupported, match=step["op"]):
+        parsed.apply(np.zeros((1, 2, 2, 3), np.uint8))

@@ -1,0 +1,198 @@
+"""The quantiser on small real models: what comes out, and what is refused by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from support.graphs import DenseWeights, GraphWriter, dense_model
+from windtunnel.errors import InvalidInput
+from windtunnel.plan import VariantSpec
+from windtunnel.quantizer.adapters import litert
+from windtunnel.quantizer.domain import Calibration, find_quantized
+from windtunnel.tflite import Runner, read_model
+
+DRAW = np.random.default_rng(3)
+# Type of the input and of the weights.
+EXPECTED = {
+    "float16": ("float32", {"float16"}),
+    "dynamic_range": ("float32", {"int8"}),
+    "int8": ("int8", {"int8"}),
+    "int16x8": ("int16", {"int8"}),
+}
+BUILTIN = tuple(EXPECTED)
+INT8_RULE: dict[str, Any] = {
+    "regex": ".*",
+    "operation": "FULLY_CONNECTED",
+    "algorithm_key": "min_max_uniform_quantize",
+    "op_config": {
+        "weight_tensor_config": {"num_bits": 8, "symmetric": True, "granularity": "CHANNELWISE", "dtype": "INT"},
+        "compute_precision": "INTEGER",
+        "explicit_dequantize": False,
+    },
+}
+
+
+def samples_file(path: Path, x: NDArray[Any]) -> Path:
+    np.savez(path, x=x)
+    return path
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Calibration:
+    return Calibration(samples_file(tmp_path / "calib.npz", DRAW.normal(0, 1, (40, 8)).astype(np.float32)))
+
+
+def outputs(model: Path, x: NDArray[Any]) -> NDArray[np.float64]:
+    runner = Runner(model)
+    name = runner.facts.outputs[0].name
+    source = runner.facts.inputs[0].name
+    return np.concatenate([runner.run({source: row[None]}, dequantized=True)[name] for row in x])
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_every_built_in_variant_computes_nearly_the_same(tmp_path: Path, calibration: Calibration, name: str) -> None:
+    model = dense_model(tmp_path / "float.tflite")
+    used = calibration if name.startswith("int") else None
+    count = litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), used, None)
+    assert count == (40 if used else 0)
+    facts = read_model(tmp_path / "q.tflite")
+    assert find_quantized(facts)
+    weights = {tensor.dtype for tensor in facts.tensors if tensor.is_constant and tensor.shape == (16, 8)}
+    assert (facts.inputs[0].dtype, weights) == EXPECTED[name]
+    x = DRAW.normal(0, 1, (20, 8)).astype(np.float32)
+    worst = np.abs(outputs(model, x) - outputs(tmp_path / "q.tflite", x)).max()
+    assert 0 < worst < (0.001 if name == "float16" else 0.05)
+
+
+@pytest.mark.parametrize(
+    ("old_codes", "outside", "signature"),
+    [(True, False, True), (False, True, True), (False, False, False), (True, True, False)],
+)
+@pytest.mark.parametrize("name", BUILTIN)
+def test_files_of_old_and_large_models_quantise_as_well(
+    tmp_path: Path, calibration: Calibration, name: str, old_codes: bool, outside: bool, signature: bool
+) -> None:
+    def write(path: Path, **options: bool) -> Path:
+        weights = DenseWeights.random()
+        writer = GraphWriter(**options)
+        source = writer.tensor("input", (1, 8))
+        middle = writer.dense("middle", source, weights.first, np.zeros(16), activation="RELU")
+        output = writer.dense("logits", middle, weights.third, np.zeros(4))
+        return writer.write(path, [source], [output], signature=signature)
+
+    model = write(tmp_path / "odd.tflite", old_codes=old_codes, outside=outside)
+    used = calibration if name.startswith("int") else None
+    litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), used, None)
+    litert.quantize(write(tmp_path / "plain.tflite"), tmp_path / "p.tflite", VariantSpec(name), used, None)
+    x = DRAW.normal(0, 1, (10, 8)).astype(np.float32)
+    np.testing.assert_array_equal(outputs(tmp_path / "q.tflite", x), outputs(tmp_path / "p.tflite", x))
+
+
+def test_ranges_are_the_true_minimum_and_maximum(tmp_path: Path) -> None:
+    # One sample reaches far beyond the others; a moving average would cut it off.
+    x = DRAW.uniform(-1, 1, (50, 8)).astype(np.float32)
+    x[17, 3] = 12.0
+    x[31, 5] = -8.0
+    model = dense_model(tmp_path / "float.tflite")
+    calibration = Calibration(samples_file(tmp_path / "c.npz", x))
+    litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None)
+    quantization = read_model(tmp_path / "q.tflite").inputs[0].quantization
+    assert quantization is not None
+    assert quantization.scales[0] == pytest.approx(20 / 255, rel=1e-3)
+
+
+def test_fast_and_full_calibration_see_the_same_ranges(tmp_path: Path, calibration: Calibration) -> None:
+    model = dense_model(tmp_path / "float.tflite")
+    facts, data = read_model(model), model.read_bytes()
+    rules = litert._recipe(VariantSpec("int8"))
+    modes = litert.calibrator.CalibrationMode
+    fast, full = (
+        litert._observe(data, facts, rules, mode, litert._samples(facts, calibration, None))[1]
+        for mode in (modes.CALIBRATION_PROFILER_BASED, modes.CALIBRATION_PRESERVE_ALL_TENSORS)
+    )
+    assert set(full) == {"input", "hidden_1", "hidden_2", "logits", "probabilities"} <= set(fast)
+    for name, found in full.items():
+        assert float(fast[name]["min"].min()) == pytest.approx(float(found["min"].min()), abs=1e-6)
+        assert float(fast[name]["max"].max()) == pytest.approx(float(found["max"].max()), abs=1e-6)
+
+
+def test_only_the_front_of_drawn_samples_is_used(tmp_path: Path) -> None:
+    x = np.zeros((30, 8), np.float32)
+    x[:10] = DRAW.uniform(-1, 1, (10, 8))
+    x[10:] = 1000.0
+    calibration = Calibration(samples_file(tmp_path / "s.npz", x), limit=10)
+    model = dense_model(tmp_path / "float.tflite")
+    assert litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None) == 10
+    quantization = read_model(tmp_path / "q.tflite").inputs[0].quantization
+    assert quantization is not None
+    assert quantization.scales[0] < 0.01
+
+
+@pytest.mark.parametrize(
+    ("x", "says"),
+    [
+        (np.zeros((5, 9), np.float32), r"calibration set: .*takes \[-1, 8\]"),
+        (np.full((5, 8), np.nan, np.float32), "calibration set: .*NaN"),
+        (np.zeros((0, 8), np.float32), "calibration set: .*no samples"),
+    ],
+)
+def test_a_calibration_set_that_does_not_fit_is_named(tmp_path: Path, x: NDArray[Any], says: str) -> None:
+    model = dense_model(tmp_path / "float.tflite")
+    calibration = Calibration(samples_file(tmp_path / "c.npz", x))
+    with pytest.raises(InvalidInput, match=says):
+        litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None)
+    assert not (tmp_path / "q.tflite").exists()
+
+
+def test_a_model_that_overflows_on_the_calibration_set_is_named(tmp_path: Path) -> None:
+    calibration = Calibration(samples_file(tmp_path / "c.npz", np.full((4, 8), 3e38, np.float32)))
+    model = dense_model(tmp_path / "float.tflite", DenseWeights(*(np.full(s, 9.0, np.float32) for s in _SHAPES)))
+    with pytest.raises(InvalidInput, match=r"reaches NaN or infinity on the calibration set"):
+        litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None)
+
+
+_SHAPES = ((16, 8), (16, 16), (4, 16))
+
+
+def test_a_recipe_is_followed(tmp_path: Path) -> None:
+    model = dense_model(tmp_path / "float.tflite")
+    variant = VariantSpec("only_logits", recipe=({**INT8_RULE, "regex": "logits"},))
+    assert litert.quantize(model, tmp_path / "q.tflite", variant, None, None) == 0
+    facts = read_model(tmp_path / "q.tflite")
+    weights = {facts.tensors[op.outputs[0]].name: facts.tensors[op.inputs[1]].dtype for op in facts.ops[:3]}
+    assert weights == {"hidden_1": "float32", "hidden_2": "float32", "logits": "int8"}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"algorithm_key": "magic"}, "magic"),
+        ({"operation": "FROBNICATE"}, "recipe of variant 'mine'"),
+        ({"op_config": {}}, "weight_tensor_config"),
+        ({"regex": None}, "recipe of variant 'mine'|cannot be made"),
+    ],
+)
+def test_a_recipe_that_cannot_be_used_is_named(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+    model = dense_model(tmp_path / "float.tflite")
+    with pytest.raises(InvalidInput, match=says):
+        litert.quantize(
+            model, tmp_path / "q.tflite", VariantSpec("mine", recipe=({**INT8_RULE, **change},)), None, None
+        )
+
+
+def test_a_model_with_two_tensors_of_one_name_is_refused(tmp_path: Path) -> None:
+    writer = GraphWriter()
+    source = writer.tensor("same", (1, 4))
+    output = writer.tensor("same", (1, 4))
+    options = schema.SoftmaxOptionsT()
+    options.beta = 1.0
+    writer.op("SOFTMAX", [source], [output], options)
+    model = writer.write(tmp_path / "m.tflite", [source], [output])
+    with pytest.raises(InvalidInput, match="same is not unique"):
+        litert.quantize(model, tmp_path / "q.tflite", VariantSpec("dynamic_range"), None, None)
