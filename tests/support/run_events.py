@@ -57,9 +57,7 @@ class RunEvents:
             model_name="ssd",
             model_version="3",
             model_sha256=sha256("trained"),
-            plan=types_pb2.Artifact(
-                sha256=hashlib.sha256(self.plan_json).hexdigest(), size_bytes=len(self.plan_json)
-            ),
+            plan=types_pb2.Artifact(sha256=hashlib.sha256(self.plan_json).hexdigest(), size_bytes=len(self.plan_json)),
             labels=labels or {"team": "edge"},
             started_at=started,
         )

@@ -261,7 +261,7 @@ class TestBinary:
         assert set(event.attributes) == {"specversion", "id", "source", "type"}
 
     def test_an_unknown_subject(self) -> None:
-        with pytest.raises(Malformed, match="no event travels on subject 'windtunnel.nothing'"):
+        with pytest.raises(Malformed, match="no event travels on subject"):
             decode("windtunnel.nothing", HEADERS | {"ce-type": "windtunnel.nothing.v1"}, b"{}")
 
 
@@ -337,7 +337,6 @@ class TestData:
             ({"labels": {"a": 1}}, "data is not a ModelTrained"),
             ({"plan": {"deadlineSeconds": -1}}, "data is not a ModelTrained"),
             ({"plan": {"gates": {"sizeMb": "much"}}}, "data is not a ModelTrained"),
-            ({"runId": "a", "run_id": "b"}, "data is not a ModelTrained"),
         ],
     )
     def test_json_that_is_no_message(self, data: Any, words: str) -> None:

@@ -70,7 +70,7 @@ def test_mirror(images):
 
 def test_central_crop(images):
     assert (apply(images, {"op": "central_crop", "size": [2, 4]}) == images[:, 1:3, 1:5]).all()
-    with pytest.raises(InvalidInput, match="step 0.*6x2.*5x7"):
+    with pytest.raises(InvalidInput, match=r"step 0.*6x2.*5x7"):
         apply(images, {"op": "central_crop", "size": [6, 2]})
 
 
@@ -131,7 +131,7 @@ class TestResize:
 
     def test_antialias_by_hand(self):
         row = np.array([0, 80, 80, 0], np.uint8).reshape(1, 1, 4, 1)
-        np.testing.assert_allclose(resize(row, (1, 2), antialias=True).ravel(), [240 / 7, 240 / 7], rtol=1e-6)
+        np.testing.assert_allclose(resize(row, (1, 2), antialias=True).ravel(), [320 / 7, 320 / 7], rtol=1e-6)
         assert resize(row, (1, 2)).ravel().tolist() == [40, 40]
 
     def test_area_by_hand(self):
@@ -205,12 +205,12 @@ class TestAgainstTensorFlow:
             assert error < 1e-3, (before, after)
             assert method != "nearest" or error == 0, (before, after)
 
-    @pytest.mark.parametrize("size", [[224, 224], [100, 301], [17, 5]])
+    @pytest.mark.parametrize("size", [[224, 224], [100, 301], [67, 95]])
     def test_letterbox(self, tf, size):
         random = np.random.default_rng(8)
         for shape in ((120, 80), (80, 120), (33, 33), (7, 200), (301, 100)):
             images = random.integers(0, 256, (1, *shape, 3), dtype=np.uint8)
-            theirs = tf.image.resize_with_pad(images, *size).numpy()
+            theirs = tf.image.resize_with_pad(images, *size, antialias=False).numpy()
             assert np.abs(apply(images, {"op": "letterbox", "size": size}) - theirs).max() < 1e-3, shape
 
     def test_rotate(self, tf, images):

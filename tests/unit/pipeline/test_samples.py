@@ -9,6 +9,7 @@ import struct
 import tarfile
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ import pytest
 from PIL import Image
 
 from windtunnel.errors import InvalidInput, NotFound, Unsupported
-from windtunnel.pipeline import InputSpec, Pipeline, load_samples, model_inputs, sample_inputs
+from windtunnel.pipeline import InputSpec, Pipeline, load_samples, model_inputs
 
 RANDOM = np.random.default_rng(3)
 X = RANDOM.random((10, 4, 5, 3)).astype(np.float32)
@@ -174,7 +175,7 @@ class TestFolder:
         samples = load_samples(folder)
         next(iter((folder / "dog").iterdir())).write_bytes(b"damaged")
         assert [image.shape for image in samples.take([1, 0]).inputs["x"]] == [(5, 2, 3), (3, 3, 3)]
-        with pytest.raises(InvalidInput, match="dog/2.png"):
+        with pytest.raises(InvalidInput, match=r"dog/2\.png"):
             list(samples.take([3]).inputs["x"])
 
     def test_a_jpeg_is_decoded(self, tmp_path):
@@ -232,8 +233,6 @@ class TestFolder:
         Image.new("1", (8, 8)).save(buffer, "PNG")
         data = bytearray(buffer.getvalue())
         struct.pack_into(">LL", data, 16, side, side)
-        import zlib
-
         struct.pack_into(">L", data, 29, zlib.crc32(bytes(data[12:29])))
         (tmp_path / "in" / "a" / "bomb.png").write_bytes(data)
         with pytest.raises(InvalidInput, match="pixels"):
@@ -333,28 +332,3 @@ class TestModelInputs:
         assert first["age"] == 1
         with pytest.raises(InvalidInput, match="0 of 2"):
             self.inputs(tmp_path, specs, mirror, **{**arrays, "x/image": images.astype(np.float32)})
-
-
-class TestSampleInputs:
-    def test_from_a_file(self, tmp_path):
-        inputs = sample_inputs(save(tmp_path / "s.npz", x=X), None, [InputSpec("a", (1, 4, 5, 3), "float32")])
-        assert inputs.count == 10
-        assert len(list(inputs)) == len(list(inputs)) == 10
-
-    def test_made_up_ones_are_the_same_for_both_forms_of_a_model(self):
-        original = [InputSpec("image", (-1, 4, 4, 3), "float32"), InputSpec("age", (-1, 1), "int64")]
-        converted = [
-            InputSpec("serving_default_age:0", (1, 1), "int32"),
-            InputSpec("t1", (1, 4, 4, 3), "float32", alias="image"),
-        ]
-        ours, theirs = (list(sample_inputs(None, None, specs)) for specs in (original, converted))
-        assert len(ours) == sample_inputs(None, None, original).count
-        for one, other in zip(ours, theirs, strict=True):
-            assert (one["image"] == other["t1"]).all()
-            assert (one["age"] == other["serving_default_age:0"]).all()
-        assert (ours[0]["image"] != ours[1]["image"]).any()
-
-    @pytest.mark.parametrize("spec", [InputSpec("a", (1, -1), "float32"), InputSpec("a", (1,), "string")])
-    def test_what_cannot_be_made_up_needs_samples(self, spec):
-        with pytest.raises(InvalidInput, match="input 'a'"):
-            list(sample_inputs(None, None, [spec]))

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 from ai_edge_litert import schema_py_generated as schema
+from litert_quantizer.calibrator import CalibrationMode
 from numpy.typing import NDArray
 
 from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.errors import InvalidInput
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.adapters import litert
-from windtunnel.quantizer.domain import Calibration, find_quantized
+from windtunnel.quantizer.domain import Calibration
 from windtunnel.tflite import Runner, read_model
 
 DRAW = np.random.default_rng(3)
@@ -59,10 +60,9 @@ def outputs(model: Path, x: NDArray[Any]) -> NDArray[np.float64]:
 def test_every_built_in_variant_computes_nearly_the_same(tmp_path: Path, calibration: Calibration, name: str) -> None:
     model = dense_model(tmp_path / "float.tflite")
     used = calibration if name.startswith("int") else None
-    count = litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), used, None)
+    count, facts = litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), used, None)
     assert count == (40 if used else 0)
-    facts = read_model(tmp_path / "q.tflite")
-    assert find_quantized(facts)
+    assert facts == read_model(tmp_path / "q.tflite")
     weights = {tensor.dtype for tensor in facts.tensors if tensor.is_constant and tensor.shape == (16, 8)}
     assert (facts.inputs[0].dtype, weights) == EXPECTED[name]
     x = DRAW.normal(0, 1, (20, 8)).astype(np.float32)
@@ -78,15 +78,15 @@ def test_every_built_in_variant_computes_nearly_the_same(tmp_path: Path, calibra
 def test_files_of_old_and_large_models_quantise_as_well(
     tmp_path: Path, calibration: Calibration, name: str, old_codes: bool, outside: bool, signature: bool
 ) -> None:
-    def write(path: Path, **options: bool) -> Path:
+    def write(path: Path, *, old_codes: bool = False, outside: bool = False, signature: bool = True) -> Path:
         weights = DenseWeights.random()
-        writer = GraphWriter(**options)
+        writer = GraphWriter(old_codes=old_codes, outside=outside)
         source = writer.tensor("input", (1, 8))
         middle = writer.dense("middle", source, weights.first, np.zeros(16), activation="RELU")
         output = writer.dense("logits", middle, weights.third, np.zeros(4))
         return writer.write(path, [source], [output], signature=signature)
 
-    model = write(tmp_path / "odd.tflite", old_codes=old_codes, outside=outside)
+    model = write(tmp_path / "odd.tflite", old_codes=old_codes, outside=outside, signature=signature)
     used = calibration if name.startswith("int") else None
     litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), used, None)
     litert.quantize(write(tmp_path / "plain.tflite"), tmp_path / "p.tflite", VariantSpec(name), used, None)
@@ -110,11 +110,10 @@ def test_ranges_are_the_true_minimum_and_maximum(tmp_path: Path) -> None:
 def test_fast_and_full_calibration_see_the_same_ranges(tmp_path: Path, calibration: Calibration) -> None:
     model = dense_model(tmp_path / "float.tflite")
     facts, data = read_model(model), model.read_bytes()
-    rules = litert._recipe(VariantSpec("int8"))
-    modes = litert.calibrator.CalibrationMode
+    rules = litert._rules(VariantSpec("int8"))
     fast, full = (
         litert._observe(data, facts, rules, mode, litert._samples(facts, calibration, None))[1]
-        for mode in (modes.CALIBRATION_PROFILER_BASED, modes.CALIBRATION_PRESERVE_ALL_TENSORS)
+        for mode in (CalibrationMode.CALIBRATION_PROFILER_BASED, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS)
     )
     assert set(full) == {"input", "hidden_1", "hidden_2", "logits", "probabilities"} <= set(fast)
     for name, found in full.items():
@@ -128,7 +127,7 @@ def test_only_the_front_of_drawn_samples_is_used(tmp_path: Path) -> None:
     x[10:] = 1000.0
     calibration = Calibration(samples_file(tmp_path / "s.npz", x), limit=10)
     model = dense_model(tmp_path / "float.tflite")
-    assert litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None) == 10
+    assert litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None)[0] == 10
     quantization = read_model(tmp_path / "q.tflite").inputs[0].quantization
     assert quantization is not None
     assert quantization.scales[0] < 0.01
@@ -163,7 +162,7 @@ _SHAPES = ((16, 8), (16, 16), (4, 16))
 def test_a_recipe_is_followed(tmp_path: Path) -> None:
     model = dense_model(tmp_path / "float.tflite")
     variant = VariantSpec("only_logits", recipe=({**INT8_RULE, "regex": "logits"},))
-    assert litert.quantize(model, tmp_path / "q.tflite", variant, None, None) == 0
+    assert litert.quantize(model, tmp_path / "q.tflite", variant, None, None)[0] == 0
     facts = read_model(tmp_path / "q.tflite")
     weights = {facts.tensors[op.outputs[0]].name: facts.tensors[op.inputs[1]].dtype for op in facts.ops[:3]}
     assert weights == {"hidden_1": "float32", "hidden_2": "float32", "logits": "int8"}
@@ -196,3 +195,10 @@ def test_a_model_with_two_tensors_of_one_name_is_refused(tmp_path: Path) -> None
     model = writer.write(tmp_path / "m.tflite", [source], [output])
     with pytest.raises(InvalidInput, match="same is not unique"):
         litert.quantize(model, tmp_path / "q.tflite", VariantSpec("dynamic_range"), None, None)
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"", "is empty"), (b"hello " * 100, "no .tflite model")])
+def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes, says: str) -> None:
+    (tmp_path / "m.tflite").write_bytes(content)
+    with pytest.raises(InvalidInput, match=says):
+        litert.quantize(tmp_path / "m.tflite", tmp_path / "q.tflite", VariantSpec("float16"), None, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,10 @@ import pytest
 from support.graphs import GraphWriter, dense_model
 from windtunnel.errors import InvalidInput
 from windtunnel.plan import VariantSpec
+from windtunnel.quantizer.adapters import litert
 from windtunnel.quantizer.domain import (
     choose_calibration,
-    find_quantized,
     needs_calibration,
-    require_float,
     require_quantized,
 )
 from windtunnel.tflite import read_model
@@ -88,16 +88,17 @@ def half_model(path: Path) -> Path:
     return writer.write(path, [source], [output])
 
 
-def test_a_quantised_model_is_told_from_a_float_one(tmp_path: Path) -> None:
-    assert find_quantized(read_model(dense_model(tmp_path / "float.tflite"))) == ""
-    assert "'in' is int8" in find_quantized(read_model(quantized_model(tmp_path / "int8.tflite")))
-    assert "'half' is float16" in find_quantized(read_model(half_model(tmp_path / "half.tflite")))
+@pytest.mark.parametrize("write", [quantized_model, half_model])
+def test_what_is_quantised_counts_as_a_variant(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+    require_quantized(read_model(write(tmp_path / "m.tflite")), VariantSpec("mine"))
 
 
-def test_a_quantised_model_cannot_be_quantised_again(tmp_path: Path) -> None:
-    facts = read_model(quantized_model(tmp_path / "int8.tflite"))
-    with pytest.raises(InvalidInput, match=r"'float16' cannot be made .* quantised already") as error:
-        require_float(facts, VariantSpec("float16"))
+@pytest.mark.parametrize(("write", "tensor"), [(quantized_model, "in"), (half_model, "half")])
+def test_a_quantised_model_cannot_be_quantised_again(
+    tmp_path: Path, write: Callable[[Path], Path], tensor: str
+) -> None:
+    with pytest.raises(InvalidInput, match=rf"'int8' cannot be made .* quantised already: tensor '{tensor}'") as error:
+        litert.quantize(write(tmp_path / "m.tflite"), tmp_path / "q.tflite", VariantSpec("int8"), None, None)
     assert "float32" in error.value.hint
 
 

@@ -90,7 +90,7 @@ def drift_chart(curves: Sequence[Curve]) -> Html:
         class_="chart",
         aria_label="nRMSE per layer in execution order",
     )
-    return joined([_legend(curves), tag("div", chart, class_="scroll", tabindex="0")])
+    return joined([_legend(curves, crowded=across.crowded), tag("div", chart, class_="scroll", tabindex="0")])
 
 
 def common_order(sequences: Sequence[Sequence[Key]]) -> list[Key]:
@@ -126,6 +126,7 @@ class _Across:
         self._number = {key: number for number, key in enumerate(axis)}
         self.axis = axis
         self.step = (_RIGHT - _LEFT) / self.count
+        self.crowded = self.count > _MOST_DOTS
 
     def at(self, key: Key) -> float:
         return round(_LEFT + (self._number[key] + 0.5) * self.step, 2)
@@ -172,12 +173,13 @@ def _curve(one: Curve, across: _Across, up: Scale) -> Iterator[Html]:
         else:
             marks.append(_cross(across.at(key)))
             pieces.append([])
-    crowded = across.count > _MOST_DOTS
     for points in pieces:
         if len(points) > 1:
             line = "M" + "L".join(f"{x} {y}" for x, y in points)
-            yield tag("path", d=line, class_=f"curve {one.style}", stroke_dasharray=None if crowded else one.dashes)
-        if len(points) == 1 or not crowded:
+            yield tag(
+                "path", d=line, class_=f"curve {one.style}", stroke_dasharray=None if across.crowded else one.dashes
+            )
+        if len(points) == 1 or not across.crowded:
             marks += [tag("circle", cx=x, cy=y, r=2.2, class_="dot") for x, y in points]
     if marks:
         yield tag("g", *marks, class_=one.style)
@@ -232,12 +234,13 @@ def _said(layer: Mapping[str, Any]) -> str:
     return drift(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
 
 
-def _legend(curves: Sequence[Curve]) -> Html:
-    return tag("ul", *(_legend_entry(one) for one in curves), class_="legend")
+def _legend(curves: Sequence[Curve], *, crowded: bool) -> Html:
+    entries = (_legend_entry(one, None if crowded else one.dashes) for one in curves)
+    return tag("ul", *entries, class_="legend")
 
 
-def _legend_entry(one: Curve) -> Html:
-    line = tag("line", x1=0, x2=26, y1=6, y2=6, class_=f"curve {one.style}", stroke_dasharray=one.dashes)
+def _legend_entry(one: Curve, dashes: str | None) -> Html:
+    line = tag("line", x1=0, x2=26, y1=6, y2=6, class_=f"curve {one.style}", stroke_dasharray=dashes)
     key = one.first_over
     if not one.layers:
         words = "not compared"

@@ -62,12 +62,11 @@ def figure(value: Any, pattern: str = ".3g") -> str:
 
 
 def measure(value: Any) -> str:
-    """Milliseconds or megabytes: three digits, never an exponent above one thousandth."""
-    if not is_number(value) or not math.isfinite(value):
+    """Milliseconds or megabytes, three digits; decimals stay aligned from 1 upwards."""
+    if not is_number(value) or not math.isfinite(value) or abs(value) < 1:
         return figure(value)
     size = abs(value)
-    digits = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
-    return f"{value:.{digits}f}" if size >= 0.001 or size == 0 else f"{value:.2g}"
+    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
 
 
 def share(value: Any) -> str:

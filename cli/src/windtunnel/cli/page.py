@@ -74,7 +74,7 @@ def worst_layers(curves: Sequence[Curve]) -> Html:
     heads = [tag("th", shorten(clean(one.name), 24), class_="number") for one in curves]
     rows = [_worst_row(key, curves) for key in shown]
     table = tag("table", tag("thead", tag("tr", tag("th", "Layer"), tag("th", "Op"), *heads)), tag("tbody", *rows))
-    summary = tag("summary", f"The {len(shown)} of {len(peak)} layers that drift most")
+    summary = tag("summary", f"Largest drift: {len(shown)} of {len(peak)} layers")
     return tag("details", summary, tag("div", table, class_="scroll", tabindex="0"))
 
 

@@ -323,7 +323,7 @@ def _largest_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
         over = layer.get("nrmse") is None or layer["nrmse"] > threshold
         table.add_row(
             named(layer.get("op_index")),
-            Text(shorten(named(layer.get("name")), max(20, console.width - 62))),
+            Text(shorten(named(layer.get("name")), max(20, console.width - 52))),
             Text(shorten(named(layer.get("op")), 24)),
             Text(drift(layer.get("nrmse")), style="red" if over else ""),
             figure(layer.get("max_abs")),

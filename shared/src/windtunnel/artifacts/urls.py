@@ -48,9 +48,9 @@ def _open(url: str) -> ArtifactStore:
 
 
 def _open_s3(parts: SplitResult) -> ArtifactStore:
+    options = _options(parts, {"endpoint", "region", "create"})
     from windtunnel.artifacts.s3 import S3Store
 
-    options = _options(parts, {"endpoint", "region", "create"})
     return S3Store(
         parts.netloc,
         parts.path,
@@ -61,9 +61,9 @@ def _open_s3(parts: SplitResult) -> ArtifactStore:
 
 
 def _open_gcs(parts: SplitResult) -> ArtifactStore:
+    options = _options(parts, {"create"})
     from windtunnel.artifacts.gcs import GcsStore
 
-    options = _options(parts, {"create"})
     return GcsStore(parts.netloc, parts.path, create_bucket=options.get("create") == "1")
 
 

@@ -82,6 +82,7 @@ class ChildPool:
             looked at every 50 ms.
         max_jobs: a child is replaced after so many jobs.
         env: environment variables set on top of this process's own.
+        lazy: `start` returns while the children still warm up; the first jobs wait for them.
 
     A job runs in a private working directory that is removed afterwards: give absolute paths. What it prints
     is kept for its error, never parsed. Children die with this process, however it ends.
@@ -96,6 +97,7 @@ class ChildPool:
         memory_mb: int,
         max_jobs: int = 50,
         env: Mapping[str, str] = _NO_ENV,
+        lazy: bool = False,
     ) -> None:
         if size < 1 or max_jobs < 1:
             raise InternalError(f"a pool of size {size} with {max_jobs} jobs per child cannot run anything")
@@ -104,15 +106,18 @@ class ChildPool:
         self._limits = Limits(timeout_s, memory_mb)
         self._max_jobs = max_jobs
         self._env = dict(env)
+        self._lazy = lazy
         self._slots: list[_Slot] = []
         self._free: list[_Slot] = []
         self._vacancy = asyncio.Semaphore(size)
         self._closed = False
 
     async def start(self) -> None:
-        """Starts the children and waits until all are warm. Raises InternalError or Unavailable."""
+        """Starts the children and waits until all are warm, unless lazy. Raises InternalError or Unavailable."""
         self._slots = [_Slot(self._start_child) for _ in range(self._size)]
         self._free = list(self._slots)
+        if self._lazy:
+            return
         try:
             await asyncio.gather(*(slot.child() for slot in self._slots))
         except BaseException:

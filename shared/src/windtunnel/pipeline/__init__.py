@@ -12,14 +12,13 @@ from windtunnel.pipeline.feed import Feed, sample_inputs
 from windtunnel.pipeline.inputs import InputSpec, model_inputs
 from windtunnel.pipeline.parse import SCHEMA, Pipeline, Step
 from windtunnel.pipeline.resize import resize
-from windtunnel.pipeline.sample_inputs import SampleInputs, sample_inputs
 from windtunnel.pipeline.samples import Samples, load_samples
 
 __all__ = [
     "SCHEMA",
+    "Feed",
     "InputSpec",
     "Pipeline",
-    "SampleInputs",
     "Samples",
     "Step",
     "load_samples",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import Unsupported
-from windtunnel.pipeline.inputs import InputSpec, model_inputs
+from windtunnel.pipeline.inputs import InputSpec, bare_name, model_inputs
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import Samples, load_samples
 
@@ -75,9 +75,15 @@ class SyntheticFeed:
         self.count = count
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        generator = np.random.default_rng(SYNTHETIC_SEED)
+        # One generator for each input, by the name that its author gave: a model and its conversion may list their
+        # inputs in another order.
+        generators = {spec.name: np.random.default_rng([SYNTHETIC_SEED, *_bare(spec).encode()]) for spec in self._specs}
         for _ in range(self.count):
-            yield {spec.name: _random(spec, generator) for spec in self._specs}
+            yield {spec.name: _random(spec, generators[spec.name]) for spec in self._specs}
+
+
+def _bare(spec: InputSpec) -> str:
+    return spec.alias or bare_name(spec.name)
 
 
 def _random(spec: InputSpec, generator: np.random.Generator) -> NDArray[Any]:

@@ -73,12 +73,12 @@ def _central_crop(images: Images, fields: Fields, where: str) -> Images:
 
 
 def _letterbox(images: Images, fields: Fields, where: str) -> Images:
-    """As tf.image.resize_with_pad: fit inside, centre, pad; the odd pixel goes below and to the right."""
+    """Fit inside, centre, pad: as tf.image.resize_with_pad, whose float32 decides where a side is nearly whole."""
     height, width = fields["size"]
-    ratio = max(images.shape[1] / height, images.shape[2] / width)
-    inner = (max(1, int(images.shape[1] / ratio)), max(1, int(images.shape[2] / ratio)))
-    top = max(0, int((height - images.shape[1] / ratio) / 2))
-    left = max(0, int((width - images.shape[2] / ratio) / 2))
+    before, target = np.asarray(images.shape[1:3], np.float32), np.asarray([height, width], np.float32)
+    fitted_size = before / (before / target).max()
+    inner = (max(1, int(fitted_size[0])), max(1, int(fitted_size[1])))
+    top, left = (max(0, int(gap)) for gap in (target - fitted_size) / np.float32(2))
     padded = np.empty((len(images), height, width, 3), np.float32)
     padded[:] = np.asarray(fields["value"], np.float32)
     fitted = resize(images, inner, fields["method"], antialias=fields["antialias"])

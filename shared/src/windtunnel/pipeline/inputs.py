@@ -66,9 +66,12 @@ def match_names(samples: Samples, specs: Sequence[InputSpec]) -> dict[str, str]:
 
 
 def _names(spec: InputSpec) -> set[str]:
+    return {spec.name, bare_name(spec.name), *([spec.alias] if spec.alias else [])}
+
+
+def bare_name(name: str) -> str:
     """TFLite wraps the name that the author gave: `serving_default_image:0` is `image`."""
-    bare = spec.name.split(":")[0].removeprefix("serving_default_")
-    return {spec.name, bare, *([spec.alias] if spec.alias else [])}
+    return name.split(":")[0].removeprefix("serving_default_")
 
 
 def _raw_input(samples: Samples) -> str:

@@ -52,9 +52,11 @@ class BaseApp:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkConfig:
-    """The benchmark's arguments. None leaves a choice to whoever starts the app: one package serves many cells."""
+    """The benchmark's arguments. None leaves a choice to whoever starts the app: one package serves many cells and,
+    without `run_id`, many runs.
+    """
 
-    run_id: str
+    run_id: str | None
     variant: str
     cell_id: str | None = None
     accelerator: str | None = None

@@ -16,6 +16,7 @@ async def build(rt: Runtime[ConverterSettings]) -> Parts:
     """The converter's parts."""
     settings = rt.settings
     pool = ChildPool(
+        lazy=True,
         preload=("windtunnel.converter.adapters.tensorflow", "windtunnel.converter.check"),
         size=settings.slots,
         timeout_s=settings.job_timeout_s,

@@ -43,9 +43,9 @@ async def convert(
     if found is Format.TFLITE:
         exported = Exported(model, {}, 0.0)
     else:
-        # Imported by name in the child: this process never loads TensorFlow.
-        job = _tensorflow_job
-        exported = await pool.run(job, source, workdir / "model.tflite", samples, pipeline, on_progress=on_progress)
+        exported = await pool.run(
+            tensorflow_job, source, workdir / "model.tflite", samples, pipeline, on_progress=on_progress
+        )
     facts = read_model(exported.model)
     _require_float(facts.inputs, exported.model)
     result = await pool.run(
@@ -54,7 +54,8 @@ async def convert(
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
 
 
-def _tensorflow_job(source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None) -> Exported:
+def tensorflow_job(source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None) -> Exported:
+    """The job of a child process, which alone loads TensorFlow."""
     from windtunnel.converter.adapters import tensorflow
 
     return tensorflow.convert(source, target, samples, pipeline)

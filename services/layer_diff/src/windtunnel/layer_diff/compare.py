@@ -5,7 +5,7 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from windtunnel.layer_diff.figures import LayerSums
 from windtunnel.layer_diff.match import Matching, Pair, match_layers
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.verdict import judge
-from windtunnel.pipeline import InputSpec, Pipeline, Samples, load_samples, model_inputs
+from windtunnel.pipeline import Feed, InputSpec, Pipeline, Samples, load_samples, sample_inputs
+from windtunnel.pipeline.feed import SampledFeed
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize
 
 DEFAULT_THRESHOLD = 0.10
@@ -29,7 +30,7 @@ DEFAULT_THRESHOLD = 0.10
 def compare_models(
     reference: Path,
     candidate: Path,
-    samples: Path,
+    samples: Path | None,
     pipeline: Mapping[str, Any] | None = None,
     *,
     threshold: float = DEFAULT_THRESHOLD,
@@ -41,7 +42,8 @@ def compare_models(
 
     Args:
         reference, candidate: .tflite files that take the same inputs.
-        samples: what `load_samples` reads: arrays x and optionally y, or a folder per class.
+        samples: what `load_samples` reads: arrays x and optionally y, or a folder per class; None: a few seeded
+            random inputs.
         pipeline: preprocessing from samples to the model's input; None: samples are inputs already.
         threshold: nRMSE above which a layer is over.
         max_samples: only the first so many samples; None: all.
@@ -61,15 +63,20 @@ def compare_models(
     ]
     ours, theirs = runners[0].facts, runners[1].facts
     matching = match_layers(ours, theirs)
-    loaded = load_samples(samples)
-    outputs = OutputSums(ours, theirs, loaded.labels)
+    feed = _feed(samples, pipeline, ours)
+    outputs = OutputSums(ours, theirs, feed.labels)
     sums = [LayerSums() for _ in matching.pairs]
-    count = loaded.count if max_samples is None else min(loaded.count, max_samples)
-    for number, inputs in enumerate(_inputs(loaded, pipeline, ours, count)):
+    count = feed.count if max_samples is None else min(feed.count, max_samples)
+    for number, inputs in enumerate(islice(feed, count)):
         _compare_sample(runners, inputs, matching, sums, outputs)
         progress((number + 1) / count, f"sample {number + 1} of {count}")
     layers = tuple(_layer(pair, one) for pair, one in zip(matching.pairs, sums, strict=True))
-    settings = {"accelerator": accelerator, "threads": threads, "max_samples": max_samples}
+    settings = {
+        "accelerator": accelerator,
+        "threads": threads,
+        "max_samples": max_samples,
+        "synthetic_samples": samples is None,
+    }
     return _conclude(matching, layers, outputs, (ours, theirs), threshold, count, settings)
 
 
@@ -94,22 +101,25 @@ def _conclude(
     return Comparison(verdict, reasons, coverage, layers, output, threshold, samples, causes, settings=settings)
 
 
-def _inputs(
-    samples: Samples, pipeline: Mapping[str, Any] | None, reference: ModelFacts, count: int
-) -> Iterator[Mapping[str, NDArray[Any]]]:
+def _feed(samples: Path | None, pipeline: Mapping[str, Any] | None, reference: ModelFacts) -> Feed:
     """The reference's inputs by tensor name, sample by sample."""
-    specs = [_spec(reference, tensor, samples, pipeline) for tensor in reference.inputs]
-    chain = None if pipeline is None else Pipeline.parse(pipeline)
-    return islice(model_inputs(samples, chain, specs), count)
+    loaded = None if samples is None else load_samples(samples)
+    specs = [_spec(reference, tensor, loaded, pipeline) for tensor in reference.inputs]
+    if loaded is None:
+        return sample_inputs(None, None, specs)
+    return SampledFeed(loaded, None if pipeline is None else Pipeline.parse(pipeline), specs)
 
 
-def _spec(model: ModelFacts, tensor: TensorFacts, samples: Samples, pipeline: Mapping[str, Any] | None) -> InputSpec:
+def _spec(
+    model: ModelFacts, tensor: TensorFacts, samples: Samples | None, pipeline: Mapping[str, Any] | None
+) -> InputSpec:
     """What samples must give for an input, under either of its names.
 
     A quantised input takes real numbers, unless the samples hold just its stored integers.
     """
     alias = model.signature_name(tensor)
-    given = next((samples.inputs[name] for name in (tensor.name, alias or "x", "x") if name in samples.inputs), None)
+    arrays = {} if samples is None else samples.inputs
+    given = next((arrays[name] for name in (tensor.name, alias or "x", "x") if name in arrays), None)
     stored = pipeline is None and getattr(given, "dtype", None) == tensor.dtype
     dtype = "float32" if tensor.quantization is not None and not stored else tensor.dtype
     return InputSpec(tensor.name, tensor.shape_signature, dtype, alias)

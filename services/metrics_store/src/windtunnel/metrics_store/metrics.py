@@ -75,7 +75,7 @@ async def latencies(artifacts: Reader, samples: str | None, fact: facts.Measured
 def _raw(data: bytes) -> list[float]:
     """The inference latencies in a samples artifact, in seconds. Raises ValueError."""
     value = json.loads(data)
-    if not isinstance(value, dict) or value.get("unit") not in _SECONDS:
+    if not isinstance(value, dict) or str(value.get("unit")) not in _SECONDS:
         raise ValueError("it is no object with a known unit")
     figures = value.get("inference")
     if not isinstance(figures, list) or not figures:

@@ -16,6 +16,7 @@ async def build(rt: Runtime[QuantizerSettings]) -> Parts:
     """The quantizer's parts."""
     settings = rt.settings
     pool = ChildPool(
+        lazy=True,
         preload=("windtunnel.quantizer.adapters.litert",),
         size=settings.slots,
         timeout_s=settings.job_timeout_s,

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar
 
 from windtunnel.errors import InvalidInput
 from windtunnel.plan import VariantSpec
-from windtunnel.tflite import ModelFacts
+from windtunnel.tflite import ModelFacts, TensorFacts
 
 T = TypeVar("T")
 
@@ -71,31 +71,14 @@ def choose_calibration(variant: VariantSpec, calibration: T | None, samples: T |
     )
 
 
-def require_float(facts: ModelFacts, variant: VariantSpec) -> None:
-    """Raises InvalidInput where the model is quantised already: then it can only be passed on as it is."""
-    found = find_quantized(facts)
-    if found:
-        raise InvalidInput(
-            f"variant {variant.name!r} cannot be made of a model that is quantised already ({found})",
-            hint="submit the float model, or plan only the variant float32, which passes the model on as it is",
-        )
-
-
 def require_quantized(facts: ModelFacts, variant: VariantSpec) -> None:
     """Raises InvalidInput where nothing came of it: such a variant would be measured under a wrong name."""
-    if not find_quantized(facts):
+    if not any(_is_quantized(tensor) for graph in facts.graphs for tensor in graph.tensors):
         raise InvalidInput(
             f"variant {variant.name!r} changed nothing: no op of the model can be quantised that way",
             hint="leave the variant out, or check the recipe's regex and operation",
         )
 
 
-def find_quantized(facts: ModelFacts) -> str:
-    """What shows that a model is quantised, in words; empty for a float32 model."""
-    for graph in facts.graphs:
-        for tensor in graph.tensors:
-            if tensor.quantization is not None and tensor.dtype.startswith(("int", "uint")):
-                return f"tensor {tensor.name!r} is {tensor.dtype} with a scale"
-            if tensor.is_constant and tensor.dtype in ("float16", "bfloat16"):
-                return f"constant {tensor.name!r} is {tensor.dtype}"
-    return ""
+def _is_quantized(tensor: TensorFacts) -> bool:
+    return tensor.quantization is not None or (tensor.is_constant and tensor.dtype in ("float16", "bfloat16"))

@@ -11,8 +11,8 @@ from typing import Any
 
 from windtunnel.isolation import Pool, Progress
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.domain import Calibration, Quantized, choose_calibration, require_float, require_quantized
-from windtunnel.tflite import read_model
+from windtunnel.quantizer.domain import Calibration, Quantized, choose_calibration, require_quantized
+from windtunnel.tflite import ModelFacts, read_model
 
 
 async def quantize(
@@ -32,17 +32,15 @@ async def quantize(
     already) and JobFailed.
     """
     started = time.perf_counter()
-    facts = await asyncio.to_thread(read_model, model)
     if is_float32(variant):
+        facts = await asyncio.to_thread(read_model, model)
         return Quantized(model, facts, 0, time.perf_counter() - started)
-    require_float(facts, variant)
     chosen, _ = choose_calibration(variant, calibration, None)
     target = workdir.absolute() / f"{variant.name}.tflite"
     target.parent.mkdir(parents=True, exist_ok=True)
-    count = await pool.run(_job, model.absolute(), target, variant, chosen, pipeline, on_progress=on_progress)
-    result = await asyncio.to_thread(read_model, target)
-    require_quantized(result, variant)
-    return Quantized(target, result, count, time.perf_counter() - started)
+    count, facts = await pool.run(_job, model.absolute(), target, variant, chosen, pipeline, on_progress=on_progress)
+    require_quantized(facts, variant)
+    return Quantized(target, facts, count, time.perf_counter() - started)
 
 
 def is_float32(variant: VariantSpec) -> bool:
@@ -52,7 +50,7 @@ def is_float32(variant: VariantSpec) -> bool:
 
 def _job(
     model: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
-) -> int:
+) -> tuple[int, ModelFacts]:
     # Imported in the child: this process never loads the quantiser.
     from windtunnel.quantizer.adapters import litert
 

@@ -86,6 +86,11 @@ class SigningKey:
         return key, self.certificate.public_bytes(serialization.Encoding.PEM)
 
     @property
+    def certificate_sha256(self) -> str:
+        """SHA-256 of the certificate in DER, in hex: how Android names a signer."""
+        return self.certificate.fingerprint(hashes.SHA256()).hex()
+
+    @property
     def algorithm(self) -> int:
         """The schemes' id of the signature algorithm."""
         return _RSA_PKCS1_SHA256 if isinstance(self.private, rsa.RSAPrivateKey) else _ECDSA_SHA256

@@ -13,13 +13,14 @@ from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.measurement import Measured
 from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, Samples
+from windtunnel.tflite import read_model
 
 FAKE_DEVICE = Device(
     "fake",
     "pixel",
     "host",
     "14",
-    ("cpu", "gpu"),
+    ("cpu", "xnnpack"),
     DeviceFacts("pixel", "Tensor G3", 9, 8 << 30, "Android", "14", "LiteRT"),
 )
 _TIMES_US = (1200.5, 1100.0, 1300.25, 1150.0)
@@ -31,6 +32,8 @@ class FakeFarm:
 
     offered: tuple[Device, ...] = (FAKE_DEVICE,)
     failures: list[WindtunnelError | None] = field(default_factory=list)
+    # Raised instead of listing devices.
+    down: WindtunnelError | None = None
     default_accelerator: str = "cpu"
     parallel: int = 2
     ran: list[Cell] = field(default_factory=list)
@@ -40,6 +43,8 @@ class FakeFarm:
         self.failures.extend(errors)
 
     async def devices(self) -> Sequence[Device]:
+        if self.down is not None:
+            raise self.down
         return self.offered
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
@@ -51,6 +56,7 @@ class FakeFarm:
         if cell.threads < 1:
             raise InvalidInput(f"{cell.threads} threads cannot run a model")
         model = await asyncio.to_thread(unpack_model, package, workdir)
+        await asyncio.to_thread(read_model, model)
         self.ran.append(cell)
         if self.failures and (error := self.failures.pop(0)) is not None:
             raise error

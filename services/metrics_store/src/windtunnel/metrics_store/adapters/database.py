@@ -148,10 +148,12 @@ def _sqlite(url: URL) -> Engine:
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
     """Inserts the rows whose key is not taken; returns how many those were."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     count = 0
     for row in rows:
-        dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
-        count += connection.execute(dialect.insert(table).values(**row).on_conflict_do_nothing()).rowcount
+        # What was inserted is counted by what it returns: the row count of an INSERT is not told by every driver.
+        statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
+        count += len(connection.execute(statement.returning(*table.primary_key)).all())
     return count
 
 

@@ -111,7 +111,10 @@ def _failed_gate(variant: str, gate: GateResult, causes: Mapping[str, str]) -> s
     if gate.passed is not False:
         return ""
     where = f" on {gate.place}" if gate.place else ""
-    text = f"gate {gate.gate} of variant {variant}: {gate.measured:.6g}{where} is over {gate.limit:.6g}"
+    measured, limit = f"{gate.measured:.6g}", f"{gate.limit:.6g}"
+    if measured == limit:
+        measured, limit = repr(gate.measured), repr(gate.limit)
+    text = f"gate {gate.gate} of variant {variant}: {measured}{where} is over {limit}"
     if gate.gate in ("accuracy_drop", "layer_nrmse") and causes.get(variant):
         text += f"; cause: {causes[variant]}"
     return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.tools import flatbuffer_utils
-from litert_quantizer import calibrator, qtyping, quantizer, recipe, recipe_manager
+from litert_quantizer import calibrator, model_modifier, params_generator, qtyping, recipe, recipe_manager
 from litert_quantizer.utils import qsv_utils
 from numpy.typing import NDArray
 
@@ -22,7 +22,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import InputSpec, sample_inputs
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.domain import Calibration
-from windtunnel.tflite import ModelFacts, SignatureFacts, read_model
+from windtunnel.tflite import ModelFacts, read_model
 
 Sample = Mapping[str, NDArray[Any]]
 # What calibration has seen of each tensor: name -> {"min": ..., "max": ...}, for some algorithms more.
@@ -37,26 +37,56 @@ _REFUSALS = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, NotI
 
 
 def quantize(
-    model: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
-) -> int:
-    """Writes `variant` of the float32 `model` to `target` and returns how many samples calibrated it.
+    path: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
+) -> tuple[int, ModelFacts]:
+    """Writes `variant` of the float32 model at `path` to `target`.
 
-    Raises InvalidInput naming what of model, recipe or calibration set cannot be used.
+    Returns how many samples calibrated it, and the facts of what was written. Raises InvalidInput naming what of
+    model, recipe or calibration set cannot be used.
     """
-    facts = read_model(model)
-    data = _normalized(model, facts)
-    work = quantizer.Quantizer(data)
-    with _library(f"recipe of variant {variant.name!r} cannot be used"):
-        work.load_quantization_recipe(_recipe(variant))
+    data = path.read_bytes()
+    model = _read(path, data)
+    _require_float(model, variant)
+    rules = _rules(variant)
+    changed = _complete(model)
     count, ranges = 0, None
     if calibration is not None:
-        count, ranges = _calibrate(data, facts, work.get_quantization_recipe(), calibration, pipeline)
+        whole = bytes(flatbuffer_utils.convert_object_to_bytearray(model)) if changed else data
+        count, ranges = _calibrate(whole, read_model(path), rules, calibration, pipeline)
+        # Reading again costs little; the first reading's arrays are written over by what follows.
+        model = _read(path, data)
+        _complete(model)
     isolation.progress(0.9, f"quantising {variant.name}")
-    with _library(f"variant {variant.name!r} cannot be made of {model.name}"):
-        result = work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    with _library(f"variant {variant.name!r} cannot be made of {path.name}"):
+        generator = params_generator.ParamsGenerator(model)
+        parameters = generator.generate_quantization_parameters(_manager(rules), ranges, enable_progress_bar=False)
+        result = model_modifier.ModelModifier(model).modify_model(parameters)
     with whole_file(target) as out:
-        out.write(result.quantized_model)
-    return count
+        out.write(result)
+    return count, read_model(target)
+
+
+def _read(path: Path, data: bytes) -> Any:
+    """The model as the library's objects; constants that lie behind the FlatBuffers data are fetched too."""
+    try:
+        return flatbuffer_utils.read_model_from_bytearray(memoryview(data))
+    except Exception as error:
+        # The library does not say what is wrong with a damaged file; our own reader does.
+        read_model(path)
+        raise InvalidInput(f"{path.name} cannot be read by litert-quantizer: {error}") from error
+
+
+def _require_float(model: Any, variant: VariantSpec) -> None:
+    for graph in model.subgraphs:
+        for tensor in graph.tensors:
+            scales = tensor.quantization.scale if tensor.quantization is not None else None
+            half = tensor.type == schema.TensorType.FLOAT16 and model.buffers[tensor.buffer].data is not None
+            if half or (scales is not None and len(scales)):
+                raise InvalidInput(
+                    f"variant {variant.name!r} cannot be made of a model that is quantised already: "
+                    f"tensor {tensor.name.decode(errors='replace')!r} is",
+                    hint="submit the float model, or plan only float32, which passes the model on as it is",
+                )
 
 
 @contextmanager
@@ -72,19 +102,23 @@ def _library(what: str) -> Iterator[None]:
         raise InvalidInput(f"{what}: {said}", hint="see litert-quantizer's recipes") from error
 
 
+def _rules(variant: VariantSpec) -> list[dict[str, Any]]:
+    """The recipe of `variant`, checked by the library."""
+    with _library(f"recipe of variant {variant.name!r} cannot be used"):
+        rules: list[dict[str, Any]] = _manager(_recipe(variant)).get_quantization_recipe()
+        return rules
+
+
+def _manager(rules: Any) -> Any:
+    manager = recipe_manager.RecipeManager()
+    manager.load_quantization_recipe(rules)
+    return manager
+
+
 def _recipe(variant: VariantSpec) -> Any:
     if variant.recipe is not None:
         return [dict(rule) for rule in variant.recipe]
-    if variant.name == "float16":
-        return _float16()
-    makers = {
-        "dynamic_range": recipe.dynamic_wi8_afp32,
-        "int8": recipe.static_wi8_ai8,
-        "int16x8": recipe.static_wi8_ai16,
-    }
-    if variant.name not in makers:
-        raise InvalidInput(f"unknown variant {variant.name!r}", hint=f"known are float16, {', '.join(makers)}")
-    return makers[variant.name]()
+    return BUILTIN[variant.name]()
 
 
 def _float16() -> Any:
@@ -93,39 +127,40 @@ def _float16() -> Any:
     return manager.get_quantization_recipe()
 
 
-def _normalized(path: Path, facts: ModelFacts) -> bytes:
-    """The model's bytes, with what the library takes for granted: wide op codes and a signature.
+BUILTIN: Mapping[str, Callable[[], Any]] = {
+    "float16": _float16,
+    "dynamic_range": recipe.dynamic_wi8_afp32,
+    "int8": recipe.static_wi8_ai8,
+    "int16x8": recipe.static_wi8_ai16,
+}
+
+
+def _complete(model: Any) -> bool:
+    """Adds what the library takes for granted, wide op codes and a signature; whether anything was missing.
 
     Old converters fill only the byte-wide op code, and then the library takes every op for ADD.
     """
-    data = path.read_bytes()
-    root = schema.Model.GetRootAs(data)
-    codes = (root.OperatorCodes(index) for index in range(root.OperatorCodesLength()))
-    if _signature(facts) is not None and all(code.BuiltinCode() >= code.DeprecatedBuiltinCode() for code in codes):
-        return data
-    # This reader also fetches constants that lie behind the FlatBuffers data, which a plain repacking would lose.
-    model = flatbuffer_utils.read_model_from_bytearray(bytearray(data))
-    for code in model.operatorCodes:
-        code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
-    if _signature(facts) is None:
-        model.signatureDefs = [*(model.signatureDefs or []), _new_signature(facts)]
-    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    old = [code for code in model.operatorCodes if code.builtinCode < code.deprecatedBuiltinCode]
+    for code in old:
+        code.builtinCode = code.deprecatedBuiltinCode
+    signatures = model.signatureDefs or []
+    unsigned = all(signature.subgraphIndex != 0 for signature in signatures)
+    model.signatureDefs = [*signatures, _new_signature(model.subgraphs[0])] if unsigned else signatures
+    return bool(old) or unsigned
 
 
-def _signature(facts: ModelFacts) -> SignatureFacts | None:
-    return next((signature for signature in facts.signatures if signature.graph == 0), None)
+def _new_signature(graph: Any) -> Any:
+    """Inputs and outputs under their tensors' own names."""
 
-
-def _new_signature(facts: ModelFacts) -> Any:
-    def entry(name: str, index: int) -> Any:
+    def entry(index: int) -> Any:
         found = schema.TensorMapT()
-        found.name, found.tensorIndex = name, index
+        found.name, found.tensorIndex = graph.tensors[index].name, index
         return found
 
     signature = schema.SignatureDefT()
     signature.signatureKey, signature.subgraphIndex = _SIGNATURE, 0
-    signature.inputs = [entry(tensor.name, tensor.index) for tensor in facts.inputs]
-    signature.outputs = [entry(tensor.name, tensor.index) for tensor in facts.outputs]
+    signature.inputs = [entry(index) for index in graph.inputs]
+    signature.outputs = [entry(index) for index in graph.outputs]
     return signature
 
 
@@ -149,12 +184,11 @@ def _calibrate(
 
 
 def _observe(data: bytes, facts: ModelFacts, rules: Any, mode: Any, samples: Iterator[Sample]) -> tuple[int, Ranges]:
-    manager = recipe_manager.RecipeManager()
-    manager.load_quantization_recipe(rules)
-    signature = _signature(facts)
+    signature = next((found for found in facts.signatures if found.graph == 0), None)
     key = signature.key if signature else _SIGNATURE
     names = {index: name for name, index in signature.inputs.items()} if signature else {}
     fed = {tensor.name: names.get(tensor.index, tensor.name) for tensor in facts.inputs}
+    manager = _manager(rules)
     count = 0
     with _library("the calibration set cannot be run through the model"):
         observer = calibrator.Calibrator(data, num_threads=1, mode=mode, qsv_update_func=_widened)

@@ -1,0 +1,122 @@
+"""What the offline commands print about one measurement, conversion or variant."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from windtunnel.cli.figures import clean, drift, measure, megabytes, named, part, share
+from windtunnel.log_parser import measure as figures_of
+from windtunnel.log_parser import parse_log
+from windtunnel.tflite import ModelFacts
+
+if TYPE_CHECKING:
+    from windtunnel.converter.domain import Converted
+    from windtunnel.farm_dispatcher.domain import DeviceRun
+    from windtunnel.quantizer.domain import Quantized
+
+
+def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -> dict[str, Any]:
+    """`windtunnel.bench/1`: latency in ms from the raw samples, the rest from the log."""
+    log = parse_log(run.log)
+    samples = run.samples
+    found = figures_of(log.runs[0] if log.runs else None, None if samples is None else samples.inference)
+    raw = None if samples is None else {"warmup": list(samples.warmup), "inference": list(samples.inference)}
+    return {
+        "schema": "windtunnel.bench/1",
+        "model": model,
+        "accelerator": accelerator,
+        "threads": threads,
+        "latency_ms": asdict(found.latency_ms),
+        "init_ms": found.init_ms,
+        "memory_mb": found.memory_mb,
+        "device": asdict(run.facts),
+        "samples_us": raw,
+    }
+
+
+def render_bench(document: Mapping[str, Any], console: Console) -> None:
+    """Prints a measurement."""
+    latency, device = part(document, "latency_ms"), part(document, "device")
+    threads = document["threads"]
+    console.print(
+        Text(f"{clean(document['model'])} on {document['accelerator']}, {threads} thread{'s' if threads > 1 else ''}"),
+        style="bold",
+    )
+    figures = {name: f"{name} {measure(latency.get(name))}" for name in ("p50", "p95", "mean", "std", "min", "max")}
+    lines = [
+        f"latency ms  {figures['p50']}  {figures['p95']}  {figures['min']}  {figures['max']}",
+        f"            {figures['mean']}  {figures['std']}  of {named(latency.get('samples'))} inferences",
+        f"init ms     {measure(document['init_ms'])}",
+        f"memory MB   {measure(document['memory_mb'])}",
+        f"delegated   {named(device.get('nodes_delegated'))} of {named(device.get('nodes_total'))} nodes",
+        f"device      {named(device.get('cpu'))}, {named(device.get('cores'))} cores, {named(device.get('runtime'))}",
+    ]
+    for line in lines:
+        console.print(Text(f"  {line}"))
+
+
+def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
+    """`windtunnel.conversion/1`."""
+    check = asdict(done.check)
+    return {
+        "schema": "windtunnel.conversion/1",
+        **_file(out),
+        **_facts(done.facts),
+        # A figure that is not finite has no JSON; the check's message says it.
+        "check": {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in check.items()},
+        "tool_versions": dict(done.tool_versions),
+        "seconds": done.seconds,
+    }
+
+
+def conversion_words(document: Mapping[str, Any]) -> str:
+    """A conversion for a person."""
+    check = document["check"]
+    what = "seeded random inputs" if check["synthetic"] else "samples"
+    lines = [
+        f"{megabytes(document['size_bytes'])} MB, {len(document['ops'])} ops, {document['seconds']:.1f} s",
+        f"check {'passed' if check['passed'] else 'failed'} on {check['samples']} {what}: "
+        f"output nRMSE {drift(check['output_nrmse'])}, agreement {share(check['agreement'])}",
+    ]
+    before, after = check["original"], check["converted"]
+    if before is not None and after is not None:
+        lines.append(f"top-1 {share(before.get('top1'))} → {share(after.get('top1'))}")
+    if check["message"]:
+        lines.append(clean(check["message"]))
+    return "\n".join(lines)
+
+
+def quantized_document(done: Quantized, variant: str, out: Path) -> dict[str, Any]:
+    """`windtunnel.variant/1`."""
+    return {
+        "schema": "windtunnel.variant/1",
+        "variant": variant,
+        **_file(out),
+        **_facts(done.facts),
+        "calibration_samples": done.calibration_samples,
+        "seconds": done.seconds,
+    }
+
+
+def _file(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"path": str(path), "sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
+
+
+def _facts(facts: ModelFacts) -> dict[str, Any]:
+    def tensors(found: Any) -> list[dict[str, Any]]:
+        return [{"name": one.name, "shape": list(one.shape_signature), "dtype": one.dtype} for one in found]
+
+    return {
+        "inputs": tensors(facts.inputs),
+        "outputs": tensors(facts.outputs),
+        "ops": [op.name for op in facts.ops],
+    }

@@ -1,0 +1,56 @@
+"""The signing key on disk: the operator's own, or one that is made once and kept."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from windtunnel.app_builder.adapters.signing import SigningKey
+from windtunnel.errors import InvalidInput
+
+
+def load_key(key: Path, certificate: Path) -> SigningKey:
+    """The key in two PEM files. Raises InvalidInput, also where one cannot be read."""
+    return SigningKey.load_pem(_read(key), _read(certificate))
+
+
+def kept_key(path: Path) -> SigningKey:
+    """The key kept at `path`, made on first use: private key and certificate in one PEM file, mode 0600.
+
+    Processes that come at the same time all get the same key. Raises InvalidInput where the file cannot be used.
+    """
+    if not path.exists():
+        _keep(SigningKey.generate(), path)
+    data = _read(path)
+    try:
+        return SigningKey.load_pem(data, data)
+    except InvalidInput as error:
+        raise InvalidInput(
+            f"{path}: {error.message}", hint="restore it, or remove it to have a new key made"
+        ) from error
+
+
+def _keep(key: SigningKey, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(b"".join(key.to_pem()))
+            file.flush()
+            os.fsync(file.fileno())
+        # Unlike a rename, a link never replaces the key of a process that was first.
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InvalidInput(
+            f"{path} cannot be read: {error.strerror}", hint="check the path and its permissions"
+        ) from error

@@ -1,0 +1,171 @@
+"""The layer diff's gRPC servicer and event handler: decode, call the use case, encode."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.bus import Event, Malformed, job_key
+from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.isolation import Pool
+from windtunnel.layer_diff.compare import DEFAULT_THRESHOLD, compare_models
+from windtunnel.layer_diff.domain import Accuracy, Comparison
+from windtunnel.layer_diff.settings import LayerDiffSettings
+from windtunnel.plan import Plan
+from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of
+from windtunnel.runtime import Runtime
+from windtunnel.tflite import Scores
+from windtunnel.v1 import events_pb2, layer_diff_pb2, layer_diff_pb2_grpc, types_pb2
+from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto, scores_to_proto
+
+MEDIA_TYPE: Final = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One comparison. `samples` None: seeded random inputs."""
+
+    reference: ArtifactRef
+    candidate: ArtifactRef
+    samples: ArtifactRef | None
+    pipeline: Mapping[str, Any] | None
+    threshold: float
+
+    def key(self, versions: Mapping[str, str]) -> str:
+        inputs = {
+            "reference": self.reference.sha256,
+            "candidate": self.candidate.sha256,
+            "samples": self.samples.sha256 if self.samples else None,
+            "pipeline": self.pipeline if self.samples else None,
+            "threshold": self.threshold,
+        }
+        return job_key("compare", inputs, versions)
+
+
+class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
+    """Compares on request and on `variant.ready`."""
+
+    def __init__(self, runtime: Runtime[LayerDiffSettings], pool: Pool, *, versions: Mapping[str, str]) -> None:
+        self._runtime = runtime
+        self._pool = pool
+        self._versions = versions
+
+    async def Compare(  # noqa: N802 - named by the contract
+        self, request: layer_diff_pb2.CompareRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> layer_diff_pb2.CompareResponse:
+        pipeline = pipeline_of(request.preprocessing_json)
+        for name in ("reference_uri", "candidate_uri"):
+            if not getattr(request, name):
+                raise InvalidInput(f"{name} is empty", hint="give the URI of a .tflite file")
+        with tempfile.TemporaryDirectory(prefix="windtunnel-compare-") as folder:
+            reference = await self._ingest(request.reference_uri, Path(folder, "reference"))
+            candidate = await self._ingest(request.candidate_uri, Path(folder, "candidate"))
+            samples = await self._ingest(request.samples_uri, Path(folder, "samples")) if request.samples_uri else None
+        threshold = request.nrmse_threshold or DEFAULT_THRESHOLD
+        return await self._compare(_Job(reference, candidate, samples, pipeline, threshold))
+
+    async def on_variant_ready(self, event: Event) -> None:
+        """Handles `variant.ready`: publishes `variant.compared`."""
+        message = event.message()
+        assert isinstance(message, events_pb2.VariantReady)
+        plan = await plan_of(message.run, self._runtime.artifacts)
+        result = await self._compare(_planned_job(message, plan))
+        compared = events_pb2.VariantCompared(
+            run=message.run,
+            variant=message.variant.name,
+            model=message.variant.model,
+            reference=result.reference,
+            candidate=result.candidate,
+            agreement=result.agreement if result.HasField("agreement") else None,
+            layers=result.layers,
+            diagnosis=result.diagnosis,
+            synthetic_samples=result.synthetic_samples,
+        )
+        parts = (message.variant.name,)
+        await self._runtime.publisher.publish(compared, run_id=message.run.run_id, parts=parts)
+
+    async def on_failure(self, event: Event, error: WindtunnelError) -> None:
+        """Says that the variant of `event` could not be compared."""
+        if isinstance(error, Malformed):
+            # Nobody can tell of which variant it speaks; the message is a dead letter.
+            return
+        message = event.message()
+        assert isinstance(message, events_pb2.VariantReady)
+        failed = events_pb2.VariantFailed(
+            run=message.run,
+            variant=message.variant.name,
+            step=events_pb2.VariantFailed.STEP_COMPARE,
+            failure=failure_to_proto(error, self._runtime.name),
+        )
+        parts = (message.variant.name, "compare")
+        await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
+
+    async def _compare(self, job: _Job) -> layer_diff_pb2.CompareResponse:
+        artifacts = self._runtime.artifacts
+
+        async def compute() -> layer_diff_pb2.CompareResponse:
+            comparison = await self._pool.run(
+                compare_models,
+                await artifacts.path(job.reference.sha256),
+                await artifacts.path(job.candidate.sha256),
+                await artifacts.path(job.samples.sha256) if job.samples else None,
+                job.pipeline,
+                threshold=job.threshold,
+                threads=self._runtime.settings.compare_threads,
+            )
+            diagnosis = await artifacts.put_bytes(diagnosis_json(comparison))
+            return _response(comparison, diagnosis, synthetic=job.samples is None)
+
+        return await self._runtime.jobs.once(job.key(self._versions), layer_diff_pb2.CompareResponse, compute)
+
+    async def _ingest(self, uri: str, workdir: Path) -> ArtifactRef:
+        ref, _ = await ingest(self._runtime.artifacts, self._runtime.sources, uri, workdir)
+        return ref
+
+
+def diagnosis_json(comparison: Comparison) -> bytes:
+    """The diagnosis as windtunnel.diagnosis/1."""
+    return json.dumps(comparison.to_json(), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _planned_job(message: events_pb2.VariantReady, plan: Plan) -> _Job:
+    gate = plan.gates_of(message.variant.name).layer_nrmse
+    return _Job(
+        artifact_from_proto(message.float_model),
+        artifact_from_proto(message.variant.model),
+        artifact_of(plan.data.samples),
+        pipeline_in(plan),
+        # A gate of 0 allows no difference at all: the least threshold that there is says so.
+        DEFAULT_THRESHOLD if gate is None else max(gate, math.ulp(0.0)),
+    )
+
+
+def _response(comparison: Comparison, diagnosis: ArtifactRef, *, synthetic: bool) -> layer_diff_pb2.CompareResponse:
+    first = comparison.first_over
+    output = comparison.output
+    return layer_diff_pb2.CompareResponse(
+        reference=_figures(output.reference, comparison.samples),
+        candidate=_figures(output.candidate, comparison.samples),
+        agreement=output.agreement,
+        layers=types_pb2.LayerSummary(
+            compared=comparison.coverage.compared,
+            total=comparison.coverage.total,
+            max_nrmse=comparison.max_nrmse,
+            first_over=first.name if first else "",
+        ),
+        diagnosis=artifact_to_proto(diagnosis, MEDIA_TYPE),
+        synthetic_samples=synthetic,
+    )
+
+
+def _figures(accuracy: Accuracy | None, samples: int) -> types_pb2.QualityFigures:
+    scores = None if accuracy is None else Scores(**accuracy.to_json(), count=samples)
+    return scores_to_proto(scores, samples)

@@ -1,0 +1,13 @@
+"""Settings of the layer diff."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from windtunnel.settings import ServiceSettings
+
+
+class LayerDiffSettings(ServiceSettings):
+    """What the layer diff takes beside what every service takes."""
+
+    compare_threads: int = Field(1, ge=1, le=256, description="CPU threads of each of the two interpreters.")

@@ -1,0 +1,141 @@
+"""The log parser's gRPC servicer and event handler: decode, call the use case, encode."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import grpc
+
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.bus import Event, Malformed, job_key
+from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.log_parser.domain import Delegate, Log
+from windtunnel.log_parser.judge_run import judge_run
+from windtunnel.log_parser.measure import Measurement, measure
+from windtunnel.log_parser.parse import parse_log
+from windtunnel.log_parser.settings import LogParserSettings
+from windtunnel.rpc.server import MAX_MESSAGE_BYTES
+from windtunnel.runtime import Runtime
+from windtunnel.v1 import events_pb2, log_parser_pb2, log_parser_pb2_grpc, types_pb2
+from windtunnel.wire import artifact_from_proto, failure_to_proto
+
+MAX_REQUEST_LOG_BYTES: Final = 4 * 1024**2
+
+
+class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
+    """Reads benchmark logs on request and on `device_run.finished`."""
+
+    def __init__(self, runtime: Runtime[LogParserSettings], *, versions: Mapping[str, str]) -> None:
+        self._runtime = runtime
+        self._versions = versions
+
+    async def Parse(  # noqa: N802 - named by the contract
+        self, request: log_parser_pb2.ParseRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> log_parser_pb2.ParseResponse:
+        return await asyncio.to_thread(_parse, await self._log_of(request))
+
+    async def on_device_run_finished(self, event: Event) -> None:
+        """Handles `device_run.finished`: publishes `device_run.measured`."""
+        message = event.message()
+        assert isinstance(message, events_pb2.DeviceRunFinished)
+        measured = events_pb2.DeviceRunMeasured(
+            run=message.run,
+            cell=message.cell,
+            attempt=message.attempt,
+            measurement=await self._measure(message),
+            device=message.device,
+        )
+        parts = (message.cell.id, str(message.attempt))
+        await self._runtime.publisher.publish(measured, run_id=message.run.run_id, parts=parts)
+
+    async def on_failure(self, event: Event, error: WindtunnelError) -> None:
+        """Says that the attempt of `event` gave no measurement."""
+        if isinstance(error, Malformed):
+            # Nobody can tell of which cell it speaks; the message is a dead letter.
+            return
+        message = event.message()
+        assert isinstance(message, events_pb2.DeviceRunFinished)
+        failed = events_pb2.DeviceRunFailed(
+            run=message.run,
+            cell=message.cell,
+            attempt=message.attempt,
+            failure=failure_to_proto(error, self._runtime.name),
+        )
+        # The farm dispatcher says the same of attempts that gave no log: the last part tells the two apart.
+        parts = (message.cell.id, str(message.attempt), "measure")
+        await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
+
+    async def _measure(self, message: events_pb2.DeviceRunFinished) -> types_pb2.Measurement:
+        log = artifact_from_proto(message.log)
+        samples = artifact_from_proto(message.samples) if message.samples.sha256 else None
+
+        async def compute() -> types_pb2.Measurement:
+            texts = await self._read(log), await self._read(samples) if samples else None
+            return measurement_to_proto(await asyncio.to_thread(judge_run, *texts))
+
+        inputs = {"log": log.sha256, "samples": samples.sha256 if samples else None}
+        key = job_key("measure", inputs, self._versions)
+        return await self._runtime.jobs.once(key, types_pb2.Measurement, compute)
+
+    async def _read(self, ref: ArtifactRef) -> bytes:
+        return await self._runtime.artifacts.read_bytes(ref.sha256, limit=self._runtime.settings.max_log_bytes)
+
+    async def _log_of(self, request: log_parser_pb2.ParseRequest) -> bytes:
+        if request.WhichOneof("source") == "log":
+            if len(request.log) > MAX_REQUEST_LOG_BYTES:
+                raise _too_large(len(request.log), MAX_REQUEST_LOG_BYTES, "give a log of this size by log_uri")
+            return request.log
+        if not request.log_uri:
+            raise InvalidInput("the request has no log", hint="give log or log_uri")
+        limit = self._runtime.settings.max_log_bytes
+        with tempfile.TemporaryDirectory(prefix="windtunnel-parse-") as folder:
+            path = await self._runtime.sources.open(request.log_uri, into=Path(folder))
+            if not path.is_file():
+                raise InvalidInput(f"{request.log_uri} is a folder", hint="give the URI of the log file")
+            if path.stat().st_size > limit:
+                raise _too_large(path.stat().st_size, limit, "raise WINDTUNNEL_MAX_LOG_BYTES")
+            return path.read_bytes()
+
+
+def _parse(data: bytes) -> log_parser_pb2.ParseResponse:
+    log: Log = parse_log(data)
+    response = log_parser_pb2.ParseResponse(
+        measurements=[measurement_to_proto(measure(run, None)) for run in log.runs],
+        log_json=json.dumps(log.to_json(), allow_nan=False),
+    )
+    if response.ByteSize() > MAX_MESSAGE_BYTES:
+        raise _too_large(response.ByteSize(), MAX_MESSAGE_BYTES, "what is read from it does not fit into an answer")
+    return response
+
+
+def _too_large(size: int, limit: int, hint: str) -> InvalidInput:
+    return InvalidInput(f"the log is too large: {size} bytes, at most {limit} are taken", hint=hint)
+
+
+def measurement_to_proto(measurement: Measurement) -> types_pb2.Measurement:
+    """The figures on the wire. Raises InvalidInput for a count that no device has."""
+    delegate = _that_ran(measurement)
+    shown = delegate or measurement.delegate
+    try:
+        return types_pb2.Measurement(
+            latency_ms=types_pb2.LatencyFigures(**asdict(measurement.latency_ms)),
+            init_ms=measurement.init_ms,
+            memory_mb=measurement.memory_mb,
+            delegate=delegate.name if delegate else "",
+            nodes_delegated=shown.nodes_delegated if shown else None,
+            nodes_total=shown.nodes_total if shown else None,
+        )
+    except ValueError as error:
+        raise InvalidInput(f"the log states a figure that cannot be: {error}") from error
+
+
+def _that_ran(measurement: Measurement) -> Delegate | None:
+    """The delegate that took part: the requested one, else the first other one that did not fail."""
+    candidates = (measurement.delegate, *measurement.other_delegates)
+    return next((one for one in candidates if one is not None and one.outcome not in ("failed", "none")), None)

@@ -1,0 +1,304 @@
+"""The gRPC API over a real connection."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import grpc
+import jsonschema
+import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
+from sqlalchemy import insert
+
+from support.metrics_store import Store, metrics_store, with_plan
+from support.run_events import PLAN, STARTED, RunEvents, artifact, sha256
+from windtunnel import schemas
+from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, WindtunnelError
+from windtunnel.metrics_store.adapters import tables
+from windtunnel.metrics_store.adapters.database import to_micros
+from windtunnel.plan import parse_plan_text, plan_from_proto, plan_to_json
+from windtunnel.rpc import RpcServer, from_rpc_error
+from windtunnel.v1 import metrics_store_pb2 as pb
+from windtunnel.v1 import types_pb2
+from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceStub, add_MetricsStoreServiceServicer_to_server
+
+RUNS = 2000
+NAME = "windtunnel.v1.MetricsStoreService"
+
+
+@pytest.fixture
+async def api(store: Store) -> AsyncIterator[MetricsStoreServiceStub]:
+    server = RpcServer([(NAME, lambda it: add_MetricsStoreServiceServicer_to_server(store.service, it))])
+    await server.start("127.0.0.1", 0)
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        yield MetricsStoreServiceStub(channel)
+    await server.stop(0)
+
+
+async def error_of(call: object) -> WindtunnelError:
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await call  # type: ignore[misc]
+    return from_rpc_error(caught.value)
+
+
+async def fill(store: Store, count: int = RUNS) -> None:
+    """Runs in pairs that began at the same moment."""
+
+    def row(number: int) -> dict[str, object]:
+        state = "running" if number % 4 else "completed"
+        return {
+            "run_id": f"r-{number:05d}",
+            "model_name": "ssd" if number % 2 else "mobilenet",
+            "model_version": str(number % 5),
+            "labels": {"team": f"team-{number % 3}", "site": "lab"},
+            "started_at": to_micros(STARTED) + number // 2,
+            "started_sure": True,
+            "deadline": to_micros(STARTED + timedelta(days=1)),
+            "state": state,
+            "due": False,
+            "verdict": None if state == "running" else "failed",
+            "reasons": [],
+        }
+
+    rows = [row(number) for number in range(count)]
+    labels = [
+        {"run_id": row["run_id"], "name": name, "value": value}
+        for row in rows
+        for name, value in row["labels"].items()  # type: ignore[attr-defined]
+    ]
+    await store.database.write(lambda c: c.execute(insert(tables.runs), rows).rowcount)
+    await store.database.write(lambda c: c.execute(insert(tables.labels), labels).rowcount)
+
+
+async def pages(api: MetricsStoreServiceStub, request: pb.ListRunsRequest) -> list[list[str]]:
+    found = []
+    while True:
+        page = await api.ListRuns(request)
+        found.append([run.run_id for run in page.runs])
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
+
+
+async def test_pages_hold_every_run_once_newest_first(store: Store, api: MetricsStoreServiceStub) -> None:
+    await fill(store)
+
+    found = await pages(api, pb.ListRunsRequest(page_size=300))
+
+    assert [len(page) for page in found] == [300] * 6 + [200]
+    assert [run for page in found for run in page] == [f"r-{n:05d}" for n in reversed(range(RUNS))]
+    assert [len(page) for page in await pages(api, pb.ListRunsRequest(page_size=5000))] == [1000, 1000]
+    assert len((await api.ListRuns(pb.ListRunsRequest())).runs) == 50
+
+
+async def test_a_run_that_starts_between_two_pages_moves_nothing(store: Store, api: MetricsStoreServiceStub) -> None:
+    await fill(store, 20)
+    first = await api.ListRuns(pb.ListRunsRequest(page_size=15))
+    await store.hear(RunEvents().converted())
+
+    second = await api.ListRuns(pb.ListRunsRequest(page_size=15, page_token=first.next_page_token))
+
+    assert [run.run_id for run in second.runs] == [f"r-{n:05d}" for n in reversed(range(5))]
+
+
+async def test_filters(store: Store, api: MetricsStoreServiceStub) -> None:
+    await fill(store, 120)
+    after, before = Timestamp(), Timestamp()
+    after.FromDatetime(STARTED + timedelta(microseconds=9))
+    before.FromDatetime(STARTED + timedelta(microseconds=20))
+
+    async def count(**wanted: object) -> int:
+        return len((await api.ListRuns(pb.ListRunsRequest(page_size=1000, **wanted))).runs)  # type: ignore[arg-type]
+
+    assert await count(model_name="ssd") == 60
+    assert await count(model_version="3") == 24
+    assert await count(state="running") == 90
+    assert await count(verdict=types_pb2.VERDICT_FAILED) == 30
+    assert await count(verdict=types_pb2.VERDICT_PASSED) == 0
+    assert await count(labels={"team": "team-1"}) == 40
+    assert await count(labels={"team": "team-1", "site": "lab"}) == 40
+    assert await count(labels={"team": "team-1", "site": "home"}) == 0
+    assert await count(started_after=after, started_before=before) == 20
+    assert await count(model_name="ssd", labels={"team": "team-1"}, state="completed") == 0
+
+
+async def test_tokens_that_are_not_ours_are_refused(store: Store, api: MetricsStoreServiceStub) -> None:
+    await fill(store, 10)
+    token = (await api.ListRuns(pb.ListRunsRequest(page_size=5))).next_page_token
+
+    for bad in ("x", "é", token[:-4], token + "AAAA", "W10", "e30", "bnVsbA"):
+        assert isinstance(await error_of(api.ListRuns(pb.ListRunsRequest(page_token=bad))), InvalidInput)
+    other = pb.ListRunsRequest(page_token=token, model_name="ssd")
+    assert isinstance(await error_of(api.ListRuns(other)), InvalidInput)
+    assert isinstance(await error_of(api.ListRuns(pb.ListRunsRequest(state="done"))), InvalidInput)
+    assert isinstance(await error_of(api.ListRuns(pb.ListRunsRequest(verdict=9))), InvalidInput)  # type: ignore[arg-type]
+
+
+async def test_a_run_and_its_report(store: Store, api: MetricsStoreServiceStub) -> None:
+    run = await with_plan(store, RunEvents())
+    validator = jsonschema.Draft202012Validator(schemas.load("report"))
+    await store.hear(*run.all()[:-1])
+    found = (await api.GetRun(pb.GetRunRequest(run_id="run-1"))).run
+    assert (found.state, found.steps_done, found.steps_known) == ("running", 10, 11)
+    assert found.started_at == run.context.started_at and found.deadline.ToDatetime().hour == 13
+    draft = json.loads((await api.GetReport(pb.GetReportRequest(run_id="run-1"))).report_json)
+    validator.validate(draft)
+    assert draft["verdict"] is None
+
+    await store.hear(run.all()[-1])
+
+    found = (await api.GetRun(pb.GetRunRequest(run_id="run-1"))).run
+    assert (found.state, found.verdict, found.steps_done) == ("completed", types_pb2.VERDICT_PASSED, 11)
+    report = json.loads((await api.GetReport(pb.GetReportRequest(run_id="run-1"))).report_json)
+    validator.validate(report)
+    assert report == await store.report()
+
+
+async def test_the_report_holds_the_diagnosis_and_its_cause(store: Store, api: MetricsStoreServiceStub) -> None:
+    run = await with_plan(store, RunEvents())
+    diagnosis = {
+        "schema": "windtunnel.diagnosis/1",
+        "verdict": "broken",
+        "causes": [{"code": "quantization.per_tensor", "place": {"layer": "conv1", "op_index": 3}}],
+    }
+    ref = await store.keep(json.dumps(diagnosis).encode())
+    where = types_pb2.Artifact(sha256=ref.sha256, size_bytes=ref.size_bytes)
+    bad = run.compared("int8", top1=0.5, diagnosis=where)
+    lost = run.compared("float32", diagnosis=artifact("lost"))
+    rest = [m for m in run.all() if m not in (run.compared("int8"), run.compared("float32"))]
+
+    await store.hear(bad, lost, *rest)
+
+    report = json.loads((await api.GetReport(pb.GetReportRequest(run_id="run-1"))).report_json)
+    assert report["variants"][1]["diagnosis"] == diagnosis
+    assert report["variants"][0]["diagnosis"] is None and report["variants"][0]["diagnosis_problem"]
+    assert report["reasons"] == [
+        "gate accuracy_drop of variant int8: 0.48 is over 0.01; cause: quantization.per_tensor at layer conv1"
+    ]
+
+
+async def test_what_is_not_there_is_not_found(api: MetricsStoreServiceStub) -> None:
+    assert isinstance(await error_of(api.GetRun(pb.GetRunRequest(run_id="x"))), NotFound)
+    assert isinstance(await error_of(api.GetReport(pb.GetReportRequest(run_id="x"))), NotFound)
+    assert isinstance(await error_of(api.GetLineage(pb.GetLineageRequest(run_id="x"))), NotFound)
+    assert isinstance(await error_of(api.WatchRun(pb.WatchRunRequest(run_id="x")).read()), NotFound)
+
+
+@pytest.mark.parametrize("same_replica", [True, False])
+async def test_watching_tells_every_change_until_the_verdict(
+    url: str, store: Store, api: MetricsStoreServiceStub, same_replica: bool
+) -> None:
+    async with metrics_store(url, store.bus, store.artifacts) as other:
+        speaker = store if same_replica else other
+        run = await with_plan(speaker, RunEvents())
+        events = run.all()
+        await speaker.hear(events[0])
+        seen: list[pb.WatchRunResponse] = []
+
+        async def watch() -> None:
+            async for message in api.WatchRun(pb.WatchRunRequest(run_id="run-1")):
+                seen.append(message)
+
+        watching = asyncio.create_task(watch())
+        async with asyncio.timeout(5):
+            while not seen:
+                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the stream has no event to wait for
+        await speaker.hear(*events[1:])
+        await asyncio.wait_for(watching, 10)
+
+    assert (seen[0].run.state, seen[0].event_type, seen[0].text) == ("running", "", "")
+    assert [message.event_type for message in seen[1:]] == [
+        *(f"windtunnel.{kind}.v1" for kind in _kinds()),
+        "windtunnel.run.completed.v1",
+    ]
+    assert seen[-1].run.verdict == types_pb2.VERDICT_PASSED and seen[-1].text == "passed"
+    assert any(message.text == "adb/pixel-6/14/gpu/4 measured variant int8: median 4.000 ms" for message in seen)
+    assert [m.run.state async for m in api.WatchRun(pb.WatchRunRequest(run_id="run-1"))] == ["completed"]
+
+
+def _kinds() -> list[str]:
+    cell = ["app.built", "device_run.finished", "device_run.measured"]
+    return ["variant.ready", "variant.compared", "cells.planned", *cell, *cell] * 2
+
+
+async def test_measurements(store: Store, api: MetricsStoreServiceStub) -> None:
+    for number in range(3):
+        run = await with_plan(store, RunEvents(f"run-{number}"))
+        store.now += timedelta(seconds=1)
+        await store.hear(*run.all())
+
+    async def found(**wanted: object) -> list[pb.MeasuredCell]:
+        return list((await api.ListMeasurements(pb.ListMeasurementsRequest(**wanted))).measurements)  # type: ignore[arg-type]
+
+    assert [m.run_id for m in await found()] == ["run-2"] * 4 + ["run-1"] * 4 + ["run-0"] * 4
+    assert len(await found(run_id="run-1", variant="int8")) == 2
+    (one,) = await found(run_id="run-1", variant="int8", device="pixel-6", accelerator="gpu", model_name="ssd")
+    assert one.cell == RunEvents("run-1").cell("int8", "adb")
+    assert one.measurement.latency_ms.p50 == 4.0 and one.measurement.delegate == "xnnpack"
+    assert not one.measurement.HasField("nodes_total")
+    assert await found(model_name="other") == []
+    request = pb.ListMeasurementsRequest(page_size=5)
+    first = await api.ListMeasurements(request)
+    request.page_token = first.next_page_token
+    second = await api.ListMeasurements(request)
+    assert len({(m.run_id, m.cell.id) for page in (first, second) for m in page.measurements}) == 10
+
+
+async def test_lineage(store: Store, api: MetricsStoreServiceStub) -> None:
+    run = await with_plan(store, RunEvents())
+    await store.hear(*reversed(run.all()))
+
+    found = await api.GetLineage(pb.GetLineageRequest(run_id="run-1"))
+
+    kinds = [item.kind for item in found.artifacts]
+    assert {kind: kinds.count(kind) for kind in sorted(set(kinds))} == {
+        "app": 4,
+        "float_model": 1,
+        "log": 4,
+        "plan": 1,
+        "report": 1,
+        "trained_model": 1,
+        "variant": 2,
+    }
+    by_kind = {work.kind: work for work in found.executions}
+    assert list(by_kind["convert"].output_sha256) == [sha256("float")]
+    assert sha256("trained") in by_kind["convert"].input_sha256
+    of_int8 = [work for work in found.executions if sha256("model int8") in work.output_sha256]
+    assert [(work.kind, list(work.input_sha256)) for work in of_int8] == [("quantize", [sha256("float")])]
+    (ran,) = [work for work in found.executions if sha256("log int8 adb 1") in work.output_sha256]
+    assert (ran.kind, list(ran.input_sha256)) == ("run", [sha256("app int8 android")])
+    (measured,) = [work for work in found.executions if sha256("log int8 adb 1") in work.input_sha256]
+    assert measured.kind == "measure" and measured.service == "tests"
+    (judged,) = [work for work in found.executions if work.kind == "judge"]
+    assert list(judged.output_sha256) == [item.artifact.sha256 for item in found.artifacts if item.kind == "report"]
+
+
+async def test_plans(store: Store, api: MetricsStoreServiceStub) -> None:
+    put = await api.PutPlan(pb.PutPlanRequest(name="phones-1.2", plan_yaml=PLAN))
+    got = await api.GetPlan(pb.GetPlanRequest(name="phones-1.2"))
+
+    plan = parse_plan_text(PLAN)
+    assert put.plan == got.artifact
+    assert await store.artifacts.read_bytes(put.plan.sha256) == plan_to_json(plan)
+    assert plan_from_proto(got.plan) == plan
+    await api.PutPlan(pb.PutPlanRequest(name="a", plan_yaml="apiVersion: windtunnel/v1\nvariants: [int8]"))
+    assert list((await api.ListPlans(pb.ListPlansRequest())).names) == ["a", "phones-1.2"]
+    await api.DeletePlan(pb.DeletePlanRequest(name="a"))
+    assert list((await api.ListPlans(pb.ListPlansRequest())).names) == ["phones-1.2"]
+    assert isinstance(await error_of(api.GetPlan(pb.GetPlanRequest(name="a"))), NotFound)
+    assert isinstance(await error_of(api.DeletePlan(pb.DeletePlanRequest(name="a"))), NotFound)
+
+
+async def test_plans_that_cannot_be_stored(api: MetricsStoreServiceStub) -> None:
+    local = "apiVersion: windtunnel/v1\nvariants: [int8]\ndata: {samples: test.npz}"
+    error = await error_of(api.PutPlan(pb.PutPlanRequest(name="a", plan_yaml=local)))
+    assert "'test.npz' is no URI" in error.message and error.code == InvalidPlan.code
+    error = await error_of(api.PutPlan(pb.PutPlanRequest(name="a", plan_yaml="variants: [int9]")))
+    assert error.code == InvalidPlan.code
+    for name in ("", "a b", ".a", "a.", "a..b", "a/b", "x" * 65, "ä", "a\n"):
+        error = await error_of(api.PutPlan(pb.PutPlanRequest(name=name, plan_yaml=PLAN)))
+        assert isinstance(error, InvalidInput) and "name of a plan" in error.message
+    assert list((await api.ListPlans(pb.ListPlansRequest())).names) == []

@@ -1,0 +1,116 @@
+"""Reports for the terminal."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from support import reports
+from windtunnel.cli.report_text import render_diagnosis, render_log, render_report
+from windtunnel.log_parser import parse_log
+
+_LOG = """STARTING!
+Num threads: [4]
+Graph: [model.tflite]
+Loaded model model.tflite
+INFO: Initialized session in 12.5ms.
+Running benchmark for at least 1 iterations and at least 0.5 seconds but terminate if exceeding 150 seconds.
+count=5 first=9000 curr=8000 min=7900 max=9000 avg=8200 std=100
+Running benchmark for at least 50 iterations and at least 1 seconds but terminate if exceeding 150 seconds.
+count=60 first=8100 curr=8000 min=7800 max=9100 avg=8050 std=90
+Inference timings in us: Init: 12500, First inference: 9000, Warmup (avg): 8200, Inference (avg): 8050
+ERROR: Something went wrong.
+"""
+
+
+def _shown(render: Any, document: dict[str, Any], width: int = 80) -> str:
+    out = io.StringIO()
+    render(document, Console(file=out, width=width))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("document", [reports.report(6), reports.could_not_run()], ids=["six", "could_not_run"])
+def test_lines_fit_and_carry_no_colour(document: dict[str, Any], width: int) -> None:
+    text = _shown(render_report, document, width)
+    assert max(map(len, text.splitlines())) <= width
+    assert "\x1b" not in text
+    assert "None" not in text
+
+
+def test_verdict_and_reasons_come_first() -> None:
+    lines = _shown(render_report, reports.report(6), 120).splitlines()
+    assert lines[0] == "✗ FAILED  ssd-mobilenet 2026-11-20.3"
+    assert "int8_per_tensor: accuracy_drop" in lines[1]
+    assert "float32: size_mb" in lines[2]
+
+
+def test_every_variant_has_its_figures() -> None:
+    text = _shown(render_report, reports.report(6), 120)
+    rows = [line.split() for line in text.splitlines()]
+    assert ["int8", "3.59", "0.9681", "0.0117", "0.1060", "0.0573", "\u2013", "✗", "4/5"] in rows
+    assert ["int8", "2.42", "3.15", "5.09", "3.20", "11.8"] in rows
+    assert ["int8", "0.0117", "✗", "2.42", "✓", "3.59", "✓", "11.8", "✓", "0.0573", "✓"] in rows
+    assert "block_3/conv_1/Conv2D;bias" in text
+    assert "quantization.per_tensor at block_1/conv_1/Conv2D;bias (op 5), confidence 0.97, verified" in text
+
+
+def test_limits_of_single_variants_stand_beside_their_figures() -> None:
+    document = reports.report(2)
+    document["variants"][1]["gates"][2]["limit"] = 8
+    text = _shown(render_report, document)
+    assert "14.0 ≤ 5 ✗" in text
+    assert "7.00 ≤ 8" in text
+
+
+def test_what_could_not_run_says_why() -> None:
+    text = _shown(render_report, reports.could_not_run())
+    assert "? COULD NOT RUN" in text
+    assert "float32: the process ended by signal 6 (SIGABRT)" in text
+    assert "skipped" in text
+    assert "\u2013 ?" in text
+
+
+def test_names_cannot_drive_the_terminal() -> None:
+    document = reports.report(1)
+    document["model"]["name"] = "a\x1b[2J\x07[red]b\nc"
+    document["variants"][0]["name"] = "[bold]x[/bold]\r"
+    text = _shown(render_report, document, 120)
+    assert "a\\x1b[2J\\x07[red]b\\x0ac" in text
+    assert "\x1b" not in text and "\r" not in text
+    assert "[bold]x" in text
+
+
+def test_a_diagnosis_names_cause_coverage_and_largest_drift() -> None:
+    text = _shown(render_diagnosis, reports.diagnosis(level=0.3, verdict="broken", causes=2), 100)
+    assert text.startswith("✗ BROKEN")
+    assert "kernel at block_1/conv_2/Conv2D;bias (op 6), confidence 0.87, not verified" in text
+    assert "28 of 29 layers were compared" in text
+    assert "not compared: head/reshape: no counterpart" in text
+    assert "ruled out: conversion.weights" in text
+    assert "27  block_6/conv_3/Conv2D;bias" in text
+
+
+def test_a_layer_without_a_figure_is_the_worst() -> None:
+    document = reports.diagnosis()
+    document["layers"][3] = reports.layer("broken_layer", 3, None, "non_finite")
+    rows = _shown(render_diagnosis, document).splitlines()
+    head = next(number for number, line in enumerate(rows) if line.startswith("──"))
+    assert rows[head + 1].split() == ["3", "broken_layer", "CONV_2D", "\u2013", "\u2013", "non", "finite"]
+
+
+def test_a_log_in_milliseconds() -> None:
+    text = _shown(render_log, parse_log(_LOG).to_json())
+    rows = [line.split() for line in text.splitlines()]
+    assert ["init", "12.5"] in rows
+    assert ["first", "inference", "9.00"] in rows
+    assert ["inference", "60", "8.10", "8.05", "7.80", "\u2013", "\u2013", "9.10", "0.09"] in rows
+    assert "Run 1 of 1: model.tflite" in text
+    assert "Something went wrong." in text
+
+
+def test_an_empty_log() -> None:
+    assert "No benchmark run was found." in _shown(render_log, parse_log("").to_json())

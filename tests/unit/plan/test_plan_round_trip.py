@@ -1,0 +1,134 @@
+"""A plan survives being written and read: as a dict, as text, as a protobuf message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from windtunnel.errors import InvalidPlan
+from windtunnel.plan import (
+    BUILTIN_VARIANTS,
+    DEFAULT_PLAN,
+    DataSet,
+    DeviceFilter,
+    Gates,
+    Plan,
+    VariantSpec,
+    parse_plan,
+    parse_plan_text,
+    plan_from_proto,
+    plan_to_dict,
+    plan_to_json,
+    plan_to_proto,
+)
+from windtunnel.v1 import plan_pb2
+
+words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
+locations = words.filter(lambda text: text.lstrip()[:1] not in ("", "{", "["))
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False) | words,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(words, inner, max_size=3),
+    max_leaves=6,
+)
+objects = st.dictionaries(words, json_values, max_size=3)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True).filter(lambda n: n not in BUILTIN_VARIANTS)
+recipes = st.builds(VariantSpec, names, recipe=st.lists(objects, min_size=1, max_size=2).map(tuple))
+elsewhere = st.builds(VariantSpec, names, recipe_uri=locations)
+bounds = st.none() | st.floats(0, 1e9)
+gates = st.builds(Gates, st.none() | st.floats(-1, 1), bounds, bounds, bounds, bounds, bounds)
+texts = st.lists(words, max_size=3).map(tuple)
+devices = st.builds(
+    DeviceFilter,
+    st.sampled_from(["local", "arm", "adb", "firebase", "ddp", "aws"]),
+    texts,
+    texts,
+    texts,
+    texts,
+    st.lists(st.integers(1, 64), max_size=3).map(tuple),
+)
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    variant = st.sampled_from(BUILTIN_VARIANTS).map(VariantSpec) | recipes | elsewhere
+    variants = draw(st.lists(variant, min_size=1, max_size=4, unique_by=lambda v: v.name))
+    overridden = draw(st.lists(st.sampled_from([v.name for v in variants]), max_size=2, unique=True))
+    return Plan(
+        data=DataSet(draw(st.none() | words), draw(st.none() | words)),
+        preprocessing=draw(st.none() | locations | objects.filter(bool)),
+        variants=tuple(variants),
+        devices=draw(st.lists(devices, max_size=3).map(tuple)),
+        gates=draw(gates),
+        only={name: draw(gates) for name in overridden},
+        deadline_seconds=draw(st.just(0) | st.integers(1, 1_000_000)),
+    )
+
+
+@given(plans())
+def test_by_dict(plan: Plan) -> None:
+    assert parse_plan(plan_to_dict(plan)) == plan
+
+
+@given(plans())
+def test_by_json_text(plan: Plan) -> None:
+    assert parse_plan(json.loads(plan_to_json(plan))) == plan
+
+
+@given(plans())
+@settings(max_examples=40)
+def test_by_yaml(plan: Plan) -> None:
+    assert parse_plan_text(yaml.safe_dump(plan_to_dict(plan), allow_unicode=True)) == plan
+
+
+@given(plans())
+def test_by_protobuf(plan: Plan) -> None:
+    sent = plan_to_proto(plan).SerializeToString()
+    assert plan_from_proto(plan_pb2.Plan.FromString(sent)) == plan
+
+
+@given(plans())
+def test_equal_plans_have_equal_bytes(plan: Plan) -> None:
+    again = parse_plan(json.loads(plan_to_json(plan)))
+    assert plan_to_json(again) == plan_to_json(plan)
+
+
+def test_the_order_of_keys_does_not_change_the_bytes() -> None:
+    one = parse_plan_text("apiVersion: windtunnel/v1\ngates: {size_mb: 1, memory_mb: 2}\npreprocessing: {a: 1, b: 2}")
+    two = parse_plan_text("preprocessing: {b: 2, a: 1}\ngates: {memory_mb: 2, size_mb: 1}\napiVersion: windtunnel/v1")
+    assert plan_to_json(one) == plan_to_json(two)
+
+
+def test_what_a_message_leaves_out_is_default() -> None:
+    assert plan_from_proto(plan_pb2.Plan(api_version="windtunnel/v1")) == DEFAULT_PLAN
+
+
+def test_no_devices_is_not_the_default_devices() -> None:
+    plan = Plan(variants=(VariantSpec("int8"),))
+    assert plan_to_proto(plan).no_devices
+    assert plan_from_proto(plan_to_proto(plan)).devices == ()
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (plan_pb2.Plan(), "apiVersion is None"),
+        (plan_pb2.Plan(api_version="windtunnel/v2"), "apiVersion is 'windtunnel/v2'"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", preprocessing_json="{"), "not JSON"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", preprocessing_json="[" * 100_000), "not JSON"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", preprocessing_json='{"a": NaN}'), "finite"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", preprocessing_json="[1]"), "a pipeline object"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", variants=[plan_pb2.VariantSpec(name="x")]), "unknown variant 'x'"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", devices=[plan_pb2.DeviceFilter(farm="x")]), "unknown farm"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", gates=plan_pb2.Gates(size_mb=float("nan"))), "must be a number"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", only={"x": plan_pb2.Gates()}), "unknown field 'x'"),
+    ],
+)
+def test_messages_that_are_no_plan(message: plan_pb2.Plan, words: str) -> None:
+    with pytest.raises(InvalidPlan) as caught:
+        plan_from_proto(message)
+    assert words in str(caught.value)
