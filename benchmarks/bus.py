@@ -11,44 +11,25 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import shutil
-import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import nats
 from nats.js.api import AckPolicy, ConsumerConfig
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from support.nats import nats_server
 from windtunnel.bus import Event, Worker, encode, subjects
 from windtunnel.bus.jetstream import NatsBus, connect
 from windtunnel.errors import WindtunnelError
 from windtunnel.v1 import events_pb2, types_pb2
 
 BATCH = 100
-
-
-@contextmanager
-def server() -> Iterator[str]:
-    """A nats-server with JetStream on a free port; its URL."""
-    binary = shutil.which("nats-server", path=str(Path(sys.executable).parent)) or "nats-server"
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    with tempfile.TemporaryDirectory() as folder:
-        command = [binary, "-a", "127.0.0.1", "-p", str(port), "-js", "-sd", folder]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            yield f"nats://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait()
 
 
 def event(number: int) -> tuple[str, dict[str, str], bytes]:
@@ -130,7 +111,8 @@ async def ours(url: str, durable: str, count: int) -> float:
 
 async def measure(messages: int, rounds: int) -> dict[str, Any]:
     """Both in turn, `rounds` times, so that a slow spell of the machine meets both."""
-    with server() as url:
+    with tempfile.TemporaryDirectory() as folder, nats_server(Path(folder)) as server:
+        url = server.url
         bus = await connect(url)
         size = await publish(bus, messages)
         rates: dict[str, list[float]] = {"nats-py": [], "worker": []}

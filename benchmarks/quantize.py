@@ -51,7 +51,7 @@ def bare(model: Path, variant: str, samples: Path, target: Path) -> None:
         x = np.load(samples)["x"]
         name = next(iter(signature.inputs))
         ranges = work.calibrate({signature.key: [{name: row[None]} for row in x]})
-    work.quantize(ranges).export_model(target, overwrite=True)
+    work.quantize(ranges).export_model(target)
 
 
 async def ours(pool: ChildPool, model: Path, variant: str, samples: Path, folder: Path) -> None:
@@ -68,11 +68,13 @@ async def compare(model: Path, samples: Path, folder: Path, repeat: int) -> list
         for variant in VARIANTS:
             times: dict[str, list[float]] = {"bare": [], "ours": []}
             for turn in range(repeat + 1):
+                place = folder / f"{variant}-{turn}"
+                place.mkdir()
                 started = time.perf_counter()
                 with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                    bare(model, variant, samples, folder / "bare.tflite")
+                    bare(model, variant, samples, place / "bare.tflite")
                 middle = time.perf_counter()
-                await ours(pool, model, variant, samples, folder)
+                await ours(pool, model, variant, samples, place)
                 if turn:
                     times["bare"].append(middle - started)
                     times["ours"].append(time.perf_counter() - middle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -89,13 +88,23 @@ def cell(p50: float | None, *, status: str = "measured", reason: str | None = No
         }
     place = {"farm": "local", "device": "host", "platform": "host", "os_version": "12", "accelerator": "xnnpack"}
     rest = {"threads": 1, "status": status, "latency_ms": latency, "attempts": 1, "reason": reason}
-    figures = {"init_ms": None, "memory_mb": None} if p50 is None else {"init_ms": 3.2, "memory_mb": 11.84}
+    figures: dict[str, Any] = (
+        {"init_ms": None, "memory_mb": None} if p50 is None else {"init_ms": 3.2, "memory_mb": 11.84}
+    )
+    if p50 is not None:
+        figures["device_facts"] = {"name": "host", "cpu": "AMD EPYC", "cores": 2, "nodes_total": 65}
     return place | rest | figures | fields
 
 
 def gate(name: str, limit: float, measured: float | None) -> dict[str, Any]:
     """An entry of `gates`."""
-    return {"gate": name, "limit": limit, "measured": measured, "passed": measured is not None and measured <= limit}
+    return {
+        "gate": name,
+        "limit": limit,
+        "measured": measured,
+        "passed": None if measured is None else measured <= limit,
+        "place": None,
+    }
 
 
 def variant(number: int, *, layers: int = 28) -> dict[str, Any]:
@@ -120,10 +129,12 @@ def variant(number: int, *, layers: int = 28) -> dict[str, Any]:
             "first_over": (found["first_over"] or {}).get("layer"),
         },
         "diagnosis": found,
+        "tool_versions": {"litert-quantizer": "0.11.0"},
+        "calibration_from_samples": number >= 3,
         "cells": [cell(p50), cell(p50 * 0.62, threads=4)],
         "gates": [
             gate("accuracy_drop", 0.01, found["accuracy"]["drop"]),
-            gate("latency_ms.p50", 8, p50),
+            gate("latency_ms_p50", 8, p50),
             gate("size_mb", 5, size / 1e6),
             gate("memory_mb", 200, 11.84),
             gate("layer_nrmse", 0.10, found["max_nrmse"]),
@@ -155,9 +166,9 @@ def report(variants: int = 6, *, layers: int = 28, verdict: str = "failed") -> d
             "output_nrmse": 1.2e-7,
             "synthetic_samples": False,
             "passed": True,
-            "message": "",
+            "message": None,
+            "tool_versions": {"tensorflow-cpu": "2.21.0"},
         },
-        "tool_versions": {"tensorflow-cpu": "2.21.0", "litert-quantizer": "0.11.0"},
     }
 
 
@@ -165,7 +176,7 @@ def could_not_run() -> dict[str, Any]:
     """A report of a run that got nowhere: unknown figures, failed and skipped cells, no comparison."""
     found = report(2, verdict="could_not_run")
     found["reasons"] = ["int8 was not compared: the worker ran out of memory", "local/host gpu was skipped"]
-    found["conversion"] = None
+    found["conversion"] = {"passed": None, "message": None, "agreement": None}
     found["variants"][0]["diagnosis"]["layers"][4] = layer("block_1/conv_0/Conv2D;bias", 4, None, "non_finite")
     found["variants"][0]["cells"] = [
         cell(None, status="failed", reason="the process ended by signal 6 (SIGABRT)", attempts=3),
@@ -180,12 +191,3 @@ def could_not_run() -> dict[str, Any]:
         "gates": [gate("accuracy_drop", 0.01, None), gate("size_mb", 5, None)],
     }
     return found
-
-
-def all_numbers_finite(value: Any) -> bool:
-    """Whether a document holds neither NaN nor infinity."""
-    if isinstance(value, dict):
-        return all(all_numbers_finite(item) for item in value.values())
-    if isinstance(value, list):
-        return all(all_numbers_finite(item) for item in value)
-    return not isinstance(value, float) or math.isfinite(value)

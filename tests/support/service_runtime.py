@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -11,8 +10,11 @@ from typing import TypeVar
 
 from google.protobuf.message import Message
 
+from support.nats import NatsServer
 from windtunnel.artifacts import SourceReader, open_store
-from windtunnel.bus import Bus, Jobs, Worker, decode, subjects
+from windtunnel.bus import Bus, Jobs, decode, subjects
+from windtunnel.bus.jetstream import connect
+from windtunnel.bus.memory import MemoryBus
 from windtunnel.bus.publisher import Publisher
 from windtunnel.plan import Plan, plan_to_json
 from windtunnel.runtime import Runtime
@@ -46,15 +48,19 @@ async def run_context(runtime: Runtime[S], run_id: str, plan: Plan) -> types_pb2
 
 
 @asynccontextmanager
-async def working(*workers: Worker) -> AsyncIterator[None]:
-    """Runs workers for the length of a block and lets them finish what they have in hand."""
-    tasks = [asyncio.create_task(worker.run()) for worker in workers]
+async def open_bus(kind: str, folder: Path) -> AsyncIterator[Bus]:
+    """The fake bus ("memory"), or a real nats-server ("nats") that keeps its store in `folder`."""
+    if kind == "memory":
+        yield MemoryBus()
+        return
+    server = NatsServer(folder)
+    server.start()
     try:
-        yield
+        bus = await connect(server.url, wait_s=10)
+        yield bus
+        await bus.close()
     finally:
-        for worker in workers:
-            worker.drain()
-        await asyncio.gather(*tasks)
+        server.stop()
 
 
 class Listener:

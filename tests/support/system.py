@@ -29,16 +29,18 @@ class System:
         self._process: subprocess.Popen[str] | None = None
         self.endpoints: dict[str, Any] = {}
         self.ready_s = 0.0
+        self._log_path = home.parent / f"{home.name}-up.log"
 
     def start(self) -> System:
         started = time.monotonic()
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "windtunnel.cli", "up", "--home", str(self.home), "--json"],
-            stdout=subprocess.PIPE,
-            stderr=(self.home.parent / f"{self.home.name}-up.log").open("w"),
-            text=True,
-            env=self._environment,
-        )
+        with self._log_path.open("w") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "windtunnel.cli", "up", "--home", str(self.home), "--json"],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env=self._environment,
+            )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         assert line, f"up did not start: {self.log()}"
@@ -47,7 +49,7 @@ class System:
         return self
 
     def log(self) -> str:
-        return (self.home.parent / f"{self.home.name}-up.log").read_text()
+        return self._log_path.read_text()
 
     def stop(self) -> int:
         assert self._process is not None

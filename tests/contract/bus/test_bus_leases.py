@@ -243,7 +243,7 @@ async def test_a_server_that_lost_its_store(nats_wire: NatsWire) -> None:
     async with running(worker(bus, notes.handle, notes)):
         await announce(bus, "before")
         await until(lambda: notes.handled == ["before"], "it works")
-        nats_wire.server.kill()
+        nats_wire.server.stop()
         nats_wire.server.wipe()
         nats_wire.server.start()
         again = await nats_wire.open()

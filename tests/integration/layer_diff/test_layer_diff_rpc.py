@@ -25,6 +25,7 @@ from windtunnel.v1 import layer_diff_pb2, layer_diff_pb2_grpc
 pytestmark = pytest.mark.heavy
 
 NAME = "windtunnel.v1.LayerDiffService"
+PIPELINE = json.dumps({"schema": "windtunnel.pipeline/1", "task": "classification", "steps": [{"op": "mirror"}]})
 
 
 @pytest.fixture(scope="module")
@@ -41,11 +42,11 @@ async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
 
 @pytest.fixture
 def uris(digits: DigitsModels, tmp_path: Path) -> dict[str, str]:
-    """file:// URIs of the float model, the int8 one and a few samples in [0, 255]."""
+    """file:// URIs of the float model, the int8 one and a few samples."""
     inbox = tmp_path / "inbox"
     inbox.mkdir()
     with np.load(digits.samples) as arrays:
-        np.savez(inbox / "samples.npz", x=np.round(arrays["x"][:10] * 255).astype(np.uint8), y=arrays["y"][:10])
+        np.savez(inbox / "samples.npz", x=arrays["x"][:10], y=arrays["y"][:10])
     for name in ("float32", "int8"):
         shutil.copy(digits.variants[name], inbox / f"{name}.tflite")
     names = {"reference_uri": "float32.tflite", "candidate_uri": "int8.tflite", "samples_uri": "samples.npz"}
@@ -63,12 +64,7 @@ async def test_health_and_reflection(channel: grpc.aio.Channel) -> None:
 
 
 async def test_two_models_are_compared(channel: grpc.aio.Channel, uris: dict[str, str]) -> None:
-    pipeline = {
-        "schema": "windtunnel.pipeline/1",
-        "task": "classification",
-        "steps": [{"op": "normalize", "scale": 1 / 255, "offset": 0.0}],
-    }
-    answer = await compare(channel, **uris, preprocessing_json=json.dumps(pipeline))
+    answer = await compare(channel, **uris)
     assert answer.reference.samples == 10
     assert answer.reference.top1 > 0.8
     assert 0.0 < answer.layers.max_nrmse < 0.10
@@ -89,6 +85,7 @@ async def test_without_samples(channel: grpc.aio.Channel, uris: dict[str, str]) 
         ({"candidate_uri": ""}, "candidate_uri is empty"),
         ({"nrmse_threshold": -1.0}, "the threshold -1.0 is not positive"),
         ({"preprocessing_json": "{"}, "preprocessing_json is not JSON"),
+        ({"preprocessing_json": PIPELINE}, "raw images are uint8 RGB"),
         ({"candidate_uri": "file:///etc/passwd"}, "not below a folder that file:// may read"),
     ],
 )

@@ -197,15 +197,15 @@ async def test_watching_tells_every_change_until_the_verdict(
         events = run.all()
         await speaker.hear(events[0])
         seen: list[pb.WatchRunResponse] = []
+        begun = asyncio.Event()
 
         async def watch() -> None:
             async for message in api.WatchRun(pb.WatchRunRequest(run_id="run-1")):
                 seen.append(message)
+                begun.set()
 
         watching = asyncio.create_task(watch())
-        async with asyncio.timeout(5):
-            while not seen:
-                await asyncio.sleep(0.01)  # noqa: ASYNC110 - the stream has no event to wait for
+        await asyncio.wait_for(begun.wait(), 5)
         await speaker.hear(*events[1:])
         await asyncio.wait_for(watching, 10)
 

@@ -38,6 +38,8 @@ class Service:
             "WINDTUNNEL_NATS_URL": nats_url,
             "WINDTUNNEL_DATABASE_URL": database_url,
             "WINDTUNNEL_ACK_WAIT_S": "1",
+            # The made-up runs began long ago.
+            "WINDTUNNEL_RUN_DEADLINE_S": "1e9",
         }
         self._process: subprocess.Popen[str] | None = None
 
@@ -95,13 +97,18 @@ async def test_kill_9_at_any_moment(url: str, tmp_path: Path) -> None:
                 events += await completed_events(bus, wait_s=1)
         await asyncio.sleep(1)
         events += await completed_events(bus)
-        figures = urllib.request.urlopen(ready["metrics"], timeout=5).read().decode()
+        figures = await asyncio.to_thread(_read, ready["metrics"])
         assert service.end(signal.SIGTERM) == 0
         await bus.close()
 
     assert sorted(message.run.run_id for _, message in events) == [run.run_id for run in runs]
     assert {message.verdict for _, message in events} == {types_pb2.VERDICT_PASSED}
     assert "windtunnel_runs_running" in figures and "windtunnel_inference_latency_seconds" in figures
+
+
+def _read(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=5) as response:
+        return str(response.read().decode())
 
 
 async def _verdict(api: MetricsStoreServiceStub, run_id: str) -> None:

@@ -35,7 +35,7 @@ def structured(headers: dict[str, str] | None = None, /, **changes: Any) -> Even
     return decode(SUBJECT, headers, json.dumps(envelope).encode())
 
 
-def binary(data: bytes = b"{}", **changes: str | None) -> Event:
+def binary(data: bytes = b"{}", /, **changes: str | None) -> Event:
     headers = HEADERS | {f"ce-{name}": value for name, value in changes.items() if value is not None}
     for name, value in changes.items():
         if value is None:

@@ -6,9 +6,11 @@ import re
 from html.parser import HTMLParser
 from typing import Any
 
+import jsonschema
 import pytest
 
 from support import reports
+from windtunnel import schemas
 from windtunnel.cli.report_html import diagnosis_html, report_html
 
 HOSTILE = '"><script>alert(1)</script><img src="https://evil.example/x" onerror=alert(2)>\u202e\x1b[31m\x00'
@@ -65,6 +67,14 @@ def _hostile(value: Any, key: str = "") -> Any:
     return HOSTILE if isinstance(value, str) and not fixed else value
 
 
+@pytest.mark.parametrize("document", [reports.report(6), reports.could_not_run()], ids=["six", "could_not_run"])
+def test_the_documents_of_these_tests_are_real_ones(document: dict[str, Any]) -> None:
+    jsonschema.validate(document, schemas.load("report"))
+    for variant in document["variants"]:
+        if variant["diagnosis"] is not None:
+            jsonschema.validate(variant["diagnosis"], schemas.load("diagnosis"))
+
+
 def test_the_page_tells_verdict_reasons_and_every_variant() -> None:
     document = reports.report(6)
     page = _Page(report_html(document))
@@ -80,6 +90,8 @@ def test_the_page_tells_verdict_reasons_and_every_variant() -> None:
     assert "quantization.per_tensor" in page.text
     assert "Conversion check" in page.text
     assert "litert-quantizer" in page.text
+    assert "AMD EPYC" in page.text
+    assert "calibration_from_samples" in page.text
 
 
 def test_gates_and_best_figures_are_marked() -> None:
@@ -88,7 +100,7 @@ def test_gates_and_best_figures_are_marked() -> None:
     assert failed == {
         "gate size_mb: 14.0, failed",
         "gate size_mb: 7.00, failed",
-        "gate latency_ms.p50: 9.70, failed",
+        "gate latency_ms_p50: 9.70, failed",
         "gate accuracy_drop: 0.0117, failed",
         "gate accuracy_drop: 0.0300, failed",
         "gate layer_nrmse: 0.1600, failed",
@@ -154,7 +166,11 @@ def test_the_latency_chart_marks_the_limit_that_is_exceeded() -> None:
 
 
 def test_a_run_that_goes_on_and_has_nothing_yet() -> None:
-    empty = {"schema": "windtunnel.report/1", "run_id": "r", "model": {"name": "m", "version": "1", "sha256": None}}
+    empty: dict[str, Any] = {
+        "schema": "windtunnel.report/1",
+        "run_id": "r",
+        "model": {"name": "m", "version": "1", "sha256": None},
+    }
     document = empty | {"verdict": None, "reasons": [], "started_at": None, "ended_at": None, "variants": []}
     page = _Page(report_html(document))
     assert "Still running" in page.text

@@ -55,6 +55,7 @@ def test_every_variant_has_its_figures() -> None:
     assert ["int8", "2.42", "3.15", "5.09", "3.20", "11.8"] in rows
     assert ["int8", "0.0117", "✗", "2.42", "✓", "3.59", "✓", "11.8", "✓", "0.0573", "✓"] in rows
     assert "block_3/conv_1/Conv2D;bias" in text
+    assert "int8: calibrated with samples, the plan has no calibration set" in text
     assert "quantization.per_tensor at block_1/conv_1/Conv2D;bias (op 5), confidence 0.97, verified" in text
 
 

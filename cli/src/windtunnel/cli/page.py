@@ -33,6 +33,18 @@ _FACTS_SHOWN = 80
 _SHOWN_ELSEWHERE = frozenset(
     {"schema", "run_id", "model", "verdict", "reasons", "started_at", "ended_at", "variants", "conversion", "labels"}
 )
+# Nodes belong to a model on a device, not to the device.
+_NODE_COUNTS = frozenset({"nodes_delegated", "nodes_total"})
+_VARIANT_FACTS = (
+    "sha256",
+    "size_bytes",
+    "calibration_samples",
+    "calibration_from_samples",
+    "synthetic_samples",
+    "tool_versions",
+    "diagnosis_problem",
+    "problems",
+)
 
 
 def tone(verdict: str | None) -> str:
@@ -132,7 +144,8 @@ def diagnoses(variants: Sequence[Mapping[str, Any]]) -> Html:
         verdict = NOTHING if diagnosis is None else badge(diagnosis.get("verdict"), small=True)
         blocks.append(tag("h3", shorten(named(variant.get("name")), 80), " ", verdict))
         if diagnosis is None:
-            blocks.append(tag("p", "It was not compared with the reference.", class_="quiet"))
+            why = variant.get("diagnosis_problem") or "It was not compared with the reference."
+            blocks.append(tag("p", clean(why), class_="quiet"))
             continue
         blocks += [tag("p", clean(reason)) for reason in entries(diagnosis, "reasons")]
         facts = quality(diagnosis)
@@ -214,20 +227,24 @@ def _cause(cause: Mapping[str, Any]) -> Html:
 
 
 def conversion(check: Mapping[str, Any]) -> Html:
-    """The converted model held against the original."""
-    if not check:
-        return NOTHING
+    """The converted model held against the original; nothing where there was no check yet."""
     passed = check.get("passed")
-    state = NOTHING if passed is None else badge("passed" if passed else "failed", small=True)
-    shown = {key: value for key, value in check.items() if key != "passed"}
-    return section("Conversion check", tag("p", state) if state else NOTHING, fact_list(shown))
+    if passed is None and not check.get("message"):
+        return NOTHING
+    state = badge(None if passed is None else "passed" if passed else "failed", small=True)
+    shown = {key: value for key, value in check.items() if key != "passed" and value not in (None, "")}
+    return section("Conversion check", tag("p", state), fact_list(shown))
 
 
 def facts(report: Mapping[str, Any]) -> Html:
-    """Everything else that the report says: tools, environment, plan, hashes."""
+    """Everything else that the report says: plan, tools, devices, hashes, how variants were calibrated."""
     other: dict[str, Any] = {key: value for key, value in report.items() if key not in _SHOWN_ELSEWHERE}
-    for variant in entries(report, "variants"):
-        known = {key: variant[key] for key in ("sha256", "size_bytes", "tool_versions") if variant.get(key)}
+    variants = entries(report, "variants")
+    for cell in (cell for variant in variants for cell in entries(variant, "cells")):
+        found = part(cell, "device_facts").items()
+        other[f"device {place_of(cell)}"] = {key: value for key, value in found if key not in _NODE_COUNTS}
+    for variant in variants:
+        known = {key: variant[key] for key in _VARIANT_FACTS if variant.get(key)}
         other[f"variant {clean(variant.get('name'))}"] = known
     return section("Environment and tools", fact_list(other))
 

@@ -61,6 +61,7 @@ def render_report(report: dict[str, Any], console: Console) -> None:
         return
     _heading(console, "Variants")
     console.print(_variants(variants, console.width))
+    _remarks(variants, console)
     _devices(variants, console)
     _gates(variants, console)
     _conversion(part(report, "conversion"), console)
@@ -155,6 +156,18 @@ def _variants(variants: list[Any], width: int) -> Table:
     return table
 
 
+def _remarks(variants: list[Any], console: Console) -> None:
+    """What qualifies a variant's figures."""
+    for variant in variants:
+        name = shorten(named(variant.get("name")), 24)
+        if variant.get("synthetic_samples"):
+            _line(console, f"{name}: compared on seeded random inputs, the plan has no samples", indent=2)
+        if variant.get("calibration_from_samples"):
+            _line(console, f"{name}: calibrated with samples, the plan has no calibration set", indent=2)
+        if variant.get("diagnosis_problem"):
+            _line(console, f"{name}: {clean(variant['diagnosis_problem'])}", indent=2)
+
+
 def _tally(gates: list[Gate]) -> Text:
     if not gates:
         return Text(UNKNOWN)
@@ -236,10 +249,10 @@ def _gate_cell(gate: Gate | None, *, with_limit: bool) -> Text:
 
 
 def _conversion(check: Mapping[str, Any], console: Console) -> None:
-    if not check:
+    passed = check.get("passed")
+    if passed is None and not check.get("message"):
         return
     _heading(console, "Conversion check")
-    passed = check.get("passed")
     facts = [UNKNOWN if passed is None else "passed" if passed else "failed"]
     before, after = part(check, "original").get("top1"), part(check, "converted").get("top1")
     if before is not None or after is not None:

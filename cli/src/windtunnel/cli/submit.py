@@ -6,7 +6,7 @@ import contextlib
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -77,9 +77,9 @@ def _label(text: str) -> tuple[str, str]:
     return key, value
 
 
-async def _submit(model: str, options: dict[str, object], *, wait: bool, as_json: bool) -> int:
+async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: bool) -> int:
     async with connected() as (client, embedded):
-        run = await client.submit(model, **options)  # type: ignore[arg-type]
+        run = await client.submit(model, **options)
         if wait or embedded:
             return await follow(run, as_json=as_json)
         if as_json:

@@ -74,7 +74,7 @@ class Supervisor:
         self._processes: list[_Process] = []
         self._watchers: list[asyncio.Task[None]] = []
         self._lock: IO[str] | None = None
-        self._stopping = False
+        self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         try:
@@ -116,7 +116,7 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stops the services, which finish or hand back what they hold, then nats-server."""
-        self._stopping = True
+        self._stopping.set()
         services, nats = self._processes[1:], self._processes[:1]
         for group in (services, nats):
             await asyncio.gather(*(_end(process) for process in group))
@@ -170,10 +170,10 @@ class Supervisor:
 
     async def _keep(self, process: _Process) -> None:
         """Runs the process and starts it again whenever it ends, with back-off."""
-        while not self._stopping:
+        while not self._stopping.is_set():
             started = time.monotonic()
             await self._run(process)
-            if self._stopping:
+            if self._stopping.is_set():
                 return
             process.restarts += 1
             quick = time.monotonic() - started < 5

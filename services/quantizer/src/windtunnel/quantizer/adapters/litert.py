@@ -158,7 +158,7 @@ def _new_signature(graph: Any) -> Any:
         return found
 
     signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = _SIGNATURE, 0
+    signature.signatureKey, signature.subgraphIndex = _SIGNATURE.encode(), 0
     signature.inputs = [entry(index) for index in graph.inputs]
     signature.outputs = [entry(index) for index in graph.outputs]
     return signature
