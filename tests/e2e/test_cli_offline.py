@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -186,14 +185,12 @@ def test_parse_log_reads_files_and_standard_input(tmp_path: Path) -> None:
     _refused(_run("parse-log", tmp_path, cwd=tmp_path))
 
 
-def test_help_answers_at_once(tmp_path: Path) -> None:
-    times = []
-    for _ in range(5):
-        started = time.perf_counter()
-        assert _run("--help", cwd=tmp_path).returncode == 0
-        times.append(time.perf_counter() - started)
-    # Without heavy imports it takes 0.2 s; one of them alone would take more than this machine may be busy.
-    assert min(times) < 0.6
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    # What makes it slow, told apart from a busy machine.
+    heavy = "numpy grpc nats rich google.protobuf ai_edge_litert tensorflow litert_quantizer pydantic"
+    program = f"import sys, windtunnel.cli.main; print([name for name in '{heavy}'.split() if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr
 
 
 @pytest.mark.parametrize("command", ["parse-log", "diff", "bench", "convert", "quantize"])

@@ -6,8 +6,9 @@ import json
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import grpc
 from google.protobuf.message import Message
 from prometheus_client import CollectorRegistry
 
@@ -27,6 +28,10 @@ from windtunnel.metrics_store.metrics import Metrics
 from windtunnel.metrics_store.plans import Plans
 from windtunnel.metrics_store.service import MetricsStoreService, Reading
 from windtunnel.v1 import events_pb2
+from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceStub
+
+if TYPE_CHECKING:
+    from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceAsyncStub
 
 
 class Store:
@@ -105,6 +110,11 @@ async def completed_events(
         await delivery.ack()
     await subscription.close()
     return found
+
+
+def async_stub(channel: grpc.aio.Channel) -> MetricsStoreServiceAsyncStub:
+    """The client of the API; there is one class for both kinds of channel, whatever its types say."""
+    return MetricsStoreServiceStub(channel)
 
 
 def twice(items: Iterable[Message]) -> list[Message]:

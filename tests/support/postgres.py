@@ -70,7 +70,17 @@ def _start(binaries: Path, data: Path) -> tuple[subprocess.Popen[bytes], str]:
         os.chown(data, owner.pw_uid, owner.pw_gid)
         data.parent.chmod(0o755)
     port = free_port()
-    initdb = [binaries / "initdb", "-D", data, "-U", "windtunnel", "-A", "trust", "--encoding=UTF8", "--no-sync"]
+    initdb: list[str | Path] = [
+        binaries / "initdb",
+        "-D",
+        data,
+        "-U",
+        "windtunnel",
+        "-A",
+        "trust",
+        "--encoding=UTF8",
+        "--no-sync",
+    ]
     done = subprocess.run(initdb, capture_output=True, user=user, cwd=data, check=False)
     if done.returncode:
         raise RuntimeError(done.stderr.decode(errors="replace").strip() or f"initdb ended with {done.returncode}")
@@ -92,7 +102,7 @@ def _user() -> str | None:
 
 
 def _wait(binaries: Path, port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    ready = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
+    ready: list[str | Path] = [binaries / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)]
     deadline = time.monotonic() + _READY_S
     while subprocess.run(ready, check=False).returncode:
         if process.poll() is not None or time.monotonic() > deadline:

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -24,6 +24,11 @@ from windtunnel.runtime import Build, Runtime
 from windtunnel.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
+
+
+def make_settings(kind: type[S], home: Path, **given: Any) -> S:
+    """Settings with their defaults, but for `given`."""
+    return kind(**{"home": home, **given})
 
 
 async def make_runtime(name: str, settings: S, bus: Bus, tmp_path: Path) -> Runtime[S]:

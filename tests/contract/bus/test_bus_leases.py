@@ -45,6 +45,24 @@ async def test_a_worker_holds_no_more_than_its_slots(bus: Bus) -> None:
     assert sorted(notes.handled + [d.headers["ce-id"] for d in rest]) == names
 
 
+async def test_no_more_than_the_slots_run_at_once(bus: Bus) -> None:
+    """Also while slots become free one by one."""
+    notes, busy, most = Notes(), 0, 0
+
+    async def handle(event: Event) -> None:
+        nonlocal busy, most
+        busy += 1
+        most = max(most, busy)
+        await asyncio.sleep(0.02 * (1 + int(event.id) % 4))
+        busy -= 1
+        await notes.handle(event)
+
+    await announce(bus, *(str(number) for number in range(40)))
+    async with running(worker(bus, handle, notes, slots=4)):
+        await until(lambda: len(notes.handled) == 40, "all are done")
+    assert most == 4
+
+
 async def test_a_free_slot_is_filled_while_others_are_busy(bus: Bus) -> None:
     notes, gate = Notes(), asyncio.Event()
 

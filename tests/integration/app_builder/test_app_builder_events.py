@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from support.base_apk import apk_bytes
 from support.bus_wires import Wire
-from support.runtime import Outbox, make_runtime, publish, serving
+from support.runtime import Outbox, make_runtime, make_settings, publish, serving
 from windtunnel.app_builder import SigningKey
 from windtunnel.app_builder.__main__ import build
 from windtunnel.app_builder.settings import AppBuilderSettings
@@ -37,7 +37,7 @@ def key() -> SigningKey:
 
 
 def settings(tmp_path: Path, **given: Any) -> AppBuilderSettings:
-    return AppBuilderSettings(home=tmp_path, **given)
+    return make_settings(AppBuilderSettings, tmp_path, **given)
 
 
 def with_base_app(tmp_path: Path, key: SigningKey | None = None, base: bytes | None = None) -> AppBuilderSettings:

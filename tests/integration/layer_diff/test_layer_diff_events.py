@@ -12,7 +12,7 @@ import pytest
 
 from support.bus_wires import Wire
 from support.models import DigitsModels, digits_model
-from support.runtime import Outbox, make_runtime, publish, serving
+from support.runtime import Outbox, make_runtime, make_settings, publish, serving
 from windtunnel import schemas
 from windtunnel.artifacts import LocalStore
 from windtunnel.bus import subjects
@@ -42,7 +42,7 @@ def samples(digits: DigitsModels, tmp_path: Path) -> Path:
 
 
 def settings(tmp_path: Path, **given: Any) -> LayerDiffSettings:
-    return LayerDiffSettings(home=tmp_path, **given)
+    return make_settings(LayerDiffSettings, tmp_path, **given)
 
 
 async def ready(

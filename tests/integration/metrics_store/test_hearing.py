@@ -6,6 +6,7 @@ import asyncio
 import json
 import random
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from windtunnel.v1 import types_pb2
 DEADLINE = STARTED + timedelta(hours=1)
 
 
-def trained(id: str = "7f0c", **data: object) -> Event:
+def trained(id: str = "7f0c", **data: Any) -> Event:
     """A `model.trained` as a stranger publishes it."""
     model = {"name": "ssd", "version": "3", "uri": "s3://models/ssd.zip"}
     envelope = {
@@ -259,7 +260,7 @@ async def test_a_taken_run_id_is_dropped(store: Store) -> None:
         {"labels": 3},
     ],
 )
-async def test_an_announcement_that_cannot_be_read_raises_nothing(store: Store, data: dict[str, object]) -> None:
+async def test_an_announcement_that_cannot_be_read_raises_nothing(store: Store, data: dict[str, Any]) -> None:
     await store.hearing.handle(trained(**data))
 
     run = await store.queries.run("run-1")

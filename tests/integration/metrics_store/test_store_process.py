@@ -11,19 +11,21 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
 
-from support.metrics_store import completed_events, twice
+from support.metrics_store import async_stub, completed_events, twice
 from support.nats import nats_server
 from support.run_events import RunEvents
 from windtunnel.artifacts import LocalStore
-from windtunnel.bus import encode, event_id, subjects
+from windtunnel.bus import Event, encode, event_id, subjects
 from windtunnel.bus.jetstream import connect
-from windtunnel.v1 import metrics_store_pb2, types_pb2
-from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceStub
+from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
+
+if TYPE_CHECKING:
+    from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceAsyncStub
 
 RUNS = 4
 
@@ -88,10 +90,10 @@ async def test_kill_9_at_any_moment(url: str, tmp_path: Path) -> None:
             service.end(signal.SIGKILL)
         ready = await asyncio.to_thread(service.start)
         async with asyncio.timeout(60), grpc.aio.insecure_channel(ready["grpc"]) as channel:
-            api = MetricsStoreServiceStub(channel)
+            api = async_stub(channel)
             for run in runs:
                 await _verdict(api, run.run_id)
-        events = []
+        events: list[tuple[Event, events_pb2.RunCompleted]] = []
         async with asyncio.timeout(20):
             while len(events) < RUNS:
                 events += await completed_events(bus, wait_s=1)
@@ -111,7 +113,7 @@ def _read(url: str) -> str:
         return str(response.read().decode())
 
 
-async def _verdict(api: MetricsStoreServiceStub, run_id: str) -> None:
+async def _verdict(api: MetricsStoreServiceAsyncStub, run_id: str) -> None:
     while True:
         try:
             async for message in api.WatchRun(metrics_store_pb2.WatchRunRequest(run_id=run_id)):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import multiprocessing
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,16 +11,25 @@ import pytest
 from windtunnel.app_builder.adapters.keyfile import kept_key, load_key
 from windtunnel.errors import InvalidInput
 
-
-def fingerprint(path: Path) -> str:
-    return kept_key(path).certificate_sha256
+SCRIPT = """
+import pathlib, sys
+from windtunnel.app_builder.adapters.keyfile import kept_key
+sys.stdin.read()
+print(kept_key(pathlib.Path(sys.argv[1])).certificate_sha256)
+"""
 
 
 def test_processes_that_come_at_once_agree(tmp_path: Path) -> None:
     path = tmp_path / "home/android-signing.pem"
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        assert len(set(pool.map(fingerprint, [path] * 4, chunksize=1))) == 1
-    assert fingerprint(path) == fingerprint(path)
+    command = [sys.executable, "-c", SCRIPT, str(path)]
+    processes = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    # Each waits for the end of its input: they begin together.
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.close()
+        process.stdin = None
+    answers = {process.communicate(timeout=60)[0].strip() for process in processes}
+    assert answers == {kept_key(path).certificate_sha256}
     assert [file.name for file in path.parent.iterdir()] == ["android-signing.pem"]
     assert path.stat().st_mode & 0o777 == 0o600
 

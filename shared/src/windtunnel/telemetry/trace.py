@@ -6,8 +6,8 @@ Windtunnel hands the context on and writes it into every log line; it exports no
 from __future__ import annotations
 
 import contextlib
+import random
 import re
-import secrets
 from collections.abc import Iterator
 from contextvars import ContextVar
 
@@ -23,8 +23,13 @@ _current: ContextVar[str] = ContextVar("windtunnel_traceparent", default="")
 def child_of(traceparent: str) -> str:
     """A new span under `traceparent`; the root of a new trace where that is empty or invalid."""
     match = _TRACEPARENT.match(traceparent)
-    trace_id, flags = match.groups() if match else (secrets.token_hex(16), "01")
-    return f"00-{trace_id}-{secrets.token_hex(8)}-{int(flags, 16) & _KNOWN_FLAGS:02x}"
+    trace_id, flags = match.groups() if match else (_random_hex(16), "01")
+    return f"00-{trace_id}-{_random_hex(8)}-{int(flags, 16) & _KNOWN_FLAGS:02x}"
+
+
+def _random_hex(size: int) -> str:
+    # Ids must be different, not secret; zero is forbidden.
+    return f"{random.getrandbits(8 * size) or 1:0{2 * size}x}"
 
 
 def current_traceparent() -> str:
