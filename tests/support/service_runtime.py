@@ -87,6 +87,13 @@ class Listener:
         return [message for _, message in self.events]
 
 
+async def publish_garbage(bus: Bus, subject: str) -> None:
+    """An event whose attributes are right and whose data is no message."""
+    attributes = {"specversion": "1.0", "id": "bad", "source": "/test", "type": subjects.type_of(subject)}
+    headers = {f"ce-{name}": value for name, value in attributes.items()}
+    await bus.publish(subject, {**headers, "content-type": "application/protobuf"}, b"\xff\xff\xff")
+
+
 def settings_in(home: Path, kind: type[S], **more: object) -> S:
     """Settings that keep everything below `home`."""
     return kind.model_validate({"home": home, **more})

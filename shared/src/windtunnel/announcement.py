@@ -83,7 +83,7 @@ def _from_json(event: Event) -> tuple[events_pb2.ModelTrained, Plan | None]:
     plan = body.pop("plan", None)
     try:
         message = json_format.ParseDict(body, events_pb2.ModelTrained(), ignore_unknown_fields=True)
-    except json_format.ParseError as error:
+    except (json_format.ParseError, ValueError, RecursionError) as error:
         raise Malformed(f"data is not a ModelTrained: {error}") from error
     read_model(message.model)
     return message, None if plan is None else parse_plan(plan)

@@ -39,7 +39,7 @@ class ServiceSettings(BaseSettings):
     attempts: int = Field(5, ge=1, le=100, description="Deliveries before a message is given up.")
     drain_s: float = Field(20.0, ge=0, description="Time that running jobs have after SIGTERM.")
     job_timeout_s: float = Field(900.0, gt=0, description="Time limit of native work on one input.")
-    job_memory_mb: int = Field(6000, ge=64, description="Memory limit of native work on one input, in MiB.")
+    job_memory_mb: int = Field(6000, ge=64, description="Memory limit of native work on one input, in MB (10^6 bytes).")
 
     @property
     def home_folder(self) -> Path:

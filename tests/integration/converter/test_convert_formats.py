@@ -61,6 +61,12 @@ async def test_an_archive_around_a_folder(kind: str, trained: Path, pool: ChildP
     assert converted.check.passed
 
 
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+async def test_an_artifact_has_no_suffix(name: str, trained: Path, pool: ChildPool, tmp_path: Path) -> None:
+    shutil.copy(trained / name, tmp_path / "digest")
+    assert (await convert(tmp_path / "digest", tmp_path / "work", pool)).check.passed
+
+
 async def test_a_checkpoint_given_its_output(trained: Path, pool: ChildPool, tmp_path: Path) -> None:
     converted = await convert(
         trained / "checkpoint",

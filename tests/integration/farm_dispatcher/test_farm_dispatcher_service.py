@@ -6,6 +6,7 @@ import json
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -13,7 +14,7 @@ from google.protobuf.message import Message
 
 from support.bus_wires import running
 from support.graphs import GraphWriter, dense_model
-from support.service_runtime import Listener, open_bus, run_context, runtime_on, settings_in
+from support.service_runtime import Listener, open_bus, publish_garbage, run_context, runtime_on, settings_in
 from windtunnel.bus import Bus, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import FarmError, JobFailed, WindtunnelError
@@ -86,7 +87,9 @@ class Bench:
         message = events_pb2.AppBuilt(run=run, variant="float32", platform="host", package=artifact_to_proto(stored))
         await self.runtime.publisher.publish(message, run_id=run.run_id, parts=("float32", "host", *parts))
 
-    async def heard(self, count: int) -> list[Message]:
+    async def heard(self, count: int) -> list[Any]:
+        """The first `count` messages: of several types, each with fields of its own."""
+
         def enough(messages: Sequence[Message]) -> bool:
             return len(messages) >= count
 
@@ -189,7 +192,7 @@ async def test_a_cell_is_tried_again_where_that_can_help(
         (message,) = await bench.heard(1)
     assert isinstance(message, events_pb2.DeviceRunFailed if code else events_pb2.DeviceRunFinished)
     assert message.attempt == attempt
-    if code:
+    if isinstance(message, events_pb2.DeviceRunFailed):
         assert message.failure.code == code
         assert message.failure.service == "farm_dispatcher"
 
@@ -221,6 +224,18 @@ async def test_a_package_that_is_gone_fails_its_cells(bench: Bench, farm: FakeFa
         heard = await bench.heard(2)
     assert [message.cell.threads for message in heard] == [1, 2]
     assert {message.failure.code for message in heard} == {"not_found"}
+
+
+async def test_what_nobody_can_read_is_a_dead_letter_and_no_more(bench: Bench, farm: FakeFarm) -> None:
+    for subject in (subjects.VARIANT_READY, subjects.APP_BUILT):
+        await publish_garbage(bench.runtime.bus, subject)
+    run = await bench.context(DeviceFilter("adb"))
+    await bench.ready(run)
+    await bench.built(run)
+    async with running(bench.planner(), bench.runner()):
+        await bench.heard(2)
+    letters = await bench.runtime.bus.dead_letters()
+    assert sorted(letter.subject for letter in letters) == [subjects.APP_BUILT, subjects.VARIANT_READY]
 
 
 async def test_apps_of_another_platform_are_not_ours(bench: Bench, farm: FakeFarm) -> None:

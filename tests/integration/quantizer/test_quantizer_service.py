@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from support.bus_wires import running
 from support.graphs import dense_model
-from support.service_runtime import Listener, open_bus, run_context, runtime_on, settings_in
+from support.service_runtime import Listener, open_bus, publish_garbage, run_context, runtime_on, settings_in
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bus, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
@@ -86,7 +86,9 @@ class Bench:
         await self.runtime.publisher.publish(message, run_id=run_id)
         return message
 
-    async def heard(self, count: int) -> list[Message]:
+    async def heard(self, count: int) -> list[Any]:
+        """The first `count` messages: of several types, each with fields of its own."""
+
         def enough(messages: Sequence[Message]) -> bool:
             return len(messages) >= count
 
@@ -205,6 +207,14 @@ async def test_a_plan_that_is_gone_ends_the_run(bench: Bench) -> None:
         (failed,) = await bench.heard(1)
     assert isinstance(failed, events_pb2.ModelFailed)
     assert failed.failure.code == "not_found"
+
+
+async def test_what_nobody_can_read_is_a_dead_letter_and_no_more(bench: Bench) -> None:
+    await publish_garbage(bench.runtime.bus, subjects.MODEL_CONVERTED)
+    await bench.publish(Plan(variants=variants("float32")))
+    async with running(bench.worker()):
+        await bench.heard(1)
+    assert [letter.subject for letter in await bench.runtime.bus.dead_letters()] == [subjects.MODEL_CONVERTED]
 
 
 async def test_quantize_by_grpc(pool: ChildPool, tmp_path: Path) -> None:

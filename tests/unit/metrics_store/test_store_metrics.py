@@ -18,10 +18,10 @@ FACT = facts.Measured(
 )
 
 
-def test_buckets_reach_from_a_tenth_of_a_millisecond_to_ten_seconds() -> None:
-    assert BUCKETS[0] == 1e-4 and BUCKETS[-1] == 10.0
+def test_buckets_reach_from_ten_microseconds_to_ten_seconds() -> None:
+    assert BUCKETS[0] == 1e-5 and BUCKETS[-1] == 10.0
     assert list(BUCKETS) == sorted(set(BUCKETS))
-    assert {1e-3, 1e-2, 1e-1, 1.0} <= set(BUCKETS)
+    assert {1e-4, 1e-3, 1e-2, 1e-1, 1.0} <= set(BUCKETS)
 
 
 @pytest.mark.parametrize(("unit", "value"), [("ns", 2e6), ("us", 2e3), ("ms", 2), ("s", 0.002)])

@@ -6,18 +6,18 @@ Afterwards every URI in the plan is an artifact, so that all services see the sa
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from windtunnel.announcement import Announcement
-from windtunnel.artifacts import ArtifactRef, Artifacts, SourceReader, pack
+from windtunnel.artifacts import Artifacts, SourceReader
 from windtunnel.bus import Bucket
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline import Pipeline
 from windtunnel.plan import DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text
 from windtunnel.plan.parse import require_recipe_rules
+from windtunnel.runs import ingest, json_of
 
 _MAX_TEXT_BYTES = 1024 * 1024
 
@@ -62,13 +62,13 @@ class PlanResolver:
         if value is None:
             return None
         if isinstance(value, str):
-            return Pipeline.parse(_json(await self._text(value, workdir / "preprocessing"), value)).to_json()
+            return Pipeline.parse(json_of(await self._text(value, workdir / "preprocessing"), value)).to_json()
         return Pipeline.parse(value).to_json()
 
     async def _variant(self, variant: VariantSpec, workdir: Path) -> VariantSpec:
         if variant.recipe_uri is None:
             return variant
-        value = _json(await self._text(variant.recipe_uri, workdir / f"recipe-{variant.name}"), variant.recipe_uri)
+        value = json_of(await self._text(variant.recipe_uri, workdir / f"recipe-{variant.name}"), variant.recipe_uri)
         return VariantSpec(variant.name, recipe=require_recipe_rules(value, variant.name))
 
     async def _ingest(self, uri: str | None, workdir: Path) -> str | None:
@@ -85,23 +85,3 @@ class PlanResolver:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise InvalidInput(f"{uri} is not UTF-8 text: {error}") from error
-
-
-async def ingest(
-    artifacts: Artifacts, sources: SourceReader, uri: str, workdir: Path, *, sha256: str | None = None
-) -> tuple[ArtifactRef, Path]:
-    """What `uri` names, as an artifact (a folder as a zip file), and as a local file or folder below `workdir`."""
-    workdir.mkdir(parents=True)
-    path = await sources.open(uri, sha256=sha256, into=workdir)
-    if path.is_dir():
-        return await artifacts.put_file(pack(path, workdir / "packed.zip")), path
-    if uri.startswith("sha256:"):
-        return ArtifactRef(uri.removeprefix("sha256:"), path.stat().st_size), path
-    return await artifacts.put_file(path), path
-
-
-def _json(text: str, where: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{where} is not JSON: {error}") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
+import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,12 +24,12 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket, Event, job_key
 from windtunnel.converter.convert import convert, tree_sha256
 from windtunnel.converter.domain import Check, Converted, Format
-from windtunnel.converter.resolve_plan import PlanResolver, ingest
+from windtunnel.converter.resolve_plan import PlanResolver
 from windtunnel.converter.settings import ConverterSettings
-from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool
-from windtunnel.pipeline import Pipeline
-from windtunnel.plan import Plan, plan_to_json
+from windtunnel.plan import plan_to_json
+from windtunnel.runs import artifact_of, ingest, pipeline_of
 from windtunnel.runtime import Runtime
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
 from windtunnel.wire import artifact_to_proto, facts_to_proto, failure_to_proto, scores_to_proto
@@ -59,7 +59,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         self, request: converter_pb2.ConvertRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> converter_pb2.ConvertResponse:
         model = read_model(request.model)
-        pipeline = _pipeline(request.preprocessing_json)
+        pipeline = pipeline_of(request.preprocessing_json)
         with tempfile.TemporaryDirectory(prefix="windtunnel-convert-") as folder:
             samples = None
             if request.samples_uri:
@@ -76,7 +76,9 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         with tempfile.TemporaryDirectory(prefix="windtunnel-convert-") as folder:
             plan = await self._resolver.resolve(announcement, Path(folder, "plan"))
             plan_ref = await self._runtime.artifacts.put_bytes(plan_to_json(plan))
-            result = await self._convert(announcement.model, _samples(plan), plan.preprocessing, Path(folder))
+            result = await self._convert(
+                announcement.model, artifact_of(plan.data.samples), plan.preprocessing, Path(folder)
+            )
         run = _run_context(run_id, announcement, plan_ref, result.trained.sha256)
         message = events_pb2.ModelConverted(
             run=run,
@@ -120,6 +122,9 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         trained, path = await ingest(
             runtime.artifacts, runtime.sources, model.uri, workdir / "trained", sha256=model.sha256
         )
+        if model.uri.startswith("sha256:"):
+            # Messages name the file: by what its author called it, not by its hash.
+            path = path.rename(path.with_name(re.sub(r"[^\w.-]", "_", model.name)[:100]))
         inputs = {
             "model": await asyncio.to_thread(tree_sha256, path),
             "format": model.format,
@@ -159,20 +164,6 @@ def _model_of(event: Event) -> TrainedModel | None:
         return None
     name, version, uri = (str(model.get(field, "")) for field in ("name", "version", "uri"))
     return TrainedModel(name, version, uri)
-
-
-def _samples(plan: Plan) -> ArtifactRef | None:
-    uri = plan.data.samples
-    return None if uri is None else ArtifactRef(uri.removeprefix("sha256:"), 0)
-
-
-def _pipeline(text: str) -> Mapping[str, Any] | None:
-    if not text:
-        return None
-    try:
-        return Pipeline.parse(json.loads(text)).to_json()
-    except ValueError as error:
-        raise InvalidInput(f"preprocessing_json is not JSON: {error}") from error
 
 
 def _run_context(

@@ -14,21 +14,19 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from windtunnel.artifacts import ArtifactRef
-from windtunnel.bus import Bucket, Event, job_key
+from windtunnel.bus import Bucket, Event, Malformed, job_key
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.farm_dispatcher.dispatch import Attempted, Dispatcher
 from windtunnel.farm_dispatcher.domain import Cell, DeviceRun, Samples
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.wire import cell_from_proto, cell_to_proto, device_to_proto, facts_to_proto
-from windtunnel.plan import DeviceFilter, Plan, parse_plan_text, plan_from_proto
+from windtunnel.plan import DeviceFilter, plan_from_proto
+from windtunnel.runs import plan_of
 from windtunnel.runtime import Runtime
 from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_dispatcher_pb2_grpc, plan_pb2, types_pb2
 from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto
 
 log = logging.getLogger(__name__)
-
-_MAX_PLAN_BYTES = 16 * 1024**2
 
 
 class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServicer):
@@ -74,6 +72,9 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
 
     async def on_plan_failure(self, event: Event, error: WindtunnelError) -> None:
         """Says that the cells of the variant could not be planned."""
+        if isinstance(error, Malformed):
+            # Without a run there is nobody to tell; the dead letter keeps the message.
+            return
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         failed = events_pb2.CellsFailed(
@@ -99,6 +100,9 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
 
     async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
         """Says of each cell of the app that has no run that it has failed."""
+        if isinstance(error, Malformed):
+            # Without a run there is nobody to tell; the dead letter keeps the message.
+            return
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
         stored = await self._results.get(_plan_key(message.run.run_id, message.variant))
@@ -113,8 +117,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         """The cells of a variant, planned once: whoever asks first decides what the filters mean today."""
 
         async def compute() -> events_pb2.CellsPlanned:
-            data = await self._runtime.artifacts.read_bytes(artifact_from_proto(run.plan).sha256, limit=_MAX_PLAN_BYTES)
-            plan: Plan = parse_plan_text(data.decode())
+            plan = await plan_of(run, self._runtime.artifacts)
             cells = await self._dispatcher.plan(run.run_id, variant, plan.devices)
             return events_pb2.CellsPlanned(run=run, variant=variant, cells=[cell_to_proto(cell) for cell in cells])
 
@@ -170,8 +173,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         if samples is None:
             return None
         data = {"unit": "us", "warmup": list(samples.warmup), "inference": list(samples.inference)}
-        ref: ArtifactRef = await self._runtime.artifacts.put_bytes(json.dumps(data).encode())
-        return artifact_to_proto(ref, "application/json")
+        return artifact_to_proto(await self._runtime.artifacts.put_bytes(json.dumps(data).encode()), "application/json")
 
 
 class _GaveUp(Exception):

@@ -16,8 +16,8 @@ from windtunnel.metrics_store.domain import Judgement, RunRecord, facts
 
 log = logging.getLogger(__name__)
 
-# 0.1 ms to 10 s, five to a decade.
-BUCKETS: Final = tuple(round(10 ** (step / 5), 7) for step in range(-20, 6))
+# 10 us to 10 s, five to a decade.
+BUCKETS: Final = tuple(round(10 ** (step / 5), 7) for step in range(-25, 6))
 SAMPLES: Final = 10_000
 _SAMPLES_BYTES: Final = 16 * 1024**2
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Mapping
@@ -12,15 +11,15 @@ from typing import Any
 
 import grpc
 
-from windtunnel.artifacts import ArtifactRef, pack
-from windtunnel.bus import Bucket, Event, job_key
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.bus import Bucket, Event, Malformed, job_key
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
-from windtunnel.pipeline import Pipeline
-from windtunnel.plan import Plan, VariantSpec, parse_plan, parse_plan_text
+from windtunnel.plan import Plan, VariantSpec, parse_plan
 from windtunnel.quantizer.domain import DRAWN_SAMPLES, Calibration, Quantized, choose_calibration
 from windtunnel.quantizer.quantize import is_float32, quantize
 from windtunnel.quantizer.settings import QuantizerSettings
+from windtunnel.runs import artifact_of, ingest, json_of, pipeline_in, pipeline_of, plan_of
 from windtunnel.runtime import Runtime
 from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc, types_pb2
 from windtunnel.wire import artifact_from_proto, artifact_to_proto, facts_to_proto, failure_to_proto
@@ -28,7 +27,6 @@ from windtunnel.wire import artifact_from_proto, artifact_to_proto, facts_to_pro
 log = logging.getLogger(__name__)
 
 MEDIA_TYPE = "application/vnd.tflite"
-_MAX_PLAN_BYTES = 16 * 1024**2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +66,17 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
         self, request: quantizer_pb2.QuantizeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> quantizer_pb2.QuantizeResponse:
         variant = _variant(request.variant)
-        pipeline = _pipeline(request.preprocessing_json)
+        pipeline = pipeline_of(request.preprocessing_json)
+        if not request.model_uri:
+            raise InvalidInput("model_uri is empty", hint="give the URI of the float32 .tflite")
+        runtime = self._runtime
         with tempfile.TemporaryDirectory(prefix="windtunnel-quantize-") as folder:
-            model = await self._ingest(request.model_uri, Path(folder, "model"))
+            model, _ = await ingest(runtime.artifacts, runtime.sources, request.model_uri, Path(folder, "model"))
             calibration = None
             if request.calibration_uri:
-                calibration = await self._ingest(request.calibration_uri, Path(folder, "calibration"))
+                calibration, _ = await ingest(
+                    runtime.artifacts, runtime.sources, request.calibration_uri, Path(folder, "calibration")
+                )
         chosen, drawn = choose_calibration(variant, calibration, None)
         return await self._make(_Job(model, variant, chosen, drawn, pipeline))
 
@@ -81,16 +84,19 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
         """Handles `model.converted`: publishes `variant.ready`, or `variant.failed`, for each variant of the plan."""
         message = event.message()
         assert isinstance(message, events_pb2.ModelConverted)
-        plan = await self._plan(message.run)
+        plan = await plan_of(message.run, self._runtime.artifacts)
         for variant in plan.variants:
             await self._on_variant(message, plan, variant)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
         """Says of each variant that is not there that it could not be made."""
+        if isinstance(error, Malformed):
+            # Without a run there is nobody to tell; the dead letter keeps the message.
+            return
         message = event.message()
         assert isinstance(message, events_pb2.ModelConverted)
         try:
-            plan = await self._plan(message.run)
+            plan = await plan_of(message.run, self._runtime.artifacts)
         except WindtunnelError as unreadable:
             if unreadable.retryable:
                 raise
@@ -125,11 +131,6 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
             failure=failure_to_proto(error, self._runtime.name),
         )
         await self._runtime.publisher.publish(message, run_id=run.run_id, parts=(variant.name, "quantize"))
-
-    async def _plan(self, run: types_pb2.RunContext) -> Plan:
-        ref = artifact_from_proto(run.plan)
-        data = await self._runtime.artifacts.read_bytes(ref.sha256, limit=_MAX_PLAN_BYTES)
-        return parse_plan_text(data.decode())
 
     async def _make_planned(
         self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec
@@ -170,44 +171,18 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
 
         return await self._runtime.jobs.once(job.key(self._versions), quantizer_pb2.QuantizeResponse, compute)
 
-    async def _ingest(self, uri: str, workdir: Path) -> ArtifactRef:
-        """What `uri` names, as an artifact; a folder as a zip file."""
-        if not uri:
-            raise InvalidInput("model_uri is empty", hint="give the URI of the float32 .tflite")
-        workdir.mkdir(parents=True)
-        path = await self._runtime.sources.open(uri, into=workdir)
-        if path.is_dir():
-            path = pack(path, workdir / "packed.zip")
-        return await self._runtime.artifacts.put_file(path)
-
 
 def _planned_job(message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> _Job:
-    calibration, drawn = choose_calibration(variant, _artifact(plan.data.calibration), _artifact(plan.data.samples))
-    assert not isinstance(plan.preprocessing, str), "the plan has been resolved"
-    return _Job(artifact_from_proto(message.model), variant, calibration, drawn, plan.preprocessing)
-
-
-def _artifact(uri: str | None) -> ArtifactRef | None:
-    return None if uri is None else ArtifactRef(uri.removeprefix("sha256:"), 0)
+    calibration, drawn = choose_calibration(variant, artifact_of(plan.data.calibration), artifact_of(plan.data.samples))
+    return _Job(artifact_from_proto(message.model), variant, calibration, drawn, pipeline_in(plan))
 
 
 def _variant(message: plan_pb2.VariantSpec) -> VariantSpec:
     """The variant that a request asks for, checked as in a plan. Raises InvalidPlan."""
     value: Any = message.name
     if message.recipe_json:
-        value = {"name": message.name, "recipe": _json(message.recipe_json, "recipe_json")}
+        value = {"name": message.name, "recipe": json_of(message.recipe_json, "recipe_json")}
     return parse_plan({"apiVersion": "windtunnel/v1", "variants": [value]}).variants[0]
-
-
-def _pipeline(text: str) -> Mapping[str, Any] | None:
-    return Pipeline.parse(_json(text, "preprocessing_json")).to_json() if text else None
-
-
-def _json(text: str, what: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"{what} is not JSON: {error}") from error
 
 
 def _response(

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def load(source: Source) -> Original:
         ) from error
 
 
-def first_lines(error: BaseException, characters: int = 600) -> str:
+def first_lines(error: BaseException, characters: int = 400) -> str:
     """What an error of TensorFlow says, without its pages of context."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {' '.join(lines)[:characters]}"
@@ -90,10 +91,19 @@ def _port(name: str, spec: Any) -> Port:
     return Port(name, tuple(-1 if size is None else int(size) for size in spec.shape), spec.dtype.name)
 
 
+_KERAS_SUFFIX = {Format.KERAS: ".keras", Format.HDF5: ".h5"}
+
+
 def _keras(source: Source) -> Original:
     import keras
 
-    model = keras.saving.load_model(str(source.path), compile=False, safe_mode=True)
+    # Keras tells formats by the file's suffix alone, which an artifact does not have.
+    named = Path.cwd() / f"model{_KERAS_SUFFIX[source.format]}"
+    named.symlink_to(source.path)
+    try:
+        model = keras.saving.load_model(str(named), compile=False, safe_mode=True)
+    finally:
+        named.unlink()
     if not getattr(model, "inputs", None):
         raise InvalidInput(f"{source.path.name} has no fixed input shape", hint="build the model before saving it")
     names = [str(tensor.name).split(":")[0] for tensor in model.inputs]
