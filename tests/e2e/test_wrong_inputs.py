@@ -18,6 +18,7 @@ import pytest
 
 from support.models import DigitsModels
 from support.system import System
+from windtunnel.v1 import events_pb2
 
 pytestmark = pytest.mark.heavy
 
@@ -72,7 +73,8 @@ def run_keras(code: str, folder: Path) -> None:
 def test_a_lambda_layer_is_refused(system: System, models: DigitsModels, tmp_path: Path) -> None:
     run_keras(
         "import keras\n"
-        "m = keras.Sequential([keras.Input((32, 32, 1)), keras.layers.Lambda(lambda x: x * 2), keras.layers.Flatten()])\n"
+        "doubles = keras.layers.Lambda(lambda x: x * 2)\n"
+        "m = keras.Sequential([keras.Input((32, 32, 1)), doubles, keras.layers.Flatten()])\n"
         "m.save('code.keras')\nm.save('code.h5')\n",
         tmp_path,
     )
@@ -187,7 +189,7 @@ def test_an_empty_model_file(system: System, models: DigitsModels, tmp_path: Pat
     assert "empty" in reason_of(submit(system, str(model), plan_of(models), tmp_path))
 
 
-def test_a_zero_byte_base_app(models: DigitsModels, plan: Path, tmp_path: Path) -> None:
+async def test_a_zero_byte_base_app(models: DigitsModels, tmp_path: Path) -> None:
     base = tmp_path / "base.apk"
     base.write_bytes(b"")
     environment = {
@@ -197,8 +199,12 @@ def test_a_zero_byte_base_app(models: DigitsModels, plan: Path, tmp_path: Path) 
     }
     system = System(tmp_path / "home", environment).start()
     try:
-        devices = [{"farm": "adb"}]
-        report = submit(system, str(models.float32), plan_of(models, devices=devices, variants=["float32"]), tmp_path)
-        assert "base.apk" in reason_of(report) and "empty" in reason_of(report)
+        plan = plan_of(models, devices=[{"farm": "adb"}], variants=["float32"])
+        report = submit(system, str(models.float32), plan, tmp_path)
+        async with system.jetstream() as js:
+            message = await js.get_last_msg("WINDTUNNEL", "windtunnel.app.failed")
     finally:
         system.stop()
+    failed = events_pb2.AppFailed.FromString(message.data or b"")
+    assert failed.run.run_id == report["run_id"] and failed.platform == "android"
+    assert "base.apk" in failed.failure.message and "empty" in failed.failure.message

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -16,9 +16,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from support.bus_wires import MemoryWire, NatsWire, Wire, running
 from support.nats import nats_server
-from windtunnel.artifacts import SourceReader, open_store
-from windtunnel.bus import Bus, Event, Jobs, Subscription, decode, encode, subjects
-from windtunnel.bus.publisher import Publisher
+from support.service_runtime import runtime_on
+from windtunnel.bus import Bus, Event, Subscription, decode, encode
 from windtunnel.rpc import RpcServer
 from windtunnel.runtime import Build, Runtime
 from windtunnel.settings import ServiceSettings
@@ -26,23 +25,9 @@ from windtunnel.settings import ServiceSettings
 S = TypeVar("S", bound=ServiceSettings)
 
 
-def make_settings(kind: type[S], home: Path, **given: Any) -> S:
-    """Settings with their defaults, but for `given`."""
-    return kind(**{"home": home, **given})
-
-
 async def make_runtime(name: str, settings: S, bus: Bus, tmp_path: Path) -> Runtime[S]:
-    """What `runtime.main` would give the service; artifacts lie in `tmp_path/artifacts`, shared by all of a test."""
-    artifacts = open_store(str(tmp_path / "artifacts"), cache=tmp_path / "cache")
-    return Runtime(
-        name=name,
-        settings=settings,
-        bus=bus,
-        artifacts=artifacts,
-        sources=SourceReader(artifacts, settings.allowed_roots, settings.max_source_bytes),
-        jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
-        publisher=Publisher(bus, name),
-    )
+    """What `runtime.main` would give the service, all its files below `tmp_path`."""
+    return await runtime_on(bus, name, settings.model_copy(update={"home": tmp_path}))
 
 
 @contextlib.asynccontextmanager

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 FORMATS = ("saved_model", "model.keras", "model.h5", "frozen.pb", "checkpoint")
 
@@ -69,16 +70,14 @@ def _build(folder: Path) -> None:
     coded.save(folder / "lambda.keras")
     coded.save(folder / "lambda.h5")
 
-    class Det(tf.Module):
-        @tf.function(input_signature=[tf.TensorSpec((1, 12, 12), tf.float32)])
-        def __call__(self, matrix):  # type: ignore[no-untyped-def]
-            return {"det": tf.linalg.det(matrix)}
-
-    module = Det()
-    tf.saved_model.save(module, str(folder / "det"), signatures=module.__call__)
+    module = tf.Module()
+    module.det = tf.function(
+        lambda matrix: {"det": tf.linalg.det(matrix)}, input_signature=[tf.TensorSpec((1, 12, 12), tf.float32)]
+    )
+    tf.saved_model.save(module, str(folder / "det"), signatures=module.det)
 
 
-def _graphs(folder: Path, tf, np) -> None:  # type: ignore[no-untyped-def]
+def _graphs(folder: Path, tf: Any, np: Any) -> None:
     """A TF1 graph as checkpoint and frozen, with the leftovers of training that such graphs have."""
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import boto3
 import pytest
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from support.artifact_backend import Backend
 from support.servers import GcsServer, S3Server, free_port, start_gcs_emulator, start_seaweedfs
 from windtunnel.artifacts import ArtifactStore, LocalStore, MemoryStore, open_store
 from windtunnel.artifacts.gcs import GcsStore
 from windtunnel.artifacts.s3 import S3Store
-
-
-@dataclass(frozen=True)
-class Backend:
-    """A store, how to open it again elsewhere, and how to damage it and to take it away."""
-
-    store: ArtifactStore
-    url: str
-    damage: Callable[[str, bytes], None]  # put other bytes under a blob's name, behind the store's back
-    unreachable: Callable[[], ArtifactStore]
-    leftovers: Callable[[], list[str]]  # what lies there besides blobs
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +104,7 @@ def s3_backend(s3_environment: S3Server) -> Backend:
 @pytest.fixture
 def gcs_backend(gcs_environment: GcsServer, monkeypatch: pytest.MonkeyPatch) -> Backend:
     bucket = f"bucket-{uuid.uuid4().hex}"
-    client = storage.Client(project="tests", credentials=AnonymousCredentials())
+    client = storage.Client.create_anonymous_client()
     url = f"gs://{bucket}/some/prefix?create=1"
 
     def damage(sha256: str, data: bytes) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 
 import boto3
 import pytest
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import storage
 
+from support.servers import S3Server
 from windtunnel.artifacts import MemoryStore, SourceReader
 from windtunnel.errors import InvalidInput, NotFound, Unavailable
 
@@ -19,7 +20,7 @@ Upload = Callable[[str, bytes], None]
 
 
 @pytest.fixture(params=["s3", "gs"])
-def bucket(request) -> tuple[str, Upload]:
+def bucket(request: pytest.FixtureRequest) -> tuple[str, Upload]:
     """A bucket's URI and how to put an object into it."""
     name = f"theirs-{uuid.uuid4().hex}"
     if request.param == "s3":
@@ -28,7 +29,7 @@ def bucket(request) -> tuple[str, Upload]:
         s3.create_bucket(Bucket=name)
         return f"s3://{name}", lambda key, data: s3.put_object(Bucket=name, Key=key, Body=data) and None
     request.getfixturevalue("gcs_environment")
-    gcs = storage.Client(project="tests", credentials=AnonymousCredentials()).create_bucket(name)
+    gcs = storage.Client.create_anonymous_client().create_bucket(name, project="tests")
     return f"gs://{name}", lambda key, data: gcs.blob(key).upload_from_string(data)
 
 
@@ -37,7 +38,9 @@ def reader() -> SourceReader:
     return SourceReader(MemoryStore(), (), 30 * MIB)
 
 
-async def test_an_object_is_copied_and_verified(bucket, reader, tmp_path):
+async def test_an_object_is_copied_and_verified(
+    bucket: tuple[str, Upload], reader: SourceReader, tmp_path: Path
+) -> None:
     uri, upload = bucket
     data = bytes(range(256)) * 40_000
     upload("models/ssd v1.zip", data)
@@ -47,7 +50,7 @@ async def test_an_object_is_copied_and_verified(bucket, reader, tmp_path):
     assert path.read_bytes() == data
 
 
-async def test_a_folder_is_copied_whole(bucket, reader, tmp_path):
+async def test_a_folder_is_copied_whole(bucket: tuple[str, Upload], reader: SourceReader, tmp_path: Path) -> None:
     uri, upload = bucket
     upload("saved/saved_model.pb", b"graph")
     upload("saved/variables/variables.index", b"index")
@@ -58,7 +61,7 @@ async def test_a_folder_is_copied_whole(bucket, reader, tmp_path):
         assert files == {"saved_model.pb": b"graph", "variables/variables.index": b"index"}
 
 
-async def test_a_wrong_hash_leaves_nothing(bucket, reader, tmp_path):
+async def test_a_wrong_hash_leaves_nothing(bucket: tuple[str, Upload], reader: SourceReader, tmp_path: Path) -> None:
     uri, upload = bucket
     upload("model", b"weights")
     with pytest.raises(InvalidInput, match="has sha256"):
@@ -66,14 +69,14 @@ async def test_a_wrong_hash_leaves_nothing(bucket, reader, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_folder_has_no_hash(bucket, reader, tmp_path):
+async def test_a_folder_has_no_hash(bucket: tuple[str, Upload], reader: SourceReader, tmp_path: Path) -> None:
     uri, upload = bucket
     upload("saved/a", b"a")
     with pytest.raises(InvalidInput, match="folder"):
         await reader.open(f"{uri}/saved", sha256="0" * 64, into=tmp_path)
 
 
-async def test_what_is_too_large_is_refused(bucket, tmp_path):
+async def test_what_is_too_large_is_refused(bucket: tuple[str, Upload], tmp_path: Path) -> None:
     uri, upload = bucket
     upload("saved/a", bytes(600))
     upload("saved/b", bytes(600))
@@ -83,7 +86,7 @@ async def test_what_is_too_large_is_refused(bucket, tmp_path):
     assert (await reader.open(f"{uri}/saved/a", into=tmp_path)).stat().st_size == 600
 
 
-async def test_what_is_missing_is_not_found(bucket, reader, tmp_path):
+async def test_what_is_missing_is_not_found(bucket: tuple[str, Upload], reader: SourceReader, tmp_path: Path) -> None:
     uri, _ = bucket
     for missing in (f"{uri}/absent", f"{uri[:5]}no-such-bucket-anywhere/x"):
         with pytest.raises(NotFound):
@@ -91,7 +94,9 @@ async def test_what_is_missing_is_not_found(bucket, reader, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_wrong_credentials_are_named_but_not_shown(s3_environment, reader, tmp_path, monkeypatch):
+async def test_wrong_credentials_are_named_but_not_shown(
+    s3_environment: S3Server, reader: SourceReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     boto3.client("s3").create_bucket(Bucket="private-bucket")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     with pytest.raises(Unavailable) as caught:

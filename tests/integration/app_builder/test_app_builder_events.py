@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from support.base_apk import apk_bytes
 from support.bus_wires import Wire
-from support.runtime import Outbox, make_runtime, make_settings, publish, serving
+from support.runtime import Outbox, make_runtime, publish, serving
+from support.service_runtime import settings_in
 from windtunnel.app_builder import SigningKey
 from windtunnel.app_builder.__main__ import build
 from windtunnel.app_builder.settings import AppBuilderSettings
@@ -37,7 +38,7 @@ def key() -> SigningKey:
 
 
 def settings(tmp_path: Path, **given: Any) -> AppBuilderSettings:
-    return make_settings(AppBuilderSettings, tmp_path, **given)
+    return settings_in(tmp_path, AppBuilderSettings, **given)
 
 
 def with_base_app(tmp_path: Path, key: SigningKey | None = None, base: bytes | None = None) -> AppBuilderSettings:

@@ -12,7 +12,8 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2
 
-from support.runtime import health_of, listed_services, make_runtime, make_settings, serving
+from support.runtime import health_of, listed_services, make_runtime, serving
+from support.service_runtime import settings_in
 from windtunnel import settings as settings_module
 from windtunnel.app_builder.__main__ import build
 from windtunnel.app_builder.settings import AppBuilderSettings
@@ -27,7 +28,7 @@ MODEL = b"\x1c\x00\x00\x00TFL3 a model"
 
 @pytest.fixture
 async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
-    runtime = await make_runtime("app_builder", make_settings(AppBuilderSettings, tmp_path), MemoryBus(), tmp_path)
+    runtime = await make_runtime("app_builder", settings_in(tmp_path, AppBuilderSettings), MemoryBus(), tmp_path)
     async with serving(build, runtime) as channel:
         yield channel
 
@@ -103,7 +104,7 @@ async def test_a_configured_key_that_cannot_be_read_ends_the_start(tmp_path: Pat
     (tmp_path / "key.pem").write_text("no key")
     files = {"android_signing_key": str(tmp_path / "key.pem"), "android_signing_cert": str(tmp_path / "key.pem")}
     runtime = await make_runtime(
-        "app_builder", make_settings(AppBuilderSettings, tmp_path, **files), MemoryBus(), tmp_path
+        "app_builder", settings_in(tmp_path, AppBuilderSettings, **files), MemoryBus(), tmp_path
     )
     with pytest.raises(InvalidInput, match="signing key cannot be read"):
         await build(runtime)

@@ -12,7 +12,8 @@ import pytest
 
 from support.bus_wires import Wire
 from support.models import DigitsModels, digits_model
-from support.runtime import Outbox, make_runtime, make_settings, publish, serving
+from support.runtime import Outbox, make_runtime, publish, serving
+from support.service_runtime import settings_in
 from windtunnel import schemas
 from windtunnel.artifacts import LocalStore
 from windtunnel.bus import subjects
@@ -42,7 +43,7 @@ def samples(digits: DigitsModels, tmp_path: Path) -> Path:
 
 
 def settings(tmp_path: Path, **given: Any) -> LayerDiffSettings:
-    return make_settings(LayerDiffSettings, tmp_path, **given)
+    return settings_in(tmp_path, LayerDiffSettings, **given)
 
 
 async def ready(

@@ -14,7 +14,8 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from support.models import DigitsModels, digits_model
-from support.runtime import health_of, listed_services, make_runtime, make_settings, serving
+from support.runtime import health_of, listed_services, make_runtime, serving
+from support.service_runtime import settings_in
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.__main__ import build
@@ -35,7 +36,7 @@ def digits() -> DigitsModels:
 
 @pytest.fixture
 async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
-    runtime = await make_runtime("layer_diff", make_settings(LayerDiffSettings, tmp_path), MemoryBus(), tmp_path)
+    runtime = await make_runtime("layer_diff", settings_in(tmp_path, LayerDiffSettings), MemoryBus(), tmp_path)
     async with serving(build, runtime) as channel:
         yield channel
 

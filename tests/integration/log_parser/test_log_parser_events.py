@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from support.bus_wires import Wire
-from support.runtime import Outbox, make_runtime, make_settings, publish, serving
+from support.runtime import Outbox, make_runtime, publish, serving
+from support.service_runtime import settings_in
 from windtunnel.artifacts import LocalStore
 from windtunnel.bus import encode, subjects
 from windtunnel.log_parser.__main__ import build
@@ -23,7 +24,7 @@ OP_VERSION = b"INFO: STARTING!\nERROR: Didn't find op for builtin opcode 'MUL' v
 
 
 def settings(tmp_path: Path, **given: Any) -> LogParserSettings:
-    return make_settings(LogParserSettings, tmp_path, **given)
+    return settings_in(tmp_path, LogParserSettings, **given)
 
 
 async def finished(

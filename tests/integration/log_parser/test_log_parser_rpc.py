@@ -12,7 +12,8 @@ import jsonschema
 import pytest
 from grpc_health.v1 import health_pb2
 
-from support.runtime import health_of, listed_services, make_runtime, make_settings, serving
+from support.runtime import health_of, listed_services, make_runtime, serving
+from support.service_runtime import settings_in
 from windtunnel import schemas
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import InvalidInput, NotFound, WindtunnelError
@@ -28,7 +29,7 @@ LOG = Path(__file__).parents[2] / "unit/log_parser/logs/performance_options.txt"
 
 @pytest.fixture
 async def channel(tmp_path: Path) -> AsyncIterator[grpc.aio.Channel]:
-    settings = make_settings(LogParserSettings, tmp_path, max_log_bytes=100_000)
+    settings = settings_in(tmp_path, LogParserSettings, max_log_bytes=100_000)
     async with serving(build, await make_runtime("log_parser", settings, MemoryBus(), tmp_path)) as channel:
         yield channel
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from pathlib import Path
 
 import pytest
 
@@ -12,18 +13,18 @@ from windtunnel.errors import Conflict, InvalidInput, NotFound
 
 
 @pytest.fixture
-def inbox(tmp_path):
+def inbox(tmp_path: Path) -> Path:
     folder = tmp_path / "inbox"
     folder.mkdir()
     return folder
 
 
 @pytest.fixture
-def reader(inbox):
+def reader(inbox: Path) -> SourceReader:
     return SourceReader(MemoryStore(), (inbox,), 10_000)
 
 
-async def test_a_file_below_a_root_is_copied(reader, inbox, tmp_path):
+async def test_a_file_below_a_root_is_copied(reader: SourceReader, inbox: Path, tmp_path: Path) -> None:
     (inbox / "my model.tflite").write_bytes(b"weights")
     sha256 = hashlib.sha256(b"weights").hexdigest()
     uri = (inbox / "my model.tflite").as_uri()
@@ -34,7 +35,9 @@ async def test_a_file_below_a_root_is_copied(reader, inbox, tmp_path):
         await reader.open(uri, into=tmp_path / "work")
 
 
-async def test_a_folder_is_copied_with_its_inner_links_as_files(reader, inbox, tmp_path):
+async def test_a_folder_is_copied_with_its_inner_links_as_files(
+    reader: SourceReader, inbox: Path, tmp_path: Path
+) -> None:
     saved = inbox / "saved"
     (saved / "variables").mkdir(parents=True)
     (saved / "variables" / "data").write_bytes(b"data")
@@ -46,7 +49,7 @@ async def test_a_folder_is_copied_with_its_inner_links_as_files(reader, inbox, t
 
 
 @pytest.mark.parametrize("end", ["/etc/hostname", "/etc", "../secret", "nowhere"])
-async def test_links_out_of_a_folder_are_refused(reader, inbox, tmp_path, end):
+async def test_links_out_of_a_folder_are_refused(reader: SourceReader, inbox: Path, tmp_path: Path, end: str) -> None:
     (inbox / "secret").write_bytes(b"secret")
     saved = inbox / "saved"
     saved.mkdir()
@@ -56,7 +59,7 @@ async def test_links_out_of_a_folder_are_refused(reader, inbox, tmp_path, end):
     assert not any((tmp_path / "work").iterdir())
 
 
-async def test_outside_the_roots_existence_is_not_revealed(reader, inbox, tmp_path):
+async def test_outside_the_roots_existence_is_not_revealed(reader: SourceReader, inbox: Path, tmp_path: Path) -> None:
     (tmp_path / "present").write_bytes(b"x")
     (inbox / "link").symlink_to(tmp_path / "present")
     (inbox / "dangling").symlink_to(tmp_path / "absent")
@@ -78,13 +81,13 @@ async def test_outside_the_roots_existence_is_not_revealed(reader, inbox, tmp_pa
     assert messages[0].replace("present", "absent") == messages[1]
 
 
-async def test_below_a_root_the_missing_is_not_found(reader, inbox, tmp_path):
+async def test_below_a_root_the_missing_is_not_found(reader: SourceReader, inbox: Path, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await reader.open(f"file://{inbox}/absent", into=tmp_path / "work")
     assert not any((tmp_path / "work").iterdir())
 
 
-async def test_a_pipe_does_not_hang(reader, inbox, tmp_path):
+async def test_a_pipe_does_not_hang(reader: SourceReader, inbox: Path, tmp_path: Path) -> None:
     os.mkfifo(inbox / "pipe")
     (inbox / "folder").mkdir()
     os.mkfifo(inbox / "folder" / "pipe")
@@ -93,14 +96,14 @@ async def test_a_pipe_does_not_hang(reader, inbox, tmp_path):
             await reader.open(f"file://{inbox}/{name}", into=tmp_path / "work")
 
 
-async def test_too_large_is_refused_and_leaves_nothing(reader, inbox, tmp_path):
+async def test_too_large_is_refused_and_leaves_nothing(reader: SourceReader, inbox: Path, tmp_path: Path) -> None:
     (inbox / "big").write_bytes(bytes(10_001))
     with pytest.raises(InvalidInput, match="10000 bytes"):
         await reader.open(f"file://{inbox}/big", into=tmp_path / "work")
     assert not any((tmp_path / "work").iterdir())
 
 
-async def test_an_artifact_is_fetched(tmp_path):
+async def test_an_artifact_is_fetched(tmp_path: Path) -> None:
     store = MemoryStore()
     ref = await store.put_bytes(b"weights")
     reader = SourceReader(store, (), 7)
@@ -126,7 +129,7 @@ async def test_an_artifact_is_fetched(tmp_path):
         "s3://a@b:hunter2@bucket/model",
     ],
 )
-async def test_secrets_are_refused_and_never_repeated(reader, tmp_path, uri):
+async def test_secrets_are_refused_and_never_repeated(reader: SourceReader, tmp_path: Path, uri: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         await reader.open(uri, into=tmp_path)
     assert "hunter2" not in str(caught.value)
@@ -137,12 +140,12 @@ async def test_secrets_are_refused_and_never_repeated(reader, tmp_path, uri):
     "uri",
     ["", "model.zip", "/etc/passwd", "http://host/x", "s3://", "s3://bucket", "s3://bucket/", "s3:///x", "s3://b/.."],
 )
-async def test_other_uris_are_refused(reader, tmp_path, uri):
+async def test_other_uris_are_refused(reader: SourceReader, tmp_path: Path, uri: str) -> None:
     with pytest.raises(InvalidInput):
         await reader.open(uri, into=tmp_path)
 
 
 @pytest.mark.parametrize("uri", ["sha256:", "sha256:xyz", "sha256:../../etc/passwd"])
-async def test_bad_artifact_names_are_refused(reader, tmp_path, uri):
+async def test_bad_artifact_names_are_refused(reader: SourceReader, tmp_path: Path, uri: str) -> None:
     with pytest.raises(InvalidInput):
         await reader.open(uri, into=tmp_path)

@@ -28,6 +28,15 @@ def test_every_variant_is_healthy_and_covered(digits: DigitsModels, variant: str
     assert abs(result.output.accuracy_drop) <= 0.02
 
 
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_is_healthy_on_random_inputs(digits: DigitsModels, variant: str) -> None:
+    # Outside the calibrated [0, 1] an int8 model would clip what the float model does not.
+    result = compare_models(digits.float32, digits.variants[variant], None)
+    assert result.verdict == "healthy", result.reasons
+    assert result.settings["synthetic_samples"] is True
+    assert result.output.accuracy_drop is None
+
+
 @pytest.mark.parametrize("variant", ["int8", "float32"])
 def test_delegates_give_the_same_picture(digits: DigitsModels, variant: str) -> None:
     candidate = digits.variants[variant]

@@ -267,3 +267,11 @@ async def test_runs_as_a_job_and_reports_progress(dense: Path, samples: Path) ->
         result = await pool.run(compare_models, dense, dense, samples, max_samples=5, on_progress=seen.append)
     assert result.verdict == "healthy"
     assert [one.fraction for one in seen] == [0.2, 0.4, 0.6, 0.8, 1.0]
+
+
+def test_without_samples_seeded_random_inputs_stand_in(dense: Path) -> None:
+    result = compare_models(dense, dense, None)
+    assert result == compare_models(dense, dense, None)
+    assert (result.verdict, result.samples, result.settings["synthetic_samples"]) == ("healthy", 16, True)
+    assert result.output.reference is None
+    assert compare_models(dense, dense, None, max_samples=3).samples == 3

@@ -55,6 +55,15 @@ def test_one_sample_is_chance() -> None:
     assert judge((), output, Coverage(1, 1), threshold=0.1, samples=20)[0] == "broken"
 
 
+def test_changed_classes_of_random_inputs_are_no_sign() -> None:
+    output = OutputDiff(None, None, 0.5, 0.01)
+    assert judge((_layer(0.0),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=True) == ("healthy", ())
+    assert judge((_layer(0.0),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=False)[0] == "broken"
+    drifted = judge((_layer(0.2),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=True)
+    assert drifted[0] == "degraded"
+    assert len(drifted[1]) == 1
+
+
 def test_nothing_compared_is_not_healthy() -> None:
     verdict, reasons = judge((), _output(), Coverage(0, 3), threshold=0.1, samples=10)
     assert verdict == "degraded"

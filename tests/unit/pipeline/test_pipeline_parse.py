@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -12,7 +13,7 @@ from windtunnel import schemas
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.pipeline import Pipeline
 
-FROM_THE_FORMAT = {
+FROM_THE_FORMAT: dict[str, Any] = {
     "schema": "windtunnel.pipeline/1",
     "task": "classification",
     "steps": [
@@ -42,7 +43,7 @@ STEPS = [
     {"op": "tokenize", "vocabulary": "sha256:00", "kind": "wordpiece"},
     {"op": "pad", "length": 128},
 ]
-BAD_STEPS = [
+BAD_STEPS: list[tuple[Any, str]] = [
     ({"op": "resise", "size": [1, 1]}, "step 1.*'resise'.*'resize'"),
     ({"op": "resize", "sise": [1, 1]}, "step 1.*'sise'.*'size'"),
     ({"op": "resize"}, "'size' is missing"),
@@ -65,25 +66,27 @@ BAD_STEPS = [
 ]
 
 
-def pipeline(*steps):
+def pipeline(*steps: dict[str, Any]) -> dict[str, Any]:
     return {"schema": "windtunnel.pipeline/1", "steps": list(steps)}
 
 
 @pytest.fixture(scope="module")
-def validator():
+def validator() -> jsonschema.Draft202012Validator:
     schema = schemas.load("pipeline")
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema)
 
 
-def test_the_format_s_example_comes_back(validator):
+def test_the_format_s_example_comes_back(validator: jsonschema.Draft202012Validator) -> None:
     parsed = Pipeline.parse(FROM_THE_FORMAT)
     assert parsed.to_json() == FROM_THE_FORMAT
     validator.validate(FROM_THE_FORMAT)
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step["op"])
-def test_every_op_is_read_written_and_in_the_schema(step, validator):
+def test_every_op_is_read_written_and_in_the_schema(
+    step: dict[str, Any], validator: jsonschema.Draft202012Validator
+) -> None:
     parsed = Pipeline.parse(pipeline(step))
     assert Pipeline.parse(json.loads(json.dumps(parsed.to_json()))) == parsed
     assert step.items() <= parsed.to_json()["steps"][0].items()
@@ -92,7 +95,7 @@ def test_every_op_is_read_written_and_in_the_schema(step, validator):
 
 
 @pytest.mark.parametrize(("step", "message"), BAD_STEPS)
-def test_bad_steps_are_named(step, message, validator):
+def test_bad_steps_are_named(step: Any, message: str, validator: jsonschema.Draft202012Validator) -> None:
     good = {"op": "rotate", "degrees": 0}
     with pytest.raises(InvalidInput, match=message) as caught:
         Pipeline.parse(pipeline(good, step))
@@ -101,7 +104,7 @@ def test_bad_steps_are_named(step, message, validator):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_constants_are_finite(value):
+def test_constants_are_finite(value: float) -> None:
     with pytest.raises(InvalidInput, match="finite"):
         Pipeline.parse(pipeline({"op": "normalize", "scale": value}))
 
@@ -120,13 +123,13 @@ def test_constants_are_finite(value):
         {"schema": "windtunnel.pipeline/1", "steps": [{"op": "mirror"}] * 101},
     ],
 )
-def test_what_is_no_pipeline_is_refused(obj, validator):
+def test_what_is_no_pipeline_is_refused(obj: Any, validator: jsonschema.Draft202012Validator) -> None:
     with pytest.raises(InvalidInput):
         Pipeline.parse(obj)
     assert not validator.is_valid(obj)
 
 
-def test_kinds_do_not_mix():
+def test_kinds_do_not_mix() -> None:
     with pytest.raises(InvalidInput, match="audio"):
         Pipeline.parse(pipeline({"op": "mirror"}, {"op": "mel", "bins": 2, "low": 0, "high": 1}))
     with pytest.raises(InvalidInput, match="audio"):
@@ -134,7 +137,7 @@ def test_kinds_do_not_mix():
 
 
 @pytest.mark.parametrize("step", [step for step in STEPS if step["op"] in {"resample", "log", "tokenize", "pad"}])
-def test_audio_and_text_are_named_as_unsupported(step):
+def test_audio_and_text_are_named_as_unsupported(step: dict[str, Any]) -> None:
     parsed = Pipeline.parse(pipeline(step))
     with pytest.raises(Unsupported, match=step["op"]):
         parsed.apply(np.zeros((1, 2, 2, 3), np.uint8))

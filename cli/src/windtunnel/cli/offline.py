@@ -138,20 +138,15 @@ async def _compare(
 ) -> Comparison:
     from windtunnel.layer_diff import compare_models
 
-    with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
-        if samples is None:
-            from windtunnel.cli.synthetic import write_synthetic_samples
-
-            if pipeline is not None:
-                raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
-            samples = Path(folder) / "samples.npz"
-            count = write_synthetic_samples(reference, candidate, samples)
-            say(f"no samples given: {count} seeded random inputs stand in; they show drift, but no accuracy")
-        with progress_bar("comparing") as show:
-            async with _pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
-                return await pool.run(
-                    compare_models, reference, candidate, samples, pipeline, threshold=threshold, on_progress=show
-                )
+    if samples is None:
+        if pipeline is not None:
+            raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
+        say("no samples given: seeded random inputs stand in; they show drift, but no accuracy")
+    with progress_bar("comparing") as show:
+        async with _pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
+            return await pool.run(
+                compare_models, reference, candidate, samples, pipeline, threshold=threshold, on_progress=show
+            )
 
 
 @click.command()

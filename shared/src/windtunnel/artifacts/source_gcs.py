@@ -13,7 +13,7 @@ from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
-from windtunnel.artifacts.sources import SourceFile
+from windtunnel.artifacts.source import SourceFile
 from windtunnel.artifacts.store import read_chunks
 from windtunnel.errors import NotFound, Unavailable
 

@@ -12,7 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from urllib3.exceptions import HTTPError
 
-from windtunnel.artifacts.sources import SourceFile
+from windtunnel.artifacts.source import SourceFile
 from windtunnel.artifacts.store import CHUNK
 from windtunnel.errors import NotFound, Unavailable
 

@@ -7,13 +7,13 @@ import hashlib
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Protocol
+from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from windtunnel.artifacts.source import Bucket, SourceFile
 from windtunnel.artifacts.store import ArtifactStore, check_sha256, open_regular, read_chunks
 from windtunnel.errors import Conflict, InvalidInput, NotFound, UserError
 
@@ -21,21 +21,6 @@ MAX_BYTES = 20 * 1024**3
 MAX_FILES = 100_000
 _FORMS = "use s3://bucket/key, gs://bucket/key, sha256:<hex>, or file:///path below an allowed folder"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One file of a source: its place below the source's own name ("" for a single file), and its bytes."""
-
-    relative: str
-    open: Callable[[], AbstractContextManager[Iterator[bytes]]]
-
-
-class Bucket(Protocol):
-    """Objects of somebody's bucket, read in place."""
-
-    def files(self, bucket: str, key: str) -> Iterable[SourceFile]:
-        """The object `key`, or else every object below `key/`; nothing where neither exists."""
 
 
 class SourceReader:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
-
-if TYPE_CHECKING:
-    from windtunnel.tflite.facts import TensorFacts
 
 # Bits per value and signedness of the types that numpy lacks; values are packed from the low bits up.
 _PACKED = {"int4": (4, True), "uint4": (4, False), "int2": (2, True)}
@@ -27,40 +24,44 @@ _PLAIN = frozenset(
 ) | {"bool"}
 
 
-def decode(data: bytes, tensor: TensorFacts) -> NDArray[Any]:
-    """The array of `tensor.shape` that `data` holds. Raises InvalidInput or Unsupported."""
-    if tensor.is_sparse:
-        raise Unsupported(f"constant {tensor.name!r} is stored sparse")
-    count = math.prod(tensor.shape)
+def decode(data: bytes, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The array of `shape` that the bytes of constant `name` hold; int4 and int2 as int8, bfloat16 as float32.
+
+    `dtype` is the name that TFLite gives the type. Raises InvalidInput or Unsupported.
+    """
+    count = math.prod(shape)
     if count < 0:
-        raise InvalidInput(f"constant {tensor.name!r} has the dynamic shape {list(tensor.shape)}")
-    if tensor.dtype in _PACKED:
-        return _unpack(data, count, tensor).reshape(tensor.shape)
-    if tensor.dtype == "bfloat16":
-        _check_size(len(data), count * 2, tensor)
+        raise InvalidInput(f"constant {name!r} has the dynamic shape {list(shape)}")
+    size = _size(dtype, count)
+    if size is None:
+        raise Unsupported(f"constant {name!r} of type {dtype} cannot be read as an array")
+    if len(data) != size:
+        raise InvalidInput(f"constant {name!r} holds {len(data)} bytes, but {dtype}{list(shape)} takes {size}")
+    return _values(data, dtype, count).reshape(shape)
+
+
+def _size(dtype: str, count: int) -> int | None:
+    """The bytes that `count` values take; None for a type that has no arrays."""
+    if dtype in _PACKED:
+        return -(-count * _PACKED[dtype][0] // 8)
+    if dtype == "bfloat16":
+        return count * 2
+    return count * np.dtype(dtype).itemsize if dtype in _PLAIN else None
+
+
+def _values(data: bytes, dtype: str, count: int) -> NDArray[Any]:
+    if dtype in _PACKED:
+        return _unpack(data, count, *_PACKED[dtype])
+    if dtype == "bfloat16":
         wide = np.frombuffer(data, dtype="<u2").astype(np.uint32) << np.uint32(16)
-        return wide.view(np.float32).reshape(tensor.shape)
-    if tensor.dtype not in _PLAIN:
-        raise Unsupported(f"constant {tensor.name!r} of type {tensor.dtype} cannot be read as an array")
-    dtype = np.dtype(tensor.dtype).newbyteorder("<")
-    _check_size(len(data), count * dtype.itemsize, tensor)
-    return np.frombuffer(data, dtype=dtype).reshape(tensor.shape)
+        return wide.view(np.float32)
+    return np.frombuffer(data, dtype=np.dtype(dtype).newbyteorder("<"))
 
 
-def _unpack(data: bytes, count: int, tensor: TensorFacts) -> NDArray[Any]:
-    bits, signed = _PACKED[tensor.dtype]
-    per_byte = 8 // bits
-    _check_size(len(data), -(-count // per_byte), tensor)
-    shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
+def _unpack(data: bytes, count: int, bits: int, signed: bool) -> NDArray[Any]:
+    shifts = np.arange(8 // bits, dtype=np.uint8) * np.uint8(bits)
     values = ((np.frombuffer(data, dtype=np.uint8)[:, None] >> shifts) & np.uint8((1 << bits) - 1)).ravel()[:count]
     if not signed:
         return values
     top = np.uint8(1 << (bits - 1))
     return (values ^ top).astype(np.int8) - np.int8(top)
-
-
-def _check_size(got: int, expected: int, tensor: TensorFacts) -> None:
-    if got != expected:
-        raise InvalidInput(
-            f"constant {tensor.name!r} holds {got} bytes, but {tensor.dtype}{list(tensor.shape)} takes {expected}"
-        )

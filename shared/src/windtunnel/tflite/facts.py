@@ -10,7 +10,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.errors import InvalidInput, NotFound, Unsupported
 from windtunnel.tflite.constants import decode
 
 
@@ -178,7 +178,10 @@ class ModelFacts:
         """
         if not tensor.is_constant:
             raise InvalidInput(f"tensor {tensor.name!r} of {self.path.name} is no constant")
-        return decode(self._bytes(Span(tensor.buffer_offset, tensor.buffer_size)), tensor)
+        if tensor.is_sparse:
+            raise Unsupported(f"constant {tensor.name!r} is stored sparse")
+        data = self._bytes(Span(tensor.buffer_offset, tensor.buffer_size))
+        return decode(data, tensor.name, tensor.dtype, tensor.shape)
 
     def metadata_bytes(self, name: str) -> bytes:
         """The content of a metadata entry. Raises NotFound."""

@@ -163,7 +163,7 @@ class RunContext(_message.Message):
     model_sha256: _builtins.str
     @_builtins.property
     def plan(self) -> Global___Artifact:
-        """The plan of the run: a windtunnel.v1.Plan in the protobuf JSON mapping, every URI in it an artifact."""
+        """The plan of the run as canonical JSON in the form of plan.yaml, every URI in it an artifact."""
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:

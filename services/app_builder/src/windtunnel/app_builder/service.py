@@ -15,7 +15,7 @@ import grpc
 from windtunnel.app_builder.adapters.keyfile import kept_key
 from windtunnel.app_builder.adapters.signing import SigningKey
 from windtunnel.app_builder.build import build
-from windtunnel.app_builder.domain import BaseApp, BenchmarkConfig, BuildRequest, Platform
+from windtunnel.app_builder.domain import BaseApp, BenchmarkConfig, BuildRequest, BuiltApp, Platform
 from windtunnel.app_builder.platforms import platforms_of
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import ArtifactRef, SourceReader
@@ -174,12 +174,23 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             with tempfile.TemporaryDirectory(prefix="windtunnel-build-") as folder:
                 model = await artifacts.path(job.model.sha256)
                 request = BuildRequest(job.platform, model, job.config, Path(folder, "app"), base)
-                built = await asyncio.to_thread(build, request, job.key)
+                built = await self._built(request, job)
                 stored = await artifacts.put_file(built.path)
             package = artifact_to_proto(stored, MEDIA_TYPES[job.platform])
             return app_builder_pb2.BuildResponse(package=package, model_sha256=built.model_sha256)
 
         return await self._runtime.jobs.once(job.id(self._versions), app_builder_pb2.BuildResponse, compute)
+
+    async def _built(self, request: BuildRequest, job: _Job) -> BuiltApp:
+        try:
+            return await asyncio.to_thread(build, request, job.key)
+        except InvalidInput as error:
+            if job.base_sha256:
+                # The file is known here by its hash; the operator knows it by where it came from.
+                raise InvalidInput(
+                    f"{error.message}; the base app is {self._runtime.settings.android_base_app}", hint=error.hint
+                ) from error
+            raise
 
     async def _base_app(self, sha256: str) -> BaseApp:
         """The configured base app; fetched once, then an artifact like any other."""

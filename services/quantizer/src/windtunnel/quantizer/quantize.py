@@ -12,7 +12,7 @@ from typing import Any
 from windtunnel.isolation import Pool, Progress
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.domain import Calibration, Quantized, choose_calibration, require_quantized
-from windtunnel.tflite import ModelFacts, read_model
+from windtunnel.tflite import read_model
 
 
 async def quantize(
@@ -38,7 +38,9 @@ async def quantize(
     chosen, _ = choose_calibration(variant, calibration, None)
     target = workdir.absolute() / f"{variant.name}.tflite"
     target.parent.mkdir(parents=True, exist_ok=True)
-    count, facts = await pool.run(_job, model.absolute(), target, variant, chosen, pipeline, on_progress=on_progress)
+    count = await pool.run(_job, model.absolute(), target, variant, chosen, pipeline, on_progress=on_progress)
+    # Read here: sending the facts from the child would take longer.
+    facts = await asyncio.to_thread(read_model, target)
     require_quantized(facts, variant)
     return Quantized(target, facts, count, time.perf_counter() - started)
 
@@ -50,7 +52,7 @@ def is_float32(variant: VariantSpec) -> bool:
 
 def _job(
     model: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
-) -> tuple[int, ModelFacts]:
+) -> int:
     # Imported in the child: this process never loads the quantiser.
     from windtunnel.quantizer.adapters import litert
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
-from ai_edge_litert.tools import flatbuffer_utils
+from ai_edge_litert.tools import flatbuffer_utils, mmap_utils
 from litert_quantizer import calibrator, model_modifier, params_generator, qtyping, recipe, recipe_manager
 from litert_quantizer.utils import qsv_utils
 from numpy.typing import NDArray
@@ -38,24 +38,19 @@ _REFUSALS = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, NotI
 
 def quantize(
     path: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
-) -> tuple[int, ModelFacts]:
-    """Writes `variant` of the float32 model at `path` to `target`.
+) -> int:
+    """Writes `variant` of the float32 model at `path` to `target` and returns how many samples calibrated it.
 
-    Returns how many samples calibrated it, and the facts of what was written. Raises InvalidInput naming what of
-    model, recipe or calibration set cannot be used.
+    Raises InvalidInput naming what of model, recipe or calibration set cannot be used.
     """
-    data = path.read_bytes()
-    model = _read(path, data)
+    data, model = _read(path)
     _require_float(model, variant)
     rules = _rules(variant)
     changed = _complete(model)
     count, ranges = 0, None
     if calibration is not None:
-        whole = bytes(flatbuffer_utils.convert_object_to_bytearray(model)) if changed else data
+        whole = bytes(flatbuffer_utils.convert_object_to_bytearray(model)) if changed else bytes(data)
         count, ranges = _calibrate(whole, read_model(path), rules, calibration, pipeline)
-        # Reading again costs little; the first reading's arrays are written over by what follows.
-        model = _read(path, data)
-        _complete(model)
     isolation.progress(0.9, f"quantising {variant.name}")
     with _library(f"variant {variant.name!r} cannot be made of {path.name}"):
         generator = params_generator.ParamsGenerator(model)
@@ -63,13 +58,14 @@ def quantize(
         result = model_modifier.ModelModifier(model).modify_model(parameters)
     with whole_file(target) as out:
         out.write(result)
-    return count, read_model(target)
+    return count
 
 
-def _read(path: Path, data: bytes) -> Any:
-    """The model as the library's objects; constants that lie behind the FlatBuffers data are fetched too."""
+def _read(path: Path) -> tuple[memoryview, Any]:
+    """The file's bytes, and the model in them as the library's objects, with constants that lie outside of it."""
     try:
-        return flatbuffer_utils.read_model_from_bytearray(memoryview(data))
+        data = mmap_utils.get_file_contents(path)
+        return data, flatbuffer_utils.read_model_from_bytearray(data)
     except Exception as error:
         # The library does not say what is wrong with a damaged file; our own reader does.
         read_model(path)

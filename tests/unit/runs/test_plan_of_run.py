@@ -1,0 +1,86 @@
+"""The plan of a run from the artifact store, and what requests name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from windtunnel.artifacts import MemoryStore, SourceReader
+from windtunnel.errors import InvalidInput, InvalidPlan, NotFound
+from windtunnel.plan import DataSet, DeviceFilter, Plan, VariantSpec, plan_to_json
+from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of
+from windtunnel.v1 import types_pb2
+from windtunnel.wire import artifact_to_proto
+
+PIPELINE = {
+    "schema": "windtunnel.pipeline/1",
+    "task": "classification",
+    "steps": [{"op": "mirror", "axis": "horizontal"}],
+}
+SHA256 = "5" * 64
+
+
+async def stored(data: bytes) -> tuple[types_pb2.RunContext, MemoryStore]:
+    store = MemoryStore()
+    return types_pb2.RunContext(run_id="run-1", plan=artifact_to_proto(await store.put_bytes(data))), store
+
+
+async def test_a_stored_plan_is_read_back() -> None:
+    plan = Plan(DataSet(f"sha256:{SHA256}"), PIPELINE, (VariantSpec("int8"),), (DeviceFilter("local"),))
+    found = await plan_of(*await stored(plan_to_json(plan)))
+    assert found == plan
+    samples = artifact_of(found.data.samples)
+    assert samples is not None
+    assert samples.sha256 == SHA256
+    assert artifact_of(found.data.calibration) is None
+    assert pipeline_in(found) == PIPELINE
+
+
+@pytest.mark.parametrize(
+    ("plan", "says"),
+    [
+        (b"{", "not JSON"),
+        (b"[" * 100_000, "not JSON"),
+        (b"\xff", "not JSON"),
+        (b"[]", "a plan must be an object"),
+        ({"data": {"samples": "s3://bucket/x.npz"}}, r"data\.samples: .*artifacts only"),
+        ({"data": {"calibration": "/c.npz"}}, r"data\.calibration: .*artifacts only"),
+        ({"preprocessing": "s3://bucket/p.json"}, "preprocessing: .*holds its pipeline"),
+    ],
+    ids=["cut", "deep", "no text", "list", "samples", "calibration", "pipeline"],
+)
+async def test_what_is_no_resolved_plan_is_refused(plan: Any, says: str) -> None:
+    data = plan if isinstance(plan, bytes) else json.dumps({"apiVersion": "windtunnel/v1", **plan}).encode()
+    with pytest.raises(InvalidPlan, match=says):
+        await plan_of(*await stored(data))
+
+
+async def test_a_plan_that_is_not_there() -> None:
+    with pytest.raises(InvalidInput, match="an artifact is missing"):
+        await plan_of(types_pb2.RunContext(), MemoryStore())
+    with pytest.raises(NotFound):
+        await plan_of(types_pb2.RunContext(plan=types_pb2.Artifact(sha256=SHA256)), MemoryStore())
+
+
+def test_the_pipeline_of_a_request() -> None:
+    assert pipeline_of("") is None
+    assert pipeline_of(json.dumps(PIPELINE)) == PIPELINE
+    with pytest.raises(InvalidInput, match="preprocessing_json is not JSON"):
+        pipeline_of("{")
+
+
+async def test_files_folders_and_artifacts_are_ingested(tmp_path: Path) -> None:
+    store = MemoryStore()
+    sources = SourceReader(store, (tmp_path,))
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a.txt").write_bytes(b"a")
+    ref, path = await ingest(store, sources, f"file://{tmp_path}/folder/a.txt", tmp_path / "work/1")
+    assert (await store.read_bytes(ref.sha256), path.read_bytes()) == (b"a", b"a")
+    again, path = await ingest(store, sources, ref.uri, tmp_path / "work/2")
+    assert (again, path.read_bytes()) == (ref, b"a")
+    packed, path = await ingest(store, sources, f"file://{tmp_path}/folder", tmp_path / "work/3")
+    assert path.is_dir()
+    assert (await store.read_bytes(packed.sha256)).startswith(b"PK")
