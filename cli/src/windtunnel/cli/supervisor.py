@@ -68,8 +68,9 @@ class Supervisor:
 
     def __init__(self, home: Path, *, nats_port: int = 0, on_event: Callable[[str], None] = log.info) -> None:
         self._home = home.expanduser().absolute()
-        self._nats_port = nats_port or free_port()
-        self._ports = {name: Address(free_port(), free_port()) for name in SERVICES}
+        free = iter(free_ports(1 + 2 * len(SERVICES)))
+        self._nats_port = nats_port or next(free)
+        self._ports = {name: Address(next(free), next(free)) for name in SERVICES}
         self._say = on_event
         self._processes: list[_Process] = []
         self._watchers: list[asyncio.Task[None]] = []
@@ -264,11 +265,14 @@ async def _accepts(port: int) -> bool:
     return True
 
 
-def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+def free_ports(count: int) -> list[int]:
+    """Different ports of 127.0.0.1 that nobody uses now."""
+    with contextlib.ExitStack() as held:
+        # All are held until the last is found: a port that is let go may be given again.
+        listeners = [held.enter_context(socket.socket()) for _ in range(count)]
+        for listener in listeners:
+            listener.bind(("127.0.0.1", 0))
+        return [int(listener.getsockname()[1]) for listener in listeners]
 
 
 def _nats_binary() -> str:

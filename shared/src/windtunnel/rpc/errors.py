@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -13,6 +14,7 @@ from grpc_status import rpc_status
 from windtunnel.errors import (
     Conflict,
     FarmError,
+    InternalError,
     InvalidInput,
     JobFailed,
     NotFound,
@@ -26,6 +28,11 @@ from windtunnel.telemetry.trace import trace_context
 log = logging.getLogger(__name__)
 
 DOMAIN: Final = "windtunnel"
+
+# gRPC drops the whole connection over 8 KiB of headers. The text travels twice, once percent-encoded (each byte may
+# take three), once in base64.
+_MESSAGE_BYTES: Final = 900
+_HINT_BYTES: Final = 350
 
 # Generic in the type stubs alone.
 if TYPE_CHECKING:
@@ -77,16 +84,25 @@ def _pairs(metadata: Any) -> list[Any]:
 
 
 async def _abort(context: grpc.aio.ServicerContext[Any, Any], error: WindtunnelError) -> None:
+    message, hint = _cut(error.message, _MESSAGE_BYTES), _cut(error.hint, _HINT_BYTES)
     info = error_details_pb2.ErrorInfo(
-        reason=error.code.upper(), domain=DOMAIN, metadata={"message": error.message, "hint": error.hint}
+        reason=error.code.upper(), domain=DOMAIN, metadata={"message": message, "hint": hint}
     )
     if isinstance(error, JobFailed):
-        info.metadata["stderr"] = error.stderr
-    status = status_pb2.Status(code=status_of(error).value[0], message=str(error))
+        # The end says why a process died.
+        info.metadata["stderr"] = _cut(error.stderr[::-1], _HINT_BYTES)[::-1]
+    said = str(WindtunnelError(message, hint=hint))
+    status = status_pb2.Status(code=status_of(error).value[0], message=said)
     status.details.add().Pack(info)
     rich = rpc_status.to_status(status)
     context.set_trailing_metadata(rich.trailing_metadata)
     await context.abort(rich.code, rich.details)
+
+
+def _cut(text: str, limit: int) -> str:
+    """`text` in at most `limit` bytes of UTF-8."""
+    data = text.encode(errors="replace")
+    return text if len(data) <= limit else data[: limit - 3].decode(errors="ignore") + "…"
 
 
 class ErrorInterceptor(_Interceptor):
@@ -116,15 +132,8 @@ class ErrorInterceptor(_Interceptor):
 def _unary(inner: Callable[..., Any], traceparent: str) -> Callable[..., Any]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
         with trace_context(traceparent):
-            try:
+            async with _answering(context):
                 return await inner(request, context)
-            except WindtunnelError as error:
-                await _abort(context, error)
-            except grpc.aio.AbortError:
-                raise
-            except Exception as error:
-                log.exception("a call failed")
-                await _abort(context, WindtunnelError(f"{type(error).__name__}: {error}", hint="see the service's log"))
 
     return call
 
@@ -132,10 +141,22 @@ def _unary(inner: Callable[..., Any], traceparent: str) -> Callable[..., Any]:
 def _stream(inner: Callable[..., Any], traceparent: str) -> Callable[..., Any]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
         with trace_context(traceparent):
-            try:
+            async with _answering(context):
                 async for item in inner(request, context):
                     yield item
-            except WindtunnelError as error:
-                await _abort(context, error)
 
     return call
+
+
+@asynccontextmanager
+async def _answering(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
+    """Ends the call with a status for whatever its handler raises."""
+    try:
+        yield
+    except WindtunnelError as error:
+        await _abort(context, error)
+    except grpc.aio.AbortError:
+        raise
+    except Exception as error:
+        log.exception("a call failed")
+        await _abort(context, InternalError(f"{type(error).__name__}: {error}", hint="see the service's log"))

@@ -62,15 +62,15 @@ def find_endpoints(home: Path | None = None) -> Endpoints:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        pid = value.get("pids", {}).get("up")
+        return {} if pid is not None and not _alive(int(pid)) else value
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise InvalidInput(
             f"{path} cannot be read: {error}", hint="remove it and start `windtunnel up` again"
         ) from error
-    pid = value.get("pids", {}).get("up")
-    return {} if pid is not None and not _alive(int(pid)) else value
 
 
 def _alive(pid: int) -> bool:

@@ -18,7 +18,7 @@ from windtunnel.tflite import ModelFacts, TensorFacts, dequantize, input_specs
 def feed(
     samples: Path | None, pipeline: Mapping[str, Any] | None, reference: ModelFacts, candidate: ModelFacts
 ) -> Feed:
-    """The reference's inputs by tensor name, sample by sample; without samples, random ones that fit both models.
+    """The reference's inputs by tensor name, sample by sample; without samples, random ones that both take.
 
     Raises InvalidInput and Unsupported.
     """

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from windtunnel import isolation
 from windtunnel.artifacts.store import whole_file
 from windtunnel.errors import InvalidInput
-from windtunnel.pipeline import InputSpec, sample_inputs
+from windtunnel.pipeline import sample_inputs
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.domain import Calibration
-from windtunnel.tflite import ModelFacts, read_model
+from windtunnel.tflite import ModelFacts, input_specs, read_model
 
 Sample = Mapping[str, NDArray[Any]]
 # What calibration has seen of each tensor: name -> {"min": ..., "max": ...}, for some algorithms more.
@@ -215,9 +215,9 @@ def _samples(
     facts: ModelFacts, calibration: Calibration, pipeline: Mapping[str, Any] | None
 ) -> Iterator[dict[str, NDArray[Any]]]:
     """The calibration samples by tensor name. Raises InvalidInput for a set that does not fit the model."""
-    specs = [InputSpec(t.name, t.shape_signature, t.dtype, facts.signature_name(t)) for t in facts.inputs]
     try:
-        yield from itertools.islice(sample_inputs(calibration.samples, pipeline, specs), calibration.limit)
+        feed = sample_inputs(calibration.samples, pipeline, input_specs(facts))
+        yield from itertools.islice(feed, calibration.limit)
     except InvalidInput as error:
         raise InvalidInput(f"calibration set: {error.message}", hint=error.hint) from error
 

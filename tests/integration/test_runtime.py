@@ -1,0 +1,193 @@
+"""A service as a process: ready line, health, draining, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from support.bus_events import announce
+from support.nats import NatsServer, nats_server
+from support.runtime import health_of, listed_services
+from support.tiny_service import API
+from windtunnel.bus.jetstream import connect
+
+TESTS = Path(__file__).parents[1]
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture
+def nats(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats") as server:
+        yield server
+
+
+class Tiny:
+    """The tiny service as a process of its own."""
+
+    def __init__(self, home: Path, nats_url: str, **settings: object) -> None:
+        home.mkdir(exist_ok=True)
+        self.notes = home / "notes"
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "support.tiny_service"],
+            env=environment(home, nats_url, **settings),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> Tiny:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+
+    def ready(self) -> dict[str, Any]:
+        """The line that it prints when it is ready."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, self._process.communicate()
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def signal(self, number: int) -> None:
+        self._process.send_signal(number)
+
+    def end(self) -> tuple[int, str]:
+        """The exit code, and what it wrote to standard error."""
+        _, said = self._process.communicate(timeout=30)
+        return self._process.returncode, said
+
+    def noted(self) -> list[str]:
+        return self.notes.read_text().splitlines() if self.notes.exists() else []
+
+
+def environment(home: Path, nats_url: str, **settings: object) -> dict[str, str]:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("WINDTUNNEL_")}
+    own = {"home": home, "nats_url": nats_url, **settings}
+    return {**bare, "PYTHONPATH": str(TESTS), **{f"WINDTUNNEL_{name.upper()}": str(own[name]) for name in own}}
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=10) as answer:
+        return str(answer.read(), "utf-8")
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 20) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen"
+        await asyncio.sleep(0.02)
+
+
+async def becomes(channel: grpc.aio.Channel, status: int, timeout_s: float = 20) -> None:
+    """Waits until the service and the whole server have this health."""
+    deadline = time.monotonic() + timeout_s
+    while [await health_of(channel, name) for name in ("", API)] != [status, status]:
+        assert time.monotonic() < deadline, f"health does not become {status}"
+        await asyncio.sleep(0.05)
+
+
+async def put(nats: NatsServer, *names: str) -> None:
+    bus = await connect(nats.url, wait_s=10)
+    await announce(bus, *names)
+    await bus.close()
+
+
+async def test_the_ready_line_says_where_it_answers(tmp_path: Path, nats: NatsServer) -> None:
+    with Tiny(tmp_path / "home", nats.url) as tiny:
+        ready = tiny.ready()
+        assert sorted(ready) == ["grpc", "metrics", "service"]
+        assert ready["service"] == "tiny"
+        assert "process_cpu_seconds_total" in await asyncio.to_thread(fetch, ready["metrics"])
+        async with grpc.aio.insecure_channel(ready["grpc"]) as channel:
+            await becomes(channel, SERVING)
+            assert API in await listed_services(channel)
+
+
+async def test_health_follows_the_bus(tmp_path: Path, nats: NatsServer) -> None:
+    with Tiny(tmp_path / "home", nats.url) as tiny:
+        async with grpc.aio.insecure_channel(tiny.ready()["grpc"]) as channel:
+            await becomes(channel, SERVING)
+            nats.kill()
+            await becomes(channel, NOT_SERVING)
+            nats.start()
+            await becomes(channel, SERVING)
+            await put(nats, "afterwards")
+            await until(lambda: "ends afterwards" in tiny.noted())
+        tiny.signal(signal.SIGTERM)
+        assert tiny.end()[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_drains(tmp_path: Path, nats: NatsServer, number: int) -> None:
+    settings = {"work_s": 1, "ack_wait_s": 1}
+    with Tiny(tmp_path / "home", nats.url, **settings) as tiny:
+        tiny.ready()
+        await put(nats, "first", "second")
+        await until(lambda: tiny.noted() == ["begins first"])
+        tiny.signal(number)
+        assert tiny.end()[0] == 0
+        # What was begun is ended, nothing else is begun, and resources are closed last.
+        assert tiny.noted() == ["begins first", "ends first", "closed"]
+    tiny.notes.unlink()
+    with Tiny(tmp_path / "home", nats.url, **settings) as another:
+        another.ready()
+        await until(lambda: "ends second" in another.noted())
+        await asyncio.sleep(1.5)
+        assert another.noted() == ["begins second", "ends second"]
+
+
+async def test_what_takes_too_long_is_left_to_the_next(tmp_path: Path, nats: NatsServer) -> None:
+    with Tiny(tmp_path / "home", nats.url, work_s=60, ack_wait_s=1, drain_s=0.2) as tiny:
+        tiny.ready()
+        await put(nats, "long")
+        await until(lambda: tiny.noted() == ["begins long"])
+        tiny.signal(signal.SIGTERM)
+        assert tiny.end()[0] == 0
+        assert tiny.noted() == ["begins long", "closed"]
+    with Tiny(tmp_path / "home", nats.url, work_s=0, ack_wait_s=1) as another:
+        another.ready()
+        await until(lambda: "ends long" in another.noted())
+
+
+def test_bad_settings_are_all_named_at_once(tmp_path: Path) -> None:
+    with Tiny(tmp_path / "home", "nats://127.0.0.1:1", grpc_port=70000, slots="many", work_s=-1) as tiny:
+        code, said = tiny.end()
+    assert code == 64
+    for name in ("WINDTUNNEL_GRPC_PORT='70000'", "WINDTUNNEL_SLOTS='many'", "WINDTUNNEL_WORK_S='-1'"):
+        assert name in said
+    assert "Traceback" not in said
+
+
+def test_a_taken_port_is_wrong_usage(tmp_path: Path, nats: NatsServer) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with Tiny(tmp_path / "home", nats.url, grpc_port=port) as tiny:
+            code, said = tiny.end()
+    assert code == 64
+    assert f"cannot listen on 127.0.0.1:{port}" in said
+
+
+def test_a_loop_that_fails_ends_the_process(tmp_path: Path, nats: NatsServer) -> None:
+    with Tiny(tmp_path / "home", nats.url, breaks=True) as tiny:
+        tiny.ready()
+        code, said = tiny.end()
+    assert code == 1
+    assert "broken on purpose" in said

@@ -1,0 +1,46 @@
+"""What the client says of a model for which the user said nothing."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from windtunnel.client.client import _format_by_name, _version_of, verdict_name
+from windtunnel.v1 import types_pb2
+
+
+def test_the_version_of_an_artifact_follows_its_content() -> None:
+    assert _version_of("sha256:" + "0123456789abcdef" * 4) == "0123456789ab"
+
+
+def test_the_version_of_another_uri_is_the_time() -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d\.\d{6}", _version_of("s3://models/ssd.zip"))
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        ("frozen.pb", "frozen_graph"),
+        ("s3://models/v1/frozen_inference_graph.pb", "frozen_graph"),
+        ("exported/saved_model.pb", None),
+        ("model.keras", None),
+        ("saved_model", None),
+        ("sha256:" + "0" * 64, None),
+    ],
+)
+def test_only_a_graphdef_needs_its_name(model: str, expected: str | None) -> None:
+    assert _format_by_name(model) == expected
+
+
+@pytest.mark.parametrize(
+    ("verdict", "expected"),
+    [
+        (types_pb2.VERDICT_UNSPECIFIED, None),
+        (types_pb2.VERDICT_PASSED, "passed"),
+        (types_pb2.VERDICT_FAILED, "failed"),
+        (types_pb2.VERDICT_COULD_NOT_RUN, "could_not_run"),
+    ],
+)
+def test_verdicts_have_the_names_of_the_report(verdict: types_pb2.Verdict.ValueType, expected: str | None) -> None:
+    assert verdict_name(verdict) == expected
