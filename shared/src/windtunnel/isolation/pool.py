@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType, TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -15,6 +16,8 @@ from windtunnel.isolation.wire import pack_arguments, reference_of
 T = TypeVar("T")
 
 _NO_ENV: Mapping[str, str] = MappingProxyType({})
+# How long a lazy pool waits for its first job before it warms up anyway.
+_LAZY_S = 4.0
 _ATTEMPTS_TO_START = 3
 
 
@@ -82,7 +85,8 @@ class ChildPool:
             looked at every 50 ms.
         max_jobs: a child is replaced after so many jobs.
         env: environment variables set on top of this process's own.
-        lazy: `start` returns while the children still warm up; the first jobs wait for them.
+        lazy: `start` returns at once, and the children begin to warm up a few seconds later or with the first job:
+            a service that starts beside others does not take the processor from them.
 
     A job runs in a private working directory that is removed afterwards: give absolute paths. What it prints
     is kept for its error, never parsed. Children die with this process, however it ends.
@@ -107,6 +111,7 @@ class ChildPool:
         self._max_jobs = max_jobs
         self._env = dict(env)
         self._lazy = lazy
+        self._wanted = asyncio.Event()
         self._slots: list[_Slot] = []
         self._free: list[_Slot] = []
         self._vacancy = asyncio.Semaphore(size)
@@ -118,6 +123,7 @@ class ChildPool:
         self._free = list(self._slots)
         if self._lazy:
             return
+        self._wanted.set()
         try:
             await asyncio.gather(*(slot.child() for slot in self._slots))
         except BaseException:
@@ -170,6 +176,7 @@ class ChildPool:
             self._limits.timeout_s if timeout_s is None else timeout_s,
             self._limits.memory_mb if memory_mb is None else memory_mb,
         )
+        self._wanted.set()
         async with self._vacancy:
             slot = self._take_slot()
             try:
@@ -202,4 +209,9 @@ class ChildPool:
         raise Unavailable(f"worker processes end before they can begin {call.function}")
 
     def _start_child(self) -> asyncio.Task[Child]:
-        return asyncio.create_task(Child.start(self._preload, self._env))
+        return asyncio.create_task(self._warm_child())
+
+    async def _warm_child(self) -> Child:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wanted.wait(), _LAZY_S)
+        return await Child.start(self._preload, self._env)

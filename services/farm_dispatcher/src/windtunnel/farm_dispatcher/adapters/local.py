@@ -41,6 +41,7 @@ def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
         timeout_s=timeout_s,
         memory_mb=memory_mb,
         max_jobs=1,
+        lazy=True,
     )
 
 
