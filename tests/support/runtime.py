@@ -16,10 +16,9 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from support.bus_wires import MemoryWire, NatsWire, Wire, running
 from support.nats import nats_server
-from support.service_runtime import runtime_on
 from windtunnel.bus import Bus, Event, Subscription, decode, encode
 from windtunnel.rpc import RpcServer
-from windtunnel.runtime import Build, Runtime
+from windtunnel.runtime import Build, Runtime, runtime_on
 from windtunnel.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)

@@ -11,11 +11,9 @@ from typing import TypeVar
 from google.protobuf.message import Message
 
 from support.nats import NatsServer
-from windtunnel.artifacts import SourceReader, open_store
-from windtunnel.bus import Bus, Jobs, decode, subjects
+from windtunnel.bus import Bus, decode, subjects
 from windtunnel.bus.jetstream import connect
 from windtunnel.bus.memory import MemoryBus
-from windtunnel.bus.publisher import Publisher
 from windtunnel.plan import Plan, plan_to_json
 from windtunnel.runtime import Runtime
 from windtunnel.settings import ServiceSettings
@@ -23,20 +21,6 @@ from windtunnel.v1 import types_pb2
 from windtunnel.wire import artifact_to_proto
 
 S = TypeVar("S", bound=ServiceSettings)
-
-
-async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
-    """A runtime as `windtunnel.runtime.main` makes it."""
-    artifacts = open_store(settings.artifact_store, cache=settings.home_folder / "cache")
-    return Runtime(
-        name=name,
-        settings=settings,
-        bus=bus,
-        artifacts=artifacts,
-        sources=SourceReader(artifacts, settings.allowed_roots, settings.max_source_bytes),
-        jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
-        publisher=Publisher(bus, name),
-    )
 
 
 async def run_context(runtime: Runtime[S], run_id: str, plan: Plan) -> types_pb2.RunContext:

@@ -107,8 +107,19 @@ async def _serve(name: str, settings: S, build: Build[S]) -> None:
         loop.add_signal_handler(number, stop.set)
     limits = StreamLimits(replicas=settings.nats_replicas, max_bytes=settings.nats_max_bytes)
     bus = await connect(settings.nats_url, name=f"windtunnel-{name}", limits=limits)
+    try:
+        runtime = await runtime_on(bus, name, settings)
+        parts = await build(runtime)
+        async with parts.resources:
+            await _run(runtime, parts, stop)
+    finally:
+        await bus.close()
+
+
+async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
+    """What the service `name` is given to work with on `bus`."""
     artifacts = open_store(settings.artifact_store, cache=settings.home_folder / "cache")
-    runtime = Runtime(
+    return Runtime(
         name=name,
         settings=settings,
         bus=bus,
@@ -117,12 +128,6 @@ async def _serve(name: str, settings: S, build: Build[S]) -> None:
         jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
         publisher=Publisher(bus, name),
     )
-    try:
-        parts = await build(runtime)
-        async with parts.resources:
-            await _run(runtime, parts, stop)
-    finally:
-        await bus.close()
 
 
 async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:

@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+from typing import TYPE_CHECKING, TypeVar
+
+from google.protobuf.message import Message
+
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
 from windtunnel.tflite import ModelFacts, Scores, TensorFacts
 from windtunnel.v1 import types_pb2
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+M = TypeVar("M", bound=Message)
+V = TypeVar("V", bound="DataclassInstance")
+
+
+def message_of(kind: type[M], value: DataclassInstance) -> M:
+    """A flat value as the message whose fields have the same names; None is absent.
+
+    Raises ValueError for a field that the message does not have, and for a number that its field cannot hold.
+    """
+    return kind(**{field.name: getattr(value, field.name) for field in fields(value)})
+
+
+def value_of(kind: type[V], message: Message) -> V:
+    """The flat value whose fields have the same names as those of `message`; what is absent is None."""
+    known = message.DESCRIPTOR.fields_by_name
+    return kind(
+        **{
+            field.name: None
+            if known[field.name].has_presence and not message.HasField(field.name)
+            else getattr(message, field.name)
+            for field in fields(kind)
+        }
+    )
 
 
 def artifact_to_proto(ref: ArtifactRef | None, media_type: str = "") -> types_pb2.Artifact:

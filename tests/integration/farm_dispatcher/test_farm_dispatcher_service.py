@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from support.bus_wires import running
 from support.graphs import GraphWriter, dense_model
-from support.service_runtime import Listener, open_bus, publish_garbage, run_context, runtime_on, settings_in
+from support.service_runtime import Listener, open_bus, publish_garbage, run_context, settings_in
 from windtunnel.bus import Bus, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import FarmError, JobFailed, WindtunnelError
@@ -27,7 +27,7 @@ from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.log_parser import measure, parse_log
 from windtunnel.plan import DeviceFilter, Plan, VariantSpec
 from windtunnel.rpc import RpcServer
-from windtunnel.runtime import Runtime
+from windtunnel.runtime import Runtime, runtime_on
 from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_dispatcher_pb2_grpc, plan_pb2, types_pb2
 from windtunnel.wire import artifact_to_proto
 

@@ -9,10 +9,11 @@ import numpy as np
 from support.graphs import dense_model
 from support.nats import NatsServer
 from support.service_process import ServiceProcess
-from support.service_runtime import Listener, run_context, runtime_on, settings_in
+from support.service_runtime import Listener, run_context, settings_in
 from windtunnel.bus import subjects
 from windtunnel.bus.jetstream import connect
 from windtunnel.plan import BUILTIN_VARIANTS, DataSet, Plan, VariantSpec
+from windtunnel.runtime import runtime_on
 from windtunnel.settings import ServiceSettings
 from windtunnel.tflite import read_model
 from windtunnel.v1 import events_pb2

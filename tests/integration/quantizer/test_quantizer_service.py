@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from support.bus_wires import running
 from support.graphs import dense_model
-from support.service_runtime import Listener, open_bus, publish_garbage, run_context, runtime_on, settings_in
+from support.service_runtime import Listener, open_bus, publish_garbage, run_context, settings_in
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bus, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
@@ -24,7 +24,7 @@ from windtunnel.quantizer.quantize import tool_versions
 from windtunnel.quantizer.service import QuantizerService
 from windtunnel.quantizer.settings import QuantizerSettings
 from windtunnel.rpc import RpcServer
-from windtunnel.runtime import Runtime
+from windtunnel.runtime import Runtime, runtime_on
 from windtunnel.tflite import read_model
 from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc
 from windtunnel.wire import artifact_to_proto, facts_to_proto

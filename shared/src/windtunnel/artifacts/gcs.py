@@ -7,14 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import requests
 from google.api_core.exceptions import Conflict as AlreadyExists
-from google.api_core.exceptions import Forbidden, GoogleAPICallError, PreconditionFailed, RetryError, Unauthorized
 from google.api_core.exceptions import NotFound as Missing
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
+from google.api_core.exceptions import PreconditionFailed
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from windtunnel.artifacts.gcs_errors import speaking_gcs
 from windtunnel.artifacts.store import ArtifactRef, RemoteStore, VerifyingReader, read_chunks
 from windtunnel.errors import NotFound, Unavailable
 
@@ -100,16 +99,11 @@ class GcsStore(RemoteStore):
 
     @contextmanager
     def _speaking(self, action: str) -> Iterator[None]:
-        """Turn what the SDK raises into the project's errors."""
-        where = f"gs://{self._name}: cannot {action}"
+        """Turns what the SDK raises into the project's errors."""
         try:
-            yield
-        except Missing as error:
+            with speaking_gcs(f"gs://{self._name}: cannot {action}"):
+                yield
+        except NotFound as error:
             if action.startswith("store"):
                 raise self._no_bucket() from error
-            raise NotFound(f"{where}: not there") from error
-        except (Forbidden, Unauthorized, DefaultCredentialsError) as error:
-            hint = "set GOOGLE_APPLICATION_CREDENTIALS, or grant the account access to the bucket"
-            raise Unavailable(f"{where}: {type(error).__name__}", retryable=False, hint=hint) from error
-        except (GoogleAPICallError, RetryError, GoogleAuthError, requests.RequestException, OSError) as error:
-            raise Unavailable(f"{where}: {type(error).__name__}: {error}") from error
+            raise

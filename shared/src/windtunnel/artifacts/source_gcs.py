@@ -6,16 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import requests
-from google.api_core.exceptions import Forbidden, GoogleAPICallError, RetryError, Unauthorized
-from google.api_core.exceptions import NotFound as Missing
-from google.auth.exceptions import DefaultCredentialsError, GoogleAuthError
 from google.cloud import storage
 from google.cloud.storage.retry import DEFAULT_RETRY
 
+from windtunnel.artifacts.gcs_errors import speaking_gcs
 from windtunnel.artifacts.source import SourceFile
 from windtunnel.artifacts.store import read_chunks
-from windtunnel.errors import NotFound, Unavailable
 
 _TRANSFER = 8 * 1024 * 1024
 _OPTIONS = {"timeout": (5, 60), "retry": DEFAULT_RETRY.with_timeout(20.0)}
@@ -25,12 +21,12 @@ class GcsBucket:
     """Reads objects in place."""
 
     def __init__(self) -> None:
-        with _speaking("GCS"):
+        with speaking_gcs("cannot read GCS"):
             self._client = storage.Client()
 
     def files(self, bucket: str, key: str) -> Iterator[SourceFile]:
         """The object `key`, or else every object below `key/`."""
-        with _speaking(f"gs://{bucket}/{key}"):
+        with speaking_gcs(f"cannot read gs://{bucket}/{key}"):
             single = self._client.bucket(bucket).get_blob(key, **_OPTIONS)
             blobs = [] if single else list(self._client.list_blobs(bucket, prefix=f"{key}/", **_OPTIONS))
         if single:
@@ -51,19 +47,5 @@ def _file(bucket: str, blob: Any, relative: str) -> SourceFile:
 
 
 def _chunks(where: str, source: Any) -> Iterator[bytes]:
-    with _speaking(where):
+    with speaking_gcs(f"cannot read {where}"):
         yield from read_chunks(source)
-
-
-@contextmanager
-def _speaking(where: str) -> Iterator[None]:
-    """Turn what the SDK raises into the project's errors."""
-    try:
-        yield
-    except Missing as error:
-        raise NotFound(f"{where} does not exist") from error
-    except (Forbidden, Unauthorized, DefaultCredentialsError) as error:
-        hint = "set GOOGLE_APPLICATION_CREDENTIALS, or grant the account access to the bucket"
-        raise Unavailable(f"cannot read {where}: {type(error).__name__}", retryable=False, hint=hint) from error
-    except (GoogleAPICallError, RetryError, GoogleAuthError, requests.RequestException, OSError) as error:
-        raise Unavailable(f"cannot read {where}: {type(error).__name__}: {error}") from error

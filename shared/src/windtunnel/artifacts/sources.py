@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 from urllib.parse import unquote, urlsplit
 
+from windtunnel.artifacts.sdk import needs_sdk
 from windtunnel.artifacts.source import Bucket, SourceFile
 from windtunnel.artifacts.store import ArtifactStore, check_sha256, open_regular, read_chunks
 from windtunnel.errors import Conflict, InvalidInput, NotFound, UserError
@@ -195,10 +196,12 @@ class _LocalChunks(AbstractContextManager[Iterator[bytes]]):
 def _bucket(scheme: str) -> Bucket:
     # The SDKs are slow to import, and most services never need the other one.
     if scheme == "s3":
-        from windtunnel.artifacts.source_s3 import S3Bucket
+        with needs_sdk("s3"):
+            from windtunnel.artifacts.source_s3 import S3Bucket
 
         return S3Bucket()
-    from windtunnel.artifacts.source_gcs import GcsBucket
+    with needs_sdk("gs"):
+        from windtunnel.artifacts.source_gcs import GcsBucket
 
     return GcsBucket()
 

@@ -9,6 +9,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from windtunnel.artifacts.cache import Artifacts
 from windtunnel.artifacts.local import LocalStore
+from windtunnel.artifacts.sdk import needs_sdk
 from windtunnel.artifacts.store import ArtifactStore
 from windtunnel.errors import InvalidInput
 
@@ -49,7 +50,8 @@ def _open(url: str) -> ArtifactStore:
 
 def _open_s3(parts: SplitResult) -> ArtifactStore:
     options = _options(parts, {"endpoint", "region", "create"})
-    from windtunnel.artifacts.s3 import S3Store
+    with needs_sdk("s3"):
+        from windtunnel.artifacts.s3 import S3Store
 
     return S3Store(
         parts.netloc,
@@ -62,7 +64,8 @@ def _open_s3(parts: SplitResult) -> ArtifactStore:
 
 def _open_gcs(parts: SplitResult) -> ArtifactStore:
     options = _options(parts, {"create"})
-    from windtunnel.artifacts.gcs import GcsStore
+    with needs_sdk("gs"):
+        from windtunnel.artifacts.gcs import GcsStore
 
     return GcsStore(parts.netloc, parts.path, create_bucket=options.get("create") == "1")
 

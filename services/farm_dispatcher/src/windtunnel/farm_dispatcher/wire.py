@@ -4,51 +4,22 @@ from __future__ import annotations
 
 from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts
 from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
+from windtunnel.wire import message_of, value_of
 
 
 def cell_to_proto(cell: Cell) -> types_pb2.Cell:
     """The cell on the wire."""
-    return types_pb2.Cell(
-        id=cell.id,
-        variant=cell.variant,
-        farm=cell.farm,
-        device=cell.device,
-        platform=cell.platform,
-        os_version=cell.os_version,
-        accelerator=cell.accelerator,
-        threads=cell.threads,
-        skip_reason=cell.skip_reason,
-    )
+    return message_of(types_pb2.Cell, cell)
 
 
 def cell_from_proto(message: types_pb2.Cell) -> Cell:
     """The cell in `message`."""
-    return Cell(
-        message.id,
-        message.variant,
-        message.farm,
-        message.device,
-        message.platform,
-        message.os_version,
-        message.accelerator,
-        message.threads,
-        message.skip_reason,
-    )
+    return value_of(Cell, message)
 
 
 def facts_to_proto(facts: DeviceFacts) -> types_pb2.DeviceFacts:
     """The facts on the wire; None is absent."""
-    return types_pb2.DeviceFacts(
-        name=facts.name,
-        cpu=facts.cpu,
-        cores=facts.cores,
-        memory_bytes=facts.memory_bytes,
-        os=facts.os,
-        os_version=facts.os_version,
-        runtime=facts.runtime,
-        nodes_delegated=facts.nodes_delegated,
-        nodes_total=facts.nodes_total,
-    )
+    return message_of(types_pb2.DeviceFacts, facts)
 
 
 def device_to_proto(device: Device) -> farm_dispatcher_pb2.Device:

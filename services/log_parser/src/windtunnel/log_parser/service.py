@@ -6,7 +6,6 @@ import asyncio
 import json
 import tempfile
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from windtunnel.log_parser.settings import LogParserSettings
 from windtunnel.rpc.server import MAX_MESSAGE_BYTES
 from windtunnel.runtime import Runtime
 from windtunnel.v1 import events_pb2, log_parser_pb2, log_parser_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_from_proto, failure_to_proto
+from windtunnel.wire import artifact_from_proto, failure_to_proto, message_of
 
 MAX_REQUEST_LOG_BYTES: Final = 4 * 1024**2
 
@@ -124,7 +123,7 @@ def measurement_to_proto(measurement: Measurement) -> types_pb2.Measurement:
     shown = delegate or measurement.delegate
     try:
         return types_pb2.Measurement(
-            latency_ms=types_pb2.LatencyFigures(**asdict(measurement.latency_ms)),
+            latency_ms=message_of(types_pb2.LatencyFigures, measurement.latency_ms),
             init_ms=measurement.init_ms,
             memory_mb=measurement.memory_mb,
             delegate=delegate.name if delegate else "",

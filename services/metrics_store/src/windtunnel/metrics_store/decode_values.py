@@ -22,6 +22,7 @@ from windtunnel.metrics_store.domain.values import (
     Quality,
 )
 from windtunnel.v1 import types_pb2
+from windtunnel.wire import value_of
 
 _LARGEST = 2**63 - 1
 
@@ -74,23 +75,14 @@ def required_blob(message: types_pb2.Artifact, field: str) -> Blob:
 
 
 def failure_of(message: types_pb2.Failure) -> Failure:
-    return Failure(message.code, message.message, message.hint, message.service, message.detail)
+    return value_of(Failure, message)
 
 
 def cell_spec(message: types_pb2.Cell) -> CellSpec:
     """Raises Malformed where the cell has no id or no variant."""
     if not message.id or not message.variant:
         raise Malformed(f"a cell has id {message.id!r} and variant {message.variant!r}", hint="both are needed")
-    return CellSpec(
-        message.id,
-        message.variant,
-        message.farm,
-        message.device,
-        message.platform,
-        message.os_version,
-        message.accelerator,
-        message.threads,
-    )
+    return value_of(CellSpec, message)
 
 
 def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:

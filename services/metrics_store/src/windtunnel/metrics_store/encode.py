@@ -9,9 +9,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from windtunnel.metrics_store.adapters.queries import MeasuredCell, RunSummary
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
-from windtunnel.metrics_store.domain.values import Blob, CellSpec, Latency, Measurement
+from windtunnel.metrics_store.domain.values import Blob, Measurement
 from windtunnel.metrics_store.lineage import Execution
 from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
+from windtunnel.wire import message_of
 
 VERDICTS: Final = {
     Verdict.PASSED: types_pb2.VERDICT_PASSED,
@@ -79,25 +80,12 @@ def run_message(run: RunSummary) -> metrics_store_pb2.Run:
     )
 
 
-def cell_message(spec: CellSpec) -> types_pb2.Cell:
-    return types_pb2.Cell(
-        id=spec.id,
-        variant=spec.variant,
-        farm=spec.farm,
-        device=spec.device,
-        platform=spec.platform,
-        os_version=spec.os_version,
-        accelerator=spec.accelerator,
-        threads=spec.threads,
-    )
-
-
 def measured_cell_message(found: MeasuredCell) -> metrics_store_pb2.MeasuredCell:
     return metrics_store_pb2.MeasuredCell(
         run_id=found.run_id,
         model_name=found.model_name,
         model_version=found.model_version,
-        cell=cell_message(found.fact.cell),
+        cell=message_of(types_pb2.Cell, found.fact.cell),
         measurement=measurement_message(found.fact.measurement),
         measured_at=timestamp(found.measured_at),
     )
@@ -105,24 +93,12 @@ def measured_cell_message(found: MeasuredCell) -> metrics_store_pb2.MeasuredCell
 
 def measurement_message(measurement: Measurement) -> types_pb2.Measurement:
     return types_pb2.Measurement(
-        latency_ms=latency_message(measurement.latency),
+        latency_ms=message_of(types_pb2.LatencyFigures, measurement.latency),
         init_ms=measurement.init_ms,
         memory_mb=measurement.memory_mb,
         delegate=measurement.delegate or "",
         nodes_delegated=measurement.nodes_delegated,
         nodes_total=measurement.nodes_total,
-    )
-
-
-def latency_message(latency: Latency) -> types_pb2.LatencyFigures:
-    return types_pb2.LatencyFigures(
-        p50=latency.p50,
-        p95=latency.p95,
-        mean=latency.mean,
-        min=latency.min,
-        max=latency.max,
-        std=latency.std,
-        samples=latency.samples,
     )
 
 
