@@ -15,6 +15,7 @@ import pytest
 
 from support.graphs import DenseWeights, dense_model
 from support.models import DigitsModels, digits_model
+from support.trained import trained_models
 from windtunnel import schemas
 from windtunnel.cli.outputs import require_free, write_whole
 from windtunnel.errors import Conflict, InvalidInput, NotFound
@@ -255,6 +256,24 @@ def test_convert_checks_against_the_original(digits: DigitsModels, tmp_path: Pat
     assert document["check"]["original"]["top1"] == pytest.approx(document["check"]["converted"]["top1"])
     assert document["size_bytes"] == (tmp_path / "m.tflite").stat().st_size
     _refused(_run(*arguments, cwd=tmp_path), "m.tflite", "--force")
+
+
+@pytest.mark.heavy
+def test_convert_takes_a_checkpoint_by_its_prefix(tmp_path: Path) -> None:
+    (meta,) = (trained_models() / "checkpoint").glob("*.meta")
+    done = _run("convert", meta.with_suffix(""), "-o", "m.tflite", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert _json(done)["check"]["passed"] is True
+
+
+def test_a_terminal_that_is_not_utf_8(
+    pair: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    good, _, samples = pair
+    done = _run("diff", good, good, "--samples", samples, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"\\u2713 HEALTHY")
 
 
 def test_convert_refuses_what_is_no_model(tmp_path: Path) -> None:

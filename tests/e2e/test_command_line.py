@@ -53,6 +53,7 @@ def test_a_failed_gate_is_exit_code_one(system: System, models: DigitsModels, pl
     failed = json.loads(result.stdout)
     assert failed["verdict"] == "failed"
     assert any("size_mb" in reason for reason in failed["reasons"])
+    assert system.cli("report", failed["run_id"]).returncode == 1
 
 
 def test_runs_lists_newest_first(system: System, report: dict[str, Any]) -> None:
@@ -66,6 +67,9 @@ def test_runs_lists_newest_first(system: System, report: dict[str, Any]) -> None
 def test_the_page_is_self_contained(system: System, report: dict[str, Any], tmp_path: Path) -> None:
     page = tmp_path / "report.html"
     assert system.cli("report", report["run_id"], "--html", str(page)).returncode == 0
+    refused = system.cli("report", report["run_id"], "--html", str(page))
+    assert refused.returncode == 2 and "--force" in refused.stderr
+    assert system.cli("report", report["run_id"], "--html", str(page), "--force").returncode == 0
     text = page.read_text()
     assert "<svg" in text and "int8" in text
     assert 'src="http' not in text and 'href="http' not in text
@@ -74,6 +78,19 @@ def test_the_page_is_self_contained(system: System, report: dict[str, Any], tmp_
 def test_the_terminal_report_reads_well(system: System, report: dict[str, Any]) -> None:
     text = system.cli("report", report["run_id"]).stdout
     assert "passed" in text.lower() and "int8" in text and "float32" in text
+
+
+def test_a_used_run_id_is_refused(system: System, report: dict[str, Any], models: DigitsModels) -> None:
+    first = system.cli("submit", str(models.float32), "--run-id", "only-once", "--wait", "--json")
+    assert json.loads(first.stdout)["run_id"] == "only-once"
+    again = system.cli("submit", str(models.float32), "--run-id", "only-once", "--wait", "--json")
+    assert again.returncode == 2 and again.stdout == ""
+    assert "'only-once' exists already" in again.stderr
+
+
+def test_replaying_nothing_is_said_in_json(system: System) -> None:
+    unknown = system.cli("deadletters", "replay", "999999", "--json")
+    assert unknown.returncode == 2 and "999999" in unknown.stderr
 
 
 def test_an_unknown_run(system: System) -> None:
@@ -103,9 +120,14 @@ def test_stored_plans(system: System, models: DigitsModels, plan: Path) -> None:
     assert "variants" in system.cli("plans", "get", "nightly").stdout
     result = system.cli("submit", str(models.float32), "--plan-name", "nightly", "--wait", "--json")
     assert result.returncode == 0, result.stderr
-    assert system.cli("plans", "delete", "nightly").returncode == 0
+    assert json.loads(system.cli("plans", "delete", "nightly", "--json").stdout) == {
+        "name": "nightly",
+        "deleted": True,
+    }
     result = system.cli("submit", str(models.float32), "--plan-name", "nightly", "--wait", "--json")
-    assert result.returncode == 2 and "nightly" in json.loads(result.stdout)["reasons"][0]
+    missing = json.loads(result.stdout)
+    assert result.returncode == 2 and "nightly" in missing["reasons"][0]
+    assert system.cli("report", missing["run_id"]).returncode == 2
 
 
 def test_three_lines_of_python(system: System, models: DigitsModels, plan: Path) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
+import urllib.request
 from pathlib import Path
 
 import grpc
+import jsonschema
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 from support.system import System
+from windtunnel import schemas
 
 pytestmark = pytest.mark.heavy
 
@@ -30,6 +34,14 @@ def test_reflection_lists_every_service(system: System) -> None:
         assert own in services, (name, services)
         assert "grpc.health.v1.Health" in services
         assert serving(address, own)
+
+
+def test_the_endpoints_keep_their_promise(system: System) -> None:
+    jsonschema.validate(system.endpoints, schemas.load("endpoints"))
+    assert json.loads((system.home / "endpoints.json").read_text()) == system.endpoints
+    for address in system.endpoints["metrics"].values():
+        with urllib.request.urlopen(address) as response:
+            assert b"python_info" in response.read()
 
 
 def wait_until(address: str, wanted: bool, timeout_s: float = 20) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 
 import nats
 import pytest
+from nats.js import JetStreamContext
 
 from support.models import DigitsModels
 from support.system import System
 
+RESULTS = "windtunnel_results"
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(400)]
 
 # The event in whose handling the process is killed.
@@ -51,6 +53,12 @@ def verdict_of(report: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+async def stored_results(js: JetStreamContext) -> set[str]:
+    """Keys of the results that follow from content alone: every run of this model and plan has the same."""
+    keys = await (await js.key_value(RESULTS)).keys()
+    return {key for key in keys if key.split(".")[0] in ("convert", "quantize", "compare", "build")}
+
+
 @pytest.fixture(scope="module")
 def undisturbed(own: System, plan: Path, models: DigitsModels) -> dict[str, Any]:
     result = own.cli("submit", str(models.saved_model), "--plan", str(plan), "--wait", "--json")
@@ -63,6 +71,10 @@ async def test_the_run_completes_once_with_the_same_verdict(
     own: System, undisturbed: dict[str, Any], plan: Path, models: DigitsModels, victim: str
 ) -> None:
     run_id = f"kill-{victim}-{uuid.uuid4().hex[:6]}"
+    async with own.jetstream() as js:
+        before = await stored_results(js)
+        # A stored result would leave a service nothing to do, and nothing to be killed at.
+        await js.purge_stream(f"KV_{RESULTS}")
     client = await nats.connect(own.endpoints["nats"], max_reconnect_attempts=-1, reconnect_time_wait=0.1)
     killed = asyncio.Event()
 
@@ -73,7 +85,6 @@ async def test_the_run_completes_once_with_the_same_verdict(
 
     await client.subscribe(HEARS[victim], cb=kill)
     await client.flush()
-    # Another name makes every job of this run a new one: a stored result would leave nothing to kill.
     model = models.saved_model
     submitted = await asyncio.to_thread(
         own.cli, "submit", str(model), "--plan", str(plan), "--run-id", run_id, "--name", run_id
@@ -85,6 +96,7 @@ async def test_the_run_completes_once_with_the_same_verdict(
     async with own.jetstream() as js:
         await own.completed(js, run_id)
         events = [(s, h["ce-id"]) for s, h in await own.events(js) if h.get("ce-subject") == run_id]
+        assert len(before) >= 6 and await stored_results(js) == before, "not every job was done anew"
     counts = Counter(s for s, _ in events)
     assert counts["windtunnel.run.completed"] == 1
     assert max(Counter(events).values()) == 1, "an event is in the stream twice"

@@ -8,10 +8,12 @@ import time
 import uuid
 from typing import Any
 
+import jsonschema
 import pytest
 
 from support.models import DigitsModels
 from support.system import System
+from windtunnel import schemas
 
 pytestmark = pytest.mark.heavy
 
@@ -124,6 +126,7 @@ async def test_an_invalid_event_is_one_dead_letter_with_its_reason(
         listed = json.loads(system.cli("deadletters", "list", "--json").stdout)
         letters = [letter for letter in listed if letter["id"] not in before]
     assert len(letters) == 1
+    jsonschema.validate(letters, schemas.load("deadletters"))
     assert reason in letters[0]["reason"]
     assert letters[0]["subject"] == SUBJECT
     shown = system.cli("deadletters", "show", letters[0]["id"])

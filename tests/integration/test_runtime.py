@@ -21,9 +21,12 @@ from grpc_health.v1 import health_pb2
 
 from support.bus_events import announce
 from support.nats import NatsServer, nats_server
-from support.runtime import health_of, listed_services
-from support.tiny_service import API
+from support.runtime import health_of, listed_services, make_runtime
+from support.tiny_service import API, TinySettings
 from windtunnel.bus.jetstream import connect
+from windtunnel.bus.memory import MemoryBus
+from windtunnel.errors import InvalidInput
+from windtunnel.settings import load
 
 TESTS = Path(__file__).parents[1]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -55,6 +58,10 @@ class Tiny:
     def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
 
     def ready(self) -> dict[str, Any]:
         """The line that it prints when it is ready."""
@@ -174,20 +181,46 @@ def test_bad_settings_are_all_named_at_once(tmp_path: Path) -> None:
     assert "Traceback" not in said
 
 
-def test_a_taken_port_is_wrong_usage(tmp_path: Path, nats: NatsServer) -> None:
+def test_a_taken_port_is_named(tmp_path: Path, nats: NatsServer) -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
         with Tiny(tmp_path / "home", nats.url, grpc_port=port) as tiny:
             code, said = tiny.end()
-    assert code == 64
-    assert f"cannot listen on 127.0.0.1:{port}" in said
+        assert (code, f"cannot listen on 127.0.0.1:{port}" in said) == (2, True), said
+        with Tiny(tmp_path / "home", nats.url, metrics_port=port) as tiny:
+            code, said = tiny.end()
+        assert (code, f"cannot listen on 127.0.0.1:{port}" in said) == (2, True), said
+        assert "Traceback" not in said
+
+
+async def test_a_home_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InvalidInput, match=r"file/home cannot be used: Not a directory \(set WINDTUNNEL_HOME"):
+        await make_runtime("tiny", load(TinySettings), MemoryBus(), tmp_path / "file" / "home")
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="signals of a process are read from /proc")
+async def test_a_signal_ends_the_wait_for_nats(tmp_path: Path) -> None:
+    with Tiny(tmp_path / "home", "nats://127.0.0.1:1") as tiny:
+        await until(lambda: catches(tiny.pid, signal.SIGTERM))
+        started = time.monotonic()
+        tiny.signal(signal.SIGTERM)
+        assert tiny.end()[0] == 0
+        assert time.monotonic() - started < 5
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether the process has a handler of this signal."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (mask,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt:")]
+    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_a_loop_that_fails_ends_the_process(tmp_path: Path, nats: NatsServer) -> None:
     with Tiny(tmp_path / "home", nats.url, breaks=True) as tiny:
         tiny.ready()
         code, said = tiny.end()
-    assert code == 1
+    assert code == 2
     assert "broken on purpose" in said

@@ -69,9 +69,19 @@ def worker(
     attempts: int = 3,
     backoff_s: tuple[float, ...] = (0.1, 0.2),
     drain_s: float = 5.0,
+    tell_malformed: bool = False,
 ) -> Worker:
     policy = Policy(ack_wait_s=lease_s, attempts=attempts, backoff_s=backoff_s, drain_s=drain_s)
-    return Worker(bus, durable, topics, handle, on_failure=on_failure or notes.fail, slots=slots, policy=policy)
+    return Worker(
+        bus,
+        durable,
+        topics,
+        handle,
+        on_failure=on_failure or notes.fail,
+        slots=slots,
+        policy=policy,
+        tell_malformed=tell_malformed,
+    )
 
 
 async def listen(bus: Bus, durable: str = "tested", *, lease_s: float = 30.0) -> Subscription:

@@ -122,6 +122,8 @@ class RunEvents:
         max_nrmse: float | None = 0.02,
         loss: float | None = 0.07,
         diagnosis: types_pb2.Artifact | None = None,
+        first_over: str = "",
+        non_finite: int = 0,
     ) -> Message:
         return events_pb2.VariantCompared(
             run=self.context,
@@ -130,7 +132,9 @@ class RunEvents:
             reference=types_pb2.QualityFigures(top1=reference, samples=100),
             candidate=types_pb2.QualityFigures(top1=top1, loss=loss, samples=100),
             agreement=0.99,
-            layers=types_pb2.LayerSummary(compared=64, total=65, max_nrmse=max_nrmse),
+            layers=types_pb2.LayerSummary(
+                compared=64, total=65, max_nrmse=max_nrmse, first_over=first_over, non_finite=non_finite
+            ),
             diagnosis=diagnosis,
         )
 

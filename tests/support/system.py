@@ -113,6 +113,7 @@ class System:
 
     def report(self, run_id: str) -> dict[str, Any]:
         result = self.cli("report", run_id, "--json")
-        assert result.returncode == 0, result.stderr
+        assert result.stdout, result.stderr
         report: dict[str, Any] = json.loads(result.stdout)
+        assert result.returncode == {"passed": 0, "failed": 1, "could_not_run": 2, None: 0}[report["verdict"]]
         return report

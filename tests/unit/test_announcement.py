@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -143,24 +145,37 @@ class TestRunIds:
 class TestClaiming:
     async def test_the_same_event_twice_is_one_run(self, runs: Bucket) -> None:
         first = await claim_run(runs, as_json())
-        assert first == derived_run_id(as_json())
+        assert first.run_id == derived_run_id(as_json())
         assert await claim_run(runs, as_json(labels={"redelivered": "yes"})) == first
 
+    async def test_the_run_starts_when_it_is_first_claimed(self, runs: Bucket) -> None:
+        before = datetime.now(UTC)
+        first = await claim_run(runs, as_json())
+        assert before <= first.started_at <= datetime.now(UTC)
+        await asyncio.sleep(0.01)
+        assert (await claim_run(runs, as_json())).started_at == first.started_at
+
+    async def test_a_claim_without_a_time_is_read(self, runs: Bucket) -> None:
+        await claim_run(runs, as_json(run_id="mine"))
+        (key,) = [name for name in await runs.keys() if name.startswith("event.")]
+        await runs.put(key, b"mine")
+        assert (await claim_run(runs, as_json(run_id="mine"))).run_id == "mine"
+
     async def test_a_wanted_id_is_kept(self, runs: Bucket) -> None:
-        assert await claim_run(runs, as_json(run_id="mine")) == "mine"
-        assert await claim_run(runs, as_json(run_id="mine")) == "mine"
+        assert (await claim_run(runs, as_json(run_id="mine"))).run_id == "mine"
+        assert (await claim_run(runs, as_json(run_id="mine"))).run_id == "mine"
         # What counts is what the event wanted when it was first seen.
-        assert await claim_run(runs, as_json(run_id="changed")) == "mine"
+        assert (await claim_run(runs, as_json(run_id="changed"))).run_id == "mine"
 
     async def test_an_id_of_another_event_is_refused(self, runs: Bucket) -> None:
-        assert await claim_run(runs, as_json(run_id="mine")) == "mine"
+        assert (await claim_run(runs, as_json(run_id="mine"))).run_id == "mine"
         for _ in range(2):
             with pytest.raises(RunIdTaken, match="'mine'"):
                 await claim_run(runs, as_json(id="another", run_id="mine"))
-        assert await claim_run(runs, as_json(run_id="mine")) == "mine"
+        assert (await claim_run(runs, as_json(run_id="mine"))).run_id == "mine"
 
     async def test_the_derived_id_of_another_cannot_be_taken_away(self, runs: Bucket) -> None:
-        theirs = await claim_run(runs, as_json())
+        theirs = (await claim_run(runs, as_json())).run_id
         with pytest.raises(RunIdTaken):
             await claim_run(runs, as_json(id="another", run_id=theirs))
 
@@ -169,4 +184,4 @@ class TestClaiming:
         [event(b"{"), event(b"\xff\xff", "application/protobuf"), event(b"[]"), as_json(run_id="not allowed")],
     )
     async def test_what_cannot_be_read_has_the_derived_id(self, runs: Bucket, unreadable: Event) -> None:
-        assert await claim_run(runs, unreadable) == derived_run_id(unreadable)
+        assert (await claim_run(runs, unreadable)).run_id == derived_run_id(unreadable)

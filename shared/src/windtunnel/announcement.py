@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf import json_format
 
 from windtunnel.bus import Bucket, Event, Malformed
 from windtunnel.errors import InvalidPlan, WindtunnelError
+from windtunnel.formats import FORMATS
 from windtunnel.plan import Plan, parse_plan, plan_from_proto
 from windtunnel.v1 import events_pb2
 
-FORMATS: Final = ("saved_model", "keras", "hdf5", "frozen_graph", "checkpoint", "torch", "tflite")
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 
 
@@ -36,6 +38,14 @@ class TrainedModel:
     format: str | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimedRun:
+    """The run of an event. `started_at`: when a service first took the event up, in UTC."""
+
+    run_id: str
+    started_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +145,11 @@ def wanted_run_id(event: Event) -> str:
     wanted = _given_run_id(event)
     if not wanted:
         return derived_run_id(event)
+    return check_run_id(wanted)
+
+
+def check_run_id(wanted: Any) -> str:
+    """`wanted`, where it may be the id of a run. Raises Malformed."""
     if not isinstance(wanted, str) or not _RUN_ID.match(wanted):
         raise Malformed(f"run_id is {wanted!r}", hint="letters, digits, '-' and '_', at most 64")
     return wanted
@@ -149,8 +164,8 @@ def _given_run_id(event: Event) -> Any:
     return message.run_id
 
 
-async def claim_run(runs: Bucket, event: Event) -> str:
-    """The run of this event, the same for every service and every redelivery.
+async def claim_run(runs: Bucket, event: Event) -> ClaimedRun:
+    """The run of this event and its start, the same for every service and every redelivery.
 
     An event that cannot be read has the derived run id, under which its failure is told. Raises RunIdTaken where
     another event has the wanted id, Unavailable where the bus does not answer.
@@ -160,8 +175,19 @@ async def claim_run(runs: Bucket, event: Event) -> str:
     except WindtunnelError:
         wanted = derived_run_id(event)
     owner = _owner(event.source, event.id)
-    run_id = (await runs.create(f"event.{owner}", wanted.encode())).decode()
-    first = (await runs.create(f"run.{run_id}", owner.encode())).decode()
+    now = datetime.now(UTC)
+    mine = json.dumps({"run_id": wanted, "at": now.isoformat()}).encode()
+    run = _claimed(await runs.create(f"event.{owner}", mine), now)
+    first = (await runs.create(f"run.{run.run_id}", owner.encode())).decode()
     if first != owner:
-        raise RunIdTaken(f"run_id {run_id!r} is taken by another event", hint="leave it out, or choose another")
-    return run_id
+        raise RunIdTaken(f"run_id {run.run_id!r} is taken by another event", hint="leave it out, or choose another")
+    return run
+
+
+def _claimed(stored: bytes, now: datetime) -> ClaimedRun:
+    """Reads the claim of an event. A claim may be the run id alone, without a time: then `now` stands in."""
+    text = stored.decode()
+    if not text.startswith("{"):
+        return ClaimedRun(text, now)
+    value = json.loads(text)
+    return ClaimedRun(value["run_id"], datetime.fromisoformat(value["at"]))

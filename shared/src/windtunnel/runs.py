@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import Mapping
-from functools import lru_cache
+import tempfile
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from windtunnel.artifacts import ArtifactRef, ArtifactStore, SourceReader, pack
 from windtunnel.errors import InvalidInput, InvalidPlan
 from windtunnel.pipeline import Pipeline
-from windtunnel.plan import Plan, parse_plan
+from windtunnel.plan import MAX_PLAN_BYTES, Plan, plan_from_json
 from windtunnel.v1 import types_pb2
 from windtunnel.wire import artifact_from_proto
 
-MAX_PLAN_BYTES: Final = 16 * 1024**2
+_PLANS_KEPT: Final = 16
+# Every variant of a run comes with the same plan, and reading a large one takes long. Its hash is its content.
+_plans: Final[OrderedDict[str, Plan]] = OrderedDict()
 
 
 async def plan_of(run: types_pb2.RunContext, artifacts: ArtifactStore) -> Plan:
@@ -24,16 +29,17 @@ async def plan_of(run: types_pb2.RunContext, artifacts: ArtifactStore) -> Plan:
     Raises InvalidPlan (it is none, or not a resolved one), InvalidInput (the run names none), NotFound, Unavailable.
     """
     ref = artifact_from_proto(run.plan)
-    return _parsed(await artifacts.read_bytes(ref.sha256, limit=MAX_PLAN_BYTES))
+    data = await artifacts.read_bytes(ref.sha256, limit=MAX_PLAN_BYTES)
+    plan = _plans[ref.sha256] if ref.sha256 in _plans else _parsed(data)
+    _plans[ref.sha256] = plan
+    _plans.move_to_end(ref.sha256)
+    while len(_plans) > _PLANS_KEPT:
+        _plans.popitem(last=False)
+    return plan
 
 
-# Every variant of a run comes with the same plan, and reading a large one takes longer than comparing two hashes.
-@lru_cache(maxsize=32)
 def _parsed(data: bytes) -> Plan:
-    try:
-        plan = parse_plan(json.loads(data))
-    except (ValueError, RecursionError) as error:
-        raise InvalidPlan(f"the plan of the run is not JSON: {error}") from error
+    plan = plan_from_json(data)
     for name, uri in (("samples", plan.data.samples), ("calibration", plan.data.calibration)):
         if uri is not None and not uri.startswith("sha256:"):
             raise InvalidPlan(f"the plan of a run names artifacts only, this is {uri!r}", path=f"data.{name}")
@@ -66,6 +72,16 @@ def json_of(text: str | bytes, what: str) -> Any:
         raise InvalidInput(f"{what} is not JSON: {error}") from error
 
 
+@asynccontextmanager
+async def temporary_folder(prefix: str) -> AsyncIterator[Path]:
+    """A new folder, gone after the block. Removing a large tree takes seconds, so that a thread does it."""
+    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix=prefix)
+    try:
+        yield Path(folder.name)
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
 async def ingest(
     artifacts: ArtifactStore, sources: SourceReader, uri: str, workdir: Path, *, sha256: str | None = None
 ) -> tuple[ArtifactRef, Path]:
@@ -76,7 +92,8 @@ async def ingest(
     workdir.mkdir(parents=True)
     path = await sources.open(uri, sha256=sha256, into=workdir)
     if path.is_dir():
-        return await artifacts.put_file(pack(path, workdir / "packed.zip")), path
+        packed = await asyncio.to_thread(pack, path, workdir / "packed.zip")
+        return await artifacts.put_file(packed), path
     if uri.startswith("sha256:"):
         return ArtifactRef(uri.removeprefix("sha256:"), path.stat().st_size), path
     return await artifacts.put_file(path), path

@@ -9,11 +9,13 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
+from wsgiref.simple_server import WSGIServer
 
 import grpc
 from prometheus_client import start_http_server
@@ -24,7 +26,7 @@ from windtunnel.bus import Bus, Jobs, Policy, Worker, subjects
 from windtunnel.bus.jetstream import StreamLimits, connect
 from windtunnel.bus.publisher import Publisher
 from windtunnel.bus.worker import FailureHandler, Handler
-from windtunnel.errors import UserError, WindtunnelError
+from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.rpc import RpcServer
 from windtunnel.settings import ServiceSettings
 from windtunnel.telemetry import configure_logging
@@ -32,6 +34,7 @@ from windtunnel.telemetry import configure_logging
 log = logging.getLogger(__name__)
 
 S = TypeVar("S", bound=ServiceSettings)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ class Runtime(Generic[S]):
         on_failure: FailureHandler,
         *,
         slots: int | None = None,
+        tell_malformed: bool = False,
     ) -> Worker:
         """A worker with this service's policy."""
         policy = Policy(
@@ -67,6 +71,7 @@ class Runtime(Generic[S]):
             on_failure=on_failure,
             slots=slots or self.settings.slots,
             policy=policy,
+            tell_malformed=tell_malformed,
         )
 
 
@@ -90,13 +95,18 @@ def main(name: str, settings_type: type[S], build: Build[S]) -> None:
     """Runs the service until SIGTERM or SIGINT. Exit codes: 0, 64 for bad settings, 2 where it could not run."""
     try:
         settings = settings_module.load(settings_type)
-        configure_logging(name, settings.log_level)
-        asyncio.run(_serve(name, settings, build))
-    except UserError as error:
-        print(f"windtunnel.{name}: {error}", file=sys.stderr)
-        sys.exit(64)
     except WindtunnelError as error:
         print(f"windtunnel.{name}: {error}", file=sys.stderr)
+        sys.exit(64)
+    configure_logging(name, settings.log_level)
+    try:
+        asyncio.run(_serve(name, settings, build))
+    except WindtunnelError as error:
+        print(f"windtunnel.{name}: {error}", file=sys.stderr)
+        sys.exit(2)
+    except Exception as error:
+        log.exception("the service failed")
+        print(f"windtunnel.{name}: {type(error).__name__}: {error}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -105,19 +115,48 @@ async def _serve(name: str, settings: S, build: Build[S]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        started = await _unless(stop, _start(stack, name, settings, build))
+        if started is not None:
+            await _run(*started, stop)
+            return
+    # A thread that waits for a database cannot be cancelled, and `asyncio.run` would wait for it.
+    logging.shutdown()
+    os._exit(0)
+
+
+async def _start(stack: contextlib.AsyncExitStack, name: str, settings: S, build: Build[S]) -> tuple[Runtime[S], Parts]:
     limits = StreamLimits(replicas=settings.nats_replicas, max_bytes=settings.nats_max_bytes)
     bus = await connect(settings.nats_url, name=f"windtunnel-{name}", limits=limits)
+    stack.push_async_callback(bus.close)
+    runtime = await runtime_on(bus, name, settings)
+    parts = await build(runtime)
+    await stack.enter_async_context(parts.resources)
+    return runtime, parts
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """What `work` returns; None where `stop` was set first: what waits for NATS must not wait for SIGKILL."""
+    working, stopped = asyncio.create_task(work), asyncio.create_task(stop.wait())
     try:
-        runtime = await runtime_on(bus, name, settings)
-        parts = await build(runtime)
-        async with parts.resources:
-            await _run(runtime, parts, stop)
+        await asyncio.wait((working, stopped), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
     finally:
-        await bus.close()
+        for task in (working, stopped):
+            task.cancel()
+        # A client that is connecting may swallow its cancellation: it has a second, no more.
+        await asyncio.wait((working, stopped), timeout=1)
 
 
 async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
-    """What the service `name` is given to work with on `bus`."""
+    """What the service `name` is given to work with on `bus`. Raises InvalidInput where its folder is no use."""
+    try:
+        settings.home_folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"folder {settings.home_folder} cannot be used: {error.strerror}",
+            hint="set WINDTUNNEL_HOME to a folder that can be written",
+        ) from error
     artifacts = open_store(settings.artifact_store, cache=settings.home_folder / "cache")
     return Runtime(
         name=name,
@@ -132,9 +171,9 @@ async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
 
 async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
     settings = runtime.settings
+    metrics = _serve_metrics(settings.host, settings.metrics_port)
     server = RpcServer(parts.servicers)
     await server.start(settings.host, settings.grpc_port)
-    metrics, _ = start_http_server(settings.metrics_port, settings.host)
     workers = [asyncio.create_task(worker.run()) for worker in parts.workers]
     others = [asyncio.create_task(_watch_health(server, runtime.bus))]
     others += [asyncio.create_task(_loop(task)) for task in parts.tasks]
@@ -157,6 +196,13 @@ async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
     for result in results:
         if isinstance(result, Exception):
             raise result
+
+
+def _serve_metrics(host: str, port: int) -> WSGIServer:
+    try:
+        return start_http_server(port, host)[0]
+    except OSError as error:
+        raise InvalidInput(f"cannot listen on {host}:{port}: {error}", hint="set WINDTUNNEL_METRICS_PORT") from error
 
 
 async def _loop(task: Callable[[], Awaitable[None]]) -> None:

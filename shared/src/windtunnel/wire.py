@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from google.protobuf.message import Message
 
@@ -14,6 +14,9 @@ from windtunnel.v1 import types_pb2
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+# Characters of a failure's message and hint.
+LONGEST_TEXT: Final = 2000
 
 M = TypeVar("M", bound=Message)
 V = TypeVar("V", bound="DataclassInstance")
@@ -55,11 +58,15 @@ def artifact_from_proto(message: types_pb2.Artifact) -> ArtifactRef:
 
 
 def failure_to_proto(error: WindtunnelError, service: str) -> types_pb2.Failure:
-    """What a `.failed` event says of an error."""
+    """What a `.failed` event says of an error. Texts are cut, so that the event always fits into a message."""
     detail = error.stderr if isinstance(error, JobFailed) else ""
     return types_pb2.Failure(
-        code=error.code, message=error.message, hint=error.hint, service=service, detail=detail[-4000:]
+        code=error.code, message=_cut(error.message), hint=_cut(error.hint), service=service, detail=detail[-4000:]
     )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
 def facts_to_proto(facts: ModelFacts) -> types_pb2.ModelFacts:

@@ -112,6 +112,22 @@ async def test_a_dead_server_is_unavailable(wire: Wire, bus: Bus) -> None:
     await bucket.put("k", b"v")
 
 
+async def test_a_bucket_is_made_again_where_the_server_lost_its_store(nats_wire: NatsWire) -> None:
+    bus = await nats_wire.open()
+    bucket = await bus.bucket("windtunnel_runs")
+    await bucket.put("k", b"v")
+    for call in (bucket.create("a", b"1"), bucket.put("a", b"1"), bucket.get("a"), bucket.keys(), bucket.delete("a")):
+        await nats_wire.kill()
+        await until(lambda: not bus.connected, "the loss is seen")
+        nats_wire.server.wipe()
+        await nats_wire.start()
+        await until(lambda: bus.connected, "it is back")
+        await call
+        assert await bucket.get("k") is None
+        await bucket.put("k", b"v")
+        assert await bucket.keys() in (["k"], ["a", "k"])
+
+
 async def test_no_server_at_all() -> None:
     with pytest.raises(Unavailable, match="no NATS server") as caught:
         await connect("nats://127.0.0.1:9", wait_s=0.5)

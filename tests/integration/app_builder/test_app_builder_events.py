@@ -19,11 +19,13 @@ from support.runtime import Outbox, make_runtime, publish, serving
 from support.service_runtime import settings_in
 from windtunnel.app_builder import SigningKey
 from windtunnel.app_builder.__main__ import build
+from windtunnel.app_builder.service import AppBuilderService
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import LocalStore
-from windtunnel.bus import encode, subjects
+from windtunnel.bus import decode, encode, subjects
+from windtunnel.errors import Unavailable
 from windtunnel.plan import parse_plan, plan_to_json
-from windtunnel.v1 import events_pb2, types_pb2
+from windtunnel.v1 import app_builder_pb2, events_pb2, types_pb2
 from windtunnel.wire import artifact_to_proto
 
 ANSWERS = (subjects.APP_BUILT, subjects.APP_FAILED)
@@ -197,6 +199,43 @@ async def test_a_store_that_stays_away_fails_what_is_not_built(wire: Wire, tmp_p
     assert isinstance(failed, events_pb2.AppFailed)
     assert (failed.platform, failed.failure.code) == ("host", "unavailable")
     assert [letter.event_id for letter in await bus.dead_letters()] == ["a"]
+
+
+async def test_a_fault_that_stays_fails_only_the_platform_that_meets_it(wire: Wire, tmp_path: Path) -> None:
+    bus = await wire.open()
+    given = with_base_app(tmp_path).model_copy(update={"attempts": 1})
+    event = await ready(tmp_path, PHONE, LOCAL)
+    # The store cannot say whether it has the base app.
+    (tmp_path / "artifacts/sha256" / given.android_base_app_sha256[:2]).touch()
+    await publish(bus, event, "a")
+    runtime = await make_runtime("app_builder", given, bus, tmp_path)
+    async with Outbox(bus, ANSWERS) as out, serving(build, runtime):
+        built, failed = await out.next(), await out.next()
+        await out.nothing()
+    assert isinstance(built, events_pb2.AppBuilt)
+    assert (built.platform, built.model_sha256) == ("host", event.variant.model.sha256)
+    assert isinstance(failed, events_pb2.AppFailed)
+    assert (failed.platform, failed.failure.code) == ("android", "unavailable")
+
+
+async def test_an_app_that_was_built_but_never_announced_is_announced_in_the_end(wire: Wire, tmp_path: Path) -> None:
+    bus = await wire.open()
+    runtime = await make_runtime("app_builder", settings(tmp_path), bus, tmp_path)
+    service = AppBuilderService(runtime, key=None, base_apps=runtime.sources, versions={})
+    event = await ready(tmp_path, PHONE, LOCAL)
+    request = app_builder_pb2.BuildRequest(
+        platform="host", model_uri=f"sha256:{event.variant.model.sha256}", variant="int8"
+    )
+    context: Any = None
+    stored = await service.Build(request, context)
+    received = decode(*encode(event, id="a", source="/tests", run_id="run-1"))
+    async with Outbox(bus, ANSWERS) as out:
+        await service.on_failure(received, Unavailable("the bus does not answer"))
+        failed, built = await out.next(), await out.next()
+    assert isinstance(failed, events_pb2.AppFailed)
+    assert failed.platform == "android"
+    assert isinstance(built, events_pb2.AppBuilt)
+    assert (built.platform, built.package) == ("host", stored.package)
 
 
 async def test_a_plan_that_is_none_fails_every_platform(wire: Wire, tmp_path: Path) -> None:

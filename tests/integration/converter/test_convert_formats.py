@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from support.trained import FORMATS
-from windtunnel.converter.convert import convert
-from windtunnel.converter.domain import Format
+from windtunnel.converter.convert import convert, tensorflow_job
+from windtunnel.converter.domain import Format, Source
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.isolation import ChildPool
 from windtunnel.pipeline import load_samples
@@ -105,6 +105,18 @@ async def test_a_lambda_layer_is_code(name: str, trained: Path, pool: ChildPool,
     with pytest.raises(InvalidInput, match="Lambda layer \\(doubles\\)") as caught:
         await convert(trained / name, tmp_path, pool)
     assert caught.value.code == "model_has_code"
+
+
+@pytest.mark.parametrize("name", ["lambda.keras", "lambda.h5"])
+async def test_code_that_is_allowed_is_loaded(name: str, trained: Path, pool: ChildPool, tmp_path: Path) -> None:
+    converted = await convert(trained / name, tmp_path, pool, allow_code=True)
+    assert converted.check.passed, converted.check.message
+
+
+async def test_keras_itself_refuses_code_that_is_not_allowed(trained: Path, pool: ChildPool, tmp_path: Path) -> None:
+    source = Source(trained / "lambda.keras", Format.KERAS, allow_code=False)
+    with pytest.raises(InvalidInput, match="cannot be loaded as keras"):
+        await pool.run(tensorflow_job, source, tmp_path / "model.tflite", None, None)
 
 
 async def test_weights_alone_are_no_model(trained: Path, pool: ChildPool, tmp_path: Path) -> None:

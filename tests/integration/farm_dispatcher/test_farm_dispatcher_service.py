@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,12 +13,13 @@ import grpc
 import pytest
 from google.protobuf.message import Message
 
-from support.bus_wires import running
+from support.bus_wires import running, until
 from support.graphs import GraphWriter, dense_model
 from support.service_runtime import Listener, open_bus, publish_garbage, run_context, settings_in
-from windtunnel.bus import Bus, Policy, Worker, subjects
+from windtunnel.bus import Bus, Event, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
-from windtunnel.errors import FarmError, JobFailed, WindtunnelError
+from windtunnel.bus.publisher import Publisher
+from windtunnel.errors import FarmError, JobFailed, Unavailable, WindtunnelError
 from windtunnel.farm_dispatcher.adapters import local
 from windtunnel.farm_dispatcher.adapters.fake import FakeFarm
 from windtunnel.farm_dispatcher.dispatch import Dispatcher, Patience
@@ -98,8 +100,7 @@ class Bench:
 
 async def bench_on(bus: Bus, farms: Mapping[str, Farm], home: Path) -> Bench:
     runtime = await runtime_on(bus, "farm_dispatcher", settings_in(home / "home", FarmDispatcherSettings))
-    results = await bus.bucket(subjects.RESULTS_BUCKET)
-    service = FarmDispatcherService(runtime, Dispatcher(farms, Patience(3, 0.01)), results=results)
+    service = FarmDispatcherService(runtime, Dispatcher(farms, Patience(3, 0.01)))
     return Bench(runtime, service, home)
 
 
@@ -224,6 +225,80 @@ async def test_a_package_that_is_gone_fails_its_cells(bench: Bench, farm: FakeFa
         heard = await bench.heard(2)
     assert [message.cell.threads for message in heard] == [1, 2]
     assert {message.failure.code for message in heard} == {"not_found"}
+
+
+async def test_a_cell_that_failed_stays_failed(bench: Bench, farm: FakeFarm) -> None:
+    """A redelivery must not take back what was told: the device would do now."""
+    farm.fail([CRASH])
+    run = await bench.context(DeviceFilter("adb"))
+    await bench.built(run)
+    await bench.built(run, None, "replayed")
+    marker = await bench.context(DeviceFilter("adb"), run_id="run-2")
+    await bench.built(marker)
+    async with running(bench.runner()):
+        heard = await bench.heard(2)
+    assert [(message.run.run_id, type(message)) for message in heard] == [
+        ("run-1", events_pb2.DeviceRunFailed), ("run-2", events_pb2.DeviceRunFinished),
+    ]  # fmt: skip
+    assert len(farm.ran) == 2
+
+
+async def _give_up(bench: Bench, service: FarmDispatcherService) -> None:
+    """The next `app.built` is given up at once."""
+
+    async def never(event: Event) -> None:
+        raise Unavailable("the store does not answer")
+
+    policy = Policy(ack_wait_s=5, attempts=1)
+    topics = [subjects.APP_BUILT]
+    worker = Worker(bench.runtime.bus, "given_up", topics, never, on_failure=service.on_run_failure, policy=policy)
+    async with running(worker):
+        await bench.heard(len(bench.listener.events) + 1)
+
+
+async def test_runs_that_are_given_up_before_anything_is_planned_are_told(bench: Bench, farm: FakeFarm) -> None:
+    run = await bench.context(DeviceFilter("adb", threads=(1, 2)))
+    await bench.built(run)
+    await _give_up(bench, bench.service)
+    await bench.ready(run)
+    async with running(bench.planner()):
+        *failed, planned = await bench.heard(3)
+    assert {message.cell.id for message in failed} == {cell.id for cell in planned.cells}
+    assert {message.failure.code for message in failed} == {"unavailable"}
+
+
+async def test_runs_that_cannot_even_be_planned_fail_the_planning(bench: Bench, farm: FakeFarm) -> None:
+    farm.down = FarmError("the farm does not answer")
+    await bench.built(await bench.context(DeviceFilter("adb")))
+    await _give_up(bench, bench.service)
+    (failed,) = await bench.heard(1)
+    assert isinstance(failed, events_pb2.CellsFailed)
+    assert (failed.variant, failed.failure.code) == ("float32", "farm")
+
+
+async def test_a_run_that_ended_but_was_never_announced_is_announced_in_the_end(
+    bench: Bench, farm: FakeFarm, tmp_path: Path
+) -> None:
+    """The first dispatcher ran the cells on another bus' stream: only the results are shared."""
+    run = await bench.context(DeviceFilter("adb", threads=(1, 2)))
+    farm.fail([None, CRASH])
+    silent = dataclasses.replace(bench.runtime, publisher=Publisher(MemoryBus(), "farm_dispatcher"))
+    elsewhere = FarmDispatcherService(silent, Dispatcher({"adb": farm}, Patience(3, 0.01)))
+    await bench.built(run)
+    worker = Worker(
+        bench.runtime.bus,
+        "elsewhere",
+        [subjects.APP_BUILT],
+        elsewhere.on_app_built,
+        on_failure=elsewhere.on_run_failure,
+        policy=POLICY,
+    )
+    async with running(worker):
+        await until(lambda: len(farm.ran) == 2, "both cells have run")
+    await _give_up(bench, bench.service)
+    heard = await bench.heard(2)
+    assert {type(message) for message in heard} == {events_pb2.DeviceRunFinished, events_pb2.DeviceRunFailed}
+    assert [m.failure.code for m in heard if isinstance(m, events_pb2.DeviceRunFailed)] == ["job_failed"]
 
 
 async def test_what_nobody_can_read_is_a_dead_letter_and_no_more(bench: Bench, farm: FakeFarm) -> None:

@@ -20,6 +20,7 @@ from windtunnel.wire import artifact_to_proto
 
 LOGS = Path(__file__).parents[2] / "unit/log_parser/logs"
 ANSWERS = (subjects.DEVICE_RUN_MEASURED, subjects.DEVICE_RUN_FAILED)
+SAMPLES = {"unit": "us", "inference": [1000, 2000]}
 OP_VERSION = b"INFO: STARTING!\nERROR: Didn't find op for builtin opcode 'MUL' version '5'. An older version exists.\n"
 
 
@@ -86,6 +87,8 @@ async def test_raw_samples_win_over_the_log(wire: Wire, tmp_path: Path) -> None:
         (OP_VERSION, None, "op_version", "Didn't find op for builtin opcode 'MUL'"),
         (log_named("external_qnn"), None, "crash", "Segmentation fault"),
         (log_named("truncated"), None, "invalid_input", "stops before the first latency"),
+        (log_named("external_qnn"), SAMPLES, "crash", "Segmentation fault"),
+        (log_named("truncated"), SAMPLES, "invalid_input", "stops before the first latency"),
         (b"adb: no devices found\n", None, "invalid_input", "no benchmark run; 1 of its lines"),
         (log_named("old_nostats"), {"unit": "ms", "inference": [1]}, "invalid_input", "another form"),
         (log_named("old_nostats"), {"unit": "us", "inference": [1, "2"]}, "invalid_input", "sample 1 is '2'"),

@@ -9,12 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import insert, select
 
 from support.metrics_store import Store, completed_events, metrics_store, twice, with_plan
 from support.run_events import PLAN, STARTED, RunEvents, as_event, sha256
 from windtunnel.artifacts import MemoryStore
 from windtunnel.bus import Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
+from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.queries import RunFilter
 from windtunnel.v1 import types_pb2
 
@@ -125,6 +127,72 @@ async def test_the_outbox_waits_for_the_bus(store: Store) -> None:
 
     assert len(await completed_events(store.bus, wait_s=5)) == 1
     task.cancel()
+
+
+async def test_a_verdict_with_a_huge_reason_is_told_in_part(store: Store) -> None:
+    run = await with_plan(store, RunEvents())
+    await store.hear(run.model_failed("x" * 600_000))
+    assert await store.outbox.flush() == 1
+
+    ((_, completed),) = await completed_events(store.bus)
+    assert [len(reason) for reason in completed.reasons] == [500]
+    assert len((await store.report())["reasons"][0]) > 600_000
+
+
+async def test_a_verdict_of_many_reasons_is_told_in_part(store: Store) -> None:
+    variants = [f"{{name: v{number}, recipe: [{{a: 1}}]}}" for number in range(60)]
+    run = await with_plan(
+        store, RunEvents(plan=f"apiVersion: windtunnel/v1\ndevices: []\nvariants: [{', '.join(variants)}]\n")
+    )
+    await store.hear(run.converted(), *(run.variant_failed(f"v{number}") for number in range(60)))
+    await store.outbox.flush()
+
+    ((_, completed),) = await completed_events(store.bus)
+    assert completed.reasons[49] == "variant v49 could not be made: no recipe fits"
+    assert completed.reasons[50:] == ["and 10 more, see the report"]
+    assert len((await store.report())["reasons"]) == 60
+
+
+async def test_an_event_that_can_never_be_sent_holds_up_no_other(store: Store) -> None:
+    large = await with_plan(store, RunEvents("run-0", labels={"long": "x" * 600_000}))
+    small = await with_plan(store, RunEvents("run-1"))
+    await store.hear(large.model_failed(), small.model_failed())
+    task = asyncio.create_task(store.outbox.run())
+
+    ((_, completed),) = await completed_events(store.bus, wait_s=5)
+    assert completed.run.run_id == "run-1"
+    await asyncio.sleep(0.1)
+    assert not task.done()
+    task.cancel()
+    assert await store.repository.outgoing() == []
+    rows = await store.database.read(lambda c: c.execute(select(tables.outbox)).all())
+    assert [(row.subject, "the bus takes" in row.refused) for row in rows] == [(subjects.RUN_COMPLETED, True)]
+
+
+async def test_runs_that_cannot_be_judged_hide_no_other(store: Store) -> None:
+    rows = [
+        {
+            "run_id": f"broken-{number}",
+            "labels": {},
+            "reasons": [],
+            "started_at": 1,
+            "started_sure": True,
+            "deadline": 1,
+            "state": "running",
+            "due": True,
+            # Nothing that this version can read.
+            "converted": {"colour": "red"},
+        }
+        for number in range(250)
+    ]
+    await store.database.write(lambda c: c.execute(insert(tables.runs), rows).rowcount)
+    run = await with_plan(store, RunEvents())
+    await store.hear(run.converted())
+
+    store.now = DEADLINE
+    await store.watch.look()
+
+    assert (await store.verdict())[0] == "could_not_run"
 
 
 async def test_the_deadline_ends_a_run_and_names_what_is_missing(store: Store) -> None:

@@ -298,6 +298,15 @@ async def test_plans(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
     assert isinstance(await error_of(api.DeletePlan(pb.DeletePlanRequest(name="a"))), NotFound)
 
 
+async def test_small_numbers_survive_being_stored(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
+    text = f"{PLAN}preprocessing: {{steps: [{{scale: 0.00001}}]}}\n"
+    await api.PutPlan(pb.PutPlanRequest(name="small", plan_yaml=text))
+
+    got = await api.GetPlan(pb.GetPlanRequest(name="small"))
+
+    assert plan_from_proto(got.plan).preprocessing == {"steps": [{"scale": 0.00001}]}
+
+
 async def test_plans_that_cannot_be_stored(api: MetricsStoreServiceAsyncStub) -> None:
     local = "apiVersion: windtunnel/v1\nvariants: [int8]\ndata: {samples: test.npz}"
     error = await error_of(api.PutPlan(pb.PutPlanRequest(name="a", plan_yaml=local)))

@@ -16,8 +16,9 @@ from support.bus_wires import running
 from support.graphs import dense_model
 from support.service_runtime import Listener, open_bus, publish_garbage, run_context, settings_in
 from windtunnel.artifacts import ArtifactRef
-from windtunnel.bus import Bus, Policy, Worker, subjects
+from windtunnel.bus import Bus, Event, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
+from windtunnel.errors import Unavailable
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import DataSet, Plan, VariantSpec
 from windtunnel.quantizer.quantize import tool_versions
@@ -97,8 +98,7 @@ class Bench:
 
 async def bench_on(bus: Bus, pool: ChildPool, home: Path) -> Bench:
     runtime = await runtime_on(bus, "quantizer", settings_in(home / "home", QuantizerSettings))
-    results = await bus.bucket(subjects.RESULTS_BUCKET)
-    return Bench(runtime, QuantizerService(runtime, pool, results=results, versions=tool_versions()), home)
+    return Bench(runtime, QuantizerService(runtime, pool, versions=tool_versions()), home)
 
 
 @pytest.fixture
@@ -198,6 +198,40 @@ async def test_a_model_that_is_gone_fails_what_is_made_of_it(bench: Bench) -> No
     assert isinstance(messages[0], events_pb2.VariantReady)
     assert isinstance(messages[1], events_pb2.VariantFailed)
     assert messages[1].failure.code == "not_found"
+
+
+async def test_a_fault_that_stays_fails_only_what_it_keeps_from_being_made(bench: Bench) -> None:
+    message = await bench.publish(Plan(variants=variants("float16", "float32")))
+    blob = await bench.runtime.artifacts.path(message.model.sha256)
+    blob.parent.rename(bench.folder / "away")
+    blob.parent.touch()
+    async with running(bench.worker()):
+        ready, failed = await bench.heard(2)
+    assert isinstance(ready, events_pb2.VariantReady)
+    assert (ready.variant.name, ready.variant.model) == ("float32", message.model)
+    assert isinstance(failed, events_pb2.VariantFailed)
+    assert (failed.variant, failed.failure.code) == ("float16", "unavailable")
+
+
+async def test_what_was_made_but_never_announced_is_announced_in_the_end(bench: Bench) -> None:
+    message = await bench.publish(Plan(variants=variants("float16", "dynamic_range", "float32")))
+    request = quantizer_pb2.QuantizeRequest(
+        model_uri=f"sha256:{message.model.sha256}", variant=plan_pb2.VariantSpec(name="float16")
+    )
+    stored = await bench.service.Quantize(request, NO_CONTEXT)
+
+    async def never(event: Event) -> None:
+        raise Unavailable("the store does not answer")
+
+    policy = Policy(ack_wait_s=5, attempts=1, backoff_s=(0.05,))
+    worker = Worker(
+        bench.runtime.bus, "q", [subjects.MODEL_CONVERTED], never, on_failure=bench.service.on_failure, policy=policy
+    )
+    async with running(worker):
+        messages = await bench.heard(3)
+    ready = {m.variant.name: m.variant.model for m in messages if isinstance(m, events_pb2.VariantReady)}
+    assert ready == {"float16": stored.variant.model, "float32": message.model}
+    assert [m.variant for m in messages if isinstance(m, events_pb2.VariantFailed)] == ["dynamic_range"]
 
 
 async def test_a_plan_that_is_gone_ends_the_run(bench: Bench) -> None:

@@ -107,8 +107,14 @@ def test_flat_names_nested_fields() -> None:
 
 
 def test_an_unknown_figure_is_neither_kept_nor_exceeded() -> None:
-    gates = gates_of({"gates": [{"gate": "size_mb", "limit": 5, "measured": None, "passed": False}]})
+    gates = gates_of({"gates": [{"gate": "size_mb", "limit": 5, "measured": None, "passed": None}]})
     assert [(gate.mark, gate.column, gate.limit) for gate in gates] == [("?", "size", "5")]
+
+
+def test_a_gate_can_fail_without_a_figure() -> None:
+    # A layer that holds NaN has no nRMSE, and its gate fails all the same.
+    gates = gates_of({"gates": [{"gate": "layer_nrmse", "limit": 0.1, "measured": None, "passed": False}]})
+    assert [gate.mark for gate in gates] == ["✗"]
 
 
 def test_tag_escapes_all_but_markup() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import socket
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import pytest
 
 from windtunnel.cli import supervisor as module
 from windtunnel.cli.supervisor import Supervisor, free_ports
-from windtunnel.errors import Conflict, Unavailable
+from windtunnel.errors import Conflict, InvalidInput, Unavailable
 
 
 @pytest.fixture(autouse=True)
@@ -91,6 +92,79 @@ async def test_a_killed_process_is_started_again(tmp_path: Path) -> None:
         await until(lambda: accepts(port_of(running)))
         assert running.endpoints["pids"]["nats-server"] == pid_in(tmp_path / "home")
     assert any("nats-server ended (killed by SIGKILL)" in line for line in said)
+
+
+async def test_a_process_that_can_no_longer_be_started_is_noticed(tmp_path: Path) -> None:
+    async with Supervisor(tmp_path / "home") as running:
+        broken = asyncio.create_task(running.broken())
+        await asyncio.sleep(0.1)
+        assert not broken.done()
+        shutil.rmtree(tmp_path / "home" / "logs")
+        os.kill(pid_in(tmp_path / "home"), signal.SIGKILL)
+        with pytest.raises(Unavailable, match="nats-server cannot be kept running: FileNotFoundError"):
+            await asyncio.wait_for(broken, 10)
+
+
+NOISY = """\
+import json, time
+print("3")
+print("[]")
+print('"ready"')
+print("x" * 1_000_000)
+print("[" * 50_000)
+print(json.dumps({"service": "another"}))
+print(json.dumps({"service": "noisy"}), flush=True)
+time.sleep(60)
+"""
+
+
+async def test_only_the_ready_line_is_the_ready_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SERVICES", ("noisy",))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "windtunnel").mkdir()
+    (tmp_path / "windtunnel" / "noisy.py").write_text(NOISY)
+    async with Supervisor(tmp_path / "home") as running:
+        assert psutil.pid_exists(running.endpoints["pids"]["noisy"])
+        written = json.loads((tmp_path / "home" / "endpoints.json").read_text())
+        assert written["pids"] == running.endpoints["pids"]
+
+
+async def test_a_large_log_is_set_aside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MAX_LOG_BYTES", 1000)
+    logs = tmp_path / "home" / "logs"
+    logs.mkdir(parents=True)
+    for size, kept in ((1000, 0), (2000, 2000)):
+        (logs / "nats-server.log").write_bytes(b"." * size)
+        async with Supervisor(tmp_path / "home"):
+            pass
+        old = logs / "nats-server.log.1"
+        assert (old.stat().st_size if old.exists() else 0) == kept
+        assert (b"...." in (logs / "nats-server.log").read_bytes()) is not bool(kept)
+
+
+def test_the_last_line_of_a_long_log(tmp_path: Path) -> None:
+    log = tmp_path / "x.log"
+    assert module._last_line(log) == "it wrote no log"
+    log.write_bytes(b"first\n" * 100_000 + b"last\n")
+    assert module._last_line(log) == "last"
+    log.write_bytes(b"x" * 1_000_000)
+    assert len(module._last_line(log)) == 64 * 1024
+
+
+async def test_a_home_that_is_no_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for home in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InvalidInput, match="file"):
+            await Supervisor(home).start()
+
+
+def test_the_port_of_another_server_is_not_taken_for_ours(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        port = listener.getsockname()[1]
+        with pytest.raises(Unavailable, match=f"port {port} cannot be used"):
+            Supervisor(tmp_path / "home", nats_port=port)
 
 
 async def test_stopping_leaves_nothing(tmp_path: Path) -> None:

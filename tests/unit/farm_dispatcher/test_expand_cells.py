@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain import Device, DeviceFacts
-from windtunnel.farm_dispatcher.expand import Offer, expand
+from windtunnel.farm_dispatcher.expand import MAX_CELLS, Offer, expand
 from windtunnel.plan import DeviceFilter
 
 
@@ -139,3 +140,12 @@ def test_ids_follow_from_the_run_and_all_fields() -> None:
     assert len(set(first)) == len(first) == 16
     assert not set(first) & set(ids("run", "float32", wanted)) & set(ids("other", "int8", wanted))
     assert not set(first) & set(ids("run2", "int8", wanted))
+
+
+def test_more_cells_than_anyone_wants_are_refused() -> None:
+    """Repeats count: they cost as much as others."""
+    most = DeviceFilter("local", threads=tuple(range(1, MAX_CELLS + 1)))
+    assert len(cells(most)) == MAX_CELLS
+    for filters in ((most, DeviceFilter("local", threads=(1,))), (DeviceFilter("adb", threads=(1,) * MAX_CELLS),)):
+        with pytest.raises(InvalidInput, match=f"more than {MAX_CELLS} cells for variant 'int8'"):
+            cells(*filters)

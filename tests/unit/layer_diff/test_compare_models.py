@@ -100,6 +100,9 @@ def test_a_bad_constant_is_named(tmp_path: Path, dense: Path, samples: Path, val
     assert cause.evidence["non_finite"]["values"] > 0
     assert cause.evidence["constant"] == "logits/weights"
     assert (result.layers[2].nrmse, result.layers[2].problem) == (None, "non_finite")
+    assert result.non_finite == sum(layer.problem == "non_finite" for layer in result.layers) >= 1
+    # The output tells of it where no layer was compared.
+    assert replace(result, layers=()).non_finite == 1
     assert [layer.nrmse for layer in result.layers[:2]] == [0.0, 0.0]
     assert result.output.candidate is None
     assert result.output.reference is not None

@@ -150,6 +150,21 @@ CASES = [
         ("gate layer_nrmse of variant int8: the figure is not known",),
     ),
     Case(
+        "layers that hold NaN beside others that are well",
+        lambda run: [run.compared("int8", first_over="conv1", non_finite=2)],
+        FAILED,
+        (
+            "gate layer_nrmse of variant int8: 2 of 65 layers hold NaN or infinity (non-finite)",
+            "variant int8: 2 of 65 layers hold NaN or infinity, first over its bound is 'conv1'",
+        ),
+    ),
+    Case(
+        "only layers without a figure",
+        lambda run: [run.compared("int8", max_nrmse=None, first_over="conv1")],
+        FAILED,
+        ("gate layer_nrmse of variant int8: layer conv1 has no figure (non-finite or not comparable)",),
+    ),
+    Case(
         "a figure that is not finite",
         lambda run: [run.compared("int8", loss=math.inf)],
         COULD_NOT_RUN,
@@ -308,6 +323,18 @@ def test_a_plan_without_devices_or_gates_needs_neither() -> None:
     judgement = judged(run, [run.converted(), run.ready("float16"), run.compared("float16"), run.planned("float16")])
 
     assert judgement.verdict is PASSED
+
+
+def test_nan_does_not_pass_where_there_are_no_gates() -> None:
+    run = RunEvents(plan="apiVersion: windtunnel/v1\nvariants: [float16]\ndevices: []\n")
+    sick = run.compared("float16", top1=None, first_over="conv1", non_finite=1)
+
+    judgement = judged(run, [run.converted(), run.ready("float16"), sick, run.planned("float16")])
+
+    assert judgement.verdict is COULD_NOT_RUN
+    assert judgement.reasons == (
+        "variant float16: 1 of 65 layers hold NaN or infinity, first over its bound is 'conv1'",
+    )
 
 
 def test_an_accuracy_gate_names_the_cause() -> None:

@@ -75,6 +75,23 @@ class TestEveryField:
     def test_json_is_yaml(self) -> None:
         assert parse_plan_text('{"apiVersion": "windtunnel/v1", "variants": ["int8"]}') == plan(variants=["int8"])
 
+    @pytest.mark.parametrize("written", ["1e-05", "1E5", "-2e3", "1.5e3", "2.E-1"])
+    def test_numbers_with_an_exponent_as_json_writes_them(self, written: str) -> None:
+        assert text(f"preprocessing: {{scale: {written}}}").preprocessing == {"scale": float(written)}
+        assert text(f"gates: {{accuracy_drop: {written}}}").gates.accuracy_drop == float(written)
+        assert text(f"data: {{samples: {written}}}").data.samples == written
+        assert text(f'preprocessing: {{scale: "{written}"}}').preprocessing == {"scale": written}
+
+    def test_several_farms_are_one_filter_each(self) -> None:
+        (local, arm) = text("devices: [{farm: [local, arm], threads: [1, 2]}]").devices
+        assert (local, arm) == (DeviceFilter("local", threads=(1, 2)), DeviceFilter("arm", threads=(1, 2)))
+
+    def test_a_matrix_has_an_end(self) -> None:
+        most = {"farm": ["local", "arm"], "threads": list(range(1, 51)), "device": [f"d{n}" for n in range(100)]}
+        assert len(plan(devices=[most]).devices) == 2
+        with pytest.raises(InvalidPlan, match=r"devices: the matrix has 10001 cells per variant \(at most 10000"):
+            plan(devices=[most, {"farm": "adb"}])
+
     def test_no_devices(self) -> None:
         assert plan(devices=[]).devices == ()
 
@@ -218,8 +235,9 @@ class TestNumbersAsText:
         ("variants: [{name: m, recipe: [{a: .inf}]}]", "variants[0].recipe[0].a", (2, 32), "finite"),
         ("devices: {farm: local}", "devices", (2, 1), "must be a list"),
         ("devices: [local]", "devices[0]", (2, 11), "a device filter must be an object"),
-        ("devices:\n- threads: 1", "devices[0].farm", (3, 3), "exactly one farm"),
-        ("devices:\n- farm: [local, arm]", "devices[0].farm", (3, 3), "exactly one farm"),
+        ("devices:\n- threads: 1", "devices[0].farm", (3, 3), "a farm must be named"),
+        ("devices:\n- farm: []", "devices[0].farm", (3, 3), "a farm must be named"),
+        ("devices:\n- farm: [local, amr]", "devices[0].farm", (3, 3), "unknown farm 'amr'"),
         ("devices:\n- farm: firebas", "devices[0].farm", (3, 3), "did you mean 'firebase'"),
         ("devices:\n- farm: local\n  threads: 0", "devices[0].threads", (4, 3), "from 1 to 1000000"),
         ("devices:\n- farm: local\n  threads: [1, -2]", "devices[0].threads[1]", (4, 16), "this is int -2"),

@@ -14,6 +14,7 @@ from windtunnel.errors import InvalidPlan
 from windtunnel.plan import (
     BUILTIN_VARIANTS,
     DEFAULT_PLAN,
+    MAX_PLAN_BYTES,
     DataSet,
     DeviceFilter,
     Gates,
@@ -21,11 +22,13 @@ from windtunnel.plan import (
     VariantSpec,
     parse_plan,
     parse_plan_text,
+    plan_from_json,
     plan_from_proto,
     plan_to_dict,
     plan_to_json,
     plan_to_proto,
 )
+from windtunnel.plan.parse import PlanLoader
 from windtunnel.v1 import plan_pb2
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -76,13 +79,33 @@ def test_by_dict(plan: Plan) -> None:
 
 @given(plans())
 def test_by_json_text(plan: Plan) -> None:
-    assert parse_plan(json.loads(plan_to_json(plan))) == plan
+    assert plan_from_json(plan_to_json(plan)) == plan
+
+
+def test_canonical_json_of_small_numbers_is_read_either_way() -> None:
+    plan = Plan(preprocessing={"scale": 1e-05}, variants=DEFAULT_PLAN.variants, gates=Gates(layer_nrmse=1e-07))
+    assert b"1e-05" in plan_to_json(plan)
+    assert plan_from_json(plan_to_json(plan)) == parse_plan_text(plan_to_json(plan).decode()) == plan
+
+
+@pytest.mark.parametrize(
+    "data", [b"{", b"[" * 100_000, b"\xff", b"apiVersion: windtunnel/v1", b" " * (MAX_PLAN_BYTES + 1)]
+)
+def test_bytes_that_are_no_plan(data: bytes) -> None:
+    with pytest.raises(InvalidPlan):
+        plan_from_json(data)
+
+
+class Dumper(yaml.SafeDumper):
+    """Quotes text that the reader would take for a number."""
+
+    yaml_implicit_resolvers = PlanLoader.yaml_implicit_resolvers
 
 
 @given(plans())
 @settings(max_examples=40)
 def test_by_yaml(plan: Plan) -> None:
-    assert parse_plan_text(yaml.safe_dump(plan_to_dict(plan), allow_unicode=True)) == plan
+    assert parse_plan_text(yaml.dump(plan_to_dict(plan), Dumper=Dumper, allow_unicode=True)) == plan
 
 
 @given(plans())

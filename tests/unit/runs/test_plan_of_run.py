@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from windtunnel import runs
 from windtunnel.artifacts import MemoryStore, SourceReader
+from windtunnel.artifacts import pack as pack_folder
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound
 from windtunnel.plan import DataSet, DeviceFilter, Plan, VariantSpec, plan_to_json
-from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of
+from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
 from windtunnel.v1 import types_pb2
 from windtunnel.wire import artifact_to_proto
 
@@ -58,6 +62,14 @@ async def test_what_is_no_resolved_plan_is_refused(plan: Any, says: str) -> None
         await plan_of(*await stored(data))
 
 
+async def test_few_plans_are_kept_and_none_of_their_bytes() -> None:
+    plans = [Plan(preprocessing=PIPELINE, variants=(VariantSpec("int8"),), deadline_seconds=n) for n in range(1, 41)]
+    for plan in (*plans, plans[0]):
+        assert await plan_of(*await stored(plan_to_json(plan))) == plan
+    assert len(runs._plans) == 16
+    assert all(len(name) == 64 for name in runs._plans)
+
+
 async def test_a_plan_that_is_not_there() -> None:
     with pytest.raises(InvalidInput, match="an artifact is missing"):
         await plan_of(types_pb2.RunContext(), MemoryStore())
@@ -84,3 +96,45 @@ async def test_files_folders_and_artifacts_are_ingested(tmp_path: Path) -> None:
     packed, path = await ingest(store, sources, f"file://{tmp_path}/folder", tmp_path / "work/3")
     assert path.is_dir()
     assert (await store.read_bytes(packed.sha256)).startswith(b"PK")
+
+
+async def test_a_folder_is_packed_away_from_the_event_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed_by: list[threading.Thread] = []
+
+    def pack(folder: Path, target: Path) -> Path:
+        packed_by.append(threading.current_thread())
+        return pack_folder(folder, target)
+
+    monkeypatch.setattr(runs, "pack", pack)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/a.txt").write_bytes(b"a")
+    store = MemoryStore()
+    await ingest(store, SourceReader(store, (tmp_path,)), f"file://{tmp_path}/folder", tmp_path / "work")
+    assert packed_by
+    assert threading.main_thread() not in packed_by
+
+
+async def test_a_temporary_folder_is_gone_after_the_block() -> None:
+    async with temporary_folder("windtunnel-test-") as folder:
+        (folder / "a/b").mkdir(parents=True)
+        (folder / "a/b/c.txt").write_bytes(b"c")
+    assert not folder.exists()
+    with pytest.raises(InvalidInput):
+        async with temporary_folder("windtunnel-test-") as folder:
+            raise InvalidInput("bad")
+    assert not folder.exists()
+
+
+async def test_a_temporary_folder_is_removed_away_from_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    removed_by: list[threading.Thread] = []
+    cleanup = tempfile.TemporaryDirectory.cleanup
+
+    def recorded(folder: tempfile.TemporaryDirectory[str]) -> None:
+        removed_by.append(threading.current_thread())
+        cleanup(folder)
+
+    monkeypatch.setattr(tempfile.TemporaryDirectory, "cleanup", recorded)
+    async with temporary_folder("windtunnel-test-"):
+        pass
+    assert removed_by
+    assert threading.main_thread() not in removed_by

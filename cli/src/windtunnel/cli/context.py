@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -27,5 +28,15 @@ def say(text: str) -> None:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a command's coroutine; Ctrl-C cancels it, so that it cleans up."""
-    return asyncio.run(work)
+    """Runs a command's coroutine; Ctrl-C, SIGTERM and SIGHUP cancel it, so that it cleans up. Raises Abort then."""
+    try:
+        return asyncio.run(_cancelled_by_signals(work))
+    except asyncio.CancelledError:
+        raise click.Abort from None
+
+
+async def _cancelled_by_signals(work: Coroutine[Any, Any, T]) -> T:
+    task = asyncio.ensure_future(work)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    return await task

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -54,7 +55,7 @@ def _to_json(letter: DeadLetter) -> dict[str, Any]:
         "event_id": letter.event_id,
         "reason": letter.reason,
         "attempts": letter.attempts,
-        "at": letter.at.isoformat(),
+        "at": letter.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "consumer": letter.consumer,
     }
 
@@ -100,7 +101,8 @@ def _readable(letter: DeadLetter) -> Any:
 @deadletters.command()
 @click.argument("letter_ids", metavar="ID...", nargs=-1)
 @click.option("--all", "every", is_flag=True, help="All of them.")
-def replay(letter_ids: tuple[str, ...], every: bool) -> None:
+@json_option
+def replay(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     """Sends dead letters again and removes them; services that had done their part change nothing.
 
     \b
@@ -109,15 +111,19 @@ def replay(letter_ids: tuple[str, ...], every: bool) -> None:
     """
     if bool(letter_ids) == every:
         raise click.UsageError("give ids, or --all")
-    run_async(_replay(letter_ids))
+    sent = run_async(_replay(letter_ids))
+    if as_json:
+        print_json({"replayed": sent})
 
 
-async def _replay(letter_ids: tuple[str, ...]) -> None:
+async def _replay(letter_ids: tuple[str, ...]) -> list[str]:
     from windtunnel.bus.deadletters import replay as send_again
     from windtunnel.client import AsyncClient
 
     async with AsyncClient() as client:
         bus = await client.bus()
-        for id in letter_ids or [letter.id for letter in await bus.dead_letters()]:
+        wanted = list(letter_ids) or [letter.id for letter in await bus.dead_letters()]
+        for id in wanted:
             await send_again(bus, id)
             say(f"sent {id} again")
+        return wanted

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import click
 
-from windtunnel.cli.context import run_async, say
+from windtunnel.cli.context import json_option, run_async, say
+from windtunnel.cli.outputs import create_folder, write_whole
 
 
 @click.command()
@@ -18,17 +19,18 @@ from windtunnel.cli.context import run_async, say
     show_default=True,
     help="Folder for all data.",
 )
-def demo(home: Path) -> int:
+@json_option
+def demo(home: Path, as_json: bool) -> int:
     """Trains a small model on scikit-learn's digits, starts everything, and takes the model to its verdict.
 
     \b
     windtunnel demo
     windtunnel demo --home /tmp/wt
     """
-    return run_async(_demo(home.absolute()))
+    return run_async(_demo(home.absolute(), as_json=as_json))
 
 
-async def _demo(home: Path) -> int:
+async def _demo(home: Path, *, as_json: bool) -> int:
     from windtunnel.cli.digits import PLAN
     from windtunnel.cli.report_html import report_html
     from windtunnel.cli.submit import follow
@@ -37,19 +39,19 @@ async def _demo(home: Path) -> int:
 
     require_services()
     folder = home / "model"
-    folder.mkdir(parents=True, exist_ok=True)
+    create_folder(folder)
     say("1/3  training a depthwise network on scikit-learn's handwritten digits")
     accuracy = await _train(folder)
     say(f"     accuracy on 360 test images: {accuracy:.3f}")
-    (folder / "plan.yaml").write_text(PLAN, encoding="utf-8")
+    write_whole(folder / "plan.yaml", PLAN.encode())
     say(f"2/3  starting nats-server and seven services in {home}")
     async with Supervisor(home, on_event=say), AsyncClient(find_endpoints(home)) as client:
         say("3/3  submitting the model: five variants, compared layer by layer and measured on this host")
         run = await client.submit(folder / "digits.keras", plan=folder / "plan.yaml", labels={"demo": "digits"})
-        code = await follow(run, as_json=False)
+        code = await follow(run, as_json=as_json)
         page = home / "report.html"
-        page.write_text(report_html(dict((await run.report()).json)), encoding="utf-8")
-    click.echo(f"report: {page}")
+        write_whole(page, report_html(dict((await run.report()).json)).encode())
+    click.echo(f"report: {page}", err=as_json)
     return code
 
 

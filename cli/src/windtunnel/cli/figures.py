@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 
 UNKNOWN: Final = "\u2013"
-DEFAULT_THRESHOLD: Final = 0.10
 
 VERDICTS: Final[Mapping[str | None, tuple[str, str]]] = {
     "passed": ("✓", "passed"),
@@ -147,8 +146,7 @@ def _gate(entry: Mapping[str, Any]) -> Gate:
     name = clean(entry.get("gate"))
     key = name.replace(".", "_")
     column, form = next(((column, form) for known, column, form in _COLUMNS if key == known), (None, figure))
-    passed = entry.get("passed") if entry.get("measured") is not None else None
-    return Gate(name, figure(entry.get("limit"), "g"), form(entry.get("measured")), passed, column)
+    return Gate(name, figure(entry.get("limit"), "g"), form(entry.get("measured")), entry.get("passed"), column)
 
 
 def worst(gates: Sequence[Gate]) -> Gate | None:

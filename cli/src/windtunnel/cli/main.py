@@ -5,12 +5,17 @@ Exit codes: 0 healthy or passed, 1 degraded, broken or failed, 2 could not run, 
 
 from __future__ import annotations
 
+import io
+import logging
+import os
 import sys
 
 import click
 
 from windtunnel.cli import deadletters, demo, devices, offline, plans, runs, submit, up
 from windtunnel.errors import WindtunnelError
+
+log = logging.getLogger(__name__)
 
 EXIT_COULD_NOT_RUN = 2
 EXIT_USAGE = 64
@@ -50,7 +55,11 @@ for _command in _COMMANDS:
 
 
 def main() -> None:
-    """Runs the command line."""
+    """Runs the command line. WINDTUNNEL_DEBUG=1 shows the traceback of an error that nobody foresaw."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that is not UTF-8 must not end a run by a character of its report.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         # A command returns its exit code; click's own ways out (--help) return 0.
         result = cli.main(standalone_mode=False)
@@ -72,4 +81,12 @@ def main() -> None:
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter must not complain while it flushes.
         sys.stderr.close()
+        sys.exit(EXIT_COULD_NOT_RUN)
+    except Exception as error:
+        # Exit code 1 would say that the model has failed.
+        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        if os.environ.get("WINDTUNNEL_DEBUG"):
+            log.exception("the command failed")
+        else:
+            click.echo("hint:  WINDTUNNEL_DEBUG=1 shows where", err=True)
         sys.exit(EXIT_COULD_NOT_RUN)

@@ -17,6 +17,8 @@ import click
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
 from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.formats import FORMATS, Format
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     from windtunnel.converter.domain import Converted
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
     from windtunnel.quantizer.domain import Quantized
 
 _FILE: Final = click.Path(path_type=Path)
-_FORMATS: Final = ("saved_model", "keras", "hdf5", "frozen_graph", "checkpoint", "torch", "tflite")
 _TIMEOUT_S: Final = 6 * 3600.0
 _MAX_LOG_BYTES: Final = 512 * 1024**2
 
@@ -85,7 +86,9 @@ def _log_of(file: Path) -> bytes:
 @click.argument("candidate", type=_FILE)
 @click.option("--samples", type=_FILE, help="Arrays x and optionally y (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
-@click.option("--threshold", type=float, default=0.10, show_default=True, help="nRMSE above which a layer is over.")
+@click.option(
+    "--threshold", type=float, default=DEFAULT_THRESHOLD, show_default=True, help="nRMSE above which a layer is over."
+)
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
 @force_option
 @json_option
@@ -207,7 +210,7 @@ async def _measure(model: Path, accelerator: str, threads: int) -> Any:
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
 @click.option("--input", "inputs", multiple=True, metavar="NAME", help="Input tensor, where the file does not say.")
 @click.option("--output", "outputs", multiple=True, metavar="NAME", help="Output tensor, where the file does not say.")
-@click.option("--format", "declared", type=click.Choice(_FORMATS), help="Format of MODEL; default: from its content.")
+@click.option("--format", "declared", type=click.Choice(FORMATS), help="Format of MODEL; default: from its content.")
 @click.option("--allow-code", is_flag=True, help="Load models that carry Python code (Lambda layers).")
 @force_option
 @json_option
@@ -239,10 +242,10 @@ def convert(
     out = out or Path(f"{model.name if model.is_dir() else model.stem}.tflite")
     require_free(out, force=force)
     steps = read_json(pipeline, "pipeline")
-    source = _model_source(model)
     sample_path = None if samples is None else require_file(samples, "samples")
     options = {"samples": sample_path, "pipeline": steps, "inputs": inputs, "outputs": outputs}
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
+        source = _model_source(model, Path(folder, "checkpoint"))
         done = run_async(_convert(source, Path(folder), declared, {**options, "allow_code": allow_code}))
         write_whole(out, done.model.read_bytes())
     document = conversion_document(done, out)
@@ -254,16 +257,15 @@ def convert(
     return 0 if done.check.passed else 1
 
 
-def _model_source(model: Path) -> Path:
-    """The model's path; a checkpoint is named by its prefix and has no file of that name."""
-    if not model.exists() and model.with_name(f"{model.name}.index").exists():
-        return model.absolute()
-    return require_file(model, "model")
+def _model_source(model: Path, folder: Path) -> Path:
+    """The model's path; the files of a checkpoint, which is named by its prefix, are copied to `folder`."""
+    from windtunnel.client.uploads import checkpoint_folder
+
+    return checkpoint_folder(model, folder) or require_file(model, "model")
 
 
 async def _convert(model: Path, workdir: Path, declared: str | None, options: dict[str, Any]) -> Converted:
     from windtunnel.converter.convert import convert as run
-    from windtunnel.converter.domain import Format
 
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
     with progress_bar("converting") as show:
@@ -338,9 +340,9 @@ def _rules(recipe: Path | None) -> tuple[Any, ...] | None:
     found = read_json(recipe, "recipe")
     if found is None:
         return None
-    if not isinstance(found, list) or not all(isinstance(rule, dict) for rule in found) or not found:
-        raise InvalidInput(f"recipe {recipe} is no list of rules", hint="see litert-quantizer's recipes")
-    return tuple(found)
+    from windtunnel.plan.parse import require_recipe_rules
+
+    return require_recipe_rules(found, str(recipe))
 
 
 def _require_calibration(name: str, rules: tuple[Any, ...] | None, calibration: Path | None) -> None:

@@ -43,6 +43,16 @@ def require_free(path: Path | None, *, force: bool) -> None:
         raise NotFound(f"there is no folder {path.absolute().parent}", hint="create it first")
 
 
+def create_folder(path: Path) -> None:
+    """Creates a folder and those above it where they are missing. Raises InvalidInput where it cannot."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"folder {path} cannot be made: {error.strerror or error}", hint="choose a folder that can be written"
+        ) from error
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file that is there whole or not at all. Raises InvalidInput where it cannot be written."""
     try:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import yaml
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+
+if TYPE_CHECKING:
+    from windtunnel.plan import Plan
 
 
 @click.group()
@@ -71,16 +74,13 @@ async def _put(name: str, file: Path) -> str:
     return str(response.plan.sha256)
 
 
-def _read(file: Path) -> Any:
-    from windtunnel.errors import InvalidInput, NotFound
-    from windtunnel.plan import parse_plan_text
+def _read(file: Path) -> Plan:
+    """The plan in `file`, with what it names on this machine looked at too."""
+    from windtunnel.client.uploads import check_plan_files, read_plan
 
-    try:
-        return parse_plan_text(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise NotFound(f"there is no file {file}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"{file} cannot be read: {error}") from error
+    plan = read_plan(file)
+    check_plan_files(plan, file.parent)
+    return plan
 
 
 @plans.command()
@@ -137,13 +137,16 @@ async def _list() -> list[str]:
 
 @plans.command()
 @click.argument("name")
-def delete(name: str) -> None:
+@json_option
+def delete(name: str, as_json: bool) -> None:
     """Removes the plan NAME. Runs that follow it are not touched.
 
     \b
     windtunnel plans delete nightly
     """
     run_async(_delete(name))
+    if as_json:
+        print_json({"name": name, "deleted": True})
 
 
 async def _delete(name: str) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 from windtunnel.cli import page
 from windtunnel.cli.drift_chart import Curve, curve, drift_chart
 from windtunnel.cli.figures import (
-    DEFAULT_THRESHOLD,
     UNKNOWN,
     clean,
     elapsed,
@@ -24,6 +23,7 @@ from windtunnel.cli.figures import (
 from windtunnel.cli.latency_chart import Row, latency_chart
 from windtunnel.cli.markup import NOTHING, Html, tag
 from windtunnel.cli.variant_table import variant_table
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _CELLS_SHOWN = 24
 

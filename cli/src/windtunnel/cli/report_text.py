@@ -13,7 +13,6 @@ from rich.text import Text
 
 from windtunnel.cli.figures import (
     BAD,
-    DEFAULT_THRESHOLD,
     GOOD,
     UNKNOWN,
     VERDICTS,
@@ -38,6 +37,7 @@ from windtunnel.cli.figures import (
     shorten,
     worst,
 )
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _LAYERS_SHOWN = 10
 _NAMES_SHOWN = 8

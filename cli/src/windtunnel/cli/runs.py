@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.cli.outputs import force_option, require_free, write_whole
 
 if TYPE_CHECKING:
     from windtunnel.v1 import metrics_store_pb2
@@ -16,23 +17,25 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_id", metavar="RUN")
-@click.option(
-    "--html", type=click.Path(path_type=Path, dir_okay=False), help="Write a self-contained page to this file."
-)
+@click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page to this file.")
+@force_option
 @json_option
-def report(run_id: str, html: Path | None, as_json: bool) -> None:
+def report(run_id: str, html: Path | None, force: bool, as_json: bool) -> int:
     """Shows the report of RUN: verdict, evidence and cause.
+
+    The exit code is the verdict's: 0 passed, 1 failed, 2 could not run; 0 too while the run still goes on.
 
     \b
     windtunnel report r-0f3c
     windtunnel report r-0f3c --html report.html
     windtunnel report r-0f3c --json | jq .variants[].accuracy
     """
-    run_async(_report(run_id, html, as_json))
+    require_free(html, force=force)
+    return run_async(_report(run_id, html, as_json))
 
 
-async def _report(run_id: str, html: Path | None, as_json: bool) -> None:
-    from windtunnel.cli.submit import show_report
+async def _report(run_id: str, html: Path | None, as_json: bool) -> int:
+    from windtunnel.cli.submit import exit_code, show_report
     from windtunnel.client import AsyncClient
 
     async with AsyncClient() as client:
@@ -40,12 +43,11 @@ async def _report(run_id: str, html: Path | None, as_json: bool) -> None:
     if html is not None:
         from windtunnel.cli.report_html import report_html
 
-        part = html.with_name(f".{html.name}.part")
-        part.write_text(report_html(dict(found.json)), encoding="utf-8")
-        part.replace(html)
+        write_whole(html, report_html(dict(found.json)).encode())
         say(f"wrote {html}")
     if html is None or as_json:
         show_report(found, as_json=as_json)
+    return exit_code(found)
 
 
 @click.command()

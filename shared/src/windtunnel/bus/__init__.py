@@ -5,7 +5,7 @@ slots, heartbeats, back-off, dead letters, drain) on either; `Jobs` makes redeli
 """
 
 from windtunnel.bus.events import Event, Malformed, decode, encode, event_id
-from windtunnel.bus.jobs import Jobs, job_key
+from windtunnel.bus.jobs import Jobs, each, job_key
 from windtunnel.bus.port import Bucket, Bus, DeadLetter, Delivery, Published, Subscription
 from windtunnel.bus.worker import Policy, Worker
 
@@ -22,6 +22,7 @@ __all__ = [
     "Subscription",
     "Worker",
     "decode",
+    "each",
     "encode",
     "event_id",
     "job_key",

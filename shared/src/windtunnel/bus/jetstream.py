@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import nats.errors
 import nats.js.errors
@@ -24,6 +25,7 @@ from windtunnel.bus.pull import PullSubscription
 from windtunnel.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 DAY_S = 24 * 3600.0
 _CONNECTION: Final[dict[str, Any]] = {
@@ -33,6 +35,8 @@ _CONNECTION: Final[dict[str, Any]] = {
     "ping_interval": 5,
 }
 _GONE: Final = (nats.errors.Error, asyncio.TimeoutError, OSError)
+# What the server says where it has no stream of this name (any more).
+_LOST: Final = (nats.js.errors.NotFoundError, nats.js.errors.NoStreamResponseError, nats.errors.NoRespondersError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,46 +146,61 @@ class NatsSubscription:
 
 
 class NatsBucket:
-    """A JetStream key-value bucket."""
+    """A JetStream key-value bucket. `reopen` makes it again where the server came back without its store."""
 
-    def __init__(self, bucket: KeyValue) -> None:
+    def __init__(self, bucket: KeyValue, reopen: Callable[[], Awaitable[KeyValue]]) -> None:
         self._bucket = bucket
+        self._reopen = reopen
 
     async def get(self, key: str) -> bytes | None:
         check_key(key)
-        with _Answered(f"read {key}"):
+
+        async def get(bucket: KeyValue) -> bytes | None:
             try:
-                return (await self._bucket.get(key)).value or b""
+                return (await bucket.get(key)).value or b""
             except nats.js.errors.KeyNotFoundError:
                 return None
+
+        return await self._call(f"read {key}", get)
 
     async def create(self, key: str, value: bytes) -> bytes:
         check_key(key)
         check_size(f"the value of {key}", len(value))
-        with _Answered(f"create {key}"):
+
+        async def create(bucket: KeyValue) -> bytes:
             try:
-                await self._bucket.create(key, value)
+                await bucket.create(key, value)
                 return value
             except nats.js.errors.KeyWrongLastSequenceError:
-                return (await self._bucket.get(key)).value or b""
+                return (await bucket.get(key)).value or b""
+
+        return await self._call(f"create {key}", create)
 
     async def put(self, key: str, value: bytes) -> None:
         check_key(key)
         check_size(f"the value of {key}", len(value))
-        with _Answered(f"write {key}"):
-            await self._bucket.put(key, value)
+        await self._call(f"write {key}", lambda bucket: bucket.put(key, value))
 
     async def delete(self, key: str) -> None:
         check_key(key)
-        with _Answered(f"delete {key}"):
-            await self._bucket.delete(key)
+        await self._call(f"delete {key}", lambda bucket: bucket.delete(key))
 
     async def keys(self) -> list[str]:
-        with _Answered("list keys"):
+        async def keys(bucket: KeyValue) -> list[str]:
             try:
-                return sorted(await self._bucket.keys())
+                return sorted(await bucket.keys())
             except nats.js.errors.NoKeysError:
                 return []
+
+        return await self._call("list keys", keys)
+
+    async def _call(self, what: str, operation: Callable[[KeyValue], Awaitable[T]]) -> T:
+        with _Answered(what):
+            try:
+                return await operation(self._bucket)
+            except _LOST:
+                self._bucket = await self._reopen()
+                return await operation(self._bucket)
 
 
 class NatsBus:
@@ -253,7 +272,7 @@ class NatsBus:
             ttl = self._limits.results_age_s if name == names.RESULTS_BUCKET else 0
             config = KeyValueConfig(bucket=name, ttl=ttl, replicas=self._limits.replicas)
             with _Answered(f"open bucket {name}"):
-                self._buckets[name] = NatsBucket(await self._open(config))
+                self._buckets[name] = NatsBucket(await self._open(config), partial(self._open, config))
         return self._buckets[name]
 
     async def _open(self, config: KeyValueConfig) -> KeyValue:

@@ -7,9 +7,10 @@ the same ids.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from google.protobuf.message import Message
@@ -17,12 +18,29 @@ from google.protobuf.message import Message
 from windtunnel.bus.port import Bucket
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 
 
 def job_key(kind: str, inputs: Mapping[str, Any], tool_versions: Mapping[str, str]) -> str:
     """The key of a job: kind, input hashes and parameters (JSON values), tool versions."""
     text = json.dumps([kind, inputs, tool_versions], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return f"{kind}.{hashlib.sha256(text.encode()).hexdigest()}"
+
+
+async def each(parts: Iterable[T], do: Callable[[T], Awaitable[None]], *, at_once: int = 1) -> None:
+    """Does every part of a message, in order, `at_once` at a time; then raises the first error, if there was one.
+
+    A part that fails in passing must not keep the later ones from their chance, whatever the number of attempts.
+    """
+    free = asyncio.Semaphore(at_once)
+
+    async def alone(part: T) -> None:
+        async with free:
+            await do(part)
+
+    for outcome in await asyncio.gather(*(alone(part) for part in parts), return_exceptions=True):
+        if outcome is not None:
+            raise outcome
 
 
 class Jobs:
@@ -38,3 +56,8 @@ class Jobs:
             result = await compute()
             stored = await self._results.create(key, result.SerializeToString(deterministic=True))
         return kind.FromString(stored)
+
+    async def stored(self, key: str, kind: type[M]) -> M | None:
+        """The stored result of `key`; None where the job is not done."""
+        found = await self._results.get(key)
+        return None if found is None else kind.FromString(found)

@@ -68,7 +68,11 @@ def outcome_of(error: BaseException) -> Outcome:
 
 
 class Worker:
-    """Consumes `topics` as `durable` and hands each event to `handle`, at most `slots` at once."""
+    """Consumes `topics` as `durable` and hands each event to `handle`, at most `slots` at once.
+
+    `on_failure` tells of each event that is given up. Of an event whose data nobody can read it is told only where
+    `tell_malformed` says so: as a rule such an event does not say of whose run it speaks.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Worker:
         on_failure: FailureHandler,
         slots: int = 1,
         policy: Policy | None = None,
+        tell_malformed: bool = False,
     ) -> None:
         self._bus = bus
         self._durable = durable
@@ -88,6 +93,7 @@ class Worker:
         self._on_failure = on_failure
         self._slots = slots
         self._policy = policy or Policy()
+        self._tell_malformed = tell_malformed
         self._running: dict[asyncio.Task[None], Delivery] = {}
         self._draining = asyncio.Event()
         # Set whenever a handler has ended, and by `drain`.
@@ -226,7 +232,7 @@ class Worker:
                 return
             if outcome is not Outcome.FAIL:
                 await self._bury(delivery, event, error)
-            if event is not None:
+            if event is not None and (self._tell_malformed or not isinstance(error, Malformed)):
                 await self._on_failure(event, _as_windtunnel_error(error))
             await delivery.term()
         except Exception as second:  # noqa: BLE001 - whatever it was, the message is not settled yet

@@ -1,12 +1,20 @@
 """The plan: what to do with a model. YAML or JSON for people, one protobuf message on the wire."""
 
 from windtunnel.plan.model import BUILTIN_VARIANTS, DEFAULT_PLAN, DataSet, DeviceFilter, Gates, Plan, VariantSpec
-from windtunnel.plan.parse import parse_plan, parse_plan_text, plan_to_dict, plan_to_json
+from windtunnel.plan.parse import (
+    MAX_PLAN_BYTES,
+    parse_plan,
+    parse_plan_text,
+    plan_from_json,
+    plan_to_dict,
+    plan_to_json,
+)
 from windtunnel.plan.wire import plan_from_proto, plan_to_proto
 
 __all__ = [
     "BUILTIN_VARIANTS",
     "DEFAULT_PLAN",
+    "MAX_PLAN_BYTES",
     "DataSet",
     "DeviceFilter",
     "Gates",
@@ -14,6 +22,7 @@ __all__ = [
     "VariantSpec",
     "parse_plan",
     "parse_plan_text",
+    "plan_from_json",
     "plan_from_proto",
     "plan_to_dict",
     "plan_to_json",

@@ -28,11 +28,24 @@ from windtunnel.plan.model import (
 Path = tuple[str | int, ...]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
 _FARMS = ("local", "arm", "adb", "firebase", "ddp", "aws")
+# Of a plan that Windtunnel wrote: a recipe or a pipeline in it may be large.
+MAX_PLAN_BYTES = 16 * 1024**2
 MAX_CHARACTERS = 200_000
 MAX_DEPTH = 20
 MAX_FIELDS = 20_000
+# Cells that the device filters may ask for, for each variant.
+MAX_CELLS = 10_000
+# YAML 1.1 reads a number with an exponent only with a dot and a sign, 1.0e+5; JSON writes 1e-05 and 1E5 too.
+_JSON_FLOAT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z")
 # What is below these is the user's own: names are taken as they are, not as fields in another spelling.
 _FREE = (("preprocessing",), ("gates", "only"))
+
+
+class PlanLoader(yaml.SafeLoader):
+    """YAML as people write it, of which all of JSON is a part, its numbers too."""
+
+
+PlanLoader.add_implicit_resolver("tag:yaml.org,2002:float", _JSON_FLOAT, list("-+0123456789"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +63,7 @@ def parse_plan_text(text: str) -> Plan:
         raise InvalidPlan(f"the plan has {len(text)} characters", hint=f"at most {MAX_CHARACTERS} are read")
     places: dict[Path, _Place] = {}
     try:
-        loader = yaml.SafeLoader(text)
+        loader = PlanLoader(text)
         node = loader.get_single_node()
         if node is not None:
             _record_places(node, (), places)
@@ -67,6 +80,17 @@ def parse_plan_text(text: str) -> Plan:
 def parse_plan(value: Any) -> Plan:
     """Reads a plan from decoded JSON. Keys may be camelCase. Raises InvalidPlan with the path of the field."""
     return _Reader({}).plan(value)
+
+
+def plan_from_json(data: bytes) -> Plan:
+    """Reads a plan that `plan_to_json` wrote, of at most MAX_PLAN_BYTES bytes. Raises InvalidPlan."""
+    if len(data) > MAX_PLAN_BYTES:
+        raise InvalidPlan(f"the plan has {len(data)} bytes", hint=f"at most {MAX_PLAN_BYTES} are read")
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise InvalidPlan(f"the plan is not JSON: {error}") from error
+    return parse_plan(value)
 
 
 def _record_places(node: yaml.Node, path: Path, places: dict[Path, _Place]) -> None:
@@ -234,25 +258,30 @@ class _Reader:
             return DEFAULT_PLAN.devices
         if not isinstance(value, (list, tuple)):
             raise self.fail(("devices",), f"must be a list, this is {_kind(value)}")
-        return tuple(self.device(item, ("devices", index)) for index, item in enumerate(value))
+        filters = tuple(one for index, item in enumerate(value) for one in self.device(item, ("devices", index)))
+        cells = sum(_cells_of(one) for one in filters)
+        if cells > MAX_CELLS:
+            raise self.fail(("devices",), f"the matrix has {cells} cells per variant", f"at most {MAX_CELLS} are run")
+        return filters
 
-    def device(self, value: Any, path: Path) -> DeviceFilter:
+    def device(self, value: Any, path: Path) -> tuple[DeviceFilter, ...]:
+        """One filter for each farm that is named."""
         known = ("farm", "device", "platform", "os_version", "accelerator", "threads")
         fields = self.fields(value, path, known, "a device filter")
         farms = self.listed(fields.get("farm"), (*path, "farm"), self.text)
-        if len(farms) != 1:
-            raise self.fail((*path, "farm"), "exactly one farm must be named", f"known are {', '.join(_FARMS)}")
-        if farms[0] not in _FARMS:
-            near = difflib.get_close_matches(farms[0], _FARMS, 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_FARMS)}"
-            raise self.fail((*path, "farm"), f"unknown farm {farms[0]!r}", hint)
+        if not farms:
+            raise self.fail((*path, "farm"), "a farm must be named", f"known are {', '.join(_FARMS)}")
+        for farm in farms:
+            if farm not in _FARMS:
+                near = difflib.get_close_matches(farm, _FARMS, 1)
+                hint = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_FARMS)}"
+                raise self.fail((*path, "farm"), f"unknown farm {farm!r}", hint)
         texts = {
             name: self.listed(fields.get(name), (*path, name), self.text)
             for name in ("device", "platform", "os_version", "accelerator")
         }
-        return DeviceFilter(
-            farms[0], threads=self.listed(fields.get("threads"), (*path, "threads"), self.count), **texts
-        )
+        threads = self.listed(fields.get("threads"), (*path, "threads"), self.count)
+        return tuple(DeviceFilter(farm, threads=threads, **texts) for farm in farms)
 
     def gates(self, value: Any, variants: Sequence[VariantSpec]) -> tuple[Gates, dict[str, Gates]]:
         known = ("accuracy_drop", "latency_ms", "size_mb", "memory_mb", "layer_nrmse", "only")
@@ -311,6 +340,12 @@ class _Reader:
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1_000_000:
             raise self.fail(path, f"must be a whole number from 1 to 1000000, this is {_kind(value)}")
         return value
+
+
+def _cells_of(device: DeviceFilter) -> int:
+    """How many combinations of the listed values there are; what lists nothing counts as one."""
+    listed = (device.device, device.platform, device.os_version, device.accelerator, device.threads)
+    return math.prod(len(values) or 1 for values in listed)
 
 
 def _is_finite(value: float) -> bool:

@@ -171,8 +171,8 @@ def _quantization(table: Table | None, index: int) -> Quantization | None:
     axis = table.number(16, "i")
     if table.number(12, "B") == _BLOCKWISE and details is not None:
         return Quantization((), (), axis, details.number(8, "i"))
-    scales = tuple(float(scale) for scale in table.numbers(8, "f4"))
-    zero_points = tuple(int(point) for point in table.numbers(10, "i8"))
+    scales: tuple[float, ...] = tuple(table.numbers(8, "f4"))
+    zero_points: tuple[int, ...] = tuple(table.numbers(10, "i8"))
     if not scales:
         return None
     if not zero_points:

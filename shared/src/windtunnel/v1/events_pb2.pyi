@@ -590,7 +590,7 @@ class RunCompleted(_message.Message):
     def run(self) -> _types_pb2.RunContext: ...
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Gates that failed and what is missing, in words."""
+        """Gates that failed and what is missing, in words: the first 50, 500 characters of each. The report has them all."""
 
     @_builtins.property
     def report(self) -> _types_pb2.Artifact:

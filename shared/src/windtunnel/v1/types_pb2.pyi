@@ -720,12 +720,15 @@ class LayerSummary(_message.Message):
     TOTAL_FIELD_NUMBER: _builtins.int
     MAX_NRMSE_FIELD_NUMBER: _builtins.int
     FIRST_OVER_FIELD_NUMBER: _builtins.int
+    NON_FINITE_FIELD_NUMBER: _builtins.int
     compared: _builtins.int
     total: _builtins.int
     max_nrmse: _builtins.float
     """Largest nrMSE of all compared layers."""
     first_over: _builtins.str
-    """Output tensor of the first layer over the threshold, in execution order; empty: none."""
+    """Output tensor of the first layer over the threshold, or without a figure, in execution order; empty: none."""
+    non_finite: _builtins.int
+    """Compared layers, and outputs of the variant, that hold NaN or infinity: they have no nRMSE."""
     def __init__(
         self,
         *,
@@ -733,10 +736,11 @@ class LayerSummary(_message.Message):
         total: _builtins.int = ...,
         max_nrmse: _builtins.float | None = ...,
         first_over: _builtins.str = ...,
+        non_finite: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_nrmse", b"_max_nrmse", "max_nrmse", b"max_nrmse"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_nrmse", b"_max_nrmse", "compared", b"compared", "first_over", b"first_over", "max_nrmse", b"max_nrmse", "total", b"total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_nrmse", b"_max_nrmse", "compared", b"compared", "first_over", b"first_over", "max_nrmse", b"max_nrmse", "non_finite", b"non_finite", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_nrmse: _TypeAlias = _typing.Literal["max_nrmse"]  # noqa: Y015
     _WhichOneofArgType__max_nrmse: _TypeAlias = _typing.Literal["_max_nrmse", b"_max_nrmse"]  # noqa: Y015

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,15 +15,16 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from windtunnel.announcement import FORMATS, derived_run_id_of
+from windtunnel.announcement import RunIdTaken, claim_run, derived_run_id_of, wanted_run_id
 from windtunnel.artifacts import ArtifactStore, open_store
-from windtunnel.bus import Bus, encode
+from windtunnel.bus import Bus, Event, decode, encode, subjects
 from windtunnel.bus.jetstream import connect
 from windtunnel.client.endpoints import Endpoints, find_endpoints
 from windtunnel.client.report import Report
-from windtunnel.client.uploads import is_uri, upload, upload_plan_files
-from windtunnel.errors import InvalidInput, NotFound, Unavailable
-from windtunnel.plan import Plan, parse_plan_text, plan_to_proto
+from windtunnel.client.uploads import find_model, is_uri, read_plan, upload, upload_plan_files
+from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from windtunnel.formats import FORMATS
+from windtunnel.plan import Plan, plan_to_proto
 from windtunnel.rpc import from_rpc_error
 from windtunnel.telemetry import child_of
 from windtunnel.v1 import events_pb2, metrics_store_pb2, metrics_store_pb2_grpc, types_pb2
@@ -112,6 +114,7 @@ class AsyncClient:
         """
         if plan is not None and plan_name is not None:
             raise InvalidInput("plan and plan_name are given", hint="give one of them")
+        find_model(str(model))
         uri = str(model) if is_uri(str(model)) else await upload(self.artifacts, Path(model))
         declared = format or _format_by_name(str(model))
         if declared is not None and declared not in FORMATS:
@@ -137,19 +140,16 @@ class AsyncClient:
         if isinstance(plan, Plan):
             return await upload_plan_files(self.artifacts, plan, Path.cwd())
         path = Path(plan)
-        try:
-            text = path.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            raise NotFound(f"there is no plan {path}") from None
-        except (OSError, UnicodeDecodeError) as error:
-            raise InvalidInput(f"{path} cannot be read: {error}") from error
-        return await upload_plan_files(self.artifacts, parse_plan_text(text), path.parent)
+        return await upload_plan_files(self.artifacts, read_plan(path), path.parent)
 
     async def _publish(self, message: events_pb2.ModelTrained) -> AsyncRun:
         id = uuid.uuid4().hex
         run_id = message.run_id or derived_run_id_of(SOURCE, id)
         subject, headers, data = encode(message, id=id, source=SOURCE, run_id=run_id, traceparent=child_of(""))
-        await (await self.bus()).publish(subject, headers, data)
+        bus = await self.bus()
+        if message.run_id:
+            await _claim(bus, decode(subject, headers, data))
+        await bus.publish(subject, headers, data)
         return AsyncRun(self, run_id)
 
     def run(self, run_id: str) -> AsyncRun:
@@ -171,21 +171,21 @@ class AsyncRun:
         self._client = client
         self.run_id = run_id
 
-    async def watch(self) -> AsyncIterator[Progress]:
+    async def watch(self) -> AsyncGenerator[Progress, None]:
         """Progress until the run has its verdict; survives restarts of the metrics store.
 
-        Raises NotFound when no service has heard of the run within 15 seconds.
+        Raises NotFound when no service has heard of the run within 15 seconds, Unavailable when the metrics store
+        says nothing for as long.
         """
         deadline = asyncio.get_running_loop().time() + _PATIENCE_S
         while True:
             try:
-                request = metrics_store_pb2.WatchRunRequest(run_id=self.run_id)
-                async for message in self._client.store.WatchRun(request, wait_for_ready=True):
-                    deadline = asyncio.get_running_loop().time() + _PATIENCE_S
-                    progress = _progress(message)
-                    yield progress
-                    if progress.verdict is not None:
-                        return
+                async with contextlib.aclosing(self._try_to_watch()) as steps:
+                    async for progress in steps:
+                        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+                        yield progress
+                        if progress.verdict is not None:
+                            return
             except grpc.aio.AioRpcError as error:
                 # The event may still be on its way, and the store may be starting again.
                 mapped = from_rpc_error(error)
@@ -193,6 +193,19 @@ class AsyncRun:
                 if not passing or asyncio.get_running_loop().time() > deadline:
                     raise mapped from error
             await asyncio.sleep(0.2)
+
+    async def _try_to_watch(self) -> AsyncGenerator[Progress, None]:
+        request = metrics_store_pb2.WatchRunRequest(run_id=self.run_id)
+        call = self._client.store.WatchRun(request, wait_for_ready=True)
+        messages = aiter(call)
+        try:
+            # The store tells at once where the run is; later messages may be hours apart.
+            message = await _within(_PATIENCE_S, anext(messages, None), self._client.endpoints)
+            while message is not None:
+                yield _progress(message)
+                message = await anext(messages, None)
+        finally:
+            call.cancel()
 
     async def wait(self) -> Report:
         """The report, once the run has its verdict."""
@@ -205,6 +218,25 @@ class AsyncRun:
         request = metrics_store_pb2.GetReportRequest(run_id=self.run_id)
         response = await self._client.call(self._client.store.GetReport, request)
         return Report(json.loads(response.report_json))
+
+
+async def _claim(bus: Bus, event: Event) -> None:
+    """Takes the run id that the user wants, before anybody hears of the run."""
+    run_id = wanted_run_id(event)
+    try:
+        await claim_run(await bus.bucket(subjects.RUNS_BUCKET), event)
+    except RunIdTaken:
+        raise Conflict(f"run {run_id!r} exists already", hint="leave the run id out, or choose another") from None
+
+
+async def _within(seconds: float, answer: Awaitable[T], endpoints: Endpoints) -> T:
+    try:
+        return await asyncio.wait_for(answer, seconds)
+    except TimeoutError:
+        raise Unavailable(
+            f"the metrics store at {endpoints.address_of('metrics_store')} does not answer",
+            hint="`windtunnel status` shows what runs",
+        ) from None
 
 
 def verdict_name(verdict: types_pb2.Verdict.ValueType) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -20,10 +20,10 @@ class Client:
     """A connection to a running Windtunnel. Raises Unavailable where there is none."""
 
     def __init__(self, endpoints: Endpoints | None = None) -> None:
+        self._client = AsyncClient(endpoints)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="windtunnel-client", daemon=True)
         self._thread.start()
-        self._client = AsyncClient(endpoints)
 
     def __enter__(self) -> Self:
         return self
@@ -35,10 +35,14 @@ class Client:
 
     def close(self) -> None:
         """Closes the connections."""
-        self.block(self._client.close())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        if self._loop.is_closed():
+            return
+        try:
+            self.block(self._client.close())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
 
     def submit(self, model: Any, **options: Any) -> Run:
         """Starts a run; see AsyncClient.submit."""
@@ -69,15 +73,19 @@ class Run:
     def run_id(self) -> str:
         return self._run.run_id
 
-    def watch(self) -> Iterator[Progress]:
+    def watch(self) -> Generator[Progress, None, None]:
         """Progress until the run has its verdict."""
         steps = self._run.watch()
 
         async def step() -> Progress | None:
             return await anext(steps, None)
 
-        while (progress := self._client.block(step())) is not None:
-            yield progress
+        try:
+            while (progress := self._client.block(step())) is not None:
+                yield progress
+        finally:
+            # A caller that leaves early must not leave the call to the store open.
+            self._client.block(steps.aclose())
 
     def wait(self) -> Report:
         """The report, once the run has its verdict."""

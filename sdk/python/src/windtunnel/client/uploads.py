@@ -11,7 +11,8 @@ from typing import Any
 
 from windtunnel.artifacts import ArtifactStore, pack
 from windtunnel.errors import InvalidInput, NotFound
-from windtunnel.plan import Plan, VariantSpec
+from windtunnel.pipeline import Pipeline
+from windtunnel.plan import Plan, VariantSpec, parse_plan_text
 from windtunnel.plan.parse import require_recipe_rules
 
 _SCHEMES = ("s3://", "gs://", "sha256:", "file://")
@@ -22,10 +23,31 @@ def is_uri(text: str) -> bool:
     return text.startswith(_SCHEMES)
 
 
+def find_model(model: str) -> None:
+    """Raises where `model` is neither a URI that services fetch nor something on this machine."""
+    if is_uri(model):
+        return
+    if "://" in model:
+        raise InvalidInput(f"{model} cannot be fetched", hint=f"URIs begin with {', '.join(_SCHEMES)}")
+    path = Path(model)
+    if not path.exists() and not any(_checkpoint_files(path)):
+        raise NotFound(f"there is no file or folder {path}", hint="is the path right?")
+
+
+def read_plan(path: Path) -> Plan:
+    """The plan in a YAML file. Raises InvalidPlan with line and column, NotFound, InvalidInput."""
+    try:
+        return parse_plan_text(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise NotFound(f"there is no plan {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} cannot be read: {error}") from error
+
+
 async def upload(artifacts: ArtifactStore, path: Path) -> str:
     """Stores a file, folder (as a zip file) or checkpoint prefix; returns its URI. Raises NotFound."""
     with tempfile.TemporaryDirectory(prefix="windtunnel-upload-") as folder:
-        source = _checkpoint(path, Path(folder, "checkpoint")) or path
+        source = checkpoint_folder(path, Path(folder, "checkpoint")) or path
         if source.is_dir():
             if not any(source.iterdir()):
                 raise InvalidInput(f"{path} is an empty folder")
@@ -35,16 +57,45 @@ async def upload(artifacts: ArtifactStore, path: Path) -> str:
         return (await artifacts.put_file(source)).uri
 
 
-def _checkpoint(path: Path, folder: Path) -> Path | None:
-    """The files of a TF1 checkpoint that `path` names by prefix or by one of its files, in a folder of their own."""
-    prefix = path.with_suffix("") if path.suffix in (".meta", ".index") else path
-    files = sorted(prefix.parent.glob(f"{prefix.name}.*")) if prefix.parent.is_dir() else []
-    if path.is_dir() or not any(file.suffix == ".meta" for file in files):
+def checkpoint_folder(path: Path, folder: Path) -> Path | None:
+    """Copies the TF1 checkpoint that `path` names by its prefix or by one of its files to the new folder `folder`.
+
+    Returns `folder`; None where `path` names no checkpoint.
+    """
+    files = _checkpoint_files(path)
+    if not files:
         return None
     folder.mkdir()
     for file in files:
         shutil.copyfile(file, folder / file.name)
     return folder
+
+
+def _checkpoint_files(path: Path) -> list[Path]:
+    """All files of the TF1 checkpoint that `path` names; none where it names no checkpoint."""
+    prefix = path.with_suffix("") if path.suffix in (".meta", ".index") else path
+    if path.is_dir() or not prefix.parent.is_dir():
+        return []
+    files = sorted(file for file in prefix.parent.iterdir() if file.name.startswith(f"{prefix.name}."))
+    return files if any(file.suffix == ".meta" for file in files) else []
+
+
+def check_plan_files(plan: Plan, folder: Path) -> None:
+    """Checks what a plan names on this machine: data sets that exist, a pipeline and recipes that can be read.
+
+    Raises NotFound, InvalidInput, Unsupported.
+    """
+    for field in ("samples", "calibration"):
+        value = getattr(plan.data, field)
+        if value is not None and not is_uri(value) and not (folder / value).exists():
+            raise NotFound(f"data.{field}: there is no {folder / value}", hint="paths are relative to the plan")
+    preprocessing = plan.preprocessing
+    if isinstance(preprocessing, str) and not is_uri(preprocessing):
+        preprocessing = _read_json(folder / preprocessing)
+    if preprocessing is not None and not isinstance(preprocessing, str):
+        Pipeline.parse(preprocessing)
+    for variant in plan.variants:
+        _with_recipe(variant, folder)
 
 
 async def upload_plan_files(artifacts: ArtifactStore, plan: Plan, folder: Path) -> Plan:

@@ -29,7 +29,6 @@ async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
             else None
         ),
         base_apps=_base_apps(rt),
-        results=await rt.bus.bucket(subjects.RESULTS_BUCKET),
         versions={PACKAGE: importlib.metadata.version(PACKAGE)},
     )
     return Parts(

@@ -19,7 +19,7 @@ from windtunnel.app_builder.domain import BaseApp, BenchmarkConfig, BuildRequest
 from windtunnel.app_builder.platforms import platforms_of
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import ArtifactRef, SourceReader
-from windtunnel.bus import Bucket, Event, Malformed, job_key
+from windtunnel.bus import Event, each, job_key
 from windtunnel.errors import InvalidInput, Unsupported, WindtunnelError
 from windtunnel.runs import ingest, plan_of
 from windtunnel.runtime import Runtime
@@ -61,14 +61,12 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         *,
         key: SigningKey | None,
         base_apps: SourceReader,
-        results: Bucket,
         versions: Mapping[str, str],
     ) -> None:
         """`key`: the configured one, if any. `base_apps`: reads the URI that the operator configured."""
         self._runtime = runtime
         self._key = key
         self._base_apps = base_apps
-        self._results = results
         self._versions = versions
 
     async def Build(  # noqa: N802 - named by the contract
@@ -87,19 +85,22 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         plan = await plan_of(message.run, self._runtime.artifacts)
-        for platform in platforms_of(plan.devices):
-            await self._on_platform(message, platform)
+        await each(platforms_of(plan.devices), lambda platform: self._on_platform(message, platform))
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says of each platform whose app is not there that it could not be built."""
-        if isinstance(error, Malformed):
-            # Nobody can tell of which variant it speaks; the message is a dead letter.
-            return
+        """Says of each platform that its app is there, or that it could not be built."""
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
-        for platform in await self._platforms(message.run):
-            if not await self._is_built(message, platform):
-                await self._publish_failed(message, platform, error)
+        platforms = await self._platforms(message.run)
+        await each(platforms, lambda platform: self._tell(message, platform, error))
+
+    async def _tell(self, message: events_pb2.VariantReady, platform: Platform, error: WindtunnelError) -> None:
+        # What was built may never have been announced: the process can die in between, or the bus be away.
+        built = await self._stored(message, platform)
+        if built is None:
+            await self._publish_failed(message, platform, error)
+        else:
+            await self._publish_built(message, platform, built)
 
     async def _on_platform(self, message: events_pb2.VariantReady, platform: Platform) -> None:
         """One platform alone: what is wrong with it fails it, and no other."""
@@ -112,6 +113,11 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             log.warning("%s app of %s, run %s: %s", platform, message.variant.name, message.run.run_id, error)
             await self._publish_failed(message, platform, error)
             return
+        await self._publish_built(message, platform, result)
+
+    async def _publish_built(
+        self, message: events_pb2.VariantReady, platform: Platform, result: app_builder_pb2.BuildResponse
+    ) -> None:
         built = events_pb2.AppBuilt(
             run=message.run,
             variant=message.variant.name,
@@ -143,12 +149,15 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
                 raise
             return tuple(Platform)
 
-    async def _is_built(self, message: events_pb2.VariantReady, platform: Platform) -> bool:
+    async def _stored(
+        self, message: events_pb2.VariantReady, platform: Platform
+    ) -> app_builder_pb2.BuildResponse | None:
         try:
             job = await self._job(platform, artifact_from_proto(message.variant.model), message.variant.name)
-        except WindtunnelError:
-            return False
-        return await self._results.get(job.id(self._versions)) is not None
+        except (WindtunnelError, OSError):
+            # No key can be had, so nothing was built with it.
+            return None
+        return await self._runtime.jobs.stored(job.id(self._versions), app_builder_pb2.BuildResponse)
 
     async def _job(self, platform: Platform, model: ArtifactRef, variant: str) -> _Job:
         # Without a run in it, the same variant gives the same package in every run.

@@ -37,7 +37,16 @@ async def build(rt: Runtime[ConverterSettings]) -> Parts:
                 lambda server: converter_pb2_grpc.add_ConverterServiceServicer_to_server(service, server),
             )
         ],
-        workers=[rt.worker("converter", [subjects.MODEL_TRAINED], service.on_model_trained, service.on_failure)],
+        workers=[
+            rt.worker(
+                "converter",
+                [subjects.MODEL_TRAINED],
+                service.on_model_trained,
+                service.on_failure,
+                # Whoever trains may send anything, and an announcement belongs to a run whatever its data.
+                tell_malformed=True,
+            )
+        ],
     )
     await parts.resources.enter_async_context(pool)
     return parts

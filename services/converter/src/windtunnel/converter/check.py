@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from windtunnel import isolation
 from windtunnel.converter.domain import Check, judge
 from windtunnel.pipeline import sample_inputs
-from windtunnel.tflite import ModelFacts, Runner, Scores, agreement, input_specs, score
+from windtunnel.tflite import ModelFacts, Runner, Scores, TensorFacts, agreement, input_specs, score
 
 
 def check(model: Path, original: Mapping[str, Path], samples: Path | None, pipeline: Mapping[str, Any] | None) -> Check:
@@ -25,52 +26,93 @@ def check(model: Path, original: Mapping[str, Path], samples: Path | None, pipel
     labels = inputs.labels
     references = {name: np.load(path, mmap_mode="r") for name, path in original.items()}
     matched = match_outputs(runner.facts, references)
-    sums = {name: _Sums() for name in matched.values()}
+    sums = {tensor.name: _Sums() for tensor in runner.facts.outputs}
     first: list[NDArray[Any]] = []
     main = runner.facts.outputs[0].name
     for index, sample in enumerate(inputs):
         results = runner.run(sample, dequantized=True)
-        for ours, theirs in matched.items():
-            sums[theirs].add(np.asarray(references[theirs][index], np.float64), results[ours][0])
+        for ours, value in results.items():
+            theirs = references[matched[ours]][index] if ours in matched else None
+            sums[ours].add(value[0] if value.ndim else value, theirs)
         first.append(results[main].reshape(1, -1) if results[main].ndim else results[main].reshape(1, 1))
         isolation.progress(index / inputs.count, f"converted: {index + 1} of {inputs.count} samples")
-    return _summary(np.concatenate(first), references, matched.get(main), sums, labels, synthetic=samples is None)
+    unmatched = _unmatched(runner.facts, matched, references, sums)
+    outputs = _Outputs(np.concatenate(first), references, matched.get(main), sums, unmatched)
+    return _summary(outputs, labels, synthetic=samples is None)
 
 
-def _summary(
-    outputs: NDArray[Any],
-    references: Mapping[str, NDArray[Any]],
-    main: str | None,
-    sums: Mapping[str, _Sums],
-    labels: NDArray[Any] | None,
-    *,
-    synthetic: bool,
-) -> Check:
-    converted = score(outputs, labels)
-    if not references:
-        return Check(None, converted, None, None, len(outputs), synthetic, True, "taken as it is")
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """What both models gave. `first`: the converted model's first output, (N, ...); `main`: its counterpart."""
+
+    first: NDArray[Any]
+    references: Mapping[str, NDArray[Any]]
+    main: str | None
+    sums: Mapping[str, _Sums]
+    unmatched: str
+
+
+def _summary(outputs: _Outputs, labels: NDArray[Any] | None, *, synthetic: bool) -> Check:
+    first, count = outputs.first, len(outputs.first)
+    non_finite = {name: sums.non_finite for name, sums in outputs.sums.items()}
+    # Figures of outputs that hold NaN are no figures: the verdict says what is wrong instead.
+    sound = not any(non_finite.values())
+    converted = score(first, labels) if sound else None
+    if not outputs.references and sound:
+        return Check(None, converted, None, None, count, synthetic, True, "taken as it is")
     original: Scores | None = None
     same: float | None = None
-    if main is not None:
-        truth = np.asarray(references[main]).reshape(len(outputs), -1)
+    if outputs.main is not None:
+        truth = np.asarray(outputs.references[outputs.main]).reshape(count, -1)
         original = score(truth, labels)
-        same = agreement(outputs, truth) if converted is not None else None
-    nrmse = max((item.nrmse() for item in sums.values()), default=None) if len(sums) == len(references) else None
-    passed, message = judge(same, nrmse, labelled=labels is not None)
-    return Check(original, converted, same, nrmse, len(outputs), synthetic, passed, message)
+        same = agreement(first, truth) if converted is not None and not outputs.unmatched else None
+    compared = [sums.nrmse() for sums in outputs.sums.values() if sums.compared]
+    nrmse = max(compared) if sound and compared and not outputs.unmatched else None
+    passed, message = judge(
+        same, nrmse, labelled=labels is not None, non_finite=non_finite, unmatched=outputs.unmatched
+    )
+    return Check(original, converted, same, nrmse, count, synthetic, passed, message)
+
+
+def _unmatched(
+    facts: ModelFacts, matched: Mapping[str, str], references: Mapping[str, NDArray[Any]], sums: Mapping[str, _Sums]
+) -> str:
+    """Which outputs of the original have no counterpart, and what is there instead; empty where all have one."""
+    shapes = [f"{name!r} has the shape {item.other_shape}" for name, item in sums.items() if item.other_shape]
+    if shapes:
+        return ", ".join(shapes)
+    missing = [f"{name!r} {array.shape[1:]}" for name, array in references.items() if name not in matched.values()]
+    if not missing:
+        return ""
+    left = [f"{t.name!r} {t.shape[1:]}" for t in facts.outputs if t.name not in matched]
+    return f"the original has {', '.join(missing)}, the converted model {', '.join(left) or 'no other'} (per sample)"
 
 
 class _Sums:
-    """Running sums for sqrt(MSE) / max(range of both), in float64."""
+    """Running sums of one output for sqrt(MSE) / max(range of both), in float64."""
 
     def __init__(self) -> None:
+        self.non_finite = 0
+        self.compared = False
+        self.other_shape = ""
         self._squares = 0.0
         self._count = 0
         self._low = [np.inf, np.inf]
         self._high = [-np.inf, -np.inf]
 
-    def add(self, reference: NDArray[np.float64], value: NDArray[np.float64]) -> None:
-        self._squares += float(np.square(reference - value.reshape(reference.shape)).sum())
+    def add(self, value: NDArray[Any], reference: NDArray[Any] | None) -> None:
+        """Adds one sample: `value` of the converted model and, where it has a counterpart, that of the original."""
+        bad = int(value.size - np.isfinite(value).sum())
+        self.non_finite += bad
+        if reference is None or bad:
+            return
+        reference = np.asarray(reference, np.float64)
+        if reference.shape != value.shape:
+            # A dynamic dimension shows its size only now.
+            self.other_shape = f"{value.shape} for {reference.shape} of the original"
+            return
+        self.compared = True
+        self._squares += float(np.square(reference - value).sum())
         self._count += reference.size
         for index, array in enumerate((reference, value)):
             self._low[index] = min(self._low[index], float(array.min()))
@@ -86,21 +128,28 @@ class _Sums:
 
 
 def match_outputs(facts: ModelFacts, references: Mapping[str, NDArray[Any]]) -> dict[str, str]:
-    """Output tensors of the model to outputs of the original: by signature name, tensor name, or the only shape."""
+    """Output tensors of the model to outputs of the original: by signature name, tensor name, or the only shape.
+
+    Only outputs of equal shapes apart from the batch match.
+    """
     left = dict(references)
     matched: dict[str, str] = {}
     for tensor in facts.outputs:
         for name in (facts.signature_name(tensor), tensor.name, tensor.name.split(":")[0]):
-            if name in left and left[name].size // len(left[name]) == int(np.prod(tensor.shape)) // max(
-                tensor.shape[0], 1
-            ):
+            if name in left and _same_shape(tensor, left[name]):
                 matched[tensor.name] = name
                 del left[name]
                 break
     for tensor in facts.outputs:
         if tensor.name not in matched:
-            same = [name for name, array in left.items() if array.shape[1:] == tensor.shape[1:]]
+            same = [name for name, array in left.items() if _same_shape(tensor, array)]
             if len(same) == 1:
                 matched[tensor.name] = same[0]
                 del left[same[0]]
     return matched
+
+
+def _same_shape(tensor: TensorFacts, reference: NDArray[Any]) -> bool:
+    """Whether shapes agree apart from the batch; a dynamic dimension agrees with any size."""
+    ours, theirs = tensor.shape_signature[1:], reference.shape[1:]
+    return len(ours) == len(theirs) and all(want in (-1, got) for want, got in zip(ours, theirs, strict=True))

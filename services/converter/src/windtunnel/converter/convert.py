@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
@@ -9,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel.converter import check as check_job
-from windtunnel.converter.detect import locate, refuse_code
+from windtunnel.converter.detect import open_source
 from windtunnel.converter.domain import Converted, Exported, Format, Source
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import Pool, Progress
 from windtunnel.tflite import read_model
+
+_PACKAGES = ("windtunnel-converter", "tensorflow-cpu", "keras", "ai-edge-litert")
 
 
 async def convert(
@@ -31,22 +34,20 @@ async def convert(
 ) -> Converted:
     """Converts the model at `path` (a file, folder or archive) to float32 TFLite below `workdir`.
 
-    A .tflite is taken as it is. Raises InvalidInput, Unsupported, JobFailed, each saying what of the model is at
-    fault. The check's verdict is part of the result, never an error: whether a changed model fails is the run's
+    A .tflite is taken as it is. Raises NotFound, InvalidInput, Unsupported, JobFailed, each saying what of the model
+    is at fault. The check's verdict is part of the result, never an error: whether a changed model fails is the run's
     affair.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    model, found = locate(path, declared, workdir)
-    source = Source(model, found, inputs, outputs)
-    if not allow_code:
-        refuse_code(source)
-    if found is Format.TFLITE:
-        exported = Exported(model, {}, 0.0)
+    # A child opens the stranger's file, and it has a folder of its own.
+    source = await pool.run(open_source, path.absolute(), declared, workdir.absolute(), inputs, outputs, allow_code)
+    if source.format is Format.TFLITE:
+        exported = Exported(source.path, {}, 0.0)
     else:
         exported = await pool.run(
-            tensorflow_job, source, workdir / "model.tflite", samples, pipeline, on_progress=on_progress
+            tensorflow_job, source, workdir.absolute() / "model.tflite", samples, pipeline, on_progress=on_progress
         )
-    facts = read_model(exported.model)
+    facts = await asyncio.to_thread(read_model, exported.model)
     _require_float(facts.inputs, exported.model)
     result = await pool.run(
         check_job.check, exported.model, exported.outputs, samples, pipeline, on_progress=on_progress
@@ -71,8 +72,8 @@ def _require_float(inputs: Any, model: Path) -> None:
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of what converts, by package name; TensorFlow is not loaded for it."""
-    return {name: importlib.metadata.version(name) for name in ("tensorflow-cpu", "keras")}
+    """Versions of what converts and checks, by package name; TensorFlow is not loaded for it."""
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}
 
 
 def tree_sha256(path: Path) -> str:

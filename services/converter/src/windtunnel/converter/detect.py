@@ -5,24 +5,48 @@ from __future__ import annotations
 import json
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from windtunnel.artifacts import unpack
 from windtunnel.converter.domain import Format, Source
-from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.errors import InvalidInput, NotFound, Unsupported
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_UNPACKED_BYTES = 20 * 1024**3
 _MAX_FILES = 100_000
+_MAX_CONFIG_BYTES = 64 * 1024**2
+
+
+def open_source(
+    path: Path,
+    declared: Format | None,
+    workdir: Path,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    allow_code: bool,
+) -> Source:
+    """The model at `path`, ready to load. A job for a child process: HDF5 is read by native code.
+
+    Raises what `locate` and, unless `allow_code`, `refuse_code` raise.
+    """
+    model, found = locate(path, declared, workdir)
+    source = Source(model, found, inputs, outputs, allow_code)
+    if not allow_code:
+        refuse_code(source)
+    return source
 
 
 def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Format]:
     """The model at `path` and its format; an archive is unpacked below `workdir`.
 
-    Raises InvalidInput where the content is no model, or not the declared one; Unsupported for PyTorch.
+    Raises NotFound where there is nothing at `path`, InvalidInput where the content is no model, or not the declared
+    one; Unsupported for PyTorch.
     """
+    if not path.exists():
+        raise NotFound(f"there is no file or folder {path}", hint="a checkpoint is given by its folder")
     if path.is_file() and path.stat().st_size == 0:
         raise InvalidInput(f"{path.name} is empty", hint="was the upload complete?")
     found = _of_file(path) if path.is_file() else _of_folder(path)
@@ -141,8 +165,7 @@ def refuse_code(source: Source) -> None:
 def _keras_config(source: Source) -> Any:
     try:
         if source.format is Format.KERAS:
-            with zipfile.ZipFile(source.path) as archive:
-                return json.loads(archive.read("config.json"))
+            return json.loads(_zipped_config(source.path))
         if source.format is Format.HDF5:
             import h5py
 
@@ -153,9 +176,22 @@ def _keras_config(source: Source) -> Any:
                         f"{source.path.name} holds weights, not a model", hint="save with model.save, not save_weights"
                     )
                 return json.loads(text)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, RuntimeError) as error:
+    except (ValueError, KeyError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
         raise InvalidInput(f"{source.path.name} cannot be read: {error}", hint="was the upload complete?") from error
     return None
+
+
+def _zipped_config(path: Path) -> bytes:
+    """The `config.json` of a .keras file. What its header claims and what it inflates to are both limited."""
+    with zipfile.ZipFile(path) as archive:
+        claimed = archive.getinfo("config.json").file_size
+        with archive.open("config.json") as file:
+            data = b"" if claimed > _MAX_CONFIG_BYTES else file.read(_MAX_CONFIG_BYTES + 1)
+    if claimed > _MAX_CONFIG_BYTES or len(data) > _MAX_CONFIG_BYTES:
+        raise InvalidInput(
+            f"config.json of {path.name} is larger than {_MAX_CONFIG_BYTES} bytes", hint="is it a Keras model?"
+        )
+    return data
 
 
 def _layers_of_class(config: Any, name: str) -> Iterator[dict[str, Any]]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 
+from windtunnel.formats import Format as Format
 from windtunnel.tflite import ModelFacts, Scores
 
 # The converted model may differ from the original by float rounding, not by more.
@@ -14,26 +14,18 @@ MAX_OUTPUT_NRMSE = 0.01
 MIN_AGREEMENT = 0.99
 
 
-class Format(Enum):
-    """How a trained model is stored."""
-
-    SAVED_MODEL = "saved_model"
-    KERAS = "keras"
-    HDF5 = "hdf5"
-    FROZEN_GRAPH = "frozen_graph"
-    CHECKPOINT = "checkpoint"
-    TORCH = "torch"
-    TFLITE = "tflite"
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A trained model on disk. `inputs` and `outputs` name tensors where the file does not say."""
+    """A trained model on disk. `inputs` and `outputs` name tensors where the file does not say.
+
+    `allow_code`: whether a Keras model may bring layers that are code.
+    """
 
     path: Path
     format: Format
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    allow_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +76,26 @@ class Converted:
     seconds: float
 
 
-def judge(agreement: float | None, nrmse: float | None, *, labelled: bool) -> tuple[bool, str]:
-    """Whether the conversion kept the model, and what is wrong otherwise."""
-    if nrmse is None:
-        return False, "the outputs of the converted model could not be matched with those of the original"
+def judge(
+    agreement: float | None,
+    nrmse: float | None,
+    *,
+    labelled: bool,
+    non_finite: Mapping[str, int] | None = None,
+    unmatched: str = "",
+) -> tuple[bool, str]:
+    """Whether the conversion kept the model, and what is wrong otherwise.
+
+    `non_finite` counts the NaN and infinite values of each output of the converted model; `unmatched` says which
+    outputs have no counterpart.
+    """
+    bad = {name: count for name, count in (non_finite or {}).items() if count}
+    if bad:
+        named = ", ".join(f"{name!r} ({count} values)" for name, count in bad.items())
+        return False, f"the converted model's output holds NaN or infinity: {named}"
+    if unmatched or nrmse is None:
+        what = "the outputs of the converted model could not be matched with those of the original"
+        return False, f"{what}: {unmatched}" if unmatched else what
     if nrmse > MAX_OUTPUT_NRMSE:
         return (
             False,

@@ -15,7 +15,7 @@ from windtunnel.artifacts import Artifacts, SourceReader
 from windtunnel.bus import Bucket
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline import Pipeline
-from windtunnel.plan import DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text
+from windtunnel.plan import DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
 from windtunnel.plan.parse import require_recipe_rules
 from windtunnel.runs import ingest, json_of
 
@@ -55,7 +55,7 @@ class PlanResolver:
                 raise NotFound(
                     f"there is no plan {announcement.plan_name!r}", hint="`windtunnel plans list` shows the stored ones"
                 )
-            return parse_plan_text(stored.decode())
+            return plan_from_json(stored)
         return DEFAULT_PLAN
 
     async def _preprocessing(self, value: Mapping[str, Any] | str | None, workdir: Path) -> Mapping[str, Any] | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import grpc
 
 from windtunnel.announcement import (
     Announcement,
+    ClaimedRun,
     RunIdTaken,
     TrainedModel,
     claim_run,
@@ -29,12 +30,36 @@ from windtunnel.converter.settings import ConverterSettings
 from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool
 from windtunnel.plan import plan_to_json
-from windtunnel.runs import artifact_of, ingest, pipeline_of
+from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, temporary_folder
 from windtunnel.runtime import Runtime
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
 from windtunnel.wire import artifact_to_proto, facts_to_proto, failure_to_proto, scores_to_proto
 
 MEDIA_TYPE = "application/vnd.tflite"
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One conversion. `path` is the model `trained` on disk; `samples` None: seeded random inputs."""
+
+    model: TrainedModel
+    trained: ArtifactRef
+    path: Path
+    samples: ArtifactRef | None
+    pipeline: Mapping[str, Any] | None
+    allow_code: bool
+
+    async def key(self, versions: Mapping[str, str]) -> str:
+        inputs = {
+            "model": await asyncio.to_thread(tree_sha256, self.path),
+            "format": self.model.format,
+            "inputs": self.model.inputs,
+            "outputs": self.model.outputs,
+            "samples": self.samples.sha256 if self.samples else None,
+            "pipeline": self.pipeline,
+            "allow_code": self.allow_code,
+        }
+        return job_key("convert", inputs, versions)
 
 
 class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
@@ -60,26 +85,24 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
     ) -> converter_pb2.ConvertResponse:
         model = read_model(request.model)
         pipeline = pipeline_of(request.preprocessing_json)
-        with tempfile.TemporaryDirectory(prefix="windtunnel-convert-") as folder:
+        async with temporary_folder("windtunnel-convert-") as folder:
             samples = None
             if request.samples_uri:
                 runtime = self._runtime
-                samples, _ = await ingest(
-                    runtime.artifacts, runtime.sources, request.samples_uri, Path(folder, "samples")
-                )
-            return await self._convert(model, samples, pipeline, Path(folder))
+                samples, _ = await ingest(runtime.artifacts, runtime.sources, request.samples_uri, folder / "samples")
+            return await self._convert(await self._job(model, samples, pipeline, folder), folder)
 
     async def on_model_trained(self, event: Event) -> None:
         """Handles `model.trained`: publishes `model.converted`."""
-        run_id = await claim_run(self._runs, event)
+        claimed = await claim_run(self._runs, event)
         announcement = read_announcement(event)
-        with tempfile.TemporaryDirectory(prefix="windtunnel-convert-") as folder:
-            plan = await self._resolver.resolve(announcement, Path(folder, "plan"))
+        async with temporary_folder("windtunnel-convert-") as folder:
+            plan = await self._resolver.resolve(announcement, folder / "plan")
             plan_ref = await self._runtime.artifacts.put_bytes(plan_to_json(plan))
-            result = await self._convert(
-                announcement.model, artifact_of(plan.data.samples), plan.preprocessing, Path(folder)
-            )
-        run = _run_context(run_id, announcement, plan_ref, result.trained.sha256)
+            samples = artifact_of(plan.data.samples)
+            job = await self._job(announcement.model, samples, pipeline_in(plan), folder)
+            result = await self._convert(job, folder)
+        run = _run_context(claimed, announcement, plan_ref, result.trained.sha256)
         message = events_pb2.ModelConverted(
             run=run,
             model=result.model,
@@ -89,35 +112,35 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             duration_ms=result.duration_ms,
             trained=result.trained,
         )
-        await self._runtime.publisher.publish(message, run_id=run_id)
+        await self._runtime.publisher.publish(message, run_id=claimed.run_id)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
         """Says that the model of `event` could not be converted, as far as the event can be read."""
         if isinstance(error, RunIdTaken):
             # A failure under this id would end the run of the event that has it.
             return
-        run_id = await claim_run(self._runs, event)
+        claimed = await claim_run(self._runs, event)
         announcement: Announcement | None = None
         model: TrainedModel | None = None
         with contextlib.suppress(WindtunnelError):
             model = _model_of(event)
             announcement = read_announcement(event)
-        run = types_pb2.RunContext(run_id=run_id)
+        run = _bare_context(claimed)
         if announcement is not None:
-            run = _run_context(run_id, announcement, None, "")
+            run = _run_context(claimed, announcement, None, "")
         elif model is not None:
             run.model_name, run.model_version = model.name, model.version
         message = events_pb2.ModelFailed(run=run, failure=failure_to_proto(error, self._runtime.name))
-        await self._runtime.publisher.publish(message, run_id=run_id)
+        await self._runtime.publisher.publish(message, run_id=claimed.run_id)
 
-    async def _convert(
+    async def _job(
         self,
         model: TrainedModel,
         samples: ArtifactRef | None,
-        pipeline: Mapping[str, Any] | str | None,
+        pipeline: Mapping[str, Any] | None,
         workdir: Path,
-    ) -> converter_pb2.ConvertResponse:
-        assert not isinstance(pipeline, str), "the plan has been resolved"
+    ) -> _Job:
+        """Fetches the model below `workdir`."""
         runtime = self._runtime
         trained, path = await ingest(
             runtime.artifacts, runtime.sources, model.uri, workdir / "trained", sha256=model.sha256
@@ -125,39 +148,35 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         if model.uri.startswith("sha256:"):
             # Messages name the file: by what its author called it, not by its hash.
             path = path.rename(path.with_name(re.sub(r"[^\w.-]", "_", model.name)[:100]))
-        inputs = {
-            "model": await asyncio.to_thread(tree_sha256, path),
-            "format": model.format,
-            "inputs": model.inputs,
-            "outputs": model.outputs,
-            "samples": samples.sha256 if samples else None,
-            "pipeline": pipeline,
-            "allow_code": runtime.settings.allow_model_code,
-        }
+        return _Job(model, trained, path, samples, pipeline, runtime.settings.allow_model_code)
+
+    async def _convert(self, job: _Job, workdir: Path) -> converter_pb2.ConvertResponse:
+        artifacts = self._runtime.artifacts
 
         async def compute() -> converter_pb2.ConvertResponse:
             converted = await convert(
-                path,
+                job.path,
                 workdir,
                 self._pool,
-                declared=Format(model.format) if model.format else None,
-                inputs=model.inputs,
-                outputs=model.outputs,
-                samples=await runtime.artifacts.path(samples.sha256) if samples else None,
-                pipeline=pipeline,
-                allow_code=runtime.settings.allow_model_code,
+                declared=Format(job.model.format) if job.model.format else None,
+                inputs=job.model.inputs,
+                outputs=job.model.outputs,
+                samples=await artifacts.path(job.samples.sha256) if job.samples else None,
+                pipeline=job.pipeline,
+                allow_code=job.allow_code,
             )
-            stored = await runtime.artifacts.put_file(converted.model)
-            return _response(converted, stored, trained)
+            return _response(converted, await artifacts.put_file(converted.model), job.trained)
 
-        key = job_key("convert", inputs, self._versions)
-        return await runtime.jobs.once(key, converter_pb2.ConvertResponse, compute)
+        key = await job.key(self._versions)
+        return await self._runtime.jobs.once(key, converter_pb2.ConvertResponse, compute)
 
 
 def _model_of(event: Event) -> TrainedModel | None:
-    """The model alone, where the rest of the announcement cannot be read."""
+    """The model alone, where the rest of the announcement cannot be read. Raises Malformed for no announcement."""
     if not event.is_json:
-        return None
+        message = event.message()
+        assert isinstance(message, events_pb2.ModelTrained)
+        return TrainedModel(message.model.name, message.model.version, message.model.uri)
     body = event.json()
     model = body.get("model") if isinstance(body, dict) else None
     if not isinstance(model, dict):
@@ -166,18 +185,25 @@ def _model_of(event: Event) -> TrainedModel | None:
     return TrainedModel(name, version, uri)
 
 
+def _bare_context(claimed: ClaimedRun) -> types_pb2.RunContext:
+    run = types_pb2.RunContext(run_id=claimed.run_id)
+    run.started_at.FromDatetime(claimed.started_at)
+    return run
+
+
 def _run_context(
-    run_id: str, announcement: Announcement, plan: ArtifactRef | None, model_sha256: str
+    claimed: ClaimedRun, announcement: Announcement, plan: ArtifactRef | None, model_sha256: str
 ) -> types_pb2.RunContext:
-    run = types_pb2.RunContext(
-        run_id=run_id,
-        model_name=announcement.model.name,
-        model_version=announcement.model.version,
-        model_sha256=model_sha256,
-        plan=artifact_to_proto(plan, "application/json") if plan else None,
-        labels=announcement.labels,
+    run = _bare_context(claimed)
+    run.MergeFrom(
+        types_pb2.RunContext(
+            model_name=announcement.model.name,
+            model_version=announcement.model.version,
+            model_sha256=model_sha256,
+            plan=artifact_to_proto(plan, "application/json") if plan else None,
+            labels=announcement.labels,
+        )
     )
-    run.started_at.GetCurrentTime()
     return run
 
 

@@ -20,7 +20,7 @@ async def build(rt: Runtime[FarmDispatcherSettings]) -> Parts:
     async with AsyncExitStack() as stack:
         farms = await stack.enter_async_context(open_farms(settings))
         dispatcher = Dispatcher(farms, Patience(settings.cell_attempts, settings.cell_backoff_s))
-        service = FarmDispatcherService(rt, dispatcher, results=await rt.bus.bucket(subjects.RESULTS_BUCKET))
+        service = FarmDispatcherService(rt, dispatcher)
         return Parts(
             servicers=[
                 (

@@ -46,13 +46,14 @@ class Dispatcher:
         return [device for name in names for device in await self._farms[name].devices()]
 
     async def plan(self, run_id: str, variant: str, filters: Sequence[DeviceFilter]) -> tuple[Cell, ...]:
-        """The cells that `filters` mean today for one variant of a run. Raises FarmError."""
+        """The cells that `filters` mean today for one variant of a run. Raises FarmError, InvalidInput for too many."""
         wanted = dict.fromkeys(item.farm for item in filters if item.farm in self._farms)
         offers = {
             name: Offer(tuple(await self._farms[name].devices()), self._farms[name].default_accelerator)
             for name in wanted
         }
-        return expand(run_id, variant, filters, offers)
+        # Thousands of cells take a while: not in the loop, which keeps leases and answers calls.
+        return await asyncio.to_thread(expand, run_id, variant, filters, offers)
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
         """Runs `cell` once. Raises what `Farm.run` raises, InvalidInput for a cell that cannot run."""

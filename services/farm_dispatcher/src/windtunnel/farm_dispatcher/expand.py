@@ -8,10 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain import Cell, Device, cell_id
 from windtunnel.plan import DeviceFilter
 
 DEFAULT_THREADS: Final = 1
+# Of one variant. More than any farm gets through, and a few lists of a plan multiply to it easily.
+MAX_CELLS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,17 @@ def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: M
     Every combination of the values that a filter lists is at least one cell: a combination that no device of the
     farm fits, an accelerator that a device has not, and a farm that is not in `offers` become skipped cells with
     the reason. A field that lists nothing takes every device that fits, the farm's default accelerator, 1 thread.
+    Raises InvalidInput for more than MAX_CELLS, repeats included.
     """
     cells: dict[str, Cell] = {}
-    for wanted in filters:
-        for cell in _cells(run_id, variant, wanted, offers.get(wanted.farm)):
-            cells.setdefault(cell.id, cell)
+    meant = (cell for wanted in filters for cell in _cells(run_id, variant, wanted, offers.get(wanted.farm)))
+    for count, cell in enumerate(meant, 1):
+        if count > MAX_CELLS:
+            raise InvalidInput(
+                f"the device filters mean more than {MAX_CELLS} cells for variant {variant!r}",
+                hint="list fewer values in each filter: every combination of them is a cell",
+            )
+        cells.setdefault(cell.id, cell)
     return tuple(cells.values())
 
 

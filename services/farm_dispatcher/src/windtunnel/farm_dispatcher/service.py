@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import tempfile
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from windtunnel.bus import Bucket, Event, Malformed, job_key
-from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.bus import Event, each, job_key
+from windtunnel.errors import InvalidInput, Unavailable, WindtunnelError
 from windtunnel.farm_dispatcher.dispatch import Attempted, Dispatcher
 from windtunnel.farm_dispatcher.domain import Cell, DeviceRun, Samples
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
@@ -32,10 +32,9 @@ log = logging.getLogger(__name__)
 class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServicer):
     """Plans cells on `variant.ready`, runs them on `app.built`, and does both on request."""
 
-    def __init__(self, runtime: Runtime[FarmDispatcherSettings], dispatcher: Dispatcher, *, results: Bucket) -> None:
+    def __init__(self, runtime: Runtime[FarmDispatcherSettings], dispatcher: Dispatcher) -> None:
         self._runtime = runtime
         self._dispatcher = dispatcher
-        self._results = results
 
     async def ListDevices(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.ListDevicesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -72,15 +71,9 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
 
     async def on_plan_failure(self, event: Event, error: WindtunnelError) -> None:
         """Says that the cells of the variant could not be planned."""
-        if isinstance(error, Malformed):
-            # Without a run there is nobody to tell; the dead letter keeps the message.
-            return
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
-        failed = events_pb2.CellsFailed(
-            run=message.run, variant=message.variant.name, failure=failure_to_proto(error, self._runtime.name)
-        )
-        await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=(message.variant.name,))
+        await self._publish_unplanned(message.run, message.variant.name, error)
 
     async def on_app_built(self, event: Event) -> None:
         """Handles `app.built`: publishes `device_run.finished` or `.failed` for each cell that the app is for."""
@@ -90,28 +83,32 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         if not cells:
             return
         package = await self._runtime.artifacts.path(artifact_from_proto(message.package).sha256)
-        outcomes = await asyncio.gather(
-            *(self._run_cell(message.run, cell, package) for cell in cells), return_exceptions=True
-        )
-        # Every cell had its chance before a store's failure sends the message round again.
-        for outcome in outcomes:
-            if isinstance(outcome, BaseException):
-                raise outcome
+        # All at once: the dispatcher knows how many each farm can take.
+        await each(cells, lambda cell: self._run_cell(message.run, cell, package), at_once=len(cells))
 
     async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says of each cell of the app that has no run that it has failed."""
-        if isinstance(error, Malformed):
-            # Without a run there is nobody to tell; the dead letter keeps the message.
-            return
+        """Says of each cell of the app how its run ended, or that there was none."""
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
-        stored = await self._results.get(_plan_key(message.run.run_id, message.variant))
-        if stored is None:
-            # Nothing is planned, and the other worker tells why.
+        try:
+            # Not planned yet: the planner may be late, and its cells would wait for runs that never come.
+            planned = await self._plan(message.run, message.variant)
+        except Unavailable:
+            raise
+        except WindtunnelError as unplanned:
+            await self._publish_unplanned(message.run, message.variant, unplanned)
             return
-        for cell in _runnable(events_pb2.CellsPlanned.FromString(stored), message.platform):
-            if await self._results.get(_run_key(message.run.run_id, cell)) is None:
-                await self._publish_failed(message.run, cell, Attempted(1, None, error))
+        await each(_runnable(planned, message.platform), lambda cell: self._tell(message.run, cell, error))
+
+    async def _tell(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
+        # A run that ended may never have been announced: the process can die in between, or the bus be away.
+        outcome = await self._runtime.jobs.stored(_run_key(run.run_id, cell), AnyMessage)
+        if outcome is not None:
+            await self._publish_outcome(run, cell, outcome)
+            return
+        failed = self._failed(run, cell, Attempted(1, None, error))
+        # An id of its own: should the message be replayed, what its first attempt says must not be taken for this.
+        await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(cell.id, "given_up"))
 
     async def _plan(self, run: types_pb2.RunContext, variant: str) -> events_pb2.CellsPlanned:
         """The cells of a variant, planned once: whoever asks first decides what the filters mean today."""
@@ -123,23 +120,32 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
 
         return await self._runtime.jobs.once(_plan_key(run.run_id, variant), events_pb2.CellsPlanned, compute)
 
+    async def _publish_unplanned(self, run: types_pb2.RunContext, variant: str, error: WindtunnelError) -> None:
+        failure = failure_to_proto(error, self._runtime.name)
+        failed = events_pb2.CellsFailed(run=run, variant=variant, failure=failure)
+        await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(variant,))
+
     async def _run_cell(self, run: types_pb2.RunContext, cell: Cell, package: Path) -> None:
-        async def compute() -> events_pb2.DeviceRunFinished:
+        """Runs a cell once, whether that ends well or not: a failure that was told is not taken back."""
+
+        async def compute() -> AnyMessage:
             with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
                 started = datetime.now(UTC)
                 attempted = await self._dispatcher.run_patiently(cell, package, Path(folder))
             if attempted.run is None:
-                raise _GaveUp(attempted)
-            return await self._finished(run, cell, attempted.attempt, attempted.run, started)
+                log.warning("cell %s of run %s: %s", cell.id, run.run_id, attempted.error)
+                return _packed(self._failed(run, cell, attempted))
+            return _packed(await self._finished(run, cell, attempted.attempt, attempted.run, started))
 
-        try:
-            finished = await self._runtime.jobs.once(_run_key(run.run_id, cell), events_pb2.DeviceRunFinished, compute)
-        except _GaveUp as error:
-            log.warning("cell %s of run %s: %s", cell.id, run.run_id, error.attempted.error)
-            await self._publish_failed(run, cell, error.attempted)
-            return
-        parts = (cell.id, str(finished.attempt))
-        await self._runtime.publisher.publish(finished, run_id=run.run_id, parts=parts)
+        outcome = await self._runtime.jobs.once(_run_key(run.run_id, cell), AnyMessage, compute)
+        await self._publish_outcome(run, cell, outcome)
+
+    async def _publish_outcome(self, run: types_pb2.RunContext, cell: Cell, outcome: AnyMessage) -> None:
+        failed = outcome.Is(events_pb2.DeviceRunFailed.DESCRIPTOR)
+        message = events_pb2.DeviceRunFailed() if failed else events_pb2.DeviceRunFinished()
+        outcome.Unpack(message)
+        parts = (cell.id, str(message.attempt))
+        await self._runtime.publisher.publish(message, run_id=run.run_id, parts=parts)
 
     async def _finished(
         self, run: types_pb2.RunContext, cell: Cell, attempt: int, result: DeviceRun, started: datetime
@@ -155,16 +161,14 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
             ended_at=_timestamp(datetime.now(UTC)),
         )
 
-    async def _publish_failed(self, run: types_pb2.RunContext, cell: Cell, attempted: Attempted) -> None:
+    def _failed(self, run: types_pb2.RunContext, cell: Cell, attempted: Attempted) -> events_pb2.DeviceRunFailed:
         assert attempted.error is not None
-        message = events_pb2.DeviceRunFailed(
+        return events_pb2.DeviceRunFailed(
             run=run,
             cell=cell_to_proto(cell),
             attempt=attempted.attempt,
             failure=failure_to_proto(attempted.error, self._runtime.name),
         )
-        parts = (cell.id, str(attempted.attempt))
-        await self._runtime.publisher.publish(message, run_id=run.run_id, parts=parts)
 
     async def _put_log(self, run: DeviceRun) -> types_pb2.Artifact:
         return artifact_to_proto(await self._runtime.artifacts.put_bytes(run.log.encode()), "text/plain")
@@ -176,20 +180,19 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         return artifact_to_proto(await self._runtime.artifacts.put_bytes(json.dumps(data).encode()), "application/json")
 
 
-class _GaveUp(Exception):
-    """A cell has failed: no result to store."""
-
-    def __init__(self, attempted: Attempted) -> None:
-        super().__init__(str(attempted.error))
-        self.attempted = attempted
-
-
 def _plan_key(run_id: str, variant: str) -> str:
     return job_key("cells", {"run": run_id, "variant": variant}, {})
 
 
 def _run_key(run_id: str, cell: Cell) -> str:
     return job_key("run", {"run": run_id, "cell": cell.id}, {})
+
+
+def _packed(outcome: events_pb2.DeviceRunFinished | events_pb2.DeviceRunFailed) -> AnyMessage:
+    """How a cell ended, as its stored result: two kinds of message under one key."""
+    packed = AnyMessage()
+    packed.Pack(outcome)
+    return packed
 
 
 def _runnable(planned: events_pb2.CellsPlanned, platform: str) -> list[Cell]:

@@ -22,8 +22,7 @@ from windtunnel.layer_diff.match import Matching, Pair, match_layers
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.verdict import judge
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, dequantize
-
-DEFAULT_THRESHOLD = 0.10
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 
 def compare_models(

@@ -13,6 +13,9 @@ NON_FINITE = "non_finite"
 CONSTANT_DIFFERS = "constant_differs"
 SHAPE_DIFFERS = "shape_differs"
 
+# How a failure of an output ends that tells of the same.
+HOLDS_NON_FINITE = "holds NaN or infinity"
+
 SCHEMA = "windtunnel.diagnosis/1"
 
 
@@ -186,6 +189,12 @@ class Comparison:
     def max_nrmse(self) -> float | None:
         """The largest figure of all layers; None where there is none."""
         return max((layer.nrmse for layer in self.layers if layer.nrmse is not None), default=None)
+
+    @property
+    def non_finite(self) -> int:
+        """How many layers hold NaN or infinity; outputs count where no layer tells of it."""
+        layers = sum(layer.problem == NON_FINITE for layer in self.layers)
+        return layers or sum(failure.endswith(HOLDS_NON_FINITE) for failure in self.output.failures)
 
     def to_json(self) -> dict[str, Any]:
         """The diagnosis, as `--json` prints it."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,13 +15,14 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
-from windtunnel.layer_diff.compare import DEFAULT_THRESHOLD, compare_models
+from windtunnel.layer_diff.compare import compare_models
 from windtunnel.layer_diff.domain import Accuracy, Comparison
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import Plan
-from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of
+from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
 from windtunnel.runtime import Runtime
 from windtunnel.tflite import Scores
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 from windtunnel.v1 import events_pb2, layer_diff_pb2, layer_diff_pb2_grpc, types_pb2
 from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto, scores_to_proto
 
@@ -65,10 +65,10 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
         for name in ("reference_uri", "candidate_uri"):
             if not getattr(request, name):
                 raise InvalidInput(f"{name} is empty", hint="give the URI of a .tflite file")
-        with tempfile.TemporaryDirectory(prefix="windtunnel-compare-") as folder:
-            reference = await self._ingest(request.reference_uri, Path(folder, "reference"))
-            candidate = await self._ingest(request.candidate_uri, Path(folder, "candidate"))
-            samples = await self._ingest(request.samples_uri, Path(folder, "samples")) if request.samples_uri else None
+        async with temporary_folder("windtunnel-compare-") as folder:
+            reference = await self._ingest(request.reference_uri, folder / "reference")
+            candidate = await self._ingest(request.candidate_uri, folder / "candidate")
+            samples = await self._ingest(request.samples_uri, folder / "samples") if request.samples_uri else None
         threshold = request.nrmse_threshold or DEFAULT_THRESHOLD
         return await self._compare(_Job(reference, candidate, samples, pipeline, threshold))
 
@@ -160,6 +160,7 @@ def _response(comparison: Comparison, diagnosis: ArtifactRef, *, synthetic: bool
             total=comparison.coverage.total,
             max_nrmse=comparison.max_nrmse,
             first_over=first.name if first else "",
+            non_finite=comparison.non_finite,
         ),
         diagnosis=artifact_to_proto(diagnosis, MEDIA_TYPE),
         synthetic_samples=synthetic,

@@ -21,8 +21,9 @@ def judge_run(log: bytes, samples: bytes | None) -> Measurement:
         log: what the benchmark tool printed.
         samples: JSON `{"unit": "us", "inference": [...], "warmup": [...]}`, microseconds; or None.
 
-    Raises InvalidInput where the log has no run, and where samples cannot be read; with the log's error kind as its
-    code where the run ended in an error and states no figures.
+    Raises InvalidInput where the log has no run, where the run did not come to its end, and where samples cannot be
+    read; with the log's error kind as its code where the run ended in an error. What a run that failed measured
+    before is no measurement.
     """
     parsed = parse_log(log)
     if not parsed.runs:
@@ -32,8 +33,8 @@ def judge_run(log: bytes, samples: bytes | None) -> Measurement:
         )
     run = parsed.runs[-1]
     latencies = None if samples is None else read_samples(samples)
-    if latencies is None and not _has_figures(run):
-        raise _without_figures(run)
+    if run.error is not None or run.truncated or (latencies is None and not _has_figures(run)):
+        raise _no_measurement(run)
     return measure(run, latencies)
 
 
@@ -60,9 +61,10 @@ def _has_figures(run: RunLog) -> bool:
     return any(value is not None for name, value in stats.items() if name != "count")
 
 
-def _without_figures(run: RunLog) -> InvalidInput:
+def _no_measurement(run: RunLog) -> InvalidInput:
     if run.error is not None:
         return InvalidInput(run.error.message, hint="see the benchmark log of this attempt", code=run.error.kind)
     if run.truncated:
-        return InvalidInput("the log stops before the first latency", hint="was the app killed, or the log cut?")
+        where = "the end of the run" if _has_figures(run) else "the first latency"
+        return InvalidInput(f"the log stops before {where}", hint="was the app killed, or the log cut?")
     return InvalidInput("the log states no latency", hint="see the benchmark log of this attempt")

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 import grpc
@@ -20,6 +18,7 @@ from windtunnel.log_parser.measure import Measurement, measure
 from windtunnel.log_parser.parse import parse_log
 from windtunnel.log_parser.settings import LogParserSettings
 from windtunnel.rpc.server import MAX_MESSAGE_BYTES
+from windtunnel.runs import temporary_folder
 from windtunnel.runtime import Runtime
 from windtunnel.v1 import events_pb2, log_parser_pb2, log_parser_pb2_grpc, types_pb2
 from windtunnel.wire import artifact_from_proto, failure_to_proto, message_of
@@ -93,13 +92,13 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
         if not request.log_uri:
             raise InvalidInput("the request has no log", hint="give log or log_uri")
         limit = self._runtime.settings.max_log_bytes
-        with tempfile.TemporaryDirectory(prefix="windtunnel-parse-") as folder:
-            path = await self._runtime.sources.open(request.log_uri, into=Path(folder))
+        async with temporary_folder("windtunnel-parse-") as folder:
+            path = await self._runtime.sources.open(request.log_uri, into=folder)
             if not path.is_file():
                 raise InvalidInput(f"{request.log_uri} is a folder", hint="give the URI of the log file")
             if path.stat().st_size > limit:
                 raise _too_large(path.stat().st_size, limit, "raise WINDTUNNEL_MAX_LOG_BYTES")
-            return path.read_bytes()
+            return await asyncio.to_thread(path.read_bytes)
 
 
 def _parse(data: bytes) -> log_parser_pb2.ParseResponse:

@@ -44,8 +44,12 @@ class Figures:
         value = float(getattr(message, name))
         if math.isfinite(value):
             return value
-        self._found.append(f"{place + '.' if place else ''}{name} is {value}")
+        self.note(f"{place + '.' if place else ''}{name} is {value}")
         return None
+
+    def note(self, anomaly: str) -> None:
+        """Remembers what somebody else found not to be finite."""
+        self._found.append(anomaly)
 
 
 def optional(message: Message, name: str) -> Any:
@@ -106,7 +110,10 @@ def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> Conversion
 
 def layers_of(message: types_pb2.LayerSummary, figures: Figures) -> Layers:
     nrmse = figures.read(message, "max_nrmse", "layers")
-    return Layers(message.compared, message.total, nrmse, message.first_over or None)
+    if message.non_finite:
+        first = f", first over its bound is {message.first_over!r}" if message.first_over else ""
+        figures.note(f"{message.non_finite} of {message.total} layers hold NaN or infinity{first}")
+    return Layers(message.compared, message.total, nrmse, message.first_over or None, message.non_finite)
 
 
 def measurement_of(message: types_pb2.Measurement, figures: Figures) -> Measurement:

@@ -9,8 +9,8 @@ from datetime import timedelta
 from typing import Final
 
 from windtunnel.bus import Bus
-from windtunnel.errors import Unavailable
-from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.errors import Unavailable, UserError
+from windtunnel.metrics_store.adapters.repository import Outgoing, Repository
 from windtunnel.metrics_store.changed import Signal, wait_for
 from windtunnel.metrics_store.complete import Completer
 
@@ -43,12 +43,24 @@ class Outbox:
                 await asyncio.sleep(self.pause_s)
 
     async def flush(self) -> int:
-        """Publishes what is there now; returns how much it was. Raises Unavailable."""
-        events = await self.repository.outgoing()
-        for event in events:
+        """Publishes what is there now; returns how much has left. Raises Unavailable."""
+        return sum([await self._send(event) for event in await self.repository.outgoing()])
+
+    async def _send(self, event: Outgoing) -> bool:
+        """Publishes one event, or sets it aside if the bus will never take it: the others must not wait for it."""
+        try:
             await self.bus.publish(event.subject, event.headers, event.data)
-            await self.repository.published(event.id)
-        return len(events)
+        except Unavailable:
+            raise
+        except UserError as error:
+            log.error("event %s on %s can never be sent and is set aside: %s", event.id, event.subject, error)
+            await self.repository.set_aside(event.id, str(error))
+            return False
+        except Exception:
+            log.exception("event %s on %s cannot be sent now", event.id, event.subject)
+            return False
+        await self.repository.published(event.id)
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +89,13 @@ class Watch:
         """One round. Raises Unavailable where the database does not answer."""
         self.completer.metrics.running(await self.repository.running())
         now = asyncio.get_running_loop().time()
-        for run_id in await self.repository.to_judge(self.completer.clock()):
-            if self._later.get(run_id, 0.0) > now:
+        for run_id in [run_id for run_id, again in self._later.items() if again <= now]:
+            del self._later[run_id]
+        async for run_id in self.repository.to_judge(self.completer.clock()):
+            if run_id in self._later:
                 continue
             try:
                 await self.completer.look(run_id)
-                self._later.pop(run_id, None)
             except Unavailable as error:
                 log.warning("run %s cannot be judged now: %s", run_id, error)
                 self._later[run_id] = now + self.pause_s

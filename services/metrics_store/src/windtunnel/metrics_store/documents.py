@@ -10,10 +10,9 @@ from typing import Any, Final, Protocol
 from windtunnel.errors import WindtunnelError
 from windtunnel.metrics_store.domain import RunRecord
 from windtunnel.metrics_store.report import Diagnoses
-from windtunnel.plan import Plan, parse_plan_text
+from windtunnel.plan import MAX_PLAN_BYTES, Plan, plan_from_json
 
 _KEPT: Final = 256
-_PLAN_BYTES: Final = 4 * 1024**2
 _DIAGNOSIS_BYTES: Final = 32 * 1024**2
 
 
@@ -47,13 +46,10 @@ class Documents:
         if not sha256 or sha256 in self._plans:
             return self.known_plan(sha256)
         try:
-            text = (await self._artifacts.read_bytes(sha256, limit=_PLAN_BYTES)).decode()
-            found = PlanFound(parse_plan_text(text))
+            found = PlanFound(plan_from_json(await self._artifacts.read_bytes(sha256, limit=MAX_PLAN_BYTES)))
         except WindtunnelError as error:
             if error.retryable:
                 raise
-            return PlanFound(problem=f"the plan {sha256} cannot be read: {error}")
-        except UnicodeDecodeError as error:
             return PlanFound(problem=f"the plan {sha256} cannot be read: {error}")
         self._plans[sha256] = found
         while len(self._plans) > _KEPT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
@@ -19,6 +20,9 @@ VERDICTS: Final = {
     Verdict.FAILED: types_pb2.VERDICT_FAILED,
     Verdict.COULD_NOT_RUN: types_pb2.VERDICT_COULD_NOT_RUN,
 }
+# What an event tells of the reasons at most: so many, of so many characters each.
+_REASONS: Final = 50
+_REASON_LENGTH: Final = 500
 VERDICT_OF: Final = {number: verdict for verdict, number in VERDICTS.items()}
 
 
@@ -35,13 +39,20 @@ def artifact(blob: Blob | None) -> types_pb2.Artifact:
     return types_pb2.Artifact(sha256=blob.sha256, size_bytes=blob.size_bytes, media_type=blob.media_type)
 
 
+def _told(reasons: Sequence[str]) -> list[str]:
+    """The reasons as far as an event holds them: it must fit into a message. The report has all of them."""
+    told = [reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…" for reason in reasons]
+    left = len(told) - _REASONS
+    return told if left <= 0 else [*told[:_REASONS], f"and {left} more, see the report"]
+
+
 def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at: datetime) -> events_pb2.RunCompleted:
     """The event that tells a verdict."""
     seen = run.seen
     message = events_pb2.RunCompleted(
         run=types_pb2.RunContext(run_id=run.run_id),
         verdict=VERDICTS[judgement.verdict],
-        reasons=judgement.reasons,
+        reasons=_told(judgement.reasons),
         report=artifact(report),
         ended_at=timestamp(ended_at),
     )

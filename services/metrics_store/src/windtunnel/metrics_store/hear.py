@@ -66,7 +66,7 @@ class Hearing:
         if event.subject != subjects.MODEL_TRAINED:
             return read_event(event)
         try:
-            run_id = await claim_run(self.runs, event)
+            run_id = (await claim_run(self.runs, event)).run_id
         except RunIdTaken:
             # The run belongs to another event, and the converter tells the publisher of this one.
             return None

@@ -12,7 +12,7 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound
 from windtunnel.metrics_store.complete import Writer
-from windtunnel.plan import Plan, parse_plan_text, plan_to_json
+from windtunnel.plan import Plan, parse_plan_text, plan_from_json, plan_to_json
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
 _URI: Final = re.compile(r"(s3|gs|file)://.|sha256:[0-9a-f]{64}\Z")
@@ -39,7 +39,7 @@ class Plans:
     async def get(self, name: str) -> tuple[Plan, ArtifactRef]:
         """The plan and its artifact. Raises NotFound."""
         data = await self._read(name)
-        return parse_plan_text(data.decode()), ArtifactRef(hashlib.sha256(data).hexdigest(), len(data))
+        return plan_from_json(data), ArtifactRef(hashlib.sha256(data).hexdigest(), len(data))
 
     async def names(self) -> list[str]:
         """All names, sorted."""

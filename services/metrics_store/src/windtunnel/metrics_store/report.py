@@ -15,7 +15,7 @@ from windtunnel.metrics_store.domain.steps import cell_problem, explain
 from windtunnel.metrics_store.domain.values import Latency, Quality
 
 SCHEMA: Final = "windtunnel.report/1"
-_NO_LAYERS: Final = {"compared": None, "total": None, "max_nrmse": None, "first_over": None}
+_LAYERS: Final = ("compared", "total", "max_nrmse", "first_over")
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +138,7 @@ def _variant(
         "tool_versions": {} if state.ready is None else dict(state.ready.tool_versions),
         "calibration_samples": None if state.ready is None else state.ready.calibration_samples,
         "calibration_from_samples": None if state.ready is None else state.ready.calibration_from_samples,
-        "layers": dict(_NO_LAYERS) if layers is None else dataclasses.asdict(layers),
+        "layers": {name: getattr(layers, name, None) for name in _LAYERS},
         "diagnosis": diagnoses.found.get(name),
         "diagnosis_problem": diagnoses.unreadable.get(name),
         "passed": judgement.passed if ended and judgement is not None else None,

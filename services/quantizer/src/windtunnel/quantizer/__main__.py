@@ -22,7 +22,7 @@ async def build(rt: Runtime[QuantizerSettings]) -> Parts:
         timeout_s=settings.job_timeout_s,
         memory_mb=settings.job_memory_mb,
     )
-    service = QuantizerService(rt, pool, results=await rt.bus.bucket(subjects.RESULTS_BUCKET), versions=tool_versions())
+    service = QuantizerService(rt, pool, versions=tool_versions())
     parts = Parts(
         servicers=[
             (

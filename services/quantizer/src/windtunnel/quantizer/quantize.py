@@ -14,6 +14,8 @@ from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.domain import Calibration, Quantized, choose_calibration, require_quantized
 from windtunnel.tflite import read_model
 
+_PACKAGES = ("windtunnel-quantizer", "litert-quantizer", "ai-edge-litert")
+
 
 async def quantize(
     model: Path,
@@ -61,4 +63,4 @@ def _job(
 
 def tool_versions() -> dict[str, str]:
     """Versions of what quantises, by package name."""
-    return {name: importlib.metadata.version(name) for name in ("litert-quantizer", "ai-edge-litert")}
+    return {name: importlib.metadata.version(name) for name in _PACKAGES}

@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 
 from windtunnel.artifacts import ArtifactRef
-from windtunnel.bus import Bucket, Event, Malformed, job_key
+from windtunnel.bus import Event, each, job_key
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
 from windtunnel.plan import Plan, VariantSpec, parse_plan
@@ -54,12 +54,9 @@ class _Job:
 class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
     """Makes variants on request and on `model.converted`."""
 
-    def __init__(
-        self, runtime: Runtime[QuantizerSettings], pool: Pool, *, results: Bucket, versions: Mapping[str, str]
-    ) -> None:
+    def __init__(self, runtime: Runtime[QuantizerSettings], pool: Pool, *, versions: Mapping[str, str]) -> None:
         self._runtime = runtime
         self._pool = pool
-        self._results = results
         self._versions = versions
 
     async def Quantize(  # noqa: N802 - named by the contract
@@ -85,14 +82,10 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
         message = event.message()
         assert isinstance(message, events_pb2.ModelConverted)
         plan = await plan_of(message.run, self._runtime.artifacts)
-        for variant in plan.variants:
-            await self._on_variant(message, plan, variant)
+        await each(plan.variants, lambda variant: self._on_variant(message, plan, variant))
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says of each variant that is not there that it could not be made."""
-        if isinstance(error, Malformed):
-            # Without a run there is nobody to tell; the dead letter keeps the message.
-            return
+        """Says of each variant that it is there, or that it could not be made."""
         message = event.message()
         assert isinstance(message, events_pb2.ModelConverted)
         try:
@@ -104,9 +97,17 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
             failure = events_pb2.ModelFailed(run=message.run, failure=failure_to_proto(unreadable, self._runtime.name))
             await self._runtime.publisher.publish(failure, run_id=message.run.run_id, parts=(self._runtime.name,))
             return
-        for variant in plan.variants:
-            if not await self._is_made(message, plan, variant):
-                await self._publish_failed(message.run, variant, error)
+        await each(plan.variants, lambda variant: self._tell(message, plan, variant, error))
+
+    async def _tell(
+        self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec, error: WindtunnelError
+    ) -> None:
+        # What was made may never have been announced: the process can die in between, or the bus be away.
+        made = await self._made(message, plan, variant)
+        if made is None:
+            await self._publish_failed(message.run, variant, error)
+        else:
+            await self._publish_ready(message, made)
 
     async def _on_variant(self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> None:
         """One variant alone: what is wrong with it fails it, and no other."""
@@ -118,10 +119,13 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
             log.warning("variant %s of run %s: %s", variant.name, message.run.run_id, error)
             await self._publish_failed(message.run, variant, error)
             return
+        await self._publish_ready(message, result)
+
+    async def _publish_ready(self, message: events_pb2.ModelConverted, result: quantizer_pb2.QuantizeResponse) -> None:
         ready = events_pb2.VariantReady(
             run=message.run, variant=result.variant, float_model=message.model, duration_ms=result.duration_ms
         )
-        await self._runtime.publisher.publish(ready, run_id=message.run.run_id, parts=(variant.name,))
+        await self._runtime.publisher.publish(ready, run_id=message.run.run_id, parts=(result.variant.name,))
 
     async def _publish_failed(self, run: types_pb2.RunContext, variant: VariantSpec, error: WindtunnelError) -> None:
         message = events_pb2.VariantFailed(
@@ -136,19 +140,19 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
         self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec
     ) -> quantizer_pb2.QuantizeResponse:
         if is_float32(variant):
-            return quantizer_pb2.QuantizeResponse(
-                variant=types_pb2.Variant(name=variant.name, model=message.model, facts=message.facts)
-            )
+            return _float32(message)
         return await self._make(_planned_job(message, plan, variant))
 
-    async def _is_made(self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> bool:
+    async def _made(
+        self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec
+    ) -> quantizer_pb2.QuantizeResponse | None:
         if is_float32(variant):
-            return True
+            return _float32(message)
         try:
             key = _planned_job(message, plan, variant).key(self._versions)
         except InvalidInput:
-            return False
-        return await self._results.get(key) is not None
+            return None
+        return await self._runtime.jobs.stored(key, quantizer_pb2.QuantizeResponse)
 
     async def _make(self, job: _Job) -> quantizer_pb2.QuantizeResponse:
         artifacts = self._runtime.artifacts
@@ -170,6 +174,13 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
                 return _response(job, made, await artifacts.put_file(made.model), self._versions)
 
         return await self._runtime.jobs.once(job.key(self._versions), quantizer_pb2.QuantizeResponse, compute)
+
+
+def _float32(message: events_pb2.ModelConverted) -> quantizer_pb2.QuantizeResponse:
+    """The variant that is the converted model as it is."""
+    return quantizer_pb2.QuantizeResponse(
+        variant=types_pb2.Variant(name="float32", model=message.model, facts=message.facts)
+    )
 
 
 def _planned_job(message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> _Job:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,7 @@ def _keras(source: Source) -> Original:
     named = Path.cwd() / f"model{_KERAS_SUFFIX[source.format]}"
     named.symlink_to(source.path)
     try:
-        model = keras.saving.load_model(str(named), compile=False, safe_mode=True)
+        model = keras.saving.load_model(str(named), compile=False, safe_mode=not source.allow_code)
     finally:
         named.unlink()
     if not getattr(model, "inputs", None):
@@ -160,7 +160,7 @@ def _checkpoint(source: Source) -> Original:
         graph_def = graph.as_graph_def()
         outputs = [_op_name(name) for name in source.outputs] or [_only_final(graph_def, source)]
         frozen = tf.compat.v1.graph_util.convert_variables_to_constants(session, graph_def, outputs)
-    return _from_graph_def(frozen, Source(source.path, source.format, source.inputs, tuple(outputs)))
+    return _from_graph_def(frozen, replace(source, outputs=tuple(outputs)))
 
 
 def _from_graph_def(graph_def: Any, source: Source) -> Original:

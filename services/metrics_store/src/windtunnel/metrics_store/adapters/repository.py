@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, Select, delete, func, or_, select, tuple_, update
 
 from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.codec import to_document
@@ -30,6 +30,7 @@ from windtunnel.metrics_store.lineage import Execution, LineageArtifact
 
 RUNNING = "running"
 COMPLETED = "completed"
+_PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +121,26 @@ class Repository:
         """Stores a verdict and the event that tells it, if the run is still as it was at `version`."""
         return await self._database.write(lambda c: _complete(c, run_id, version, completion, standing))
 
-    async def to_judge(self, now: datetime) -> Sequence[str]:
-        """Runs whose verdict may be due, or whose deadline has passed; oldest first, at most 100."""
+    async def to_judge(self, now: datetime) -> AsyncIterator[str]:
+        """All runs whose verdict may be due, or whose deadline has passed; oldest first.
+
+        They are read in pages behind each other: those that stay due hide none that come later.
+        """
         runs = tables.runs
         late = (runs.c.state == RUNNING) & (runs.c.deadline <= to_micros(now))
-        query = select(runs.c.run_id).where(or_(runs.c.due, late)).order_by(runs.c.deadline).limit(100)
-        return await self._database.read(lambda c: c.execute(query).scalars().all())
+        order = (runs.c.deadline, runs.c.run_id)
+        query = select(*order).where(or_(runs.c.due, late)).order_by(*order).limit(_PAGE)
+        page = query
+        while True:
+            rows = await self._rows(page)
+            for row in rows:
+                yield row.run_id
+            if len(rows) < _PAGE:
+                return
+            page = query.where(tuple_(*order) > tuple_(rows[-1].deadline, rows[-1].run_id))
+
+    async def _rows(self, query: Select[Any]) -> Sequence[AnyRow]:
+        return await self._database.read(lambda c: c.execute(query).all())
 
     async def running(self) -> int:
         """How many runs have no verdict yet."""
@@ -133,14 +148,21 @@ class Repository:
         return await self._database.read(lambda c: c.execute(query).scalar_one())
 
     async def outgoing(self) -> Sequence[Outgoing]:
-        """Events to publish, oldest first, at most 100."""
-        query = select(tables.outbox).order_by(tables.outbox.c.created_at, tables.outbox.c.id).limit(100)
-        rows = await self._database.read(lambda c: c.execute(query).all())
+        """Events to publish, oldest first, at most 100, without those set aside."""
+        outbox = tables.outbox
+        query = select(outbox).where(outbox.c.refused == "").order_by(outbox.c.created_at, outbox.c.id).limit(_PAGE)
+        rows = await self._rows(query)
         return [Outgoing(row.id, row.subject, row.headers, base64.b64decode(row.data)) for row in rows]
 
     async def published(self, id: str) -> None:
         """The stream has this event: it leaves the outbox."""
         await self._database.write(lambda c: c.execute(delete(tables.outbox).where(tables.outbox.c.id == id)).rowcount)
+
+    async def set_aside(self, id: str, reason: str) -> None:
+        """The bus will never take this event: it stays in the outbox, for people to look at."""
+        outbox = tables.outbox
+        change = update(outbox).where(outbox.c.id == id).values(refused=reason or "refused")
+        await self._database.write(lambda c: c.execute(change).rowcount)
 
     async def samples_of(self, run_id: str, cell_id: str, attempt: int) -> str | None:
         """SHA-256 of the raw latencies of a device run, where it left any."""

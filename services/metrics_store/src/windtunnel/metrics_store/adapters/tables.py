@@ -116,6 +116,8 @@ outbox = Table(
     # Protobuf, in base64.
     Column("data", Text, nullable=False),
     Column("created_at", BigInteger, nullable=False, index=True),
+    # Why the bus will never take it; empty: it waits.
+    _text("refused"),
 )
 
 # What happened to a run, one line a change: what a watcher is told.

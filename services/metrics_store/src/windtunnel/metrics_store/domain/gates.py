@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from windtunnel.metrics_store.domain.record import RunRecord
-from windtunnel.metrics_store.domain.values import Measurement
+from windtunnel.metrics_store.domain.values import Layers, Measurement
 from windtunnel.plan.model import Plan
 
 BYTES_PER_MB: Final = 1_000_000
@@ -15,13 +15,17 @@ BYTES_PER_MB: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate of one variant. `passed` None: the figure is not known. `place`: the cell, where it belongs to one."""
+    """One gate of one variant. `passed` None: the figure is not known. `place`: the cell, where it belongs to one.
+
+    `why` says why a gate failed that has no figure to be over its limit.
+    """
 
     gate: str
     limit: float
     measured: float | None
     passed: bool | None
     place: str = ""
+    why: str = ""
 
 
 def gate_results(run: RunRecord, plan: Plan, variant: str) -> tuple[GateResult, ...]:
@@ -71,7 +75,22 @@ def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
         if limit is not None:
             yield _worst_cell(run, variant, name, limit, figure)
     if gates.layer_nrmse is not None:
-        yield _bound("layer_nrmse", gates.layer_nrmse, None if layers is None else layers.max_nrmse)
+        yield _layers(gates.layer_nrmse, layers)
+
+
+def _layers(limit: float, layers: Layers | None) -> GateResult:
+    """Holds when every layer holds; one without a figure never does, though `max_nrmse` of the others may be small."""
+    measured = None if layers is None else layers.max_nrmse
+    if layers is None or (measured is not None and measured > limit):
+        return _bound("layer_nrmse", limit, measured)
+    if layers.non_finite:
+        why = f"{layers.non_finite} of {layers.total} layers hold NaN or infinity (non-finite)"
+        return GateResult("layer_nrmse", limit, None, passed=False, why=why)
+    if layers.first_over is not None:
+        # Layers were compared with this very limit: what is over it without being in the maximum has no figure.
+        why = f"layer {layers.first_over} has no figure (non-finite or not comparable)"
+        return GateResult("layer_nrmse", limit, None, passed=False, why=why)
+    return _bound("layer_nrmse", limit, measured)
 
 
 def _bound(gate: str, limit: float, measured: float | None) -> GateResult:

@@ -51,12 +51,16 @@ class ConversionCheck:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Layers of a variant against the reference. `first_over`: None where no layer is over the threshold."""
+    """Layers of a variant against the reference. `first_over`: None where no layer is over the threshold.
+
+    `non_finite` counts those that hold NaN or infinity, which have no figure and so no part in `max_nrmse`.
+    """
 
     compared: int
     total: int
     max_nrmse: float | None = None
     first_over: str | None = None
+    non_finite: int = 0
 
 
 @dataclass(frozen=True, slots=True)

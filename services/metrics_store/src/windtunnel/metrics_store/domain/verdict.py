@@ -110,14 +110,18 @@ def _conversion_fault(run: RunRecord) -> list[str]:
 def _failed_gate(variant: str, gate: GateResult, causes: Mapping[str, str]) -> str:
     if gate.passed is not False:
         return ""
+    text = f"gate {gate.gate} of variant {variant}: {gate.why or _over(gate)}"
+    if gate.gate in ("accuracy_drop", "layer_nrmse") and causes.get(variant):
+        text += f"; cause: {causes[variant]}"
+    return text
+
+
+def _over(gate: GateResult) -> str:
     where = f" on {gate.place}" if gate.place else ""
     measured, limit = f"{gate.measured:.6g}", f"{gate.limit:.6g}"
     if measured == limit:
         measured, limit = repr(gate.measured), repr(gate.limit)
-    text = f"gate {gate.gate} of variant {variant}: {measured}{where} is over {limit}"
-    if gate.gate in ("accuracy_drop", "layer_nrmse") and causes.get(variant):
-        text += f"; cause: {causes[variant]}"
-    return text
+    return f"{measured}{where} is over {limit}"
 
 
 def _unknown_gates(variant: VariantJudgement) -> tuple[str, ...]:

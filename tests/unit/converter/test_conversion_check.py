@@ -1,0 +1,67 @@
+"""The check of a conversion: what it must not let pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from support.graphs import GraphWriter
+from windtunnel.converter.check import check
+
+WEIGHTS = np.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]], np.float32)
+INPUTS = np.random.default_rng(5).uniform(size=(6, 2)).astype(np.float32)
+
+
+def model_with(bias: float, folder: Path) -> Path:
+    """A model of two inputs and four outputs: the weights above, and `bias` on the last output."""
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 2))
+    out = graph.dense("logits", source, WEIGHTS, np.asarray([0, 0, 0, bias], np.float32))
+    return graph.write(folder / "model.tflite", [source], [out], signature=False)
+
+
+def samples(folder: Path, *, labelled: bool) -> Path:
+    path = folder / "samples.npz"
+    if labelled:
+        np.savez(path, x=INPUTS, y=np.zeros(len(INPUTS), np.int64))
+    else:
+        np.savez(path, x=INPUTS)
+    return path
+
+
+def original(folder: Path, shape: tuple[int, ...] = (4,)) -> dict[str, Path]:
+    np.save(folder / "original.npy", (INPUTS @ WEIGHTS.T).reshape(len(INPUTS), *shape))
+    return {"logits": folder / "original.npy"}
+
+
+def test_the_same_outputs_pass(tmp_path: Path) -> None:
+    result = check(model_with(0.0, tmp_path), original(tmp_path), samples(tmp_path, labelled=True), None)
+    assert result.passed, result.message
+    assert result.converted is not None
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_outputs_that_are_not_finite_fail_the_check(value: float, labelled: bool, tmp_path: Path) -> None:
+    result = check(model_with(value, tmp_path), original(tmp_path), samples(tmp_path, labelled=labelled), None)
+    assert not result.passed
+    assert "'logits' (6 values)" in result.message
+    assert result.converted is None
+    assert result.output_nrmse is None
+
+
+def test_a_tflite_with_outputs_that_are_not_finite_fails_the_check(tmp_path: Path) -> None:
+    result = check(model_with(float("nan"), tmp_path), {}, None, None)
+    assert not result.passed
+    assert "'logits'" in result.message
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_outputs_of_another_shape_do_not_match(labelled: bool, tmp_path: Path) -> None:
+    """As many numbers in another arrangement are another output."""
+    result = check(model_with(0.0, tmp_path), original(tmp_path, (2, 2)), samples(tmp_path, labelled=labelled), None)
+    assert not result.passed
+    assert "the original has 'logits' (2, 2)" in result.message
+    assert "the converted model 'logits' (4,)" in result.message

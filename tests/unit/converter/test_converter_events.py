@@ -1,0 +1,96 @@
+"""model.trained in, model.converted or model.failed out, with a .tflite, which needs no TensorFlow."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from google.protobuf.message import Message
+
+from support.graphs import GraphWriter
+from support.runtime import Outbox, make_runtime
+from support.service_runtime import settings_in
+from windtunnel.bus import Event, decode, encode, subjects
+from windtunnel.bus.memory import MemoryBus
+from windtunnel.converter.convert import tool_versions
+from windtunnel.converter.service import ConverterService
+from windtunnel.converter.settings import ConverterSettings
+from windtunnel.errors import InvalidInput
+from windtunnel.isolation import InlinePool
+from windtunnel.v1 import events_pb2, types_pb2
+
+ANSWERS = (subjects.MODEL_CONVERTED, subjects.MODEL_FAILED)
+
+
+@dataclass
+class Bench:
+    """A converter on the fake bus."""
+
+    service: ConverterService
+    bus: MemoryBus
+    model: types_pb2.Model
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> Bench:
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 2))
+    out = graph.dense("logits", source, np.eye(2, dtype=np.float32), np.zeros(2, np.float32))
+    path = graph.write(tmp_path / "model.tflite", [source], [out])
+    bus = MemoryBus()
+    settings = settings_in(tmp_path, ConverterSettings)
+    runtime = await make_runtime("converter", settings, bus, tmp_path)
+    runs, plans = await bus.bucket(subjects.RUNS_BUCKET), await bus.bucket(subjects.PLANS_BUCKET)
+    service = ConverterService(runtime, InlinePool(), runs=runs, plans=plans, versions=tool_versions())
+    stored = await runtime.artifacts.put_file(path)
+    return Bench(service, bus, types_pb2.Model(name="digits", version="7", uri=stored.uri))
+
+
+def trained(message: Message) -> Event:
+    return decode(*encode(message, id="a", source="/tests", run_id=""))
+
+
+async def test_a_redelivered_event_has_the_start_of_the_first(bench: Bench) -> None:
+    event = trained(events_pb2.ModelTrained(model=bench.model))
+    before = datetime.now(UTC)
+    async with Outbox(bench.bus, ANSWERS) as out:
+        with pytest.raises(InvalidInput):
+            await bench.service.on_model_trained(trained(_with_a_wrong_plan(bench)))
+        taken_up = datetime.now(UTC)
+        await asyncio.sleep(0.05)
+        await bench.service.on_model_trained(event)
+        converted = await out.next()
+    assert isinstance(converted, events_pb2.ModelConverted)
+    started = converted.run.started_at.ToDatetime(tzinfo=UTC)
+    assert before <= started <= taken_up
+    assert converted.check.passed
+    assert converted.tool_versions == tool_versions()
+
+
+async def test_a_failure_has_the_start_of_the_run_too(bench: Bench) -> None:
+    event = trained(events_pb2.ModelTrained(model=bench.model))
+    async with Outbox(bench.bus, ANSWERS) as out:
+        await bench.service.on_model_trained(event)
+        converted = await out.next()
+        await bench.service.on_failure(event, InvalidInput("bad"))
+        failed = await out.next()
+    assert isinstance(converted, events_pb2.ModelConverted)
+    assert isinstance(failed, events_pb2.ModelFailed)
+    assert failed.run.started_at == converted.run.started_at
+
+
+async def test_an_announcement_in_protobuf_with_a_wrong_plan_names_its_model(bench: Bench) -> None:
+    event = trained(_with_a_wrong_plan(bench))
+    async with Outbox(bench.bus, ANSWERS) as out:
+        await bench.service.on_failure(event, InvalidInput("bad"))
+        failed = await out.next()
+    assert isinstance(failed, events_pb2.ModelFailed)
+    assert (failed.run.model_name, failed.run.model_version) == ("digits", "7")
+
+
+def _with_a_wrong_plan(bench: Bench) -> events_pb2.ModelTrained:
+    return events_pb2.ModelTrained(model=bench.model, plan_uri="sha256:" + "0" * 64, plan_name="nightly")
