@@ -28,7 +28,7 @@ from windtunnel.bus.publisher import Publisher
 from windtunnel.bus.worker import FailureHandler, Handler
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.rpc import RpcServer
-from windtunnel.settings import ServiceSettings
+from windtunnel.settings import InvalidSetting, ServiceSettings
 from windtunnel.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
@@ -95,15 +95,11 @@ def main(name: str, settings_type: type[S], build: Build[S]) -> None:
     """Runs the service until SIGTERM or SIGINT. Exit codes: 0, 64 for bad settings, 2 where it could not run."""
     try:
         settings = settings_module.load(settings_type)
-    except WindtunnelError as error:
-        print(f"windtunnel.{name}: {error}", file=sys.stderr)
-        sys.exit(64)
-    configure_logging(name, settings.log_level)
-    try:
+        configure_logging(name, settings.log_level)
         asyncio.run(_serve(name, settings, build))
     except WindtunnelError as error:
         print(f"windtunnel.{name}: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(64 if isinstance(error, InvalidSetting) else 2)
     except Exception as error:
         log.exception("the service failed")
         print(f"windtunnel.{name}: {type(error).__name__}: {error}", file=sys.stderr)

@@ -14,6 +14,12 @@ S = TypeVar("S", bound=BaseSettings)
 PREFIX = "WINDTUNNEL_"
 
 
+class InvalidSetting(InvalidInput):
+    """A variable of the environment has a value that cannot be used."""
+
+    code = "invalid_setting"
+
+
 class ServiceSettings(BaseSettings):
     """What every service takes. Each field is the variable `WINDTUNNEL_<FIELD>`."""
 
@@ -58,7 +64,7 @@ class ServiceSettings(BaseSettings):
 
 
 def load(kind: type[S]) -> S:
-    """The settings in the environment. Raises InvalidInput that names every bad variable."""
+    """The settings in the environment. Raises InvalidSetting that names every bad variable."""
     try:
         return kind()
     except ValidationError as error:
@@ -67,6 +73,6 @@ def load(kind: type[S]) -> S:
             f"{prefix}{'.'.join(map(str, item['loc'])).upper()}={item.get('input')!r}: {item['msg']}"
             for item in error.errors()
         ]
-        raise InvalidInput(
+        raise InvalidSetting(
             "settings: " + "; ".join(lines), hint="see the table of variables in docs/settings.md"
         ) from error

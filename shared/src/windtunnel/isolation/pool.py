@@ -214,4 +214,7 @@ class ChildPool:
     async def _warm_child(self) -> Child:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wanted.wait(), _LAZY_S)
+        if self._closed:
+            # A job that waited for its turn asks for a child after all others were ended.
+            raise Unavailable("the worker pool is closed")
         return await Child.start(self._preload, self._env)

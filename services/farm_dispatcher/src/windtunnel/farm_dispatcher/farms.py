@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.adapters import local
 from windtunnel.farm_dispatcher.domain import Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.settings import InvalidSetting
 
 # Opens a farm with the settings at hand and closes it in the end.
 OpenFarm = Callable[[FarmDispatcherSettings], AbstractAsyncContextManager[Farm]]
@@ -20,10 +20,10 @@ FARMS: Mapping[str, OpenFarm] = {
 
 @asynccontextmanager
 async def open_farms(settings: FarmDispatcherSettings) -> AsyncIterator[Mapping[str, Farm]]:
-    """The farms that WINDTUNNEL_FARMS names, open. Raises InvalidInput for a name that no adapter has."""
+    """The farms that WINDTUNNEL_FARMS names, open. Raises InvalidSetting for a name that no adapter has."""
     unknown = [name for name in settings.farm_names if name not in FARMS]
     if unknown:
-        raise InvalidInput(
+        raise InvalidSetting(
             f"WINDTUNNEL_FARMS names {', '.join(map(repr, unknown))}", hint=f"there are adapters for {', '.join(FARMS)}"
         )
     async with AsyncExitStack() as stack:
