@@ -65,3 +65,46 @@ def _unpack(data: bytes, count: int, bits: int, signed: bool) -> NDArray[Any]:
         return values
     top = np.uint8(1 << (bits - 1))
     return (values ^ top).astype(np.int8) - np.int8(top)
+
+
+def encode(array: NDArray[Any], name: str, dtype: str) -> bytes:
+    """The bytes that a constant of `dtype` holds for an array; the inverse of `decode`.
+
+    Integers and floats are converted to the type. Raises InvalidInput where an integer does not fit, Unsupported
+    for a type that has no arrays.
+    """
+    if dtype in _PACKED:
+        return _pack(_fitting(array, name, dtype, *_limits(*_PACKED[dtype])), *_PACKED[dtype][:1])
+    if dtype == "bfloat16":
+        wide = np.ascontiguousarray(array, dtype="<f4").view("<u4")
+        # Round to nearest, ties to even.
+        rounded = wide + np.uint32(0x7FFF) + ((wide >> np.uint32(16)) & np.uint32(1))
+        return bytes((rounded >> np.uint32(16)).astype("<u2").tobytes())
+    if dtype not in _PLAIN:
+        raise Unsupported(f"constant {name!r} of type {dtype} cannot be written from an array")
+    kind = np.dtype(dtype)
+    if kind.kind in "iu":
+        limits = np.iinfo(kind)
+        array = _fitting(array, name, dtype, limits.min, limits.max)
+    return bytes(np.ascontiguousarray(array, dtype=kind.newbyteorder("<")).tobytes())
+
+
+def _limits(bits: int, signed: bool) -> tuple[int, int]:
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+
+
+def _fitting(array: NDArray[Any], name: str, dtype: str, low: int, high: int) -> NDArray[Any]:
+    if array.size and not (low <= array.min() and array.max() <= high):
+        raise InvalidInput(
+            f"constant {name!r} of type {dtype} holds {low} to {high}, not {array.min()} to {array.max()}"
+        )
+    return array
+
+
+def _pack(array: NDArray[Any], bits: int) -> bytes:
+    """Values of `bits` bits, packed from the low bits up."""
+    per_byte = 8 // bits
+    values = array.ravel().astype(np.int64).astype(np.uint8) & np.uint8((1 << bits) - 1)
+    values = np.concatenate([values, np.zeros(-len(values) % per_byte, np.uint8)]).reshape(-1, per_byte)
+    shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
+    return np.bitwise_or.reduce(values << shifts, axis=1).astype(np.uint8).tobytes()

@@ -1,0 +1,281 @@
+"""Changes a .tflite file: constants, scales, options, and which part of the graph is left.
+
+Works on the schema's objects; runs no native code. Indices of tensors and ops are always those of the file as read.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.tflite.constants import encode
+from windtunnel.tflite.facts import ModelFacts, Quantization
+from windtunnel.tflite.read import read_model
+
+_IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16
+# The FlatBuffers format addresses 31 bits.
+_LARGEST = 2**31 - 1
+_ENUMERATIONS = {"fused_activation_function": "ActivationFunctionType", "padding": "Padding"}
+_SIGNATURE = b"serving_default"
+# What an op writes keeps its name; the input that stands in for it gets this suffix.
+FED = "/fed"
+
+
+class Editor:
+    """A .tflite file as objects that can be changed and written again; only the main graph is changed.
+
+    Constants that lie behind the FlatBuffers data are pulled in. Raises NotFound and InvalidInput as `read_model`
+    does, Unsupported for a file whose constants lie in other files.
+    """
+
+    def __init__(self, path: Path) -> None:
+        from ai_edge_litert import schema_py_generated as schema
+
+        self.facts: ModelFacts = read_model(path)
+        self._schema = schema
+        data = path.read_bytes()
+        self._model = schema.ModelT.InitFromPackedBuf(data)
+        if self._model.externalBuffers:
+            raise Unsupported(f"{path.name} keeps constants in other files")
+        self._graph = self._model.subgraphs[0]
+        _pull_in(self._model, data)
+        self._fed: dict[int, int] = {}
+        self._whole = True
+
+    def set_constant(self, tensor: int, array: NDArray[Any]) -> None:
+        """Gives a constant another value, as stored (int4 and int2 as int8).
+
+        Its buffer is its own afterwards: tensors that shared it keep the old value. Raises InvalidInput where the
+        array has not the tensor's shape or its values do not fit its type.
+        """
+        facts = self.facts.tensors[tensor]
+        if array.shape != facts.shape:
+            raise InvalidInput(f"constant {facts.name!r} is {list(facts.shape)}, not {list(array.shape)}")
+        buffer = self._schema.BufferT()
+        buffer.data = np.frombuffer(encode(array, facts.name, facts.dtype), dtype=np.uint8)
+        self._model.buffers.append(buffer)
+        self._graph.tensors[tensor].buffer = len(self._model.buffers) - 1
+
+    def set_quantization(self, tensor: int, quantization: Quantization | None) -> None:
+        """Replaces the scales, zero points and axis of a tensor; what it stores stays."""
+        found = self._schema.QuantizationParametersT()
+        if quantization is not None:
+            found.scale = np.asarray(quantization.scales, dtype=np.float32)
+            found.zeroPoint = np.asarray(quantization.zero_points, dtype=np.int64)
+            found.quantizedDimension = quantization.axis
+        self._graph.tensors[tensor].quantization = None if quantization is None else found
+
+    def set_options(self, op: int, **options: Any) -> None:
+        """Changes options of an op by their snake_case names; activations and padding by name.
+
+        Raises InvalidInput for an option that the op does not have.
+        """
+        found = self._graph.operators[op].builtinOptions
+        for name, value in options.items():
+            field = _camel(name)
+            if found is None or not hasattr(found, field):
+                raise InvalidInput(f"op {op} ({self.facts.ops[op].name}) has no option {name!r}")
+            setattr(found, field, self._number(name, value))
+
+    def take_op(self, op: int, other: Editor, other_op: int) -> None:
+        """Makes an op the kind that `other_op` of another model is, with its options; inputs and outputs stay."""
+        source = other._graph.operators[other_op]
+        code = other._model.operatorCodes[source.opcodeIndex]
+        self._model.operatorCodes.append(code)
+        target = self._graph.operators[op]
+        target.opcodeIndex = len(self._model.operatorCodes) - 1
+        for field in ("builtinOptionsType", "builtinOptions", "builtinOptions2Type", "builtinOptions2"):
+            setattr(target, field, getattr(source, field))
+        target.customOptions = source.customOptions
+
+    def set_inputs(self, op: int, inputs: Sequence[int]) -> None:
+        """Lets an op read other tensors; -1 leaves an optional one out."""
+        self._graph.operators[op].inputs = np.asarray(inputs, dtype=np.int32)
+
+    def add_constant(self, name: str, array: NDArray[Any], dtype: str, quantization: Quantization | None = None) -> int:
+        """A new constant of `dtype`; returns its tensor index, which `set_inputs` takes."""
+        tensor = self._schema.TensorT()
+        tensor.name, tensor.shape, tensor.hasRank = name, list(array.shape), True
+        tensor.type = getattr(self._schema.TensorType, dtype.upper())
+        buffer = self._schema.BufferT()
+        buffer.data = np.frombuffer(encode(array, name, dtype), dtype=np.uint8)
+        self._model.buffers.append(buffer)
+        tensor.buffer = len(self._model.buffers) - 1
+        self._graph.tensors.append(tensor)
+        index = len(self._graph.tensors) - 1
+        self.set_quantization(index, quantization)
+        return index
+
+    def cut(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
+        """Keeps only the ops between these tensors, which become the graph's inputs and outputs.
+
+        Raises InvalidInput where an output depends on an input of the graph that is not among `inputs`.
+        """
+        wanted, needed = set(outputs) - set(inputs), []
+        for position in reversed(range(len(self._graph.operators))):
+            op = self._graph.operators[position]
+            if wanted.intersection(op.outputs):
+                needed.append(op)
+                wanted.update(index for index in op.inputs if index >= 0 and index not in inputs)
+        missing = wanted.intersection(self.facts.main.input_indices) - set(inputs)
+        if missing:
+            names = ", ".join(repr(self.facts.tensors[index].name) for index in sorted(missing))
+            raise InvalidInput(f"the outputs also depend on {names}", hint="cut at these tensors too")
+        self._graph.operators = needed[::-1]
+        self._graph.inputs, self._graph.outputs = list(inputs), list(outputs)
+        self._whole = False
+
+    def free(self, tensors: Collection[int]) -> Mapping[int, int]:
+        """Sets tensors free: each is fed where it is read, and what its op computes is an output of its own.
+
+        Every op between free tensors then runs in isolation. The fed tensor has the name of the computed one with
+        the suffix `/fed`; graph inputs stay as they are. Returns the fed tensor of each, by index.
+        """
+        for index in sorted(set(tensors) - set(self.facts.main.input_indices)):
+            twin = _copy(self._graph.tensors[index])
+            twin.name = self.facts.tensors[index].name.encode() + FED.encode()
+            self._graph.tensors.append(twin)
+            self._fed[index] = len(self._graph.tensors) - 1
+        read = set()
+        for op in self._graph.operators:
+            op.inputs = [self._fed.get(int(index), int(index)) for index in op.inputs]
+            read.update(op.inputs)
+        self._graph.inputs = [*self._graph.inputs, *(twin for twin in self._fed.values() if twin in read)]
+        self._graph.outputs = sorted({*(int(index) for index in self._graph.outputs), *self._fed})
+        self._whole = False
+        return dict(self._fed)
+
+    def write(self, path: Path) -> Path:
+        """Writes the model, whole or not at all. Raises InvalidInput when it is over 2 GiB."""
+        if not self._whole:
+            self._drop_unused()
+            self._name_all()
+            self._model.signatureDefs = [self._new_signature()]
+            self._model.metadata, self._model.metadataBuffer = [], []
+        _write(path, _pack(self._model))
+        return path
+
+    def _number(self, name: str, value: Any) -> Any:
+        if isinstance(value, str) and name in _ENUMERATIONS:
+            return getattr(getattr(self._schema, _ENUMERATIONS[name]), value)
+        return value
+
+    def _drop_unused(self) -> None:
+        """Removes tensors and buffers that no op uses any more."""
+        graph = self._graph
+        used = {int(index) for op in graph.operators for index in (*op.inputs, *op.outputs) if index >= 0}
+        used |= {int(index) for op in graph.operators for index in _vector(op.intermediates) if index >= 0}
+        kept = sorted(used | {int(index) for index in (*graph.inputs, *graph.outputs)})
+        places = {old: new for new, old in enumerate(kept)}
+        places[-1] = -1
+        graph.tensors = [graph.tensors[index] for index in kept]
+        for op in graph.operators:
+            op.inputs, op.outputs = _moved(op.inputs, places), _moved(op.outputs, places)
+            op.intermediates = _moved(_vector(op.intermediates), places)
+        graph.inputs, graph.outputs = _moved(graph.inputs, places), _moved(graph.outputs, places)
+        self._drop_buffers()
+
+    def _drop_buffers(self) -> None:
+        tensors = [tensor for graph in self._model.subgraphs for tensor in graph.tensors]
+        kept = sorted({0, *(tensor.buffer for tensor in tensors)})
+        places = {old: new for new, old in enumerate(kept)}
+        self._model.buffers = [self._model.buffers[index] for index in kept]
+        for tensor in tensors:
+            tensor.buffer = places[tensor.buffer]
+
+    def _name_all(self) -> None:
+        """Inputs and outputs go by name: each needs one, and one of its own."""
+        taken: set[bytes] = set()
+        for index in (*self._graph.inputs, *self._graph.outputs):
+            tensor = self._graph.tensors[index]
+            name = tensor.name or f"tensor_{index}".encode()
+            name = name if isinstance(name, bytes) else name.encode()
+            tensor.name = name if name not in taken else name + f"#{index}".encode()
+            taken.add(tensor.name)
+
+    def _new_signature(self) -> Any:
+        signature = self._schema.SignatureDefT()
+        signature.signatureKey, signature.subgraphIndex = _SIGNATURE, 0
+        signature.inputs = [self._named(index) for index in self._graph.inputs]
+        signature.outputs = [self._named(index) for index in self._graph.outputs]
+        return signature
+
+    def _named(self, index: int) -> Any:
+        entry = self._schema.TensorMapT()
+        entry.name, entry.tensorIndex = self._graph.tensors[index].name, index
+        return entry
+
+
+def _copy(tensor: Any) -> Any:
+    """The tensor without its value; shape, type and quantisation are shared, for none of them is changed in place."""
+    twin = type(tensor)()
+    vars(twin).update(vars(tensor))
+    twin.buffer, twin.isVariable = 0, False
+    return twin
+
+
+def _pull_in(model: Any, data: bytes) -> None:
+    """Makes buffers and options that lie behind the FlatBuffers data part of the objects."""
+    for buffer in model.buffers:
+        if buffer.offset > 1:
+            buffer.data = np.frombuffer(data, dtype=np.uint8, count=buffer.size, offset=buffer.offset)
+        buffer.offset = buffer.size = 0
+    for graph in model.subgraphs:
+        for op in graph.operators or []:
+            if op.largeCustomOptionsOffset > 1:
+                start = op.largeCustomOptionsOffset
+                op.customOptions = np.frombuffer(data, np.uint8, count=op.largeCustomOptionsSize, offset=start)
+            op.largeCustomOptionsOffset = op.largeCustomOptionsSize = 0
+            op.inputs, op.outputs = _vector(op.inputs), _vector(op.outputs)
+        graph.operators, graph.tensors = graph.operators or [], graph.tensors or []
+        graph.inputs, graph.outputs = _vector(graph.inputs), _vector(graph.outputs)
+
+
+def _vector(values: Iterable[Any] | None) -> list[int]:
+    return [] if values is None else [int(value) for value in values]
+
+
+def _moved(values: Iterable[Any], places: Mapping[int, int]) -> list[int]:
+    return [places[int(value)] for value in values]
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(part.capitalize() for part in rest)
+
+
+class _AlignedBuilder(flatbuffers.Builder):  # type: ignore[misc]  # the library has no types
+    """Bytes of constants start at multiples of 16, as the schema asks; the Python library aligns to their items."""
+
+    def StartVector(self, elemSize: int, numElems: int, alignment: int) -> Any:  # noqa: N802, N803
+        aligned = _ALIGNMENT if elemSize == 1 and numElems >= _ALIGNMENT else alignment
+        return super().StartVector(elemSize, numElems, aligned)
+
+
+def _pack(model: Any) -> memoryview:
+    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
+    if size >= _LARGEST:
+        raise InvalidInput(f"the model's constants take {size} bytes, more than a .tflite file can hold inside")
+    builder = _AlignedBuilder(min(size + (1 << 20), _LARGEST))
+    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    return memoryview(builder.Bytes)[builder.Head() :]
+
+
+def _write(path: Path, data: memoryview) -> None:
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
