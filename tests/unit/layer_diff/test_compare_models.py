@@ -81,7 +81,7 @@ def test_the_first_bad_layer_is_found(tmp_path: Path, dense: Path, samples: Path
 def test_the_threshold_decides(tmp_path: Path, dense: Path, samples: Path) -> None:
     weights = DenseWeights.random()
     candidate = dense_model(tmp_path / "c.tflite", replace(weights, first=weights.first * np.float32(1.02)))
-    assert compare_models(dense, candidate, samples).verdict == "healthy"
+    assert compare_models(dense, candidate, samples).first_over is None
     strict = compare_models(dense, candidate, samples, threshold=1e-4)
     assert strict.verdict == "degraded"
     assert strict.first_over is not None
@@ -114,7 +114,7 @@ def test_a_fault_before_the_first_nan_is_not_blamed_on_the_kernel(tmp_path: Path
     huge = replace(weights, second=np.full_like(weights.second, 3e38))
     result = compare_models(dense, dense_model(tmp_path / "h.tflite", huge), samples)
     assert result.verdict == "broken"
-    assert result.causes == ()
+    assert [(cause.code, cause.layer) for cause in result.causes] == [("conversion.weights", "hidden_2")]
     assert result.first_over is not None
     assert result.first_over.name == "hidden_2"
     _check(result)

@@ -45,15 +45,15 @@ def test_equal_names(tmp_path: Path) -> None:
     assert (matching.unmatched, matching.unmatched_reference) == ((), ())
 
 
-def test_suffixes_and_joined_names(tmp_path: Path) -> None:
+def test_structure_goes_before_names(tmp_path: Path) -> None:
     matching = _match(
         tmp_path,
         [("RELU", "x/Relu;x/bn;x/conv", S), ("RELU", "y/Relu;y/bn", S)],
         [("RELU", "y/Relu_quantized;y/bn", S), ("RELU", "x/conv;x/Relu;x/bn", S)],
     )
     assert _pairs(matching) == [
-        ("y/Relu;y/bn", "y/Relu_quantized;y/bn"),
-        ("x/Relu;x/bn;x/conv", "x/conv;x/Relu;x/bn"),
+        ("x/Relu;x/bn;x/conv", "y/Relu_quantized;y/bn"),
+        ("y/Relu;y/bn", "x/conv;x/Relu;x/bn"),
     ]
 
 

@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from windtunnel.cli import deadletters, demo, devices, offline, plans, runs, submit, up
+from windtunnel.cli import deadletters, demo, devices, offline, ops, plans, remedy, runs, submit, up
 from windtunnel.errors import WindtunnelError
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,7 @@ def cli() -> None:
     windtunnel submit model.keras --plan plan.yaml --wait      a model to its verdict
     windtunnel report RUN --html report.html                   the evidence
     windtunnel diff a.tflite b.tflite --samples test.npz       two models, layer by layer; needs no server
+    windtunnel remedy a.tflite b.tflite --samples test.npz     a recipe that mends b, proven
 
     Shell completion: eval "$(_WINDTUNNEL_COMPLETE=bash_source windtunnel)", likewise zsh_source and fish_source.
     """
@@ -49,6 +50,8 @@ _COMMANDS = (
     deadletters.deadletters,
     demo.demo,
     *offline.commands,
+    remedy.remedy,
+    ops.ops,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

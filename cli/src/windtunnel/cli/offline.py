@@ -5,7 +5,9 @@ What they need beside click is imported when they run: the others answer at once
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
+import json
 import os
 import sys
 import tempfile
@@ -16,7 +18,7 @@ import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
-from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.errors import InvalidInput, NotFound, Unsupported
 from windtunnel.formats import FORMATS, Format
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from windtunnel.converter.domain import Converted
     from windtunnel.isolation import ChildPool
     from windtunnel.layer_diff import Comparison
+    from windtunnel.layer_diff.checkpoint import Checkpoint
     from windtunnel.quantizer.domain import Quantized
 
 _FILE: Final = click.Path(path_type=Path)
@@ -90,6 +93,7 @@ def _log_of(file: Path) -> bytes:
     "--threshold", type=float, default=DEFAULT_THRESHOLD, show_default=True, help="nRMSE above which a layer is over."
 )
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
+@click.option("--case", type=_FILE, help="Write the smallest submodel that shows the first cause to this .zip.")
 @force_option
 @json_option
 def diff(
@@ -99,11 +103,13 @@ def diff(
     pipeline: Path | None,
     threshold: float,
     html: Path | None,
+    case: Path | None,
     force: bool,
     as_json: bool,
 ) -> int:
-    """Compares two .tflite models layer by layer over the same samples.
+    """Compares two .tflite models layer by layer over the same samples, and names cause and place of a fault.
 
+    An interrupted comparison goes on where it stopped when it is started again with the same files and options.
     Without --samples seeded random inputs are taken: they show drift, but no accuracy.
     Exit code 0: healthy; 1: degraded or broken; 2: the models could not be compared.
 
@@ -111,13 +117,14 @@ def diff(
     windtunnel diff float32.tflite int8.tflite --samples test.npz
     windtunnel diff a.tflite b.tflite --samples photos/ --pipeline pipeline.json --html diff.html
     windtunnel diff a.tflite b.tflite --samples test.npz --json | jq .causes
+    windtunnel diff a.tflite b.tflite --samples test.npz --case bug.zip      to attach to a bug report
     """
     require_free(html, force=force)
+    require_free(case, force=force)
     models = require_file(reference, "model"), require_file(candidate, "model")
     steps = read_json(pipeline, "pipeline")
-    found = run_async(
-        _compare(*models, None if samples is None else require_file(samples, "samples"), steps, threshold)
-    )
+    given = None if samples is None else require_file(samples, "samples")
+    found = run_async(_compare(*models, given, steps, threshold, case))
     document = found.to_json() | {"synthetic_samples": samples is None}
     if html is not None:
         from windtunnel.cli.report_html import diagnosis_html
@@ -137,7 +144,7 @@ def diff(
 
 
 async def _compare(
-    reference: Path, candidate: Path, samples: Path | None, pipeline: Any, threshold: float
+    reference: Path, candidate: Path, samples: Path | None, pipeline: Any, threshold: float, case: Path | None
 ) -> Comparison:
     from windtunnel.layer_diff import compare_models
 
@@ -145,11 +152,60 @@ async def _compare(
         if pipeline is not None:
             raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
         say("no samples given: seeded random inputs stand in; they show drift, but no accuracy")
-    with progress_bar("comparing") as show:
-        async with _pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
-            return await pool.run(
-                compare_models, reference, candidate, samples, pipeline, threshold=threshold, on_progress=show
+    async with _pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
+        checkpoint = _checkpoint((reference, candidate, samples), (pipeline, threshold))
+        with progress_bar("comparing") as show:
+            found = await pool.run(
+                compare_models,
+                reference,
+                candidate,
+                samples,
+                pipeline,
+                threshold=threshold,
+                checkpoint=checkpoint,
+                on_progress=show,
             )
+        if checkpoint is not None:
+            checkpoint.path.unlink(missing_ok=True)
+        if case is not None:
+            await _write_case(case, reference, candidate, found, pool, samples, pipeline)
+        return found
+
+
+def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | None:
+    """Where an interrupted comparison of these files goes on; None for samples in a folder, which have no one hash."""
+    from windtunnel.layer_diff.checkpoint import Checkpoint
+
+    present = [path for path in files if path is not None]
+    if not all(path.is_file() for path in present):
+        return None
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode())
+    for path in present:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "windtunnel" / "diff"
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return None
+    return Checkpoint(cache / f"{digest.hexdigest()[:32]}.npz", digest.hexdigest())
+
+
+async def _write_case(
+    case: Path,
+    reference: Path,
+    candidate: Path,
+    found: Comparison,
+    pool: ChildPool,
+    samples: Path | None,
+    pipeline: Any,
+) -> None:
+    from windtunnel.cli.case import write_case
+
+    try:
+        await write_case(case, reference, candidate, found.causes, pool, samples=samples, pipeline=pipeline)
+    except NotFound as error:
+        say(f"no case written: {error.message}")
 
 
 @click.command()

@@ -107,4 +107,4 @@ def _pack(array: NDArray[Any], bits: int) -> bytes:
     values = array.ravel().astype(np.int64).astype(np.uint8) & np.uint8((1 << bits) - 1)
     values = np.concatenate([values, np.zeros(-len(values) % per_byte, np.uint8)]).reshape(-1, per_byte)
     shifts = np.arange(per_byte, dtype=np.uint8) * np.uint8(bits)
-    return np.bitwise_or.reduce(values << shifts, axis=1).astype(np.uint8).tobytes()
+    return bytes(np.bitwise_or.reduce(values << shifts, axis=1).astype(np.uint8).tobytes())

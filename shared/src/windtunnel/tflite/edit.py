@@ -154,6 +154,17 @@ class Editor:
         self._whole = False
         return dict(self._fed)
 
+    @property
+    def inputs(self) -> tuple[int, ...]:
+        """The graph's inputs, in order; a fed tensor counts as the one that it stands in for."""
+        origins = {twin: index for index, twin in self._fed.items()}
+        return tuple(origins.get(int(index), int(index)) for index in self._graph.inputs)
+
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """The graph's outputs, in order."""
+        return tuple(int(index) for index in self._graph.outputs)
+
     def write(self, path: Path) -> Path:
         """Writes the model, whole or not at all. Raises InvalidInput when it is over 2 GiB."""
         if not self._whole:

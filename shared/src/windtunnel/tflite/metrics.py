@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -92,6 +93,26 @@ class ScoreSums:
         self._classes.append(classes)
         self._loss["probabilities"] += _cross_entropy(_from_probabilities(scores), classes)
         self._loss["logits"] += _cross_entropy(_from_logits(scores), classes)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays, for `restore`; they grow by a few numbers per sample."""
+        return {
+            "numbers": np.array([self.count, self._columns, self._looks_like_probabilities], dtype=np.int64),
+            "non_finite": np.array(self.non_finite, dtype=np.int64),
+            "classes": np.concatenate([np.zeros(0, dtype=np.int64), *self._classes]),
+            "decisions": np.concatenate([np.zeros(0), *self._decisions]),
+            "loss": np.array([self._loss["probabilities"], self._loss["logits"]]),
+        }
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the sums of another `state`. Raises KeyError and ValueError where it is none."""
+        self.count, self._columns, looks = (int(value) for value in state["numbers"])
+        self._looks_like_probabilities = bool(looks)
+        self.non_finite = state["non_finite"].tolist()
+        self._classes = [state["classes"]] if len(state["classes"]) else []
+        self._decisions = [state["decisions"]] if len(state["decisions"]) else []
+        probabilities, logits = (float(value) for value in state["loss"])
+        self._loss = {"probabilities": probabilities, "logits": logits}
 
     def decisions(self, kind: OutputKind | None = None) -> NDArray[np.int64]:
         """The predicted class of every sample so far, in order; `kind` matters for one column only."""

@@ -52,10 +52,18 @@ class Runner:
         self, path: Path, *, threads: int = 1, accelerator: Accelerator = "xnnpack", preserve_all: bool = False
     ) -> None:
         self.facts = read_model(path)
+        self.threads = threads
+        self.accelerator: Accelerator = accelerator
         self._preserve_all = preserve_all
         self._interpreter = _create(self.facts, threads, accelerator, preserve_all)
         self._by_name = _input_names(self.facts)
         self._shapes: dict[int, tuple[int, ...]] = {}
+        self._fed: dict[int, NDArray[Any]] = {}
+
+    @property
+    def fed(self) -> Mapping[int, NDArray[Any]]:
+        """What the last run was fed, by tensor index, as stored."""
+        return self._fed
 
     def run(self, inputs: Mapping[str, NDArray[Any]], *, dequantized: bool = False) -> dict[str, NDArray[Any]]:
         """Runs the model once and returns its outputs by tensor name.
@@ -71,6 +79,7 @@ class Runner:
         self._resize({index: array.shape for index, array in prepared.items()})
         for index, array in prepared.items():
             self._interpreter.set_tensor(index, array)
+        self._fed = prepared
         try:
             self._interpreter.invoke()
         except RuntimeError as error:
@@ -91,6 +100,17 @@ class Runner:
             raise InvalidInput("the layers of this run were not kept", hint="create Runner(preserve_all=True)")
         for op, tensor in layer_tensors(self.facts):
             yield Layer(op, tensor.name, self._interpreter.get_tensor(tensor.index), tensor)
+
+    def view(self, tensor: int) -> NDArray[Any]:
+        """The memory of a layer after a run, as stored and not copied. Needs `preserve_all`.
+
+        Good until the next run, which an array that is still held makes fail: drop it, and every slice of it,
+        before.
+        """
+        if not self._preserve_all:
+            raise InvalidInput("the layers of this run were not kept", hint="create Runner(preserve_all=True)")
+        view: NDArray[Any] = self._interpreter.tensor(tensor)()
+        return view
 
     def _assign(self, inputs: Mapping[str, NDArray[Any]]) -> list[tuple[TensorFacts, NDArray[Any]]]:
         known = ", ".join(repr(tensor.name) for tensor in self.facts.inputs)
@@ -176,10 +196,10 @@ def _prepare(tensor: TensorFacts, array: NDArray[Any]) -> NDArray[Any]:
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
         raise InvalidInput(f"the sample for input {tensor.name!r} holds NaN or infinity")
     if array.dtype == tensor.dtype:
-        return np.ascontiguousarray(array)
+        return np.require(array, requirements="C")
     if array.dtype.kind == "f":
         if tensor.dtype.startswith("float"):
-            return np.ascontiguousarray(array, dtype=tensor.dtype)
+            return np.require(array, dtype=tensor.dtype, requirements="C")
         if tensor.quantization is not None:
             return quantize(array, tensor.quantization, tensor.dtype)
     raise InvalidInput(

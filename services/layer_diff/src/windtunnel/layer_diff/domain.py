@@ -39,6 +39,8 @@ class LayerDiff:
     non_finite: int = 0
     reference_non_finite: int = 0
     local_nrmse: float | None = None
+    local_rmse: float | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `layers` in a diagnosis."""
@@ -54,6 +56,8 @@ class LayerDiff:
             "range": self.value_range,
             "problem": self.problem,
             "non_finite": {"candidate": self.non_finite, "reference": self.reference_non_finite},
+            "local_rmse": self.local_rmse,
+            **self.more,
         }
 
 

@@ -1,79 +1,288 @@
-"""Running figures of one layer over all samples."""
+"""Running figures of one layer over all samples; the formulas are in `formulas`."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.layer_diff import formulas
+from windtunnel.layer_diff.blocks import Measured, Tensor, Workspace, count_non_finite, measure
+from windtunnel.layer_diff.channels import MAX_CHANNELS, ChannelSums
 from windtunnel.layer_diff.domain import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
+from windtunnel.tflite import Quantization
+
+# Layers of large models are looked at closely on these samples only.
+CLOSE_FIRST, CLOSE_EVERY = 4, 32
+State = dict[str, NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """nRMSE and what it is made of; `nrmse` is None where `problem` says why."""
+class DeadChannels:
+    """Channels that hold one value over all samples and positions."""
+
+    reference: int
+    candidate: int
+    channels: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelNrmse:
+    """nRMSE of single channels along `axis` (from the end: -1 is the last), each by its own range.
+
+    `without` channels are constant on both sides but different; they have no figure and are not in the rest.
+    """
+
+    axis: int
+    worst: int
+    max: float
+    median: float
+    without: int
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFigures:
+    """How far a layer drifted, over all samples; `nrmse` is None where `problem` says why.
+
+    rmse, max_abs, value_range, the ranges (low, high) and `bias` (mean of candidate - reference) are in the layer's
+    real units. `nrmse_ci` is the 95 % interval of `formulas.nrmse_interval`. `saturated_low` and `saturated_high`
+    are shares of the candidate's stored integers at the ends of their type (a ReLU's zeros lie at the low end),
+    None for floats. Cosine, SNR, bias, saturation, dead and single channels are of the `close_samples` that were
+    looked at closely: all of them, or in a large model (`stream.LARGE`) the first 4 and then every 32nd.
+    """
 
     nrmse: float | None
     rmse: float | None
     max_abs: float | None
     value_range: float | None
     problem: str | None
+    nrmse_ci: tuple[float, float] | None = None
+    cosine: float | None = None
+    snr_db: float | None = None
+    bias: float | None = None
+    saturated_low: float | None = None
+    saturated_high: float | None = None
+    dead_channels: DeadChannels | None = None
+    channel_nrmse: ChannelNrmse | None = None
+    reference_range: tuple[float, float] | None = None
+    candidate_range: tuple[float, float] | None = None
+    non_finite: int = 0
+    reference_non_finite: int = 0
+    samples: int = 0
+    close_samples: int = 0
+
+    @property
+    def saturated(self) -> float | None:
+        """Share of stored integers at either end of their type."""
+        if self.saturated_low is None or self.saturated_high is None:
+            return None
+        return self.saturated_low + self.saturated_high
 
 
 class LayerSums:
-    """Sums in float64 that give a layer's nRMSE over all samples without keeping them.
+    """Sums that give a layer's figures over all samples without keeping them.
 
-    nRMSE = sqrt(MSE) / max(range(reference), range(candidate)), range = max - min over all samples (ML-EXray,
-    MLSys 2022). Both ranges zero: 0 where the constants are equal; else infinite, shown as None with the problem
-    CONSTANT_DIFFERS. A NaN or infinity on either side leaves no figure: NON_FINITE.
+    Ranges are max - min over all samples (ML-EXray, MLSys 2022). Both zero: nRMSE is 0 where the constants are
+    equal; else there is none, with the problem CONSTANT_DIFFERS. A NaN or infinity on either side leaves no figure:
+    NON_FINITE.
+
+    Args:
+        work: buffers to share with other layers; None: own ones.
+        sparing: looks closely at some samples only (`is_close`).
     """
 
-    def __init__(self) -> None:
+    def __init__(self, work: Workspace | None = None, *, sparing: bool = False) -> None:
         self.samples = 0
         self.reference_non_finite = 0
         self.candidate_non_finite = 0
+        self._work = work
+        self._sparing = sparing
         self._shape_differs = False
-        self._count = 0
-        self._squares = 0.0
-        self._max_abs = 0.0
-        self._low = [math.inf, math.inf]
-        self._high = [-math.inf, -math.inf]
+        self._close = 0
+        self._moments = formulas.SampleMoments()
+        self._largest = 0.0
+        # Reference low and high, candidate low and high.
+        self._ends = [np.inf, -np.inf, np.inf, -np.inf]
+        # Of the samples looked at closely: values, sum a^2, sum d a, sum d^2, sum d.
+        self._sums = [0.0] * 5
+        # Stored integers: looked at, at the low end, at the high end.
+        self._stored = [0, 0, 0]
+        self._scales = (1.0, 1.0)
+        self._channels: ChannelSums | None = None
+        self._channels_vary = False
 
-    def add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
-        """Adds one sample: real values of both sides, of one shape."""
-        self.samples += 1
+    def add(
+        self,
+        reference: NDArray[Any],
+        candidate: NDArray[Any],
+        reference_quantization: Quantization | None = None,
+        candidate_quantization: Quantization | None = None,
+    ) -> None:
+        """Adds one sample: both sides in one shape, as stored with their quantisation, or as real values."""
+        index, self.samples = self.samples, self.samples + 1
         if reference.shape != candidate.shape:
             self._shape_differs = True
             return
-        a, b = reference.astype(np.float64, copy=False), candidate.astype(np.float64, copy=False)
-        bad = int(a.size - np.count_nonzero(np.isfinite(a))), int(b.size - np.count_nonzero(np.isfinite(b)))
-        self.reference_non_finite += bad[0]
-        self.candidate_non_finite += bad[1]
-        if any(bad) or not a.size:
-            return
-        difference = a - b
-        self._count += difference.size
-        self._squares += float(np.dot(difference.ravel(), difference.ravel()))
-        self._max_abs = max(self._max_abs, float(np.abs(difference).max()))
-        for side, values in enumerate((a, b)):
-            self._low[side] = min(self._low[side], float(values.min()))
-            self._high[side] = max(self._high[side], float(values.max()))
+        sides = Tensor(reference, reference_quantization), Tensor(candidate, candidate_quantization)
+        closely = not self._sparing or is_close(index)
+        if closely:
+            self._count_stored(sides[1])
+        if not (sides[0].is_fast and sides[1].is_fast):
+            sides = Tensor(sides[0].real()), Tensor(sides[1].real())
+        self._add(sides, closely)
 
-    def figures(self) -> Figures:
+    def _add(self, sides: tuple[Tensor, Tensor], closely: bool) -> None:
+        shape = sides[0].array.shape
+        channels = shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MAX_CHANNELS else 0
+        if self._work is None:
+            self._work = Workspace()
+        measured = measure(*sides, self._work, closely=closely, channels=channels if closely else 0)
+        if measured is None:
+            self.reference_non_finite += count_non_finite(sides[0])
+            self.candidate_non_finite += count_non_finite(sides[1])
+            return
+        if not measured.count:
+            return
+        self._moments.add(measured.squares, measured.count)
+        self._largest = max(self._largest, measured.largest)
+        low_high = measured.reference_low, measured.reference_high, measured.candidate_low, measured.candidate_high
+        self._ends = [pick(old, new) for pick, old, new in zip((min, max, min, max), self._ends, low_high, strict=True)]
+        if closely:
+            self._add_closely(measured)
+            self._add_channels(sides, measured, channels)
+
+    def _add_closely(self, measured: Measured) -> None:
+        self._close += 1
+        new = measured.count, measured.reference, measured.products, measured.squares, measured.difference
+        self._sums = [old + float(value) for old, value in zip(self._sums, new, strict=True)]
+
+    def _add_channels(self, sides: tuple[Tensor, Tensor], measured: Measured, channels: int) -> None:
+        if self._channels is None:
+            if not channels or self._channels_vary:
+                return
+            self._channels = ChannelSums(channels)
+            self._scales = float(sides[0].scale[0]), float(sides[1].scale[0])
+        if self._channels.channels != channels:
+            # Where the number of channels changes from sample to sample they are no channels.
+            self._channels, self._channels_vary = None, True
+        else:
+            self._channels.add(sides, measured)
+
+    def _count_stored(self, tensor: Tensor) -> None:
+        array = tensor.array
+        if tensor.quantization is None or array.dtype.kind not in "iu":
+            return
+        limits = np.iinfo(array.dtype)
+        self._stored[0] += array.size
+        self._stored[1] += int(np.count_nonzero(array == limits.min))
+        self._stored[2] += int(np.count_nonzero(array == limits.max))
+
+    def figures(self) -> LayerFigures:
         """The figures over all samples added so far."""
+        problem = self._problem()
+        if problem is not None:
+            return self._without(problem)
+        moments = self._moments
+        if not moments.counts:
+            return LayerFigures(0.0, 0.0, 0.0, 0.0, None, samples=self.samples)
+        error = formulas.rmse(moments.squares, moments.counts)
+        low_a, high_a, low_b, high_b = self._ends
+        value_range = max(high_a - low_a, high_b - low_b)
+        nrmse = formulas.nrmse(error, value_range)
+        count, reference, products, squares, difference = self._sums
+        saturated = self._saturated()
+        return LayerFigures(
+            nrmse=nrmse,
+            rmse=error,
+            max_abs=self._largest,
+            value_range=value_range,
+            problem=CONSTANT_DIFFERS if nrmse is None else None,
+            nrmse_ci=formulas.nrmse_interval(moments, value_range),
+            cosine=formulas.cosine(reference + products, reference, reference + 2 * products + squares),
+            snr_db=formulas.snr_db(reference, squares),
+            bias=difference / count if count else None,
+            saturated_low=saturated[0],
+            saturated_high=saturated[1],
+            dead_channels=self._dead(),
+            channel_nrmse=self._channel_nrmse(),
+            reference_range=(low_a, high_a),
+            candidate_range=(low_b, high_b),
+            samples=self.samples,
+            close_samples=self._close,
+        )
+
+    def _problem(self) -> str | None:
         if self._shape_differs:
-            return Figures(None, None, None, None, SHAPE_DIFFERS)
-        if self.reference_non_finite or self.candidate_non_finite:
-            return Figures(None, None, None, None, NON_FINITE)
-        if not self._count:
-            return Figures(0.0, 0.0, 0.0, 0.0, None)
-        rmse = math.sqrt(self._squares / self._count)
-        value_range = max(high - low for high, low in zip(self._high, self._low, strict=True))
-        if value_range > 0.0:
-            return Figures(rmse / value_range, rmse, self._max_abs, value_range, None)
-        if rmse == 0.0:
-            return Figures(0.0, 0.0, 0.0, 0.0, None)
-        return Figures(None, rmse, self._max_abs, 0.0, CONSTANT_DIFFERS)
+            return SHAPE_DIFFERS
+        return NON_FINITE if self.reference_non_finite or self.candidate_non_finite else None
+
+    def _without(self, problem: str) -> LayerFigures:
+        return LayerFigures(
+            *(None, None, None, None, problem),
+            non_finite=self.candidate_non_finite,
+            reference_non_finite=self.reference_non_finite,
+            samples=self.samples,
+        )
+
+    def _saturated(self) -> tuple[float, float] | tuple[None, None]:
+        seen, low, high = self._stored
+        return (low / seen, high / seen) if seen else (None, None)
+
+    def _dead(self) -> DeadChannels | None:
+        # One value per channel is constant by itself.
+        if self._channels is None or self._moments.counts <= self._channels.channels:
+            return None
+        return DeadChannels(*self._channels.dead(), self._channels.channels)
+
+    def _channel_nrmse(self) -> ChannelNrmse | None:
+        if self._channels is None or not self._channels.count:
+            return None
+        ranges = self._channels.ranges(self._scales)
+        found = formulas.channel_nrmse(self._channels.squares, self._channels.count, ranges)
+        known = found[np.isfinite(found)]
+        if not len(known):
+            return None
+        return ChannelNrmse(
+            axis=-1,
+            worst=int(np.nanargmax(found)),
+            max=float(known.max()),
+            median=float(np.median(known)),
+            without=len(found) - len(known),
+        )
+
+    def state(self) -> State:
+        """The sums as arrays, for `restore`; the figures of both are the same bit for bit."""
+        numbers = [
+            *(self.samples, self.reference_non_finite, self.candidate_non_finite, self._shape_differs, self._close),
+            *(self._largest, *self._ends, *self._sums, *self._stored, *self._scales, self._channels_vary),
+            *self._moments.state(),
+        ]
+        found = {"numbers": np.array(numbers, dtype=np.float64)}
+        if self._channels is not None:
+            found["channels"] = self._channels.state()
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the sums of another `state`. Raises ValueError where it is none."""
+        numbers = [float(value) for value in state["numbers"]]
+        if len(numbers) != 27:
+            raise ValueError(f"{len(numbers)} numbers are no layer's sums")
+        self.samples, self.reference_non_finite, self.candidate_non_finite = (int(value) for value in numbers[:3])
+        self._shape_differs, self._close, self._largest = bool(numbers[3]), int(numbers[4]), numbers[5]
+        self._ends, self._sums = numbers[6:10], numbers[10:15]
+        self._stored = [int(value) for value in numbers[15:18]]
+        self._scales, self._channels_vary = (numbers[18], numbers[19]), bool(numbers[20])
+        self._moments.restore(numbers[21:])
+        channels = state.get("channels")
+        self._channels = None
+        if channels is not None:
+            self._channels = ChannelSums(channels.shape[1])
+            self._channels.restore(channels)
+
+
+def is_close(index: int) -> bool:
+    """Whether a large model's sample at `index` is looked at closely."""
+    return index < CLOSE_FIRST or index % CLOSE_EVERY == 0

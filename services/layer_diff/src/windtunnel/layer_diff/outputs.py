@@ -56,6 +56,22 @@ class OutputSums:
         for scores, row in zip(self._scores, rows, strict=True):
             scores.add(row, label)
 
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays by name, for `restore`."""
+        found = {"sample": np.array([self._sample])}
+        parts: tuple[LayerSums | ScoreSums, ...] = (*self._drift, *self._scores)
+        for number, sums in enumerate(parts):
+            found |= {f"{number}/{name}": array for name, array in sums.state().items()}
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the sums of another `state` of the same models. Raises KeyError and ValueError where it is none."""
+        self._sample = int(state["sample"][0])
+        parts: tuple[LayerSums | ScoreSums, ...] = (*self._drift, *self._scores)
+        for number, sums in enumerate(parts):
+            prefix = f"{number}/"
+            sums.restore({name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)})
+
     def result(self) -> OutputDiff:
         """Figures over all samples so far."""
         figures = [drift.figures() for drift in self._drift]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from windtunnel.layer_diff.domain import Coverage, LayerDiff, OutputDiff, Verdict, over
+from collections.abc import Sequence
+
+from windtunnel.layer_diff.domain import Cause, Coverage, LayerDiff, OutputDiff, Verdict, over
 
 # Absolute loss of top-1, and share of samples whose predicted class changed.
 DEGRADED_DROP, BROKEN_DROP = 0.02, 0.10
@@ -21,6 +23,7 @@ def judge(
     threshold: float,
     samples: int,
     synthetic: bool = False,
+    causes: Sequence[Cause] = (),
 ) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict and its reasons, by this rule:
 
@@ -28,8 +31,8 @@ def judge(
       top-1 falls by 0.10 or more; the predicted class changes for 30 % of the samples or more; or the worst
       output's nRMSE reaches 0.30.
     - degraded: otherwise, when a layer is over the threshold or has no figure; top-1 falls by more than 0.02,
-      the class changes for more than 5 %, or the output's nRMSE is over the threshold; or no layer could be
-      compared.
+      the class changes for more than 5 %, or the output's nRMSE is over the threshold; no layer could be
+      compared; or a cause is known, however little it shows on these samples.
     - healthy: otherwise.
 
     Changed classes count only for what is known to be a classifier, and not for `synthetic` samples: random inputs
@@ -38,10 +41,15 @@ def judge(
     """
     drop, changed = _drop(output, samples), 0.0 if synthetic else _changed(output, samples)
     broken = _broken(layers, output, drop, changed)
-    degraded = _degraded(layers, output, coverage, threshold, drop, changed)
+    degraded = [*_faults(causes), *_degraded(layers, output, coverage, threshold, drop, changed)]
     if broken:
         return "broken", tuple(broken + degraded)
     return ("degraded" if degraded else "healthy"), tuple(degraded)
+
+
+def _faults(causes: Sequence[Cause]) -> list[str]:
+    """One sentence per fault that was found."""
+    return [f"{cause.code}" + (f" at {cause.layer!r}" if cause.layer else "") for cause in causes]
 
 
 def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, drop: float, changed: float) -> list[str]:

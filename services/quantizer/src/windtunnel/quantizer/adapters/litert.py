@@ -48,9 +48,11 @@ def quantize(
     rules = _rules(variant)
     changed = _complete(model)
     count, ranges = 0, None
+    own = own_ranges(variant, read_model(path))
     if calibration is not None:
         whole = bytes(flatbuffer_utils.convert_object_to_bytearray(model)) if changed else bytes(data)
         count, ranges = _calibrate(whole, read_model(path), rules, calibration, pipeline)
+        ranges = _with_own(ranges, own)
     isolation.progress(0.9, f"quantising {variant.name}")
     with _library(f"variant {variant.name!r} cannot be made of {path.name}"):
         generator = params_generator.ParamsGenerator(model)
@@ -103,6 +105,49 @@ def _rules(variant: VariantSpec) -> list[dict[str, Any]]:
     with _library(f"recipe of variant {variant.name!r} cannot be used"):
         rules: list[dict[str, Any]] = _manager(_recipe(variant)).get_quantization_recipe()
         return rules
+
+
+def own_ranges(variant: VariantSpec, facts: ModelFacts) -> dict[str, tuple[float, float]]:
+    """Ranges of activations that the recipe fixes itself, under `ranges` of any rule: tensor name -> [low, high].
+
+    They go before what the calibration set shows. The library passes over the field. Raises InvalidInput for a
+    tensor that the model does not have, or a range that is none.
+    """
+    known = {tensor.name for tensor in facts.tensors}
+    found: dict[str, tuple[float, float]] = {}
+    for rule in variant.recipe or ():
+        ranges = rule.get("ranges", {})
+        if not isinstance(ranges, Mapping):
+            raise InvalidInput(f"recipe of variant {variant.name!r}: ranges must be an object, tensor to [low, high]")
+        for name, bounds in ranges.items():
+            if name not in known:
+                raise InvalidInput(f"recipe of variant {variant.name!r} has a range for {name!r}, which is no tensor")
+            found[name] = _bounds(variant, name, bounds)
+    return found
+
+
+def _bounds(variant: VariantSpec, name: str, bounds: Any) -> tuple[float, float]:
+    numbers = isinstance(bounds, (list, tuple)) and all(type(one) in (int, float) for one in bounds)
+    if not numbers or len(bounds) != 2 or not np.isfinite(bounds).all() or not bounds[0] < bounds[1]:
+        raise InvalidInput(
+            f"recipe of variant {variant.name!r}: the range of {name!r} is {bounds!r}", hint="give [low, high]"
+        )
+    return float(bounds[0]), float(bounds[1])
+
+
+def _with_own(ranges: Ranges, own: Mapping[str, tuple[float, float]]) -> Ranges:
+    """What calibration saw, with the recipe's own ranges in their places and shapes."""
+    widened = dict(ranges)
+    for name, bounds in own.items():
+        seen = ranges.get(name, {})
+        widened[name] = {
+            **seen,
+            **{
+                key: np.full_like(seen.get(key, np.zeros((), np.float32)), bound, dtype=np.float32)
+                for key, bound in zip(("min", "max"), bounds, strict=True)
+            },
+        }
+    return widened
 
 
 def _manager(rules: Any) -> Any:

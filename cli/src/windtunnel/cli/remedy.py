@@ -1,0 +1,238 @@
+"""`remedy`: a recipe that mends a variant which loses accuracy, searched, built, run and proven."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
+from windtunnel.errors import UserError
+
+if TYPE_CHECKING:
+    from windtunnel.plan import Gates
+    from windtunnel.quantizer.remedy import Remedy, Trial
+
+_FILE: Final = click.Path(path_type=Path)
+_GATES: Final[Mapping[str, str]] = {
+    "accuracy_drop": "accuracy_drop",
+    "latency_ms.p50": "latency_ms_p50",
+    "latency_ms.p95": "latency_ms_p95",
+    "size_mb": "size_mb",
+}
+_DEFAULT_DROP: Final = 0.01
+# The diff only ranks layers: more samples would not change their order much.
+_RANKED_ON: Final = 50
+
+
+@click.command()
+@click.argument("reference", type=_FILE)
+@click.argument("variant", type=_FILE)
+@click.option("--samples", type=_FILE, required=True, help="Arrays x and y (.npz), or a folder of images per class.")
+@click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
+@click.option(
+    "--gate",
+    "gates",
+    multiple=True,
+    metavar="NAME=LIMIT",
+    help=f"{', '.join(_GATES)}; upper bounds. Default: accuracy_drop={_DEFAULT_DROP}.",
+)
+@click.option("--budget", type=click.FloatRange(min=1.0), default=900.0, show_default=True, help="Seconds to search.")
+@click.option("-o", "--out", type=_FILE, help="Write the mended model to this .tflite.")
+@click.option("--recipe-out", type=_FILE, help="Write the recipe to this file (JSON).")
+@click.option(
+    "--calibration-out", type=_FILE, help="Write its calibration set here (.npz); default: beside the recipe."
+)
+@force_option
+@json_option
+def remedy(
+    reference: Path,
+    variant: Path,
+    samples: Path,
+    pipeline: Path | None,
+    gates: tuple[str, ...],
+    budget: float,
+    out: Path | None,
+    recipe_out: Path | None,
+    calibration_out: Path | None,
+    force: bool,
+    as_json: bool,
+) -> int:
+    """Finds how to quantise REFERENCE, the float model, so that VARIANT's loss of accuracy is mended.
+
+    Recipes are built and run: other calibration, scales per channel, other algorithms, the smallest set of layers
+    kept in float or 16 bit, other precisions. What is found is proven on samples that the search has not seen.
+    Exit code 0: proven, or not needed; 1: nothing found, or not proven; 2: could not run.
+
+    \b
+    windtunnel remedy float32.tflite int8.tflite --samples test.npz
+    windtunnel remedy float32.tflite int8.tflite --samples test.npz --gate accuracy_drop=0.005 --gate size_mb=4 \\
+        -o mended.tflite --recipe-out recipe.json
+    windtunnel quantize float32.tflite --recipe recipe.json --calibration recipe.calibration.npz    # the same again
+    """
+    from windtunnel.cli.offline import _require_installed as require_installed
+
+    require_installed("remedy", "windtunnel.quantizer", "litert_quantizer")
+    limits = _gates(gates)
+    if recipe_out is not None and calibration_out is None:
+        calibration_out = recipe_out.with_name(f"{recipe_out.stem}.calibration.npz")
+    for path in (out, recipe_out, calibration_out):
+        require_free(path, force=force)
+    steps = read_json(pipeline, "pipeline")
+    models = require_file(reference, "model"), require_file(variant, "model")
+    given = require_file(samples, "samples")
+    with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
+        found = run_async(_mend(*models, given, Path(folder), limits, steps, budget))
+        document = found.to_json()
+        document["written"] = _write(found, out, recipe_out, calibration_out)
+    if as_json:
+        print_json(document)
+    else:
+        from rich.console import Console
+
+        from windtunnel.cli.remedy_text import render_remedy
+
+        render_remedy(document, Console())
+    return 0 if document["verdict"] in ("proven", "not_needed") else 1
+
+
+def _gates(texts: Sequence[str]) -> Gates:
+    from windtunnel.plan import Gates
+
+    found: dict[str, float] = {"accuracy_drop": _DEFAULT_DROP}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if name not in _GATES or not equals:
+            raise click.BadParameter(f"{text!r} is none of {', '.join(_GATES)}, with =LIMIT", param_hint="--gate")
+        try:
+            limit = float(value)
+        except ValueError:
+            limit = math.nan
+        if not math.isfinite(limit) or (limit < 0 and name != "accuracy_drop"):
+            raise click.BadParameter(f"{value!r} is no limit for {name}", param_hint="--gate")
+        found[_GATES[name]] = limit
+    return Gates(**found)
+
+
+async def _mend(
+    reference: Path, variant: Path, samples: Path, folder: Path, gates: Gates, pipeline: Any, budget: float
+) -> Remedy:
+    from windtunnel.cli.offline import _pool as new_pool
+    from windtunnel.quantizer.remedy import mend
+
+    preload = ("windtunnel.quantizer.adapters.litert", "windtunnel.quantizer.remedy.evaluate")
+    best: Trial | None = None
+    with progress_bar("searching") as show:
+        told = _Told(quiet=show is not None)
+
+        def on_trial(trial: Trial, now: Trial | None) -> None:
+            nonlocal best
+            best = now
+            told.tell(trial, now)
+
+        async with new_pool(*preload) as pool:
+
+            async def rank(calibration: Path) -> list[tuple[str, float]]:
+                try:
+                    return await _ranking(reference, variant, calibration, pool)
+                except UserError as error:
+                    say(f"the layers could not be compared ({error.message}); they are tried one by one")
+                    return []
+
+            try:
+                return await mend(
+                    reference,
+                    variant,
+                    samples,
+                    folder,
+                    pool,
+                    gates=gates,
+                    rank=rank,
+                    pipeline=pipeline,
+                    budget_s=budget,
+                    on_trial=on_trial,
+                    on_progress=show,
+                )
+            except asyncio.CancelledError:
+                say("best so far: " + ("nothing that meets every gate" if best is None else _words(best)))
+                raise
+
+
+class _Told:
+    """Says what is tried; on a terminal, where a bar runs, only what is better than before."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._best = ""
+
+    def tell(self, trial: Trial, best: Trial | None) -> None:
+        new = best is not None and best.id == trial.id
+        if new or not self._quiet:
+            say(f"{'found' if new else 'tried'} {_words(trial)}")
+
+
+def _words(trial: Trial) -> str:
+    if trial.figures is None or trial.size_bytes is None:
+        return f"{trial.id}: {trial.candidate.what}: {trial.error}"
+    drop = "unknown" if trial.figures.drop is None else f"{trial.figures.drop:.4f}"
+    return f"{trial.id}: {trial.candidate.what}: drop {drop}, {trial.size_bytes / 1e6:.3g} MB"
+
+
+async def _ranking(reference: Path, variant: Path, calibration: Path, pool: Any) -> list[tuple[str, float]]:
+    """The layers of the float model by the error that each of them adds, on the calibration samples."""
+    from windtunnel.layer_diff import compare_models
+    from windtunnel.quantizer.remedy.recipe import units_of
+    from windtunnel.tflite import read_model
+
+    found = await pool.run(compare_models, reference, variant, calibration, None, max_samples=_RANKED_ON)
+    units = units_of(await asyncio.to_thread(read_model, reference))
+    return rank_layers(found.to_json()["layers"], {unit.name: unit.reads for unit in units})
+
+
+def rank_layers(layers: Sequence[Mapping[str, Any]], reads: Mapping[str, Sequence[str]]) -> list[tuple[str, float]]:
+    """(layer of the float model, weight), the heaviest first.
+
+    Args:
+        layers: `layers` of a diagnosis.
+        reads: for each layer of the float model those that it reads.
+
+    The weight is the larger of the layer's local error and of how far its error is above that of what it reads (both
+    nRMSE); 1 for a layer without a figure.
+    """
+    errors = {layer["reference"]: 1.0 if layer["nrmse"] is None else float(layer["nrmse"]) for layer in layers}
+    local = {layer["reference"]: layer.get("local_nrmse") or 0.0 for layer in layers}
+    weights = {}
+    for name, error in errors.items():
+        before = max((errors.get(source, 0.0) for source in reads.get(name, ())), default=0.0)
+        weights[name] = max(float(local[name]), error - before, 0.0)
+    return sorted(weights.items(), key=lambda one: -one[1])
+
+
+def _write(found: Remedy, out: Path | None, recipe: Path | None, calibration: Path | None) -> dict[str, str | None]:
+    """Writes what was asked for and is there; says what it wrote."""
+    written: dict[str, str | None] = {"model": None, "recipe": None, "calibration": None}
+    if found.model is None:
+        return written
+    contents: dict[str, tuple[Path | None, bytes]] = {
+        "model": (out, found.model.read_bytes()),
+        "recipe": (recipe, _recipe(found)),
+    }
+    if found.calibration is not None:
+        contents["calibration"] = (calibration, found.calibration.read_bytes())
+    for what, (path, content) in contents.items():
+        if path is not None:
+            write_whole(path, content)
+            say(f"wrote {path}")
+            written[what] = str(path)
+    return written
+
+
+def _recipe(found: Remedy) -> bytes:
+    return (json.dumps(found.recipe, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode()

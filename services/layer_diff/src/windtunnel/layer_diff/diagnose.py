@@ -1,0 +1,199 @@
+"""From suspects to causes: each is put to the test, ranked, and what is excluded is said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from windtunnel.layer_diff.domain import Cause, Exclusion, LayerDiff
+from windtunnel.layer_diff.graph import Matching
+from windtunnel.layer_diff.isolated import Local
+from windtunnel.layer_diff.static.compare import StaticReport
+from windtunnel.layer_diff.static.suspect import Patch, Suspect
+
+# Runs the layers of the candidate in isolation with a patch, on a few samples; None where that cannot be done.
+Probe = Callable[[Patch], Mapping[int, Local] | None]
+
+# An own error below this is what the precision gives anyway: float32, float16, integers.
+FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
+# A layer of matching files that departs more than this on equal inputs needs an explanation.
+UNEXPLAINED: Final = {"float32": 2e-3, "float16": 3e-2, "integer": 0.2}
+_BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
+_PROBED = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A suspect and the own error of its layer, as it is and as mended (nRMSE; None: unknown)."""
+
+    suspect: Suspect
+    before: float | None
+    after: float | None
+
+    @property
+    def improves(self) -> bool:
+        """Whether mending takes most of the layer's own error away."""
+        if self.before is None or self.after is None:
+            return False
+        return self.before > _BETTER.get(self.suspect.code, 1.08) * self.after
+
+    @property
+    def effect(self) -> float:
+        return self.before or 0.0
+
+
+def precision_of(matching: Matching) -> str:
+    """float32, float16 or integer: what the candidate computes and stores with."""
+    assert matching.theirs is not None
+    tensors = matching.theirs.facts.tensors
+    if any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in tensors):
+        return "integer"
+    return "float16" if any(tensor.dtype == "float16" for tensor in tensors) else "float32"
+
+
+_INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "int2"})
+
+
+def diagnose(
+    matching: Matching,
+    report: StaticReport,
+    layers: Mapping[int, LayerDiff],
+    local: Mapping[int, Local],
+    probe: Probe,
+) -> tuple[Cause, ...]:
+    """The causes that the files show and running confirms, gravest first.
+
+    Args:
+        layers: by the candidate's tensor index, as accumulated.
+        local: own errors by the candidate's tensor index.
+        probe: runs the layers with a patch.
+    """
+    floor = FLOORS[precision_of(matching)]
+    suspects = [one for one in report.suspects if not _follows(one, report.suspects, layers)]
+    suspects = _once(suspects)
+    suspects.sort(key=lambda one: (not one.plain, -(_own(local, one) or 0.0)))
+    tested = []
+    for number, suspect in enumerate(suspects):
+        mended = probe(suspect.patch) if suspect.patch is not None and number < _PROBED else None
+        after = None if mended is None else _own(mended, suspect)
+        tested.append(Tested(suspect, _own(local, suspect), after))
+    kept = [one for one in tested if _holds(one, floor)]
+    kept.sort(key=lambda one: -one.effect)
+    return tuple(_cause(one, floor) for one in kept)
+
+
+def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
+    """The layer that departs most on equal inputs, where the files show no reason: they are written differently."""
+    precision = precision_of(matching)
+    errors = [(one.nrmse, index) for index, one in local.items() if one.nrmse is not None]
+    worst, index = max(errors, default=(0.0, -1))
+    if worst <= UNEXPLAINED[precision] or matching.theirs is None:
+        return ()
+    maker = matching.theirs.makers.get(index)
+    evidence = {"local_nrmse": worst, "why": "on the reference's inputs this layer gives something else"}
+    name = matching.theirs.facts.tensors[index].name
+    fix = {"action": "convert the op again", "op": "" if maker is None else maker.name}
+    return (Cause("conversion.op", 0.5, evidence, fix, name, None if maker is None else maker.index),)
+
+
+def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
+    """Rounding that adds up, for a quantised candidate that is not healthy and shows no fault."""
+    if precision_of(matching) != "integer" or matching.theirs is None:
+        return ()
+    errors = sorted(((one.nrmse or 0.0, index) for index, one in local.items()), reverse=True)
+    tensors = matching.theirs.facts.tensors
+    evidence = {
+        "largest_own_errors": [{"layer": tensors[index].name, "local_nrmse": error} for error, index in errors[:5]],
+        "root_sum_of_squares": math.sqrt(sum(error * error for error, _ in errors)),
+    }
+    fix = {"action": "keep the layers with the largest own errors in float or 16 bit: windtunnel remedy"}
+    return (Cause("quantization.accumulated", 0.7, evidence, fix),)
+
+
+def exclusions(report: StaticReport, causes: Sequence[Cause], precision: str) -> tuple[Exclusion, ...]:
+    """What was looked for and is not there, and how that is known."""
+    named = {cause.code for cause in causes}
+    constants, parameters = report.constants, report.parameters
+    worst = f"; the largest difference is {constants.worst:.2g} of what precision explains" if constants.worst else ""
+    found = [
+        ("conversion.weights", f"{constants.compared} constants are the same within their precision{worst}"),
+        ("conversion.op", f"{report.ops} ops have the same kind, activation and attributes"),
+    ]
+    if precision == "integer":
+        if parameters.looked_at:
+            ratios = f"{parameters.least:.3g} to {parameters.largest:.3g} times the range seen on the samples"
+            for code in ("calibration_clipped", "calibration_wide", "parameters"):
+                found.append((f"quantization.{code}", f"{parameters.looked_at} activation ranges hold {ratios}"))
+        if not report.per_tensor:
+            why = "no weights with a single scale have channels that lose two bits by it"
+            found.append(("quantization.per_tensor", why))
+    return tuple(Exclusion(code, why) for code, why in found if code not in named)
+
+
+def _own(local: Mapping[int, Local], suspect: Suspect) -> float | None:
+    """The own error of the suspect's layers, as nRMSE; of several the root mean square."""
+    places = {suspect.tensor, *suspect.tensors} if "held" in _range_of(suspect) else {suspect.tensor}
+    errors = [error for index in places if index in local and (error := _error(local[index])) is not None]
+    return math.sqrt(sum(error * error for error in errors) / len(errors)) if errors else None
+
+
+def _range_of(suspect: Suspect) -> Mapping[str, Any]:
+    found = suspect.evidence.get("first", suspect.evidence)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _error(local: Local) -> float | None:
+    """What the layer adds; of an input of the model, what storing it costs."""
+    if local.nrmse is not None:
+        return local.nrmse
+    span = local.high - local.low
+    return math.hypot(local.clip_rmse, local.round_rmse) / span if span > 0.0 else None
+
+
+def _holds(tested: Tested, floor: float) -> bool:
+    """Whether a suspect is a cause: proven by the file, or by an own error that mending takes away."""
+    suspect = tested.suspect
+    if suspect.plain:
+        return True
+    if tested.before is None:
+        return suspect.code.startswith("conversion")
+    if suspect.patch is None or tested.after is None:
+        return tested.before > floor * 2.0
+    return tested.before > floor * 0.25 and tested.improves
+
+
+def _follows(suspect: Suspect, suspects: Sequence[Suspect], layers: Mapping[int, LayerDiff]) -> bool:
+    """Whether a range that is off only follows from a fault before it: the values there are others already."""
+    if suspect.evidence.get("held") is None and not suspect.code.startswith("quantization.calibration"):
+        return False
+    earlier = [
+        one
+        for one in suspects
+        if one.code.startswith("conversion.") and one.op_index is not None
+        and (suspect.op_index is not None and one.op_index <= suspect.op_index)
+    ]  # fmt: skip
+    return bool(earlier)
+
+
+def _once(suspects: Sequence[Suspect]) -> list[Suspect]:
+    """One suspect per code and place."""
+    found: dict[tuple[str, int], Suspect] = {}
+    for suspect in suspects:
+        key = suspect.code, suspect.tensor
+        if key not in found or (suspect.plain and not found[key].plain):
+            found[key] = suspect
+    return list(found.values())
+
+
+def _cause(tested: Tested, floor: float) -> Cause:
+    suspect = tested.suspect
+    evidence: dict[str, Any] = {**suspect.evidence, "local_nrmse": tested.before}
+    if tested.after is not None:
+        evidence["local_nrmse_mended"] = tested.after
+    verified = tested.improves and (tested.before or 0.0) > floor * 0.25
+    confidence = 0.98 if suspect.plain and verified else 0.9 if suspect.plain or verified else 0.6
+    return Cause(
+        suspect.code, confidence, evidence, dict(suspect.fix), suspect.layer, suspect.op_index, verified=verified
+    )

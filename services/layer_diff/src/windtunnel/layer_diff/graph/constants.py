@@ -1,0 +1,79 @@
+"""Constants of a model as real numbers, in one layout whatever the op."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.tflite import ModelFacts, Quantization, TensorFacts, dequantize
+
+# Where an op keeps its weights and bias, and which axis of the weights counts the output channels.
+WEIGHTED: dict[str, tuple[int, int, int]] = {
+    "CONV_2D": (1, 2, 0),
+    "DEPTHWISE_CONV_2D": (1, 2, 3),
+    "FULLY_CONNECTED": (1, 2, 0),
+    "TRANSPOSE_CONV": (1, 3, 0),
+    "CONV_3D": (1, 2, 4),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A constant of an op: the tensor that the op reads, and the one that holds the bytes.
+
+    They differ where a DEQUANTIZE of stored float16 or int8 stands between.
+    """
+
+    read: TensorFacts
+    stored: TensorFacts
+
+    @property
+    def quantization(self) -> Quantization | None:
+        """Scales of what is stored; None for floating point."""
+        return self.stored.quantization if self.stored.dtype.startswith(("int", "uint")) else None
+
+
+class Constants:
+    """Reads a model's constants."""
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self._facts = facts
+        self._makers = {index: op for op in facts.ops for index in op.outputs}
+
+    def find(self, tensor: int) -> Constant | None:
+        """The constant behind a tensor, through QUANTIZE, DEQUANTIZE, CAST and shape ops; None where there is none."""
+        if tensor < 0 or tensor not in self._facts.main.fixed:
+            return None
+        at = tensor
+        while not self._facts.tensors[at].is_constant:
+            maker = self._makers.get(at)
+            if maker is None or maker.name not in ("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE"):
+                return None
+            at = maker.inputs[0]
+        return Constant(self._facts.tensors[tensor], self._facts.tensors[at])
+
+    def stored(self, constant: Constant) -> NDArray[Any] | None:
+        """The numbers as stored; None for what cannot be read as an array."""
+        try:
+            return self._facts.constant(constant.stored)
+        except (InvalidInput, Unsupported):
+            return None
+
+    def real(self, constant: Constant) -> NDArray[np.float64] | None:
+        """The real numbers in the stored tensor's shape; None for what cannot be read as numbers."""
+        values = self.stored(constant)
+        if values is None:
+            return None
+        try:
+            return dequantize(values, constant.stored.quantization)
+        except (InvalidInput, Unsupported):
+            return None
+
+
+def rows(values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """Weights as (output channels, everything else)."""
+    return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1) if values.ndim else values.reshape(1, 1)

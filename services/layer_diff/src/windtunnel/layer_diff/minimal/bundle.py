@@ -1,0 +1,106 @@
+"""The zip of a minimal case; equal content gives equal bytes."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SCRIPT = "run.py"
+# The oldest time that a zip can hold: a file's age is no part of the case.
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def bundle(
+    candidate: bytes,
+    reference: bytes,
+    inputs: Mapping[str, NDArray[Any]],
+    expected: NDArray[Any],
+    case: Mapping[str, Any],
+) -> bytes:
+    """The zip: both models, `inputs.npz` (names `candidate/<i>` and `reference/<i>`, one row per sample, as fed),
+    `expected.npz` (`output`: real numbers of the reference, in the candidate's layout), case.json, README.md, run.py.
+    """
+    script = Path(__file__).with_name("run_case.py").read_bytes()
+    return _zip(
+        {
+            "README.md": readme(case).encode(),
+            "candidate.tflite": candidate,
+            "case.json": (json.dumps(case, indent=2, sort_keys=True) + "\n").encode(),
+            "expected.npz": _npz({"output": expected}),
+            "inputs.npz": _npz(inputs),
+            "reference.tflite": reference,
+            SCRIPT: script,
+        }
+    )
+
+
+def readme(case: Mapping[str, Any]) -> str:
+    """What the case shows, how to run it, and the figures seen."""
+    place, region, versions = case["place"], case["region"], case["versions"]
+    ours, theirs = case["reference"], case["candidate"]
+    seen = "\n".join(f"| {number} | {error:.6g} |" for number, error in enumerate(case["errors"]))
+    return f"""# {case["code"]} at op {place["op_index"]} ({place["layer"]})
+
+The smallest part of a model in which the fault still shows: {_ops(region["candidate"])} of the candidate
+against {_ops(region["reference"])} of the reference, both fed with the values that the reference gives.
+
+    pip install numpy ai-edge-litert
+    python run.py
+
+prints the error of every sample and ends with exit code 1 while the fault shows, 0 when it does not.
+`python run.py --candidate FILE` runs a mended model, `--kernels reference|xnnpack|none` other kernels.
+
+| sample | nRMSE |
+|---|---|
+{seen}
+
+nRMSE is sqrt(MSE) / the larger range of both outputs, over each sample. The fault shows where the median is over
+{case["limit"]:.6g}; rounding alone explains about {case["floor"]:.2g}. It was seen in {case["showing"]} of
+{case["tried"]} samples; these are the {len(case["errors"])} that show it best.
+
+| file | what |
+|---|---|
+| candidate.tflite | ops {_list(region["candidate"])} of {theirs["name"]} (sha256 {theirs["sha256"]}) |
+| reference.tflite | ops {_list(region["reference"])} of {ours["name"]} (sha256 {ours["sha256"]}) |
+| inputs.npz | what each is fed, one row per sample |
+| expected.npz | what the reference answers ({case["kernels"]["reference"]} kernels), as real numbers |
+
+Seen with {", ".join(f"{name} {version}" for name, version in sorted(versions.items()))}; candidate run with
+{case["kernels"]["candidate"]} kernels.
+"""
+
+
+def _ops(ops: Sequence[Mapping[str, Any]]) -> str:
+    return f"{len(ops)} op{'s' if len(ops) != 1 else ''}"
+
+
+def _list(ops: Sequence[Mapping[str, Any]]) -> str:
+    return ", ".join(f"{op['op_index']} {op['op']}" for op in ops)
+
+
+def _npz(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """As `numpy.savez`, which writes the time of day."""
+    files = {}
+    for name, array in arrays.items():
+        content = io.BytesIO()
+        np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+        files[f"{name}.npy"] = content.getvalue()
+    return _zip(files)
+
+
+def _zip(files: Mapping[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in sorted(files):
+            entry = zipfile.ZipInfo(name, _EPOCH)
+            entry.compress_type = zipfile.ZIP_DEFLATED
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, files[name])
+    return content.getvalue()

@@ -1,0 +1,134 @@
+"""All suspects of two matched models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from windtunnel.layer_diff.graph import Matching, Step, Steps
+from windtunnel.layer_diff.graph.constants import WEIGHTED
+from windtunnel.layer_diff.isolated import Local
+from windtunnel.layer_diff.static.constants import ConstantComparer, ConstantReport
+from windtunnel.layer_diff.static.effective import effective
+from windtunnel.layer_diff.static.mend import put_activation, put_per_channel
+from windtunnel.layer_diff.static.ops import OpComparer
+from windtunnel.layer_diff.static.parameters import ParameterReport, compare_parameters
+from windtunnel.layer_diff.static.suspect import Suspect
+from windtunnel.tflite import Quantization
+
+# Per-tensor weights may hurt where half the channels lose two bits, and do where they lose three.
+_LOST, _SURELY_LOST = 4.0, 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class StaticReport:
+    """What the files say: suspects, and what was compared and is alike."""
+
+    suspects: tuple[Suspect, ...]
+    constants: ConstantReport
+    ops: int
+    parameters: ParameterReport
+    per_tensor: int
+
+
+def compare_files(
+    matching: Matching, inputs: Sequence[int], local: Mapping[int, Local], reordered: frozenset[int]
+) -> StaticReport:
+    """Compares ops, constants and quantisation of all matched steps."""
+    ours, theirs = matching.ours, matching.theirs
+    assert ours is not None and theirs is not None
+    seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
+    constants, ops = ConstantComparer(ours, theirs), OpComparer(ours, theirs, reordered, seen)
+    suspects: list[Suspect] = []
+    numbers: list[Suspect] = []
+    per_tensor: list[Suspect] = []
+    for own, mine in matching.steps:
+        suspects += ops.compare(own, mine)
+        numbers += _traced(theirs, mine, constants.compare(own, mine))
+        per_tensor += _per_tensor(ours, theirs, own, mine)
+    report = constants.report(numbers)
+    parameters = compare_parameters(theirs, matching.pairs, inputs, local)
+    suspects += [*report.suspects, *per_tensor, *parameters.suspects]
+    return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
+
+
+def _traced(theirs: Steps, mine: Step, found: list[Suspect]) -> list[Suspect]:
+    """Constants' suspects of one step, each fault once and at its root.
+
+    A bias that is off by one factor throughout hangs on a wrong scale of the layer's input; one that is off by the
+    factors of the weights, on the weights' scales.
+    """
+    by_role = {one.evidence.get("role"): one for one in found}
+    bias, weights = by_role.get("bias"), by_role.get("weights")
+    if bias is None or bias.evidence.get("pattern") != "scaled":
+        return found
+    factors = bias.evidence.get("factors", [])
+    if weights is not None and weights.code == "quantization.parameters":
+        return [one for one in found if one is not bias]
+    if weights is None and factors and min(factors) > 0 and np.ptp(factors) < 0.05 * max(factors):
+        root = _input_scale(theirs, mine, bias, float(np.median(factors)))
+        return [root if one is bias and root is not None else one for one in found]
+    return found
+
+
+def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float) -> Suspect | None:
+    """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it."""
+    op = theirs.facts.ops[mine.work]
+    source = theirs.facts.tensors[op.inputs[2 if op.name == "TRANSPOSE_CONV" else 0]]
+    if source.quantization is None or math.isclose(factor, 1.0, rel_tol=0.01):
+        return None
+    maker = theirs.makers.get(source.index)
+    bound = frozenset(
+        tensor.index
+        for tensor in theirs.facts.tensors
+        if tensor.quantization == source.quantization and tensor.index not in theirs.facts.main.fixed
+    )
+    fitted = Quantization((source.quantization.scales[0] / factor,), source.quantization.zero_points)
+    first = min((index for index in bound if index in theirs.makers), default=source.index)
+    place = theirs.makers.get(first) or maker
+    name = theirs.facts.tensors[first].name
+    fix = {"action": "calibrate the tensor again", "tensor": name, "scale": fitted.scales[0]}
+    evidence = {**bias.evidence, "tensor": name, "scale": {"file": source.quantization.scales[0], "factor": factor}}
+    return replace(
+        bias,
+        code="quantization.parameters",
+        layer=name,
+        op_index=None if place is None else place.index,
+        tensor=first,
+        evidence=evidence,
+        fix=fix,
+        patch=put_activation(theirs, bound, fitted),
+        tensors=bound,
+    )
+
+
+def _per_tensor(ours: Steps, theirs: Steps, own: Step, mine: Step) -> list[Suspect]:
+    """Weights with one scale whose channels differ so much that half of them lose two bits."""
+    op = theirs.facts.ops[mine.work]
+    if op.name not in WEIGHTED or ours.facts.ops[own.work].name not in WEIGHTED:
+        return []
+    constant = theirs.constants.find(op.inputs[WEIGHTED[op.name][0]])
+    table = effective(ours, own).weights
+    if constant is None or table is None or constant.quantization is None or len(constant.quantization.scales) != 1:
+        return []
+    largest = np.abs(table.values).max(axis=1)
+    largest = largest[largest > 0.0]
+    if len(largest) < 2:
+        return []
+    lost = float(largest.max() / np.median(largest))
+    if lost < _LOST:
+        return []
+    tensor = theirs.facts.tensors[op.outputs[0]]
+    evidence = {
+        "constant": constant.stored.name,
+        "channels": len(largest),
+        "largest_to_median_channel": round(lost, 3),
+        "median_bits_lost": round(math.log2(lost), 2),
+    }
+    fix = {"action": "quantise the weights per channel", "tensor": constant.stored.name}
+    patch = put_per_channel(theirs, op, table.values) if mine.affine == () else None
+    plain = lost >= _SURELY_LOST
+    return [Suspect("quantization.per_tensor", tensor.name, op.index, tensor.index, evidence, fix, plain, patch)]

@@ -1,0 +1,329 @@
+"""Constants of matched steps, each within what its precision explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant
+from windtunnel.layer_diff.graph.steps import SHAPING, Step, Steps
+from windtunnel.layer_diff.static.effective import Effective, Table, effective, tolerance_of
+from windtunnel.layer_diff.static.mend import put_bias, put_constant, put_weight_scales, put_weights
+from windtunnel.layer_diff.static.patterns import Pattern, describe
+from windtunnel.layer_diff.static.suspect import Patch, Suspect
+
+Array = NDArray[np.float64]
+# Folding a batch normalisation in float32 moves weights by a few units in the last place of the channel's largest.
+_FOLDING = 4e-6
+_FOLDED = 2e-5
+# Quantisers that compensate errors (GPTQ, rotations) move values by a few steps all over the tensor.
+_COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantReport:
+    """All that was compared: `worst` is the largest difference in parts of what precision explains, where it is."""
+
+    suspects: tuple[Suspect, ...]
+    compared: int
+    worst: float
+    worst_name: str
+    unreadable: tuple[str, ...]
+    changed_bits: tuple[Suspect, ...] = ()
+
+
+class ConstantComparer:
+    """Compares the constants of all matched steps."""
+
+    def __init__(self, ours: Steps, theirs: Steps) -> None:
+        self._ours, self._theirs = ours, theirs
+        self._compared = 0
+        self._worst = (0.0, "")
+        self._unreadable: list[str] = []
+        # Values that differ in bits between float32 tables that folding does not touch.
+        self._bits = 0
+        self._one_bit: list[Suspect] = []
+
+    def compare(self, own: Step, mine: Step) -> list[Suspect]:
+        """The suspects of one matched step."""
+        ops = self._ours.facts.ops[own.work], self._theirs.facts.ops[mine.work]
+        if ops[0].name in WEIGHTED and ops[1].name in WEIGHTED:
+            found = list(self._weighted(own, mine))
+            return found
+        if mine.kind in SHAPING or ops[0].name != ops[1].name:
+            return []
+        return list(self._operands(own, mine))
+
+    def report(self, suspects: list[Suspect]) -> ConstantReport:
+        """All suspects, and what was compared."""
+        # One changed bit in a whole model is a fault; many are another order of additions.
+        lonely = tuple(self._one_bit) if self._bits == 1 else ()
+        return ConstantReport(
+            (*suspects, *lonely), self._compared, *self._worst, tuple(self._unreadable), changed_bits=lonely
+        )
+
+    def _weighted(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        a, b = effective(self._ours, own), effective(self._theirs, mine)
+        folded = a.folded or b.folded
+        for role, one, other in (("weights", a.weights, b.weights), ("bias", a.bias, b.bias)):
+            if one is None or other is None:
+                self._unreadable.append(self._name(mine, other))
+                continue
+            if one.values.shape != other.values.shape:
+                if one.values.size != other.values.size:
+                    continue
+                one = Table(one.values.reshape(other.values.shape), one.tolerance.reshape(other.values.shape))
+            suspect = self._table(role, mine, one, other, (a, b), folded)
+            if suspect is not None:
+                yield suspect
+
+    def _table(
+        self, role: str, mine: Step, one: Table, other: Table, both: tuple[Effective, Effective], folded: bool
+    ) -> Suspect | None:
+        self._compared += 1
+        name = self._name(mine, other)
+        if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
+            return self._non_finite(mine, name, one, other, role, folded)
+        tolerance = _allowed(one, other, folded)
+        difference = np.abs(other.values - one.values)
+        beyond = difference > tolerance
+        beyond &= ~_clipped(one, other)
+        self._note(difference, tolerance, name)
+        if one.exact and other.exact and not folded:
+            self._count_bits(role, mine, name, one, other)
+        if not beyond.any() or not np.isfinite(one.values).all():
+            return None
+        pattern = describe(one.values, other.values, tolerance, beyond)
+        return self._suspect(role, mine, name, one, other, pattern, beyond, folded)
+
+    def _suspect(
+        self,
+        role: str,
+        mine: Step,
+        name: str,
+        one: Table,
+        other: Table,
+        pattern: Pattern,
+        beyond: NDArray[np.bool_],
+        folded: bool,
+    ) -> Suspect:
+        quantized = other.constant is not None and other.constant.quantization is not None
+        factors = pattern.evidence.get("factors", [])
+        scales = quantized and pattern.kind in ("scaled", "shifted") and all(factor > 0 for factor in factors)
+        code = "quantization.parameters" if scales and role == "weights" else "conversion.weights"
+        evidence: dict[str, Any] = {
+            "constant": name,
+            "role": role,
+            "pattern": pattern.kind,
+            "channels": list(pattern.channels[:16]),
+            "values_beyond_precision": int(beyond.sum()),
+            "values": int(beyond.size),
+            "relative_difference": _relative(one.values, other.values),
+            **pattern.evidence,
+        }
+        if quantized and role == "weights":
+            evidence["largest_difference_steps"] = _steps(one, other)
+        action = "calibrate the weights again" if code.startswith("quant") else "convert the constant again"
+        return self._at(
+            mine,
+            code,
+            evidence,
+            {"action": action, "tensor": name},
+            plain=not (quantized and _may_compensate(one, other, beyond, pattern)),
+            patch=None if folded else self._patch(role, mine, one, other, code),
+            tensors=frozenset() if other.constant is None else frozenset({other.constant.stored.index}),
+        )
+
+    def _patch(self, role: str, mine: Step, one: Table, other: Table, code: str) -> Patch | None:
+        op = self._theirs.facts.ops[mine.work]
+        if role == "bias":
+            return put_bias(self._theirs, op, one.values[:, 0])
+        if code == "quantization.parameters":
+            return put_weight_scales(self._theirs, op, one.values)
+        return None if other.constant is None else put_weights(self._theirs, op, other.constant, one.values)
+
+    def _operands(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        """Constants of other ops, by their place among the inputs."""
+        ours = dict(own.constants)
+        for place, constant in mine.constants:
+            twin = ours.get(place) or next(iter(ours.values()), None)
+            if twin is None or len(ours) != len(mine.constants):
+                continue
+            a, b = self._ours.constants.real(twin), self._theirs.constants.real(constant)
+            if a is None or b is None:
+                self._unreadable.append(constant.stored.name)
+                continue
+            self._compared += 1
+            if _is_attribute(twin) or _is_attribute(constant):
+                if not _same_integers(a, b, self._rank(mine)):
+                    yield self._attribute(mine, constant, a, b)
+            elif a.size == b.size:
+                table = Table(b.reshape(1, -1), tolerance_of(constant, b).reshape(1, -1), constant)
+                twin_table = Table(a.reshape(1, -1), tolerance_of(twin, a).reshape(1, -1), twin)
+                suspect = self._operand(mine, twin_table, table)
+                if suspect is not None:
+                    yield suspect
+
+    def _operand(self, mine: Step, one: Table, other: Table) -> Suspect | None:
+        name = self._name(mine, other)
+        if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
+            return self._non_finite(mine, name, one, other, "operand", folded=False)
+        tolerance = _allowed(one, other, folded=True)
+        difference = np.abs(other.values - one.values)
+        beyond = (difference > tolerance) & ~_clipped(one, other)
+        self._note(difference, tolerance, name)
+        if not beyond.any():
+            return None
+        pattern = describe(one.values, other.values, tolerance, beyond)
+        suspect = self._suspect("operand", mine, name, one, other, pattern, beyond, folded=True)
+        assert other.constant is not None
+        patch = put_constant(self._theirs, other.constant, one.values)
+        scaled = pattern.kind in ("scaled", "shifted") and other.constant.quantization is not None
+        code = "quantization.parameters" if scaled else suspect.code
+        return Suspect(
+            code,
+            suspect.layer,
+            suspect.op_index,
+            suspect.tensor,
+            suspect.evidence,
+            suspect.fix,
+            suspect.plain,
+            patch,
+            suspect.tensors,
+        )
+
+    def _attribute(self, mine: Step, constant: Constant, a: Array, b: Array) -> Suspect:
+        evidence = {
+            "attribute": constant.stored.name,
+            "reference": a.ravel()[:16].tolist(),
+            "candidate": b.ravel()[:16].tolist(),
+        }
+        fix = {"action": "convert the op again", "op": self._theirs.facts.ops[mine.work].name}
+        patch = put_constant(self._theirs, constant, a) if a.shape == b.shape else None
+        return self._at(mine, "conversion.op", evidence, fix, plain=True, patch=patch)
+
+    def _non_finite(self, mine: Step, name: str, one: Table, other: Table, role: str, folded: bool) -> Suspect:
+        count = int(other.values.size - np.count_nonzero(np.isfinite(other.values)))
+        quantization = None if other.constant is None else other.constant.quantization
+        scale = quantization is not None and not np.isfinite(quantization.scales).all()
+        code = "quantization.parameters" if scale else "conversion.weights"
+        evidence = {"constant": name, "role": role, "pattern": "non_finite", "non_finite": {"values": count}}
+        fix = {"action": "calibrate the weights again" if scale else "convert the constant again", "tensor": name}
+        patch = None if folded else self._patch(role, mine, one, other, code)
+        return self._at(mine, code, evidence, fix, plain=True, patch=patch)
+
+    def _count_bits(self, role: str, mine: Step, name: str, one: Table, other: Table) -> None:
+        bits = [np.ascontiguousarray(table.values.astype(np.float32)).view(np.uint32) for table in (one, other)]
+        changed = np.flatnonzero((bits[0] ^ bits[1]).ravel())
+        self._bits += len(changed)
+        if len(changed) == 1:
+            flipped = int((bits[0] ^ bits[1]).ravel()[changed[0]])
+            if flipped.bit_count() == 1:
+                evidence = {
+                    "constant": name,
+                    "role": role,
+                    "pattern": "one_bit",
+                    "bit": flipped.bit_length() - 1,
+                    "at": int(changed[0]),
+                    "reference": float(one.values.ravel()[changed[0]]),
+                    "candidate": float(other.values.ravel()[changed[0]]),
+                }
+                fix = {"action": "convert the constant again", "tensor": name}
+                patch = self._patch(role, mine, one, other, "conversion.weights")
+                self._one_bit.append(self._at(mine, "conversion.weights", evidence, fix, plain=True, patch=patch))
+
+    def _at(
+        self,
+        mine: Step,
+        code: str,
+        evidence: dict[str, Any],
+        fix: dict[str, Any],
+        *,
+        plain: bool,
+        patch: Patch | None,
+        tensors: frozenset[int] = frozenset(),
+    ) -> Suspect:
+        op = self._theirs.facts.ops[mine.work]
+        tensor = self._theirs.facts.tensors[op.outputs[0]]
+        return Suspect(code, tensor.name, op.index, tensor.index, evidence, fix, plain, patch, tensors)
+
+    def _note(self, difference: Array, tolerance: Array, name: str) -> None:
+        with np.errstate(all="ignore"):
+            parts = np.where(tolerance > 0.0, difference / np.where(tolerance > 0.0, tolerance, 1.0), 0.0)
+        worst = float(parts.max(initial=0.0))
+        if worst > self._worst[0]:
+            self._worst = worst, name
+
+    def _name(self, mine: Step, table: Table | None) -> str:
+        if table is not None and table.constant is not None:
+            return table.constant.stored.name
+        op = self._theirs.facts.ops[mine.work]
+        return f"bias of {self._theirs.facts.tensors[op.outputs[0]].name}"
+
+    def _rank(self, mine: Step) -> int | None:
+        """The rank of what a reduction reduces; None for ops whose integers are no axes."""
+        op = self._theirs.facts.ops[mine.work]
+        reduces = op.name in ("MEAN", "SUM") or op.name.startswith("REDUCE_")
+        return len(self._theirs.facts.tensors[op.inputs[0]].shape) or None if reduces else None
+
+
+def _allowed(one: Table, other: Table, folded: bool) -> Array:
+    """What storage and folding explain, element by element."""
+    largest = np.abs(one.values).max(axis=1, keepdims=True, initial=0.0)
+    arithmetic = (_FOLDED if folded else _FOLDING) * largest
+    return np.asarray(one.tolerance + other.tolerance + arithmetic + 1e-12)
+
+
+def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:
+    """Where the candidate holds the largest value it can and the reference a larger one: clipped on purpose.
+
+    A scale that is too small looks alike; then most of a channel's values are off, not its few largest.
+    """
+    none = np.zeros(other.values.shape, dtype=bool)
+    if other.constant is None or other.constant.quantization is None:
+        return none
+    largest = np.abs(other.values).max(axis=1, keepdims=True, initial=0.0)
+    at_end = (np.abs(other.values) >= largest * 0.999) & (largest > 0.0)
+    further = (np.abs(one.values) > np.abs(other.values)) & (np.sign(one.values) == np.sign(other.values))
+    clipped = at_end & further
+    few = clipped.mean(axis=1, keepdims=True) <= 0.05
+    rest = np.abs(other.values - one.values) <= 1.5 * (other.tolerance + one.tolerance)
+    rest_fits = np.where(clipped, True, rest).all(axis=1, keepdims=True)
+    several = clipped.sum(axis=1, keepdims=True) >= 2
+    return np.asarray(clipped & few & rest_fits & several)
+
+
+def _may_compensate(one: Table, other: Table, beyond: NDArray[np.bool_], pattern: Pattern) -> bool:
+    """Whether a quantiser that compensates errors may have moved these values: all over, by a few steps."""
+    if pattern.kind != "noise":
+        return False
+    return bool(beyond.mean() > _COMPENSATING_SHARE and _steps(one, other) < _COMPENSATING_STEPS)
+
+
+def _steps(one: Table, other: Table) -> float:
+    """The largest difference in steps of the candidate's scale."""
+    steps = 2.0 * other.tolerance
+    with np.errstate(all="ignore"):
+        return round(float(np.nanmax(np.where(steps > 0, np.abs(one.values - other.values) / steps, 0.0))), 3)
+
+
+def _relative(one: Array, other: Array) -> float | None:
+    power = float(np.square(one).mean())
+    return None if power == 0.0 else round(float(np.sqrt(np.square(one - other).mean() / power)), 6)
+
+
+def _is_attribute(constant: Constant) -> bool:
+    return constant.stored.dtype in ("int32", "int64", "bool") and constant.stored.quantization is None
+
+
+def _same_integers(a: Array, b: Array, rank: int | None) -> bool:
+    """Whether two lists of integers say the same; with a rank they are axes: in any order, negative from the end."""
+    if a.size != b.size:
+        return False
+    if np.array_equal(a.ravel(), b.ravel()):
+        return True
+    return rank is not None and sorted((a.ravel() % rank).tolist()) == sorted((b.ravel() % rank).tolist())

@@ -1,0 +1,121 @@
+"""Ops of matched steps: kind, activation, attributes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from windtunnel.layer_diff.graph.steps import SHAPING, Step, Steps
+from windtunnel.layer_diff.static.suspect import Patch, Suspect
+from windtunnel.tflite.edit import Editor
+
+# The values that each fused activation lets through.
+_BOUNDS: Mapping[str, tuple[float, float]] = {
+    "NONE": (-math.inf, math.inf),
+    "RELU": (0.0, math.inf),
+    "RELU6": (0.0, 6.0),
+    "RELU_N1_TO_1": (-1.0, 1.0),
+}
+_ACTIVATION_OPS = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH"})
+
+
+class OpComparer:
+    """Compares what the ops of matched steps compute.
+
+    `reordered` are candidate's tensors whose dimensions lie in another order: attributes that name dimensions
+    differ there by right. `seen` are the reference's least and largest values by the candidate's tensor index.
+    """
+
+    def __init__(
+        self, ours: Steps, theirs: Steps, reordered: frozenset[int], seen: Mapping[int, tuple[float, float]]
+    ) -> None:
+        self._ours, self._theirs = ours, theirs
+        self._seen = seen
+        self._reordered = reordered
+        self.compared = 0
+
+    def compare(self, own: Step, mine: Step) -> list[Suspect]:
+        """The suspects of one matched step."""
+        self.compared += 1
+        if own.kind != mine.kind:
+            names = self._ours.facts.ops[own.work].name, self._theirs.facts.ops[mine.work].name
+            return [self._suspect(own, mine, mine.work, {"op": {"reference": names[0], "candidate": names[1]}}, False)]
+        found = list(self._attributes(own, mine))
+        if own.activation != mine.activation and not self._same_range(own, mine):
+            evidence = {"activation": {"reference": own.activation, "candidate": mine.activation}}
+            place = mine.activation_op if mine.activation_op >= 0 else mine.members[-1]
+            found.append(self._suspect(own, mine, place, evidence, True))
+        return found
+
+    def _attributes(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        if mine.kind in SHAPING or any(index in self._reordered for index in (*mine.inputs, *mine.outputs)):
+            return
+        for name in sorted({*own.attributes, *mine.attributes}):
+            a, b = own.attributes.get(name), mine.attributes.get(name)
+            if not _same(a, b, self._rank(mine)):
+                evidence = {"attribute": name, "reference": _plain(a), "candidate": _plain(b)}
+                yield self._suspect(own, mine, mine.work, evidence, True)
+
+    def _same_range(self, own: Step, mine: Step) -> bool:
+        """Whether two activations let the same values through: a quantised tensor has bounds of its own."""
+        bounds = [_BOUNDS.get(step.activation) for step in (own, mine)]
+        tensor = self._theirs.facts.tensors[mine.outputs[0]]
+        if None in bounds or tensor.quantization is None or not tensor.dtype.startswith("int"):
+            return False
+        from windtunnel.layer_diff.isolated import representable
+
+        low, high = representable(tensor.quantization, tensor.dtype)
+        step = tensor.quantization.scales[0]
+        bound = _BOUNDS[mine.activation]
+        seen = self._seen.get(tensor.index, bound)
+        if seen[0] < bound[0] - step or seen[1] > bound[1] + step:
+            return False
+        one, other = ((max(low, pair[0]), min(high, pair[1])) for pair in bounds if pair is not None)
+        return abs(one[0] - other[0]) <= step and abs(one[1] - other[1]) <= step
+
+    def _rank(self, step: Step) -> int:
+        op = self._theirs.facts.ops[step.work]
+        return max(1, len(self._theirs.facts.tensors[op.outputs[0]].shape))
+
+    def _suspect(self, own: Step, mine: Step, op_index: int, evidence: dict[str, Any], plain: bool) -> Suspect:
+        op = self._theirs.facts.ops[op_index]
+        tensor = self._theirs.facts.tensors[op.outputs[0]]
+        fix = {"action": "convert the op again", "op": self._ours.facts.ops[own.work].name}
+        return Suspect(
+            "conversion.op", tensor.name, op.index, tensor.index, evidence, fix, plain, self._patch(own, mine)
+        )
+
+    def _patch(self, own: Step, mine: Step) -> Patch | None:
+        """The reference's op in the candidate's place, where both steps are written with the same number of ops."""
+        if len(own.members) != len(mine.members):
+            return self._activation_patch(own, mine)
+        reference = self._ours.facts.path
+
+        def patch(editor: Editor) -> None:
+            source = Editor(reference)
+            for a, b in zip(own.members, mine.members, strict=True):
+                editor.take_op(b, source, a)
+
+        return patch
+
+    def _activation_patch(self, own: Step, mine: Step) -> Patch | None:
+        op = self._theirs.facts.ops[mine.members[-1]]
+        if own.kind != mine.kind or op.name in _ACTIVATION_OPS or "fused_activation_function" not in op.options:
+            return None
+        return lambda editor: editor.set_options(op.index, fused_activation_function=own.activation)
+
+
+def _same(a: Any, b: Any, rank: int) -> bool:
+    if isinstance(a, float) or isinstance(b, float):
+        return isinstance(a, (int, float)) and isinstance(b, (int, float)) and math.isclose(a, b, rel_tol=1e-6)
+    if isinstance(a, int) and isinstance(b, int) and not isinstance(a, bool) and a != b:
+        # Axes count from either end.
+        return min(a, b) < 0 and a % rank == b % rank
+    return bool(a == b) or (not a and not b)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value[:32].hex()
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

@@ -1,0 +1,107 @@
+"""How a table of numbers departs from another: what a person would say of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+# Noise of rounding leaves the factor of a channel this close to 1.
+_FACTOR = 0.02
+_FEW = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """`kind`: missing, zeroed, sign, scaled, shifted, permuted_channels, permuted_inputs, few_values, noise."""
+
+    kind: str
+    channels: tuple[int, ...]
+    evidence: Mapping[str, Any]
+
+
+def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArray[np.bool_]) -> Pattern:
+    """The simplest account of a difference.
+
+    All tables are (channels, per channel); `beyond` marks what precision does not explain. Accounts are tried from
+    the simplest on, and one is taken only where it leaves nothing beyond the tolerance.
+    """
+    hit = np.flatnonzero(beyond.any(axis=1))
+    channels = tuple(int(channel) for channel in hit)
+    a, b, slack = reference[hit], candidate[hit], tolerance[hit]
+    if not candidate.any():
+        return Pattern("missing", channels, {})
+    if not b.any():
+        return Pattern("zeroed", channels, {})
+    if int(beyond.sum()) <= _FEW and beyond.sum() < beyond.size:
+        return Pattern("few_values", channels, _values(reference, candidate, beyond))
+    factor = _factors(a, b)
+    rest = np.abs(b - factor * a)
+    if (rest <= slack * 1.5 + 1e-6 * np.abs(b)).all() and (np.abs(factor - 1.0) > _FACTOR).any():
+        kind = "sign" if np.allclose(factor, -1.0, atol=_FACTOR) else "scaled"
+        return Pattern(kind, channels, {"factors": _short(factor.ravel())})
+    offset = (b - a).mean(axis=1, keepdims=True)
+    if a.shape[1] > 1 and (np.abs(b - a - offset) <= slack * 1.5).all():
+        return Pattern("shifted", channels, {"offsets": _short(offset.ravel())})
+    order = _permutation(reference, candidate, tolerance)
+    if order is not None:
+        return Pattern("permuted_channels", channels, {"order": order})
+    order = _permutation(reference.T, candidate.T, tolerance.T)
+    if order is not None:
+        return Pattern("permuted_inputs", channels, {"order": order})
+    return Pattern("noise", channels, {})
+
+
+def _values(reference: Array, candidate: Array, beyond: NDArray[np.bool_]) -> dict[str, Any]:
+    places = np.argwhere(beyond)
+    return {
+        "values": [
+            {"channel": int(i), "at": int(j), "reference": float(reference[i, j]), "candidate": float(candidate[i, j])}
+            for i, j in places
+        ]
+    }
+
+
+def _factors(a: Array, b: Array) -> Array:
+    """Least-squares factor of each channel; 1 where the reference is all zero."""
+    power = (a * a).sum(axis=1, keepdims=True)
+    return np.asarray(np.where(power > 0.0, (a * b).sum(axis=1, keepdims=True) / np.where(power > 0, power, 1.0), 1.0))
+
+
+def _permutation(reference: Array, candidate: Array, tolerance: Array) -> list[int] | None:
+    """Which row of the reference each row of the candidate is, where they are the same rows in another order."""
+    count = len(reference)
+    if not 1 < count <= 4096 or reference.shape[1] > 65536:
+        return None
+    lengths = [np.linalg.norm(table, axis=1) for table in (reference, candidate)]
+    if not (lengths[0] > 0).all() or not (lengths[1] > 0).all():
+        return None
+    order: list[int] = []
+    free = np.ones(count, dtype=bool)
+    for row in range(count):
+        distance = (
+            np.square(reference - candidate[row]).sum(axis=1) if count <= 256 else _far(reference, candidate[row])
+        )
+        distance = np.where(free, distance, np.inf)
+        best = row if free[row] and distance[row] <= distance.min() else int(distance.argmin())
+        order.append(best)
+        free[best] = False
+    if order == list(range(count)):
+        return None
+    rest = np.abs(candidate - reference[order])
+    allowed = tolerance * 1.05 + 1e-6 * np.abs(candidate)
+    # A channel's scale is that of its new place: what it rounds is not what it rounded before.
+    share = float((rest <= allowed + 0.02 * np.abs(reference).max()).mean())
+    return order if share > 0.98 else None
+
+
+def _far(reference: Array, row: Array) -> Array:
+    return np.asarray((reference * reference).sum(axis=1) - 2.0 * (reference @ row) + row @ row)
+
+
+def _short(values: Array) -> list[float]:
+    return [round(float(value), 6) for value in values[:16]]

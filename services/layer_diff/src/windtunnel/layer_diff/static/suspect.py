@@ -1,0 +1,30 @@
+"""A difference between the files that precision does not explain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from windtunnel.tflite.edit import Editor
+
+Patch = Callable[[Editor], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Suspect:
+    """A possible cause: `code` and place as in a diagnosis, and `tensor`, the place's tensor index.
+
+    `plain` tells that the files alone prove the difference, whatever its effect. `patch` mends the candidate, None
+    where that cannot be done by changing the file. `tensors` are the candidate's tensors in which the fault lies.
+    """
+
+    code: str
+    layer: str
+    op_index: int | None
+    tensor: int
+    evidence: Mapping[str, Any]
+    fix: Mapping[str, Any]
+    plain: bool
+    patch: Patch | None = None
+    tensors: frozenset[int] = frozenset()

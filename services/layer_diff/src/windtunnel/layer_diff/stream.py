@@ -1,0 +1,172 @@
+"""Runs both models over the samples and sums up every layer; memory does not grow with the samples.
+
+Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import InvalidInput
+from windtunnel.isolation import progress
+from windtunnel.layer_diff.blocks import Workspace
+from windtunnel.layer_diff.checkpoint import Checkpoint
+from windtunnel.layer_diff.figures import LayerFigures, LayerSums
+from windtunnel.layer_diff.graph import Pair
+from windtunnel.layer_diff.inputs import translate
+from windtunnel.layer_diff.outputs import OutputSums
+from windtunnel.pipeline import Feed
+from windtunnel.tflite import Runner
+
+# Values in all layers of one sample above which only some samples are looked at closely.
+LARGE = 500_000
+
+
+class FrameLog(Protocol):
+    """What takes a model's layers frame by frame (`layer_log.LogWriter`)."""
+
+    @property
+    def frames(self) -> int: ...
+
+    def add(self, runner: Runner) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def keep(self, frames: int) -> None: ...
+
+
+def stream(
+    reference: Runner,
+    candidate: Runner,
+    given: Feed,
+    pairs: Sequence[Pair],
+    outputs: OutputSums,
+    *,
+    limit: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
+) -> list[LayerFigures]:
+    """Figures of every pair, in their order, over the first `limit` samples; `outputs` takes the models' outputs.
+
+    Args:
+        reference, candidate: made with `preserve_all`.
+        checkpoint: goes on from it where it fits, and saves to it; complete at the end, for the caller to discard.
+            The figures are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
+        logs: of the reference and of the candidate; one that goes on is cut to the checkpoint's samples, and a
+            checkpoint with more samples than the log is ignored.
+
+    Reports progress. Raises InvalidInput and Unsupported from feeding and running.
+    """
+    if limit is not None and limit < 1:
+        raise InvalidInput(f"{limit} samples cannot be compared", hint="give at least 1")
+    count = given.count if limit is None else min(given.count, limit)
+    work = Workspace()
+    sparing = sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE
+    sums = _Sums([LayerSums(work, sparing=sparing) for _ in pairs], outputs)
+    start = _resume(checkpoint, sums, count, logs)
+    for number, inputs in enumerate(islice(given, start, count), start):
+        _sample(reference, candidate, inputs, pairs, sums)
+        for log, runner in zip(logs, (reference, candidate), strict=True):
+            if log is not None:
+                log.add(runner)
+        progress((number + 1) / count, f"sample {number + 1} of {count}")
+        if checkpoint is not None and (checkpoint.is_due() or number + 1 == count):
+            _save(checkpoint, number + 1, sums, logs)
+    return [one.figures() for one in sums.layers]
+
+
+class _Sums:
+    """All that a comparison has summed up."""
+
+    def __init__(self, layers: Sequence[LayerSums], outputs: OutputSums) -> None:
+        self.layers = layers
+        self.outputs = outputs
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        found = {f"outputs/{name}": array for name, array in self.outputs.state().items()}
+        found["layers"] = np.array([len(self.layers)])
+        for number, sums in enumerate(self.layers):
+            found |= {f"layer/{number}/{name}": array for name, array in sums.state().items()}
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        if int(state["layers"][0]) != len(self.layers):
+            raise ValueError("another number of layers")
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in state.items():
+            head, _, rest = name.partition("/")
+            number, _, field = rest.partition("/")
+            if head == "layer":
+                parts.setdefault(number, {})[field] = array
+            elif head == "outputs":
+                parts.setdefault(head, {})[rest] = array
+        self.outputs.restore(parts["outputs"])
+        for place, sums in enumerate(self.layers):
+            sums.restore(parts[str(place)])
+
+
+def _resume(
+    checkpoint: Checkpoint | None, sums: _Sums, count: int, logs: tuple[FrameLog | None, FrameLog | None]
+) -> int:
+    """Takes the sums of the checkpoint; returns how many samples they are of."""
+    start = 0
+    found = checkpoint.load() if checkpoint is not None else None
+    if checkpoint is not None and found is not None:
+        done, state = found
+        if done > count:
+            checkpoint.reject(f"it has {done} samples, and only {count} are asked for")
+        elif any(log is not None and log.frames < done for log in logs):
+            checkpoint.reject("the layer log does not reach as far")
+        else:
+            empty = sums.state()
+            try:
+                sums.restore(state)
+                start = done
+            except (KeyError, ValueError, IndexError, TypeError) as error:
+                sums.restore(empty)
+                checkpoint.reject(f"it is damaged ({error})")
+    for log in logs:
+        if log is not None:
+            log.keep(start)
+    if checkpoint is not None and (start or checkpoint.note):
+        progress(start / count, checkpoint.note or f"going on after sample {start} of {count}")
+    return start
+
+
+def _save(checkpoint: Checkpoint, done: int, sums: _Sums, logs: tuple[FrameLog | None, FrameLog | None]) -> None:
+    for log in logs:
+        if log is not None:
+            # A checkpoint must never know of more frames than the log holds.
+            log.flush()
+    checkpoint.save(done, sums.state())
+
+
+def _sample(
+    reference: Runner, candidate: Runner, inputs: Mapping[str, NDArray[Any]], pairs: Sequence[Pair], sums: _Sums
+) -> None:
+    first = reference.run(inputs, dequantized=True)
+    second = candidate.run(translate(inputs, reference.facts, candidate.facts), dequantized=True)
+    sums.outputs.add(first, second)
+    # The last layers were written last, and may still lie in the processor's cache.
+    for pair, one in zip(reversed(pairs), reversed(sums.layers), strict=True):
+        own, mine = pair.reference.tensor, pair.candidate.tensor
+        # Views are let go with the frame of this call: the runtime does not run while one is held.
+        one.add(
+            arranged(reference.view(own.index), pair), candidate.view(mine.index), own.quantization, mine.quantization
+        )
+
+
+def arranged(array: NDArray[Any], pair: Pair) -> NDArray[Any]:
+    """The reference's values in the order and shape that the candidate's have."""
+    if pair.permutation is not None and len(pair.permutation) == array.ndim:
+        return array.transpose(pair.permutation)
+    shape = pair.candidate.tensor.shape
+    if pair.reference.tensor.shape != shape and math.prod(shape) == array.size:
+        return array.reshape(shape)
+    return array

@@ -1,0 +1,200 @@
+"""The use case: find a recipe that mends a variant, and prove it on samples that nothing has seen."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from windtunnel.errors import InvalidInput
+from windtunnel.isolation import Pool, Progress
+from windtunnel.plan import Gates
+from windtunnel.quantizer.remedy.data import Parts, make_parts
+from windtunnel.quantizer.remedy.evaluate import pair_inputs, pair_outputs
+from windtunnel.quantizer.remedy.figures import Latency
+from windtunnel.quantizer.remedy.lab import Lab, Models
+from windtunnel.quantizer.remedy.origin import strange_weights
+from windtunnel.quantizer.remedy.recipe import Scheme, scheme_of, units_of
+from windtunnel.quantizer.remedy.result import Drawn, Pair, Proof, Remedy, Side, Verdict
+from windtunnel.quantizer.remedy.search import Found, Search
+from windtunnel.quantizer.remedy.trial import Check, Trial, checks, closest, passes
+from windtunnel.tflite import ModelFacts, read_model
+
+# From the calibration set (.npz of model inputs) to (layer of the float model, weight), in any order.
+Rank = Callable[[Path], Awaitable[Sequence[tuple[str, float]]]]
+
+
+async def mend(
+    reference: Path,
+    variant: Path,
+    samples: Path,
+    folder: Path,
+    pool: Pool,
+    *,
+    gates: Gates,
+    rank: Rank,
+    pipeline: Mapping[str, Any] | None = None,
+    budget_s: float = 900.0,
+    on_trial: Callable[[Trial, Trial | None], None] = lambda trial, best: None,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> Remedy:
+    """Searches a recipe under which the variant meets the gates, and proves it on held-back samples.
+
+    Args:
+        reference: the float .tflite model.
+        variant: what was made of it and loses accuracy.
+        samples: what `load_samples` reads; with labels where there are some.
+        folder: private; the mended model lies in it afterwards.
+        pool: where native code runs.
+        gates: accuracy_drop, latency_ms and size_mb; accuracy_drop must be set.
+        rank: tells which layers are likely to do the damage; asked once, with the calibration set.
+        budget_s: the search ends after so many seconds; the proof comes on top.
+        on_trial: told of every trial, with the best so far.
+
+    Raises InvalidInput: too few samples, a reference that is not float, a variant that was not made from it.
+    """
+    started = time.monotonic()
+    models = Models(reference.absolute(), variant.absolute())
+    facts, scheme, strange = await asyncio.to_thread(_require_pair, models)
+    units = await asyncio.to_thread(units_of, facts)
+    parts = await pool.run(
+        make_parts, facts, samples.absolute(), pipeline, folder.absolute() / "samples", on_progress=on_progress
+    )
+    lab = Lab(models, parts, units, folder.absolute(), pool, on_progress)
+    case = _Case(lab, models, parts, gates, Pair(models.reference, models.variant, scheme.words, strange))
+    before = await lab.of_variant()
+    if passes(gates, before) and (unneeded := await _as_it_is(case, before)) is not None:
+        return replace(unneeded, seconds=time.monotonic() - started)
+    ranking = await rank(parts.calibration_file)
+    search = Search(
+        lab,
+        before,
+        scheme,
+        units,
+        gates,
+        ranking,
+        budget_s=budget_s,
+        on_trial=lambda trial: on_trial(trial, search.best),
+    )
+    result = await _prove(case, before, await search.run(), folder.absolute())
+    return replace(result, ranking=tuple(ranking), builds=lab.builds, seconds=time.monotonic() - started)
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """What stays the same through one search."""
+
+    lab: Lab
+    models: Models
+    parts: Parts
+    gates: Gates
+    pair: Pair
+
+    @property
+    def drawn(self) -> Drawn:
+        parts = self.parts
+        counts = (parts.calibration.count, parts.search.count, parts.held_back.count, parts.unused)
+        return Drawn(*counts, parts.stratified, parts.seed, parts.measure)
+
+    async def side(self, model: Path, latency: Latency) -> Side:
+        figures = await self.lab.figures(model, self.parts.held_back)
+        return Side(figures, model.stat().st_size, latency)
+
+    def checks(self, side: Side) -> tuple[Check, ...]:
+        return tuple(checks(self.gates, side.figures, side.size_bytes, side.latency))
+
+
+def _require_pair(models: Models) -> tuple[ModelFacts, Scheme, tuple[str, ...]]:
+    """The float model, how the variant is quantised, and its weights that the float model does not explain."""
+    reference, variant = read_model(models.reference), read_model(models.variant)
+    own = scheme_of(reference)
+    if own is not None:
+        raise InvalidInput(
+            f"{reference.path.name} is quantised itself ({own.words})",
+            hint="the first model is the float model, the second the variant that was made from it",
+        )
+    scheme = scheme_of(variant)
+    if scheme is None:
+        raise InvalidInput(
+            f"{variant.path.name} is not quantised: there is no recipe to mend",
+            hint="`windtunnel diff` names what differs between two float models",
+        )
+    pair_inputs(reference, variant)
+    pair_outputs(reference, variant)
+    return reference, scheme, tuple(strange_weights(reference, variant))
+
+
+async def _as_it_is(case: _Case, before: Trial) -> Remedy | None:
+    """The result where the variant meets every gate on the held-back samples too."""
+    proof = await _proof(case, None)
+    if not all(check.passed for check in case.checks(proof.variant)):
+        return None
+    reason = f"{case.pair.variant.name} meets every gate as it is, on samples of either part"
+    return Remedy("not_needed", reason, case.pair, case.drawn, case.checks(proof.variant), proof, before)
+
+
+async def _proof(case: _Case, model: Path | None) -> Proof:
+    models = [case.models.reference, case.models.variant]
+    latencies = await case.lab.race(models if model is None else [*models, model])
+    reference = await case.side(case.models.reference, latencies[0])
+    variant = await case.side(case.models.variant, latencies[1])
+    return Proof(reference, variant, None if model is None else await case.side(model, latencies[2]))
+
+
+async def _prove(case: _Case, before: Trial, found: Found, folder: Path) -> Remedy:
+    """Makes the choice once more and runs it on the held-back samples."""
+    choice = found.choice
+    if choice is None:
+        proof = await _proof(case, None)
+        result = Remedy(
+            "none", _nothing(before, found), case.pair, case.drawn, case.checks(proof.variant), proof, before
+        )
+        return replace(result, trials=found.trials, out_of_time=found.out_of_time)
+    made = await case.lab.make(choice.candidate, folder / "remedy")
+    proof = await _proof(case, made.model)
+    assert proof.remedy is not None
+    gates = case.checks(proof.remedy)
+    verdict, reason = judge(proof.variant, proof.remedy, gates)
+    result = Remedy(verdict, reason, case.pair, case.drawn, gates, proof, before, trials=found.trials)
+    result = replace(result, out_of_time=found.out_of_time)
+    if verdict == "none":
+        return result
+    calibration = case.parts.calibration_file if made.calibration_samples else None
+    return replace(result, choice=choice, model=made.model, calibration=calibration)
+
+
+def judge(variant: Side, remedy: Side, gates: Sequence[Check]) -> tuple[Verdict, str]:
+    """What the held-back samples say of the choice."""
+    if remedy.figures.order > variant.figures.order:
+        return "none", (
+            "what met the gates on the search samples answers worse than the variant on the held-back samples: "
+            f"a drop of {_drop(remedy)} instead of {_drop(variant)}"
+        )
+    missed = [check.gate for check in gates if not check.passed]
+    if missed:
+        return "not_proven", (
+            f"it met the gates on the search samples and is no worse than the variant on the held-back samples, but "
+            f"misses {', '.join(missed)} there"
+        )
+    return "proven", f"every gate is met on the held-back samples; the drop is {_drop(remedy)}, was {_drop(variant)}"
+
+
+def _drop(side: Side) -> str:
+    return "unknown" if side.figures.drop is None else f"{side.figures.drop:.4g}"
+
+
+def _nothing(before: Trial, found: Found) -> str:
+    """Why no trial was chosen."""
+    best = closest(found.trials)
+    late = "the budget ran out before " if found.out_of_time else ""
+    if best is None or best.figures is None:
+        return f"{late}nothing that was tried could be made and run"
+    if found.out_of_time:
+        return f"{late}anything met every gate; the nearest, {best.id}, has a drop of {best.figures.drop}"
+    return (
+        f"none of {len(found.trials)} recipes meets every gate on the search samples; the most accurate, {best.id} "
+        f"({best.candidate.what}), has a drop of {best.figures.drop}"
+    )

@@ -1,0 +1,198 @@
+"""What a search for a remedy says in the end. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from windtunnel.quantizer.remedy.figures import Figures, Latency, Measure
+from windtunnel.quantizer.remedy.recipe import Unit
+from windtunnel.quantizer.remedy.trial import Check, Trial, pareto
+
+SCHEMA: Final = "windtunnel.remedy/1"
+
+# proven: it meets every gate on held-back samples. not_proven: it is no worse than the variant there, but misses a
+# gate. none: nothing found, or worse than the variant there. not_needed: the variant meets every gate as it is.
+Verdict = Literal["proven", "not_proven", "none", "not_needed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One model on the held-back samples, and what it costs."""
+
+    figures: Figures
+    size_bytes: int
+    latency: Latency
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `proof`."""
+        return {**self.figures.to_json(), "size_bytes": self.size_bytes, "latency_ms": asdict(self.latency)}
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Float model, variant and remedy side by side; without a remedy the first two alone."""
+
+    reference: Side
+    variant: Side
+    remedy: Side | None
+
+    def to_json(self) -> dict[str, Any]:
+        """`proof` of the document."""
+        remedy = self.remedy
+        return {
+            "float": self.reference.to_json(),
+            "variant": self.variant.to_json(),
+            "remedy": None if remedy is None else remedy.to_json(),
+            "ratios": None
+            if remedy is None
+            else {"to_float": _ratios(remedy, self.reference)} | {"to_variant": _ratios(remedy, self.variant)},
+        }
+
+
+def _ratios(ours: Side, theirs: Side) -> dict[str, float]:
+    return {
+        "size": ours.size_bytes / theirs.size_bytes,
+        "latency_p50": ours.latency.p50 / theirs.latency.p50,
+        "latency_p95": ours.latency.p95 / theirs.latency.p95,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """How the samples were split, and by what accuracy is measured."""
+
+    calibration: int
+    search: int
+    held_back: int
+    unused: int
+    stratified: bool
+    seed: int
+    measure: Measure
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The two models that it started from; `scheme` says how the variant is quantised.
+
+    `strange` are weights of the variant that its float model does not explain.
+    """
+
+    reference: Path
+    variant: Path
+    scheme: str
+    strange: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Remedy:
+    """The result. `model` and `calibration` are files, None where there is none, or the recipe needs none.
+
+    `checks` are the gates on the held-back samples, of the remedy or else of the variant. `trials` do not hold the
+    variant itself, which `before` is, on the search samples.
+    """
+
+    verdict: Verdict
+    reason: str
+    pair: Pair
+    drawn: Drawn
+    checks: tuple[Check, ...]
+    proof: Proof
+    before: Trial
+    trials: tuple[Trial, ...] = ()
+    choice: Trial | None = None
+    model: Path | None = None
+    calibration: Path | None = None
+    ranking: tuple[tuple[str, float], ...] = ()
+    out_of_time: bool = False
+    builds: int = 0
+    seconds: float = 0.0
+
+    @property
+    def recipe(self) -> list[dict[str, Any]]:
+        """The rules of the remedy as JSON; none without one."""
+        return [] if self.choice is None else [dict(rule) for rule in self.choice.candidate.rules]
+
+    @property
+    def certain(self) -> bool | None:
+        """Whether the whole 95 % interval of the drop lies within its gate; None where there is no interval."""
+        side = self.proof.remedy or self.proof.variant
+        limit = next((check.limit for check in self.checks if check.gate == "accuracy_drop"), None)
+        interval = side.figures.drop_interval
+        return None if limit is None or interval is None else interval[1] <= limit
+
+    @property
+    def front(self) -> list[Trial]:
+        """What nothing else beats of all that was tried, the variant among it."""
+        return pareto([self.before, *self.trials])
+
+    def to_json(self) -> dict[str, Any]:
+        """`windtunnel.remedy/1`."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "reason": self.reason,
+            "gates": [check.to_json() for check in self.checks],
+            "certain": self.certain,
+            "samples": asdict(self.drawn),
+            "float": _file(self.pair.reference),
+            "variant": {**_file(self.pair.variant), "scheme": self.pair.scheme, "strange": list(self.pair.strange)},
+            "remedy": None if self.choice is None else self._remedy(self.choice),
+            "proof": self.proof.to_json(),
+            "tried": [trial.to_json() for trial in (self.before, *self.trials)],
+            "front": [trial.id for trial in self.front],
+            "builds": self.builds,
+            "seconds": self.seconds,
+            "out_of_time": self.out_of_time,
+        }
+
+    def _remedy(self, choice: Trial) -> dict[str, Any]:
+        calibration = self.calibration
+        return {
+            "trial": choice.id,
+            "family": choice.candidate.family,
+            "what": choice.candidate.what,
+            "kept_as": choice.candidate.precision,
+            "kept": [self._kept(unit, choice) for unit in choice.candidate.kept],
+            "recipe": self.recipe,
+            "calibration": None if calibration is None else {**_file(calibration), "samples": self.drawn.calibration},
+            "dominated_by": [trial.id for trial in self.front if trial != choice and _beats(trial, choice)],
+            "sha256": None if self.model is None else _sha256(self.model),
+        }
+
+    def _kept(self, unit: Unit, choice: Trial) -> dict[str, Any]:
+        """`weight`: that of the ranking; `drop_without`: on the search samples, with all others kept but this one."""
+        others = {one.key for one in choice.candidate.kept} - {unit.key}
+        precision = choice.candidate.precision if others else None
+        trials = [
+            trial
+            for trial in self.trials
+            if {one.key for one in trial.candidate.kept} == others
+            and trial.candidate.precision == precision
+            and trial.candidate.family in ("calibration", "per_channel", "percentile", "algorithm", "layers")
+            and trial.candidate.rules[0] == choice.candidate.rules[0]
+        ]
+        figures = trials[0].figures if trials else None
+        return {
+            "layer": unit.name,
+            "op": unit.operation,
+            "op_index": unit.op_index,
+            "weight": dict(self.ranking).get(unit.name),
+            "drop_without": None if figures is None else figures.drop,
+        }
+
+
+def _beats(trial: Trial, choice: Trial) -> bool:
+    ours, theirs = trial.point, choice.point
+    return ours is not None and theirs is not None and all(a <= b for a, b in zip(ours, theirs, strict=True))
+
+
+def _file(path: Path) -> dict[str, Any]:
+    return {"name": path.name, "sha256": _sha256(path), "size_bytes": path.stat().st_size}
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,116 @@
+"""A small trained classifier of handwritten digits with damage that only quantisation shows; without TensorFlow.
+
+Every damaged model answers exactly or nearly what the sound one does as long as it is float.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
+
+from support.graphs import GraphWriter
+
+LAYERS = ("hidden_1", "hidden_2", "hidden_3", "logits")
+_WIDTHS = (24, 20, 16)
+_TRAIN_ON = 900
+_DEAD = 5
+
+
+@dataclass(frozen=True)
+class Network:
+    """Weights (out, in) and biases (out,) of the four dense layers, ReLU between them; 64 pixels -> 10 classes."""
+
+    weights: tuple[NDArray[np.float32], ...]
+    biases: tuple[NDArray[np.float32], ...]
+
+    def copy(self) -> Network:
+        return Network(tuple(one.copy() for one in self.weights), tuple(one.copy() for one in self.biases))
+
+    def write(self, path: Path, *, softmax: bool = True) -> Path:
+        writer = GraphWriter()
+        source = at = writer.tensor("image", (1, 64))
+        for name, weights, bias in zip(LAYERS, self.weights, self.biases, strict=True):
+            at = writer.dense(name, at, weights, bias, activation="NONE" if name == "logits" else "RELU")
+        if softmax:
+            output = writer.tensor("probabilities", (1, 10))
+            options = schema.SoftmaxOptionsT()
+            options.beta = 1.0
+            writer.op("SOFTMAX", [at], [output], options)
+            at = output
+        return writer.write(path, [source], [at])
+
+
+@cache
+def _trained() -> tuple[Network, NDArray[np.float32], NDArray[np.int64]]:
+    from sklearn.datasets import load_digits
+    from sklearn.neural_network import MLPClassifier
+
+    digits = load_digits()
+    x, y = (digits.data / 16.0).astype(np.float32), digits.target.astype(np.int64)
+    order = np.random.default_rng(7).permutation(len(x))
+    x, y = x[order], y[order]
+    model = MLPClassifier(_WIDTHS, max_iter=60, random_state=7)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.fit(x[:_TRAIN_ON], y[:_TRAIN_ON])
+    weights = tuple(np.ascontiguousarray(one.T, np.float32) for one in model.coefs_)
+    biases = tuple(np.asarray(one, np.float32) for one in model.intercepts_)
+    return Network(weights, biases), x[_TRAIN_ON:], y[_TRAIN_ON:]
+
+
+def network() -> Network:
+    """The sound one: about 94 % right on `samples`."""
+    return _trained()[0].copy()
+
+
+def arrays() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """x (897, 64) and y (897,), held out of training."""
+    return _trained()[1:]
+
+
+def samples(path: Path, *, labels: bool = True, count: int | None = None) -> Path:
+    x, y = arrays()
+    found: dict[str, Any] = {"x": x[:count]} | ({"y": y[:count]} if labels else {})
+    np.savez(path, **found)
+    return path
+
+
+def huge_weights_for_a_dead_channel(layer: int = 1) -> Network:
+    """Of dense layer `layer`, one input is always zero and has weights far above all others.
+
+    Its int8 scales, one per output channel, are those of the dead weights: every other weight rounds to zero. That
+    layer alone in float mends it; no other set of one does.
+    """
+    net = network()
+    net.weights[layer - 1][_DEAD] = 0.0
+    net.biases[layer - 1][_DEAD] = -1.0
+    net.weights[layer][:, _DEAD] = 3000.0
+    return net
+
+
+def outlier_activation() -> Network:
+    """A channel of `hidden_2` is 3000 times larger than the others, and the next layer's weights make up for it.
+
+    Neither layer alone mends it: what goes from one to the other must stay float on both ends.
+    """
+    net = network()
+    net.weights[1][_DEAD] *= 3000.0
+    net.biases[1][_DEAD] *= 3000.0
+    net.weights[2][:, _DEAD] /= 3000.0
+    return net
+
+
+def uneven_channels() -> Network:
+    """An output channel of `hidden_2` has huge weights and never fires: one scale for all channels loses the rest."""
+    net = network()
+    net.weights[1][_DEAD] = -3000.0
+    net.biases[1][_DEAD] = 0.0
+    net.weights[2][:, _DEAD] = 0.0
+    return net

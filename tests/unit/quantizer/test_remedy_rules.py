@@ -1,0 +1,460 @@
+"""The rules behind a remedy: what a recipe's rule hits, how samples are split, which trial is chosen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from support.damaged import network, uneven_channels
+from support.graphs import GraphWriter
+from windtunnel.errors import InternalError, InvalidInput
+from windtunnel.plan import Gates, VariantSpec
+from windtunnel.quantizer.adapters import litert
+from windtunnel.quantizer.domain import Calibration
+from windtunnel.quantizer.remedy.families import neighbours, ranked
+from windtunnel.quantizer.remedy.figures import (
+    Answers,
+    Drift,
+    Figures,
+    Latency,
+    figures,
+    paired_drop_interval,
+    share_interval,
+)
+from windtunnel.quantizer.remedy.mend import judge
+from windtunnel.quantizer.remedy.origin import strange_weights
+from windtunnel.quantizer.remedy.pareto import front
+from windtunnel.quantizer.remedy.recipe import (
+    INPUT,
+    OUTPUT,
+    Precision,
+    Scheme,
+    Unit,
+    hits,
+    kept,
+    quantized_units,
+    require_kept,
+    rules_of,
+    scheme_of,
+    units_of,
+)
+from windtunnel.quantizer.remedy.result import Side
+from windtunnel.quantizer.remedy.smallest import smallest_set
+from windtunnel.quantizer.remedy.split import LEAST_SAMPLES, split
+from windtunnel.quantizer.remedy.trial import Candidate, Check, Family, Trial, pareto, pick
+from windtunnel.tflite import read_model
+
+INT8 = Scheme("static", 8, 8)
+
+
+@pytest.fixture
+def calibration(tmp_path: Path) -> Calibration:
+    np.savez(tmp_path / "c.npz", x=np.random.default_rng(1).uniform(0, 1, (30, 64)).astype(np.float32))
+    return Calibration(tmp_path / "c.npz")
+
+
+# Recipes
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("int8", INT8),
+        ("int16x8", Scheme("static", 8, 16)),
+        ("dynamic_range", Scheme("dynamic", 8)),
+        ("float16", Scheme("float16", 16)),
+    ],
+)
+def test_the_scheme_of_a_variant_is_read_from_its_file_and_its_recipe_makes_the_same(
+    tmp_path: Path, calibration: Calibration, name: str, scheme: Scheme
+) -> None:
+    model = network().write(tmp_path / "float.tflite")
+    litert.quantize(model, tmp_path / "b.tflite", VariantSpec(name), calibration, None)
+    assert scheme_of(read_model(model)) is None
+    assert scheme_of(read_model(tmp_path / "b.tflite")) == scheme
+    litert.quantize(model, tmp_path / "r.tflite", VariantSpec("mine", rules_of(scheme)), calibration, None)
+    assert (tmp_path / "r.tflite").read_bytes() == (tmp_path / "b.tflite").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "scheme",
+    [Scheme("static", 8, 8, "TENSORWISE"), Scheme("weight_only", 8), Scheme("dynamic", 4), Scheme("weight_only", 4)],
+)
+def test_every_scheme_is_recognised_in_what_its_recipe_makes(
+    tmp_path: Path, calibration: Calibration, scheme: Scheme
+) -> None:
+    model = network().write(tmp_path / "float.tflite")
+    litert.quantize(model, tmp_path / "r.tflite", VariantSpec("mine", rules_of(scheme)), calibration, None)
+    assert scheme_of(read_model(tmp_path / "r.tflite")) == scheme
+
+
+@pytest.mark.parametrize("algorithm", ["MSE", "OCTAV", "GPTQ"])
+def test_another_algorithm_changes_weights_and_nothing_else(
+    tmp_path: Path, calibration: Calibration, algorithm: str
+) -> None:
+    model = network().write(tmp_path / "float.tflite")
+    states = []
+    for name, rules in (("plain", rules_of(INT8)), ("other", rules_of(INT8, algorithm=algorithm))):
+        litert.quantize(model, tmp_path / f"{name}.tflite", VariantSpec(name, rules), calibration, None)
+        states.append(quantized_units(read_model(tmp_path / f"{name}.tflite")))
+    assert states[0] == states[1]
+    assert set(states[0].values()) == {"int8"}
+    assert (tmp_path / "plain.tflite").read_bytes() != (tmp_path / "other.tflite").read_bytes()
+
+
+def awkward_names(path: Path) -> Path:
+    """Names that are parts of each other, and full of what a regex reads as something else."""
+    writer = GraphWriter()
+    source = at = writer.tensor("in", (1, 6))
+    draw = np.random.default_rng(2)
+    for name in ("a", "a_1", "b/a", "f(x)[0]+.*", "a;b", "^a$", "na\\me"):
+        at = writer.dense(name, at, draw.normal(0, 1, (6, 6)), np.zeros(6))
+    return writer.write(path, [source], [at])
+
+
+def test_a_rule_hits_one_op_exactly_whatever_its_name(tmp_path: Path) -> None:
+    model = awkward_names(tmp_path / "m.tflite")
+    units = units_of(read_model(model))
+    assert [unit.operation for unit in units] == [INPUT, *["FULLY_CONNECTED"] * 7, OUTPUT]
+    np.savez(tmp_path / "c.npz", x=np.random.default_rng(1).normal(0, 1, (20, 6)).astype(np.float32))
+    calibration = Calibration(tmp_path / "c.npz")
+    for unit in units:
+        rule = kept(unit, "float", INT8)
+        assert [one.key for one in hits(rule, units)] == [unit.key]
+        target = tmp_path / "made.tflite"
+        litert.quantize(model, target, VariantSpec("mine", (*rules_of(INT8), rule)), calibration, None)
+        states = quantized_units(read_model(target))
+        made_float = {one.key for one in units if states[one.key] == "float"}
+        assert made_float == {unit.key}
+        require_kept(read_model(target), [unit], "float")
+
+
+def test_activations_of_one_layer_can_be_16_bit(tmp_path: Path, calibration: Calibration) -> None:
+    model = network().write(tmp_path / "m.tflite")
+    unit = next(one for one in units_of(read_model(model)) if one.name == "hidden_2")
+    rules = (*rules_of(INT8), kept(unit, "int16", INT8))
+    litert.quantize(model, tmp_path / "q.tflite", VariantSpec("mine", rules), calibration, None)
+    states = quantized_units(read_model(tmp_path / "q.tflite"))
+    assert {key: state for key, state in states.items() if state != "int8"} == {unit.key: "int16"}
+    require_kept(read_model(tmp_path / "q.tflite"), [unit], "int16")
+
+
+@pytest.mark.parametrize("precision", ["float", "int16"])
+def test_a_rule_that_did_not_hit_is_found_out(tmp_path: Path, calibration: Calibration, precision: Precision) -> None:
+    model = network().write(tmp_path / "m.tflite")
+    litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None)
+    unit = units_of(read_model(model))[2]
+    with pytest.raises(InternalError, match=f"{unit.name}.*int8"):
+        require_kept(read_model(tmp_path / "q.tflite"), [unit], precision)
+
+
+def test_ranges_of_a_recipe_go_before_the_calibration_set(tmp_path: Path, calibration: Calibration) -> None:
+    model = network().write(tmp_path / "m.tflite")
+    rule = {**rules_of(INT8)[0], "ranges": {"hidden_1": [-1.0, 9.2]}}
+    litert.quantize(model, tmp_path / "q.tflite", VariantSpec("mine", (rule,)), calibration, None)
+    litert.quantize(model, tmp_path / "p.tflite", VariantSpec("plain", rules_of(INT8)), calibration, None)
+    scales = []
+    for name in ("q", "p"):
+        tensors = read_model(tmp_path / f"{name}.tflite").tensors
+        found = {tensor.name: tensor.quantization.scales[0] for tensor in tensors if tensor.quantization is not None}
+        scales.append(found)
+    assert scales[0]["hidden_1"] == pytest.approx(10.2 / 255, rel=1e-5)
+    assert scales[0]["hidden_2"] == scales[1]["hidden_2"]
+    assert scales[0]["hidden_1"] != scales[1]["hidden_1"]
+
+
+@pytest.mark.parametrize(
+    ("ranges", "says"),
+    [
+        ({"nothing": [0, 1]}, "'nothing', which is no tensor"),
+        ({"hidden_1": [1, 0]}, "range of 'hidden_1'"),
+        ({"hidden_1": [0, float("nan")]}, "range of 'hidden_1'"),
+        ({"hidden_1": 4}, "range of 'hidden_1'"),
+        ([1, 2], "ranges must be an object"),
+    ],
+)
+def test_ranges_that_are_none_are_refused(tmp_path: Path, calibration: Calibration, ranges: object, says: str) -> None:
+    model = network().write(tmp_path / "m.tflite")
+    rule = {**rules_of(INT8)[0], "ranges": ranges}
+    with pytest.raises(InvalidInput, match=re.escape(says)):
+        litert.quantize(model, tmp_path / "q.tflite", VariantSpec("mine", (rule,)), calibration, None)
+
+
+def test_a_variant_of_another_model_is_known_by_its_weights(tmp_path: Path, calibration: Calibration) -> None:
+    ours, other = network().write(tmp_path / "ours.tflite"), network()
+    for weights in other.weights:
+        weights[...] = np.random.default_rng(0).normal(0, 0.3, weights.shape)
+    litert.quantize(ours, tmp_path / "b.tflite", VariantSpec("dynamic_range"), None, None)
+    litert.quantize(
+        other.write(tmp_path / "other.tflite"), tmp_path / "o.tflite", VariantSpec("dynamic_range"), None, None
+    )
+    assert strange_weights(read_model(ours), read_model(tmp_path / "b.tflite")) == []
+    with pytest.raises(InvalidInput, match=r"o\.tflite was not made from ours\.tflite: 4 of its 4 weights"):
+        strange_weights(read_model(ours), read_model(tmp_path / "o.tflite"))
+
+
+def test_one_foreign_weight_is_named_and_heavy_damage_is_not(tmp_path: Path, calibration: Calibration) -> None:
+    ours, other = network().write(tmp_path / "ours.tflite"), network()
+    other.weights[2][...] = other.weights[2][::-1].copy()
+    made = other.write(tmp_path / "other.tflite")
+    litert.quantize(made, tmp_path / "o.tflite", VariantSpec("dynamic_range"), None, None)
+    assert strange_weights(read_model(ours), read_model(tmp_path / "o.tflite")) == ["hidden_3/weights"]
+    damaged = uneven_channels().write(tmp_path / "uneven.tflite")
+    rules = rules_of(Scheme("weight_only", 4, 0, "TENSORWISE"))
+    litert.quantize(damaged, tmp_path / "d.tflite", VariantSpec("mine", rules), None, None)
+    assert strange_weights(read_model(damaged), read_model(tmp_path / "d.tflite")) == []
+
+
+# Samples
+
+
+@settings(max_examples=60, deadline=None)
+@given(count=st.integers(LEAST_SAMPLES, 4000), classes=st.integers(1, 12), seed=st.integers(0, 99))
+def test_parts_share_no_sample_and_hold_their_share_of_every_class(count: int, classes: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, classes, count) ** 2
+    drawn = split(count, labels, seed=seed)
+    parts = (drawn.calibration, drawn.search, drawn.held_back)
+    together = np.concatenate(parts)
+    assert len(np.unique(together)) == len(together)
+    assert together.min() >= 0
+    assert together.max() < count
+    assert [len(part) for part in parts[:2]] == [min(round(count * 0.2), 100), min(round(count * 0.4), 500)]
+    for part in parts:
+        for label in np.unique(labels):
+            expected = (labels == label).mean() * len(part)
+            assert abs((labels[part] == label).sum() - expected) <= 2
+
+
+def test_the_split_is_seeded(tmp_path: Path) -> None:
+    labels = np.arange(300) % 3
+    first, second, other = split(300, labels), split(300, labels), split(300, labels, seed=1)
+    assert (first.search == second.search).all()
+    assert not np.array_equal(first.search, other.search)
+
+
+def test_too_few_samples_are_refused_with_the_least_number() -> None:
+    split(LEAST_SAMPLES, None)
+    with pytest.raises(InvalidInput, match=f"{LEAST_SAMPLES - 1} samples are too few.*at least {LEAST_SAMPLES}"):
+        split(LEAST_SAMPLES - 1, None)
+
+
+# Figures
+
+
+def test_the_interval_of_a_paired_drop_is_agresti_and_mins() -> None:
+    before, after = np.ones(100, bool), np.ones(100, bool)
+    after[:10], before[10:13] = False, False
+    # b = 10.5, c = 3.5, n = 102: (b - c) / n +- 1.96 sqrt(b + c - (b - c)^2 / n) / n
+    low, high = paired_drop_interval(before, after)
+    assert (low, high) == pytest.approx((7 / 102 - 0.070656, 7 / 102 + 0.070656), abs=1e-5)
+    same = paired_drop_interval(np.ones(50, bool), np.ones(50, bool))
+    assert same[0] < 0 < same[1]
+
+
+def test_intervals_cover_what_they_should() -> None:
+    draw = np.random.default_rng(5)
+    covered = []
+    for _ in range(2000):
+        before = draw.random(150) < 0.9
+        after = np.where(draw.random(150) < 0.06, ~before, before)
+        low, high = paired_drop_interval(before, after)
+        # 6 % of answers flip: 90 % right become 0.9 * 0.94 + 0.1 * 0.06.
+        covered.append(low <= 0.9 - (0.9 * 0.94 + 0.1 * 0.06) <= high)
+    assert 0.93 <= np.mean(covered) <= 0.985
+    assert share_interval(0, 100) == pytest.approx((0.0, 0.0370), abs=1e-3)
+    assert share_interval(30, 100) == pytest.approx((0.2189, 0.3958), abs=1e-3)
+
+
+def test_figures_by_each_measure() -> None:
+    classes = np.array([0, 1, 2, 3])
+    reference = Answers(np.array([0, 1, 2, 0]), 0.0, 0)
+    model = Answers(np.array([0, 2, 2, -1]), 0.25, 0)
+    found = figures(reference, model, classes, "labels")
+    assert (found.accuracy, found.drop, found.agreement, found.output_nrmse) == (0.5, 0.25, 0.5, 0.25)
+    found = figures(reference, model, None, "agreement")
+    assert (found.accuracy, found.drop) == (None, 0.5)
+    assert figures(reference, model, None, "output_nrmse").drop == 0.25
+    assert figures(reference, Answers(None, None, 3), None, "output_nrmse").drop is None
+
+
+def test_drift_is_the_rmse_over_the_larger_range() -> None:
+    draw = np.random.default_rng(0)
+    ours, theirs = draw.normal(0, 1, (9, 1, 7)), draw.normal(0, 2, (9, 1, 7))
+    drift = Drift()
+    assert all(drift.add(a, b) for a, b in zip(ours, theirs, strict=True))
+    expected = np.sqrt(np.mean((ours - theirs) ** 2)) / max(np.ptp(ours), np.ptp(theirs))
+    assert drift.nrmse() == pytest.approx(expected, rel=1e-12)
+    assert not drift.add(ours[0], theirs[0] * np.nan)
+    assert not drift.add(ours[0], theirs[0, 0])
+    assert Drift().nrmse() is None
+    constant = Drift()
+    constant.add(np.ones(3), np.ones(3))
+    assert constant.nrmse() == 0.0
+    constant.add(np.ones(3), np.ones(3))
+    apart = Drift()
+    apart.add(np.ones(3), np.full(3, 2.0))
+    assert apart.nrmse() is None
+
+
+# The search
+
+
+@pytest.mark.parametrize(
+    ("points", "expected"),
+    [
+        ([], []),
+        ([(1, 1, 1)], [0]),
+        ([(1, 1, 1), (1, 1, 1)], [0]),
+        ([(2, 1, 1), (1, 2, 1), (1, 1, 2)], [2, 1, 0]),
+        ([(1, 1, 1), (1, 1, 2), None, (0.5, 9, 9)], [3, 0]),
+        ([(3, 3, 3), (2, 2, 2), (1, 1, 1)], [2]),
+    ],
+)
+def test_the_front(points: list[tuple[float, ...] | None], expected: list[int]) -> None:
+    assert front(points) == expected
+
+
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), size=st.integers(1, 9))
+async def test_the_smallest_set_of_a_monotone_rule_has_no_spare_member(data: st.DataObject, size: int) -> None:
+    """Enough is what holds one of some cores: more members never hurt."""
+    members = list(range(size))
+    cores = data.draw(st.lists(st.sets(st.sampled_from(members), min_size=1), min_size=1, max_size=3))
+    asked: list[tuple[int, ...]] = []
+
+    async def holds(chosen: Sequence[int]) -> bool:
+        asked.append(tuple(chosen))
+        return any(core <= set(chosen) for core in cores)
+
+    found = await smallest_set(members, holds)
+    assert found is not None
+    assert await holds(found)
+    for member in found:
+        assert not await holds([one for one in found if one != member]) or len(found) == 1
+    if len(cores) == 1:
+        assert set(found) == cores[0]
+
+
+async def test_a_single_culprit_at_the_front_is_asked_once_and_none_gives_none() -> None:
+    asked = []
+
+    async def holds(chosen: Sequence[int]) -> bool:
+        asked.append(len(chosen))
+        return 0 in chosen
+
+    assert await smallest_set(range(64), holds) == (0,)
+    assert asked == [1]
+    asked.clear()
+    assert await smallest_set(list(range(63, -1, -1)), holds) == (0,)
+    # 64 members: 7 to double, 5 to halve, then all others are spare.
+    assert len(asked) <= 2 * 6 + 64 + 2
+
+    async def never(chosen: Sequence[int]) -> bool:
+        return False
+
+    assert await smallest_set(range(5), never) is None
+
+
+def unit(name: str, *reads: str, operation: str = "CONV_2D") -> Unit:
+    return Unit(name, operation, 0, f"{name};", reads)
+
+
+def test_layers_are_ranked_with_the_models_ends_beside_their_neighbours() -> None:
+    units = (
+        unit("in", operation=INPUT),
+        unit("a", "in"),
+        unit("b", "a"),
+        unit("c", "b"),
+        unit("c", "c", operation=OUTPUT),
+    )
+    order = ranked(units, [("b", 0.1), ("c", 0.5), ("a", 0.3), ("gone", 9.0)])
+    assert [(one.operation, one.name) for one in order] == [
+        ("CONV_2D", "c"),
+        (OUTPUT, "c"),
+        ("CONV_2D", "a"),
+        (INPUT, "in"),
+        ("CONV_2D", "b"),
+    ]
+    pairs = [(a.operation, a.name, b.operation, b.name) for a, b in neighbours(units)]
+    assert (INPUT, "in", "CONV_2D", "a") in pairs
+    assert ("CONV_2D", "c", OUTPUT, "c") in pairs
+    assert len(pairs) == 4
+
+
+def trial(
+    number: int,
+    family: Family,
+    drop: float | None,
+    size: int = 100,
+    ratio: float = 1.0,
+    kept: int = 0,
+    precision: Precision | None = None,
+) -> Trial:
+    found = None if drop is None else Figures("labels", 0.9, drop, None, 1.0 - abs(drop), drop, 0)
+    members = tuple(unit(str(index)) for index in range(kept))
+    candidate = Candidate(family, family, (), members, precision or ("float" if kept else None))
+    latency = Latency(ratio, ratio, 9)
+    return Trial(number, candidate, found, size, latency, ratio, 0.1, None if found else "broken")
+
+
+@pytest.mark.parametrize(
+    ("trials", "gates", "chosen"),
+    [
+        ([], Gates(accuracy_drop=0.01), None),
+        ([trial(1, "calibration", 0.02)], Gates(accuracy_drop=0.01), None),
+        ([trial(1, "precision", 0.0), trial(2, "calibration", 0.01)], Gates(accuracy_drop=0.01), 2),
+        ([trial(1, "layers", 0.0, kept=3), trial(2, "layers", 0.0, kept=1)], Gates(accuracy_drop=0.01), 2),
+        (
+            [trial(1, "layers", 0.0, kept=1), trial(2, "layers", 0.0, kept=1, precision="int16")],
+            Gates(accuracy_drop=0.01),
+            1,
+        ),
+        # Clearly smaller and faster than with kept layers, or only one of them.
+        ([trial(1, "layers", 0.0, 120, 1.2, 2), trial(2, "precision", 0.0, 100, 1.0)], Gates(accuracy_drop=0.01), 2),
+        ([trial(1, "layers", 0.0, 120, 1.2, 2), trial(2, "precision", 0.0, 100, 1.3)], Gates(accuracy_drop=0.01), 1),
+        ([trial(1, "layers", 0.0, 120, 1.2, 2), trial(2, "precision", 0.0, 90, 9.0)], Gates(0.01, size_mb=1e-4), 2),
+        ([trial(1, "layers", 0.0, kept=1, ratio=2.0)], Gates(accuracy_drop=0.01, latency_ms_p95=1.5), None),
+        ([trial(1, "calibration", None)], Gates(accuracy_drop=0.01), None),
+        # Within a wide gate, but worse than the variant.
+        ([trial(1, "calibration", 0.4)], Gates(accuracy_drop=0.5), None),
+    ],
+)
+def test_what_is_closest_to_the_variant_is_chosen(trials: list[Trial], gates: Gates, chosen: int | None) -> None:
+    found = pick(gates, trials, trial(0, "variant", 0.3))
+    assert (found.number if found else None) == chosen
+
+
+def test_the_front_of_trials_leaves_out_what_could_not_be_run() -> None:
+    trials = [trial(0, "variant", 0.3), trial(1, "calibration", None), trial(2, "precision", 0.1, 50, 0.5)]
+    assert [one.number for one in pareto(trials)] == [2]
+
+
+def side(drop: float) -> Side:
+    found = trial(1, "calibration", drop)
+    assert found.figures is not None
+    assert found.latency is not None
+    return Side(found.figures, 100, found.latency)
+
+
+@pytest.mark.parametrize(
+    ("variant", "remedy", "limit", "verdict"),
+    [
+        (0.3, 0.005, 0.01, "proven"),
+        (0.3, 0.02, 0.01, "not_proven"),
+        (0.3, 0.31, 0.5, "none"),
+        (0.005, 0.006, 0.01, "none"),
+        (0.005, 0.005, 0.01, "proven"),
+    ],
+)
+def test_a_remedy_is_never_worse_than_the_variant_on_held_back_samples(
+    variant: float, remedy: float, limit: float, verdict: str
+) -> None:
+    found, reason = judge(side(variant), side(remedy), [Check("accuracy_drop", limit, remedy)])
+    assert found == verdict
+    assert f"{remedy:.4g}" in reason or "misses accuracy_drop" in reason
