@@ -242,3 +242,17 @@ def test_sums_taken_from_a_state_go_on_bit_for_bit() -> None:
     assert second.figures() == whole.figures()
     with pytest.raises(ValueError, match="no layer's sums"):
         LayerSums().restore({"numbers": np.zeros(3)})
+
+
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf])
+def test_a_known_floor_changes_no_figure(bad: float | None) -> None:
+    draw = np.random.default_rng(11)
+    a = np.maximum(draw.normal(size=(6, 1, 40, 24)), 0.0).astype(np.float32)
+    # Reached in the second sample only: until then the least value is looked for.
+    a[0] += 0.5
+    b = a + draw.normal(0, 0.02, a.shape).astype(np.float32)
+    if bad is not None:
+        a[4, 0, 3, 3] = bad
+    plain, floored = (_sum_up([(a, None), (b, None)], floor=floor) for floor in (None, 0.0))
+    assert floored == plain
+    assert (floored.problem == "non_finite") == (bad is not None)

@@ -12,7 +12,7 @@ import sys
 
 import click
 
-from windtunnel.cli import deadletters, demo, devices, offline, ops, plans, remedy, runs, submit, up
+from windtunnel.cli import deadletters, demo, devices, kernels, offline, ops, plans, remedy, runs, submit, up
 from windtunnel.errors import WindtunnelError
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,7 @@ _COMMANDS = (
     *offline.commands,
     remedy.remedy,
     ops.ops,
+    *kernels.commands,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

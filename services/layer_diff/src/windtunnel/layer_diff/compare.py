@@ -80,7 +80,9 @@ def compare_models(
     outputs = OutputSums(ours, theirs, given.labels)
     count = given.count if max_samples is None else min(given.count, max_samples)
     figures = stream(runners[0], runners[1], given, matching.pairs, outputs, limit=count, checkpoint=checkpoint)
-    inside = _look_inside(runners[0], candidate, given, matching, figures, count, threads, accelerator)
+    inside = _look_inside(
+        runners[0], candidate, given, matching, figures, count, threads, accelerator, typical=samples is not None
+    )
     layers = tuple(
         _layer(pair, one, inside.local.get(pair.candidate.tensor.index), matching)
         for pair, one in zip(matching.pairs, figures, strict=True)
@@ -116,6 +118,8 @@ def _look_inside(
     count: int,
     threads: int,
     accelerator: Accelerator,
+    *,
+    typical: bool,
 ) -> _Inside:
     """Runs every layer by itself, compares the files, and tests what they show."""
     pairs = [
@@ -153,7 +157,7 @@ def _look_inside(
     except UserError as error:
         problem = str(error)
     reordered = frozenset(pair.candidate.tensor.index for pair in matching.pairs if pair.permutation is not None)
-    report = compare_files(matching, inputs, local, reordered)
+    report = compare_files(matching, inputs, local, reordered, typical=typical)
     accumulated_layers = {
         pair.candidate.tensor.index: _layer(pair, one, None, matching)
         for pair, one in zip(matching.pairs, figures, strict=True)

@@ -92,14 +92,16 @@ class LayerSums:
     Args:
         work: buffers to share with other layers; None: own ones.
         sparing: looks closely at some samples only (`is_close`).
+        floor: a real value below which the reference cannot be (0 after a ReLU); saves looking for its least value.
     """
 
-    def __init__(self, work: Workspace | None = None, *, sparing: bool = False) -> None:
+    def __init__(self, work: Workspace | None = None, *, sparing: bool = False, floor: float | None = None) -> None:
         self.samples = 0
         self.reference_non_finite = 0
         self.candidate_non_finite = 0
         self._work = work
         self._sparing = sparing
+        self._floor = floor
         self._shape_differs = False
         self._close = 0
         self._moments = formulas.SampleMoments()
@@ -139,7 +141,8 @@ class LayerSums:
         channels = shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MAX_CHANNELS else 0
         if self._work is None:
             self._work = Workspace()
-        measured = measure(*sides, self._work, closely=closely, channels=channels if closely else 0)
+        floor = self._floor if self._floor == self._ends[0] else None
+        measured = measure(*sides, self._work, closely=closely, channels=channels if closely else 0, floor=floor)
         if measured is None:
             self.reference_non_finite += count_non_finite(sides[0])
             self.candidate_non_finite += count_non_finite(sides[1])

@@ -22,7 +22,7 @@ from windtunnel.layer_diff.graph import Pair
 from windtunnel.layer_diff.inputs import translate
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.pipeline import Feed
-from windtunnel.tflite import Runner
+from windtunnel.tflite import OpFacts, Runner
 
 # Values in all layers of one sample above which only some samples are looked at closely.
 LARGE = 500_000
@@ -68,7 +68,9 @@ def stream(
     count = given.count if limit is None else min(given.count, limit)
     work = Workspace()
     sparing = sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE
-    sums = _Sums([LayerSums(work, sparing=sparing) for _ in pairs], outputs)
+    ops = reference.facts.ops
+    floors = [0.0 if _is_rectified(ops[pair.reference.op_index]) else None for pair in pairs]
+    sums = _Sums([LayerSums(work, sparing=sparing, floor=floor) for floor in floors], outputs)
     start = _resume(checkpoint, sums, count, logs)
     for number, inputs in enumerate(islice(given, start, count), start):
         _sample(reference, candidate, inputs, pairs, sums)
@@ -160,6 +162,10 @@ def _sample(
         one.add(
             arranged(reference.view(own.index), pair), candidate.view(mine.index), own.quantization, mine.quantization
         )
+
+
+def _is_rectified(op: OpFacts) -> bool:
+    return op.name in ("RELU", "RELU6") or op.fused_activation in ("RELU", "RELU6")
 
 
 def arranged(array: NDArray[Any], pair: Pair) -> NDArray[Any]:

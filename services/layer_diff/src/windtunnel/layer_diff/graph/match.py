@@ -185,9 +185,14 @@ class _Matcher:
         return max(steps, key=lambda step: (*score(step), -step.order))
 
     def _stands_for(self, own: Step, mine: Step) -> bool:
-        """Whether another op stands in this place: what reads the two is of the same kinds."""
+        """Whether another op stands in this place: what reads the two is of the same kinds, shaping aside."""
         kinds = [
-            sorted(step.kind for tensor in one.outputs for step in self._readers_of(side, tensor))
+            sorted(
+                step.kind
+                for tensor in one.outputs
+                for step in self._readers_of(side, tensor)
+                if step.kind not in SHAPING
+            )
             for side, one in ((self.ours, own), (self.theirs, mine))
         ]
         ends = [

@@ -35,9 +35,17 @@ class StaticReport:
 
 
 def compare_files(
-    matching: Matching, inputs: Sequence[int], local: Mapping[int, Local], reordered: frozenset[int]
+    matching: Matching,
+    inputs: Sequence[int],
+    local: Mapping[int, Local],
+    reordered: frozenset[int],
+    *,
+    typical: bool = True,
 ) -> StaticReport:
-    """Compares ops, constants and quantisation of all matched steps."""
+    """Compares ops, constants and quantisation of all matched steps.
+
+    Calibrated ranges are judged only where the samples are `typical`: random inputs reach other values.
+    """
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
     seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
@@ -50,7 +58,8 @@ def compare_files(
         numbers += _traced(theirs, mine, constants.compare(own, mine))
         per_tensor += _per_tensor(ours, theirs, own, mine)
     report = constants.report(numbers)
-    parameters = compare_parameters(theirs, matching.pairs, inputs, local)
+    seen_values = local if typical else {}
+    parameters = compare_parameters(theirs, matching.pairs, inputs, seen_values)
     suspects += [*report.suspects, *per_tensor, *parameters.suspects]
     return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
 

@@ -1,0 +1,73 @@
+"""Where the ARM64 system lies, and what is missing of it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+# Later ones end with a segmentation fault under qemu-user 7.2.
+LITERT: Final = "2.1.0"
+NUMPY: Final = "2.3.5"
+# `max` is left out on purpose: XNNPACK gives wrong numbers on it.
+CPUS: Final = ("cortex-a53", "cortex-a76")
+SETUP: Final = "windtunnel arm setup"
+# Changes whenever the recipe of the system does: an older one is then built anew.
+_RECIPE: Final = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class ArmHome:
+    """Paths of the emulated system under one folder. `root` is there whole or not at all."""
+
+    folder: Path
+
+    @property
+    def root(self) -> Path:
+        """What the emulated program takes for `/lib` and `/usr`."""
+        return self.folder / f"root-{_RECIPE}-litert-{LITERT}"
+
+    @property
+    def site(self) -> Path:
+        """The Python packages inside."""
+        return self.root / "opt" / "windtunnel"
+
+    @property
+    def python(self) -> Path | None:
+        """The ARM64 Python; None where there is none."""
+        found = sorted((self.root / "usr" / "bin").glob("python3.?*"))
+        return found[-1] if found else None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that the ARM64 kernels need and this machine lacks, and what to do."""
+
+    what: str
+    todo: str
+
+
+def default_home() -> ArmHome:
+    """`$XDG_CACHE_HOME/windtunnel/arm`, or `~/.cache/windtunnel/arm`."""
+    cache = os.environ.get("XDG_CACHE_HOME")
+    base = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
+    return ArmHome(base / "windtunnel" / "arm")
+
+
+def qemu() -> str | None:
+    """The user-mode emulator on the PATH, or None."""
+    return shutil.which("qemu-aarch64") or shutil.which("qemu-aarch64-static")
+
+
+def missing(home: ArmHome | None = None) -> Sequence[Missing]:
+    """What is missing before ARM64 kernels can run here; empty: nothing."""
+    home = home or default_home()
+    found = []
+    if qemu() is None:
+        found.append(Missing("qemu-aarch64 (user-mode emulation)", "apt-get install qemu-user"))
+    if home.python is None or not (home.site / "ai_edge_litert").is_dir():
+        found.append(Missing(f"the ARM64 system in {home.root}", SETUP))
+    return found
