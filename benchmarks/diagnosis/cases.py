@@ -99,7 +99,7 @@ class Outcome:
 
     def line(self) -> str:
         """For people who watch."""
-        mark = "ok " if self.right else ("-- " if self.visibility in ("invisible", "faint") else "BAD")
+        mark = "ok " if self.right else ("-- " if self.visibility in ("invisible", "faint", "unsound") else "BAD")
         wanted = "|".join(self.expected) or "healthy"
         got = self.error or f"{self.verdict} {self.code or 'no cause'}"
         place = "" if not self.layers else f" place {_short(self.layers)}"

@@ -30,10 +30,11 @@ def counts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
             _share(sum(not one.right for one in clean), len(clean)),
         ),
     ]
-    for kind in ("faint", "invisible"):
+    for kind in ("faint", "invisible", "unsound"):
         some = _of(outcomes, kind)
         named, quiet = sum(one.right for one in some), sum(one.quiet for one in some)
-        rows.append((f"{kind} faults: named, found healthy", f"{named}, {quiet} of {len(some)}"))
+        what = "pairs without a fault that precision alone harms" if kind == "unsound" else f"{kind} faults"
+        rows.append((f"{what}: right, found healthy", f"{named}, {quiet} of {len(some)}"))
     rows.append(("could not be compared", str(sum(bool(one.error) for one in outcomes))))
     return rows
 
@@ -155,5 +156,6 @@ architectures: {architectures}. The page is written by `benchmarks/diagnosis/run
 
 A fault is *visible* where it changes an output on the samples by more than half of what the candidate's precision does
 by itself (twice, where the fault had all tensors quantised anew), *faint* where by less, *invisible* where it changes
-no output at all. Only the first cause named counts; its
+no output at all. A pair without a fault whose output is off by more than 0.06 nRMSE through its precision alone is
+counted apart. Only the first cause named counts; its
 place is right where layer and op index are those of the fault, or of a tensor that must share its scale."""

@@ -30,6 +30,8 @@ _CROSSED = (
 )  # fmt: skip
 # A fault that changes nothing is tried in so many other places.
 _ATTEMPTS = 4
+# nRMSE of the worst output above which a candidate is not healthy, whatever the reason.
+_UNSOUND = 0.06
 FULL_INTEGER = ("int8", "int16x8", "tf_int8", "tf_int16x8")
 
 
@@ -81,14 +83,16 @@ class Case:
     def visibility(self) -> str:
         """healthy; or a fault that changes nothing (invisible), less than precision does (faint), or more (visible).
 
+        unsound: there is no fault, but precision alone does harm, so that nobody should call the pair healthy.
         Where all was quantised anew, two healthy candidates differ by about 1.4 times their noise already.
         """
         if not self.codes:
-            return "healthy"
+            return "unsound" if max(self.noise, self.effect) > _UNSOUND else "healthy"
         if self.effect < 1e-7:
             return "invisible"
         anew = self.spec.stage == "before" or self.spec.kind in fault_calibration.WHOLE
-        return "faint" if self.effect < max(1e-4, (2.0 if anew else 0.5) * self.noise) else "visible"
+        share = 2.0 if anew or self.noise > _UNSOUND else 0.5
+        return "faint" if self.effect < max(1e-4, share * self.noise) else "visible"
 
 
 def kinds(form: str, stage: str) -> Mapping[str, Fault]:

@@ -169,7 +169,11 @@ def arm() -> None:
 @arm.command()
 @json_option
 def setup(as_json: bool) -> int:
-    """Builds the ARM64 system once: 40 MB of downloads, 150 MB on disk, no root rights needed."""
+    """Builds the ARM64 system once: 40 MB of downloads, 150 MB on disk, no root rights needed.
+
+    \b
+    windtunnel arm setup
+    """
     import asyncio
 
     from windtunnel.tflite.arm import build, missing
@@ -191,7 +195,11 @@ def setup(as_json: bool) -> int:
 @arm.command()
 @json_option
 def doctor(as_json: bool) -> int:
-    """Says what the ARM64 kernels need and this machine lacks. Exit code 0: nothing; 2: something."""
+    """Says what the ARM64 kernels need and this machine lacks. Exit code 0: nothing; 2: something.
+
+    \b
+    windtunnel arm doctor
+    """
     from windtunnel.tflite.arm import CPUS, LITERT, default_home, missing
 
     home = default_home()
