@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 from support import reports
-from windtunnel.cli.report_text import render_diagnosis, render_log, render_report
+from support.diagnoses import FUSED, diagnosis_of_named_model
+from windtunnel.cli.diagnosis_text import render_diagnosis
+from windtunnel.cli.report_text import render_log, render_report
 from windtunnel.log_parser import parse_log
 
 _LOG = """STARTING!
@@ -101,6 +103,46 @@ def test_a_layer_without_a_figure_is_the_worst() -> None:
     rows = _shown(render_diagnosis, document).splitlines()
     head = next(number for number, line in enumerate(rows) if line.startswith("──"))
     assert rows[head + 1].split() == ["3", "broken_layer", "CONV_2D", "\u2013", "\u2013", "non", "finite"]
+
+
+def test_a_cause_says_what_shows_it_and_what_mends_it() -> None:
+    text = " ".join(_shown(render_diagnosis, diagnosis_of_named_model(), 100).split())
+    assert f"quantization.parameters at {FUSED} (op 0), confidence 0.90, verified by running" in text
+    assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values lie outside" in text
+    assert "own error on the reference's inputs: nRMSE 0.2100, 0.0010 with the fix" in text
+    assert "rounding explains a tenth of its own error." in text
+    assert "3 % of the values are cut." not in text
+    assert "fix: calibrate the tensor again: scale 0.0235" in text
+
+
+def test_causes_of_the_same_reason_are_ruled_out_together() -> None:
+    text = _shown(render_diagnosis, diagnosis_of_named_model(), 200)
+    words = "quantization.calibration_clipped, quantization.calibration_wide: 5 activation ranges hold enough"
+    assert f"ruled out: {words}" in text
+    assert "only in the reference: gone: folded away" in text
+
+
+def test_the_worst_layers_are_those_with_the_largest_own_error() -> None:
+    rows = [line.split() for line in _shown(render_diagnosis, diagnosis_of_named_model(), 100).splitlines()]
+    head = next(number for number, row in enumerate(rows) if row and row[0].startswith("──"))
+    assert [row[0] for row in rows[head + 1 : head + 5]] == ["4", "0", "2", "3"]
+    assert rows[head + 2][-2:] == ["over,", "culprit"]
+
+
+def test_what_most_layers_begin_with_is_left_out_of_the_table() -> None:
+    document = reports.diagnosis()
+    for layer in document["layers"][1:]:
+        layer["name"] = f"mobilenet/{layer['name']}"
+    document["layers"][0]["nrmse"] = 0.5
+    text = _shown(render_diagnosis, document, 100)
+    assert "…/block_6/conv_3/Conv2D;bias" in text
+    assert "block_0/conv_0/Conv2D;bias" in text and "…/block_0/conv_0" not in text
+
+
+def test_several_causes_are_ranked() -> None:
+    text = _shown(render_diagnosis, reports.diagnosis(causes=2), 120)
+    assert "  1. quantization.per_tensor at" in text
+    assert "  2. kernel at" in text
 
 
 def test_a_log_in_milliseconds() -> None:

@@ -147,9 +147,12 @@ def test_non_finite_on_both_sides_is_no_cause(tmp_path: Path, samples: Path) -> 
     path = dense_model(tmp_path / "n.tflite", bad)
     result = compare_models(path, path, samples)
     assert result.causes == ()
-    assert result.layers[1].problem == "non_finite"
-    assert result.first_over is not None
-    assert result.verdict != "healthy"
+    # There is nothing to judge these layers by.
+    assert [layer.name for layer in result.layers] == ["hidden_1"]
+    assert [one.name for one in result.coverage.unmatched] == ["hidden_2", "logits", "probabilities"]
+    assert all("the reference holds NaN" in one.reason for one in result.coverage.unmatched)
+    assert result.verdict == "degraded"
+    assert "every output of the reference holds NaN" in result.reasons[0]
 
 
 def _constant_model(path: Path, value: float) -> Path:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from windtunnel.layer_diff.domain import Accuracy, Coverage, LayerDiff, OutputDiff
-from windtunnel.layer_diff.verdict import judge
+from windtunnel.layer_diff.verdict import chance_of_drop, judge
 
 
 def _layer(nrmse: float | None, problem: str | None = None, non_finite: int = 0, reference: int = 0) -> LayerDiff:
@@ -49,10 +51,21 @@ def test_rule(layer: LayerDiff, output: OutputDiff, expected: str, reason: str |
         assert reason in reasons[0]
 
 
-def test_one_sample_is_chance() -> None:
+def test_what_chance_explains_is_no_sign() -> None:
+    """The same shares are chance on few samples, and a finding on many."""
     output = _output(before=1.0, after=0.9, agreement=0.9)
-    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=10)[0] == "healthy"
-    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=20)[0] == "broken"
+    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=20)[0] == "healthy"
+    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=60)[0] == "broken"
+
+
+def test_gains_weigh_against_losses() -> None:
+    """Ten of 100 samples less: by ten losses alone, or by 40 losses and 30 gains, which is a coin's work."""
+    plain = replace(_output(before=0.9, after=0.8, agreement=0.99), lost=10, gained=0)
+    mixed = replace(plain, lost=40, gained=30)
+    assert chance_of_drop(plain, 100) == pytest.approx(1 / 1024)
+    assert chance_of_drop(mixed, 100) == pytest.approx(0.141, abs=5e-4)
+    assert judge((), plain, Coverage(1, 1), threshold=0.1, samples=100)[0] == "broken"
+    assert judge((), mixed, Coverage(1, 1), threshold=0.1, samples=100)[0] == "healthy"
 
 
 def test_changed_classes_of_random_inputs_are_no_sign() -> None:

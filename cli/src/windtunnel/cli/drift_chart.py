@@ -1,35 +1,46 @@
-"""The drift chart: nRMSE of every layer in execution order, one curve for each variant, as inline SVG."""
+"""The drift chart as inline SVG: nRMSE of every layer in execution order, a curve per variant, culprits marked."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from windtunnel.cli import scale
+from windtunnel.cli.evidence import culprit_codes, layer_title
 from windtunnel.cli.figures import clean, drift, is_number, named, shorten
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.cli.scale import Scale
 
-_WIDTH, _HEIGHT = 1060, 330
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 960, 34, 284
+_WIDTH, _HEIGHT = 1060, 344
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 960, 48, 298
 # More layers than this are drawn as a line alone, and drawn through: dashes would not be told from the curve.
 _MOST_DOTS = 90
 _COLOURS = 8
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
+# Numbers of culprits that would stand closer than this are left out: the list below the chart has them.
+_NUMBER_ROOM = 12
+# A curve's figures this far below its largest are held at the floor: a reshape's last digits are no reason for decades.
+_NEGLIGIBLE = 1e-4
+ACCUMULATED, OWN = "nrmse", "local_nrmse"
 
 Key = tuple[str, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One variant's layers. `layers` maps the layer's place in the reference to its entry in the diagnosis."""
+    """One variant's layers. `layers` maps the layer's place in the reference to its entry in the diagnosis.
+
+    `figure` is what is drawn: ACCUMULATED or OWN. Own errors have no threshold. `culprits` are codes of causes.
+    """
 
     name: str
     index: int
     layers: Mapping[Key, Mapping[str, Any]]
     threshold: float
+    figure: str = ACCUMULATED
+    culprits: Mapping[Key, Sequence[str]] = field(default_factory=dict)
 
     @property
     def style(self) -> str:
@@ -49,23 +60,37 @@ class Curve:
     @property
     def largest(self) -> float | None:
         """The largest figure."""
-        return max((layer["nrmse"] for layer in self.layers.values() if is_number(layer.get("nrmse"))), default=None)
+        return max(self.values, default=None)
+
+    @property
+    def values(self) -> list[float]:
+        """All figures that are known."""
+        return [value for layer in self.layers.values() if is_number(value := layer.get(self.figure))]
 
     def is_over(self, layer: Mapping[str, Any]) -> bool:
         """Whether a layer is over the threshold, or has no figure for a named reason."""
-        value = layer.get("nrmse")
-        return not is_number(value) or value > self.threshold
+        value = layer.get(ACCUMULATED)
+        return self.figure == ACCUMULATED and (not is_number(value) or value > self.threshold)
+
+    def said(self, layer: Mapping[str, Any]) -> str:
+        """A layer's figure, or why there is none."""
+        problem = layer.get("problem")
+        return drift(layer.get(self.figure)) if problem is None else clean(problem).replace("_", " ")
 
 
-def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float) -> Curve:
+def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float, figure: str = ACCUMULATED) -> Curve:
     """The curve of a diagnosis."""
     seen: dict[str, int] = {}
-    layers = {}
-    for layer in diagnosis.get("layers") or []:
+    layers, culprits = {}, {}
+    codes = culprit_codes(diagnosis)
+    for number, layer in enumerate(diagnosis.get("layers") or []):
         anchor = str(layer.get("reference") or layer.get("name"))
         seen[anchor] = seen.get(anchor, 0) + 1
-        layers[(anchor, seen[anchor])] = layer
-    return Curve(name, index, layers, diagnosis.get("threshold") or threshold)
+        key = (anchor, seen[anchor])
+        layers[key] = layer
+        if number in codes:
+            culprits[key] = codes[number]
+    return Curve(name, index, layers, diagnosis.get("threshold") or threshold, figure, culprits)
 
 
 def drift_chart(curves: Sequence[Curve]) -> Html:
@@ -74,23 +99,28 @@ def drift_chart(curves: Sequence[Curve]) -> Html:
     if not axis:
         return NOTHING
     across = _Across(axis)
-    threshold = max(one.threshold for one in curves)
-    values = [layer["nrmse"] for one in curves for layer in one.layers.values() if is_number(layer.get("nrmse"))]
-    up = scale.fit([*values, threshold * 1.2], _BOTTOM, _TOP)
+    judged = [one for one in curves if one.figure == ACCUMULATED]
+    threshold = max((one.threshold for one in judged), default=None)
+    values = [value for one in curves for value in one.values]
+    fitted = [value for one in curves for value in one.values if value > _NEGLIGIBLE * (one.largest or 0.0)]
+    up = scale.fit([*fitted, *([] if threshold is None else [threshold * 1.2])], _BOTTOM, _TOP)
     marks = [mark for one in curves for mark in _curve(one, across, up)]
     chart = tag(
         "svg",
         _grid(up, across, held=any(value < up.low for value in values)),
-        _threshold(up, threshold),
+        NOTHING if threshold is None else _threshold(up, threshold),
+        _culprit_lines(curves, across),
         *marks,
-        _first_over(curves, across, up),
+        _first_over(judged, across, up),
+        *(_diamonds(one, across, up) for one in curves),
         *_strips(curves, across),
         viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
         role="img",
         class_="chart",
         aria_label="nRMSE per layer in execution order",
     )
-    return joined([_legend(curves, crowded=across.crowded), tag("div", chart, class_="scroll", tabindex="0")])
+    parts = [_legend(curves, crowded=across.crowded), tag("div", chart, class_="scroll", tabindex="0")]
+    return joined([*parts, _culprit_list(curves, across)])
 
 
 def common_order(sequences: Sequence[Sequence[Key]]) -> list[Key]:
@@ -167,12 +197,13 @@ def _curve(one: Curve, across: _Across, up: Scale) -> Iterator[Html]:
     pieces: list[list[tuple[float, float]]] = [[]]
     marks = []
     for key, layer in sorted(one.layers.items(), key=lambda item: across.at(item[0])):
-        value = layer.get("nrmse")
+        value = layer.get(one.figure)
         if is_number(value):
             pieces[-1].append((across.at(key), up.at(value)))
-        else:
+            continue
+        pieces.append([])
+        if one.is_over(layer):
             marks.append(_cross(across.at(key)))
-            pieces.append([])
     for points in pieces:
         if len(points) > 1:
             line = "M" + "L".join(f"{x} {y}" for x, y in points)
@@ -208,13 +239,59 @@ def _first_over(curves: Sequence[Curve], across: _Across, up: Scale) -> Html:
     return tag("g", *rings)
 
 
+def _culprits(curves: Sequence[Curve], across: _Across) -> list[Key]:
+    """Layers where a cause has its place, in execution order: their numbers in the chart count from 1."""
+    return sorted({key for one in curves for key in one.culprits}, key=across.at)
+
+
+def _culprit_lines(curves: Sequence[Curve], across: _Across) -> Html:
+    """An upright line through each culprit, with its number above where there is room."""
+    lines, free = [], float("-inf")
+    for number, key in enumerate(_culprits(curves, across), start=1):
+        x = across.at(key)
+        lines.append(tag("line", x1=x, x2=x, y1=_TOP - 8, y2=_BOTTOM, class_="culprit-line"))
+        if x - free >= _NUMBER_ROOM:
+            lines.append(tag("text", str(number), x=x, y=_TOP - 14, class_="culprit-number middle"))
+            free = x
+    return tag("g", *lines) if lines else NOTHING
+
+
+def _diamonds(one: Curve, across: _Across, up: Scale) -> Html:
+    marks = []
+    for key in one.culprits:
+        value = one.layers[key].get(one.figure)
+        if is_number(value):
+            x, y = across.at(key), up.at(value)
+            marks.append(tag("path", d=f"M{x} {y - 7}l7 7l-7 7l-7 -7z", class_="diamond"))
+    return tag("g", *marks, class_=one.style) if marks else NOTHING
+
+
+def _culprit_list(curves: Sequence[Curve], across: _Across) -> Html:
+    """What the numbers in the chart stand for."""
+    items = []
+    for number, key in enumerate(_culprits(curves, across), start=1):
+        found: dict[str, list[str]] = {}
+        for one in curves:
+            for code in one.culprits.get(key, ()):
+                found.setdefault(code, []).append(one.name)
+        layer = next(one.layers[key] for one in curves if key in one.culprits)
+        several = len({one.name for one in curves if one.figure == curves[0].figure}) > 1
+        for code, names in found.items():
+            who = f"{', '.join(shorten(clean(name), 24) for name in names)}: " if several else ""
+            where = f" at {layer_title(layer.get('name'), 80)} ({named(layer.get('op'))})"
+            items.append(tag("li", tag("b", str(number), class_="rank"), who, tag("code", clean(code)), where))
+    return tag("ul", *items, class_="culprits") if items else NOTHING
+
+
 def _strips(curves: Sequence[Curve], across: _Across) -> Iterator[Html]:
     """One strip for each layer that shows all variants' figures when pointed at."""
     for number, key in enumerate(across.axis):
         layers = [(one, one.layers[key]) for one in curves if key in one.layers]
         layer = layers[0][1]
         lines = [f"{number + 1}. {shorten(clean(layer.get('name')), 160)} ({named(layer.get('op'))})"]
-        lines += [f"{shorten(clean(one.name), 40)}: {_said(entry)}" for one, entry in layers]
+        lines += [f"{shorten(clean(one.name), 40)}: {one.said(entry)}" for one, entry in layers]
+        codes = dict.fromkeys(code for one, _ in layers for code in one.culprits.get(key, ()))
+        lines += [f"culprit: {clean(code)}" for code in codes]
         # The line breaks of a tooltip are wanted: each line is clean by itself.
         words = Html("\n".join(joined([line]) for line in lines))
         x = round(across.at(key) - across.step / 2, 2)
@@ -229,11 +306,6 @@ def _strips(curves: Sequence[Curve], across: _Across) -> Iterator[Html]:
         )
 
 
-def _said(layer: Mapping[str, Any]) -> str:
-    problem = layer.get("problem")
-    return drift(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
-
-
 def _legend(curves: Sequence[Curve], *, crowded: bool) -> Html:
     entries = (_legend_entry(one, None if crowded else one.dashes) for one in curves)
     return tag("ul", *entries, class_="legend")
@@ -244,6 +316,8 @@ def _legend_entry(one: Curve, dashes: str | None) -> Html:
     key = one.first_over
     if not one.layers:
         words = "not compared"
+    elif one.figure != ACCUMULATED:
+        words = f"max {drift(one.largest)}"
     elif key is None:
         words = f"max {drift(one.largest)}, none over"
     else:

@@ -5,6 +5,7 @@ What they need beside click is imported when they run: the others answer at once
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import importlib.util
 import json
@@ -17,17 +18,21 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.cli.model_explorer import node_data_paths
 from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
-from windtunnel.errors import InvalidInput, NotFound, Unsupported
+from windtunnel.errors import InvalidInput, JobFailed, NotFound, Unsupported
 from windtunnel.formats import FORMATS, Format
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from windtunnel.converter.domain import Converted
-    from windtunnel.isolation import ChildPool
+    from windtunnel.isolation import ChildPool, Progress
     from windtunnel.layer_diff import Comparison
     from windtunnel.layer_diff.checkpoint import Checkpoint
     from windtunnel.quantizer.domain import Quantized
+    from windtunnel.tflite import Accelerator
 
 _FILE: Final = click.Path(path_type=Path)
 _TIMEOUT_S: Final = 6 * 3600.0
@@ -90,9 +95,26 @@ def _log_of(file: Path) -> bytes:
 @click.option("--samples", type=_FILE, help="Arrays x and optionally y (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
 @click.option(
-    "--threshold", type=float, default=DEFAULT_THRESHOLD, show_default=True, help="nRMSE above which a layer is over."
+    "--threshold",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULT_THRESHOLD,
+    show_default=True,
+    help="nRMSE above which a layer is over.",
+)
+@click.option(
+    "--accelerator",
+    type=click.Choice(["xnnpack", "none", "reference"]),
+    default="xnnpack",
+    show_default=True,
+    help="Kernels of both models: XNNPACK's, the runtime's own, or the plain reference ones.",
 )
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
+@click.option(
+    "--node-data",
+    type=_FILE,
+    help="Write nRMSE per node to this .json, which Model Explorer shows on CANDIDATE's graph; own errors and causes "
+    "go to NAME.own.json and NAME.cause.json beside it.",
+)
 @click.option("--case", type=_FILE, help="Write the smallest submodel that shows the first cause to this .zip.")
 @force_option
 @json_option
@@ -102,7 +124,9 @@ def diff(
     samples: Path | None,
     pipeline: Path | None,
     threshold: float,
+    accelerator: Accelerator,
     html: Path | None,
+    node_data: Path | None,
     case: Path | None,
     force: bool,
     as_json: bool,
@@ -118,13 +142,17 @@ def diff(
     windtunnel diff a.tflite b.tflite --samples photos/ --pipeline pipeline.json --html diff.html
     windtunnel diff a.tflite b.tflite --samples test.npz --json | jq .causes
     windtunnel diff a.tflite b.tflite --samples test.npz --case bug.zip      to attach to a bug report
+    windtunnel diff a.tflite b.tflite --samples test.npz --node-data nodes.json
+    model-explorer b.tflite --node_data_paths nodes.json,nodes.own.json,nodes.cause.json
     """
     require_free(html, force=force)
+    for name in () if node_data is None else node_data_paths(node_data):
+        require_free(name, force=force)
     require_free(case, force=force)
     models = require_file(reference, "model"), require_file(candidate, "model")
     steps = read_json(pipeline, "pipeline")
     given = None if samples is None else require_file(samples, "samples")
-    found = run_async(_compare(*models, given, steps, threshold, case))
+    found = run_async(_compare(*models, given, steps, threshold, accelerator, case))
     document = found.to_json() | {"synthetic_samples": samples is None}
     if html is not None:
         from windtunnel.cli.report_html import diagnosis_html
@@ -132,44 +160,77 @@ def diff(
         page = diagnosis_html(document, reference=reference.name, candidate=candidate.name)
         write_whole(html, page.encode())
         say(f"wrote {html}")
+    if node_data is not None:
+        _write_node_data(node_data, document, models[1])
     if as_json:
         print_json(document)
     else:
         from rich.console import Console
 
-        from windtunnel.cli.report_text import render_diagnosis
+        from windtunnel.cli.diagnosis_text import render_diagnosis
 
         render_diagnosis(document, Console())
     return 0 if document["verdict"] == "healthy" else 1
 
 
+def _write_node_data(path: Path, document: dict[str, Any], candidate: Path) -> None:
+    from windtunnel.cli.model_explorer import node_data_files
+    from windtunnel.tflite import read_model
+
+    for name, content in node_data_files(path, document, read_model(candidate)).items():
+        write_whole(name, content)
+        say(f"wrote {name}")
+
+
 async def _compare(
-    reference: Path, candidate: Path, samples: Path | None, pipeline: Any, threshold: float, case: Path | None
+    reference: Path,
+    candidate: Path,
+    samples: Path | None,
+    pipeline: Any,
+    threshold: float,
+    accelerator: Accelerator,
+    case: Path | None,
 ) -> Comparison:
-    from windtunnel.layer_diff import compare_models
 
     if samples is None:
         if pipeline is not None:
             raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
         say("no samples given: seeded random inputs stand in; they show drift, but no accuracy")
     async with _pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
-        checkpoint = _checkpoint((reference, candidate, samples), (pipeline, threshold))
+        checkpoint = _checkpoint((reference, candidate, samples), (pipeline, threshold, accelerator))
         with progress_bar("comparing") as show:
-            found = await pool.run(
-                compare_models,
-                reference,
-                candidate,
-                samples,
-                pipeline,
-                threshold=threshold,
-                checkpoint=checkpoint,
-                on_progress=show,
-            )
+            options = {"threshold": threshold, "accelerator": accelerator, "checkpoint": checkpoint}
+            found = await _compare_in(pool, show, (reference, candidate, samples, pipeline), options)
         if checkpoint is not None:
-            checkpoint.path.unlink(missing_ok=True)
+            checkpoint.discard()
         if case is not None:
             await _write_case(case, reference, candidate, found, pool, samples, pipeline)
         return found
+
+
+async def _compare_in(
+    pool: ChildPool,
+    show: Callable[[Progress], None] | None,
+    given: tuple[Path, Path, Path | None, Any],
+    options: dict[str, Any],
+) -> Comparison:
+    """Runs the comparison; where native code ends the child, the error names the op."""
+    from windtunnel.layer_diff import compare_models
+    from windtunnel.layer_diff.crash import explain_crash
+
+    checkpoint = options["checkpoint"]
+    if checkpoint is not None and (found := checkpoint.load()) is not None:
+        say(f"going on with an interrupted comparison, after {found[0]} samples")
+    try:
+        return await pool.run(compare_models, *given, on_progress=show, **options)
+    except asyncio.CancelledError:
+        if checkpoint is not None and checkpoint.path.exists():
+            say("what was compared is kept: the same command goes on from there")
+        raise
+    except JobFailed as error:
+        if error.how != "signal":
+            raise
+        raise await explain_crash(pool, given, options["accelerator"], error) from error
 
 
 def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | None:

@@ -11,24 +11,20 @@ from windtunnel.cli.figures import (
     GOOD,
     VERDICTS,
     clean,
-    drift,
     engine_of,
     entries,
-    figure,
     flat,
     is_number,
     measure,
     named,
     part,
     place_of,
-    share,
     shorten,
 )
 from windtunnel.cli.latency_chart import Row
-from windtunnel.cli.markup import NOTHING, Html, joined, tag
+from windtunnel.cli.markup import NOTHING, Html, tag
 
 _LAYERS_SHOWN = 12
-_NAMES_SHOWN = 40
 _FACTS_SHOWN = 80
 _SHOWN_ELSEWHERE = frozenset(
     {"schema", "run_id", "model", "verdict", "reasons", "started_at", "ended_at", "variants", "conversion", "labels"}
@@ -103,9 +99,7 @@ def _worst_row(key: tuple[str, int], curves: Sequence[Curve]) -> Html:
 def _worst_cell(one: Curve, layer: Mapping[str, Any] | None) -> Html:
     if layer is None:
         return tag("td", named(None), class_="number quiet")
-    problem = layer.get("problem")
-    words = drift(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
-    return tag("td", words, class_=f"number{' bad' if one.is_over(layer) else ''}")
+    return tag("td", one.said(layer), class_=f"number{' bad' if one.is_over(layer) else ''}")
 
 
 def cell_table(rows: Sequence[Row]) -> Html:
@@ -136,96 +130,6 @@ def _cell_row(row: Row) -> Html:
     )
 
 
-def diagnoses(variants: Sequence[Mapping[str, Any]]) -> Html:
-    """What the comparison found in each variant."""
-    blocks = []
-    for variant in variants:
-        diagnosis = variant.get("diagnosis")
-        verdict = NOTHING if diagnosis is None else badge(diagnosis.get("verdict"), small=True)
-        blocks.append(tag("h3", shorten(named(variant.get("name")), 80), " ", verdict))
-        if diagnosis is None:
-            why = variant.get("diagnosis_problem") or "It was not compared with the reference."
-            blocks.append(tag("p", clean(why), class_="quiet"))
-            continue
-        blocks += [tag("p", clean(reason)) for reason in entries(diagnosis, "reasons")]
-        facts = quality(diagnosis)
-        blocks.append(tag("div", *facts, class_="meta") if facts else NOTHING)
-        blocks.append(diagnosis_body(diagnosis))
-    return section("Diagnosis", *blocks)
-
-
-def quality(diagnosis: Mapping[str, Any]) -> list[Html]:
-    """Figures of a comparison, one `span` for each."""
-    accuracy = part(diagnosis, "accuracy")
-    facts = []
-    if accuracy.get("candidate") is not None:
-        before, after = part(accuracy, "reference").get("top1"), part(accuracy, "candidate").get("top1")
-        facts.append(f"top-1 {share(before)} → {share(after)}")
-    if diagnosis.get("agreement") is not None:
-        facts.append(f"agreement {share(diagnosis['agreement'])}")
-    if diagnosis.get("output_nrmse") is not None:
-        facts.append(f"output nRMSE {drift(diagnosis['output_nrmse'])}")
-    if diagnosis.get("samples") is not None:
-        kind = "seeded random inputs" if diagnosis.get("synthetic_samples") else "samples"
-        facts.append(f"{named(diagnosis['samples'])} {kind}")
-    return [tag("span", fact) for fact in facts]
-
-
-def diagnosis_body(diagnosis: Mapping[str, Any]) -> Html:
-    """Causes, what was ruled out, and what was not compared."""
-    coverage = part(diagnosis, "coverage")
-    excluded, missing = entries(diagnosis, "excluded"), entries(coverage, "unmatched")
-    parts = [_cause(cause) for cause in entries(diagnosis, "causes")]
-    if coverage:
-        words = f"{named(coverage.get('compared'))} of {named(coverage.get('total'))} layers were compared."
-        parts.append(tag("p", words, class_="quiet"))
-    counts = [_counted(len(missing), "layer", "not compared"), _counted(len(excluded), "cause", "ruled out")]
-    if any(counts):
-        found = [_unmatched(missing, coverage), *(_ruled_out(one) for one in excluded)]
-        parts.append(tag("details", tag("summary", ", ".join(filter(None, counts))), tag("ul", *found)))
-    return joined(parts)
-
-
-def _counted(count: int, what: str, how: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'} {how}" if count else ""
-
-
-def _ruled_out(one: Mapping[str, Any]) -> Html:
-    return tag("li", "ruled out: ", tag("code", named(one.get("code"))), f": {named(one.get('why'))}")
-
-
-def _unmatched(names: Sequence[Any], coverage: Mapping[str, Any]) -> Html:
-    why = {one.get("name"): one.get("reason") for one in entries(coverage, "unmatched_layers")}
-    items = [
-        tag(
-            "li",
-            "not compared: ",
-            tag("code", shorten(clean(name), 200)),
-            f": {clean(why[name])}" if why.get(name) else None,
-        )
-        for name in names[:_NAMES_SHOWN]
-    ]
-    if len(names) > _NAMES_SHOWN:
-        items.append(tag("li", f"and {len(names) - _NAMES_SHOWN} more layers"))
-    return joined(items)
-
-
-def _cause(cause: Mapping[str, Any]) -> Html:
-    place = part(cause, "place")
-    where = NOTHING
-    if place.get("layer"):
-        where = joined([" at ", tag("code", clean(place["layer"])), f" (op {named(place.get('op_index'))})"])
-    proof = "verified by a run" if cause.get("verified") else "not verified"
-    return tag(
-        "div",
-        tag("p", tag("b", named(cause.get("code"))), where),
-        tag("p", f"Confidence {figure(cause.get('confidence'), '.2f')}, {proof}", class_="quiet"),
-        _fact_rows([(f"evidence: {key}", value) for key, value in flat(part(cause, "evidence"))]),
-        _fact_rows([(f"fix: {key}", value) for key, value in flat(part(cause, "fix"))]),
-        class_="cause",
-    )
-
-
 def conversion(check: Mapping[str, Any]) -> Html:
     """The converted model held against the original; nothing where there was no check yet."""
     passed = check.get("passed")
@@ -251,13 +155,14 @@ def facts(report: Mapping[str, Any]) -> Html:
 
 def fact_list(value: Mapping[str, Any]) -> Html:
     """Fields and values whose meaning the page does not know, as far as there is room."""
-    rows = flat(value)
+    rows = [(key, words) for key, words in flat(value) if words]
     if len(rows) > _FACTS_SHOWN:
         rows = [*rows[:_FACTS_SHOWN], ("…", f"and {len(rows) - _FACTS_SHOWN} more")]
-    return _fact_rows(rows)
+    return fact_rows(rows)
 
 
-def _fact_rows(rows: Sequence[tuple[str, str]]) -> Html:
+def fact_rows(rows: Sequence[tuple[str, str]]) -> Html:
+    """Names and values; nothing where there are none."""
     if not rows:
         return NOTHING
     return tag("dl", *(tag(name, words) for key, value in rows for name, words in (("dt", key), ("dd", value))))

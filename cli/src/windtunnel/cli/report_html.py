@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from importlib import resources
 from typing import Any
 
-from windtunnel.cli import page
-from windtunnel.cli.drift_chart import Curve, curve, drift_chart
+from windtunnel.cli import diagnosis_page, page
+from windtunnel.cli.drift_chart import ACCUMULATED, OWN, Curve, curve, drift_chart
 from windtunnel.cli.figures import (
     UNKNOWN,
     clean,
@@ -21,11 +21,19 @@ from windtunnel.cli.figures import (
     shorten,
 )
 from windtunnel.cli.latency_chart import Row, latency_chart
+from windtunnel.cli.layer_table import layer_table
 from windtunnel.cli.markup import NOTHING, Html, tag
 from windtunnel.cli.variant_table import variant_table
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _CELLS_SHOWN = 24
+_DRIFT_TITLE = "Drift per layer"
+_DRIFT_KEY = (
+    "nRMSE is the root mean square error over the range of both tensors, after dequantising. "
+    "A ring marks the first layer over the threshold, a cross a layer without a figure (NaN, infinity), "
+    "a diamond the layer where a cause has its place. Point at a layer for its name and figures."
+)
+_OWN_KEY = "The own error of a layer is its nRMSE when it is run by itself on the reference's inputs."
 
 
 def report_html(report: dict[str, Any]) -> str:
@@ -38,9 +46,9 @@ def report_html(report: dict[str, Any]) -> str:
         _report_head(report, model),
         page.reasons(report.get("verdict"), entries(report, "reasons")),
         page.section("Variants", variant_table(variants)),
-        _drift(_curves(variants)),
+        _drift(variants),
         _latency(variants),
-        page.diagnoses(variants),
+        diagnosis_page.diagnoses(variants),
         page.conversion(part(report, "conversion")),
         page.facts(report),
     )
@@ -53,15 +61,18 @@ def diagnosis_html(diagnosis: dict[str, Any], *, reference: str, candidate: str)
         "header",
         page.badge(verdict),
         tag("h1", shorten(clean(candidate), 120)),
-        tag("div", tag("span", f"against {clean(reference)}"), *page.quality(diagnosis), class_="meta"),
+        tag("div", tag("span", f"against {clean(reference)}"), *diagnosis_page.quality(diagnosis), class_="meta"),
     )
-    one = curve(candidate, 0, diagnosis, DEFAULT_THRESHOLD)
     return _page(
         f"{clean(candidate)} against {clean(reference)}",
         head,
         page.reasons(verdict, entries(diagnosis, "reasons")),
-        _drift([one]),
-        page.section("Causes and coverage", page.diagnosis_body(diagnosis)),
+        page.section("Causes", diagnosis_page.causes(diagnosis)),
+        _drift_of_one(diagnosis),
+        page.section("Values of the culprit", diagnosis_page.distributions(diagnosis)),
+        page.section("Layers, largest own error first", layer_table(diagnosis)),
+        page.section("Ruled out", diagnosis_page.excluded(diagnosis)),
+        page.section("Coverage", diagnosis_page.coverage(diagnosis)),
         page.section("Settings", page.fact_list(part(diagnosis, "settings"))),
     )
 
@@ -102,26 +113,41 @@ def _report_head(report: Mapping[str, Any], model: Mapping[str, Any]) -> Html:
     )
 
 
-def _curves(variants: Sequence[Mapping[str, Any]]) -> list[Curve]:
+def _curves(variants: Sequence[Mapping[str, Any]], figure: str = ACCUMULATED) -> list[Curve]:
     return [
-        curve(str(variant.get("name")), index, part(variant, "diagnosis"), DEFAULT_THRESHOLD)
+        curve(str(variant.get("name")), index, part(variant, "diagnosis"), DEFAULT_THRESHOLD, figure)
         for index, variant in enumerate(variants)
     ]
 
 
-def _drift(curves: Sequence[Curve]) -> Html:
+def _drift(variants: Sequence[Mapping[str, Any]]) -> Html:
+    """Curves of all variants over the layers of the reference; own errors in a chart below."""
+    curves = _curves(variants)
     if not curves:
         return NOTHING
     chart = drift_chart(curves)
     if not chart:
-        words = "No layer was compared."
-        return page.section("Drift per layer", tag("p", words, class_="quiet"))
-    note = (
-        "nRMSE is the root mean square error over the range of both tensors, after dequantising. "
-        "A ring marks the first layer over the threshold, a cross a layer without a figure (NaN, infinity). "
-        "Point at a layer for its name and figures."
-    )
-    return page.section("Drift per layer", chart, tag("p", note, class_="key"), page.worst_layers(curves))
+        return page.section(_DRIFT_TITLE, tag("p", "No layer was compared.", class_="quiet"))
+    own = [one for one in _curves(variants, OWN) if one.values]
+    below = [tag("h3", "Own error per layer"), drift_chart(own), _key(_OWN_KEY)] if own else []
+    return page.section(_DRIFT_TITLE, chart, _key(_DRIFT_KEY), *below, page.worst_layers(curves))
+
+
+def _drift_of_one(diagnosis: Mapping[str, Any]) -> Html:
+    """Accumulated and own error of one candidate in one chart."""
+    both = [
+        curve("accumulated", 0, diagnosis, DEFAULT_THRESHOLD),
+        curve("own error", 1, diagnosis, DEFAULT_THRESHOLD, OWN),
+    ]
+    chart = drift_chart([one for one in both if one.values or one.figure == ACCUMULATED])
+    if not chart:
+        return page.section(_DRIFT_TITLE, tag("p", "No layer was compared.", class_="quiet"))
+    words = f"{_DRIFT_KEY} {_OWN_KEY}" if both[1].values else _DRIFT_KEY
+    return page.section(_DRIFT_TITLE, chart, _key(words))
+
+
+def _key(words: str) -> Html:
+    return tag("p", words, class_="key")
 
 
 def _latency(variants: Sequence[Mapping[str, Any]]) -> Html:

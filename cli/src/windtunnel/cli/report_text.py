@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from windtunnel.cli.diagnosis_text import diagnosis_body
 from windtunnel.cli.figures import (
-    BAD,
-    GOOD,
     UNKNOWN,
-    VERDICTS,
     Gate,
     clean,
     drift,
@@ -24,7 +20,6 @@ from windtunnel.cli.figures import (
     entries,
     figure,
     first_over,
-    flat,
     gates_of,
     is_number,
     measure,
@@ -37,10 +32,8 @@ from windtunnel.cli.figures import (
     shorten,
     worst,
 )
-from windtunnel.thresholds import DEFAULT_THRESHOLD
+from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
 
-_LAYERS_SHOWN = 10
-_NAMES_SHOWN = 8
 _OPS_SHOWN = 10
 _GATE_TITLES = {
     "drop": "accuracy drop",
@@ -57,9 +50,9 @@ def render_report(report: dict[str, Any], console: Console) -> None:
     _report_head(report, console)
     variants = entries(report, "variants")
     if not variants:
-        _line(console, "No variant was made.", style="dim")
+        line(console, "No variant was made.", style="dim")
         return
-    _heading(console, "Variants")
+    heading(console, "Variants")
     console.print(_variants(variants, console.width))
     _remarks(variants, console)
     _devices(variants, console)
@@ -68,78 +61,37 @@ def render_report(report: dict[str, Any], console: Console) -> None:
     for variant in variants:
         diagnosis = variant.get("diagnosis")
         if diagnosis is not None and (diagnosis.get("verdict") != "healthy" or entries(diagnosis, "causes")):
-            _heading(console, f"Diagnosis of {clean(variant.get('name'))}")
-            _diagnosis_body(diagnosis, console)
-
-
-def render_diagnosis(diagnosis: dict[str, Any], console: Console) -> None:
-    """Prints `windtunnel.diagnosis/1`."""
-    console.print(_verdict(diagnosis.get("verdict")))
-    _diagnosis_body(diagnosis, console)
-    _largest_layers(diagnosis, console)
+            heading(console, f"Diagnosis of {clean(variant.get('name'))}")
+            diagnosis_body(diagnosis, console)
 
 
 def render_log(log: dict[str, Any], console: Console) -> None:
     """Prints `windtunnel.log/1`, run by run."""
     runs = entries(log, "runs")
     if not runs:
-        _line(console, "No benchmark run was found.")
+        line(console, "No benchmark run was found.")
     for number, run in enumerate(runs, start=1):
         _run(run, f"Run {number} of {len(runs)}", console)
     if log.get("unrecognized_lines"):
-        _line(console, f"{log['unrecognized_lines']} lines were not recognized.", style="dim")
-
-
-def _heading(console: Console, text: str) -> None:
-    console.print()
-    console.print(Text(text, style="bold"))
-
-
-def _line(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
-    console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
-
-
-def _bullets(texts: list[Any], console: Console) -> None:
-    """Points whose further lines stand below their text."""
-    grid = Table.grid(padding=(0, 1))
-    for text in texts:
-        grid.add_row("  •", Text(clean(text)))
-    if texts:
-        console.print(grid)
-
-
-def _table(*columns: str, words: tuple[str, ...] = ()) -> Table:
-    """A table whose columns hold figures, but for those named in `words`."""
-    table = Table(
-        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False, collapse_padding=True
-    )
-    for name in columns:
-        table.add_column(name, justify="left" if name in words else "right", overflow="fold", no_wrap=name not in words)
-    return table
-
-
-def _verdict(verdict: str | None) -> Text:
-    mark, words = VERDICTS.get(verdict, ("?", clean(verdict)))
-    style = "bold green" if verdict in GOOD else "bold red" if verdict in BAD else "bold yellow"
-    return Text(f"{mark} {words.upper()}", style=style)
+        line(console, f"{log['unrecognized_lines']} lines were not recognized.", style="dim")
 
 
 def _report_head(report: Mapping[str, Any], console: Console) -> None:
     model = part(report, "model")
-    title = _verdict(report.get("verdict"))
+    title = verdict_words(report.get("verdict"))
     title.append(f"  {named(model.get('name'))} {named(model.get('version'))}", style="bold not green not red")
     console.print(title)
-    _bullets(entries(report, "reasons"), console)
+    bullets(entries(report, "reasons"), console)
     facts = [f"run {named(report.get('run_id'))}", f"started {moment(report.get('started_at'))}"]
     if report.get("ended_at"):
         facts.append(f"took {elapsed(report.get('started_at'), report.get('ended_at'))}")
-    _line(console, ", ".join(facts), style="dim")
-    _line(console, f"sha256 {named(model.get('sha256'))}", style="dim")
+    line(console, ", ".join(facts), style="dim")
+    line(console, f"sha256 {named(model.get('sha256'))}", style="dim")
 
 
 def _variants(variants: list[Any], width: int) -> Table:
     words = ("Variant", "First over", "Gates")
-    table = _table("Variant", "MB", "Accuracy", "Drop", "Loss", "nRMSE", "First over", "Gates", words=words)
+    table = new_table("Variant", "MB", "Accuracy", "Drop", "Loss", "nRMSE", "First over", "Gates", words=words)
     room = min(60, max(10, width - 66))
     for variant in variants:
         layers, gates = part(variant, "layers"), gates_of(variant)
@@ -161,11 +113,11 @@ def _remarks(variants: list[Any], console: Console) -> None:
     for variant in variants:
         name = shorten(named(variant.get("name")), 24)
         if variant.get("synthetic_samples"):
-            _line(console, f"{name}: compared on seeded random inputs, the plan has no samples", indent=2)
+            line(console, f"{name}: compared on seeded random inputs, the plan has no samples", indent=2)
         if variant.get("calibration_from_samples"):
-            _line(console, f"{name}: calibrated with samples, the plan has no calibration set", indent=2)
+            line(console, f"{name}: calibrated with samples, the plan has no calibration set", indent=2)
         if variant.get("diagnosis_problem"):
-            _line(console, f"{name}: {clean(variant['diagnosis_problem'])}", indent=2)
+            line(console, f"{name}: {clean(variant['diagnosis_problem'])}", indent=2)
 
 
 def _tally(gates: list[Gate]) -> Text:
@@ -188,14 +140,14 @@ def _devices(variants: list[Any], console: Console) -> None:
             place = f"{place_of(cell)}, {engine_of(cell)}"
             places.setdefault(place, []).append((shorten(named(variant.get("name")), 24), cell))
     for place, cells in places.items():
-        _heading(console, f"On {place}")
-        table = _table("Variant", "p50 ms", "p95 ms", "max ms", "init ms", "MB", "", words=("Variant", ""))
+        heading(console, f"On {place}")
+        table = new_table("Variant", "p50 ms", "p95 ms", "max ms", "init ms", "MB", "", words=("Variant", ""))
         for name, cell in cells:
             table.add_row(Text(name), *_cell_figures(cell), _status(cell))
         console.print(table)
         for name, cell in cells:
             if cell.get("reason"):
-                _line(console, f"{name}: {clean(cell['reason'])}", indent=2)
+                line(console, f"{name}: {clean(cell['reason'])}", indent=2)
 
 
 def _cell_figures(cell: Mapping[str, Any]) -> list[str]:
@@ -217,7 +169,7 @@ def _gates(variants: list[Any], console: Console) -> None:
     names = list(dict.fromkeys(name for _, gates in judged for name in gates))
     if not names:
         return
-    _heading(console, "Gates")
+    heading(console, "Gates")
     limits = {name: {gates[name].limit for _, gates in judged if name in gates} for name in names}
     common = {name: next(iter(found)) for name, found in limits.items() if len(found) == 1}
     titles = {
@@ -226,7 +178,7 @@ def _gates(variants: list[Any], console: Console) -> None:
         for name, gate in found.items()
     }
     heads = [f"{titles[name]}\n≤ {common[name]}" if name in common else titles[name] for name in names]
-    table = _table("Variant", *heads, words=("Variant",))
+    table = new_table("Variant", *heads, words=("Variant",))
     for variant, gates in judged:
         cells = [_gate_cell(gates.get(name), with_limit=name not in common) for name in names]
         table.add_row(Text(shorten(named(variant.get("name")), 16)), *cells)
@@ -252,7 +204,7 @@ def _conversion(check: Mapping[str, Any], console: Console) -> None:
     passed = check.get("passed")
     if passed is None and not check.get("message"):
         return
-    _heading(console, "Conversion check")
+    heading(console, "Conversion check")
     facts = [UNKNOWN if passed is None else "passed" if passed else "failed"]
     before, after = part(check, "original").get("top1"), part(check, "converted").get("top1")
     if before is not None or after is not None:
@@ -261,97 +213,13 @@ def _conversion(check: Mapping[str, Any], console: Console) -> None:
     facts.append(f"output nRMSE {drift(check.get('output_nrmse'))}")
     if check.get("synthetic_samples"):
         facts.append("on seeded random inputs")
-    _line(console, ", ".join(facts), style="red" if passed is False else "", indent=2)
+    line(console, ", ".join(facts), style="red" if passed is False else "", indent=2)
     if check.get("message"):
-        _line(console, clean(check["message"]), indent=2)
-
-
-def _diagnosis_body(diagnosis: Mapping[str, Any], console: Console) -> None:
-    _bullets(entries(diagnosis, "reasons"), console)
-    _quality(diagnosis, console)
-    for cause in entries(diagnosis, "causes"):
-        _cause(cause, console)
-    for one in entries(diagnosis, "excluded"):
-        _line(console, f"ruled out: {named(one.get('code'))}: {named(one.get('why'))}", style="dim", indent=2)
-    _coverage(part(diagnosis, "coverage"), console)
-
-
-def _quality(diagnosis: Mapping[str, Any], console: Console) -> None:
-    accuracy = part(diagnosis, "accuracy")
-    facts = []
-    if accuracy.get("candidate") is not None:
-        before, after = part(accuracy, "reference").get("top1"), part(accuracy, "candidate").get("top1")
-        facts.append(f"top-1 {share(before)} → {share(after)}")
-    for key, label in (("agreement", "agreement"), ("output_nrmse", "output nRMSE")):
-        if diagnosis.get(key) is not None:
-            facts.append(f"{label} {drift(diagnosis[key])}")
-    if diagnosis.get("samples") is not None:
-        kind = "seeded random inputs" if diagnosis.get("synthetic_samples") else "samples"
-        facts.append(f"{diagnosis['samples']} {kind}")
-    if facts:
-        _line(console, ", ".join(facts), indent=2)
-
-
-def _cause(cause: Mapping[str, Any], console: Console) -> None:
-    place = part(cause, "place")
-    text = Text(named(cause.get("code")), style="bold")
-    if place.get("layer"):
-        text.append(f" at {clean(place['layer'])} (op {named(place.get('op_index'))})", style="not bold")
-    proof = "verified" if cause.get("verified") else "not verified"
-    text.append(f", confidence {figure(cause.get('confidence'), '.2f')}, {proof}", style="not bold dim")
-    console.print(Padding(text, (0, 0, 0, 2), expand=False))
-    for label in ("evidence", "fix"):
-        found = flat(part(cause, label))
-        if found:
-            _line(console, f"{label}: {'; '.join(f'{key} {value}' for key, value in found)}", indent=4)
-
-
-def _coverage(coverage: Mapping[str, Any], console: Console) -> None:
-    if not coverage:
-        return
-    _line(
-        console,
-        f"{named(coverage.get('compared'))} of {named(coverage.get('total'))} layers were compared",
-        indent=2,
-    )
-    reasons = {one.get("name"): one.get("reason") for one in entries(coverage, "unmatched_layers")}
-    names = entries(coverage, "unmatched")
-    for name in names[:_NAMES_SHOWN]:
-        why = f": {clean(reasons[name])}" if reasons.get(name) else ""
-        _line(console, f"not compared: {clean(name)}{why}", style="dim", indent=4)
-    if len(names) > _NAMES_SHOWN:
-        _line(console, f"and {len(names) - _NAMES_SHOWN} more", style="dim", indent=4)
-
-
-def _largest_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
-    layers = entries(diagnosis, "layers")
-    if not layers:
-        return
-    shown = sorted(layers, key=_badness, reverse=True)[:_LAYERS_SHOWN]
-    threshold = diagnosis.get("threshold", DEFAULT_THRESHOLD)
-    _heading(console, f"Largest drift ({len(shown)} of {len(layers)} layers, threshold {figure(threshold, 'g')})")
-    words = ("Layer", "Op", "")
-    table = _table("#", "Layer", "Op", "nRMSE", "max abs", "", words=words)
-    for layer in shown:
-        over = layer.get("nrmse") is None or layer["nrmse"] > threshold
-        table.add_row(
-            named(layer.get("op_index")),
-            Text(shorten(named(layer.get("name")), max(20, console.width - 52))),
-            Text(shorten(named(layer.get("op")), 24)),
-            Text(drift(layer.get("nrmse")), style="red" if over else ""),
-            figure(layer.get("max_abs")),
-            Text(clean(layer.get("problem") or ("over" if over else "")).replace("_", " "), style="red"),
-        )
-    console.print(table)
-
-
-def _badness(layer: Mapping[str, Any]) -> float:
-    value = layer.get("nrmse")
-    return float(value) if is_number(value) else float("inf")
+        line(console, clean(check["message"]), indent=2)
 
 
 def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
-    _heading(console, f"{title}: {named(run.get('model'))}")
+    heading(console, f"{title}: {named(run.get('model'))}")
     asked = run.get("accelerator_requested")
     facts = [
         named(run.get("tool")),
@@ -359,13 +227,13 @@ def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
         f"threads {named(run.get('threads'))}",
         f"model {measure(run.get('model_size_mb'))} MB",
     ]
-    _line(console, ", ".join(facts), indent=2)
+    line(console, ", ".join(facts), indent=2)
     for delegate in [run.get("delegate"), *entries(run, "other_delegates")]:
         if delegate is not None:
-            _line(console, _delegate(delegate), indent=2)
+            line(console, _delegate(delegate), indent=2)
     console.print(_times(run))
     memory = part(run, "memory")
-    _line(
+    line(
         console,
         f"memory ({named(memory.get('kind'))}): init {measure(memory.get('init_mb'))} MB, "
         f"overall {measure(memory.get('overall_mb'))} MB, peak {measure(memory.get('peak_mb'))} MB",
@@ -373,11 +241,11 @@ def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
     )
     _ops(entries(run, "ops"), console)
     if run.get("error") is not None:
-        _line(console, f"error: {named(run['error'].get('kind'))}: {named(run['error'].get('message'))}", style="red")
+        line(console, f"error: {named(run['error'].get('kind'))}: {named(run['error'].get('message'))}", style="red")
     for warning in entries(run, "warnings"):
-        _line(console, f"warning: {clean(warning)}", style="yellow", indent=2)
+        line(console, f"warning: {clean(warning)}", style="yellow", indent=2)
     if run.get("truncated"):
-        _line(console, "the log stops in the middle of this run", style="yellow", indent=2)
+        line(console, "the log stops in the middle of this run", style="yellow", indent=2)
 
 
 def _delegate(delegate: Mapping[str, Any]) -> str:
@@ -389,7 +257,7 @@ def _delegate(delegate: Mapping[str, Any]) -> str:
 
 
 def _times(run: Mapping[str, Any]) -> Table:
-    table = _table("ms", "count", "first", "avg", "min", "p50", "p95", "max", "std", words=("ms",))
+    table = new_table("ms", "count", "first", "avg", "min", "p50", "p95", "max", "std", words=("ms",))
     init, first = run.get("init_us"), run.get("first_inference_us")
     table.add_row("init", "", "", _ms(init), *[""] * 5)
     table.add_row("first inference", "", "", _ms(first), *[""] * 5)
@@ -407,11 +275,11 @@ def _ms(us: Any) -> str:
 def _ops(ops: list[Any], console: Console) -> None:
     if not ops:
         return
-    table = _table("Op", "Name", "avg ms", "%", words=("Op", "Name"))
+    table = new_table("Op", "Name", "avg ms", "%", words=("Op", "Name"))
     for op in sorted(ops, key=lambda one: one.get("avg_ms") or 0.0, reverse=True)[:_OPS_SHOWN]:
         name = shorten(named(op.get("name")), max(20, console.width - 46))
         table.add_row(
             Text(shorten(named(op.get("type")), 24)), Text(name), measure(op.get("avg_ms")), measure(op.get("percent"))
         )
-    _line(console, f"slowest of {len(ops)} ops", style="dim", indent=2)
+    line(console, f"slowest of {len(ops)} ops", style="dim", indent=2)
     console.print(table)

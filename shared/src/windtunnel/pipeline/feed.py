@@ -16,6 +16,8 @@ from windtunnel.pipeline.samples import Samples, load_samples
 
 SYNTHETIC_COUNT = 16
 SYNTHETIC_SEED = 20261120
+_WORD_LENGTH = 5
+_OPEN_LENGTH = 32
 
 
 class Feed(Protocol):
@@ -63,14 +65,17 @@ class SampledFeed:
 
 
 class SyntheticFeed:
-    """Seeded random inputs: real numbers uniform in [-1, 1), integers in [0, 256) or what their type holds."""
+    """Seeded random inputs: real numbers uniform in [-1, 1), integers in [0, 256) or what their type holds.
+
+    Text is short words of lower-case letters.
+    """
 
     labels: NDArray[Any] | None = None
 
     def __init__(self, specs: Sequence[InputSpec], count: int = SYNTHETIC_COUNT) -> None:
         for spec in specs:
-            if spec.dtype == "string" or np.dtype(spec.dtype).kind not in "fiub":
-                raise Unsupported(f"input {spec.name!r} takes {spec.dtype}", hint="give samples in the plan")
+            if spec.dtype != "string" and np.dtype(spec.dtype).kind not in "fiub":
+                raise Unsupported(f"input {spec.name!r} takes {spec.dtype}", hint="give samples")
         self._specs = specs
         self.count = count
 
@@ -87,8 +92,11 @@ def _bare(spec: InputSpec) -> str:
 
 
 def _random(spec: InputSpec, generator: np.random.Generator) -> NDArray[Any]:
-    # An open dimension is one step long; the first is the batch, which is one sample.
-    shape = tuple(1 if size < 0 else size for size in spec.shape)
+    # The first dimension is the batch, which is one sample; other open ones leave room for windows and strides.
+    shape = tuple(size if size >= 0 else 1 if place == 0 else _OPEN_LENGTH for place, size in enumerate(spec.shape))
+    if spec.dtype == "string":
+        letters = generator.integers(0, 26, (*shape, _WORD_LENGTH)) + ord("a")
+        return np.ascontiguousarray(letters.astype(np.uint32)).view(f"<U{_WORD_LENGTH}").reshape(shape)
     dtype = np.dtype(spec.dtype)
     if dtype.kind == "f":
         return generator.uniform(-1.0, 1.0, shape).astype(dtype)

@@ -128,11 +128,12 @@ def _cast(row: NDArray[Any], spec: InputSpec, index: int) -> NDArray[Any]:
         return row
     dtype = np.dtype(spec.dtype)
     if row.dtype == dtype:
-        return np.ascontiguousarray(row)
+        # Not np.ascontiguousarray, which gives a scalar a dimension.
+        return np.asarray(row, order="C")
     if row.dtype.kind not in "buif" or (row.dtype.kind == "f" and dtype.kind != "f"):
         raise _wrong_dtype(row, spec, index)
     with np.errstate(over="ignore", invalid="ignore"):
-        cast = np.ascontiguousarray(row.astype(dtype))
+        cast = np.asarray(row.astype(dtype), order="C")
     kept = np.isfinite(cast).all() if dtype.kind == "f" else (cast == row).all()
     if not kept:
         raise _wrong_dtype(row, spec, index)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,50 @@ class Editor:
         self._graph.inputs, self._graph.outputs = list(inputs), list(outputs)
         self._whole = False
 
+    def inside(self, graph: int) -> Editor:
+        """An editor of another graph of the same model; what it changes, `write` of this one writes."""
+        other = copy(self)
+        other._graph = self._model.subgraphs[graph]
+        other.facts = replace(self.facts, graphs=(self.facts.graphs[graph], *self.facts.graphs[1:]))
+        return other
+
+    def drop_ops(self, ops: Collection[int]) -> None:
+        """Puts ops out of work and leaves all indices as they are: what they computed must be read by none.
+
+        Each becomes a CALL_ONCE of an empty graph. Outputs of the graph and of its signatures that they computed are
+        dropped.
+        """
+        schema, model = self._schema, self._model
+        empty = schema.SubGraphT()
+        empty.name, empty.tensors, empty.operators, empty.inputs, empty.outputs = "nothing", [], [], [], []
+        model.subgraphs.append(empty)
+        code = schema.OperatorCodeT()
+        code.builtinCode = schema.BuiltinOperator.CALL_ONCE
+        # The old field holds one byte; a larger code is marked in it.
+        code.deprecatedBuiltinCode = schema.BuiltinOperator.PLACEHOLDER_FOR_GREATER_OP_CODES
+        code.version = 1
+        model.operatorCodes.append(code)
+        lost = {index for op in ops for index in self.facts.ops[op].outputs}
+        for op in ops:
+            idle = schema.OperatorT()
+            idle.opcodeIndex, idle.inputs, idle.outputs = len(model.operatorCodes) - 1, [], []
+            idle.builtinOptionsType, idle.builtinOptions = (
+                schema.BuiltinOptions.CallOnceOptions,
+                schema.CallOnceOptionsT(),
+            )
+            idle.builtinOptions.initSubgraphIndex = len(model.subgraphs) - 1
+            self._graph.operators[op] = idle
+        self._graph.outputs = [int(index) for index in self._graph.outputs if int(index) not in lost]
+        for signature in model.signatureDefs or []:
+            if signature.subgraphIndex == 0:
+                signature.outputs = [one for one in signature.outputs if one.tensorIndex not in lost]
+        self._drop_codes()
+
+    def set_outputs(self, outputs: Sequence[int]) -> None:
+        """Lets the graph give these tensors; its signatures, which promise others, are dropped."""
+        self._graph.outputs = list(outputs)
+        self._model.signatureDefs = [one for one in self._model.signatureDefs or [] if one.subgraphIndex != 0]
+
     def free(self, tensors: Collection[int]) -> Mapping[int, int]:
         """Sets tensors free: each is fed where it is read, and what its op computes is an output of its own.
 
@@ -194,6 +240,14 @@ class Editor:
             op.intermediates = _moved(_vector(op.intermediates), places)
         graph.inputs, graph.outputs = _moved(graph.inputs, places), _moved(graph.outputs, places)
         self._drop_buffers()
+
+    def _drop_codes(self) -> None:
+        """Removes op codes that no op uses any more: the runtime looks up all of them."""
+        ops = [op for graph in self._model.subgraphs for op in graph.operators]
+        kept = sorted({op.opcodeIndex for op in ops})
+        self._model.operatorCodes = [self._model.operatorCodes[code] for code in kept]
+        for op in ops:
+            op.opcodeIndex = kept.index(op.opcodeIndex)
 
     def _drop_buffers(self) -> None:
         tensors = [tensor for graph in self._model.subgraphs for tensor in graph.tensors]

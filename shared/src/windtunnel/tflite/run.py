@@ -23,7 +23,7 @@ _RESOLVERS: Mapping[str, str] = {
     "reference": "BUILTIN_REF",
 }
 # get_tensor on these raises or ends the process.
-_NOT_VALUES = frozenset({"resource", "variant", "string"})
+NOT_VALUES = frozenset({"resource", "variant", "string"})
 
 
 class Layer(NamedTuple):
@@ -71,7 +71,7 @@ class Runner:
         Args:
             inputs: by tensor name or signature name. Real numbers are quantised for a quantised input; integers
                 must have the input's own type. A dimension that is dynamic in the model takes the sample's size.
-            dequantized: outputs as float64 real numbers instead of as stored.
+            dequantized: outputs as float64 real numbers instead of as stored; text stays as it is.
 
         Raises InvalidInput naming the tensor: missing or unknown, wrong shape or type, NaN or infinity.
         """
@@ -86,8 +86,9 @@ class Runner:
             raise _refused(self.facts, error) from error
         outputs = {}
         for tensor in self.facts.outputs:
-            array = self._interpreter.get_tensor(tensor.index)
-            outputs[tensor.name] = dequantize(array, tensor.quantization) if dequantized else array
+            array = self._read(tensor.index)
+            numbers = dequantized and tensor.dtype not in NOT_VALUES
+            outputs[tensor.name] = dequantize(array, tensor.quantization) if numbers else array
         return outputs
 
     def layers(self) -> Iterator[Layer]:
@@ -99,18 +100,33 @@ class Runner:
         if not self._preserve_all:
             raise InvalidInput("the layers of this run were not kept", hint="create Runner(preserve_all=True)")
         for op, tensor in layer_tensors(self.facts):
-            yield Layer(op, tensor.name, self._interpreter.get_tensor(tensor.index), tensor)
+            yield Layer(op, tensor.name, self._read(tensor.index), tensor)
 
     def view(self, tensor: int) -> NDArray[Any]:
         """The memory of a layer after a run, as stored and not copied. Needs `preserve_all`.
 
         Good until the next run, which an array that is still held makes fail: drop it, and every slice of it,
-        before.
+        before. Raises Unsupported where the runtime keeps no value: results of control flow that nobody reads.
         """
         if not self._preserve_all:
             raise InvalidInput("the layers of this run were not kept", hint="create Runner(preserve_all=True)")
-        view: NDArray[Any] = self._interpreter.tensor(tensor)()
+        try:
+            view: NDArray[Any] = self._interpreter.tensor(tensor)()
+        except ValueError:
+            return self._read(tensor)
         return view
+
+    def _read(self, tensor: int) -> NDArray[Any]:
+        """A copy of a tensor, also of one without elements, which the runtime itself does not hand out."""
+        try:
+            found: NDArray[Any] = self._interpreter.get_tensor(tensor)
+        except ValueError as error:
+            details = next(one for one in self._interpreter.get_tensor_details() if one["index"] == tensor)
+            if 0 in details["shape"]:
+                return np.empty(details["shape"], details["dtype"])
+            name = self.facts.tensors[tensor].name
+            raise Unsupported(f"the runtime keeps no value of {name!r}: {error}") from error
+        return found
 
     def _assign(self, inputs: Mapping[str, NDArray[Any]]) -> list[tuple[TensorFacts, NDArray[Any]]]:
         known = ", ".join(repr(tensor.name) for tensor in self.facts.inputs)
@@ -146,7 +162,7 @@ def layer_tensors(facts: ModelFacts) -> Iterator[tuple[int, TensorFacts]]:
             if index < 0 or index in facts.main.fixed:
                 continue
             tensor = facts.tensors[index]
-            if tensor.dtype not in _NOT_VALUES:
+            if tensor.dtype not in NOT_VALUES:
                 yield op.index, tensor
 
 
@@ -193,6 +209,8 @@ def _prepare(tensor: TensorFacts, array: NDArray[Any]) -> NDArray[Any]:
     if not fits or 0 in array.shape:
         expected = [size if size >= 0 else "any" for size in tensor.shape_signature]
         raise InvalidInput(f"input {tensor.name!r} takes the shape {expected}, but the sample has {list(array.shape)}")
+    if tensor.dtype == "string" and array.dtype.kind in "OSU":
+        return array
     if array.dtype.kind in "fc" and not np.isfinite(array).all():
         raise InvalidInput(f"the sample for input {tensor.name!r} holds NaN or infinity")
     if array.dtype == tensor.dtype:

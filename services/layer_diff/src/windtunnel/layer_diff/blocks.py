@@ -3,7 +3,7 @@
 `measure` has two ways to the same figures. The fast one takes what runtimes mostly hold, float32 and small integers
 with one scale per tensor: real values and differences are formed in float32 (an integer less its zero point is
 exact, its product with the scale is rounded once, as in the runtime's own DEQUANTIZE), products are summed over
-rows of 2048 in float32 and the rows in float64. That agrees with float64 all the way within 1e-6 relative. What it
+rows of 2048 in float32 and the rows in float64. That agrees with float64 all the way within 2e-6 relative. What it
 cannot hold (squares that leave float32's range, wide integers, scales per channel, float64) goes the exact way, in
 float64 throughout.
 """

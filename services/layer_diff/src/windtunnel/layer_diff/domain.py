@@ -24,7 +24,8 @@ class LayerDiff:
     """How far one layer of the candidate drifted from the reference, over all samples.
 
     `name`, `op` and `op_index` are the candidate's, `reference` is the reference's tensor. `nrmse` is None where
-    `problem` says why. `rmse`, `max_abs` and `value_range` are in the layer's real units.
+    `problem` says why. `rmse`, `max_abs` and `value_range` are in the layer's real units. `is_choice`: it holds indices
+    or counts, which rounding before it may tip over: its figures do not count.
     """
 
     name: str
@@ -40,6 +41,7 @@ class LayerDiff:
     reference_non_finite: int = 0
     local_nrmse: float | None = None
     local_rmse: float | None = None
+    is_choice: bool = False
     more: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
@@ -57,6 +59,7 @@ class LayerDiff:
             "problem": self.problem,
             "non_finite": {"candidate": self.non_finite, "reference": self.reference_non_finite},
             "local_rmse": self.local_rmse,
+            "is_choice": self.is_choice,
             **self.more,
         }
 
@@ -120,6 +123,8 @@ class OutputDiff:
     `agreement` is the share of samples with the same argmax, None where outputs have none. `is_classifier` tells
     whether that argmax is known to be a class (labels, or a softmax or sigmoid in the graph).
     `nrmse` is that of the worst output, None where one has no figure. `failures` are named failures of outputs.
+    `reference_finite`: some output of the reference is finite. `lost` and `gained` count the samples that only the
+    reference, only the candidate classifies as labelled.
     """
 
     reference: Accuracy | None
@@ -128,6 +133,9 @@ class OutputDiff:
     nrmse: float | None
     failures: tuple[str, ...] = ()
     is_classifier: bool = True
+    reference_finite: bool = True
+    lost: int | None = None
+    gained: int | None = None
 
     @property
     def accuracy_drop(self) -> float | None:
@@ -170,6 +178,19 @@ class Exclusion:
 
 
 @dataclass(frozen=True, slots=True)
+class Histogram:
+    """Counts of real values per bin: `edges` are bins + 1 rising numbers, the last bin includes its upper edge."""
+
+    edges: tuple[float, ...]
+    reference: tuple[int, ...]
+    candidate: tuple[int, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `histograms` in a diagnosis."""
+        return {"edges": list(self.edges), "reference": list(self.reference), "candidate": list(self.candidate)}
+
+
+@dataclass(frozen=True, slots=True)
 class Comparison:
     """All that is known about a candidate against its reference."""
 
@@ -183,6 +204,7 @@ class Comparison:
     causes: tuple[Cause, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
+    histograms: Mapping[str, Histogram] = field(default_factory=dict)
 
     @property
     def first_over(self) -> LayerDiff | None:
@@ -191,8 +213,9 @@ class Comparison:
 
     @property
     def max_nrmse(self) -> float | None:
-        """The largest figure of all layers; None where there is none."""
-        return max((layer.nrmse for layer in self.layers if layer.nrmse is not None), default=None)
+        """The largest figure of all layers but choices; None where there is none."""
+        figures = (layer.nrmse for layer in self.layers if layer.nrmse is not None and not layer.is_choice)
+        return max(figures, default=None)
 
     @property
     def non_finite(self) -> int:
@@ -224,9 +247,11 @@ class Comparison:
             "output_nrmse": output.nrmse,
             "failures": list(output.failures),
             "settings": dict(self.settings),
+            "histograms": {name: one.to_json() for name, one in self.histograms.items()},
         }
 
 
 def over(layer: LayerDiff, threshold: float) -> bool:
-    """Whether a layer is over the threshold; one without a figure is."""
-    return layer.problem is not None or (layer.nrmse is not None and layer.nrmse > threshold)
+    """Whether a layer is over the threshold; one without a figure is, one of choices never."""
+    figure = layer.problem is not None or (layer.nrmse is not None and layer.nrmse > threshold)
+    return figure and not layer.is_choice

@@ -6,14 +6,13 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import islice
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.isolation import progress
+from windtunnel.layer_diff.domain import Histogram
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Pair
 from windtunnel.layer_diff.inputs import translate
@@ -22,19 +21,6 @@ from windtunnel.pipeline import Feed
 from windtunnel.tflite import Runner, dequantize
 
 BINS = 64
-
-
-@dataclass(frozen=True, slots=True)
-class Histogram:
-    """Counts of real values per bin: `edges` are bins + 1 rising numbers, the last bin includes its upper edge."""
-
-    edges: tuple[float, ...]
-    reference: tuple[int, ...]
-    candidate: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry of `histograms` in a diagnosis."""
-        return {"edges": list(self.edges), "reference": list(self.reference), "candidate": list(self.candidate)}
 
 
 def histograms(
@@ -59,13 +45,17 @@ def histograms(
         candidate.run(translate(inputs, reference.facts, candidate.facts))
         for pair, one in zip(pairs, counts, strict=True):
             if one is not None:
-                own, mine = pair.reference.tensor, pair.candidate.tensor
-                one.add(
-                    dequantize(arranged(reference.view(own.index), pair), own.quantization),
-                    dequantize(candidate.view(mine.index), mine.quantization),
-                )
+                _add(one, pair, reference, candidate)
         progress((number + 1) / total, f"histograms: sample {number + 1} of {total}")
     return [None if one is None else one.result() for one in counts]
+
+
+def _add(counts: _Counts, pair: Pair, reference: Runner, candidate: Runner) -> None:
+    """Adds one sample of a layer. Views are let go with this call: the runtime does not run while one is held."""
+    own, mine = pair.reference.tensor, pair.candidate.tensor
+    values = candidate.view(mine.index)
+    expected = arranged(reference.view(own.index), pair, values.shape)
+    counts.add(dequantize(expected, own.quantization), dequantize(values, mine.quantization))
 
 
 class _Counts:

@@ -12,101 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.errors import UserError
 from windtunnel.layer_diff.graph import Pair
 from windtunnel.layer_diff.inputs import pair_inputs
-from windtunnel.tflite import Accelerator, ModelFacts, Runner, dequantize, quantize
+from windtunnel.layer_diff.local import Local, LocalSums, Stored
+from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
 from windtunnel.tflite.edit import Editor
 
 Patch = Callable[[Editor], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Local:
-    """What one layer does to the reference's values, over `samples` samples.
-
-    `nrmse` and `rmse` are its own error (see `figures`); None where nothing could be run. `low` and `high` are the
-    reference's values seen. Where the tensor is quantised, `clipped` is the share of these values outside the range
-    that it can hold, `clip_rmse` and `round_rmse` are what clipping and rounding cost, in real units.
-    """
-
-    samples: int
-    nrmse: float | None
-    rmse: float | None
-    max_abs: float | None
-    low: float
-    high: float
-    clipped: float = 0.0
-    clip_rmse: float = 0.0
-    round_rmse: float = 0.0
-
-
-class LocalSums:
-    """Running sums of one layer."""
-
-    def __init__(self) -> None:
-        self.samples = 0
-        self._count = 0
-        self._squares = 0.0
-        self._max_abs = 0.0
-        self._ends = [math.inf, -math.inf]
-        self._seen = [math.inf, -math.inf]
-        self._seen_count = self._outside = 0
-        self._clip = self._round = 0.0
-        self._unknown = False
-
-    def add(self, reference: NDArray[np.float64], candidate: NDArray[np.float64]) -> None:
-        """Adds what both made of the same inputs."""
-        if reference.size != candidate.size or not (np.isfinite(reference).all() and np.isfinite(candidate).all()):
-            self._unknown = True
-            return
-        difference = (candidate.reshape(reference.shape) - reference).ravel()
-        self.samples += 1
-        self._count += difference.size
-        self._squares += float(difference @ difference)
-        if difference.size:
-            self._max_abs = max(self._max_abs, float(np.abs(difference).max()))
-            self._ends[0] = min(self._ends[0], float(reference.min()), float(candidate.min()))
-            self._ends[1] = max(self._ends[1], float(reference.max()), float(candidate.max()))
-
-    def see(self, values: NDArray[np.float64], held: NDArray[np.float64] | None, limits: tuple[float, float]) -> None:
-        """Adds what the reference gives, and what of it the candidate's tensor holds (None: all)."""
-        if not values.size or not np.isfinite(values).all():
-            return
-        self._seen = [min(self._seen[0], float(values.min())), max(self._seen[1], float(values.max()))]
-        self._seen_count += values.size
-        if held is not None:
-            error = np.square(held - values)
-            outside = (values < limits[0]) | (values > limits[1])
-            self._outside += int(np.count_nonzero(outside))
-            clipped = float(error[outside].sum())
-            self._clip += clipped
-            self._round += float(error.sum()) - clipped
-
-    def result(self) -> Local:
-        """The figures so far."""
-        rmse = None if self._unknown or not self._count else math.sqrt(self._squares / self._count)
-        width = self._ends[1] - self._ends[0]
-        nrmse = None if rmse is None else 0.0 if rmse == 0.0 else rmse / width if width > 0.0 else None
-        seen = max(1, self._seen_count)
-        return Local(
-            samples=self.samples,
-            nrmse=nrmse,
-            rmse=rmse,
-            max_abs=None if rmse is None else self._max_abs,
-            low=self._seen[0],
-            high=self._seen[1],
-            clipped=self._outside / seen,
-            clip_rmse=math.sqrt(max(0.0, self._clip) / seen),
-            round_rmse=math.sqrt(max(0.0, self._round) / seen),
-        )
 
 
 class Isolated:
@@ -155,31 +73,42 @@ class Isolated:
             else None
         )
         facts = self._patched.original
-        self._inputs = [(own.index, mine.index) for own, mine in pair_inputs(read(reference), facts)]
+        self._inputs = [(own.index, mine.index) for own, mine in pair_inputs(read_model(reference), facts)]
         self.sums: dict[int, LocalSums] = {pair.candidate.tensor.index: LocalSums() for pair in pairs}
         for _, mine in self._inputs:
             self.sums.setdefault(mine, LocalSums())
+        self._restated: dict[int, list[tuple[int, TensorFacts]]] = {}
+        for op in facts.ops:
+            if op.name == "QUANTIZE" and op.inputs[0] in self.sums and op.outputs[0] not in self.sums:
+                restated = op.outputs[0], self._patched.as_written(op.outputs[0])
+                self._restated.setdefault(op.inputs[0], []).append(restated)
+                self.sums[op.outputs[0]] = LocalSums()
 
-    def add(self, values: Mapping[int, NDArray[np.float64]]) -> None:
-        """Runs one sample. `values`: the reference's real values by its tensor index, inputs and layers."""
+    def add(self, values: Mapping[int, Stored]) -> None:
+        """Runs one sample. `values`: the reference's values by its tensor index, inputs and layers."""
         stored: dict[int, NDArray[Any]] = {}
-        held: dict[int, NDArray[np.float64]] = {}
+        held: dict[int, Stored] = {}
         for own, mine, permutation in self._fed():
             if own not in values:
                 continue
-            moved = values[own] if permutation is None else np.transpose(values[own], permutation)
-            stored[mine], back = self._store(mine, moved)
-            inverse = None if permutation is None else np.argsort(permutation)
-            held[own] = back if inverse is None else np.transpose(back, inverse)
+            given = values[own]
+            if given.quantization is None and given.array.dtype.kind != "f":
+                stored[mine], held[own] = given.array, given
+                continue
+            moved = given.transposed(permutation)
+            kept = self._store(mine, Stored(_shaped(moved.array, self._patched.facts_of(mine)), given.quantization))
+            stored[mine] = kept.array
+            for index, tensor in self._restated.get(mine, ()):
+                assert tensor.quantization is not None
+                self.sums[index].hold(kept, tensor.quantization, tensor.dtype)
+            back = Stored(kept.array.reshape(moved.array.shape), kept.quantization)
+            held[own] = back if permutation is None else back.transposed(tuple(np.argsort(permutation)))
         made = self._patched.run(stored)
-        expected = values if self._reference is None else self._reference.run(held, like=values)
+        expected = values if self._reference is None else self._reference.run_real(held, like=values)
         for pair in self._pairs:
             own, mine = pair.reference.tensor.index, pair.candidate.tensor.index
             if mine in made and own in expected:
-                wanted = expected[own]
-                if pair.permutation is not None:
-                    wanted = np.transpose(wanted, pair.permutation)
-                self.sums[mine].add(wanted, made[mine])
+                self.sums[mine].add(expected[own].transposed(pair.permutation), made[mine])
 
     def result(self) -> dict[int, Local]:
         """Figures by the candidate's tensor index, graph inputs included."""
@@ -189,27 +118,32 @@ class Isolated:
         pairs = [(pair.reference.tensor.index, pair.candidate.tensor.index, pair.permutation) for pair in self._pairs]
         return [*((own, mine, None) for own, mine in self._inputs), *pairs]
 
-    def _store(self, mine: int, values: NDArray[np.float64]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-        """The values as the candidate's tensor stores them, and read back."""
+    def _store(self, mine: int, values: Stored) -> Stored:
+        """The values as the candidate's tensor stores them."""
         tensor = self._patched.facts_of(mine)
-        quantization = tensor.quantization
-        integer = tensor.dtype.startswith(("int", "uint"))
-        sums = self.sums[mine]
-        if quantization is None or not integer:
-            sums.see(values, None, (0.0, 0.0))
-            stored = values.astype(tensor.dtype)
-            return stored, values
-        stored = quantize(values, quantization, tensor.dtype)
-        back = dequantize(stored, quantization)
-        sums.see(values, back, representable(quantization, tensor.dtype))
-        return stored, back
+        if tensor.quantization is not None and tensor.dtype.startswith(("int", "uint")):
+            return self.sums[mine].hold(values, tensor.quantization, tensor.dtype)
+        self.sums[mine].see(values)
+        return Stored(_real(values, tensor.dtype))
 
 
-def representable(quantization: Any, dtype: str) -> tuple[float, float]:
-    """The least and the largest real number that a tensor with one scale can hold."""
-    kind = np.iinfo(np.dtype(dtype))
-    scale, zero = quantization.scales[0], quantization.zero_points[0]
-    return scale * (kind.min - zero), scale * (kind.max - zero)
+def _real(values: Stored, dtype: str) -> NDArray[Any]:
+    """Real values in a floating type."""
+    if values.quantization is None:
+        return values.array.astype(dtype, copy=False)
+    return dequantize(values.array, values.quantization).astype(dtype)
+
+
+def _shaped(values: NDArray[Any], tensor: TensorFacts) -> NDArray[Any]:
+    """The values in the tensor's shape, where that is another grouping of the same dimensions."""
+    wanted = tensor.shape_signature
+    if len(wanted) == values.ndim and all(size in (-1, own) for size, own in zip(wanted, values.shape, strict=True)):
+        return values
+    known = math.prod(size for size in wanted if size != -1)
+    unknown = wanted.count(-1)
+    if (values.size == known and not unknown) or (unknown == 1 and known and values.size % known == 0):
+        return values.reshape(wanted)
+    return values
 
 
 class _Freed:
@@ -238,36 +172,38 @@ class _Freed:
             **dict(zip(self._inputs, self._runner.facts.inputs, strict=True)),
         }
 
-    def facts_of(self, tensor: int) -> Any:
+    def facts_of(self, tensor: int) -> TensorFacts:
         """A free tensor as the copy holds it, by its index in the model."""
         return self._tensors.get(tensor, self.original.tensors[tensor])
 
-    def run(
-        self, values: Mapping[int, NDArray[Any]], like: Mapping[int, NDArray[Any]] | None = None
-    ) -> dict[int, NDArray[np.float64]]:
-        """Real outputs by tensor index; `like` gives what `values` does not say."""
-        fed = {}
-        for index, tensor in zip(self._inputs, self._runner.facts.inputs, strict=True):
-            value = values[index] if index in values else (like or {})[index]
-            if value.dtype == np.float64 and tensor.quantization is None:
-                value = value.astype(tensor.dtype)
-            fed[tensor.name] = value
-        made = self._runner.run(fed, dequantized=True)
+    def as_written(self, tensor: int) -> TensorFacts:
+        """Any tensor as the copy holds it, found by its name."""
+        known = self.original.tensors[tensor]
+        return next((one for one in self._runner.facts.tensors if one.name == known.name), known)
+
+    def run(self, values: Mapping[int, NDArray[Any]]) -> dict[int, Stored]:
+        """Outputs by tensor index, of inputs as they are stored."""
+        fed = {
+            tensor.name: values[index] for index, tensor in zip(self._inputs, self._runner.facts.inputs, strict=True)
+        }
+        made = self._runner.run(fed)
         return {
-            index: made[tensor.name] for index, tensor in zip(self._outputs, self._runner.facts.outputs, strict=True)
+            index: Stored(made[tensor.name], tensor.quantization)
+            for index, tensor in zip(self._outputs, self._runner.facts.outputs, strict=True)
         }
 
-
-def read(path: Path) -> ModelFacts:
-    """The model's facts."""
-    from windtunnel.tflite import read_model
-
-    return read_model(path)
-
-
-def try_isolated(build: Callable[[], Isolated]) -> tuple[Isolated | None, str]:
-    """The isolated models, or why there are none: a runtime may refuse ops that are fed by hand."""
-    try:
-        return build(), ""
-    except UserError as error:
-        return None, str(error)
+    def run_real(self, values: Mapping[int, Stored], like: Mapping[int, Stored]) -> dict[int, Stored]:
+        """Outputs by tensor index, of real inputs; `like` gives what `values` does not say."""
+        fed = {}
+        for index, tensor in zip(self._inputs, self._runner.facts.inputs, strict=True):
+            given = values.get(index) or like[index]
+            if tensor.quantization is not None and given.array.dtype.kind == "f":
+                fed[index] = quantize(given.array, tensor.quantization, tensor.dtype)
+            elif tensor.quantization is not None and given.quantization != tensor.quantization:
+                real = dequantize(given.array, given.quantization)
+                fed[index] = quantize(real, tensor.quantization, tensor.dtype)
+            elif tensor.dtype.startswith("float"):
+                fed[index] = _real(given, tensor.dtype)
+            else:
+                fed[index] = given.array
+        return self.run(fed)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.domain import SHAPE_DIFFERS, Accuracy, OutputDiff
 from windtunnel.layer_diff.figures import LayerSums
-from windtunnel.layer_diff.match import TRANSPARENT
+from windtunnel.layer_diff.graph.steps import TRANSPARENT
 from windtunnel.tflite import ModelFacts, OutputKind, ScoreSums, TensorFacts
 from windtunnel.tflite.metrics import class_indices
 
@@ -23,14 +23,27 @@ class OutputSums:
 
     One output of the shape (1, C) may be a classifier's: its argmax is compared. It certainly is one where
     there are labels or a softmax or sigmoid makes it; an embedding's argmax says nothing about its health. With
-    several outputs only drift is told. Outputs pair by tensor or signature name, else by position.
+    several outputs only drift is told. Outputs pair as their layers do (`same`: the reference's tensors by the
+    candidate's), else by tensor or signature name, else by position. `no_figure`: tensors of the reference and of
+    the candidate that are left out.
     """
 
-    def __init__(self, reference: ModelFacts, candidate: ModelFacts, labels: NDArray[Any] | None) -> None:
-        self._pairs = _pair_outputs(reference, candidate)
+    def __init__(
+        self,
+        reference: ModelFacts,
+        candidate: ModelFacts,
+        labels: NDArray[Any] | None,
+        same: Mapping[int, int] | None = None,
+        no_figure: tuple[Collection[int], Collection[int]] = ((), ()),
+    ) -> None:
+        self._pairs = [
+            (ours, theirs)
+            for ours, theirs in _pair_outputs(reference, candidate, same or {})
+            if ours.index not in no_figure[0] and theirs.index not in no_figure[1]
+        ]
         self._drift = [LayerSums() for _ in self._pairs]
         self._kind = output_kind(reference) or output_kind(candidate)
-        self._columns = _columns(reference.outputs[0]) if len(self._pairs) == 1 else 0
+        self._columns = _columns(self._pairs[0][0]) if len(self._pairs) == 1 else 0
         self._labels = None
         if labels is not None and self._columns:
             self._labels = class_indices(np.asarray(labels), self._columns)
@@ -87,13 +100,18 @@ class OutputSums:
             if one.problem == SHAPE_DIFFERS
         ]
         known = [value for value in worst if value is not None]
+        finite = not self._drift or not all(drift.reference_non_finite for drift in self._drift)
+        lost, gained = self._exchanged() or (None, None)
         return OutputDiff(
             reference=self._accuracy(self._scores[0]),
             candidate=self._accuracy(self._scores[1]),
-            agreement=self._agreement(),
+            agreement=self._agreement() if finite else None,
             nrmse=max(known) if known and len(known) == len(worst) else None,
             failures=tuple(failures),
             is_classifier=self._is_classifier,
+            reference_finite=finite,
+            lost=lost,
+            gained=gained,
         )
 
     def _accuracy(self, scores: ScoreSums) -> Accuracy | None:
@@ -101,6 +119,14 @@ class OutputSums:
             return None
         found = scores.result(self._shared_kind())
         return Accuracy(found.top1, found.precision, found.recall, found.loss)
+
+    def _exchanged(self) -> tuple[int, int] | None:
+        """How many samples only the reference, and only the candidate classifies as labelled."""
+        if self._labels is None or any(not scores.count or scores.non_finite for scores in self._scores):
+            return None
+        kind = self._shared_kind()
+        first, second = (scores.decisions(kind) == self._labels[: scores.count] for scores in self._scores)
+        return int((first & ~second).sum()), int((second & ~first).sum())
 
     def _agreement(self) -> float | None:
         first, second = self._scores
@@ -153,13 +179,18 @@ def _columns(tensor: TensorFacts) -> int:
     return shape[1] if len(shape) == 2 else 1
 
 
-def _pair_outputs(reference: ModelFacts, candidate: ModelFacts) -> list[tuple[TensorFacts, TensorFacts]]:
+def _pair_outputs(
+    reference: ModelFacts, candidate: ModelFacts, same: Mapping[int, int]
+) -> list[tuple[TensorFacts, TensorFacts]]:
     if len(reference.outputs) != len(candidate.outputs):
         raise InvalidInput(
             f"{candidate.path.name} has {len(candidate.outputs)} outputs, {reference.path.name} "
             f"{len(reference.outputs)}",
             hint="compare models with the same outputs",
         )
+    by_layer = {same.get(tensor.index, -1): tensor for tensor in candidate.outputs}
+    if by_layer.keys() == {tensor.index for tensor in reference.outputs}:
+        return [(tensor, by_layer[tensor.index]) for tensor in reference.outputs]
     by_name = {tensor.name: tensor for tensor in candidate.outputs}
     by_signature = {candidate.signature_name(tensor): tensor for tensor in candidate.outputs}
     by_signature.pop(None, None)

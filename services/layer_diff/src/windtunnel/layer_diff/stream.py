@@ -19,10 +19,11 @@ from windtunnel.layer_diff.blocks import Workspace
 from windtunnel.layer_diff.checkpoint import Checkpoint
 from windtunnel.layer_diff.figures import LayerFigures, LayerSums
 from windtunnel.layer_diff.graph import Pair
+from windtunnel.layer_diff.graph.steps import is_rectified
 from windtunnel.layer_diff.inputs import translate
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.pipeline import Feed
-from windtunnel.tflite import OpFacts, Runner
+from windtunnel.tflite import Runner
 
 # Values in all layers of one sample above which only some samples are looked at closely.
 LARGE = 500_000
@@ -69,7 +70,7 @@ def stream(
     work = Workspace()
     sparing = sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE
     ops = reference.facts.ops
-    floors = [0.0 if _is_rectified(ops[pair.reference.op_index]) else None for pair in pairs]
+    floors = [0.0 if is_rectified(ops[pair.reference.op_index]) else None for pair in pairs]
     sums = _Sums([LayerSums(work, sparing=sparing, floor=floor) for floor in floors], outputs)
     start = _resume(checkpoint, sums, count, logs)
     for number, inputs in enumerate(islice(given, start, count), start):
@@ -157,22 +158,21 @@ def _sample(
     sums.outputs.add(first, second)
     # The last layers were written last, and may still lie in the processor's cache.
     for pair, one in zip(reversed(pairs), reversed(sums.layers), strict=True):
-        own, mine = pair.reference.tensor, pair.candidate.tensor
-        # Views are let go with the frame of this call: the runtime does not run while one is held.
-        one.add(
-            arranged(reference.view(own.index), pair), candidate.view(mine.index), own.quantization, mine.quantization
-        )
+        add_layer(one, pair, reference, candidate, pair.candidate.tensor.index)
 
 
-def _is_rectified(op: OpFacts) -> bool:
-    return op.name in ("RELU", "RELU6") or op.fused_activation in ("RELU", "RELU6")
+def add_layer(sums: LayerSums, pair: Pair, reference: Runner, candidate: Runner, index: int) -> None:
+    """Adds what both models' last runs wrote for one layer; `index` is where the candidate's runner has it."""
+    # Views are let go with the frame of this call: the runtime does not run while one is held.
+    values = candidate.view(index)
+    expected = arranged(reference.view(pair.reference.tensor.index), pair, values.shape)
+    sums.add(expected, values, pair.reference.tensor.quantization, candidate.facts.tensors[index].quantization)
 
 
-def arranged(array: NDArray[Any], pair: Pair) -> NDArray[Any]:
-    """The reference's values in the order and shape that the candidate's have."""
+def arranged(array: NDArray[Any], pair: Pair, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The reference's values in the order and shape that the candidate's have at run time."""
     if pair.permutation is not None and len(pair.permutation) == array.ndim:
         return array.transpose(pair.permutation)
-    shape = pair.candidate.tensor.shape
-    if pair.reference.tensor.shape != shape and math.prod(shape) == array.size:
+    if pair.reference.tensor.shape != pair.candidate.tensor.shape and math.prod(shape) == array.size:
         return array.reshape(shape)
     return array

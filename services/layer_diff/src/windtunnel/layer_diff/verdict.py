@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from windtunnel.layer_diff.domain import Cause, Coverage, LayerDiff, OutputDiff, Verdict, over
@@ -11,8 +12,8 @@ DEGRADED_DROP, BROKEN_DROP = 0.02, 0.10
 DEGRADED_CHANGED, BROKEN_CHANGED = 0.05, 0.30
 # A healthy output lies well under the layer threshold; a broken kernel gives about 0.5.
 BROKEN_OUTPUT_NRMSE = 0.30
-# One sample that tips over says nothing about a model.
-_CHANCE = 1
+# A loss of accuracy that chance gives this often says nothing about a model.
+MAY_BE_CHANCE = 0.05
 
 
 def judge(
@@ -36,8 +37,9 @@ def judge(
     - healthy: otherwise.
 
     Changed classes count only for what is known to be a classifier, and not for `synthetic` samples: random inputs
-    lie near the borders between classes, where rounding is enough to change one. Changes of a single sample are
-    chance and do not count. Reasons are sentences, gravest first.
+    lie near the borders between classes, where rounding is enough to change one. A fall of top-1, and a share of
+    changed classes, count only where they are more than chance gives in 1 of 20 sets of samples. Reasons are
+    sentences, gravest first.
     """
     drop, changed = _drop(output, samples), 0.0 if synthetic else _changed(output, samples)
     broken = _broken(layers, output, drop, changed)
@@ -49,7 +51,13 @@ def judge(
 
 def _faults(causes: Sequence[Cause]) -> list[str]:
     """One sentence per fault that was found."""
-    return [f"{cause.code}" + (f" at {cause.layer!r}" if cause.layer else "") for cause in causes]
+    return [cause.code + _place(cause) for cause in causes]
+
+
+def _place(cause: Cause) -> str:
+    if cause.layer is None:
+        return ""
+    return f" at {cause.layer!r}" + ("" if cause.op_index is None else f", op {cause.op_index}")
 
 
 def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, drop: float, changed: float) -> list[str]:
@@ -87,19 +95,50 @@ def _degraded(
         reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
     if output.nrmse is not None and threshold < output.nrmse < BROKEN_OUTPUT_NRMSE:
         reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
+    if not output.reference_finite:
+        reasons.append("every output of the reference holds NaN or infinity: there is nothing to judge by")
     if not coverage.compared:
         reasons.append("no layer of the candidate could be matched with one of the reference")
     return reasons
 
 
 def _drop(output: OutputDiff, samples: int) -> float:
-    """Fall of top-1; 0 where unknown or where it is a single sample."""
+    """Fall of top-1; 0 where unknown or where chance explains it."""
     # Shares are fractions of whole samples; binary noise must not decide at a limit.
     drop = round(output.accuracy_drop or 0.0, 9)
-    return drop if round(drop * samples) > _CHANCE else 0.0
+    return drop if chance_of_drop(output, samples) < MAY_BE_CHANCE else 0.0
+
+
+def chance_of_drop(output: OutputDiff, samples: int) -> float:
+    """How likely so many more losses than gains are where both are equally likely: the exact McNemar test.
+
+    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or
+    percentages", Psychometrika 12 (1947). One-sided; 1 where nothing fell.
+    """
+    fell = round((output.accuracy_drop or 0.0) * samples)
+    lost = fell if output.lost is None else output.lost
+    gained = output.gained or 0
+    if lost <= gained:
+        return 1.0
+    # From some hundreds on the sum is far below any limit or the normal approximation is as good.
+    if lost + gained > 400:
+        return 0.5 * math.erfc((lost - gained - 1) / math.sqrt(2.0 * (lost + gained)))
+    return sum(math.comb(lost + gained, k) for k in range(lost, lost + gained + 1)) / 2.0 ** (lost + gained)
 
 
 def _changed(output: OutputDiff, samples: int) -> float:
-    """Share of samples whose class changed; 0 where unknown or where it is a single sample."""
-    changed = 0.0 if output.agreement is None or not output.is_classifier else round(1.0 - output.agreement, 9)
-    return changed if round(changed * samples) > _CHANCE else 0.0
+    """Share of samples whose class changed; 0 where unknown, or where chance may have made it more than is allowed."""
+    if output.agreement is None or not output.is_classifier or not samples:
+        return 0.0
+    changed = round(1.0 - output.agreement, 9)
+    return changed if _at_least(changed, samples) > DEGRADED_CHANGED else 0.0
+
+
+def _at_least(share: float, samples: int) -> float:
+    """The lower end of the one-sided 95 % interval of a share.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    square = 1.645**2 / samples
+    half = 1.645 * math.sqrt((share * (1.0 - share) + square / 4.0) / samples)
+    return (share + square / 2.0 - half) / (1.0 + square)

@@ -4,7 +4,7 @@ Names are the last thing asked: converters rename, and a name says nothing about
 whose weights are the same up to a factor per channel; from these and from the inputs the matching spreads along the
 graph, forwards to readers of the same values and backwards to their makers; then equal names, then the order of what
 is left between matched steps. Last, `settle` looks at the values of a few samples: it pairs what no rule did, and
-finds the order of the dimensions where the two models lay them out differently.
+finds the order of the dimensions where the two models lay them out differently (`windtunnel.layer_diff.settle`).
 """
 
 from __future__ import annotations
@@ -54,14 +54,45 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Pairs in the candidate's execution order, what is left on either side, and the steps that are the same."""
+    """Pairs in the candidate's execution order, what is left on either side, and the steps that are the same.
+
+    `written_out` are orders of the candidate's steps where one side has an activation op, and the other perhaps several
+    ops in its place: these steps are the same up to the activation.
+    """
 
     pairs: tuple[Pair, ...]
     unmatched: tuple[Unmatched, ...]
     unmatched_reference: tuple[Unmatched, ...]
     steps: tuple[tuple[Step, Step], ...] = ()
+    written_out: frozenset[int] = frozenset()
     ours: Steps | None = field(default=None, repr=False)
     theirs: Steps | None = field(default=None, repr=False)
+
+    def same_values(self) -> dict[int, int]:
+        """The reference's tensor by the candidate's: inputs of the models and outputs of steps, as steps read them."""
+        ours, theirs = self.ours, self.theirs
+        assert ours is not None and theirs is not None
+        found = {mine.index: own.index for own, mine in pair_inputs(ours.facts, theirs.facts)}
+        for own, mine in self.steps:
+            if mine.order in self.written_out:
+                found[theirs.facts.ops[mine.work].outputs[0]] = ours.facts.ops[own.work].outputs[0]
+            elif mine.kind not in SHAPING:
+                found |= {theirs.root(b): ours.root(a) for a, b in zip(own.outputs, mine.outputs, strict=False)}
+        return found
+
+    def same_outputs(self) -> dict[int, int]:
+        """The reference's output by the candidate's, where each gives one value; others are left out."""
+        same, ours, theirs = self.same_values(), self.ours, self.theirs
+        assert ours is not None and theirs is not None
+        roots: dict[int, list[int]] = {}
+        for index in ours.facts.main.output_indices:
+            roots.setdefault(ours.root(index), []).append(index)
+        found = {}
+        for index in theirs.facts.main.output_indices:
+            values = roots.get(same.get(theirs.root(index), -1), [])
+            if len(values) == 1:
+                found[index] = values[0]
+        return found
 
 
 def match_layers(reference: ModelFacts, candidate: ModelFacts) -> Matching:
@@ -73,10 +104,29 @@ def match_layers(reference: ModelFacts, candidate: ModelFacts) -> Matching:
     matcher = _Matcher(ours, theirs)
     found = matcher.match()
     steps = tuple((ours.steps[a], theirs.steps[b]) for b, a in sorted(found.items()))
-    return conclude(ours, theirs, steps, _pairs(ours, theirs, steps))
+    written_out = frozenset(
+        mine.order
+        for own, mine in steps
+        if _is_written_out(own, theirs, mine, set(found)) or _is_written_out(mine, ours, own, set(found.values()))
+    )
+    return conclude(ours, theirs, steps, _pairs(ours, theirs, steps, written_out), written_out)
 
 
-def conclude(ours: Steps, theirs: Steps, steps: Sequence[tuple[Step, Step]], pairs: Sequence[Pair]) -> Matching:
+def _is_written_out(fused: Step, side: Steps, bare: Step, known: set[int]) -> bool:
+    """Whether the activation op of one step may be several ops on the other side, none of which is in a pair."""
+    if fused.activation_op < 0 or fused.affine or bare.activation != "NONE" or bare.affine:
+        return False
+    readers = [step for index in bare.outputs for step in side.reading(side.root(index)) if step.kind not in SHAPING]
+    return bool(readers) and all(step.order not in known for step in readers)
+
+
+def conclude(
+    ours: Steps,
+    theirs: Steps,
+    steps: Sequence[tuple[Step, Step]],
+    pairs: Sequence[Pair],
+    written_out: frozenset[int] = frozenset(),
+) -> Matching:
     """The matching that these pairs make."""
     ordered = sorted(pairs, key=lambda pair: (pair.candidate.op_index, pair.candidate.tensor.index))
     a = {pair.reference.tensor.index for pair in ordered}
@@ -87,6 +137,7 @@ def conclude(ours: Steps, theirs: Steps, steps: Sequence[tuple[Step, Step]], pai
         unmatched=_unmatched(theirs, ours, b, partners[0], "reference"),
         unmatched_reference=_unmatched(ours, theirs, a, partners[1], "candidate"),
         steps=tuple(steps),
+        written_out=written_out,
         ours=ours,
         theirs=theirs,
     )
@@ -107,9 +158,9 @@ class _Matcher:
         self._by_weights()
         self._spread()
         self._by_name()
-        self._spread()
+        self._spread(guess=True)
         self._by_order()
-        self._spread(changed=True)
+        self._spread(guess=True, changed=True)
         return self.found
 
     def _pair(self, own: Step, mine: Step) -> None:
@@ -141,18 +192,22 @@ class _Matcher:
             if score >= _SAME_WEIGHTS and score - second >= _MARGIN and claims[a] == 1:
                 self._pair(self.ours.steps[a], self.theirs.steps[b])
 
-    def _spread(self, *, changed: bool = False) -> None:
-        """Pairs steps that read the same values, and steps whose values the same steps read, until nothing is left."""
+    def _spread(self, *, guess: bool = False, changed: bool = False) -> None:
+        """Pairs steps that read the same values, and steps whose values the same steps read, until nothing is left.
+
+        Of several that do so, those with other weights wait until `guess`: the rest may leave a single one for them.
+        With `changed` another op may stand in a step's place.
+        """
         more = True
         while more:
             more = False
             for mine in self.theirs.steps:
-                if mine.order not in self.found and (own := self._forwards(mine, changed)) is not None:
+                if mine.order not in self.found and (own := self._forwards(mine, guess, changed)) is not None:
                     self._pair(own, mine)
                     more = True
             more |= self._backwards()
 
-    def _forwards(self, mine: Step, changed: bool) -> Step | None:
+    def _forwards(self, mine: Step, guess: bool, changed: bool) -> Step | None:
         wanted = [self.tensors.get(index, -1) for index in mine.inputs]
         if not wanted or -1 in wanted:
             return None
@@ -164,9 +219,27 @@ class _Matcher:
         }
         alike = [step for step in readers.values() if step.kind == mine.kind]
         if alike:
-            return self._closest(alike, mine)
+            unsure = not guess and len(alike) + len(self._rivals(mine)) > 1
+            return self._same_weights(alike, mine) if unsure else self._closest(alike, mine)
         others = [step for step in readers.values() if self._stands_for(step, mine)]
         return others[0] if changed and len(others) == 1 else None
+
+    def _rivals(self, mine: Step) -> list[Step]:
+        """Other steps of the candidate that do the same with the same values and are in no pair."""
+        return [
+            step
+            for step in self._readers_of(self.theirs, mine.inputs[0])
+            if step.order not in {*self.found, mine.order}
+            and step.kind == mine.kind
+            and sorted(step.inputs) == sorted(mine.inputs)
+            and self._shape(self.theirs, step) == self._shape(self.theirs, mine)
+        ]
+
+    def _same_weights(self, steps: Sequence[Step], mine: Step) -> Step | None:
+        """The one whose weights are the same, where the others' are not."""
+        scores = sorted(((self._likeness(step, mine), -step.order, step) for step in steps), reverse=True)
+        second = scores[1][0] if len(scores) > 1 else 0.0
+        return scores[0][2] if scores[0][0] >= max(_SAME_WEIGHTS, second + _MARGIN) else None
 
     def _closest(self, steps: Sequence[Step], mine: Step) -> Step | None:
         """The most alike of several steps; the first where nothing tells them apart."""
@@ -271,19 +344,33 @@ class _Matcher:
         return step.kind, _size(side.facts.tensors[step.outputs[0]])
 
 
-def _pairs(ours: Steps, theirs: Steps, steps: Sequence[tuple[Step, Step]]) -> list[Pair]:
+def _pairs(ours: Steps, theirs: Steps, steps: Sequence[tuple[Step, Step]], written_out: frozenset[int]) -> list[Pair]:
     """The tensors of matched steps: their outputs, and what lies inside where both are written alike."""
     pairs = []
     for own, mine in steps:
-        tensors = list(zip(own.outputs, mine.outputs, strict=False))
-        names = [[side.facts.ops[op].name for op in step.members] for side, step in ((ours, own), (theirs, mine))]
-        if names[0] == names[1]:
-            inner = zip(own.members[:-1], mine.members[:-1], strict=True)
-            tensors = [(ours.facts.ops[a].outputs[0], theirs.facts.ops[b].outputs[0]) for a, b in inner] + tensors
-        for a, b in dict.fromkeys(tensors):
+        for a, b in dict.fromkeys(_shown(ours, own, theirs, mine, mine.order in written_out)):
             if a in ours.layers and b in theirs.layers:
                 pairs.append(_with_layout(Pair(node(ours, a), node(theirs, b))))
     return [pair for pair in pairs if pair is not None]
+
+
+def _shown(ours: Steps, own: Step, theirs: Steps, mine: Step, written_out: bool) -> list[tuple[int, int]]:
+    """The tensors of a step that hold the same in both models."""
+    work = [(ours.facts.ops[own.work].outputs[0], theirs.facts.ops[mine.work].outputs[0])]
+    ends = list(zip(own.outputs, mine.outputs, strict=False))
+    if written_out:
+        return work
+    names = [[side.facts.ops[op].name for op in step.members] for side, step in ((ours, own), (theirs, mine))]
+    # One op of them may have become another.
+    if len(names[0]) == len(names[1]) and sum(a != b for a, b in zip(*names, strict=True)) <= 1:
+        inner = zip(own.members[:-1], mine.members[:-1], strict=True)
+        return [*((ours.facts.ops[a].outputs[0], theirs.facts.ops[b].outputs[0]) for a, b in inner), *ends]
+    return [*work, *ends] if _is_bare(own) and _is_bare(mine) else ends
+
+
+def _is_bare(step: Step) -> bool:
+    """Whether what the op of a step computes can be seen before another op applies the activation."""
+    return step.activation_op >= 0 and not step.affine
 
 
 def node(side: Steps, tensor: int) -> Node:

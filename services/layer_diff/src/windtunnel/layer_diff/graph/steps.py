@@ -22,7 +22,9 @@ from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
 TRANSPARENT = frozenset({"QUANTIZE", "DEQUANTIZE"})
 # They move values without changing them.
 SHAPING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE"})
-ACTIVATIONS = {"RELU": "RELU", "RELU6": "RELU6", "RELU_N1_TO_1": "RELU_N1_TO_1", "TANH": "TANH"}
+ACTIVATIONS = frozenset(
+    {"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "LOGISTIC", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH"}
+)
 AFFINE = frozenset({"ADD", "SUB", "MUL", "DIV"})
 # Ops with room for a fused activation.
 _FUSING = frozenset(WEIGHTED) | AFFINE | {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "CONCATENATION"}
@@ -42,7 +44,7 @@ class Step:
     """One layer: `work` is the op that computes it, `members` all ops of it in execution order.
 
     `inputs` are the tensors that it reads as other steps know them (through QUANTIZE, DEQUANTIZE and shaping ops),
-    `outputs` the tensors that its last member writes. `activation` is the one applied at the end.
+    `outputs` the tensors that its last member writes. `activation` is the one applied at the end, with its attributes.
     """
 
     order: int
@@ -58,6 +60,22 @@ class Step:
     activation_op: int = -1
 
 
+@dataclass(frozen=True, slots=True)
+class Dilation:
+    """A convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND: a dilated one, written for older runtimes.
+
+    `before` and `after` are the ops that only move values on the way in and out, `source` and `outputs` what goes in
+    and comes out; `spread` the dilation and `pads` the zeros before and after, of rows and columns.
+    """
+
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    source: int
+    outputs: tuple[int, ...]
+    spread: tuple[int, int]
+    pads: tuple[tuple[int, ...], ...]
+
+
 @dataclass
 class _Draft:
     work: OpFacts
@@ -68,6 +86,7 @@ class _Draft:
     activation: str = "NONE"
     activation_op: int = -1
     pads: tuple[tuple[int, ...], ...] | None = None
+    dilation: Dilation | None = None
 
 
 class Steps:
@@ -81,7 +100,9 @@ class Steps:
         for op in facts.ops:
             for index in {*op.inputs} - {-1}:
                 self.readers[index].append(op)
-        self._taken: set[int] = set()
+        found = ((op.index, self._dilation(op)) for op in facts.ops if op.name in _CONVOLVING)
+        self._dilated = {index: one for index, one in found if one is not None}
+        self._taken: set[int] = {index for one in self._dilated.values() for index in (*one.before, *one.after)}
         self.steps: tuple[Step, ...] = tuple(self._step(order, draft) for order, draft in enumerate(self._drafts()))
         self._reading: dict[int, list[Step]] = defaultdict(list)
         for step in self.steps:
@@ -120,10 +141,14 @@ class Steps:
                 continue
             self._taken.add(op.index)
             draft = _Draft(op, [op.index], self._activations(op), op.outputs, activation=op.fused_activation)
-            if op.name in _PADDED:
+            if (dilation := self._dilated.get(op.index)) is not None:
+                draft.dilation, draft.pads, draft.inputs[0] = dilation, dilation.pads, dilation.source
+                draft.members[:0] = sorted(dilation.before)
+            elif op.name in _PADDED:
                 self._take_padding(draft)
             if op.name in _FUSING and draft.activation == "NONE":
                 self._take_tail(draft)
+            self._close(draft)
             drafts.append(draft)
         return sorted(drafts, key=lambda draft: draft.work.index)
 
@@ -133,6 +158,67 @@ class Steps:
     def _activations(self, op: OpFacts) -> list[int]:
         fixed = self.facts.main.fixed
         return [index for index in op.inputs if index >= 0 and index not in fixed]
+
+    def _dilation(self, op: OpFacts) -> Dilation | None:
+        """How a convolution is dilated by taking the batch dimension for its help; None where it is not."""
+        before, first = self._moved_from(op.inputs[0])
+        after, last = self._moved_to(op.outputs[0])
+        if first is None or last is None or (first.name, last.name) != ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"):
+            return None
+        if op.options.get("padding") != "VALID" or len(self.readers[first.outputs[0]]) != 1:
+            return None
+        found = [
+            self.constants.find(index)
+            for index in (first.inputs[1], last.inputs[1], *first.inputs[2:], *last.inputs[2:])
+        ]
+        known = [None if one is None else self.constants.stored(one) for one in found]
+        if len(known) != 4 or any(one is None for one in known):
+            return None
+        block, other, pads, crops = (np.asarray(one) for one in known)
+        if not np.array_equal(block, other) or block.size > 2:
+            return None
+        missing = 2 - block.size
+        zeros = np.zeros((missing, 2), dtype=np.int64)
+        sizes = np.concatenate([zeros, pads.reshape(-1, 2) - crops.reshape(-1, 2)])
+        spread = (*(1,) * missing, *(int(size) for size in block.ravel()))
+        return Dilation(
+            before=(first.index, *before),
+            after=(*after, last.index),
+            source=first.inputs[0],
+            outputs=last.outputs,
+            spread=(spread[0], spread[1]),
+            pads=tuple(tuple(int(size) for size in pair) for pair in sizes),
+        )
+
+    def _moved_from(self, tensor: int) -> tuple[list[int], OpFacts | None]:
+        """The ops that only move the values on their way to this tensor, and the one that made them."""
+        passed = []
+        while (maker := self.makers.get(tensor)) is not None and maker.name in TRANSPARENT | SHAPING:
+            passed += [maker.index] if maker.name in SHAPING else []
+            tensor = maker.inputs[0]
+        return passed, maker
+
+    def _moved_to(self, tensor: int) -> tuple[list[int], OpFacts | None]:
+        """The ops that only move the values on their way from this tensor to the first op that does more.
+
+        What a step's tail may hold (an activation, sums and products with constants) is passed, and not listed.
+        """
+        passed = []
+        while (reader := self._only_reader(tensor)) is not None and self._may_pass(reader):
+            passed += [reader.index] if reader.name in SHAPING else []
+            tensor = reader.outputs[0]
+        return passed, reader
+
+    def _may_pass(self, op: OpFacts) -> bool:
+        constant = op.name in AFFINE and any(self.constants.find(index) is not None for index in op.inputs)
+        return op.name in TRANSPARENT | SHAPING | ACTIVATIONS or constant
+
+    def _close(self, draft: _Draft) -> None:
+        """Lets a dilated step end where its values are back in place."""
+        left = [] if draft.dilation is None else [op for op in draft.dilation.after if op not in draft.members]
+        if draft.dilation is not None and left:
+            draft.members += left
+            draft.outputs = self.facts.ops[left[-1]].outputs
 
     def _take_padding(self, draft: _Draft) -> None:
         """A PAD with zeros that only this convolution reads is its padding."""
@@ -159,33 +245,57 @@ class Steps:
 
     def _take_tail(self, draft: _Draft) -> None:
         """Follows the step's value through per-channel MUL and ADD to an activation, as long as it is read once."""
-        at = draft.outputs[0]
-        while (reader := self._only_reader(at)) is not None and reader.index not in self._taken:
-            if reader.name in TRANSPARENT:
+        at, passed, channels_last = draft.outputs[0], list[int](), draft.work.name in WEIGHTED
+        own = () if draft.dilation is None else draft.dilation.after
+        while (reader := self._only_reader(at)) is not None and (
+            reader.index not in self._taken or reader.index in own
+        ):
+            if reader.name in TRANSPARENT | SHAPING or reader.index in own:
+                if reader.name not in TRANSPARENT:
+                    passed.append(reader.index)
+                    channels_last &= self._keeps_channels(reader, self._channels(draft))
                 at = reader.outputs[0]
                 continue
-            affine = self._affine(draft, reader) if draft.work.name in WEIGHTED else None
+            affine = self._affine(draft, reader) if channels_last else None
             if affine is not None:
                 draft.affine.append(affine)
             elif reader.name not in ACTIVATIONS:
                 return
-            self._taken.add(reader.index)
-            draft.members.append(reader.index)
+            self._taken |= {*passed, reader.index}
+            draft.members += [*passed, reader.index]
+            passed = []
             draft.outputs, at = reader.outputs, reader.outputs[0]
-            draft.activation = ACTIVATIONS.get(reader.name, reader.fused_activation)
+            draft.activation = _activation(reader)
             if draft.activation != "NONE":
                 draft.activation_op = reader.index
                 return
+
+    def _keeps_channels(self, op: OpFacts, channels: int) -> bool:
+        """Whether an op only groups the dimensions in another way, the channels together at the end."""
+        if op.name == "TRANSPOSE":
+            return False
+        size = 1
+        for extent in reversed(self.facts.tensors[op.outputs[0]].shape):
+            size *= extent
+            if size == channels:
+                return True
+        return False
 
     def _affine(self, draft: _Draft, op: OpFacts) -> Affine | None:
         if op.name not in AFFINE or len(op.inputs) != 2:
             return None
         found = [self.constants.find(index) for index in op.inputs]
         constant = found[1] or (found[0] if op.name in ("ADD", "MUL") else None)
-        channels = self.facts.tensors[draft.work.outputs[0]].shape[-1:]
-        if constant is None or math.prod(constant.stored.shape) not in (1, *channels):
+        if constant is None:
             return None
-        return Affine(op.index, op.name, constant)
+        size = math.prod(constant.stored.shape)
+        widths = [width for width in constant.stored.shape if width != 1]
+        shape = [width for width in self.facts.tensors[op.outputs[0]].shape if width != 1]
+        per_channel = size == self._channels(draft) and shape[len(shape) - len(widths) :] == widths
+        return Affine(op.index, op.name, constant) if size == 1 or per_channel else None
+
+    def _channels(self, draft: _Draft) -> int:
+        return next(iter(self.facts.tensors[draft.work.outputs[0]].shape[-1:]), 1)
 
     def _only_reader(self, tensor: int) -> OpFacts | None:
         readers = self.readers[tensor]
@@ -198,7 +308,7 @@ class Steps:
             for position, index in enumerate(op.inputs)
             if (constant := self.constants.find(index)) is not None
         )
-        kind, attributes = canonical(self.facts, op, self.constants, draft.pads)
+        kind, attributes = canonical(self.facts, op, self.constants, draft.pads, draft.dilation)
         return Step(
             order=order,
             kind=kind,
@@ -234,12 +344,22 @@ _IMPLEMENTATION = frozenset(
         "out_data_type",
         "subgraph",
         "ker_id",
+        # Numbers of other graphs: `inner` compares these.
+        "cond_subgraph_index",
+        "body_subgraph_index",
+        "then_subgraph_index",
+        "else_subgraph_index",
+        "init_subgraph_index",
     }
 )
 
 
 def canonical(
-    facts: ModelFacts, op: OpFacts, constants: Constants, pads: Sequence[Sequence[int]] | None
+    facts: ModelFacts,
+    op: OpFacts,
+    constants: Constants,
+    pads: Sequence[Sequence[int]] | None,
+    dilation: Dilation | None = None,
 ) -> tuple[str, dict[str, Any]]:
     """What an op computes: a kind and its attributes, the same for all ways to write it.
 
@@ -253,6 +373,8 @@ def canonical(
         if op.name == "AVERAGE_POOL_2D" and _covers(facts, op, window) and pads is None:
             return "GLOBAL_AVERAGE", {}
         attributes = _windowed(facts, op, window, pads)
+        if dilation is not None:
+            attributes["dilation"] = dilation.spread
         pointwise = window == (1, 1) and attributes["stride"] == (1, 1) and not any(map(any, attributes["pads"]))
         if op.name == "CONV_2D" and pointwise:
             return "POINTWISE", {}
@@ -263,6 +385,20 @@ def canonical(
     if op.is_custom:
         attributes["custom_options"] = op.options.get("custom_options", b"")
     return op.name, attributes
+
+
+def _activation(op: OpFacts) -> str:
+    """An activation op with its attributes, or the activation fused into another op."""
+    if op.name not in ACTIVATIONS:
+        return op.fused_activation
+    attributes = {name: value for name, value in op.options.items() if name not in _IMPLEMENTATION}
+    said = ", ".join(f"{name}={value:.6g}" for name, value in sorted(attributes.items()))
+    return f"{op.name}({said})" if said else op.name
+
+
+def is_rectified(op: OpFacts) -> bool:
+    """Whether an op lets no value below 0 through."""
+    return op.name in ("RELU", "RELU6") or op.fused_activation in ("RELU", "RELU6")
 
 
 def _window(facts: ModelFacts, op: OpFacts) -> tuple[int, int]:

@@ -9,18 +9,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from windtunnel.layer_diff.graph import Matching, Step, Steps
-from windtunnel.layer_diff.graph.constants import WEIGHTED
-from windtunnel.layer_diff.isolated import Local
+from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.static.constants import ConstantComparer, ConstantReport
-from windtunnel.layer_diff.static.effective import effective
-from windtunnel.layer_diff.static.mend import put_activation, put_per_channel
+from windtunnel.layer_diff.static.granularity import per_tensor_suspects
+from windtunnel.layer_diff.static.mend import input_place, put_activation
 from windtunnel.layer_diff.static.ops import OpComparer
 from windtunnel.layer_diff.static.parameters import ParameterReport, compare_parameters
 from windtunnel.layer_diff.static.suspect import Suspect
 from windtunnel.tflite import Quantization
-
-# Per-tensor weights may hurt where half the channels lose two bits, and do where they lose three.
-_LOST, _SURELY_LOST = 4.0, 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +45,17 @@ def compare_files(
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
     seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
-    constants, ops = ConstantComparer(ours, theirs), OpComparer(ours, theirs, reordered, seen)
+    constants = ConstantComparer(ours, theirs)
+    ops = OpComparer(ours, theirs, reordered, seen, matching.same_values())
     suspects: list[Suspect] = []
     numbers: list[Suspect] = []
-    per_tensor: list[Suspect] = []
     for own, mine in matching.steps:
-        suspects += ops.compare(own, mine)
+        suspects += ops.compare(own, mine, up_to_activation=mine.order in matching.written_out)
         numbers += _traced(theirs, mine, constants.compare(own, mine))
-        per_tensor += _per_tensor(ours, theirs, own, mine)
     report = constants.report(numbers)
+    per_tensor = per_tensor_suspects(matching)
     seen_values = local if typical else {}
-    parameters = compare_parameters(theirs, matching.pairs, inputs, seen_values)
+    parameters = compare_parameters(theirs, inputs, seen_values)
     suspects += [*report.suspects, *per_tensor, *parameters.suspects]
     return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
 
@@ -86,7 +82,7 @@ def _traced(theirs: Steps, mine: Step, found: list[Suspect]) -> list[Suspect]:
 def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float) -> Suspect | None:
     """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it."""
     op = theirs.facts.ops[mine.work]
-    source = theirs.facts.tensors[op.inputs[2 if op.name == "TRANSPOSE_CONV" else 0]]
+    source = theirs.facts.tensors[op.inputs[input_place(op)]]
     if source.quantization is None or math.isclose(factor, 1.0, rel_tol=0.01):
         return None
     maker = theirs.makers.get(source.index)
@@ -111,33 +107,5 @@ def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float) -> Sus
         fix=fix,
         patch=put_activation(theirs, bound, fitted),
         tensors=bound,
+        reads=-1,
     )
-
-
-def _per_tensor(ours: Steps, theirs: Steps, own: Step, mine: Step) -> list[Suspect]:
-    """Weights with one scale whose channels differ so much that half of them lose two bits."""
-    op = theirs.facts.ops[mine.work]
-    if op.name not in WEIGHTED or ours.facts.ops[own.work].name not in WEIGHTED:
-        return []
-    constant = theirs.constants.find(op.inputs[WEIGHTED[op.name][0]])
-    table = effective(ours, own).weights
-    if constant is None or table is None or constant.quantization is None or len(constant.quantization.scales) != 1:
-        return []
-    largest = np.abs(table.values).max(axis=1)
-    largest = largest[largest > 0.0]
-    if len(largest) < 2:
-        return []
-    lost = float(largest.max() / np.median(largest))
-    if lost < _LOST:
-        return []
-    tensor = theirs.facts.tensors[op.outputs[0]]
-    evidence = {
-        "constant": constant.stored.name,
-        "channels": len(largest),
-        "largest_to_median_channel": round(lost, 3),
-        "median_bits_lost": round(math.log2(lost), 2),
-    }
-    fix = {"action": "quantise the weights per channel", "tensor": constant.stored.name}
-    patch = put_per_channel(theirs, op, table.values) if mine.affine == () else None
-    plain = lost >= _SURELY_LOST
-    return [Suspect("quantization.per_tensor", tensor.name, op.index, tensor.index, evidence, fix, plain, patch)]

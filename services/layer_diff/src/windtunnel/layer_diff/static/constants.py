@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant
 from windtunnel.layer_diff.graph.steps import SHAPING, Step, Steps
-from windtunnel.layer_diff.static.effective import Effective, Table, effective, tolerance_of
-from windtunnel.layer_diff.static.mend import put_bias, put_constant, put_weight_scales, put_weights
+from windtunnel.layer_diff.static.effective import Effective, Table, effective, tolerance_of, written_alike
+from windtunnel.layer_diff.static.mend import input_place, put_bias, put_constant, put_weight_scales, put_weights
 from windtunnel.layer_diff.static.patterns import Pattern, describe
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 
@@ -20,6 +20,8 @@ Array = NDArray[np.float64]
 # Folding a batch normalisation in float32 moves weights by a few units in the last place of the channel's largest.
 _FOLDING = 4e-6
 _FOLDED = 2e-5
+# A changed bit of float32 below this one is rounding.
+_LEAST_BIT = 1 << 3
 # Quantisers that compensate errors (GPTQ, rotations) move values by a few steps all over the tensor.
 _COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
 
@@ -67,8 +69,12 @@ class ConstantComparer:
         )
 
     def _weighted(self, own: Step, mine: Step) -> Iterator[Suspect]:
-        a, b = effective(self._ours, own), effective(self._theirs, mine)
+        alike = written_alike(self._ours, own, self._theirs, mine)
+        a, b = effective(self._ours, own, fold=not alike), effective(self._theirs, mine, fold=not alike)
         folded = a.folded or b.folded
+        if alike:
+            for first, second in zip(own.affine, mine.affine, strict=True):
+                yield from self._pair(mine, second.op_index, first.constant, second.constant)
         for role, one, other in (("weights", a.weights, b.weights), ("bias", a.bias, b.bias)):
             if one is None or other is None:
                 self._unreadable.append(self._name(mine, other))
@@ -157,16 +163,27 @@ class ConstantComparer:
             if a is None or b is None:
                 self._unreadable.append(constant.stored.name)
                 continue
-            self._compared += 1
             if _is_attribute(twin) or _is_attribute(constant):
+                self._compared += 1
                 if not _same_integers(a, b, self._rank(mine)):
                     yield self._attribute(mine, constant, a, b)
-            elif a.size == b.size:
-                table = Table(b.reshape(1, -1), tolerance_of(constant, b).reshape(1, -1), constant)
-                twin_table = Table(a.reshape(1, -1), tolerance_of(twin, a).reshape(1, -1), twin)
-                suspect = self._operand(mine, twin_table, table)
-                if suspect is not None:
-                    yield suspect
+            else:
+                yield from self._pair(mine, mine.work, twin, constant)
+
+    def _pair(self, mine: Step, op_index: int, twin: Constant, constant: Constant) -> Iterator[Suspect]:
+        """Compares one constant of an op with the reference's."""
+        a, b = self._ours.constants.real(twin), self._theirs.constants.real(constant)
+        if a is None or b is None:
+            self._unreadable.append(constant.stored.name)
+        elif a.size == b.size:
+            self._compared += 1
+            table = Table(b.reshape(1, -1), tolerance_of(constant, b).reshape(1, -1), constant)
+            twin_table = Table(a.reshape(1, -1), tolerance_of(twin, a).reshape(1, -1), twin)
+            suspect = self._operand(mine, twin_table, table)
+            if suspect is not None:
+                op = self._theirs.facts.ops[op_index]
+                tensor = self._theirs.facts.tensors[op.outputs[0]]
+                yield replace(suspect, layer=tensor.name, op_index=op_index, tensor=tensor.index)
 
     def _operand(self, mine: Step, one: Table, other: Table) -> Suspect | None:
         name = self._name(mine, other)
@@ -184,17 +201,7 @@ class ConstantComparer:
         patch = put_constant(self._theirs, other.constant, one.values)
         scaled = pattern.kind in ("scaled", "shifted") and other.constant.quantization is not None
         code = "quantization.parameters" if scaled else suspect.code
-        return Suspect(
-            code,
-            suspect.layer,
-            suspect.op_index,
-            suspect.tensor,
-            suspect.evidence,
-            suspect.fix,
-            suspect.plain,
-            patch,
-            suspect.tensors,
-        )
+        return replace(suspect, code=code, patch=patch)
 
     def _attribute(self, mine: Step, constant: Constant, a: Array, b: Array) -> Suspect:
         evidence = {
@@ -222,7 +229,8 @@ class ConstantComparer:
         self._bits += len(changed)
         if len(changed) == 1:
             flipped = int((bits[0] ^ bits[1]).ravel()[changed[0]])
-            if flipped.bit_count() == 1:
+            # A last bit or two that differ are another order of additions, not a fault of storage.
+            if flipped.bit_count() == 1 and flipped >= _LEAST_BIT:
                 evidence = {
                     "constant": name,
                     "role": role,
@@ -249,7 +257,8 @@ class ConstantComparer:
     ) -> Suspect:
         op = self._theirs.facts.ops[mine.work]
         tensor = self._theirs.facts.tensors[op.outputs[0]]
-        return Suspect(code, tensor.name, op.index, tensor.index, evidence, fix, plain, patch, tensors)
+        reads = op.inputs[input_place(op)] if evidence.get("role") == "bias" else -1
+        return Suspect(code, tensor.name, op.index, tensor.index, evidence, fix, plain, patch, tensors, reads)
 
     def _note(self, difference: Array, tolerance: Array, name: str) -> None:
         with np.errstate(all="ignore"):

@@ -42,11 +42,13 @@ def tolerance_of(constant: Constant, values: Array) -> Array:
     quantization = constant.quantization
     if quantization is not None and quantization.scales:
         scales = np.abs(np.asarray(quantization.scales, dtype=np.float64))
+        shape = [1] * values.ndim
         if scales.size > 1:
-            shape = [1] * values.ndim
             shape[quantization.axis] = scales.size
-            scales = scales.reshape(shape)
-        return np.broadcast_to(0.5 * _SLACK * scales, values.shape)
+        scales = scales.reshape(shape)
+        # Biases are rounded again when their scale changes, and a step of theirs is nothing.
+        share = 1.0 if constant.stored.dtype in ("int32", "int64") else 0.5
+        return np.broadcast_to(share * _SLACK * scales, values.shape)
     if constant.stored.dtype == "float16":
         return np.asarray(np.abs(values) * 2.0**-11 * _SLACK + 2.0**-25)
     if constant.stored.dtype == "bfloat16":
@@ -54,8 +56,29 @@ def tolerance_of(constant: Constant, values: Array) -> Array:
     return np.zeros(values.shape)
 
 
-def effective(side: Steps, step: Step) -> Effective:
-    """Weights and bias of a weighted step as one table each; a bias left out is zeros."""
+def written_alike(ours: Steps, own: Step, theirs: Steps, mine: Step) -> bool:
+    """Whether both spread what they multiply and add over the same constants, so that each can be compared alone."""
+    if len(own.affine) != len(mine.affine):
+        return False
+    return all(
+        a.op == b.op or _equal(ours, a.constant, theirs, b.constant)
+        for a, b in zip(own.affine, mine.affine, strict=True)
+    )
+
+
+def _equal(ours: Steps, one: Constant, theirs: Steps, other: Constant) -> bool:
+    a, b = ours.constants.real(one), theirs.constants.real(other)
+    if a is None or b is None or a.size != b.size:
+        return False
+    slack = tolerance_of(one, a).ravel() + tolerance_of(other, b).ravel() + 1e-6 * np.abs(a).ravel()
+    return bool((np.abs(a.ravel() - b.ravel()) <= slack).all())
+
+
+def effective(side: Steps, step: Step, *, fold: bool = True) -> Effective:
+    """Weights and bias of a weighted step as one table each; a bias left out is zeros.
+
+    With `fold` what later ops of the step multiply and add is in them.
+    """
     op = side.facts.ops[step.work]
     weight_place, bias_place, axis = WEIGHTED[op.name]
     constants = dict(step.constants)
@@ -68,14 +91,14 @@ def effective(side: Steps, step: Step) -> Effective:
         given = bias_place < len(op.inputs) and op.inputs[bias_place] >= 0
         # A bias that is no constant cannot be compared.
         bias = None if given else Table(np.zeros((channels, 1)), np.zeros((channels, 1)), exact=True)
-    for affine in step.affine:
+    for affine in step.affine if fold else ():
         numbers = side.constants.real(affine.constant)
         if numbers is None or bias is None:
             return Effective(None, None, folded=True)
         column = np.broadcast_to(numbers.reshape(-1), (channels,)).reshape(-1, 1)
         spread = np.broadcast_to(tolerance_of(affine.constant, numbers).reshape(-1), (channels,)).reshape(-1, 1)
         weights, bias = _apply(affine.op, weights, bias, column, spread)
-    return Effective(weights, bias, folded=bool(step.affine))
+    return Effective(weights, bias, folded=fold and bool(step.affine))
 
 
 def _table(side: Steps, constant: Constant | None, axis: int) -> Table | None:

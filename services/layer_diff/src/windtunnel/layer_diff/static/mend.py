@@ -106,7 +106,7 @@ def put_activation(side: Steps, tensors: frozenset[int], quantization: Quantizat
         for index in tensors:
             editor.set_quantization(index, quantization)
         for op in facts.ops:
-            if op.name in WEIGHTED and op.inputs[_input_place(op)] in tensors:
+            if op.name in WEIGHTED and op.inputs[input_place(op)] in tensors:
                 _rescale_bias(side, editor, op, quantization.scales[0])
 
     return patch
@@ -117,7 +117,7 @@ def bias_scales(side: Steps, op: OpFacts, *, input_scale: float | None = None) -
 
     None for an op that does not compute in integers.
     """
-    source = side.facts.tensors[op.inputs[_input_place(op)]]
+    source = side.facts.tensors[op.inputs[input_place(op)]]
     constant = side.constants.find(op.inputs[WEIGHTED[op.name][0]])
     channels = side.facts.tensors[op.outputs[0]].shape[-1]
     if source.quantization is None or constant is None or constant.quantization is None:
@@ -127,12 +127,13 @@ def bias_scales(side: Steps, op: OpFacts, *, input_scale: float | None = None) -
     return np.broadcast_to(scale * weights, (channels,)).copy()
 
 
-def _input_place(op: OpFacts) -> int:
+def input_place(op: OpFacts) -> int:
+    """Where a weighted op reads the values that it works on."""
     return 2 if op.name == "TRANSPOSE_CONV" else 0
 
 
 def _bias_kind(side: Steps, op: OpFacts) -> str:
-    kind = side.facts.tensors[op.inputs[_input_place(op)]].dtype
+    kind = side.facts.tensors[op.inputs[input_place(op)]].dtype
     return {"int8": "int32", "uint8": "int32", "int16": "int64"}.get(kind, "float32")
 
 
@@ -163,7 +164,7 @@ def _with_scales(side: Steps, op: OpFacts, constant: Constant, values: Array, sc
     spread = np.asarray(scales.scales).reshape(shape) if len(scales.scales) > 1 else np.asarray(scales.scales[0])
     stored = np.clip(np.rint(values / spread), -limit, limit).astype(np.int64)
     real = None if bias is None or bias.quantization is None else side.constants.real(bias)
-    source = side.facts.tensors[op.inputs[_input_place(op)]]
+    source = side.facts.tensors[op.inputs[input_place(op)]]
 
     def patch(editor: Editor) -> None:
         editor.set_constant(constant.stored.index, stored)

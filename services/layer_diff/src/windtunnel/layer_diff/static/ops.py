@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from windtunnel.layer_diff.graph.steps import SHAPING, Step, Steps
+from windtunnel.layer_diff.graph.steps import ACTIVATIONS, SHAPING, Step, Steps
+from windtunnel.layer_diff.static.effective import written_alike
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 from windtunnel.tflite.edit import Editor
 
@@ -17,32 +19,43 @@ _BOUNDS: Mapping[str, tuple[float, float]] = {
     "RELU6": (0.0, 6.0),
     "RELU_N1_TO_1": (-1.0, 1.0),
 }
-_ACTIVATION_OPS = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH"})
+# Their inputs may come in any order.
+_COMMUTATIVE = frozenset(
+    {"ADD", "MUL", "MAXIMUM", "MINIMUM", "ADD_N", "EQUAL", "NOT_EQUAL", "LOGICAL_AND", "LOGICAL_OR"}
+)
 
 
 class OpComparer:
     """Compares what the ops of matched steps compute.
 
     `reordered` are candidate's tensors whose dimensions lie in another order: attributes that name dimensions
-    differ there by right. `seen` are the reference's least and largest values by the candidate's tensor index.
+    differ there by right. `seen` are the reference's least and largest values by the candidate's tensor index;
+    `same` the reference's values by the candidate's, as steps know them.
     """
 
     def __init__(
-        self, ours: Steps, theirs: Steps, reordered: frozenset[int], seen: Mapping[int, tuple[float, float]]
+        self,
+        ours: Steps,
+        theirs: Steps,
+        reordered: frozenset[int],
+        seen: Mapping[int, tuple[float, float]],
+        same: Mapping[int, int],
     ) -> None:
         self._ours, self._theirs = ours, theirs
-        self._seen = seen
+        self._seen, self._same = seen, same
         self._reordered = reordered
         self.compared = 0
 
-    def compare(self, own: Step, mine: Step) -> list[Suspect]:
-        """The suspects of one matched step."""
+    def compare(self, own: Step, mine: Step, *, up_to_activation: bool = False) -> list[Suspect]:
+        """The suspects of one matched step, of one that is written out without its activation."""
         self.compared += 1
+        if {own.kind, mine.kind} <= SHAPING - {"TRANSPOSE"}:
+            return []
         if own.kind != mine.kind:
             names = self._ours.facts.ops[own.work].name, self._theirs.facts.ops[mine.work].name
             return [self._suspect(own, mine, mine.work, {"op": {"reference": names[0], "candidate": names[1]}}, False)]
-        found = list(self._attributes(own, mine))
-        if own.activation != mine.activation and not self._same_range(own, mine):
+        found = [*self._attributes(own, mine), *self._wiring(own, mine), *self._affine(own, mine)]
+        if not up_to_activation and own.activation != mine.activation and not self._same_range(own, mine):
             evidence = {"activation": {"reference": own.activation, "candidate": mine.activation}}
             place = mine.activation_op if mine.activation_op >= 0 else mine.members[-1]
             found.append(self._suspect(own, mine, place, evidence, True))
@@ -57,13 +70,52 @@ class OpComparer:
                 evidence = {"attribute": name, "reference": _plain(a), "candidate": _plain(b)}
                 yield self._suspect(own, mine, mine.work, evidence, True)
 
+    def _affine(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        """Another op with the same constant after the one that does the work."""
+        if not written_alike(self._ours, own, self._theirs, mine):
+            return
+        for a, b in zip(own.affine, mine.affine, strict=True):
+            if a.op != b.op:
+                evidence = {"op": {"reference": a.op, "candidate": b.op}}
+                yield self._suspect(own, mine, b.op_index, evidence, True)
+
+    def _wiring(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        """Inputs in another order, or another layer's output in their place."""
+        read = [self._same.get(index, -1) for index in mine.inputs]
+        known = set(self._same.values())
+        if -1 in read or not known.issuperset(own.inputs) or len(read) != len(own.inputs):
+            return
+        any_order = mine.kind in _COMMUTATIVE
+        if (sorted(read) == sorted(own.inputs)) if any_order else (read == list(own.inputs)):
+            return
+        names = [[self._ours.facts.tensors[index].name for index in indices] for indices in (own.inputs, read)]
+        evidence = {"inputs": {"reference": names[0], "candidate": names[1]}}
+        reordered = sorted(read) == sorted(own.inputs)
+        patch = self._reorder(read, own, mine) if reordered else None
+        yield replace(self._suspect(own, mine, mine.work, evidence, reordered), patch=patch)
+
+    def _reorder(self, read: list[int], own: Step, mine: Step) -> Patch | None:
+        """Lets the op read its inputs in the reference's order."""
+        op = self._theirs.facts.ops[mine.work]
+        places = [place for place, index in enumerate(op.inputs) if index >= 0 and index not in self._fixed]
+        if len(places) != len(read):
+            return None
+        inputs = list(op.inputs)
+        for place, wanted in zip(places, own.inputs, strict=True):
+            inputs[place] = op.inputs[places[read.index(wanted)]]
+        return lambda editor: editor.set_inputs(op.index, inputs)
+
+    @property
+    def _fixed(self) -> frozenset[int]:
+        return frozenset(self._theirs.facts.main.fixed)
+
     def _same_range(self, own: Step, mine: Step) -> bool:
         """Whether two activations let the same values through: a quantised tensor has bounds of its own."""
         bounds = [_BOUNDS.get(step.activation) for step in (own, mine)]
         tensor = self._theirs.facts.tensors[mine.outputs[0]]
         if None in bounds or tensor.quantization is None or not tensor.dtype.startswith("int"):
             return False
-        from windtunnel.layer_diff.isolated import representable
+        from windtunnel.layer_diff.local import representable
 
         low, high = representable(tensor.quantization, tensor.dtype)
         step = tensor.quantization.scales[0]
@@ -101,7 +153,10 @@ class OpComparer:
 
     def _activation_patch(self, own: Step, mine: Step) -> Patch | None:
         op = self._theirs.facts.ops[mine.members[-1]]
-        if own.kind != mine.kind or op.name in _ACTIVATION_OPS or "fused_activation_function" not in op.options:
+        if own.kind != mine.kind or op.name in ACTIVATIONS or "fused_activation_function" not in op.options:
+            return None
+        if own.activation not in _BOUNDS:
+            # No op can fuse it.
             return None
         return lambda editor: editor.set_options(op.index, fused_activation_function=own.activation)
 

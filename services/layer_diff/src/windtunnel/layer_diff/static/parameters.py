@@ -10,29 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from windtunnel.layer_diff.graph.match import Pair
-from windtunnel.layer_diff.graph.steps import Steps
-from windtunnel.layer_diff.isolated import Local, representable
+from windtunnel.layer_diff.graph.steps import Steps, is_rectified
+from windtunnel.layer_diff.local import Local, representable
 from windtunnel.layer_diff.static.mend import put_activation
 from windtunnel.layer_diff.static.suspect import Suspect
 from windtunnel.tflite import Quantization
 
 # Outputs of these ops have scales that the kernels prescribe.
 _PRESCRIBED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
-# Ops whose input and output share scale and zero point, as they only move or pick values.
-_SHARING = frozenset(
-    {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "PADV2", "SLICE", "SPLIT"}
-    | {"STRIDED_SLICE", "GATHER", "RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "PACK"}
-    | {"UNPACK", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE", "MAXIMUM", "MINIMUM", "SELECT", "SELECT_V2", "TILE"}
-    | {"REVERSE_V2", "MIRROR_PAD", "BROADCAST_TO", "REDUCE_MAX", "REDUCE_MIN", "SPACE_TO_BATCH_ND", "SPLIT_V"}
-    | {"BATCH_TO_SPACE_ND", "TOPK_V2", "DYNAMIC_UPDATE_SLICE", "MEAN"}
+# They only move values, or pick among them.
+_MOVING = frozenset(
+    {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
+    | {"RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "PACK", "SPACE_TO_DEPTH", "QUANTIZE"}
 )
 # How far a range may miss the values seen, in parts of their span, before it is held against it. A calibration set
 # is never the samples, and a moving average cuts off what few of them reach: half of a tensor's range is common.
 _SHORT, _WIDE = 0.15, 2.6
 # Of one tensor, against the rest of the model's ranges, which tell how far calibration and samples differ anyway.
-_NARROW, _SURELY_NARROW, _ALL_NARROW, _APART = 0.55, 0.4, 0.6, 2.05
-_SHIFT = 0.05
+_NARROW, _SURELY_NARROW, _ALL_NARROW, _APART = 0.65, 0.4, 0.6, 1.7
+# Steps between a range and its values that chance does not explain, where they start at 0 and else.
+_MOVED_FROM_ZERO, _MOVED, _MOVED_DEARLY = 6.0, 22.0, 8.0
+# Clipping that costs so many times what rounding does is rare where only few values are cut off.
+_DEAR = 5.0
 _CLIP_COST = 2.5
 _MOST = 0.34
 
@@ -44,12 +43,14 @@ class Group:
     tensors: set[int]
     quantization: Quantization
     dtype: str
+    maker: str
     low: float = math.inf
     high: float = -math.inf
     clip_rmse: float = 0.0
     round_rmse: float = 0.0
     clipped: float = 0.0
     prescribed: bool = False
+    rectified: bool = False
     problems: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -74,7 +75,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ParameterReport:
-    """Suspects, and the least and largest ratio of held to seen range of all tensors that were looked at."""
+    """Suspects, and the least and largest ratio of held to seen range of the tensors that are not among them."""
 
     suspects: tuple[Suspect, ...]
     looked_at: int
@@ -82,25 +83,24 @@ class ParameterReport:
     largest: float
 
 
-def compare_parameters(
-    theirs: Steps, pairs: Sequence[Pair], inputs: Sequence[int], local: Mapping[int, Local]
-) -> ParameterReport:
+def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int, Local]) -> ParameterReport:
     """Holds every quantised activation's range against the reference's values.
 
     Many tensors off: the calibration. One tensor (with those bound to it): its scale or zero point.
     """
-    groups = _groups(theirs, pairs, inputs, local)
+    groups = _groups(theirs, local)
     usable = [group for group in groups if not group.prescribed and math.isfinite(group.ratio)]
     if not usable:
         return ParameterReport((), 0, math.nan, math.nan)
     usual = median(group.ratio for group in usable)
     off = [group for group in usable if _judge(group, usual)]
-    ratios = [group.ratio for group in usable]
+    ratios = [group.ratio for group in usable if group not in off]
     # A range that is off at the model's own input tells of other data, not of one tensor.
     fed = any(index in inputs or theirs.stored(index) in inputs for group in off for index in group.tensors)
     whole = fed or len(off) >= max(3, math.ceil(_MOST * len(usable))) or (len(off) == len(usable) and len(off) > 1)
     suspects = [_calibration(theirs, off, len(usable))] if whole else [_single(theirs, group) for group in off]
-    return ParameterReport(tuple(suspects), len(usable), min(ratios), max(ratios))
+    least, largest = min(ratios, default=math.nan), max(ratios, default=math.nan)
+    return ParameterReport(tuple(suspects), len(ratios), least, largest)
 
 
 def _judge(group: Group, usual: float) -> bool:
@@ -110,49 +110,55 @@ def _judge(group: Group, usual: float) -> bool:
     span = want_high - want_low
     short = max(low - want_low, want_high - high, 0.0) / span
     costly = group.clip_rmse > _CLIP_COST * max(group.round_rmse, span / 255 / math.sqrt(12.0) * 0.5)
-    centre = ((low + high) - (want_low + want_high)) / 2.0 / span
-    steps = (high - low) / 255.0
-    shifted = group.dtype == "int8" and abs(centre) > _SHIFT and 0.8 < group.ratio / _near(usual) < 1.25
-    if shifted and (want_low == 0.0 or want_high == 0.0 or abs(centre) > 0.1):
-        wasted = (want_low - low if centre < 0.0 else high - want_high) / steps
-        if abs(wasted) > 6 and (want_low < 0.0 or low < -6 * steps):
-            group.problems = {"kind": "zero_point", "shift_steps": round(-centre * span / steps)}
-            return True
     narrow = group.ratio < max(_NARROW * min(usual, 1.0), _SURELY_NARROW)
-    if costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
+    shift = _shift(group)
+    if shift and _NARROW < group.ratio / usual < _APART:
+        group.problems = {"kind": "zero_point", "shift_steps": shift}
+    elif costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
         group.problems = {"kind": "clipped"}
-        return True
-    if group.ratio > _WIDE or (group.ratio > _APART * max(usual, 1.0) and usual < _APART):
+    elif group.ratio > _WIDE or (group.ratio > _APART * max(usual, 1.0) and usual < _APART):
         group.problems = {"kind": "wide"}
-        return True
-    return False
+    return bool(group.problems)
 
 
-def _near(usual: float) -> float:
-    return min(max(usual, 0.8), 1.6)
+def _shift(group: Group) -> int:
+    """By how many steps the zero point is too high (negative: too low); 0 where nothing tells.
+
+    A range that lies beside the values clips them on one side and has as much to spare on the other; one of values
+    that an activation keeps at 0 and above starts at 0.
+    """
+    (low, high), (want_low, want_high) = group.limits, group.wanted
+    step = group.quantization.scales[0]
+    below, above = (want_low - low) / step, (high - want_high) / step
+    if group.dtype not in ("int8", "uint8"):
+        return 0
+    if group.rectified and below > _MOVED_FROM_ZERO:
+        return round(below)
+    both = min(max(below, above), -min(below, above))
+    dear = group.clip_rmse > _DEAR * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
+    return round((below - above) / 2) if both > (_MOVED_DEARLY if dear else _MOVED) else 0
 
 
-def _groups(theirs: Steps, pairs: Sequence[Pair], inputs: Sequence[int], local: Mapping[int, Local]) -> list[Group]:
+def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
     """Quantised activations by what they are bound to, in execution order."""
-    known = {pair.candidate.tensor.index: local.get(pair.candidate.tensor.index) for pair in pairs}
-    known |= {index: local.get(index) for index in inputs}
     of: dict[int, Group] = {}
     order: list[Group] = []
     for index in _activations(theirs):
         tensor = theirs.facts.tensors[index]
         if tensor.quantization is None or len(tensor.quantization.scales) != 1:
             continue
-        group = Group({index}, tensor.quantization, tensor.dtype)
         maker = theirs.makers.get(index)
+        group = Group({index}, tensor.quantization, tensor.dtype, "" if maker is None else maker.name)
         group.prescribed = maker is not None and maker.name in _PRESCRIBED
-        seen = known.get(index) or known.get(theirs.stored(index))
+        group.rectified = maker is not None and is_rectified(maker)
+        seen = local.get(index) or local.get(theirs.stored(index))
         if seen is not None and seen.low <= seen.high:
             group.low, group.high = seen.low, seen.high
             group.clip_rmse, group.round_rmse, group.clipped = seen.clip_rmse, seen.round_rmse, seen.clipped
-        if maker is not None and maker.name in _SHARING:
-            for source in maker.inputs:
-                if source in of and of[source].quantization == tensor.quantization:
-                    group = _join(of[source], group, of, order)
+        # Kernels want one scale on both sides of ops that only move values; TFLiteConverter also gives one to others.
+        for source in () if maker is None else maker.inputs:
+            if source in of and of[source].quantization == tensor.quantization:
+                group = _join(of[source], group, of, order)
         if group not in order:
             order.append(group)
         for member in group.tensors:
@@ -168,6 +174,7 @@ def _join(one: Group, other: Group, of: dict[int, Group], order: list[Group]) ->
     one.clip_rmse, one.round_rmse = max(one.clip_rmse, other.clip_rmse), max(one.round_rmse, other.round_rmse)
     one.clipped = max(one.clipped, other.clipped)
     one.prescribed |= other.prescribed
+    one.rectified &= other.rectified or (len(other.tensors) == 1 and other.maker in _MOVING)
     order[:] = [group for group in order if group is not other]
     for member in one.tensors:
         of[member] = one
@@ -230,10 +237,17 @@ def _single(theirs: Steps, group: Group) -> Suspect:
     )  # fmt: skip
 
 
+def _raw(theirs: Steps, group: Group) -> set[int]:
+    """The tensors of a group as they were before they were quantised."""
+    return {theirs.stored(index) for index in group.tensors}
+
+
 def _calibration(theirs: Steps, groups: Sequence[Group], total: int) -> Suspect:
     """One cause for many ranges that are off, at the first of them."""
+    # The model's own input tells best: behind it a normalisation may turn what is clipped into what is wide.
+    first = next((group for group in groups if not _raw(theirs, group) <= theirs.makers.keys()), None)
     kinds = [group.problems["kind"] for group in groups]
-    clipped = kinds.count("clipped") >= kinds.count("wide")
+    clipped = kinds.count("clipped") >= kinds.count("wide") if first is None else first.problems["kind"] == "clipped"
     same = [group for group in groups if (group.problems["kind"] == "clipped") == clipped]
     made = [group for group in same if any(index in theirs.makers for index in group.tensors)]
     name, op, tensor = _place(theirs, (made or same)[0])

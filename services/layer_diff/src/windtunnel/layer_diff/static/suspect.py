@@ -28,3 +28,4 @@ class Suspect:
     plain: bool
     patch: Patch | None = None
     tensors: frozenset[int] = frozenset()
+    reads: int = -1

@@ -1,0 +1,150 @@
+"""A diagnosis for the terminal: causes with what shows them, what was ruled out, the worst layers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
+
+from windtunnel.cli.evidence import (
+    accounts,
+    culprit_codes,
+    layer_title,
+    notes_of,
+    place_among,
+    proof_words,
+    remedy_words,
+    ruled_out,
+)
+from windtunnel.cli.figures import clean, drift, entries, figure, is_number, named, part, share, shorten
+from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
+from windtunnel.thresholds import DEFAULT_THRESHOLD
+
+_LAYERS_SHOWN = 10
+_NAMES_SHOWN = 8
+# Terminals narrower than this have no room for the signal-to-noise ratio.
+_WIDE = 100
+
+
+def render_diagnosis(diagnosis: dict[str, Any], console: Console) -> None:
+    """Prints `windtunnel.diagnosis/1`."""
+    console.print(verdict_words(diagnosis.get("verdict")))
+    diagnosis_body(diagnosis, console)
+    _worst_layers(diagnosis, console)
+
+
+def diagnosis_body(diagnosis: Mapping[str, Any], console: Console) -> None:
+    """Prints reasons and figures, causes, what was ruled out, and what was not compared."""
+    bullets(entries(diagnosis, "reasons"), console)
+    _quality(diagnosis, console)
+    causes = entries(diagnosis, "causes")
+    layers = entries(diagnosis, "layers")
+    for number, cause in enumerate(causes, start=1):
+        _cause(cause, f"{number}. " if len(causes) > 1 else "", layers, console)
+    for why, codes in ruled_out(entries(diagnosis, "excluded")).items():
+        line(console, f"ruled out: {', '.join(codes)}: {why}", style="dim", indent=2)
+    _coverage(part(diagnosis, "coverage"), console)
+
+
+def _quality(diagnosis: Mapping[str, Any], console: Console) -> None:
+    accuracy = part(diagnosis, "accuracy")
+    facts = []
+    if accuracy.get("candidate") is not None:
+        before, after = part(accuracy, "reference").get("top1"), part(accuracy, "candidate").get("top1")
+        facts.append(f"top-1 {share(before)} → {share(after)}")
+    for key, label in (("agreement", "agreement"), ("output_nrmse", "output nRMSE")):
+        if diagnosis.get(key) is not None:
+            facts.append(f"{label} {drift(diagnosis[key])}")
+    if diagnosis.get("samples") is not None:
+        kind = "seeded random inputs" if diagnosis.get("synthetic_samples") else "samples"
+        facts.append(f"{diagnosis['samples']} {kind}")
+    if facts:
+        line(console, ", ".join(facts), indent=2)
+
+
+def _cause(cause: Mapping[str, Any], rank: str, layers: Sequence[Mapping[str, Any]], console: Console) -> None:
+    place = part(cause, "place")
+    text = Text(f"{rank}{named(cause.get('code'))}", style="bold red")
+    if place.get("layer"):
+        text.append(f" at {clean(place['layer'])} (op {named(place.get('op_index'))})", style="not bold not red")
+    said = f", confidence {figure(cause.get('confidence'), '.2f')}, {proof_words(cause)}"
+    text.append(said, style="not bold not red dim")
+    console.print(Padding(text, (0, 0, 0, 2), expand=False))
+    number = place_among(layers, place)
+    notes = [] if number is None else notes_of(layers[number], part(cause, "evidence"))
+    for words in (*accounts(cause), *notes):
+        line(console, words, indent=4)
+    fix = remedy_words(cause)
+    if fix:
+        line(console, f"fix: {fix}", style="green", indent=4)
+
+
+def _coverage(coverage: Mapping[str, Any], console: Console) -> None:
+    if not coverage:
+        return
+    compared, total = named(coverage.get("compared")), named(coverage.get("total"))
+    line(console, f"{compared} of {total} layers were compared", indent=2)
+    reasons = {one.get("name"): one.get("reason") for one in entries(coverage, "unmatched_layers")}
+    missing = [(name, reasons.get(name), "not compared") for name in entries(coverage, "unmatched")]
+    missing += [
+        (one.get("name"), one.get("reason"), "only in the reference")
+        for one in entries(coverage, "unmatched_reference")
+    ]
+    for name, reason, how in missing[:_NAMES_SHOWN]:
+        why = f": {clean(reason)}" if reason else ""
+        line(console, f"{how}: {clean(name)}{why}", style="dim", indent=4)
+    if len(missing) > _NAMES_SHOWN:
+        line(console, f"and {len(missing) - _NAMES_SHOWN} more", style="dim", indent=4)
+
+
+def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
+    """The layers with the largest own error; with the largest drift where own errors are unknown."""
+    layers = entries(diagnosis, "layers")
+    if not layers:
+        return
+    key = "local_nrmse" if any(is_number(one.get("local_nrmse")) for one in layers) else "nrmse"
+    order = sorted(range(len(layers)), key=lambda number: _badness(layers[number], key), reverse=True)[:_LAYERS_SHOWN]
+    threshold = diagnosis.get("threshold", DEFAULT_THRESHOLD)
+    title = "Largest own error" if key == "local_nrmse" else "Largest drift"
+    heading(console, f"{title} ({len(order)} of {len(layers)} layers, threshold of drift {figure(threshold, 'g')})")
+    wide = console.width >= _WIDE
+    table = new_table("#", "Layer", "Op", "own", "nRMSE", *(["SNR dB"] if wide else []), "", words=("Layer", "Op", ""))
+    codes = culprit_codes(diagnosis)
+    folder = _common_folder([named(layer.get("name")) for layer in layers])
+    for number in order:
+        layer = layers[number]
+        over = layer.get("nrmse") is None or layer["nrmse"] > threshold
+        problem = clean(layer.get("problem") or ("over" if over else "")).replace("_", " ")
+        marks = ", ".join(filter(None, (problem, "culprit" if number in codes else "")))
+        table.add_row(
+            named(layer.get("op_index")),
+            Text(layer_title(_below(folder, named(layer.get("name"))), max(20, console.width - (64 if wide else 56)))),
+            Text(shorten(named(layer.get("op")), 18)),
+            drift(layer.get("local_nrmse")),
+            Text(drift(layer.get("nrmse")), style="red" if over else ""),
+            *([figure(layer.get("snr_db"), ".1f")] if wide else []),
+            Text(marks, style="red"),
+        )
+    console.print(table)
+
+
+def _common_folder(names: Sequence[str]) -> str:
+    """The first part of most names' paths, which tells none of them apart; empty where there is none."""
+    folders = Counter(f"{name.split('/')[0]}/" for name in names if "/" in name)
+    folder, count = max(folders.items(), key=lambda item: item[1], default=("", 0))
+    return folder if len(names) > 1 and count > len(names) / 2 else ""
+
+
+def _below(folder: str, name: str) -> str:
+    return f"…/{name[len(folder) :]}" if folder and name.startswith(folder) else name
+
+
+def _badness(layer: Mapping[str, Any], key: str) -> float:
+    value = layer.get(key)
+    if is_number(value):
+        return float(value)
+    return float("inf") if layer.get("problem") or key == "nrmse" else -1.0

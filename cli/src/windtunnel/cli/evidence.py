@@ -1,0 +1,254 @@
+"""What the evidence of a cause says, in one sentence for each point: the same words for the terminal and the page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+from windtunnel.cli.figures import clean, drift, entries, figure, flat, is_number, named, part, shorten
+
+Evidence = Mapping[str, Any]
+
+_NAME: Final = 64
+_PATTERNS: Final[Mapping[str, str]] = {
+    "missing": "are zero throughout",
+    "zeroed": "are zero in {channels}",
+    "sign": "have the other sign in {channels}",
+    "scaled": "are scaled in {channels}",
+    "shifted": "are shifted in {channels}",
+    "permuted_channels": "have their output channels in another order",
+    "permuted_inputs": "have their input channels in another order",
+    "few_values": "differ in single values, in {channels}",
+    "noise": "differ without a pattern in {channels}",
+    "non_finite": "hold NaN or infinity",
+}
+
+# The field of a cause's evidence that tells the same as a layer's note of a kind.
+_TELLS: Final[Mapping[str, str]] = {"clipped": "held", "wide": "held", "per_tensor": "largest_to_median_channel"}
+NOTHING_TOLD: Final[Evidence] = {}
+
+
+def layer_title(name: object, width: int = _NAME) -> str:
+    """A layer's name at most `width` wide; of a fused one, named by its parts, the first with a mark for the others."""
+    text = clean(name)
+    first, *others = text.split(";")
+    return shorten(text, width) if not others or len(text) <= width else f"{shorten(first, width - 2)};…"
+
+
+def accounts(cause: Mapping[str, Any]) -> list[str]:
+    """The points that matter in a cause's evidence; all fields in short where none is known."""
+    evidence = part(cause, "evidence")
+    found = [words for account in _ACCOUNTS for words in account(evidence)]
+    if found:
+        return found
+    fields = [f"{key} {shorten(value, 160)}" for key, value in flat(evidence)]
+    return ["; ".join(fields)] if fields else []
+
+
+def remedy_words(cause: Mapping[str, Any]) -> str:
+    """The fix as a sentence: what to do and with which figures; empty where none is known."""
+    fix = dict(part(cause, "fix"))
+    action = clean(fix.pop("action", ""))
+    layer = part(cause, "place").get("layer")
+    details = [f"{key.replace('_', ' ')} {layer_title(value)}" for key, value in flat(fix) if value != clean(layer)]
+    return ": ".join(filter(None, (action.replace("_", " "), ", ".join(details))))
+
+
+def proof_words(cause: Mapping[str, Any]) -> str:
+    """Whether a run confirmed the cause."""
+    return "verified by running" if cause.get("verified") else "not verified"
+
+
+def ruled_out(excluded: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Codes by the reason why they are none of the causes."""
+    found: dict[str, list[str]] = {}
+    for one in excluded:
+        found.setdefault(named(one.get("why")), []).append(named(one.get("code")))
+    return found
+
+
+def notes_of(layer: Mapping[str, Any], told: Evidence = NOTHING_TOLD) -> list[str]:
+    """The sentences that say why a layer drifts, but for what a cause's evidence tells already."""
+    notes = [note for note in entries(layer, "why") if isinstance(note, Mapping) and note.get("text")]
+    return [clean(note["text"]) for note in notes if _TELLS.get(str(note.get("kind")), "") not in told]
+
+
+def culprit_codes(diagnosis: Mapping[str, Any]) -> dict[int, list[str]]:
+    """Codes of causes by the number of the layer (among `layers`) where they have their place."""
+    layers = entries(diagnosis, "layers")
+    found: dict[int, list[str]] = {}
+    for cause in entries(diagnosis, "causes"):
+        number = place_among(layers, part(cause, "place"))
+        if number is not None:
+            found.setdefault(number, []).append(named(cause.get("code")))
+    return found
+
+
+def place_among(layers: Sequence[Mapping[str, Any]], place: Mapping[str, Any]) -> int | None:
+    """The number of the layer that a cause's place names: by its tensor, else by its op; None where there is none."""
+    name, op = place.get("layer"), place.get("op_index")
+    if name is None and op is None:
+        return None
+    named_so = [number for number, layer in enumerate(layers) if layer.get("name") == name]
+    exact = [number for number in named_so if layers[number].get("op_index") == op]
+    made = [
+        number
+        for number, layer in enumerate(layers)
+        if op is not None and (layer.get("op_index") == op or op in entries(layer, "members"))
+    ]
+    return next(iter((*exact, *named_so, *made)), None)
+
+
+def _constant(evidence: Evidence) -> Iterator[str]:
+    name, pattern = evidence.get("constant"), evidence.get("pattern")
+    if name is None:
+        return
+    role = clean(evidence.get("role") or "constant")
+    title = layer_title(name)
+    if pattern == "one_bit":
+        yield (
+            f"one bit of {role} {title} differs: bit {figure(evidence.get('bit'), 'g')} of value "
+            f"{figure(evidence.get('at'), 'g')}, {figure(evidence.get('candidate'), '.6g')} instead of "
+            f"{figure(evidence.get('reference'), '.6g')}"
+        )
+    elif pattern in _PATTERNS:
+        words = _PATTERNS[str(pattern)].format(channels=_channels(_listed(evidence.get("channels"))))
+        values = ", ".join(_changed(evidence))
+        yield f"{role} {title} {words}{f': {values}' if values else ''}"
+
+
+def _changed(evidence: Evidence) -> Iterator[str]:
+    """How far a constant differs."""
+    for key, label in (("factors", "by factors"), ("offsets", "by")):
+        if evidence.get(key):
+            yield f"{label} {_few(evidence[key])}"
+    if is_number(evidence.get("values_beyond_precision")):
+        of = f" of {evidence['values']}" if is_number(evidence.get("values")) else ""
+        yield f"{evidence['values_beyond_precision']}{of} values beyond what precision explains"
+    if is_number(evidence.get("relative_difference")):
+        yield f"{_percent(evidence['relative_difference'])} of their size"
+    if is_number(evidence.get("largest_difference_steps")):
+        yield f"up to {figure(evidence['largest_difference_steps'])} quantization steps"
+
+
+def _op(evidence: Evidence) -> Iterator[str]:
+    if evidence.get("attribute") is not None:
+        yield f"{layer_title(evidence['attribute'])} is {_instead(evidence)}"
+    for key, words in (("op", "the op is"), ("activation", "the activation is"), ("inputs", "it reads")):
+        pair = evidence.get(key)
+        if isinstance(pair, Mapping) and {"reference", "candidate"} <= pair.keys():
+            yield f"{words} {_instead(pair)}"
+    if evidence.get("candidate_op") is not None:
+        yield f"the op is {clean(evidence['candidate_op'])} instead of {named(evidence.get('reference_op'))}"
+
+
+def _range(evidence: Evidence) -> Iterator[str]:
+    if is_number(evidence.get("ranges_off")):
+        ratio = figure(evidence.get("median_held_to_seen"))
+        yield (
+            f"{evidence['ranges_off']} of {named(evidence.get('ranges'))} activation ranges are off; the median one "
+            f"holds {ratio} times what the samples need"
+        )
+    one = part(evidence, "first") or evidence
+    if _listed(one.get("held")) and _listed(one.get("seen")):
+        lead = "the first one" if one is not evidence else "the tensor"
+        outside = one.get("values_outside")
+        share = f"; {_percent(outside)} of the values lie outside" if is_number(outside) and outside > 0 else ""
+        yield f"{lead} holds {_span(one['held'])}, the samples need {_span(one['seen'])}{share}"
+    for key, words in (("scale", "scale"), ("zero_point", "zero point")):
+        pair = one.get(key)
+        if isinstance(pair, Mapping) and is_number(pair.get("fitting")) and pair["fitting"] != pair.get("file"):
+            yield f"its {words} is {figure(pair.get('file'))}, {figure(pair['fitting'])} would fit"
+        elif isinstance(pair, Mapping) and is_number(pair.get("factor")):
+            yield f"its {words} {figure(pair.get('file'))} is off by a factor of {figure(pair['factor'])}"
+
+
+def _per_tensor(evidence: Evidence) -> Iterator[str]:
+    lost = evidence.get("largest_to_median_channel")
+    if is_number(lost):
+        bits = figure(evidence.get("median_bits_lost"), ".1f")
+        yield (
+            f"weights {layer_title(evidence.get('constant'))} have one scale for {named(evidence.get('channels'))} "
+            f"channels: the largest is {figure(lost)} times the median one, which loses {bits} bits by it"
+        )
+
+
+def _largest(evidence: Evidence) -> Iterator[str]:
+    found = [
+        f"{layer_title(one.get('layer'))} {drift(one.get('local_nrmse'))}"
+        for one in _listed(evidence.get("largest_own_errors"))[:3]
+        if isinstance(one, Mapping)
+    ]
+    if found:
+        yield f"largest own errors: {', '.join(found)}"
+    if is_number(evidence.get("root_sum_of_squares")):
+        total = drift(evidence["root_sum_of_squares"])
+        yield f"own errors of all layers add up to {total} (root of the sum of squares)"
+
+
+def _kernel(evidence: Evidence) -> Iterator[str]:
+    bad = evidence.get("non_finite")
+    if evidence.get("pattern") is None and isinstance(bad, Mapping) and is_number(bad.get("values")):
+        maker = f" from {clean(bad['op'])}" if bad.get("op") else ""
+        yield f"{bad['values']} values are NaN or infinite{maker}"
+    if evidence.get("departs"):
+        agree = ", ".join(clean(one) for one in _listed(evidence.get("agree")))
+        apart = ", ".join(clean(one) for one in _listed(evidence.get("departs")))
+        yield f"{apart} departs on the same inputs{f'; {agree} agree' if agree else ''}"
+    if evidence.get("crash"):
+        yield f"the process ends: {clean(evidence['crash'])}"
+
+
+def _own(evidence: Evidence) -> Iterator[str]:
+    before, after = evidence.get("local_nrmse"), evidence.get("local_nrmse_mended")
+    if is_number(before):
+        mended = f", {drift(after)} with the fix" if is_number(after) else ""
+        yield f"own error on the reference's inputs: nRMSE {drift(before)}{mended}"
+    inside = evidence.get("inside")
+    if isinstance(inside, Mapping):
+        where = f"{layer_title(inside.get('layer'))} (op {named(inside.get('op_index'))} there)"
+        yield f"it lies inside {named(inside.get('graph'))}: {where}"
+    if evidence.get("why"):
+        yield clean(evidence["why"])
+
+
+_ACCOUNTS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
+    _constant,
+    _op,
+    _range,
+    _per_tensor,
+    _largest,
+    _kernel,
+    _own,
+)
+
+
+def _listed(value: Any) -> list[Any]:
+    """The items of a list; none where the value is no list."""
+    return list(value) if isinstance(value, list | tuple) else []
+
+
+def _channels(channels: list[Any]) -> str:
+    if not channels:
+        return "all channels"
+    if len(channels) >= 16:
+        return "16 channels or more"
+    return f"channel{'' if len(channels) == 1 else 's'} {_few(channels)}"
+
+
+def _few(values: Any, count: int = 6) -> str:
+    listed = _listed(values) if isinstance(values, list | tuple) else [values]
+    shown = ", ".join(figure(one) if is_number(one) else layer_title(one) for one in listed[:count])
+    return f"{shown}, …" if len(listed) > count else shown or "nothing"
+
+
+def _instead(pair: Mapping[str, Any]) -> str:
+    return f"{_few(pair.get('candidate'))} instead of {_few(pair.get('reference'))}"
+
+
+def _span(ends: Any) -> str:
+    return " to ".join(figure(end) for end in ends[:2])
+
+
+def _percent(share: float) -> str:
+    return f"{figure(100 * share)} %"

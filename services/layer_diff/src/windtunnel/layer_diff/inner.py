@@ -1,0 +1,146 @@
+"""Graphs beside the main one: bodies of control flow, and those of further signatures.
+
+They are not run by themselves. Their files are compared as the main graph's are, and a difference in a body is put to
+the test where the op that runs it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from windtunnel.errors import InvalidInput
+from windtunnel.layer_diff.domain import Unmatched
+from windtunnel.layer_diff.graph import Matching, match_layers
+from windtunnel.layer_diff.local import Local
+from windtunnel.layer_diff.static.compare import compare_files
+from windtunnel.layer_diff.static.suspect import Patch, Suspect
+from windtunnel.tflite import ModelFacts, OpFacts, layer_tensors
+from windtunnel.tflite.edit import Editor
+
+# Options that name a graph that the op runs.
+CALLS = (
+    "cond_subgraph_index",
+    "body_subgraph_index",
+    "then_subgraph_index",
+    "else_subgraph_index",
+    "init_subgraph_index",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """One inner graph in both models; `matching` is None where the two take other inputs.
+
+    `holder` is the op of the candidate's main graph that runs it, None for a graph that only a signature runs.
+    """
+
+    graph: int
+    title: str
+    holder: OpFacts | None
+    facts: ModelFacts
+    matching: Matching | None
+
+
+def inner_graphs(matching: Matching) -> tuple[Inner, ...]:
+    """All inner graphs that have a counterpart, in the order in which they are met, each once."""
+    found: dict[int, Inner] = {}
+    assert matching.ours is not None and matching.theirs is not None
+    _called(matching, None, found)
+    ours, theirs = matching.ours.facts, matching.theirs.facts
+    keys = {one.key: one.graph for one in ours.signatures}
+    for signature in theirs.signatures:
+        if signature.graph not in (0, *found) and keys.get(signature.key, 0):
+            title = f"the signature {signature.key!r}, which was not run"
+            _add(found, ours, theirs, (keys[signature.key], signature.graph), title, None)
+    return tuple(found.values())
+
+
+def inner_suspects(graphs: tuple[Inner, ...], main: ModelFacts, local: Mapping[int, Local]) -> tuple[Suspect, ...]:
+    """What the files show in inner graphs, placed at the ops of `main` that run them. `local`: own errors there."""
+    found = []
+    for inner in graphs:
+        if inner.matching is not None:
+            report = compare_files(inner.matching, [], {}, frozenset(), typical=False)
+            found += [_placed(one, inner, main, local) for one in report.suspects if one.code.startswith("conversion.")]
+    return tuple(found)
+
+
+def inner_layers(graphs: tuple[Inner, ...]) -> tuple[Unmatched, ...]:
+    """The layers of inner graphs, none of which has figures of its own."""
+    return tuple(_layers(graphs))
+
+
+def _called(matching: Matching, holder: OpFacts | None, found: dict[int, Inner]) -> None:
+    assert matching.ours is not None and matching.theirs is not None
+    ours, theirs = matching.ours.facts, matching.theirs.facts
+    for own, mine in matching.steps:
+        first, second = ours.ops[own.work], theirs.ops[mine.work]
+        for name in CALLS:
+            a, b = first.options.get(name, 0), second.options.get(name, 0)
+            if 0 < a < len(ours.graphs) and 0 < b < len(theirs.graphs) and b not in found:
+                top = holder or second
+                _add(found, ours, theirs, (a, b), f"{name.split('_')[0]} graph of {_name(theirs, second)}", top)
+
+
+def _add(
+    found: dict[int, Inner],
+    ours: ModelFacts,
+    theirs: ModelFacts,
+    graphs: tuple[int, int],
+    title: str,
+    holder: OpFacts | None,
+) -> None:
+    one, other = _as_main(ours, graphs[0]), _as_main(theirs, graphs[1])
+    try:
+        matching = match_layers(one, other)
+    except InvalidInput:
+        matching = None
+    found[graphs[1]] = Inner(graphs[1], title, holder, other, matching)
+    if matching is not None:
+        _called(matching, holder, found)
+
+
+def _as_main(facts: ModelFacts, graph: int) -> ModelFacts:
+    return replace(facts, graphs=(facts.graphs[graph], *facts.graphs[1:]), signatures=())
+
+
+def _placed(suspect: Suspect, inner: Inner, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:
+    """A suspect of an inner graph at the op of the main graph that runs it; its tensor is the op's worst result."""
+    inside = {"graph": inner.title, "layer": suspect.layer, "op_index": suspect.op_index}
+    evidence = {**suspect.evidence, "inside": inside}
+    if inner.holder is None:
+        # No tensor of the main graph shows it: below zero, one of its own for each.
+        own = -2 - suspect.tensor - 1_000_000 * inner.graph
+        return replace(suspect, evidence=evidence, tensor=own, tensors=frozenset(), patch=None)
+    known = {index: local[index].nrmse or 0.0 for index in inner.holder.outputs if index in local}
+    worst = max(known, key=lambda index: known[index], default=next(iter(inner.holder.outputs), -1))
+    return replace(
+        suspect,
+        layer=main.tensors[worst].name if worst >= 0 else suspect.layer,
+        op_index=inner.holder.index,
+        tensor=worst,
+        tensors=frozenset(),
+        evidence=evidence,
+        patch=None if suspect.patch is None else _inside(suspect.patch, inner.graph),
+    )
+
+
+def _inside(patch: Patch, graph: int) -> Patch:
+    def apply(editor: Editor) -> None:
+        patch(editor.inside(graph))
+
+    return apply
+
+
+def _layers(graphs: tuple[Inner, ...]) -> Iterator[Unmatched]:
+    for inner in graphs:
+        compared = "its constants and ops were compared" if inner.matching is not None else "it takes other inputs"
+        place = -1 if inner.holder is None else inner.holder.index
+        for op, tensor in layer_tensors(inner.facts):
+            reason = f"it lies in {inner.title}, and has no figures of its own; {compared}"
+            yield Unmatched(tensor.name, inner.facts.ops[op].name, place if place >= 0 else op, reason)
+
+
+def _name(facts: ModelFacts, op: OpFacts) -> str:
+    return f"{op.name} {facts.tensors[op.outputs[0]].name!r}" if op.outputs else op.name

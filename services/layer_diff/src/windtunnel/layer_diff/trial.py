@@ -1,0 +1,162 @@
+"""Running a candidate with a change: every layer by itself, and the whole model to its outputs."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import UserError
+from windtunnel.layer_diff.figures import LayerSums
+from windtunnel.layer_diff.graph import Matching, Pair
+from windtunnel.layer_diff.graph.steps import SHAPING, TRANSPARENT
+from windtunnel.layer_diff.inputs import translate
+from windtunnel.layer_diff.isolated import Isolated
+from windtunnel.layer_diff.kernel_check import OTHER_KERNELS
+from windtunnel.layer_diff.local import Local, Stored
+from windtunnel.layer_diff.reach import Reach
+from windtunnel.layer_diff.static.suspect import Patch
+from windtunnel.layer_diff.stream import add_layer
+from windtunnel.pipeline import Feed
+from windtunnel.tflite import Accelerator, ModelFacts, Runner
+from windtunnel.tflite.edit import Editor
+
+# A suspect is tested on so many samples, by layers and as a whole.
+PROBE_SAMPLES, OUTPUT_SAMPLES = 4, 8
+# They only restate what the layer before them says, some of it less clearly.
+_CLOSING = TRANSPARENT | SHAPING | {"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"}
+
+
+class Trials:
+    """Tries changes of a candidate on the first samples.
+
+    Args:
+        reach: both models, ready to run.
+        pairs: the layers that are run by themselves.
+        count: how many samples there are.
+    """
+
+    def __init__(
+        self,
+        reach: Reach,
+        given: Feed,
+        matching: Matching,
+        pairs: Sequence[Pair],
+        count: int,
+        *,
+        threads: int,
+        accelerator: Accelerator,
+    ) -> None:
+        self._reach, self._candidate = reach, reach.candidate.facts.path
+        self._given, self._matching, self._pairs, self._count = given, matching, pairs, count
+        self._threads, self._accelerator = threads, accelerator
+
+    def layers(
+        self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
+    ) -> dict[int, Local]:
+        """Own errors by the candidate's tensor index, on other kernels if asked. Raises what `Isolated` raises."""
+        reference = self._reach.fresh_reference()
+        with tempfile.TemporaryDirectory(prefix="windtunnel-isolated-") as folder:
+            isolated = Isolated(
+                reference.facts.path,
+                self._candidate,
+                self._pairs,
+                Path(folder),
+                threads=self._threads,
+                accelerator=accelerator or self._accelerator,
+                patch=patch,
+            )
+            for sample in islice(self._given, min(self._count, samples)):
+                isolated.add(_values(reference, sample, self._pairs))
+            chance = self._reach.decided_by_chance
+            return {index: one for index, one in isolated.result().items() if index not in chance}
+
+    def mended_layers(self, patch: Patch | None) -> Mapping[int, Local] | None:
+        """Own errors with a change, without one for None; None where the runtime refuses it."""
+        try:
+            return self.layers(PROBE_SAMPLES, patch)
+        except UserError:
+            return None
+
+    def other_kernels(self, samples: int) -> Mapping[int, Local]:
+        """Own errors on another set of kernels; empty where these cannot run the model."""
+        try:
+            return self.layers(samples, accelerator=OTHER_KERNELS[self._accelerator])
+        except UserError:
+            return {}
+
+    def output(self, patch: Patch | None = None) -> float | None:
+        """nRMSE of the worst of the last layers when the whole model runs; None where it cannot be run.
+
+        A softmax hides what happens to the logits: the layer before it counts.
+        """
+        ends = self._ends()
+        sums = [LayerSums() for _ in ends]
+        with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
+            try:
+                runner, moved = self._mended(Path(folder), patch)
+                reference = self._reach.fresh_reference()
+                for inputs in islice(self._given, min(self._count, OUTPUT_SAMPLES)):
+                    reference.run(inputs)
+                    runner.run(translate(inputs, reference.facts, runner.facts))
+                    for pair, one in zip(ends, sums, strict=True):
+                        add_layer(one, pair, reference, runner, moved[pair.candidate.tensor.index])
+            except UserError:
+                return None
+        found = [one.figures().nrmse for one in sums]
+        known = [value for value in found if value is not None]
+        return max(known) if known and len(known) == len(found) else None
+
+    def _ends(self) -> list[Pair]:
+        """The layers that decide the outputs."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
+        found = {}
+        for output in theirs.facts.main.output_indices:
+            if output in self._reach.no_figure[1]:
+                continue
+            index = output
+            while (maker := theirs.makers.get(index)) is not None and maker.name in _CLOSING:
+                index = maker.inputs[0]
+            for tensor in (index, output):
+                if tensor in pairs:
+                    found[tensor] = pairs[tensor]
+                    break
+        return list(found.values())
+
+    def _mended(self, folder: Path, patch: Patch | None) -> tuple[Runner, Mapping[int, int]]:
+        """The candidate with a change, all tensors preserved, and where each tensor of the candidate lies in it."""
+        path = self._candidate
+        if patch is not None:
+            editor = Editor(self._candidate)
+            patch(editor)
+            path = editor.write(folder / self._candidate.name)
+        runner = Runner(path, threads=self._threads, accelerator=self._accelerator, preserve_all=True)
+        return runner, _by_maker(self._reach.candidate.facts, runner.facts)
+
+
+def _by_maker(before: ModelFacts, after: ModelFacts) -> dict[int, int]:
+    """Where the results of ops lie in a copy that has the same ops, perhaps under other indices."""
+    return {
+        index: other
+        for one, two in zip(before.ops, after.ops, strict=True)
+        for index, other in zip(one.outputs, two.outputs, strict=True)
+    }
+
+
+def _values(reference: Runner, sample: Mapping[str, NDArray[Any]], pairs: Sequence[Pair]) -> dict[int, Stored]:
+    """The reference's values of one sample by tensor index, as stored: its inputs and all paired layers."""
+    reference.run(sample)
+    tensors = reference.facts.tensors
+    found = {index: Stored(array, tensors[index].quantization) for index, array in reference.fed.items()}
+    for pair in pairs:
+        index = pair.reference.tensor.index
+        if index not in found:
+            found[index] = Stored(np.array(reference.view(index)), tensors[index].quantization)
+    return found

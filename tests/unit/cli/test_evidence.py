@@ -1,0 +1,120 @@
+"""Evidence in words, and the place of a cause among the layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from windtunnel.cli.evidence import accounts, layer_title, place_among, remedy_words
+
+
+def _weights(**more: Any) -> dict[str, Any]:
+    return {"constant": "w", "role": "weights", "values_beyond_precision": 5, "values": 9, **more}
+
+
+@pytest.mark.parametrize(
+    ("evidence", "expected"),
+    [
+        (
+            _weights(pattern="noise", channels=[1, 2], relative_difference=0.21, largest_difference_steps=39.27),
+            "weights w differ without a pattern in channels 1, 2: 5 of 9 values beyond what precision explains, "
+            "21 % of their size, up to 39.3 quantization steps",
+        ),
+        (
+            _weights(pattern="scaled", channels=[3], factors=[0.5]),
+            "weights w are scaled in channel 3: by factors 0.5, 5 of 9 values beyond what precision explains",
+        ),
+        (
+            {"constant": "b", "role": "bias", "pattern": "missing"},
+            "bias b are zero throughout",
+        ),
+        (
+            {"constant": "w", "pattern": "one_bit", "bit": 30, "at": 7, "reference": 0.5, "candidate": 1e38},
+            "one bit of constant w differs: bit 30 of value 7, 1e+38 instead of 0.5",
+        ),
+        (
+            {"activation": {"reference": "RELU6", "candidate": "NONE"}},
+            "the activation is NONE instead of RELU6",
+        ),
+        ({"attribute": "stride_w", "reference": 1, "candidate": 2}, "stride_w is 2 instead of 1"),
+        ({"inputs": {"reference": ["a", "b"], "candidate": ["b", "a"]}}, "it reads b, a instead of a, b"),
+        (
+            {"constant": "w", "channels": 16, "largest_to_median_channel": 41.0, "median_bits_lost": 5.36},
+            "weights w have one scale for 16 channels: the largest is 41 times the median one, which loses 5.4 bits "
+            "by it",
+        ),
+        (
+            {"ranges_off": 12, "ranges": 65, "median_held_to_seen": 0.25},
+            "12 of 65 activation ranges are off; the median one holds 0.25 times what the samples need",
+        ),
+        (
+            {"scale": {"file": 0.5, "factor": 2.0}},
+            "its scale 0.5 is off by a factor of 2",
+        ),
+        (
+            {"largest_own_errors": [{"layer": "a", "local_nrmse": 0.02}], "root_sum_of_squares": 0.05},
+            "largest own errors: a 0.0200",
+        ),
+        ({"non_finite": {"values": 3, "op": "EXP"}}, "3 values are NaN or infinite from EXP"),
+        ({"departs": ["xnnpack"], "agree": ["ref", "cpu"]}, "xnnpack departs on the same inputs; ref, cpu agree"),
+        (
+            {"inside": {"graph": "while/body", "layer": "x", "op_index": 2}},
+            "it lies inside while/body: x (op 2 there)",
+        ),
+    ],
+)
+def test_evidence_in_words(evidence: dict[str, Any], expected: str) -> None:
+    assert accounts({"evidence": evidence})[0] == expected
+
+
+def test_unknown_evidence_is_listed_as_it_is() -> None:
+    assert accounts({"evidence": {"strange": {"a": 1, "b": [1, 2]}}}) == ["strange.a 1; strange.b 1, 2"]
+    assert accounts({"evidence": {}}) == []
+
+
+def test_evidence_of_another_form_is_no_failure() -> None:
+    odd: dict[str, Any] = {
+        "constant": 3,
+        "pattern": "noise",
+        "channels": 8,
+        "held": "x",
+        "seen": 1,
+        "departs": 5,
+        "largest_own_errors": [1],
+        "ranges_off": "many\x1b",
+    }
+    assert all("\x1b" not in words for words in accounts({"evidence": odd}))
+
+
+def test_a_fix_leaves_out_the_layer_that_is_the_place() -> None:
+    cause = {"place": {"layer": "a"}, "fix": {"action": "avoid_kernel", "tensor": "a", "zero_point": -128}}
+    assert remedy_words(cause) == "avoid kernel: zero point -128"
+    assert remedy_words({"fix": {}}) == ""
+
+
+def test_a_fused_name_is_shown_by_its_first_part() -> None:
+    assert layer_title("block/Relu;block/BiasAdd;block/MatMul", 20) == "block/Relu;…"
+    assert layer_title("a;b", 20) == "a;b"
+    assert len(layer_title("x" * 90, 30)) == 30
+
+
+@pytest.mark.parametrize(
+    ("place", "expected"),
+    [
+        ({"layer": "twin", "op_index": 3}, 2),
+        ({"layer": "twin", "op_index": 9}, 1),
+        ({"layer": "unknown", "op_index": 5}, 3),
+        ({"layer": None, "op_index": 0}, 0),
+        ({"layer": None, "op_index": None}, None),
+        ({"layer": "unknown", "op_index": 77}, None),
+    ],
+)
+def test_a_place_is_found_by_tensor_and_op(place: dict[str, Any], expected: int | None) -> None:
+    layers = [
+        {"name": "first", "op_index": 0},
+        {"name": "twin", "op_index": 2},
+        {"name": "twin", "op_index": 3},
+        {"name": "folded", "op_index": 4, "members": [4, 5]},
+    ]
+    assert place_among(layers, place) == expected
