@@ -51,26 +51,36 @@ def calibrated(model: Path, target: Path, variant: str, rows: NDArray[np.float32
     return quantize(model, target, variant, ranges(model, [{"": one[None]} for one in rows]), rules)
 
 
-def change_range(source: Path, target: Path, names: Collection[str], *, factor: float = 1.0, shift: int = 0) -> Path:
+def change_range(
+    source: Path,
+    target: Path,
+    names: Collection[str],
+    *,
+    factor: float = 1.0,
+    shift: int = 0,
+    keep_biases: bool = True,
+) -> Path:
     """A copy in which activations have another scale (times `factor`) and zero point (plus `shift`).
 
-    Biases of the layers that read them say the same as before.
+    The scale of a bias hangs on that of the layer's input. Biases say the same as before, or with `keep_biases` False
+    their integers stay.
     """
     editor = Editor(source)
     facts = editor.facts
     changed = {tensor.index for tensor in facts.tensors if tensor.name in names and not tensor.is_constant}
     assert len(changed) == len(names)
     for index in changed:
-        old = facts.tensors[index].quantization
-        assert old is not None
-        zero = old.zero_points[0] + shift
-        assert -128 <= zero <= 127
-        editor.set_quantization(index, Quantization((old.scales[0] * factor,), (zero,)))
+        tensor = facts.tensors[index]
+        assert tensor.quantization is not None
+        zero = tensor.quantization.zero_points[0] + shift
+        assert np.iinfo(tensor.dtype).min <= zero <= np.iinfo(tensor.dtype).max
+        editor.set_quantization(index, Quantization((tensor.quantization.scales[0] * factor,), (zero,)))
     for op in facts.ops:
         if op.inputs[0] in changed and op.name in _BIASED:
             bias = facts.tensors[op.inputs[_BIASED[op.name]]]
             assert bias.quantization is not None
             scales = tuple(scale * factor for scale in bias.quantization.scales)
-            editor.set_constant(bias.index, np.rint(facts.constant(bias) / factor))
+            if keep_biases:
+                editor.set_constant(bias.index, np.rint(facts.constant(bias) / factor))
             editor.set_quantization(bias.index, Quantization(scales, bias.quantization.zero_points, 0))
     return editor.write(target)

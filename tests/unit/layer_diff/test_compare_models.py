@@ -21,7 +21,7 @@ from windtunnel.isolation import ChildPool, Progress
 from windtunnel.layer_diff import Comparison, compare_models
 from windtunnel.layer_diff.causes import plain_causes
 from windtunnel.layer_diff.domain import Cause
-from windtunnel.layer_diff.match import match_layers
+from windtunnel.layer_diff.graph import match_layers
 from windtunnel.tflite import read_model
 
 

@@ -12,10 +12,10 @@ from support.graphs import DenseWeights, dense_model
 from support.layers import random_weights
 from support.quantised import calibrated, images, small_network
 from windtunnel.layer_diff import compare_models
+from windtunnel.layer_diff.graph import Matching, match_layers
 from windtunnel.layer_diff.inputs import feed
-from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.kernel_check import OTHER_KERNELS, kernel_causes, kernels_excluded
-from windtunnel.layer_diff.match import Matching, match_layers
+from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.trial import Trials
 from windtunnel.tflite import Accelerator, read_model

@@ -8,7 +8,7 @@ from pathlib import Path
 from ai_edge_litert import schema_py_generated as schema
 
 from support.graphs import DenseWeights, GraphWriter, dense_model
-from windtunnel.layer_diff.match import Matching, match_layers
+from windtunnel.layer_diff.graph import Matching, match_layers
 from windtunnel.tflite import read_model
 
 Chain = Sequence[tuple[str, str, tuple[int, ...]]]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from support.fault_runs import quantize, ranges
 from support.layers import Layers, options
 from support.models import DigitsModels
 from support.quantised import GROUPS, calibrated, change_range, images, small_network
@@ -15,6 +18,7 @@ from windtunnel.tflite import read_model
 
 PARAMETERS = "quantization.parameters"
 RANGES = {PARAMETERS, "quantization.calibration_clipped", "quantization.calibration_wide"}
+Faults = Mapping[tuple[str, ...], Mapping[str, Any]]
 pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors`:UserWarning")
 
 
@@ -29,6 +33,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _compare(models: Path, candidate: Path) -> Comparison:
     return compare_models(models / "float32.tflite", candidate, models / "samples.npz")
+
+
+def _with(source: Path, target: Path, faults: Faults) -> Path:
+    for group, change in faults.items():
+        source = change_range(source, target, group, **change)
+    return source
 
 
 def _named(result: Comparison) -> list[tuple[str, str | None]]:
@@ -70,14 +80,8 @@ def test_a_scale_of_one_layer(models: Path, tmp_path: Path, group: tuple[str, ..
     assert scale["file"] / scale["fitting"] == pytest.approx(factor, rel=0.02)
 
 
-_BY_CHANCE = pytest.mark.xfail(strict=True, reason="20 steps that cut off little on one side are taken for chance")
 _SHIFTS = [
-    pytest.param(
-        group,
-        shift,
-        id=f"{group[0]}{shift:+}",
-        marks=[_BY_CHANCE] if group == ("conv_2",) and abs(shift) == 20 else [],
-    )
+    (group, shift)
     for group in GROUPS
     for shift in (20, 40, -20, -40)
     # The zero point of a rectified layer is the least there is already.
@@ -85,7 +89,7 @@ _SHIFTS = [
 ]
 
 
-@pytest.mark.parametrize(("group", "shift"), _SHIFTS)
+@pytest.mark.parametrize(("group", "shift"), _SHIFTS, ids=lambda value: value[0] if isinstance(value, tuple) else None)
 def test_a_zero_point_of_one_layer(models: Path, tmp_path: Path, group: tuple[str, ...], shift: int) -> None:
     bad = change_range(models / "int8.tflite", tmp_path / "c.tflite", group, shift=shift)
     result = _compare(models, bad)
@@ -103,10 +107,65 @@ def test_what_fits_other_samples_is_no_fault(models: Path, tmp_path: Path) -> No
     assert (result.verdict, result.causes) == ("healthy", ())
 
 
-def test_two_layers_are_two_causes(models: Path, tmp_path: Path) -> None:
-    bad = change_range(models / "int8.tflite", tmp_path / "a.tflite", ("conv_2",), factor=4.0)
-    bad = change_range(bad, tmp_path / "c.tflite", ("logits",), factor=0.25)
-    assert sorted(_named(_compare(models, bad))) == [(PARAMETERS, "conv_2"), (PARAMETERS, "logits")]
+@pytest.mark.parametrize(
+    "faults",
+    [
+        pytest.param({("conv_2",): {"factor": 4.0}, ("logits",): {"factor": 0.25}}, id="wide+clipped"),
+        pytest.param({("conv_2",): {"factor": 0.25}, ("logits",): {"factor": 0.25}}, id="clipped"),
+        pytest.param({("conv_2",): {"factor": 4.0}, ("logits",): {"factor": 4.0}}, id="wide"),
+        pytest.param({("conv_2",): {"shift": 40}, ("logits",): {"shift": -40}}, id="beside"),
+        pytest.param({("conv_1", "pooled"): {"shift": 40}, ("conv_2",): {"shift": 40}}, id="neighbours"),
+    ],
+)
+def test_two_layers_are_two_causes(models: Path, tmp_path: Path, faults: Faults) -> None:
+    """That one range is off is no reason to believe another one."""
+    result = _compare(models, _with(models / "int8.tflite", tmp_path / "c.tflite", faults))
+    assert sorted(_named(result)) == sorted((PARAMETERS, group[0]) for group in faults)
+
+
+@pytest.mark.xfail(strict=True, reason="three of five that are off alike are taken for another calibration set")
+def test_zero_points_all_over_the_model(models: Path, tmp_path: Path) -> None:
+    """Ranges that lie beside their values are neither too small nor too large."""
+    faults: Faults = {group: {"shift": 40} for group in GROUPS[:3]}
+    result = _compare(models, _with(models / "int8.tflite", tmp_path / "c.tflite", faults))
+    assert result.causes
+    assert result.causes[0].verified
+    assert result.causes[0].layer == "conv_1"
+
+
+@pytest.mark.parametrize("shift", [20, -20])
+def test_a_zero_point_of_the_input(models: Path, tmp_path: Path, shift: int) -> None:
+    bad = change_range(models / "int8.tflite", tmp_path / "c.tflite", ("image",), shift=shift)
+    result = _compare(models, bad)
+    assert _named(result) == [(PARAMETERS, "image")]
+
+
+@pytest.mark.parametrize(("factor", "kind"), [(0.25, "clipped"), (4.0, "wide")])
+def test_a_range_of_the_input(models: Path, tmp_path: Path, factor: float, kind: str) -> None:
+    """What comes in does not depend on the model: where it does not fit, the calibration saw other data."""
+    bad = change_range(models / "int8.tflite", tmp_path / "c.tflite", ("image",), factor=factor)
+    assert _named(_compare(models, bad)) == [(f"quantization.calibration_{kind}", "image")]
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0])
+def test_a_scale_that_takes_the_biases_with_it(
+    models: Path, tmp_path: Path, group: tuple[str, ...], factor: float
+) -> None:
+    """Integers of the biases stay and mean something else: that is one fault, at its root."""
+    bad = change_range(models / "int8.tflite", tmp_path / "c.tflite", group, factor=factor, keep_biases=False)
+    assert _named(_compare(models, bad)) == [(PARAMETERS, group[0])]
+
+
+@pytest.mark.parametrize("factor", [0.25, 0.5])
+@pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0])
+def test_a_scale_of_sixteen_bits(models: Path, tmp_path: Path, group: tuple[str, ...], factor: float) -> None:
+    clean = calibrated(models / "float32.tflite", tmp_path / "clean.tflite", "int16x8", images(16, 2))
+    result = _compare(models, change_range(clean, tmp_path / "c.tflite", group, factor=factor))
+    assert _named(result) == [(PARAMETERS, group[0])]
+    assert result.causes[0].verified
+    # A bit that 16 bits can spare does no harm.
+    assert _compare(models, change_range(clean, tmp_path / "w.tflite", group, factor=2.0)).causes == ()
 
 
 @pytest.mark.parametrize(
@@ -127,6 +186,22 @@ def test_samples_of_another_size(models: Path, tmp_path: Path, scale: float, cod
     assert result.causes[0].evidence["ranges_off"] == result.causes[0].evidence["ranges"] == 5
     # Biases do not grow with the samples.
     assert 0.9 * scale < result.causes[0].evidence["median_held_to_seen"] < 1.7 * scale
+
+
+@pytest.mark.parametrize(
+    ("factor", "code"), [(0.2, "quantization.calibration_clipped"), (5.0, "quantization.calibration_wide")]
+)
+def test_the_input_fits_and_the_rest_does_not(models: Path, tmp_path: Path, factor: float, code: str) -> None:
+    """Where nearly all ranges are off in one way, that of the input need not be among them."""
+    found = {
+        name: one if name == "image" else {end: value * np.float32(factor) for end, value in one.items()}
+        for name, one in ranges(models / "float32.tflite", [{"": one[None]} for one in images(16, 2)]).items()
+    }
+    bad = quantize(models / "float32.tflite", tmp_path / "c.tflite", "int8", found)
+    result = _compare(models, bad)
+    assert [cause.code for cause in result.causes] == [code]
+    assert result.causes[0].layer == "conv_1"
+    assert result.causes[0].verified
 
 
 def test_random_inputs_are_no_ground_to_judge_ranges(models: Path, tmp_path: Path) -> None:

@@ -264,3 +264,55 @@ def test_an_op_of_a_tail_is_named(tmp_path: Path, make: Callable[[Path], Path], 
     if expected[0] == "conversion.op":
         op = result.causes[0].evidence["op"]
         assert op["reference"] == "ADD"
+
+
+def _one_activation(path: Path, op: str | None) -> Path:
+    """dense -> perhaps an activation op -> dense."""
+    net = Layers()
+    source = net.tensor("input", (1, 16))
+    at = net.fully_connected("dense", source, WEIGHTS, OFFSET, 1)
+    if op is not None:
+        at = net.layer(op, "activated", [at], (1, 8), options("LeakyRelu", alpha=0.2) if op == "LEAKY_RELU" else None)
+    end = net.fully_connected("end", at, random_weights((4, 8), seed=2), np.zeros(4, np.float32), 1)
+    return net.write(path, [source], [end])
+
+
+@pytest.mark.parametrize("op", ["LEAKY_RELU", "HARD_SWISH", "TANH", "ELU"])
+def test_an_activation_op_that_is_lost_added_or_another(tmp_path: Path, op: str) -> None:
+    plain, active = _one_activation(tmp_path / "plain.tflite", None), _one_activation(tmp_path / "active.tflite", op)
+    other = _one_activation(tmp_path / "other.tflite", "RELU6")
+    samples = random_samples(tmp_path / "s.npz", (16,))
+    cases = [(active, plain, "dense", 0), (plain, active, "activated", 1), (active, other, "activated", 1)]
+    for reference, candidate, layer, place in cases:
+        result = compare_models(reference, candidate, samples)
+        assert _named(result) == [("conversion.op", layer, place)]
+        said = result.causes[0].evidence["activation"]
+        assert said["reference"] != said["candidate"]
+        assert any(text.startswith(op) for text in said.values())
+
+
+def test_a_depthwise_convolution_that_takes_the_batch_for_its_dilation(tmp_path: Path) -> None:
+    kernel, bias = random_weights((1, 3, 3, 2)), random_weights((2,), seed=1)
+    made = []
+    for name, dilation in (("r", 2), ("c", 1)):
+        net = Layers()
+        source = at = net.tensor("input", (1, 12, 12, 2))
+        block, edges, crops = (
+            net.constant(n, np.array(v, np.int32))
+            for n, v in (("block", [2, 2]), ("pads", [[2, 2], [2, 2]]), ("crops", [[0, 0], [0, 0]]))
+        )
+        shape = (1, 12, 12, 2)
+        if name == "c":
+            at = net.layer("SPACE_TO_BATCH_ND", "moved", [at, block, edges], (4, 8, 8, 2))
+            shape = (4, 6, 6, 2)
+        how = options("DepthwiseConv2D", strideH=1, strideW=1, padding="SAME" if name == "r" else "VALID")
+        how.depthMultiplier, how.dilationHFactor, how.dilationWFactor = 1, dilation, dilation
+        inputs = [at, net.constant("weights", kernel), net.constant("bias", bias)]
+        at = net.layer("DEPTHWISE_CONV_2D", "conv", inputs, shape, how)
+        if name == "c":
+            at = net.layer("BATCH_TO_SPACE_ND", "back", [at, block, crops], (1, 12, 12, 2))
+        made.append(net.write(tmp_path / f"{name}.tflite", [source], [at]))
+    (one,), (other,) = _steps(made[0]), _steps(made[1])
+    assert dict(one.attributes) == dict(other.attributes)
+    result = compare_models(made[0], made[1], random_samples(tmp_path / "s.npz", (12, 12, 2)))
+    assert (result.verdict, result.causes) == ("healthy", ())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.layer_diff.domain import Cause, LayerDiff, over
-from windtunnel.layer_diff.match import Pair
+from windtunnel.layer_diff.graph import Pair
 from windtunnel.tflite import ModelFacts, OpFacts, dequantize
 
 # No weight format in use moves a value by a tenth of the tensor's largest.

@@ -6,38 +6,25 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from windtunnel.errors import InvalidInput, UserError
+from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.causes import plain_causes
 from windtunnel.layer_diff.checkpoint import Checkpoint
-from windtunnel.layer_diff.diagnose import accumulated, diagnose, exclusions, precision_of, unexplained
+from windtunnel.layer_diff.diagnose import accumulated
 from windtunnel.layer_diff.domain import Cause, Comparison, Coverage, Exclusion, Histogram, LayerDiff, OutputDiff
-from windtunnel.layer_diff.figures import LayerFigures
-from windtunnel.layer_diff.graph import Matching, Pair, match_layers
-from windtunnel.layer_diff.histogram import histograms
-from windtunnel.layer_diff.inner import inner_suspects
-from windtunnel.layer_diff.inputs import feed, pair_inputs
-from windtunnel.layer_diff.kernel_check import kernel_causes, kernels_excluded
-from windtunnel.layer_diff.local import Local
+from windtunnel.layer_diff.entries import layer_entry
+from windtunnel.layer_diff.graph import Matching, match_layers
+from windtunnel.layer_diff.inputs import feed
+from windtunnel.layer_diff.inside import LOCAL_SAMPLES, Inside, Run, histograms_of, look_inside
 from windtunnel.layer_diff.outputs import OutputSums
-from windtunnel.layer_diff.reach import Reach, open_pair
+from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.settle import settle
-from windtunnel.layer_diff.static.compare import compare_files
-from windtunnel.layer_diff.static.why import notes
 from windtunnel.layer_diff.stream import stream
-from windtunnel.layer_diff.trial import Trials
 from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge
-from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, read_model
 from windtunnel.thresholds import DEFAULT_THRESHOLD
-
-# Own errors are measured on the first samples.
-LOCAL_SAMPLES = 16
-# So many layers at fault get a histogram.
-DRAWN_LAYERS = 3
 
 
 def compare_models(
@@ -81,7 +68,6 @@ def compare_models(
     with open_pair(
         matching, next(iter(given)), synthetic=samples is None, threads=threads, accelerator=accelerator
     ) as reach:
-        accelerator = reach.accelerator
         matching = reach.readable(matching)
         if not reach.keeps_state:
             matching = settle(matching, reach.reference, reach.candidate, given, reach.hidden)
@@ -91,134 +77,30 @@ def compare_models(
         figures = stream(
             reach.reference, reach.candidate, given, matching.pairs, outputs, limit=count, checkpoint=saved
         )
-        inside = _look_inside(reach, given, matching, figures, count, threads, accelerator, typical=samples is not None)
-        drawn = _histograms(reach, given, matching, figures, inside.causes, threshold, count)
-    judged = reach.judged(matching, figures)
-    kept = {pair.candidate.tensor.index for pair in judged.pairs}
-    layers = tuple(
-        replace(
-            _layer(pair, one, inside.local.get(pair.candidate.tensor.index), matching, inside.why),
-            is_choice=reach.is_choice(pair.candidate.tensor),
-        )
-        for pair, one in zip(matching.pairs, figures, strict=True)
-        if pair.candidate.tensor.index in kept
-    )
+        run = Run(reach, given, matching, figures, count, threads, typical=samples is not None)
+        inside = look_inside(run)
+        drawn = histograms_of(run, inside.causes, threshold)
     settings = {
-        "accelerator": accelerator,
+        "accelerator": reach.accelerator,
         "threads": threads,
         "max_samples": max_samples,
         "synthetic_samples": samples is None,
         "local_samples": min(count, LOCAL_SAMPLES) if inside.local else 0,
         "local_problem": inside.problem,
     }
-    return _conclude(judged, layers, outputs, inside, threshold, count, settings, drawn)
-
-
-@dataclass(frozen=True, slots=True)
-class _Inside:
-    """Own errors and notes by the candidate's tensor, causes, what is excluded.
-
-    `problem` says why there are no own errors.
-    """
-
-    local: Mapping[int, Local]
-    causes: tuple[Cause, ...]
-    excluded: tuple[Exclusion, ...]
-    problem: str
-    why: Mapping[int, Sequence[Mapping[str, Any]]]
-
-
-def _look_inside(
-    reach: Reach,
-    given: Feed,
-    matching: Matching,
-    figures: Sequence[LayerFigures],
-    count: int,
-    threads: int,
-    accelerator: Accelerator,
-    *,
-    typical: bool,
-) -> _Inside:
-    """Runs every layer by itself, compares the files, and tests what they show."""
-    pairs = [
-        pair
-        for pair, one in zip(matching.pairs, figures, strict=True)
-        if not one.reference_non_finite and one.problem != "shape_differs" and reach.may_be_fed(pair)
-    ]
-    assert matching.theirs is not None
-    inputs = [mine.index for _, mine in pair_inputs(reach.reference.facts, matching.theirs.facts)]
-
-    trials = Trials(reach, given, matching, pairs, count, threads=threads, accelerator=accelerator)
-    local, problem = {}, ""
-    try:
-        local = _over_all(trials.layers(LOCAL_SAMPLES), matching.pairs, figures)
-    except UserError as error:
-        problem = str(error)
-    reordered = frozenset(pair.candidate.tensor.index for pair in matching.pairs if pair.permutation is not None)
-    known = {index: one for index, one in local.items() if index not in reach.by_chance}
-    report = compare_files(matching, inputs, known, reordered, typical=typical)
-    hidden = inner_suspects(reach.inner, matching.theirs.facts, local)
-    report = replace(report, suspects=(*report.suspects, *hidden))
-    findings = diagnose(matching, report, local, trials)
-    other = trials.other_kernels(LOCAL_SAMPLES) if local else {}
-    named = {cause.op_index for cause in findings.causes}
-    kernels = [one for one in kernel_causes(matching, local, other, accelerator) if one.op_index not in named]
-    causes = (*findings.causes, *kernels) or unexplained(matching, local)
-    why = notes(matching, known if typical else {})
-    excluded = exclusions(report, causes, findings.cleared, precision_of(matching))
-    excluded += () if kernels else kernels_excluded(local, other, accelerator)
-    return _Inside(local, causes, excluded, problem, why)
-
-
-def _histograms(
-    reach: Reach,
-    given: Feed,
-    matching: Matching,
-    figures: Sequence[LayerFigures],
-    causes: Sequence[Cause],
-    threshold: float,
-    count: int,
-) -> dict[str, Histogram]:
-    """Histograms of the layers at fault; where none is known, of the first one over the threshold."""
-    named = [cause.layer for cause in causes if cause.layer is not None]
-    picked = [
-        place for place, pair in enumerate(matching.pairs) if pair.candidate.tensor.name in named[:DRAWN_LAYERS]
-    ] or [place for place, one in enumerate(figures) if (one.nrmse or 0.0) > threshold][:1]
-    if not picked or reach.keeps_state:
-        return {}
-    made = histograms(
-        reach.reference,
-        reach.candidate,
-        given,
-        [matching.pairs[place] for place in picked],
-        [figures[place] for place in picked],
-        limit=min(count, LOCAL_SAMPLES),
-    )
-    names = [matching.pairs[place].candidate.tensor.name for place in picked]
-    return {name: one for name, one in zip(names, made, strict=True) if one is not None}
-
-
-def _over_all(local: Mapping[int, Local], pairs: Sequence[Pair], figures: Sequence[LayerFigures]) -> dict[int, Local]:
-    """Own errors with the reference's range over all samples, not only those that were run by themselves."""
-    found = dict(local)
-    for pair, one in zip(pairs, figures, strict=True):
-        known = found.get(pair.candidate.tensor.index)
-        if known is not None and one.reference_range is not None:
-            low, high = one.reference_range
-            found[pair.candidate.tensor.index] = replace(known, low=min(known.low, low), high=max(known.high, high))
-    return found
+    return _conclude(run, outputs, inside, threshold, settings, drawn)
 
 
 def _conclude(
-    matching: Matching,
-    layers: tuple[LayerDiff, ...],
+    run: Run,
     outputs: OutputSums,
-    inside: _Inside,
+    inside: Inside,
     threshold: float,
-    samples: int,
     settings: Mapping[str, Any],
     drawn: Mapping[str, Histogram],
 ) -> Comparison:
+    matching = run.reach.judged(run.matching, run.figures)
+    layers = _layers(run, matching, inside)
     coverage = Coverage(
         compared=len(layers),
         total=len(layers) + len(matching.unmatched),
@@ -226,13 +108,12 @@ def _conclude(
         unmatched_reference=matching.unmatched_reference,
     )
     output = outputs.result()
-    synthetic = bool(settings["synthetic_samples"])
     assert matching.ours is not None and matching.theirs is not None
     causes = inside.causes
     if not causes:
         causes = plain_causes(layers, matching.pairs, matching.ours.facts, matching.theirs.facts, threshold)
     verdict, reasons = judge(
-        layers, output, coverage, threshold=threshold, samples=samples, synthetic=synthetic, causes=causes
+        layers, output, coverage, threshold=threshold, samples=run.count, synthetic=not run.typical, causes=causes
     )
     if verdict != "healthy" and not causes:
         causes = accumulated(matching, inside.local)
@@ -243,11 +124,28 @@ def _conclude(
         layers,
         output,
         threshold,
-        samples,
+        run.count,
         causes,
-        (*inside.excluded, *_by_chance(output, samples, causes)),
+        (*inside.excluded, *_by_chance(output, run.count, causes)),
         settings=settings,
         histograms=drawn,
+    )
+
+
+def _layers(run: Run, matching: Matching, inside: Inside) -> tuple[LayerDiff, ...]:
+    """The entries of the layers that can be judged: those of `matching`."""
+    judged = {pair.candidate.tensor.index for pair in matching.pairs}
+    return tuple(
+        layer_entry(
+            pair,
+            figures,
+            inside.local.get(pair.candidate.tensor.index),
+            run.matching,
+            inside.why.get(pair.candidate.tensor.index, ()),
+            is_choice=run.reach.is_choice(pair.candidate.tensor),
+        )
+        for pair, figures in zip(run.matching.pairs, run.figures, strict=True)
+        if pair.candidate.tensor.index in judged
     )
 
 
@@ -261,51 +159,3 @@ def _by_chance(output: OutputDiff, samples: int, causes: Sequence[Cause]) -> tup
         f"chance does that {chance:.0%} of the time"
     )
     return (Exclusion("quantization.accumulated", why),) if chance >= MAY_BE_CHANCE else ()
-
-
-def _layer(
-    pair: Pair,
-    figures: LayerFigures,
-    local: Local | None,
-    matching: Matching,
-    why: Mapping[int, Sequence[Mapping[str, Any]]],
-) -> LayerDiff:
-    return LayerDiff(
-        name=pair.candidate.tensor.name,
-        op=pair.candidate.op,
-        op_index=pair.candidate.op_index,
-        reference=pair.reference.tensor.name,
-        nrmse=figures.nrmse,
-        rmse=figures.rmse,
-        max_abs=figures.max_abs,
-        value_range=figures.value_range,
-        problem=figures.problem,
-        non_finite=figures.non_finite,
-        reference_non_finite=figures.reference_non_finite,
-        local_nrmse=None if local is None else local.nrmse,
-        local_rmse=None if local is None else local.rmse,
-        more=_more(pair, figures, matching) | {"why": list(why.get(pair.candidate.tensor.index, ()))},
-    )
-
-
-def _more(pair: Pair, figures: LayerFigures, matching: Matching) -> dict[str, Any]:
-    """Further figures of a layer, as in the diagnosis."""
-    dead, channels = figures.dead_channels, figures.channel_nrmse
-    assert matching.ours is not None and matching.theirs is not None
-    own = matching.ours.by_op.get(pair.reference.op_index)
-    mine = matching.theirs.by_op.get(pair.candidate.op_index)
-    return {
-        "nrmse_ci": None if figures.nrmse_ci is None else list(figures.nrmse_ci),
-        "cosine": figures.cosine,
-        "snr_db": figures.snr_db,
-        "bias": figures.bias,
-        "saturated": figures.saturated,
-        "dead_channels": None
-        if dead is None
-        else {"candidate": dead.candidate, "reference": dead.reference, "channels": dead.channels},
-        "channel_nrmse": None
-        if channels is None
-        else {"axis": channels.axis, "worst": channels.worst, "max": channels.max, "median": channels.median},
-        "reference_ops": [] if own is None else list(own.members),
-        "members": [] if mine is None else list(mine.members),
-    }

@@ -17,6 +17,10 @@ from windtunnel.layer_diff.static.suspect import Patch, Suspect
 FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
 # A layer of matching files that departs more than this on equal inputs needs an explanation.
 UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.2}
+# How often causes were right over the fault matrix (docs/diagnosis.md): neither proven by the file nor by running,
+# one of both, both; departures without a reason in the files; rounding as what is left.
+CONFIDENCE: Final = (0.6, 0.95, 0.99)
+CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
 _BETTER_OUTPUT: Final = 1.1
 _PROBED = 12
@@ -64,7 +68,8 @@ class Tested:
     def effect(self) -> float:
         """How much of the error is this suspect's: its layer's own, or what the output loses with it."""
         gain = (self.output or 0.0) - (self.output_mended or 0.0) if self.improves_output else 0.0
-        return max(self.before or 0.0, gain)
+        # What one scale does to small channels, the figure of the whole layer hardly shows.
+        return gain if self.suspect.code == "quantization.per_tensor" else max(self.before or 0.0, gain)
 
 
 def precision_of(matching: Matching) -> str:
@@ -105,7 +110,7 @@ def diagnose(matching: Matching, report: StaticReport, local: Mapping[int, Local
     cleared = tuple(_cleared(one) for one in tested if one not in kept)
     faults = [one.suspect for one in kept]
     kept = [one for one in kept if not _follows(one.suspect, faults) and not _hangs_on(one.suspect, faults)]
-    kept.sort(key=lambda one: -one.effect)
+    kept.sort(key=lambda one: (-one.effect, -one.suspect.evidence.get("largest_to_median_channel", 0.0)))
     return Findings(tuple(_cause(one, floor) for one in kept), cleared)
 
 
@@ -147,7 +152,9 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
     evidence = {"local_nrmse": worst, "why": "on the reference's inputs this layer gives something else"}
     name = matching.theirs.facts.tensors[index].name
     fix = {"action": "convert the op again", "op": "" if maker is None else maker.name}
-    return (Cause("conversion.op", 0.5, evidence, fix, name, None if maker is None else maker.index),)
+    return (
+        Cause("conversion.op", CONFIDENCE_UNEXPLAINED, evidence, fix, name, None if maker is None else maker.index),
+    )
 
 
 def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
@@ -161,7 +168,7 @@ def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
         "root_sum_of_squares": math.sqrt(sum(error * error for error, _ in errors)),
     }
     fix = {"action": "keep the layers with the largest own errors in float or 16 bit: windtunnel remedy"}
-    return (Cause("quantization.accumulated", 0.7, evidence, fix),)
+    return (Cause("quantization.accumulated", CONFIDENCE_ACCUMULATED, evidence, fix),)
 
 
 def exclusions(
@@ -222,7 +229,7 @@ def _holds(tested: Tested, floor: float) -> bool:
     if suspect.code == "quantization.per_tensor":
         # Its errors lie in small channels, which the figure of the whole layer hardly shows.
         return tested.improves
-    return tested.before > floor * 0.25 and tested.improves
+    return tested.improves and (tested.before > floor * 0.25 or tested.improves_output)
 
 
 def _follows(suspect: Suspect, suspects: Sequence[Suspect]) -> bool:
@@ -269,7 +276,7 @@ def _cause(tested: Tested, floor: float) -> Cause:
         evidence |= {"output_nrmse": tested.output, "output_nrmse_mended": tested.output_mended}
     shows = (tested.before or 0.0) > floor * 0.25 or tested.improves_output
     verified = tested.improves and shows
-    confidence = 0.98 if suspect.plain and verified else 0.9 if suspect.plain or verified else 0.6
+    confidence = CONFIDENCE[int(suspect.plain) + int(verified)]
     return Cause(
         suspect.code, confidence, evidence, dict(suspect.fix), suspect.layer, suspect.op_index, verified=verified
     )

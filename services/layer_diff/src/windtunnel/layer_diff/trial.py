@@ -77,11 +77,16 @@ class Trials:
             return {index: one for index, one in isolated.result().items() if index not in chance}
 
     def mended_layers(self, patch: Patch | None) -> Mapping[int, Local] | None:
-        """Own errors with a change, without one for None; None where the runtime refuses it."""
-        try:
-            return self.layers(PROBE_SAMPLES, patch)
-        except UserError:
-            return None
+        """Own errors with a change, without one for None; None where the runtime refuses it.
+
+        XNNPACK takes only some ratios of scales; what it refuses is run on other kernels.
+        """
+        for accelerator in (self._accelerator, OTHER_KERNELS[self._accelerator]):
+            try:
+                return self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)
+            except UserError:
+                continue
+        return None
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
         """Own errors on another set of kernels; empty where these cannot run the model."""
@@ -95,19 +100,24 @@ class Trials:
 
         A softmax hides what happens to the logits: the layer before it counts.
         """
+        for accelerator in (self._accelerator, OTHER_KERNELS[self._accelerator]):
+            try:
+                return self._output(patch, accelerator)
+            except UserError:
+                continue
+        return None
+
+    def _output(self, patch: Patch | None, accelerator: Accelerator) -> float | None:
         ends = self._ends()
         sums = [LayerSums() for _ in ends]
         with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
-            try:
-                runner, moved = self._mended(Path(folder), patch)
-                reference = self._reach.fresh_reference()
-                for inputs in islice(self._given, min(self._count, OUTPUT_SAMPLES)):
-                    reference.run(inputs)
-                    runner.run(translate(inputs, reference.facts, runner.facts))
-                    for pair, one in zip(ends, sums, strict=True):
-                        add_layer(one, pair, reference, runner, moved[pair.candidate.tensor.index])
-            except UserError:
-                return None
+            runner, moved = self._mended(Path(folder), patch, accelerator)
+            reference = self._reach.fresh_reference()
+            for inputs in islice(self._given, min(self._count, OUTPUT_SAMPLES)):
+                reference.run(inputs)
+                runner.run(translate(inputs, reference.facts, runner.facts))
+                for pair, one in zip(ends, sums, strict=True):
+                    add_layer(one, pair, reference, runner, moved[pair.candidate.tensor.index])
         found = [one.figures().nrmse for one in sums]
         known = [value for value in found if value is not None]
         return max(known) if known and len(known) == len(found) else None
@@ -130,14 +140,14 @@ class Trials:
                     break
         return list(found.values())
 
-    def _mended(self, folder: Path, patch: Patch | None) -> tuple[Runner, Mapping[int, int]]:
+    def _mended(self, folder: Path, patch: Patch | None, accelerator: Accelerator) -> tuple[Runner, Mapping[int, int]]:
         """The candidate with a change, all tensors preserved, and where each tensor of the candidate lies in it."""
         path = self._candidate
         if patch is not None:
             editor = Editor(self._candidate)
             patch(editor)
             path = editor.write(folder / self._candidate.name)
-        runner = Runner(path, threads=self._threads, accelerator=self._accelerator, preserve_all=True)
+        runner = Runner(path, threads=self._threads, accelerator=accelerator, preserve_all=True)
         return runner, _by_maker(self._reach.candidate.facts, runner.facts)
 
 

@@ -236,15 +236,23 @@ class _Matcher:
         ]
 
     def _same_weights(self, steps: Sequence[Step], mine: Step) -> Step | None:
-        """The one whose weights are the same, where the others' are not."""
+        """The one whose weights are the same, where the others' are not, and no other step has the same claim."""
         scores = sorted(((self._likeness(step, mine), -step.order, step) for step in steps), reverse=True)
-        second = scores[1][0] if len(scores) > 1 else 0.0
-        return scores[0][2] if scores[0][0] >= max(_SAME_WEIGHTS, second + _MARGIN) else None
+        first, _, best = scores[0]
+        claims = [scores[1][0]] if len(scores) > 1 else []
+        claims += [self._likeness(best, rival) for rival in self._rivals(mine)]
+        return best if first >= max(_SAME_WEIGHTS, max(claims, default=0.0) + _MARGIN) else None
 
     def _closest(self, steps: Sequence[Step], mine: Step) -> Step | None:
         """The most alike of several steps; the first where nothing tells them apart."""
         if len(steps) == 1:
             return steps[0]
+        best = max(steps, key=lambda step: self._likeness(step, mine))
+        tied = any(abs(self._likeness(best, one) - self._likeness(best, mine)) < _MARGIN for one in self._rivals(mine))
+        if tied and len(steps) == len(self._rivals(mine)) + 1:
+            # Two with one layer's weights: the order in which siblings are written tells more.
+            place = sorted([mine.order, *(one.order for one in self._rivals(mine))]).index(mine.order)
+            return sorted(steps, key=lambda step: step.order)[place]
         names = self._names(self.theirs, mine)
 
         def score(step: Step) -> tuple[float, bool, bool, bool]:

@@ -25,6 +25,7 @@ SHAPING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE"})
 ACTIVATIONS = frozenset(
     {"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "LOGISTIC", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH"}
 )
+CONSTANT_FIRST = ", constant first"
 AFFINE = frozenset({"ADD", "SUB", "MUL", "DIV"})
 # Ops with room for a fused activation.
 _FUSING = frozenset(WEIGHTED) | AFFINE | {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "CONCATENATION"}
@@ -32,7 +33,10 @@ _FUSING = frozenset(WEIGHTED) | AFFINE | {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_
 
 @dataclass(frozen=True, slots=True)
 class Affine:
-    """An op that adds to or scales every channel of a step: `op` is ADD, SUB, MUL or DIV by `constant`."""
+    """An op that adds to or scales every channel of a step: `op` is ADD, SUB, MUL or DIV by `constant`.
+
+    SUB and DIV end in `CONSTANT_FIRST` where the constant is what is subtracted from or divided.
+    """
 
     op_index: int
     op: str
@@ -285,14 +289,16 @@ class Steps:
         if op.name not in AFFINE or len(op.inputs) != 2:
             return None
         found = [self.constants.find(index) for index in op.inputs]
-        constant = found[1] or (found[0] if op.name in ("ADD", "MUL") else None)
+        constant, name = found[1] or found[0], op.name
         if constant is None:
             return None
+        if found[1] is None and op.name in ("SUB", "DIV"):
+            name = f"{op.name}{CONSTANT_FIRST}"
         size = math.prod(constant.stored.shape)
         widths = [width for width in constant.stored.shape if width != 1]
         shape = [width for width in self.facts.tensors[op.outputs[0]].shape if width != 1]
         per_channel = size == self._channels(draft) and shape[len(shape) - len(widths) :] == widths
-        return Affine(op.index, op.name, constant) if size == 1 or per_channel else None
+        return Affine(op.index, name, constant) if size == 1 or per_channel else None
 
     def _channels(self, draft: _Draft) -> int:
         return next(iter(self.facts.tensors[draft.work.outputs[0]].shape[-1:]), 1)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant, rows
-from windtunnel.layer_diff.graph.steps import Step, Steps
+from windtunnel.layer_diff.graph.steps import CONSTANT_FIRST, Step, Steps
 
 Array = NDArray[np.float64]
 # A tie rounds either way, and scales are float32.
@@ -93,7 +93,7 @@ def effective(side: Steps, step: Step, *, fold: bool = True) -> Effective:
         bias = None if given else Table(np.zeros((channels, 1)), np.zeros((channels, 1)), exact=True)
     for affine in step.affine if fold else ():
         numbers = side.constants.real(affine.constant)
-        if numbers is None or bias is None:
+        if numbers is None or bias is None or affine.op == f"DIV{CONSTANT_FIRST}":
             return Effective(None, None, folded=True)
         column = np.broadcast_to(numbers.reshape(-1), (channels,)).reshape(-1, 1)
         spread = np.broadcast_to(tolerance_of(affine.constant, numbers).reshape(-1), (channels,)).reshape(-1, 1)
@@ -113,8 +113,10 @@ def _apply(op: str, weights: Table, bias: Table, column: Array, spread: Array) -
     with np.errstate(all="ignore"):
         factor = column if op == "MUL" else 1.0 / column if op == "DIV" else np.ones_like(column)
         shift = column if op == "ADD" else -column if op == "SUB" else np.zeros_like(column)
+        if op == f"SUB{CONSTANT_FIRST}":
+            factor, shift = -factor, column
         loose = spread / np.maximum(np.abs(column), 1e-30) if op in ("MUL", "DIV") else np.zeros_like(spread)
-        more = spread if op in ("ADD", "SUB") else np.zeros_like(spread)
+        more = spread if op not in ("MUL", "DIV") else np.zeros_like(spread)
     return tuple(  # type: ignore[return-value]  # exactly the two tables
         Table(
             table.values * factor + add,

@@ -91,19 +91,23 @@ class OpComparer:
         names = [[self._ours.facts.tensors[index].name for index in indices] for indices in (own.inputs, read)]
         evidence = {"inputs": {"reference": names[0], "candidate": names[1]}}
         reordered = sorted(read) == sorted(own.inputs)
-        patch = self._reorder(read, own, mine) if reordered else None
-        yield replace(self._suspect(own, mine, mine.work, evidence, reordered), patch=patch)
+        yield replace(self._suspect(own, mine, mine.work, evidence, reordered), patch=self._rewired(own, mine))
 
-    def _reorder(self, read: list[int], own: Step, mine: Step) -> Patch | None:
-        """Lets the op read its inputs in the reference's order."""
-        op = self._theirs.facts.ops[mine.work]
+    def _rewired(self, own: Step, mine: Step) -> Patch | None:
+        """Lets the op read what the reference's reads, where these tensors take each other's place."""
+        op, tensors = self._theirs.facts.ops[mine.work], self._theirs.facts.tensors
         places = [place for place, index in enumerate(op.inputs) if index >= 0 and index not in self._fixed]
-        if len(places) != len(read):
-            return None
+        twins = {reference: index for index, reference in self._same.items()}
+        # What the op reads itself stands before QUANTIZE and shaping ops, if there are any.
+        near = {root: op.inputs[place] for root, place in zip(mine.inputs, places, strict=False)}
         inputs = list(op.inputs)
-        for place, wanted in zip(places, own.inputs, strict=True):
-            inputs[place] = op.inputs[places[read.index(wanted)]]
-        return lambda editor: editor.set_inputs(op.index, inputs)
+        for place, wanted in zip(places, own.inputs, strict=False):
+            twin = twins.get(wanted, -1)
+            inputs[place] = near.get(twin, twin)
+            one, other = tensors[op.inputs[place]], tensors[inputs[place]]
+            if twin < 0 or (one.dtype, one.quantization is None) != (other.dtype, other.quantization is None):
+                return None
+        return (lambda editor: editor.set_inputs(op.index, inputs)) if len(places) == len(own.inputs) else None
 
     @property
     def _fixed(self) -> frozenset[int]:

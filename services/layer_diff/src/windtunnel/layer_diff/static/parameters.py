@@ -30,6 +30,12 @@ _SHORT, _WIDE = 0.15, 2.6
 _NARROW, _SURELY_NARROW, _ALL_NARROW, _APART = 0.65, 0.4, 0.6, 1.7
 # Steps between a range and its values that chance does not explain, where they start at 0 and else.
 _MOVED_FROM_ZERO, _MOVED, _MOVED_DEARLY = 6.0, 22.0, 8.0
+# What one in so many ranges does is not rare, and a fault is so much further off.
+_RARE, _OUT = 20, 1.3
+# A share of a range that the values leave empty, or pass by, without a fault.
+_DRIFT = 0.15
+# So many times what the model's ranges miss the samples by in the middle is no chance either.
+_SLACKS = 4.0
 # Clipping that costs so many times what rounding does is rare where only few values are cut off.
 _DEAR = 5.0
 _CLIP_COST = 2.5
@@ -93,25 +99,31 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     if not usable:
         return ParameterReport((), 0, math.nan, math.nan)
     usual = median(group.ratio for group in usable)
-    off = [group for group in usable if _judge(group, usual)]
-    ratios = [group.ratio for group in usable if group not in off]
+    slack = median(max(map(abs, _spare(group))) for group in usable)
+    off = [group for group in usable if _judge(group, usual, slack)]
     # A range that is off at the model's own input tells of other data, not of one tensor.
-    fed = any(index in inputs or theirs.stored(index) in inputs for group in off for index in group.tensors)
-    whole = fed or len(off) >= max(3, math.ceil(_MOST * len(usable))) or (len(off) == len(usable) and len(off) > 1)
-    suspects = [_calibration(theirs, off, len(usable))] if whole else [_single(theirs, group) for group in off]
+    sized = [group for group in off if group.problems["kind"] != "zero_point"]
+    fed = any(index in inputs or theirs.stored(index) in inputs for group in sized for index in group.tensors)
+    whole = fed or len(sized) >= max(3, math.ceil(_MOST * len(usable))) or (len(sized) == len(usable) > 1)
+    if not whole:
+        off = [group for group in off if _stands_out(group, usable)]
+        rest = [group for group in usable if group not in off]
+        off = [group for group in off if not _drifts(theirs, group, rest)]
+    ratios = [group.ratio for group in usable if group not in off]
+    suspects = [_calibration(theirs, sized, len(usable))] if whole else [_single(theirs, group) for group in off]
     least, largest = min(ratios, default=math.nan), max(ratios, default=math.nan)
     return ParameterReport(tuple(suspects), len(ratios), least, largest)
 
 
-def _judge(group: Group, usual: float) -> bool:
-    """Whether a range is off; notes what is in `problems`."""
+def _judge(group: Group, usual: float, slack: float) -> bool:
+    """Whether a range is off; notes what is in `problems`. `usual` and `slack` are those of the model's ranges."""
     low, high = group.limits
     want_low, want_high = group.wanted
     span = want_high - want_low
     short = max(low - want_low, want_high - high, 0.0) / span
     costly = group.clip_rmse > _CLIP_COST * max(group.round_rmse, span / 255 / math.sqrt(12.0) * 0.5)
     narrow = group.ratio < max(_NARROW * min(usual, 1.0), _SURELY_NARROW)
-    shift = _shift(group)
+    shift = _shift(group, slack)
     if shift and _NARROW < group.ratio / usual < _APART:
         group.problems = {"kind": "zero_point", "shift_steps": shift}
     elif costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
@@ -121,22 +133,61 @@ def _judge(group: Group, usual: float) -> bool:
     return bool(group.problems)
 
 
-def _shift(group: Group) -> int:
+def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
+    """Whether one range is further off than the model's worst others: in deep networks some always are."""
+    rank = min(2 + len(groups) // _RARE, len(groups) - 1)
+    if group.problems["kind"] == "zero_point":
+        beside = sorted((_beside(one) for one in groups), reverse=True)
+        return group.rectified or _beside(group) > _OUT * beside[rank]
+    ratios = sorted(one.ratio for one in groups)
+    wide = group.problems["kind"] == "wide"
+    return group.ratio > _OUT * ratios[-1 - rank] if wide else _OUT * group.ratio < ratios[rank]
+
+
+def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
+    """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
+    makers = [theirs.makers[index] for index in group.tensors if index in theirs.makers]
+    readers = [op for index in group.tensors for op in theirs.readers[index]]
+    near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
+    near |= {theirs.stored(index) for index in near if index >= 0}
+    least = max(_DRIFT, 0.5 * _miss(group))
+    return any(one is not group and one.tensors & near and _miss(one) > least for one in groups)
+
+
+def _miss(group: Group) -> float:
+    """By how much of what it holds a range misses the values, on its worse side."""
+    return max(map(abs, _spare(group))) / (2.0 ** (16 if group.dtype == "int16" else 8) - 1.0)
+
+
+def _beside(group: Group) -> float:
+    """How many steps a range lies beside its values: cut off on one side and spare on the other."""
+    below, above = _spare(group)
+    return min(max(below, above), -min(below, above))
+
+
+def _spare(group: Group) -> tuple[float, float]:
+    """Steps that a range holds below and above the values; negative where it cuts them off."""
+    (low, high), (want_low, want_high) = group.limits, group.wanted
+    step = group.quantization.scales[0]
+    return (want_low - low) / step, (high - want_high) / step
+
+
+def _shift(group: Group, slack: float) -> int:
     """By how many steps the zero point is too high (negative: too low); 0 where nothing tells.
 
     A range that lies beside the values clips them on one side and has as much to spare on the other; one of values
-    that an activation keeps at 0 and above starts at 0.
+    that an activation keeps at 0 and above starts at 0. How far the model's ranges miss the samples anyway is `slack`.
     """
-    (low, high), (want_low, want_high) = group.limits, group.wanted
-    step = group.quantization.scales[0]
-    below, above = (want_low - low) / step, (high - want_high) / step
+    below, above = _spare(group)
     if group.dtype not in ("int8", "uint8"):
         return 0
     if group.rectified and below > _MOVED_FROM_ZERO:
         return round(below)
-    both = min(max(below, above), -min(below, above))
+    both = _beside(group)
+    step = group.quantization.scales[0]
     dear = group.clip_rmse > _DEAR * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
-    return round((below - above) / 2) if both > (_MOVED_DEARLY if dear else _MOVED) else 0
+    least = min(_MOVED_DEARLY if dear else _MOVED, max(_MOVED_FROM_ZERO, _SLACKS * slack))
+    return round((below - above) / 2) if both > least else 0
 
 
 def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:

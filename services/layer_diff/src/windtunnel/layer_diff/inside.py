@@ -1,0 +1,129 @@
+"""What happens inside a candidate: every layer by itself, the files side by side, causes put to the test.
+
+Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from windtunnel.errors import UserError
+from windtunnel.layer_diff.diagnose import diagnose, exclusions, precision_of, unexplained
+from windtunnel.layer_diff.domain import Cause, Exclusion, Histogram
+from windtunnel.layer_diff.figures import LayerFigures
+from windtunnel.layer_diff.graph import Matching, Pair
+from windtunnel.layer_diff.histogram import histograms
+from windtunnel.layer_diff.inner import inner_suspects
+from windtunnel.layer_diff.inputs import pair_inputs
+from windtunnel.layer_diff.kernel_check import kernel_causes, kernels_excluded
+from windtunnel.layer_diff.local import Local
+from windtunnel.layer_diff.reach import Reach
+from windtunnel.layer_diff.static.compare import StaticReport, compare_files
+from windtunnel.layer_diff.static.why import notes
+from windtunnel.layer_diff.trial import Trials
+from windtunnel.pipeline import Feed
+
+# Own errors are measured on the first samples.
+LOCAL_SAMPLES: Final = 16
+# So many layers at fault get a histogram.
+DRAWN_LAYERS: Final = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Two models that were run over `count` samples: `figures` are those of the matching's pairs.
+
+    `typical`: the samples are like those that the model meets, and no random numbers.
+    """
+
+    reach: Reach
+    given: Feed
+    matching: Matching
+    figures: Sequence[LayerFigures]
+    count: int
+    threads: int
+    typical: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """Own errors and notes by the candidate's tensor, causes, and what is excluded.
+
+    `problem` says why there are no own errors.
+    """
+
+    local: Mapping[int, Local]
+    causes: tuple[Cause, ...]
+    excluded: tuple[Exclusion, ...]
+    problem: str
+    why: Mapping[int, Sequence[Mapping[str, Any]]]
+
+
+def look_inside(run: Run) -> Inside:
+    """Runs every layer by itself, compares the files, and tests what they show."""
+    matching, accelerator = run.matching, run.reach.accelerator
+    pairs = [
+        pair
+        for pair, one in zip(matching.pairs, run.figures, strict=True)
+        if not one.reference_non_finite and one.problem != "shape_differs" and run.reach.may_be_fed(pair)
+    ]
+    trials = Trials(run.reach, run.given, matching, pairs, run.count, threads=run.threads, accelerator=accelerator)
+    local, problem = {}, ""
+    try:
+        local = _over_all(trials.layers(LOCAL_SAMPLES), matching.pairs, run.figures)
+    except UserError as error:
+        problem = str(error)
+    known = {index: one for index, one in local.items() if index not in run.reach.by_chance}
+    report = _static(run, known, local)
+    findings = diagnose(matching, report, local, trials)
+    other = trials.other_kernels(LOCAL_SAMPLES) if local else {}
+    named = {cause.op_index for cause in findings.causes}
+    kernels = [one for one in kernel_causes(matching, local, other, accelerator) if one.op_index not in named]
+    causes = (*findings.causes, *kernels) or unexplained(matching, local)
+    excluded = exclusions(report, causes, findings.cleared, precision_of(matching))
+    excluded += () if kernels else kernels_excluded(local, other, accelerator)
+    return Inside(local, causes, excluded, problem, notes(matching, known if run.typical else {}))
+
+
+def _static(run: Run, known: Mapping[int, Local], local: Mapping[int, Local]) -> StaticReport:
+    """What the files show, those of inner graphs too. `known`: own errors that hang on no chance."""
+    matching = run.matching
+    assert matching.theirs is not None
+    inputs = [mine.index for _, mine in pair_inputs(run.reach.reference.facts, matching.theirs.facts)]
+    reordered = frozenset(pair.candidate.tensor.index for pair in matching.pairs if pair.permutation is not None)
+    report = compare_files(matching, inputs, known, reordered, typical=run.typical)
+    hidden = inner_suspects(run.reach.inner, matching.theirs.facts, local)
+    return replace(report, suspects=(*report.suspects, *hidden))
+
+
+def _over_all(local: Mapping[int, Local], pairs: Sequence[Pair], figures: Sequence[LayerFigures]) -> dict[int, Local]:
+    """Own errors with the reference's range over all samples, not only those that were run by themselves."""
+    found = dict(local)
+    for pair, one in zip(pairs, figures, strict=True):
+        known = found.get(pair.candidate.tensor.index)
+        if known is not None and one.reference_range is not None:
+            low, high = one.reference_range
+            found[pair.candidate.tensor.index] = replace(known, low=min(known.low, low), high=max(known.high, high))
+    return found
+
+
+def histograms_of(run: Run, causes: Sequence[Cause], threshold: float) -> dict[str, Histogram]:
+    """Histograms of the layers at fault; where none is known, of the first one over the threshold."""
+    named = [cause.layer for cause in causes if cause.layer is not None]
+    picked = [
+        place for place, pair in enumerate(run.matching.pairs) if pair.candidate.tensor.name in named[:DRAWN_LAYERS]
+    ] or [place for place, one in enumerate(run.figures) if (one.nrmse or 0.0) > threshold][:1]
+    if not picked or run.reach.keeps_state:
+        return {}
+    made = histograms(
+        run.reach.reference,
+        run.reach.candidate,
+        run.given,
+        [run.matching.pairs[place] for place in picked],
+        [run.figures[place] for place in picked],
+        limit=min(run.count, LOCAL_SAMPLES),
+    )
+    names = [run.matching.pairs[place].candidate.tensor.name for place in picked]
+    return {name: one for name, one in zip(names, made, strict=True) if one is not None}
