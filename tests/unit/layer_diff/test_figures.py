@@ -256,3 +256,43 @@ def test_a_known_floor_changes_no_figure(bad: float | None) -> None:
     plain, floored = (_sum_up([(a, None), (b, None)], floor=floor) for floor in (None, 0.0))
     assert floored == plain
     assert (floored.problem == "non_finite") == (bad is not None)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64", "int16"])
+@pytest.mark.parametrize("factor", [0.3, 0.05, 1e-2, 1e-3, 1e-4, 1e-5, -1e-5])
+def test_the_cosine_of_a_candidate_that_is_small_beside_the_reference(kind: str, factor: float) -> None:
+    a = np.random.default_rng(3).normal(0.2, 1.0, (2, 1, 40, 50, 3)).astype(np.float32)
+    sums = LayerSums()
+    for one in a:
+        if kind == "int16":
+            stored = np.clip(np.rint(one * 3000), -32768, 32767).astype(np.int16)
+            scales = Quantization((1e-3,), (0,)), Quantization((1e-3 * abs(factor),), (0,))
+            sums.add(stored, np.sign(factor).astype(np.int16) * stored, *scales)
+        else:
+            sums.add(one.astype(kind), (one * factor).astype(kind))
+    assert sums.figures().cosine == pytest.approx(np.sign(factor), abs=1e-5)
+
+
+def test_the_cosine_of_small_noise_and_of_nothing() -> None:
+    draw = np.random.default_rng(4)
+    a = draw.normal(0.0, 1.0, (1, 200, 300)).astype(np.float32)
+    b = (1e-6 * draw.normal(0.0, 1.0, a.shape)).astype(np.float32)
+    sums, dead = LayerSums(), LayerSums()
+    sums.add(a, b)
+    dead.add(a, np.zeros_like(a))
+    assert sums.figures().cosine == pytest.approx(_plain(a.astype(float), b.astype(float))["cosine"], abs=1e-6)
+    assert dead.figures().cosine == 0.0
+
+
+def test_small_samples_count_in_the_sums_that_are_taken_from_a_state() -> None:
+    draw = np.random.default_rng(5)
+    a = draw.normal(0.0, 1.0, (4, 1, 30, 40)).astype(np.float32)
+    b = a * np.array([1.0, 1e-4, 0.5, 1e-6], dtype=np.float32)[:, None, None, None]
+    whole, first, second = LayerSums(), LayerSums(), LayerSums()
+    for number, (one, other) in enumerate(zip(a, b, strict=True)):
+        whole.add(one, other)
+        (first if number < 2 else second).add(one, other)
+        if number == 1:
+            second.restore({name: np.array(array) for name, array in first.state().items()})
+    assert second.figures() == whole.figures()
+    assert whole.figures().cosine == pytest.approx(_plain(a.astype(float), b.astype(float))["cosine"], abs=1e-6)

@@ -5,8 +5,7 @@ Works on the schema's objects; runs no native code. Indices of tensors and ops a
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -64,8 +63,12 @@ class Editor:
             raise InvalidInput(f"constant {facts.name!r} is {list(facts.shape)}, not {list(array.shape)}")
         buffer = self._schema.BufferT()
         buffer.data = np.frombuffer(encode(array, facts.name, facts.dtype), dtype=np.uint8)
+        old = self._graph.tensors[tensor].buffer
         self._model.buffers.append(buffer)
         self._graph.tensors[tensor].buffer = len(self._model.buffers) - 1
+        if not any(one.buffer == old for graph in self._model.subgraphs for one in graph.tensors):
+            # Nobody reads the old value any more: it need not be written.
+            self._model.buffers[old].data = None
 
     def set_quantization(self, tensor: int, quantization: Quantization | None) -> None:
         """Replaces the scales, zero points and axis of a tensor; what it stores stays."""
@@ -218,6 +221,7 @@ class Editor:
             self._name_all()
             self._model.signatureDefs = [self._new_signature()]
             self._model.metadata, self._model.metadataBuffer = [], []
+        self._drop_codes()
         _write(path, _pack(self._model))
         return path
 
@@ -336,11 +340,12 @@ def _pack(model: Any) -> memoryview:
 
 
 def _write(path: Path, data: memoryview) -> None:
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    # Not by tempfile, whose files only their owner may read.
+    temporary = path.with_name(f".{path.name[:200]}-{secrets.token_hex(6)}")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with temporary.open("xb") as file:
             file.write(data)
-        Path(temporary).replace(path)
+        temporary.replace(path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise

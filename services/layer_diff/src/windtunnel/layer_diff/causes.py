@@ -16,7 +16,8 @@ from windtunnel.tflite import ModelFacts, OpFacts, dequantize
 
 # No weight format in use moves a value by a tenth of the tensor's largest.
 _PRECISION = 0.10
-_CONFIDENCE = 0.9
+# What is left when nothing else is found.
+_BY_ELIMINATION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class _Finding:
     code: str
     evidence: Mapping[str, Any]
     fix: Mapping[str, Any]
+    confidence: float = 0.9
 
 
 def plain_causes(
@@ -39,7 +41,7 @@ def plain_causes(
         if layer.non_finite and not layer.reference_non_finite:
             found = _explain(pair, reference, candidate)
             evidence = {"non_finite": {"values": layer.non_finite, "op": layer.op}, **found.evidence}
-            return (Cause(found.code, _CONFIDENCE, evidence, found.fix, layer.name, layer.op_index),)
+            return (Cause(found.code, found.confidence, evidence, found.fix, layer.name, layer.op_index),)
         if over(layer, threshold):
             return ()
     return ()
@@ -60,7 +62,7 @@ def _explain(pair: Pair, reference: ModelFacts, candidate: ModelFacts) -> _Findi
         fix = {"action": "convert the constant again", "tensor": constant}
         return _Finding("conversion.weights", {"constant": constant}, fix)
     fix = {"action": "use another kernel or accelerator for this op", "op": theirs.name}
-    return _Finding("kernel", {}, fix)
+    return _Finding("kernel", {}, fix, _BY_ELIMINATION)
 
 
 def _non_finite_scale(model: ModelFacts, op: OpFacts) -> str | None:

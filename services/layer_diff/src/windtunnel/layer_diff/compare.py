@@ -26,6 +26,9 @@ from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge
 from windtunnel.tflite import Accelerator, read_model
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
+# Fewer samples say nothing about the ranges that a model meets.
+FEWEST_TYPICAL = 4
+
 
 def compare_models(
     reference: Path,
@@ -38,6 +41,7 @@ def compare_models(
     threads: int = 1,
     accelerator: Accelerator = "xnnpack",
     checkpoint: Checkpoint | None = None,
+    mend: bool = True,
 ) -> Comparison:
     """Compares a candidate with its reference over samples.
 
@@ -52,6 +56,7 @@ def compare_models(
         accelerator: of both models. The default is the runtime's own and the fastest; every tensor can be read under
             it, and all layers are tried once more on other kernels.
         checkpoint: goes on from it where it fits, and saves to it.
+        mend: put what looks wrong right for a try, and try the layers on other kernels.
 
     Layers are compared as real numbers and summed up sample by sample, so memory does not grow with their number: rows
     of 2048 squares in float32, the rows in float64 (docs/decisions/0005). Reports progress. Raises InvalidInput and
@@ -77,7 +82,8 @@ def compare_models(
         figures = stream(
             reach.reference, reach.candidate, given, matching.pairs, outputs, limit=count, checkpoint=saved
         )
-        run = Run(reach, given, matching, figures, count, threads, typical=samples is not None)
+        typical = samples is not None and count >= FEWEST_TYPICAL
+        run = Run(reach, given, matching, figures, count, threads, typical, mend)
         inside = look_inside(run)
         drawn = histograms_of(run, inside.causes, threshold)
     settings = {
@@ -87,6 +93,7 @@ def compare_models(
         "synthetic_samples": samples is None,
         "local_samples": min(count, LOCAL_SAMPLES) if inside.local else 0,
         "local_problem": inside.problem,
+        "mended_for_a_try": mend,
     }
     return _conclude(run, outputs, inside, threshold, settings, drawn)
 
@@ -113,7 +120,13 @@ def _conclude(
     if not causes:
         causes = plain_causes(layers, matching.pairs, matching.ours.facts, matching.theirs.facts, threshold)
     verdict, reasons = judge(
-        layers, output, coverage, threshold=threshold, samples=run.count, synthetic=not run.typical, causes=causes
+        layers,
+        output,
+        coverage,
+        threshold=threshold,
+        samples=run.count,
+        synthetic=bool(settings["synthetic_samples"]),
+        causes=causes,
     )
     if verdict != "healthy" and not causes:
         causes = accumulated(matching, inside.local)
@@ -126,7 +139,11 @@ def _conclude(
         threshold,
         run.count,
         causes,
-        (*inside.excluded, *_by_chance(output, run.count, causes)),
+        tuple(
+            one
+            for one in (*inside.excluded, *_by_chance(output, run.count, causes))
+            if one.code not in {cause.code for cause in causes}
+        ),
         settings=settings,
         histograms=drawn,
     )

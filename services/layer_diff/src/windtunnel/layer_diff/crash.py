@@ -1,4 +1,4 @@
-"""Finds the op at which native code ends the process.
+"""Comparing where native code may end the process, and finding the op that did.
 
 Some kernels abort instead of refusing: the reference softmax on int8 with 512 logits or more, for one. The parent
 sees that the child died and not why; prefixes of the model, each run in a child of its own, tell the op.
@@ -7,12 +7,14 @@ sees that the child died and not why; prefixes of the model, each run in a child
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from windtunnel.errors import JobFailed, WindtunnelError
-from windtunnel.isolation import Pool
+from windtunnel.isolation import Pool, Progress
+from windtunnel.layer_diff.compare import compare_models
+from windtunnel.layer_diff.domain import Comparison
 from windtunnel.layer_diff.inputs import feed, translate
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, read_model
 from windtunnel.tflite.edit import Editor
@@ -20,6 +22,31 @@ from windtunnel.tflite.edit import Editor
 _LIMIT_S = 120.0
 # Reference, candidate, samples, pipeline: what `compare_models` takes.
 Given = tuple[Path, Path, Path | None, Mapping[str, Any] | None]
+
+
+async def compare_safely(
+    pool: Pool,
+    given: Given,
+    *,
+    accelerator: Accelerator = "xnnpack",
+    on_progress: Callable[[Progress], None] | None = None,
+    **options: Any,
+) -> Comparison:
+    """`compare_models` in a child, and once more without trying changes where that ended the process.
+
+    `options` are those of `compare_models`. Raises what it raises, and JobFailed that names the op where a model itself
+    ends the process.
+    """
+    options["accelerator"] = accelerator
+    try:
+        return await pool.run(compare_models, *given, on_progress=on_progress, **options)
+    except JobFailed as error:
+        if error.how != "signal":
+            raise
+        explained = await explain_crash(pool, given, accelerator, error)
+        if explained is not error:
+            raise explained from error
+    return await pool.run(compare_models, *given, on_progress=on_progress, mend=False, **options)
 
 
 async def explain_crash(

@@ -24,14 +24,21 @@ CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
 _BETTER_OUTPUT: Final = 1.1
 _PROBED = 12
+# A range this many times as wide as the candidate's own values does not fit them either.
+_FITS: Final = 1.6
 
 
 class Prober(Protocol):
-    """Runs the candidate with a change (None: as it is), on a few samples; gives None where that cannot be done."""
+    """Runs the candidate as it is and with a change, on a few samples and the same kernels: (before, after).
 
-    def mended_layers(self, patch: Patch | None) -> Mapping[int, Local] | None: ...
+    None where no kernels run the changed candidate.
+    """
 
-    def output(self, patch: Patch | None) -> float | None: ...
+    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Own errors by the candidate's tensor index."""
+
+    def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        """nRMSE of the worst of the layers that decide the outputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +46,7 @@ class Tested:
     """A suspect and what mending it does.
 
     `before` and `after` are the own error of its layer, `output` and `output_mended` the error of the model's worst
-    output (all nRMSE; None: unknown).
+    output (all nRMSE; None: unknown). `tried`: whether it was mended and run, or would have been if it could be.
     """
 
     suspect: Suspect
@@ -47,6 +54,7 @@ class Tested:
     after: float | None
     output: float | None = None
     output_mended: float | None = None
+    tried: bool = True
 
     @property
     def improves(self) -> bool:
@@ -78,40 +86,59 @@ def precision_of(matching: Matching) -> str:
     tensors = matching.theirs.facts.tensors
     if any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in tensors):
         return "integer"
-    return "float16" if any(tensor.dtype == "float16" for tensor in tensors) else "float32"
+    return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
 
 
-_INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "int2"})
+_INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "uint4", "int2"})
 
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """The causes that running confirmed, gravest first, and the suspects that it cleared."""
+    """The causes that running confirmed, gravest first, and the suspects that it cleared.
+
+    `silent` are codes of which something is left open: they are neither causes nor excluded.
+    """
 
     causes: tuple[Cause, ...]
     cleared: tuple[Exclusion, ...]
+    silent: frozenset[str] = frozenset()
 
 
-def diagnose(matching: Matching, report: StaticReport, local: Mapping[int, Local], trials: Prober) -> Findings:
+def diagnose(
+    matching: Matching,
+    report: StaticReport,
+    local: Mapping[int, Local],
+    reached: Mapping[int, tuple[float, float]],
+    trials: Prober,
+) -> Findings:
     """Puts what the files show to the test.
 
     Args:
         local: own errors by the candidate's tensor index.
+        reached: the least and the largest value that the candidate itself reaches, by its tensor index.
         trials: runs the candidate with a change.
     """
     floor = FLOORS[precision_of(matching)]
     suspects = _once(report.suspects)
     suspects.sort(key=lambda one: (not one.plain, -(_own(local, one) or 0.0)))
     tested = [
-        *_tests(suspects[:_PROBED], local, trials),
-        *(Tested(one, _own(local, one), None) for one in suspects[_PROBED:]),
+        *(_test(one, local, trials) for one in suspects[:_PROBED]),
+        *(Tested(one, _own(local, one), None, tried=False) for one in suspects[_PROBED:]),
     ]
-    kept = [one for one in tested if _holds(one, floor)]
-    cleared = tuple(_cleared(one) for one in tested if one not in kept)
-    faults = [one.suspect for one in kept]
-    kept = [one for one in kept if not _follows(one.suspect, faults) and not _hangs_on(one.suspect, faults)]
+    held = [one for one in tested if _holds(one, floor)]
+    followed = _Downstream(matching, [one for one in held if _shows(one, floor)], reached)
+    kept = [
+        one
+        for one in held
+        if not followed(one.suspect) and not _hangs_on(one.suspect, [other.suspect for other in held])
+    ]
     kept.sort(key=lambda one: (-one.effect, -one.suspect.evidence.get("largest_to_median_channel", 0.0)))
-    return Findings(tuple(_cause(one, floor) for one in kept), cleared)
+    left = [one for one in tested if one not in held]
+    return Findings(
+        tuple(_cause(one, floor) for one in kept),
+        tuple(_cleared(one) for one in left if one.tried),
+        frozenset(one.suspect.code for one in (*held, *left) if one not in kept and (one in held or not one.tried)),
+    )
 
 
 def _cleared(tested: Tested) -> Exclusion:
@@ -120,25 +147,20 @@ def _cleared(tested: Tested) -> Exclusion:
     before = "unknown" if tested.before is None else f"{tested.before:.2g}"
     if tested.after is None:
         why = f"{suspect.layer!r} is written in another way, and its own error is {before}"
+    elif tested.improves:
+        why = f"the own error of {suspect.layer!r} is {before}, which its precision explains"
     else:
         why = f"mending {suspect.layer!r} does not help: its own error is {before} before and {tested.after:.2g} after"
     return Exclusion(suspect.code, why)
 
 
-def _tests(suspects: Sequence[Suspect], local: Mapping[int, Local], trials: Prober) -> list[Tested]:
-    """What mending each suspect does, on the same samples before and after."""
-    if not any(one.patch is not None for one in suspects):
-        return [Tested(one, _own(local, one), None) for one in suspects]
-    before, output = trials.mended_layers(None) or local, trials.output(None)
-    found = []
-    for one in suspects:
-        if one.patch is None:
-            found.append(Tested(one, _own(local, one), None))
-            continue
-        mended = trials.mended_layers(one.patch)
-        after = None if mended is None else _own(mended, one)
-        found.append(Tested(one, _own(before, one), after, output, trials.output(one.patch)))
-    return found
+def _test(suspect: Suspect, local: Mapping[int, Local], trials: Prober) -> Tested:
+    """What mending a suspect does, on the same samples and kernels before and after."""
+    layers = None if suspect.patch is None else trials.try_layers(suspect.patch)
+    if suspect.patch is None or layers is None:
+        return Tested(suspect, _own(local, suspect), None)
+    output = trials.try_output(suspect.patch) or (None, None)
+    return Tested(suspect, _own(layers[0], suspect), _own(layers[1], suspect), *output)
 
 
 def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
@@ -172,14 +194,16 @@ def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
 
 
 def exclusions(
-    report: StaticReport, causes: Sequence[Cause], cleared: Sequence[Exclusion], precision: str
+    report: StaticReport, causes: Sequence[Cause], findings: Findings, precision: str
 ) -> tuple[Exclusion, ...]:
     """What was looked for and is not there, and how that is known."""
-    named = {cause.code for cause in causes}
+    named = {cause.code for cause in causes} | findings.silent
     constants, parameters = report.constants, report.parameters
     worst = f"; the largest difference is {constants.worst:.2g} of what precision explains" if constants.worst else ""
-    found = [
-        Exclusion("conversion.weights", f"{constants.compared} constants are the same within their precision{worst}"),
+    unread = f"; {len(constants.unreadable)} could not be read" if constants.unreadable else ""
+    same = f"{constants.compared} constants are the same within their precision{worst}{unread}"
+    found = [Exclusion("conversion.weights", same)] if constants.compared else []
+    found += [
         Exclusion("conversion.op", f"{report.ops} ops have the same kind, activation and attributes"),
     ]
     if precision == "integer":
@@ -192,9 +216,9 @@ def exclusions(
         if not report.per_tensor:
             why = "no weights with a single scale have channels that lose two bits by it"
             found.append(Exclusion("quantization.per_tensor", why))
-    known = {one.code for one in cleared}
+    known = {one.code for one in findings.cleared}
     found = [one for one in found if one.code not in known]
-    return tuple(one for one in (*found, *cleared) if one.code not in named)
+    return tuple(one for one in (*found, *findings.cleared) if one.code not in named)
 
 
 def _own(local: Mapping[int, Local], suspect: Suspect) -> float | None:
@@ -220,29 +244,63 @@ def _error(local: Local) -> float | None:
 def _holds(tested: Tested, floor: float) -> bool:
     """Whether a suspect is a cause: proven by the file, or by an own error that mending takes away."""
     suspect = tested.suspect
+    if "attribute" in suspect.evidence and tested.before == 0.0:
+        # An end that is left open, an axis from the other side: the same thing said in another way.
+        return False
     if suspect.plain:
         return True
     if tested.before is None:
         return suspect.code.startswith("conversion")
     if suspect.patch is None or tested.after is None:
-        return tested.before > floor * 2.0
+        return tested.tried and tested.before > floor * 2.0
     if suspect.code == "quantization.per_tensor":
         # Its errors lie in small channels, which the figure of the whole layer hardly shows.
         return tested.improves
-    return tested.improves and (tested.before > floor * 0.25 or tested.improves_output)
+    return tested.improves and _shows(tested, floor)
 
 
-def _follows(suspect: Suspect, suspects: Sequence[Suspect]) -> bool:
-    """Whether a range that is off only follows from a fault before it: the values there are others already."""
-    if suspect.evidence.get("held") is None and not suspect.code.startswith("quantization.calibration"):
-        return False
-    earlier = [
-        one
-        for one in suspects
-        if one.code.startswith("conversion.") and one.op_index is not None
-        and (suspect.op_index is not None and one.op_index <= suspect.op_index)
-    ]  # fmt: skip
-    return bool(earlier)
+def _shows(tested: Tested, floor: float) -> bool:
+    """Whether a fault makes an error that precision alone does not make; one that could not be run may."""
+    return tested.before is None or tested.before > floor * 0.25 or tested.improves_output
+
+
+class _Downstream:
+    """Tells ranges that only follow from a fault before them: with it the values there are others.
+
+    A candidate that was quantised with the fault in it has ranges that fit its own values.
+    """
+
+    def __init__(
+        self, matching: Matching, faults: Sequence[Tested], reached: Mapping[int, tuple[float, float]]
+    ) -> None:
+        assert matching.theirs is not None
+        self._steps, self._reached = matching.theirs, reached
+        self._faults = [one.suspect for one in faults if one.suspect.code.startswith("conversion.")]
+        self._after: set[int] = set()
+        for fault in self._faults:
+            self._spread(fault)
+
+    def __call__(self, suspect: Suspect) -> bool:
+        """Whether the suspect is such a range."""
+        if suspect.code.startswith("quantization.calibration"):
+            return any(
+                one.op_index is not None and suspect.op_index is not None and one.op_index <= suspect.op_index
+                for one in self._faults
+            )
+        held, own = suspect.evidence.get("held"), self._reached.get(suspect.tensor)
+        if held is None or not suspect.tensors & self._after:
+            return False
+        wide = suspect.evidence.get("kind") == "wide" and own is not None
+        return not (wide and own is not None and held[1] - held[0] > _FITS * (max(own[1], 0.0) - min(own[0], 0.0)))
+
+    def _spread(self, fault: Suspect) -> None:
+        """Notes every tensor that the fault reaches."""
+        left = [fault.tensor]
+        while left:
+            tensor = left.pop()
+            if tensor not in self._after:
+                self._after.add(tensor)
+                left += [index for op in self._steps.readers[tensor] for index in op.outputs if index >= 0]
 
 
 def _hangs_on(suspect: Suspect, suspects: Sequence[Suspect]) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.layer_diff import formulas
-from windtunnel.layer_diff.blocks import Measured, Tensor, Workspace, count_non_finite, measure
+from windtunnel.layer_diff.blocks import Measured, Tensor, Workspace, count_non_finite, measure, second_moments
 from windtunnel.layer_diff.channels import MAX_CHANNELS, ChannelSums
 from windtunnel.layer_diff.domain import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
 from windtunnel.tflite import Quantization
@@ -108,8 +108,8 @@ class LayerSums:
         self._largest = 0.0
         # Reference low and high, candidate low and high.
         self._ends = [np.inf, -np.inf, np.inf, -np.inf]
-        # Of the samples looked at closely: values, sum a^2, sum d a, sum d^2, sum d.
-        self._sums = [0.0] * 5
+        # Of the samples looked at closely: values, sum a^2, sum a b, sum b^2, sum d^2, sum d.
+        self._sums = [0.0] * 6
         # Stored integers: looked at, at the low end, at the high end.
         self._stored = [0, 0, 0]
         self._scales = (1.0, 1.0)
@@ -154,12 +154,13 @@ class LayerSums:
         low_high = measured.reference_low, measured.reference_high, measured.candidate_low, measured.candidate_high
         self._ends = [pick(old, new) for pick, old, new in zip((min, max, min, max), self._ends, low_high, strict=True)]
         if closely:
-            self._add_closely(measured)
+            self._add_closely(sides, measured)
             self._add_channels(sides, measured, channels)
 
-    def _add_closely(self, measured: Measured) -> None:
+    def _add_closely(self, sides: tuple[Tensor, Tensor], measured: Measured) -> None:
         self._close += 1
-        new = measured.count, measured.reference, measured.products, measured.squares, measured.difference
+        moments = second_moments(*sides, measured)
+        new = measured.count, measured.reference, *moments, measured.squares, measured.difference
         self._sums = [old + float(value) for old, value in zip(self._sums, new, strict=True)]
 
     def _add_channels(self, sides: tuple[Tensor, Tensor], measured: Measured, channels: int) -> None:
@@ -195,7 +196,7 @@ class LayerSums:
         low_a, high_a, low_b, high_b = self._ends
         value_range = max(high_a - low_a, high_b - low_b)
         nrmse = formulas.nrmse(error, value_range)
-        count, reference, products, squares, difference = self._sums
+        count, reference, products, candidate, squares, difference = self._sums
         saturated = self._saturated()
         return LayerFigures(
             nrmse=nrmse,
@@ -204,7 +205,7 @@ class LayerSums:
             value_range=value_range,
             problem=CONSTANT_DIFFERS if nrmse is None else None,
             nrmse_ci=formulas.nrmse_interval(moments, value_range),
-            cosine=formulas.cosine(reference + products, reference, reference + 2 * products + squares),
+            cosine=formulas.cosine(products, reference, candidate),
             snr_db=formulas.snr_db(reference, squares),
             bias=difference / count if count else None,
             saturated_low=saturated[0],
@@ -271,14 +272,14 @@ class LayerSums:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes the sums of another `state`. Raises ValueError where it is none."""
         numbers = [float(value) for value in state["numbers"]]
-        if len(numbers) != 27:
+        if len(numbers) != 28:
             raise ValueError(f"{len(numbers)} numbers are no layer's sums")
         self.samples, self.reference_non_finite, self.candidate_non_finite = (int(value) for value in numbers[:3])
         self._shape_differs, self._close, self._largest = bool(numbers[3]), int(numbers[4]), numbers[5]
-        self._ends, self._sums = numbers[6:10], numbers[10:15]
-        self._stored = [int(value) for value in numbers[15:18]]
-        self._scales, self._channels_vary = (numbers[18], numbers[19]), bool(numbers[20])
-        self._moments.restore(numbers[21:])
+        self._ends, self._sums = numbers[6:10], numbers[10:16]
+        self._stored = [int(value) for value in numbers[16:19]]
+        self._scales, self._channels_vary = (numbers[19], numbers[20]), bool(numbers[21])
+        self._moments.restore(numbers[22:])
         channels = state.get("channels")
         self._channels = None
         if channels is not None:

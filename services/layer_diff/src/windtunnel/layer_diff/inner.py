@@ -30,12 +30,13 @@ CALLS = (
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """One inner graph in both models; `matching` is None where the two take other inputs.
+    """One inner graph in both models, by its numbers; `matching` is None where the two take other inputs.
 
     `holder` is the op of the candidate's main graph that runs it, None for a graph that only a signature runs.
     """
 
     graph: int
+    reference_graph: int
     title: str
     holder: OpFacts | None
     facts: ModelFacts
@@ -61,7 +62,7 @@ def inner_suspects(graphs: tuple[Inner, ...], main: ModelFacts, local: Mapping[i
     found = []
     for inner in graphs:
         if inner.matching is not None:
-            report = compare_files(inner.matching, [], {}, frozenset(), typical=False)
+            report = compare_files(inner.matching, [], {}, frozenset(), typical=False, graph=inner.reference_graph)
             found += [_placed(one, inner, main, local) for one in report.suspects if one.code.startswith("conversion.")]
     return tuple(found)
 
@@ -96,7 +97,7 @@ def _add(
         matching = match_layers(one, other)
     except InvalidInput:
         matching = None
-    found[graphs[1]] = Inner(graphs[1], title, holder, other, matching)
+    found[graphs[1]] = Inner(graphs[1], graphs[0], title, holder, other, matching)
     if matching is not None:
         _called(matching, holder, found)
 

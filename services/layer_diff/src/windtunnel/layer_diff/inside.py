@@ -21,6 +21,7 @@ from windtunnel.layer_diff.kernel_check import kernel_causes, kernels_excluded
 from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.reach import Reach
 from windtunnel.layer_diff.static.compare import StaticReport, compare_files
+from windtunnel.layer_diff.static.parameters import has_scale
 from windtunnel.layer_diff.static.why import notes
 from windtunnel.layer_diff.trial import Trials
 from windtunnel.pipeline import Feed
@@ -29,13 +30,16 @@ from windtunnel.pipeline import Feed
 LOCAL_SAMPLES: Final = 16
 # So many layers at fault get a histogram.
 DRAWN_LAYERS: Final = 3
+# An own error that nobody would look for a reason for.
+_RIGHT: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
     """Two models that were run over `count` samples: `figures` are those of the matching's pairs.
 
-    `typical`: the samples are like those that the model meets, and no random numbers.
+    `typical`: the samples are like those that the model meets, and no random numbers. `mend`: what looks wrong is
+    mended for a try, and layers are tried on other kernels.
     """
 
     reach: Reach
@@ -45,6 +49,7 @@ class Run:
     count: int
     threads: int
     typical: bool
+    mend: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +72,14 @@ def look_inside(run: Run) -> Inside:
     pairs = [
         pair
         for pair, one in zip(matching.pairs, run.figures, strict=True)
-        if not one.reference_non_finite and one.problem != "shape_differs" and run.reach.may_be_fed(pair)
+        if not one.reference_non_finite
+        and one.problem != "shape_differs"
+        and run.reach.may_be_fed(pair)
+        and has_scale(pair.candidate.tensor)
     ]
-    trials = Trials(run.reach, run.given, matching, pairs, run.count, threads=run.threads, accelerator=accelerator)
+    trials = Trials(
+        run.reach, run.given, matching, pairs, run.count, threads=run.threads, accelerator=accelerator, mend=run.mend
+    )
     local, problem = {}, ""
     try:
         local = _over_all(trials.layers(LOCAL_SAMPLES), matching.pairs, run.figures)
@@ -77,12 +87,19 @@ def look_inside(run: Run) -> Inside:
         problem = str(error)
     known = {index: one for index, one in local.items() if index not in run.reach.by_chance}
     report = _static(run, known, local)
-    findings = diagnose(matching, report, local, trials)
+    reached = {
+        pair.candidate.tensor.index: one.candidate_range
+        for pair, one in zip(matching.pairs, run.figures, strict=True)
+        if one.candidate_range is not None
+    }
+    findings = diagnose(matching, report, local, reached, trials)
     other = trials.other_kernels(LOCAL_SAMPLES) if local else {}
-    named = {cause.op_index for cause in findings.causes}
-    kernels = [one for one in kernel_causes(matching, local, other, accelerator) if one.op_index not in named]
-    causes = (*findings.causes, *kernels) or unexplained(matching, local)
-    excluded = exclusions(report, causes, findings.cleared, precision_of(matching))
+    kernels = kernel_causes(matching, local, other, accelerator)
+    # A layer that is right on these kernels once its file is mended was not wrong because of them.
+    mended = {cause.op_index for cause in findings.causes if cause.evidence.get("local_nrmse_mended", 1.0) < _RIGHT}
+    at_fault = tuple(one for one in kernels if one.op_index not in mended)
+    causes = (*findings.causes, *at_fault) or unexplained(matching, local)
+    excluded = exclusions(report, causes, findings, precision_of(matching))
     excluded += () if kernels else kernels_excluded(local, other, accelerator)
     return Inside(local, causes, excluded, problem, notes(matching, known if run.typical else {}))
 

@@ -197,9 +197,9 @@ class _Freed:
         fed = {}
         for index, tensor in zip(self._inputs, self._runner.facts.inputs, strict=True):
             given = values.get(index) or like[index]
-            if tensor.quantization is not None and given.array.dtype.kind == "f":
-                fed[index] = quantize(given.array, tensor.quantization, tensor.dtype)
-            elif tensor.quantization is not None and given.quantization != tensor.quantization:
+            integer = tensor.quantization is not None and tensor.dtype.startswith(("int", "uint"))
+            if integer and given.quantization != tensor.quantization:
+                assert tensor.quantization is not None
                 real = dequantize(given.array, given.quantization)
                 fed[index] = quantize(real, tensor.quantization, tensor.dtype)
             elif tensor.dtype.startswith("float"):

@@ -13,10 +13,9 @@ import grpc
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
-from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
+from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
-from windtunnel.layer_diff.compare import compare_models
-from windtunnel.layer_diff.crash import explain_crash
+from windtunnel.layer_diff.crash import compare_safely
 from windtunnel.layer_diff.domain import Accuracy, Comparison
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import Plan
@@ -119,17 +118,8 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
                 await artifacts.path(job.samples.sha256) if job.samples else None,
                 job.pipeline,
             )
-            try:
-                comparison = await self._pool.run(
-                    compare_models,
-                    *given,
-                    threshold=job.threshold,
-                    threads=self._runtime.settings.compare_threads,
-                )
-            except JobFailed as error:
-                if error.how != "signal":
-                    raise
-                raise await explain_crash(self._pool, given, "xnnpack", error) from error
+            threads = self._runtime.settings.compare_threads
+            comparison = await compare_safely(self._pool, given, threshold=job.threshold, threads=threads)
             diagnosis = await artifacts.put_bytes(diagnosis_json(comparison))
             return _response(comparison, diagnosis, synthetic=job.samples is None)
 

@@ -32,6 +32,8 @@ SETTLING_SAMPLES: Final = 3
 _SAME, _CLEAR = 0.05, 2.0
 # Values of a handful of numbers agree by chance; those of millions take long.
 _LEAST, _MOST = 8, 4_000_000
+# So many values are kept of a sample, so as not to read them again for every rival.
+_HELD = 20_000_000
 # Sizes that repeat give many orders; channels first and last, and the plain one, come first.
 _ORDERS = 8
 
@@ -136,15 +138,20 @@ def _open(side: Steps, ops: Sequence[int], paired: set[int]) -> list[Node]:
 def _measure(trials: Sequence[_Trial], reference: Runner, candidate: Runner) -> None:
     """Adds what the last runs wrote. Arrays are copies: the runtime does not run while a view is held."""
     known: dict[tuple[int, int], Array] = {}
+    held = 0
     for trial in trials:
         if trial.worst > 4.0 * _SAME:
             continue
         sides = []
         for number, (runner, tensor) in enumerate(((reference, trial.own.tensor), (candidate, trial.mine.tensor))):
             key = number, tensor.index
-            if key not in known:
-                known[key] = dequantize(runner.view(tensor.index), tensor.quantization)
-            sides.append(known[key])
+            values = known.get(key)
+            if values is None:
+                values = dequantize(runner.view(tensor.index), tensor.quantization)
+                held += values.size
+                if held <= _HELD:
+                    known[key] = values
+            sides.append(values)
         trial.add(sides[0], sides[1])
 
 

@@ -39,6 +39,7 @@ class Trials:
         reach: both models, ready to run.
         pairs: the layers that are run by themselves.
         count: how many samples there are.
+        mend: whether changes and other kernels are tried at all: native code may end the process.
     """
 
     def __init__(
@@ -51,10 +52,15 @@ class Trials:
         *,
         threads: int,
         accelerator: Accelerator,
+        mend: bool = True,
     ) -> None:
         self._reach, self._candidate = reach, reach.candidate.facts.path
         self._given, self._matching, self._pairs, self._count = given, matching, pairs, count
         self._threads, self._accelerator = threads, accelerator
+        # Where nothing may be tried, nothing runs it.
+        self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if mend else ()
+        self._layers: dict[Accelerator, Mapping[int, Local]] = {}
+        self._outputs: dict[Accelerator, float | None] = {}
 
     def layers(
         self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
@@ -76,42 +82,55 @@ class Trials:
             chance = self._reach.decided_by_chance
             return {index: one for index, one in isolated.result().items() if index not in chance}
 
-    def mended_layers(self, patch: Patch | None) -> Mapping[int, Local] | None:
-        """Own errors with a change, without one for None; None where the runtime refuses it.
+    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Own errors as it is and with a change, on the same kernels; None where the runtime refuses it.
 
         XNNPACK takes only some ratios of scales; what it refuses is run on other kernels.
         """
-        for accelerator in (self._accelerator, OTHER_KERNELS[self._accelerator]):
+        for accelerator in self._kernels:
             try:
-                return self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)
+                after = self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)
+                if accelerator not in self._layers:
+                    self._layers[accelerator] = self.layers(PROBE_SAMPLES, accelerator=accelerator)
+                return self._layers[accelerator], after
+            except UserError:
+                continue
+        return None
+
+    def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        """nRMSE of the worst of the last layers as it is and with a change, on the same kernels.
+
+        None where the runtime refuses it, or where there is no figure.
+        """
+        for accelerator in self._kernels:
+            try:
+                after = self.output(patch, accelerator=accelerator)
+                if accelerator not in self._outputs:
+                    self._outputs[accelerator] = self.output(accelerator=accelerator)
+                before = self._outputs[accelerator]
+                return None if before is None or after is None else (before, after)
             except UserError:
                 continue
         return None
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
         """Own errors on another set of kernels; empty where these cannot run the model."""
+        if not self._kernels:
+            return {}
         try:
             return self.layers(samples, accelerator=OTHER_KERNELS[self._accelerator])
         except UserError:
             return {}
 
-    def output(self, patch: Patch | None = None) -> float | None:
-        """nRMSE of the worst of the last layers when the whole model runs; None where it cannot be run.
+    def output(self, patch: Patch | None = None, *, accelerator: Accelerator | None = None) -> float | None:
+        """nRMSE of the worst of the last layers when the whole model runs; None where one has no figure.
 
-        A softmax hides what happens to the logits: the layer before it counts.
+        A softmax hides what happens to the logits: the layer before it counts. Raises what `Runner` raises.
         """
-        for accelerator in (self._accelerator, OTHER_KERNELS[self._accelerator]):
-            try:
-                return self._output(patch, accelerator)
-            except UserError:
-                continue
-        return None
-
-    def _output(self, patch: Patch | None, accelerator: Accelerator) -> float | None:
         ends = self._ends()
         sums = [LayerSums() for _ in ends]
         with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
-            runner, moved = self._mended(Path(folder), patch, accelerator)
+            runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
             reference = self._reach.fresh_reference()
             for inputs in islice(self._given, min(self._count, OUTPUT_SAMPLES)):
                 reference.run(inputs)

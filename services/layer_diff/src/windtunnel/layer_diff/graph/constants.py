@@ -21,6 +21,10 @@ WEIGHTED: dict[str, tuple[int, int, int]] = {
 }
 
 
+# Every comparison asks for the same constants again; so many values are kept.
+_HELD = 8_000_000
+
+
 @dataclass(frozen=True, slots=True)
 class Constant:
     """A constant of an op: the tensor that the op reads, and the one that holds the bytes.
@@ -43,6 +47,8 @@ class Constants:
     def __init__(self, facts: ModelFacts) -> None:
         self._facts = facts
         self._makers = {index: op for op in facts.ops for index in op.outputs}
+        self._known: dict[int, NDArray[np.float64]] = {}
+        self._held = 0
 
     def find(self, tensor: int) -> Constant | None:
         """The constant behind a tensor, through QUANTIZE, DEQUANTIZE, CAST and shape ops; None where there is none."""
@@ -64,14 +70,21 @@ class Constants:
             return None
 
     def real(self, constant: Constant) -> NDArray[np.float64] | None:
-        """The real numbers in the stored tensor's shape; None for what cannot be read as numbers."""
+        """The real numbers in the stored tensor's shape, not to be changed; None for what cannot be read as numbers."""
+        index = constant.stored.index
+        if index in self._known:
+            return self._known[index]
         values = self.stored(constant)
         if values is None:
             return None
         try:
-            return dequantize(values, constant.stored.quantization)
+            found = dequantize(values, constant.stored.quantization)
         except (InvalidInput, Unsupported):
             return None
+        self._held += found.size
+        if self._held <= _HELD:
+            self._known[index] = found
+        return found
 
 
 def rows(values: NDArray[Any], axis: int) -> NDArray[Any]:

@@ -26,7 +26,6 @@ from windtunnel.tflite import ModelFacts, TensorFacts
 _SUFFIX = re.compile(r"(_quantized|_dequant|_requant)+(_\d+)?$")
 # Weights that agree this well belong to one layer; the runner-up must stay behind by the margin.
 _SAME_WEIGHTS, _MARGIN = 0.98, 0.02
-_LIKE_WEIGHTS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +42,7 @@ class Pair:
     """The same layer in both models.
 
     `permutation` takes the reference's dimensions to the candidate's order (numpy.transpose), None where it is the
-    same. `steps` are the steps that compute them, None for a tensor inside a step that both write alike.
+    same. `by` says what paired them: structure or values.
     """
 
     reference: Node

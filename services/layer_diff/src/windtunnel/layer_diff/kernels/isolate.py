@@ -15,18 +15,6 @@ _NO_NUMBERS: Final = frozenset({"resource", "variant", "string"})
 _RANDOM: Final = frozenset({"MULTINOMIAL", "RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL"})
 
 
-class _Cutter(Editor):
-    """Also drops the kinds of ops that are left out: a runtime that lacks one refuses the file that names it."""
-
-    def write(self, path: Path) -> Path:
-        ops = [op for graph in self._model.subgraphs for op in graph.operators]
-        kept = sorted({op.opcodeIndex for op in ops})
-        self._model.operatorCodes = [self._model.operatorCodes[index] for index in kept]
-        for op in ops:
-            op.opcodeIndex = kept.index(op.opcodeIndex)
-        return super().write(path)
-
-
 @dataclass(frozen=True, slots=True)
 class Derived:
     """A model made from another. `inputs` and `outputs` are pairs (tensor index here, tensor index there)."""
@@ -61,7 +49,7 @@ def isolate(model: Path, out: Path, ops: Collection[int]) -> Derived:
 
     Raises InvalidInput and Unsupported as `Editor` does.
     """
-    editor = _Cutter(model)
+    editor = Editor(model)
     facts = editor.facts
     layers = [(op, tensor) for op, tensor in layer_tensors(facts)]
     twins = editor.free([tensor.index for _, tensor in layers])
@@ -78,7 +66,7 @@ def prefix(model: Path, out: Path, last: int, *, also_before: bool = False) -> D
     With `also_before`, what op `last` and later ones read from before it is an output too: the op then lies between
     two cuts. Raises InvalidInput and Unsupported as `Editor` does.
     """
-    editor = _Cutter(model)
+    editor = Editor(model)
     live = set(live_after(editor.facts, last))
     if also_before and last > 0:
         live.update(live_after(editor.facts, last - 1))

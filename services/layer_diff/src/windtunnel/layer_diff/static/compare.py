@@ -37,8 +37,9 @@ def compare_files(
     reordered: frozenset[int],
     *,
     typical: bool = True,
+    graph: int = 0,
 ) -> StaticReport:
-    """Compares ops, constants and quantisation of all matched steps.
+    """Compares ops, constants and quantisation of all matched steps; `graph` is which of the reference's they are of.
 
     Calibrated ranges are judged only where the samples are `typical`: random inputs reach other values.
     """
@@ -46,7 +47,7 @@ def compare_files(
     assert ours is not None and theirs is not None
     seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
     constants = ConstantComparer(ours, theirs)
-    ops = OpComparer(ours, theirs, reordered, seen, matching.same_values())
+    ops = OpComparer(ours, theirs, reordered, seen, matching.same_values(), graph)
     suspects: list[Suspect] = []
     numbers: list[Suspect] = []
     for own, mine in matching.steps:

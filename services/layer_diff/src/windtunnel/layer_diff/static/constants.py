@@ -24,18 +24,21 @@ _FOLDED = 2e-5
 _LEAST_BIT = 1 << 3
 # Quantisers that compensate errors (GPTQ, rotations) move values by a few steps all over the tensor.
 _COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
+# Which input of an op holds axes.
+_AXES = {"SPLIT": 0, "SPLIT_V": 2, "REVERSE_V2": 1, "CUMSUM": 1, "ARG_MAX": 1, "ARG_MIN": 1, "EXPAND_DIMS": 1}
 
 
 @dataclass(frozen=True, slots=True)
 class ConstantReport:
-    """All that was compared: `worst` is the largest difference in parts of what precision explains, where it is."""
+    """All that was compared: `worst` is the largest difference in parts of what precision explains, where it is.
+
+    `unreadable` names constants that could not be compared.
+    """
 
     suspects: tuple[Suspect, ...]
     compared: int
     worst: float
-    worst_name: str
     unreadable: tuple[str, ...]
-    changed_bits: tuple[Suspect, ...] = ()
 
 
 class ConstantComparer:
@@ -44,7 +47,7 @@ class ConstantComparer:
     def __init__(self, ours: Steps, theirs: Steps) -> None:
         self._ours, self._theirs = ours, theirs
         self._compared = 0
-        self._worst = (0.0, "")
+        self._worst = 0.0
         self._unreadable: list[str] = []
         # Values that differ in bits between float32 tables that folding does not touch.
         self._bits = 0
@@ -64,9 +67,7 @@ class ConstantComparer:
         """All suspects, and what was compared."""
         # One changed bit in a whole model is a fault; many are another order of additions.
         lonely = tuple(self._one_bit) if self._bits == 1 else ()
-        return ConstantReport(
-            (*suspects, *lonely), self._compared, *self._worst, tuple(self._unreadable), changed_bits=lonely
-        )
+        return ConstantReport((*suspects, *lonely), self._compared, self._worst, tuple(self._unreadable))
 
     def _weighted(self, own: Step, mine: Step) -> Iterator[Suspect]:
         alike = written_alike(self._ours, own, self._theirs, mine)
@@ -95,14 +96,16 @@ class ConstantComparer:
         if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
             return self._non_finite(mine, name, one, other, role, folded)
         tolerance = _allowed(one, other, folded)
-        difference = np.abs(other.values - one.values)
-        beyond = difference > tolerance
-        beyond &= ~_clipped(one, other)
-        self._note(difference, tolerance, name)
+        difference = _difference(one, other)
+        clipped = _clipped(one, other)
+        beyond = (difference > tolerance) & ~clipped
+        self._note(np.where(clipped, 0.0, difference), tolerance)
         if one.exact and other.exact and not folded:
             self._count_bits(role, mine, name, one, other)
-        if not beyond.any() or not np.isfinite(one.values).all():
+        if not beyond.any():
             return None
+        if not np.isfinite(one.values).all():
+            return self._non_finite(mine, name, one, other, role, folded)
         pattern = describe(one.values, other.values, tolerance, beyond)
         return self._suspect(role, mine, name, one, other, pattern, beyond, folded)
 
@@ -165,7 +168,7 @@ class ConstantComparer:
                 continue
             if _is_attribute(twin) or _is_attribute(constant):
                 self._compared += 1
-                if not _same_integers(a, b, self._rank(mine)):
+                if not _same_integers(a, b, self._rank(mine, place)):
                     yield self._attribute(mine, constant, a, b)
             else:
                 yield from self._pair(mine, mine.work, twin, constant)
@@ -190,11 +193,14 @@ class ConstantComparer:
         if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
             return self._non_finite(mine, name, one, other, "operand", folded=False)
         tolerance = _allowed(one, other, folded=True)
-        difference = np.abs(other.values - one.values)
-        beyond = (difference > tolerance) & ~_clipped(one, other)
-        self._note(difference, tolerance, name)
+        difference = _difference(one, other)
+        clipped = _clipped(one, other)
+        beyond = (difference > tolerance) & ~clipped
+        self._note(np.where(clipped, 0.0, difference), tolerance)
         if not beyond.any():
             return None
+        if not (np.isfinite(one.values).all() and np.isfinite(other.values).all()):
+            return self._non_finite(mine, name, one, other, "operand", folded=False)
         pattern = describe(one.values, other.values, tolerance, beyond)
         suspect = self._suspect("operand", mine, name, one, other, pattern, beyond, folded=True)
         assert other.constant is not None
@@ -220,7 +226,7 @@ class ConstantComparer:
         code = "quantization.parameters" if scale else "conversion.weights"
         evidence = {"constant": name, "role": role, "pattern": "non_finite", "non_finite": {"values": count}}
         fix = {"action": "calibrate the weights again" if scale else "convert the constant again", "tensor": name}
-        patch = None if folded else self._patch(role, mine, one, other, code)
+        patch = None if folded or role == "operand" else self._patch(role, mine, one, other, code)
         return self._at(mine, code, evidence, fix, plain=True, patch=patch)
 
     def _count_bits(self, role: str, mine: Step, name: str, one: Table, other: Table) -> None:
@@ -260,12 +266,11 @@ class ConstantComparer:
         reads = op.inputs[input_place(op)] if evidence.get("role") == "bias" else -1
         return Suspect(code, tensor.name, op.index, tensor.index, evidence, fix, plain, patch, tensors, reads)
 
-    def _note(self, difference: Array, tolerance: Array, name: str) -> None:
+    def _note(self, difference: Array, tolerance: Array) -> None:
         with np.errstate(all="ignore"):
             parts = np.where(tolerance > 0.0, difference / np.where(tolerance > 0.0, tolerance, 1.0), 0.0)
-        worst = float(parts.max(initial=0.0))
-        if worst > self._worst[0]:
-            self._worst = worst, name
+        # What is beyond it is a suspect, and is told of as one.
+        self._worst = max(self._worst, float(parts[parts <= 1.0].max(initial=0.0)))
 
     def _name(self, mine: Step, table: Table | None) -> str:
         if table is not None and table.constant is not None:
@@ -273,18 +278,29 @@ class ConstantComparer:
         op = self._theirs.facts.ops[mine.work]
         return f"bias of {self._theirs.facts.tensors[op.outputs[0]].name}"
 
-    def _rank(self, mine: Step) -> int | None:
-        """The rank of what a reduction reduces; None for ops whose integers are no axes."""
+    def _rank(self, mine: Step, place: int) -> int | None:
+        """The rank of what an axis at this input counts in; None where the integers are no axes."""
         op = self._theirs.facts.ops[mine.work]
-        reduces = op.name in ("MEAN", "SUM") or op.name.startswith("REDUCE_")
-        return len(self._theirs.facts.tensors[op.inputs[0]].shape) or None if reduces else None
+        axes = 1 if op.name in ("MEAN", "SUM") or op.name.startswith("REDUCE_") else _AXES.get(op.name)
+        data = 1 if op.name == "SPLIT" else 0
+        return len(self._theirs.facts.tensors[op.inputs[data]].shape) or None if place == axes else None
 
 
 def _allowed(one: Table, other: Table, folded: bool) -> Array:
     """What storage and folding explain, element by element."""
-    largest = np.abs(one.values).max(axis=1, keepdims=True, initial=0.0)
+    finite = np.where(np.isfinite(one.values), np.abs(one.values), 0.0)
+    largest = finite.max(axis=1, keepdims=True, initial=0.0)
     arithmetic = (_FOLDED if folded else _FOLDING) * largest
-    return np.asarray(one.tolerance + other.tolerance + arithmetic + 1e-12)
+    loose = [np.where(np.isfinite(table.tolerance), table.tolerance, 0.0) for table in (one, other)]
+    return np.asarray(loose[0] + loose[1] + arithmetic + 1e-12)
+
+
+def _difference(one: Table, other: Table) -> Array:
+    """How far two tables are apart; equal NaN and infinity are not, others are infinitely far."""
+    with np.errstate(invalid="ignore"):
+        found = np.abs(other.values - one.values)
+        alike = (one.values == other.values) | (np.isnan(one.values) & np.isnan(other.values))
+    return np.asarray(np.where(np.isfinite(found), found, np.where(alike, 0.0, np.inf)))
 
 
 def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:

@@ -115,12 +115,15 @@ def _apply(op: str, weights: Table, bias: Table, column: Array, spread: Array) -
         shift = column if op == "ADD" else -column if op == "SUB" else np.zeros_like(column)
         if op == f"SUB{CONSTANT_FIRST}":
             factor, shift = -factor, column
-        loose = spread / np.maximum(np.abs(column), 1e-30) if op in ("MUL", "DIV") else np.zeros_like(spread)
+        # What the rounding of the constant moves a value by, as a share of the value before.
+        loose = {"MUL": spread, "DIV": np.abs(factor) * spread / np.maximum(np.abs(column), 1e-30)}.get(
+            op, 0.0 * spread
+        )
         more = spread if op not in ("MUL", "DIV") else np.zeros_like(spread)
     return tuple(  # type: ignore[return-value]  # exactly the two tables
         Table(
             table.values * factor + add,
-            np.abs(factor) * table.tolerance + np.abs(table.values * factor) * loose + extra,
+            np.abs(factor) * table.tolerance + np.abs(table.values) * loose + extra,
             table.constant,
         )
         for table, add, extra in ((weights, 0.0, 0.0), (bias, shift, more))

@@ -14,6 +14,15 @@ from windtunnel.tflite.edit import Editor
 Array = NDArray[np.float64]
 
 
+def stored_limits(dtype: str) -> tuple[int, int]:
+    """The least and the largest integer of a type, the narrow ones of weights among them."""
+    narrow = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1)}
+    if dtype in narrow:
+        return narrow[dtype]
+    kind = np.iinfo(np.dtype(dtype))
+    return int(kind.min), int(kind.max)
+
+
 def put_weights(side: Steps, op: OpFacts, constant: Constant, table: Array) -> Patch | None:
     """Sets the weights to a (channels, per channel) table, in the candidate's own type.
 
@@ -42,7 +51,7 @@ def put_per_channel(side: Steps, op: OpFacts, table: Array) -> Patch | None:
     if constant is None or constant.quantization is None:
         return None
     values = _unrolled(table, constant.stored.shape, axis)
-    limit = np.iinfo(np.dtype(constant.stored.dtype)).max if constant.stored.dtype != "int4" else 7
+    limit = stored_limits(constant.stored.dtype)[1]
     largest = np.abs(table).max(axis=1)
     scales = Quantization(
         tuple(float(size) / limit if size > 0 else 1.0 for size in largest), (0,) * len(largest), axis
@@ -85,10 +94,10 @@ def put_constant(side: Steps, constant: Constant, values: Array) -> Patch | None
         return lambda editor: editor.set_constant(constant.stored.index, stored)
     if len(quantization.scales) != 1 or constant.stored.dtype == "int32":
         return None
-    limits = np.iinfo(np.dtype(constant.stored.dtype))
+    least, most = stored_limits(constant.stored.dtype)
     low, high = min(0.0, float(shaped.min())), max(0.0, float(shaped.max()))
-    scale = (high - low) / (limits.max - limits.min) or quantization.scales[0]
-    fitted = Quantization((scale,), (round(limits.min - low / scale),), quantization.axis)
+    scale = (high - low) / (most - least) or quantization.scales[0]
+    fitted = Quantization((scale,), (round(least - low / scale),), quantization.axis)
     stored = quantize(shaped, fitted, constant.stored.dtype)
 
     def patch(editor: Editor) -> None:
@@ -149,8 +158,7 @@ def _rescale_bias(side: Steps, editor: Editor, op: OpFacts, input_scale: float) 
 
 
 def _set_bias(editor: Editor, constant: Constant, real: Array, scales: Array) -> None:
-    limits = np.iinfo(np.dtype(constant.stored.dtype))
-    stored = np.clip(np.rint(real / scales), limits.min, limits.max).astype(np.int64)
+    stored = np.clip(np.rint(real / scales), *stored_limits(constant.stored.dtype)).astype(np.int64)
     editor.set_constant(constant.stored.index, stored.reshape(constant.stored.shape))
     editor.set_quantization(constant.stored.index, Quantization(tuple(scales), (0,) * len(scales), 0))
 
@@ -158,7 +166,7 @@ def _set_bias(editor: Editor, constant: Constant, real: Array, scales: Array) ->
 def _with_scales(side: Steps, op: OpFacts, constant: Constant, values: Array, scales: Quantization) -> Patch:
     bias_place = WEIGHTED[op.name][1]
     bias = side.constants.find(op.inputs[bias_place]) if bias_place < len(op.inputs) else None
-    limit = 7 if constant.stored.dtype == "int4" else np.iinfo(np.dtype(constant.stored.dtype)).max
+    limit = stored_limits(constant.stored.dtype)[1]
     shape = [1] * values.ndim
     shape[scales.axis] = -1
     spread = np.asarray(scales.scales).reshape(shape) if len(scales.scales) > 1 else np.asarray(scales.scales[0])
@@ -181,7 +189,7 @@ def _scales_for(table: Array, constant: Constant) -> Quantization:
     """The constant's scales, made anew from the table with the same granularity."""
     old = constant.quantization
     assert old is not None
-    limit = 7 if constant.stored.dtype == "int4" else np.iinfo(np.dtype(constant.stored.dtype)).max
+    limit = stored_limits(constant.stored.dtype)[1]
     largest = np.abs(table).max(axis=1) if len(old.scales) > 1 else np.abs(table).max(keepdims=True).reshape(-1)
     scales = tuple(
         float(size) / limit if size > 0 else float(fallback) for size, fallback in zip(largest, old.scales, strict=True)

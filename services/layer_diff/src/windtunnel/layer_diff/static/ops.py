@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from windtunnel.layer_diff.graph.steps import ACTIVATIONS, SHAPING, Step, Steps
+from windtunnel.layer_diff.local import representable
 from windtunnel.layer_diff.static.effective import written_alike
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 from windtunnel.tflite.edit import Editor
@@ -30,7 +31,7 @@ class OpComparer:
 
     `reordered` are candidate's tensors whose dimensions lie in another order: attributes that name dimensions
     differ there by right. `seen` are the reference's least and largest values by the candidate's tensor index;
-    `same` the reference's values by the candidate's, as steps know them.
+    `same` the reference's values by the candidate's, as steps know them. `graph` is which of its graphs they are of.
     """
 
     def __init__(
@@ -40,8 +41,10 @@ class OpComparer:
         reordered: frozenset[int],
         seen: Mapping[int, tuple[float, float]],
         same: Mapping[int, int],
+        graph: int = 0,
     ) -> None:
         self._ours, self._theirs = ours, theirs
+        self._graph = graph
         self._seen, self._same = seen, same
         self._reordered = reordered
         self.compared = 0
@@ -119,8 +122,6 @@ class OpComparer:
         tensor = self._theirs.facts.tensors[mine.outputs[0]]
         if None in bounds or tensor.quantization is None or not tensor.dtype.startswith("int"):
             return False
-        from windtunnel.layer_diff.local import representable
-
         low, high = representable(tensor.quantization, tensor.dtype)
         step = tensor.quantization.scales[0]
         bound = _BOUNDS[mine.activation]
@@ -131,8 +132,10 @@ class OpComparer:
         return abs(one[0] - other[0]) <= step and abs(one[1] - other[1]) <= step
 
     def _rank(self, step: Step) -> int:
+        """The rank of what an op's axis counts in: its result, or what it takes apart."""
         op = self._theirs.facts.ops[step.work]
-        return max(1, len(self._theirs.facts.tensors[op.outputs[0]].shape))
+        tensor = op.inputs[0] if op.name in ("UNPACK", "GATHER", "ARG_MAX", "ARG_MIN") else op.outputs[0]
+        return max(1, len(self._theirs.facts.tensors[tensor].shape))
 
     def _suspect(self, own: Step, mine: Step, op_index: int, evidence: dict[str, Any], plain: bool) -> Suspect:
         op = self._theirs.facts.ops[op_index]
@@ -146,10 +149,10 @@ class OpComparer:
         """The reference's op in the candidate's place, where both steps are written with the same number of ops."""
         if len(own.members) != len(mine.members):
             return self._activation_patch(own, mine)
-        reference = self._ours.facts.path
+        reference, graph = self._ours.facts.path, self._graph
 
         def patch(editor: Editor) -> None:
-            source = Editor(reference)
+            source = Editor(reference) if not graph else Editor(reference).inside(graph)
             for a, b in zip(own.members, mine.members, strict=True):
                 editor.take_op(b, source, a)
 

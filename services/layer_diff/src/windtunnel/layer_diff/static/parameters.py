@@ -14,10 +14,12 @@ from windtunnel.layer_diff.graph.steps import Steps, is_rectified
 from windtunnel.layer_diff.local import Local, representable
 from windtunnel.layer_diff.static.mend import put_activation
 from windtunnel.layer_diff.static.suspect import Suspect
-from windtunnel.tflite import Quantization
+from windtunnel.tflite import Quantization, TensorFacts
 
 # Outputs of these ops have scales that the kernels prescribe.
 _PRESCRIBED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
+# The zero point of a range around 0.
+_CENTRE = {"int8": 0, "uint8": 128}
 # They only move values, or pick among them.
 _MOVING = frozenset(
     {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
@@ -39,6 +41,8 @@ _SLACKS = 4.0
 # Clipping that costs so many times what rounding does is rare where only few values are cut off.
 _DEAR = 5.0
 _CLIP_COST = 2.5
+# How much finer than the file's own a scale may be fitted.
+_FINEST = 2.0**-10
 _MOST = 0.34
 
 
@@ -57,6 +61,7 @@ class Group:
     clipped: float = 0.0
     prescribed: bool = False
     rectified: bool = False
+    symmetric: bool = False
     problems: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -65,9 +70,9 @@ class Group:
 
     @property
     def wanted(self) -> tuple[float, float]:
-        """The values seen and 0, which every quantised range holds; symmetric for 16 bit."""
+        """The values seen and 0, which every quantised range holds; symmetric for 16 bit, and where it is meant so."""
         low, high = min(self.low, 0.0), max(self.high, 0.0)
-        if self.dtype == "int16":
+        if self.dtype == "int16" or self.symmetric:
             high = max(-low, high)
             low = -high
         return low, high
@@ -94,10 +99,11 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
 
     Many tensors off: the calibration. One tensor (with those bound to it): its scale or zero point.
     """
-    groups = _groups(theirs, local)
+    groups, broken = _groups(theirs, local), _without_scale(theirs)
     usable = [group for group in groups if not group.prescribed and math.isfinite(group.ratio)]
     if not usable:
-        return ParameterReport((), 0, math.nan, math.nan)
+        return ParameterReport(tuple(broken), 0, math.nan, math.nan)
+    _note_symmetry(groups)
     usual = median(group.ratio for group in usable)
     slack = median(max(map(abs, _spare(group))) for group in usable)
     off = [group for group in usable if _judge(group, usual, slack)]
@@ -112,7 +118,35 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     ratios = [group.ratio for group in usable if group not in off]
     suspects = [_calibration(theirs, sized, len(usable))] if whole else [_single(theirs, group) for group in off]
     least, largest = min(ratios, default=math.nan), max(ratios, default=math.nan)
-    return ParameterReport(tuple(suspects), len(ratios), least, largest)
+    return ParameterReport((*broken, *suspects), len(ratios), least, largest)
+
+
+def has_scale(tensor: TensorFacts) -> bool:
+    """Whether all scales of a quantised tensor are positive and finite: no others mean anything."""
+    scales = () if tensor.quantization is None else tensor.quantization.scales
+    return all(0.0 < scale < math.inf for scale in scales)
+
+
+def _without_scale(theirs: Steps) -> list[Suspect]:
+    """Activations whose scale cannot be one."""
+    found = []
+    for index in _activations(theirs):
+        tensor, maker = theirs.facts.tensors[index], theirs.makers.get(index)
+        if not has_scale(tensor):
+            assert tensor.quantization is not None
+            evidence = {"tensors": [tensor.name], "scale": {"file": tensor.quantization.scales[0]}}
+            fix = {"action": "calibrate the tensor again", "tensor": tensor.name}
+            op = None if maker is None else maker.index
+            found.append(Suspect("quantization.parameters", tensor.name, op, index, evidence, fix, True))
+    return found
+
+
+def _note_symmetry(groups: Sequence[Group]) -> None:
+    """Marks the ranges around 0 of a model whose ranges mostly are: its quantiser wanted them so."""
+    centred = [group for group in groups if group.quantization.zero_points[0] == _CENTRE.get(group.dtype)]
+    if len(centred) * 2 > len(groups):
+        for group in centred:
+            group.symmetric = True
 
 
 def _judge(group: Group, usual: float, slack: float) -> bool:
@@ -146,6 +180,9 @@ def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
 
 def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
     """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
+    if group.rectified and group.problems["kind"] == "zero_point":
+        # No calibration set has a rectified layer reach below 0.
+        return False
     makers = [theirs.makers[index] for index in group.tensors if index in theirs.makers]
     readers = [op for index in group.tensors for op in theirs.readers[index]]
     near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
@@ -179,7 +216,7 @@ def _shift(group: Group, slack: float) -> int:
     that an activation keeps at 0 and above starts at 0. How far the model's ranges miss the samples anyway is `slack`.
     """
     below, above = _spare(group)
-    if group.dtype not in ("int8", "uint8"):
+    if group.dtype not in ("int8", "uint8") or group.symmetric:
         return 0
     if group.rectified and below > _MOVED_FROM_ZERO:
         return round(below)
@@ -196,7 +233,7 @@ def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
     order: list[Group] = []
     for index in _activations(theirs):
         tensor = theirs.facts.tensors[index]
-        if tensor.quantization is None or len(tensor.quantization.scales) != 1:
+        if tensor.quantization is None or len(tensor.quantization.scales) != 1 or not has_scale(tensor):
             continue
         maker = theirs.makers.get(index)
         group = Group({index}, tensor.quantization, tensor.dtype, "" if maker is None else maker.name)
@@ -244,9 +281,13 @@ def _fitted(group: Group) -> Quantization:
     """The scale and zero point that hold just what was seen."""
     low, high = group.wanted
     kind = np.iinfo(np.dtype(group.dtype))
+    # A scale far below the file's own stands for values that are next to nothing; kernels refuse the ratios it makes.
+    least = group.quantization.scales[0] * _FINEST
     if group.dtype == "int16":
-        return Quantization((high / kind.max,), (0,))
-    scale = (high - low) / (kind.max - kind.min)
+        return Quantization((max(high / kind.max, least),), (0,))
+    scale = max((high - low) / (kind.max - kind.min), least)
+    if group.symmetric:
+        return Quantization((scale,), (_CENTRE[group.dtype],))
     return Quantization((scale,), (int(np.clip(round(kind.min - low / scale), kind.min, kind.max)),))
 
 

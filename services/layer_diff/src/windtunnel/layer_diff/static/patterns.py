@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 # Noise of rounding leaves the factor of a channel this close to 1.
 _FACTOR = 0.02
 _FEW = 3
+# Rows that are compared at once, and how far a row may be from its twin, in parts of its own power: int4 rounds most.
+_ROWS, _NEAR = 64, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,19 +79,22 @@ def _permutation(reference: Array, candidate: Array, tolerance: Array) -> list[i
     count = len(reference)
     if not 1 < count <= 4096 or reference.shape[1] > 65536:
         return None
-    lengths = [np.linalg.norm(table, axis=1) for table in (reference, candidate)]
-    if not (lengths[0] > 0).all() or not (lengths[1] > 0).all():
+    powers = np.square(reference).sum(axis=1), np.square(candidate).sum(axis=1)
+    if not (powers[0] > 0.0).all() or not (powers[1] > 0.0).all():
         return None
     order: list[int] = []
     free = np.ones(count, dtype=bool)
-    for row in range(count):
-        distance = (
-            np.square(reference - candidate[row]).sum(axis=1) if count <= 256 else _far(reference, candidate[row])
-        )
-        distance = np.where(free, distance, np.inf)
-        best = row if free[row] and distance[row] <= distance.min() else int(distance.argmin())
-        order.append(best)
-        free[best] = False
+    for start in range(0, count, _ROWS):
+        block = slice(start, start + _ROWS)
+        near = powers[0] + powers[1][block, None] - 2.0 * (candidate[block] @ reference.T)
+        for row, distances in enumerate(near, start):
+            left = np.where(free, distances, np.inf)
+            # A row in its own place stays there, also where a twin of it is as near.
+            best = row if left[row] <= left.min() else int(left.argmin())
+            if left[best] > _NEAR * powers[1][row]:
+                return None
+            order.append(best)
+            free[best] = False
     if order == list(range(count)):
         return None
     rest = np.abs(candidate - reference[order])
@@ -97,10 +102,6 @@ def _permutation(reference: Array, candidate: Array, tolerance: Array) -> list[i
     # A channel's scale is that of its new place: what it rounds is not what it rounded before.
     share = float((rest <= allowed + 0.02 * np.abs(reference).max()).mean())
     return order if share > 0.98 else None
-
-
-def _far(reference: Array, row: Array) -> Array:
-    return np.asarray((reference * reference).sum(axis=1) - 2.0 * (reference @ row) + row @ row)
 
 
 def _short(values: Array) -> list[float]:
