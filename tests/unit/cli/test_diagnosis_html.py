@@ -208,3 +208,32 @@ def test_hostile_names_stay_text_everywhere() -> None:
     assert "<script" not in page
     assert "\u202e" not in page
     assert "\x1b" not in page
+
+
+def test_a_layer_of_choices_is_nowhere_over() -> None:
+    document = diagnosis_of_named_model()
+    before = _classes(_page(document), "bad"), _classes(_page(document), "ring")
+    document["layers"].append({**document["layers"][-1], "name": "choice", "reference": "choice", "nrmse": 9.0})
+    over = _page(document)
+    assert (_classes(over, "bad"), _classes(over, "ring")) > before
+    document["layers"][-1]["is_choice"] = True
+    calm = _page(document)
+    assert (_classes(calm, "bad"), _classes(calm, "ring")) == before
+
+
+def test_a_layer_of_choices_does_not_come_first_over_the_threshold() -> None:
+    document = reports.diagnosis(level=0.001)
+    document["layers"][2]["nrmse"] = 5.0
+    assert curve("int8", 0, document, 0.1).first_over is not None
+    document["layers"][2]["is_choice"] = True
+    assert curve("int8", 0, document, 0.1).first_over is None
+
+
+@pytest.mark.parametrize("place", ["top", "settings"])
+def test_random_inputs_are_named_wherever_the_document_tells_of_them(place: str) -> None:
+    document = diagnosis_of_named_model()
+    document.setdefault("settings", {})["synthetic_samples"] = place == "settings"
+    document["synthetic_samples"] = place == "top"
+    assert "48 seeded random inputs" in _page(document)
+    document["settings"]["synthetic_samples"] = document["synthetic_samples"] = False
+    assert "48 samples" in _page(document)

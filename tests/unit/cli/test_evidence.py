@@ -59,6 +59,39 @@ def _weights(**more: Any) -> dict[str, Any]:
         ({"non_finite": {"values": 3, "op": "EXP"}}, "3 values are NaN or infinite from EXP"),
         ({"departs": ["xnnpack"], "agree": ["ref", "cpu"]}, "xnnpack departs on the same inputs; ref, cpu agree"),
         (
+            {
+                "local_nrmse": 0.4,
+                "local_nrmse_on_other_kernels": 1e-6,
+                "kernels": "xnnpack",
+                "other_kernels": "none",
+            },
+            "run by itself it is off by nRMSE 0.4000 on the kernels of XNNPACK and is off by 1e-06 on the runtime's "
+            "own kernels: the kernel is wrong, not the file",
+        ),
+        (
+            {
+                "local_nrmse": None,
+                "local_nrmse_on_other_kernels": 0.0,
+                "kernels": "reference",
+                "other_kernels": "none",
+                "non_finite": {"op": "EXP"},
+            },
+            "run by itself it makes NaN or infinity on the reference kernels and is off by 0 on the runtime's own "
+            "kernels: the kernel is wrong, not the file",
+        ),
+        (
+            {"output_nrmse": 0.25, "output_nrmse_mended": 0.002},
+            "the output's error falls from nRMSE 0.2500 to 0.0020 with the fix",
+        ),
+        (
+            {"output_nrmse": 0.25, "output_nrmse_mended": 0.25},
+            "the output's error is nRMSE 0.2500, and 0.2500 with the fix",
+        ),
+        (
+            {"output_nrmse": None, "output_nrmse_mended": 0.002},
+            "with the fix the output's error is nRMSE 0.0020, without it there is no figure",
+        ),
+        (
             {"inside": {"graph": "while/body", "layer": "x", "op_index": 2}},
             "it lies inside while/body: x (op 2 there)",
         ),
@@ -66,6 +99,19 @@ def _weights(**more: Any) -> dict[str, Any]:
 )
 def test_evidence_in_words(evidence: dict[str, Any], expected: str) -> None:
     assert accounts({"evidence": evidence})[0] == expected
+
+
+def test_a_fault_of_a_kernel_is_told_once() -> None:
+    evidence = {"local_nrmse": 0.4, "local_nrmse_on_other_kernels": 0.0, "kernels": "none", "other_kernels": "xnnpack"}
+    assert len(accounts({"evidence": evidence})) == 1
+
+
+def test_what_a_fix_does_to_the_output_is_told_beside_other_evidence() -> None:
+    evidence = {"local_nrmse": 0.2, "local_nrmse_mended": 0.01, "output_nrmse": 0.25, "output_nrmse_mended": 0.002}
+    assert accounts({"evidence": evidence}) == [
+        "own error on the reference's inputs: nRMSE 0.2000, 0.0100 with the fix",
+        "the output's error falls from nRMSE 0.2500 to 0.0020 with the fix",
+    ]
 
 
 def test_unknown_evidence_is_listed_as_it_is() -> None:

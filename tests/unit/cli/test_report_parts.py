@@ -48,6 +48,24 @@ def test_linear_scale_begins_at_zero() -> None:
     assert found.ticks() == [0, 5, 10]
 
 
+@pytest.mark.parametrize("high", [1e-4, 3e-11, 1e-12, 4e-15, 7e-200, 8e5, 3e12])
+def test_ticks_are_round_and_all_others_whatever_their_size(high: float) -> None:
+    found = scale.fit([high], 0, 100)
+    ticks = found.ticks()
+    assert len(ticks) >= 3
+    assert ticks[0] == 0
+    assert ticks == sorted(set(ticks))
+    assert ticks[-1] == pytest.approx(high, rel=0.25)
+    labels = [scale.label(one) for one in ticks]
+    assert len(set(labels)) == len(labels)
+    assert [float(one) for one in labels] == pytest.approx(ticks, rel=1e-9, abs=0.0)
+
+
+def test_a_threshold_that_allows_no_difference_at_all_has_a_scale() -> None:
+    assert scale.fit([math.ulp(0.0)], 0, 100).ticks()
+    assert scale.fit([0.02, math.ulp(0.0)], 0, 100).ticks()[0] == 0
+
+
 def test_log_scale_of_whole_decades_holds_zero_at_its_floor() -> None:
     found = scale.fit([0.0, 0.002, 0.5], 300, 0)
     assert found.log

@@ -105,6 +105,19 @@ def test_a_layer_without_a_figure_is_the_worst() -> None:
     assert rows[head + 1].split() == ["3", "broken_layer", "CONV_2D", "\u2013", "\u2013", "non", "finite"]
 
 
+def test_a_layer_of_choices_is_not_over_the_threshold() -> None:
+    document = reports.diagnosis(level=0.001)
+    document["layers"][3] = reports.layer("chosen", 3, 5.0)
+    assert next(row for row in _shown(render_diagnosis, document).splitlines() if "chosen" in row).endswith("over")
+    document["layers"][3]["is_choice"] = True
+    assert "over" not in next(row for row in _shown(render_diagnosis, document).splitlines() if "chosen" in row)
+
+
+def test_a_stored_diagnosis_tells_of_random_inputs_in_its_settings() -> None:
+    document = reports.diagnosis() | {"settings": {"synthetic_samples": True}}
+    assert "397 seeded random inputs" in _shown(render_diagnosis, document, 200)
+
+
 def test_a_cause_says_what_shows_it_and_what_mends_it() -> None:
     text = " ".join(_shown(render_diagnosis, diagnosis_of_named_model(), 100).split())
     assert f"quantization.parameters at {FUSED} (op 0), confidence 0.90, verified by running" in text

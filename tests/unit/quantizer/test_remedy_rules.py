@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from support.damaged import network, uneven_channels
 from support.graphs import GraphWriter
@@ -17,6 +20,8 @@ from windtunnel.errors import InternalError, InvalidInput
 from windtunnel.plan import Gates, VariantSpec
 from windtunnel.quantizer.adapters import litert
 from windtunnel.quantizer.domain import Calibration
+from windtunnel.quantizer.remedy.data import Part
+from windtunnel.quantizer.remedy.evaluate import answer, answer_of_reference
 from windtunnel.quantizer.remedy.families import neighbours, ranked
 from windtunnel.quantizer.remedy.figures import (
     Answers,
@@ -27,7 +32,7 @@ from windtunnel.quantizer.remedy.figures import (
     paired_drop_interval,
     share_interval,
 )
-from windtunnel.quantizer.remedy.mend import judge
+from windtunnel.quantizer.remedy.mend import judge, why_none
 from windtunnel.quantizer.remedy.origin import strange_weights
 from windtunnel.quantizer.remedy.pareto import front
 from windtunnel.quantizer.remedy.recipe import (
@@ -44,7 +49,8 @@ from windtunnel.quantizer.remedy.recipe import (
     scheme_of,
     units_of,
 )
-from windtunnel.quantizer.remedy.result import Side
+from windtunnel.quantizer.remedy.result import Drawn, Pair, Proof, Remedy, Side
+from windtunnel.quantizer.remedy.search import Found
 from windtunnel.quantizer.remedy.smallest import smallest_set
 from windtunnel.quantizer.remedy.split import LEAST_SAMPLES, split
 from windtunnel.quantizer.remedy.trial import Candidate, Check, Family, Trial, pareto, pick
@@ -209,6 +215,103 @@ def test_one_foreign_weight_is_named_and_heavy_damage_is_not(tmp_path: Path, cal
     rules = rules_of(Scheme("weight_only", 4, 0, "TENSORWISE"))
     litert.quantize(damaged, tmp_path / "d.tflite", VariantSpec("mine", rules), None, None)
     assert strange_weights(read_model(damaged), read_model(tmp_path / "d.tflite")) == []
+
+
+def test_a_weight_that_is_renamed_is_known_by_its_values(tmp_path: Path) -> None:
+    made = []
+    for name, order in (("ours", (0, 1, 2)), ("theirs", (2, 0, 1))):
+        writer, draw = GraphWriter(), np.random.default_rng(2)
+        tables = [draw.normal(0, 1, (6, 6)) for _ in order]
+        source = at = writer.tensor("in", (1, 6))
+        for place, which in enumerate(order):
+            at = writer.dense(f"{name}_{place}", at, tables[which], np.zeros(6))
+        made.append(writer.write(tmp_path / f"{name}.tflite", [source], [at]))
+    assert strange_weights(*(read_model(path) for path in made)) == []
+
+
+def wide(path: Path, factor: float, *, seed: int = 0, quantized: bool = True) -> Path:
+    """Two layers of a million weights each: int8, or float ones `factor` times as large, of unlike channels."""
+    writer, draw = GraphWriter(), np.random.default_rng(seed)
+    source = at = writer.tensor("in", (1, 1024))
+    for name in ("first", "second"):
+        stored = draw.integers(-127, 128, (1024, 1024)).astype(np.int8)
+        scales = 10.0 ** draw.uniform(-4, -1, 1024)
+        if quantized:
+            weights = writer.tensor(
+                f"{name}/w", stored.shape, "int8", data=stored, scales=scales.tolist(), zeros=[0] * 1024
+            )
+        else:
+            real = (stored * scales[:, None] * factor).astype(np.float32)
+            weights = writer.tensor(f"{name}/w", stored.shape, data=real)
+        output = writer.tensor(name, (1, 1024))
+        writer.op("FULLY_CONNECTED", [at, weights], [output])
+        at = output
+    return writer.write(path, [source], [at])
+
+
+def test_large_weights_are_told_by_some_of_their_values_and_little_memory(tmp_path: Path) -> None:
+    ours, variant = wide(tmp_path / "ours.tflite", 1.02, quantized=False), wide(tmp_path / "v.tflite", 1.0)
+    tracemalloc.start()
+    try:
+        assert strange_weights(read_model(ours), read_model(variant)) == []
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    # A million values are 4 MB as float32 and 8 MB as float64; one weight is read at a time.
+    assert peak < 12e6
+    other = wide(tmp_path / "other.tflite", 1.0, seed=1)
+    with pytest.raises(InvalidInput, match="2 of its 2 weights"):
+        strange_weights(read_model(ours), read_model(other))
+
+
+@pytest.mark.parametrize(("kinds", "state"), [(("int16", "int8"), "int8"), (("int16", "float32"), "int16")])
+def test_inputs_of_several_types_are_as_narrow_as_the_narrowest(
+    tmp_path: Path, kinds: tuple[str, str], state: str
+) -> None:
+    writer = GraphWriter()
+    inputs = [
+        writer.tensor(f"in_{kind}", (1, 4), kind, scales=[] if kind == "float32" else [0.1], zeros=[0])
+        for kind in kinds
+    ]
+    output = writer.tensor("out", (1, 4))
+    writer.op("ADD", inputs, [output])
+    states = quantized_units(read_model(writer.write(tmp_path / "m.tflite", inputs, [output])))
+    assert {states[INPUT, f"in_{kind}"] for kind in kinds} == {state}
+
+
+# Answers
+
+
+def _scaled(path: Path, *, low: float, high: float) -> Path:
+    """One number in, held between `low` and `high`, one number out: a logit or what is left of it."""
+    writer = GraphWriter()
+    source, out = writer.tensor("in", (1, 1)), writer.tensor("out", (1, 1))
+    ends = [writer.tensor(f"end_{place}", (1,), data=np.array([end])) for place, end in enumerate((low, high))]
+    held = writer.tensor("held", (1, 1))
+    writer.op("MAXIMUM", [source, ends[0]], [held])
+    writer.op("MINIMUM", [held, ends[1]], [out])
+    return writer.write(path, [source], [out])
+
+
+def _part(folder: Path, values: NDArray[np.float64]) -> Part:
+    folder.mkdir()
+    np.save(folder / "0.npy", values.astype(np.float32).reshape(-1, 1, 1)[:, 0])
+    return Part(folder, ("in",), len(values), None)
+
+
+def test_both_models_are_read_as_the_float_models_outputs_are(tmp_path: Path) -> None:
+    part = _part(tmp_path / "search", np.linspace(-3, 2, 51))
+    float_model = _scaled(tmp_path / "float.tflite", low=-9, high=9)
+    clipped = _scaled(tmp_path / "clipped.tflite", low=0, high=0.9)
+    reference = answer_of_reference(float_model, part, tmp_path / "outputs")
+    found = answer(clipped, part, tmp_path / "outputs", reference=float_model, kind=reference.kind)
+    assert reference.kind == found.kind == "logits"
+    assert figures(reference, found, None, "agreement").drop == 0.0
+    # A part on which the float model happens to look like probabilities is read as the other one.
+    narrow = _part(tmp_path / "held_back", np.linspace(0.05, 0.95, 10))
+    again = answer_of_reference(float_model, narrow, tmp_path / "more", kind=reference.kind)
+    assert again.kind == "logits"
+    assert again.decisions is not None and again.decisions.tolist() == [1] * 10
 
 
 # Samples
@@ -458,3 +561,63 @@ def test_a_remedy_is_never_worse_than_the_variant_on_held_back_samples(
     found, reason = judge(side(variant), side(remedy), [Check("accuracy_drop", limit, remedy)])
     assert found == verdict
     assert f"{remedy:.4g}" in reason or "misses accuracy_drop" in reason
+
+
+@pytest.mark.parametrize(
+    ("trials", "late", "reason"),
+    [
+        ([], False, "nothing that was tried could be made and run"),
+        ([], True, "the budget ran out before anything was tried"),
+        (
+            [trial(1, "calibration", None)],
+            True,
+            "the budget ran out, and nothing that was tried by then could be made and run",
+        ),
+        (
+            [trial(1, "calibration", 1 / 3), trial(2, "calibration", None)],
+            True,
+            "the budget ran out before a recipe met every gate; the most accurate, t1 (calibration), has a drop of "
+            "0.3333",
+        ),
+        (
+            [trial(1, "calibration", 1 / 3), trial(2, "precision", 2 / 3)],
+            False,
+            "none of 2 recipes meets every gate on the search samples without answering worse than the variant; the "
+            "most accurate, t1 (calibration), has a drop of 0.3333",
+        ),
+    ],
+)
+def test_why_there_is_no_remedy(trials: list[Trial], late: bool, reason: str) -> None:
+    assert why_none(Found(tuple(trials), None, late)) == reason
+
+
+def remedy(folder: Path, choice: Trial, *trials: Trial) -> Remedy:
+    model = folder / "m.tflite"
+    model.write_bytes(b"m")
+    drawn = Drawn(1, 1, 1, 0, False, 0, "labels")
+    proof = Proof(side(0.0), side(0.3), side(0.01))
+    before = trial(0, "variant", 0.9, 900, 9.0)
+    everything = (*trials, choice)
+    return Remedy("proven", "", Pair(model, model, ""), drawn, (), proof, before, everything, choice, model)
+
+
+def test_an_equal_trial_does_not_beat_the_choice(tmp_path: Path) -> None:
+    choice = trial(2, "layers", 0.1, 100, 1.0, kept=1)
+    twin, better = trial(1, "precision", 0.1, 100, 1.0), trial(3, "precision", 0.1, 90, 1.0)
+    assert remedy(tmp_path, choice, twin).to_json()["remedy"]["dominated_by"] == []
+    assert remedy(tmp_path, choice, better).to_json()["remedy"]["dominated_by"] == ["t3"]
+
+
+def test_the_drop_without_a_kept_layer_is_that_of_the_same_recipe(tmp_path: Path) -> None:
+    first, other, ranges = ({"regex": name} for name in ("first", "other", "ranges"))
+    choice = trial(3, "layers", 0.1, kept=1)
+    choice = replace(choice, candidate=replace(choice.candidate, rules=(first, ranges, {"regex": "0"})))
+    strange, base = (
+        replace(one, candidate=replace(one.candidate, rules=rules))
+        for one, rules in ((trial(1, "algorithm", 0.7), (first, other)), (trial(2, "percentile", 0.4), (first, ranges)))
+    )
+    for others in ([strange, base], [base, strange]):
+        (entry,) = remedy(tmp_path, choice, *others).to_json()["remedy"]["kept"]
+        assert entry["drop_without"] == 0.4
+    (entry,) = remedy(tmp_path, choice, strange).to_json()["remedy"]["kept"]
+    assert entry["drop_without"] is None

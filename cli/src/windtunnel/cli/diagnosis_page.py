@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from windtunnel.cli.evidence import accounts, layer_title, notes_of, place_among, proof_words, remedy_words, ruled_out
-from windtunnel.cli.figures import clean, drift, entries, figure, flat, named, part, share, shorten
+from windtunnel.cli.figures import clean, drift, entries, figure, flat, named, part, samples_words, share, shorten
 from windtunnel.cli.histogram_chart import histogram_chart
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.cli.page import badge, fact_rows, section
@@ -44,9 +44,8 @@ def quality(diagnosis: Mapping[str, Any]) -> list[Html]:
         facts.append(f"agreement {share(diagnosis['agreement'])}")
     if diagnosis.get("output_nrmse") is not None:
         facts.append(f"output nRMSE {drift(diagnosis['output_nrmse'])}")
-    if diagnosis.get("samples") is not None:
-        kind = "seeded random inputs" if diagnosis.get("synthetic_samples") else "samples"
-        facts.append(f"{named(diagnosis['samples'])} {kind}")
+    if (samples := samples_words(diagnosis)) is not None:
+        facts.append(samples)
     return [tag("span", fact) for fact in facts]
 
 

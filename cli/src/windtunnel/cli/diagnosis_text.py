@@ -20,7 +20,19 @@ from windtunnel.cli.evidence import (
     remedy_words,
     ruled_out,
 )
-from windtunnel.cli.figures import clean, drift, entries, figure, is_number, named, part, share, shorten
+from windtunnel.cli.figures import (
+    clean,
+    drift,
+    entries,
+    figure,
+    is_number,
+    is_over,
+    named,
+    part,
+    samples_words,
+    share,
+    shorten,
+)
 from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -59,9 +71,8 @@ def _quality(diagnosis: Mapping[str, Any], console: Console) -> None:
     for key, label in (("agreement", "agreement"), ("output_nrmse", "output nRMSE")):
         if diagnosis.get(key) is not None:
             facts.append(f"{label} {drift(diagnosis[key])}")
-    if diagnosis.get("samples") is not None:
-        kind = "seeded random inputs" if diagnosis.get("synthetic_samples") else "samples"
-        facts.append(f"{diagnosis['samples']} {kind}")
+    if (samples := samples_words(diagnosis)) is not None:
+        facts.append(samples)
     if facts:
         line(console, ", ".join(facts), indent=2)
 
@@ -117,7 +128,7 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     folder = _common_folder([named(layer.get("name")) for layer in layers])
     for number in order:
         layer = layers[number]
-        over = layer.get("nrmse") is None or layer["nrmse"] > threshold
+        over = is_over(layer, threshold)
         problem = clean(layer.get("problem") or ("over" if over else "")).replace("_", " ")
         marks = ", ".join(filter(None, (problem, "culprit" if number in codes else "")))
         table.add_row(

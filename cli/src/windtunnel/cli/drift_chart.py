@@ -9,7 +9,7 @@ from typing import Any
 
 from windtunnel.cli import scale
 from windtunnel.cli.evidence import culprit_codes, layer_title
-from windtunnel.cli.figures import clean, drift, is_number, named, shorten
+from windtunnel.cli.figures import clean, drift, is_number, is_over, named, shorten
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.cli.scale import Scale
 
@@ -69,8 +69,7 @@ class Curve:
 
     def is_over(self, layer: Mapping[str, Any]) -> bool:
         """Whether a layer is over the threshold, or has no figure for a named reason."""
-        value = layer.get(ACCUMULATED)
-        return self.figure == ACCUMULATED and (not is_number(value) or value > self.threshold)
+        return self.figure == ACCUMULATED and is_over(layer, self.threshold)
 
     def said(self, layer: Mapping[str, Any]) -> str:
         """A layer's figure, or why there is none."""

@@ -25,6 +25,11 @@ _PATTERNS: Final[Mapping[str, str]] = {
 
 # The field of a cause's evidence that tells the same as a layer's note of a kind.
 _TELLS: Final[Mapping[str, str]] = {"clipped": "held", "wide": "held", "per_tensor": "largest_to_median_channel"}
+_KERNELS: Final[Mapping[str, str]] = {
+    "xnnpack": "the kernels of XNNPACK",
+    "none": "the runtime's own kernels",
+    "reference": "the reference kernels",
+}
 NOTHING_TOLD: Final[Evidence] = {}
 
 
@@ -191,6 +196,11 @@ def _kernel(evidence: Evidence) -> Iterator[str]:
     if evidence.get("pattern") is None and isinstance(bad, Mapping) and is_number(bad.get("values")):
         maker = f" from {clean(bad['op'])}" if bad.get("op") else ""
         yield f"{bad['values']} values are NaN or infinite{maker}"
+    if is_number(evidence.get("local_nrmse_on_other_kernels")):
+        here, there = (_kernels(evidence.get(key)) for key in ("kernels", "other_kernels"))
+        wrong = "makes NaN or infinity" if bad else f"is off by nRMSE {drift(evidence.get('local_nrmse'))}"
+        right = drift(evidence["local_nrmse_on_other_kernels"])
+        yield f"run by itself it {wrong} on {here} and is off by {right} on {there}: the kernel is wrong, not the file"
     if evidence.get("departs"):
         agree = ", ".join(clean(one) for one in _listed(evidence.get("agree")))
         apart = ", ".join(clean(one) for one in _listed(evidence.get("departs")))
@@ -199,17 +209,36 @@ def _kernel(evidence: Evidence) -> Iterator[str]:
         yield f"the process ends: {clean(evidence['crash'])}"
 
 
+def _kernels(name: Any) -> str:
+    """A set of kernels by the name of its accelerator."""
+    return _KERNELS.get(str(name)) or ("other kernels" if name is None else f"{clean(name)} kernels")
+
+
 def _own(evidence: Evidence) -> Iterator[str]:
     before, after = evidence.get("local_nrmse"), evidence.get("local_nrmse_mended")
-    if is_number(before):
+    # A fault of kernels has told it together with that of the others.
+    if is_number(before) and "local_nrmse_on_other_kernels" not in evidence:
         mended = f", {drift(after)} with the fix" if is_number(after) else ""
         yield f"own error on the reference's inputs: nRMSE {drift(before)}{mended}"
+    yield from _output(evidence.get("output_nrmse"), evidence.get("output_nrmse_mended"))
     inside = evidence.get("inside")
     if isinstance(inside, Mapping):
         where = f"{layer_title(inside.get('layer'))} (op {named(inside.get('op_index'))} there)"
         yield f"it lies inside {named(inside.get('graph'))}: {where}"
     if evidence.get("why"):
         yield clean(evidence["why"])
+
+
+def _output(before: Any, after: Any) -> Iterator[str]:
+    """What the fix does to the whole model: often the only proof of a cause."""
+    if is_number(before) and is_number(after) and after < before:
+        yield f"the output's error falls from nRMSE {drift(before)} to {drift(after)} with the fix"
+    elif is_number(before) and is_number(after):
+        yield f"the output's error is nRMSE {drift(before)}, and {drift(after)} with the fix"
+    elif is_number(after):
+        yield f"with the fix the output's error is nRMSE {drift(after)}, without it there is no figure"
+    elif is_number(before):
+        yield f"the output's error is nRMSE {drift(before)}"
 
 
 _ACCOUNTS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (

@@ -184,6 +184,24 @@ def first_over(summary: Mapping[str, Any]) -> str | None:
     return None if name in (None, "") else clean(name)
 
 
+def is_over(layer: Mapping[str, Any], threshold: float) -> bool:
+    """Whether an entry of `layers` is over the threshold; one without a figure is, one of choices never."""
+    value = layer.get("nrmse")
+    counts = layer.get("problem") is not None or not is_number(value) or value > threshold
+    return counts and not layer.get("is_choice")
+
+
+def samples_words(diagnosis: Mapping[str, Any]) -> str | None:
+    """How many samples a diagnosis is of, and of which kind; None where it does not say.
+
+    `windtunnel diff` tells of random inputs at the top of its document, a stored diagnosis in its settings.
+    """
+    if diagnosis.get("samples") is None:
+        return None
+    is_random = diagnosis.get("synthetic_samples") or part(diagnosis, "settings").get("synthetic_samples")
+    return f"{named(diagnosis['samples'])} {'seeded random inputs' if is_random else 'samples'}"
+
+
 def place_of(cell: Mapping[str, Any]) -> str:
     """Where a cell runs: farm, device and system."""
     system = " ".join(clean(cell[key]) for key in ("platform", "os_version") if cell.get(key))

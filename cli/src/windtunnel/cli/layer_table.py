@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from windtunnel.cli.evidence import culprit_codes, layer_title, notes_of
-from windtunnel.cli.figures import UNKNOWN, clean, drift, entries, figure, is_number, named, part, shorten
+from windtunnel.cli.figures import UNKNOWN, clean, drift, entries, figure, is_number, is_over, named, part, shorten
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -45,7 +45,7 @@ def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Any], *, threshol
     cells = []
     for title, show, _ in columns:
         value = show(layer)
-        over = title == _DRIFT and (not is_number(layer.get("nrmse")) or layer["nrmse"] > threshold)
+        over = title == _DRIFT and is_over(layer, threshold)
         below = _interval(layer) if title == _DRIFT else ""
         bar = f"--share:{share}" if title == _OWN and share else None
         style = f"number{' bad' if over else ''}{' share' if bar else ''}"

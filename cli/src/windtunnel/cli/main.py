@@ -12,7 +12,21 @@ import sys
 
 import click
 
-from windtunnel.cli import deadletters, demo, devices, kernels, offline, ops, plans, remedy, runs, submit, up
+from windtunnel.cli import (
+    deadletters,
+    demo,
+    devices,
+    diff,
+    kernels,
+    layers,
+    offline,
+    ops,
+    plans,
+    remedy,
+    runs,
+    submit,
+    up,
+)
 from windtunnel.errors import WindtunnelError
 
 log = logging.getLogger(__name__)
@@ -49,6 +63,8 @@ _COMMANDS = (
     devices.devices,
     deadletters.deadletters,
     demo.demo,
+    diff.diff,
+    layers.layers,
     *offline.commands,
     remedy.remedy,
     ops.ops,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.cli.native import new_pool, require_installed
 from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
 from windtunnel.errors import UserError
 
@@ -77,8 +78,6 @@ def remedy(
         -o mended.tflite --recipe-out recipe.json
     windtunnel quantize float32.tflite --recipe recipe.json --calibration recipe.calibration.npz    # the same again
     """
-    from windtunnel.cli.offline import _require_installed as require_installed
-
     require_installed("remedy", "windtunnel.quantizer", "litert_quantizer")
     limits = _gates(gates)
     if recipe_out is not None and calibration_out is None:
@@ -124,7 +123,6 @@ def _gates(texts: Sequence[str]) -> Gates:
 async def _mend(
     reference: Path, variant: Path, samples: Path, folder: Path, gates: Gates, pipeline: Any, budget: float
 ) -> Remedy:
-    from windtunnel.cli.offline import _pool as new_pool
     from windtunnel.quantizer.remedy import mend
 
     preload = ("windtunnel.quantizer.adapters.litert", "windtunnel.quantizer.remedy.evaluate")

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 # Below one thirtieth of the largest figure a linear scale shows a flat line.
 _LOG_FROM_RATIO = 30.0
 _MAX_DECADES = 6
+# Less than this counts as 0: a part of it can no longer be told from 0.
+_LEAST = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def fit(values: Sequence[float], start: float, end: float, *, zero: bool = True,
 
     `zero` begins a linear scale at 0. `whole_decades` ends a logarithmic one at powers of ten.
     """
-    positive = [value for value in values if value > 0 and math.isfinite(value)]
+    positive = [value for value in values if value > _LEAST and math.isfinite(value)]
     if not positive:
         return Scale(0.0, 1.0, start, end)
     high, low = max(positive), min(positive)
@@ -63,13 +65,17 @@ def fit(values: Sequence[float], start: float, end: float, *, zero: bool = True,
 
 def _round_steps(low: float, high: float) -> list[float]:
     rough = (high - low) / 5
-    power = 10.0 ** math.floor(math.log10(rough))
+    exponent = math.floor(math.log10(rough))
+    power = 10.0**exponent
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     count = math.floor((high - first * step) / step + 1e-9)
-    return [round((first + number) * step, 12) for number in range(count + 1)]
+    # Every tick is a multiple of `power`: what is less comes of the multiplication.
+    return [round((first + number) * step, -exponent) for number in range(count + 1)]
 
 
 def label(value: float) -> str:
     """A tick's figure."""
-    return f"{value:g}" if value == 0 or 0.001 <= abs(value) < 1e6 else f"{value:.0e}".replace("e-0", "e-")
+    if value == 0 or 0.001 <= abs(value) < 1e6:
+        return f"{value:g}"
+    return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")

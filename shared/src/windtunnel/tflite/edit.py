@@ -32,7 +32,9 @@ FED = "/fed"
 
 
 class Editor:
-    """A .tflite file as objects that can be changed and written again; only the main graph is changed.
+    """A .tflite file as objects that can be changed and written again.
+
+    Changes are made in the main graph; `inside` gives an editor of another one.
 
     Constants that lie behind the FlatBuffers data are pulled in. Raises NotFound and InvalidInput as `read_model`
     does, Unsupported for a file whose constants lie in other files.

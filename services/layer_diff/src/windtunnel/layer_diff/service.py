@@ -61,6 +61,7 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
     async def Compare(  # noqa: N802 - named by the contract
         self, request: layer_diff_pb2.CompareRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> layer_diff_pb2.CompareResponse:
+        """Compares two models that lie at URIs. Raises InvalidInput where one is missing."""
         pipeline = pipeline_of(request.preprocessing_json)
         for name in ("reference_uri", "candidate_uri"):
             if not getattr(request, name):

@@ -27,10 +27,12 @@ class StretchedFeed:
 
     @property
     def count(self) -> int:
+        """How many samples there are."""
         return self.feed.count
 
     @property
     def labels(self) -> NDArray[Any] | None:
+        """The labels of the feed, None where it has none."""
         return self.feed.labels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:

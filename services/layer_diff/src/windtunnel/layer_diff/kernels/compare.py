@@ -55,14 +55,3 @@ def _add(
     for first, second in pairs:
         if first in arrays and second in arrays:
             sums.setdefault((key, first, second), GapSums()).add(arrays[first], arrays[second])
-
-
-def load_outputs(files: Sequence[Path], tensors: Sequence[int]) -> dict[int, list[NDArray[Any]]]:
-    """Arrays of some tensors, sample by sample."""
-    found: dict[int, list[NDArray[Any]]] = {tensor: [] for tensor in tensors}
-    for path in files:
-        with np.load(path) as stored:
-            for tensor in tensors:
-                if str(tensor) in stored.files:
-                    found[tensor].append(stored[str(tensor)])
-    return found

@@ -51,7 +51,7 @@ def conclude(facts: ModelFacts, found: Evidence, samples: int, settings: Mapping
         ops=_ops(facts, found),
         coverage=_coverage(facts, found),
         causes=tuple(causes),
-        excluded=_excluded(facts, found, runs, causes),
+        excluded=_excluded(facts, runs, causes),
         reasons=_reasons(runs, causes),
         settings=settings,
     )
@@ -140,9 +140,7 @@ def _verdict(causes: list[Cause], runs: tuple[KernelRun, ...]) -> Verdict:
     return "broken" if severe or far else "degraded"
 
 
-def _excluded(
-    facts: ModelFacts, found: Evidence, runs: tuple[KernelRun, ...], causes: list[Cause]
-) -> tuple[Exclusion, ...]:
+def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause]) -> tuple[Exclusion, ...]:
     named = {name for cause in causes for name in cause.evidence.get("departs", ())}
     calm = [run for run in runs if run.status == "ran" and run.name not in named]
     excluded = []

@@ -125,8 +125,7 @@ def diagnose_latency(
     wide = None if fallback is not None else _wide(rows, profile, total)
     found = [cause for cause in (fallback, wide) if cause is not None] + stragglers
     causes = tuple(sorted(found, key=lambda cause: -float(cause.evidence["excess_ms"] or 0.0)))
-    named = {row.cost.op_index for row in rows if row.verdict == "straggler"} - outside
-    shown = tuple(_judged(row, named, outside) for row in rows)
+    shown = tuple(_judged(row, outside) for row in rows)
     return LatencyDiagnosis(profile, shown, causes, _excluded(shown, causes, profile, total))
 
 
@@ -152,7 +151,7 @@ def _material(ms: float, profile: Profile, total: float) -> bool:
     return ms >= MATERIAL_SHARE * total and ms >= MATERIAL_TICKS * profile.resolution_ms
 
 
-def _judged(row: OpVerdict, stragglers: set[int], outside: frozenset[int]) -> OpVerdict:
+def _judged(row: OpVerdict, outside: frozenset[int]) -> OpVerdict:
     index = row.cost.op_index
     verdict = "fallback" if index in outside else row.verdict
     return row if verdict == row.verdict else OpVerdict(row.cost, row.time, row.share, row.expected, verdict)

@@ -33,13 +33,18 @@ _WARM_UP: Final = 3
 _MOST_TURNS: Final = 5000
 
 
-def answer_of_reference(reference: Path, part: Part, outputs: Path) -> Answers:
-    """Runs the float model over the part and keeps its outputs below `outputs`: `<i>.npy` (N, ...), float64."""
+def answer_of_reference(reference: Path, part: Part, outputs: Path, *, kind: OutputKind | None = None) -> Answers:
+    """Runs the float model over the part and keeps its outputs below `outputs`: `<i>.npy` (N, ...), float64.
+
+    `kind` is how its decisions are read: that of another part's answers. None: as the graph tells, else as they look.
+    """
     runner = Runner(reference)
     names = [tensor.name for tensor in runner.facts.outputs]
     columns: list[NDArray[Any]] = []
     outputs.mkdir(parents=True)
-    tally = _Tally(runner.facts, len(names))
+    if kind is None and class_columns(runner.facts) == 1 and decides(runner.facts):
+        kind = "probabilities"
+    tally = _Tally(runner.facts, len(names), kind)
     for number, inputs in enumerate(part.feed()):
         found = runner.run(inputs, dequantized=True)
         rows = [found[name] for name in names]
@@ -53,20 +58,21 @@ def answer_of_reference(reference: Path, part: Part, outputs: Path) -> Answers:
     return tally.answers()
 
 
-def answer(model: Path, part: Part, outputs: Path, *, reference: Path) -> Answers:
+def answer(model: Path, part: Part, outputs: Path, *, reference: Path, kind: OutputKind | None) -> Answers:
     """Runs `model` over the part and holds its outputs against the float model's.
 
     Args:
         model: a .tflite that takes and gives what the float model does, under any names.
         outputs: what `answer_of_reference` kept for this part.
         reference: the float model.
+        kind: how the float model's decisions were read: what is cut off or moved does not look the same any more.
 
     Raises InvalidInput where the model takes or gives something else than the float model.
     """
     runner, ours = Runner(model), read_model(reference)
     names, targets = pair_inputs(ours, runner.facts), pair_outputs(ours, runner.facts)
     columns = [np.load(outputs / f"{place}.npy", mmap_mode="r") for place in range(len(targets))]
-    tally = _Tally(ours, len(targets))
+    tally = _Tally(ours, len(targets), kind)
     for number, inputs in enumerate(part.feed()):
         found = runner.run({names[name]: array for name, array in inputs.items()}, dequantized=True)
         tally.add([column[number] for column in columns], [found[name] for name in targets])
@@ -77,11 +83,11 @@ def answer(model: Path, part: Part, outputs: Path, *, reference: Path) -> Answer
 class _Tally:
     """Sums up a model's outputs against the float model's, sample by sample."""
 
-    def __init__(self, reference: ModelFacts, outputs: int) -> None:
+    def __init__(self, reference: ModelFacts, outputs: int, kind: OutputKind | None) -> None:
         self._drifts = [Drift() for _ in range(outputs)]
         self._scores = ScoreSums()
         self._columns = class_columns(reference)
-        self._kind: OutputKind | None = "probabilities" if self._columns == 1 and decides(reference) else None
+        self._kind = kind
         self._bad = 0
 
     def add(self, reference: Sequence[NDArray[Any]], rows: Sequence[NDArray[Any]]) -> None:
@@ -94,7 +100,10 @@ class _Tally:
         worst = [drift.nrmse() for drift in self._drifts]
         known = [value for value in worst if value is not None]
         nrmse = max(known) if known and len(known) == len(worst) and not self._bad else None
-        return Answers(_with_gaps(self._scores, self._kind) if self._columns else None, nrmse, self._bad)
+        if not self._columns:
+            return Answers(None, nrmse, self._bad)
+        kind = self._scores.kind(self._kind)
+        return Answers(_with_gaps(self._scores, kind), nrmse, self._bad, kind)
 
 
 def _column(path: Path, count: int, row: NDArray[Any]) -> NDArray[Any]:
@@ -109,7 +118,7 @@ def _require_shape(row: NDArray[Any], column: NDArray[Any], name: str) -> None:
         )
 
 
-def _with_gaps(scores: ScoreSums, kind: OutputKind | None) -> NDArray[np.int64]:
+def _with_gaps(scores: ScoreSums, kind: OutputKind) -> NDArray[np.int64]:
     decisions = np.full(scores.count, -1, dtype=np.int64)
     finite = np.ones(scores.count, dtype=bool)
     finite[scores.non_finite] = False

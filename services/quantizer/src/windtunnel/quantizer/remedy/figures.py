@@ -9,6 +9,8 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.tflite import OutputKind
+
 # What the gate accuracy_drop is measured by.
 Measure = Literal["labels", "agreement", "output_nrmse"]
 _Z: Final = 1.959963984540054
@@ -20,11 +22,13 @@ class Answers:
 
     `decisions` (N,) are the predicted classes, -1 where an output is not finite; None where outputs are no classes.
     `nrmse` is that of the worst output against the float model, None where it has none; `non_finite` counts samples.
+    `kind` is how the decisions were read, None where outputs are no classes.
     """
 
     decisions: NDArray[np.int64] | None
     nrmse: float | None
     non_finite: int
+    kind: OutputKind | None = None
 
 
 @dataclass(frozen=True, slots=True)

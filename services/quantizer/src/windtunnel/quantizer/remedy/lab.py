@@ -19,6 +19,7 @@ from windtunnel.quantizer.remedy.families import Ranges
 from windtunnel.quantizer.remedy.figures import Answers, Figures, Latency, figures
 from windtunnel.quantizer.remedy.recipe import Unit, hits, quantized_units, require_kept
 from windtunnel.quantizer.remedy.trial import Candidate, Trial
+from windtunnel.tflite import OutputKind
 
 # Both by far enough to tell apart what differs by a tenth; a search measures often, the proof once.
 _SEARCH_SECONDS: Final = 0.2
@@ -110,9 +111,7 @@ class Lab:
 
         Raises InvalidInput, JobFailed and InternalError.
         """
-        for rule, unit in zip(
-            candidate.rules[len(candidate.rules) - len(candidate.kept) :], candidate.kept, strict=True
-        ):
+        for rule, unit in zip(candidate.rules[len(candidate.base) :], candidate.kept, strict=True):
             addressed = hits(rule, self._units)
             if [one.key for one in addressed] != [unit.key]:
                 raise InvalidInput(f"no rule can address {unit.operation} {unit.name!r} alone")
@@ -134,7 +133,7 @@ class Lab:
         else:
             outputs = part.folder / "outputs"
             found = await self._pool.run(
-                _answer, model, part, outputs, self._models.reference, on_progress=self._on_progress
+                _answer, model, part, outputs, self._models.reference, reference.kind, on_progress=self._on_progress
             )
         return figures(reference, found, part.classes, self._parts.measure)
 
@@ -147,11 +146,14 @@ class Lab:
 
     async def _reference(self, part: Part) -> Answers:
         if part.folder not in self._references:
+            # Decisions are read alike on all parts.
+            kind = next((one.kind for one in self._references.values()), None)
             found = await self._pool.run(
                 _answer_of_reference,
                 self._models.reference,
                 part,
                 part.folder / "outputs",
+                kind,
                 on_progress=self._on_progress,
             )
             if found.non_finite:
@@ -166,16 +168,16 @@ class Lab:
 # Jobs: what they import is only ever loaded in the child.
 
 
-def _answer(model: Path, part: Part, outputs: Path, reference: Path) -> Answers:
+def _answer(model: Path, part: Part, outputs: Path, reference: Path, kind: OutputKind | None) -> Answers:
     from windtunnel.quantizer.remedy import evaluate
 
-    return evaluate.answer(model, part, outputs, reference=reference)
+    return evaluate.answer(model, part, outputs, reference=reference, kind=kind)
 
 
-def _answer_of_reference(reference: Path, part: Part, outputs: Path) -> Answers:
+def _answer_of_reference(reference: Path, part: Part, outputs: Path, kind: OutputKind | None) -> Answers:
     from windtunnel.quantizer.remedy import evaluate
 
-    return evaluate.answer_of_reference(reference, part, outputs)
+    return evaluate.answer_of_reference(reference, part, outputs, kind=kind)
 
 
 def _measure(models: list[Path], part: Part, reference: Path, seconds: float, turns: int) -> list[Latency]:

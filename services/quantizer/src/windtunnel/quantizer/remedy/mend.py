@@ -14,7 +14,7 @@ from windtunnel.isolation import Pool, Progress
 from windtunnel.plan import Gates
 from windtunnel.quantizer.remedy.data import Parts, make_parts
 from windtunnel.quantizer.remedy.evaluate import pair_inputs, pair_outputs
-from windtunnel.quantizer.remedy.figures import Latency
+from windtunnel.quantizer.remedy.figures import Figures, Latency
 from windtunnel.quantizer.remedy.lab import Lab, Models
 from windtunnel.quantizer.remedy.origin import strange_weights
 from windtunnel.quantizer.remedy.recipe import Scheme, scheme_of, units_of
@@ -58,13 +58,14 @@ async def mend(
     """
     started = time.monotonic()
     models = Models(reference.absolute(), variant.absolute())
-    facts, scheme, strange = await asyncio.to_thread(_require_pair, models)
+    facts, made, scheme = await asyncio.to_thread(_require_pair, models)
+    strange = await pool.run(strange_weights, facts, made)
     units = await asyncio.to_thread(units_of, facts)
     parts = await pool.run(
         make_parts, facts, samples.absolute(), pipeline, folder.absolute() / "samples", on_progress=on_progress
     )
     lab = Lab(models, parts, units, folder.absolute(), pool, on_progress)
-    case = _Case(lab, models, parts, gates, Pair(models.reference, models.variant, scheme.words, strange))
+    case = _Case(lab, models, parts, gates, Pair(models.reference, models.variant, scheme.words, tuple(strange)))
     before = await lab.of_variant()
     if passes(gates, before) and (unneeded := await _as_it_is(case, before)) is not None:
         return replace(unneeded, seconds=time.monotonic() - started)
@@ -107,8 +108,8 @@ class _Case:
         return tuple(checks(self.gates, side.figures, side.size_bytes, side.latency))
 
 
-def _require_pair(models: Models) -> tuple[ModelFacts, Scheme, tuple[str, ...]]:
-    """The float model, how the variant is quantised, and its weights that the float model does not explain."""
+def _require_pair(models: Models) -> tuple[ModelFacts, ModelFacts, Scheme]:
+    """The float model, the variant, and how that is quantised."""
     reference, variant = read_model(models.reference), read_model(models.variant)
     own = scheme_of(reference)
     if own is not None:
@@ -124,7 +125,7 @@ def _require_pair(models: Models) -> tuple[ModelFacts, Scheme, tuple[str, ...]]:
         )
     pair_inputs(reference, variant)
     pair_outputs(reference, variant)
-    return reference, scheme, tuple(strange_weights(reference, variant))
+    return reference, variant, scheme
 
 
 async def _as_it_is(case: _Case, before: Trial) -> Remedy | None:
@@ -149,9 +150,8 @@ async def _prove(case: _Case, before: Trial, found: Found, folder: Path) -> Reme
     choice = found.choice
     if choice is None:
         proof = await _proof(case, None)
-        result = Remedy(
-            "none", _nothing(before, found), case.pair, case.drawn, case.checks(proof.variant), proof, before
-        )
+        reason = why_none(found)
+        result = Remedy("none", reason, case.pair, case.drawn, case.checks(proof.variant), proof, before)
         return replace(result, trials=found.trials, out_of_time=found.out_of_time)
     made = await case.lab.make(choice.candidate, folder / "remedy")
     proof = await _proof(case, made.model)
@@ -171,7 +171,7 @@ def judge(variant: Side, remedy: Side, gates: Sequence[Check]) -> tuple[Verdict,
     if remedy.figures.order > variant.figures.order:
         return "none", (
             "what met the gates on the search samples answers worse than the variant on the held-back samples: "
-            f"a drop of {_drop(remedy)} instead of {_drop(variant)}"
+            f"a drop of {_drop(remedy.figures)} instead of {_drop(variant.figures)}"
         )
     missed = [check.gate for check in gates if not check.passed]
     if missed:
@@ -179,22 +179,27 @@ def judge(variant: Side, remedy: Side, gates: Sequence[Check]) -> tuple[Verdict,
             f"it met the gates on the search samples and is no worse than the variant on the held-back samples, but "
             f"misses {', '.join(missed)} there"
         )
-    return "proven", f"every gate is met on the held-back samples; the drop is {_drop(remedy)}, was {_drop(variant)}"
+    drops = f"the drop is {_drop(remedy.figures)}, was {_drop(variant.figures)}"
+    return "proven", f"every gate is met on the held-back samples; {drops}"
 
 
-def _drop(side: Side) -> str:
-    return "unknown" if side.figures.drop is None else f"{side.figures.drop:.4g}"
-
-
-def _nothing(before: Trial, found: Found) -> str:
+def why_none(found: Found) -> str:
     """Why no trial was chosen."""
     best = closest(found.trials)
-    late = "the budget ran out before " if found.out_of_time else ""
     if best is None or best.figures is None:
-        return f"{late}nothing that was tried could be made and run"
+        if not found.out_of_time:
+            return "nothing that was tried could be made and run"
+        if not found.trials:
+            return "the budget ran out before anything was tried"
+        return "the budget ran out, and nothing that was tried by then could be made and run"
+    which, drop = f"{best.id} ({best.candidate.what})", _drop(best.figures)
     if found.out_of_time:
-        return f"{late}anything met every gate; the nearest, {best.id}, has a drop of {best.figures.drop}"
+        return f"the budget ran out before a recipe met every gate; the most accurate, {which}, has a drop of {drop}"
     return (
-        f"none of {len(found.trials)} recipes meets every gate on the search samples; the most accurate, {best.id} "
-        f"({best.candidate.what}), has a drop of {best.figures.drop}"
+        f"none of {len(found.trials)} recipes meets every gate on the search samples without answering worse than the "
+        f"variant; the most accurate, {which}, has a drop of {drop}"
     )
+
+
+def _drop(figures: Figures) -> str:
+    return "unknown size" if figures.drop is None else f"{figures.drop:.4g}"

@@ -16,8 +16,12 @@ def front(points: Sequence[Sequence[float] | None]) -> list[int]:
     return sorted(found, key=lambda index: (tuple(points[index] or ()), index))
 
 
+def dominates(a: Sequence[float] | None, b: Sequence[float] | None) -> bool:
+    """Whether `a` is nowhere larger than `b` and somewhere smaller; None neither dominates nor is dominated."""
+    return a is not None and b is not None and tuple(a) != tuple(b) and all(x <= y for x, y in zip(a, b, strict=True))
+
+
 def _beats(points: Sequence[Sequence[float] | None], first: int, second: int) -> bool:
     a, b = points[first], points[second]
-    if a is None or b is None or any(x > y for x, y in zip(a, b, strict=True)):
-        return False
-    return tuple(a) != tuple(b) or first < second
+    is_earlier_twin = a is not None and b is not None and tuple(a) == tuple(b) and first < second
+    return is_earlier_twin or dominates(a, b)

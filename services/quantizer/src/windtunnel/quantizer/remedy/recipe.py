@@ -194,7 +194,7 @@ def quantized_units(facts: ModelFacts) -> dict[tuple[str, str], str]:
     }
     for operation, tensors in ((INPUT, facts.inputs), (OUTPUT, facts.outputs)):
         kinds = {tensor.dtype for tensor in tensors} & _INTEGERS
-        state = min(kinds) if kinds else "float"
+        state = min(kinds, key=lambda kind: (_BITS[kind], kind), default="float")
         # An end that was converted on the way has got a suffix; what it restates carries the name that is known.
         states |= {(operation, name): state for tensor in tensors for name in _names(facts, tensor)}
     return states

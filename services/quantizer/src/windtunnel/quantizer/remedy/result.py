@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from windtunnel.quantizer.remedy.figures import Figures, Latency, Measure
+from windtunnel.quantizer.remedy.pareto import dominates
 from windtunnel.quantizer.remedy.recipe import Unit
 from windtunnel.quantizer.remedy.trial import Check, Trial, pareto
 
@@ -158,7 +159,7 @@ class Remedy:
             "kept": [self._kept(unit, choice) for unit in choice.candidate.kept],
             "recipe": self.recipe,
             "calibration": None if calibration is None else {**_file(calibration), "samples": self.drawn.calibration},
-            "dominated_by": [trial.id for trial in self.front if trial != choice and _beats(trial, choice)],
+            "dominated_by": [trial.id for trial in self.front if dominates(trial.point, choice.point)],
             "sha256": None if self.model is None else _sha256(self.model),
         }
 
@@ -172,7 +173,7 @@ class Remedy:
             if {one.key for one in trial.candidate.kept} == others
             and trial.candidate.precision == precision
             and trial.candidate.family in ("calibration", "per_channel", "percentile", "algorithm", "layers")
-            and trial.candidate.rules[0] == choice.candidate.rules[0]
+            and trial.candidate.base == choice.candidate.base
         ]
         figures = trials[0].figures if trials else None
         return {
@@ -182,11 +183,6 @@ class Remedy:
             "weight": dict(self.ranking).get(unit.name),
             "drop_without": None if figures is None else figures.drop,
         }
-
-
-def _beats(trial: Trial, choice: Trial) -> bool:
-    ours, theirs = trial.point, choice.point
-    return ours is not None and theirs is not None and all(a <= b for a, b in zip(ours, theirs, strict=True))
 
 
 def _file(path: Path) -> dict[str, Any]:

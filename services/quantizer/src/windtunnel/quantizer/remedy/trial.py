@@ -38,6 +38,11 @@ class Candidate:
     kept: tuple[Unit, ...] = ()
     precision: Precision | None = None
 
+    @property
+    def base(self) -> tuple[Rule, ...]:
+        """The rules without those that keep a unit out."""
+        return self.rules[: len(self.rules) - len(self.kept)]
+
 
 @dataclass(frozen=True, slots=True)
 class Check:
