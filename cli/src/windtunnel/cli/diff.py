@@ -19,7 +19,7 @@ from windtunnel.cli.conversion import as_tflite, model_source
 from windtunnel.cli.model_explorer import node_data_paths
 from windtunnel.cli.native import new_pool
 from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
-from windtunnel.errors import InvalidInput, JobFailed, NotFound
+from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
@@ -201,22 +201,17 @@ async def _compare_in(
     options: dict[str, Any],
 ) -> Comparison:
     """Runs the comparison; where native code ends the child, the error names the op."""
-    from windtunnel.layer_diff import compare_models
-    from windtunnel.layer_diff.crash import explain_crash
+    from windtunnel.layer_diff.crash import compare_safely
 
     checkpoint = options["checkpoint"]
     if checkpoint is not None and (found := checkpoint.load()) is not None:
         say(f"going on with an interrupted comparison, after {found[0]} samples")
     try:
-        return await pool.run(compare_models, *given, on_progress=show, **options)
+        return await compare_safely(pool, given, on_progress=show, **options)
     except asyncio.CancelledError:
         if checkpoint is not None and checkpoint.path.exists():
             say("what was compared is kept: the same command goes on from there")
         raise
-    except JobFailed as error:
-        if error.how != "signal":
-            raise
-        raise await explain_crash(pool, given, options["accelerator"], error) from error
 
 
 def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | None:

@@ -86,7 +86,9 @@ def encode(array: NDArray[Any], name: str, dtype: str) -> bytes:
     if kind.kind in "iu":
         limits = np.iinfo(kind)
         array = _fitting(array, name, dtype, limits.min, limits.max)
-    return bytes(np.ascontiguousarray(array, dtype=kind.newbyteorder("<")).tobytes())
+    # What float16 cannot hold becomes infinity, as IEEE 754 has it.
+    with np.errstate(over="ignore"):
+        return bytes(np.ascontiguousarray(array, dtype=kind.newbyteorder("<")).tobytes())
 
 
 def _limits(bits: int, signed: bool) -> tuple[int, int]:

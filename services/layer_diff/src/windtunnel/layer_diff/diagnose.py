@@ -16,13 +16,15 @@ from windtunnel.layer_diff.static.suspect import Patch, Suspect
 # An own error below this is what the precision gives anyway: float32, float16, integers.
 FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
 # A layer of matching files that departs more than this on equal inputs needs an explanation.
-UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.2}
+UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
 # How often causes were right over the fault matrix (docs/diagnosis.md): neither proven by the file nor by running,
 # one of both, both; departures without a reason in the files; rounding as what is left.
 CONFIDENCE: Final = (0.6, 0.95, 0.99)
 CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
 _BETTER_OUTPUT: Final = 1.1
+# An output that is this much further off is worse; one that is this much nearer without a doubtful range is better.
+_WORSE, _BETTER_WITHOUT = 1.15, 1.06
 _PROBED = 12
 # A range this many times as wide as the candidate's own values does not fit them either.
 _FITS: Final = 1.6
@@ -73,6 +75,16 @@ class Tested:
         )
 
     @property
+    def is_range(self) -> bool:
+        """Whether the suspect is a range that does not fit the samples."""
+        return "held" in _range_of(self.suspect)
+
+    @property
+    def harms(self) -> bool:
+        """Whether the model's output is further from the reference's once mended."""
+        return self.output is not None and self.output_mended is not None and self.output_mended > _WORSE * self.output
+
+    @property
     def effect(self) -> float:
         """How much of the error is this suspect's: its layer's own, or what the output loses with it."""
         gain = (self.output or 0.0) - (self.output_mended or 0.0) if self.improves_output else 0.0
@@ -81,9 +93,9 @@ class Tested:
 
 
 def precision_of(matching: Matching) -> str:
-    """float32, float16 or integer: what the candidate computes and stores with."""
-    assert matching.theirs is not None
-    tensors = matching.theirs.facts.tensors
+    """float32, float16 or integer: the coarser of what the two models compute and store with."""
+    assert matching.ours is not None and matching.theirs is not None
+    tensors = (*matching.ours.facts.tensors, *matching.theirs.facts.tensors)
     if any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in tensors):
         return "integer"
     return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
@@ -168,7 +180,8 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
     precision = precision_of(matching)
     errors = [(one.nrmse, index) for index, one in local.items() if one.nrmse is not None]
     worst, index = max(errors, default=(0.0, -1))
-    if worst <= UNEXPLAINED[precision] or matching.theirs is None:
+    least = UNEXPLAINED[precision] * (0.5 if matching.lacking else 1.0)
+    if worst <= least or matching.theirs is None:
         return ()
     maker = matching.theirs.makers.get(index)
     evidence = {"local_nrmse": worst, "why": "on the reference's inputs this layer gives something else"}
@@ -194,18 +207,17 @@ def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
 
 
 def exclusions(
-    report: StaticReport, causes: Sequence[Cause], findings: Findings, precision: str
+    report: StaticReport, causes: Sequence[Cause], findings: Findings, precision: str, lacking: int
 ) -> tuple[Exclusion, ...]:
-    """What was looked for and is not there, and how that is known."""
+    """What was looked for and is not there, and how that is known. `lacking`: ops of the reference without a match."""
     named = {cause.code for cause in causes} | findings.silent
     constants, parameters = report.constants, report.parameters
     worst = f"; the largest difference is {constants.worst:.2g} of what precision explains" if constants.worst else ""
     unread = f"; {len(constants.unreadable)} could not be read" if constants.unreadable else ""
     same = f"{constants.compared} constants are the same within their precision{worst}{unread}"
     found = [Exclusion("conversion.weights", same)] if constants.compared else []
-    found += [
-        Exclusion("conversion.op", f"{report.ops} ops have the same kind, activation and attributes"),
-    ]
+    if not lacking:
+        found.append(Exclusion("conversion.op", f"{report.ops} ops have the same kind, activation and attributes"))
     if precision == "integer":
         if parameters.looked_at:
             ratios = f"{parameters.least:.3g} to {parameters.largest:.3g} times the range seen on the samples"
@@ -247,16 +259,35 @@ def _holds(tested: Tested, floor: float) -> bool:
     if "attribute" in suspect.evidence and tested.before == 0.0:
         # An end that is left open, an axis from the other side: the same thing said in another way.
         return False
+    if suspect.evidence.get("role") == "operand" and floor == FLOORS["integer"] and _is_idle(tested, floor):
+        # A bound that the integers cannot reach anyway need not be stored as it is.
+        return False
     if suspect.plain:
         return True
     if tested.before is None:
         return suspect.code.startswith("conversion")
     if suspect.patch is None or tested.after is None:
         return tested.tried and tested.before > floor * 2.0
+    if tested.is_range and not _counts(tested):
+        return False
     if suspect.code == "quantization.per_tensor":
         # Its errors lie in small channels, which the figure of the whole layer hardly shows.
         return tested.improves
     return tested.improves and _shows(tested, floor)
+
+
+def _is_idle(tested: Tested, floor: float) -> bool:
+    """Whether a constant is off and nothing shows it."""
+    return tested.before is not None and tested.before < floor * 0.1 and not tested.improves_output
+
+
+def _counts(tested: Tested) -> bool:
+    """Whether a range that is off does harm; of one that other samples explain, the output must say so."""
+    if tested.harms:
+        return False
+    known = tested.output is not None and tested.output_mended is not None
+    doubtful = tested.suspect.evidence.get("doubtful", False)
+    return not doubtful or not known or (tested.output or 0.0) > _BETTER_WITHOUT * (tested.output_mended or 0.0)
 
 
 def _shows(tested: Tested, floor: float) -> bool:
@@ -333,7 +364,7 @@ def _cause(tested: Tested, floor: float) -> Cause:
     if tested.output_mended is not None:
         evidence |= {"output_nrmse": tested.output, "output_nrmse_mended": tested.output_mended}
     shows = (tested.before or 0.0) > floor * 0.25 or tested.improves_output
-    verified = tested.improves and shows
+    verified = tested.improves and shows and not tested.harms
     confidence = CONFIDENCE[int(suspect.plain) + int(verified)]
     return Cause(
         suspect.code, confidence, evidence, dict(suspect.fix), suspect.layer, suspect.op_index, verified=verified

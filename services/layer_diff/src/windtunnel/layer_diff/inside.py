@@ -99,7 +99,7 @@ def look_inside(run: Run) -> Inside:
     mended = {cause.op_index for cause in findings.causes if cause.evidence.get("local_nrmse_mended", 1.0) < _RIGHT}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
     causes = (*findings.causes, *at_fault) or unexplained(matching, local)
-    excluded = exclusions(report, causes, findings, precision_of(matching))
+    excluded = exclusions(report, causes, findings, precision_of(matching), matching.lacking)
     excluded += () if kernels else kernels_excluded(local, other, accelerator)
     return Inside(local, causes, excluded, problem, notes(matching, known if run.typical else {}))
 

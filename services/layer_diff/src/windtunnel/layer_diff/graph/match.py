@@ -67,6 +67,16 @@ class Matching:
     ours: Steps | None = field(default=None, repr=False)
     theirs: Steps | None = field(default=None, repr=False)
 
+    @property
+    def lacking(self) -> int:
+        """How many steps of the reference that compute something are in no pair, by structure or by values."""
+        assert self.ours is not None
+        left = {
+            self.ours.by_op[one.op_index].order for one in self.unmatched_reference if one.op_index in self.ours.by_op
+        }
+        paired = {step.order for step, _ in self.steps}
+        return sum(self.ours.steps[order].kind not in SHAPING for order in left - paired)
+
     def same_values(self) -> dict[int, int]:
         """The reference's tensor by the candidate's: inputs of the models and outputs of steps, as steps read them."""
         ours, theirs = self.ours, self.theirs

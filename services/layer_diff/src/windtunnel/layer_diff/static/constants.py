@@ -24,6 +24,7 @@ _FOLDED = 2e-5
 _LEAST_BIT = 1 << 3
 # Quantisers that compensate errors (GPTQ, rotations) move values by a few steps all over the tensor.
 _COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
+_LARGEST_HALF = 65504.0
 # Which input of an op holds axes.
 _AXES = {"SPLIT": 0, "SPLIT_V": 2, "REVERSE_V2": 1, "CUMSUM": 1, "ARG_MAX": 1, "ARG_MIN": 1, "EXPAND_DIMS": 1}
 
@@ -93,6 +94,7 @@ class ConstantComparer:
     ) -> Suspect | None:
         self._compared += 1
         name = self._name(mine, other)
+        other = _saturated(one, other)
         if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
             return self._non_finite(mine, name, one, other, role, folded)
         tolerance = _allowed(one, other, folded)
@@ -190,6 +192,7 @@ class ConstantComparer:
 
     def _operand(self, mine: Step, one: Table, other: Table) -> Suspect | None:
         name = self._name(mine, other)
+        other = _saturated(one, other)
         if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
             return self._non_finite(mine, name, one, other, "operand", folded=False)
         tolerance = _allowed(one, other, folded=True)
@@ -293,6 +296,15 @@ def _allowed(one: Table, other: Table, folded: bool) -> Array:
     arithmetic = (_FOLDED if folded else _FOLDING) * largest
     loose = [np.where(np.isfinite(table.tolerance), table.tolerance, 0.0) for table in (one, other)]
     return np.asarray(loose[0] + loose[1] + arithmetic + 1e-12)
+
+
+def _saturated(one: Table, other: Table) -> Table:
+    """The candidate's table with the reference's values where float16 cannot hold them and says so with its ends."""
+    if other.constant is None or other.constant.stored.dtype != "float16":
+        return other
+    ends = (np.abs(one.values) > _LARGEST_HALF) & (np.abs(other.values) >= _LARGEST_HALF)
+    ends &= np.sign(one.values) == np.sign(other.values)
+    return replace(other, values=np.where(ends, one.values, other.values)) if ends.any() else other
 
 
 def _difference(one: Table, other: Table) -> Array:

@@ -83,10 +83,13 @@ class OpComparer:
                 yield self._suspect(own, mine, b.op_index, evidence, True)
 
     def _wiring(self, own: Step, mine: Step) -> Iterator[Suspect]:
-        """Inputs in another order, or another layer's output in their place."""
+        """Inputs in another order, another layer's output in their place, or an op that is left out before them."""
         read = [self._same.get(index, -1) for index in mine.inputs]
+        if -1 in read or len(read) != len(own.inputs):
+            return
         known = set(self._same.values())
-        if -1 in read or not known.issuperset(own.inputs) or len(read) != len(own.inputs):
+        if not known.issuperset(own.inputs):
+            yield from self._left_out(read, own, mine, known)
             return
         any_order = mine.kind in _COMMUTATIVE
         if (sorted(read) == sorted(own.inputs)) if any_order else (read == list(own.inputs)):
@@ -95,6 +98,17 @@ class OpComparer:
         evidence = {"inputs": {"reference": names[0], "candidate": names[1]}}
         reordered = sorted(read) == sorted(own.inputs)
         yield replace(self._suspect(own, mine, mine.work, evidence, reordered), patch=self._rewired(own, mine))
+
+    def _left_out(self, read: list[int], own: Step, mine: Step, known: set[int]) -> Iterator[Suspect]:
+        """Ops of the reference that the candidate skips: it reads what they read where their result is read."""
+        for wanted, got in zip(own.inputs, read, strict=True):
+            maker = self._ours.makers.get(wanted)
+            step = None if maker is None else self._ours.by_op.get(maker.index)
+            if wanted not in known and step is not None and got in step.inputs and step.kind not in SHAPING:
+                missing = self._ours.facts.ops[step.work]
+                evidence = {"missing": {"op": missing.name, "layer": self._ours.facts.tensors[wanted].name}}
+                fix = {"action": "convert the model again", "op": missing.name}
+                yield replace(self._suspect(own, mine, mine.work, evidence, False), patch=None, fix=fix)
 
     def _rewired(self, own: Step, mine: Step) -> Patch | None:
         """Lets the op read what the reference's reads, where these tensors take each other's place."""

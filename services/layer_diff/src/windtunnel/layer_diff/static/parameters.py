@@ -25,13 +25,14 @@ _MOVING = frozenset(
     {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
     | {"RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "PACK", "SPACE_TO_DEPTH", "QUANTIZE"}
 )
+_PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER"})
 # How far a range may miss the values seen, in parts of their span, before it is held against it. A calibration set
 # is never the samples, and a moving average cuts off what few of them reach: half of a tensor's range is common.
 _SHORT, _WIDE = 0.15, 2.6
 # Of one tensor, against the rest of the model's ranges, which tell how far calibration and samples differ anyway.
 _NARROW, _SURELY_NARROW, _ALL_NARROW, _APART = 0.65, 0.4, 0.6, 1.7
 # Steps between a range and its values that chance does not explain, where they start at 0 and else.
-_MOVED_FROM_ZERO, _MOVED, _MOVED_DEARLY = 6.0, 22.0, 8.0
+_MOVED_FROM_ZERO, _MOVED, _MOVED_DEARLY = 6.0, 26.0, 8.0
 # What one in so many ranges does is not rare, and a fault is so much further off.
 _RARE, _OUT = 20, 1.3
 # A share of a range that the values leave empty, or pass by, without a fault.
@@ -40,6 +41,8 @@ _DRIFT = 0.15
 _SLACKS = 4.0
 # Clipping that costs so many times what rounding does is rare where only few values are cut off.
 _DEAR = 5.0
+# How far both sides of a range that is too wide must be beyond the values to speak of a wrong scale.
+_STRETCHED = 1.4
 _CLIP_COST = 2.5
 # How much finer than the file's own a scale may be fitted.
 _FINEST = 2.0**-10
@@ -62,6 +65,8 @@ class Group:
     prescribed: bool = False
     rectified: bool = False
     symmetric: bool = False
+    # Whether the values of some of the tensors are not known.
+    partial: bool = False
     problems: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -157,14 +162,32 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
     short = max(low - want_low, want_high - high, 0.0) / span
     costly = group.clip_rmse > _CLIP_COST * max(group.round_rmse, span / 255 / math.sqrt(12.0) * 0.5)
     narrow = group.ratio < max(_NARROW * min(usual, 1.0), _SURELY_NARROW)
-    shift = _shift(group, slack)
+    shift = 0 if group.partial else _shift(group, slack)
+    doubtful = not group.rectified and not _is_dear(group)
     if shift and _NARROW < group.ratio / usual < _APART:
-        group.problems = {"kind": "zero_point", "shift_steps": shift}
+        group.problems = {"kind": "zero_point", "shift_steps": shift, "doubtful": doubtful}
     elif costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
         group.problems = {"kind": "clipped"}
+    elif group.partial:
+        # Those that are not known may need all of it.
+        return False
     elif group.ratio > _WIDE or (group.ratio > _APART * max(usual, 1.0) and usual < _APART):
-        group.problems = {"kind": "wide"}
+        doubtful = not group.rectified and group.ratio < _WIDE and not _is_stretched(group)
+        group.problems = {"kind": "wide", "doubtful": doubtful}
     return bool(group.problems)
+
+
+def _is_stretched(group: Group) -> bool:
+    """Whether a range is too wide on both sides alike, as a wrong scale makes it; other samples stretch one side."""
+    (low, high), (want_low, want_high) = group.limits, group.wanted
+    least = 0.1 * (want_high - want_low)
+    return -want_low > least and want_high > least and min(low / want_low, high / want_high) > _STRETCHED
+
+
+def _is_dear(group: Group) -> bool:
+    """Whether what a range cuts off costs much more than rounding does."""
+    step = group.quantization.scales[0]
+    return group.clip_rmse > _DEAR * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
 
 
 def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
@@ -221,9 +244,7 @@ def _shift(group: Group, slack: float) -> int:
     if group.rectified and below > _MOVED_FROM_ZERO:
         return round(below)
     both = _beside(group)
-    step = group.quantization.scales[0]
-    dear = group.clip_rmse > _DEAR * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
-    least = min(_MOVED_DEARLY if dear else _MOVED, max(_MOVED_FROM_ZERO, _SLACKS * slack))
+    least = min(_MOVED_DEARLY if _is_dear(group) else _MOVED, max(_MOVED_FROM_ZERO, _SLACKS * slack))
     return round((below - above) / 2) if both > least else 0
 
 
@@ -240,13 +261,17 @@ def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
         group.prescribed = maker is not None and maker.name in _PRESCRIBED
         group.rectified = maker is not None and is_rectified(maker)
         seen = local.get(index) or local.get(theirs.stored(index))
+        group.partial = seen is None or seen.low > seen.high
         if seen is not None and seen.low <= seen.high:
             group.low, group.high = seen.low, seen.high
             group.clip_rmse, group.round_rmse, group.clipped = seen.clip_rmse, seen.round_rmse, seen.clipped
         # Kernels want one scale on both sides of ops that only move values; TFLiteConverter also gives one to others.
+        joined = False
         for source in () if maker is None else maker.inputs:
             if source in of and of[source].quantization == tensor.quantization:
-                group = _join(of[source], group, of, order)
+                group, joined = _join(of[source], group, of, order), True
+        # A part has the range of the whole, of which other parts may not be read at all.
+        group.partial |= maker is not None and maker.name in _PICKING and not joined
         if group not in order:
             order.append(group)
         for member in group.tensors:
@@ -262,6 +287,7 @@ def _join(one: Group, other: Group, of: dict[int, Group], order: list[Group]) ->
     one.clip_rmse, one.round_rmse = max(one.clip_rmse, other.clip_rmse), max(one.round_rmse, other.round_rmse)
     one.clipped = max(one.clipped, other.clipped)
     one.prescribed |= other.prescribed
+    one.partial |= other.partial
     one.rectified &= other.rectified or (len(other.tensors) == 1 and other.maker in _MOVING)
     order[:] = [group for group in order if group is not other]
     for member in one.tensors:
