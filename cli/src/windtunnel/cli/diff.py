@@ -18,7 +18,15 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.conversion import as_tflite, model_source
 from windtunnel.cli.model_explorer import node_data_paths
 from windtunnel.cli.native import new_pool
-from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
+from windtunnel.cli.outputs import (
+    force_option,
+    progress_bar,
+    read_json,
+    require_distinct,
+    require_file,
+    require_free,
+    write_whole,
+)
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -116,7 +124,9 @@ def diff(
     windtunnel diff a.tflite b.tflite --samples test.npz --node-data nodes.json
     model-explorer b.tflite --node_data_paths nodes.json,nodes.own.json,nodes.cause.json
     """
-    for name in (html, case, *(() if node_data is None else node_data_paths(node_data))):
+    written = (html, case, *(() if node_data is None else node_data_paths(node_data)))
+    require_distinct(written, (reference, candidate, samples, pipeline))
+    for name in written:
         require_free(name, force=force)
     steps = read_json(pipeline, "pipeline")
     source = None if samples is None else require_file(samples, "samples")

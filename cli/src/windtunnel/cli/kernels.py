@@ -75,6 +75,8 @@ def kernels(
 
 def exit_code(report: KernelReport, asked: tuple[str, ...]) -> int:
     """0, 1, or 2 where no fault was found but a kernel set that was asked for by name did not run."""
+    if not report.causes and not report.coverage.compared:
+        return _EXIT_COULD_NOT_RUN
     if report.verdict != "healthy":
         return 1
     ran = {run.name for run in report.runs if run.status == "ran"}

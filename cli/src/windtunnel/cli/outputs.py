@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,10 +37,21 @@ def require_free(path: Path | None, *, force: bool) -> None:
         return
     if path.is_dir():
         raise InvalidInput(f"{path} is a folder", hint="name a file")
+    if path.exists() and not path.is_file():
+        raise Conflict(f"{path} is no plain file, and is not replaced", hint="give the name of a file")
     if path.exists() and not force:
         raise Conflict(f"{path} exists already", hint="give another name, or --force to replace it")
     if not path.absolute().parent.is_dir():
         raise NotFound(f"there is no folder {path.absolute().parent}", hint="create it first")
+
+
+def require_distinct(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
+    """Raises UsageError where two outputs are one file, or an output would replace an input."""
+    taken = {path.resolve() for path in inputs if path is not None}
+    for path in outputs:
+        if path is not None and path.resolve() in taken:
+            raise click.UsageError(f"{path} is named twice: every output needs a file of its own, and no input's")
+        taken |= set() if path is None else {path.resolve()}
 
 
 def create_folder(path: Path) -> None:

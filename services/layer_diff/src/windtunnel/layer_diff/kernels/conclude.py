@@ -42,17 +42,20 @@ def conclude(facts: ModelFacts, found: Evidence, samples: int, settings: Mapping
     """The report: figures of every op, causes with their places, and what was ruled out."""
     runs = tuple(_run(facts, found, run) for run in found.runs.values())
     causes = _causes(facts, found)
-    verdict = _verdict(causes, runs)
+    coverage = _coverage(facts, found)
+    # A model of which nothing was compared is not found healthy.
+    verdict = _verdict(causes, runs) if causes or coverage.compared else "degraded"
+    nothing = () if causes or coverage.compared else ("no layer could be compared: fewer than two kernel sets ran",)
     return KernelReport(
         verdict=verdict,
         base=found.base,
         samples=samples,
         runs=runs,
         ops=_ops(facts, found),
-        coverage=_coverage(facts, found),
+        coverage=coverage,
         causes=tuple(causes),
         excluded=_excluded(facts, runs, causes),
-        reasons=_reasons(runs, causes),
+        reasons=(*nothing, *_reasons(runs, causes)),
         settings=settings,
     )
 
