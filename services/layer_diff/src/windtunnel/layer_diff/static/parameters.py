@@ -271,7 +271,8 @@ def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
             if source in of and of[source].quantization == tensor.quantization:
                 group, joined = _join(of[source], group, of, order), True
         # A part has the range of the whole, of which other parts may not be read at all.
-        group.partial |= maker is not None and maker.name in _PICKING and not joined
+        origin = theirs.makers.get(theirs.stored(index))
+        group.partial |= origin is not None and origin.name in _PICKING and not joined
         if group not in order:
             order.append(group)
         for member in group.tensors:
