@@ -12,6 +12,7 @@ DEGRADED_DROP, BROKEN_DROP = 0.02, 0.10
 DEGRADED_CHANGED, BROKEN_CHANGED = 0.05, 0.30
 # A healthy output lies well under the layer threshold; a broken kernel gives about 0.5.
 BROKEN_OUTPUT_NRMSE = 0.30
+_LONGEST = 60
 # A loss of accuracy that chance gives this often says nothing about a model.
 MAY_BE_CHANCE = 0.05
 
@@ -57,14 +58,20 @@ def _faults(causes: Sequence[Cause]) -> list[str]:
 def _place(cause: Cause) -> str:
     if cause.layer is None:
         return ""
-    return f" at {cause.layer!r}" + ("" if cause.op_index is None else f", op {cause.op_index}")
+    return f" at {_short(cause.layer)!r}" + ("" if cause.op_index is None else f", op {cause.op_index}")
+
+
+def _short(name: str) -> str:
+    """A name that fits into a sentence: converters join those of all that they fused."""
+    first = name.split(";")[0]
+    return name if len(name) <= _LONGEST else f"{first[:_LONGEST]}…"
 
 
 def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, drop: float, changed: float) -> list[str]:
     reasons = list(output.failures)
     sick = [layer for layer in layers if layer.non_finite and not layer.reference_non_finite]
     if sick:
-        reasons.append(f"{sick[0].op} {sick[0].name!r} is the first layer with NaN or infinity")
+        reasons.append(f"{sick[0].op} {_short(sick[0].name)!r} is the first layer with NaN or infinity")
     if drop >= BROKEN_DROP:
         reasons.append(f"top-1 falls by {drop:.3f}")
     if changed >= BROKEN_CHANGED:
@@ -87,7 +94,8 @@ def _degraded(
     if bad:
         what = bad[0].problem or f"nRMSE {bad[0].nrmse:.3f}"
         reasons.append(
-            f"{len(bad)} of {len(layers)} layers are over {threshold:g}, first {bad[0].op} {bad[0].name!r} ({what})"
+            f"{len(bad)} of {len(layers)} layers are over {threshold:g}, "
+            f"first {bad[0].op} {_short(bad[0].name)!r} ({what})"
         )
     if DEGRADED_DROP < drop < BROKEN_DROP:
         reasons.append(f"top-1 falls by {drop:.3f}")
