@@ -16,7 +16,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.adapters import litert
 from windtunnel.quantizer.domain import Calibration
-from windtunnel.tflite import Runner, read_model
+from windtunnel.tflite import Accelerator, Runner, read_model
 
 DRAW = np.random.default_rng(3)
 # Type of the input and of the weights.
@@ -49,8 +49,8 @@ def calibration(tmp_path: Path) -> Calibration:
     return Calibration(samples_file(tmp_path / "calib.npz", DRAW.normal(0, 1, (40, 8)).astype(np.float32)))
 
 
-def outputs(model: Path, x: NDArray[Any]) -> NDArray[np.float64]:
-    runner = Runner(model)
+def outputs(model: Path, x: NDArray[Any], accelerator: Accelerator = "xnnpack") -> NDArray[np.float64]:
+    runner = Runner(model, accelerator=accelerator)
     name = runner.facts.outputs[0].name
     source = runner.facts.inputs[0].name
     return np.concatenate([runner.run({source: row[None]}, dequantized=True)[name] for row in x])
@@ -68,6 +68,25 @@ def test_every_built_in_variant_computes_nearly_the_same(tmp_path: Path, calibra
     x = DRAW.normal(0, 1, (20, 8)).astype(np.float32)
     worst = np.abs(outputs(model, x) - outputs(tmp_path / "q.tflite", x)).max()
     assert 0 < worst < (0.001 if name == "float16" else 0.05)
+
+
+@pytest.mark.parametrize("name", ["int8", "int16x8"])
+def test_a_part_that_nobody_reads_needs_no_range(tmp_path: Path, calibration: Calibration, name: str) -> None:
+    """As a recurrent cell written out has it: one part of a SPLIT is for nobody."""
+    writer = GraphWriter()
+    source = writer.tensor("input", (1, 8))
+    whole = writer.dense("whole", source, DRAW.normal(0, 1, (8, 8)).astype(np.float32), np.zeros(8, np.float32))
+    parts = [writer.tensor(part, (1, 4)) for part in ("read", "unread")]
+    made = schema.SplitOptionsT()
+    made.numSplits = 2
+    writer.op("SPLIT", [writer.tensor("axis", (), "int32", data=np.array(1, np.int32)), whole], parts, made)
+    last = writer.dense("last", parts[0], DRAW.normal(0, 1, (3, 4)).astype(np.float32), np.zeros(3, np.float32))
+    model = writer.write(tmp_path / "float.tflite", [source], [last])
+    litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), calibration, None)
+    x = DRAW.normal(0, 1, (20, 8)).astype(np.float32)
+    expected = outputs(model, x)
+    # XNNPACK takes no SPLIT whose parts are not all quantised.
+    assert np.abs(expected - outputs(tmp_path / "q.tflite", x, "none")).max() < 0.05 * np.ptp(expected)
 
 
 @pytest.mark.parametrize(

@@ -291,9 +291,10 @@ def _hidden(opened: Opened, tensors: Collection[int]) -> dict[int, str]:
 
 
 def _unread(facts: ModelFacts) -> frozenset[int]:
-    """Results of control flow that the runtime does not copy out of the inner graph."""
+    """Results beside others that nobody reads: of control flow, or a part of a SPLIT. No memory is kept for them."""
     read = {index for op in facts.ops for index in op.inputs} | set(facts.main.output_indices)
-    return frozenset(index for op in facts.ops if op.name in ("WHILE", "IF") for index in op.outputs) - read
+    several = (op for op in facts.ops if op.name in ("WHILE", "IF") or len(op.outputs) > 1)
+    return frozenset(index for op in several for index in op.outputs) - read
 
 
 def _texts(facts: ModelFacts) -> Iterator[Unmatched]:
