@@ -12,7 +12,7 @@ from typing import Any
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.causes import plain_causes
 from windtunnel.layer_diff.checkpoint import Checkpoint
-from windtunnel.layer_diff.diagnose import accumulated
+from windtunnel.layer_diff.diagnose import accumulated, is_quantized
 from windtunnel.layer_diff.domain import Cause, Comparison, Coverage, Exclusion, Histogram, LayerDiff, OutputDiff
 from windtunnel.layer_diff.entries import layer_entry
 from windtunnel.layer_diff.graph import Matching, match_layers
@@ -130,6 +130,8 @@ def _conclude(
     )
     if verdict != "healthy" and not causes:
         causes = accumulated(matching, inside.local)
+    if verdict != "healthy" and is_quantized(matching.ours.facts) and not is_quantized(matching.theirs.facts):
+        reasons = (*reasons, "the reference is quantised and the candidate is not: are the two swapped?")
     return Comparison(
         verdict,
         reasons,

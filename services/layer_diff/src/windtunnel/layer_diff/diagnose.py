@@ -12,6 +12,7 @@ from windtunnel.layer_diff.graph import Matching
 from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.static.compare import StaticReport
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
+from windtunnel.tflite import ModelFacts
 
 # An own error below this is what the precision gives anyway: float32, float16, integers.
 FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
@@ -23,6 +24,10 @@ CONFIDENCE: Final = (0.6, 0.95, 0.99)
 CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
 _BETTER_OUTPUT: Final = 1.1
+# Steps by which a rounding that compensates may move a weight.
+_ROUNDED_STEPS = 8.0
+# In so many layers at least.
+_HABIT = 3
 # An output that is this much further off is worse; one that is this much nearer without a doubtful range is better.
 _WORSE, _BETTER_WITHOUT = 1.15, 1.06
 _PROBED = 12
@@ -92,11 +97,16 @@ class Tested:
         return gain if self.suspect.code == "quantization.per_tensor" else max(self.before or 0.0, gain)
 
 
+def is_quantized(facts: ModelFacts) -> bool:
+    """Whether a model stores some of its numbers as integers with scales."""
+    return any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in facts.tensors)
+
+
 def precision_of(matching: Matching) -> str:
     """float32, float16 or integer: the coarser of what the two models compute and store with."""
     assert matching.ours is not None and matching.theirs is not None
     tensors = (*matching.ours.facts.tensors, *matching.theirs.facts.tensors)
-    if any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in tensors):
+    if is_quantized(matching.ours.facts) or is_quantized(matching.theirs.facts):
         return "integer"
     return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
 
@@ -137,7 +147,9 @@ def diagnose(
         *(_test(one, local, trials) for one in suspects[:_PROBED]),
         *(Tested(one, _own(local, one), None, tried=False) for one in suspects[_PROBED:]),
     ]
-    held = [one for one in tested if _holds(one, floor)]
+    # A quantiser that rounds in its own way does so all over the model.
+    habit = sum("largest_difference_steps" in one.evidence for one in suspects) >= _HABIT
+    held = [one for one in tested if _holds(one, floor) and not (habit and _is_rounding(one, floor))]
     followed = _Downstream(matching, [one for one in held if _shows(one, floor)], reached)
     kept = [
         one
@@ -274,6 +286,18 @@ def _holds(tested: Tested, floor: float) -> bool:
         # Its errors lie in small channels, which the figure of the whole layer hardly shows.
         return tested.improves
     return tested.improves and _shows(tested, floor)
+
+
+def _is_rounding(tested: Tested, floor: float) -> bool:
+    """Whether integers that are a few steps off are another way to round: nothing is better without them.
+
+    Quantisers that weigh errors against each other (GPTQ, OCTAV, MSE) choose other integers, and other scales.
+    """
+    steps = tested.suspect.evidence.get("largest_difference_steps")
+    if steps is None or steps > _ROUNDED_STEPS:
+        return False
+    small = tested.before is None or tested.before < floor * 2.0
+    return small and (not tested.tried or (tested.after is not None and not tested.improves))
 
 
 def _is_idle(tested: Tested, floor: float) -> bool:

@@ -116,7 +116,13 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     sized = [group for group in off if group.problems["kind"] != "zero_point"]
     fed = any(index in inputs or theirs.stored(index) in inputs for group in sized for index in group.tensors)
     whole = fed or len(sized) >= max(3, math.ceil(_MOST * len(usable))) or (len(sized) == len(usable) > 1)
-    if not whole:
+    if whole:
+        # Where the calibration is at fault, what it cuts off elsewhere is the same fault.
+        for group in usable:
+            if not group.problems and group.clip_rmse > group.round_rmse and group.ratio < 1.0:
+                group.problems = {"kind": "clipped"}
+        sized = [group for group in usable if group.problems.get("kind") in ("clipped", "wide")]
+    else:
         off = [group for group in off if _stands_out(group, usable)]
         rest = [group for group in usable if group not in off]
         off = [group for group in off if not _drifts(theirs, group, rest)]
@@ -369,7 +375,12 @@ def _calibration(theirs: Steps, groups: Sequence[Group], total: int) -> Suspect:
     clipped = kinds.count("clipped") >= kinds.count("wide") if first is None else first.problems["kind"] == "clipped"
     same = [group for group in groups if (group.problems["kind"] == "clipped") == clipped]
     made = [group for group in same if any(index in theirs.makers for index in group.tensors)]
-    name, op, tensor = _place(theirs, (made or same)[0])
+    shown = (
+        group
+        for group in made
+        if any(theirs.makers[one].name != "QUANTIZE" for one in group.tensors & theirs.makers.keys())
+    )
+    name, op, tensor = _place(theirs, next(shown, (made or same)[0]))
     evidence = {
         "ranges_off": len(groups),
         "ranges": total,
