@@ -157,5 +157,19 @@ architectures: {architectures}. The page is written by `benchmarks/diagnosis/run
 A fault is *visible* where it changes an output on the samples by more than half of what the candidate's precision does
 by itself (twice, where the fault had all tensors quantised anew), *faint* where by less, *invisible* where it changes
 no output at all. A pair without a fault whose output is off by more than 0.06 nRMSE through its precision alone is
-counted apart. Only the first cause named counts; its
-place is right where layer and op index are those of the fault, or of a tensor that must share its scale."""
+counted apart. Only the first cause named counts; its place is right where layer and op index are those of the fault, or
+of a tensor that must share its scale.
+
+| code | means | do |
+|---|---|---|
+| `conversion.weights` | a constant differs by more than its precision explains | convert it again |
+| `conversion.op` | an op, its attributes, activation or inputs differ, or one is left out | convert it again |
+| `quantization.calibration_clipped`, `_wide` | ranges too small, too large | calibrate on data like it |
+| `quantization.per_tensor` | one scale for channels whose ranges differ widely | one scale per channel |
+| `quantization.parameters` | one tensor's scale or zero point is wrong | calibrate the tensor again |
+| `quantization.accumulated` | no single layer: rounding adds up | `windtunnel remedy` |
+| `kernel` | the same layer is right on other kernels | run it on those, report it |
+
+*broken*: NaN, another output shape, top-1 lower by 0.10 or more, 30 % of the classes changed, or output nRMSE 0.30.
+*degraded*: less than that, a layer over the threshold, or a known cause. nRMSE is the root mean square error over the
+larger range of both tensors. The faults are ours: another author's are other faults."""

@@ -339,7 +339,7 @@ def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:
     fits = clipped & few & rest_fits
     # One value alone may be another fault; several, or one in channel after channel, are a quantiser's choice.
     several = clipped.sum(axis=1, keepdims=True) >= 2
-    slightly = np.abs(other.values - one.values) <= 3.0 * (other.tolerance + one.tolerance)
+    slightly = np.abs(other.values - one.values) <= 1.3 * (other.tolerance + one.tolerance)
     return np.asarray(fits & (several | slightly | (fits.any(axis=1).sum() >= 3)))
 
 
