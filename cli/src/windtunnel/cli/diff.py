@@ -18,6 +18,7 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.conversion import as_tflite, model_source
 from windtunnel.cli.model_explorer import node_data_paths
 from windtunnel.cli.native import new_pool
+from windtunnel.cli.options import kernels_option
 from windtunnel.cli.outputs import (
     force_option,
     progress_bar,
@@ -74,13 +75,7 @@ class _Done:
     show_default=True,
     help="nRMSE above which a layer is over.",
 )
-@click.option(
-    "--accelerator",
-    type=click.Choice(["xnnpack", "none", "reference"]),
-    default="xnnpack",
-    show_default=True,
-    help="Kernels of both models: XNNPACK's, the runtime's own, or the plain reference ones.",
-)
+@kernels_option
 @click.option("--max-samples", type=click.IntRange(1), help="Compare only the first so many samples; default: all.")
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
 @click.option(

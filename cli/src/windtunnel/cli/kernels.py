@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -10,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.cli.native import new_pool
+from windtunnel.cli.options import threads_option
 from windtunnel.cli.outputs import progress_bar, read_json, require_file
 from windtunnel.errors import InvalidInput
 
@@ -35,7 +36,7 @@ _EXIT_COULD_NOT_RUN: Final = 2
     help="none (optimised), reference, xnnpack, arm:cortex-a53, arm:cortex-a76; default: all of this machine.",
 )
 @click.option("--max-samples", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@threads_option
 @json_option
 def kernels(
     model: Path,
@@ -86,13 +87,11 @@ def exit_code(report: KernelReport, asked: tuple[str, ...]) -> int:
 async def _compare(
     model: Path, samples: Path | None, pipeline: Any, chosen: tuple[Kernel, ...], max_samples: int, threads: int
 ) -> KernelReport:
-    from windtunnel.isolation import ChildPool
     from windtunnel.layer_diff.kernels import compare_kernels
 
-    memory_mb = int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.9 / 1e6)
     preload = ("windtunnel.layer_diff.kernels.execute", "ai_edge_litert.interpreter")
     with progress_bar("running kernels") as show:
-        async with ChildPool(preload=preload, timeout_s=_TIMEOUT_S, memory_mb=memory_mb) as pool:
+        async with new_pool(*preload, timeout_s=_TIMEOUT_S) as pool:
             return await compare_kernels(
                 model,
                 samples,

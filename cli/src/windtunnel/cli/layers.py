@@ -12,6 +12,7 @@ import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.native import new_pool
+from windtunnel.cli.options import kernels_option
 from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free
 from windtunnel.errors import InvalidInput
 from windtunnel.thresholds import DEFAULT_THRESHOLD
@@ -42,13 +43,7 @@ def layers() -> None:
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
 @click.option("-o", "--out", type=_FILE, required=True, help="The log to write.")
 @click.option("--statistics", is_flag=True, help="56 bytes per layer and frame instead of every value.")
-@click.option(
-    "--accelerator",
-    type=click.Choice(["xnnpack", "none", "reference"]),
-    default="xnnpack",
-    show_default=True,
-    help="Kernels: XNNPACK's, the runtime's own, or the plain reference ones.",
-)
+@kernels_option
 @click.option("--max-samples", type=click.IntRange(1), help="Log only the first so many samples; default: all.")
 @force_option
 @json_option

@@ -19,11 +19,14 @@ def memory_mb() -> int:
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.9 / 1e6)
 
 
-def new_pool(*preload: str, env: dict[str, str] | None = None) -> ChildPool:
-    """One child process, with what a command's job needs loaded before it begins."""
+def new_pool(
+    *preload: str, env: dict[str, str] | None = None, timeout_s: float = TIMEOUT_S, limit_mb: int | None = None
+) -> ChildPool:
+    """One child process, with what a command's job needs loaded before it begins. `limit_mb`: of its memory."""
     from windtunnel.isolation import ChildPool
 
-    return ChildPool(preload=preload, size=1, timeout_s=TIMEOUT_S, memory_mb=memory_mb(), env=env or {})
+    most = memory_mb() if limit_mb is None else limit_mb
+    return ChildPool(preload=preload, size=1, timeout_s=timeout_s, memory_mb=most, env=env or {})
 
 
 def require_installed(command: str, *modules: str) -> None:

@@ -15,6 +15,7 @@ import click
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.conversion import convert_model, model_source
 from windtunnel.cli.native import TIMEOUT_S, memory_mb, new_pool, require_installed
+from windtunnel.cli.options import host_accelerator_option, threads_option
 from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
 from windtunnel.errors import InvalidInput
 from windtunnel.formats import FORMATS
@@ -67,14 +68,8 @@ def _log_of(file: Path) -> bytes:
 
 @click.command()
 @click.argument("model", type=_FILE)
-@click.option(
-    "--accelerator",
-    type=click.Choice(["xnnpack", "cpu"]),
-    default="xnnpack",
-    show_default=True,
-    help="cpu: no delegate.",
-)
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@host_accelerator_option
+@threads_option
 @click.option("--log", type=_FILE, help="Save the benchmark log to this file.")
 @force_option
 @json_option

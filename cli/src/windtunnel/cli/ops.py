@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.cli.native import new_pool
+from windtunnel.cli.options import host_accelerator_option, threads_option
 from windtunnel.cli.outputs import progress_bar, read_json, require_file
 from windtunnel.errors import InvalidInput, JobFailed
 
@@ -22,14 +24,8 @@ _MEMORY_MB: Final = 16_000
 @click.command()
 @click.argument("model", type=_FILE)
 @click.option("--log", type=_FILE, help="Take the times from this benchmark log, instead of measuring here.")
-@click.option(
-    "--accelerator",
-    type=click.Choice(["xnnpack", "cpu"]),
-    default="xnnpack",
-    show_default=True,
-    help="cpu: no delegate.",
-)
-@click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
+@host_accelerator_option
+@threads_option
 @click.option("--samples", type=_FILE, help="Feed the first of these samples; default: a seeded random input.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
 @json_option
@@ -87,13 +83,12 @@ def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
 async def _measure(
     model: Path, accelerator: str, threads: int, samples: Path | None, pipeline: Any
 ) -> LatencyDiagnosis:
-    from windtunnel.isolation import ChildPool
     from windtunnel.layer_diff.latency.measure import measure_latency
 
     preload = ("windtunnel.layer_diff.latency.measure", "ai_edge_litert.interpreter")
     how = {"accelerator": accelerator, "threads": threads, "samples": samples, "pipeline": pipeline}
     with progress_bar("timing") as show:
-        async with ChildPool(preload=preload, size=1, timeout_s=_TIMEOUT_S, memory_mb=_MEMORY_MB) as pool:
+        async with new_pool(*preload, timeout_s=_TIMEOUT_S, limit_mb=_MEMORY_MB) as pool:
             try:
                 return await pool.run(measure_latency, model, on_progress=show, **how)
             except JobFailed as error:

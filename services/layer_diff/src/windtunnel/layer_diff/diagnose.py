@@ -105,9 +105,9 @@ def is_quantized(facts: ModelFacts) -> bool:
 def precision_of(matching: Matching) -> str:
     """float32, float16 or integer: the coarser of what the two models compute and store with."""
     assert matching.ours is not None and matching.theirs is not None
-    tensors = (*matching.ours.facts.tensors, *matching.theirs.facts.tensors)
     if is_quantized(matching.ours.facts) or is_quantized(matching.theirs.facts):
         return "integer"
+    tensors = (*matching.ours.facts.tensors, *matching.theirs.facts.tensors)
     return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
 
 
@@ -151,11 +151,8 @@ def diagnose(
     habit = sum("largest_difference_steps" in one.evidence for one in suspects) >= _HABIT
     held = [one for one in tested if _holds(one, floor) and not (habit and _is_rounding(one, floor))]
     followed = _Downstream(matching, [one for one in held if _shows(one, floor)], reached)
-    kept = [
-        one
-        for one in held
-        if not followed(one.suspect) and not _hangs_on(one.suspect, [other.suspect for other in held])
-    ]
+    faults = [one.suspect for one in held]
+    kept = [one for one in held if not followed(one.suspect) and not _hangs_on(one.suspect, faults)]
     kept.sort(key=lambda one: (-one.effect, -one.suspect.evidence.get("largest_to_median_channel", 0.0)))
     left = [one for one in tested if one not in held]
     return Findings(

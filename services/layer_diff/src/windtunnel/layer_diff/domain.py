@@ -176,6 +176,10 @@ class Exclusion:
     code: str
     why: str
 
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `excluded` in a diagnosis."""
+        return {"code": self.code, "why": self.why}
+
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
@@ -231,7 +235,7 @@ class Comparison:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "causes": [cause.to_json() for cause in self.causes],
-            "excluded": [{"code": one.code, "why": one.why} for one in self.excluded],
+            "excluded": [one.to_json() for one in self.excluded],
             "coverage": self.coverage.to_json(),
             "layers": [layer.to_json() for layer in self.layers],
             "threshold": self.threshold,

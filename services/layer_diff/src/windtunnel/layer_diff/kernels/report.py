@@ -98,7 +98,7 @@ class KernelReport:
             "verdict": self.verdict,
             "reasons": list(self.reasons),
             "causes": [cause.to_json() for cause in self.causes],
-            "excluded": [{"code": one.code, "why": one.why} for one in self.excluded],
+            "excluded": [one.to_json() for one in self.excluded],
             "coverage": self.coverage.to_json(),
             "layers": [op.to_json() for op in self.ops],
             "samples": self.samples,

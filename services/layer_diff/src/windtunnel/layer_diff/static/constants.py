@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant
 from windtunnel.layer_diff.graph.steps import SHAPING, Step, Steps
-from windtunnel.layer_diff.static.effective import Effective, Table, effective, tolerance_of, written_alike
+from windtunnel.layer_diff.static.effective import Table, effective, tolerance_of, written_alike
 from windtunnel.layer_diff.static.mend import input_place, put_bias, put_constant, put_weight_scales, put_weights
 from windtunnel.layer_diff.static.patterns import Pattern, describe
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
@@ -60,8 +60,7 @@ class ConstantComparer:
         """The suspects of one matched step."""
         ops = self._ours.facts.ops[own.work], self._theirs.facts.ops[mine.work]
         if ops[0].name in WEIGHTED and ops[1].name in WEIGHTED:
-            found = list(self._weighted(own, mine))
-            return found
+            return list(self._weighted(own, mine))
         if mine.kind in SHAPING or ops[0].name != ops[1].name:
             return []
         return list(self._operands(own, mine))
@@ -87,13 +86,11 @@ class ConstantComparer:
                 if one.values.size != other.values.size:
                     continue
                 one = Table(one.values.reshape(other.values.shape), one.tolerance.reshape(other.values.shape))
-            suspect = self._table(role, mine, one, other, (a, b), folded)
+            suspect = self._table(role, mine, one, other, folded)
             if suspect is not None:
                 yield suspect
 
-    def _table(
-        self, role: str, mine: Step, one: Table, other: Table, both: tuple[Effective, Effective], folded: bool
-    ) -> Suspect | None:
+    def _table(self, role: str, mine: Step, one: Table, other: Table, folded: bool) -> Suspect | None:
         self._compared += 1
         name = self._name(mine, other)
         other = _saturated(one, other)
@@ -170,16 +167,16 @@ class ConstantComparer:
             twin = ours.get(place) or next(iter(ours.values()), None)
             if twin is None or len(ours) != len(mine.constants):
                 continue
+            if not (_is_attribute(twin) or _is_attribute(constant)):
+                yield from self._pair(mine, mine.work, twin, constant)
+                continue
             a, b = self._ours.constants.real(twin), self._theirs.constants.real(constant)
             if a is None or b is None:
                 self._unreadable.append(constant.stored.name)
                 continue
-            if _is_attribute(twin) or _is_attribute(constant):
-                self._compared += 1
-                if not _same_integers(a, b, self._rank(mine, place)):
-                    yield self._attribute(mine, constant, a, b)
-            else:
-                yield from self._pair(mine, mine.work, twin, constant)
+            self._compared += 1
+            if not _same_integers(a, b, self._rank(mine, place)):
+                yield self._attribute(mine, constant, a, b)
 
     def _pair(self, mine: Step, op_index: int, twin: Constant, constant: Constant) -> Iterator[Suspect]:
         """Compares one constant of an op with the reference's."""
@@ -187,36 +184,21 @@ class ConstantComparer:
         if a is None or b is None:
             self._unreadable.append(constant.stored.name)
         elif a.size == b.size:
-            self._compared += 1
             table = Table(b.reshape(1, -1), tolerance_of(constant, b).reshape(1, -1), constant)
             twin_table = Table(a.reshape(1, -1), tolerance_of(twin, a).reshape(1, -1), twin)
-            suspect = self._operand(mine, twin_table, table)
+            suspect = self._operand(mine, twin_table, table, constant)
             if suspect is not None:
                 op = self._theirs.facts.ops[op_index]
                 tensor = self._theirs.facts.tensors[op.outputs[0]]
                 yield replace(suspect, layer=tensor.name, op_index=op_index, tensor=tensor.index)
 
-    def _operand(self, mine: Step, one: Table, other: Table) -> Suspect | None:
-        name = self._name(mine, other)
-        other = _saturated(one, other)
-        if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
-            return self._non_finite(mine, name, one, other, "operand", folded=False)
-        tolerance = _allowed(one, other, folded=True)
-        difference = _difference(one, other)
-        clipped = _clipped(one, other)
-        beyond = (difference > tolerance) & ~clipped
-        self._note(np.where(clipped, 0.0, difference), tolerance)
-        if not beyond.any():
-            return None
-        if not (np.isfinite(one.values).all() and np.isfinite(other.values).all()):
-            return self._non_finite(mine, name, one, other, "operand", folded=False)
-        pattern = describe(one.values, other.values, tolerance, beyond)
-        suspect = self._suspect("operand", mine, name, one, other, pattern, beyond, folded=True)
-        assert other.constant is not None
-        patch = put_constant(self._theirs, other.constant, one.values)
-        scaled = pattern.kind in ("scaled", "shifted") and other.constant.quantization is not None
+    def _operand(self, mine: Step, one: Table, other: Table, constant: Constant) -> Suspect | None:
+        suspect = self._table("operand", mine, one, other, folded=True)
+        if suspect is None or suspect.evidence["pattern"] == "non_finite":
+            return suspect
+        scaled = suspect.evidence["pattern"] in ("scaled", "shifted") and constant.quantization is not None
         code = "quantization.parameters" if scaled else suspect.code
-        return replace(suspect, code=code, patch=patch)
+        return replace(suspect, code=code, patch=put_constant(constant, one.values))
 
     def _attribute(self, mine: Step, constant: Constant, a: Array, b: Array) -> Suspect:
         evidence = {
@@ -225,7 +207,7 @@ class ConstantComparer:
             "candidate": b.ravel()[:16].tolist(),
         }
         fix = {"action": "convert the op again", "op": self._theirs.facts.ops[mine.work].name}
-        patch = put_constant(self._theirs, constant, a) if a.shape == b.shape else None
+        patch = put_constant(constant, a) if a.shape == b.shape else None
         return self._at(mine, "conversion.op", evidence, fix, plain=True, patch=patch)
 
     def _non_finite(self, mine: Step, name: str, one: Table, other: Table, role: str, folded: bool) -> Suspect:

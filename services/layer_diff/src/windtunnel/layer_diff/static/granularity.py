@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,8 +13,7 @@ from windtunnel.layer_diff.graph import Matching, Step, Steps
 from windtunnel.layer_diff.graph.constants import WEIGHTED
 from windtunnel.layer_diff.static.effective import Table, effective
 from windtunnel.layer_diff.static.mend import put_per_channel
-from windtunnel.layer_diff.static.suspect import Patch, Suspect
-from windtunnel.tflite.edit import Editor
+from windtunnel.layer_diff.static.suspect import Patch, Suspect, all_of
 
 # One scale may hurt where half the channels lose two bits, and does where they lose three.
 _LOST, _SURELY_LOST = 4.0, 8.0
@@ -36,7 +34,7 @@ def per_tensor_suspects(matching: Matching) -> list[Suspect]:
     known = [one for own, mine in matching.steps if (one := _look(ours, own, theirs, mine)) is not None]
     others = [one.patch for one in known if one.kind in _PER_CHANNEL and one.patch is not None]
     return [
-        replace(one.suspect, patch=None if one.patch is None else _all([one.patch, *others]))
+        replace(one.suspect, patch=None if one.patch is None else all_of([one.patch, *others]))
         for one in known
         if one.suspect is not None
     ]
@@ -95,11 +93,3 @@ def _worst_channel(reference: NDArray[np.float64], candidate: Table | None) -> f
     largest = np.abs(reference).max(axis=1)
     small = (power > 0.0) & (largest * _LOST <= largest.max())
     return float(np.sqrt(error[small] / power[small]).max(initial=0.0))
-
-
-def _all(patches: Sequence[Patch]) -> Patch:
-    def patch(editor: Editor) -> None:
-        for one in patches:
-            one(editor)
-
-    return patch

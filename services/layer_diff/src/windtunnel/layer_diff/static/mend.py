@@ -84,7 +84,7 @@ def put_bias(side: Steps, op: OpFacts, values: Array) -> Patch | None:
     return patch
 
 
-def put_constant(side: Steps, constant: Constant, values: Array) -> Patch | None:
+def put_constant(constant: Constant, values: Array) -> Patch | None:
     """Sets a constant to real values of its own size, with scales that hold them."""
     shaped = values.reshape(constant.stored.shape)
     quantization = constant.quantization

@@ -13,7 +13,7 @@ import numpy as np
 from windtunnel.layer_diff.graph.steps import Steps, is_rectified
 from windtunnel.layer_diff.local import Local, representable
 from windtunnel.layer_diff.static.mend import put_activation
-from windtunnel.layer_diff.static.suspect import Suspect
+from windtunnel.layer_diff.static.suspect import Suspect, all_of
 from windtunnel.tflite import Quantization, TensorFacts
 
 # Outputs of these ops have scales that the kernels prescribe.
@@ -389,11 +389,6 @@ def _calibration(theirs: Steps, groups: Sequence[Group], total: int) -> Suspect:
     }
     fix = {"action": "calibrate again", "with": "about 100 samples like those that the model meets"}
     patches = [put_activation(theirs, frozenset(group.tensors), _fitted(group)) for group in groups]
-
-    def patch(editor: Any) -> None:
-        for one in patches:
-            one(editor)
-
     code = "quantization.calibration_clipped" if clipped else "quantization.calibration_wide"
     tensors = frozenset(index for group in groups for index in group.tensors)
-    return Suspect(code, name, op, tensor, evidence, fix, False, patch, tensors)
+    return Suspect(code, name, op, tensor, evidence, fix, False, all_of(patches), tensors)

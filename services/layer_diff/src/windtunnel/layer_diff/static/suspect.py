@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from windtunnel.tflite.edit import Editor
 
 Patch = Callable[[Editor], None]
+
+
+def all_of(patches: Sequence[Patch]) -> Patch:
+    """One patch that applies several, in their order."""
+
+    def patch(editor: Editor) -> None:
+        for one in patches:
+            one(editor)
+
+    return patch
 
 
 @dataclass(frozen=True, slots=True)
