@@ -1,7 +1,8 @@
 """What looking into every layer costs: the all-layer diff against plain inference and TensorFlow's debugger.
 
-MobileNetV2 (keras.applications, 224) float32 against int8, one thread everywhere, XNNPACK and none. Plain inferences
-and the diff alternate frame by frame in one process. Then memory over many frames, and sizes of the layer log.
+MobileNetV2 (keras.applications, 224) float32 against int8, XNNPACK and none. Every interpreter has one thread; the
+diff runs the models on one and sums up their layers on another. Plain inferences are timed before and after the diff,
+in its process. Then memory over many frames, and sizes of the layer log.
 
     python benchmarks/diff.py [--frames 80] [--memory-frames 1000] [--log-frames 4] [--no-tensorflow] [--json]
 """
@@ -16,7 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from itertools import cycle, islice
+from itertools import cycle, islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -32,14 +33,14 @@ from windtunnel.layer_diff.graph import match_layers
 from windtunnel.layer_diff.layer_log import LayerLog, LogWriter, Mode
 from windtunnel.layer_diff.log_compare import compare_logs
 from windtunnel.layer_diff.outputs import OutputSums
-from windtunnel.layer_diff.stream import stream
+from windtunnel.layer_diff.stream import Models, ahead_of, stream
 from windtunnel.tflite import Accelerator, Runner, dequantize
 
 Inputs = dict[str, NDArray[Any]]
 
 
 class Frames:
-    """The samples again and again, `count` of them; `visit` and `left` are called around each."""
+    """The samples again and again, `count` of them; `visit` is called on each."""
 
     labels: NDArray[Any] | None = None
 
@@ -51,37 +52,27 @@ class Frames:
 
     def __iter__(self) -> Iterator[Inputs]:
         for one in islice(cycle(self._x), self.count):
-            yield self.visit({self._name: one[None]})
-            self.left()
+            self.visit()
+            yield {self._name: one[None]}
 
-    def visit(self, inputs: Inputs) -> Inputs:
-        return inputs
-
-    def left(self) -> None:
-        """The frame was compared."""
+    def visit(self) -> None:
+        """A frame is asked for."""
 
 
 class Timed(Frames):
-    """Runs both plain models before each frame, and takes the time of both and of the comparison."""
+    """Notes when each frame was asked for."""
 
-    def __init__(self, models: MobileNet, plain: list[Runner], count: int) -> None:
-        super().__init__(models, plain[0].facts.inputs[0].name, count)
-        self._plain = plain
-        self._start = 0.0
-        self.inference: list[float] = []
-        self.compared: list[float] = []
+    def __init__(self, models: MobileNet, name: str, count: int) -> None:
+        super().__init__(models, name, count)
+        self.asked: list[float] = []
 
-    def visit(self, inputs: Inputs) -> Inputs:
-        (array,) = inputs.values()
-        start = time.perf_counter()
-        for runner in self._plain:
-            runner.run({runner.facts.inputs[0].name: array})
-        self._start = time.perf_counter()
-        self.inference.append(self._start - start)
-        return inputs
+    def visit(self) -> None:
+        self.asked.append(time.perf_counter())
 
-    def left(self) -> None:
-        self.compared.append(time.perf_counter() - self._start)
+    @property
+    def taken(self) -> list[float]:
+        """Seconds from frame to frame; the first ones hold what is made once."""
+        return [after - before for before, after in pairwise(self.asked)][2:]
 
 
 class Weighed(Frames):
@@ -89,34 +80,47 @@ class Weighed(Frames):
 
     resident_mb: list[float]
 
-    def visit(self, inputs: Inputs) -> Inputs:
+    def visit(self) -> None:
         self.resident_mb.append(psutil.Process().memory_info().rss / 1e6)
-        return inputs
 
 
 def _compare(models: MobileNet, frames: Frames, accelerator: Accelerator, **settings: Any) -> list[LayerFigures]:
-    reference, candidate = (
-        Runner(path, accelerator=accelerator, preserve_all=True) for path in (models.float32, models.int8)
-    )
-    pairs = match_layers(reference.facts, candidate.facts).pairs
-    outputs = OutputSums(reference.facts, candidate.facts, None)
-    return stream(reference, candidate, frames, pairs, outputs, **settings)
+    both = _both(models, accelerator)
+    facts = both.reference.facts, both.candidate.facts
+    pairs = match_layers(*facts).pairs
+    return stream(both, frames, pairs, OutputSums(*facts, None), ahead=ahead_of(both, pairs), **settings)
+
+
+def _both(models: MobileNet, accelerator: Accelerator = "xnnpack") -> Models:
+    return Models(*(Runner(path, accelerator=accelerator, preserve_all=True) for path in (models.float32, models.int8)))
 
 
 def speed(models: MobileNet, frames: int, accelerator: Accelerator) -> dict[str, Any]:
     """Milliseconds per frame, medians and means, of plain inferences and of the diff (its own inferences included)."""
     plain = [Runner(path, accelerator=accelerator) for path in (models.float32, models.int8)]
-    timed = Timed(models, plain, frames)
+    timed = Timed(models, plain[0].facts.inputs[0].name, frames)
+    inference = _plain(models, plain, frames // 2)
     _compare(models, timed, accelerator)
-    # The first frames hold what is made once.
-    inference, compared = timed.inference[2:], timed.compared[2:]
+    inference += _plain(models, plain, frames // 2)
+    compared = timed.taken
     median = statistics.median(inference), statistics.median(compared)
     return {
         "plain_ms": 1e3 * median[0],
         "diff_ms": 1e3 * median[1],
+        "diff_mean_ms": 1e3 * statistics.fmean(compared),
         "ratio": median[1] / median[0],
-        "ratio_of_sums": sum(compared) / sum(inference),
+        "ratio_of_means": statistics.fmean(compared) / statistics.fmean(inference),
     }
+
+
+def _plain(models: MobileNet, plain: list[Runner], frames: int) -> list[float]:
+    """Seconds of both models, one after the other, frame by frame."""
+    timed = Timed(models, plain[0].facts.inputs[0].name, frames)
+    for inputs in timed:
+        (array,) = inputs.values()
+        for runner in plain:
+            runner.run({runner.facts.inputs[0].name: array})
+    return timed.taken
 
 
 def _weigh(models: MobileNet, frames: int, queue: Any) -> None:
@@ -181,13 +185,13 @@ def _text(runner: Runner) -> int:
 def estimator(models: MobileNet, frames: int) -> dict[str, float]:
     """How far nRMSE from two statistics logs is from the true one, over the layers."""
     with tempfile.TemporaryDirectory() as folder:
-        reference, candidate = (Runner(path, preserve_all=True) for path in (models.float32, models.int8))
-        pairs = match_layers(reference.facts, candidate.facts).pairs
-        given = Frames(models, reference.facts.inputs[0].name, frames)
-        outputs = OutputSums(reference.facts, candidate.facts, None)
+        both = _both(models)
+        facts = both.reference.facts, both.candidate.facts
+        pairs = match_layers(*facts).pairs
+        given = Frames(models, facts[0].inputs[0].name, frames)
         paths = Path(folder, "a"), Path(folder, "b")
-        with LogWriter(paths[0], reference, "statistics") as a, LogWriter(paths[1], candidate, "statistics") as b:
-            true = stream(reference, candidate, given, pairs, outputs, logs=(a, b))
+        with LogWriter(paths[0], both[0], "statistics") as a, LogWriter(paths[1], both[1], "statistics") as b:
+            true = stream(both, given, pairs, OutputSums(*facts, None), logs=(a, b))
         names = [(pair.reference.tensor.name, pair.candidate.tensor.name) for pair in pairs]
         found = compare_logs(*paths, pairs=names)
     ratios = [one.nrmse / two.nrmse - 1 for one, two in zip(found, true, strict=True) if one.nrmse and two.nrmse]
@@ -207,7 +211,8 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     found: dict[str, Any] = {"speed": {one: speed(models, arguments.frames, one) for one in accelerators}}
     if not arguments.no_tensorflow:
         found["quantization_debugger"] = debugger = time_quantization_debugger(models, 20)
-        ours = found["speed"]["xnnpack"]["diff_ms"] / 1e3
+        # Its time per frame is a mean as well.
+        ours = found["speed"]["xnnpack"]["diff_mean_ms"] / 1e3
         debugger["times_ours"] = debugger["frame_s"] / ours
     found["memory"] = memory(models, arguments.memory_frames)
     found["layer_log"] = {

@@ -20,12 +20,12 @@ from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.checkpoint import Checkpoint
 from windtunnel.layer_diff.figures import LayerFigures, LayerSums
-from windtunnel.layer_diff.graph import Matching, match_layers
+from windtunnel.layer_diff.graph import Matching, Pair, match_layers
 from windtunnel.layer_diff.histogram import histograms
 from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.layer_log import LayerLog, LogWriter
 from windtunnel.layer_diff.outputs import OutputSums
-from windtunnel.layer_diff.stream import stream
+from windtunnel.layer_diff.stream import Models, ahead_of, stream
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import Runner
 
@@ -34,23 +34,20 @@ from windtunnel.tflite import Runner
 class Comparing:
     """Two models, their samples, and what a comparison needs of them."""
 
-    reference: Runner
-    candidate: Runner
+    models: Models
     matching: Matching
     given: Feed
     outputs: OutputSums
 
     @classmethod
     def of(cls, reference: Path, candidate: Path, samples: Path) -> Comparing:
-        first, second = (Runner(path, preserve_all=True) for path in (reference, candidate))
-        facts = first.facts, second.facts
+        models = Models(*(Runner(path, preserve_all=True) for path in (reference, candidate)))
+        facts = models.reference.facts, models.candidate.facts
         given = feed(samples, None, *facts)
-        return cls(first, second, match_layers(*facts), given, OutputSums(*facts, given.labels))
+        return cls(models, match_layers(*facts), given, OutputSums(*facts, given.labels))
 
     def stream(self, given: Feed | None = None, **settings: Any) -> list[LayerFigures]:
-        return stream(
-            self.reference, self.candidate, given or self.given, self.matching.pairs, self.outputs, **settings
-        )
+        return stream(self.models, given or self.given, self.matching.pairs, self.outputs, **settings)
 
 
 @pytest.fixture
@@ -164,6 +161,48 @@ def test_an_interrupted_run_goes_on_bit_for_bit(
     assert not checkpoint.path.exists()
 
 
+@pytest.mark.parametrize("samples_of", [1, 2, 40])
+def test_running_ahead_changes_no_figure_and_no_log(
+    tmp_path: Path, dense: Path, candidate: Path, samples: Path, samples_of: int
+) -> None:
+    found = []
+    for name in ("in turn", "ahead"):
+        comparing = Comparing.of(dense, candidate, samples)
+        ahead = Models(*(one.twin() for one in comparing.models)) if name == "ahead" else None
+        with LogWriter(tmp_path / name, comparing.models.candidate) as writer:
+            figures = comparing.stream(limit=samples_of, logs=(None, writer), ahead=ahead)
+        found.append((figures, comparing.outputs.result(), (tmp_path / name).read_bytes()))
+    assert found[0] == found[1]
+
+
+def test_running_ahead_breaks_off_with_the_samples_it_summed(
+    tmp_path: Path, dense: Path, candidate: Path, samples: Path
+) -> None:
+    checkpoint = Checkpoint(tmp_path / "at.npz", "key", every_s=0.0)
+    comparing = Comparing.of(dense, candidate, samples)
+    ahead = Models(*(one.twin() for one in comparing.models))
+    with pytest.raises(Interrupted):
+        comparing.stream(Breaking(comparing.given, 17), checkpoint=checkpoint, ahead=ahead)
+    resumed, whole = (Comparing.of(dense, candidate, samples) for _ in range(2))
+    assert resumed.stream(checkpoint=checkpoint, ahead=ahead) == whole.stream()
+    assert resumed.outputs.result() == whole.outputs.result()
+
+
+def test_only_large_layers_of_small_files_are_held_twice(comparing: Comparing) -> None:
+    pairs = comparing.matching.pairs
+    assert ahead_of(comparing.models, pairs) is None
+    large = [_with_shape(pair, (1, 1000, 1000)) for pair in pairs[:1]]
+    assert ahead_of(comparing.models, large) is not None
+    facts = replace(comparing.models.reference.facts, size_bytes=200_000_000)
+    comparing.models.reference.facts = facts
+    assert ahead_of(comparing.models, large) is None
+
+
+def _with_shape(pair: Pair, shape: tuple[int, ...]) -> Pair:
+    tensor = replace(pair.candidate.tensor, shape=shape)
+    return replace(pair, candidate=replace(pair.candidate, tensor=tensor))
+
+
 class Slow:
     """A feed that takes its time."""
 
@@ -180,7 +219,7 @@ class Slow:
 
 def _run_slowly(paths: tuple[Path, Path, Path], checkpoint: Path, log: Path) -> None:
     comparing = Comparing.of(*paths)
-    with LogWriter(log, comparing.candidate) as writer:
+    with LogWriter(log, comparing.models.candidate) as writer:
         comparing.stream(
             Slow(comparing.given), checkpoint=Checkpoint(checkpoint, "key", every_s=0.0), logs=(None, writer)
         )
@@ -205,12 +244,12 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, dense: Path, candidate
     assert found is not None
     assert 5 <= found[0] < 40
     resumed = Comparing.of(dense, candidate, samples)
-    with LogWriter(log, resumed.candidate, append=True) as writer:
+    with LogWriter(log, resumed.models.candidate, append=True) as writer:
         assert writer.frames >= found[0]
         figures = resumed.stream(checkpoint=checkpoint, logs=(None, writer))
     assert checkpoint.note is None
     whole = Comparing.of(dense, candidate, samples)
-    with LogWriter(tmp_path / "whole.log", whole.candidate) as writer:
+    with LogWriter(tmp_path / "whole.log", whole.models.candidate) as writer:
         assert figures == whole.stream(logs=(None, writer))
     assert log.read_bytes() == (tmp_path / "whole.log").read_bytes()
     checkpoint.discard()
@@ -263,7 +302,7 @@ def test_a_checkpoint_that_goes_too_far_or_past_its_log_is_ignored(
     assert checkpoint.note is not None
     assert "only 3 are asked for" in checkpoint.note
     logged = Comparing.of(dense, candidate, samples)
-    with LogWriter(tmp_path / "new.log", logged.candidate) as writer:
+    with LogWriter(tmp_path / "new.log", logged.models.candidate) as writer:
         logged.stream(limit=3, checkpoint=checkpoint, logs=(None, writer))
     assert checkpoint.note is not None
     assert "log does not reach" in checkpoint.note
@@ -282,9 +321,7 @@ def test_sums_of_other_layers_are_damage(tmp_path: Path, dense: Path, candidate:
 
 def test_histograms_count_every_value_on_one_grid(comparing: Comparing, samples: Path) -> None:
     figures = comparing.stream()
-    found = histograms(
-        comparing.reference, comparing.candidate, comparing.given, comparing.matching.pairs, figures, limit=10
-    )
+    found = histograms(*comparing.models, comparing.given, comparing.matching.pairs, figures, limit=10)
     assert all(one is not None for one in found)
     first = found[0]
     assert first is not None
@@ -302,7 +339,7 @@ def test_a_layer_without_figures_has_no_histogram(tmp_path: Path, dense: Path, s
     bad = dense_model(tmp_path / "bad.tflite", replace(weights, third=third))
     comparing = Comparing.of(dense, bad, samples)
     figures = comparing.stream()
-    found = histograms(comparing.reference, comparing.candidate, comparing.given, comparing.matching.pairs, figures)
+    found = histograms(*comparing.models, comparing.given, comparing.matching.pairs, figures)
     assert [one is None for one in found] == [False, False, True, True]
     assert [one.problem for one in figures] == [None, None, "non_finite", "non_finite"]
     assert figures[2].non_finite == 80

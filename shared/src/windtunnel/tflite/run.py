@@ -60,6 +60,12 @@ class Runner:
         self._shapes: dict[int, tuple[int, ...]] = {}
         self._fed: dict[int, NDArray[Any]] = {}
 
+    def twin(self) -> Runner:
+        """Another interpreter of the same model, set up alike, as before its first run."""
+        return Runner(
+            self.facts.path, threads=self.threads, accelerator=self.accelerator, preserve_all=self._preserve_all
+        )
+
     @property
     def fed(self) -> Mapping[int, NDArray[Any]]:
         """What the last run was fed, by tensor index, as stored."""

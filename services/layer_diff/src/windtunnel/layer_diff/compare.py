@@ -21,7 +21,7 @@ from windtunnel.layer_diff.inside import LOCAL_SAMPLES, Inside, Run, histograms_
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.settle import settle
-from windtunnel.layer_diff.stream import stream
+from windtunnel.layer_diff.stream import Models, ahead_of, stream
 from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge
 from windtunnel.tflite import Accelerator, read_model
 from windtunnel.thresholds import DEFAULT_THRESHOLD
@@ -79,9 +79,9 @@ def compare_models(
         outputs = OutputSums(ours, theirs, given.labels, matching.same_outputs(), reach.no_figure)
         # What a model keeps between its runs is in no checkpoint.
         saved = None if reach.keeps_state else checkpoint
-        figures = stream(
-            reach.reference, reach.candidate, given, matching.pairs, outputs, limit=count, checkpoint=saved
-        )
+        models = Models(reach.reference, reach.candidate)
+        ahead = ahead_of(models, matching.pairs) if reach.repeats else None
+        figures = stream(models, given, matching.pairs, outputs, limit=count, checkpoint=saved, ahead=ahead)
         typical = samples is not None and count >= FEWEST_TYPICAL
         run = Run(reach, given, matching, figures, count, threads, typical, mend)
         inside = look_inside(run)

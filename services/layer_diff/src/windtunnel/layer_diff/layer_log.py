@@ -71,7 +71,7 @@ class LogWriter:
         self._mode = mode
         coding = _coding(runner.facts, mode)
         header = _block(zlib.compress(json.dumps(_header(runner, mode, coding), sort_keys=True).encode(), 9))
-        self._predictor = _twin(runner) if coding == "predicted" else None
+        self._predictor = runner.twin() if coding == "predicted" else None
         self._sketcher = Sketcher()
         self._ends = [len(_MAGIC) + len(header)]
         found = _ends_of(path, _MAGIC + header) if append else None
@@ -213,10 +213,6 @@ class LayerLog:
 def read_log(path: Path, model: Path | None = None) -> Iterator[Frame]:
     """The whole frames of a log, in order; `model` as for `LayerLog`, by default the file named in it beside it."""
     return iter(LayerLog(path, model))
-
-
-def _twin(runner: Runner) -> Runner:
-    return Runner(runner.facts.path, threads=runner.threads, accelerator=runner.accelerator, preserve_all=True)
 
 
 def _coding(facts: ModelFacts, mode: Mode) -> str:

@@ -98,6 +98,11 @@ class Reach:
         return first, second | {tensor.index for tensor in self._facts[1].outputs if self.is_choice(tensor)}
 
     @property
+    def repeats(self) -> bool:
+        """Whether what a run gives hangs on its inputs alone."""
+        return not (self.keeps_state or any(self._drawn))
+
+    @property
     def by_chance(self) -> Collection[int]:
         """The candidate's tensors that hang on random numbers."""
         return self._drawn[1].keys()
@@ -111,10 +116,7 @@ class Reach:
 
     def fresh_reference(self) -> Runner:
         """The reference as before its first run."""
-        if not self.keeps_state:
-            return self.reference
-        known = self.reference
-        return Runner(known.facts.path, threads=known.threads, accelerator=known.accelerator, preserve_all=True)
+        return self.reference.twin() if self.keeps_state else self.reference
 
     @property
     def hidden(self) -> tuple[Collection[int], Collection[int]]:

@@ -6,9 +6,11 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from itertools import islice
-from typing import Any, Protocol
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import cycle, islice
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,8 @@ from windtunnel.tflite import Runner
 
 # Values in all layers of one sample above which only some samples are looked at closely.
 LARGE = 500_000
+# Both models are held twice only where files and layers are smaller than this.
+_AHEAD_BYTES = 128_000_000
 
 
 class FrameLog(Protocol):
@@ -50,9 +54,25 @@ class FrameLog(Protocol):
         ...
 
 
+class Models(NamedTuple):
+    """Both models, made with `preserve_all`."""
+
+    reference: Runner
+    candidate: Runner
+
+
+def ahead_of(models: Models, pairs: Sequence[Pair]) -> Models | None:
+    """The models once more, to run one sample ahead in `stream`; None where it does not pay or takes much memory.
+
+    Summing up a sample of a small network takes about as long as running it, and a processor has more than one core.
+    """
+    tensors = [tensor for runner in models for tensor in runner.facts.tensors]
+    size = sum(runner.facts.size_bytes for runner in models) + sum(4 * abs(math.prod(one.shape)) for one in tensors)
+    return Models(*(one.twin() for one in models)) if _is_large(pairs) and size < _AHEAD_BYTES else None
+
+
 def stream(
-    reference: Runner,
-    candidate: Runner,
+    models: Models,
     given: Feed,
     pairs: Sequence[Pair],
     outputs: OutputSums,
@@ -60,15 +80,17 @@ def stream(
     limit: int | None = None,
     checkpoint: Checkpoint | None = None,
     logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
+    ahead: Models | None = None,
 ) -> list[LayerFigures]:
     """Figures of every pair, in their order, over the first `limit` samples; `outputs` takes the models' outputs.
 
     Args:
-        reference, candidate: made with `preserve_all`.
         checkpoint: goes on from it where it fits, and saves to it; complete at the end, for the caller to discard.
             The figures are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
         logs: of the reference and of the candidate; one that goes on is cut to the checkpoint's samples, and a
             checkpoint with more samples than the log is ignored.
+        ahead: the models once more; they take turns, one pair running the next sample while the other's is summed up.
+            Only for models whose runs hang on their inputs alone.
 
     Reports progress. Raises InvalidInput and Unsupported from feeding and running.
     """
@@ -76,14 +98,15 @@ def stream(
         raise InvalidInput(f"{limit} samples cannot be compared", hint="give at least 1")
     count = given.count if limit is None else min(given.count, limit)
     work = Workspace()
-    sparing = sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE
-    ops = reference.facts.ops
+    sparing = _is_large(pairs)
+    ops = models.reference.facts.ops
     floors = [0.0 if is_rectified(ops[pair.reference.op_index]) else None for pair in pairs]
     sums = _Sums([LayerSums(work, sparing=sparing, floor=floor) for floor in floors], outputs)
     start = _resume(checkpoint, sums, count, logs)
-    for number, inputs in enumerate(islice(given, start, count), start):
-        _sample(reference, candidate, inputs, pairs, sums)
-        for log, runner in zip(logs, (reference, candidate), strict=True):
+    turns = [models] if ahead is None else [models, ahead]
+    for number, run in enumerate(_runs(turns, islice(given, start, count)), start):
+        _add(run, pairs, sums)
+        for log, runner in zip(logs, run.models, strict=True):
             if log is not None:
                 log.add(runner)
         progress((number + 1) / count, f"sample {number + 1} of {count}")
@@ -158,12 +181,45 @@ def _save(checkpoint: Checkpoint, done: int, sums: _Sums, logs: tuple[FrameLog |
     checkpoint.save(done, sums.state())
 
 
-def _sample(
-    reference: Runner, candidate: Runner, inputs: Mapping[str, NDArray[Any]], pairs: Sequence[Pair], sums: _Sums
-) -> None:
+def _is_large(pairs: Sequence[Pair]) -> bool:
+    return sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE
+
+
+class _Run(NamedTuple):
+    """Models that ran on a sample, and their outputs."""
+
+    models: Models
+    first: dict[str, NDArray[Any]]
+    second: dict[str, NDArray[Any]]
+
+
+def _run(models: Models, inputs: Mapping[str, NDArray[Any]]) -> _Run:
+    reference, candidate = models
     first = reference.run(inputs, dequantized=True)
     second = candidate.run(translate(inputs, reference.facts, candidate.facts), dequantized=True)
-    sums.outputs.add(first, second)
+    return _Run(models, first, second)
+
+
+def _runs(turns: Sequence[Models], given: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[_Run]:
+    """Runs of the models over the samples, in order; each is good until the next is asked for.
+
+    Where several models take turns, all but one run ahead on a thread of their own.
+    """
+    if len(turns) == 1:
+        yield from (_run(turns[0], inputs) for inputs in given)
+        return
+    running: deque[Future[_Run]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for models, inputs in zip(cycle(turns), given, strict=False):
+            running.append(thread.submit(_run, models, inputs))
+            if len(running) == len(turns):
+                yield running.popleft().result()
+        yield from (one.result() for one in running)
+
+
+def _add(run: _Run, pairs: Sequence[Pair], sums: _Sums) -> None:
+    reference, candidate = run.models
+    sums.outputs.add(run.first, run.second)
     # The last layers were written last, and may still lie in the processor's cache.
     for pair, one in zip(reversed(pairs), reversed(sums.layers), strict=True):
         add_layer(one, pair, reference, candidate, pair.candidate.tensor.index)
