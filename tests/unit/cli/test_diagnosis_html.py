@@ -229,6 +229,11 @@ def test_a_layer_of_choices_does_not_come_first_over_the_threshold() -> None:
     assert curve("int8", 0, document, 0.1).first_over is None
 
 
+def test_what_could_not_be_judged_is_on_the_page() -> None:
+    document = diagnosis_of_named_model() | {"settings": {"local_problem": "a copy could not be run"}}
+    assert "not judged: own errors of layers: a copy could not be run" in _page(document)
+
+
 @pytest.mark.parametrize("place", ["top", "settings"])
 def test_random_inputs_are_named_wherever_the_document_tells_of_them(place: str) -> None:
     document = diagnosis_of_named_model()

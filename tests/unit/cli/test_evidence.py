@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from windtunnel.cli.evidence import accounts, layer_title, place_among, remedy_words
+from windtunnel.cli.evidence import accounts, place_among, remedy_words
+from windtunnel.cli.layer_names import layer_title
 
 
 def _weights(**more: Any) -> dict[str, Any]:

@@ -118,6 +118,13 @@ def test_a_stored_diagnosis_tells_of_random_inputs_in_its_settings() -> None:
     assert "397 seeded random inputs" in _shown(render_diagnosis, document, 200)
 
 
+def test_what_could_not_be_judged_is_said_with_the_reason() -> None:
+    document = reports.diagnosis() | {"settings": {"local_problem": "", "calibration_problem": "random inputs"}}
+    text = _shown(render_diagnosis, document, 200)
+    assert "not judged: calibration: random inputs" in text
+    assert "own errors" not in text
+
+
 def test_a_cause_says_what_shows_it_and_what_mends_it() -> None:
     text = " ".join(_shown(render_diagnosis, diagnosis_of_named_model(), 100).split())
     assert f"quantization.parameters at {FUSED} (op 0), confidence 0.90, verified by running" in text

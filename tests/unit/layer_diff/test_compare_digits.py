@@ -34,7 +34,18 @@ def test_every_variant_is_healthy_on_random_inputs(digits: DigitsModels, variant
     result = compare_models(digits.float32, digits.variants[variant], None)
     assert result.verdict == "healthy", result.reasons
     assert result.settings["synthetic_samples"] is True
+    assert result.settings["calibration_problem"].startswith("random inputs") == (variant in ("int8", "int16x8"))
     assert result.output.accuracy_drop is None
+
+
+def test_calibration_is_judged_on_enough_samples_only(digits: DigitsModels) -> None:
+    few, enough = (
+        compare_models(digits.float32, digits.variants["int8"], digits.samples, max_samples=count) for count in (3, 4)
+    )
+    assert few.settings["calibration_problem"].startswith("3 of at least 4 samples")
+    assert enough.settings["calibration_problem"] == ""
+    assert "quantization.calibration_wide" in {one.code for one in enough.excluded}
+    assert "quantization.calibration_wide" not in {one.code for one in few.excluded}
 
 
 @pytest.mark.parametrize("variant", ["int8", "float32"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from windtunnel.cli.evidence import accounts, layer_title, notes_of, place_among, proof_words, remedy_words, ruled_out
+from windtunnel.cli.evidence import accounts, notes_of, place_among, proof_words, remedy_words, ruled_out, unjudged
 from windtunnel.cli.figures import clean, drift, entries, figure, flat, named, part, samples_words, share, shorten
 from windtunnel.cli.histogram_chart import histogram_chart
+from windtunnel.cli.layer_names import layer_title
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.cli.page import badge, fact_rows, section
 
@@ -111,11 +112,12 @@ def _held(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
 
 
 def excluded(diagnosis: Mapping[str, Any]) -> Html:
-    """Causes that were looked for, and how it is known that they are none."""
+    """Causes that were looked for, and how it is known that they are none; then what could not be judged."""
     items = [
         tag("li", *(joined([tag("code", code), " "]) for code in codes), tag("span", why, class_="quiet"))
         for why, codes in ruled_out(entries(diagnosis, "excluded")).items()
     ]
+    items += [tag("li", f"not judged: {words}", class_="quiet") for words in unjudged(diagnosis)]
     return tag("ul", *items, class_="plain") if items else NOTHING
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,12 +12,12 @@ from rich.text import Text
 from windtunnel.cli.evidence import (
     accounts,
     culprit_codes,
-    layer_title,
     notes_of,
     place_among,
     proof_words,
     remedy_words,
     ruled_out,
+    unjudged,
 )
 from windtunnel.cli.figures import (
     clean,
@@ -33,11 +32,13 @@ from windtunnel.cli.figures import (
     share,
     shorten,
 )
+from windtunnel.cli.layer_names import common_folder, layer_title
 from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _LAYERS_SHOWN = 10
 _NAMES_SHOWN = 8
+_LONG_NAME = 120
 # Terminals narrower than this have no room for the signal-to-noise ratio.
 _WIDE = 100
 
@@ -59,6 +60,8 @@ def diagnosis_body(diagnosis: Mapping[str, Any], console: Console) -> None:
         _cause(cause, f"{number}. " if len(causes) > 1 else "", layers, console)
     for why, codes in ruled_out(entries(diagnosis, "excluded")).items():
         line(console, f"ruled out: {', '.join(codes)}: {why}", style="dim", indent=2)
+    for words in unjudged(diagnosis):
+        line(console, f"not judged: {words}", style="dim", indent=2)
     _coverage(part(diagnosis, "coverage"), console)
 
 
@@ -107,7 +110,7 @@ def _coverage(coverage: Mapping[str, Any], console: Console) -> None:
     ]
     for name, reason, how in missing[:_NAMES_SHOWN]:
         why = f": {clean(reason)}" if reason else ""
-        line(console, f"{how}: {clean(name)}{why}", style="dim", indent=4)
+        line(console, f"{how}: {layer_title(name, _LONG_NAME)}{why}", style="dim", indent=4)
     if len(missing) > _NAMES_SHOWN:
         line(console, f"and {len(missing) - _NAMES_SHOWN} more", style="dim", indent=4)
 
@@ -125,7 +128,8 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     wide = console.width >= _WIDE
     table = new_table("#", "Layer", "Op", "own", "nRMSE", *(["SNR dB"] if wide else []), "", words=("Layer", "Op", ""))
     codes = culprit_codes(diagnosis)
-    folder = _common_folder([named(layer.get("name")) for layer in layers])
+    folder = common_folder([layer.get("name") for layer in layers])
+    room = max(20, console.width - (64 if wide else 56))
     for number in order:
         layer = layers[number]
         over = is_over(layer, threshold)
@@ -133,7 +137,7 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
         marks = ", ".join(filter(None, (problem, "culprit" if number in codes else "")))
         table.add_row(
             named(layer.get("op_index")),
-            Text(layer_title(_below(folder, named(layer.get("name"))), max(20, console.width - (64 if wide else 56)))),
+            Text(layer_title(named(layer.get("name")), room, folder=folder)),
             Text(shorten(named(layer.get("op")), 18)),
             drift(layer.get("local_nrmse")),
             Text(drift(layer.get("nrmse")), style="red" if over else ""),
@@ -141,17 +145,6 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
             Text(marks, style="red"),
         )
     console.print(table)
-
-
-def _common_folder(names: Sequence[str]) -> str:
-    """The first part of most names' paths, which tells none of them apart; empty where there is none."""
-    folders = Counter(f"{name.split('/')[0]}/" for name in names if "/" in name)
-    folder, count = max(folders.items(), key=lambda item: item[1], default=("", 0))
-    return folder if len(names) > 1 and count > len(names) / 2 else ""
-
-
-def _below(folder: str, name: str) -> str:
-    return f"…/{name[len(folder) :]}" if folder and name.startswith(folder) else name
 
 
 def _badness(layer: Mapping[str, Any], key: str) -> float:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from windtunnel.cli import scale
-from windtunnel.cli.evidence import culprit_codes, layer_title
+from windtunnel.cli.evidence import culprit_codes
 from windtunnel.cli.figures import clean, drift, is_number, is_over, named, shorten
+from windtunnel.cli.layer_names import layer_title
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.cli.scale import Scale
 
@@ -231,7 +232,7 @@ def _first_over(curves: Sequence[Curve], across: _Across, up: Scale) -> Html:
             tag("circle", cx=x, cy=up.at(value) if is_number(value) else _TOP, r=6, class_=f"ring {one.style}")
         )
     x, key, one = min(found, key=lambda item: item[0])
-    words = f"first over: {shorten(clean(one.layers[key].get('name')), 40)} ({shorten(clean(one.name), 16)})"
+    words = f"first over: {layer_title(one.layers[key].get('name'), 40)} ({shorten(clean(one.name), 16)})"
     side = "end" if x > (_LEFT + _RIGHT) / 2 else "start"
     rings.append(tag("line", x1=x, x2=x, y1=_TOP - 12, y2=_BOTTOM, class_="pointer"))
     rings.append(tag("text", words, x=x + (-6 if side == "end" else 6), y=14, class_=f"note {side}"))
@@ -284,10 +285,11 @@ def _culprit_list(curves: Sequence[Curve], across: _Across) -> Html:
 
 def _strips(curves: Sequence[Curve], across: _Across) -> Iterator[Html]:
     """One strip for each layer that shows all variants' figures when pointed at."""
-    for number, key in enumerate(across.axis):
+    for key in across.axis:
         layers = [(one, one.layers[key]) for one in curves if key in one.layers]
         layer = layers[0][1]
-        lines = [f"{number + 1}. {shorten(clean(layer.get('name')), 160)} ({named(layer.get('op'))})"]
+        where = f"{named(layer.get('op'))}, op {named(layer.get('op_index'))}"
+        lines = [f"{shorten(clean(layer.get('name')), 160)} ({where})"]
         lines += [f"{shorten(clean(one.name), 40)}: {one.said(entry)}" for one, entry in layers]
         codes = dict.fromkeys(code for one, _ in layers for code in one.culprits.get(key, ()))
         lines += [f"culprit: {clean(code)}" for code in codes]
@@ -321,7 +323,7 @@ def _legend_entry(one: Curve, dashes: str | None) -> Html:
         words = f"max {drift(one.largest)}, none over"
     else:
         layer = one.layers[key]
-        words = f"max {drift(one.largest)}, first over {shorten(clean(layer.get('name')), 48)}"
+        words = f"max {drift(one.largest)}, first over {layer_title(layer.get('name'), 48)}"
     return tag(
         "li",
         tag("svg", line, viewBox="0 0 26 12", class_="swatch", aria_hidden="true"),

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from windtunnel.cli.figures import clean, drift, entries, figure, flat, is_number, named, part, shorten
+from windtunnel.cli.layer_names import layer_title
 
 Evidence = Mapping[str, Any]
 
-_NAME: Final = 64
 _PATTERNS: Final[Mapping[str, str]] = {
     "missing": "are zero throughout",
     "zeroed": "are zero in {channels}",
@@ -31,13 +31,6 @@ _KERNELS: Final[Mapping[str, str]] = {
     "reference": "the reference kernels",
 }
 NOTHING_TOLD: Final[Evidence] = {}
-
-
-def layer_title(name: object, width: int = _NAME) -> str:
-    """A layer's name at most `width` wide; of a fused one, named by its parts, the first with a mark for the others."""
-    text = clean(name)
-    first, *others = text.split(";")
-    return shorten(text, width) if not others or len(text) <= width else f"{shorten(first, width - 2)};…"
 
 
 def accounts(cause: Mapping[str, Any]) -> list[str]:
@@ -70,6 +63,13 @@ def ruled_out(excluded: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
     for one in excluded:
         found.setdefault(named(one.get("why")), []).append(named(one.get("code")))
     return found
+
+
+def unjudged(diagnosis: Mapping[str, Any]) -> list[str]:
+    """What could not be judged, and why."""
+    settings = part(diagnosis, "settings")
+    subjects = (("local_problem", "own errors of layers"), ("calibration_problem", "calibration"))
+    return [f"{subject}: {clean(settings[key])}" for key, subject in subjects if settings.get(key)]
 
 
 def notes_of(layer: Mapping[str, Any], told: Evidence = NOTHING_TOLD) -> list[str]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from windtunnel.cli.evidence import culprit_codes, layer_title, notes_of
+from windtunnel.cli.evidence import culprit_codes, notes_of
 from windtunnel.cli.figures import UNKNOWN, clean, drift, entries, figure, is_number, is_over, named, part, shorten
+from windtunnel.cli.layer_names import layer_title
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from windtunnel.cli.figures import UNKNOWN, VERDICTS, clean, drift, entries, figure, megabytes, part, shorten
+from windtunnel.cli.figures import UNKNOWN, VERDICTS, clean, drift, entries, figure, megabytes, part
+from windtunnel.cli.layer_names import common_folder, layer_title
 from windtunnel.layer_diff.log_compare import UNREADABLE, LoggedDiff
 from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog, worst_first
 
@@ -133,7 +134,8 @@ def render_diff(document: Mapping[str, Any], console: Console) -> None:
     if document["first_over"] is not None:
         console.print(Text(f"  first over {document['threshold']:g}: {clean(document['first_over'])}"))
     rows = {row["layer"]: row for row in entries(document, "layers")}
-    console.print(_table([rows[name] for name in document["worst"][:_SHOWN]], console.width - _OTHER_COLUMNS))
+    folder = common_folder(list(rows))
+    console.print(_table([rows[name] for name in document["worst"][:_SHOWN]], console.width - _OTHER_COLUMNS, folder))
     if len(rows) > _SHOWN:
         console.print(Text(f"  and {len(rows) - _SHOWN} layers with less"), style="dim")
     if coverage["unmatched"]:
@@ -143,8 +145,8 @@ def render_diff(document: Mapping[str, Any], console: Console) -> None:
             console.print(Text(f"  and {len(coverage['unmatched']) - 5} more"), style="dim")
 
 
-def _table(rows: list[Any], room: int) -> Table:
-    """The rows; where layers have other names in the first log, both names share the `room`."""
+def _table(rows: list[Any], room: int, folder: str) -> Table:
+    """The rows; where layers have other names in the first log, both names share the `room`. Most lie in `folder`."""
     renamed = any(row["reference"] != row["layer"] for row in rows)
     width = max(_LEAST_NAME, room // 2 if renamed else room)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
@@ -161,7 +163,7 @@ def _table(rows: list[Any], room: int) -> Table:
             row["problem"] or drift(row["nrmse"]),
             UNKNOWN if error is None else "0" if error == 0 else f"{error:.0%}",
             drift(row["rmse"]),
-            shorten(clean(row["layer"]), width),
+            layer_title(row["layer"], width, folder=folder),
         ]
-        table.add_row(*cells, *([shorten(clean(row["reference"]), width)] if renamed else []))
+        table.add_row(*cells, *([layer_title(row["reference"], width, folder=folder)] if renamed else []))
     return table

@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from windtunnel.cli.figures import UNKNOWN, clean, entries, is_number, measure, named, part, shorten
+from windtunnel.cli.figures import UNKNOWN, clean, entries, is_number, measure, named, part
+from windtunnel.cli.layer_names import common_folder, layer_title
 
 _SHOWN: Final = 25
 # What the table takes beside the names of layers, and the least of a name that tells anything.
@@ -32,7 +33,8 @@ def render_ops(document: Mapping[str, Any], console: Console) -> None:
     how = f"{latency['accelerator']}, {threads} thread{'s' if threads > 1 else ''}, {latency['runs']} runs"
     console.print(Text(f"  {how}; by {_METHODS[latency['method']]}, which explains {measure(explained)} ms"))
     rows = sorted(entries(document, "ops"), key=lambda row: -(row["ms"] or 0.0))
-    console.print(_table(rows[:_SHOWN], console.width - _OTHER_COLUMNS))
+    folder = common_folder([row["layer"] for row in rows])
+    console.print(_table(rows[:_SHOWN], console.width - _OTHER_COLUMNS, folder))
     if len(rows) > _SHOWN:
         rest = sum(row["ms"] or 0.0 for row in rows[_SHOWN:])
         console.print(Text(f"  and {len(rows) - _SHOWN} ops with {measure(rest)} ms together"), style="dim")
@@ -42,8 +44,8 @@ def render_ops(document: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"  not {one['code']}: {clean(one['why'])}"), style="dim")
 
 
-def _table(rows: list[Any], room: int) -> Table:
-    """The rows, with the layers' names where there is `room` for them."""
+def _table(rows: list[Any], room: int, folder: str) -> Table:
+    """The rows, with the layers' names where there is `room` for them; most lie in `folder`."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
     table.add_column("op", no_wrap=True)
     for name in ("ms", "share", "MMAC", "kB", "expected"):
@@ -61,7 +63,7 @@ def _table(rows: list[Any], room: int) -> Table:
             measure(row["expected_ms"]),
             row["verdict"],
         ]
-        table.add_row(*cells, *([shorten(clean(row["layer"]), room)] if room >= _LEAST_NAME else []))
+        table.add_row(*cells, *([layer_title(row["layer"], room, folder=folder)] if room >= _LEAST_NAME else []))
     return table
 
 

@@ -93,9 +93,19 @@ def compare_models(
         "synthetic_samples": samples is None,
         "local_samples": min(count, LOCAL_SAMPLES) if inside.local else 0,
         "local_problem": inside.problem,
+        "calibration_problem": "" if typical else _not_typical(matching, samples is None, count),
         "mended_for_a_try": mend,
     }
     return _conclude(run, outputs, inside, threshold, settings, drawn)
+
+
+def _not_typical(matching: Matching, is_random: bool, count: int) -> str:
+    """Why calibrated ranges cannot be judged by the samples; empty where the candidate has none."""
+    if not any(pair.candidate.tensor.quantization for pair in matching.pairs):
+        return ""
+    if is_random:
+        return "random inputs reach other values than data: give samples"
+    return f"{count} of at least {FEWEST_TYPICAL} samples that tell which values the model meets"
 
 
 def _conclude(
