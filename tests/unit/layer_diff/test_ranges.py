@@ -15,6 +15,7 @@ from support.models import DigitsModels
 from support.quantised import GROUPS, calibrated, change_range, images, small_network
 from windtunnel.layer_diff import Comparison, compare_models
 from windtunnel.tflite import read_model
+from windtunnel.tflite.edit import Editor
 
 PARAMETERS = "quantization.parameters"
 RANGES = {PARAMETERS, "quantization.calibration_clipped", "quantization.calibration_wide"}
@@ -155,6 +156,19 @@ def test_a_scale_that_takes_the_biases_with_it(
     """Integers of the biases stay and mean something else: that is one fault, at its root."""
     bad = change_range(models / "int8.tflite", tmp_path / "c.tflite", group, factor=factor, keep_biases=False)
     assert _named(_compare(models, bad)) == [(PARAMETERS, group[0])]
+
+
+@pytest.mark.parametrize("factor", [0.5, 2, 3])
+def test_a_bias_that_is_scaled_alone_is_no_scale_of_the_input(models: Path, tmp_path: Path, factor: float) -> None:
+    """The range of the layer's input fits: it is not what the bias hangs on."""
+    editor = Editor(models / "int8.tflite")
+    tensors = editor.facts.tensors
+    bias = next(op.inputs[2] for op in editor.facts.ops if tensors[op.outputs[0]].name == "conv_2")
+    stored = editor.facts.constant(tensors[bias])
+    assert stored.any()
+    editor.set_constant(bias, np.rint(stored * factor))
+    (cause,) = _compare(models, editor.write(tmp_path / "c.tflite")).causes
+    assert (cause.code, cause.layer, cause.evidence["role"]) == ("conversion.weights", "conv_2", "bias")
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.5])

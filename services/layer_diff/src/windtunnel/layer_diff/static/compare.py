@@ -6,15 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
 from windtunnel.layer_diff.graph import Matching, Step, Steps
 from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.static.constants import ConstantComparer, ConstantReport
 from windtunnel.layer_diff.static.granularity import per_tensor_suspects
 from windtunnel.layer_diff.static.mend import input_place, put_activation
 from windtunnel.layer_diff.static.ops import OpComparer
-from windtunnel.layer_diff.static.parameters import ParameterReport, compare_parameters
+from windtunnel.layer_diff.static.parameters import ParameterReport, compare_parameters, held_to_seen
 from windtunnel.layer_diff.static.suspect import Suspect
 from windtunnel.tflite import Quantization
 
@@ -46,13 +44,14 @@ def compare_files(
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
     seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
+    ratios = held_to_seen(theirs, local)
     constants = ConstantComparer(ours, theirs)
     ops = OpComparer(ours, theirs, reordered, seen, matching.same_values(), graph)
     suspects: list[Suspect] = []
     numbers: list[Suspect] = []
     for own, mine in matching.steps:
         suspects += ops.compare(own, mine, up_to_activation=mine.order in matching.written_out)
-        numbers += _traced(theirs, mine, constants.compare(own, mine))
+        numbers += _traced(theirs, mine, constants.compare(own, mine), ratios)
     report = constants.report(numbers)
     per_tensor = per_tensor_suspects(matching)
     seen_values = local if typical else {}
@@ -61,7 +60,7 @@ def compare_files(
     return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
 
 
-def _traced(theirs: Steps, mine: Step, found: list[Suspect]) -> list[Suspect]:
+def _traced(theirs: Steps, mine: Step, found: list[Suspect], ratios: Mapping[int, float]) -> list[Suspect]:
     """Constants' suspects of one step, each fault once and at its root.
 
     A bias that is off by one factor throughout hangs on a wrong scale of the layer's input; one that is off by the
@@ -71,20 +70,28 @@ def _traced(theirs: Steps, mine: Step, found: list[Suspect]) -> list[Suspect]:
     bias, weights = by_role.get("bias"), by_role.get("weights")
     if bias is None or bias.evidence.get("pattern") != "scaled":
         return found
-    factors = bias.evidence.get("factors", [])
     if weights is not None and weights.code == "quantization.parameters":
         return [one for one in found if one is not bias]
-    if weights is None and factors and min(factors) > 0 and np.ptp(factors) < 0.05 * max(factors):
-        root = _input_scale(theirs, mine, bias, float(np.median(factors)))
+    factor = bias.evidence.get("factor", 0.0)
+    if weights is None and factor > 0.0:
+        root = _input_scale(theirs, mine, bias, factor, ratios)
         return [root if one is bias and root is not None else one for one in found]
     return found
 
 
-def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float) -> Suspect | None:
-    """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it."""
+def _input_scale(
+    theirs: Steps, mine: Step, bias: Suspect, factor: float, ratios: Mapping[int, float]
+) -> Suspect | None:
+    """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it.
+
+    None where the tensor's range fits the reference's values rather than `factor` times those: then it is the bias.
+    """
     op = theirs.facts.ops[mine.work]
     source = theirs.facts.tensors[op.inputs[input_place(op)]]
     if source.quantization is None or math.isclose(factor, 1.0, rel_tol=0.01):
+        return None
+    ratio = ratios.get(source.index, math.nan)
+    if ratio > 0.0 and abs(math.log(ratio)) < abs(math.log(ratio / factor)):
         return None
     maker = theirs.makers.get(source.index)
     bound = frozenset(

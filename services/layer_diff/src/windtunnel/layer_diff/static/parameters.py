@@ -132,6 +132,11 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     return ParameterReport((*broken, *suspects), len(ratios), least, largest)
 
 
+def held_to_seen(theirs: Steps, local: Mapping[int, Local]) -> dict[int, float]:
+    """Width of what a quantised activation can hold by width of the reference's values in it, by tensor."""
+    return {index: group.ratio for group in _groups(theirs, local) for index in group.tensors}
+
+
 def has_scale(tensor: TensorFacts) -> bool:
     """Whether all scales of a quantised tensor are positive and finite: no others mean anything."""
     scales = () if tensor.quantization is None else tensor.quantization.scales

@@ -41,11 +41,13 @@ def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArr
         return Pattern("zeroed", channels, {})
     if int(beyond.sum()) <= _FEW and beyond.sum() < beyond.size:
         return Pattern("few_values", channels, _values(reference, candidate, beyond))
+    allowed = slack * 1.5 + 1e-6 * np.abs(b)
     factor = _factors(a, b)
-    rest = np.abs(b - factor * a)
-    if (rest <= slack * 1.5 + 1e-6 * np.abs(b)).all() and (np.abs(factor - 1.0) > _FACTOR).any():
+    if (np.abs(b - factor * a) <= allowed).all() and (np.abs(factor - 1.0) > _FACTOR).any():
         kind = "sign" if np.allclose(factor, -1.0, atol=_FACTOR) else "scaled"
-        return Pattern(kind, channels, {"factors": _short(factor.ravel())})
+        common = _factors(a.reshape(1, -1), b.reshape(1, -1)).item()
+        one = {"factor": round(common, 6)} if (np.abs(b - common * a) <= allowed).all() else {}
+        return Pattern(kind, channels, {"factors": _short(factor.ravel()), **one})
     offset = (b - a).mean(axis=1, keepdims=True)
     if a.shape[1] > 1 and (np.abs(b - a - offset) <= slack * 1.5).all():
         return Pattern("shifted", channels, {"offsets": _short(offset.ravel())})
