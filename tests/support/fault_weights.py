@@ -128,7 +128,9 @@ def _permute_rest(file: File, op: Any, order: NDArray[np.int64]) -> None:
             file.set_scales(index, file.scales(index)[order])
 
 
-def _lost_bias(file: File, draw: np.random.Generator, *, drop: bool) -> Hit | None:
+def _bias(file: File, draw: np.random.Generator, *, what: str, change: Change | None) -> Hit | None:
+    """Changes the bias of one layer, or takes it away where `change` is None."""
+
     def has_bias(op: Any) -> bool:
         index = file.constant_of(op, bias_position(file, op))
         return index >= 0 and bool(np.any(file.array(index)))
@@ -137,12 +139,21 @@ def _lost_bias(file: File, draw: np.random.Generator, *, drop: bool) -> Hit | No
     if op is None:
         return None
     place = bias_position(file, op)
-    if drop:
+    if change is None:
         op.inputs = [-1 if number == place else int(one) for number, one in enumerate(op.inputs)]
     else:
         index = file.own_constant(op, place)
-        file.set_array(index, np.zeros_like(file.array(index)))
-    return at(file, op, WEIGHTS, "bias dropped" if drop else "bias zeroed")
+        file.set_array(index, change(file.array(index), draw))
+    return at(file, op, WEIGHTS, what)
+
+
+def _zeros(values: NDArray[Any], draw: np.random.Generator) -> NDArray[Any]:
+    return np.zeros_like(values)
+
+
+def _times(values: NDArray[Any], draw: np.random.Generator, *, factor: float) -> NDArray[Any]:
+    real = values.astype(np.float64) * factor
+    return np.round(real).astype(values.dtype) if np.issubdtype(values.dtype, np.integer) else real.astype(values.dtype)
 
 
 def _other_constant(file: File, draw: np.random.Generator) -> Hit | None:
@@ -170,8 +181,9 @@ BOTH: Mapping[str, Fault] = {
     "sign": _values(_negated, "sign of all weights"),
     "sign_channel": _channels("negate"),
     "zero_channel": _channels("zero"),
-    "bias_zero": partial(_lost_bias, drop=False),
-    "bias_dropped": partial(_lost_bias, drop=True),
+    "bias_zero": partial(_bias, what="bias zeroed", change=_zeros),
+    "bias_dropped": partial(_bias, what="bias dropped", change=None),
+    "bias_scaled": partial(_bias, what="bias x1.5", change=partial(_times, factor=1.5)),
     "constant": _other_constant,
 }
 FLOAT_BITS: Mapping[str, Fault] = {
