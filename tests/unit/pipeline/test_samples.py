@@ -73,6 +73,14 @@ class TestNpz:
         with pytest.raises(InvalidInput):
             next(samples.batches(0))
 
+    def test_distinct_ones_are_the_first_of_their_kind(self, tmp_path: Path) -> None:
+        other = np.arange(10)[:, None].astype(np.float32)
+        other[7] = other[2]
+        x = np.ascontiguousarray(np.zeros_like(X))
+        both: dict[str, Any] = {"x/a": x, "x/b": other}
+        assert load_samples(save(tmp_path / "s.npz", **both)).distinct().tolist() == [0, 1, 2, 3, 4, 5, 6, 8, 9]
+        assert load_samples(save(tmp_path / "t.npz", x=np.asfortranarray(x))).distinct().tolist() == [0]
+
     def test_take(self, tmp_path: Path) -> None:
         samples = load_samples(save(tmp_path / "s.npz", x=X, y=Y)).take(np.array([7, 0, 7]))
         assert (array(samples.inputs["x"]) == X[[7, 0, 7]]).all()

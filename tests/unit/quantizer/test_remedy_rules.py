@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from support.damaged import network, uneven_channels
-from support.graphs import GraphWriter
+from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.errors import InternalError, InvalidInput
 from windtunnel.plan import Gates, VariantSpec
 from windtunnel.quantizer.adapters import litert
 from windtunnel.quantizer.domain import Calibration
-from windtunnel.quantizer.remedy.data import Part
+from windtunnel.quantizer.remedy.data import Part, make_parts
 from windtunnel.quantizer.remedy.evaluate import answer, answer_of_reference
 from windtunnel.quantizer.remedy.families import neighbours, ranked
 from windtunnel.quantizer.remedy.figures import (
@@ -345,6 +345,19 @@ def test_too_few_samples_are_refused_with_the_least_number() -> None:
     split(LEAST_SAMPLES, None)
     with pytest.raises(InvalidInput, match=f"{LEAST_SAMPLES - 1} samples are too few.*at least {LEAST_SAMPLES}"):
         split(LEAST_SAMPLES - 1, None)
+    with pytest.raises(InvalidInput, match=r"40 samples \(and 30 that equal one of them\) are too few"):
+        split(40, None, repeated=30)
+
+
+def test_equal_samples_are_used_once(tmp_path: Path) -> None:
+    """What is held back must not be known to the search."""
+    model = read_model(dense_model(tmp_path / "m.tflite", DenseWeights.random()))
+    x = np.random.default_rng(1).normal(size=(60, *model.inputs[0].shape[1:])).astype(np.float32)
+    np.savez(tmp_path / "x.npz", x=np.concatenate([x, x[:25]]))
+    parts = make_parts(model, tmp_path / "x.npz", None, tmp_path / "parts")
+    assert parts.repeated == 25
+    fed = [one for part in (parts.calibration, parts.search, parts.held_back) for one in part.feed()]
+    assert len({array.tobytes() for one in fed for array in one.values()}) == len(fed) == 60 - parts.unused
 
 
 # Figures
@@ -577,24 +590,30 @@ def test_a_remedy_is_never_worse_than_the_variant_on_held_back_samples(
             [trial(1, "calibration", 1 / 3), trial(2, "calibration", None)],
             True,
             "the budget ran out before a recipe met every gate; the most accurate, t1 (calibration), has a drop of "
-            "0.3333",
+            "0.3333 and misses accuracy_drop",
         ),
         (
             [trial(1, "calibration", 1 / 3), trial(2, "precision", 2 / 3)],
             False,
             "none of 2 recipes meets every gate on the search samples without answering worse than the variant; the "
-            "most accurate, t1 (calibration), has a drop of 0.3333",
+            "most accurate, t1 (calibration), has a drop of 0.3333 and misses accuracy_drop",
+        ),
+        (
+            [trial(1, "calibration", 0.05)],
+            False,
+            "none of 1 recipes meets every gate on the search samples without answering worse than the variant; the "
+            "most accurate, t1 (calibration), has a drop of 0.05 and answers worse than the variant",
         ),
     ],
 )
 def test_why_there_is_no_remedy(trials: list[Trial], late: bool, reason: str) -> None:
-    assert why_none(Found(tuple(trials), None, late)) == reason
+    assert why_none(Found(tuple(trials), None, late), Gates(accuracy_drop=0.1)) == reason
 
 
 def remedy(folder: Path, choice: Trial, *trials: Trial) -> Remedy:
     model = folder / "m.tflite"
     model.write_bytes(b"m")
-    drawn = Drawn(1, 1, 1, 0, False, 0, "labels")
+    drawn = Drawn(1, 1, 1, 0, 0, False, 0, "labels")
     proof = Proof(side(0.0), side(0.3), side(0.01))
     before = trial(0, "variant", 0.9, 900, 9.0)
     everything = (*trials, choice)

@@ -13,6 +13,7 @@ from windtunnel.cli.figures import UNKNOWN, clean, drift, entries, figure, megab
 
 _HEADS: Final[Mapping[str, tuple[str, str, str]]] = {
     "proven": ("✓", "a remedy, proven", "bold green"),
+    "uncertain": ("✓", "a remedy, within the gates on these held-back samples", "bold yellow"),
     "not_proven": ("!", "a remedy that is not proven", "bold yellow"),
     "none": ("✗", "no remedy found", "bold red"),
     "not_needed": ("✓", "no remedy needed", "bold green"),
@@ -28,7 +29,8 @@ _NARROW: Final = 44
 
 def render_remedy(document: Mapping[str, Any], console: Console) -> None:
     """Prints what was found, why, what it costs, and what else there would be."""
-    sign, head, style = _HEADS[document["verdict"]]
+    uncertain = document["verdict"] == "proven" and document["certain"] is False
+    sign, head, style = _HEADS["uncertain" if uncertain else document["verdict"]]
     console.print(Text(f"{sign} {head}", style=style))
     _line(console, clean(document["reason"]))
     remedy = document["remedy"]
@@ -144,6 +146,8 @@ def _samples(document: Mapping[str, Any], console: Console) -> None:
         f"samples: {drawn['calibration']} to calibrate, {drawn['search']} to search, {drawn['held_back']} held back, "
         f"drawn {how}seed {drawn['seed']}",
     )
+    if drawn["repeated"]:
+        _line(console, f"! {drawn['repeated']} samples equal another and were left out")
     _line(console, _MEASURES[drawn["measure"]])
     strange = part(document, "variant").get("strange")
     if strange:

@@ -40,6 +40,10 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
         """The images at `indices`, still on disk."""
         return ImageFiles([self._paths[index] for index in indices], self._keep)
 
+    def content(self, index: int) -> bytes:
+        """The bytes of one file, not decoded."""
+        return self._paths[index].read_bytes()
+
     def read(self) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
         """All decoded: one (N, H, W, 3) array where the sizes agree, else a list."""
         images = [read_image(path) for path in self._paths]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -53,6 +54,16 @@ class Samples:
         inputs = {name: _select(rows, chosen) for name, rows in self.inputs.items()}
         labels = None if self.labels is None else self.labels[chosen]
         return Samples(inputs, labels, len(chosen), self.class_names)
+
+    def distinct(self) -> NDArray[np.int64]:
+        """Indices of the samples whose inputs no earlier one has, bit for bit (of images: as their files are)."""
+        seen: dict[bytes, int] = {}
+        for index in range(self.count):
+            digest = hashlib.sha256()
+            for rows in self.inputs.values():
+                digest.update(rows.content(index) if isinstance(rows, ImageFiles) else rows[index].tobytes())
+            seen.setdefault(digest.digest(), index)
+        return np.array(list(seen.values()), dtype=np.int64)
 
     def batches(self, size: int) -> Iterator[Samples]:
         """The samples in order, `size` at a time (the last batch may be smaller), each batch read into memory."""

@@ -56,6 +56,7 @@ class Parts:
     stratified: bool
     seed: int
     unused: int
+    repeated: int
 
 
 def make_parts(
@@ -63,11 +64,15 @@ def make_parts(
 ) -> Parts:
     """Splits the samples, runs the pipeline over them, and writes what the model is fed below `folder`.
 
+    Of equal samples only the first is used: what is held back must not be known to the search.
+
     Raises InvalidInput for samples that are too few, or that do not fit the model.
     """
-    given = load_samples(samples)
+    read = load_samples(samples)
+    first = read.distinct()
+    given, repeated = read.take(first), read.count - len(first)
     classes, measure = _classes(model, given.labels)
-    drawn = split(given.count, classes, seed=seed)
+    drawn = split(given.count, classes, seed=seed, repeated=repeated)
     steps = None if pipeline is None else Pipeline.parse(pipeline)
     specs = input_specs(model)
 
@@ -83,7 +88,7 @@ def make_parts(
     file = _calibration_file(calibration, folder / "calibration.npz")
     search, held_back = part("search", drawn.search), part("held_back", drawn.held_back)
     unused = given.count - calibration.count - search.count - held_back.count
-    return Parts(calibration, search, held_back, file, measure, drawn.stratified, seed, unused)
+    return Parts(calibration, search, held_back, file, measure, drawn.stratified, seed, unused, repeated)
 
 
 def _classes(model: ModelFacts, labels: NDArray[Any] | None) -> tuple[NDArray[np.int64] | None, Measure]:

@@ -20,7 +20,7 @@ from windtunnel.quantizer.remedy.origin import strange_weights
 from windtunnel.quantizer.remedy.recipe import Scheme, scheme_of, units_of
 from windtunnel.quantizer.remedy.result import Drawn, Pair, Proof, Remedy, Side, Verdict
 from windtunnel.quantizer.remedy.search import Found, Search
-from windtunnel.quantizer.remedy.trial import Check, Trial, checks, closest, passes
+from windtunnel.quantizer.remedy.trial import Check, Trial, checks, checks_of, closest, passes
 from windtunnel.tflite import ModelFacts, read_model
 
 # From the calibration set (.npz of model inputs) to (layer of the float model, weight), in any order.
@@ -97,7 +97,7 @@ class _Case:
     @property
     def drawn(self) -> Drawn:
         parts = self.parts
-        counts = (parts.calibration.count, parts.search.count, parts.held_back.count, parts.unused)
+        counts = (parts.calibration.count, parts.search.count, parts.held_back.count, parts.unused, parts.repeated)
         return Drawn(*counts, parts.stratified, parts.seed, parts.measure)
 
     async def side(self, model: Path, latency: Latency) -> Side:
@@ -150,7 +150,7 @@ async def _prove(case: _Case, before: Trial, found: Found, folder: Path) -> Reme
     choice = found.choice
     if choice is None:
         proof = await _proof(case, None)
-        reason = why_none(found)
+        reason = why_none(found, case.gates)
         result = Remedy("none", reason, case.pair, case.drawn, case.checks(proof.variant), proof, before)
         return replace(result, trials=found.trials, out_of_time=found.out_of_time)
     made = await case.lab.make(choice.candidate, folder / "remedy")
@@ -183,8 +183,8 @@ def judge(variant: Side, remedy: Side, gates: Sequence[Check]) -> tuple[Verdict,
     return "proven", f"every gate is met on the held-back samples; {drops}"
 
 
-def why_none(found: Found) -> str:
-    """Why no trial was chosen."""
+def why_none(found: Found, gates: Gates) -> str:
+    """Why no trial was chosen: what the most accurate one misses."""
     best = closest(found.trials)
     if best is None or best.figures is None:
         if not found.out_of_time:
@@ -192,12 +192,14 @@ def why_none(found: Found) -> str:
         if not found.trials:
             return "the budget ran out before anything was tried"
         return "the budget ran out, and nothing that was tried by then could be made and run"
-    which, drop = f"{best.id} ({best.candidate.what})", _drop(best.figures)
+    missed = [check.gate for check in checks_of(gates, best) if not check.passed]
+    lacks = f"misses {', '.join(missed)}" if missed else "answers worse than the variant"
+    which = f"the most accurate, {best.id} ({best.candidate.what}), has a drop of {_drop(best.figures)} and {lacks}"
     if found.out_of_time:
-        return f"the budget ran out before a recipe met every gate; the most accurate, {which}, has a drop of {drop}"
+        return f"the budget ran out before a recipe met every gate; {which}"
     return (
         f"none of {len(found.trials)} recipes meets every gate on the search samples without answering worse than the "
-        f"variant; the most accurate, {which}, has a drop of {drop}"
+        f"variant; {which}"
     )
 
 

@@ -63,12 +63,13 @@ def _ratios(ours: Side, theirs: Side) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """How the samples were split, and by what accuracy is measured."""
+    """How the samples were split, and by what accuracy is measured. `repeated` ones equal another and were left out."""
 
     calibration: int
     search: int
     held_back: int
     unused: int
+    repeated: int
     stratified: bool
     seed: int
     measure: Measure

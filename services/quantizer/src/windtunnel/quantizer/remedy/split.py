@@ -29,18 +29,20 @@ class Split:
     seed: int = SEED
 
 
-def split(count: int, classes: NDArray[Any] | None, *, seed: int = SEED) -> Split:
+def split(count: int, classes: NDArray[Any] | None, *, seed: int = SEED, repeated: int = 0) -> Split:
     """Draws the parts: 20 % (at most 100) to calibrate, 40 % (at most 500) to search, the rest (at most 2000) to prove.
 
     Args:
-        count: number of samples.
+        count: number of samples, no two of them equal.
         classes: (count,) class indices; each part then has about the same share of every class.
+        repeated: how many more there were that equal one of these.
 
     Raises InvalidInput for fewer than `LEAST_SAMPLES` samples.
     """
     if count < LEAST_SAMPLES:
+        beside = f" (and {repeated} that equal one of them)" if repeated else ""
         raise InvalidInput(
-            f"{count} samples are too few to calibrate, to search and to prove the result on samples never used",
+            f"{count} samples{beside} are too few to calibrate, to search and to prove the result on samples not used",
             hint=f"give at least {LEAST_SAMPLES}; a drop of 1 % shows from some hundreds on",
         )
     order = _spread(count, classes, np.random.default_rng(seed))
