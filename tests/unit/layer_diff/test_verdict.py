@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 
+from support.graphs import GraphWriter
 from windtunnel.layer_diff.domain import Accuracy, Coverage, LayerDiff, OutputDiff
+from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.verdict import chance_of_drop, judge
+from windtunnel.tflite import read_model
 
 
 def _layer(nrmse: float | None, problem: str | None = None, non_finite: int = 0, reference: int = 0) -> LayerDiff:
@@ -18,7 +24,7 @@ def _output(
     *, before: float = 0.9, after: float = 0.9, agreement: float | None = 1.0, nrmse: float | None = 0.01
 ) -> OutputDiff:
     first, second = (Accuracy(top1, top1, top1, 0.1) for top1 in (before, after))
-    return OutputDiff(first, second, agreement, nrmse)
+    return OutputDiff(first, second, agreement, nrmse, changed=0.0 if agreement is None else 1.0 - agreement)
 
 
 @pytest.mark.parametrize(
@@ -40,7 +46,7 @@ def _output(
         (_layer(0.0), _output(nrmse=0.2), "degraded", "output"),
         (_layer(0.0), _output(nrmse=0.5), "broken", "output"),
         (_layer(0.0), OutputDiff(None, None, None, None, ("output 'y' holds NaN",)), "broken", "holds NaN"),
-        (_layer(0.0), OutputDiff(None, None, 0.5, 0.01, is_classifier=False), "healthy", None),
+        (_layer(0.0), OutputDiff(None, None, 0.5, 0.01, is_classifier=False, changed=0.5), "healthy", None),
     ],
 )
 def test_rule(layer: LayerDiff, output: OutputDiff, expected: str, reason: str | None) -> None:
@@ -69,12 +75,29 @@ def test_gains_weigh_against_losses() -> None:
 
 
 def test_changed_classes_of_random_inputs_are_no_sign() -> None:
-    output = OutputDiff(None, None, 0.5, 0.01)
+    output = OutputDiff(None, None, 0.5, 0.01, changed=0.5)
     assert judge((_layer(0.0),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=True) == ("healthy", ())
     assert judge((_layer(0.0),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=False)[0] == "broken"
     drifted = judge((_layer(0.2),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=True)
     assert drifted[0] == "degraded"
     assert len(drifted[1]) == 1
+
+
+@pytest.mark.parametrize(("lead", "changed"), [(0.06, 0.5), (0.04, 0.0)])
+def test_only_a_class_that_was_clear_counts_as_changed(tmp_path: Path, lead: float, changed: float) -> None:
+    writer = GraphWriter()
+    source, scores = writer.tensor("x", (1, 3)), writer.tensor("y", (1, 3))
+    writer.op("SOFTMAX", [source], [scores], schema.SoftmaxOptionsT())
+    facts = read_model(writer.write(tmp_path / "m.tflite", [source], [scores]))
+    sums = OutputSums(facts, facts, None)
+    sure, torn = np.array([[0.0, 0.0, 1.0]]), np.array([[0.5 + lead / 2, 0.5 - lead / 2, 0.0]])
+    for _ in range(2):
+        sums.add({"y": sure}, {"y": sure})
+        sums.add({"y": torn}, {"y": torn[:, [1, 0, 2]]})
+    restored = OutputSums(facts, facts, None)
+    restored.restore(sums.state())
+    for found in (sums.result(), restored.result()):
+        assert (found.agreement, found.changed) == (0.5, changed)
 
 
 def test_nothing_compared_is_not_healthy() -> None:

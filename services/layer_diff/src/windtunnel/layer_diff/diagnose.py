@@ -24,6 +24,8 @@ CONFIDENCE: Final = (0.6, 0.95, 0.99)
 CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
 _BETTER_OUTPUT: Final = 1.1
+# An own error that the order of additions makes in float32.
+_ROUNDED = 1e-6
 # Steps by which a rounding that compensates may move a weight.
 _ROUNDED_STEPS = 8.0
 # In so many layers at least.
@@ -267,6 +269,9 @@ def _holds(tested: Tested, floor: float) -> bool:
     suspect = tested.suspect
     if "attribute" in suspect.evidence and tested.before == 0.0:
         # An end that is left open, an axis from the other side: the same thing said in another way.
+        return False
+    if suspect.code == "conversion.op" and 0.0 < (tested.before or 0.0) < _ROUNDED:
+        # Another op that gives the same but for its rounding: the same thing written in another way.
         return False
     if suspect.evidence.get("role") == "operand" and floor == FLOORS["integer"] and _is_idle(tested, floor):
         # A bound that the integers cannot reach anyway need not be stored as it is.

@@ -122,6 +122,7 @@ class OutputDiff:
 
     `agreement` is the share of samples with the same argmax, None where outputs have none. `is_classifier` tells
     whether that argmax is known to be a class (labels, or a softmax or sigmoid in the graph).
+    `changed` is the share of samples whose argmax changed although the reference's was clear (`outputs.CLEAR`).
     `nrmse` is that of the worst output, None where one has no figure. `failures` are named failures of outputs.
     `reference_finite`: some output of the reference is finite. `lost` and `gained` count the samples that only the
     reference, only the candidate classifies as labelled.
@@ -136,6 +137,7 @@ class OutputDiff:
     reference_finite: bool = True
     lost: int | None = None
     gained: int | None = None
+    changed: float = 0.0
 
     @property
     def accuracy_drop(self) -> float | None:

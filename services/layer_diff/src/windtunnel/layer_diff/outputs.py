@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.domain import SHAPE_DIFFERS, Accuracy, OutputDiff
-from windtunnel.layer_diff.figures import LayerSums
+from windtunnel.layer_diff.figures import LayerFigures, LayerSums
 from windtunnel.layer_diff.graph.steps import TRANSPARENT
 from windtunnel.tflite import ModelFacts, OutputKind, ScoreSums, TensorFacts
 from windtunnel.tflite.metrics import class_indices
 
+# A class is clear where it leads by this share of the range of all outputs: rounding turns over what is closer.
+CLEAR = 0.05
 _PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
 
 
@@ -51,6 +53,8 @@ class OutputSums:
             self._labels is not None or output_kind(reference) == "probabilities"
         )
         self._scores = (ScoreSums(), ScoreSums())
+        # By how much the reference prefers its own class to the candidate's; of one column, the output itself.
+        self._leads: list[float] = []
         self._sample = 0
 
     def add(self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]) -> None:
@@ -68,10 +72,14 @@ class OutputSums:
         label = None if self._labels is None else self._labels[self._sample : self._sample + 1]
         for scores, row in zip(self._scores, rows, strict=True):
             scores.add(row, label)
+        first, second = rows
+        self._leads.append(
+            float(first[0, 0]) if self._columns == 1 else float(first.max() - first[0, np.argmax(second)])
+        )
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The sums as arrays by name, for `restore`."""
-        found = {"sample": np.array([self._sample])}
+        found = {"sample": np.array([self._sample]), "leads": np.array(self._leads)}
         parts: tuple[LayerSums | ScoreSums, ...] = (*self._drift, *self._scores)
         for number, sums in enumerate(parts):
             found |= {f"{number}/{name}": array for name, array in sums.state().items()}
@@ -80,6 +88,7 @@ class OutputSums:
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes the sums of another `state` of the same models. Raises KeyError and ValueError where it is none."""
         self._sample = int(state["sample"][0])
+        self._leads = state["leads"].tolist()
         parts: tuple[LayerSums | ScoreSums, ...] = (*self._drift, *self._scores)
         for number, sums in enumerate(parts):
             prefix = f"{number}/"
@@ -112,6 +121,7 @@ class OutputSums:
             reference_finite=finite,
             lost=lost,
             gained=gained,
+            changed=self._changed(figures[0]) if finite and figures else 0.0,
         )
 
     def _accuracy(self, scores: ScoreSums) -> Accuracy | None:
@@ -127,6 +137,19 @@ class OutputSums:
         kind = self._shared_kind()
         first, second = (scores.decisions(kind) == self._labels[: scores.count] for scores in self._scores)
         return int((first & ~second).sum()), int((second & ~first).sum())
+
+    def _changed(self, drift: LayerFigures) -> float:
+        """Share of samples with another class where the reference's was clear."""
+        first, second = self._scores
+        ends = drift.reference_range
+        if self._agreement() is None or ends is None or first.non_finite or second.non_finite:
+            return 0.0
+        kind = self._shared_kind()
+        leads = np.array(self._leads)
+        if self._columns == 1:
+            leads = np.abs(leads - (0.5 if kind == "probabilities" else 0.0))
+        clear = leads > CLEAR * (ends[1] - ends[0])
+        return float(((first.decisions(kind) != second.decisions(kind)) & clear).mean())
 
     def _agreement(self) -> float | None:
         first, second = self._scores

@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +130,9 @@ class Reach:
             dict(self._opened[0].lost) | _hidden(self._opened[0], [pair.reference.tensor.index for pair in pairs]),
             dict(self._opened[1].lost) | _hidden(self._opened[1], [pair.candidate.tensor.index for pair in pairs]),
         )
-        kept = _set_aside(matching, *self._hidden)
+        kept = matching.set_aside(*self._hidden)
         texts = [one for one in _texts(self._facts[1]) if one.name not in {known.name for known in kept.unmatched}]
-        return _with(kept, None, texts)
+        return kept.with_unmatched(texts)
 
     def may_be_fed(self, pair: Pair) -> bool:
         """Whether a layer can be fed by hand.
@@ -153,7 +153,8 @@ class Reach:
             for pair, one in zip(matching.pairs, figures, strict=True)
             if one.reference_non_finite
         }
-        return _with(_set_aside(matching, {**why, **self._drawn[0]}, self._drawn[1]), None, inner_layers(self.inner))
+        judged = matching.set_aside({**why, **self._drawn[0]}, self._drawn[1])
+        return judged.with_unmatched(inner_layers(self.inner))
 
 
 @contextmanager
@@ -260,24 +261,6 @@ def _drawn(facts: ModelFacts) -> dict[int, str]:
 def _shifting(facts: ModelFacts) -> dict[int, int]:
     """Tensors of the main graph whose sizes hang on values."""
     return _downstream(facts.main, {op.index for op in facts.ops if op.name in _SIZING})
-
-
-def _set_aside(matching: Matching, reference: Mapping[int, str], candidate: Mapping[int, str]) -> Matching:
-    """The matching without the pairs of these tensors, which become unmatched for the reason given."""
-    pairs, left = [], []
-    for pair in matching.pairs:
-        why = candidate.get(pair.candidate.tensor.index) or reference.get(pair.reference.tensor.index)
-        if why is None:
-            pairs.append(pair)
-        else:
-            node = pair.candidate
-            left.append(Unmatched(node.tensor.name, node.op, node.op_index, why))
-    return _with(matching, pairs, left)
-
-
-def _with(matching: Matching, pairs: Sequence[Pair] | None, left: Sequence[Unmatched]) -> Matching:
-    unmatched = sorted((*matching.unmatched, *left), key=lambda one: one.op_index)
-    return replace(matching, pairs=matching.pairs if pairs is None else tuple(pairs), unmatched=tuple(unmatched))
 
 
 def _hidden(opened: Opened, tensors: Collection[int]) -> dict[int, str]:

@@ -38,9 +38,10 @@ def judge(
     - healthy: otherwise.
 
     Changed classes count only for what is known to be a classifier, and not for `synthetic` samples: random inputs
-    lie near the borders between classes, where rounding is enough to change one. A fall of top-1, and a share of
-    changed classes, count only where they are more than chance gives in 1 of 20 sets of samples. Reasons are
-    sentences, gravest first.
+    lie near the borders between classes, where rounding is enough to change one. Of others a change counts where the
+    reference's class leads the candidate's by 5 % of the range of its outputs. A fall of top-1, and a share of changed
+    classes, count only where they are more than chance gives in 1 of 20 sets of samples. Reasons are sentences,
+    gravest first.
     """
     drop, changed = _drop(output, samples), 0.0 if synthetic else _changed(output, samples)
     broken = _broken(layers, output, drop, changed)
@@ -136,9 +137,9 @@ def chance_of_drop(output: OutputDiff, samples: int) -> float:
 
 def _changed(output: OutputDiff, samples: int) -> float:
     """Share of samples whose class changed; 0 where unknown, or where chance may have made it more than is allowed."""
-    if output.agreement is None or not output.is_classifier or not samples:
+    if not output.is_classifier or not samples:
         return 0.0
-    changed = round(1.0 - output.agreement, 9)
+    changed = round(output.changed, 9)
     return changed if _at_least(changed, samples) > DEGRADED_CHANGED else 0.0
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
@@ -66,6 +66,22 @@ class Matching:
     written_out: frozenset[int] = frozenset()
     ours: Steps | None = field(default=None, repr=False)
     theirs: Steps | None = field(default=None, repr=False)
+
+    def set_aside(self, reference: Mapping[int, str], candidate: Mapping[int, str]) -> Matching:
+        """Without the pairs of these tensors, which become unmatched for the reason given."""
+        pairs, left = [], []
+        for pair in self.pairs:
+            why = candidate.get(pair.candidate.tensor.index) or reference.get(pair.reference.tensor.index)
+            if why is None:
+                pairs.append(pair)
+            else:
+                node = pair.candidate
+                left.append(Unmatched(node.tensor.name, node.op, node.op_index, why))
+        return replace(self, pairs=tuple(pairs)).with_unmatched(left)
+
+    def with_unmatched(self, left: Iterable[Unmatched]) -> Matching:
+        """With these layers of the candidate among those that have no partner."""
+        return replace(self, unmatched=tuple(sorted((*self.unmatched, *left), key=lambda one: one.op_index)))
 
     @property
     def lacking(self) -> int:

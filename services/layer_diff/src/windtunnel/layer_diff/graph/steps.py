@@ -371,7 +371,7 @@ def canonical(
 
     Padding becomes the rows and columns added on each side; strides and dilations of a 1x1 kernel over one pixel,
     which change nothing, are left out. An average over a whole image is GLOBAL_AVERAGE; a FULLY_CONNECTED and a
-    1x1 CONV_2D are both POINTWISE.
+    1x1 CONV_2D are both POINTWISE, a SELECT_V2 of equal shapes is a SELECT.
     """
     attributes = {name: value for name, value in op.options.items() if name not in _IMPLEMENTATION}
     if op.name in _PADDED:
@@ -388,6 +388,9 @@ def canonical(
         return "POINTWISE", {}
     if op.name == "MEAN" and _over_image(facts, op, constants):
         return "GLOBAL_AVERAGE", {}
+    if op.name == "SELECT_V2" and len({facts.tensors[index].shape for index in op.inputs}) == 1:
+        # What it has beyond SELECT is broadcasting.
+        return "SELECT", attributes
     if op.is_custom:
         attributes["custom_options"] = op.options.get("custom_options", b"")
     return op.name, attributes

@@ -60,9 +60,16 @@ class OpComparer:
         found = [*self._attributes(own, mine), *self._wiring(own, mine), *self._affine(own, mine)]
         if not up_to_activation and own.activation != mine.activation and not self._same_range(own, mine):
             evidence = {"activation": {"reference": own.activation, "candidate": mine.activation}}
-            place = mine.activation_op if mine.activation_op >= 0 else mine.members[-1]
-            found.append(self._suspect(own, mine, place, evidence, True))
+            found.append(self._suspect(own, mine, self._activates(mine), evidence, True))
         return found
+
+    def _activates(self, mine: Step) -> int:
+        """The op with a step's activation, or the last that could have it."""
+        if mine.activation_op >= 0:
+            return mine.activation_op
+        ops = self._theirs.facts.ops
+        fusing = [index for index in mine.members if "fused_activation_function" in ops[index].options]
+        return fusing[-1] if fusing else mine.members[-1]
 
     def _attributes(self, own: Step, mine: Step) -> Iterator[Suspect]:
         if mine.kind in SHAPING or any(index in self._reordered for index in (*mine.inputs, *mine.outputs)):
@@ -173,7 +180,7 @@ class OpComparer:
         return patch
 
     def _activation_patch(self, own: Step, mine: Step) -> Patch | None:
-        op = self._theirs.facts.ops[mine.members[-1]]
+        op = self._theirs.facts.ops[self._activates(mine)]
         if own.kind != mine.kind or op.name in ACTIVATIONS or "fused_activation_function" not in op.options:
             return None
         if own.activation not in _BOUNDS:

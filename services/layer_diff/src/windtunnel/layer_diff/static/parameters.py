@@ -25,6 +25,8 @@ _MOVING = frozenset(
     {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
     | {"RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "PACK", "SPACE_TO_DEPTH", "QUANTIZE"}
 )
+# Ops of two operands.
+_PAIRING = frozenset({"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"})
 _PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER"})
 # How far a range may miss the values seen, in parts of their span, before it is held against it. A calibration set
 # is never the samples, and a moving average cuts off what few of them reach: half of a tensor's range is common.
@@ -41,6 +43,8 @@ _DRIFT = 0.15
 _SLACKS = 4.0
 # Clipping that costs so many times what rounding does is rare where only few values are cut off.
 _DEAR = 5.0
+# Ends of ranges that were joined are this close, in parts of the width; an end that was not is its own calibration's.
+_JOINT, _CALIBRATED = 0.006, 1.6
 # How far both sides of a range that is too wide must be beyond the values to speak of a wrong scale.
 _STRETCHED = 1.4
 _CLIP_COST = 2.5
@@ -111,7 +115,7 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     _note_symmetry(groups)
     usual = median(group.ratio for group in usable)
     slack = median(max(map(abs, _spare(group))) for group in usable)
-    off = [group for group in usable if _judge(group, usual, slack)]
+    off = [group for group in usable if not _is_joint(theirs, group) and _judge(group, usual, slack)]
     # A range that is off at the model's own input tells of other data, not of one tensor.
     sized = [group for group in off if group.problems["kind"] != "zero_point"]
     fed = any(index in inputs or theirs.stored(index) in inputs for group in sized for index in group.tensors)
@@ -186,6 +190,28 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
         doubtful = not group.rectified and group.ratio < _WIDE and not _is_stretched(group)
         group.problems = {"kind": "wide", "doubtful": doubtful}
     return bool(group.problems)
+
+
+def _is_joint(theirs: Steps, group: Group) -> bool:
+    """Whether a range reaches beyond its values to where another one ends: TFLiteConverter joins ranges of operands."""
+    for index in _beside_in_ops(theirs, group):
+        tensor = theirs.facts.tensors[index]
+        quantization = tensor.quantization
+        if quantization is None or len(quantization.scales) != 1 or tensor.dtype != group.dtype:
+            continue
+        other, slack = representable(quantization, tensor.dtype), _JOINT * (group.limits[1] - group.limits[0])
+        ends = list(zip(group.limits, group.wanted, other, strict=True))
+        own = [abs(end) <= _CALIBRATED * abs(want) + slack for end, want, _ in ends]
+        joint = [abs(end) > abs(want) and abs(end - near) < slack for end, want, near in ends]
+        if any(joint) and all(a or b for a, b in zip(own, joint, strict=True)):
+            return True
+    return False
+
+
+def _beside_in_ops(theirs: Steps, group: Group) -> set[int]:
+    """What ops of two operands read beside a tensor of the group, and what they make of it."""
+    ops = [op for index in group.tensors for op in theirs.readers[index] if op.name in _PAIRING]
+    return {index for op in ops for index in (*op.inputs, *op.outputs) if index >= 0} - group.tensors
 
 
 def _is_stretched(group: Group) -> bool:

@@ -1,0 +1,61 @@
+"""Layers that hold another value at the same place, while all that reads them agrees: another way to write it.
+
+A sum adds its bias first or last, a sigmoid is a hyperbolic tangent of half the value: structure pairs what stands in
+the same place. An error does not vanish from one layer to the next, so these are no errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from windtunnel.layer_diff.figures import LayerFigures
+from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
+
+# A layer departs from this nRMSE on; what reads it agrees where it has less than this share of that, and no more.
+_DEPARTS = 1e-3
+_SHARE, _AGREES = 0.05, 0.03
+_WHY = "it holds another value, and all that reads it agrees: the same is computed in another way"
+
+
+def without_rewritten(matching: Matching, figures: Sequence[LayerFigures], output: float | None) -> Matching:
+    """The matching without pairs that depart where everything behind them agrees.
+
+    `figures` are those of its pairs, `output` the nRMSE of the models' worst output; None: unknown.
+    """
+    ours, theirs = matching.ours, matching.theirs
+    assert ours is not None and theirs is not None
+    drift = {pair.candidate.tensor.index: one.nrmse for pair, one in zip(matching.pairs, figures, strict=True)}
+    by_own = {pair.reference.tensor.index: pair for pair in matching.pairs}
+    by_mine = {pair.candidate.tensor.index: pair for pair in matching.pairs}
+    apart: list[Pair] = []
+    # The last ones first: what only moves their values stands between them and what agrees.
+    for pair in reversed(matching.pairs):
+        own = drift[pair.candidate.tensor.index]
+        if own is None or own < _DEPARTS:
+            continue
+        behind = _behind(theirs, pair.candidate, by_mine) | _behind(ours, pair.reference, by_own)
+        errors = [output if index is None else drift[index] for index in behind]
+        if errors and all(error is not None and error < min(_SHARE * own, _AGREES) for error in errors):
+            apart.append(pair)
+            del by_own[pair.reference.tensor.index], by_mine[pair.candidate.tensor.index]
+    made = {pair.candidate.tensor.index for pair in apart}
+    steps = tuple((own, mine) for own, mine in matching.steps if not made.intersection(mine.outputs))
+    return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), steps=steps)
+
+
+def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> set[int | None]:
+    """The pairs that read a layer, past layers without one, by the candidate's tensor; None: an output of the model."""
+    found: set[int | None] = set()
+    left, seen = [node.tensor.index], {node.tensor.index}
+    while left:
+        tensor = left.pop()
+        if tensor in side.facts.main.output_indices:
+            found.add(None)
+        for index in (index for op in side.readers[tensor] for index in op.outputs if index >= 0):
+            if index in pairs:
+                found.add(pairs[index].candidate.tensor.index)
+            elif index not in seen:
+                seen.add(index)
+                left.append(index)
+    return found
