@@ -135,6 +135,22 @@ def test_a_fault_in_a_loop_is_named_where_the_loop_is(wild: Path, tmp_path: Path
         assert cause.evidence["inside"]["layer"] == inner
 
 
+def test_a_fault_in_what_a_loop_is_handed_is_named(wild: Path, tmp_path: Path) -> None:
+    """A converter stores them in the main graph, and turns them into floats before the loop."""
+    reference = wild / "recurrent.tflite"
+    samples = wild_models.samples(reference, tmp_path / "x.npz")
+    candidate = wild / "recurrent_float16.tflite"
+    assert compare_models(reference, candidate, samples).causes == ()
+    editor = Editor(candidate)
+    loop = next(op for op in editor.facts.ops if op.name == "WHILE")
+    made = {index: op for op in editor.facts.ops for index in op.outputs}
+    handed = [editor.facts.tensors[made[index].inputs[0]] for index in loop.inputs if index in made]
+    bias = next(one for one in handed if one.dtype == "float16" and len(one.shape) == 1)
+    editor.set_constant(bias.index, -editor.facts.constant(bias))
+    (cause,) = compare_models(reference, editor.write(tmp_path / "bad.tflite"), samples).causes
+    assert (cause.code, cause.op_index) == ("conversion.weights", loop.index)
+
+
 def test_a_fault_in_another_signature_is_named(wild: Path, tmp_path: Path) -> None:
     model = wild / "signatures.tflite"
     graph, op = _inner_dense(model)[0]

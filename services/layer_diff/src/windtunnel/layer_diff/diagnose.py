@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from windtunnel.layer_diff.domain import Cause, Exclusion
 from windtunnel.layer_diff.graph import Matching
-from windtunnel.layer_diff.local import Local
+from windtunnel.layer_diff.local import Local, representable
 from windtunnel.layer_diff.static.compare import StaticReport
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 from windtunnel.tflite import ModelFacts
@@ -28,6 +28,8 @@ _BETTER_OUTPUT: Final = 1.1
 _ROUNDED = 1e-6
 # Steps by which a rounding that compensates may move a weight.
 _ROUNDED_STEPS = 8.0
+# A share of an error that is most of it.
+_MOSTLY = 0.7
 # In so many layers at least.
 _HABIT = 3
 # An output that is this much further off is worse; one that is this much nearer without a doubtful range is better.
@@ -187,20 +189,27 @@ def _test(suspect: Suspect, local: Mapping[int, Local], trials: Prober) -> Teste
 
 
 def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
-    """The layer that departs most on equal inputs, where the files show no reason: they are written differently."""
+    """The layer that departs most on equal inputs, where the files show no reason.
+
+    Its range cuts values off, though no more than other samples may explain; or the op is written differently.
+    """
     precision = precision_of(matching)
     errors = [(one.nrmse, index) for index, one in local.items() if one.nrmse is not None]
     worst, index = max(errors, default=(0.0, -1))
     least = UNEXPLAINED[precision] * (0.5 if matching.lacking else 1.0)
     if worst <= least or matching.theirs is None:
         return ()
-    maker = matching.theirs.makers.get(index)
-    evidence = {"local_nrmse": worst, "why": "on the reference's inputs this layer gives something else"}
-    name = matching.theirs.facts.tensors[index].name
-    fix = {"action": "convert the op again", "op": "" if maker is None else maker.name}
-    return (
-        Cause("conversion.op", CONFIDENCE_UNEXPLAINED, evidence, fix, name, None if maker is None else maker.index),
-    )
+    maker, tensor, one = matching.theirs.makers.get(index), matching.theirs.facts.tensors[index], local[index]
+    code, fix = "conversion.op", {"action": "convert the op again", "op": "" if maker is None else maker.name}
+    evidence: dict[str, Any] = {"local_nrmse": worst}
+    if tensor.quantization is not None and one.clip_rmse > _MOSTLY * (one.rmse or 0.0):
+        code, fix = "quantization.parameters", {"action": "calibrate the tensor again", "tensor": tensor.name}
+        evidence |= {"seen": [one.low, one.high], "values_outside": one.clipped, "kind": "clipped"}
+        evidence["held"] = [float(end) for end in representable(tensor.quantization, tensor.dtype)]
+    else:
+        evidence["why"] = "on the reference's inputs this layer gives something else"
+    op_index = None if maker is None else maker.index
+    return (Cause(code, CONFIDENCE_UNEXPLAINED, evidence, fix, tensor.name, op_index),)
 
 
 def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:

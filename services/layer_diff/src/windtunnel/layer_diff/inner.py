@@ -15,7 +15,7 @@ from windtunnel.layer_diff.graph import Matching, match_layers
 from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.static.compare import compare_files
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
-from windtunnel.tflite import ModelFacts, OpFacts, layer_tensors
+from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
 from windtunnel.tflite.edit import Editor
 
 # Options that name a graph that the op runs.
@@ -33,6 +33,7 @@ class Inner:
     """One inner graph in both models, by its numbers; `matching` is None where the two take other inputs.
 
     `holder` is the op of the candidate's main graph that runs it, None for a graph that only a signature runs.
+    `handed` are its inputs that are constants of the graph around it.
     """
 
     graph: int
@@ -41,6 +42,7 @@ class Inner:
     holder: OpFacts | None
     facts: ModelFacts
     matching: Matching | None
+    handed: frozenset[int] = frozenset()
 
 
 def inner_graphs(matching: Matching) -> tuple[Inner, ...]:
@@ -53,7 +55,8 @@ def inner_graphs(matching: Matching) -> tuple[Inner, ...]:
     for signature in theirs.signatures:
         if signature.graph not in (0, *found) and keys.get(signature.key, 0):
             title = f"the signature {signature.key!r}, which was not run"
-            _add(found, ours, theirs, (keys[signature.key], signature.graph), title, None)
+            pair = _Alone(ours, keys[signature.key]), _Alone(theirs, signature.graph)
+            _add(found, pair, title, None)
     return tuple(found.values())
 
 
@@ -63,7 +66,10 @@ def inner_suspects(graphs: tuple[Inner, ...], main: ModelFacts, local: Mapping[i
     for inner in graphs:
         if inner.matching is not None:
             report = compare_files(inner.matching, [], {}, frozenset(), typical=False, graph=inner.reference_graph)
-            found += [_placed(one, inner, main, local) for one in report.suspects if one.code.startswith("conversion.")]
+            kept = [one for one in report.suspects if one.code.startswith("conversion.")]
+            # What is handed in lies in another graph than the one that would be mended.
+            kept = [replace(one, patch=None) if one.tensors & inner.handed else one for one in kept]
+            found += [_placed(one, inner, main, local) for one in kept]
     return tuple(found)
 
 
@@ -80,30 +86,60 @@ def _called(matching: Matching, holder: OpFacts | None, found: dict[int, Inner])
         for name in CALLS:
             a, b = first.options.get(name, 0), second.options.get(name, 0)
             if 0 < a < len(ours.graphs) and 0 < b < len(theirs.graphs) and b not in found:
-                top = holder or second
-                _add(found, ours, theirs, (a, b), f"{name.split('_')[0]} graph of {_name(theirs, second)}", top)
+                pair = _Alone(ours, a, first), _Alone(theirs, b, second)
+                _add(found, pair, f"{name.split('_')[0]} graph of {_name(theirs, second)}", holder or second)
 
 
-def _add(
-    found: dict[int, Inner],
-    ours: ModelFacts,
-    theirs: ModelFacts,
-    graphs: tuple[int, int],
-    title: str,
-    holder: OpFacts | None,
-) -> None:
-    one, other = _as_main(ours, graphs[0]), _as_main(theirs, graphs[1])
+def _add(found: dict[int, Inner], pair: tuple[_Alone, _Alone], title: str, holder: OpFacts | None) -> None:
+    one, other = pair
     try:
-        matching = match_layers(one, other)
+        matching = match_layers(one.facts, other.facts)
     except InvalidInput:
         matching = None
-    found[graphs[1]] = Inner(graphs[1], graphs[0], title, holder, other, matching)
+    found[other.graph] = Inner(other.graph, one.graph, title, holder, other.facts, matching, frozenset(other.handed))
     if matching is not None:
         _called(matching, holder, found)
 
 
-def _as_main(facts: ModelFacts, graph: int) -> ModelFacts:
-    return replace(facts, graphs=(facts.graphs[graph], *facts.graphs[1:]), signatures=())
+class _Alone:
+    """An inner graph as the main one of its model: `facts`.
+
+    Constants that the op around it hands in are its own: converters write float16 weights of a loop so. `handed` has
+    them by the graph's tensor.
+    """
+
+    def __init__(self, facts: ModelFacts, graph: int, holder: OpFacts | None = None) -> None:
+        self.graph = graph
+        self.handed = {} if holder is None else _handed(facts, graph, holder)
+        inner = facts.graphs[graph]
+        tensors = tuple(_as_constant(one, self.handed.get(one.index)) for one in inner.tensors)
+        inputs, outputs = (
+            tuple(index for index in indices if index not in self.handed)
+            for indices in (inner.input_indices, inner.output_indices)
+        )
+        inner = replace(inner, tensors=tensors, input_indices=inputs, output_indices=outputs)
+        self.facts = replace(facts, graphs=(inner, *facts.graphs[1:]), signatures=())
+
+
+def _handed(facts: ModelFacts, graph: int, holder: OpFacts) -> dict[int, TensorFacts]:
+    """Constants of the graph around an op by the inner graph's inputs that they are, in every turn of a loop."""
+    makers = {index: op for op in facts.ops for index in op.outputs}
+    given = holder.inputs[1:] if holder.name == "IF" else holder.inputs
+    stays = [True] * len(given)
+    if holder.name == "WHILE":
+        body = facts.graphs[holder.options["body_subgraph_index"]]
+        stays = [a == b for a, b in zip(body.input_indices, body.output_indices, strict=False)]
+    found = {}
+    for index, source, same in zip(facts.graphs[graph].input_indices, given, stays, strict=False):
+        maker = makers.get(source)
+        stored = facts.tensors[maker.inputs[0] if maker is not None and maker.name == "DEQUANTIZE" else source]
+        if same and stored.is_constant:
+            found[index] = stored
+    return found
+
+
+def _as_constant(tensor: TensorFacts, stored: TensorFacts | None) -> TensorFacts:
+    return tensor if stored is None else replace(stored, index=tensor.index, name=tensor.name)
 
 
 def _placed(suspect: Suspect, inner: Inner, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:

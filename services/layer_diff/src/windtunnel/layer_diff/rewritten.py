@@ -1,7 +1,8 @@
 """Layers that hold another value at the same place, while all that reads them agrees: another way to write it.
 
 A sum adds its bias first or last, a sigmoid is a hyperbolic tangent of half the value: structure pairs what stands in
-the same place. An error does not vanish from one layer to the next, so these are no errors.
+the same place. An error does not vanish behind its layer. Where numbers are coarse it may look so: there, what makes up
+for it must be seen, a layer that stands alone in one of the models.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from windtunnel.layer_diff.diagnose import precision_of
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
 
-# A layer departs from this nRMSE on; what reads it agrees where it has less than this share of that, and no more.
-_DEPARTS = 1e-3
-_SHARE, _AGREES = 0.05, 0.03
+# A layer departs from this nRMSE on. What reads it agrees where float32 rounds as much; where numbers are coarser, if
+# it has less than this share of the layer's own nRMSE, and no more than precision makes.
+_DEPARTS, _ROUNDED = 1e-3, 1e-5
+_SHARE, _COARSE = 0.05, 0.03
 _WHY = "it holds another value, and all that reads it agrees: the same is computed in another way"
 
 
@@ -26,6 +29,7 @@ def without_rewritten(matching: Matching, figures: Sequence[LayerFigures], outpu
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
     drift = {pair.candidate.tensor.index: one.nrmse for pair, one in zip(matching.pairs, figures, strict=True)}
+    exact = precision_of(matching) == "float32"
     by_own = {pair.reference.tensor.index: pair for pair in matching.pairs}
     by_mine = {pair.candidate.tensor.index: pair for pair in matching.pairs}
     apart: list[Pair] = []
@@ -34,9 +38,13 @@ def without_rewritten(matching: Matching, figures: Sequence[LayerFigures], outpu
         own = drift[pair.candidate.tensor.index]
         if own is None or own < _DEPARTS:
             continue
-        behind = _behind(theirs, pair.candidate, by_mine) | _behind(ours, pair.reference, by_own)
-        errors = [output if index is None else drift[index] for index in behind]
-        if errors and all(error is not None and error < min(_SHARE * own, _AGREES) for error in errors):
+        behind, alone = _behind(theirs, pair.candidate, by_mine)
+        other, other_alone = _behind(ours, pair.reference, by_own)
+        errors = [output if index is None else drift[index] for index in behind | other]
+        if not errors or not (exact or alone or other_alone):
+            continue
+        limit = _ROUNDED if exact else min(_SHARE * own, _COARSE)
+        if all(error is not None and error < limit for error in errors):
             apart.append(pair)
             del by_own[pair.reference.tensor.index], by_mine[pair.candidate.tensor.index]
     made = {pair.candidate.tensor.index for pair in apart}
@@ -44,8 +52,11 @@ def without_rewritten(matching: Matching, figures: Sequence[LayerFigures], outpu
     return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), steps=steps)
 
 
-def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> set[int | None]:
-    """The pairs that read a layer, past layers without one, by the candidate's tensor; None: an output of the model."""
+def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int | None], bool]:
+    """The pairs that read a layer, past layers without one, and whether there are such layers.
+
+    Pairs by the candidate's tensor; None: an output of the model.
+    """
     found: set[int | None] = set()
     left, seen = [node.tensor.index], {node.tensor.index}
     while left:
@@ -58,4 +69,4 @@ def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> set[int | Non
             elif index not in seen:
                 seen.add(index)
                 left.append(index)
-    return found
+    return found, len(seen) > 1

@@ -64,11 +64,16 @@ def _traced(theirs: Steps, mine: Step, found: list[Suspect], ratios: Mapping[int
     """Constants' suspects of one step, each fault once and at its root.
 
     A bias that is off by one factor throughout hangs on a wrong scale of the layer's input; one that is off by the
-    factors of the weights, on the weights' scales.
+    factors of the weights, on the weights' scales. Weights whose channels are scaled each in its own way, with the bias
+    off as well, were so before they were quantised: a wrong normalisation was folded into both.
     """
     by_role = {one.evidence.get("role"): one for one in found}
     bias, weights = by_role.get("bias"), by_role.get("weights")
-    if bias is None or bias.evidence.get("pattern") != "scaled":
+    if bias is None:
+        return found
+    if weights is not None:
+        found = [_folded(one) if one is weights else one for one in found]
+    if bias.evidence.get("pattern") != "scaled":
         return found
     if weights is not None and weights.code == "quantization.parameters":
         return [one for one in found if one is not bias]
@@ -77,6 +82,14 @@ def _traced(theirs: Steps, mine: Step, found: list[Suspect], ratios: Mapping[int
         root = _input_scale(theirs, mine, bias, factor, ratios)
         return [root if one is bias and root is not None else one for one in found]
     return found
+
+
+def _folded(weights: Suspect) -> Suspect:
+    """Weights that a wrong normalisation was folded into, where channels have factors of their own."""
+    evidence = weights.evidence
+    if weights.code != "quantization.parameters" or "factor" in evidence or evidence["pattern"] != "scaled":
+        return weights
+    return replace(weights, code="conversion.weights", fix={**weights.fix, "action": "convert the constant again"})
 
 
 def _input_scale(
