@@ -199,3 +199,58 @@ def test_a_range_that_cuts_values_off_is_told_from_another_op(tmp_path: Path) ->
     (cause,) = result.causes
     assert (cause.code, cause.layer, cause.evidence["kind"]) == ("quantization.parameters", "count", "clipped")
     assert cause.confidence == CONFIDENCE_UNEXPLAINED
+
+
+def test_a_constant_that_several_layers_read_is_one_fault(tmp_path: Path) -> None:
+    """Unrolled loops read the same weights at every step: the first of them is the place."""
+
+    def steps(factor: float) -> Build:
+        def build(net: Layers, source: int) -> int:
+            weights = random_weights((8, 8), seed=1)
+            weights[2] *= np.float32(factor)
+            shared = net.constant("shared", weights)
+            for number in range(3):
+                made = options("FullyConnected")
+                source = net.layer("FULLY_CONNECTED", f"step_{number}", [source, shared], (1, 8), made)
+                source = net.layer("TANH", f"bounded_{number}", [source], (1, 8))
+            return source
+
+        return build
+
+    assert _named(_compare(tmp_path, steps(1.0), steps(-1.0))) == [("conversion.weights", "step_0")]
+
+
+def test_what_is_rounded_to_zero_has_no_logarithm(tmp_path: Path) -> None:
+    """Not finite on any kernels: the precision before it is at fault."""
+    net = Layers()
+    source = net.tensor("input", (1, 8))
+    factors = np.array([1e-4, *[1.0] * 7], np.float32)
+    end = net.layer("LOG", "log", [net.with_constant("MUL", "some small", source, factors, (1, 8))], (1, 8))
+    reference = net.write(tmp_path / "r.tflite", [source], [end])
+    rows = np.random.default_rng(2).uniform(0.5, 1.0, (12, 8)).astype(np.float32)
+    np.savez(tmp_path / "s.npz", x=rows)
+    candidate = calibrated(reference, tmp_path / "c.tflite", "int8", rows)
+    result = compare_models(reference, candidate, tmp_path / "s.npz")
+    assert result.verdict == "broken"
+    assert [(one.code, one.layer) for one in result.causes] == [("quantization.parameters", "log")]
+
+
+def test_transposes_there_and_back_before_a_bias(tmp_path: Path) -> None:
+    """What stands between the convolution and the sum that makes its bias only moves values."""
+
+    def build(moved: bool) -> Build:
+        def inside(net: Layers, source: int) -> int:
+            y = net.conv("conv", source, random_weights((4, 1, 1, 2), seed=1), np.zeros(4, np.float32), (1, 6, 6, 4))
+            if moved:
+                y = net.transpose("there", y, (0, 3, 1, 2), (1, 4, 6, 6))
+                y = net.transpose("back", y, (0, 2, 3, 1), (1, 6, 6, 4))
+            y = net.with_constant("ADD", "shifted", y, random_weights((4,), seed=2), (1, 6, 6, 4))
+            return net.layer("TANH", "end", [y], (1, 6, 6, 4))
+
+        return inside
+
+    for folder, pair in (("there", (False, True)), ("back", (True, False))):
+        (tmp_path / folder).mkdir()
+        result = _compare(tmp_path / folder, build(pair[0]), build(pair[1]), (1, 6, 6, 2))
+        assert (result.verdict, result.causes) == ("healthy", ())
+        assert "end" in {layer.name for layer in result.layers}

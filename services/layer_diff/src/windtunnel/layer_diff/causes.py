@@ -16,6 +16,8 @@ from windtunnel.tflite import ModelFacts, OpFacts, dequantize
 
 # No weight format in use moves a value by a tenth of the tensor's largest.
 _PRECISION = 0.10
+# Not finite at 0.
+_POLES = frozenset({"LOG", "DIV", "RSQRT"})
 # What is left when nothing else is found.
 _BY_ELIMINATION = 0.5
 
@@ -35,7 +37,8 @@ def plain_causes(
 
     Told for the first such layer, and only while every layer before it is within the threshold; otherwise the
     fault lies earlier and is not plain. A scale or constant of the op that is not finite or differs, or another
-    op in its place, explains it; where none does, the kernel is at fault.
+    op in its place, or values that are rounded to 0 before a logarithm, explain it; where none does, the kernel is at
+    fault.
     """
     for layer, pair in zip(layers, pairs, strict=True):
         if layer.non_finite and not layer.reference_non_finite:
@@ -61,6 +64,11 @@ def _explain(pair: Pair, reference: ModelFacts, candidate: ModelFacts) -> _Findi
     if constant is not None:
         fix = {"action": "convert the constant again", "tensor": constant}
         return _Finding("conversion.weights", {"constant": constant}, fix)
+    rounded = _rounded_to_pole(candidate, theirs)
+    if rounded is not None:
+        evidence = {"tensor": rounded, "why": f"what is rounded to 0 there has no finite {theirs.name}"}
+        fix = {"action": "keep the layers up to here in float or 16 bit: windtunnel remedy", "tensor": rounded}
+        return _Finding("quantization.parameters", evidence, fix, _BY_ELIMINATION)
     fix = {"action": "use another kernel or accelerator for this op", "op": theirs.name}
     return _Finding("kernel", {}, fix, _BY_ELIMINATION)
 
@@ -70,6 +78,17 @@ def _non_finite_scale(model: ModelFacts, op: OpFacts) -> str | None:
         quantization = model.tensors[index].quantization if index >= 0 else None
         if quantization is not None and not np.isfinite(quantization.scales).all():
             return model.tensors[index].name
+    return None
+
+
+def _rounded_to_pole(model: ModelFacts, op: OpFacts) -> str | None:
+    """The quantised tensor that an op reads, as it is or as real numbers again, which is not finite at 0."""
+    makers = {index: maker for maker in model.ops for index in maker.outputs}
+    for index in op.inputs if op.name in _POLES else ():
+        maker = makers.get(index)
+        source = maker.inputs[0] if maker is not None and maker.name == "DEQUANTIZE" else index
+        if model.tensors[source].quantization is not None and source not in model.main.fixed:
+            return model.tensors[source].name
     return None
 
 

@@ -23,9 +23,11 @@ UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
 CONFIDENCE: Final = (0.6, 0.95, 0.99)
 CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
-_BETTER_OUTPUT: Final = 1.1
+_BETTER_OUTPUT, _DECIDES = 1.1, 2.0
 # An own error that the order of additions makes in float32.
 _ROUNDED = 1e-6
+# Errors this close are the same one.
+_SAME = 1e-4
 # Steps by which a rounding that compensates may move a weight.
 _ROUNDED_STEPS = 8.0
 # A share of an error that is most of it.
@@ -82,6 +84,11 @@ class Tested:
             and self.output_mended is not None
             and self.output > _BETTER_OUTPUT * self.output_mended
         )
+
+    @property
+    def decides(self) -> bool:
+        """Whether most of the output's error is gone once mended."""
+        return self.improves_output and (self.output or 0.0) > _DECIDES * (self.output_mended or 0.0)
 
     @property
     def is_range(self) -> bool:
@@ -157,7 +164,15 @@ def diagnose(
     followed = _Downstream(matching, [one for one in held if _shows(one, floor)], reached)
     faults = [one.suspect for one in held]
     kept = [one for one in held if not followed(one.suspect) and not _hangs_on(one.suspect, faults)]
-    kept.sort(key=lambda one: (-one.effect, -one.suspect.evidence.get("largest_to_median_channel", 0.0)))
+    # What brings the output near the reference's comes before what only a layer shows.
+    decides = any(one.decides for one in kept)
+    kept.sort(
+        key=lambda one: (
+            decides and not one.improves_output,
+            -one.effect,
+            -one.suspect.evidence.get("largest_to_median_channel", 0.0),
+        )
+    )
     left = [one for one in tested if one not in held]
     return Findings(
         tuple(_cause(one, floor) for one in kept),
@@ -191,7 +206,8 @@ def _test(suspect: Suspect, local: Mapping[int, Local], trials: Prober) -> Teste
 def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
     """The layer that departs most on equal inputs, where the files show no reason.
 
-    Its range cuts values off, though no more than other samples may explain; or the op is written differently.
+    Its range cuts values off or is too coarse, if no more than other samples may explain; or the op is written
+    differently.
     """
     precision = precision_of(matching)
     errors = [(one.nrmse, index) for index, one in local.items() if one.nrmse is not None]
@@ -202,9 +218,10 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
     maker, tensor, one = matching.theirs.makers.get(index), matching.theirs.facts.tensors[index], local[index]
     code, fix = "conversion.op", {"action": "convert the op again", "op": "" if maker is None else maker.name}
     evidence: dict[str, Any] = {"local_nrmse": worst}
-    if tensor.quantization is not None and one.clip_rmse > _MOSTLY * (one.rmse or 0.0):
+    if tensor.quantization is not None and math.hypot(one.clip_rmse, one.round_rmse) > _MOSTLY * (one.rmse or 0.0):
         code, fix = "quantization.parameters", {"action": "calibrate the tensor again", "tensor": tensor.name}
-        evidence |= {"seen": [one.low, one.high], "values_outside": one.clipped, "kind": "clipped"}
+        evidence |= {"seen": [one.low, one.high], "values_outside": one.clipped}
+        evidence["kind"] = "clipped" if one.clip_rmse > one.round_rmse else "wide"
         evidence["held"] = [float(end) for end in representable(tensor.quantization, tensor.dtype)]
     else:
         evidence["why"] = "on the reference's inputs this layer gives something else"
@@ -282,7 +299,11 @@ def _holds(tested: Tested, floor: float) -> bool:
     if suspect.code == "conversion.op" and 0.0 < (tested.before or 0.0) < _ROUNDED:
         # Another op that gives the same but for its rounding: the same thing written in another way.
         return False
-    if suspect.evidence.get("role") == "operand" and floor == FLOORS["integer"] and _is_idle(tested, floor):
+    if (
+        suspect.evidence.get("role") == "operand"
+        and floor == FLOORS["integer"]
+        and (_is_idle(tested, floor) or _changes_nothing(tested))
+    ):
         # A bound that the integers cannot reach anyway need not be stored as it is.
         return False
     if suspect.plain:
@@ -316,11 +337,20 @@ def _is_idle(tested: Tested, floor: float) -> bool:
     return tested.before is not None and tested.before < floor * 0.1 and not tested.improves_output
 
 
+def _changes_nothing(tested: Tested) -> bool:
+    """Whether mending leaves the model's output, and the layer's own error, as they were."""
+    pairs = (tested.output, tested.output_mended), (tested.before, tested.after)
+    return all(a is not None and b is not None and math.isclose(a, b, rel_tol=_SAME) for a, b in pairs)
+
+
 def _counts(tested: Tested) -> bool:
     """Whether a range that is off does harm; of one that other samples explain, the output must say so."""
     if tested.harms:
         return False
     known = tested.output is not None and tested.output_mended is not None
+    if known and math.isclose(tested.output or 0.0, tested.output_mended or 0.0, rel_tol=_SAME):
+        # The output does not hang on it.
+        return False
     doubtful = tested.suspect.evidence.get("doubtful", False)
     return not doubtful or not known or (tested.output or 0.0) > _BETTER_WITHOUT * (tested.output_mended or 0.0)
 
@@ -382,10 +412,11 @@ def _hangs_on(suspect: Suspect, suspects: Sequence[Suspect]) -> bool:
 
 
 def _once(suspects: Sequence[Suspect]) -> list[Suspect]:
-    """One suspect per code and place."""
-    found: dict[tuple[str, int], Suspect] = {}
-    for suspect in suspects:
-        key = suspect.code, suspect.tensor
+    """One suspect per code and place; of a constant that several layers read, the first of them is the place."""
+    found: dict[tuple[str, frozenset[int]], Suspect] = {}
+    for suspect in sorted(suspects, key=lambda one: -1 if one.op_index is None else one.op_index):
+        is_constant = suspect.evidence.get("role") in ("weights", "bias") and suspect.tensor not in suspect.tensors
+        key = suspect.code, (suspect.tensors if is_constant else None) or frozenset({suspect.tensor})
         if key not in found or (suspect.plain and not found[key].plain):
             found[key] = suspect
     return list(found.values())

@@ -88,7 +88,8 @@ class LocalSums:
         for a, b in _blocks(reference, candidate):
             for ends, one in zip(self._ends, (a, b), strict=True):
                 ends[:] = min(ends[0], float(one.min())), max(ends[1], float(one.max()))
-            b -= a
+            with np.errstate(invalid="ignore"):
+                b -= a
             self._max_abs = max(self._max_abs, abs(float(b.min())), abs(float(b.max())))
             self._squares += _power(b)
         # NaN and infinity on either side reach the sum.

@@ -249,7 +249,9 @@ class Steps:
 
     def _take_tail(self, draft: _Draft) -> None:
         """Follows the step's value through per-channel MUL and ADD to an activation, as long as it is read once."""
-        at, passed, channels_last = draft.outputs[0], list[int](), draft.work.name in WEIGHTED
+        at, passed = draft.outputs[0], list[int]()
+        # Counted from the end: -1 where channels are last.
+        place = -1 if draft.work.name in WEIGHTED else None
         own = () if draft.dilation is None else draft.dilation.after
         while (reader := self._only_reader(at)) is not None and (
             reader.index not in self._taken or reader.index in own
@@ -257,10 +259,10 @@ class Steps:
             if reader.name in TRANSPARENT | SHAPING or reader.index in own:
                 if reader.name not in TRANSPARENT:
                     passed.append(reader.index)
-                    channels_last &= self._keeps_channels(reader, self._channels(draft))
+                    place = self._channels_after(reader, place, self._channels(draft))
                 at = reader.outputs[0]
                 continue
-            affine = self._affine(draft, reader) if channels_last else None
+            affine = self._affine(draft, reader) if place == -1 else None
             if affine is not None:
                 draft.affine.append(affine)
             elif reader.name not in ACTIVATIONS:
@@ -274,16 +276,20 @@ class Steps:
                 draft.activation_op = reader.index
                 return
 
-    def _keeps_channels(self, op: OpFacts, channels: int) -> bool:
-        """Whether an op only groups the dimensions in another way, the channels together at the end."""
+    def _channels_after(self, op: OpFacts, place: int | None, channels: int) -> int | None:
+        """Where a shaping op puts the channels; None where they are no dimension of their own at the end any more."""
+        if place is None:
+            return None
         if op.name == "TRANSPOSE":
-            return False
+            found = self.constants.find(op.inputs[1])
+            order = None if found is None else self.constants.stored(found)
+            return None if order is None else [int(one) - order.size for one in order].index(place) - order.size
         size = 1
         for extent in reversed(self.facts.tensors[op.outputs[0]].shape):
             size *= extent
             if size == channels:
-                return True
-        return False
+                return -1 if place == -1 else None
+        return None
 
     def _affine(self, draft: _Draft, op: OpFacts) -> Affine | None:
         if op.name not in AFFINE or len(op.inputs) != 2:

@@ -141,7 +141,7 @@ class ConstantComparer:
         }
         if quantized and role == "weights":
             evidence["largest_difference_steps"] = _steps(one, other)
-        action = "calibrate the weights again" if code.startswith("quant") else "convert the constant again"
+        action = "quantize the weights again" if code.startswith("quant") else "convert the constant again"
         return self._at(
             mine,
             code,
@@ -216,7 +216,7 @@ class ConstantComparer:
         scale = quantization is not None and not np.isfinite(quantization.scales).all()
         code = "quantization.parameters" if scale else "conversion.weights"
         evidence = {"constant": name, "role": role, "pattern": "non_finite", "non_finite": {"values": count}}
-        fix = {"action": "calibrate the weights again" if scale else "convert the constant again", "tensor": name}
+        fix = {"action": "quantize the weights again" if scale else "convert the constant again", "tensor": name}
         patch = None if folded or role == "operand" else self._patch(role, mine, one, other, code)
         return self._at(mine, code, evidence, fix, plain=True, patch=patch)
 

@@ -45,6 +45,8 @@ _SLACKS = 4.0
 _DEAR = 5.0
 # Ends of ranges that were joined are this close, in parts of the width; an end that was not is its own calibration's.
 _JOINT, _CALIBRATED = 0.006, 1.6
+# No calibration set of the same kind has values so many times as large.
+_BEYOND = 5.0
 # How far both sides of a range that is too wide must be beyond the values to speak of a wrong scale.
 _STRETCHED = 1.4
 _CLIP_COST = 2.5
@@ -240,6 +242,8 @@ def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
 
 def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
     """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
+    if group.problems["kind"] == "wide" and group.ratio > _BEYOND:
+        return False
     if group.rectified and group.problems["kind"] == "zero_point":
         # No calibration set has a rectified layer reach below 0.
         return False
