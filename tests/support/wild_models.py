@@ -170,6 +170,26 @@ def two_ways(path: Path, *, swapped: bool = False) -> Path:
     return writer.write(path, [sources[name] for name in names], [outputs[name] for name in order], signature=False)
 
 
+def squared(path: Path, kind: str, *, sign: float = 1.0) -> Path:
+    """(1, 4) -> dense, ReLU, squared difference with 0.5: of 16-bit integers, which no kernel takes, or float32.
+
+    `sign` is that of the dense layer's weights.
+    """
+    writer, scale = GraphWriter(), 2.0**-12
+    scales = [] if kind == "float32" else [scale]
+    names = ("x", "dense", "rectified", "squared")
+    source, dense, rectified, end = (writer.tensor(name, (1, 4), kind, scales=scales) for name in names)
+    weights = sign * (np.eye(4) + 0.25)
+    real = kind == "float32"
+    stored = weights if real else np.rint(weights * 100)
+    matrix = writer.tensor("weights", (4, 4), kind if real else "int8", data=stored, scales=[] if real else [0.01])
+    half = writer.tensor("half", (1, 4), kind, data=np.full((1, 4), 0.5 if real else 0.5 / scale), scales=scales)
+    writer.op("FULLY_CONNECTED", [source, matrix], [dense], schema.FullyConnectedOptionsT(), 1 if real else 7)
+    writer.op("RELU", [dense], [rectified])
+    writer.op("SQUARED_DIFFERENCE", [rectified, half], [end], schema.SquaredDifferenceOptionsT())
+    return writer.write(path, [source], [end])
+
+
 def flat_softmax(path: Path, *, quantized: bool, classes: int = 1000) -> Path:
     """A softmax over nearly equal logits; its int8 form ends the process in the reference kernels."""
     weights = np.random.default_rng(1).normal(0, 0.01, (classes, 8))

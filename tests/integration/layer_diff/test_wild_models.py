@@ -178,6 +178,18 @@ def test_an_op_that_the_runtime_lacks_is_left_out_and_named(tmp_path: Path, op: 
     assert _named(compare_models(model, after, samples)) == [("conversion.weights", "after", 2, False)]
 
 
+def test_an_op_that_has_no_kernel_for_the_models_types_is_left_out_and_named(tmp_path: Path) -> None:
+    reference = wild_models.squared(tmp_path / "r.tflite", "float32")
+    samples = wild_models.samples(reference, tmp_path / "x.npz")
+    result = compare_models(reference, wild_models.squared(tmp_path / "c.tflite", "int16"), samples)
+    assert (result.verdict, result.causes) == ("degraded", ())
+    assert result.reasons == ("the candidate runs in part only: the runtime lacks SQUARED_DIFFERENCE",)
+    assert {layer.name for layer in result.layers} == {"dense", "rectified"}
+    assert _reasons(result)["squared"] == "the runtime lacks SQUARED_DIFFERENCE"
+    faulty = compare_models(reference, wild_models.squared(tmp_path / "f.tflite", "int16", sign=-1.0), samples)
+    assert [(cause.code, cause.layer) for cause in faulty.causes] == [("conversion.weights", "dense")]
+
+
 def test_an_op_that_the_runtime_lacks_in_a_branch_takes_the_branch_along(wild: Path, tmp_path: Path) -> None:
     model = wild_models.lacking_inside(wild / "branch.tflite", tmp_path / "a.tflite", 1)
     result = compare_models(model, model, wild_models.samples(model, tmp_path / "x.npz"))

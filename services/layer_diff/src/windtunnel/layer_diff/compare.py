@@ -150,6 +150,9 @@ def _conclude(
     )
     if verdict != "healthy" and not causes:
         causes = accumulated(matching, inside.local)
+    if run.reach.not_run is not None:
+        verdict = "degraded" if verdict == "healthy" else verdict
+        reasons = (*reasons, f"the candidate runs in part only: {run.reach.not_run}")
     if verdict != "healthy" and is_quantized(matching.ours.facts) and not is_quantized(matching.theirs.facts):
         reasons = (*reasons, "the reference is quantised and the candidate is not: are the two swapped?")
     return Comparison(

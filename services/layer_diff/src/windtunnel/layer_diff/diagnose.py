@@ -302,9 +302,9 @@ def _holds(tested: Tested, floor: float) -> bool:
     if (
         suspect.evidence.get("role") == "operand"
         and floor == FLOORS["integer"]
-        and (_is_idle(tested, floor) or _changes_nothing(tested))
+        and (tested.before is None or _is_idle(tested, floor) or _changes_nothing(tested))
     ):
-        # A bound that the integers cannot reach anyway need not be stored as it is.
+        # A bound that the integers cannot reach anyway need not be stored as it is; nor tells one that was not run.
         return False
     if suspect.plain:
         return True

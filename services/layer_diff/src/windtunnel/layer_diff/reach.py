@@ -32,6 +32,8 @@ _LACKS = (
     re.compile(r"unresolved custom op: ([^\s.]+)"),
     re.compile(r"Node number \d+ \((Flex\w+)\) failed to prepare"),
     re.compile(r"Didn't find op for builtin opcode '(\w+)'"),
+    # There is a kernel, but not for the types of this model.
+    re.compile(r"(?:[Oo]nly supports?|not (?:currently )?supported|[Uu]nsupported).*Node number \d+ \((\w+)\) failed"),
 )
 # XNNPACK names itself where it cannot take what it promised to.
 _DELEGATE = "TfLiteXNNPackDelegate"
@@ -117,6 +119,12 @@ class Reach:
     def fresh_reference(self) -> Runner:
         """The reference as before its first run."""
         return self.reference.twin() if self.keeps_state else self.reference
+
+    @property
+    def not_run(self) -> str | None:
+        """Why some layers of the candidate cannot be run while all of the reference's can; None: there are none."""
+        ours, theirs = (one.lost for one in self._opened)
+        return next(iter(theirs.values()), None) if not ours else None
 
     @property
     def hidden(self) -> tuple[Collection[int], Collection[int]]:
@@ -216,12 +224,12 @@ def _open(
             runner = Runner(target, threads=threads, accelerator=accelerator, preserve_all=True)
             runner.run(inputs)
             return Opened(runner, lost)
-        except InvalidInput as error:
-            raise _not_run(facts, error, synthetic=synthetic) from error
-        except Unsupported as error:
+        except (InvalidInput, Unsupported) as error:
             named = _lacked(str(error))
-            if named is None or named in lacking:
-                raise
+            if named is None or named in lacking or named == _DELEGATE:
+                if isinstance(error, Unsupported):
+                    raise
+                raise _not_run(facts, error, synthetic=synthetic) from error
             lacking.add(named)
             lost = _without(facts, lacking)
             editor = Editor(facts.path)
