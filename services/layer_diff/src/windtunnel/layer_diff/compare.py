@@ -15,7 +15,6 @@ from windtunnel.layer_diff.checkpoint import Checkpoint
 from windtunnel.layer_diff.diagnose import accumulated, is_quantized
 from windtunnel.layer_diff.domain import Cause, Comparison, Coverage, Exclusion, Histogram, LayerDiff, OutputDiff
 from windtunnel.layer_diff.entries import layer_entry
-from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, match_layers
 from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.inside import LOCAL_SAMPLES, Inside, Run, histograms_of, look_inside
@@ -84,8 +83,7 @@ def compare_models(
         models = Models(reach.reference, reach.candidate)
         ahead = ahead_of(models, matching.pairs) if reach.repeats else None
         figures = stream(models, given, matching.pairs, outputs, limit=count, checkpoint=saved, ahead=ahead)
-        whole, matching = matching, without_rewritten(matching, figures, outputs.result().nrmse)
-        figures = _of_pairs(whole, figures, matching)
+        matching, figures = without_rewritten(matching, figures, outputs.result().nrmse)
         typical = samples is not None and count >= FEWEST_TYPICAL
         run = Run(reach, given, matching, figures, count, threads, typical, mend)
         inside = look_inside(run)
@@ -101,12 +99,6 @@ def compare_models(
         "mended_for_a_try": mend,
     }
     return _conclude(run, outputs, inside, threshold, settings, drawn)
-
-
-def _of_pairs(whole: Matching, figures: Sequence[LayerFigures], matching: Matching) -> list[LayerFigures]:
-    """The figures of the pairs that are left of a matching, in their order."""
-    known = {pair.candidate.tensor.index: one for pair, one in zip(whole.pairs, figures, strict=True)}
-    return [known[pair.candidate.tensor.index] for pair in matching.pairs]
 
 
 def _not_typical(matching: Matching, is_random: bool, count: int) -> str:

@@ -21,8 +21,10 @@ _SHARE, _COARSE = 0.05, 0.03
 _WHY = "it holds another value, and all that reads it agrees: the same is computed in another way"
 
 
-def without_rewritten(matching: Matching, figures: Sequence[LayerFigures], output: float | None) -> Matching:
-    """The matching without pairs that depart where everything behind them agrees.
+def without_rewritten(
+    matching: Matching, figures: Sequence[LayerFigures], output: float | None
+) -> tuple[Matching, list[LayerFigures]]:
+    """The matching without pairs that depart where everything behind them agrees, and the figures of the others.
 
     `figures` are those of its pairs, `output` the nRMSE of the models' worst output; None: unknown.
     """
@@ -49,7 +51,8 @@ def without_rewritten(matching: Matching, figures: Sequence[LayerFigures], outpu
             del by_own[pair.reference.tensor.index], by_mine[pair.candidate.tensor.index]
     made = {pair.candidate.tensor.index for pair in apart}
     steps = tuple((own, mine) for own, mine in matching.steps if not made.intersection(mine.outputs))
-    return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), steps=steps)
+    left = [one for pair, one in zip(matching.pairs, figures, strict=True) if pair.candidate.tensor.index not in made]
+    return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), steps=steps), left
 
 
 def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int | None], bool]:

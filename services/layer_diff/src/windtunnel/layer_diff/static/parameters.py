@@ -97,11 +97,12 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class ParameterReport:
-    """Suspects, and the least and largest ratio of held to seen range of the tensors that are not among them."""
+    """Suspects; and the least, the middle and the largest ratio of held to seen range of tensors not among them."""
 
     suspects: tuple[Suspect, ...]
     looked_at: int
     least: float
+    middle: float
     largest: float
 
 
@@ -113,7 +114,7 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     groups, broken = _groups(theirs, local), _without_scale(theirs)
     usable = [group for group in groups if not group.prescribed and math.isfinite(group.ratio)]
     if not usable:
-        return ParameterReport(tuple(broken), 0, math.nan, math.nan)
+        return ParameterReport(tuple(broken), 0, math.nan, math.nan, math.nan)
     _note_symmetry(groups)
     usual = median(group.ratio for group in usable)
     slack = median(max(map(abs, _spare(group))) for group in usable)
@@ -134,8 +135,8 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
         off = [group for group in off if not _drifts(theirs, group, rest)]
     ratios = [group.ratio for group in usable if group not in off]
     suspects = [_calibration(theirs, sized, len(usable))] if whole else [_single(theirs, group) for group in off]
-    least, largest = min(ratios, default=math.nan), max(ratios, default=math.nan)
-    return ParameterReport((*broken, *suspects), len(ratios), least, largest)
+    ends = (min(ratios), median(ratios), max(ratios)) if ratios else (math.nan,) * 3
+    return ParameterReport((*broken, *suspects), len(ratios), *ends)
 
 
 def held_to_seen(theirs: Steps, local: Mapping[int, Local]) -> dict[int, float]:
@@ -251,13 +252,24 @@ def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
     readers = [op for index in group.tensors for op in theirs.readers[index]]
     near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
     near |= {theirs.stored(index) for index in near if index >= 0}
-    least = max(_DRIFT, 0.5 * _miss(group))
-    return any(one is not group and one.tensors & near and _miss(one) > least for one in groups)
+    # What lies beside its values is explained by a neighbour that does so too.
+    miss = _lies_beside if group.problems["kind"] == "zero_point" else _miss
+    least = max(_DRIFT, 0.5 * miss(group))
+    return any(one is not group and one.tensors & near and miss(one) > least for one in groups)
 
 
 def _miss(group: Group) -> float:
     """By how much of what it holds a range misses the values, on its worse side."""
-    return max(map(abs, _spare(group))) / (2.0 ** (16 if group.dtype == "int16" else 8) - 1.0)
+    return max(map(abs, _spare(group))) / _steps_of(group)
+
+
+def _steps_of(group: Group) -> float:
+    return 2.0 ** (16 if group.dtype == "int16" else 8) - 1.0
+
+
+def _lies_beside(group: Group) -> float:
+    """How far a range lies beside its values, in parts of what it holds."""
+    return _beside(group) / _steps_of(group)
 
 
 def _beside(group: Group) -> float:
