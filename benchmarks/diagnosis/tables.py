@@ -172,4 +172,4 @@ of a tensor that must share its scale.
 
 *broken*: NaN, another output shape, top-1 lower by 0.10 or more, 30 % of the classes changed, or output nRMSE 0.30.
 *degraded*: less than that, a layer over the threshold, or a known cause. nRMSE is the root mean square error over the
-larger range of both tensors. The faults are ours: another author's are other faults."""
+larger range of both tensors. The faults are ours: [those of other authors](diagnosis-by-others.md) found more."""
