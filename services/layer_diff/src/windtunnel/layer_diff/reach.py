@@ -32,8 +32,10 @@ _LACKS = (
     re.compile(r"unresolved custom op: ([^\s.]+)"),
     re.compile(r"Node number \d+ \((Flex\w+)\) failed to prepare"),
     re.compile(r"Didn't find op for builtin opcode '(\w+)'"),
-    # There is a kernel, but not for the types of this model.
-    re.compile(r"(?:[Oo]nly supports?|not (?:currently )?supported|[Uu]nsupported).*Node number \d+ \((\w+)\) failed"),
+)
+# How it says that it has one, but not for the types of this model.
+_NOT_THESE_TYPES = re.compile(
+    r"(?:[Oo]nly supports?|not (?:currently )?supported|[Uu]nsupported).*Node number \d+ \((\w+)\) failed"
 )
 # XNNPACK names itself where it cannot take what it promised to.
 _DELEGATE = "TfLiteXNNPackDelegate"
@@ -216,7 +218,7 @@ def _open(
     synthetic: bool,
 ) -> Opened:
     """Runs a model once; ops that the runtime lacks are put out of work first."""
-    lacking: set[str] = set()
+    lacking: dict[str, str] = {}
     lost: dict[int, str] = {}
     target = facts.path
     while True:
@@ -225,12 +227,12 @@ def _open(
             runner.run(inputs)
             return Opened(runner, lost)
         except (InvalidInput, Unsupported) as error:
-            named = _lacked(str(error))
+            named, why = _lacked(str(error))
             if named is None or named in lacking or named == _DELEGATE:
                 if isinstance(error, Unsupported):
                     raise
                 raise _not_run(facts, error, synthetic=synthetic) from error
-            lacking.add(named)
+            lacking[named] = why
             lost = _without(facts, lacking)
             editor = Editor(facts.path)
             if not _rest(editor, lost):
@@ -297,12 +299,17 @@ def _texts(facts: ModelFacts) -> Iterator[Unmatched]:
                 yield Unmatched(facts.tensors[index].name, op.name, op.index, "it holds text, no numbers")
 
 
-def _lacked(message: str) -> str | None:
-    return next((found.group(1) for sign in _LACKS if (found := sign.search(message)) is not None), None)
+def _lacked(message: str) -> tuple[str | None, str]:
+    """The op that the runtime cannot run, and why, from its complaint."""
+    name = next((found.group(1) for sign in _LACKS if (found := sign.search(message)) is not None), None)
+    found = _NOT_THESE_TYPES.search(message) if name is None else None
+    if found is not None:
+        return found.group(1), f"the runtime has no {found.group(1)} for the types of this model"
+    return name, f"the runtime lacks {name}"
 
 
-def _without(facts: ModelFacts, names: Collection[str]) -> dict[int, str]:
-    """What is lost without these ops: their results, and all that reads them."""
+def _without(facts: ModelFacts, names: Mapping[str, str]) -> dict[int, str]:
+    """What is lost without these ops, given with the reason: their results, and all that reads them."""
     ops = {op.index for op in facts.ops if _runs(facts, op, names)}
     return {
         tensor: _missing(facts.ops[by], names)
@@ -312,9 +319,8 @@ def _without(facts: ModelFacts, names: Collection[str]) -> dict[int, str]:
     }
 
 
-def _missing(op: OpFacts, names: Collection[str]) -> str:
-    said = ", ".join(sorted(names))
-    return f"the runtime lacks {op.name}" if op.name in names else f"{op.name} runs {said}, which the runtime lacks"
+def _missing(op: OpFacts, names: Mapping[str, str]) -> str:
+    return names.get(op.name) or f"{op.name} runs {', '.join(sorted(names))}, which the runtime lacks"
 
 
 def _rest(editor: Editor, lost: Mapping[int, str]) -> bool:
