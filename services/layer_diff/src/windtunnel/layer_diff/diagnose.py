@@ -47,8 +47,10 @@ class Prober(Protocol):
     None where no kernels run the changed candidate.
     """
 
-    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Own errors by the candidate's tensor index."""
+    def try_layers(
+        self, patch: Patch, *, is_range: bool = False
+    ) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Own errors by the candidate's tensor index; of a change of a range on more samples."""
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
         """nRMSE of the worst of the layers that decide the outputs."""
@@ -196,7 +198,8 @@ def _cleared(tested: Tested) -> Exclusion:
 
 def _test(suspect: Suspect, local: Mapping[int, Local], trials: Prober) -> Tested:
     """What mending a suspect does, on the same samples and kernels before and after."""
-    layers = None if suspect.patch is None else trials.try_layers(suspect.patch)
+    is_range = "held" in _range_of(suspect)
+    layers = None if suspect.patch is None else trials.try_layers(suspect.patch, is_range=is_range)
     if suspect.patch is None or layers is None:
         return Tested(suspect, _own(local, suspect), None)
     output = trials.try_output(suspect.patch) or (None, None)

@@ -26,8 +26,8 @@ from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, ModelFacts, Runner
 from windtunnel.tflite.edit import Editor
 
-# A suspect is tested on so many samples, by layers and as a whole.
-PROBE_SAMPLES, OUTPUT_SAMPLES = 4, 8
+# A suspect is tested on so many samples, by layers and as a whole; a range on more, few of which may pass its ends.
+PROBE_SAMPLES, RANGE_SAMPLES, OUTPUT_SAMPLES = 4, 16, 8
 # They only restate what the layer before them says, some of it less clearly.
 _CLOSING = TRANSPARENT | SHAPING | {"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"}
 
@@ -59,7 +59,7 @@ class Trials:
         self._threads, self._accelerator = threads, accelerator
         # Where nothing may be tried, nothing runs it.
         self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if mend else ()
-        self._layers: dict[Accelerator, Mapping[int, Local]] = {}
+        self._layers: dict[tuple[Accelerator, int], Mapping[int, Local]] = {}
         self._outputs: dict[Accelerator, float | None] = {}
 
     def layers(
@@ -82,17 +82,21 @@ class Trials:
             chance = self._reach.decided_by_chance
             return {index: one for index, one in isolated.result().items() if index not in chance}
 
-    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Own errors as it is and with a change, on the same kernels; None where the runtime refuses it.
+    def try_layers(
+        self, patch: Patch, *, is_range: bool = False
+    ) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Own errors as it is and with a change (of a range), on the same kernels; None where the runtime refuses it.
 
         XNNPACK takes only some ratios of scales; what it refuses is run on other kernels.
         """
         for accelerator in self._kernels:
             try:
-                after = self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)
-                if accelerator not in self._layers:
-                    self._layers[accelerator] = self.layers(PROBE_SAMPLES, accelerator=accelerator)
-                return self._layers[accelerator], after
+                samples = RANGE_SAMPLES if is_range else PROBE_SAMPLES
+                after = self.layers(samples, patch, accelerator=accelerator)
+                key = accelerator, samples
+                if key not in self._layers:
+                    self._layers[key] = self.layers(samples, accelerator=accelerator)
+                return self._layers[key], after
             except UserError:
                 continue
         return None
