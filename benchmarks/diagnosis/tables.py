@@ -15,7 +15,8 @@ def _of(outcomes: Iterable[Outcome], visibility: str) -> list[Outcome]:
 
 
 def _share(part: int, whole: int) -> str:
-    return f"{part} of {whole}" + (f" ({100 * part / whole:.1f} %)" if whole else "")
+    # Rounded down: what is not all of it is not 100 %.
+    return f"{part} of {whole}" + (f" ({1000 * part // whole / 10:.1f} %)" if whole else "")
 
 
 def counts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
