@@ -26,6 +26,8 @@ _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "c
 _BETTER_OUTPUT, _DECIDES = 1.1, 2.0
 # An own error that the order of additions makes in float32.
 _ROUNDED = 1e-6
+# An own error of a range that only rare values pass, and how much better the output must be without it.
+_RARELY, _BETTER_LITTLE = 0.02, 1.02
 # Errors this close are the same one.
 _SAME = 1e-4
 # Steps by which a rounding that compensates may move a weight.
@@ -52,7 +54,7 @@ class Prober(Protocol):
     ) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
         """Own errors by the candidate's tensor index; of a change of a range on more samples."""
 
-    def try_output(self, patch: Patch) -> tuple[float, float] | None:
+    def try_output(self, patch: Patch, *, is_range: bool = False) -> tuple[float, float] | None:
         """nRMSE of the worst of the layers that decide the outputs."""
 
 
@@ -202,7 +204,7 @@ def _test(suspect: Suspect, local: Mapping[int, Local], trials: Prober) -> Teste
     layers = None if suspect.patch is None else trials.try_layers(suspect.patch, is_range=is_range)
     if suspect.patch is None or layers is None:
         return Tested(suspect, _own(local, suspect), None)
-    output = trials.try_output(suspect.patch) or (None, None)
+    output = trials.try_output(suspect.patch, is_range=is_range) or (None, None)
     return Tested(suspect, _own(layers[0], suspect), _own(layers[1], suspect), *output)
 
 
@@ -358,8 +360,12 @@ def _counts(tested: Tested) -> bool:
     if known and math.isclose(tested.output or 0.0, tested.output_mended or 0.0, rel_tol=_SAME):
         # The output does not hang on it.
         return False
-    doubtful = tested.suspect.evidence.get("doubtful", False)
-    return not doubtful or not known or (tested.output or 0.0) > _BETTER_WITHOUT * (tested.output_mended or 0.0)
+    gain = (tested.output or 0.0) / (tested.output_mended or 1.0)
+    if tested.suspect.evidence.get("doubtful", False):
+        return not known or gain > _BETTER_WITHOUT
+    # Rare values that a calibration set did not have make an error as small as this.
+    small = tested.suspect.evidence.get("kind") in ("clipped", "zero_point") and (tested.before or 0.0) < _RARELY
+    return not (small and known) or gain > _BETTER_LITTLE
 
 
 def _shows(tested: Tested, floor: float) -> bool:

@@ -60,7 +60,7 @@ class Trials:
         # Where nothing may be tried, nothing runs it.
         self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if mend else ()
         self._layers: dict[tuple[Accelerator, int], Mapping[int, Local]] = {}
-        self._outputs: dict[Accelerator, float | None] = {}
+        self._outputs: dict[tuple[Accelerator, int], float | None] = {}
 
     def layers(
         self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
@@ -101,17 +101,19 @@ class Trials:
                 continue
         return None
 
-    def try_output(self, patch: Patch) -> tuple[float, float] | None:
+    def try_output(self, patch: Patch, *, is_range: bool = False) -> tuple[float, float] | None:
         """nRMSE of the worst of the last layers as it is and with a change, on the same kernels.
 
         None where the runtime refuses it, or where there is no figure.
         """
+        samples = RANGE_SAMPLES if is_range else OUTPUT_SAMPLES
         for accelerator in self._kernels:
             try:
-                after = self.output(patch, accelerator=accelerator)
-                if accelerator not in self._outputs:
-                    self._outputs[accelerator] = self.output(accelerator=accelerator)
-                before = self._outputs[accelerator]
+                after = self.output(patch, accelerator=accelerator, samples=samples)
+                key = accelerator, samples
+                if key not in self._outputs:
+                    self._outputs[key] = self.output(accelerator=accelerator, samples=samples)
+                before = self._outputs[key]
                 return None if before is None or after is None else (before, after)
             except UserError:
                 continue
@@ -126,7 +128,9 @@ class Trials:
         except UserError:
             return {}
 
-    def output(self, patch: Patch | None = None, *, accelerator: Accelerator | None = None) -> float | None:
+    def output(
+        self, patch: Patch | None = None, *, accelerator: Accelerator | None = None, samples: int = OUTPUT_SAMPLES
+    ) -> float | None:
         """nRMSE of the worst of the last layers when the whole model runs; None where one has no figure.
 
         A softmax hides what happens to the logits: the layer before it counts. Raises what `Runner` raises.
@@ -136,7 +140,7 @@ class Trials:
         with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
             runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
             reference = self._reach.fresh_reference()
-            for inputs in islice(self._given, min(self._count, OUTPUT_SAMPLES)):
+            for inputs in islice(self._given, min(self._count, samples)):
                 reference.run(inputs)
                 runner.run(translate(inputs, reference.facts, runner.facts))
                 for pair, one in zip(ends, sums, strict=True):

@@ -252,24 +252,13 @@ def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
     readers = [op for index in group.tensors for op in theirs.readers[index]]
     near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
     near |= {theirs.stored(index) for index in near if index >= 0}
-    # What lies beside its values is explained by a neighbour that does so too.
-    miss = _lies_beside if group.problems["kind"] == "zero_point" else _miss
-    least = max(_DRIFT, 0.5 * miss(group))
-    return any(one is not group and one.tensors & near and miss(one) > least for one in groups)
+    least = max(_DRIFT, 0.5 * _miss(group))
+    return any(one is not group and one.tensors & near and _miss(one) > least for one in groups)
 
 
 def _miss(group: Group) -> float:
     """By how much of what it holds a range misses the values, on its worse side."""
-    return max(map(abs, _spare(group))) / _steps_of(group)
-
-
-def _steps_of(group: Group) -> float:
-    return 2.0 ** (16 if group.dtype == "int16" else 8) - 1.0
-
-
-def _lies_beside(group: Group) -> float:
-    """How far a range lies beside its values, in parts of what it holds."""
-    return _beside(group) / _steps_of(group)
+    return max(map(abs, _spare(group))) / (2.0 ** (16 if group.dtype == "int16" else 8) - 1.0)
 
 
 def _beside(group: Group) -> float:
