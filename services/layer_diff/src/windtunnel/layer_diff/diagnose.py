@@ -27,7 +27,8 @@ _BETTER_OUTPUT, _DECIDES = 1.1, 2.0
 # An own error that the order of additions makes in float32.
 _ROUNDED = 1e-6
 # An own error of a range that only rare values pass, and how much better the output must be without it.
-_RARELY, _BETTER_LITTLE = 0.02, 1.02
+_RARELY = 0.02
+_BETTER_RARELY: Final = {"clipped": 1.02, "zero_point": 1.2}
 # Errors this close are the same one.
 _SAME = 1e-4
 # Steps by which a rounding that compensates may move a weight.
@@ -364,8 +365,10 @@ def _counts(tested: Tested) -> bool:
     if tested.suspect.evidence.get("doubtful", False):
         return not known or gain > _BETTER_WITHOUT
     # Rare values that a calibration set did not have make an error as small as this.
-    small = tested.suspect.evidence.get("kind") in ("clipped", "zero_point") and (tested.before or 0.0) < _RARELY
-    return not (small and known) or gain > _BETTER_LITTLE
+    evidence = tested.suspect.evidence
+    least = None if evidence.get("starts_at_0") else _BETTER_RARELY.get(evidence.get("kind", ""))
+    small = least is not None and (tested.before or 0.0) < _RARELY
+    return not (small and known) or gain > (least or 0.0)
 
 
 def _shows(tested: Tested, floor: float) -> bool:

@@ -183,7 +183,12 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
     shift = 0 if group.partial else _shift(group, slack)
     doubtful = not group.rectified and not _is_dear(group)
     if shift and _NARROW < group.ratio / usual < _APART:
-        group.problems = {"kind": "zero_point", "shift_steps": shift, "doubtful": doubtful}
+        group.problems = {
+            "kind": "zero_point",
+            "shift_steps": shift,
+            "doubtful": doubtful,
+            "starts_at_0": group.rectified,
+        }
     elif costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
         group.problems = {"kind": "clipped"}
     elif group.partial:
