@@ -26,9 +26,6 @@ _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "c
 _BETTER_OUTPUT, _DECIDES = 1.1, 2.0
 # An own error that the order of additions makes in float32.
 _ROUNDED = 1e-6
-# An own error of a range that only rare values pass, and how much better the output must be without it.
-_RARELY = 0.02
-_BETTER_RARELY: Final = {"clipped": 1.02, "zero_point": 1.2}
 # Errors this close are the same one.
 _SAME = 1e-4
 # Steps by which a rounding that compensates may move a weight.
@@ -50,12 +47,10 @@ class Prober(Protocol):
     None where no kernels run the changed candidate.
     """
 
-    def try_layers(
-        self, patch: Patch, *, is_range: bool = False
-    ) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Own errors by the candidate's tensor index; of a change of a range on more samples."""
+    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Own errors by the candidate's tensor index."""
 
-    def try_output(self, patch: Patch, *, is_range: bool = False) -> tuple[float, float] | None:
+    def try_output(self, patch: Patch) -> tuple[float, float] | None:
         """nRMSE of the worst of the layers that decide the outputs."""
 
 
@@ -201,11 +196,10 @@ def _cleared(tested: Tested) -> Exclusion:
 
 def _test(suspect: Suspect, local: Mapping[int, Local], trials: Prober) -> Tested:
     """What mending a suspect does, on the same samples and kernels before and after."""
-    is_range = "held" in _range_of(suspect)
-    layers = None if suspect.patch is None else trials.try_layers(suspect.patch, is_range=is_range)
+    layers = None if suspect.patch is None else trials.try_layers(suspect.patch)
     if suspect.patch is None or layers is None:
         return Tested(suspect, _own(local, suspect), None)
-    output = trials.try_output(suspect.patch, is_range=is_range) or (None, None)
+    output = trials.try_output(suspect.patch) or (None, None)
     return Tested(suspect, _own(layers[0], suspect), _own(layers[1], suspect), *output)
 
 
@@ -361,14 +355,8 @@ def _counts(tested: Tested) -> bool:
     if known and math.isclose(tested.output or 0.0, tested.output_mended or 0.0, rel_tol=_SAME):
         # The output does not hang on it.
         return False
-    gain = (tested.output or 0.0) / (tested.output_mended or 1.0)
-    if tested.suspect.evidence.get("doubtful", False):
-        return not known or gain > _BETTER_WITHOUT
-    # Rare values that a calibration set did not have make an error as small as this.
-    evidence = tested.suspect.evidence
-    least = None if evidence.get("starts_at_0") else _BETTER_RARELY.get(evidence.get("kind", ""))
-    small = least is not None and (tested.before or 0.0) < _RARELY
-    return not (small and known) or gain > (least or 0.0)
+    doubtful = tested.suspect.evidence.get("doubtful", False)
+    return not doubtful or not known or (tested.output or 0.0) > _BETTER_WITHOUT * (tested.output_mended or 0.0)
 
 
 def _shows(tested: Tested, floor: float) -> bool:

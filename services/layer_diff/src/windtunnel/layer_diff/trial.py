@@ -26,8 +26,8 @@ from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, ModelFacts, Runner
 from windtunnel.tflite.edit import Editor
 
-# A suspect is tested on so many samples, by layers and as a whole; a range on more, few of which may pass its ends.
-PROBE_SAMPLES, RANGE_SAMPLES, OUTPUT_SAMPLES = 4, 16, 8
+# A suspect is tested on so many samples, by layers and as a whole.
+PROBE_SAMPLES, OUTPUT_SAMPLES = 4, 8
 # They only restate what the layer before them says, some of it less clearly.
 _CLOSING = TRANSPARENT | SHAPING | {"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"}
 
@@ -59,8 +59,8 @@ class Trials:
         self._threads, self._accelerator = threads, accelerator
         # Where nothing may be tried, nothing runs it.
         self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if mend else ()
-        self._layers: dict[tuple[Accelerator, int], Mapping[int, Local]] = {}
-        self._outputs: dict[tuple[Accelerator, int], float | None] = {}
+        self._layers: dict[Accelerator, Mapping[int, Local]] = {}
+        self._outputs: dict[Accelerator, float | None] = {}
 
     def layers(
         self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
@@ -82,38 +82,32 @@ class Trials:
             chance = self._reach.decided_by_chance
             return {index: one for index, one in isolated.result().items() if index not in chance}
 
-    def try_layers(
-        self, patch: Patch, *, is_range: bool = False
-    ) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Own errors as it is and with a change (of a range), on the same kernels; None where the runtime refuses it.
+    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Own errors as it is and with a change, on the same kernels; None where the runtime refuses it.
 
         XNNPACK takes only some ratios of scales; what it refuses is run on other kernels.
         """
         for accelerator in self._kernels:
             try:
-                samples = RANGE_SAMPLES if is_range else PROBE_SAMPLES
-                after = self.layers(samples, patch, accelerator=accelerator)
-                key = accelerator, samples
-                if key not in self._layers:
-                    self._layers[key] = self.layers(samples, accelerator=accelerator)
-                return self._layers[key], after
+                after = self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)
+                if accelerator not in self._layers:
+                    self._layers[accelerator] = self.layers(PROBE_SAMPLES, accelerator=accelerator)
+                return self._layers[accelerator], after
             except UserError:
                 continue
         return None
 
-    def try_output(self, patch: Patch, *, is_range: bool = False) -> tuple[float, float] | None:
+    def try_output(self, patch: Patch) -> tuple[float, float] | None:
         """nRMSE of the worst of the last layers as it is and with a change, on the same kernels.
 
         None where the runtime refuses it, or where there is no figure.
         """
-        samples = RANGE_SAMPLES if is_range else OUTPUT_SAMPLES
         for accelerator in self._kernels:
             try:
-                after = self.output(patch, accelerator=accelerator, samples=samples)
-                key = accelerator, samples
-                if key not in self._outputs:
-                    self._outputs[key] = self.output(accelerator=accelerator, samples=samples)
-                before = self._outputs[key]
+                after = self.output(patch, accelerator=accelerator)
+                if accelerator not in self._outputs:
+                    self._outputs[accelerator] = self.output(accelerator=accelerator)
+                before = self._outputs[accelerator]
                 return None if before is None or after is None else (before, after)
             except UserError:
                 continue
@@ -128,9 +122,7 @@ class Trials:
         except UserError:
             return {}
 
-    def output(
-        self, patch: Patch | None = None, *, accelerator: Accelerator | None = None, samples: int = OUTPUT_SAMPLES
-    ) -> float | None:
+    def output(self, patch: Patch | None = None, *, accelerator: Accelerator | None = None) -> float | None:
         """nRMSE of the worst of the last layers when the whole model runs; None where one has no figure.
 
         A softmax hides what happens to the logits: the layer before it counts. Raises what `Runner` raises.
@@ -140,7 +132,7 @@ class Trials:
         with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
             runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
             reference = self._reach.fresh_reference()
-            for inputs in islice(self._given, min(self._count, samples)):
+            for inputs in islice(self._given, min(self._count, OUTPUT_SAMPLES)):
                 reference.run(inputs)
                 runner.run(translate(inputs, reference.facts, runner.facts))
                 for pair, one in zip(ends, sums, strict=True):
