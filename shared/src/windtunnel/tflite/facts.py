@@ -95,6 +95,11 @@ class GraphFacts:
         return tuple(self.tensors[index] for index in self.output_indices)
 
     @cached_property
+    def read(self) -> frozenset[int]:
+        """Tensors that an op reads, or the caller; for others the runtime may keep no memory."""
+        return frozenset(index for op in self.ops for index in op.inputs) | set(self.output_indices)
+
+    @cached_property
     def fixed(self) -> frozenset[int]:
         """Tensors that no sample can change: constants and what is computed from constants alone."""
         fixed = {tensor.index for tensor in self.tensors if tensor.is_constant}

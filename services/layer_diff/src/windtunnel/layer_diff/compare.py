@@ -83,7 +83,8 @@ def compare_models(
         models = Models(reach.reference, reach.candidate)
         ahead = ahead_of(models, matching.pairs) if reach.repeats else None
         figures = stream(models, given, matching.pairs, outputs, limit=count, checkpoint=saved, ahead=ahead)
-        matching, figures = without_rewritten(matching, figures, outputs.result().nrmse)
+        output = outputs.result()
+        matching, figures = without_rewritten(matching, figures, output.nrmse)
         typical = samples is not None and count >= FEWEST_TYPICAL
         run = Run(reach, given, matching, figures, count, threads, typical, mend)
         inside = look_inside(run)
@@ -98,7 +99,7 @@ def compare_models(
         "calibration_problem": "" if typical else _not_typical(matching, samples is None, count),
         "mended_for_a_try": mend,
     }
-    return _conclude(run, outputs, inside, threshold, settings, drawn)
+    return _conclude(run, output, inside, threshold, settings, drawn)
 
 
 def _not_typical(matching: Matching, is_random: bool, count: int) -> str:
@@ -112,7 +113,7 @@ def _not_typical(matching: Matching, is_random: bool, count: int) -> str:
 
 def _conclude(
     run: Run,
-    outputs: OutputSums,
+    output: OutputDiff,
     inside: Inside,
     threshold: float,
     settings: Mapping[str, Any],
@@ -126,7 +127,6 @@ def _conclude(
         unmatched=matching.unmatched,
         unmatched_reference=matching.unmatched_reference,
     )
-    output = outputs.result()
     assert matching.ours is not None and matching.theirs is not None
     causes = inside.causes
     if not causes:

@@ -343,18 +343,19 @@ def _is_idle(tested: Tested, floor: float) -> bool:
 
 def _changes_nothing(tested: Tested) -> bool:
     """Whether mending leaves the model's output, and the layer's own error, as they were."""
-    pairs = (tested.output, tested.output_mended), (tested.before, tested.after)
-    return all(a is not None and b is not None and math.isclose(a, b, rel_tol=_SAME) for a, b in pairs)
+    return _are_same(tested.output, tested.output_mended) and _are_same(tested.before, tested.after)
+
+
+def _are_same(one: float | None, other: float | None) -> bool:
+    """Whether two errors are known, and as large as each other."""
+    return one is not None and other is not None and math.isclose(one, other, rel_tol=_SAME)
 
 
 def _counts(tested: Tested) -> bool:
     """Whether a range that is off does harm; of one that other samples explain, the output must say so."""
-    if tested.harms:
+    if tested.harms or _are_same(tested.output, tested.output_mended):
         return False
     known = tested.output is not None and tested.output_mended is not None
-    if known and math.isclose(tested.output or 0.0, tested.output_mended or 0.0, rel_tol=_SAME):
-        # The output does not hang on it.
-        return False
     doubtful = tested.suspect.evidence.get("doubtful", False)
     return not doubtful or not known or (tested.output or 0.0) > _BETTER_WITHOUT * (tested.output_mended or 0.0)
 
@@ -419,8 +420,11 @@ def _once(suspects: Sequence[Suspect]) -> list[Suspect]:
     """One suspect per code and place; of a constant that several layers read, the first of them is the place."""
     found: dict[tuple[str, frozenset[int]], Suspect] = {}
     for suspect in sorted(suspects, key=lambda one: -1 if one.op_index is None else one.op_index):
-        is_constant = suspect.evidence.get("role") in ("weights", "bias") and suspect.tensor not in suspect.tensors
-        key = suspect.code, (suspect.tensors if is_constant else None) or frozenset({suspect.tensor})
+        place = frozenset({suspect.tensor})
+        if suspect.evidence.get("role") in ("weights", "bias") and not place <= suspect.tensors:
+            # No tensors: the constant is left out.
+            place = suspect.tensors or place
+        key = suspect.code, place
         if key not in found or (suspect.plain and not found[key].plain):
             found[key] = suspect
     return list(found.values())

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.domain import Unmatched
-from windtunnel.layer_diff.graph import Matching, match_layers
+from windtunnel.layer_diff.graph import Matching, Steps, match_layers
 from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.static.compare import compare_files
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
@@ -55,7 +55,7 @@ def inner_graphs(matching: Matching) -> tuple[Inner, ...]:
     for signature in theirs.signatures:
         if signature.graph not in (0, *found) and keys.get(signature.key, 0):
             title = f"the signature {signature.key!r}, which was not run"
-            pair = _Alone(ours, keys[signature.key]), _Alone(theirs, signature.graph)
+            pair = _Alone(matching.ours, keys[signature.key]), _Alone(matching.theirs, signature.graph)
             _add(found, pair, title, None)
     return tuple(found.values())
 
@@ -86,7 +86,7 @@ def _called(matching: Matching, holder: OpFacts | None, found: dict[int, Inner])
         for name in CALLS:
             a, b = first.options.get(name, 0), second.options.get(name, 0)
             if 0 < a < len(ours.graphs) and 0 < b < len(theirs.graphs) and b not in found:
-                pair = _Alone(ours, a, first), _Alone(theirs, b, second)
+                pair = _Alone(matching.ours, a, first), _Alone(matching.theirs, b, second)
                 _add(found, pair, f"{name.split('_')[0]} graph of {_name(theirs, second)}", holder or second)
 
 
@@ -108,9 +108,10 @@ class _Alone:
     them by the graph's tensor.
     """
 
-    def __init__(self, facts: ModelFacts, graph: int, holder: OpFacts | None = None) -> None:
+    def __init__(self, around: Steps, graph: int, holder: OpFacts | None = None) -> None:
+        facts = around.facts
         self.graph = graph
-        self.handed = {} if holder is None else _handed(facts, graph, holder)
+        self.handed = {} if holder is None else _handed(around, graph, holder)
         inner = facts.graphs[graph]
         tensors = tuple(_as_constant(one, self.handed.get(one.index)) for one in inner.tensors)
         inputs, outputs = (
@@ -121,9 +122,9 @@ class _Alone:
         self.facts = replace(facts, graphs=(inner, *facts.graphs[1:]), signatures=())
 
 
-def _handed(facts: ModelFacts, graph: int, holder: OpFacts) -> dict[int, TensorFacts]:
+def _handed(around: Steps, graph: int, holder: OpFacts) -> dict[int, TensorFacts]:
     """Constants of the graph around an op by the inner graph's inputs that they are, in every turn of a loop."""
-    makers = {index: op for op in facts.ops for index in op.outputs}
+    facts = around.facts
     given = holder.inputs[1:] if holder.name == "IF" else holder.inputs
     stays = [True] * len(given)
     if holder.name == "WHILE":
@@ -131,9 +132,8 @@ def _handed(facts: ModelFacts, graph: int, holder: OpFacts) -> dict[int, TensorF
         stays = [a == b for a, b in zip(body.input_indices, body.output_indices, strict=False)]
     found = {}
     for index, source, same in zip(facts.graphs[graph].input_indices, given, stays, strict=False):
-        maker = makers.get(source)
-        stored = facts.tensors[maker.inputs[0] if maker is not None and maker.name == "DEQUANTIZE" else source]
-        if same and stored.is_constant:
+        stored = facts.tensors[around.stored(source)]
+        if same and source >= 0 and stored.is_constant:
             found[index] = stored
     return found
 

@@ -111,17 +111,18 @@ class OutputSums:
         known = [value for value in worst if value is not None]
         finite = not self._drift or not all(drift.reference_non_finite for drift in self._drift)
         lost, gained = self._exchanged() or (None, None)
+        agreement = self._agreement() if finite else None
         return OutputDiff(
             reference=self._accuracy(self._scores[0]),
             candidate=self._accuracy(self._scores[1]),
-            agreement=self._agreement() if finite else None,
+            agreement=agreement,
             nrmse=max(known) if known and len(known) == len(worst) else None,
             failures=tuple(failures),
             is_classifier=self._is_classifier,
             reference_finite=finite,
             lost=lost,
             gained=gained,
-            changed=self._changed(figures[0]) if finite and figures else 0.0,
+            changed=0.0 if agreement is None else self._changed(figures[0]),
         )
 
     def _accuracy(self, scores: ScoreSums) -> Accuracy | None:
@@ -142,7 +143,7 @@ class OutputSums:
         """Share of samples with another class where the reference's was clear."""
         first, second = self._scores
         ends = drift.reference_range
-        if self._agreement() is None or ends is None or first.non_finite or second.non_finite:
+        if ends is None or first.non_finite or second.non_finite:
             return 0.0
         kind = self._shared_kind()
         leads = np.array(self._leads)

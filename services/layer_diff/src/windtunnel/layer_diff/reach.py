@@ -287,9 +287,8 @@ def _hidden(opened: Opened, tensors: Collection[int]) -> dict[int, str]:
 
 def _unread(facts: ModelFacts) -> frozenset[int]:
     """Results beside others that nobody reads: of control flow, or a part of a SPLIT. No memory is kept for them."""
-    read = {index for op in facts.ops for index in op.inputs} | set(facts.main.output_indices)
     several = (op for op in facts.ops if op.name in ("WHILE", "IF") or len(op.outputs) > 1)
-    return frozenset(index for op in several for index in op.outputs) - read
+    return frozenset(index for op in several for index in op.outputs) - facts.main.read
 
 
 def _texts(facts: ModelFacts) -> Iterator[Unmatched]:

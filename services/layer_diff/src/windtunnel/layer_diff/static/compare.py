@@ -44,14 +44,13 @@ def compare_files(
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
     seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
-    ratios = held_to_seen(theirs, local)
     constants = ConstantComparer(ours, theirs)
     ops = OpComparer(ours, theirs, reordered, seen, matching.same_values(), graph)
     suspects: list[Suspect] = []
     numbers: list[Suspect] = []
     for own, mine in matching.steps:
         suspects += ops.compare(own, mine, up_to_activation=mine.order in matching.written_out)
-        numbers += _traced(theirs, mine, constants.compare(own, mine), ratios)
+        numbers += _traced(theirs, mine, constants.compare(own, mine), local)
     report = constants.report(numbers)
     per_tensor = per_tensor_suspects(matching)
     seen_values = local if typical else {}
@@ -60,7 +59,7 @@ def compare_files(
     return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
 
 
-def _traced(theirs: Steps, mine: Step, found: list[Suspect], ratios: Mapping[int, float]) -> list[Suspect]:
+def _traced(theirs: Steps, mine: Step, found: list[Suspect], local: Mapping[int, Local]) -> list[Suspect]:
     """Constants' suspects of one step, each fault once and at its root.
 
     A bias that is off by one factor throughout hangs on a wrong scale of the layer's input; one that is off by the
@@ -79,7 +78,7 @@ def _traced(theirs: Steps, mine: Step, found: list[Suspect], ratios: Mapping[int
         return [one for one in found if one is not bias]
     factor = bias.evidence.get("factor", 0.0)
     if weights is None and factor > 0.0:
-        root = _input_scale(theirs, mine, bias, factor, ratios)
+        root = _input_scale(theirs, mine, bias, factor, local)
         return [root if one is bias and root is not None else one for one in found]
     return found
 
@@ -92,9 +91,7 @@ def _folded(weights: Suspect) -> Suspect:
     return replace(weights, code="conversion.weights", fix={**weights.fix, "action": "convert the constant again"})
 
 
-def _input_scale(
-    theirs: Steps, mine: Step, bias: Suspect, factor: float, ratios: Mapping[int, float]
-) -> Suspect | None:
+def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float, local: Mapping[int, Local]) -> Suspect | None:
     """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it.
 
     None where the tensor's range fits the reference's values rather than `factor` times those: then it is the bias.
@@ -103,7 +100,7 @@ def _input_scale(
     source = theirs.facts.tensors[op.inputs[input_place(op)]]
     if source.quantization is None or math.isclose(factor, 1.0, rel_tol=0.01):
         return None
-    ratio = ratios.get(source.index, math.nan)
+    ratio = held_to_seen(theirs, local).get(source.index, math.nan)
     if ratio > 0.0 and abs(math.log(ratio)) < abs(math.log(ratio / factor)):
         return None
     maker = theirs.makers.get(source.index)

@@ -273,8 +273,7 @@ def _activations(facts: ModelFacts) -> list[str]:
     For a result that nobody reads (a part of a SPLIT in a recurrent cell) the runtime keeps no memory.
     """
     outputs = {index for op in facts.ops for index in op.outputs if index >= 0}
-    read = {index for op in facts.ops for index in op.inputs} | set(facts.main.output_indices)
-    indices = {*facts.main.input_indices, *(outputs & read)} - facts.main.fixed
+    indices = {*facts.main.input_indices, *(outputs & facts.main.read)} - facts.main.fixed
     return [facts.tensors[index].name for index in sorted(indices) if facts.tensors[index].dtype == "float32"]
 
 

@@ -68,11 +68,11 @@ def make_parts(
 
     Raises InvalidInput for samples that are too few, or that do not fit the model.
     """
-    read = load_samples(samples)
-    first = read.distinct()
-    given, repeated = read.take(first), read.count - len(first)
-    classes, measure = _classes(model, given.labels)
-    drawn = split(given.count, classes, seed=seed, repeated=repeated)
+    given = load_samples(samples)
+    own = given.distinct()
+    repeated = given.count - len(own)
+    classes, measure = _classes(model, None if given.labels is None else given.labels[own])
+    drawn = split(len(own), classes, seed=seed, repeated=repeated)
     steps = None if pipeline is None else Pipeline.parse(pipeline)
     specs = input_specs(model)
 
@@ -80,14 +80,14 @@ def make_parts(
         isolation.progress(0.0, f"preparing {len(indices)} samples: {name}")
         place = folder / name
         place.mkdir(parents=True)
-        _write(place, specs, model_inputs(given.take(indices), steps, specs), len(indices))
-        own = None if classes is None else classes[indices]
-        return Part(place, tuple(spec.name for spec in specs), len(indices), own)
+        _write(place, specs, model_inputs(given.take(own[indices]), steps, specs), len(indices))
+        right = None if classes is None else classes[indices]
+        return Part(place, tuple(spec.name for spec in specs), len(indices), right)
 
     calibration = part("calibration", drawn.calibration)
     file = _calibration_file(calibration, folder / "calibration.npz")
     search, held_back = part("search", drawn.search), part("held_back", drawn.held_back)
-    unused = given.count - calibration.count - search.count - held_back.count
+    unused = len(own) - calibration.count - search.count - held_back.count
     return Parts(calibration, search, held_back, file, measure, drawn.stratified, seed, unused, repeated)
 
 
