@@ -76,6 +76,15 @@ def test_no_false_alarm_on_a_variant(wild: Path, tmp_path: Path, name: str, vari
     assert (result.verdict, result.causes) == ("healthy", ())
 
 
+def test_numbers_drawn_anew_are_the_fault_of_no_kernel(wild: Path, tmp_path: Path) -> None:
+    """A range that one draw passes and another does not made every fifth comparison blame a kernel."""
+    model = wild / "chance.tflite"
+    samples = wild_models.samples(model, tmp_path / "x.npz", count=12)
+    for draw in range(16):
+        variant = quantize(model, tmp_path / f"{draw}.tflite", "int8", ranges(model, samples_of(samples)))
+        assert compare_models(model, variant, samples).causes == ()
+
+
 @pytest.mark.parametrize("name", wild_models.BY_TENSORFLOW)
 def test_a_fault_in_the_tame_part_is_named(wild: Path, tmp_path: Path, name: str) -> None:
     model = wild / f"{name}.tflite"

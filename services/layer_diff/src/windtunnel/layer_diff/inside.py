@@ -94,13 +94,14 @@ def look_inside(run: Run) -> Inside:
     }
     findings = diagnose(matching, report, local, reached, trials)
     other = trials.other_kernels(LOCAL_SAMPLES) if local else {}
-    kernels = kernel_causes(matching, local, other, accelerator)
+    # On other kernels the reference has drawn other numbers.
+    kernels = kernel_causes(matching, known, other, accelerator)
     # A layer that is right on these kernels once its file is mended was not wrong because of them.
     mended = {cause.op_index for cause in findings.causes if cause.evidence.get("local_nrmse_mended", 1.0) < _RIGHT}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
     causes = (*findings.causes, *at_fault) or unexplained(matching, local)
     excluded = exclusions(report, causes, findings, precision_of(matching), matching.lacking)
-    excluded += () if kernels else kernels_excluded(local, other, accelerator)
+    excluded += () if kernels else kernels_excluded(known, other, accelerator)
     return Inside(local, causes, excluded, problem, notes(matching, known if run.typical else {}))
 
 
