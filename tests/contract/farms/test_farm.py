@@ -1,4 +1,4 @@
-"""What every farm must do: the same suite for the local farm and for the fake.
+"""What every farm must do: the same suite for the local farm, the emulated one and the fake.
 
 A new farm joins by a line in `open_farm` that opens it.
 """
@@ -15,24 +15,28 @@ from typing import Any
 
 import pytest
 
+from support.arm import arm_system
 from support.graphs import dense_model
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.adapters import local
+from windtunnel.farm_dispatcher.adapters import arm, local
 from windtunnel.farm_dispatcher.adapters.fake import FakeFarm
 from windtunnel.farm_dispatcher.domain import Cell, Device, Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.log_parser import parse_log
 
-FARMS = ("local", "fake")
+FARMS = ("local", "fake", pytest.param("arm", marks=pytest.mark.heavy))
+_OPEN = {"local": local.open_farm, "arm": arm.open_farm}
 
 
 @asynccontextmanager
 async def open_farm(name: str, home: Path) -> AsyncIterator[Farm]:
-    if name == "local":
-        async with local.open_farm(FarmDispatcherSettings.model_validate({"home": home})) as farm:
-            yield farm
-    else:
+    if name == "fake":
         yield FakeFarm()
+        return
+    if name == "arm":
+        arm_system()
+    async with _OPEN[name](FarmDispatcherSettings.model_validate({"home": home})) as farm:
+        yield farm
 
 
 @pytest.fixture(params=FARMS)

@@ -217,3 +217,20 @@ async def test_an_event_that_nobody_can_read_is_a_dead_letter(wire: Wire, tmp_pa
         assert isinstance(await out.next(), events_pb2.DeviceRunMeasured)
         await out.nothing()
     assert [letter.event_id for letter in await bus.dead_letters()] == ["broken"]
+
+
+async def test_times_of_an_emulated_device_are_left_out(wire: Wire, tmp_path: Path) -> None:
+    bus = await wire.open()
+    event = await finished(tmp_path, log_named("xnnpack_implicit"), SAMPLES)
+    event.cell.farm = "arm"
+    await publish(bus, event, "a")
+    async with (
+        Outbox(bus, ANSWERS) as out,
+        serving(build, await make_runtime("log_parser", settings(tmp_path), bus, tmp_path)),
+    ):
+        answer = await out.next()
+    assert isinstance(answer, events_pb2.DeviceRunMeasured)
+    measurement = answer.measurement
+    assert not measurement.latency_ms.ListFields()
+    assert not measurement.HasField("init_ms") and not measurement.HasField("memory_mb")
+    assert (measurement.delegate, measurement.nodes_delegated, measurement.nodes_total) == ("xnnpack", 46, 49)

@@ -1,6 +1,16 @@
 """The plan: what to do with a model. YAML or JSON for people, one protobuf message on the wire."""
 
-from windtunnel.plan.model import BUILTIN_VARIANTS, DEFAULT_PLAN, DataSet, DeviceFilter, Gates, Plan, VariantSpec
+from windtunnel.plan.model import (
+    BUILTIN_VARIANTS,
+    DEFAULT_PLAN,
+    EMULATED_FARMS,
+    HOST_FARMS,
+    DataSet,
+    DeviceFilter,
+    Gates,
+    Plan,
+    VariantSpec,
+)
 from windtunnel.plan.parse import (
     MAX_PLAN_BYTES,
     parse_plan,
@@ -14,6 +24,8 @@ from windtunnel.plan.wire import plan_from_proto, plan_to_proto
 __all__ = [
     "BUILTIN_VARIANTS",
     "DEFAULT_PLAN",
+    "EMULATED_FARMS",
+    "HOST_FARMS",
     "MAX_PLAN_BYTES",
     "DataSet",
     "DeviceFilter",

@@ -18,6 +18,7 @@ from windtunnel.plan.model import (
     API_VERSION,
     BUILTIN_VARIANTS,
     DEFAULT_PLAN,
+    HOST_FARMS,
     DataSet,
     DeviceFilter,
     Gates,
@@ -27,7 +28,7 @@ from windtunnel.plan.model import (
 
 Path = tuple[str | int, ...]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")
-_FARMS = ("local", "arm", "adb", "firebase", "ddp", "aws")
+_FARMS = (*HOST_FARMS, "adb", "firebase", "ddp", "aws")
 # Of a plan that Windtunnel wrote: a recipe or a pipeline in it may be large.
 MAX_PLAN_BYTES = 16 * 1024**2
 MAX_CHARACTERS = 200_000

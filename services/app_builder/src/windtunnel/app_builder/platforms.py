@@ -6,10 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from windtunnel.app_builder.domain import Platform
-from windtunnel.plan import DeviceFilter
+from windtunnel.plan import HOST_FARMS, DeviceFilter
 
-# These run the model on the machine of the farm dispatcher; all other farms have phones.
-_HOST_FARMS: Final = ("local", "arm")
 _BY_NAME: Final = {platform.value: platform for platform in Platform}
 
 
@@ -21,6 +19,6 @@ def platforms_of(devices: Iterable[DeviceFilter]) -> tuple[Platform, ...]:
     """
     needed: dict[Platform, None] = {}
     for wanted in devices:
-        names = (Platform.HOST,) if wanted.farm in _HOST_FARMS else wanted.platform or (Platform.ANDROID,)
+        names = (Platform.HOST,) if wanted.farm in HOST_FARMS else wanted.platform or (Platform.ANDROID,)
         needed.update(dict.fromkeys(_BY_NAME[name] for name in names if name in _BY_NAME))
     return tuple(needed)

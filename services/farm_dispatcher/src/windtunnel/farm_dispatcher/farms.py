@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
-from windtunnel.farm_dispatcher.adapters import local
+from windtunnel.farm_dispatcher.adapters import arm, local
 from windtunnel.farm_dispatcher.domain import Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.settings import InvalidSetting
@@ -15,6 +15,7 @@ OpenFarm = Callable[[FarmDispatcherSettings], AbstractAsyncContextManager[Farm]]
 
 FARMS: Mapping[str, OpenFarm] = {
     "local": local.open_farm,
+    "arm": arm.open_farm,
 }
 
 

@@ -17,6 +17,7 @@ from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
 from windtunnel.layer_diff.crash import compare_safely
 from windtunnel.layer_diff.domain import Accuracy, Comparison
+from windtunnel.layer_diff.kernels.planned import planned_kernels, with_kernels
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import Plan
 from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
@@ -31,13 +32,14 @@ MEDIA_TYPE: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One comparison. `samples` None: seeded random inputs."""
+    """One comparison. `samples` None: seeded random inputs. `kernels`: those that the candidate is run on beside."""
 
     reference: ArtifactRef
     candidate: ArtifactRef
     samples: ArtifactRef | None
     pipeline: Mapping[str, Any] | None
     threshold: float
+    kernels: tuple[str, ...] = ()
 
     def key(self, versions: Mapping[str, str]) -> str:
         inputs = {
@@ -46,6 +48,7 @@ class _Job:
             "samples": self.samples.sha256 if self.samples else None,
             "pipeline": self.pipeline if self.samples else None,
             "threshold": self.threshold,
+            "kernels": list(self.kernels),
         }
         return job_key("compare", inputs, versions)
 
@@ -121,6 +124,7 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
             )
             threads = self._runtime.settings.compare_threads
             comparison = await compare_safely(self._pool, given, threshold=job.threshold, threads=threads)
+            comparison = await with_kernels(comparison, job.kernels, self._pool, *given[1:])
             diagnosis = await artifacts.put_bytes(diagnosis_json(comparison))
             return _response(comparison, diagnosis, synthetic=job.samples is None)
 
@@ -145,6 +149,7 @@ def _planned_job(message: events_pb2.VariantReady, plan: Plan) -> _Job:
         pipeline_in(plan),
         # A gate of 0 allows no difference at all: the least threshold that there is says so.
         DEFAULT_THRESHOLD if gate is None else max(gate, math.ulp(0.0)),
+        planned_kernels(plan),
     )
 
 

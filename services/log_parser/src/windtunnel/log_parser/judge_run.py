@@ -8,11 +8,11 @@ from typing import Any
 
 from windtunnel.errors import InvalidInput
 from windtunnel.log_parser.domain import RunLog
-from windtunnel.log_parser.measure import Measurement, measure
+from windtunnel.log_parser.measure import Latency, Measurement, measure
 from windtunnel.log_parser.parse import parse_log
 
 
-def judge_run(log: bytes, samples: bytes | None) -> Measurement:
+def judge_run(log: bytes, samples: bytes | None, *, emulated: bool = False) -> Measurement:
     """Measures a device run from its benchmark log and, where there are any, its raw samples.
 
     Of several runs in a log the last one counts: what stands before it is of an earlier start of the app.
@@ -20,6 +20,7 @@ def judge_run(log: bytes, samples: bytes | None) -> Measurement:
     Args:
         log: what the benchmark tool printed.
         samples: JSON `{"unit": "us", "inference": [...], "warmup": [...]}`, microseconds; or None.
+        emulated: the device is emulated: its times and its memory say nothing, and are left out.
 
     Raises InvalidInput where the log has no run, where the run did not come to its end, and where samples cannot be
     read; with the log's error kind as its code where the run ended in an error. What a run that failed measured
@@ -35,7 +36,8 @@ def judge_run(log: bytes, samples: bytes | None) -> Measurement:
     latencies = None if samples is None else read_samples(samples)
     if run.error is not None or run.truncated or (latencies is None and not _has_figures(run)):
         raise _no_measurement(run)
-    return measure(run, latencies)
+    found = measure(run, latencies)
+    return dataclasses.replace(found, latency_ms=Latency(), init_ms=None, memory_mb=None) if emulated else found
 
 
 def read_samples(data: bytes) -> list[float]:

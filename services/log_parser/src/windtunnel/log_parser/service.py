@@ -17,6 +17,7 @@ from windtunnel.log_parser.judge_run import judge_run
 from windtunnel.log_parser.measure import Measurement, measure
 from windtunnel.log_parser.parse import parse_log
 from windtunnel.log_parser.settings import LogParserSettings
+from windtunnel.plan import EMULATED_FARMS
 from windtunnel.rpc.server import MAX_MESSAGE_BYTES
 from windtunnel.runs import temporary_folder
 from windtunnel.runtime import Runtime
@@ -72,12 +73,13 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
     async def _measure(self, message: events_pb2.DeviceRunFinished) -> types_pb2.Measurement:
         log = artifact_from_proto(message.log)
         samples = artifact_from_proto(message.samples) if message.samples.sha256 else None
+        emulated = message.cell.farm in EMULATED_FARMS
 
         async def compute() -> types_pb2.Measurement:
             texts = await self._read(log), await self._read(samples) if samples else None
-            return measurement_to_proto(await asyncio.to_thread(judge_run, *texts))
+            return measurement_to_proto(await asyncio.to_thread(judge_run, *texts, emulated=emulated))
 
-        inputs = {"log": log.sha256, "samples": samples.sha256 if samples else None}
+        inputs = {"log": log.sha256, "samples": samples.sha256 if samples else None, "emulated": emulated}
         key = job_key("measure", inputs, self._versions)
         return await self._runtime.jobs.once(key, types_pb2.Measurement, compute)
 

@@ -15,6 +15,7 @@ from windtunnel.metrics_store.domain.steps import cell_problem, explain
 from windtunnel.metrics_store.domain.values import Latency, Quality
 
 SCHEMA: Final = "windtunnel.report/1"
+_EMULATED: Final = "it ran, but times and memory under emulation mean nothing"
 _LAYERS: Final = ("compared", "total", "max_nrmse", "first_over")
 
 
@@ -177,7 +178,7 @@ def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
 def _status(run: RunRecord, cell: CellState, *, ended: bool) -> tuple[str | None, str | None]:
     """Status and reason. Of a run that goes on, a cell that may still be measured has neither."""
     if cell.measured is not None:
-        return "measured", None
+        return "measured", _EMULATED if cell.spec.is_emulated else None
     problem = cell_problem(run, cell)
     if problem is not None:
         skipped = cell.not_run is None and bool(cell.skip_reason)

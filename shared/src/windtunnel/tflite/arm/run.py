@@ -8,7 +8,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -23,10 +23,15 @@ _TAIL_LINES: Final = 20
 _BYTES_PER_MB: Final = 1_000_000
 
 
+_WORKER: Final = Path(worker.__file__).absolute()
+
+
 def run_arm(
     job: Mapping[str, Any],
     cpu: str,
     *,
+    script: Path = _WORKER,
+    packages: Sequence[Path] = (),
     home: ArmHome | None = None,
     timeout_s: float = 1800.0,
     memory_mb: int = 4000,
@@ -34,8 +39,9 @@ def run_arm(
 ) -> None:
     """Runs a job of `worker.run` on ARM64 kernels of `cpu`; paths in it are absolute.
 
-    Times under emulation mean nothing; the numbers are those of the real kernels. The process stays in the caller's
-    process group, so a pool that ends the caller ends it too.
+    Another `script` is given the file of its job too, finds pure Python packages in the folders `packages`, and ends
+    as `worker.main` does. Times under emulation mean nothing; the numbers are those of the real kernels. The process
+    stays in the caller's process group, so a pool that ends the caller ends it too.
 
     Raises NotFound where the emulator or the system is missing (it says what to run), InvalidInput for an unknown
     CPU or a model that the runtime refuses, JobFailed as `ChildPool.run` does.
@@ -47,7 +53,7 @@ def run_arm(
         order.write_text(json.dumps(dict(job)), encoding="utf-8")
         with Path(folder, "stderr").open("w+b") as stderr:
             process = subprocess.Popen(
-                [*_command(emulator, cpu, home), str(order)],
+                [*_command(emulator, cpu, home, packages), str(script), str(order)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=stderr,
@@ -70,12 +76,12 @@ def _require(cpu: str, home: ArmHome) -> str:
     return emulator
 
 
-def _command(emulator: str, cpu: str, home: ArmHome) -> list[str]:
+def _command(emulator: str, cpu: str, home: ArmHome, packages: Sequence[Path]) -> list[str]:
     # -I and -S: nothing of this machine's Python settings reaches the emulated one.
-    start = f"import sys; sys.path.append({str(home.site)!r}); import runpy; sys.argv = sys.argv[1:]; "
+    found = [str(home.site), *map(str, packages)]
+    start = f"import runpy, sys; sys.path += {found!r}; sys.argv = sys.argv[1:]; "
     start += "runpy.run_path(sys.argv[0], run_name='__main__')"
-    python = [str(home.python), "-I", "-S", "-B", "-c", start, str(Path(worker.__file__).absolute())]
-    return [emulator, "-cpu", cpu, "-L", str(home.root), *python]
+    return [emulator, "-cpu", cpu, "-L", str(home.root), str(home.python), "-I", "-S", "-B", "-c", start]
 
 
 def _follow(process: subprocess.Popen[str], timeout_s: float, memory_mb: int, on_sample: Callable[[int], None]) -> str:

@@ -65,12 +65,8 @@ class LocalFarm:
 
     async def measure(self, model: Path, accelerator: str, threads: int) -> DeviceRun:
         """Measures a bare .tflite file. Raises as `Farm.run`."""
-        if accelerator not in ACCELERATORS:
-            known = " and ".join(ACCELERATORS)
-            raise InvalidInput(f"accelerator {accelerator!r} is not on this host", hint=f"the local farm has {known}")
-        if threads < 1:
-            raise InvalidInput(f"{threads} threads cannot run a model", hint="give 1 or more")
-        async with _exclusively(self._lock):
+        require_cell(FARM, accelerator, threads)
+        async with exclusively(self._lock):
             try:
                 measured = await self._pool.run(_job, model.absolute(), accelerator, threads)
             except Unavailable as error:
@@ -81,6 +77,15 @@ class LocalFarm:
             samples=Samples(measured.warmup_us, measured.inference_us),
             facts=_with_nodes(facts, measured),
         )
+
+
+def require_cell(farm: str, accelerator: str, threads: int) -> None:
+    """Raises InvalidInput for what a farm on this host cannot run."""
+    if accelerator not in ACCELERATORS:
+        known = " and ".join(ACCELERATORS)
+        raise InvalidInput(f"accelerator {accelerator!r} is not on this host", hint=f"the {farm} farm has {known}")
+    if threads < 1:
+        raise InvalidInput(f"{threads} threads cannot run a model", hint="give 1 or more")
 
 
 def _job(model: Path, accelerator: str, threads: int) -> Measured:
@@ -96,7 +101,7 @@ def _with_nodes(facts: DeviceFacts, measured: Measured) -> DeviceFacts:
 
 
 @asynccontextmanager
-async def _exclusively(lock: Path) -> AsyncIterator[None]:
+async def exclusively(lock: Path) -> AsyncIterator[None]:
     """Holds `lock` against every process on this host; it is let go when the process ends, however it ends."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as file:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from windtunnel.plan import EMULATED_FARMS, HOST_FARMS
+
 
 @dataclass(frozen=True, slots=True)
 class Blob:
@@ -119,7 +121,12 @@ class CellSpec:
     @property
     def app_platform(self) -> str:
         """The platform of the app that this cell runs; the farms on this machine run the one for the host."""
-        return "host" if self.farm in ("local", "arm") else self.platform
+        return "host" if self.farm in HOST_FARMS else self.platform
+
+    @property
+    def is_emulated(self) -> bool:
+        """Whether the device is emulated: it runs what a real one runs, in times that mean nothing."""
+        return self.farm in EMULATED_FARMS
 
     @property
     def label(self) -> str:
