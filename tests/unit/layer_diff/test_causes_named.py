@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from support.graphs import DenseWeights, dense_model
+from support.layers import Layers, random_samples, random_weights
 from windtunnel.layer_diff import Comparison, compare_models
 from windtunnel.tflite import read_model
 from windtunnel.tflite.edit import Editor
@@ -32,6 +33,12 @@ def _one_bit(table: Table) -> Table:
     return bits.view(np.float32)
 
 
+def _high_bit(table: Table) -> Table:
+    bits = table.copy().view(np.uint32)
+    bits[3, 2] ^= np.uint32(1 << 24)
+    return bits.view(np.float32)
+
+
 def _one_channel(table: Table) -> Table:
     changed = table.copy()
     changed[4] = 0
@@ -47,6 +54,7 @@ def _one_channel(table: Table) -> Table:
         (lambda table: table[:, ::-1].copy(), "permuted_inputs"),
         (_one_channel, "zeroed"),
         (_one_bit, "one_bit"),
+        (_high_bit, "few_values"),
     ],
 )
 def test_weights_of_one_layer(
@@ -110,3 +118,22 @@ def test_renamed_and_untouched_is_healthy(tmp_path: Path, dense: Path, samples: 
     assert result.verdict == "healthy"
     assert result.causes == ()
     assert {one.code for one in result.excluded} == {"conversion.weights", "conversion.op", "kernel"}
+
+
+def _not_folded(path: Path, activation: str) -> Path:
+    """A dense layer of which the normalisation was not folded, and another one behind it."""
+    net = Layers()
+    source = net.tensor("input", (1, 8))
+    first = net.fully_connected("first", source, random_weights((8, 8)), random_weights((8,)), 1, activation)
+    scaled = net.with_constant("MUL", "scaled", first, np.linspace(0.5, 2.0, 8).astype(np.float32), (1, 8))
+    shifted = net.with_constant("ADD", "shifted", scaled, random_weights((8,), seed=4), (1, 8))
+    return net.write(path, [source], [net.fully_connected("end", shifted, random_weights((4, 8), seed=3), None, 1)])
+
+
+@pytest.mark.parametrize("activation", ["RELU", "RELU6"])
+def test_an_activation_before_a_normalisation(tmp_path: Path, activation: str) -> None:
+    reference, bad = _not_folded(tmp_path / "r.tflite", "NONE"), _not_folded(tmp_path / "c.tflite", activation)
+    result = compare_models(reference, bad, random_samples(tmp_path / "s.npz", (8,)))
+    assert _named(result) == [("conversion.op", "first", 0)]
+    assert result.causes[0].evidence["activation"] == {"reference": "NONE", "candidate": activation}
+    assert result.causes[0].verified

@@ -98,6 +98,8 @@ def test_a_bad_constant_is_named(tmp_path: Path, dense: Path, samples: Path, val
     (cause,) = result.causes
     assert (cause.code, cause.layer, cause.op_index) == ("conversion.weights", "logits", 2)
     assert cause.evidence["non_finite"]["values"] > 0
+    # Mended it is right, so the fault is proven; NaN is no figure.
+    assert (cause.evidence["local_nrmse"], cause.evidence["local_nrmse_mended"], cause.verified) == (None, 0.0, True)
     assert cause.evidence["constant"] == "logits/weights"
     assert (result.layers[2].nrmse, result.layers[2].problem) == (None, "non_finite")
     assert result.non_finite == sum(layer.problem == "non_finite" for layer in result.layers) >= 1

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_samples, random_weights
 from support.quantised import calibrated, change_range, images, small_network
 from windtunnel.layer_diff import Comparison, compare_models
@@ -254,3 +255,71 @@ def test_transposes_there_and_back_before_a_bias(tmp_path: Path) -> None:
         result = _compare(tmp_path / folder, build(pair[0]), build(pair[1]), (1, 6, 6, 2))
         assert (result.verdict, result.causes) == ("healthy", ())
         assert "end" in {layer.name for layer in result.layers}
+
+
+def _two_dense(scale: bool, order: bool, flipped: bool = False) -> Build:
+    """Two dense layers; the channels between them scaled, or in another order, which the second one makes up for."""
+
+    def build(net: Layers, source: int) -> int:
+        first, second = random_weights((6, 8), seed=1), random_weights((4, 6), seed=3)
+        bias = BIAS
+        if scale:
+            factors = np.linspace(0.25, 4.0, 6).astype(np.float32)
+            first, bias, second = first * factors[:, None], bias * factors, second / factors
+        if order:
+            turned = np.array([3, 5, 0, 4, 1, 2])
+            first, bias, second = first[turned], bias[turned], second[:, turned]
+        if flipped:
+            second = -second
+        hidden = net.fully_connected("hidden", source, first, bias, 1, "RELU")
+        return net.fully_connected("scores", hidden, second, None, 1)
+
+    return build
+
+
+@pytest.mark.parametrize(("scale", "order"), [(True, False), (False, True), (True, True)])
+def test_channels_that_the_next_layer_makes_up_for_are_no_fault(tmp_path: Path, scale: bool, order: bool) -> None:
+    result = _compare(tmp_path, _two_dense(False, False), _two_dense(scale, order))
+    assert (result.verdict, result.causes) == ("healthy", ())
+
+
+def test_channels_that_the_next_layer_does_not_make_up_for(tmp_path: Path) -> None:
+    result = _compare(tmp_path, _two_dense(False, False), _two_dense(False, True, flipped=True))
+    assert result.verdict != "healthy"
+    assert {code for code, _ in _named(result)} == {"conversion.weights"}
+
+
+def _chosen(net: Layers, source: int) -> int:
+    """The larger of values from 0 on and of values of either sign."""
+    positive = net.fully_connected("positive", source, random_weights((6, 8), seed=1), np.abs(BIAS), 1, "RELU")
+    either = net.fully_connected("either", source, random_weights((6, 8), seed=2), None, 1)
+    larger = net.layer("MAXIMUM", "larger", [positive, either], (1, 6), options("MaximumMinimum"))
+    return net.fully_connected("scores", larger, random_weights((4, 6), seed=3), None, 1)
+
+
+def test_what_a_maximum_does_not_choose_may_be_cut_off(tmp_path: Path) -> None:
+    """TFLiteConverter gives the range of the result to both operands."""
+    net = Layers()
+    source = net.tensor("input", (1, 8))
+    reference = net.write(tmp_path / "r.tflite", [source], [_chosen(net, source)])
+    samples = random_samples(tmp_path / "s.npz", (8,), count=24)
+    rows = [{"": row[None]} for row in np.load(samples)["x"]]
+    found = ranges(reference, rows)
+    for name in ("positive", "either"):
+        found[name] = found["larger"]
+    clean = quantize(reference, tmp_path / "q.tflite", "int8", found)
+    result = compare_models(reference, clean, samples)
+    assert (result.verdict, result.causes) == ("healthy", ())
+
+
+@pytest.mark.parametrize(("scale", "order"), [(True, False), (False, True)])
+def test_channels_that_the_next_layer_makes_up_for_once_quantised(tmp_path: Path, scale: bool, order: bool) -> None:
+    made = []
+    for name, build in (("r", _two_dense(False, False)), ("c", _two_dense(scale, order))):
+        net = Layers()
+        source = net.tensor("input", (1, 8))
+        made.append(net.write(tmp_path / f"{name}.tflite", [source], [build(net, source)]))
+    samples = random_samples(tmp_path / "s.npz", (8,), count=24)
+    found = ranges(made[1], [{"": row[None]} for row in np.load(samples)["x"]])
+    result = compare_models(made[0], quantize(made[1], tmp_path / "q.tflite", "int8", found), samples)
+    assert "conversion.weights" not in {code for code, _ in _named(result)}

@@ -18,6 +18,7 @@ from windtunnel.layer_diff import compare_models
 from windtunnel.layer_diff.graph import match_layers
 from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.reach import open_pair
+from windtunnel.layer_diff.static.suspect import Patch
 from windtunnel.layer_diff.trial import OUTPUT_SAMPLES, Trials
 from windtunnel.tflite import Quantization, Runner, read_model
 from windtunnel.tflite.edit import Editor
@@ -62,8 +63,8 @@ def _logits(path: Path, x: NDArray[np.float32], name: str = "logits") -> NDArray
 def test_the_error_falls_to_nothing_once_mended(tmp_path: Path, dense: Path, samples: Path) -> None:
     bad = dense_model(tmp_path / "c.tflite", NOISY)
     with _trials(dense, bad, samples) as trials:
-        assert trials.output(_mend) == 0.0
-        before = trials.output()
+        assert trials.outputs(_mend) == [0.0]
+        (before,) = trials.outputs()
     x = np.load(samples)["x"][:OUTPUT_SAMPLES]
     one, other = _logits(dense, x), _logits(bad, x)
     span = max(np.ptp(one), np.ptp(other))
@@ -72,7 +73,7 @@ def test_the_error_falls_to_nothing_once_mended(tmp_path: Path, dense: Path, sam
 
 def test_a_change_that_mends_nothing_leaves_the_error(tmp_path: Path, dense: Path, samples: Path) -> None:
     with _trials(dense, dense_model(tmp_path / "c.tflite", NOISY), samples) as trials:
-        assert trials.output(_nothing) == trials.output()
+        assert trials.outputs(_nothing) == trials.outputs()
 
 
 def test_layers_by_themselves_once_mended(tmp_path: Path, dense: Path, samples: Path) -> None:
@@ -124,7 +125,7 @@ def test_what_the_runtime_refuses_is_unknown(tmp_path: Path, dense: Path, sample
         assert trials.try_output(_refused) is None
         assert trials.try_layers(_refused) is None
         # It does no harm to the next trial.
-        assert trials.output(_mend) == 0.0
+        assert trials.outputs(_mend) == [0.0]
 
 
 def _closed(path: Path, shift: float, closing: Sequence[str], activation: str = "NONE") -> Path:
@@ -156,15 +157,15 @@ def test_a_closing_op_is_looked_through(tmp_path: Path, closing: tuple[str, ...]
         editor.set_constant(editor.facts.ops[1].inputs[2], np.zeros(4, np.float32))
 
     with _trials(good, bad, samples) as trials:
-        assert trials.output() == pytest.approx(3.0 / span, rel=1e-4)
-        assert trials.output(mend) == 0.0
+        assert trials.outputs() == [pytest.approx(3.0 / span, rel=1e-4)]
+        assert trials.outputs(mend) == [0.0]
 
 
 def test_shaping_before_a_closing_op_is_looked_through(tmp_path: Path) -> None:
     good = _closed(tmp_path / "r.tflite", 0.0, ("RESHAPE", "SOFTMAX"))
     bad = _closed(tmp_path / "c.tflite", 3.0, ("RESHAPE", "SOFTMAX"))
     with _trials(good, bad, random_samples(tmp_path / "s.npz", (8,))) as trials:
-        error = trials.output()
+        (error,) = trials.outputs()
     assert error is not None
     assert error > 0.2
 
@@ -179,16 +180,21 @@ def _two_ends(path: Path, first: float, second: float) -> Path:
     return net.write(path, [source], ends)
 
 
-def test_the_worst_of_several_outputs_counts(tmp_path: Path) -> None:
+def test_the_worst_of_several_outputs_counts_or_the_one_that_is_moved(tmp_path: Path) -> None:
     samples = random_samples(tmp_path / "s.npz", (8,))
     reference = _two_ends(tmp_path / "r.tflite", 0.0, 0.0)
-    found = []
-    for first, second in ((2.0, 0.0), (0.0, 2.0), (2.0, 2.0)):
-        with _trials(reference, _two_ends(tmp_path / "c.tflite", first, second), samples) as trials:
-            found.append(trials.output())
-    assert None not in found
-    assert found[2] == max(found[:2], key=lambda value: value or 0.0)
-    assert min(value or 0.0 for value in found) > 0.1
+    bad = _two_ends(tmp_path / "c.tflite", 2.0, 0.5)
+
+    def mend(op: int) -> Patch:
+        return lambda editor: editor.set_constant(editor.facts.ops[op].inputs[2], np.zeros(4, np.float32))
+
+    with _trials(reference, bad, samples) as trials:
+        first, second = trials.outputs()
+        moved = trials.try_output(mend(0)), trials.try_output(mend(1))
+    assert first is not None
+    assert second is not None
+    assert first > 2 * second > 0.02
+    assert moved == ((first, second), (second, 0.0))
 
 
 def test_a_quantised_candidate_is_as_good_as_its_clean_copy_once_mended(tmp_path: Path) -> None:
@@ -208,9 +214,9 @@ def test_a_quantised_candidate_is_as_good_as_its_clean_copy_once_mended(tmp_path
                 editor.set_constant(tensor.index, facts.constant(tensor))
 
     with _trials(reference, clean, tmp_path / "s.npz") as trials:
-        expected = trials.output()
+        (expected,) = trials.outputs()
     with _trials(reference, bad, tmp_path / "s.npz") as trials:
-        before, after = trials.output(), trials.output(mend)
+        (before,), (after,) = trials.outputs(), trials.outputs(mend)
     assert expected is not None
     assert before is not None
     assert 0.0 < expected < 0.05
@@ -227,8 +233,8 @@ def test_a_mended_scale_reads_back_under_its_new_meaning(tmp_path: Path) -> None
     assert logits.quantization is not None
     wider = Quantization((logits.quantization.scales[0] * 1.5,), logits.quantization.zero_points)
     with _trials(reference, clean, tmp_path / "s.npz") as trials:
-        before = trials.output()
-        after = trials.output(lambda editor: editor.set_quantization(logits.index, wider))
+        (before,) = trials.outputs()
+        (after,) = trials.outputs(lambda editor: editor.set_quantization(logits.index, wider))
     assert before is not None
     assert after is not None
     assert after < 3 * before

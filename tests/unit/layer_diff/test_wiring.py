@@ -99,6 +99,22 @@ def test_the_inputs_of_a_concatenation_of_three(tmp_path: Path, order: tuple[int
     assert result.causes[0].evidence["inputs"]["candidate"] == [f"part_{place}" for place in order]
 
 
+def test_a_constant_before_what_it_is_joined_to(tmp_path: Path) -> None:
+    net = Layers()
+    source = net.tensor("input", (1, 8))
+    dense = net.fully_connected("dense", source, random_weights((8, 8)), random_weights((8,)), 1)
+    row = net.constant("row", random_weights((1, 8), seed=4))
+    joined = net.layer("CONCATENATION", "joined", [dense, row], (1, 16), options("Concatenation", axis=1))
+    end = net.fully_connected("end", joined, random_weights((4, 16), seed=3), ZEROS[:4], 1)
+    reference = net.write(tmp_path / "r.tflite", [source], [end])
+    bad = _swapped(reference, tmp_path / "c.tflite", 1)
+    result = compare_models(reference, bad, random_samples(tmp_path / "s.npz", (8,)))
+    assert _named(result) == [("conversion.op", "joined")]
+    cause = result.causes[0]
+    assert cause.verified
+    assert cause.evidence["inputs"] == {"reference": ["dense", "row"], "candidate": ["row", "dense"]}
+
+
 @pytest.mark.parametrize("op", ["SUB", "DIV"])
 def test_a_constant_on_the_wrong_side(tmp_path: Path, op: str) -> None:
     """c - x where it was x - c."""

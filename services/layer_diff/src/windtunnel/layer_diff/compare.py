@@ -22,6 +22,7 @@ from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.rewritten import without_rewritten
 from windtunnel.layer_diff.settle import settle
+from windtunnel.layer_diff.static.account import simplest
 from windtunnel.layer_diff.stream import Models, ahead_of, stream
 from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge
 from windtunnel.tflite import Accelerator, read_model
@@ -68,7 +69,7 @@ def compare_models(
     if max_samples is not None and max_samples < 1:
         raise InvalidInput(f"max_samples is {max_samples}", hint="give at least 1")
     ours, theirs = read_model(reference), read_model(candidate)
-    matching = match_layers(ours, theirs)
+    matching = simplest(match_layers(ours, theirs))
     given = feed(samples, pipeline, ours, theirs)
     count = given.count if max_samples is None else min(given.count, max_samples)
     with open_pair(

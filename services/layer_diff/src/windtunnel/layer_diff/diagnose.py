@@ -11,7 +11,7 @@ from windtunnel.layer_diff.domain import Cause, Exclusion
 from windtunnel.layer_diff.graph import Matching
 from windtunnel.layer_diff.local import Local, representable
 from windtunnel.layer_diff.static.compare import StaticReport
-from windtunnel.layer_diff.static.suspect import Patch, Suspect
+from windtunnel.layer_diff.static.suspect import Patch, Suspect, all_of
 from windtunnel.tflite import ModelFacts
 
 # An own error below this is what the precision gives anyway: float32, float16, integers.
@@ -35,8 +35,10 @@ _MOSTLY = 0.7
 # In so many layers at least.
 _HABIT = 3
 # An output that is this much further off is worse; one that is this much nearer without a doubtful range is better.
-_WORSE, _BETTER_WITHOUT = 1.15, 1.06
+_WORSE, _BETTER_WITHOUT, _BETTER_BEHIND_FLOAT = 1.15, 1.06, 1.5
 _PROBED = 12
+# Mending that makes a layer's own error so many times as large does not mend.
+_TIMES_WORSE: Final = 3.0
 # A range this many times as wide as the candidate's own values does not fit them either.
 _FITS: Final = 1.6
 
@@ -51,7 +53,7 @@ class Prober(Protocol):
         """Own errors by the candidate's tensor index."""
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
-        """nRMSE of the worst of the layers that decide the outputs."""
+        """nRMSE of the worst of the layers that decide the outputs; of the one that the change moves, if not that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,8 @@ class Tested:
     """A suspect and what mending it does.
 
     `before` and `after` are the own error of its layer, `output` and `output_mended` the error of the model's worst
-    output (all nRMSE; None: unknown). `tried`: whether it was mended and run, or would have been if it could be.
+    output, or of the one that mending moves (all nRMSE; None: unknown). `tried`: whether it was mended and run, or
+    would have been if it could be.
     """
 
     suspect: Suspect
@@ -161,13 +164,16 @@ def diagnose(
     # A quantiser that rounds in its own way does so all over the model.
     habit = sum("largest_difference_steps" in one.evidence for one in suspects) >= _HABIT
     held = [one for one in tested if _holds(one, floor) and not (habit and _is_rounding(one, floor))]
+    held = _without_balanced(held, trials)
     followed = _Downstream(matching, [one for one in held if _shows(one, floor)], reached)
     faults = [one.suspect for one in held]
     kept = [one for one in held if not followed(one.suspect) and not _hangs_on(one.suspect, faults)]
-    # What brings the output near the reference's comes before what only a layer shows.
+    # What the file shows and running proves comes first; then what brings the output near the reference's.
     decides = any(one.decides for one in kept)
     kept.sort(
         key=lambda one: (
+            one.harms and not one.improves,
+            -_sureness(one, floor),
             decides and not one.improves_output,
             -one.effect,
             -one.suspect.evidence.get("largest_to_median_channel", 0.0),
@@ -179,6 +185,21 @@ def diagnose(
         tuple(_cleared(one) for one in left if one.tried),
         frozenset(one.suspect.code for one in (*held, *left) if one not in kept and (one in held or not one.tried)),
     )
+
+
+def _without_balanced(held: Sequence[Tested], trials: Prober) -> list[Tested]:
+    """Without constants that make up for each other: mending one alone does harm, and mending all is no better.
+
+    Channels that are scaled in one layer and scaled back in the next are as good in the whole.
+    """
+    harming = [one for one in held if one.harms and one.suspect.code == "conversion.weights"]
+    patches = [one.suspect.patch for one in harming if one.suspect.patch is not None]
+    if len(patches) < 2:
+        return list(held)
+    output = trials.try_output(all_of(patches))
+    if output is None or output[0] > _BETTER_OUTPUT * output[1]:
+        return list(held)
+    return [one for one in held if one not in harming]
 
 
 def _cleared(tested: Tested) -> Exclusion:
@@ -287,9 +308,11 @@ def _range_of(suspect: Suspect) -> Mapping[str, Any]:
 
 
 def _error(local: Local) -> float | None:
-    """What the layer adds; of an input of the model, what storing it costs."""
+    """What the layer adds; of an input of the model, what storing it costs. Infinite where it gives NaN or infinity."""
     if local.nrmse is not None:
         return local.nrmse
+    if local.samples and local.rmse is None:
+        return math.inf
     span = local.high - local.low
     return math.hypot(local.clip_rmse, local.round_rmse) / span if span > 0.0 else None
 
@@ -297,6 +320,8 @@ def _error(local: Local) -> float | None:
 def _holds(tested: Tested, floor: float) -> bool:
     """Whether a suspect is a cause: proven by the file, or by an own error that mending takes away."""
     suspect = tested.suspect
+    if _makes_up(tested):
+        return False
     if "attribute" in suspect.evidence and tested.before == 0.0:
         # An end that is left open, an axis from the other side: the same thing said in another way.
         return False
@@ -322,6 +347,16 @@ def _holds(tested: Tested, floor: float) -> bool:
         # Its errors lie in small channels, which the figure of the whole layer hardly shows.
         return tested.improves
     return tested.improves and _shows(tested, floor)
+
+
+def _makes_up(tested: Tested) -> bool:
+    """Whether a layer is right as it is, and wrong with the reference's constants: they make up for those before it.
+
+    Channels in another order, or scaled from layer to layer, are as good in the whole.
+    """
+    if tested.before is None or tested.after is None:
+        return False
+    return tested.after > _TIMES_WORSE * tested.before and tested.harms
 
 
 def _is_rounding(tested: Tested, floor: float) -> bool:
@@ -356,8 +391,10 @@ def _counts(tested: Tested) -> bool:
     if tested.harms or _are_same(tested.output, tested.output_mended):
         return False
     known = tested.output is not None and tested.output_mended is not None
-    doubtful = tested.suspect.evidence.get("doubtful", False)
-    return not doubtful or not known or (tested.output or 0.0) > _BETTER_WITHOUT * (tested.output_mended or 0.0)
+    evidence = tested.suspect.evidence
+    least = _BETTER_BEHIND_FLOAT if evidence.get("behind_float") else _BETTER_WITHOUT
+    doubtful = evidence.get("doubtful", False)
+    return not doubtful or not known or (tested.output or 0.0) > least * (tested.output_mended or 0.0)
 
 
 def _shows(tested: Tested, floor: float) -> bool:
@@ -417,29 +454,41 @@ def _hangs_on(suspect: Suspect, suspects: Sequence[Suspect]) -> bool:
 
 
 def _once(suspects: Sequence[Suspect]) -> list[Suspect]:
-    """One suspect per code and place; of a constant that several layers read, the first of them is the place."""
+    """One suspect per code and place, or constant; of one that several layers read, the first of them is the place."""
     found: dict[tuple[str, frozenset[int]], Suspect] = {}
     for suspect in sorted(suspects, key=lambda one: -1 if one.op_index is None else one.op_index):
-        place = frozenset({suspect.tensor})
-        if suspect.evidence.get("role") in ("weights", "bias") and not place <= suspect.tensors:
-            # No tensors: the constant is left out.
-            place = suspect.tensors or place
-        key = suspect.code, place
+        code, place = suspect.code, frozenset({suspect.tensor})
+        # No tensors: the constant is left out.
+        if suspect.evidence.get("role") in ("weights", "bias") and suspect.tensors and not place <= suspect.tensors:
+            code, place = "constant", suspect.tensors
+        key = code, place
         if key not in found or (suspect.plain and not found[key].plain):
             found[key] = suspect
     return list(found.values())
 
 
+def _sureness(tested: Tested, floor: float) -> int:
+    """Place in `CONFIDENCE`: whether the file shows a fault, and whether running proves it."""
+    return int(tested.suspect.plain) + int(_is_verified(tested, floor))
+
+
+def _is_verified(tested: Tested, floor: float) -> bool:
+    shows = (tested.before or 0.0) > floor * 0.25 or tested.improves_output
+    return tested.improves and shows and not tested.harms
+
+
+def _finite(error: float | None) -> float | None:
+    return error if error is None or math.isfinite(error) else None
+
+
 def _cause(tested: Tested, floor: float) -> Cause:
     suspect = tested.suspect
-    evidence: dict[str, Any] = {**suspect.evidence, "local_nrmse": tested.before}
+    evidence: dict[str, Any] = {**suspect.evidence, "local_nrmse": _finite(tested.before)}
     if tested.after is not None:
-        evidence["local_nrmse_mended"] = tested.after
+        evidence["local_nrmse_mended"] = _finite(tested.after)
     if tested.output_mended is not None:
         evidence |= {"output_nrmse": tested.output, "output_nrmse_mended": tested.output_mended}
-    shows = (tested.before or 0.0) > floor * 0.25 or tested.improves_output
-    verified = tested.improves and shows and not tested.harms
-    confidence = CONFIDENCE[int(suspect.plain) + int(verified)]
+    confidence, verified = CONFIDENCE[_sureness(tested, floor)], _is_verified(tested, floor)
     return Cause(
         suspect.code, confidence, evidence, dict(suspect.fix), suspect.layer, suspect.op_index, verified=verified
     )

@@ -13,7 +13,7 @@ from windtunnel.errors import UserError
 from windtunnel.layer_diff.diagnose import diagnose, exclusions, precision_of, unexplained
 from windtunnel.layer_diff.domain import Cause, Exclusion, Histogram
 from windtunnel.layer_diff.figures import LayerFigures
-from windtunnel.layer_diff.graph import Matching, Pair
+from windtunnel.layer_diff.graph import Matching
 from windtunnel.layer_diff.histogram import histograms
 from windtunnel.layer_diff.inner import inner_suspects
 from windtunnel.layer_diff.inputs import pair_inputs
@@ -82,7 +82,7 @@ def look_inside(run: Run) -> Inside:
     )
     local, problem = {}, ""
     try:
-        local = _over_all(trials.layers(LOCAL_SAMPLES), matching.pairs, run.figures)
+        local = _over_all(trials.layers(LOCAL_SAMPLES), matching, run.figures)
     except UserError as error:
         problem = str(error)
     known = {index: one for index, one in local.items() if index not in run.reach.by_chance}
@@ -97,7 +97,8 @@ def look_inside(run: Run) -> Inside:
     # On other kernels the reference has drawn other numbers.
     kernels = kernel_causes(matching, known, other, accelerator)
     # A layer that is right on these kernels once its file is mended was not wrong because of them.
-    mended = {cause.op_index for cause in findings.causes if cause.evidence.get("local_nrmse_mended", 1.0) < _RIGHT}
+    own = {cause.op_index: cause.evidence.get("local_nrmse_mended") for cause in findings.causes}
+    mended = {index for index, error in own.items() if error is not None and error < _RIGHT}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
     causes = (*findings.causes, *at_fault) or unexplained(matching, local)
     excluded = exclusions(report, causes, findings, precision_of(matching), matching.lacking)
@@ -116,14 +117,19 @@ def _static(run: Run, known: Mapping[int, Local], local: Mapping[int, Local]) ->
     return replace(report, suspects=(*report.suspects, *hidden))
 
 
-def _over_all(local: Mapping[int, Local], pairs: Sequence[Pair], figures: Sequence[LayerFigures]) -> dict[int, Local]:
+def _over_all(local: Mapping[int, Local], matching: Matching, figures: Sequence[LayerFigures]) -> dict[int, Local]:
     """Own errors with the reference's range over all samples, not only those that were run by themselves."""
-    found = dict(local)
-    for pair, one in zip(pairs, figures, strict=True):
-        known = found.get(pair.candidate.tensor.index)
-        if known is not None and one.reference_range is not None:
-            low, high = one.reference_range
-            found[pair.candidate.tensor.index] = replace(known, low=min(known.low, low), high=max(known.high, high))
+    assert matching.theirs is not None
+    ranges = {
+        pair.candidate.tensor.index: one.reference_range
+        for pair, one in zip(matching.pairs, figures, strict=True)
+        if one.reference_range is not None
+    }
+    found = {}
+    for index, one in local.items():
+        # What restates a layer in integers is in no pair.
+        low, high = ranges.get(index) or ranges.get(matching.theirs.stored(index)) or (one.low, one.high)
+        found[index] = replace(one, low=min(one.low, low), high=max(one.high, high))
     return found
 
 

@@ -2,7 +2,7 @@
 
 A sum adds its bias first or last, a sigmoid is a hyperbolic tangent of half the value: structure pairs what stands in
 the same place. An error does not vanish behind its layer. Where numbers are coarse it may look so: there, what makes up
-for it must be seen, a layer that stands alone in one of the models.
+for it must be seen: a layer that stands alone in one of the models, or an op that cuts values off.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from windtunnel.layer_diff.diagnose import precision_of
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
 
+# They cut off what may then be cut off before them too: a range that ends there holds all that counts.
+_CUTTING = frozenset({"MAXIMUM", "MINIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"})
 # A layer departs from this nRMSE on. What reads it agrees where float32 rounds as much; where numbers are coarser, if
 # it has less than this share of the layer's own nRMSE, and no more than precision makes.
 _DEPARTS, _ROUNDED = 1e-3, 1e-5
@@ -56,11 +58,13 @@ def without_rewritten(
 
 
 def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int | None], bool]:
-    """The pairs that read a layer, past layers without one, and whether there are such layers.
+    """The pairs that read a layer, past layers without one, and whether there are such layers, or ops that cut off.
 
     Pairs by the candidate's tensor; None: an output of the model.
     """
     found: set[int | None] = set()
+    readers = side.readers[node.tensor.index]
+    cut = bool(readers) and all(op.name in _CUTTING for op in readers)
     left, seen = [node.tensor.index], {node.tensor.index}
     while left:
         tensor = left.pop()
@@ -72,4 +76,4 @@ def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int
             elif index not in seen:
                 seen.add(index)
                 left.append(index)
-    return found, len(seen) > 1
+    return found, cut or len(seen) > 1

@@ -60,7 +60,7 @@ class Trials:
         # Where nothing may be tried, nothing runs it.
         self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if mend else ()
         self._layers: dict[Accelerator, Mapping[int, Local]] = {}
-        self._outputs: dict[Accelerator, float | None] = {}
+        self._outputs: dict[Accelerator, list[float | None]] = {}
 
     def layers(
         self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
@@ -100,15 +100,15 @@ class Trials:
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
         """nRMSE of the worst of the last layers as it is and with a change, on the same kernels.
 
-        None where the runtime refuses it, or where there is no figure.
+        Where the change leaves it alone, that of the one which it moves most. None where the runtime refuses it, or
+        where one has no figure.
         """
         for accelerator in self._kernels:
             try:
-                after = self.output(patch, accelerator=accelerator)
+                after = self.outputs(patch, accelerator=accelerator)
                 if accelerator not in self._outputs:
-                    self._outputs[accelerator] = self.output(accelerator=accelerator)
-                before = self._outputs[accelerator]
-                return None if before is None or after is None else (before, after)
+                    self._outputs[accelerator] = self.outputs(accelerator=accelerator)
+                return _moved(self._outputs[accelerator], after)
             except UserError:
                 continue
         return None
@@ -122,8 +122,8 @@ class Trials:
         except UserError:
             return {}
 
-    def output(self, patch: Patch | None = None, *, accelerator: Accelerator | None = None) -> float | None:
-        """nRMSE of the worst of the last layers when the whole model runs; None where one has no figure.
+    def outputs(self, patch: Patch | None = None, *, accelerator: Accelerator | None = None) -> list[float | None]:
+        """nRMSE of each of the last layers when the whole model runs; None where one has no figure.
 
         A softmax hides what happens to the logits: the layer before it counts. Raises what `Runner` raises.
         """
@@ -137,9 +137,7 @@ class Trials:
                 runner.run(translate(inputs, reference.facts, runner.facts))
                 for pair, one in zip(ends, sums, strict=True):
                     add_layer(one, pair, reference, runner, moved[pair.candidate.tensor.index])
-        found = [one.figures().nrmse for one in sums]
-        known = [value for value in found if value is not None]
-        return max(known) if known and len(known) == len(found) else None
+        return [one.figures().nrmse for one in sums]
 
     def _ends(self) -> list[Pair]:
         """The layers that decide the outputs."""
@@ -168,6 +166,15 @@ class Trials:
             path = editor.write(folder / self._candidate.name)
         runner = Runner(path, threads=self._threads, accelerator=accelerator, preserve_all=True)
         return runner, _by_maker(self._reach.candidate.facts, runner.facts)
+
+
+def _moved(before: Sequence[float | None], after: Sequence[float | None]) -> tuple[float, float] | None:
+    """The worst error before and after, or, where it is the same, the one that changes most; None: one is unknown."""
+    known = [(one, other) for one, other in zip(before, after, strict=True) if one is not None and other is not None]
+    if not known or len(known) != len(before):
+        return None
+    worst = max(one for one, _ in known), max(other for _, other in known)
+    return worst if worst[0] != worst[1] else max(known, key=lambda pair: abs(pair[0] - pair[1]))
 
 
 def _by_maker(before: ModelFacts, after: ModelFacts) -> dict[int, int]:

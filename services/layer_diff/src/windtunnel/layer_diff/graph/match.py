@@ -120,14 +120,15 @@ class Matching:
         return found
 
 
-def match_layers(reference: ModelFacts, candidate: ModelFacts) -> Matching:
+def match_layers(reference: ModelFacts, candidate: ModelFacts, *, names_first: bool = False) -> Matching:
     """Matches two models by structure; every layer is in a pair or named as unmatched with the reason.
 
-    Raises InvalidInput where the models' inputs cannot be paired.
+    `names_first`: what has the same name is the same layer, whatever its weights. Raises InvalidInput where the models'
+    inputs cannot be paired.
     """
     ours, theirs = Steps(reference), Steps(candidate)
     matcher = _Matcher(ours, theirs)
-    found = matcher.match()
+    found = matcher.match(names_first=names_first)
     steps = tuple((ours.steps[a], theirs.steps[b]) for b, a in sorted(found.items()))
     written_out = frozenset(
         mine.order
@@ -178,7 +179,9 @@ class _Matcher:
         self.tensors: dict[int, int] = {mine.index: own.index for own, mine in pair_inputs(ours.facts, theirs.facts)}
         self.prints = Fingerprints(ours), Fingerprints(theirs)
 
-    def match(self) -> dict[int, int]:
+    def match(self, *, names_first: bool = False) -> dict[int, int]:
+        if names_first:
+            self._by_name()
         self._spread()
         self._by_weights()
         self._spread()
@@ -367,7 +370,7 @@ class _Matcher:
 
     @staticmethod
     def _names(side: Steps, step: Step) -> set[Hashable]:
-        return {_normalised(side.facts.tensors[index].name) for index in step.outputs}
+        return {normalised(side.facts.tensors[index].name) for index in step.outputs}
 
     @staticmethod
     def _shape(side: Steps, step: Step) -> tuple[int, ...]:
@@ -472,7 +475,7 @@ def _unique(keys: Mapping[int, set[Hashable]]) -> dict[Hashable, int]:
     return {key: order for order, own in keys.items() for key in own if count[key] == 1}
 
 
-def _normalised(name: str) -> Hashable:
+def normalised(name: str) -> Hashable:
     """A tensor's name without a quantiser's suffix; TFLiteConverter joins names with `;` in varying order."""
     return frozenset(_SUFFIX.sub("", part) for part in name.split(";") if part)
 

@@ -11,8 +11,15 @@ from numpy.typing import NDArray
 
 from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant
 from windtunnel.layer_diff.graph.steps import SHAPING, Step, Steps
-from windtunnel.layer_diff.static.effective import Table, effective, tolerance_of, written_alike
-from windtunnel.layer_diff.static.mend import input_place, put_bias, put_constant, put_weight_scales, put_weights
+from windtunnel.layer_diff.static.effective import Table, effective, finished_early, tolerance_of, written_alike
+from windtunnel.layer_diff.static.mend import (
+    input_place,
+    put_bias,
+    put_constant,
+    put_weight_scales,
+    put_weights,
+    stored_limits,
+)
 from windtunnel.layer_diff.static.patterns import Pattern, describe
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 
@@ -25,6 +32,8 @@ _LEAST_BIT = 1 << 3
 # Quantisers that compensate errors (GPTQ, rotations) move values by a few steps all over the tensor.
 _COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
 _LARGEST_HALF = 65504.0
+# Scales that are this close, in parts of them, are one.
+_SAME_SCALE = 0.01
 # Steps that rounding the other way moves a value by, a little generously.
 _TIE = 0.6
 # Which input of an op holds axes.
@@ -73,7 +82,8 @@ class ConstantComparer:
 
     def _weighted(self, own: Step, mine: Step) -> Iterator[Suspect]:
         alike = written_alike(self._ours, own, self._theirs, mine)
-        a, b = effective(self._ours, own, fold=not alike), effective(self._theirs, mine, fold=not alike)
+        fold = not (alike or finished_early(self._ours, own, self._theirs, mine))
+        a, b = effective(self._ours, own, fold=fold), effective(self._theirs, mine, fold=fold)
         folded = a.folded or b.folded
         if alike:
             for first, second in zip(own.affine, mine.affine, strict=True):
@@ -101,9 +111,9 @@ class ConstantComparer:
         clipped = _clipped(one, other)
         beyond = (difference > tolerance) & ~clipped
         self._note(np.where(clipped, 0.0, difference), tolerance)
-        if one.exact and other.exact and not folded:
-            self._count_bits(role, mine, name, one, other)
         if not beyond.any():
+            if one.exact and other.exact and not folded:
+                self._count_bits(role, mine, name, one, other)
             return None
         if not np.isfinite(one.values).all():
             return self._non_finite(mine, name, one, other, role, folded)
@@ -128,7 +138,8 @@ class ConstantComparer:
         quantized = other.constant is not None and other.constant.quantization is not None
         factors = pattern.evidence.get("factors", [])
         scales = quantized and pattern.kind in ("scaled", "shifted") and all(factor > 0 for factor in factors)
-        code = "quantization.parameters" if scales and role == "weights" else "conversion.weights"
+        by_scale = scales and role == "weights" and not _has_its_scale(one, other, pattern)
+        code = "quantization.parameters" if by_scale else "conversion.weights"
         evidence: dict[str, Any] = {
             "constant": name,
             "role": role,
@@ -197,8 +208,10 @@ class ConstantComparer:
         if suspect is None or suspect.evidence["pattern"] == "non_finite":
             return suspect
         scaled = suspect.evidence["pattern"] in ("scaled", "shifted") and constant.quantization is not None
-        code = "quantization.parameters" if scaled else suspect.code
-        return replace(suspect, code=code, patch=put_constant(constant, one.values))
+        # Of a single value nothing tells a wrong scale from a wrong number.
+        by_scale = scaled and one.values.size > 1
+        code = "quantization.parameters" if by_scale else suspect.code
+        return replace(suspect, code=code, patch=put_constant(constant, one.values, new_scale=by_scale))
 
     def _attribute(self, mine: Step, constant: Constant, a: Array, b: Array) -> Suspect:
         evidence = {
@@ -323,6 +336,21 @@ def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:
     several = clipped.sum(axis=1, keepdims=True) >= 2
     slightly = np.abs(other.values - one.values) <= 1.3 * (other.tolerance + one.tolerance)
     return np.asarray(fits & (several | slightly | (fits.any(axis=1).sum() >= 3)))
+
+
+def _has_its_scale(one: Table, other: Table, pattern: Pattern) -> bool:
+    """Whether the scales are those that the reference's values ask for: then it is the integers that are wrong."""
+    assert other.constant is not None and other.constant.quantization is not None
+    scales = np.abs(np.asarray(other.constant.quantization.scales, dtype=np.float64))
+    largest = np.abs(one.values).max(axis=1, initial=0.0)
+    if scales.size == 1:
+        largest, hit = largest.max(keepdims=True), np.array([0])
+    else:
+        hit = np.asarray(pattern.channels)
+    if scales.size != largest.size:
+        return False
+    wanted = largest[hit] / stored_limits(other.constant.stored.dtype)[1]
+    return bool(np.allclose(scales[hit], wanted, rtol=_SAME_SCALE))
 
 
 def _may_compensate(one: Table, other: Table, beyond: NDArray[np.bool_], pattern: Pattern) -> bool:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant, rows
-from windtunnel.layer_diff.graph.steps import CONSTANT_FIRST, Step, Steps
+from windtunnel.layer_diff.graph.steps import AFFINE, CONSTANT_FIRST, Step, Steps
 
 Array = NDArray[np.float64]
 # A tie rounds either way, and scales are float32.
@@ -63,6 +63,24 @@ def written_alike(ours: Steps, own: Step, theirs: Steps, mine: Step) -> bool:
     return all(
         a.op == b.op or _equal(ours, a.constant, theirs, b.constant)
         for a, b in zip(own.affine, mine.affine, strict=True)
+    )
+
+
+def finished_early(ours: Steps, own: Step, theirs: Steps, mine: Step) -> bool:
+    """Whether the candidate's step ends in an activation, and what the reference's multiplies and adds follows it."""
+    if not own.affine or mine.affine or mine.activation == "NONE":
+        return False
+    found: list[tuple[str, Constant]] = []
+    reading = theirs.reading(theirs.root(mine.outputs[0]))
+    while len(found) < len(own.affine):
+        if len(reading) != 1 or reading[0].kind not in AFFINE or not reading[0].constants:
+            return False
+        (step,) = reading
+        found += [(step.kind, step.constants[0][1]), *((one.op, one.constant) for one in step.affine)]
+        reading = theirs.reading(theirs.root(step.outputs[0]))
+    return all(
+        one.op == op and _equal(ours, one.constant, theirs, constant)
+        for one, (op, constant) in zip(own.affine, found, strict=False)
     )
 
 

@@ -84,8 +84,11 @@ def put_bias(side: Steps, op: OpFacts, values: Array) -> Patch | None:
     return patch
 
 
-def put_constant(constant: Constant, values: Array) -> Patch | None:
-    """Sets a constant to real values of its own size, with scales that hold them."""
+def put_constant(constant: Constant, values: Array, *, new_scale: bool = True) -> Patch | None:
+    """Sets a constant to real values of its own size, with a new scale that holds them, or only where its own does not.
+
+    Another tensor may be bound to the scale: what a GATHER picks from a table has the table's.
+    """
     shaped = values.reshape(constant.stored.shape)
     quantization = constant.quantization
     if quantization is None:
@@ -94,10 +97,9 @@ def put_constant(constant: Constant, values: Array) -> Patch | None:
         return lambda editor: editor.set_constant(constant.stored.index, stored)
     if len(quantization.scales) != 1 or constant.stored.dtype == "int32":
         return None
-    least, most = stored_limits(constant.stored.dtype)
-    low, high = min(0.0, float(shaped.min())), max(0.0, float(shaped.max()))
-    scale = (high - low) / (most - least) or quantization.scales[0]
-    fitted = Quantization((scale,), (round(least - low / scale),), quantization.axis)
+    fitted = _fitted(shaped, constant.stored.dtype, quantization)
+    if not new_scale and _holds(quantization, constant.stored.dtype, fitted):
+        fitted = quantization
     stored = quantize(shaped, fitted, constant.stored.dtype)
 
     def patch(editor: Editor) -> None:
@@ -105,6 +107,25 @@ def put_constant(constant: Constant, values: Array) -> Patch | None:
         editor.set_quantization(constant.stored.index, fitted)
 
     return patch
+
+
+def _fitted(values: Array, dtype: str, old: Quantization) -> Quantization:
+    """One scale and zero point that hold all values and 0."""
+    least, most = stored_limits(dtype)
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    scale = (high - low) / (most - least) or old.scales[0]
+    return Quantization((scale,), (round(least - low / scale),), old.axis)
+
+
+def _holds(one: Quantization, dtype: str, other: Quantization) -> bool:
+    """Whether one scale and zero point hold, to a step, what another does."""
+    least, most = stored_limits(dtype)
+    (low, high), (other_low, other_high) = (
+        (each.scales[0] * (least - each.zero_points[0]), each.scales[0] * (most - each.zero_points[0]))
+        for each in (one, other)
+    )
+    step = max(one.scales[0], other.scales[0])
+    return low <= other_low + step and high >= other_high - step
 
 
 def put_activation(side: Steps, tensors: frozenset[int], quantization: Quantization) -> Patch:

@@ -9,7 +9,7 @@ from typing import Any
 
 from windtunnel.layer_diff.graph.steps import ACTIVATIONS, SHAPING, Step, Steps
 from windtunnel.layer_diff.local import representable
-from windtunnel.layer_diff.static.effective import written_alike
+from windtunnel.layer_diff.static.effective import finished_early, written_alike
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 from windtunnel.tflite.edit import Editor
 
@@ -57,7 +57,12 @@ class OpComparer:
         if own.kind != mine.kind:
             names = self._ours.facts.ops[own.work].name, self._theirs.facts.ops[mine.work].name
             return [self._suspect(own, mine, mine.work, {"op": {"reference": names[0], "candidate": names[1]}}, False)]
-        found = [*self._attributes(own, mine), *self._wiring(own, mine), *self._affine(own, mine)]
+        wiring = *self._wiring(own, mine), *self._placing(own, mine)
+        found = [*self._attributes(own, mine), *wiring, *self._affine(own, mine)]
+        if finished_early(self._ours, own, self._theirs, mine):
+            evidence = {"activation": {"reference": "NONE", "candidate": mine.activation}}
+            suspect = self._suspect(own, mine, self._activates(mine), evidence, True)
+            return [*found, replace(suspect, patch=self._without_activation(mine))]
         if not up_to_activation and own.activation != mine.activation and not self._same_range(own, mine):
             evidence = {"activation": {"reference": own.activation, "candidate": mine.activation}}
             found.append(self._suspect(own, mine, self._activates(mine), evidence, True))
@@ -105,6 +110,25 @@ class OpComparer:
         evidence = {"inputs": {"reference": names[0], "candidate": names[1]}}
         reordered = sorted(read) == sorted(own.inputs)
         yield replace(self._suspect(own, mine, mine.work, evidence, reordered), patch=self._rewired(own, mine))
+
+    def _placing(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        """A constant before what is computed, and behind it in the reference."""
+        ops = self._ours.facts.ops[own.work], self._theirs.facts.ops[mine.work]
+        places = [[place for place, _ in step.constants] for step in (own, mine)]
+        same = len(ops[0].inputs) == len(ops[1].inputs) and len(places[0]) == len(places[1])
+        if ops[0].name != ops[1].name or mine.kind in _COMMUTATIVE or not same or places[0] == places[1]:
+            return
+        facts = self._ours.facts, self._theirs.facts
+        names = [[side.tensors[index].name for index in op.inputs] for side, op in zip(facts, ops, strict=True)]
+        evidence = {"inputs": {"reference": names[0], "candidate": names[1]}}
+        constants = [index for place, index in enumerate(ops[1].inputs) if place in places[1]]
+        rest = [index for place, index in enumerate(ops[1].inputs) if place not in places[1]]
+        inputs = [(constants if place in places[0] else rest).pop(0) for place in range(len(ops[1].inputs))]
+
+        def patch(editor: Editor) -> None:
+            editor.set_inputs(mine.work, inputs)
+
+        yield replace(self._suspect(own, mine, mine.work, evidence, True), patch=patch)
 
     def _left_out(self, read: list[int], own: Step, mine: Step, known: set[int]) -> Iterator[Suspect]:
         """Ops of the reference that the candidate skips: it reads what they read where their result is read."""
@@ -178,6 +202,12 @@ class OpComparer:
                 editor.take_op(b, source, a)
 
         return patch
+
+    def _without_activation(self, mine: Step) -> Patch | None:
+        op = self._theirs.facts.ops[self._activates(mine)]
+        if "fused_activation_function" not in op.options or op.name in ACTIVATIONS:
+            return None
+        return lambda editor: editor.set_options(op.index, fused_activation_function="NONE")
 
     def _activation_patch(self, own: Step, mine: Step) -> Patch | None:
         op = self._theirs.facts.ops[self._activates(mine)]

@@ -25,8 +25,9 @@ _MOVING = frozenset(
     {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
     | {"RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "PACK", "SPACE_TO_DEPTH", "QUANTIZE"}
 )
-# Ops of two operands.
+# Ops of two operands, and those that choose one of the two.
 _PAIRING = frozenset({"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"})
+_CHOOSING = frozenset({"MAXIMUM", "MINIMUM"})
 _PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER"})
 # How far a range may miss the values seen, in parts of their span, before it is held against it. A calibration set
 # is never the samples, and a moving average cuts off what few of them reach: half of a tensor's range is common.
@@ -47,6 +48,8 @@ _DEAR = 5.0
 _JOINT, _CALIBRATED = 0.006, 1.6
 # No calibration set of the same kind has values so many times as large.
 _BEYOND = 5.0
+# So many layers off at most, a range this many times as wide as another is as wide.
+_TRACE, _AS_WIDE = 6, 0.8
 # How far both sides of a range that is too wide must be beyond the values to speak of a wrong scale.
 _STRETCHED = 1.4
 _CLIP_COST = 2.5
@@ -73,7 +76,15 @@ class Group:
     symmetric: bool = False
     # Whether the values of some of the tensors are not known.
     partial: bool = False
+    # Whether it is what a layer in floats gives: TFLiteConverter's ranges of these are wide.
+    behind_float: bool = False
     problems: dict[str, Any] = field(default_factory=dict)
+
+    def forget(self, tensor: int) -> None:
+        """Leaves out the values of a tensor that is alone in the group."""
+        if self.tensors == {tensor}:
+            self.low, self.high = math.inf, -math.inf
+            self.clip_rmse = self.round_rmse = self.clipped = 0.0
 
     @property
     def limits(self) -> tuple[float, float]:
@@ -133,6 +144,9 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
         off = [group for group in off if _stands_out(group, usable)]
         rest = [group for group in usable if group not in off]
         off = [group for group in off if not _drifts(theirs, group, rest)]
+        traces = [one for one in off if one.problems.get("doubtful") and one.problems["kind"] == "wide"]
+        traces = [one for one in traces if _leaves_a_trace(theirs, one, usable)]
+        off = [group for group in off if group not in traces]
     ratios = [group.ratio for group in usable if group not in off]
     suspects = [_calibration(theirs, sized, len(usable))] if whole else [_single(theirs, group) for group in off]
     ends = (min(ratios), median(ratios), max(ratios)) if ratios else (math.nan,) * 3
@@ -195,8 +209,9 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
         # Those that are not known may need all of it.
         return False
     elif group.ratio > _WIDE or (group.ratio > _APART * max(usual, 1.0) and usual < _APART):
-        doubtful = not group.rectified and group.ratio < _WIDE and not _is_stretched(group)
-        group.problems = {"kind": "wide", "doubtful": doubtful}
+        sure = group.rectified or group.ratio >= _WIDE or _is_stretched(group)
+        doubtful = not sure or group.behind_float
+        group.problems = {"kind": "wide", "doubtful": doubtful, "behind_float": group.behind_float}
     return bool(group.problems)
 
 
@@ -257,13 +272,31 @@ def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
     readers = [op for index in group.tensors for op in theirs.readers[index]]
     near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
     near |= {theirs.stored(index) for index in near if index >= 0}
-    least = max(_DRIFT, 0.5 * _miss(group))
-    return any(one is not group and one.tensors & near and _miss(one) > least for one in groups)
+    kind = group.problems["kind"]
+    least = max(_DRIFT, 0.5 * _miss(group, kind))
+    return any(one is not group and one.tensors & near and _miss(one, kind) > least for one in groups)
 
 
-def _miss(group: Group) -> float:
-    """By how much of what it holds a range misses the values, on its worse side."""
-    return max(map(abs, _spare(group))) / (2.0 ** (16 if group.dtype == "int16" else 8) - 1.0)
+def _leaves_a_trace(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
+    """Whether a range as wide lies a few layers before or behind: rare samples of the calibration set leave such."""
+    of = {index: one for one in groups for index in one.tensors}
+    for behind in (False, True):
+        near, seen = set(group.tensors), set(group.tensors)
+        for _ in range(_TRACE):
+            ops = [op for one in near for op in (theirs.readers[one] if behind else [theirs.makers.get(one)]) if op]
+            near = {index for op in ops for index in (op.outputs if behind else op.inputs) if index >= 0} - seen
+            seen |= near
+            found = (of[index] for index in near if index in of)
+            if any(one is not group and one.ratio > _AS_WIDE * group.ratio for one in found):
+                return True
+    return False
+
+
+def _miss(group: Group, kind: str) -> float:
+    """By how much of what it holds a range cuts values off, leaves room beside them, or either, on its worse side."""
+    below, above = _spare(group)
+    worst = {"clipped": -min(below, above), "wide": max(below, above)}.get(kind, max(abs(below), abs(above)))
+    return worst / (2.0 ** (16 if group.dtype == "int16" else 8) - 1.0)
 
 
 def _beside(group: Group) -> float:
@@ -316,10 +349,14 @@ def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
         joined = False
         for source in () if maker is None else maker.inputs:
             if source in of and of[source].quantization == tensor.quantization:
+                if maker is not None and maker.name in _CHOOSING and len(theirs.readers[source]) == 1:
+                    # What it does not choose may be cut off.
+                    of[source].forget(source)
                 group, joined = _join(of[source], group, of, order), True
         # A part has the range of the whole, of which other parts may not be read at all.
         origin = theirs.makers.get(theirs.stored(index))
         group.partial |= origin is not None and origin.name in _PICKING and not joined
+        group.behind_float = group.maker == "QUANTIZE" and origin is not None
         if group not in order:
             order.append(group)
         for member in group.tensors:
