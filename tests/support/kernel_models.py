@@ -74,6 +74,34 @@ def long_model(path: Path, ops: int = 60, *, residual: bool = True) -> Path:
     return writer.write(path, [source], [at])
 
 
+def wide_model(path: Path, values: int) -> Path:
+    """x (1, 1) written `values` times over: a small file that takes as much memory as one likes."""
+    writer = GraphWriter()
+    x = writer.tensor("x", (1, 1))
+    shape = writer.tensor("shape", (2,), "int32", data=np.array([1, values], np.int32))
+    wide = writer.tensor("wide", (1, values))
+    writer.op("BROADCAST_TO", [x, shape], [wide], version=2)
+    return writer.write(path, [x], [wide])
+
+
+def overflowing_model(path: Path) -> Path:
+    """x (1, 8, 8, 4) through an int8 RESHAPE, and a CONV_2D with RELU6 at a step so small that 6 overflows."""
+    writer, draw = GraphWriter(), np.random.default_rng(5)
+    x = writer.tensor("x", (1, 8, 8, 4), "int8", scales=(1e-8,))
+    form = writer.tensor("form", (4,), "int32", data=np.array([1, 8, 8, 4], np.int32))
+    same = writer.tensor("same", (1, 8, 8, 4), "int8", scales=(1e-8,))
+    writer.op("RESHAPE", [x, form], [same], schema.ReshapeOptionsT())
+    weights = draw.integers(-100, 100, (2, 1, 1, 4))
+    kernel = writer.tensor("kernel", (2, 1, 1, 4), "int8", data=weights, scales=(0.01, 0.01), zeros=(0, 0))
+    bias = writer.tensor("bias", (2,), "int32", data=np.zeros(2, np.int32), scales=(1e-10, 1e-10), zeros=(0, 0))
+    out = writer.tensor("out", (1, 8, 8, 2), "int8", scales=(1e-10,))
+    options = schema.Conv2DOptionsT()
+    options.strideH = options.strideW = 1
+    options.fusedActivationFunction = schema.ActivationFunctionType.RELU6
+    writer.op("CONV_2D", [same, kernel, bias], [out], options, version=3)
+    return writer.write(path, [x], [out])
+
+
 def crashing_model(path: Path, logits: int = 1024) -> Path:
     """x, an ADD, an int8 SOFTMAX over flat logits that ends the reference kernels' process, a RESHAPE."""
     writer = GraphWriter()

@@ -98,6 +98,18 @@ async def test_the_mended_model_passes(sound: Path, samples: Path, tmp_path: Pat
     assert "does not show" in ran.stdout
 
 
+async def test_a_whole_model_is_refused_in_words(sound: Path, samples: Path, tmp_path: Path) -> None:
+    broken = with_noise(sound, 2, tmp_path / "broken.tflite")
+    folder = unpacked(await found(sound, broken, cause(2), samples), tmp_path / "case")
+    ran = script(folder, "--candidate", str(sound))
+    assert ran.returncode == 2, ran.stdout + ran.stderr
+    assert "sound.tflite takes float32 [" in ran.stdout and "and the case gives float32 [1, " in ran.stdout
+    assert "A whole model cannot be run here: cut the mended one at the same tensors" in ran.stdout
+    readme = (folder / "README.md").read_text(encoding="utf-8")
+    assert "this part of the mended model, not the whole of it: cut at the same tensors" in readme
+    assert all(f"`{name}`" in readme for name in json.loads((folder / "case.json").read_text())["region"]["inputs"])
+
+
 async def test_what_is_fed_is_what_the_reference_gives(sound: Path, samples: Path, tmp_path: Path) -> None:
     broken = with_noise(sound, 2, tmp_path / "broken.tflite")
     folder = unpacked(await found(sound, broken, cause(2), samples), tmp_path / "case")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+import click
 import jsonschema
 import numpy as np
 import pytest
 
-from support.kernel_models import crashing_model, long_model
+from support.kernel_models import crashing_model, long_model, overflowing_model
 from windtunnel import schemas
 from windtunnel.cli.kernels import arm, kernels
 from windtunnel.errors import InvalidInput
@@ -49,10 +51,29 @@ def test_a_kernel_set_that_was_asked_for_and_is_not_there_ends_with_2(
     assert "arm:cortex-a53 not available" in said and "windtunnel arm setup" in said
 
 
+def test_a_single_kernel_set_ends_with_2_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(long_model(tmp_path / "long.tflite", 4), "--kernel", "none") == 2
+    assert "only one kernel set ran: there is nothing to hold it against" in capsys.readouterr().out
+
+
+def test_a_set_that_did_not_run_shows_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = overflowing_model(tmp_path / "small.tflite")
+    run(model, "--kernel", "reference", "--kernel", "xnnpack")
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["reference", "refused"] in rows
+
+
+def test_a_path_that_the_runtime_cannot_open_is_refused(tmp_path: Path) -> None:
+    model = long_model(tmp_path / "long.tflite", 4)
+    odd = model.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite"))
+    with pytest.raises(InvalidInput, match=r"\\xff.tflite is not UTF-8"):
+        run(odd)
+
+
 def test_unknown_kernels_and_a_pipeline_without_samples_are_refused(tmp_path: Path) -> None:
     model = long_model(tmp_path / "long.tflite", 4)
     (tmp_path / "p.json").write_text("{}")
-    with pytest.raises(InvalidInput, match="gpu"):
+    with pytest.raises(click.BadParameter, match="'gpu': use none, reference"):
         run(model, "--kernel", "gpu")
     with pytest.raises(InvalidInput, match="without samples"):
         run(model, "--pipeline", tmp_path / "p.json")

@@ -10,7 +10,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from support.kernel_models import crashing_model, long_model, ops_model
+from support.kernel_models import crashing_model, long_model, ops_model, overflowing_model, wide_model
 from support.wrong_kernels import WrongPool, rectify, scale_constant
 from windtunnel import schemas
 from windtunnel.errors import InvalidInput
@@ -138,3 +138,24 @@ async def test_a_model_that_no_kernel_runs_is_refused(pool: ChildPool, tmp_path:
     model.write_bytes(b"no model at all, but long enough")
     with pytest.raises(InvalidInput, match=r"bad\.tflite"):
         await run(pool, model, None, *OWN)
+
+
+async def test_a_machine_with_too_little_memory_is_no_kernels_fault(tmp_path: Path) -> None:
+    model = wide_model(tmp_path / "wide.tflite", 250_000_000)
+    given = samples(tmp_path / "x.npz", 1, 1)
+    async with ChildPool(preload=("windtunnel.layer_diff.kernels.execute",), timeout_s=60, memory_mb=500) as small:
+        with pytest.raises(
+            InvalidInput, match=r"no kernel set runs wide.tflite: not enough memory .* with none"
+        ) as error:
+            await compare_kernels(model, given, None, parse_kernels(OWN), small)
+    assert "more memory" in error.value.hint
+
+
+async def test_ops_that_the_runtime_refuses_are_told_in_its_own_words(pool: ChildPool, tmp_path: Path) -> None:
+    model = overflowing_model(tmp_path / "small.tflite")
+    report = await run(pool, model, samples(tmp_path / "x.npz", 1, 8, 8, 4), *OWN)
+    (refused,) = [one for one in report.runs if one.name == "none"]
+    assert refused.status == "refused"
+    assert refused.reason.startswith("it refuses CONV_2D (1 op): ")
+    assert "no_integer_overflow_from_quantization was not true" in refused.reason
+    assert "lacks" not in refused.reason and "Node number" not in refused.reason

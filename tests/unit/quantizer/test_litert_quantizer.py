@@ -15,7 +15,7 @@ from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.errors import InvalidInput
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.adapters import litert
-from windtunnel.quantizer.domain import Calibration
+from windtunnel.quantizer.domain import Calibration, LeftFloat, Made
 from windtunnel.tflite import Accelerator, Runner, read_model
 
 DRAW = np.random.default_rng(3)
@@ -60,8 +60,8 @@ def outputs(model: Path, x: NDArray[Any], accelerator: Accelerator = "xnnpack") 
 def test_every_built_in_variant_computes_nearly_the_same(tmp_path: Path, calibration: Calibration, name: str) -> None:
     model = dense_model(tmp_path / "float.tflite")
     used = calibration if name.startswith("int") else None
-    count = litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), used, None)
-    assert count == (40 if used else 0)
+    made = litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), used, None)
+    assert made == Made(40 if used else 0)
     facts = read_model(tmp_path / "q.tflite")
     weights = {tensor.dtype for tensor in facts.tensors if tensor.is_constant and tensor.shape == (16, 8)}
     assert (facts.inputs[0].dtype, weights) == EXPECTED[name]
@@ -130,7 +130,7 @@ def test_ranges_are_the_true_minimum_and_maximum(tmp_path: Path) -> None:
 def test_fast_and_full_calibration_see_the_same_ranges(tmp_path: Path, calibration: Calibration) -> None:
     model = dense_model(tmp_path / "float.tflite")
     facts, data = read_model(model), model.read_bytes()
-    rules = litert._rules(VariantSpec("int8"))
+    rules = litert._rules(VariantSpec("int8"), None)
     fast, full = (
         litert._observe(data, facts, rules, mode, litert._samples(facts, calibration, None))[1]
         for mode in (CalibrationMode.CALIBRATION_PROFILER_BASED, CalibrationMode.CALIBRATION_PRESERVE_ALL_TENSORS)
@@ -147,7 +147,7 @@ def test_only_the_front_of_drawn_samples_is_used(tmp_path: Path) -> None:
     x[10:] = 1000.0
     calibration = Calibration(samples_file(tmp_path / "s.npz", x), limit=10)
     model = dense_model(tmp_path / "float.tflite")
-    assert litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None) == 10
+    assert litert.quantize(model, tmp_path / "q.tflite", VariantSpec("int8"), calibration, None).samples == 10
     quantization = read_model(tmp_path / "q.tflite").inputs[0].quantization
     assert quantization is not None
     assert quantization.scales[0] < 0.01
@@ -182,27 +182,114 @@ _SHAPES = ((16, 8), (16, 16), (4, 16))
 def test_a_recipe_is_followed(tmp_path: Path) -> None:
     model = dense_model(tmp_path / "float.tflite")
     variant = VariantSpec("only_logits", recipe=({**INT8_RULE, "regex": "logits"},))
-    assert litert.quantize(model, tmp_path / "q.tflite", variant, None, None) == 0
+    assert litert.quantize(model, tmp_path / "q.tflite", variant, None, None) == Made(0)
     facts = read_model(tmp_path / "q.tflite")
     weights = {facts.tensors[op.outputs[0]].name: facts.tensors[op.inputs[1]].dtype for op in facts.ops[:3]}
     assert weights == {"hidden_1": "float32", "hidden_2": "float32", "logits": "int8"}
 
 
+def config(**weights: Any) -> dict[str, Any]:
+    """A change of `INT8_RULE`: of its weights' config."""
+    own = INT8_RULE["op_config"]
+    return {"op_config": {**own, "weight_tensor_config": {**own["weight_tensor_config"], **weights}}}
+
+
+ACTIVATIONS = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "dtype": "INT"}
+
+
 @pytest.mark.parametrize(
-    ("change", "says"),
+    ("change", "says", "takes"),
     [
-        ({"algorithm_key": "magic"}, "magic"),
-        ({"operation": "FROBNICATE"}, "recipe of variant 'mine'"),
-        ({"op_config": {}}, "weight_tensor_config"),
-        ({"regex": None}, "recipe of variant 'mine'|cannot be made"),
+        ({"algorithm_key": "magic"}, 'algorithm_key is "magic"', "no_quantize, min_max_uniform_quantize"),
+        ({"algorithm_key": []}, r"algorithm_key is \[\]", "no_quantize"),
+        ({"operation": "FROBNICATE"}, 'operation is "FROBNICATE"', "FULLY_CONNECTED"),
+        ({"op_config": {}}, "has no op_config.weight_tensor_config", "object"),
+        ({"op_config": None}, "op_config is null", "object"),
+        ({"regex": None}, "regex is null", "regular expression"),
+        ({"regex": "("}, r'"\(" is no regular expression: missing \)', ""),
+        ({"range": {}}, "unknown field range", "ranges"),
+        (config(num_bits=-1), r"weight_tensor_config\.num_bits is -1", "2, 4, 8, 16"),
+        (config(num_bits=1000000000), "num_bits is 1000000000", "8"),
+        (config(num_bits="8"), 'num_bits is "8"', "8"),
+        (config(num_bits=8.5), r"num_bits is 8\.5", "8"),
+        (config(num_bits=8.0), r"num_bits is 8\.0", "8"),
+        (config(num_bits=None), "num_bits is null", "8"),
+        (config(granularity="X"), r'weight_tensor_config\.granularity is "X"', "TENSORWISE, CHANNELWISE"),
+        (config(symmetric=1), "symmetric is 1", "true, false"),
+        (config(dtype="int8"), 'dtype is "int8"', "INT, UINT, FLOAT"),
+        (config(granularty="CHANNELWISE"), "unknown field .*granularty", "granularity"),
+        (config(symmetric=False), "FULLY_CONNECTED does not take .*asymmetric CHANNELWISE", "symmetric"),
+        ({"operation": "*", **config(num_bits=16)}, "no op with weights takes .*weights INT16", "INTEGER"),
+        (
+            {
+                "operation": "*",
+                "op_config": {**config(num_bits=16)["op_config"], "activation_tensor_config": ACTIVATIONS},
+            },
+            "no op with weights takes .*activations INT8",
+            "INTEGER",
+        ),
+        (
+            {"op_config": {**INT8_RULE["op_config"], "compute_precision": "int"}},
+            'compute_precision is "int"',
+            "INTEGER",
+        ),
+        ({"op_config": {**INT8_RULE["op_config"], "explicit_dequantize": 0}}, "explicit_dequantize is 0", "true"),
+        ({"op_config": {**INT8_RULE["op_config"], "min_weight_elements": -5}}, "min_weight_elements is -5", "from 0"),
+        (
+            {
+                "op_config": {
+                    **INT8_RULE["op_config"],
+                    "compute_precision": "FLOAT",
+                    "activation_tensor_config": ACTIVATIONS,
+                }
+            },
+            "contradicts itself",
+            "",
+        ),
     ],
 )
-def test_a_recipe_that_cannot_be_used_is_named(tmp_path: Path, change: dict[str, Any], says: str) -> None:
+def test_a_recipe_that_cannot_be_used_is_named(
+    tmp_path: Path, calibration: Calibration, change: dict[str, Any], says: str, takes: str
+) -> None:
+    """By the number of the rule, the field, its value and what is taken: the library would leave the ops in float."""
     model = dense_model(tmp_path / "float.tflite")
-    with pytest.raises(InvalidInput, match=says):
-        litert.quantize(
-            model, tmp_path / "q.tflite", VariantSpec("mine", recipe=({**INT8_RULE, **change},)), None, None
-        )
+    variant = VariantSpec("mine", recipe=(INT8_RULE, {**INT8_RULE, **change}))
+    with pytest.raises(InvalidInput, match=rf"recipe of variant 'mine', rule 1.*{says}") as error:
+        litert.quantize(model, tmp_path / "q.tflite", variant, calibration, None)
+    assert takes in error.value.hint
+    assert not (tmp_path / "q.tflite").exists()
+
+
+def test_a_regex_that_runs_away_on_a_models_names_is_refused(tmp_path: Path) -> None:
+    writer = GraphWriter()
+    source = writer.tensor("input", (1, 8))
+    weights = DRAW.normal(0, 1, (4, 8)).astype(np.float32)
+    last = writer.dense("a" * 60, source, weights, np.zeros(4, np.float32))
+    model = writer.write(tmp_path / "float.tflite", [source], [last])
+    variant = VariantSpec("mine", recipe=({**INT8_RULE, "regex": "(a+)+$x"},))
+    with pytest.raises(InvalidInput, match=r'rule 0: the regex "\(a\+\)\+\$x" takes too long'):
+        litert.quantize(model, tmp_path / "q.tflite", variant, None, None)
+
+
+def test_ops_that_a_rule_names_and_leaves_in_float_are_told(tmp_path: Path, calibration: Calibration) -> None:
+    writer = GraphWriter()
+    source = writer.tensor("input", (1, 8))
+    middle = writer.dense("middle", source, DRAW.normal(0, 1, (8, 8)).astype(np.float32), np.zeros(8, np.float32))
+    power = writer.tensor("power", (1, 8))
+    writer.op("ELU", [middle], [power])
+    last = writer.dense("last", power, DRAW.normal(0, 1, (4, 8)).astype(np.float32), np.zeros(4, np.float32))
+    model = writer.write(tmp_path / "float.tflite", [source], [last])
+    whole = {**INT8_RULE, "operation": "*"}
+    static = {**whole, "op_config": {**INT8_RULE["op_config"], "activation_tensor_config": ACTIVATIONS}}
+    kept = {"regex": "^power;$", "operation": "*", "algorithm_key": "no_quantize"}
+
+    def left(*rules: dict[str, Any]) -> tuple[LeftFloat, ...]:
+        variant = VariantSpec("mine", recipe=rules)
+        return litert.quantize(model, tmp_path / "q.tflite", variant, calibration, None).left_float
+
+    assert left(static) == (LeftFloat(0, "ELU", 1, "power"),)
+    # Weights alone are asked for, and this op has none; or it is kept out on purpose.
+    assert left(whole) == left(static, kept) == ()
 
 
 def test_a_model_with_two_tensors_of_one_name_is_refused(tmp_path: Path) -> None:
@@ -222,3 +309,13 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes, says: 
     (tmp_path / "m.tflite").write_bytes(content)
     with pytest.raises(InvalidInput, match=says):
         litert.quantize(tmp_path / "m.tflite", tmp_path / "q.tflite", VariantSpec("float16"), None, None)
+
+
+@pytest.mark.parametrize("recipe", [None, (INT8_RULE,)])
+def test_a_damaged_name_is_the_files_fault_and_not_the_recipes(tmp_path: Path, recipe: Any) -> None:
+    model = dense_model(tmp_path / "float.tflite")
+    model.write_bytes(model.read_bytes().replace(b"hidden_1", b"hid\xffen_1"))
+    variant = VariantSpec("dynamic_range" if recipe is None else "mine", recipe=recipe)
+    with pytest.raises(InvalidInput, match="a name in the model is not UTF-8") as error:
+        litert.quantize(model, tmp_path / "q.tflite", variant, None, None)
+    assert error.value.hint == "the file is damaged: copy or convert it again"

@@ -38,6 +38,7 @@ from windtunnel.quantizer.remedy.pareto import front
 from windtunnel.quantizer.remedy.recipe import (
     INPUT,
     OUTPUT,
+    Granularity,
     Precision,
     Scheme,
     Unit,
@@ -182,7 +183,7 @@ def test_ranges_of_a_recipe_go_before_the_calibration_set(tmp_path: Path, calibr
         ({"hidden_1": [1, 0]}, "range of 'hidden_1'"),
         ({"hidden_1": [0, float("nan")]}, "range of 'hidden_1'"),
         ({"hidden_1": 4}, "range of 'hidden_1'"),
-        ([1, 2], "ranges must be an object"),
+        ([1, 2], "ranges is [1, 2] (it takes an object, tensor to [low, high])"),
     ],
 )
 def test_ranges_that_are_none_are_refused(tmp_path: Path, calibration: Calibration, ranges: object, says: str) -> None:
@@ -215,6 +216,19 @@ def test_one_foreign_weight_is_named_and_heavy_damage_is_not(tmp_path: Path, cal
     rules = rules_of(Scheme("weight_only", 4, 0, "TENSORWISE"))
     litert.quantize(damaged, tmp_path / "d.tflite", VariantSpec("mine", rules), None, None)
     assert strange_weights(read_model(damaged), read_model(tmp_path / "d.tflite")) == []
+
+
+@pytest.mark.parametrize("granularity", ["CHANNELWISE", "TENSORWISE"])
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_single_foreign_channel_is_named(tmp_path: Path, granularity: Granularity, bits: int) -> None:
+    ours, other = network().write(tmp_path / "ours.tflite"), network()
+    other.weights[2][3] *= -1
+    made = other.write(tmp_path / "other.tflite")
+    rules = rules_of(Scheme("weight_only", bits, 0, granularity))
+    for name, source in (("own", ours), ("flipped", made)):
+        litert.quantize(source, tmp_path / f"{name}.tflite", VariantSpec("mine", rules), None, None)
+    assert strange_weights(read_model(ours), read_model(tmp_path / "own.tflite")) == []
+    assert strange_weights(read_model(ours), read_model(tmp_path / "flipped.tflite")) == ["hidden_3/weights"]
 
 
 def test_a_weight_that_is_renamed_is_known_by_its_values(tmp_path: Path) -> None:

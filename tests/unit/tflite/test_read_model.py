@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -291,3 +292,14 @@ def test_reads_every_variant_of_a_real_model(digits: DigitsModels) -> None:
     assert "DEQUANTIZE" in {op.name for op in kinds["float16"].ops}
     weights = [t for t in kinds["int8"].tensors if t.is_constant and t.dtype == "int8" and len(t.shape) == 4]
     assert any(len(t.quantization.scales) > 1 for t in weights if t.quantization)
+
+
+def test_a_device_is_no_model() -> None:
+    """It is refused before it is read: this one has no end."""
+    with pytest.raises(InvalidInput, match="/dev/zero is no plain file"):
+        read_model(Path("/dev/zero"))
+
+
+def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"\\xff.tflite is not UTF-8"):
+        read_model(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite")))

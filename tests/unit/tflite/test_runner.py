@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from pathlib import Path
 from typing import get_args
 
@@ -11,8 +12,10 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 from support import graphs
+from support.kernel_models import wide_model
 from support.models import DigitsModels
-from windtunnel.errors import InvalidInput, NotFound, Unsupported
+from windtunnel.errors import InvalidInput, JobFailed, NotFound, Unsupported
+from windtunnel.isolation import ChildPool
 from windtunnel.tflite import Accelerator, Runner
 
 
@@ -145,3 +148,29 @@ def test_delegate_and_plain_kernels_agree_on_every_layer(digits: DigitsModels, v
     for first, second in zip(*arrays, strict=True):
         a, b = first.array.astype(np.float64), second.array.astype(np.float64)
         assert np.abs(a - b).max() <= 0.03 * max(1.0, np.ptp(a)), first.name
+
+
+def run_short_of_memory(model: Path, *, when: str) -> None:
+    """A job: the process gets half of what the model's output takes, before it is allocated or before it is read."""
+    runner, x = Runner(model, accelerator="none"), {"x": np.ones((1, 1), np.float32)}
+    if when == "read":
+        runner.run(x)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + 120_000_000
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+    runner.run(x)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to tell how much memory is taken")
+async def test_too_little_memory_is_named(tmp_path: Path) -> None:
+    model = wide_model(tmp_path / "wide.tflite", 60_000_000)
+    # Each job's limit lasts as long as its process.
+    async with ChildPool(size=1, timeout_s=60, memory_mb=4000, max_jobs=1) as pool:
+        with pytest.raises(JobFailed, match=r"not enough memory to run wide\.tflite") as failed:
+            await pool.run(run_short_of_memory, model, when="read")
+        assert failed.value.how == "memory"
+        with pytest.raises(
+            InvalidInput, match=r"refuses wide\.tflite: it gives no reason, as where .* memory"
+        ) as refused:
+            await pool.run(run_short_of_memory, model, when="allocate")
+        assert "more memory" in refused.value.hint

@@ -57,7 +57,10 @@ def kernels(
     """
     from windtunnel.layer_diff.kernels import parse_kernels
 
-    chosen = parse_kernels(names)
+    try:
+        chosen = parse_kernels(names)
+    except InvalidInput as error:
+        raise click.BadParameter(f"{error.message}: {error.hint}", param_hint="--kernel") from error
     path, steps = require_file(model, "model"), read_json(pipeline, "pipeline")
     if samples is None and pipeline is not None:
         raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
@@ -118,13 +121,19 @@ def _render(report: KernelReport, console: Console) -> None:
         table.add_row(
             run.name,
             run.status.replace("_", " "),
-            _local(run.local_steps, run.local_of_range),
+            # Of a set that ran but for some ops alone, the figures are those of its layers in the JSON.
+            _local(run.local_steps, run.local_of_range) if run.status == "ran" else "",
             "" if run.differing_layers is None else str(run.differing_layers),
             "" if output is None else f"{output:.2g}",
         )
     console.print(table)
+    if not report.causes:
+        # Of a cause the lines below say more, and of a set that did not run its own.
+        for reason in report.reasons:
+            if " did not run: " not in reason:
+                console.print(reason, markup=False)
     for run in report.runs:
-        if run.status != "ran":
+        if run.status != "ran" or run.reason:
             console.print(f"{run.name} {run.status.replace('_', ' ')}: {run.reason}", markup=False)
             if run.todo:
                 console.print(f"  do: {run.todo}", markup=False)

@@ -103,6 +103,7 @@ def quantized_document(done: Quantized, variant: str, out: Path) -> dict[str, An
         **_facts(done.facts),
         "calibration_samples": done.calibration_samples,
         "seconds": done.seconds,
+        "left_float": [asdict(one) for one in done.left_float],
     }
 
 

@@ -16,7 +16,16 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.conversion import convert_model, model_source
 from windtunnel.cli.native import TIMEOUT_S, memory_mb, new_pool, require_installed
 from windtunnel.cli.options import host_accelerator_option, threads_option
-from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
+from windtunnel.cli.outputs import (
+    MAX_LOG_BYTES,
+    force_option,
+    progress_bar,
+    read_bytes,
+    read_json,
+    require_file,
+    require_outputs,
+    write_whole,
+)
 from windtunnel.errors import InvalidInput
 from windtunnel.formats import FORMATS
 
@@ -24,7 +33,7 @@ if TYPE_CHECKING:
     from windtunnel.quantizer.domain import Quantized
 
 _FILE: Final = click.Path(path_type=Path)
-_MAX_LOG_BYTES: Final = 512 * 1024**2
+_LEFT_SHOWN: Final = 8
 
 
 @click.command("parse-log")
@@ -52,17 +61,11 @@ def parse_log(file: Path, as_json: bool) -> int:
 
 
 def _log_of(file: Path) -> bytes:
-    if str(file) == "-":
-        content = sys.stdin.buffer.read(_MAX_LOG_BYTES + 1)
-    else:
-        path = require_file(file, "log")
-        try:
-            with path.open("rb") as source:
-                content = source.read(_MAX_LOG_BYTES + 1)
-        except OSError as error:
-            raise InvalidInput(f"{file} cannot be read: {error}") from error
-    if len(content) > _MAX_LOG_BYTES:
-        raise InvalidInput(f"{file} is larger than {_MAX_LOG_BYTES} bytes", hint="is it a benchmark log?")
+    if str(file) != "-":
+        return read_bytes(file, "benchmark log", most=MAX_LOG_BYTES)
+    content = sys.stdin.buffer.read(MAX_LOG_BYTES + 1)
+    if len(content) > MAX_LOG_BYTES:
+        raise InvalidInput(f"{file} is larger than {MAX_LOG_BYTES} bytes", hint="is it a benchmark log?")
     return content
 
 
@@ -82,11 +85,11 @@ def bench(model: Path, accelerator: str, threads: int, log: Path | None, force: 
     """
     from windtunnel.cli.measured import bench_document, render_bench
 
-    require_free(log, force=force)
+    require_outputs((log,), inputs=(model,), force=force)
     path = require_file(model, "model")
     run = run_async(_measure(path, accelerator, threads))
     if log is not None:
-        write_whole(log, run.log.encode())
+        write_whole(log, run.log.encode(), force=force)
         say(f"wrote {log}")
     document = bench_document(run, model.name, accelerator, threads)
     if as_json:
@@ -148,14 +151,14 @@ def convert(
     from windtunnel.cli.measured import conversion_document, conversion_words
 
     out = out or Path(f"{model.name if model.is_dir() else model.stem}.tflite")
-    require_free(out, force=force)
+    require_outputs((out,), inputs=(model, samples, pipeline), force=force)
     steps = read_json(pipeline, "pipeline")
     sample_path = None if samples is None else require_file(samples, "samples")
     options = {"samples": sample_path, "pipeline": steps, "inputs": inputs, "outputs": outputs}
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         source = model_source(model, Path(folder, "checkpoint"))
         done = run_async(convert_model(source, Path(folder), declared, allow_code=allow_code, **options))
-        write_whole(out, done.model.read_bytes())
+        write_whole(out, done.model.read_bytes(), force=force)
     document = conversion_document(done, out)
     say(f"wrote {out}")
     if as_json:
@@ -196,16 +199,20 @@ def quantize(
 
     name = _variant_name(variant, recipe)
     out = out or Path(f"{model.stem}.{name}.tflite")
-    require_free(out, force=force)
+    require_outputs((out,), inputs=(model, recipe, calibration, pipeline), force=force)
     source = require_file(model, "model")
     inputs = None if calibration is None else require_file(calibration, "calibration set")
     rules, steps = _rules(recipe), read_json(pipeline, "pipeline")
     _require_calibration(name, rules, inputs)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         done = run_async(_quantize(source, Path(folder), name, rules, inputs, steps))
-        write_whole(out, done.model.read_bytes())
+        write_whole(out, done.model.read_bytes(), force=force)
     say(f"wrote {out}")
     document = quantized_document(done, name, out)
+    for one in done.left_float[:_LEFT_SHOWN]:
+        say(f"rule {one.rule} leaves {one.op} {one.layer} (op {one.op_index}) in float")
+    if len(done.left_float) > _LEFT_SHOWN:
+        say(f"and {len(done.left_float) - _LEFT_SHOWN} ops more, which --json names")
     if as_json:
         print_json(document)
     else:

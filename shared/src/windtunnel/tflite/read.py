@@ -6,7 +6,9 @@ the layout of op options come from the schema module that ships with LiteRT.
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -57,9 +59,15 @@ def read_model(path: Path) -> ModelFacts:
 
     Raises:
         NotFound: there is no such file.
-        InvalidInput: it is no .tflite model, or damaged; the message says where.
+        InvalidInput: it is no .tflite model, or damaged; the message says where. Or its path is not UTF-8, which
+            the runtime cannot open.
     """
+    _check_path(path)
     try:
+        kind = path.stat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            # A device may have no end, and a pipe can be read but once.
+            raise InvalidInput(f"{path} is no plain file", hint="give a .tflite model")
         data = path.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"there is no model file {path}") from None
@@ -72,6 +80,16 @@ def read_model(path: Path) -> ModelFacts:
         raise InvalidInput(
             f"{path.name} is a damaged .tflite model: {error}", hint="copy or convert it again"
         ) from error
+
+
+def _check_path(path: Path) -> None:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode(errors="backslashreplace")
+        raise InvalidInput(
+            f"the path {shown} is not UTF-8, and the runtime opens no other", hint="rename the file or its folder"
+        ) from None
 
 
 def _check_kind(path: Path, data: bytes) -> None:

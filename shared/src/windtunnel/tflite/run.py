@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.errors import InvalidInput, JobFailed, Unsupported
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
@@ -24,6 +24,9 @@ _RESOLVERS: Mapping[str, str] = {
 }
 # get_tensor on these raises or ends the process.
 NOT_VALUES = frozenset({"resource", "variant", "string"})
+
+_NO_WORDS = "it gives no reason, as where it gets too little memory"
+_MORE_MEMORY = "run it on a machine with more memory, or with smaller inputs"
 
 
 class Layer(NamedTuple):
@@ -79,7 +82,8 @@ class Runner:
                 must have the input's own type. A dimension that is dynamic in the model takes the sample's size.
             dequantized: outputs as float64 real numbers instead of as stored; text stays as it is.
 
-        Raises InvalidInput naming the tensor: missing or unknown, wrong shape or type, NaN or infinity.
+        Raises InvalidInput naming the tensor: missing or unknown, wrong shape or type, NaN or infinity; JobFailed
+        where the machine has too little memory.
         """
         prepared = {tensor.index: _prepare(tensor, array) for tensor, array in self._assign(inputs)}
         self._resize({index: array.shape for index, array in prepared.items()})
@@ -90,6 +94,8 @@ class Runner:
             self._interpreter.invoke()
         except RuntimeError as error:
             raise _refused(self.facts, error) from error
+        except MemoryError as error:
+            raise _no_memory(self.facts) from error
         outputs = {}
         for tensor in self.facts.outputs:
             array = self._read(tensor.index)
@@ -132,6 +138,8 @@ class Runner:
                 return np.empty(details["shape"], details["dtype"])
             name = self.facts.tensors[tensor].name
             raise Unsupported(f"the runtime keeps no value of {name!r}: {error}") from error
+        except MemoryError as error:
+            raise _no_memory(self.facts) from error
         return found
 
     def _assign(self, inputs: Mapping[str, NDArray[Any]]) -> list[tuple[TensorFacts, NDArray[Any]]]:
@@ -158,6 +166,8 @@ class Runner:
             self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             raise _refused(self.facts, error) from error
+        except MemoryError as error:
+            raise _no_memory(self.facts) from error
         self._shapes = shapes
 
 
@@ -200,11 +210,21 @@ def _create(facts: ModelFacts, threads: int, accelerator: Accelerator, preserve_
 
 def _refused(facts: ModelFacts, error: Exception) -> InvalidInput | Unsupported:
     """The runtime's complaint as one of our errors."""
-    said = " ".join(str(error).split())
+    said = words_of(error)
     lacks = ("unresolved custom op", "Op builtin_code out of range", "Didn't find op", "Select TensorFlow op")
     if any(sign in said for sign in lacks):
         return Unsupported(f"the runtime lacks an op of {facts.path.name}: {said}")
-    return InvalidInput(f"the runtime refuses {facts.path.name}: {said}")
+    hint = _MORE_MEMORY if said == _NO_WORDS else ""
+    return InvalidInput(f"the runtime refuses {facts.path.name}: {said}", hint=hint)
+
+
+def words_of(error: Exception) -> str:
+    """What the runtime says, in one line. Where an allocation fails it gives up without a word."""
+    return " ".join(str(error).split()) or _NO_WORDS
+
+
+def _no_memory(facts: ModelFacts) -> JobFailed:
+    return JobFailed(f"not enough memory to run {facts.path.name}", how="memory", hint=_MORE_MEMORY)
 
 
 def _prepare(tensor: TensorFacts, array: NDArray[Any]) -> NDArray[Any]:

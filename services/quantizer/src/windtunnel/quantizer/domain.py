@@ -28,13 +28,35 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class LeftFloat:
+    """An op that rule `rule` of a recipe is to quantise, and that stays float: its op_config is not for such ops.
+
+    `layer` is the op's first output.
+    """
+
+    rule: int
+    op: str
+    op_index: int
+    layer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What a job says of the variant that it has written: how many samples calibrated it, and what stays float."""
+
+    samples: int
+    left_float: tuple[LeftFloat, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Quantized:
-    """A finished variant. `calibration_samples` is 0 where the method needs none."""
+    """A finished variant. `calibration_samples` is 0 where the method needs none; `left_float`: only of recipes."""
 
     model: Path
     facts: ModelFacts
     calibration_samples: int
     seconds: float
+    left_float: tuple[LeftFloat, ...] = ()
 
 
 def needs_calibration(variant: VariantSpec) -> bool:
@@ -51,7 +73,8 @@ def _is_static(rule: Mapping[str, Any]) -> bool:
         and config.get("compute_precision") == "INTEGER"
         and config.get("activation_tensor_config") is not None
     )
-    return static or rule.get("algorithm_key") in _LOOK_AT_ACTIVATIONS
+    # Any JSON may stand there; what it must be is checked when the recipe is used.
+    return static or str(rule.get("algorithm_key")) in _LOOK_AT_ACTIVATIONS
 
 
 def choose_calibration(variant: VariantSpec, calibration: T | None, samples: T | None) -> tuple[T | None, bool]:

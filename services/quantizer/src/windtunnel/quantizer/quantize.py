@@ -11,7 +11,7 @@ from typing import Any
 
 from windtunnel.isolation import Pool, Progress
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.domain import Calibration, Quantized, choose_calibration, require_quantized
+from windtunnel.quantizer.domain import Calibration, Made, Quantized, choose_calibration, require_quantized
 from windtunnel.tflite import read_model
 
 _PACKAGES = ("windtunnel-quantizer", "litert-quantizer", "ai-edge-litert")
@@ -40,11 +40,11 @@ async def quantize(
     chosen, _ = choose_calibration(variant, calibration, None)
     target = workdir.absolute() / f"{variant.name}.tflite"
     target.parent.mkdir(parents=True, exist_ok=True)
-    count = await pool.run(_job, model.absolute(), target, variant, chosen, pipeline, on_progress=on_progress)
+    made = await pool.run(_job, model.absolute(), target, variant, chosen, pipeline, on_progress=on_progress)
     # Read here: sending the facts from the child would take longer.
     facts = await asyncio.to_thread(read_model, target)
     require_quantized(facts, variant)
-    return Quantized(target, facts, count, time.perf_counter() - started)
+    return Quantized(target, facts, made.samples, time.perf_counter() - started, made.left_float)
 
 
 def is_float32(variant: VariantSpec) -> bool:
@@ -54,7 +54,7 @@ def is_float32(variant: VariantSpec) -> bool:
 
 def _job(
     model: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
-) -> int:
+) -> Made:
     # Imported in the child: this process never loads the quantiser.
     from windtunnel.quantizer.adapters import litert
 

@@ -171,6 +171,8 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
                     calibration=calibration,
                     pipeline=job.pipeline,
                 )
+                for one in made.left_float:
+                    log.warning("variant %s: rule %d leaves %s %r float", job.variant.name, one.rule, one.op, one.layer)
                 return _response(job, made, await artifacts.put_file(made.model), self._versions)
 
         return await self._runtime.jobs.once(job.key(self._versions), quantizer_pb2.QuantizeResponse, compute)

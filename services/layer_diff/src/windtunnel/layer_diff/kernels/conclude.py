@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -18,6 +19,9 @@ from windtunnel.tflite import ModelFacts, layer_tensors
 # 0.010 (int8) and 2e-7 (float) at the outputs, and hybrid ones up to 0.012 of the range at the logits: docs/arm.md.
 _NATURAL: Final = {"integer": 0.03, "hybrid": 0.05, "float": 1e-4}
 _BROKEN_NRMSE: Final = 0.10
+# What stands around the runtime's reason: our own words before it, and the place in a model of single ops behind it.
+_OWN_WORDS: Final = re.compile(r"^the runtime (refuses|lacks) .*?: ")
+_OF_ONE_NODE: Final = re.compile(r"Node number \d+ \([^)]*\) failed to \w+\.(Failed to apply .*)?$")
 
 
 @dataclass
@@ -95,8 +99,7 @@ def _run(facts: ModelFacts, found: Evidence, run: KernelRun) -> KernelRun:
             )
     reason = run.reason
     if refused := found.refused.get(run.name):
-        kinds = ", ".join(dict.fromkeys(facts.ops[op].name for op in refused))
-        reason = f"it lacks {kinds} ({len(refused)} ops); the other ops were compared"
+        reason = f"{_refusals(facts, refused)}; the other ops were compared"
     return replace(
         run,
         reason=reason,
@@ -105,6 +108,18 @@ def _run(facts: ModelFacts, found: Evidence, run: KernelRun) -> KernelRun:
         local_of_range=max(shares, default=None),
         differing_layers=sum(gap.share > 0.0 or any(gap.non_finite) for gap in mine.values()) if mine else None,
     )
+
+
+def _refusals(facts: ModelFacts, refused: Mapping[int, str]) -> str:
+    """Ops that the runtime refuses on their own, by its words: that it lacks one is but one of its reasons."""
+    kinds: dict[str, list[int]] = {}
+    for op in sorted(refused):
+        kinds.setdefault(facts.ops[op].name, []).append(op)
+    by_words: dict[str, list[str]] = {}
+    for kind, ops in kinds.items():
+        words = _OF_ONE_NODE.sub("", _OWN_WORDS.sub("", refused[ops[0]])).strip()
+        by_words.setdefault(words, []).append(f"{kind} ({len(ops)} op{'s' if len(ops) > 1 else ''})")
+    return "; ".join(f"it refuses {', '.join(ops)}: {words}" for words, ops in by_words.items())
 
 
 def _is_integer(dtype: str) -> bool:

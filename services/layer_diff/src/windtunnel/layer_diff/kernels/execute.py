@@ -18,6 +18,7 @@ from windtunnel.layer_diff.kernels.isolate import Derived
 from windtunnel.layer_diff.kernels.spec import Kernel
 from windtunnel.tflite import TensorFacts, quantize, read_model
 from windtunnel.tflite.arm import run_arm, worker
+from windtunnel.tflite.run import words_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +93,8 @@ def execute(order: Order) -> None:
     try:
         worker.run(job, on_sample)
     except (RuntimeError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise InvalidInput(f"the runtime refuses {order.model.path.name} with {order.kernel.name}: {said}") from error
+        what = f"the runtime refuses {order.model.path.name} with {order.kernel.name}"
+        raise InvalidInput(f"{what}: {words_of(error)}") from error
 
 
 def _keyed(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,8 +105,7 @@ class _Matrix:
             await self._run_whole(kernel)
         names = [kernel.name for kernel in self.kernels if kernel.name in self._whole]
         if not names and not self.found.crashed:
-            first = next(iter(self.found.runs.values()))
-            raise InvalidInput(f"no kernel set runs {self.facts.path.name}: {first.reason}", hint=first.todo)
+            raise self._none_runs()
         if not names:
             await self._locate_crashes()
         else:
@@ -130,6 +129,9 @@ class _Matrix:
             bare = await self.runs.run(Derived(plain.path, plain.inputs, outputs), kernel, self.feeds)
             kept = await self.runs.run(plain, kernel, self.feeds, preserve_all=True)
         except JobFailed as error:
+            if error.how == "memory":
+                self.found.runs[kernel.name] = KernelRun(kernel.name, "not_available", error.message, error.hint)
+                return
             self.found.crashed[kernel.name] = error
             self.found.runs[kernel.name] = KernelRun(kernel.name, "crashed", error.message)
         except InvalidInput as error:
@@ -139,6 +141,13 @@ class _Matrix:
             self.found.runs[kernel.name] = KernelRun(kernel.name, "ran")
             both = {"bare": bare, "kept": kept}
             self.found.keeping[kernel.name] = await self.runs.pool.run(gaps_against, "bare", both)
+
+    def _none_runs(self) -> InvalidInput:
+        """The first reason says it, unless it is a machine that is too small: then that is to be mended first."""
+        runs = self.found.runs.values()
+        first = next((run for run in runs if "not enough memory" in run.reason), next(iter(runs)))
+        reasons = "; ".join(dict.fromkeys([first.reason, *(run.reason for run in runs)]))
+        return InvalidInput(f"no kernel set runs {self.facts.path.name}: {reasons}", hint=first.todo)
 
     def _unreadable(self) -> set[int]:
         readable = {tensor.index for _, tensor in layer_tensors(self.facts)}
@@ -161,7 +170,13 @@ class _Matrix:
         await self._verify(feeds)
 
     async def _isolated(self, kernel: Kernel, ops: Sequence[int], feeds: Files, results: dict[str, Files]) -> None:
-        survived = await isolated_but_crashes(self.runs, kernel, ops, feeds)
+        try:
+            survived = await isolated_but_crashes(self.runs, kernel, ops, feeds)
+        except JobFailed as error:
+            # All ops at once take more than the model does, which keeps few of its tensors at a time.
+            reason = f"its ops were not run alone: {error.message}"
+            self.found.runs[kernel.name] = replace(self.found.runs[kernel.name], reason=reason, todo=error.hint)
+            return
         self.found.crashes.extend(survived.crashes)
         if survived.files is not None:
             results[kernel.name] = survived.files
@@ -189,7 +204,10 @@ class _Matrix:
             if name == base or base not in results:
                 continue
             feeds = await self._fed_by(kept)
-            survived = await isolated_but_crashes(self.runs, kernel_of[base], ops, feeds)
+            try:
+                survived = await isolated_but_crashes(self.runs, kernel_of[base], ops, feeds)
+            except JobFailed:
+                continue
             if survived.files is None:
                 continue
             gaps = await self.runs.pool.run(gaps_against, base, {base: survived.files, name: kept})

@@ -35,7 +35,8 @@ class Runs:
     async def run(self, model: Derived, kernel: Kernel, feeds: Files, *, preserve_all: bool = False) -> Files:
         """Runs a model on files of inputs and returns the files of its results.
 
-        Raises JobFailed where the run crashes or takes too long, InvalidInput where the runtime refuses the model.
+        Raises JobFailed where the run crashes, takes too long or (how="memory") finds too little memory, InvalidInput
+        where the runtime refuses the model.
         """
         folder = self.new_folder(kernel.name)
         results = tuple(folder / feed.name for feed in feeds)
@@ -44,6 +45,13 @@ class Runs:
             await self.pool.run(execute, order, on_progress=self.on_progress)
         except JobFailed as error:
             # Which model and which kernels is what the reader wants to know, not which function of ours.
+            if _lacked_memory(error):
+                raise JobFailed(
+                    f"not enough memory to run {self.model.name} with {kernel.name}",
+                    how="memory",
+                    stderr=error.stderr,
+                    hint="run it on a machine with more memory, or with smaller inputs",
+                ) from error
             said = error.message.removeprefix(f"{execute.__module__}:{execute.__name__} ")
             raise JobFailed(
                 f"{self.model.name} with {kernel.name} {said}", how=error.how, stderr=error.stderr
@@ -70,6 +78,12 @@ class Runs:
         return folder
 
 
+def _lacked_memory(error: JobFailed) -> bool:
+    """Whether the machine is at fault: Python's error, or the words that native code dies with."""
+    said = f"{error.message}\n{error.stderr}"
+    return error.how == "memory" or "MemoryError" in said or "std::bad_alloc" in said
+
+
 @dataclass(frozen=True, slots=True)
 class Survived:
     """Results of all ops that ran, the crashes of others, and those that the runtime refuses, by index, and why."""
@@ -85,7 +99,7 @@ async def isolated_but_crashes(
     """Runs ops on their own; one that ends its process, or that the runtime refuses, is found by bisecting prefixes
     of them, and left out (what is refused, with all of its kind).
 
-    After `most` such ops it gives up: `files` is then None.
+    After `most` such ops it gives up: `files` is then None. Raises JobFailed where memory runs out.
     """
     kinds = {op.index: op.name for op in read_model(runs.model).ops}
     crashes: list[Crash] = []
@@ -150,8 +164,10 @@ async def _crashes(run: Awaitable[Files]) -> JobFailed | None:
 
 
 async def _failure(run: Awaitable[Files]) -> Files | UserError:
-    """The results, or the crash or refusal that came instead."""
+    """The results, or the crash or refusal that came instead. Raises JobFailed where memory ran out: no kernel's."""
     try:
         return await run
     except (JobFailed, InvalidInput, Unsupported) as error:
+        if isinstance(error, JobFailed) and error.how == "memory":
+            raise
         return error

@@ -55,7 +55,10 @@ against {_ops(region["reference"])} of the reference, both fed with the values t
     python run.py
 
 prints the error of every sample and ends with exit code 1 while the fault shows, 0 when it does not.
-`python run.py --candidate FILE` runs a mended model, `--kernels reference|xnnpack|none` other kernels.
+`python run.py --kernels reference|xnnpack|none` runs other kernels, `python run.py --candidate FILE` another model.
+That must be this part of the mended model, not the whole of it: cut at the same tensors as candidate.tflite, with the
+inputs {_forms(region["inputs"])} and the output {_forms([region["output"]])}
+(`windtunnel diff --case` makes the case of the mended model anew, where the fault still shows).
 
 | sample | nRMSE |
 |---|---|
@@ -79,6 +82,10 @@ Seen with {", ".join(f"{name} {version}" for name, version in sorted(versions.it
 
 def _ops(ops: Sequence[Mapping[str, Any]]) -> str:
     return f"{len(ops)} op{'s' if len(ops) != 1 else ''}"
+
+
+def _forms(names: Sequence[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def _list(ops: Sequence[Mapping[str, Any]]) -> str:

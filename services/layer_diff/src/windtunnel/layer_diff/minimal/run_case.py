@@ -39,9 +39,8 @@ def outputs(path: Path, inputs: list[Any], kernels: str) -> list[Any]:
     module = runtime()
     kind = getattr(module.OpResolverType, RESOLVERS[kernels])
     model = module.Interpreter(model_path=str(path), experimental_op_resolver_type=kind)
+    require_part(path, model, inputs)
     places = [detail["index"] for detail in model.get_input_details()]
-    if len(places) != len(inputs):
-        raise ValueError(f"{path.name} takes {len(places)} inputs, the case has {len(inputs)}")
     found = []
     for sample in range(len(inputs[0])):
         for number, place in enumerate(places):
@@ -53,6 +52,31 @@ def outputs(path: Path, inputs: list[Any], kernels: str) -> list[Any]:
         detail = model.get_output_details()[0]
         found.append(real(model.get_tensor(detail["index"]), detail))
     return found
+
+
+def require_part(path: Path, model: Any, inputs: list[Any]) -> None:
+    """Raises ValueError for a model that is not cut as the case is: a whole one takes other inputs."""
+    takes = [(detail["dtype"], list(detail["shape_signature"])) for detail in model.get_input_details()]
+    fits = len(takes) == len(inputs) and all(
+        array.dtype == dtype and fit(array.shape[1:], shape)
+        for array, (dtype, shape) in zip(inputs, takes)  # noqa: B905 (runs on older Pythons)
+    )
+    if not fits or len(model.get_output_details()) != 1:
+        given = [(array.dtype.type, list(array.shape[1:])) for array in inputs]
+        raise ValueError(
+            f"{path.name} takes {told(takes)}, and the case gives {told(given)}. A whole model cannot be run here: "
+            "cut the mended one at the same tensors as candidate.tflite"
+        )
+
+
+def fit(shape: Any, wanted: list[int]) -> bool:
+    """Whether an array of this shape is what an input takes; -1 takes any size."""
+    return len(shape) == len(wanted) and all(wanted[axis] in (-1, shape[axis]) for axis in range(len(shape)))
+
+
+def told(inputs: list[Any]) -> str:
+    """Types and shapes of inputs, for people."""
+    return ", ".join(f"{np.dtype(dtype).name} {[int(size) for size in shape]}" for dtype, shape in inputs)
 
 
 def real(stored: Any, detail: Any) -> Any:

@@ -21,7 +21,8 @@ from windtunnel.artifacts.store import whole_file
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import sample_inputs
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.domain import Calibration
+from windtunnel.quantizer.adapters.rules import check_rules, left_float
+from windtunnel.quantizer.domain import Calibration, LeftFloat, Made
 from windtunnel.tflite import ModelFacts, input_specs, read_model
 
 Sample = Mapping[str, NDArray[Any]]
@@ -38,29 +39,30 @@ _REFUSALS = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, NotI
 
 def quantize(
     path: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
-) -> int:
-    """Writes `variant` of the float32 model at `path` to `target` and returns how many samples calibrated it.
+) -> Made:
+    """Writes `variant` of the float32 model at `path` to `target`, and says how many samples calibrated it.
 
     Raises InvalidInput naming what of model, recipe or calibration set cannot be used.
     """
     data, model = _read(path)
     _require_float(model, variant)
-    rules = _rules(variant)
-    changed = _complete(model)
+    changed, facts = _complete(model), read_model(path)
+    rules = _rules(variant, model)
+    own, left = own_ranges(variant, facts), _left_float(variant, rules, model, facts)
     count, ranges = 0, None
-    own = own_ranges(variant, read_model(path))
     if calibration is not None:
         whole = bytes(flatbuffer_utils.convert_object_to_bytearray(model)) if changed else bytes(data)
-        count, ranges = _calibrate(whole, read_model(path), rules, calibration, pipeline)
+        count, ranges = _calibrate(whole, facts, rules, calibration, pipeline)
         ranges = _with_own(ranges, own)
     isolation.progress(0.9, f"quantising {variant.name}")
-    with _library(f"variant {variant.name!r} cannot be made of {path.name}"):
+    advice = "check the rules of the recipe" if variant.recipe is not None else "convert the model again"
+    with _library(f"variant {variant.name!r} cannot be made of {path.name}", advice):
         generator = params_generator.ParamsGenerator(model)
         parameters = generator.generate_quantization_parameters(_manager(rules), ranges, enable_progress_bar=False)
         result = model_modifier.ModelModifier(model).modify_model(parameters)
     with whole_file(target) as out:
         out.write(result)
-    return count
+    return Made(count, left)
 
 
 def _read(path: Path) -> tuple[memoryview, Any]:
@@ -88,23 +90,35 @@ def _require_float(model: Any, variant: VariantSpec) -> None:
 
 
 @contextmanager
-def _library(what: str) -> Iterator[None]:
+def _library(what: str, hint: str) -> Iterator[None]:
     """Turns what the library raises into InvalidInput that says `what` failed."""
     try:
         with warnings.catch_warnings():
             # The interpreter warns that keeping all tensors takes memory: that is what the library asks for.
             warnings.simplefilter("ignore", UserWarning)
             yield
+    except UnicodeDecodeError as error:
+        raise InvalidInput(
+            f"{what}: a name in the model is not UTF-8 ({error.object[:40]!r})",
+            hint="the file is damaged: copy or convert it again",
+        ) from error
     except _REFUSALS as error:
         said = f"no field {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise InvalidInput(f"{what}: {said}", hint="see litert-quantizer's recipes") from error
+        raise InvalidInput(f"{what}: {said}", hint=hint) from error
 
 
-def _rules(variant: VariantSpec) -> list[dict[str, Any]]:
-    """The recipe of `variant`, checked by the library."""
-    with _library(f"recipe of variant {variant.name!r} cannot be used"):
+def _rules(variant: VariantSpec, model: Any) -> list[dict[str, Any]]:
+    """The recipe of `variant`, checked for `model`."""
+    with _library(
+        f"recipe of variant {variant.name!r} cannot be used", "check its rules, and whether the model is whole"
+    ):
+        check_rules(variant, model)
         rules: list[dict[str, Any]] = _manager(_recipe(variant)).get_quantization_recipe()
         return rules
+
+
+def _left_float(variant: VariantSpec, rules: Any, model: Any, facts: ModelFacts) -> tuple[LeftFloat, ...]:
+    return () if variant.recipe is None else left_float(variant, _manager(rules), model, facts)
 
 
 def own_ranges(variant: VariantSpec, facts: ModelFacts) -> dict[str, tuple[float, float]]:
@@ -116,10 +130,7 @@ def own_ranges(variant: VariantSpec, facts: ModelFacts) -> dict[str, tuple[float
     known = {tensor.name for tensor in facts.tensors}
     found: dict[str, tuple[float, float]] = {}
     for rule in variant.recipe or ():
-        ranges = rule.get("ranges", {})
-        if not isinstance(ranges, Mapping):
-            raise InvalidInput(f"recipe of variant {variant.name!r}: ranges must be an object, tensor to [low, high]")
-        for name, bounds in ranges.items():
+        for name, bounds in rule.get("ranges", {}).items():
             if name not in known:
                 raise InvalidInput(f"recipe of variant {variant.name!r} has a range for {name!r}, which is no tensor")
             found[name] = _bounds(variant, name, bounds)
@@ -231,7 +242,7 @@ def _observe(data: bytes, facts: ModelFacts, rules: Any, mode: Any, samples: Ite
     fed = {tensor.name: names.get(tensor.index, tensor.name) for tensor in facts.inputs}
     manager = _manager(rules)
     count = 0
-    with _library("the calibration set cannot be run through the model"):
+    with _library("the calibration set cannot be run through the model", "check that it fits the model"):
         observer = calibrator.Calibrator(data, num_threads=1, mode=mode, qsv_update_func=_widened)
         while chunk := [_named(sample, fed) for sample in itertools.islice(samples, _CHUNK)]:
             observer.calibrate({key: chunk}, manager)

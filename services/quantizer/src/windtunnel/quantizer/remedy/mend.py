@@ -121,7 +121,8 @@ def _require_pair(models: Models) -> tuple[ModelFacts, ModelFacts, Scheme]:
     if scheme is None:
         raise InvalidInput(
             f"{variant.path.name} is not quantised: there is no recipe to mend",
-            hint="`windtunnel diff` names what differs between two float models",
+            hint="give its quantised variant second, and whole: a damaged file may look like a float model; "
+            "`windtunnel diff` compares any two",
         )
     pair_inputs(reference, variant)
     pair_outputs(reference, variant)

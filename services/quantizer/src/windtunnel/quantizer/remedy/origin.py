@@ -6,7 +6,7 @@ Reads all weights of both: call it in a child process.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,24 +18,31 @@ from windtunnel.tflite import ModelFacts, Quantization, TensorFacts, dequantize
 # int4 with one scale stays below 0.3, unrelated weights of the same kind come to 1.4.
 _FAR: Final = 0.6
 _FEWEST_VALUES: Final = 8
+# A channel is another one where it is as far from its own, and further than rounding takes it: so many steps.
+_STEPS: Final = 3.0
 # Of larger weights so many values are compared, the same of all that have one shape.
 _MOST_VALUES: Final = 16_384
 
+# Whether a constant of the float model explains a weight, but for a channel, or none does.
+Fit = Literal["whole", "part", "none"]
+
 
 def strange_weights(reference: ModelFacts, variant: ModelFacts) -> list[str]:
-    """Names of the variant's weights that no constant of the float model explains.
+    """Names of the variant's weights that no constant of the float model explains, in whole or in a channel.
 
-    Raises InvalidInput where these are more than half of them: the variant was then made from another model.
+    Raises InvalidInput where more than half of them are wholly other ones: the variant was then made from another
+    model.
     """
     ours, weights = _Known(reference), _weights(variant)
-    names = [tensor.name for tensor in weights if not _explained(_values(variant, tensor), ours.like(tensor))]
-    if len(names) * 2 > len(weights):
+    fits = [(tensor.name, _fit(variant, tensor, ours.like(tensor))) for tensor in weights]
+    foreign = [name for name, fit in fits if fit == "none"]
+    if len(foreign) * 2 > len(weights):
         raise InvalidInput(
-            f"{variant.path.name} was not made from {reference.path.name}: {len(names)} of its {len(weights)} weights "
-            f"are none of that model's, for example {names[0]!r}",
+            f"{variant.path.name} was not made from {reference.path.name}: {len(foreign)} of its {len(weights)} "
+            f"weights are none of that model's, for example {foreign[0]!r}",
             hint="give the float model that the variant was made from, first",
         )
-    return names
+    return [name for name, fit in fits if fit != "whole"]
 
 
 class _Known:
@@ -76,10 +83,17 @@ def _values(facts: ModelFacts, tensor: TensorFacts) -> NDArray[np.float64] | Non
         stored, quantization = facts.constant(tensor), tensor.quantization
         if stored.size <= _MOST_VALUES:
             return dequantize(stored, quantization).ravel()
-        chosen = np.random.default_rng(0).integers(0, stored.size, _MOST_VALUES)
+        chosen = _chosen(stored.size)
         return dequantize(stored.reshape(-1)[chosen], _of_values(quantization, chosen, stored.shape))
     except Unsupported:
         return None
+
+
+def _chosen(size: int) -> NDArray[np.int64]:
+    """Which of a weight's flat values are looked at."""
+    if size <= _MOST_VALUES:
+        return np.arange(size)
+    return np.random.default_rng(0).integers(0, size, _MOST_VALUES)
 
 
 def _of_values(
@@ -96,12 +110,36 @@ def _of_values(
     return Quantization(tuple(scales.tolist()), tuple(zeros.tolist()))
 
 
-def _explained(values: NDArray[np.float64] | None, ours: Iterable[NDArray[np.float64]]) -> bool:
-    """What cannot be read is given the benefit of the doubt."""
-    return values is None or any(_is_near(values, other) for other in ours)
+def _fit(variant: ModelFacts, tensor: TensorFacts, ours: Iterable[NDArray[np.float64]]) -> Fit:
+    """How far the float model explains a weight. What cannot be read is given the benefit of the doubt."""
+    values = _values(variant, tensor)
+    if values is None:
+        return "whole"
+    found: Fit = "none"
+    for other in ours:
+        if _is_near(values, other):
+            if not _has_foreign_channel(tensor, values, other):
+                return "whole"
+            found = "part"
+    return found
 
 
 def _is_near(values: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     size = float(np.sqrt(np.mean(other**2)))
     apart = float(np.sqrt(np.mean((values - other) ** 2)))
     return apart <= _FAR * size or apart == 0.0
+
+
+def _has_foreign_channel(tensor: TensorFacts, values: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether an output channel is not the float model's: one of many hardly shows in the figure of them all."""
+    quantization, chosen = tensor.quantization, _chosen(int(np.prod(tensor.shape)))
+    many = quantization is not None and len(quantization.scales) > 1
+    # A depthwise kernel has its channels last.
+    axis = quantization.axis if quantization is not None and many else -1 if tensor.shape[0] == 1 else 0
+    channels = np.unravel_index(chosen, tensor.shape)[axis]
+    total = tensor.shape[axis]
+    counts = np.maximum(np.bincount(channels, minlength=total), 1)
+    apart = np.sqrt(np.bincount(channels, (values - other) ** 2, total) / counts)
+    size = np.sqrt(np.bincount(channels, other**2, total) / counts)
+    steps = np.asarray(quantization.scales if quantization is not None and quantization.scales else [0.0])
+    return bool(((apart > _FAR * size) & (apart > _STEPS * steps)).any())
