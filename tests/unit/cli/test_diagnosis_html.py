@@ -242,3 +242,12 @@ def test_random_inputs_are_named_wherever_the_document_tells_of_them(place: str)
     assert "48 seeded random inputs" in _page(document)
     document["settings"]["synthetic_samples"] = document["synthetic_samples"] = False
     assert "48 samples" in _page(document)
+
+
+def test_layers_below_the_curves_are_numbered_as_in_tables() -> None:
+    document = diagnosis_of_named_model()
+    for number, layer in enumerate(document["layers"]):
+        layer["op_index"] = 3 * number + 7
+    chart = drift_chart([curve("a", 0, document, 0.1)])
+    below = re.findall(r'y="316"[^>]*>([^<]*)<', chart)
+    assert below == [str(3 * number + 7) for number in range(len(document["layers"]))]

@@ -177,3 +177,15 @@ def test_a_log_in_milliseconds() -> None:
 
 def test_an_empty_log() -> None:
     assert "No benchmark run was found." in _shown(render_log, parse_log("").to_json())
+
+
+@pytest.mark.parametrize("width", [80, 100, 132])
+def test_names_in_the_table_of_layers_stay_on_one_line(width: int) -> None:
+    document = diagnosis_of_named_model()
+    layer = document["layers"][0]
+    names = ["a_rather_long_scope/of_a_block/" * count + "Relu6" for count in (1, 2, 5)]
+    long = [{**layer, "name": name, "op": "DEPTHWISE_CONV_2D_OF_A_KIND", "op_index": 1200} for name in names]
+    document["layers"] = long
+    rows = _shown(render_diagnosis, document, width).split("Largest own error")[1].splitlines()[3:]
+    assert [row.split()[0] for row in rows if row.strip()] == ["1200"] * 3
+    assert all("Relu6" in row and len(row) <= width for row in rows if row.strip())

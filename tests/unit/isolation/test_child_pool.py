@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -237,6 +239,22 @@ async def test_closing_ends_what_runs_and_what_starts() -> None:
     async with ChildPool(size=1, timeout_s=20, memory_mb=500, max_jobs=1) as other:
         await other.run(jobs.add, 1, 1)
     assert set(psutil.Process().children(recursive=True)) - before == set()
+
+
+async def test_a_replacement_that_closing_forbids_is_nothing_to_complain_of() -> None:
+    complaints: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: complaints.append(context))
+    pool = ChildPool(size=1, timeout_s=20, memory_mb=500)
+    await pool.start()
+    # The job's end asks for the next child just before the pool is closed.
+    replacing = asyncio.create_task(pool._slots[0].replace())
+    await asyncio.sleep(0)
+    await pool.close()
+    await replacing
+    await asyncio.sleep(0.05)
+    del pool, replacing
+    gc.collect()
+    assert complaints == []
 
 
 async def test_a_job_that_waits_for_a_worker_fails_as_unavailable_when_the_pool_closes() -> None:

@@ -193,7 +193,7 @@ def test_a_flipped_byte_ends_the_log_there(tmp_path: Path, dense: Path) -> None:
     log = LayerLog(path)
     assert log.frames == 2
     assert log.tail is not None
-    assert "cut or damaged" in log.tail
+    assert "after frame 2" in log.tail and "is damaged" in log.tail
 
 
 def test_appending_goes_on_after_the_last_whole_frame(tmp_path: Path, dense: Path) -> None:
@@ -351,6 +351,19 @@ def test_equal_layers_are_no_distance_apart() -> None:
     assert made.squared_distance(made) == 0.0
 
 
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e6])
+def test_rounding_alone_stays_below_what_is_stated(scale: float) -> None:
+    draw, sketcher = np.random.default_rng(9), Sketcher()
+    shares = []
+    for _ in range(200):
+        values = draw.normal(3.0, scale, 500)
+        exact = sketcher.statistics(values)
+        rounded = exact.rounded()
+        shares.append(exact.squared_distance(rounded) / exact.squared_rounding(rounded))
+    assert np.median(shares) > 0.001
+    assert max(shares) < 1
+
+
 def _two_logs(tmp_path: Path, dense: Path, modes: tuple[Mode, Mode], frames: int = 30) -> tuple[Path, Path, Path]:
     weights = DenseWeights.random()
     weights.first[:] *= np.float32(1.05)
@@ -376,7 +389,7 @@ def test_lossless_logs_compare_exactly_and_statistics_nearly(tmp_path: Path, den
         for estimate, one in zip(compare_logs(first, second, models=(dense, other)), exact, strict=True):
             assert estimate.nrmse is not None
             assert one.nrmse is not None
-            assert estimate.relative_error == pytest.approx(1 / np.sqrt(2 * 16 * 30))
+            assert 1 <= estimate.relative_error * np.sqrt(2 * 16 * 30) < 1.1
             assert abs(estimate.nrmse / one.nrmse - 1) < 5 * estimate.relative_error
 
 
@@ -388,6 +401,7 @@ def test_logs_that_cannot_be_compared_are_refused(tmp_path: Path, dense: Path) -
     renamed = dense_model(tmp_path / "n.tflite", names=("p", "q", "r"))
     _write(tmp_path / "renamed.log", renamed, "statistics", frames=3)
     found = compare_logs(first, tmp_path / "renamed.log", pairs=[("hidden_1", "p")])
-    assert [(one.first, one.second, one.nrmse) for one in found] == [("hidden_1", "p", 0.0)]
+    assert [(one.first, one.second, one.is_bound) for one in found] == [("hidden_1", "p", True)]
+    assert found[0].nrmse is not None and found[0].nrmse < 1e-3
     with pytest.raises(NotFound, match="no layer 'nothing'"):
         compare_logs(first, second, pairs=[("hidden_1", "nothing")])

@@ -30,6 +30,7 @@ async def write_case(
     pipeline: Mapping[str, Any] | None = None,
     boundaries: Sequence[Boundary] | None = None,
     kernels: tuple[Accelerator, Accelerator] = _NONE,
+    force: bool = True,
 ) -> Mapping[str, Any]:
     """Writes the smallest case of the most likely cause that has a place, and returns what its case.json says.
 
@@ -37,6 +38,7 @@ async def write_case(
         causes: most likely first, as a comparison lists them.
         pool: where native code runs.
         boundaries, kernels: as `minimal_case` takes them.
+        force: replace a file that exists at `path`.
 
     Raises NotFound where no cause has a place, or nothing smaller than the models shows it.
     """
@@ -57,7 +59,7 @@ async def write_case(
             kernels=kernels,
             on_progress=show,
         )
-    write_whole(path, made.content)
+    write_whole(path, made.content, force=force)
     count = len(made.case["region"]["candidate"])
     say(f"wrote {path}: {count} op{'s' if count != 1 else ''}, {len(made.case['errors'])} samples; run run.py in it")
     return made.case

@@ -33,7 +33,7 @@ from windtunnel.cli.figures import (
     shorten,
 )
 from windtunnel.cli.layer_names import common_folder, layer_title
-from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
+from windtunnel.cli.terminal import bullets, heading, line, new_table, room_beside, verdict_words
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _LAYERS_SHOWN = 10
@@ -41,6 +41,7 @@ _NAMES_SHOWN = 8
 _LONG_NAME = 120
 # Terminals narrower than this have no room for the signal-to-noise ratio.
 _WIDE = 100
+_OP_WIDTH = 18
 
 
 def render_diagnosis(diagnosis: dict[str, Any], console: Console) -> None:
@@ -125,26 +126,33 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     threshold = diagnosis.get("threshold", DEFAULT_THRESHOLD)
     title = "Largest own error" if key == "local_nrmse" else "Largest drift"
     heading(console, f"{title} ({len(order)} of {len(layers)} layers, threshold of drift {figure(threshold, 'g')})")
-    wide = console.width >= _WIDE
-    table = new_table("#", "Layer", "Op", "own", "nRMSE", *(["SNR dB"] if wide else []), "", words=("Layer", "Op", ""))
     codes = culprit_codes(diagnosis)
+    rows = [_cells(layers[number], threshold, culprit=number in codes) for number in order]
+    heads: tuple[str, ...] = ("#", "Op", "own", "nRMSE", "SNR dB", "")
+    if console.width < _WIDE:
+        heads, rows = (*heads[:4], ""), [(*row[:4], row[5]) for row in rows]
+    room = room_beside(console.width, *zip(heads, *rows, strict=True))
     folder = common_folder([layer.get("name") for layer in layers])
-    room = max(20, console.width - (64 if wide else 56))
-    for number in order:
-        layer = layers[number]
-        over = is_over(layer, threshold)
-        problem = clean(layer.get("problem") or ("over" if over else "")).replace("_", " ")
-        marks = ", ".join(filter(None, (problem, "culprit" if number in codes else "")))
-        table.add_row(
-            named(layer.get("op_index")),
-            Text(layer_title(named(layer.get("name")), room, folder=folder)),
-            Text(shorten(named(layer.get("op")), 18)),
-            drift(layer.get("local_nrmse")),
-            Text(drift(layer.get("nrmse")), style="red" if over else ""),
-            *([figure(layer.get("snr_db"), ".1f")] if wide else []),
-            Text(marks, style="red"),
-        )
+    table = new_table(heads[0], "Layer", *heads[1:], words=("Layer", "Op", ""))
+    for number, (index, op, own, *figures, marks) in zip(order, rows, strict=True):
+        name = layer_title(named(layers[number].get("name")), room, folder=folder)
+        over = "red" if is_over(layers[number], threshold) else ""
+        nrmse = Text(figures[0], style=over)
+        table.add_row(index, Text(name), Text(op), own, nrmse, *figures[1:], Text(marks, style="red"))
     console.print(table)
+
+
+def _cells(layer: Mapping[str, Any], threshold: float, *, culprit: bool) -> tuple[str, ...]:
+    """A layer's op, figures and marks."""
+    problem = clean(layer.get("problem") or ("over" if is_over(layer, threshold) else "")).replace("_", " ")
+    return (
+        named(layer.get("op_index")),
+        shorten(named(layer.get("op")), _OP_WIDTH),
+        drift(layer.get("local_nrmse")),
+        drift(layer.get("nrmse")),
+        figure(layer.get("snr_db"), ".1f"),
+        ", ".join(filter(None, (problem, "culprit" if culprit else ""))),
+    )
 
 
 def _badness(layer: Mapping[str, Any], key: str) -> float:

@@ -18,18 +18,16 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.conversion import as_tflite, model_source
 from windtunnel.cli.model_explorer import node_data_paths
 from windtunnel.cli.native import new_pool
-from windtunnel.cli.options import kernels_option
+from windtunnel.cli.options import kernels_option, threshold_option
 from windtunnel.cli.outputs import (
     force_option,
     progress_bar,
     read_json,
-    require_distinct,
     require_file,
-    require_free,
+    require_outputs,
     write_whole,
 )
 from windtunnel.errors import InvalidInput, NotFound
-from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     from windtunnel.converter.domain import Converted
@@ -52,6 +50,7 @@ class _Given:
     accelerator: Accelerator
     max_samples: int | None
     case: Path | None
+    force: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +67,7 @@ class _Done:
 @click.argument("candidate", type=_FILE)
 @click.option("--samples", type=_FILE, help="Arrays x and optionally y (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
-@click.option(
-    "--threshold",
-    type=click.FloatRange(min=0, min_open=True),
-    default=DEFAULT_THRESHOLD,
-    show_default=True,
-    help="nRMSE above which a layer is over.",
-)
+@threshold_option
 @kernels_option
 @click.option("--max-samples", type=click.IntRange(1), help="Compare only the first so many samples; default: all.")
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
@@ -120,28 +113,26 @@ def diff(
     model-explorer b.tflite --node_data_paths nodes.json,nodes.own.json,nodes.cause.json
     """
     written = (html, case, *(() if node_data is None else node_data_paths(node_data)))
-    require_distinct(written, (reference, candidate, samples, pipeline))
-    for name in written:
-        require_free(name, force=force)
+    require_outputs(written, inputs=(reference, candidate, samples, pipeline), force=force)
     steps = read_json(pipeline, "pipeline")
     source = None if samples is None else require_file(samples, "samples")
     if samples is None:
         if pipeline is not None:
             raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
         say("no samples given: seeded random inputs stand in; they show drift, but no accuracy")
-    given = _Given((reference, candidate), source, steps, threshold, accelerator, max_samples, case)
+    given = _Given((reference, candidate), source, steps, threshold, accelerator, max_samples, case, force)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         done = run_async(_run(given, Path(folder)))
         document = done.comparison.to_json() | {"synthetic_samples": samples is None}
         if node_data is not None:
-            _write_node_data(node_data, document, done.models[1])
+            _write_node_data(node_data, document, done.models[1], force=force)
     if done.converted:
         document["converted"] = {side: {"check": asdict(one.check)} for side, one in done.converted.items()}
     if html is not None:
         from windtunnel.cli.report_html import diagnosis_html
 
         page = diagnosis_html(document, reference=reference.name, candidate=candidate.name)
-        write_whole(html, page.encode())
+        write_whole(html, page.encode(), force=force)
         say(f"wrote {html}")
     if as_json:
         print_json(document)
@@ -155,12 +146,12 @@ def diff(
     return 0 if sound and document["verdict"] == "healthy" else 1
 
 
-def _write_node_data(path: Path, document: dict[str, Any], candidate: Path) -> None:
+def _write_node_data(path: Path, document: dict[str, Any], candidate: Path, *, force: bool) -> None:
     from windtunnel.cli.model_explorer import node_data_files
     from windtunnel.tflite import read_model
 
     for name, content in node_data_files(path, document, read_model(candidate)).items():
-        write_whole(name, content)
+        write_whole(name, content, force=force)
         say(f"wrote {name}")
 
 
@@ -182,7 +173,7 @@ async def _run(given: _Given, folder: Path) -> _Done:
 
 
 async def _compare(given: _Given, models: tuple[Path, Path]) -> Comparison:
-    samples, pipeline, case = given.samples, given.pipeline, given.case
+    samples, pipeline = given.samples, given.pipeline
     async with new_pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
         options = {
             "threshold": given.threshold,
@@ -194,8 +185,8 @@ async def _compare(given: _Given, models: tuple[Path, Path]) -> Comparison:
             found = await _compare_in(pool, show, (*models, samples, pipeline), {**options, "checkpoint": checkpoint})
         if checkpoint is not None:
             checkpoint.discard()
-        if case is not None:
-            await _write_case(case, *models, found, pool, samples, pipeline)
+        if given.case is not None:
+            await _write_case(given.case, given, models, found, pool)
         return found
 
 
@@ -238,18 +229,11 @@ def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | N
     return Checkpoint(cache / f"{digest.hexdigest()[:32]}.npz", digest.hexdigest())
 
 
-async def _write_case(
-    case: Path,
-    reference: Path,
-    candidate: Path,
-    found: Comparison,
-    pool: ChildPool,
-    samples: Path | None,
-    pipeline: Any,
-) -> None:
+async def _write_case(case: Path, given: _Given, models: tuple[Path, Path], found: Comparison, pool: ChildPool) -> None:
     from windtunnel.cli.case import write_case
 
+    options = {"samples": given.samples, "pipeline": given.pipeline, "force": given.force}
     try:
-        await write_case(case, reference, candidate, found.causes, pool, samples=samples, pipeline=pipeline)
+        await write_case(case, *models, found.causes, pool, **options)
     except NotFound as error:
         say(f"no case written: {error.message}")

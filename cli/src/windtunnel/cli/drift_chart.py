@@ -107,7 +107,7 @@ def drift_chart(curves: Sequence[Curve]) -> Html:
     marks = [mark for one in curves for mark in _curve(one, across, up)]
     chart = tag(
         "svg",
-        _grid(up, across, held=any(value < up.low for value in values)),
+        _grid(up, across, _op_numbers(curves), held=any(value < up.low for value in values)),
         NOTHING if threshold is None else _threshold(up, threshold),
         _culprit_lines(curves, across),
         *marks,
@@ -162,25 +162,34 @@ class _Across:
         return round(_LEFT + (self._number[key] + 0.5) * self.step, 2)
 
 
-def _grid(up: Scale, across: _Across, *, held: bool) -> Html:
+def _grid(up: Scale, across: _Across, ops: Mapping[Key, str], *, held: bool) -> Html:
     lines = []
     for value in up.ticks():
         at = up.at(value)
         below = "≤ " if held and value == up.low else ""
         lines.append(tag("line", x1=_LEFT, x2=_RIGHT, y1=at, y2=at, class_="grid"))
         lines.append(tag("text", below + scale.label(value), x=_LEFT - 8, y=at + 4, class_="tick end"))
-    for number in _layer_ticks(across.count):
-        x = round(_LEFT + (number - 0.5) * across.step, 2)
-        lines.append(tag("text", str(number), x=x, y=_BOTTOM + 18, class_="tick middle"))
-    lines.append(tag("text", "layer, in execution order", x=(_LEFT + _RIGHT) / 2, y=_HEIGHT - 8, class_="tick middle"))
+    for key in across.axis[:: _tick_step(across.count)]:
+        if key in ops:
+            lines.append(tag("text", ops[key], x=across.at(key), y=_BOTTOM + 18, class_="tick middle"))
+    lines.append(
+        tag("text", "op of the layer, in execution order", x=(_LEFT + _RIGHT) / 2, y=_HEIGHT - 8, class_="tick middle")
+    )
     kind = "nRMSE, logarithmic" if up.log else "nRMSE"
     lines.append(tag("text", kind, x=_LEFT - 44, y=14, class_="tick"))
     return tag("g", *lines)
 
 
-def _layer_ticks(count: int) -> list[int]:
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, count) if count / step <= 22)
-    return [1, *(number for number in range(step, count + 1, step) if number > 0.75 * step + 1)]
+def _op_numbers(curves: Sequence[Curve]) -> dict[Key, str]:
+    """Ops of layers, as tables and texts number them: those of the variant with the most layers."""
+    longest = max(curves, key=lambda one: len(one.layers))
+    numbers = {key: layer.get("op_index") for key, layer in longest.layers.items()}
+    return {key: str(number) for key, number in numbers.items() if is_number(number)}
+
+
+def _tick_step(count: int) -> int:
+    """From one labelled layer to the next: at most 22 have room."""
+    return next(step for step in (1, 2, 5, 10, 20, 50, 100, 200, 500, count) if count / step <= 22)
 
 
 def _threshold(up: Scale, value: float) -> Html:

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.native import new_pool
-from windtunnel.cli.options import kernels_option
-from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free
-from windtunnel.errors import InvalidInput
-from windtunnel.thresholds import DEFAULT_THRESHOLD
+from windtunnel.cli.options import kernels_option, threshold_option
+from windtunnel.cli.outputs import (
+    force_option,
+    progress_bar,
+    put_in_place,
+    read_json,
+    require_file,
+    require_free,
+    require_outputs,
+)
+from windtunnel.errors import Conflict, InvalidInput
 
 if TYPE_CHECKING:
     from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog
@@ -73,15 +84,18 @@ def log(
     windtunnel layers log model.tflite --samples photos/ --pipeline pipeline.json --out model.log --max-samples 50
     windtunnel layers log model.tflite --samples test.npz --out model.log --statistics --accelerator none
     """
-    require_free(out, force=force)
+    require_outputs((out,), inputs=(model, samples, pipeline), force=force)
     path, source = require_file(model, "model"), require_file(samples, "samples")
     steps = read_json(pipeline, "pipeline")
     part = _part(out.absolute(), path, source, [steps, statistics, accelerator])
-    written = run_async(_log(path, part, source, steps, statistics, accelerator, max_samples))
-    try:
-        part.replace(out)
-    except OSError as error:
-        raise InvalidInput(f"{out} cannot be written: {error}", hint=f"the log is {part}") from error
+    with _alone(part):
+        # Another run may have written it while this one looked.
+        require_free(out, force=force)
+        written = run_async(_log(path, part, source, steps, statistics, accelerator, max_samples))
+        try:
+            put_in_place(part, out, force=force)
+        except OSError as error:
+            raise InvalidInput(f"{out} cannot be written: {error}", hint=f"the log is {part}") from error
     say(f"wrote {out}")
     from windtunnel.cli.layers_text import log_document, log_words
 
@@ -91,6 +105,36 @@ def log(
     else:
         click.echo(log_words(document))
     return 0
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Holds the frames of a log for this run alone. Raises Conflict while another run writes them."""
+    with _locked(part):
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):
+                if not part.stat().st_size:
+                    part.unlink()
+
+
+def _locked(part: Path) -> BinaryIO:
+    require_free(part, force=True)
+    while True:
+        file = part.open("ab")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # The run that had it may have given the file its name meanwhile.
+            if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
+                return file
+        except BlockingIOError:
+            file.close()
+            hint = "wait until it is done, or give another --out"
+            raise Conflict(f"another run is writing {part.name} right now", hint=hint) from None
+        except FileNotFoundError:
+            pass
+        file.close()
 
 
 def _part(out: Path, model: Path, samples: Path, settings: Any) -> Path:
@@ -119,7 +163,7 @@ async def _log(
 ) -> WrittenLog:
     from windtunnel.layer_diff.log_jobs import write_layer_log
 
-    if part.exists():
+    if part.stat().st_size:
         say(f"going on with {part.name}")
     try:
         with progress_bar("logging") as show:
@@ -137,7 +181,7 @@ async def _log(
                     on_progress=show,
                 )
     except asyncio.CancelledError:
-        if part.exists():
+        if part.exists() and part.stat().st_size:
             say(f"what was logged is kept in {part.name}: the same command goes on from there")
         raise
 
@@ -152,13 +196,7 @@ async def _log(
     metavar="A.tflite B.tflite",
     help="The models of both logs: layers are then paired by what they compute, not by name.",
 )
-@click.option(
-    "--threshold",
-    type=click.FloatRange(min=0, min_open=True),
-    default=DEFAULT_THRESHOLD,
-    show_default=True,
-    help="nRMSE above which a layer is over.",
-)
+@threshold_option
 @json_option
 def diff(first: Path, second: Path, models: tuple[Path, Path] | None, threshold: float, as_json: bool) -> int:
     """Compares two logs of the same samples, layer by layer.

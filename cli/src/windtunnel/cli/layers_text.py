@@ -15,12 +15,13 @@ from rich.text import Text
 
 from windtunnel.cli.figures import UNKNOWN, VERDICTS, clean, drift, entries, figure, megabytes, part
 from windtunnel.cli.layer_names import common_folder, layer_title
+from windtunnel.cli.terminal import GAP, room_beside
 from windtunnel.layer_diff.log_compare import UNREADABLE, LoggedDiff
 from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog, worst_first
 
 _SHOWN: Final = 25
-# What the table takes beside the names of layers, and the least of a name that tells anything.
-_OTHER_COLUMNS: Final = 52
+_HEADS: Final = ("op", "nRMSE", "\u00b1", "RMSE")
+# The least of a name that tells anything.
 _LEAST_NAME: Final = 12
 _EXITS: Final[Mapping[str, int]] = {"healthy": 0, "degraded": 1, "could_not_run": 2}
 
@@ -57,10 +58,11 @@ def log_words(document: Mapping[str, Any]) -> str:
 
 def diff_document(found: LogComparison, names: tuple[str, str], threshold: float) -> dict[str, Any]:
     """`windtunnel.layers_diff/1`: figures of every pair, in the order of the second log, and the verdict."""
-    over = [one for one in found.layers if one.nrmse is not None and one.nrmse > threshold]
+    above = [one for one in found.layers if one.nrmse is not None and one.nrmse > threshold]
+    over, vague = [one for one in above if not one.is_bound], [one.second for one in above if one.is_bound]
     broken = [one for one in found.layers if one.problem is not None and one.problem != UNREADABLE]
     unreadable = [one.second for one in found.layers if one.problem == UNREADABLE]
-    verdict = "degraded" if over or broken else "could_not_run" if unreadable else "healthy"
+    verdict = "degraded" if over or broken else "could_not_run" if unreadable or vague else "healthy"
     first = next((one for one in found.layers if one in over or one in broken), None)
     return {
         "schema": "windtunnel.layers_diff/1",
@@ -68,6 +70,7 @@ def diff_document(found: LogComparison, names: tuple[str, str], threshold: float
         "first": names[0],
         "second": names[1],
         "frames": found.frames,
+        "frames_held": list(found.held),
         "exact": found.exact,
         "threshold": threshold,
         "coverage": {
@@ -75,10 +78,11 @@ def diff_document(found: LogComparison, names: tuple[str, str], threshold: float
             "total": len(found.layers) + len(found.unmatched),
             "unmatched": [one.to_json() for one in found.unmatched],
             "unreadable": unreadable,
+            "undecided": vague,
         },
         "first_over": None if first is None else first.second,
         "same_inputs": found.same_inputs,
-        "notes": _notes(found, names, unreadable),
+        "notes": _notes(found, names, unreadable, vague),
         "layers": [_row(one, *found.ops[one.second]) for one in found.layers],
         "worst": [one.second for one in worst_first(found.layers)],
     }
@@ -92,7 +96,8 @@ def _row(one: LoggedDiff, op_index: int, op: str) -> dict[str, Any]:
         "reference": one.first,
         "nrmse": _finite(one.nrmse),
         "rmse": _finite(one.rmse),
-        "relative_error": None if one.nrmse is None else one.relative_error,
+        "relative_error": None if one.nrmse is None or one.is_bound else one.relative_error,
+        "is_bound": one.is_bound,
         "problem": one.problem,
     }
 
@@ -101,14 +106,22 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _notes(found: LogComparison, names: tuple[str, str], unreadable: list[str]) -> list[str]:
+def _notes(found: LogComparison, names: tuple[str, str], unreadable: list[str], vague: list[str]) -> list[str]:
     notes = [f"{name}: {tail}" for name, tail in zip(names, found.tails, strict=True) if tail is not None]
+    if found.held[0] != found.held[1]:
+        held = ", ".join(f"{name} has {count}" for name, count in zip(names, found.held, strict=True))
+        short = names[found.held.index(found.frames)]
+        notes.append(f"only the first {found.frames} frames were compared: {held}; {short} is not complete")
     if found.same_inputs is False:
         notes.append("the first frames were fed other inputs: these are no logs of the same samples")
     if unreadable:
         notes.append(
             f"{len(unreadable)} layers could not be read: this runtime computes other values than the one that wrote "
             "the log"
+        )
+    if vague:
+        notes.append(
+            f"{len(vague)} layers could not be judged: statistics are too coarse for this threshold; log every value"
         )
     return notes
 
@@ -135,7 +148,7 @@ def render_diff(document: Mapping[str, Any], console: Console) -> None:
         console.print(Text(f"  first over {document['threshold']:g}: {clean(document['first_over'])}"))
     rows = {row["layer"]: row for row in entries(document, "layers")}
     folder = common_folder(list(rows))
-    console.print(_table([rows[name] for name in document["worst"][:_SHOWN]], console.width - _OTHER_COLUMNS, folder))
+    console.print(_table([rows[name] for name in document["worst"][:_SHOWN]], console.width, folder))
     if len(rows) > _SHOWN:
         console.print(Text(f"  and {len(rows) - _SHOWN} layers with less"), style="dim")
     if coverage["unmatched"]:
@@ -145,25 +158,30 @@ def render_diff(document: Mapping[str, Any], console: Console) -> None:
             console.print(Text(f"  and {len(coverage['unmatched']) - 5} more"), style="dim")
 
 
-def _table(rows: list[Any], room: int, folder: str) -> Table:
-    """The rows; where layers have other names in the first log, both names share the `room`. Most lie in `folder`."""
+def _table(rows: list[Any], width: int, folder: str) -> Table:
+    """The rows, `width` wide: names of layers share what the figures leave. Most lie in `folder`."""
     renamed = any(row["reference"] != row["layer"] for row in rows)
-    width = max(_LEAST_NAME, room // 2 if renamed else room)
+    figures = [_figures(row) for row in rows]
+    room = room_beside(width, *zip(_HEADS, *figures, strict=True))
+    if renamed:
+        room = max(_LEAST_NAME, (room - GAP) // 2)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
-    table.add_column("op", no_wrap=True)
-    for name in ("nRMSE", "\u00b1", "RMSE"):
-        table.add_column(name, justify="right", no_wrap=True)
+    for name in _HEADS:
+        table.add_column(name, justify="left" if name == "op" else "right", no_wrap=True)
     table.add_column("layer", no_wrap=True)
     if renamed:
         table.add_column("of the first log", no_wrap=True)
-    for row in rows:
-        error = row["relative_error"]
-        cells = [
-            f"{row['op_index']} {clean(row['op'])}",
-            row["problem"] or drift(row["nrmse"]),
-            UNKNOWN if error is None else "0" if error == 0 else f"{error:.0%}",
-            drift(row["rmse"]),
-            layer_title(row["layer"], width, folder=folder),
-        ]
-        table.add_row(*cells, *([layer_title(row["reference"], width, folder=folder)] if renamed else []))
+    for row, cells in zip(rows, figures, strict=True):
+        names = (row["layer"], row["reference"]) if renamed else (row["layer"],)
+        table.add_row(*cells, *(layer_title(name, room, folder=folder) for name in names))
     return table
+
+
+def _figures(row: Mapping[str, Any]) -> tuple[str, ...]:
+    error, under = row["relative_error"], "under " if row["is_bound"] else ""
+    return (
+        f"{row['op_index']} {clean(row['op'])}",
+        row["problem"] or under + drift(row["nrmse"]),
+        UNKNOWN if error is None else "0" if error == 0 else f"{error:.0%}",
+        under + drift(row["rmse"]),
+    )

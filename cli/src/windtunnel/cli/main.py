@@ -1,13 +1,14 @@
 """The command group, and the one place that turns errors into exit codes.
 
-Exit codes: 0 healthy or passed, 1 degraded, broken or failed, 2 could not run, 64 wrong usage, 130 interrupted.
+Exit codes: 0 healthy or passed, 1 degraded, broken or failed, 2 could not run, 64 wrong usage, 130 interrupted,
+141 whoever read the output has gone.
 """
 
 from __future__ import annotations
 
-import io
 import logging
 import os
+import signal
 import sys
 
 import click
@@ -27,6 +28,8 @@ from windtunnel.cli import (
     submit,
     up,
 )
+from windtunnel.cli.faults import said_of, words_of
+from windtunnel.cli.streams import ReaderGone, Unwritable, guard_streams, silence_output
 from windtunnel.errors import WindtunnelError
 
 log = logging.getLogger(__name__)
@@ -34,6 +37,8 @@ log = logging.getLogger(__name__)
 EXIT_COULD_NOT_RUN = 2
 EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
+# As other tools end that SIGPIPE kills.
+EXIT_READER_GONE = 141
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -76,37 +81,53 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """Runs the command line. WINDTUNNEL_DEBUG=1 shows the traceback of an error that nobody foresaw."""
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal that is not UTF-8 must not end a run by a character of its report.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    guard_streams()
+    try:
+        code = _run()
+        if sys.stdout is not None:
+            # What is left of the output is written here, where it can still be told that it was not.
+            sys.stdout.flush()
+    except (click.Abort, KeyboardInterrupt):
+        # A second Ctrl-C has nothing left to interrupt.
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        silence_output()
+        click.echo("interrupted", err=True)
+        code = EXIT_INTERRUPTED
+    except ReaderGone:
+        silence_output()
+        code = EXIT_READER_GONE
+    except Unwritable as error:
+        silence_output()
+        _tell(str(error), "is there room where it goes?")
+        code = EXIT_COULD_NOT_RUN
+    sys.exit(code)
+
+
+def _run() -> int:
     try:
         # A command returns its exit code; click's own ways out (--help) return 0.
         result = cli.main(standalone_mode=False)
-        sys.exit(result if isinstance(result, int) else 0)
+        return result if isinstance(result, int) else 0
+    except (click.Abort, ReaderGone, Unwritable):
+        raise
     except click.UsageError as error:
         error.show()
-        sys.exit(EXIT_USAGE)
+        return EXIT_USAGE
     except click.ClickException as error:
         error.show()
-        sys.exit(EXIT_COULD_NOT_RUN)
+        return EXIT_COULD_NOT_RUN
     except WindtunnelError as error:
-        click.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"hint:  {error.hint}", err=True)
-        sys.exit(EXIT_COULD_NOT_RUN)
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted", err=True)
-        sys.exit(EXIT_INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not complain while it flushes.
-        sys.stderr.close()
-        sys.exit(EXIT_COULD_NOT_RUN)
+        _tell(*said_of(error))
     except Exception as error:
-        # Exit code 1 would say that the model has failed.
-        click.echo(f"error: {type(error).__name__}: {error}", err=True)
+        unforeseen = f"{type(error).__name__}: {error}", "WINDTUNNEL_DEBUG=1 shows where"
+        _tell(*(words_of(error) if isinstance(error, OSError) else unforeseen))
         if os.environ.get("WINDTUNNEL_DEBUG"):
             log.exception("the command failed")
-        else:
-            click.echo("hint:  WINDTUNNEL_DEBUG=1 shows where", err=True)
-        sys.exit(EXIT_COULD_NOT_RUN)
+    # Exit code 1 would say that the model has failed.
+    return EXIT_COULD_NOT_RUN
+
+
+def _tell(message: str, hint: str) -> None:
+    click.echo(f"error: {message}", err=True)
+    if hint:
+        click.echo(f"hint:  {hint}", err=True)

@@ -10,7 +10,7 @@ import click
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.native import new_pool
 from windtunnel.cli.options import host_accelerator_option, threads_option
-from windtunnel.cli.outputs import progress_bar, read_json, require_file
+from windtunnel.cli.outputs import MAX_LOG_BYTES, progress_bar, read_bytes, read_json, require_file
 from windtunnel.errors import InvalidInput, JobFailed
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def ops(
     path = require_file(model, "model")
     steps = read_json(pipeline, "pipeline")
     if log is not None:
-        found = _of_log(path, require_file(log, "log"))
+        found = _of_log(path, log)
     else:
         given = None if samples is None else require_file(samples, "samples")
         found = run_async(_measure(path, accelerator, threads, given, steps))
@@ -72,7 +72,7 @@ def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
     from windtunnel.log_parser import parse_log
     from windtunnel.tflite import read_model
 
-    runs = parse_log(log.read_bytes()).to_json()["runs"]
+    runs = parse_log(read_bytes(log, "benchmark log", most=MAX_LOG_BYTES)).to_json()["runs"]
     chosen = next((run for run in runs if run["ops"]), runs[0] if runs else None)
     if chosen is None:
         raise InvalidInput(f"{log.name} holds no benchmark run")

@@ -2,8 +2,40 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 import click
 
+from windtunnel.thresholds import DEFAULT_THRESHOLD
+
+
+class Finite(click.FloatRange):
+    """A figure with a bound, neither NaN nor infinite: thresholds, gates, budgets. Anything else is wrong usage.
+
+    Without `min` it must be above 0.
+    """
+
+    name = "figure"
+
+    def __init__(self, min: float | None = None) -> None:
+        super().__init__(min=0.0 if min is None else min, min_open=min is None)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """As `click.FloatRange` has it."""
+        found = float(super().convert(value, param, ctx))
+        if not math.isfinite(found):
+            self.fail(f"{value} is no finite figure.", param, ctx)
+        return found
+
+
+threshold_option = click.option(
+    "--threshold",
+    type=Finite(),
+    default=DEFAULT_THRESHOLD,
+    show_default=True,
+    help="nRMSE above which a layer is over.",
+)
 host_accelerator_option = click.option(
     "--accelerator",
     type=click.Choice(["xnnpack", "cpu"]),

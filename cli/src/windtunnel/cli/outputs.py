@@ -8,8 +8,9 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -18,40 +19,119 @@ from windtunnel.errors import Conflict, InvalidInput, NotFound
 if TYPE_CHECKING:
     from windtunnel.isolation import Progress
 
+_PREFIX: Final = ".windtunnel-"
+MAX_LOG_BYTES: Final = 512 * 1024**2
+_MOST_JSON: Final = 64 * 1024**2
+_CHECKPOINT: Final = (".index", ".meta", ".data-*")
+
 force_option = click.option("--force", is_flag=True, help="Replace an output file that exists.")
 
 
 def require_file(path: Path, what: str) -> Path:
-    """The path, absolute. Raises NotFound where there is nothing."""
-    if not path.exists():
+    """The path of a file or folder, absolute. Raises NotFound where there is nothing."""
+    if not is_there(path):
         raise NotFound(f"there is no {what} {path}", hint="check the path")
     return path.absolute()
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something. Raises InvalidInput where one cannot look: a name too long, a closed folder."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be looked up: {error.strerror or error}", hint="check the path") from error
+    return True
+
+
+def read_bytes(path: Path, what: str, *, most: int) -> bytes:
+    """The content of a file of at most `most` bytes. Raises NotFound, and InvalidInput where it cannot be read."""
+    require_file(path, what)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise InvalidInput(f"{what} {path} cannot be read: {error.strerror}", hint="give the path of a file") from error
+    if len(content) > most:
+        raise InvalidInput(f"{path} is larger than {most} bytes", hint=f"is it a {what}?")
+    return content
+
+
+def require_outputs(outputs: Sequence[Path | None], *, inputs: Sequence[Path | None], force: bool) -> None:
+    """The one guard of every command that writes files: none replaces an input, another one, or a file unasked.
+
+    Args:
+        inputs: every file and folder that the command reads.
+
+    Ask before the work begins: an hour of it must not end in a refusal. Raises UsageError, and as `require_free`.
+    """
+    require_distinct(outputs, inputs)
+    for path in outputs:
+        require_free(path, force=force)
 
 
 def require_free(path: Path | None, *, force: bool) -> None:
     """Raises Conflict where `path` exists and may not be replaced, NotFound where its folder does not exist.
 
-    Ask before the work begins: an hour of it must not end in a refusal.
+    Raises InvalidInput where it is a folder, or nothing can be written beside it.
     """
     if path is None:
         return
+    taken = is_there(path)
     if path.is_dir():
         raise InvalidInput(f"{path} is a folder", hint="name a file")
-    if path.exists() and not path.is_file():
+    if taken and not path.is_file():
         raise Conflict(f"{path} is no plain file, and is not replaced", hint="give the name of a file")
-    if path.exists() and not force:
-        raise Conflict(f"{path} exists already", hint="give another name, or --force to replace it")
+    if taken and not force:
+        raise _taken(path)
     if not path.absolute().parent.is_dir():
         raise NotFound(f"there is no folder {path.absolute().parent}", hint="create it first")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=_PREFIX)
+    except OSError as error:
+        raise _not_written(path, error) from error
+    os.close(descriptor)
+    Path(name).unlink()
 
 
 def require_distinct(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
-    """Raises UsageError where two outputs are one file, or an output would replace an input."""
-    taken = {path.resolve() for path in inputs if path is not None}
+    """Raises UsageError where two outputs are one file, or an output would replace an input, however it is spelled.
+
+    What lies in a folder that is read is an input too.
+    """
+    read = [path for path in inputs if path is not None]
+    written: list[Path] = []
     for path in outputs:
-        if path is not None and path.resolve() in taken:
-            raise click.UsageError(f"{path} is named twice: every output needs a file of its own, and no input's")
-        taken |= set() if path is None else {path.resolve()}
+        if path is None:
+            continue
+        if any(_is_same(path, other) or _lies_in(path, other) for other in (*read, *_checkpoints(read))):
+            raise click.UsageError(f"{path} is an input of this command: every output needs a file of its own")
+        if any(_is_same(path, other) for other in written):
+            raise click.UsageError(f"{path} is named twice: every output needs a file of its own")
+        written.append(path)
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.samefile(other)
+    except OSError:
+        # One of them is not there.
+        return False
+
+
+def _lies_in(path: Path, folder: Path) -> bool:
+    """Whether a file that is there lies in a folder that is read."""
+    real = Path(os.path.realpath(path))
+    return is_there(path) and is_there(folder) and folder.is_dir() and Path(os.path.realpath(folder)) in real.parents
+
+
+def _checkpoints(inputs: Sequence[Path]) -> list[Path]:
+    """The files of checkpoints, which are named by their prefix."""
+    prefixes = [path for path in inputs if path.name and not is_there(path)]
+    return [file for path in prefixes for end in _CHECKPOINT for file in path.parent.glob(escape(path.name) + end)]
 
 
 def create_folder(path: Path) -> None:
@@ -64,21 +144,51 @@ def create_folder(path: Path) -> None:
         ) from error
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that is there whole or not at all. Raises InvalidInput where it cannot be written."""
+def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
+    """Writes a file that is there whole or not at all.
+
+    Without `force` a file that somebody put there meanwhile stays: Conflict. Raises InvalidInput where it cannot be
+    written.
+    """
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=".windtunnel-")
+        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=_PREFIX)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
             Path(name).chmod(0o666 & ~_umask())
-            Path(name).replace(path)
+            put_in_place(Path(name), path, force=force)
         except BaseException:
             with suppress(FileNotFoundError):
                 Path(name).unlink()
             raise
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be written: {error}") from error
+        raise _not_written(path, error) from error
+
+
+def put_in_place(made: Path, path: Path, *, force: bool) -> None:
+    """Gives a whole file its name in the same folder. Raises Conflict where that is taken and not `force`, OSError."""
+    if not force:
+        try:
+            path.hardlink_to(made)
+        except FileExistsError as error:
+            raise _taken(path) from error
+        except OSError:
+            # A file system without hard links.
+            if path.exists():
+                raise _taken(path) from None
+        else:
+            made.unlink()
+            return
+    made.replace(path)
+
+
+def _taken(path: Path) -> Conflict:
+    return Conflict(f"{path} exists already", hint="give another name, or --force to replace it")
+
+
+def _not_written(path: Path, error: OSError) -> InvalidInput:
+    hint = "choose a folder that can be written, with room on its disk"
+    return InvalidInput(f"{path} cannot be written: {error.strerror or error}", hint=hint)
 
 
 def _umask() -> int:
@@ -91,11 +201,9 @@ def read_json(path: Path | None, what: str) -> Any:
     """The content of a JSON file; None for no path. Raises NotFound and InvalidInput."""
     if path is None:
         return None
-    require_file(path, what)
+    content = read_bytes(path, what, most=_MOST_JSON)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvalidInput(f"{what} {path} cannot be read: {error}") from error
+        return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{what} {path} is not JSON: {error}") from error
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import math
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,8 +15,9 @@ import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.native import new_pool, require_installed
-from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_free, write_whole
-from windtunnel.errors import UserError
+from windtunnel.cli.options import Finite
+from windtunnel.cli.outputs import force_option, progress_bar, read_json, require_file, require_outputs, write_whole
+from windtunnel.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
     from windtunnel.plan import Gates
@@ -45,7 +47,7 @@ _RANKED_ON: Final = 50
     metavar="NAME=LIMIT",
     help=f"{', '.join(_GATES)}; upper bounds. Default: accuracy_drop={_DEFAULT_DROP}.",
 )
-@click.option("--budget", type=click.FloatRange(min=1.0), default=900.0, show_default=True, help="Seconds to search.")
+@click.option("--budget", type=Finite(min=1.0), default=900.0, show_default=True, help="Seconds to search.")
 @click.option("-o", "--out", type=_FILE, help="Write the mended model to this .tflite.")
 @click.option("--recipe-out", type=_FILE, help="Write the recipe to this file (JSON).")
 @click.option(
@@ -82,15 +84,15 @@ def remedy(
     limits = _gates(gates)
     if recipe_out is not None and calibration_out is None:
         calibration_out = recipe_out.with_name(f"{recipe_out.stem}.calibration.npz")
-    for path in (out, recipe_out, calibration_out):
-        require_free(path, force=force)
+    targets = {"model": out, "recipe": recipe_out, "calibration": calibration_out}
+    require_outputs(list(targets.values()), inputs=(reference, variant, samples, pipeline), force=force)
     steps = read_json(pipeline, "pipeline")
     models = require_file(reference, "model"), require_file(variant, "model")
     given = require_file(samples, "samples")
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         found = run_async(_mend(*models, given, Path(folder), limits, steps, budget))
         document = found.to_json()
-        document["written"] = _write(found, out, recipe_out, calibration_out)
+        document["written"], failed = _write(found, targets, force=force)
     if as_json:
         print_json(document)
     else:
@@ -99,25 +101,32 @@ def remedy(
         from windtunnel.cli.remedy_text import render_remedy
 
         render_remedy(document, Console())
+        if failed:
+            print_json(found.recipe)
+    if failed:
+        raise InvalidInput("; ".join(failed), hint="the recipe is above, and builds the model again")
     return 0 if document["verdict"] in ("proven", "not_needed") else 1
 
 
 def _gates(texts: Sequence[str]) -> Gates:
     from windtunnel.plan import Gates
 
-    found: dict[str, float] = {"accuracy_drop": _DEFAULT_DROP}
+    found: dict[str, float] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if name not in _GATES or not equals:
             raise click.BadParameter(f"{text!r} is none of {', '.join(_GATES)}, with =LIMIT", param_hint="--gate")
+        if _GATES[name] in found:
+            raise click.BadParameter(f"{name} is given twice", param_hint="--gate")
         try:
-            limit = float(value)
-        except ValueError:
-            limit = math.nan
-        if not math.isfinite(limit) or (limit < 0 and name != "accuracy_drop"):
-            raise click.BadParameter(f"{value!r} is no limit for {name}", param_hint="--gate")
+            # A model may be asked to be more accurate than the float model: that drop is below 0.
+            limit = Finite(min=-1.0 if name == "accuracy_drop" else None).convert(value, None, None)
+        except click.BadParameter as error:
+            raise click.BadParameter(
+                f"{value!r} is no limit for {name}: {error.message}", param_hint="--gate"
+            ) from None
         found[_GATES[name]] = limit
-    return Gates(**found)
+    return Gates(**{"accuracy_drop": _DEFAULT_DROP, **found})
 
 
 async def _mend(
@@ -213,23 +222,48 @@ def rank_layers(layers: Sequence[Mapping[str, Any]], reads: Mapping[str, Sequenc
     return sorted(weights.items(), key=lambda one: -one[1])
 
 
-def _write(found: Remedy, out: Path | None, recipe: Path | None, calibration: Path | None) -> dict[str, str | None]:
-    """Writes what was asked for and is there; says what it wrote."""
-    written: dict[str, str | None] = {"model": None, "recipe": None, "calibration": None}
+def _write(
+    found: Remedy, targets: Mapping[str, Path | None], *, force: bool
+) -> tuple[dict[str, str | None], list[str]]:
+    """Writes what was asked for and is there. Returns what it wrote, and what it could not write.
+
+    After the search nothing may be lost: what cannot be written is kept in a folder for temporary files.
+    """
+    written: dict[str, str | None] = dict.fromkeys(targets)
+    failed: list[str] = []
     if found.model is None:
-        return written
-    contents: dict[str, tuple[Path | None, bytes]] = {
-        "model": (out, found.model.read_bytes()),
-        "recipe": (recipe, _recipe(found)),
-    }
+        return written, failed
+    contents = {"model": found.model.read_bytes(), "recipe": _recipe(found)}
     if found.calibration is not None:
-        contents["calibration"] = (calibration, found.calibration.read_bytes())
-    for what, (path, content) in contents.items():
-        if path is not None:
-            write_whole(path, content)
+        contents["calibration"] = found.calibration.read_bytes()
+    for what, content in contents.items():
+        path = targets[what]
+        if path is None:
+            continue
+        try:
+            write_whole(path, content, force=force)
+        except UserError as error:
+            failed.append(error.message)
+        else:
             say(f"wrote {path}")
             written[what] = str(path)
-    return written
+    if failed:
+        _keep(contents)
+    return written, failed
+
+
+def _keep(contents: Mapping[str, bytes]) -> None:
+    """Keeps the files of a remedy whose outputs could not be written; nothing where there is no room for them."""
+    names = {"model": "remedy.tflite", "recipe": "remedy.json", "calibration": "remedy.calibration.npz"}
+    with suppress(OSError):
+        folder = Path(tempfile.mkdtemp(prefix="windtunnel-remedy-"))
+        try:
+            for what, content in contents.items():
+                (folder / names[what]).write_bytes(content)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        say(f"what was found is kept in {folder}")
 
 
 def _recipe(found: Remedy) -> bytes:

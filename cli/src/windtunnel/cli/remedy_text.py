@@ -117,7 +117,7 @@ def _front(document: Mapping[str, Any], console: Console) -> None:
     tried = {trial["id"]: trial for trial in entries(document, "tried")}
     chosen = (document["remedy"] or {}).get("trial")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("", "nothing else is as accurate, small and fast", "drop", "MB", "latency"):
+    for title in ("", "recipes that no other beats", "drop", "MB", "latency"):
         table.add_column(title, justify="left" if len(title) > 7 else "right", no_wrap=title != "")
     for name in entries(document, "front"):
         trial = tried[name]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
-from windtunnel.cli.outputs import force_option, require_free, write_whole
+from windtunnel.cli.outputs import force_option, require_outputs, write_whole
 
 if TYPE_CHECKING:
     from windtunnel.v1 import metrics_store_pb2
@@ -30,11 +30,11 @@ def report(run_id: str, html: Path | None, force: bool, as_json: bool) -> int:
     windtunnel report r-0f3c --html report.html
     windtunnel report r-0f3c --json | jq .variants[].accuracy
     """
-    require_free(html, force=force)
-    return run_async(_report(run_id, html, as_json))
+    require_outputs((html,), inputs=(), force=force)
+    return run_async(_report(run_id, html, force=force, as_json=as_json))
 
 
-async def _report(run_id: str, html: Path | None, as_json: bool) -> int:
+async def _report(run_id: str, html: Path | None, *, force: bool, as_json: bool) -> int:
     from windtunnel.cli.submit import exit_code, show_report
     from windtunnel.client import AsyncClient
 
@@ -43,7 +43,7 @@ async def _report(run_id: str, html: Path | None, as_json: bool) -> int:
     if html is not None:
         from windtunnel.cli.report_html import report_html
 
-        write_whole(html, report_html(dict(found.json)).encode())
+        write_whole(html, report_html(dict(found.json)).encode(), force=force)
         say(f"wrote {html}")
     if html is None or as_json:
         show_report(found, as_json=as_json)

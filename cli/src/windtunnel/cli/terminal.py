@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -11,6 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from windtunnel.cli.figures import BAD, GOOD, VERDICTS, clean
+
+# Between two columns of a table.
+GAP: Final = 3
 
 
 def heading(console: Console, text: str) -> None:
@@ -43,6 +47,11 @@ def new_table(*columns: str, words: tuple[str, ...] = ()) -> Table:
     for name in columns:
         table.add_column(name, justify="left" if name in words else "right", overflow="fold", no_wrap=name not in words)
     return table
+
+
+def room_beside(width: int, *columns: Sequence[str], least: int = 12) -> int:
+    """What a table `width` wide leaves for one more column beside these, of head and cells each."""
+    return max(least, width - sum(max(map(len, column)) + GAP for column in columns))
 
 
 def verdict_words(verdict: str | None) -> Text:

@@ -209,7 +209,10 @@ class ChildPool:
         raise Unavailable(f"worker processes end before they can begin {call.function}")
 
     def _start_child(self) -> asyncio.Task[Child]:
-        return asyncio.create_task(self._warm_child())
+        task = asyncio.create_task(self._warm_child())
+        # Nobody may ask for this child: that it did not come up is then nothing to complain of.
+        task.add_done_callback(_looked_at)
+        return task
 
     async def _warm_child(self) -> Child:
         with contextlib.suppress(TimeoutError):
@@ -218,3 +221,8 @@ class ChildPool:
             # A job that waited for its turn asks for a child after all others were ended.
             raise Unavailable("the worker pool is closed")
         return await Child.start(self._preload, self._env)
+
+
+def _looked_at(task: asyncio.Task[Child]) -> None:
+    if not task.cancelled():
+        task.exception()

@@ -33,12 +33,14 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.layer_diff.log_codec import SEED, SKETCH, Sketcher, Statistics, Torn, pack, unpack
+from windtunnel.layer_diff.log_header import require_header
 from windtunnel.tflite import ModelFacts, Quantization, Runner, TensorFacts, dequantize, layer_tensors
 
 Mode = Literal["lossless", "statistics"]
 SCHEMA = "windtunnel.layer_log/1"
 _MAGIC = b"WTLAYERS"
 _BLOCK = struct.Struct("<II")
+_MOST_HEADER = 64 * 1024**2
 _UNPREDICTABLE = frozenset({"VAR_HANDLE", "READ_VARIABLE", "ASSIGN_VARIABLE", "CALL_ONCE", "MULTINOMIAL", "CUSTOM"})
 
 
@@ -300,8 +302,18 @@ def _scan(path: Path) -> tuple[dict[str, Any], list[int], str | None]:
         while (data := _read_block(file)) is not None:
             ends.append(file.tell())
         rest = path.stat().st_size - ends[-1]
-    tail = f"{rest} bytes after frame {len(ends) - 1} are no whole frame: the log was cut or damaged" if rest else None
+        file.seek(ends[-1])
+        why = _why(file, rest)
+    tail = f"{rest} bytes after frame {len(ends) - 1} are not read: {why}" if rest else None
     return header, ends, tail
+
+
+def _why(file: BinaryIO, rest: int) -> str:
+    """What is wrong with the bytes that are no frame."""
+    head = file.read(_BLOCK.size)
+    if len(head) == _BLOCK.size and _BLOCK.size + _BLOCK.unpack(head)[0] <= rest:
+        return "the log is damaged, a checksum there is wrong"
+    return "the log was cut there, or is damaged"
 
 
 def _read_block(file: BinaryIO) -> bytes | None:
@@ -315,13 +327,15 @@ def _read_block(file: BinaryIO) -> bytes | None:
 
 def _parsed(path: Path, data: bytes) -> dict[str, Any]:
     try:
-        header: dict[str, Any] = json.loads(zlib.decompress(data))
-        schema = header["schema"]
-    except (zlib.error, ValueError, KeyError, TypeError) as error:
-        raise InvalidInput(f"the header of {path.name} cannot be read: {error}") from error
+        header = json.loads(zlib.decompressobj().decompress(data, _MOST_HEADER))
+    except (zlib.error, ValueError, RecursionError) as error:
+        raise InvalidInput(f"the header of {path.name} cannot be read: {error}", hint="write the log again") from error
+    schema = header.get("schema") if isinstance(header, dict) else None
     if schema != SCHEMA:
         raise InvalidInput(f"{path.name} is {schema!r}, not {SCHEMA!r}", hint="read it with a newer windtunnel")
-    return header
+    found: dict[str, Any] = header
+    require_header(found, path.name)
+    return found
 
 
 def _model_for(log: LayerLog, model: Path | None) -> Path:

@@ -19,6 +19,8 @@ _STEP, _OFFSETS = 7919, 65536
 _STATISTICS = struct.Struct(f"<IIffff{SKETCH}e")
 _EXACT, _PLAIN, _RESIDUAL = 0, 1, 2
 _LEVEL = 6
+# Half the distance of neighbouring numbers: of float16 relative and near 0, and of float32 relative (IEEE 754).
+_HALF_PLACE, _LEAST_PLACE, _HALF_PLACE_OF_MEAN = 2.0**-11, 2.0**-25, 2.0**-24
 
 
 class Torn(Exception):
@@ -170,11 +172,24 @@ class Statistics:
             raise Torn(str(error)) from error
         return cls(count, non_finite, low, high, mean, variance, np.array(sketch)), at + _STATISTICS.size
 
+    def rounded(self) -> Statistics:
+        """As a log gives them back."""
+        return self.unpack(self.pack(), 0)[0]
+
     def squared_distance(self, other: Statistics) -> float:
         """Estimated sum of squared differences of the values behind both."""
         own = self.sketch * math.sqrt(self.variance * self.count / SKETCH)
         theirs = other.sketch * math.sqrt(other.variance * other.count / SKETCH)
         return float(np.square(own - theirs).sum()) + self.count * (self.mean - other.mean) ** 2
+
+    def squared_rounding(self, other: Statistics) -> float:
+        """The most that rounding alone makes of `squared_distance`: half a last place of every sum and of the mean."""
+        edges = np.zeros(SKETCH)
+        for one in (self, other):
+            unit = math.sqrt(one.variance * one.count / SKETCH)
+            edges += np.maximum(np.abs(one.sketch) * _HALF_PLACE, _LEAST_PLACE) * unit
+        means = (abs(self.mean) + abs(other.mean)) * _HALF_PLACE_OF_MEAN
+        return float(np.square(edges).sum()) + self.count * means**2
 
 
 class Sketcher:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
@@ -19,6 +20,10 @@ from windtunnel.layer_diff.log_codec import SKETCH, Sketcher, Statistics
 from windtunnel.tflite import Quantization, dequantize
 
 UNREADABLE = "unreadable"
+# How the name of a log ends that is still being written, or was interrupted.
+PART = ".part"
+# So many standard deviations of the estimate a bound lies above it.
+_SPREADS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +31,7 @@ class LoggedDiff:
     """nRMSE of one layer between two logs; None where `problem` says why.
 
     `relative_error` is the standard deviation of the estimate relative to the figure, 0 where both logs are lossless
-    and the figure is exact.
+    and the figure is exact. Where `is_bound`, statistics are too coarse for a figure: nRMSE and RMSE are at most these.
     """
 
     first: str
@@ -35,6 +40,7 @@ class LoggedDiff:
     rmse: float | None
     relative_error: float
     problem: str | None = None
+    is_bound: bool = False
 
 
 def compare_logs(
@@ -53,15 +59,11 @@ def compare_logs(
     Two lossless logs give the exact figure. Where one holds statistics it is estimated from the sketches: the MSE
     without bias, with a relative standard deviation of at most sqrt(2 / (16 frames)); the nRMSE, its root, with half
     of that (0.18 for one frame, 0.04 for 20) and a bias of at most -1 / (64 frames) of it. The sketches are rounded
-    to float16: differences below 1e-3 of a layer's standard deviation drown. Raises NotFound and InvalidInput, also
-    where the logs have not the same number of frames or no layer in common.
+    to float16: differences below 1e-3 of a layer's standard deviation drown, and only a bound is given. Compares
+    `common_frames`. Raises NotFound and InvalidInput, also from there, or without a layer in common.
     """
     logs = LayerLog(first, models[0]), LayerLog(second, models[1])
-    if logs[0].frames != logs[1].frames:
-        raise InvalidInput(
-            f"{first.name} has {logs[0].frames} frames, {second.name} has {logs[1].frames}",
-            hint="compare logs of the same frames",
-        )
+    frames = common_frames(*logs)
     known = {layer["name"] for layer in logs[0].header["layers"]}
     names = [layer["name"] for layer in logs[1].header["layers"]]
     chosen = [(name, name) for name in names if name in known] if pairs is None else list(pairs)
@@ -73,10 +75,24 @@ def compare_logs(
     exact = logs[0].mode == logs[1].mode == "lossless"
     sums: list[_Exact | _Estimate] = [_Exact() if exact else _Estimate() for _ in chosen]
     sketcher = Sketcher()
-    for first_frame, second_frame in zip(*logs, strict=True):
+    for first_frame, second_frame in zip(*(islice(log, frames) for log in logs), strict=True):
         for (a, b), one in zip(chosen, sums, strict=True):
             one.add(_Side(logs[0], first_frame, a, sketcher), _Side(logs[1], second_frame, b, sketcher))
     return [one.result(a, b) for (a, b), one in zip(chosen, sums, strict=True)]
+
+
+def common_frames(first: LayerLog, second: LayerLog) -> int:
+    """How many frames two logs are compared on: all, or what an interrupted, cut or damaged one still has.
+
+    Raises InvalidInput where a whole log has other frames than the other one: it was made of other samples.
+    """
+    short, long = sorted((first, second), key=lambda log: log.frames)
+    if short.frames < long.frames and short.tail is None and short.path.suffix != PART:
+        raise InvalidInput(
+            f"{first.path.name} has {first.frames} frames, {second.path.name} has {second.frames}",
+            hint="compare logs of the same samples: `layers log --max-samples` makes both equally long",
+        )
+    return short.frames
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +120,7 @@ class _Side:
         return (
             None
             if stored is None
-            else self.sketcher.statistics(dequantize(stored, self.quantization), self.frame.number)
+            else self.sketcher.statistics(dequantize(stored, self.quantization), self.frame.number).rounded()
         )
 
 
@@ -132,6 +148,7 @@ class _Estimate:
         self._frames = 0
         self._count = 0
         self._squares = 0.0
+        self._rounding = 0.0
         self._ends = [math.inf, -math.inf, math.inf, -math.inf]
         self._problem: str | None = None
 
@@ -147,6 +164,7 @@ class _Estimate:
             self._frames += 1
             self._count += a.count
             self._squares += a.squared_distance(b)
+            self._rounding += a.squared_rounding(b)
             low, high, other_low, other_high = self._ends
             self._ends = [min(low, a.low), max(high, a.high), min(other_low, b.low), max(other_high, b.high)]
 
@@ -155,8 +173,14 @@ class _Estimate:
             return LoggedDiff(first, second, None, None, 0.0, self._problem)
         if not self._count:
             return LoggedDiff(first, second, 0.0, 0.0, 0.0)
-        error = rmse(self._squares, self._count)
+        error, rounding = rmse(self._squares, self._count), rmse(self._rounding, self._count)
+        spread = 1.0 / math.sqrt(2.0 * SKETCH * self._frames)
         low, high, other_low, other_high = self._ends
-        figure = nrmse(error, max(high - low, other_high - other_low))
-        spread = 1.0 / math.sqrt(2.0 * SKETCH * self._frames) if error else 0.0
-        return LoggedDiff(first, second, figure, error, spread, CONSTANT_DIFFERS if figure is None else None)
+        span = max(high - low, other_high - other_low)
+        if rounding > 0.0 and error <= rounding and span > 0.0:
+            most = (error + rounding) * (1.0 + _SPREADS * spread)
+            return LoggedDiff(first, second, most / span, most, 0.0, is_bound=True)
+        figure = nrmse(error, span)
+        # Rounding is evenly spread within its bound.
+        uncertain = math.hypot(spread, rounding / (math.sqrt(3.0) * error)) if error else 0.0
+        return LoggedDiff(first, second, figure, error, uncertain, CONSTANT_DIFFERS if figure is None else None)

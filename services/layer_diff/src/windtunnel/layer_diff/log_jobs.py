@@ -22,7 +22,7 @@ from windtunnel.layer_diff.domain import Unmatched
 from windtunnel.layer_diff.graph import match_layers
 from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.layer_log import LayerLog, LogWriter, Mode
-from windtunnel.layer_diff.log_compare import LoggedDiff, compare_logs
+from windtunnel.layer_diff.log_compare import LoggedDiff, common_frames, compare_logs
 from windtunnel.tflite import Accelerator, Runner, dequantize, layer_tensors, read_model
 
 # So many values of a layer are written as text to estimate how long all of them would be.
@@ -54,7 +54,8 @@ class LogComparison:
 
     `ops` are (index, name) of the second model's op, by layer. `unmatched` are layers of the second log that were not
     compared, and why. `exact`: whether both are lossless; else the figures are estimates. `same_inputs`: whether the
-    first frames were fed alike, None where the logs do not tell. `tails` say what of the logs could not be read.
+    first frames were fed alike, None where the logs do not tell. `tails` say what of the logs could not be read;
+    `held` are the frames that each log has, of which `frames` were compared.
     """
 
     layers: tuple[LoggedDiff, ...]
@@ -64,6 +65,7 @@ class LogComparison:
     exact: bool
     same_inputs: bool | None
     tails: tuple[str | None, str | None]
+    held: tuple[int, int]
 
 
 def write_layer_log(
@@ -146,7 +148,8 @@ def compare_layer_logs(first: Path, second: Path, models: tuple[Path, Path] | No
         models: of both logs. Layers are then paired by what they compute, else by name. Lossless logs are read with
             their models, which lie beside them under their own names where `models` is None.
 
-    Raises NotFound and InvalidInput: no logs, another model's, other numbers of frames, no frame, no layer in common.
+    A log that was interrupted, cut or damaged is compared on the frames that it still has. Raises NotFound and
+    InvalidInput: no logs, another model's, of other numbers of samples, no frame, no layer in common.
     """
     known = (None, None) if models is None else models
     logs = LayerLog(first, known[0]), LayerLog(second, known[1])
@@ -162,10 +165,11 @@ def compare_layer_logs(first: Path, second: Path, models: tuple[Path, Path] | No
         layers=tuple(layers),
         ops={layer["name"]: (layer["op_index"], layer["op"]) for layer in logs[1].header["layers"]},
         unmatched=tuple(unmatched),
-        frames=logs[0].frames,
+        frames=common_frames(*logs),
         exact=all(log.mode == "lossless" for log in logs),
         same_inputs=_same_inputs(logs),
         tails=(logs[0].tail, logs[1].tail),
+        held=(logs[0].frames, logs[1].frames),
     )
 
 

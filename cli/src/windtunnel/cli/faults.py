@@ -1,0 +1,38 @@
+"""Errors of the operating system in words: what happened, to which file or folder, and what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+
+from windtunnel.errors import JobFailed, WindtunnelError
+
+_FULL = os.strerror(errno.ENOSPC)
+
+
+def words_of(error: OSError) -> tuple[str, str]:
+    """(message, hint) of an error that no command foresaw."""
+    what = error.strerror or str(error) or type(error).__name__
+    names = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
+    hint = _room() if error.errno == errno.ENOSPC else "check the path and its permissions" if names else ""
+    return (f"{names}: {what}" if names else what), hint or "WINDTUNNEL_DEBUG=1 shows where"
+
+
+def said_of(error: WindtunnelError) -> tuple[str, str]:
+    """(message, hint); of a child process that ran out of room what it lacked."""
+    if isinstance(error, JobFailed) and _FULL in error.message:
+        return "there was no room for temporary files", _room()
+    if isinstance(error, JobFailed) and not error.hint and "SIGBUS" in error.message:
+        return error.message, f"a file was cut while it was read, or there was no room for it: {_room()}"
+    return error.message, error.hint
+
+
+def _room() -> str:
+    folder = tempfile.gettempdir()
+    try:
+        free = f" ({shutil.disk_usage(folder).free / 1e6:.0f} MB are free there now)"
+    except OSError:
+        free = ""
+    return f"make room in {folder}{free}, or let TMPDIR name another folder"
