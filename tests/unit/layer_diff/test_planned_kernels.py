@@ -55,7 +55,7 @@ def test_kernels_that_agree_are_excluded_beside_those_of_the_host() -> None:
 
 
 def test_a_kernel_that_departs_is_a_cause_behind_those_of_the_file() -> None:
-    own = Cause("conversion.weights", 0.99, {}, {}, "a", 1)
+    own = Cause("conversion.weights", 0.97, {}, {}, "a", 1)
     kernel = Cause("kernel", 0.9, {"departs": ["arm:cortex-a53"]}, {}, "b", 2)
     found = joined(compared("degraded", own), on_kernels("broken", kernel))
     assert (found.verdict, found.causes, found.reasons) == ("broken", (own, kernel), ("departs at op 2",))

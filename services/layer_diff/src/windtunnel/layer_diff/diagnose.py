@@ -18,9 +18,9 @@ from windtunnel.tflite import ModelFacts
 FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
 # A layer of matching files that departs more than this on equal inputs needs an explanation.
 UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
-# How often causes were right over the fault matrix (docs/diagnosis.md): neither proven by the file nor by running,
-# one of both, both; departures without a reason in the files; rounding as what is left.
-CONFIDENCE: Final = (0.6, 0.95, 0.99)
+# How often causes were right on faults of others (docs/diagnosis-by-others.md): neither proven by the file nor by
+# running, one of both, both; departures without a reason in the files; rounding as what is left.
+CONFIDENCE: Final = (0.6, 0.9, 0.97)
 CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
 _BETTER_OUTPUT, _DECIDES = 1.1, 2.0
