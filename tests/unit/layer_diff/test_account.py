@@ -56,3 +56,22 @@ def test_where_names_say_nothing_weights_tell_the_layers_apart(tmp_path: Path) -
     """Activations on the other layer, and these in the other order: two ops, and no weights."""
     candidate = _branches(tmp_path / "c.tflite", exchanged=True, names=("a", "b", "c", "d"))
     assert {code for code, _ in _named(_compared(tmp_path, candidate))} == {"conversion.op"}
+
+
+def _chain(path: Path, names: Sequence[str], *, clipped: int = -1) -> Path:
+    """Four equal dense layers, one behind the other; `clipped` ends in RELU6."""
+    net = Layers()
+    source = at = net.tensor("input", (1, 8))
+    for place, name in enumerate(names):
+        activation = "RELU6" if place == clipped else "RELU"
+        weights, bias = 3.0 * random_weights((8, 8), seed=place), random_weights((8,), seed=10 + place)
+        at = net.fully_connected(name, at, weights, bias, 1, activation)
+    return net.write(path, [source], [at])
+
+
+def test_names_that_are_shifted_do_not_hide_an_op(tmp_path: Path) -> None:
+    """As Keras counts on when a network is built once more."""
+    reference = _chain(tmp_path / "r.tflite", ["d_1", "d_2", "d_3", "d_4"])
+    bad = _chain(tmp_path / "c.tflite", ["d_2", "d_3", "d_4", "d_5"], clipped=1)
+    result = compare_models(reference, bad, random_samples(tmp_path / "s.npz", (8,)))
+    assert _named(result) == {("conversion.op", "d_3")}

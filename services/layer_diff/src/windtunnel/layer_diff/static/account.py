@@ -17,16 +17,22 @@ _CONSTANTS = frozenset({"weights", "bias"})
 
 
 def simplest(matching: Matching) -> Matching:
-    """The matching, or the one by names: where these are crossed, and weights alone account for all that differs."""
+    """The matching, or the one by names: where these are crossed, and the weights of as few layers account for it all.
+
+    Names that are only shifted, as those of a network that was built once more, would have many layers wrong.
+    """
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
-    crossed = _crossed(matching)
-    if crossed < 2 or not any(one.code == "conversion.op" for one in _suspects(matching)):
+    if _crossed(matching) < 2:
+        return matching
+    suspects = _suspects(matching)
+    if not any(one.code == "conversion.op" for one in suspects):
         return matching
     named = match_layers(ours.facts, theirs.facts, names_first=True)
-    suspects = _suspects(named)
-    exchanged = all(one.evidence.get("role") in _CONSTANTS for one in suspects)
-    return named if exchanged and len(suspects) <= len(_CONSTANTS) * crossed else matching
+    others = _suspects(named)
+    exchanged = all(one.evidence.get("role") in _CONSTANTS for one in others)
+    fewer = len({one.tensor for one in others}) <= max(2, len({one.tensor for one in suspects}))
+    return named if exchanged and fewer and len(named.pairs) >= len(matching.pairs) else matching
 
 
 def _crossed(matching: Matching) -> int:
