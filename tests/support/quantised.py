@@ -51,6 +51,13 @@ def calibrated(model: Path, target: Path, variant: str, rows: NDArray[np.float32
     return quantize(model, target, variant, ranges(model, [{"": one[None]} for one in rows]), rules)
 
 
+def written(folder: Path) -> Path:
+    """The folder, with float32.tflite, int8.tflite and samples.npz, the images that the ranges were calibrated on."""
+    calibrated(small_network(folder / "float32.tflite"), folder / "int8.tflite", "int8", images(16, 2))
+    np.savez(folder / "samples.npz", x=images(16, 2))
+    return folder
+
+
 def change_range(
     source: Path,
     target: Path,

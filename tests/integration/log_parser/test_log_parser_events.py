@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from google.protobuf.message import Message
 
 from support.bus_wires import Wire
 from support.runtime import Outbox, make_runtime, publish, serving
@@ -43,19 +44,24 @@ async def finished(
     )
 
 
-def log_named(name: str) -> bytes:
-    return (LOGS / f"{name}.txt").read_bytes()
-
-
-async def test_a_log_becomes_a_measurement(wire: Wire, tmp_path: Path) -> None:
+async def answer_to(wire: Wire, tmp_path: Path, event: events_pb2.DeviceRunFinished) -> Message:
+    """What the service says of one event."""
     bus = await wire.open()
-    event = await finished(tmp_path, log_named("xnnpack_implicit"))
     await publish(bus, event, "a")
     async with (
         Outbox(bus, ANSWERS) as out,
         serving(build, await make_runtime("log_parser", settings(tmp_path), bus, tmp_path)),
     ):
-        answer = await out.next()
+        return await out.next()
+
+
+def log_named(name: str) -> bytes:
+    return (LOGS / f"{name}.txt").read_bytes()
+
+
+async def test_a_log_becomes_a_measurement(wire: Wire, tmp_path: Path) -> None:
+    event = await finished(tmp_path, log_named("xnnpack_implicit"))
+    answer = await answer_to(wire, tmp_path, event)
     assert isinstance(answer, events_pb2.DeviceRunMeasured)
     assert (answer.run, answer.cell, answer.attempt, answer.device) == (event.run, event.cell, 2, event.device)
     measurement = answer.measurement
@@ -67,14 +73,8 @@ async def test_a_log_becomes_a_measurement(wire: Wire, tmp_path: Path) -> None:
 
 
 async def test_raw_samples_win_over_the_log(wire: Wire, tmp_path: Path) -> None:
-    bus = await wire.open()
     samples = {"unit": "us", "warmup": [9e9], "inference": [1000, 2000, 3000, 4000]}
-    await publish(bus, await finished(tmp_path, log_named("xnnpack_implicit"), samples), "a")
-    async with (
-        Outbox(bus, ANSWERS) as out,
-        serving(build, await make_runtime("log_parser", settings(tmp_path), bus, tmp_path)),
-    ):
-        answer = await out.next()
+    answer = await answer_to(wire, tmp_path, await finished(tmp_path, log_named("xnnpack_implicit"), samples))
     assert isinstance(answer, events_pb2.DeviceRunMeasured)
     latency = answer.measurement.latency_ms
     assert (latency.p50, latency.min, latency.max, latency.samples) == (2.5, 1.0, 4.0, 4)
@@ -99,14 +99,8 @@ async def test_raw_samples_win_over_the_log(wire: Wire, tmp_path: Path) -> None:
 async def test_what_cannot_be_measured_fails_with_its_reason(
     wire: Wire, tmp_path: Path, log: bytes, samples: Any, code: str, says: str
 ) -> None:
-    bus = await wire.open()
     event = await finished(tmp_path, log, samples)
-    await publish(bus, event, "a")
-    async with (
-        Outbox(bus, ANSWERS) as out,
-        serving(build, await make_runtime("log_parser", settings(tmp_path), bus, tmp_path)),
-    ):
-        answer = await out.next()
+    answer = await answer_to(wire, tmp_path, event)
     assert isinstance(answer, events_pb2.DeviceRunFailed)
     assert (answer.run, answer.cell, answer.attempt) == (event.run, event.cell, 2)
     assert (answer.failure.code, answer.failure.service) == (code, "log_parser")
@@ -114,15 +108,9 @@ async def test_what_cannot_be_measured_fails_with_its_reason(
 
 
 async def test_a_log_that_is_not_in_the_store_fails_the_attempt(wire: Wire, tmp_path: Path) -> None:
-    bus = await wire.open()
     event = await finished(tmp_path, b"")
     event.log.sha256 = "0" * 64
-    await publish(bus, event, "a")
-    async with (
-        Outbox(bus, ANSWERS) as out,
-        serving(build, await make_runtime("log_parser", settings(tmp_path), bus, tmp_path)),
-    ):
-        answer = await out.next()
+    answer = await answer_to(wire, tmp_path, event)
     assert isinstance(answer, events_pb2.DeviceRunFailed)
     assert answer.failure.code == "not_found"
 
@@ -220,15 +208,9 @@ async def test_an_event_that_nobody_can_read_is_a_dead_letter(wire: Wire, tmp_pa
 
 
 async def test_times_of_an_emulated_device_are_left_out(wire: Wire, tmp_path: Path) -> None:
-    bus = await wire.open()
     event = await finished(tmp_path, log_named("xnnpack_implicit"), SAMPLES)
     event.cell.farm = "arm"
-    await publish(bus, event, "a")
-    async with (
-        Outbox(bus, ANSWERS) as out,
-        serving(build, await make_runtime("log_parser", settings(tmp_path), bus, tmp_path)),
-    ):
-        answer = await out.next()
+    answer = await answer_to(wire, tmp_path, event)
     assert isinstance(answer, events_pb2.DeviceRunMeasured)
     measurement = answer.measurement
     assert not measurement.latency_ms.ListFields()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.layers import Layers, options, random_weights
-from support.quantised import calibrated, images, small_network
+from support.quantised import calibrated, images, written
 from windtunnel.layer_diff import Comparison, compare_models
 from windtunnel.layer_diff.graph.constants import Constant
 from windtunnel.layer_diff.static.mend import put_constant
@@ -21,10 +21,7 @@ LAYER = "conv_2"
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with float32.tflite, int8.tflite and samples.npz."""
-    folder = tmp_path_factory.mktemp("integers")
-    calibrated(small_network(folder / "float32.tflite"), folder / "int8.tflite", "int8", images(16, 2))
-    np.savez(folder / "samples.npz", x=images(16, 2))
-    return folder
+    return written(tmp_path_factory.mktemp("integers"))
 
 
 def _weights(model: Path) -> tuple[TensorFacts, Quantization]:

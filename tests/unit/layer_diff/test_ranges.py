@@ -12,7 +12,7 @@ import pytest
 from support.fault_runs import quantize, ranges
 from support.layers import Layers, options
 from support.models import DigitsModels
-from support.quantised import GROUPS, calibrated, change_range, images, small_network
+from support.quantised import GROUPS, calibrated, change_range, images, written
 from windtunnel.layer_diff import Comparison, compare_models
 from windtunnel.tflite import read_model
 from windtunnel.tflite.edit import Editor
@@ -26,10 +26,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with float32.tflite, int8.tflite and samples.npz, the images that the ranges were calibrated on."""
-    folder = tmp_path_factory.mktemp("ranges")
-    calibrated(small_network(folder / "float32.tflite"), folder / "int8.tflite", "int8", images(16, 2))
-    np.savez(folder / "samples.npz", x=images(16, 2))
-    return folder
+    return written(tmp_path_factory.mktemp("ranges"))
 
 
 def _compare(models: Path, candidate: Path) -> Comparison:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.fault_runs import tensor_wise
-from support.quantised import calibrated, change_range, images, small_network
+from support.quantised import calibrated, change_range, images, small_network, written
 from windtunnel.layer_diff import compare_models
 
 Notes = dict[str, dict[str, dict[str, Any]]]
@@ -20,10 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_
 @pytest.fixture(scope="module")
 def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """float32.tflite, int8.tflite and samples.npz."""
-    folder = tmp_path_factory.mktemp("why")
-    calibrated(small_network(folder / "float32.tflite"), folder / "int8.tflite", "int8", images(16, 2))
-    np.savez(folder / "samples.npz", x=images(16, 2))
-    return folder
+    return written(tmp_path_factory.mktemp("why"))
 
 
 def _notes(reference: Path, candidate: Path, samples: Path | None) -> Notes:

@@ -26,7 +26,7 @@ _RESOLVERS: Mapping[str, str] = {
 NOT_VALUES = frozenset({"resource", "variant", "string"})
 
 _NO_WORDS = "it gives no reason, as where it gets too little memory"
-_MORE_MEMORY = "run it on a machine with more memory, or with smaller inputs"
+MORE_MEMORY = "run it on a machine with more memory, or with smaller inputs"
 
 
 class Layer(NamedTuple):
@@ -214,7 +214,7 @@ def _refused(facts: ModelFacts, error: Exception) -> InvalidInput | Unsupported:
     lacks = ("unresolved custom op", "Op builtin_code out of range", "Didn't find op", "Select TensorFlow op")
     if any(sign in said for sign in lacks):
         return Unsupported(f"the runtime lacks an op of {facts.path.name}: {said}")
-    hint = _MORE_MEMORY if said == _NO_WORDS else ""
+    hint = MORE_MEMORY if said == _NO_WORDS else ""
     return InvalidInput(f"the runtime refuses {facts.path.name}: {said}", hint=hint)
 
 
@@ -224,7 +224,7 @@ def words_of(error: Exception) -> str:
 
 
 def _no_memory(facts: ModelFacts) -> JobFailed:
-    return JobFailed(f"not enough memory to run {facts.path.name}", how="memory", hint=_MORE_MEMORY)
+    return JobFailed(f"not enough memory to run {facts.path.name}", how="memory", hint=MORE_MEMORY)
 
 
 def _prepare(tensor: TensorFacts, array: NDArray[Any]) -> NDArray[Any]:

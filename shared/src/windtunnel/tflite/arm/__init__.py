@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from windtunnel.tflite.arm.home import CPUS, LITERT, SETUP, ArmHome, Missing, default_home, missing
+from windtunnel.tflite.arm.home import CPUS, LITERT, SETUP, ArmHome, Missing, default_home, in_words, missing
 from windtunnel.tflite.arm.run import run_arm
 from windtunnel.tflite.arm.setup import build
 
-__all__ = ["CPUS", "LITERT", "SETUP", "ArmHome", "Missing", "build", "default_home", "missing", "run_arm"]
+__all__ = ["CPUS", "LITERT", "SETUP", "ArmHome", "Missing", "build", "default_home", "in_words", "missing", "run_arm"]

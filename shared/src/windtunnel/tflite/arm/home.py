@@ -50,6 +50,11 @@ class Missing:
     todo: str
 
 
+def in_words(lacking: Sequence[Missing]) -> tuple[str, str]:
+    """What is missing, and what to run."""
+    return " and ".join(one.what for one in lacking), "; ".join(one.todo for one in lacking)
+
+
 def default_home() -> ArmHome:
     """`$XDG_CACHE_HOME/windtunnel/arm`, or `~/.cache/windtunnel/arm`."""
     cache = os.environ.get("XDG_CACHE_HOME")

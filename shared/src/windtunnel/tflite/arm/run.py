@@ -16,7 +16,7 @@ import psutil
 
 from windtunnel.errors import InvalidInput, JobFailed, NotFound
 from windtunnel.tflite.arm import worker
-from windtunnel.tflite.arm.home import CPUS, SETUP, ArmHome, default_home, missing, qemu
+from windtunnel.tflite.arm.home import CPUS, SETUP, ArmHome, default_home, in_words, missing, qemu
 
 _WATCH_S: Final = 0.1
 _TAIL_LINES: Final = 20
@@ -70,8 +70,7 @@ def _require(cpu: str, home: ArmHome) -> str:
     lacking = missing(home)
     emulator = qemu()
     if lacking or emulator is None:
-        names = " and ".join(one.what for one in lacking)
-        todo = "; ".join(one.todo for one in lacking)
+        names, todo = in_words(lacking)
         raise NotFound(f"ARM64 kernels need {names}", hint=f"run: {todo or SETUP}")
     return emulator
 

@@ -1,13 +1,12 @@
 """The farm `arm`: ARM64 processors, emulated on this host. The kernels are those of phones, the times mean nothing.
 
 A cell that ran shows that the runtime takes the model on such a processor and survives it. Whether its numbers are
-right is what `windtunnel kernels` tells.
+right is what the layer comparison of the variant tells, and `windtunnel kernels`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import json
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -20,13 +19,13 @@ from windtunnel.errors import FarmError, NotFound, Unavailable
 from windtunnel.farm_dispatcher.adapters import benchmark_log, emulated
 from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.delegation import Delegation
-from windtunnel.farm_dispatcher.adapters.local import ACCELERATORS, exclusively, require_cell
+from windtunnel.farm_dispatcher.adapters.local import ACCELERATORS, exclusively, require_cell, with_nodes
 from windtunnel.farm_dispatcher.adapters.measurement import Measured
 from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.isolation import ChildPool, Pool
 from windtunnel.settings import InvalidSetting
-from windtunnel.tflite.arm import CPUS, LITERT, missing, run_arm
+from windtunnel.tflite.arm import CPUS, LITERT, in_words, missing, run_arm
 
 FARM: Final = "arm"
 _SYSTEM, _VERSION = "Debian", "12"
@@ -42,7 +41,7 @@ async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
     """The emulated processors. Raises InvalidSetting where the emulator or its system is missing."""
     lacking = missing()
     if lacking:
-        names, todo = " and ".join(one.what for one in lacking), "; ".join(one.todo for one in lacking)
+        names, todo = in_words(lacking)
         raise InvalidSetting(f"WINDTUNNEL_FARMS names {FARM!r}, which needs {names}", hint=f"run: {todo}")
     # Each run is a process of its own under the emulator; the child watches it, and takes it along when it ends.
     timeout_s, memory_mb = settings.job_timeout_s, settings.job_memory_mb
@@ -77,11 +76,7 @@ class ArmFarm:
                 raise FarmError(error.message, hint=error.hint) from error
         measured = _read(json.loads(result.read_text(encoding="utf-8")))
         log = benchmark_log.render(measured, warmup=emulated.WARMUP, inference=emulated.INFERENCE)
-        found = measured.delegation
-        facts = dataclasses.replace(
-            _facts(cell.device), nodes_delegated=found.nodes_delegated, nodes_total=found.nodes_total
-        )
-        return DeviceRun(log, None, facts)
+        return DeviceRun(log, None, with_nodes(_facts(cell.device), measured))
 
 
 def _job(job: dict[str, Any], cpu: str, memory_mb: int) -> None:

@@ -75,7 +75,7 @@ class LocalFarm:
         return DeviceRun(
             log=benchmark_log.render(measured),
             samples=Samples(measured.warmup_us, measured.inference_us),
-            facts=_with_nodes(facts, measured),
+            facts=with_nodes(facts, measured),
         )
 
 
@@ -95,7 +95,8 @@ def _job(model: Path, accelerator: str, threads: int) -> Measured:
     return benchmark.measure(model, accelerator, threads)
 
 
-def _with_nodes(facts: DeviceFacts, measured: Measured) -> DeviceFacts:
+def with_nodes(facts: DeviceFacts, measured: Measured) -> DeviceFacts:
+    """The facts of a device with the nodes of the model that it ran."""
     found = measured.delegation
     return dataclasses.replace(facts, nodes_delegated=found.nodes_delegated, nodes_total=found.nodes_total)
 

@@ -15,6 +15,7 @@ from windtunnel.layer_diff.kernels.judge import Crash
 from windtunnel.layer_diff.kernels.search import first_failing
 from windtunnel.layer_diff.kernels.spec import Kernel
 from windtunnel.tflite import read_model
+from windtunnel.tflite.run import MORE_MEMORY
 
 Files = tuple[Path, ...]
 OnProgress = Callable[[Progress], None]
@@ -50,7 +51,7 @@ class Runs:
                     f"not enough memory to run {self.model.name} with {kernel.name}",
                     how="memory",
                     stderr=error.stderr,
-                    hint="run it on a machine with more memory, or with smaller inputs",
+                    hint=MORE_MEMORY,
                 ) from error
             said = error.message.removeprefix(f"{execute.__module__}:{execute.__name__} ")
             raise JobFailed(

@@ -143,10 +143,7 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     else:
         off = [group for group in off if _stands_out(group, usable)]
         rest = [group for group in usable if group not in off]
-        off = [group for group in off if not _drifts(theirs, group, rest)]
-        traces = [one for one in off if one.problems.get("doubtful") and one.problems["kind"] == "wide"]
-        traces = [one for one in traces if _leaves_a_trace(theirs, one, usable)]
-        off = [group for group in off if group not in traces]
+        off = [one for one in off if not _drifts(theirs, one, rest) and not _leaves_a_trace(theirs, one, usable)]
     ratios = [group.ratio for group in usable if group not in off]
     suspects = [_calibration(theirs, sized, len(usable))] if whole else [_single(theirs, group) for group in off]
     ends = (min(ratios), median(ratios), max(ratios)) if ratios else (math.nan,) * 3
@@ -278,7 +275,9 @@ def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
 
 
 def _leaves_a_trace(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
-    """Whether a range as wide lies a few layers before or behind: rare samples of the calibration set leave such."""
+    """Whether a few layers off a range lies as wide as a doubtful one: rare samples of a calibration set leave such."""
+    if group.problems["kind"] != "wide" or not group.problems["doubtful"]:
+        return False
     of = {index: one for one in groups for index in one.tensors}
     for behind in (False, True):
         near, seen = set(group.tensors), set(group.tensors)
