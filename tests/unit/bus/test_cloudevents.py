@@ -15,7 +15,7 @@ from windtunnel.v1 import events_pb2, plan_pb2, types_pb2
 
 SUBJECT = subjects.MODEL_TRAINED
 TYPE = "windtunnel.model.trained.v1"
-MODEL = {"name": "ssd", "version": "2026-11-20.3", "uri": "s3://models/ssd.zip"}
+MODEL: dict[str, Any] = {"name": "ssd", "version": "2026-11-20.3", "uri": "s3://models/ssd.zip"}
 ENVELOPE: dict[str, Any] = {
     "specversion": "1.0",
     "id": "7f0c",

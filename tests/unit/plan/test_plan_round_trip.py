@@ -40,10 +40,14 @@ json_values: st.SearchStrategy[Any] = st.recursive(
 )
 objects = st.dictionaries(words, json_values, max_size=3)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,20}", fullmatch=True).filter(lambda n: n not in BUILTIN_VARIANTS)
-recipes = st.builds(VariantSpec, names, recipe=st.lists(objects, min_size=1, max_size=2).map(tuple))
-elsewhere = st.builds(VariantSpec, names, recipe_uri=locations)
+optional = st.booleans()
+recipes = st.builds(VariantSpec, names, recipe=st.lists(objects, min_size=1, max_size=2).map(tuple), optional=optional)
+elsewhere = st.builds(VariantSpec, names, recipe_uri=locations, optional=optional)
+builtin = st.builds(VariantSpec, st.sampled_from(BUILTIN_VARIANTS), optional=optional)
 bounds = st.none() | st.floats(0, 1e9)
-gates = st.builds(Gates, st.none() | st.floats(-1, 1), bounds, bounds, bounds, bounds, bounds)
+shares = st.none() | st.floats(0, 1)
+gates = st.builds(Gates, st.none() | st.floats(-1, 1), bounds, bounds, bounds, bounds, bounds, shares)
+shapes = st.dictionaries(words, st.lists(st.integers(1, 4096), max_size=4).map(tuple), max_size=3)
 texts = st.lists(words, max_size=3).map(tuple)
 devices = st.builds(
     DeviceFilter,
@@ -58,8 +62,7 @@ devices = st.builds(
 
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
-    variant = st.sampled_from(BUILTIN_VARIANTS).map(VariantSpec) | recipes | elsewhere
-    variants = draw(st.lists(variant, min_size=1, max_size=4, unique_by=lambda v: v.name))
+    variants = draw(st.lists(builtin | recipes | elsewhere, min_size=1, max_size=4, unique_by=lambda v: v.name))
     overridden = draw(st.lists(st.sampled_from([v.name for v in variants]), max_size=2, unique=True))
     return Plan(
         data=DataSet(draw(st.none() | words), draw(st.none() | words)),
@@ -69,6 +72,9 @@ def plans(draw: st.DrawFn) -> Plan:
         gates=draw(gates),
         only={name: draw(gates) for name in overridden},
         deadline_seconds=draw(st.just(0) | st.integers(1, 1_000_000)),
+        expected_accuracy=draw(shares),
+        input_shapes=draw(shapes),
+        select_tf_ops=draw(st.booleans()),
     )
 
 

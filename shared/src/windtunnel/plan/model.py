@@ -27,12 +27,14 @@ class DataSet:
 class VariantSpec:
     """A variant to make. `recipe` (a litert-quantizer recipe, a list of rules) is None for the built-in ones.
 
-    `recipe_uri` is where the recipe lies as long as it has not been read.
+    `recipe_uri` is where the recipe lies as long as it has not been read. `optional`: the run may pass without the
+    variant if it cannot be made.
     """
 
     name: str
     recipe: tuple[Mapping[str, Any], ...] | None = None
     recipe_uri: str | None = None
+    optional: bool = False
 
     @property
     def needs_calibration(self) -> bool:
@@ -54,7 +56,7 @@ class DeviceFilter:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Upper bounds on measured figures; None: no gate."""
+    """Bounds on measured figures, upper ones but for `accuracy_min`; None: no gate."""
 
     accuracy_drop: float | None = None
     latency_ms_p50: float | None = None
@@ -62,6 +64,8 @@ class Gates:
     size_mb: float | None = None
     memory_mb: float | None = None
     layer_nrmse: float | None = None
+    # Lower bound: accuracy of the variant, 0 to 1.
+    accuracy_min: float | None = None
 
     def overridden_by(self, other: Gates | None) -> Gates:
         """These gates with the fields that `other` gives in place of ours."""
@@ -83,6 +87,12 @@ class Plan:
     only: Mapping[str, Gates] = field(default_factory=lambda: MappingProxyType({}))
     # The run ends this many seconds after its start, complete or not; 0: the store's default.
     deadline_seconds: int = 0
+    # Accuracy that the training reported, 0 to 1; samples and preprocessing must reproduce it.
+    expected_accuracy: float | None = None
+    # Shapes of inputs with open dimensions, by input name; not named here: the samples' shape.
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    # Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone.
+    select_tf_ops: bool = False
 
     def gates_of(self, variant: str) -> Gates:
         """The gates that hold for one variant."""

@@ -39,7 +39,7 @@ MAX_CELLS = 10_000
 # YAML 1.1 reads a number with an exponent only with a dot and a sign, 1.0e+5; JSON writes 1e-05 and 1E5 too.
 _JSON_FLOAT = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+\Z")
 # What is below these is the user's own: names are taken as they are, not as fields in another spelling.
-_FREE = (("preprocessing",), ("gates", "only"))
+_FREE = (("preprocessing",), ("gates", "only"), ("input_shapes",))
 
 
 class PlanLoader(yaml.SafeLoader):
@@ -123,7 +123,7 @@ def _place(mark: yaml.Mark) -> _Place:
 
 def _field_name(name: str, path: Path) -> str:
     """The name in snake_case (but apiVersion), unless the object at `path` is the user's own."""
-    if path[:1] == _FREE[0] or path == _FREE[1] or "recipe" in path:
+    if path[:1] == _FREE[0] or path in _FREE[1:] or "recipe" in path:
         return name
     snake = re.sub(r"(?<=[a-z0-9])[A-Z]", lambda m: f"_{m[0].lower()}", name)
     return "apiVersion" if snake == "api_version" else snake
@@ -160,7 +160,18 @@ class _Reader:
         return {} if value is None else self.fields(value, path, known, what)
 
     def plan(self, value: Any) -> Plan:
-        known = ("apiVersion", "data", "preprocessing", "variants", "devices", "gates", "deadline_seconds")
+        known = (
+            "apiVersion",
+            "data",
+            "preprocessing",
+            "variants",
+            "devices",
+            "gates",
+            "deadline_seconds",
+            "expected_accuracy",
+            "input_shapes",
+            "conversion",
+        )
         fields = self.fields(value, (), known, "a plan")
         if fields.get("apiVersion") != API_VERSION:
             raise self.fail(("apiVersion",), f"apiVersion is {fields.get('apiVersion')!r}", f"write {API_VERSION!r}")
@@ -174,11 +185,38 @@ class _Reader:
             gates=gates,
             only=only,
             deadline_seconds=self.deadline(fields.get("deadline_seconds")),
+            expected_accuracy=self.share(fields.get("expected_accuracy"), ("expected_accuracy",)),
+            input_shapes=self.input_shapes(fields.get("input_shapes")),
+            select_tf_ops=self.conversion(fields.get("conversion")),
         )
 
     def data(self, value: Any) -> DataSet:
         fields = self.optional_fields(value, ("data",), ("samples", "calibration"), "data")
         return DataSet(*(self.optional_text(fields.get(name), ("data", name)) for name in ("samples", "calibration")))
+
+    def input_shapes(self, value: Any) -> dict[str, tuple[int, ...]]:
+        path: Path = ("input_shapes",)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise self.fail(path, f"must be an object of shapes by input name, this is {_kind(value)}")
+        return {self.text(name, path): self.shape(item, (*path, name)) for name, item in value.items()}
+
+    def shape(self, value: Any, path: Path) -> tuple[int, ...]:
+        if not isinstance(value, (list, tuple)):
+            raise self.fail(path, f"a shape is a list of sizes, this is {_kind(value)}", "for example [1, 224, 224, 3]")
+        return tuple(self.count(item, (*path, index)) for index, item in enumerate(value))
+
+    def conversion(self, value: Any) -> bool:
+        fields = self.optional_fields(value, ("conversion",), ("select_tf_ops",), "conversion")
+        return self.flag(fields.get("select_tf_ops"), ("conversion", "select_tf_ops"))
+
+    def flag(self, value: Any, path: Path) -> bool:
+        if value is None:
+            return False
+        if not isinstance(value, bool):
+            raise self.fail(path, f"must be true or false, this is {_kind(value)}")
+        return value
 
     def preprocessing(self, value: Any) -> Mapping[str, Any] | str | None:
         path: Path = ("preprocessing",)
@@ -207,11 +245,14 @@ class _Reader:
 
     def variant(self, value: Any, path: Path) -> VariantSpec:
         fields = (
-            {"name": value} if isinstance(value, str) else self.fields(value, path, ("name", "recipe"), "a variant")
+            {"name": value}
+            if isinstance(value, str)
+            else self.fields(value, path, ("name", "recipe", "optional"), "a variant")
         )
         name, recipe = fields.get("name"), fields.get("recipe")
+        optional = self.flag(fields.get("optional"), (*path, "optional"))
         if recipe is None:
-            return self.builtin_variant(name, path)
+            return dataclasses.replace(self.builtin_variant(name, path), optional=optional)
         if not isinstance(name, str) or not _NAME.match(name) or name in BUILTIN_VARIANTS:
             raise self.fail(
                 (*path, "name"),
@@ -221,8 +262,9 @@ class _Reader:
         path = (*path, "recipe")
         if isinstance(recipe, (list, tuple)) and recipe and all(isinstance(rule, Mapping) for rule in recipe):
             self.json_value(recipe, path)
-            return VariantSpec(name, recipe=tuple(recipe))
-        return VariantSpec(name, recipe_uri=self.location(recipe, path, "a list of rules (see litert-quantizer)"))
+            return VariantSpec(name, recipe=tuple(recipe), optional=optional)
+        uri = self.location(recipe, path, "a list of rules (see litert-quantizer)")
+        return VariantSpec(name, recipe_uri=uri, optional=optional)
 
     def builtin_variant(self, name: Any, path: Path) -> VariantSpec:
         if not isinstance(name, str) or name not in BUILTIN_VARIANTS:
@@ -285,7 +327,7 @@ class _Reader:
         return tuple(DeviceFilter(farm, threads=threads, **texts) for farm in farms)
 
     def gates(self, value: Any, variants: Sequence[VariantSpec]) -> tuple[Gates, dict[str, Gates]]:
-        known = ("accuracy_drop", "latency_ms", "size_mb", "memory_mb", "layer_nrmse", "only")
+        known = ("accuracy", "accuracy_drop", "latency_ms", "size_mb", "memory_mb", "layer_nrmse", "only")
         fields = self.optional_fields(value, ("gates",), known, "gates")
         names = [variant.name for variant in variants]
         checked = self.optional_fields(fields.pop("only", None), ("gates", "only"), names, "only")
@@ -298,16 +340,31 @@ class _Reader:
         return self.gate_values(fields, ("gates",)), only
 
     def gate_values(self, fields: dict[str, Any], path: Path) -> Gates:
-        latency = fields.pop("latency_ms", None)
+        latency, accuracy = fields.pop("latency_ms", None), fields.pop("accuracy", None)
         bounds = {name: self.bound(item, (*path, name)) for name, item in fields.items()}
         if latency is not None:
             inner = self.fields(latency, (*path, "latency_ms"), ("p50", "p95"), "latency_ms")
             for name, item in inner.items():
                 bounds[f"latency_ms_{name}"] = self.bound(item, (*path, "latency_ms", name))
+        if accuracy is not None:
+            if not isinstance(accuracy, Mapping):
+                # A plain number is an upper bound everywhere else, and nobody wants one on the accuracy.
+                hint = f"write accuracy: {{min: {accuracy}}}"
+                raise self.fail((*path, "accuracy"), f"must be an object with min, this is {_kind(accuracy)}", hint)
+            inner = self.fields(accuracy, (*path, "accuracy"), ("min",), "accuracy")
+            bounds["accuracy_min"] = self.share(inner.get("min"), (*path, "accuracy", "min"))
         return Gates(**bounds)
 
     def deadline(self, value: Any) -> int:
         return 0 if value is None else self.count(value, ("deadline_seconds",))
+
+    def share(self, value: Any, path: Path) -> float | None:
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            hint = f"{value} % is {value / 100:g}" if isinstance(value, (int, float)) and 1 < value <= 100 else ""
+            raise self.fail(path, f"must be a share from 0 to 1, this is {_kind(value)}", hint)
+        return float(value)
 
     def bound(self, value: Any, path: Path) -> float | None:
         if value is None:
@@ -382,6 +439,12 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         result["gates"] = gates
     if plan.deadline_seconds:
         result["deadline_seconds"] = plan.deadline_seconds
+    if plan.expected_accuracy is not None:
+        result["expected_accuracy"] = plan.expected_accuracy
+    if plan.input_shapes:
+        result["input_shapes"] = {name: list(shape) for name, shape in sorted(plan.input_shapes.items())}
+    if plan.select_tf_ops:
+        result["conversion"] = {"select_tf_ops": True}
     return result
 
 
@@ -391,11 +454,14 @@ def plan_to_json(plan: Plan) -> bytes:
 
 
 def _variant_to_json(variant: VariantSpec) -> Any:
+    result: dict[str, Any] = {"name": variant.name}
     if variant.recipe is not None:
-        return {"name": variant.name, "recipe": [dict(rule) for rule in variant.recipe]}
-    if variant.recipe_uri is not None:
-        return {"name": variant.name, "recipe": variant.recipe_uri}
-    return variant.name
+        result["recipe"] = [dict(rule) for rule in variant.recipe]
+    elif variant.recipe_uri is not None:
+        result["recipe"] = variant.recipe_uri
+    if variant.optional:
+        result["optional"] = True
+    return result if len(result) > 1 else variant.name
 
 
 def _device_to_dict(device: DeviceFilter) -> dict[str, Any]:
@@ -408,6 +474,8 @@ def _gates_to_dict(gates: Gates) -> dict[str, Any]:
     result: dict[str, Any] = {name: v for name in names if (v := getattr(gates, name)) is not None}
     if latency := {p: v for p in ("p50", "p95") if (v := getattr(gates, f"latency_ms_{p}")) is not None}:
         result["latency_ms"] = latency
+    if gates.accuracy_min is not None:
+        result["accuracy"] = {"min": gates.accuracy_min}
     return result
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from windtunnel.errors import InvalidPlan
 from windtunnel.plan.model import Gates, Plan, VariantSpec
 from windtunnel.plan.parse import parse_plan
-from windtunnel.v1 import plan_pb2
+from windtunnel.v1 import plan_pb2, types_pb2
 
-_GATES = ("accuracy_drop", "latency_ms_p50", "latency_ms_p95", "size_mb", "memory_mb", "layer_nrmse")
+_GATES = ("accuracy_drop", "latency_ms_p50", "latency_ms_p95", "size_mb", "memory_mb", "layer_nrmse", "accuracy_min")
 
 
 def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
@@ -35,6 +36,9 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
         only={name: _gates_to_proto(gates) for name, gates in plan.only.items()},
         deadline_seconds=plan.deadline_seconds,
         no_devices=not plan.devices,
+        expected_accuracy=plan.expected_accuracy,
+        input_shapes=shapes_to_proto(plan.input_shapes),
+        select_tf_ops=plan.select_tf_ops,
     )
 
 
@@ -52,14 +56,27 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
                 "only": {name: _gates_to_dict(gates) for name, gates in message.only.items()},
             },
             "deadline_seconds": message.deadline_seconds or None,
+            "expected_accuracy": message.expected_accuracy if message.HasField("expected_accuracy") else None,
+            "input_shapes": {name: list(shape) for name, shape in shapes_from_proto(message.input_shapes).items()},
+            "conversion": {"select_tf_ops": message.select_tf_ops},
         }
     )
+
+
+def shapes_to_proto(shapes: Mapping[str, Sequence[int]]) -> list[types_pb2.InputShape]:
+    """Shapes by input name on the wire."""
+    return [types_pb2.InputShape(name=name, shape=shape) for name, shape in shapes.items()]
+
+
+def shapes_from_proto(messages: Iterable[types_pb2.InputShape]) -> dict[str, tuple[int, ...]]:
+    """Shapes by input name."""
+    return {message.name: tuple(message.shape) for message in messages}
 
 
 def variant_to_proto(variant: VariantSpec) -> plan_pb2.VariantSpec:
     """One variant on the wire."""
     recipe = variant.recipe_uri if variant.recipe is None else [dict(rule) for rule in variant.recipe]
-    return plan_pb2.VariantSpec(name=variant.name, recipe_json=_json(recipe))
+    return plan_pb2.VariantSpec(name=variant.name, recipe_json=_json(recipe), may_be_missing=variant.optional)
 
 
 def _json(value: Any) -> str:
@@ -79,7 +96,8 @@ def _from_json(text: str, what: str) -> Any:
 
 
 def _variant_to_dict(variant: plan_pb2.VariantSpec) -> Any:
-    return {"name": variant.name, "recipe": _from_json(variant.recipe_json, f"variants.{variant.name}.recipe")}
+    recipe = _from_json(variant.recipe_json, f"variants.{variant.name}.recipe")
+    return {"name": variant.name, "recipe": recipe, "optional": variant.may_be_missing or None}
 
 
 def _device_to_dict(device: plan_pb2.DeviceFilter) -> dict[str, Any]:
@@ -100,4 +118,6 @@ def _gates_to_proto(gates: Gates) -> plan_pb2.Gates:
 def _gates_to_dict(gates: plan_pb2.Gates) -> dict[str, Any]:
     given: dict[str, Any] = {descriptor.name: value for descriptor, value in gates.ListFields()}
     latency = {p: given.pop(f"latency_ms_{p}") for p in ("p50", "p95") if f"latency_ms_{p}" in given}
+    if "accuracy_min" in given:
+        given["accuracy"] = {"min": given.pop("accuracy_min")}
     return {**given, "latency_ms": latency} if latency else given

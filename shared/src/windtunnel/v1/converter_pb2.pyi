@@ -26,22 +26,32 @@ class ConvertRequest(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     SAMPLES_URI_FIELD_NUMBER: _builtins.int
     PREPROCESSING_JSON_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    SELECT_TF_OPS_FIELD_NUMBER: _builtins.int
     samples_uri: _builtins.str
     """URI of samples for the check; empty: seeded random inputs."""
     preprocessing_json: _builtins.str
     """Pipeline JSON for the samples; empty: none."""
+    select_tf_ops: _builtins.bool
+    """Convert ops that TensorFlow Lite lacks to Select TF ops."""
     @_builtins.property
     def model(self) -> _types_pb2.Model: ...
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """Shapes of inputs that have open dimensions; not named here: the samples' shape."""
+
     def __init__(
         self,
         *,
         model: _types_pb2.Model | None = ...,
         samples_uri: _builtins.str = ...,
         preprocessing_json: _builtins.str = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
+        select_tf_ops: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "preprocessing_json", b"preprocessing_json", "samples_uri", b"samples_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_shapes", b"input_shapes", "model", b"model", "preprocessing_json", b"preprocessing_json", "samples_uri", b"samples_uri", "select_tf_ops", b"select_tf_ops"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -77,6 +87,7 @@ class ConvertResponse(_message.Message):
     TOOL_VERSIONS_FIELD_NUMBER: _builtins.int
     TRAINED_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     duration_ms: _builtins.float
     """Wall time in milliseconds."""
     @_builtins.property
@@ -91,6 +102,10 @@ class ConvertResponse(_message.Message):
     def trained(self) -> _types_pb2.Artifact:
         """The trained model as it was fetched."""
 
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """Shapes in which samples reach the model. Empty: not known."""
+
     def __init__(
         self,
         *,
@@ -100,10 +115,11 @@ class ConvertResponse(_message.Message):
         tool_versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         trained: _types_pb2.Artifact | None = ...,
         duration_ms: _builtins.float = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "facts", b"facts", "model", b"model", "trained", b"trained"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "duration_ms", b"duration_ms", "facts", b"facts", "model", b"model", "tool_versions", b"tool_versions", "trained", b"trained"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "duration_ms", b"duration_ms", "facts", b"facts", "input_shapes", b"input_shapes", "model", b"model", "tool_versions", b"tool_versions", "trained", b"trained"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

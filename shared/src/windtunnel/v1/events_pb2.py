@@ -27,7 +27,7 @@ from windtunnel.v1 import plan_pb2 as windtunnel_dot_v1_dot_plan__pb2
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1awindtunnel/v1/events.proto\x12\rwindtunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18windtunnel/v1/plan.proto\x1a\x19windtunnel/v1/types.proto\"\xf3\x01\n\x0cModelTrained\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.windtunnel.v1.Model\x12!\n\x04plan\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Plan\x12\x10\n\x08plan_uri\x18\x03 \x01(\t\x12\x11\n\tplan_name\x18\x04 \x01(\t\x12\x37\n\x06labels\x18\x05 \x03(\x0b\x32\'.windtunnel.v1.ModelTrained.LabelsEntry\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xf5\x02\n\x0eModelConverted\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12&\n\x05model\x18\x02 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\x19.windtunnel.v1.ModelFacts\x12-\n\x05\x63heck\x18\x04 \x01(\x0b\x32\x1e.windtunnel.v1.ConversionCheck\x12\x46\n\rtool_versions\x18\x05 \x03(\x0b\x32/.windtunnel.v1.ModelConverted.ToolVersionsEntry\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x01\x12(\n\x07trained\x18\x07 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x1a\x33\n\x11ToolVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0bModelFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\'\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\xa2\x01\n\x0cVariantReady\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\'\n\x07variant\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.Variant\x12,\n\x0b\x66loat_model\x18\x03 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x01\"\xe5\x01\n\rVariantFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12/\n\x04step\x18\x03 \x01(\x0e\x32!.windtunnel.v1.VariantFailed.Step\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"A\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x11\n\rSTEP_QUANTIZE\x10\x01\x12\x10\n\x0cSTEP_COMPARE\x10\x02\"\xf0\x02\n\x0fVariantCompared\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12&\n\x05model\x18\x03 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x30\n\treference\x18\x04 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x30\n\tcandidate\x18\x05 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x16\n\tagreement\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12+\n\x06layers\x18\x07 \x01(\x0b\x32\x1b.windtunnel.v1.LayerSummary\x12*\n\tdiagnosis\x18\x08 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x19\n\x11synthetic_samples\x18\t \x01(\x08\x42\x0c\n\n_agreement\"k\n\x0c\x43\x65llsPlanned\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\"\n\x05\x63\x65lls\x18\x03 \x03(\x0b\x32\x13.windtunnel.v1.Cell\"o\n\x0b\x43\x65llsFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\x95\x01\n\x08\x41ppBuilt\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12(\n\x07package\x18\x04 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x14\n\x0cmodel_sha256\x18\x05 \x01(\t\"\x7f\n\tAppFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\xc9\x02\n\x11\x44\x65viceRunFinished\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12$\n\x03log\x18\x04 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x07samples\x18\x05 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12*\n\x06\x64\x65vice\x18\x06 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x96\x01\n\x0f\x44\x65viceRunFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\xcc\x01\n\x11\x44\x65viceRunMeasured\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12/\n\x0bmeasurement\x18\x04 \x01(\x0b\x32\x1a.windtunnel.v1.Measurement\x12*\n\x06\x64\x65vice\x18\x05 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\"\xf8\x01\n\x0cRunCompleted\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\'\n\x07verdict\x18\x02 \x01(\x0e\x32\x16.windtunnel.v1.Verdict\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\'\n\x06report\x18\x04 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12/\n\x08variants\x18\x05 \x03(\x0b\x32\x1d.windtunnel.v1.VariantOutcome\x12,\n\x08\x65nded_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0eVariantOutcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05model\x18\x02 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1awindtunnel/v1/events.proto\x12\rwindtunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x18windtunnel/v1/plan.proto\x1a\x19windtunnel/v1/types.proto\"\xf3\x01\n\x0cModelTrained\x12#\n\x05model\x18\x01 \x01(\x0b\x32\x14.windtunnel.v1.Model\x12!\n\x04plan\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Plan\x12\x10\n\x08plan_uri\x18\x03 \x01(\t\x12\x11\n\tplan_name\x18\x04 \x01(\t\x12\x37\n\x06labels\x18\x05 \x03(\x0b\x32\'.windtunnel.v1.ModelTrained.LabelsEntry\x12\x0e\n\x06run_id\x18\x06 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xa6\x03\n\x0eModelConverted\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12&\n\x05model\x18\x02 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x05\x66\x61\x63ts\x18\x03 \x01(\x0b\x32\x19.windtunnel.v1.ModelFacts\x12-\n\x05\x63heck\x18\x04 \x01(\x0b\x32\x1e.windtunnel.v1.ConversionCheck\x12\x46\n\rtool_versions\x18\x05 \x03(\x0b\x32/.windtunnel.v1.ModelConverted.ToolVersionsEntry\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x01\x12(\n\x07trained\x18\x07 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12/\n\x0cinput_shapes\x18\x08 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x1a\x33\n\x11ToolVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x0bModelFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\'\n\x07\x66\x61ilure\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\xd3\x01\n\x0cVariantReady\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\'\n\x07variant\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.Variant\x12,\n\x0b\x66loat_model\x18\x03 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x13\n\x0b\x64uration_ms\x18\x04 \x01(\x01\x12/\n\x0cinput_shapes\x18\x05 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\"\xe5\x01\n\rVariantFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12/\n\x04step\x18\x03 \x01(\x0e\x32!.windtunnel.v1.VariantFailed.Step\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"A\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x11\n\rSTEP_QUANTIZE\x10\x01\x12\x10\n\x0cSTEP_COMPARE\x10\x02\"\x9a\x03\n\x0fVariantCompared\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12&\n\x05model\x18\x03 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x30\n\treference\x18\x04 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x30\n\tcandidate\x18\x05 \x01(\x0b\x32\x1d.windtunnel.v1.QualityFigures\x12\x16\n\tagreement\x18\x06 \x01(\x01H\x00\x88\x01\x01\x12+\n\x06layers\x18\x07 \x01(\x0b\x32\x1b.windtunnel.v1.LayerSummary\x12*\n\tdiagnosis\x18\x08 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x19\n\x11synthetic_samples\x18\t \x01(\x08\x12(\n\x08\x66indings\x18\n \x03(\x0b\x32\x16.windtunnel.v1.FindingB\x0c\n\n_agreement\"k\n\x0c\x43\x65llsPlanned\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\"\n\x05\x63\x65lls\x18\x03 \x03(\x0b\x32\x13.windtunnel.v1.Cell\"o\n\x0b\x43\x65llsFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\'\n\x07\x66\x61ilure\x18\x03 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\x95\x01\n\x08\x41ppBuilt\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12(\n\x07package\x18\x04 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x14\n\x0cmodel_sha256\x18\x05 \x01(\t\"\x7f\n\tAppFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x10\n\x08platform\x18\x03 \x01(\t\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\xd8\x03\n\x11\x44\x65viceRunFinished\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12$\n\x03log\x18\x04 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x07samples\x18\x05 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12*\n\x06\x64\x65vice\x18\x06 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\x12.\n\nstarted_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0cinput_shapes\x18\t \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x19\n\x0cshapes_known\x18\n \x01(\x08H\x00\x88\x01\x01\x12\x30\n\nconditions\x18\x0b \x01(\x0b\x32\x1c.windtunnel.v1.RunConditionsB\x0f\n\r_shapes_known\"\x96\x01\n\x0f\x44\x65viceRunFailed\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12\'\n\x07\x66\x61ilure\x18\x04 \x01(\x0b\x32\x16.windtunnel.v1.Failure\"\xcc\x01\n\x11\x44\x65viceRunMeasured\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\r\x12/\n\x0bmeasurement\x18\x04 \x01(\x0b\x32\x1a.windtunnel.v1.Measurement\x12*\n\x06\x64\x65vice\x18\x05 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\"\xf8\x01\n\x0cRunCompleted\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12\'\n\x07verdict\x18\x02 \x01(\x0e\x32\x16.windtunnel.v1.Verdict\x12\x0f\n\x07reasons\x18\x03 \x03(\t\x12\'\n\x06report\x18\x04 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12/\n\x08variants\x18\x05 \x03(\x0b\x32\x1d.windtunnel.v1.VariantOutcome\x12,\n\x08\x65nded_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"V\n\x0eVariantOutcome\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x05model\x18\x02 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x0e\n\x06passed\x18\x03 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,35 +43,35 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_MODELTRAINED_LABELSENTRY']._serialized_start=330
   _globals['_MODELTRAINED_LABELSENTRY']._serialized_end=375
   _globals['_MODELCONVERTED']._serialized_start=378
-  _globals['_MODELCONVERTED']._serialized_end=751
-  _globals['_MODELCONVERTED_TOOLVERSIONSENTRY']._serialized_start=700
-  _globals['_MODELCONVERTED_TOOLVERSIONSENTRY']._serialized_end=751
-  _globals['_MODELFAILED']._serialized_start=753
-  _globals['_MODELFAILED']._serialized_end=847
-  _globals['_VARIANTREADY']._serialized_start=850
-  _globals['_VARIANTREADY']._serialized_end=1012
-  _globals['_VARIANTFAILED']._serialized_start=1015
-  _globals['_VARIANTFAILED']._serialized_end=1244
-  _globals['_VARIANTFAILED_STEP']._serialized_start=1179
-  _globals['_VARIANTFAILED_STEP']._serialized_end=1244
-  _globals['_VARIANTCOMPARED']._serialized_start=1247
-  _globals['_VARIANTCOMPARED']._serialized_end=1615
-  _globals['_CELLSPLANNED']._serialized_start=1617
-  _globals['_CELLSPLANNED']._serialized_end=1724
-  _globals['_CELLSFAILED']._serialized_start=1726
-  _globals['_CELLSFAILED']._serialized_end=1837
-  _globals['_APPBUILT']._serialized_start=1840
-  _globals['_APPBUILT']._serialized_end=1989
-  _globals['_APPFAILED']._serialized_start=1991
-  _globals['_APPFAILED']._serialized_end=2118
-  _globals['_DEVICERUNFINISHED']._serialized_start=2121
-  _globals['_DEVICERUNFINISHED']._serialized_end=2450
-  _globals['_DEVICERUNFAILED']._serialized_start=2453
-  _globals['_DEVICERUNFAILED']._serialized_end=2603
-  _globals['_DEVICERUNMEASURED']._serialized_start=2606
-  _globals['_DEVICERUNMEASURED']._serialized_end=2810
-  _globals['_RUNCOMPLETED']._serialized_start=2813
-  _globals['_RUNCOMPLETED']._serialized_end=3061
-  _globals['_VARIANTOUTCOME']._serialized_start=3063
-  _globals['_VARIANTOUTCOME']._serialized_end=3149
+  _globals['_MODELCONVERTED']._serialized_end=800
+  _globals['_MODELCONVERTED_TOOLVERSIONSENTRY']._serialized_start=749
+  _globals['_MODELCONVERTED_TOOLVERSIONSENTRY']._serialized_end=800
+  _globals['_MODELFAILED']._serialized_start=802
+  _globals['_MODELFAILED']._serialized_end=896
+  _globals['_VARIANTREADY']._serialized_start=899
+  _globals['_VARIANTREADY']._serialized_end=1110
+  _globals['_VARIANTFAILED']._serialized_start=1113
+  _globals['_VARIANTFAILED']._serialized_end=1342
+  _globals['_VARIANTFAILED_STEP']._serialized_start=1277
+  _globals['_VARIANTFAILED_STEP']._serialized_end=1342
+  _globals['_VARIANTCOMPARED']._serialized_start=1345
+  _globals['_VARIANTCOMPARED']._serialized_end=1755
+  _globals['_CELLSPLANNED']._serialized_start=1757
+  _globals['_CELLSPLANNED']._serialized_end=1864
+  _globals['_CELLSFAILED']._serialized_start=1866
+  _globals['_CELLSFAILED']._serialized_end=1977
+  _globals['_APPBUILT']._serialized_start=1980
+  _globals['_APPBUILT']._serialized_end=2129
+  _globals['_APPFAILED']._serialized_start=2131
+  _globals['_APPFAILED']._serialized_end=2258
+  _globals['_DEVICERUNFINISHED']._serialized_start=2261
+  _globals['_DEVICERUNFINISHED']._serialized_end=2733
+  _globals['_DEVICERUNFAILED']._serialized_start=2736
+  _globals['_DEVICERUNFAILED']._serialized_end=2886
+  _globals['_DEVICERUNMEASURED']._serialized_start=2889
+  _globals['_DEVICERUNMEASURED']._serialized_end=3093
+  _globals['_RUNCOMPLETED']._serialized_start=3096
+  _globals['_RUNCOMPLETED']._serialized_end=3344
+  _globals['_VARIANTOUTCOME']._serialized_start=3346
+  _globals['_VARIANTOUTCOME']._serialized_end=3432
 # @@protoc_insertion_point(module_scope)

@@ -121,6 +121,7 @@ class ModelConverted(_message.Message):
     TOOL_VERSIONS_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
     TRAINED_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     duration_ms: _builtins.float
     """Wall time of the conversion in milliseconds."""
     @_builtins.property
@@ -137,6 +138,10 @@ class ModelConverted(_message.Message):
     def trained(self) -> _types_pb2.Artifact:
         """The trained model as it was fetched."""
 
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """Shapes in which samples reach the model (from the plan, else from the first sample). Empty: not known."""
+
     def __init__(
         self,
         *,
@@ -147,10 +152,11 @@ class ModelConverted(_message.Message):
         tool_versions: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         duration_ms: _builtins.float = ...,
         trained: _types_pb2.Artifact | None = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "facts", b"facts", "model", b"model", "run", b"run", "trained", b"trained"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "duration_ms", b"duration_ms", "facts", b"facts", "model", b"model", "run", b"run", "tool_versions", b"tool_versions", "trained", b"trained"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "duration_ms", b"duration_ms", "facts", b"facts", "input_shapes", b"input_shapes", "model", b"model", "run", b"run", "tool_versions", b"tool_versions", "trained", b"trained"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -192,6 +198,7 @@ class VariantReady(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     FLOAT_MODEL_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     duration_ms: _builtins.float
     @_builtins.property
     def run(self) -> _types_pb2.RunContext: ...
@@ -201,6 +208,10 @@ class VariantReady(_message.Message):
     def float_model(self) -> _types_pb2.Artifact:
         """The float32 model that it was made from."""
 
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """As in ModelConverted."""
+
     def __init__(
         self,
         *,
@@ -208,10 +219,11 @@ class VariantReady(_message.Message):
         variant: _types_pb2.Variant | None = ...,
         float_model: _types_pb2.Artifact | None = ...,
         duration_ms: _builtins.float = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["float_model", b"float_model", "run", b"run", "variant", b"variant"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_ms", b"duration_ms", "float_model", b"float_model", "run", b"run", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["duration_ms", b"duration_ms", "float_model", b"float_model", "input_shapes", b"input_shapes", "run", b"run", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -281,6 +293,7 @@ class VariantCompared(_message.Message):
     LAYERS_FIELD_NUMBER: _builtins.int
     DIAGNOSIS_FIELD_NUMBER: _builtins.int
     SYNTHETIC_SAMPLES_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     agreement: _builtins.float
     """Share of samples on which both choose the same class."""
@@ -299,6 +312,10 @@ class VariantCompared(_message.Message):
     def diagnosis(self) -> _types_pb2.Artifact:
         """windtunnel.diagnosis/1 as JSON."""
 
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]:
+        """What was noticed about samples, labels and outputs."""
+
     def __init__(
         self,
         *,
@@ -311,10 +328,11 @@ class VariantCompared(_message.Message):
         layers: _types_pb2.LayerSummary | None = ...,
         diagnosis: _types_pb2.Artifact | None = ...,
         synthetic_samples: _builtins.bool = ...,
+        findings: _abc.Iterable[_types_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement", "candidate", b"candidate", "diagnosis", b"diagnosis", "layers", b"layers", "model", b"model", "reference", b"reference", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement", "candidate", b"candidate", "diagnosis", b"diagnosis", "layers", b"layers", "model", b"model", "reference", b"reference", "run", b"run", "synthetic_samples", b"synthetic_samples", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement", "candidate", b"candidate", "diagnosis", b"diagnosis", "findings", b"findings", "layers", b"layers", "model", b"model", "reference", b"reference", "run", b"run", "synthetic_samples", b"synthetic_samples", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
     _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015
@@ -463,8 +481,12 @@ class DeviceRunFinished(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Counts from 1."""
+    shapes_known: _builtins.bool
     @_builtins.property
     def run(self) -> _types_pb2.RunContext: ...
     @_builtins.property
@@ -483,6 +505,12 @@ class DeviceRunFinished(_message.Message):
     def started_at(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """Shapes that the inputs had, and whether the sizes of open dimensions were known."""
+
+    @_builtins.property
+    def conditions(self) -> _types_pb2.RunConditions: ...
     def __init__(
         self,
         *,
@@ -494,12 +522,17 @@ class DeviceRunFinished(_message.Message):
         device: _types_pb2.DeviceFacts | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
         ended_at: _timestamp_pb2.Timestamp | None = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
+        shapes_known: _builtins.bool | None = ...,
+        conditions: _types_pb2.RunConditions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "device", b"device", "ended_at", b"ended_at", "log", b"log", "run", b"run", "samples", b"samples", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "device", b"device", "ended_at", b"ended_at", "log", b"log", "run", b"run", "samples", b"samples", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "input_shapes", b"input_shapes", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
+    _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shapes_known) -> _WhichOneofReturnType__shapes_known | None: ...
 
 Global___DeviceRunFinished: _TypeAlias = DeviceRunFinished  # noqa: Y015
 

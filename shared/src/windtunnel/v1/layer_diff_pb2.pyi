@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from windtunnel.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -60,6 +62,7 @@ class CompareResponse(_message.Message):
     LAYERS_FIELD_NUMBER: _builtins.int
     DIAGNOSIS_FIELD_NUMBER: _builtins.int
     SYNTHETIC_SAMPLES_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     agreement: _builtins.float
     synthetic_samples: _builtins.bool
     @_builtins.property
@@ -72,6 +75,10 @@ class CompareResponse(_message.Message):
     def diagnosis(self) -> _types_pb2.Artifact:
         """windtunnel.diagnosis/1 as JSON."""
 
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]:
+        """What was noticed about samples, labels and outputs."""
+
     def __init__(
         self,
         *,
@@ -81,10 +88,11 @@ class CompareResponse(_message.Message):
         layers: _types_pb2.LayerSummary | None = ...,
         diagnosis: _types_pb2.Artifact | None = ...,
         synthetic_samples: _builtins.bool = ...,
+        findings: _abc.Iterable[_types_pb2.Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement", "candidate", b"candidate", "diagnosis", b"diagnosis", "layers", b"layers", "reference", b"reference"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement", "candidate", b"candidate", "diagnosis", b"diagnosis", "layers", b"layers", "reference", b"reference", "synthetic_samples", b"synthetic_samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "agreement", b"agreement", "candidate", b"candidate", "diagnosis", b"diagnosis", "findings", b"findings", "layers", b"layers", "reference", b"reference", "synthetic_samples", b"synthetic_samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
     _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015

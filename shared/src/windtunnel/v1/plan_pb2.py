@@ -22,9 +22,10 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18windtunnel/v1/plan.proto\x12\rwindtunnel.v1\"\xfc\x02\n\x04Plan\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.DataSet\x12\x1a\n\x12preprocessing_json\x18\x03 \x01(\t\x12,\n\x08variants\x18\x04 \x03(\x0b\x32\x1a.windtunnel.v1.VariantSpec\x12,\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x1b.windtunnel.v1.DeviceFilter\x12#\n\x05gates\x18\x06 \x01(\x0b\x32\x14.windtunnel.v1.Gates\x12+\n\x04only\x18\x07 \x03(\x0b\x32\x1d.windtunnel.v1.Plan.OnlyEntry\x12\x18\n\x10\x64\x65\x61\x64line_seconds\x18\x08 \x01(\r\x12\x12\n\nno_devices\x18\t \x01(\x08\x1a\x41\n\tOnlyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.windtunnel.v1.Gates:\x02\x38\x01\"/\n\x07\x44\x61taSet\x12\x0f\n\x07samples\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x02 \x01(\t\"0\n\x0bVariantSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brecipe_json\x18\x02 \x01(\t\"|\n\x0c\x44\x65viceFilter\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\x12\x11\n\tplatforms\x18\x03 \x03(\t\x12\x13\n\x0bos_versions\x18\x04 \x03(\t\x12\x14\n\x0c\x61\x63\x63\x65lerators\x18\x05 \x03(\t\x12\x0f\n\x07threads\x18\x06 \x03(\r\"\x87\x02\n\x05Gates\x12\x1a\n\raccuracy_drop\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0elatency_ms_p50\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elatency_ms_p95\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07size_mb\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0blayer_nrmse\x18\x06 \x01(\x01H\x05\x88\x01\x01\x42\x10\n\x0e_accuracy_dropB\x11\n\x0f_latency_ms_p50B\x11\n\x0f_latency_ms_p95B\n\n\x08_size_mbB\x0c\n\n_memory_mbB\x0e\n\x0c_layer_nrmseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18windtunnel/v1/plan.proto\x12\rwindtunnel.v1\x1a\x19windtunnel/v1/types.proto\"\xfa\x03\n\x04Plan\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.DataSet\x12\x1a\n\x12preprocessing_json\x18\x03 \x01(\t\x12,\n\x08variants\x18\x04 \x03(\x0b\x32\x1a.windtunnel.v1.VariantSpec\x12,\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x1b.windtunnel.v1.DeviceFilter\x12#\n\x05gates\x18\x06 \x01(\x0b\x32\x14.windtunnel.v1.Gates\x12+\n\x04only\x18\x07 \x03(\x0b\x32\x1d.windtunnel.v1.Plan.OnlyEntry\x12\x18\n\x10\x64\x65\x61\x64line_seconds\x18\x08 \x01(\r\x12\x12\n\nno_devices\x18\t \x01(\x08\x12\x1e\n\x11\x65xpected_accuracy\x18\n \x01(\x01H\x00\x88\x01\x01\x12/\n\x0cinput_shapes\x18\x0b \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x15\n\rselect_tf_ops\x18\x0c \x01(\x08\x1a\x41\n\tOnlyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.windtunnel.v1.Gates:\x02\x38\x01\x42\x14\n\x12_expected_accuracy\"/\n\x07\x44\x61taSet\x12\x0f\n\x07samples\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x02 \x01(\t\"H\n\x0bVariantSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brecipe_json\x18\x02 \x01(\t\x12\x16\n\x0emay_be_missing\x18\x03 \x01(\x08\"|\n\x0c\x44\x65viceFilter\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\x12\x11\n\tplatforms\x18\x03 \x03(\t\x12\x13\n\x0bos_versions\x18\x04 \x03(\t\x12\x14\n\x0c\x61\x63\x63\x65lerators\x18\x05 \x03(\t\x12\x0f\n\x07threads\x18\x06 \x03(\r\"\xb3\x02\n\x05Gates\x12\x1a\n\raccuracy_drop\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0elatency_ms_p50\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elatency_ms_p95\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07size_mb\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0blayer_nrmse\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0c\x61\x63\x63uracy_min\x18\x07 \x01(\x01H\x06\x88\x01\x01\x42\x10\n\x0e_accuracy_dropB\x11\n\x0f_latency_ms_p50B\x11\n\x0f_latency_ms_p95B\n\n\x08_size_mbB\x0c\n\n_memory_mbB\x0e\n\x0c_layer_nrmseB\x0f\n\r_accuracy_minb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +34,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_PLAN_ONLYENTRY']._loaded_options = None
   _globals['_PLAN_ONLYENTRY']._serialized_options = b'8\001'
-  _globals['_PLAN']._serialized_start=44
-  _globals['_PLAN']._serialized_end=424
-  _globals['_PLAN_ONLYENTRY']._serialized_start=359
-  _globals['_PLAN_ONLYENTRY']._serialized_end=424
-  _globals['_DATASET']._serialized_start=426
-  _globals['_DATASET']._serialized_end=473
-  _globals['_VARIANTSPEC']._serialized_start=475
-  _globals['_VARIANTSPEC']._serialized_end=523
-  _globals['_DEVICEFILTER']._serialized_start=525
-  _globals['_DEVICEFILTER']._serialized_end=649
-  _globals['_GATES']._serialized_start=652
-  _globals['_GATES']._serialized_end=915
+  _globals['_PLAN']._serialized_start=71
+  _globals['_PLAN']._serialized_end=577
+  _globals['_PLAN_ONLYENTRY']._serialized_start=490
+  _globals['_PLAN_ONLYENTRY']._serialized_end=555
+  _globals['_DATASET']._serialized_start=579
+  _globals['_DATASET']._serialized_end=626
+  _globals['_VARIANTSPEC']._serialized_start=628
+  _globals['_VARIANTSPEC']._serialized_end=700
+  _globals['_DEVICEFILTER']._serialized_start=702
+  _globals['_DEVICEFILTER']._serialized_end=826
+  _globals['_GATES']._serialized_start=829
+  _globals['_GATES']._serialized_end=1136
 # @@protoc_insertion_point(module_scope)

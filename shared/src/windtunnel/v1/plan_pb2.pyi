@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from windtunnel.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -52,6 +53,9 @@ class Plan(_message.Message):
     ONLY_FIELD_NUMBER: _builtins.int
     DEADLINE_SECONDS_FIELD_NUMBER: _builtins.int
     NO_DEVICES_FIELD_NUMBER: _builtins.int
+    EXPECTED_ACCURACY_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    SELECT_TF_OPS_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
     """Always "windtunnel/v1"."""
     preprocessing_json: _builtins.str
@@ -60,6 +64,10 @@ class Plan(_message.Message):
     """The run ends this long after its start, complete or not. 0: the store's default."""
     no_devices: _builtins.bool
     """Run on no device at all. False and no `devices`: the default plan's devices."""
+    expected_accuracy: _builtins.float
+    """Accuracy that the training reported, 0 to 1: samples and preprocessing must reproduce it. Absent: not known."""
+    select_tf_ops: _builtins.bool
+    """Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone."""
     @_builtins.property
     def data(self) -> Global___DataSet: ...
     @_builtins.property
@@ -71,6 +79,10 @@ class Plan(_message.Message):
     @_builtins.property
     def only(self) -> _containers.MessageMap[_builtins.str, Global___Gates]:
         """Overrides of `gates` for one variant, by its name; a field that is absent keeps the general one."""
+
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """Shapes of inputs that have open dimensions. Not named here: the samples' shape."""
 
     def __init__(
         self,
@@ -84,12 +96,17 @@ class Plan(_message.Message):
         only: _abc.Mapping[_builtins.str, Global___Gates] | None = ...,
         deadline_seconds: _builtins.int = ...,
         no_devices: _builtins.bool = ...,
+        expected_accuracy: _builtins.float | None = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
+        select_tf_ops: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "gates", b"gates"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_accuracy", b"_expected_accuracy", "data", b"data", "expected_accuracy", b"expected_accuracy", "gates", b"gates"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["api_version", b"api_version", "data", b"data", "deadline_seconds", b"deadline_seconds", "devices", b"devices", "gates", b"gates", "no_devices", b"no_devices", "only", b"only", "preprocessing_json", b"preprocessing_json", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_accuracy", b"_expected_accuracy", "api_version", b"api_version", "data", b"data", "deadline_seconds", b"deadline_seconds", "devices", b"devices", "expected_accuracy", b"expected_accuracy", "gates", b"gates", "input_shapes", b"input_shapes", "no_devices", b"no_devices", "only", b"only", "preprocessing_json", b"preprocessing_json", "select_tf_ops", b"select_tf_ops", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__expected_accuracy: _TypeAlias = _typing.Literal["expected_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__expected_accuracy: _TypeAlias = _typing.Literal["_expected_accuracy", b"_expected_accuracy"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_accuracy) -> _WhichOneofReturnType__expected_accuracy | None: ...
 
 Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
@@ -127,18 +144,22 @@ class VariantSpec(_message.Message):
 
     NAME_FIELD_NUMBER: _builtins.int
     RECIPE_JSON_FIELD_NUMBER: _builtins.int
+    MAY_BE_MISSING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     recipe_json: _builtins.str
     """A litert-quantizer recipe as JSON text; empty for the built-in variants."""
+    may_be_missing: _builtins.bool
+    """True: the run may pass without this variant when it cannot be made."""
     def __init__(
         self,
         *,
         name: _builtins.str = ...,
         recipe_json: _builtins.str = ...,
+        may_be_missing: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "recipe_json", b"recipe_json"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["may_be_missing", b"may_be_missing", "name", b"name", "recipe_json", b"recipe_json"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,7 +208,7 @@ Global___DeviceFilter: _TypeAlias = DeviceFilter  # noqa: Y015
 
 @_typing.final
 class Gates(_message.Message):
-    """Upper bounds on measured figures; absent: no gate."""
+    """Bounds on measured figures, upper ones unless a comment says otherwise; absent: no gate."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -197,6 +218,7 @@ class Gates(_message.Message):
     SIZE_MB_FIELD_NUMBER: _builtins.int
     MEMORY_MB_FIELD_NUMBER: _builtins.int
     LAYER_NRMSE_FIELD_NUMBER: _builtins.int
+    ACCURACY_MIN_FIELD_NUMBER: _builtins.int
     accuracy_drop: _builtins.float
     """Accuracy as trained minus accuracy of the variant, absolute."""
     latency_ms_p50: _builtins.float
@@ -206,6 +228,8 @@ class Gates(_message.Message):
     memory_mb: _builtins.float
     layer_nrmse: _builtins.float
     """Largest nrMSE of any layer."""
+    accuracy_min: _builtins.float
+    """Lower bound: accuracy of the variant, 0 to 1."""
     def __init__(
         self,
         *,
@@ -215,13 +239,16 @@ class Gates(_message.Message):
         size_mb: _builtins.float | None = ...,
         memory_mb: _builtins.float | None = ...,
         layer_nrmse: _builtins.float | None = ...,
+        accuracy_min: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
+    _WhichOneofReturnType__accuracy_min: _TypeAlias = _typing.Literal["accuracy_min"]  # noqa: Y015
+    _WhichOneofArgType__accuracy_min: _TypeAlias = _typing.Literal["_accuracy_min", b"_accuracy_min"]  # noqa: Y015
     _WhichOneofReturnType__latency_ms_p50: _TypeAlias = _typing.Literal["latency_ms_p50"]  # noqa: Y015
     _WhichOneofArgType__latency_ms_p50: _TypeAlias = _typing.Literal["_latency_ms_p50", b"_latency_ms_p50"]  # noqa: Y015
     _WhichOneofReturnType__latency_ms_p95: _TypeAlias = _typing.Literal["latency_ms_p95"]  # noqa: Y015
@@ -234,6 +261,8 @@ class Gates(_message.Message):
     _WhichOneofArgType__size_mb: _TypeAlias = _typing.Literal["_size_mb", b"_size_mb"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_drop) -> _WhichOneofReturnType__accuracy_drop | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_min) -> _WhichOneofReturnType__accuracy_min | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__latency_ms_p50) -> _WhichOneofReturnType__latency_ms_p50 | None: ...
     @_typing.overload

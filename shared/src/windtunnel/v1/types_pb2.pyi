@@ -76,6 +76,26 @@ class Model(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class MetricsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     NAME_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     URI_FIELD_NUMBER: _builtins.int
@@ -83,6 +103,7 @@ class Model(_message.Message):
     FORMAT_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
+    METRICS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the model, for example "ssd". Required."""
     version: _builtins.str
@@ -103,6 +124,10 @@ class Model(_message.Message):
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Output tensor names, where the file does not say."""
 
+    @_builtins.property
+    def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Figures of the training itself, by name; `accuracy` is the share of samples whose largest output is the label."""
+
     def __init__(
         self,
         *,
@@ -113,10 +138,11 @@ class Model(_message.Message):
         format: _builtins.str = ...,
         inputs: _abc.Iterable[_builtins.str] | None = ...,
         outputs: _abc.Iterable[_builtins.str] | None = ...,
+        metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "inputs", b"inputs", "name", b"name", "outputs", b"outputs", "sha256", b"sha256", "uri", b"uri", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["format", b"format", "inputs", b"inputs", "metrics", b"metrics", "name", b"name", "outputs", b"outputs", "sha256", b"sha256", "uri", b"uri", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -155,12 +181,15 @@ class RunContext(_message.Message):
     PLAN_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     STARTED_AT_FIELD_NUMBER: _builtins.int
+    TRACE_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Identifies the run: letters, digits, '-' and '_', at most 64."""
     model_name: _builtins.str
     """Name and version of the model, and the hash of what was trained."""
     model_version: _builtins.str
     model_sha256: _builtins.str
+    trace_id: _builtins.str
+    """Trace of the run, 32 lower-case hex digits: the `trace-id` of the event that started it. Empty: not known."""
     @_builtins.property
     def plan(self) -> Global___Artifact:
         """The plan of the run as canonical JSON in the form of plan.yaml, every URI in it an artifact."""
@@ -183,10 +212,11 @@ class RunContext(_message.Message):
         plan: Global___Artifact | None = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         started_at: _timestamp_pb2.Timestamp | None = ...,
+        trace_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["plan", b"plan", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "model_name", b"model_name", "model_sha256", b"model_sha256", "model_version", b"model_version", "plan", b"plan", "run_id", b"run_id", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "model_name", b"model_name", "model_sha256", b"model_sha256", "model_version", b"model_version", "plan", b"plan", "run_id", b"run_id", "started_at", b"started_at", "trace_id", b"trace_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -241,9 +271,12 @@ class TensorInfo(_message.Message):
     DTYPE_FIELD_NUMBER: _builtins.int
     SCALE_FIELD_NUMBER: _builtins.int
     ZERO_POINT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     dtype: _builtins.str
     """NumPy name of the element type: float32, int8, ..."""
+    signature_name: _builtins.str
+    """Name that the model's signature gives the tensor; empty: the model has no signature."""
     @_builtins.property
     def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Shape as stored; a dynamic dimension is -1."""
@@ -262,14 +295,77 @@ class TensorInfo(_message.Message):
         dtype: _builtins.str = ...,
         scale: _abc.Iterable[_builtins.float] | None = ...,
         zero_point: _abc.Iterable[_builtins.int] | None = ...,
+        signature_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "name", b"name", "scale", b"scale", "shape", b"shape", "zero_point", b"zero_point"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dtype", b"dtype", "name", b"name", "scale", b"scale", "shape", b"shape", "signature_name", b"signature_name", "zero_point", b"zero_point"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TensorInfo: _TypeAlias = TensorInfo  # noqa: Y015
+
+@_typing.final
+class InputShape(_message.Message):
+    """Shape of one input as it is fed, without open dimensions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SHAPE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Tensor name of the input in the model."""
+    @_builtins.property
+    def shape(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Every dimension, the batch first."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        shape: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "shape", b"shape"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InputShape: _TypeAlias = InputShape  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """Something that Windtunnel noticed about the data, the labels or the model and that the user should know."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    FIX_FIELD_NUMBER: _builtins.int
+    EVIDENCE_JSON_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """Stable identifier, for example "input.range", "accuracy.chance", "labels.unused"."""
+    message: _builtins.str
+    """What was found, with the values."""
+    fix: _builtins.str
+    """What to do about it; empty: nothing."""
+    evidence_json: _builtins.str
+    """Figures behind it, as a JSON object; empty: none."""
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        message: _builtins.str = ...,
+        fix: _builtins.str = ...,
+        evidence_json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "evidence_json", b"evidence_json", "fix", b"fix", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
 
 @_typing.final
 class ModelFacts(_message.Message):
@@ -380,6 +476,7 @@ class QualityFigures(_message.Message):
     RECALL_FIELD_NUMBER: _builtins.int
     LOSS_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
+    ELEMENT_ACCURACY_FIELD_NUMBER: _builtins.int
     top1: _builtins.float
     """Share of samples whose largest output is the label, 0 to 1."""
     precision: _builtins.float
@@ -389,6 +486,8 @@ class QualityFigures(_message.Message):
     """Mean cross-entropy in nats."""
     samples: _builtins.int
     """Number of samples."""
+    element_accuracy: _builtins.float
+    """Share of label elements (pixels of a mask) that the model gets right, 0 to 1; absent: labels are not masks."""
     def __init__(
         self,
         *,
@@ -397,11 +496,14 @@ class QualityFigures(_message.Message):
         recall: _builtins.float | None = ...,
         loss: _builtins.float | None = ...,
         samples: _builtins.int = ...,
+        element_accuracy: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "loss", b"loss", "precision", b"precision", "recall", b"recall", "top1", b"top1"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "loss", b"loss", "precision", b"precision", "recall", b"recall", "top1", b"top1"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "loss", b"loss", "precision", b"precision", "recall", b"recall", "samples", b"samples", "top1", b"top1"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "loss", b"loss", "precision", b"precision", "recall", b"recall", "samples", b"samples", "top1", b"top1"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__element_accuracy: _TypeAlias = _typing.Literal["element_accuracy"]  # noqa: Y015
+    _WhichOneofArgType__element_accuracy: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy"]  # noqa: Y015
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
     _WhichOneofReturnType__precision: _TypeAlias = _typing.Literal["precision"]  # noqa: Y015
@@ -410,6 +512,8 @@ class QualityFigures(_message.Message):
     _WhichOneofArgType__recall: _TypeAlias = _typing.Literal["_recall", b"_recall"]  # noqa: Y015
     _WhichOneofReturnType__top1: _TypeAlias = _typing.Literal["top1"]  # noqa: Y015
     _WhichOneofArgType__top1: _TypeAlias = _typing.Literal["_top1", b"_top1"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__element_accuracy) -> _WhichOneofReturnType__element_accuracy | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
     @_typing.overload
@@ -436,6 +540,7 @@ class ConversionCheck(_message.Message):
     SYNTHETIC_SAMPLES_FIELD_NUMBER: _builtins.int
     PASSED_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     agreement: _builtins.float
     """Share of samples on which both choose the same class."""
     output_nrmse: _builtins.float
@@ -451,6 +556,10 @@ class ConversionCheck(_message.Message):
 
     @_builtins.property
     def converted(self) -> Global___QualityFigures: ...
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """What was noticed about samples, labels, preprocessing and outputs."""
+
     def __init__(
         self,
         *,
@@ -461,10 +570,11 @@ class ConversionCheck(_message.Message):
         synthetic_samples: _builtins.bool = ...,
         passed: _builtins.bool = ...,
         message: _builtins.str = ...,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_output_nrmse", b"_output_nrmse", "agreement", b"agreement", "converted", b"converted", "original", b"original", "output_nrmse", b"output_nrmse"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_output_nrmse", b"_output_nrmse", "agreement", b"agreement", "converted", b"converted", "message", b"message", "original", b"original", "output_nrmse", b"output_nrmse", "passed", b"passed", "synthetic_samples", b"synthetic_samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_agreement", b"_agreement", "_output_nrmse", b"_output_nrmse", "agreement", b"agreement", "converted", b"converted", "findings", b"findings", "message", b"message", "original", b"original", "output_nrmse", b"output_nrmse", "passed", b"passed", "synthetic_samples", b"synthetic_samples"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__agreement: _TypeAlias = _typing.Literal["agreement"]  # noqa: Y015
     _WhichOneofArgType__agreement: _TypeAlias = _typing.Literal["_agreement", b"_agreement"]  # noqa: Y015
@@ -492,6 +602,7 @@ class Cell(_message.Message):
     ACCELERATOR_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
     SKIP_REASON_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Deterministic in the run and the other fields."""
     variant: _builtins.str
@@ -506,6 +617,10 @@ class Cell(_message.Message):
     threads: _builtins.int
     skip_reason: _builtins.str
     """Not empty: the farm cannot run this cell, and why. It is planned, and ends as skipped."""
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
+        """Shapes that the inputs have during the run. Empty: the model's own, an open dimension taken as 1."""
+
     def __init__(
         self,
         *,
@@ -518,10 +633,11 @@ class Cell(_message.Message):
         accelerator: _builtins.str = ...,
         threads: _builtins.int = ...,
         skip_reason: _builtins.str = ...,
+        input_shapes: _abc.Iterable[Global___InputShape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "farm", b"farm", "id", b"id", "os_version", b"os_version", "platform", b"platform", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "farm", b"farm", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -668,6 +784,9 @@ class Measurement(_message.Message):
     DELEGATE_FIELD_NUMBER: _builtins.int
     NODES_DELEGATED_FIELD_NUMBER: _builtins.int
     NODES_TOTAL_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
     init_ms: _builtins.float
     memory_mb: _builtins.float
     """As the tool prints it (its MB)."""
@@ -675,8 +794,16 @@ class Measurement(_message.Message):
     """The delegate that ran, as in `delegate.name` of windtunnel.log/1; empty: none."""
     nodes_delegated: _builtins.int
     nodes_total: _builtins.int
+    shapes_known: _builtins.bool
+    """False: an open dimension was taken as 1, because no sample and no plan says its size."""
     @_builtins.property
     def latency_ms(self) -> Global___LatencyFigures: ...
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
+        """Shapes that the inputs had."""
+
+    @_builtins.property
+    def conditions(self) -> Global___RunConditions: ...
     def __init__(
         self,
         *,
@@ -686,10 +813,13 @@ class Measurement(_message.Message):
         delegate: _builtins.str = ...,
         nodes_delegated: _builtins.int | None = ...,
         nodes_total: _builtins.int | None = ...,
+        input_shapes: _abc.Iterable[Global___InputShape] | None = ...,
+        shapes_known: _builtins.bool | None = ...,
+        conditions: Global___RunConditions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "init_ms", b"init_ms", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "_shapes_known", b"_shapes_known", "conditions", b"conditions", "init_ms", b"init_ms", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total", "shapes_known", b"shapes_known"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "delegate", b"delegate", "init_ms", b"init_ms", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "_shapes_known", b"_shapes_known", "conditions", b"conditions", "delegate", b"delegate", "init_ms", b"init_ms", "input_shapes", b"input_shapes", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total", "shapes_known", b"shapes_known"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__init_ms: _TypeAlias = _typing.Literal["init_ms"]  # noqa: Y015
     _WhichOneofArgType__init_ms: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms"]  # noqa: Y015
@@ -699,6 +829,8 @@ class Measurement(_message.Message):
     _WhichOneofArgType__nodes_delegated: _TypeAlias = _typing.Literal["_nodes_delegated", b"_nodes_delegated"]  # noqa: Y015
     _WhichOneofReturnType__nodes_total: _TypeAlias = _typing.Literal["nodes_total"]  # noqa: Y015
     _WhichOneofArgType__nodes_total: _TypeAlias = _typing.Literal["_nodes_total", b"_nodes_total"]  # noqa: Y015
+    _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
+    _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__init_ms) -> _WhichOneofReturnType__init_ms | None: ...
     @_typing.overload
@@ -707,8 +839,63 @@ class Measurement(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nodes_delegated) -> _WhichOneofReturnType__nodes_delegated | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nodes_total) -> _WhichOneofReturnType__nodes_total | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shapes_known) -> _WhichOneofReturnType__shapes_known | None: ...
 
 Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
+
+@_typing.final
+class RunConditions(_message.Message):
+    """What went on while a device run was timed, and whether its figures can be trusted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OTHER_LOAD_CORES_FIELD_NUMBER: _builtins.int
+    SPREAD_FIELD_NUMBER: _builtins.int
+    DRIFT_FIELD_NUMBER: _builtins.int
+    REPEATS_FIELD_NUMBER: _builtins.int
+    UNSTABLE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    other_load_cores: _builtins.float
+    """Processor time that other processes used during the timed inferences, in cores; absent: not known."""
+    spread: _builtins.float
+    """Interquartile range of the timed inferences over their median."""
+    drift: _builtins.float
+    """Median of the last third of the timed inferences over that of the first third, minus 1."""
+    repeats: _builtins.int
+    """How often the measurement was repeated because the one before was unstable."""
+    unstable: _builtins.bool
+    """True: load, spread or drift make the figures worthless; no gate is judged on them."""
+    reason: _builtins.str
+    """Why it is unstable, in words."""
+    def __init__(
+        self,
+        *,
+        other_load_cores: _builtins.float | None = ...,
+        spread: _builtins.float | None = ...,
+        drift: _builtins.float | None = ...,
+        repeats: _builtins.int = ...,
+        unstable: _builtins.bool = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "drift", b"drift", "other_load_cores", b"other_load_cores", "spread", b"spread"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "drift", b"drift", "other_load_cores", b"other_load_cores", "reason", b"reason", "repeats", b"repeats", "spread", b"spread", "unstable", b"unstable"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__drift: _TypeAlias = _typing.Literal["drift"]  # noqa: Y015
+    _WhichOneofArgType__drift: _TypeAlias = _typing.Literal["_drift", b"_drift"]  # noqa: Y015
+    _WhichOneofReturnType__other_load_cores: _TypeAlias = _typing.Literal["other_load_cores"]  # noqa: Y015
+    _WhichOneofArgType__other_load_cores: _TypeAlias = _typing.Literal["_other_load_cores", b"_other_load_cores"]  # noqa: Y015
+    _WhichOneofReturnType__spread: _TypeAlias = _typing.Literal["spread"]  # noqa: Y015
+    _WhichOneofArgType__spread: _TypeAlias = _typing.Literal["_spread", b"_spread"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__drift) -> _WhichOneofReturnType__drift | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__other_load_cores) -> _WhichOneofReturnType__other_load_cores | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__spread) -> _WhichOneofReturnType__spread | None: ...
+
+Global___RunConditions: _TypeAlias = RunConditions  # noqa: Y015
 
 @_typing.final
 class LayerSummary(_message.Message):
