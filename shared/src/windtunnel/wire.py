@@ -72,13 +72,13 @@ def _cut(text: str) -> str:
 def facts_to_proto(facts: ModelFacts) -> types_pb2.ModelFacts:
     """Inputs, outputs and op list of a model."""
     return types_pb2.ModelFacts(
-        inputs=[_tensor(tensor) for tensor in facts.inputs],
-        outputs=[_tensor(tensor) for tensor in facts.outputs],
+        inputs=[_tensor(tensor, facts.input_name(tensor)) for tensor in facts.inputs],
+        outputs=[_tensor(tensor, facts.output_name(tensor)) for tensor in facts.outputs],
         ops=[op.name for op in facts.ops],
     )
 
 
-def _tensor(tensor: TensorFacts) -> types_pb2.TensorInfo:
+def _tensor(tensor: TensorFacts, signature_name: str | None) -> types_pb2.TensorInfo:
     quantization = tensor.quantization
     return types_pb2.TensorInfo(
         name=tensor.name,
@@ -86,6 +86,7 @@ def _tensor(tensor: TensorFacts) -> types_pb2.TensorInfo:
         dtype=tensor.dtype,
         scale=quantization.scales if quantization else (),
         zero_point=quantization.zero_points if quantization else (),
+        signature_name=signature_name or "",
     )
 
 

@@ -27,7 +27,7 @@ from windtunnel.quantizer.settings import QuantizerSettings
 from windtunnel.rpc import RpcServer
 from windtunnel.runtime import Runtime, runtime_on
 from windtunnel.tflite import read_model
-from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc
+from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc, types_pb2
 from windtunnel.wire import artifact_to_proto, facts_to_proto
 
 TOPICS = [subjects.VARIANT_READY, subjects.VARIANT_FAILED, subjects.MODEL_FAILED]
@@ -80,6 +80,7 @@ class Bench:
             run=await run_context(self.runtime, run_id, plan),
             model=artifact_to_proto(stored),
             facts=facts_to_proto(read_model(model)),
+            input_shapes=[types_pb2.InputShape(name="in_0", shape=[1, 3])],
         )
 
     async def publish(self, plan: Plan, run_id: str = "run-1") -> events_pb2.ModelConverted:
@@ -231,6 +232,9 @@ async def test_what_was_made_but_never_announced_is_announced_in_the_end(bench: 
         messages = await bench.heard(3)
     ready = {m.variant.name: m.variant.model for m in messages if isinstance(m, events_pb2.VariantReady)}
     assert ready == {"float16": stored.variant.model, "float32": message.model}
+    # The shapes in which samples reach the model are those of its variants.
+    shapes = [m.input_shapes for m in messages if isinstance(m, events_pb2.VariantReady)]
+    assert shapes == [message.input_shapes, message.input_shapes]
     assert [m.variant for m in messages if isinstance(m, events_pb2.VariantFailed)] == ["dynamic_range"]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from ai_edge_litert import schema_py_generated as schema
 from google.protobuf.message import Message
 
 from support.graphs import GraphWriter
@@ -21,7 +22,7 @@ from windtunnel.converter.service import ConverterService
 from windtunnel.converter.settings import ConverterSettings
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import InlinePool
-from windtunnel.v1 import events_pb2, types_pb2
+from windtunnel.v1 import events_pb2, plan_pb2, types_pb2
 
 ANSWERS = (subjects.MODEL_CONVERTED, subjects.MODEL_FAILED)
 
@@ -94,3 +95,33 @@ async def test_an_announcement_in_protobuf_with_a_wrong_plan_names_its_model(ben
 
 def _with_a_wrong_plan(bench: Bench) -> events_pb2.ModelTrained:
     return events_pb2.ModelTrained(model=bench.model, plan_uri="sha256:" + "0" * 64, plan_name="nightly")
+
+
+async def test_the_event_says_in_which_shapes_samples_reach_the_model(bench: Bench) -> None:
+    event = trained(events_pb2.ModelTrained(model=bench.model))
+    async with Outbox(bench.bus, ANSWERS) as out:
+        await bench.service.on_model_trained(event)
+        converted = await out.next()
+    assert isinstance(converted, events_pb2.ModelConverted)
+    assert converted.input_shapes == [types_pb2.InputShape(name="image", shape=[1, 2])]
+    names = [tensor.signature_name for tensor in (*converted.facts.inputs, *converted.facts.outputs)]
+    assert names == ["in_0", "out_0"]
+
+
+async def test_a_plan_gives_the_shape_of_an_open_input(bench: Bench, tmp_path: Path) -> None:
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 1), signature=(-1, -1))
+    twice = graph.tensor("twice", (1, 1), signature=(-1, -1))
+    graph.op("ADD", [source, source], [twice], schema.AddOptionsT())
+    stored = await bench.service._runtime.artifacts.put_file(graph.write(tmp_path / "open.tflite", [source], [twice]))
+    plan = plan_pb2.Plan(api_version="windtunnel/v1", input_shapes=[types_pb2.InputShape(name="image", shape=[1, 5])])
+    shapes = []
+    async with Outbox(bench.bus, ANSWERS) as out:
+        for number, one in enumerate((plan_pb2.Plan(api_version="windtunnel/v1"), plan)):
+            model = types_pb2.Model(name="open", version="1", uri=stored.uri)
+            message = events_pb2.ModelTrained(model=model, plan=one, run_id=f"run-{number}")
+            await bench.service.on_model_trained(decode(*encode(message, id=str(number), source="/tests", run_id="")))
+            converted = await out.next()
+            assert isinstance(converted, events_pb2.ModelConverted)
+            shapes.append([list(shape.shape) for shape in converted.input_shapes])
+    assert shapes == [[], [[1, 5]]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from rich.text import Text
 from windtunnel.cli.figures import clean, drift, measure, megabytes, named, part, share
 from windtunnel.log_parser import measure as figures_of
 from windtunnel.log_parser import parse_log
-from windtunnel.tflite import ModelFacts
+from windtunnel.tflite import ModelFacts, TensorFacts
 
 if TYPE_CHECKING:
     from windtunnel.converter.domain import Converted
@@ -66,10 +66,13 @@ def render_bench(document: Mapping[str, Any], console: Console) -> None:
 def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
     """`windtunnel.conversion/1`."""
     check = asdict(done.check)
+    shapes = {name: list(shape) for name, shape in check.pop("input_shapes").items()}
     return {
         "schema": "windtunnel.conversion/1",
         **_file(out),
         **_facts(done.facts),
+        # By tensor name; empty: open dimensions whose size neither samples nor a plan say.
+        "input_shapes": shapes,
         # A figure that is not finite has no JSON; the check's message says it.
         "check": {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in check.items()},
         "tool_versions": dict(done.tool_versions),
@@ -113,11 +116,19 @@ def _file(path: Path) -> dict[str, Any]:
 
 
 def _facts(facts: ModelFacts) -> dict[str, Any]:
-    def tensors(found: Any) -> list[dict[str, Any]]:
-        return [{"name": one.name, "shape": list(one.shape_signature), "dtype": one.dtype} for one in found]
+    def tensors(found: Any, name_of: Callable[[TensorFacts], str | None]) -> list[dict[str, Any]]:
+        return [
+            {
+                "name": one.name,
+                "signature_name": name_of(one),
+                "shape": list(one.shape_signature),
+                "dtype": one.dtype,
+            }
+            for one in found
+        ]
 
     return {
-        "inputs": tensors(facts.inputs),
-        "outputs": tensors(facts.outputs),
+        "inputs": tensors(facts.inputs, facts.input_name),
+        "outputs": tensors(facts.outputs, facts.output_name),
         "ops": [op.name for op in facts.ops],
     }

@@ -13,6 +13,7 @@ from windtunnel.pipeline.inputs import InputSpec, model_inputs
 from windtunnel.pipeline.parse import SCHEMA, Pipeline, Step
 from windtunnel.pipeline.resize import resize
 from windtunnel.pipeline.samples import Samples, load_samples
+from windtunnel.pipeline.shapes import Shapes, given_shapes, shapes_fed
 
 __all__ = [
     "SCHEMA",
@@ -20,9 +21,12 @@ __all__ = [
     "InputSpec",
     "Pipeline",
     "Samples",
+    "Shapes",
     "Step",
+    "given_shapes",
     "load_samples",
     "model_inputs",
     "resize",
     "sample_inputs",
+    "shapes_fed",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from windtunnel.errors import Unsupported
 from windtunnel.pipeline.inputs import InputSpec, bare_name, model_inputs
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import Samples, load_samples
+from windtunnel.pipeline.shapes import Shapes, with_shapes
 
 SYNTHETIC_COUNT = 16
 SYNTHETIC_SEED = 20261120
@@ -32,14 +34,20 @@ class Feed(Protocol):
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]: ...
 
 
-def sample_inputs(samples: Path | None, pipeline: Mapping[str, Any] | None, specs: Sequence[InputSpec]) -> Feed:
-    """The samples at `samples` as inputs for `specs`; None: seeded random inputs.
+def sample_inputs(
+    samples: Path | None,
+    pipeline: Mapping[str, Any] | None,
+    specs: Sequence[InputSpec],
+    *,
+    shapes: Shapes = MappingProxyType({}),
+) -> Feed:
+    """The samples at `samples` as inputs for `specs`; None: seeded random inputs, of `shapes` where they are open.
 
     Raises InvalidInput (samples or pipeline cannot be used, or do not fit the model), Unsupported (random inputs for
     an input that takes no numbers).
     """
     if samples is None:
-        return SyntheticFeed(specs)
+        return SyntheticFeed(with_shapes(specs, shapes))
     parsed = None if pipeline is None else Pipeline.parse(pipeline)
     return SampledFeed(load_samples(samples), parsed, specs)
 

@@ -168,12 +168,23 @@ class ModelFacts:
 
     def signature_name(self, tensor: TensorFacts) -> str | None:
         """The name that a signature gives to an input or output of the main graph, or None."""
-        for signature in self.signatures:
-            if signature.graph == 0:
-                for name, index in (*signature.inputs.items(), *signature.outputs.items()):
-                    if index == tensor.index:
-                        return name
-        return None
+        return self.input_name(tensor) or self.output_name(tensor)
+
+    def input_name(self, tensor: TensorFacts) -> str | None:
+        """The name that a signature gives to an input of the main graph, or None."""
+        return self._name_in([signature.inputs for signature in self._main_signatures], tensor)
+
+    def output_name(self, tensor: TensorFacts) -> str | None:
+        """The name that a signature gives to an output of the main graph, or None."""
+        return self._name_in([signature.outputs for signature in self._main_signatures], tensor)
+
+    @property
+    def _main_signatures(self) -> list[SignatureFacts]:
+        return [signature for signature in self.signatures if signature.graph == 0]
+
+    @staticmethod
+    def _name_in(sides: list[Mapping[str, int]], tensor: TensorFacts) -> str | None:
+        return next((name for side in sides for name, index in side.items() if index == tensor.index), None)
 
     def constant(self, tensor: TensorFacts) -> NDArray[Any]:
         """The stored value of a constant, in its shape; int4 and int2 unpacked to int8, bfloat16 to float32.

@@ -16,7 +16,7 @@ def input_specs(facts: ModelFacts) -> list[InputSpec]:
             name=tensor.name,
             shape=tensor.shape_signature,
             dtype="float32" if tensor.quantization is not None else tensor.dtype,
-            alias=facts.signature_name(tensor),
+            alias=facts.input_name(tensor),
         )
         for tensor in facts.inputs
     ]

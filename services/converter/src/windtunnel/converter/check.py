@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,25 @@ from numpy.typing import NDArray
 
 from windtunnel import isolation
 from windtunnel.converter.domain import Check, judge
-from windtunnel.pipeline import sample_inputs
+from windtunnel.pipeline import Shapes, sample_inputs, shapes_fed
 from windtunnel.tflite import ModelFacts, Runner, Scores, TensorFacts, agreement, input_specs, score
 
 
-def check(model: Path, original: Mapping[str, Path], samples: Path | None, pipeline: Mapping[str, Any] | None) -> Check:
+def check(
+    model: Path,
+    original: Mapping[str, Path],
+    samples: Path | None,
+    pipeline: Mapping[str, Any] | None,
+    shapes: Shapes = MappingProxyType({}),
+) -> Check:
     """Runs `model` on the samples and compares with the original's outputs, (N, ...) arrays by output name.
 
-    An empty `original` (the model came as .tflite) leaves the figures of the original out.
+    An empty `original` (the model came as .tflite) leaves the figures of the original out. `shapes` are those that
+    the plan gives for open dimensions.
     """
     runner = Runner(model)
-    inputs = sample_inputs(samples, pipeline, input_specs(runner.facts))
+    specs = input_specs(runner.facts)
+    inputs = sample_inputs(samples, pipeline, specs, shapes=shapes)
     labels = inputs.labels
     references = {name: np.load(path, mmap_mode="r") for name, path in original.items()}
     matched = match_outputs(runner.facts, references)
@@ -38,7 +47,8 @@ def check(model: Path, original: Mapping[str, Path], samples: Path | None, pipel
         isolation.progress(index / inputs.count, f"converted: {index + 1} of {inputs.count} samples")
     unmatched = _unmatched(runner.facts, matched, references, sums)
     outputs = _Outputs(np.concatenate(first), references, matched.get(main), sums, unmatched)
-    return _summary(outputs, labels, synthetic=samples is None)
+    fed = shapes_fed(specs, shapes, None if samples is None else next(iter(inputs)))
+    return replace(_summary(outputs, labels, synthetic=samples is None), input_shapes=fed)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from windtunnel.converter import check as check_job
@@ -14,6 +15,7 @@ from windtunnel.converter.detect import open_source
 from windtunnel.converter.domain import Converted, Exported, Format, Source
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import Pool, Progress
+from windtunnel.pipeline import Shapes
 from windtunnel.tflite import read_model
 
 _PACKAGES = ("windtunnel-converter", "tensorflow-cpu", "keras", "ai-edge-litert")
@@ -29,14 +31,15 @@ async def convert(
     outputs: tuple[str, ...] = (),
     samples: Path | None = None,
     pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
     allow_code: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Converted:
     """Converts the model at `path` (a file, folder or archive) to float32 TFLite below `workdir`.
 
-    A .tflite is taken as it is. Raises NotFound, InvalidInput, Unsupported, JobFailed, each saying what of the model
-    is at fault. The check's verdict is part of the result, never an error: whether a changed model fails is the run's
-    affair.
+    A .tflite is taken as it is. `shapes` are those that the plan gives for open dimensions, by input name. Raises
+    NotFound, InvalidInput, Unsupported, JobFailed, each saying what of the model is at fault. The check's verdict is
+    part of the result, never an error: whether a changed model fails is the run's affair.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     # A child opens the stranger's file, and it has a folder of its own.
@@ -45,21 +48,29 @@ async def convert(
         exported = Exported(source.path, {}, 0.0)
     else:
         exported = await pool.run(
-            tensorflow_job, source, workdir.absolute() / "model.tflite", samples, pipeline, on_progress=on_progress
+            tensorflow_job,
+            source,
+            workdir.absolute() / "model.tflite",
+            samples,
+            pipeline,
+            shapes,
+            on_progress=on_progress,
         )
     facts = await asyncio.to_thread(read_model, exported.model)
     _require_float(facts.inputs, exported.model)
     result = await pool.run(
-        check_job.check, exported.model, exported.outputs, samples, pipeline, on_progress=on_progress
+        check_job.check, exported.model, exported.outputs, samples, pipeline, shapes, on_progress=on_progress
     )
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
 
 
-def tensorflow_job(source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None) -> Exported:
+def tensorflow_job(
+    source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
+) -> Exported:
     """The job of a child process, which alone loads TensorFlow."""
     from windtunnel.converter.adapters import tensorflow
 
-    return tensorflow.convert(source, target, samples, pipeline)
+    return tensorflow.convert(source, target, samples, pipeline, shapes)
 
 
 def _require_float(inputs: Any, model: Path) -> None:

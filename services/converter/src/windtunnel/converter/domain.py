@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from windtunnel.formats import Format as Format
@@ -52,7 +52,8 @@ class Check:
     """The converted model against the original on the same samples.
 
     `output_nrmse` is sqrt(MSE) over the range of both, the worst of all outputs; None where the original cannot be
-    run apart from the conversion.
+    run apart from the conversion. `input_shapes`: those in which samples reach the model, by tensor name; empty: not
+    known.
     """
 
     original: Scores | None
@@ -63,6 +64,7 @@ class Check:
     synthetic: bool
     passed: bool
     message: str
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

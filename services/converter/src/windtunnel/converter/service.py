@@ -29,7 +29,9 @@ from windtunnel.converter.resolve_plan import PlanResolver
 from windtunnel.converter.settings import ConverterSettings
 from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool
+from windtunnel.pipeline import Shapes
 from windtunnel.plan import plan_to_json
+from windtunnel.plan.wire import shapes_from_proto, shapes_to_proto
 from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, temporary_folder
 from windtunnel.runtime import Runtime
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
@@ -47,6 +49,7 @@ class _Job:
     path: Path
     samples: ArtifactRef | None
     pipeline: Mapping[str, Any] | None
+    shapes: Shapes
     allow_code: bool
 
     async def key(self, versions: Mapping[str, str]) -> str:
@@ -57,6 +60,7 @@ class _Job:
             "outputs": self.model.outputs,
             "samples": self.samples.sha256 if self.samples else None,
             "pipeline": self.pipeline,
+            "input_shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "allow_code": self.allow_code,
         }
         return job_key("convert", inputs, versions)
@@ -90,7 +94,8 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             if request.samples_uri:
                 runtime = self._runtime
                 samples, _ = await ingest(runtime.artifacts, runtime.sources, request.samples_uri, folder / "samples")
-            return await self._convert(await self._job(model, samples, pipeline, folder), folder)
+            shapes = shapes_from_proto(request.input_shapes)
+            return await self._convert(await self._job(model, samples, pipeline, shapes, folder), folder)
 
     async def on_model_trained(self, event: Event) -> None:
         """Handles `model.trained`: publishes `model.converted`."""
@@ -100,7 +105,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             plan = await self._resolver.resolve(announcement, folder / "plan")
             plan_ref = await self._runtime.artifacts.put_bytes(plan_to_json(plan))
             samples = artifact_of(plan.data.samples)
-            job = await self._job(announcement.model, samples, pipeline_in(plan), folder)
+            job = await self._job(announcement.model, samples, pipeline_in(plan), plan.input_shapes, folder)
             result = await self._convert(job, folder)
         run = _run_context(claimed, announcement, plan_ref, result.trained.sha256)
         message = events_pb2.ModelConverted(
@@ -111,6 +116,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             tool_versions=result.tool_versions,
             duration_ms=result.duration_ms,
             trained=result.trained,
+            input_shapes=result.input_shapes,
         )
         await self._runtime.publisher.publish(message, run_id=claimed.run_id)
 
@@ -138,6 +144,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         model: TrainedModel,
         samples: ArtifactRef | None,
         pipeline: Mapping[str, Any] | None,
+        shapes: Shapes,
         workdir: Path,
     ) -> _Job:
         """Fetches the model below `workdir`."""
@@ -148,7 +155,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         if model.uri.startswith("sha256:"):
             # Messages name the file: by what its author called it, not by its hash.
             path = path.rename(path.with_name(re.sub(r"[^\w.-]", "_", model.name)[:100]))
-        return _Job(model, trained, path, samples, pipeline, runtime.settings.allow_model_code)
+        return _Job(model, trained, path, samples, pipeline, shapes, runtime.settings.allow_model_code)
 
     async def _convert(self, job: _Job, workdir: Path) -> converter_pb2.ConvertResponse:
         artifacts = self._runtime.artifacts
@@ -163,6 +170,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
                 outputs=job.model.outputs,
                 samples=await artifacts.path(job.samples.sha256) if job.samples else None,
                 pipeline=job.pipeline,
+                shapes=job.shapes,
                 allow_code=job.allow_code,
             )
             return _response(converted, await artifacts.put_file(converted.model), job.trained)
@@ -215,6 +223,7 @@ def _response(converted: Converted, stored: ArtifactRef, trained: ArtifactRef) -
         tool_versions=converted.tool_versions,
         trained=artifact_to_proto(trained),
         duration_ms=converted.seconds * 1000,
+        input_shapes=shapes_to_proto(converted.check.input_shapes),
     )
 
 

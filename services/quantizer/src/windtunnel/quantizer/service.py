@@ -123,7 +123,11 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
 
     async def _publish_ready(self, message: events_pb2.ModelConverted, result: quantizer_pb2.QuantizeResponse) -> None:
         ready = events_pb2.VariantReady(
-            run=message.run, variant=result.variant, float_model=message.model, duration_ms=result.duration_ms
+            run=message.run,
+            variant=result.variant,
+            float_model=message.model,
+            duration_ms=result.duration_ms,
+            input_shapes=message.input_shapes,
         )
         await self._runtime.publisher.publish(ready, run_id=message.run.run_id, parts=(result.variant.name,))
 

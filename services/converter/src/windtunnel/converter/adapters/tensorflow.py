@@ -18,12 +18,14 @@ from windtunnel import isolation
 from windtunnel.converter.adapters.originals import Original, as_dtype, first_lines, freeze, load
 from windtunnel.converter.domain import Exported, Source
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.pipeline import InputSpec, sample_inputs
+from windtunnel.pipeline import Feed, InputSpec, Shapes, sample_inputs
 
 BATCH = 32
 
 
-def convert(source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None) -> Exported:
+def convert(
+    source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
+) -> Exported:
     """Writes the model as float32 TFLite to `target`, and the original's outputs on the samples beside it.
 
     `samples` None: seeded random inputs. Raises InvalidInput (cannot be loaded or converted, samples do not fit) and
@@ -38,7 +40,7 @@ def convert(source: Source, target: Path, samples: Path | None, pipeline: Mappin
     seconds = time.perf_counter() - started
     target.write_bytes(content)
     isolation.progress(0.7, "running the original on the samples")
-    outputs = _run_original(original, samples, pipeline, target.parent)
+    outputs = _run_original(original, _feed(original, samples, pipeline, shapes), target.parent)
     return Exported(target, outputs, seconds)
 
 
@@ -61,12 +63,13 @@ def _to_tflite(original: Original, source: Source) -> bytes:
         ) from error
 
 
-def _run_original(
-    original: Original, samples: Path | None, pipeline: Mapping[str, Any] | None, folder: Path
-) -> dict[str, Path]:
-    """Runs the original on all samples; (N, ...) float arrays in .npy files, so that memory stays flat."""
+def _feed(original: Original, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes) -> Feed:
     specs = [InputSpec(port.name, port.shape, port.dtype) for port in original.inputs]
-    inputs = sample_inputs(samples, pipeline, specs)
+    return sample_inputs(samples, pipeline, specs, shapes=shapes)
+
+
+def _run_original(original: Original, inputs: Feed, folder: Path) -> dict[str, Path]:
+    """Runs the original on all samples; (N, ...) float arrays in .npy files, so that memory stays flat."""
     writers: dict[str, np.memmap[Any, Any]] = {}
     paths = {name: folder / f"original-{index}.npy" for index, name in enumerate(original.outputs)}
     done = 0
@@ -96,7 +99,7 @@ def _run_batch(original: Original, batch: Mapping[str, NDArray[Any]]) -> Mapping
     return results
 
 
-def _batches(inputs: Any, original: Original) -> Iterator[dict[str, NDArray[Any]]]:
+def _batches(inputs: Feed, original: Original) -> Iterator[dict[str, NDArray[Any]]]:
     size = BATCH if all(port.shape[:1] == (-1,) for port in original.inputs) else 1
     ports = {port.name: port for port in original.inputs}
     group: list[Mapping[str, NDArray[Any]]] = []
