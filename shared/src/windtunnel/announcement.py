@@ -16,6 +16,7 @@ from windtunnel.bus import Bucket, Event, Malformed
 from windtunnel.errors import InvalidPlan, WindtunnelError
 from windtunnel.formats import FORMATS
 from windtunnel.plan import Plan, parse_plan, plan_from_proto
+from windtunnel.telemetry import note_job
 from windtunnel.v1 import events_pb2
 
 _RUN_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
@@ -178,6 +179,7 @@ async def claim_run(runs: Bucket, event: Event) -> ClaimedRun:
     now = datetime.now(UTC)
     mine = json.dumps({"run_id": wanted, "at": now.isoformat()}).encode()
     run = _claimed(await runs.create(f"event.{owner}", mine), now)
+    note_job(run_id=run.run_id)
     first = (await runs.create(f"run.{run.run_id}", owner.encode())).decode()
     if first != owner:
         raise RunIdTaken(f"run_id {run.run_id!r} is taken by another event", hint="leave it out, or choose another")

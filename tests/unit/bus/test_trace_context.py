@@ -7,7 +7,14 @@ import re
 
 import pytest
 
-from windtunnel.telemetry.trace import child_of, current_traceparent, trace_context
+from windtunnel.telemetry.trace import (
+    child_of,
+    current_traceparent,
+    trace_context,
+    trace_id_of,
+    traceparent_from,
+    traceparent_in,
+)
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
 SPAN = "b7ad6b7169203331"
@@ -78,3 +85,19 @@ async def test_tasks_do_not_see_each_other_s_context() -> None:
     results = await asyncio.gather(*(work(number) for number in range(10)))
     assert all(mine == seen for mine, seen in results)
     assert len({mine for mine, _ in results}) == 10
+
+
+def test_a_trace_that_follows_from_a_seed_is_the_same_everywhere_and_valid() -> None:
+    one, two = traceparent_from("/training\0event-1"), traceparent_from("/training\0event-1")
+    assert trace_id_of(one) == trace_id_of(two) != trace_id_of(traceparent_from("/training\0event-2"))
+    assert trace_id_of(child_of(one)) == trace_id_of(one)
+    assert len(trace_id_of(one)) == 32
+
+
+@pytest.mark.parametrize("wrong", ["", "0" * 32, "A" * 32, "ab" * 15, "ab" * 17, "xy" * 16])
+def test_what_is_not_a_trace_id_gives_no_traceparent(wrong: str) -> None:
+    assert traceparent_in(wrong) == ""
+
+
+def test_a_trace_id_becomes_a_span_of_its_trace() -> None:
+    assert trace_id_of(traceparent_in(TRACE)) == TRACE

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -17,10 +18,10 @@ from typing import Any
 
 from windtunnel.bus import subjects
 from windtunnel.bus.deadletters import dead_letter_headers
+from windtunnel.bus.event_context import event_context
 from windtunnel.bus.events import Event, Malformed, decode
 from windtunnel.bus.port import Bus, Delivery, Subscription
 from windtunnel.errors import InvalidInput, OutsideError, Unavailable, UserError, WindtunnelError
-from windtunnel.telemetry.trace import trace_context
 
 log = logging.getLogger(__name__)
 
@@ -201,12 +202,14 @@ class Worker:
         except Malformed as error:
             await self._settle(delivery, None, error)
             return
-        with trace_context(event.traceparent):
+        with event_context(event):
             try:
+                started = time.monotonic()
                 if delivery.attempt > self._policy.attempts:
                     raise _exhausted(delivery, self._policy)
                 await self._handle(event)
                 await delivery.ack()
+                log.info("%s: done with %s in %.3f s", self._durable, event.subject, time.monotonic() - started)
             except asyncio.CancelledError:
                 with contextlib.suppress(Unavailable):
                     await delivery.nak(0)

@@ -23,6 +23,7 @@ from windtunnel.errors import (
     UserError,
     WindtunnelError,
 )
+from windtunnel.telemetry.job import job_context
 from windtunnel.telemetry.trace import trace_context
 
 log = logging.getLogger(__name__)
@@ -131,7 +132,7 @@ class ErrorInterceptor(_Interceptor):
 
 def _unary(inner: Callable[..., Any], traceparent: str) -> Callable[..., Any]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> Any:
-        with trace_context(traceparent):
+        with trace_context(traceparent), job_context(**_about(request)):
             async with _answering(context):
                 return await inner(request, context)
 
@@ -140,12 +141,18 @@ def _unary(inner: Callable[..., Any], traceparent: str) -> Callable[..., Any]:
 
 def _stream(inner: Callable[..., Any], traceparent: str) -> Callable[..., Any]:
     async def call(request: Any, context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[Any]:
-        with trace_context(traceparent):
+        with trace_context(traceparent), job_context(**_about(request)):
             async with _answering(context):
                 async for item in inner(request, context):
                     yield item
 
     return call
+
+
+def _about(request: Any) -> dict[str, str]:
+    """The run and the cell that a request names, for the log lines of its work."""
+    cell = getattr(request, "cell", None)
+    return {"run_id": getattr(request, "run_id", ""), "cell": getattr(cell, "id", "")}
 
 
 @asynccontextmanager

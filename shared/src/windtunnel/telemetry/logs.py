@@ -7,11 +7,12 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from windtunnel.telemetry.trace import current_traceparent
+from windtunnel.telemetry.job import current_job
+from windtunnel.telemetry.trace import current_trace_id
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, service, message, trace id, and the traceback where there is one."""
+    """Time, level, service, message, trace id, what the job is about, and the traceback where there is one."""
 
     def __init__(self, service: str) -> None:
         super().__init__()
@@ -25,8 +26,9 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        if traceparent := current_traceparent():
-            entry["trace_id"] = traceparent.split("-")[1]
+        if trace_id := current_trace_id():
+            entry["trace_id"] = trace_id
+        entry.update((name, value) for name, value in current_job().items() if name not in entry)
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)

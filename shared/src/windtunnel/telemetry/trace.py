@@ -6,6 +6,7 @@ Windtunnel hands the context on and writes it into every log line; it exports no
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import random
 import re
 from collections.abc import Iterator
@@ -27,6 +28,23 @@ def child_of(traceparent: str) -> str:
     return f"00-{trace_id}-{_random_hex(8)}-{int(flags, 16) & _KNOWN_FLAGS:02x}"
 
 
+def trace_id_of(traceparent: str) -> str:
+    """The trace id in `traceparent`, 32 hex digits; empty where that is empty or invalid."""
+    match = _TRACEPARENT.match(traceparent)
+    return match[1] if match else ""
+
+
+def traceparent_in(trace_id: str) -> str:
+    """A new span in the trace `trace_id`; empty where that is not 32 hex digits."""
+    traceparent = f"00-{trace_id}-{_random_hex(8)}-01"
+    return traceparent if _TRACEPARENT.match(traceparent) else ""
+
+
+def traceparent_from(seed: str) -> str:
+    """The root of the trace that belongs to `seed`: whoever begins it, and however often, it is the same trace."""
+    return traceparent_in(hashlib.sha256(seed.encode("utf-8", "surrogatepass")).hexdigest()[:32])
+
+
 def _random_hex(size: int) -> str:
     # Ids must be different, not secret; zero is forbidden.
     return f"{random.getrandbits(8 * size) or 1:0{2 * size}x}"
@@ -35,6 +53,11 @@ def _random_hex(size: int) -> str:
 def current_traceparent() -> str:
     """The context of the work at hand; empty outside of any."""
     return _current.get()
+
+
+def current_trace_id() -> str:
+    """The trace id of the work at hand; empty outside of any."""
+    return trace_id_of(_current.get())
 
 
 @contextlib.contextmanager

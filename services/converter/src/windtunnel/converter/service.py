@@ -34,6 +34,7 @@ from windtunnel.plan import plan_to_json
 from windtunnel.plan.wire import shapes_from_proto, shapes_to_proto
 from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, temporary_folder
 from windtunnel.runtime import Runtime
+from windtunnel.telemetry import current_trace_id
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
 from windtunnel.wire import artifact_to_proto, facts_to_proto, failure_to_proto, scores_to_proto
 
@@ -194,7 +195,7 @@ def _model_of(event: Event) -> TrainedModel | None:
 
 
 def _bare_context(claimed: ClaimedRun) -> types_pb2.RunContext:
-    run = types_pb2.RunContext(run_id=claimed.run_id)
+    run = types_pb2.RunContext(run_id=claimed.run_id, trace_id=current_trace_id())
     run.started_at.FromDatetime(claimed.started_at)
     return run
 

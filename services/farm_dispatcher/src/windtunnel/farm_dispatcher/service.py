@@ -23,6 +23,7 @@ from windtunnel.farm_dispatcher.wire import cell_from_proto, cell_to_proto, devi
 from windtunnel.plan import DeviceFilter, plan_from_proto
 from windtunnel.runs import plan_of
 from windtunnel.runtime import Runtime
+from windtunnel.telemetry import job_context
 from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_dispatcher_pb2_grpc, plan_pb2, types_pb2
 from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto
 
@@ -137,8 +138,10 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
                 return _packed(self._failed(run, cell, attempted))
             return _packed(await self._finished(run, cell, attempted.attempt, attempted.run, started))
 
-        outcome = await self._runtime.jobs.once(_run_key(run.run_id, cell), AnyMessage, compute)
-        await self._publish_outcome(run, cell, outcome)
+        with job_context(cell=cell.id):
+            outcome = await self._runtime.jobs.once(_run_key(run.run_id, cell), AnyMessage, compute)
+            await self._publish_outcome(run, cell, outcome)
+            log.info("cell %s has run", cell.id)
 
     async def _publish_outcome(self, run: types_pb2.RunContext, cell: Cell, outcome: AnyMessage) -> None:
         failed = outcome.Is(events_pb2.DeviceRunFailed.DESCRIPTOR)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -14,13 +15,13 @@ from windtunnel.bus import encode, event_id, subjects
 from windtunnel.metrics_store.adapters.repository import Completion, Outgoing, Repository, Standing, StoredRun
 from windtunnel.metrics_store.changed import Signal
 from windtunnel.metrics_store.documents import Documents, PlanFound
-from windtunnel.metrics_store.domain import Judgement, is_complete, judge, progress
+from windtunnel.metrics_store.domain import Judgement, RunRecord, is_complete, judge, progress
 from windtunnel.metrics_store.domain.values import Blob
 from windtunnel.metrics_store.encode import completed_event
 from windtunnel.metrics_store.lineage import Execution
 from windtunnel.metrics_store.metrics import Metrics
 from windtunnel.metrics_store.report import Ending, build_report
-from windtunnel.telemetry import current_traceparent
+from windtunnel.telemetry import current_traceparent, job_context, trace_context, traceparent_in
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,11 @@ class Completer:
         """Gives the verdict on a run if it is due. Raises Unavailable; the run then stays due."""
         for _ in range(_TRIES):
             stored = await self.repository.load(run_id)
-            if stored is None or await self._judge(stored):
+            if stored is None:
                 return
+            with _run_context(stored.record):
+                if await self._judge(stored):
+                    return
         log.warning("run %s changes faster than it can be judged; it stays due", run_id)
 
     async def _judge(self, stored: StoredRun) -> bool:
@@ -111,6 +115,17 @@ class Completer:
             return True
         # A run that ran into its deadline waits for all that was missing, so as not to be judged at each event.
         return stored.verdict is None and self.clock() >= standing.deadline
+
+
+@contextlib.contextmanager
+def _run_context(run: RunRecord) -> Iterator[None]:
+    """What is logged and published inside belongs to the run; outside of any event, at a deadline, to its trace too."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(job_context(run_id=run.run_id))
+        own = traceparent_in(run.seen.trace_id) if run.seen is not None else ""
+        if own and not current_traceparent():
+            stack.enter_context(trace_context(own))
+        yield
 
 
 def _completion(stored: StoredRun, judgement: Judgement, ending: Ending, report: Blob) -> Completion:

@@ -27,6 +27,7 @@ from windtunnel.metrics_store.domain.facts import Fact
 from windtunnel.metrics_store.domain.values import Blob
 from windtunnel.metrics_store.heard import Heard
 from windtunnel.metrics_store.lineage import Execution, LineageArtifact
+from windtunnel.telemetry import traceparent_in
 from windtunnel.v1 import events_pb2, types_pb2
 
 
@@ -94,6 +95,7 @@ def _seen(context: types_pb2.RunContext) -> facts.Seen:
         model_sha256=context.model_sha256,
         plan=blob(context.plan),
         labels=_sorted(context.labels),
+        trace_id=context.trace_id if traceparent_in(context.trace_id) else "",
     )
 
 

@@ -13,6 +13,7 @@ from windtunnel.errors import Unavailable, UserError
 from windtunnel.metrics_store.adapters.repository import Outgoing, Repository
 from windtunnel.metrics_store.changed import Signal, wait_for
 from windtunnel.metrics_store.complete import Completer
+from windtunnel.telemetry import job_context
 
 log = logging.getLogger(__name__)
 
@@ -94,11 +95,15 @@ class Watch:
         async for run_id in self.repository.to_judge(self.completer.clock()):
             if run_id in self._later:
                 continue
-            try:
-                await self.completer.look(run_id)
-            except Unavailable as error:
-                log.warning("run %s cannot be judged now: %s", run_id, error)
-                self._later[run_id] = now + self.pause_s
-            except Exception:
-                log.exception("run %s cannot be judged", run_id)
-                self._later[run_id] = now + _RETRY_S
+            with job_context(run_id=run_id):
+                await self._look_at(run_id, now)
+
+    async def _look_at(self, run_id: str, now: float) -> None:
+        try:
+            await self.completer.look(run_id)
+        except Unavailable as error:
+            log.warning("run %s cannot be judged now: %s", run_id, error)
+            self._later[run_id] = now + self.pause_s
+        except Exception:
+            log.exception("run %s cannot be judged", run_id)
+            self._later[run_id] = now + _RETRY_S

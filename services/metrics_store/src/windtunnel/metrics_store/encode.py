@@ -61,6 +61,7 @@ def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at
         message.run.model_version = seen.model_version
         message.run.model_sha256 = seen.model_sha256
         message.run.labels.update(seen.labels)
+        message.run.trace_id = seen.trace_id
         message.run.started_at.CopyFrom(timestamp(seen.started_at))
         if seen.plan is not None:
             message.run.plan.CopyFrom(artifact(seen.plan))

@@ -16,6 +16,7 @@ from windtunnel.metrics_store.documents import Documents, Reader
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.heard import Heard
 from windtunnel.metrics_store.metrics import Metrics, latencies
+from windtunnel.telemetry import current_trace_id
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +80,7 @@ class Hearing:
             announcement = read_announcement(event)
         except (WindtunnelError, ValueError) as error:
             log.info("announcement %s cannot be read: %s", event.id, error)
-            return facts.Seen(started_at=now, sure=False)
+            return facts.Seen(started_at=now, sure=False, trace_id=current_trace_id())
         return facts.Seen(
             started_at=now,
             sure=False,
@@ -87,6 +88,7 @@ class Hearing:
             model_version=announcement.model.version,
             model_sha256=announcement.model.sha256 or "",
             labels=dict(sorted(announcement.labels.items())),
+            trace_id=current_trace_id(),
         )
 
     async def _learn_plan(self, heard: Heard) -> None:

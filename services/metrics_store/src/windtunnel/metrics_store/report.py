@@ -61,6 +61,7 @@ def build_report(run: RunRecord, judgement: Judgement, diagnoses: Diagnoses, end
         "ended_at": _instant(ending.ended_at),
         "revision": ending.revision,
         "labels": dict(seen.labels) if seen else {},
+        "trace_id": seen.trace_id or None if seen else None,
         "plan_sha256": run.plan_sha256 or None,
         "conversion": _conversion(run),
         "variants": [

@@ -289,6 +289,7 @@ def _save_run(c: Connection, run: StoredRun, standing: Mapping[str, Any]) -> Non
             "model_sha256": seen.model_sha256,
             "plan": to_document(seen.plan),
             "labels": dict(seen.labels),
+            "trace_id": seen.trace_id,
             "started_at": to_micros(seen.started_at),
             "started_sure": seen.sure,
         }

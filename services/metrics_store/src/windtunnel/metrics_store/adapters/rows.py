@@ -52,6 +52,7 @@ def read_seen(row: AnyRow) -> facts.Seen:
         model_sha256=row.model_sha256,
         plan=from_document(Blob, row.plan),
         labels=row.labels,
+        trace_id=row.trace_id,
     )
 
 

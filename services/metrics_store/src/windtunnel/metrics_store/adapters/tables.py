@@ -73,6 +73,7 @@ runs = Table(
     _text("model_sha256"),
     Column("plan", Document),
     Column("labels", Document, nullable=False),
+    _text("trace_id"),
     Column("started_at", BigInteger, nullable=False),
     # False while only the announcement was heard.
     Column("started_sure", Boolean, nullable=False),

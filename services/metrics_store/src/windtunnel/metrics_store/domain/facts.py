@@ -30,6 +30,7 @@ class Seen:
     model_sha256: str = ""
     plan: Blob | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    trace_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

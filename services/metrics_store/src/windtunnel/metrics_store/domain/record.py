@@ -137,11 +137,12 @@ def _seen(old: facts.Seen | None, new: facts.Seen) -> facts.Seen:
         model_sha256=better.model_sha256 or other.model_sha256,
         plan=better.plan or other.plan,
         labels=better.labels or other.labels,
+        trace_id=better.trace_id or other.trace_id,
     )
 
 
 def _text_key(seen: facts.Seen) -> tuple[object, ...]:
-    texts = (seen.model_name, seen.model_version, seen.model_sha256, repr(seen.plan))
+    texts = (seen.model_name, seen.model_version, seen.model_sha256, repr(seen.plan), seen.trace_id)
     return (*texts, tuple(sorted(seen.labels.items())))
 
 

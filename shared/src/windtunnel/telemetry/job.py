@@ -1,0 +1,35 @@
+"""What the work at hand is about: every log line of a job carries it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from contextvars import ContextVar
+from typing import Final
+
+_NOTHING: Final[Mapping[str, str]] = {}
+_current: ContextVar[Mapping[str, str]] = ContextVar("windtunnel_job", default=_NOTHING)
+
+
+def current_job() -> Mapping[str, str]:
+    """The fields of the work at hand, for example `run_id`, `variant` and `cell`; empty outside of any."""
+    return _current.get()
+
+
+@contextlib.contextmanager
+def job_context(**fields: str) -> Iterator[None]:
+    """Log lines inside carry `fields` beside those around it; an empty value adds nothing."""
+    token = _current.set({**_current.get(), **_given(fields)})
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def note_job(**fields: str) -> None:
+    """Adds `fields` for the rest of the innermost `job_context`: what becomes known only during the work."""
+    _current.set({**_current.get(), **_given(fields)})
+
+
+def _given(fields: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in fields.items() if value}
