@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from windtunnel.bus import Bus, Event, Policy, Subscription, Worker, encode, subjects
-from windtunnel.bus.worker import FailureHandler, Handler
+from windtunnel.bus.worker import FailureHandler, Handler, IsCanceled
 from windtunnel.errors import WindtunnelError
 from windtunnel.v1 import events_pb2, types_pb2
 
@@ -17,10 +17,10 @@ def variant_ready(name: str, run_id: str = "run-1") -> events_pb2.VariantReady:
     return events_pb2.VariantReady(run=types_pb2.RunContext(run_id=run_id), variant=types_pb2.Variant(name=name))
 
 
-async def announce(bus: Bus, *names: str) -> None:
+async def announce(bus: Bus, *names: str, run_id: str = "run-1") -> None:
     """Publishes one variant.ready per name; the name is the event's id too."""
     for name in names:
-        subject, headers, data = encode(variant_ready(name), id=name, source=SOURCE, run_id="run-1")
+        subject, headers, data = encode(variant_ready(name, run_id), id=name, source=SOURCE, run_id=run_id)
         await bus.publish(subject, headers, data)
 
 
@@ -70,6 +70,7 @@ def worker(
     backoff_s: tuple[float, ...] = (0.1, 0.2),
     drain_s: float = 5.0,
     tell_malformed: bool = False,
+    is_canceled: IsCanceled | None = None,
 ) -> Worker:
     policy = Policy(ack_wait_s=lease_s, attempts=attempts, backoff_s=backoff_s, drain_s=drain_s)
     return Worker(
@@ -81,6 +82,7 @@ def worker(
         slots=slots,
         policy=policy,
         tell_malformed=tell_malformed,
+        is_canceled=is_canceled,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,11 @@ from support.run_events import STARTED, RunEvents, as_event
 from windtunnel.artifacts import ArtifactRef, MemoryStore
 from windtunnel.bus import Bus, Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
+from windtunnel.cancellation import Cancellations
 from windtunnel.metrics_store.adapters.database import Database, open_database
 from windtunnel.metrics_store.adapters.queries import Queries
 from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.cancel import Canceling
 from windtunnel.metrics_store.changed import Signal
 from windtunnel.metrics_store.complete import Completer
 from windtunnel.metrics_store.deliver import Outbox, Watch
@@ -34,10 +36,13 @@ if TYPE_CHECKING:
     from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceAsyncStub
 
 
+_BUCKETS = (subjects.RUNS_BUCKET, subjects.PLANS_BUCKET, subjects.CANCELED_BUCKET)
+
+
 class Store:
     """One replica of the metrics store. `now` is its clock."""
 
-    def __init__(self, database: Database, bus: Bus, artifacts: MemoryStore, runs: Any, plans: Any) -> None:
+    def __init__(self, database: Database, bus: Bus, artifacts: MemoryStore, buckets: Mapping[str, Any]) -> None:
         self.bus, self.artifacts, self.database = bus, artifacts, database
         self.now: datetime = STARTED + timedelta(seconds=10)
         self.repository, self.queries = Repository(database), Queries(database)
@@ -46,11 +51,15 @@ class Store:
         self.completer = Completer(
             self.repository, documents, artifacts, metrics, changed, deadline_s=3600.0, clock=lambda: self.now
         )
+        runs, plans = buckets[subjects.RUNS_BUCKET], buckets[subjects.PLANS_BUCKET]
+        canceled = buckets[subjects.CANCELED_BUCKET]
         self.hearing = Hearing(self.repository, self.completer, documents, artifacts, runs, metrics)
         self.outbox = Outbox(self.repository, bus, changed, pause_s=0.05)
         self.watch = Watch(self.repository, self.completer, pause_s=0.05)
         reading = Reading(self.queries, self.repository, documents, artifacts, changed)
-        self.service = MetricsStoreService(reading, Plans(plans, artifacts))
+        self.canceled = Cancellations(canceled)
+        canceling = Canceling(self.repository, self.completer, self.canceled)
+        self.service = MetricsStoreService(reading, Plans(plans, artifacts), canceling)
 
     async def hear(self, *messages: Message) -> None:
         """Takes up these events, one after the other."""
@@ -84,8 +93,8 @@ async def metrics_store(url: str, bus: Bus | None = None, artifacts: MemoryStore
     bus = bus or MemoryBus()
     database = open_database(url)
     try:
-        runs, plans = await bus.bucket(subjects.RUNS_BUCKET), await bus.bucket(subjects.PLANS_BUCKET)
-        yield Store(database, bus, artifacts or MemoryStore(), runs, plans)
+        buckets = {name: await bus.bucket(name) for name in _BUCKETS}
+        yield Store(database, bus, artifacts or MemoryStore(), buckets)
     finally:
         await database.close()
 

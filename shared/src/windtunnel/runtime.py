@@ -26,6 +26,7 @@ from windtunnel.bus import Bus, Jobs, Policy, Worker, subjects
 from windtunnel.bus.jetstream import StreamLimits, connect
 from windtunnel.bus.publisher import Publisher
 from windtunnel.bus.worker import FailureHandler, Handler
+from windtunnel.cancellation import Cancellations
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.rpc import RpcServer
 from windtunnel.settings import InvalidSetting, ServiceSettings
@@ -48,6 +49,7 @@ class Runtime(Generic[S]):
     sources: SourceReader
     jobs: Jobs
     publisher: Publisher
+    canceled: Cancellations
 
     def worker(
         self,
@@ -58,8 +60,9 @@ class Runtime(Generic[S]):
         *,
         slots: int | None = None,
         tell_malformed: bool = False,
+        skip_canceled: bool = True,
     ) -> Worker:
-        """A worker with this service's policy."""
+        """A worker with this service's policy. `skip_canceled`: it does not work for canceled runs."""
         policy = Policy(
             ack_wait_s=self.settings.ack_wait_s, attempts=self.settings.attempts, drain_s=self.settings.drain_s
         )
@@ -72,6 +75,7 @@ class Runtime(Generic[S]):
             slots=slots or self.settings.slots,
             policy=policy,
             tell_malformed=tell_malformed,
+            is_canceled=self.canceled.covers if skip_canceled else None,
         )
 
 
@@ -162,6 +166,7 @@ async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
         sources=SourceReader(artifacts, settings.allowed_roots, settings.max_source_bytes),
         jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
         publisher=Publisher(bus, name),
+        canceled=Cancellations(await bus.bucket(subjects.CANCELED_BUCKET)),
     )
 
 

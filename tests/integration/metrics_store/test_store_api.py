@@ -14,7 +14,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 from sqlalchemy import insert
 
-from support.metrics_store import Store, async_stub, metrics_store, with_plan
+from support.metrics_store import Store, async_stub, completed_events, metrics_store, with_plan
 from support.run_events import PLAN, STARTED, RunEvents, artifact, sha256
 from windtunnel import schemas
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, WindtunnelError
@@ -317,3 +317,43 @@ async def test_plans_that_cannot_be_stored(api: MetricsStoreServiceAsyncStub) ->
         error = await error_of(api.PutPlan(pb.PutPlanRequest(name=name, plan_yaml=PLAN)))
         assert isinstance(error, InvalidInput) and "name of a plan" in error.message
     assert list((await api.ListPlans(pb.ListPlansRequest())).names) == []
+
+
+async def test_a_canceled_run_could_not_run_and_stays_so(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
+    run = await with_plan(store, RunEvents())
+    await store.hear(run.converted(), run.ready("int8"))
+    answer = await api.CancelRun(pb.CancelRunRequest(run_id="run-1", reason="wrong model"))
+    assert answer.canceled and answer.run.state == "completed"
+    assert answer.run.verdict == types_pb2.VERDICT_COULD_NOT_RUN
+    assert list(answer.run.reasons) == ["canceled: wrong model"]
+    assert await store.canceled.has("run-1")
+    ended_at = answer.run.ended_at
+
+    store.now += timedelta(seconds=5)
+    again = await api.CancelRun(pb.CancelRunRequest(run_id="run-1", reason="another word"))
+    assert again.canceled and list(again.run.reasons) == ["canceled: wrong model"] and again.run.ended_at == ended_at
+
+    # What was on its way still comes, and changes nothing.
+    await store.hear(*run.all())
+    assert await store.verdict() == ("could_not_run", ("canceled: wrong model",))
+    report = await store.report()
+    jsonschema.validate(report, schemas.load("report"))
+    assert report["reasons"] == ["canceled: wrong model"] and not any(v["passed"] for v in report["variants"])
+    assert len(await completed_events(store.bus)) == 0
+    assert await store.outbox.flush() == 1
+
+
+async def test_what_cannot_be_canceled(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
+    unknown = await error_of(api.CancelRun(pb.CancelRunRequest(run_id="no-such-run")))
+    assert isinstance(unknown, NotFound) and "'no-such-run'" in str(unknown)
+    run = await with_plan(store, RunEvents())
+    await store.hear(*run.all())
+    before = await store.verdict()
+    assert before[0] is not None
+    answer = await api.CancelRun(pb.CancelRunRequest(run_id="run-1"))
+    assert not answer.canceled
+    assert await store.verdict() == before
+    assert not await store.canceled.has("run-1")
+    assert isinstance(
+        await error_of(api.CancelRun(pb.CancelRunRequest(run_id="run-1", reason="x" * 501))), InvalidInput
+    )

@@ -16,6 +16,7 @@ DEAD: Final = "windtunnel_dead.letters"
 RESULTS_BUCKET: Final = "windtunnel_results"
 RUNS_BUCKET: Final = "windtunnel_runs"
 PLANS_BUCKET: Final = "windtunnel_plans"
+CANCELED_BUCKET: Final = "windtunnel_canceled"
 
 MODEL_TRAINED: Final = "windtunnel.model.trained"
 MODEL_CONVERTED: Final = "windtunnel.model.converted"

@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 Handler = Callable[[Event], Awaitable[None]]
 # Says a failure to the world: publishes the `.failed` event that belongs to the event that could not be handled.
 FailureHandler = Callable[[Event, WindtunnelError], Awaitable[None]]
+# Whether the run of an event was canceled, so that nobody works for it any more.
+IsCanceled = Callable[[Event], Awaitable[bool]]
+# A handler of a run that is canceled ends after this long at the latest.
+_CANCEL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,7 @@ def outcome_of(error: BaseException) -> Outcome:
 class Worker:
     """Consumes `topics` as `durable` and hands each event to `handle`, at most `slots` at once.
 
+    An event for which `is_canceled` says so is acked without a handler; a handler in hand is then cancelled.
     `on_failure` tells of each event that is given up. Of an event whose data nobody can read it is told only where
     `tell_malformed` says so: as a rule such an event does not say of whose run it speaks.
     """
@@ -86,6 +91,7 @@ class Worker:
         slots: int = 1,
         policy: Policy | None = None,
         tell_malformed: bool = False,
+        is_canceled: IsCanceled | None = None,
     ) -> None:
         self._bus = bus
         self._durable = durable
@@ -95,6 +101,7 @@ class Worker:
         self._slots = slots
         self._policy = policy or Policy()
         self._tell_malformed = tell_malformed
+        self._is_canceled = is_canceled
         self._running: dict[asyncio.Task[None], Delivery] = {}
         self._draining = asyncio.Event()
         # Set whenever a handler has ended, and by `drain`.
@@ -207,7 +214,7 @@ class Worker:
                 started = time.monotonic()
                 if delivery.attempt > self._policy.attempts:
                     raise _exhausted(delivery, self._policy)
-                await self._handle(event)
+                await self._work_on(event)
                 await delivery.ack()
                 log.info("%s: done with %s in %.3f s", self._durable, event.subject, time.monotonic() - started)
             except asyncio.CancelledError:
@@ -216,6 +223,28 @@ class Worker:
                 raise
             except Exception as error:  # noqa: BLE001 - the one place that decides about every error of a handler
                 await self._settle(delivery, event, error)
+
+    async def _work_on(self, event: Event) -> None:
+        """Handles the event, unless its run is canceled before or meanwhile."""
+        if self._is_canceled is None:
+            await self._handle(event)
+            return
+        if await self._is_canceled(event):
+            log.info("%s skips event %s: its run is canceled", self._durable, event.id)
+            return
+        work = asyncio.ensure_future(self._handle(event))
+        try:
+            while not (await asyncio.wait((work,), timeout=_CANCEL_S))[0]:
+                # Where the bus does not answer the handler goes on: it can only be asked again.
+                with contextlib.suppress(Unavailable):
+                    if await self._is_canceled(event):
+                        log.info("%s stops work on event %s: its run is canceled", self._durable, event.id)
+                        return
+            await work
+        finally:
+            if not work.done():
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
 
     async def _settle(self, delivery: Delivery, event: Event | None, error: Exception) -> None:
         outcome = outcome_of(error)

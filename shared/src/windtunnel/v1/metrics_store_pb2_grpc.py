@@ -85,6 +85,11 @@ class MetricsStoreServiceStub:
                 request_serializer=windtunnel_dot_v1_dot_metrics__store__pb2.DeletePlanRequest.SerializeToString,
                 response_deserializer=windtunnel_dot_v1_dot_metrics__store__pb2.DeletePlanResponse.FromString,
                 _registered_method=True)
+        self.CancelRun = channel.unary_unary(
+                '/windtunnel.v1.MetricsStoreService/CancelRun',
+                request_serializer=windtunnel_dot_v1_dot_metrics__store__pb2.CancelRunRequest.SerializeToString,
+                response_deserializer=windtunnel_dot_v1_dot_metrics__store__pb2.CancelRunResponse.FromString,
+                _registered_method=True)
 
 
 class MetricsStoreServiceServicer:
@@ -157,6 +162,13 @@ class MetricsStoreServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelRun(self, request, context):
+        """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_MetricsStoreServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -209,6 +221,11 @@ def add_MetricsStoreServiceServicer_to_server(servicer, server):
                     servicer.DeletePlan,
                     request_deserializer=windtunnel_dot_v1_dot_metrics__store__pb2.DeletePlanRequest.FromString,
                     response_serializer=windtunnel_dot_v1_dot_metrics__store__pb2.DeletePlanResponse.SerializeToString,
+            ),
+            'CancelRun': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRun,
+                    request_deserializer=windtunnel_dot_v1_dot_metrics__store__pb2.CancelRunRequest.FromString,
+                    response_serializer=windtunnel_dot_v1_dot_metrics__store__pb2.CancelRunResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -482,6 +499,33 @@ class MetricsStoreService:
             '/windtunnel.v1.MetricsStoreService/DeletePlan',
             windtunnel_dot_v1_dot_metrics__store__pb2.DeletePlanRequest.SerializeToString,
             windtunnel_dot_v1_dot_metrics__store__pb2.DeletePlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRun(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windtunnel.v1.MetricsStoreService/CancelRun',
+            windtunnel_dot_v1_dot_metrics__store__pb2.CancelRunRequest.SerializeToString,
+            windtunnel_dot_v1_dot_metrics__store__pb2.CancelRunResponse.FromString,
             options,
             channel_credentials,
             insecure,

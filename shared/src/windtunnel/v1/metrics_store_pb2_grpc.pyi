@@ -49,6 +49,8 @@ class MetricsStoreServiceStub:
     GetPlan: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.GetPlanRequest, _metrics_store_pb2.GetPlanResponse]
     ListPlans: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.ListPlansRequest, _metrics_store_pb2.ListPlansResponse]
     DeletePlan: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.DeletePlanRequest, _metrics_store_pb2.DeletePlanResponse]
+    CancelRun: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.CancelRunRequest, _metrics_store_pb2.CancelRunResponse]
+    """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing."""
 
 @_typing.type_check_only
 class MetricsStoreServiceAsyncStub(MetricsStoreServiceStub):
@@ -71,6 +73,8 @@ class MetricsStoreServiceAsyncStub(MetricsStoreServiceStub):
     GetPlan: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.GetPlanRequest, _metrics_store_pb2.GetPlanResponse]  # type: ignore[assignment]
     ListPlans: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.ListPlansRequest, _metrics_store_pb2.ListPlansResponse]  # type: ignore[assignment]
     DeletePlan: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.DeletePlanRequest, _metrics_store_pb2.DeletePlanResponse]  # type: ignore[assignment]
+    CancelRun: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.CancelRunRequest, _metrics_store_pb2.CancelRunResponse]  # type: ignore[assignment]
+    """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing."""
 
 class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """Owns the state of every run: what is planned, what is measured, what is missing, and the verdict."""
@@ -150,5 +154,13 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.DeletePlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.DeletePlanResponse, _abc.Awaitable[_metrics_store_pb2.DeletePlanResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def CancelRun(
+        self,
+        request: _metrics_store_pb2.CancelRunRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metrics_store_pb2.CancelRunResponse, _abc.Awaitable[_metrics_store_pb2.CancelRunResponse]]:
+        """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing."""
 
 def add_MetricsStoreServiceServicer_to_server(servicer: MetricsStoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,6 +11,7 @@ from windtunnel.bus import subjects
 from windtunnel.metrics_store.adapters.database import open_database
 from windtunnel.metrics_store.adapters.queries import Queries
 from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.cancel import Canceling
 from windtunnel.metrics_store.changed import Signal
 from windtunnel.metrics_store.complete import Completer
 from windtunnel.metrics_store.deliver import Outbox, Watch
@@ -36,14 +37,15 @@ async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
     runs = await own.bus.bucket(subjects.RUNS_BUCKET)
     hearing = Hearing(repository, completer, documents, own.artifacts, runs, metrics)
     reading = Reading(queries, repository, documents, own.artifacts, changed)
-    servicer = MetricsStoreService(reading, Plans(await own.bus.bucket(subjects.PLANS_BUCKET), own.artifacts))
+    plans = Plans(await own.bus.bucket(subjects.PLANS_BUCKET), own.artifacts)
+    servicer = MetricsStoreService(reading, plans, Canceling(repository, completer, own.canceled))
 
     def register(server: grpc.aio.Server) -> None:
         add_MetricsStoreServiceServicer_to_server(servicer, server)
 
     parts = Parts(
         servicers=[(metrics_store_pb2.DESCRIPTOR.services_by_name["MetricsStoreService"].full_name, register)],
-        workers=[own.worker(NAME, TOPICS, hearing.handle, hearing.on_failure)],
+        workers=[own.worker(NAME, TOPICS, hearing.handle, hearing.on_failure, skip_canceled=False)],
         tasks=[Outbox(repository, own.bus, changed).run, Watch(repository, completer).run],
     )
     parts.resources.push_async_callback(database.close)

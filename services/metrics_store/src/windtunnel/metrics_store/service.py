@@ -14,6 +14,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.metrics_store.adapters.queries import MeasurementFilter, Queries, RunFilter, RunSummary
 from windtunnel.metrics_store.adapters.repository import COMPLETED, RUNNING, Repository, StoredRun
+from windtunnel.metrics_store.cancel import Canceling
 from windtunnel.metrics_store.changed import Signal, wait_for
 from windtunnel.metrics_store.documents import Documents, Reader
 from windtunnel.metrics_store.domain import judge
@@ -50,10 +51,11 @@ class Reading:
 class MetricsStoreService(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
     """windtunnel.v1.MetricsStoreService."""
 
-    def __init__(self, reading: Reading, plans: Plans) -> None:
+    def __init__(self, reading: Reading, plans: Plans, canceling: Canceling) -> None:
         self._queries = reading.queries
         self._reading = reading
         self._plans = plans
+        self._canceling = canceling
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
         return pb.GetRunResponse(run=run_message(await self._run(request.run_id)))
@@ -118,6 +120,10 @@ class MetricsStoreService(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
     async def DeletePlan(self, request: pb.DeletePlanRequest, context: Context) -> pb.DeletePlanResponse:  # noqa: N802
         await self._plans.delete(request.name)
         return pb.DeletePlanResponse()
+
+    async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:  # noqa: N802
+        canceled = await self._canceling.cancel(request.run_id, request.reason)
+        return pb.CancelRunResponse(run=run_message(await self._run(request.run_id)), canceled=canceled)
 
     async def _run(self, run_id: str) -> RunSummary:
         run = await self._queries.run(run_id)

@@ -11,7 +11,7 @@ from windtunnel.metrics_store.domain.values import Blob, Device, Failure
 
 T = TypeVar("T")
 
-_KINDS: Final = (facts.Converted, facts.Ready, facts.Compared, facts.NotRun, Blob, Device, Failure)
+_KINDS: Final = (facts.Canceled, facts.Converted, facts.Ready, facts.Compared, facts.NotRun, Blob, Device, Failure)
 _ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {kind: TypeAdapter(kind) for kind in _KINDS}
 
 

@@ -280,6 +280,7 @@ def _save_run(c: Connection, run: StoredRun, standing: Mapping[str, Any]) -> Non
         "version": run.version,
         "converted": to_document(run.record.converted),
         "not_converted": to_document(run.record.not_converted),
+        "canceled": to_document(run.record.canceled),
         **standing,
     }
     if seen is not None:

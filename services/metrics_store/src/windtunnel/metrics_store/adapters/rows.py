@@ -31,6 +31,7 @@ def load_record(connection: Connection, run: AnyRow) -> RunRecord:
     return RunRecord(
         run_id=run.run_id,
         seen=read_seen(run),
+        canceled=from_document(facts.Canceled, run.canceled),
         converted=from_document(facts.Converted, run.converted),
         not_converted=from_document(Failure, run.not_converted),
         variants={row.name: _variant(row) for row in _of_run(connection, tables.variants, run.run_id)},

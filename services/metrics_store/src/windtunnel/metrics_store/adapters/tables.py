@@ -80,6 +80,8 @@ runs = Table(
     Column("deadline", BigInteger, nullable=False),
     Column("converted", Document),
     Column("not_converted", Document),
+    # When and why somebody ended the run; null: nobody did.
+    Column("canceled", Document),
     Column("state", Text, nullable=False),
     # True: a verdict may be due, and nobody has looked yet.
     Column("due", Boolean, nullable=False),

@@ -34,6 +34,14 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Canceled:
+    """Somebody ended the run. `reason` is theirs, in words; it may be empty."""
+
+    at: datetime
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Converted:
     """The model is float32 TFLite. `check` is None where none was made."""
 
@@ -160,6 +168,7 @@ class Measured:
 
 Fact: TypeAlias = (
     Seen
+    | Canceled
     | Converted
     | NotConverted
     | Ready

@@ -67,6 +67,7 @@ class RunRecord:
 
     run_id: str
     seen: facts.Seen | None = None
+    canceled: facts.Canceled | None = None
     converted: facts.Converted | None = None
     not_converted: Failure | None = None
     variants: Mapping[str, VariantState] = field(default_factory=dict)
@@ -103,6 +104,8 @@ def apply(record: RunRecord, fact: Fact) -> RunRecord:
     match fact:
         case facts.Seen():
             return dataclasses.replace(record, seen=_seen(record.seen, fact))
+        case facts.Canceled():
+            return dataclasses.replace(record, canceled=_first_canceled(record.canceled, fact))
         case facts.Converted():
             return dataclasses.replace(record, converted=_either(record.converted, fact))
         case facts.NotConverted():
@@ -120,6 +123,10 @@ def apply(record: RunRecord, fact: Fact) -> RunRecord:
 def _either(old: T | None, new: T) -> T:
     """One of two answers, the same whichever came first."""
     return new if old is None else min(old, new, key=repr)
+
+
+def _first_canceled(old: facts.Canceled | None, new: facts.Canceled) -> facts.Canceled:
+    return new if old is None else min(old, new, key=lambda fact: (fact.at, fact.reason))
 
 
 def _seen(old: facts.Seen | None, new: facts.Seen) -> facts.Seen:

@@ -35,8 +35,8 @@ def steps(run: RunRecord, plan: Plan | None) -> tuple[Step, ...]:
 
 
 def is_complete(run: RunRecord, plan: Plan | None) -> bool:
-    """Whether every step has ended, well or not."""
-    return all(step.outcome is not Outcome.PENDING for step in _steps(run, plan))
+    """Whether every step has ended, well or not, or the run was canceled."""
+    return run.canceled is not None or all(step.outcome is not Outcome.PENDING for step in _steps(run, plan))
 
 
 def progress(run: RunRecord, plan: Plan | None) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from windtunnel.metrics_store.domain.facts import Canceled
 from windtunnel.metrics_store.domain.gates import GateResult, gate_results
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.steps import Outcome, steps
@@ -53,9 +54,10 @@ def judge(
 ) -> Judgement:
     """The verdict on what is known now. What is still pending counts as missing.
 
-    A gate that failed, or a conversion that changed the model: failed. Else anything missing, failed, skipped or
-    without its figure: could not run. `causes` gives the cause that the diagnosis of a variant found, in words;
-    `plan_problem` says why there is no plan; `late`: the deadline has passed before all of it ended.
+    A run that was canceled could not run, whatever is known of it. A gate that failed, or a conversion that changed
+    the model: failed. Else anything missing, failed, skipped or without its figure: could not run. `causes` gives the
+    cause that the diagnosis of a variant found, in words; `plan_problem` says why there is no plan; `late`: the
+    deadline has passed before all of it ended.
     """
     conversion = _conversion_fault(run)
     general = [*(["the deadline of the run has passed"] if late else []), *_general_problems(run, plan, plan_problem)]
@@ -65,11 +67,18 @@ def judge(
     if run.not_converted is not None and run.converted is None:
         variants = tuple(VariantJudgement(v.name, v.gates, v.problems, passed=False) for v in variants)
         lacking = general
+    if run.canceled is not None:
+        stopped = tuple(VariantJudgement(v.name, v.gates, v.problems, passed=False) for v in variants)
+        return Judgement(Verdict.COULD_NOT_RUN, (_canceled(run.canceled),), stopped)
     if failed:
         return Judgement(Verdict.FAILED, (*failed, *lacking), variants)
     if lacking:
         return Judgement(Verdict.COULD_NOT_RUN, tuple(lacking), variants)
     return Judgement(Verdict.PASSED, (), variants)
+
+
+def _canceled(fact: Canceled) -> str:
+    return f"canceled: {fact.reason}" if fact.reason else "canceled on request"
 
 
 def _variant(run: RunRecord, plan: Plan, name: str, conversion_failed: bool) -> VariantJudgement:

@@ -1,0 +1,21 @@
+"""Runs that somebody ended."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("runs") as table:
+        table.add_column(sa.Column("canceled", sa.JSON(none_as_null=True)))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("runs") as table:
+        table.drop_column("canceled")
