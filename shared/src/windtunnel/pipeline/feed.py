@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import Unsupported
-from windtunnel.pipeline.inputs import InputSpec, bare_name, model_inputs
+from windtunnel.input_shapes import bare_name
+from windtunnel.pipeline.inputs import InputSpec, model_inputs
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import Samples, load_samples
 from windtunnel.pipeline.shapes import Shapes, with_shapes

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline.folder import ImageFiles
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import DEFAULT_NAME, Rows, Samples
@@ -67,11 +68,6 @@ def match_names(samples: Samples, specs: Sequence[InputSpec]) -> dict[str, str]:
 
 def _names(spec: InputSpec) -> set[str]:
     return {spec.name, bare_name(spec.name), *([spec.alias] if spec.alias else [])}
-
-
-def bare_name(name: str) -> str:
-    """TFLite wraps the name that the author gave: `serving_default_image:0` is `image`."""
-    return name.split(":")[0].removeprefix("serving_default_")
 
 
 def _raw_input(samples: Samples) -> str:
