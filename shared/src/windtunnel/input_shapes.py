@@ -1,36 +1,40 @@
-"""Shapes of a model's inputs: which dimensions are open, and what a plan or the samples say about them."""
+"""Shapes of a model's inputs: which dimensions are open, and what a plan or the samples say about them.
+
+Light on purpose: the benchmark imports it under emulation, where only numpy and the runtime are installed.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from windtunnel.errors import InvalidInput
 
-Shape = tuple[int, ...]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Shapes, the batch first, by input name.
+Shapes = Mapping[str, Sequence[int]]
 
 
 @dataclass(frozen=True, slots=True)
-class ModelInput:
-    """An input of a model: its tensor index and name, its shape with -1 for an open dimension, and its signature name."""
+class InputSpec:
+    """An input of a model: `shape` with its batch axis, -1 where it is open; `alias` is another name for it."""
 
-    index: int
     name: str
-    shape: Shape
+    shape: tuple[int, ...]
+    dtype: str
     alias: str | None = None
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The names under which people know the input."""
-        return frozenset({self.name, bare_name(self.name), *([self.alias] if self.alias else [])})
 
 
 @dataclass(frozen=True, slots=True)
 class ChosenShapes:
-    """The shape of every input, by tensor index; `known` is False where an open dimension was taken as 1 for want of
-    anything better."""
+    """The shape of every input, by name. `known` is False if an open dimension was taken as 1 because nothing says
+    its size."""
 
-    shapes: Mapping[int, Shape]
+    shapes: Mapping[str, tuple[int, ...]]
     known: bool
 
 
@@ -39,60 +43,86 @@ def bare_name(name: str) -> str:
     return name.split(":")[0].removeprefix("serving_default_")
 
 
-def choose_shapes(inputs: Sequence[ModelInput], wanted: Mapping[str, Shape]) -> ChosenShapes:
-    """The shapes in which a model is run.
+def given_shapes(specs: Sequence[InputSpec], given: Shapes) -> dict[str, tuple[int, ...]]:
+    """The shapes that a plan gives for open dimensions, by the names of `specs`.
 
     Args:
-        inputs: those of the model.
-        wanted: shapes by tensor name, signature name or the author's name; the name "" stands for an only input.
+        given: shapes with the batch, by tensor name, signature name, or the name that the author gave; "" is the
+            only input of the model.
 
-    An open dimension that `wanted` does not give is 1. That is a known size for the batch, the first of several
-    dimensions: samples are run one by one. Raises InvalidInput for a name that no input has, a shape that does not
-    fit the model, and two shapes for one input.
+    Raises InvalidInput for a name that is not an input, a shape that the input does not take, and two shapes for one
+    input.
     """
-    given: dict[int, Shape] = {}
-    for name, shape in wanted.items():
-        one = _named(inputs, name)
-        if given.setdefault(one.index, shape) != shape:
-            raise InvalidInput(f"input {bare_name(one.name)!r} is given two shapes: {given[one.index]} and {shape}")
-        _require_fit(one, shape)
-    shapes = {one.index: given.get(one.index) or tuple(max(size, 1) for size in one.shape) for one in inputs}
-    return ChosenShapes(shapes, all(one.index in given or _only_batch_is_open(one.shape) for one in inputs))
+    found: dict[str, tuple[int, ...]] = {}
+    for name, shape in given.items():
+        spec = _named(specs, name)
+        fits = len(shape) == len(spec.shape) and all(b in (-1, a) for a, b in zip(shape, spec.shape, strict=True))
+        if not fits:
+            takes = [size if size >= 0 else "any" for size in spec.shape]
+            raise InvalidInput(
+                f"input_shapes gives {name or _shown(spec)!r} the shape {list(shape)}; the input takes {takes}",
+                hint="give the batch too; only open dimensions (any) can have another size",
+            )
+        if found.setdefault(spec.name, tuple(shape)) != tuple(shape):
+            raise InvalidInput(f"input_shapes gives input {_shown(spec)!r} two shapes")
+    return found
 
 
-def _only_batch_is_open(shape: Shape) -> bool:
-    inner = shape[1:] if len(shape) > 1 else shape
-    return all(size >= 0 for size in inner)
+def _named(specs: Sequence[InputSpec], name: str) -> InputSpec:
+    exact = [one for one in specs if name in (one.name, one.alias)]
+    bare = [one for one in specs if bare_name(name) == bare_name(one.name)]
+    only = list(specs) if not name and len(specs) == 1 else []
+    found = next(iter(exact or bare or only), None)
+    if found is None:
+        problem = f"names {name!r}, which is not an input" if name else f"names none of the {len(specs)} inputs"
+        raise InvalidInput(f"input_shapes {problem}", hint=f"the inputs are {', '.join(map(_shown, specs))}")
+    return found
 
 
-def _named(inputs: Sequence[ModelInput], name: str) -> ModelInput:
-    found = list(inputs) if not name else [one for one in inputs if name in one.names]
-    if len(found) != 1:
-        known = ", ".join(one.alias or bare_name(one.name) for one in inputs)
-        problem = f"the model has no input {name!r}" if name else f"the model has {len(inputs)} inputs"
-        raise InvalidInput(f"{problem}; a shape was given for it", hint=f"name one of its inputs: {known}")
-    return found[0]
+def _shown(spec: InputSpec) -> str:
+    return spec.alias or bare_name(spec.name)
 
 
-def _require_fit(one: ModelInput, shape: Shape) -> None:
-    fits = len(shape) == len(one.shape) and all(
-        size > 0 and wanted in (-1, size) for size, wanted in zip(shape, one.shape, strict=True)
-    )
-    if not fits:
-        takes = ["any" if size < 0 else size for size in one.shape]
-        raise InvalidInput(
-            f"input {one.alias or bare_name(one.name)!r} takes shape {shape_words(takes)}, not {shape_words(shape)}",
-            hint="only dimensions that the model leaves open can be given a size",
-        )
+def with_shapes(specs: Sequence[InputSpec], given: Shapes) -> list[InputSpec]:
+    """The specs with the shapes of `given` in place of their own. Raises as `given_shapes`."""
+    planned = given_shapes(specs, given)
+    return [dataclasses.replace(spec, shape=planned.get(spec.name, spec.shape)) for spec in specs]
 
 
-def shape_words(shape: Sequence[object]) -> str:
-    """A shape for people: 1x224x224x3; a scalar is "scalar"."""
-    return "x".join(map(str, shape)) or "scalar"
+def shapes_fed(
+    specs: Sequence[InputSpec], given: Shapes, sample: Mapping[str, NDArray[Any]] | None
+) -> dict[str, tuple[int, ...]]:
+    """The shapes in which samples reach the model, by the names of `specs`; empty where one is not known.
+
+    A shape that the model fixes is its own; an open one comes from `given` (see `given_shapes`), else from `sample`
+    (what the inputs are fed), else it is not known. An open batch alone is 1.
+    """
+    sampled = {} if sample is None else {name: tuple(map(int, array.shape)) for name, array in sample.items()}
+    chosen = choose_shapes(specs, {**sampled, **given_shapes(specs, given)})
+    return dict(chosen.shapes) if chosen.known else {}
 
 
-def shapes_words(shapes: Mapping[str, Sequence[object]]) -> str:
-    """Shapes by input name for people: the shape alone where there is one input."""
+def choose_shapes(specs: Sequence[InputSpec], given: Shapes) -> ChosenShapes:
+    """The shapes in which a model is run: those given (see `given_shapes`), 1 where it leaves a dimension open.
+
+    1 is a known size for the batch, the first of several dimensions: samples are run one by one.
+    """
+    planned = given_shapes(specs, given)
+    shapes = {spec.name: planned.get(spec.name) or tuple(abs(size) for size in spec.shape) for spec in specs}
+    return ChosenShapes(shapes, all(spec.name in planned or _has_fixed_size(spec.shape) for spec in specs))
+
+
+def _has_fixed_size(shape: Sequence[int]) -> bool:
+    """Whether at most the batch is open."""
+    return all(size >= 0 for size in (shape[1:] if len(shape) > 1 else shape))
+
+
+def shapes_words(shapes: Shapes) -> str:
+    """Shapes for people: 1x224x224x3; with the names of the inputs where there are several."""
     if len(shapes) == 1:
-        return shape_words(next(iter(shapes.values())))
-    return ", ".join(f"{bare_name(name)} {shape_words(shape)}" for name, shape in shapes.items())
+        return _words(next(iter(shapes.values())))
+    return ", ".join(f"{bare_name(name)} {_words(shape)}" for name, shape in shapes.items())
+
+
+def _words(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "scalar"

@@ -8,12 +8,12 @@ for arrays in model_inputs(samples, pipeline, [InputSpec("image", (1, 224, 224, 
 
 from __future__ import annotations
 
+from windtunnel.input_shapes import InputSpec, Shapes, given_shapes, shapes_fed
 from windtunnel.pipeline.feed import Feed, sample_inputs
-from windtunnel.pipeline.inputs import InputSpec, model_inputs
+from windtunnel.pipeline.inputs import model_inputs
 from windtunnel.pipeline.parse import SCHEMA, Pipeline, Step
 from windtunnel.pipeline.resize import resize
 from windtunnel.pipeline.samples import Samples, load_samples
-from windtunnel.pipeline.shapes import Shapes, given_shapes, shapes_fed
 
 __all__ = [
     "SCHEMA",

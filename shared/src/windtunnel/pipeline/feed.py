@@ -11,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import Unsupported
-from windtunnel.input_shapes import bare_name
-from windtunnel.pipeline.inputs import InputSpec, model_inputs
+from windtunnel.input_shapes import InputSpec, Shapes, bare_name, with_shapes
+from windtunnel.pipeline.inputs import model_inputs
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import Samples, load_samples
-from windtunnel.pipeline.shapes import Shapes, with_shapes
 
 SYNTHETIC_COUNT = 16
 SYNTHETIC_SEED = 20261120

@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.input_shapes import bare_name
+from windtunnel.input_shapes import InputSpec, bare_name
 from windtunnel.pipeline.folder import ImageFiles
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import DEFAULT_NAME, Rows, Samples
-
-
-@dataclass(frozen=True, slots=True)
-class InputSpec:
-    """An input of a model: `shape` with its batch axis, -1 where it is open; `alias` is another name for it."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    alias: str | None = None
 
 
 def model_inputs(

@@ -409,6 +409,7 @@ class AppBuilt(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     PACKAGE_FIELD_NUMBER: _builtins.int
     MODEL_SHA256_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     platform: _builtins.str
     """host, android, ios."""
@@ -418,6 +419,10 @@ class AppBuilt(_message.Message):
     def run(self) -> _types_pb2.RunContext: ...
     @_builtins.property
     def package(self) -> _types_pb2.Artifact: ...
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """As in ModelConverted."""
+
     def __init__(
         self,
         *,
@@ -426,10 +431,11 @@ class AppBuilt(_message.Message):
         platform: _builtins.str = ...,
         package: _types_pb2.Artifact | None = ...,
         model_sha256: _builtins.str = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_sha256", b"model_sha256", "package", b"package", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_shapes", b"input_shapes", "model_sha256", b"model_sha256", "package", b"package", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -173,23 +173,38 @@ class RunCellResponse(_message.Message):
     LOG_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
+    CONDITIONS_FIELD_NUMBER: _builtins.int
+    shapes_known: _builtins.bool
     @_builtins.property
     def log(self) -> _types_pb2.Artifact: ...
     @_builtins.property
     def samples(self) -> _types_pb2.Artifact: ...
     @_builtins.property
     def device(self) -> _types_pb2.DeviceFacts: ...
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """As in DeviceRunFinished."""
+
+    @_builtins.property
+    def conditions(self) -> _types_pb2.RunConditions: ...
     def __init__(
         self,
         *,
         log: _types_pb2.Artifact | None = ...,
         samples: _types_pb2.Artifact | None = ...,
         device: _types_pb2.DeviceFacts | None = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
+        shapes_known: _builtins.bool | None = ...,
+        conditions: _types_pb2.RunConditions | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "log", b"log", "samples", b"samples"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "conditions", b"conditions", "device", b"device", "log", b"log", "samples", b"samples", "shapes_known", b"shapes_known"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "log", b"log", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "conditions", b"conditions", "device", b"device", "input_shapes", b"input_shapes", "log", b"log", "samples", b"samples", "shapes_known", b"shapes_known"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
+    _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__shapes_known) -> _WhichOneofReturnType__shapes_known | None: ...
 
 Global___RunCellResponse: _TypeAlias = RunCellResponse  # noqa: Y015

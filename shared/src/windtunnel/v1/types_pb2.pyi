@@ -856,6 +856,7 @@ class RunConditions(_message.Message):
     REPEATS_FIELD_NUMBER: _builtins.int
     UNSTABLE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    WAITED_FIELD_NUMBER: _builtins.int
     other_load_cores: _builtins.float
     """Processor time that other processes used during the timed inferences, in cores; absent: not known."""
     spread: _builtins.float
@@ -868,6 +869,8 @@ class RunConditions(_message.Message):
     """True: load, spread or drift make the figures worthless; no gate is judged on them."""
     reason: _builtins.str
     """Why it is unstable, in words."""
+    waited: _builtins.float
+    """Share of their time that the measuring threads waited for a processor that others had; absent: not known."""
     def __init__(
         self,
         *,
@@ -877,10 +880,11 @@ class RunConditions(_message.Message):
         repeats: _builtins.int = ...,
         unstable: _builtins.bool = ...,
         reason: _builtins.str = ...,
+        waited: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "drift", b"drift", "other_load_cores", b"other_load_cores", "spread", b"spread"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "_waited", b"_waited", "drift", b"drift", "other_load_cores", b"other_load_cores", "spread", b"spread", "waited", b"waited"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "drift", b"drift", "other_load_cores", b"other_load_cores", "reason", b"reason", "repeats", b"repeats", "spread", b"spread", "unstable", b"unstable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "_waited", b"_waited", "drift", b"drift", "other_load_cores", b"other_load_cores", "reason", b"reason", "repeats", b"repeats", "spread", b"spread", "unstable", b"unstable", "waited", b"waited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__drift: _TypeAlias = _typing.Literal["drift"]  # noqa: Y015
     _WhichOneofArgType__drift: _TypeAlias = _typing.Literal["_drift", b"_drift"]  # noqa: Y015
@@ -888,12 +892,16 @@ class RunConditions(_message.Message):
     _WhichOneofArgType__other_load_cores: _TypeAlias = _typing.Literal["_other_load_cores", b"_other_load_cores"]  # noqa: Y015
     _WhichOneofReturnType__spread: _TypeAlias = _typing.Literal["spread"]  # noqa: Y015
     _WhichOneofArgType__spread: _TypeAlias = _typing.Literal["_spread", b"_spread"]  # noqa: Y015
+    _WhichOneofReturnType__waited: _TypeAlias = _typing.Literal["waited"]  # noqa: Y015
+    _WhichOneofArgType__waited: _TypeAlias = _typing.Literal["_waited", b"_waited"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drift) -> _WhichOneofReturnType__drift | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__other_load_cores) -> _WhichOneofReturnType__other_load_cores | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__spread) -> _WhichOneofReturnType__spread | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__waited) -> _WhichOneofReturnType__waited | None: ...
 
 Global___RunConditions: _TypeAlias = RunConditions  # noqa: Y015
 
