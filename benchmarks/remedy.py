@@ -34,7 +34,8 @@ from windtunnel.quantizer.remedy.data import make_parts
 from windtunnel.quantizer.remedy.families import anew, keeping
 from windtunnel.quantizer.remedy.lab import Lab, Models
 from windtunnel.quantizer.remedy.recipe import Scheme, quantized_units, rules_of, units_of
-from windtunnel.quantizer.remedy.trial import mends
+from windtunnel.quantizer.remedy.stopwatch import ThisMachine
+from windtunnel.quantizer.remedy.trial import passes
 from windtunnel.tflite import read_model
 
 INT8 = Scheme("static", 8, 8)
@@ -136,14 +137,13 @@ async def exhaustive(pool: ChildPool, models: Models, samples: Path, folder: Pat
     facts = read_model(models.reference)
     units = units_of(facts)
     parts = make_parts(facts, samples, None, folder / "samples")
-    lab = Lab(models, parts, units, folder, pool)
-    before = await lab.of_variant()
+    lab = Lab(models, parts, units, folder, pool, ThisMachine(pool))
     base = next(iter(anew(INT8)))
     states = quantized_units(read_model(models.variant))
     quantized = [unit for unit in units if states.get(unit.key, "float") != "float"]
     for count in range(1, len(quantized)):
         for members in itertools.combinations(quantized, count):
-            if mends(GATES, await lab.attempt(keeping(base, members, "float", INT8)), before):
+            if passes(GATES, await lab.attempt(keeping(base, members, "float", INT8))):
                 return count, lab.builds
     return None, lab.builds
 

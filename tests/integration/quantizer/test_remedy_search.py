@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from windtunnel.plan import Gates, VariantSpec
 from windtunnel.quantizer.domain import Calibration
 from windtunnel.quantizer.quantize import quantize
 from windtunnel.quantizer.remedy import Remedy, Trial, mend
-from windtunnel.quantizer.remedy.data import make_parts
+from windtunnel.quantizer.remedy.data import Part, make_parts
 from windtunnel.quantizer.remedy.recipe import Scheme, quantized_units, rules_of
+from windtunnel.quantizer.remedy.stopwatch import Device
 from windtunnel.tflite import read_model
 
 GATES = Gates(accuracy_drop=0.02)
@@ -72,6 +74,25 @@ async def remedy(
     return found
 
 
+HERE = Device("a fake")
+
+
+@dataclass(frozen=True)
+class Fake:
+    """A stopwatch that reads what it is told: milliseconds by whether a model has float16 weights, else by its size."""
+
+    float16_ms: float
+    device: Device = HERE
+
+    async def race(self, models: Sequence[Path], part: Part, reference: Path, *, seconds: float, turns: int) -> Any:
+        return [self._of(model) for model in models]
+
+    def _of(self, model: Path) -> Any:
+        noise = np.random.default_rng(len(model.read_bytes())).uniform(0.99, 1.01, 99)
+        is_float16 = any(tensor.dtype == "float16" for tensor in read_model(model).tensors)
+        return noise * (self.float16_ms if is_float16 else 1.0 + model.stat().st_size / 1e5)
+
+
 def kept(found: Remedy) -> list[str]:
     assert found.choice is not None
     return [unit.name for unit in found.choice.candidate.kept]
@@ -106,6 +127,31 @@ async def test_the_one_layer_that_does_the_damage_is_kept_in_float(
     entry = found.to_json()["remedy"]["kept"][0]
     assert (entry["layer"], entry["op"], entry["op_index"]) == ("hidden_2", "FULLY_CONNECTED", 1)
     assert entry["drop_without"] > 0.3
+
+
+@pytest.mark.parametrize("float16_ms", [0.1, 1.0, 3.0])
+async def test_the_choice_does_not_depend_on_how_fast_this_machine_is(
+    tmp_path: Path, pool: ChildPool, float16_ms: float
+) -> None:
+    pair = await variant(huge_weights_for_a_dead_channel(), tmp_path, pool, VariantSpec("int8"))
+    found = await remedy(pair, pool, stopwatch=Fake(float16_ms))
+    assert (found.verdict, kept(found)) == ("proven", ["hidden_2"])
+    document = found.to_json()
+    assert document["latency_device"] == {"name": "a fake", "is_target": False}
+    float16 = next(trial for trial in document["tried"] if trial["what"] == "float16 weights")
+    low, high = float16["latency_ratio_ci"]
+    assert low <= float16["latency_ratio"] <= high
+    assert high < 0.5 if float16_ms < 1 else low > 0.8
+
+
+@pytest.mark.parametrize(("float16_ms", "what"), [(0.5, "float16 weights"), (3.0, "1 layer kept in float")])
+async def test_on_a_device_that_the_model_is_meant_for_the_faster_one_wins(
+    tmp_path: Path, pool: ChildPool, float16_ms: float, what: str
+) -> None:
+    pair = await variant(huge_weights_for_a_dead_channel(), tmp_path, pool, VariantSpec("int8"))
+    found = await remedy(pair, pool, stopwatch=Fake(float16_ms, Device("a phone", is_target=True)))
+    assert found.choice is not None
+    assert found.choice.candidate.what.startswith(what)
 
 
 @pytest.mark.parametrize("ranking", RANKINGS, ids=["none", "partly", "wrong"])

@@ -48,6 +48,11 @@ _RANKED_ON: Final = 50
     help=f"{', '.join(_GATES)}; upper bounds. Default: accuracy_drop={_DEFAULT_DROP}.",
 )
 @click.option("--budget", type=Finite(min=1.0), default=900.0, show_default=True, help="Seconds to search.")
+@click.option(
+    "--for-this-machine",
+    is_flag=True,
+    help="The model is meant for this machine: of remedies, a smaller and clearly faster one may win.",
+)
 @click.option("-o", "--out", type=_FILE, help="Write the mended model to this .tflite.")
 @click.option("--recipe-out", type=_FILE, help="Write the recipe to this file (JSON).")
 @click.option(
@@ -62,6 +67,7 @@ def remedy(
     pipeline: Path | None,
     gates: tuple[str, ...],
     budget: float,
+    for_this_machine: bool,
     out: Path | None,
     recipe_out: Path | None,
     calibration_out: Path | None,
@@ -72,7 +78,8 @@ def remedy(
 
     Recipes are built and run: other calibration, scales per channel, other algorithms, the smallest set of layers
     kept in float or 16 bit, other precisions. What is found is proven on samples that the search has not seen.
-    Exit code 0: proven, or not needed; 1: nothing found, or not proven; 2: could not run.
+    Accuracy and size decide between recipes; the latency of this machine is shown, and decides only where you say that
+    the model is meant for it. Exit code 0: proven, or not needed; 1: nothing found, or not proven; 2: could not run.
 
     \b
     windtunnel remedy float32.tflite int8.tflite --samples test.npz
@@ -90,7 +97,7 @@ def remedy(
     models = require_file(reference, "model"), require_file(variant, "model")
     given = require_file(samples, "samples")
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
-        found = run_async(_mend(*models, given, Path(folder), limits, steps, budget))
+        found = run_async(_mend(*models, given, Path(folder), limits, steps, budget, for_this_machine))
         document = found.to_json()
         document["written"], failed = _write(found, targets, force=force)
     if as_json:
@@ -130,9 +137,16 @@ def _gates(texts: Sequence[str]) -> Gates:
 
 
 async def _mend(
-    reference: Path, variant: Path, samples: Path, folder: Path, gates: Gates, pipeline: Any, budget: float
+    reference: Path,
+    variant: Path,
+    samples: Path,
+    folder: Path,
+    gates: Gates,
+    pipeline: Any,
+    budget: float,
+    is_target: bool,
 ) -> Remedy:
-    from windtunnel.quantizer.remedy import mend
+    from windtunnel.quantizer.remedy import ThisMachine, mend
 
     preload = ("windtunnel.quantizer.adapters.litert", "windtunnel.quantizer.remedy.evaluate")
     best: Trial | None = None
@@ -164,6 +178,7 @@ async def _mend(
                     rank=rank,
                     pipeline=pipeline,
                     budget_s=budget,
+                    stopwatch=ThisMachine(pool, is_target=is_target),
                     on_trial=on_trial,
                     on_progress=show,
                 )

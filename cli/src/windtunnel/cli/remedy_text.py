@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from windtunnel.cli.figures import UNKNOWN, clean, drift, entries, figure, megabytes, named, part, share, shorten
+from windtunnel.cli.figures import UNKNOWN, apart, clean, drift, entries, figure, megabytes, named, part, share, shorten
 
 _HEADS: Final[Mapping[str, tuple[str, str, str]]] = {
     "proven": ("✓", "a remedy, proven", "bold green"),
@@ -67,7 +67,8 @@ def _gates(document: Mapping[str, Any], console: Console) -> None:
     console.print()
     for gate in entries(document, "gates"):
         sign, word = ("✓", "within") if gate["passed"] else ("✗", "not within")
-        _line(console, f"{sign} {clean(gate['gate'])} {figure(gate['measured'])} is {word} {figure(gate['limit'])}")
+        measured, limit = apart(gate["measured"], gate["limit"])
+        _line(console, f"{sign} {clean(gate['gate'])} {measured} is {word} {limit}")
     proof = part(document, "proof")
     interval = (proof["remedy"] or proof["variant"])["accuracy_drop_ci"]
     if interval is not None:
@@ -130,7 +131,10 @@ def _front(document: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     if document["remedy"] is not None and document["remedy"]["dominated_by"]:
         names = ", ".join(clean(tried[name]["what"]) for name in document["remedy"]["dominated_by"])
-        _line(console, f"! as accurate, small and fast on this machine, but of another kind than the variant: {names}")
+        _line(console, f"! as accurate, small and fast here, but of another kind than the variant: {names}")
+    device = part(document, "latency_device")
+    role = "it may decide" if device.get("is_target") else "it did not decide between recipes"
+    _line(console, f"latency: of {named(device.get('name'))}, one thread, XNNPACK; {role}")
     failed = sum(trial["error"] is not None for trial in tried.values())
     said = f"; {failed} could not be made" if failed else ""
     _line(console, f"of {len(tried) - 1} recipes, on the search samples{said}; {figure(document['seconds'])} s")

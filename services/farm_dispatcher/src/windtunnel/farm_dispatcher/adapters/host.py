@@ -5,9 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 
 from windtunnel.farm_dispatcher.domain import DeviceFacts
+from windtunnel.machine import processor
 
 RUNTIME = "ai-edge-litert"
 
@@ -17,23 +17,13 @@ def host_facts(name: str) -> DeviceFacts:
     system, version = _os()
     return DeviceFacts(
         name=name,
-        cpu=_cpu(),
+        cpu=processor(),
         cores=_cores(),
         memory_bytes=_memory_bytes(),
         os=system,
         os_version=version,
         runtime=f"{RUNTIME} {importlib.metadata.version(RUNTIME)}",
     )
-
-
-def _cpu() -> str:
-    """The model's name on x86; on ARM, where /proc/cpuinfo has none, what the platform says."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.lower().startswith(("model name", "hardware")))
-    return next((name for name in names if name), platform.processor() or platform.machine())
 
 
 def _cores() -> int | None:

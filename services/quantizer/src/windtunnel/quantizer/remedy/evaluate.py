@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from windtunnel import isolation
 from windtunnel.errors import InvalidInput
 from windtunnel.quantizer.remedy.data import Part, class_columns, decides
-from windtunnel.quantizer.remedy.figures import Answers, Drift, Latency
+from windtunnel.quantizer.remedy.figures import Answers, Drift
 from windtunnel.tflite import (
     ModelFacts,
     OutputKind,
@@ -174,11 +174,13 @@ def _stranger(model: ModelFacts, reference: ModelFacts, why: str) -> InvalidInpu
     )
 
 
-def measure(models: Sequence[Path], part: Part, reference: Path, *, seconds: float, turns: int) -> list[Latency]:
-    """Latency of models on this machine, one thread, XNNPACK: in turns, so that all of them see the same machine.
+def race(
+    models: Sequence[Path], part: Part, reference: Path, *, seconds: float, turns: int
+) -> list[NDArray[np.float64]]:
+    """Milliseconds of inferences on this machine, one thread, XNNPACK: in turns, so that all see the same machine.
 
     Each turn runs every model once; there are at least `turns`, for at least `seconds` or 5,000 turns. Only
-    inference is timed.
+    inference is timed. Returns (N,) per model, in the order of the turns.
     """
     inputs = next(part.feed())
     facts = read_model(reference)
@@ -196,7 +198,7 @@ def measure(models: Sequence[Path], part: Part, reference: Path, *, seconds: flo
             runs[at]()
             times[at].append((time.perf_counter() - before) * 1000.0)
         turn += 1
-    return [Latency.of(np.asarray(own)) for own in times]
+    return [np.asarray(own) for own in times]
 
 
 def _ready(model: Path, inputs: Rows, reference: ModelFacts) -> Callable[[], None]:

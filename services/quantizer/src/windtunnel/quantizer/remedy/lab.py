@@ -16,8 +16,9 @@ from windtunnel.quantizer.domain import Calibration, Quantized, needs_calibratio
 from windtunnel.quantizer.quantize import quantize
 from windtunnel.quantizer.remedy.data import Part, Parts
 from windtunnel.quantizer.remedy.families import Ranges
-from windtunnel.quantizer.remedy.figures import Answers, Figures, Latency, figures
+from windtunnel.quantizer.remedy.figures import Answers, Figures, Latency, LatencyRatio, figures
 from windtunnel.quantizer.remedy.recipe import Unit, hits, quantized_units, require_kept
+from windtunnel.quantizer.remedy.stopwatch import Stopwatch, Times
 from windtunnel.quantizer.remedy.trial import Candidate, Trial
 from windtunnel.tflite import OutputKind
 
@@ -47,6 +48,7 @@ class Lab:
         units: what recipes can address, to check that a rule hits one op exactly.
         folder: for models and outputs, private.
         pool: where native code runs.
+        stopwatch: what measures latency.
         on_progress: told how far a single run is.
     """
 
@@ -57,10 +59,12 @@ class Lab:
         units: tuple[Unit, ...],
         folder: Path,
         pool: Pool,
+        stopwatch: Stopwatch,
         on_progress: OnProgress = None,
     ) -> None:
         self._models, self._parts, self._units = models, parts, units
         self._folder, self._pool, self._on_progress = folder, pool, on_progress
+        self._stopwatch = stopwatch
         self._references: dict[Path, Answers] = {}
         self._count = 0
         self.builds = 0
@@ -71,9 +75,10 @@ class Lab:
         path = self._models.variant
         found = await self.figures(path, self._parts.search)
         candidate = Candidate("variant", "the variant as it is", ())
-        (latency,) = await self._measure([path], _SEARCH_SECONDS, _SEARCH_TURNS)
+        (times,) = await self._race([path], _SEARCH_SECONDS, _SEARCH_TURNS)
         size = path.stat().st_size
-        return Trial(0, candidate, found, size, latency, 1.0, time.monotonic() - started)
+        ratio = LatencyRatio(1.0, 1.0, 1.0)
+        return Trial(0, candidate, found, size, Latency.of(times), ratio, time.monotonic() - started)
 
     async def attempt(self, candidate: Candidate) -> Trial:
         """See `search.Bench`."""
@@ -84,10 +89,10 @@ class Lab:
         try:
             made = await self.make(candidate, folder)
             found = await self.figures(made.model, self._parts.search)
-            before, after = await self._measure([self._models.variant, made.model], _SEARCH_SECONDS, _SEARCH_TURNS)
+            before, after = await self._race([self._models.variant, made.model], _SEARCH_SECONDS, _SEARCH_TURNS)
             size, states = made.model.stat().st_size, quantized_units(made.facts)
-            ratio = after.p50 / before.p50
-            return Trial(number, candidate, found, size, after, ratio, time.monotonic() - started, states=states)
+            latency, ratio = Latency.of(after), LatencyRatio.of(before, after)
+            return Trial(number, candidate, found, size, latency, ratio, time.monotonic() - started, states=states)
         except WindtunnelError as error:
             if error.retryable:
                 raise
@@ -139,10 +144,11 @@ class Lab:
 
     async def race(self, models: list[Path]) -> list[Latency]:
         """Latencies of the models in turns, for the proof."""
-        return await self._measure(models, _PROOF_SECONDS, _PROOF_TURNS)
+        return [Latency.of(times) for times in await self._race(models, _PROOF_SECONDS, _PROOF_TURNS)]
 
-    async def _measure(self, models: list[Path], seconds: float, turns: int) -> list[Latency]:
-        return await self._pool.run(_measure, models, self._parts.calibration, self._models.reference, seconds, turns)
+    async def _race(self, models: list[Path], seconds: float, turns: int) -> list[Times]:
+        fed, reference = self._parts.calibration, self._models.reference
+        return await self._stopwatch.race(models, fed, reference, seconds=seconds, turns=turns)
 
     async def _reference(self, part: Part) -> Answers:
         if part.folder not in self._references:
@@ -178,12 +184,6 @@ def _answer_of_reference(reference: Path, part: Part, outputs: Path, kind: Outpu
     from windtunnel.quantizer.remedy import evaluate
 
     return evaluate.answer_of_reference(reference, part, outputs, kind=kind)
-
-
-def _measure(models: list[Path], part: Part, reference: Path, seconds: float, turns: int) -> list[Latency]:
-    from windtunnel.quantizer.remedy import evaluate
-
-    return evaluate.measure(models, part, reference, seconds=seconds, turns=turns)
 
 
 def _ranges(model: Path, part: Part, percent: float) -> dict[str, tuple[float, float]]:

@@ -20,6 +20,7 @@ from windtunnel.quantizer.remedy.origin import strange_weights
 from windtunnel.quantizer.remedy.recipe import Scheme, scheme_of, units_of
 from windtunnel.quantizer.remedy.result import Drawn, Pair, Proof, Remedy, Side, Verdict
 from windtunnel.quantizer.remedy.search import Found, Search
+from windtunnel.quantizer.remedy.stopwatch import Device, Stopwatch, ThisMachine
 from windtunnel.quantizer.remedy.trial import Check, Trial, checks, checks_of, closest, passes
 from windtunnel.tflite import ModelFacts, read_model
 
@@ -38,6 +39,7 @@ async def mend(
     rank: Rank,
     pipeline: Mapping[str, Any] | None = None,
     budget_s: float = 900.0,
+    stopwatch: Stopwatch | None = None,
     on_trial: Callable[[Trial, Trial | None], None] = lambda trial, best: None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Remedy:
@@ -52,6 +54,8 @@ async def mend(
         gates: accuracy_drop, latency_ms and size_mb; accuracy_drop must be set.
         rank: tells which layers are likely to do the damage; asked once, with the calibration set.
         budget_s: the search ends after so many seconds; the proof comes on top.
+        stopwatch: measures latency; None: on this machine, which is not taken for a device that the model is meant
+            for.
         on_trial: told of every trial, with the best so far.
 
     Raises InvalidInput: too few samples, a reference that is not float, a variant that was not made from it.
@@ -64,20 +68,28 @@ async def mend(
     parts = await pool.run(
         make_parts, facts, samples.absolute(), pipeline, folder.absolute() / "samples", on_progress=on_progress
     )
-    lab = Lab(models, parts, units, folder.absolute(), pool, on_progress)
-    case = _Case(lab, models, parts, gates, Pair(models.reference, models.variant, scheme.words, tuple(strange)))
+    stopwatch = stopwatch or ThisMachine(pool)
+    lab = Lab(models, parts, units, folder.absolute(), pool, stopwatch, on_progress)
+    case = _Case(
+        lab,
+        stopwatch.device,
+        models,
+        parts,
+        gates,
+        Pair(models.reference, models.variant, scheme.words, tuple(strange)),
+    )
     before = await lab.of_variant()
     if passes(gates, before) and (unneeded := await _as_it_is(case, before)) is not None:
         return replace(unneeded, seconds=time.monotonic() - started)
     ranking = await rank(parts.calibration_file)
     search = Search(
         lab,
-        before,
         scheme,
         units,
         gates,
         ranking,
         budget_s=budget_s,
+        on_target=stopwatch.device.is_target,
         on_trial=lambda trial: on_trial(trial, search.best),
     )
     result = await _prove(case, before, await search.run(), folder.absolute())
@@ -89,6 +101,7 @@ class _Case:
     """What stays the same through one search."""
 
     lab: Lab
+    device: Device
     models: Models
     parts: Parts
     gates: Gates
@@ -135,7 +148,7 @@ async def _as_it_is(case: _Case, before: Trial) -> Remedy | None:
     if not all(check.passed for check in case.checks(proof.variant)):
         return None
     reason = f"{case.pair.variant.name} meets every gate as it is, on samples of either part"
-    return Remedy("not_needed", reason, case.pair, case.drawn, case.checks(proof.variant), proof, before)
+    return Remedy("not_needed", reason, case.pair, case.drawn, case.checks(proof.variant), proof, before, case.device)
 
 
 async def _proof(case: _Case, model: Path | None) -> Proof:
@@ -152,14 +165,14 @@ async def _prove(case: _Case, before: Trial, found: Found, folder: Path) -> Reme
     if choice is None:
         proof = await _proof(case, None)
         reason = why_none(found, case.gates)
-        result = Remedy("none", reason, case.pair, case.drawn, case.checks(proof.variant), proof, before)
+        result = Remedy("none", reason, case.pair, case.drawn, case.checks(proof.variant), proof, before, case.device)
         return replace(result, trials=found.trials, out_of_time=found.out_of_time)
     made = await case.lab.make(choice.candidate, folder / "remedy")
     proof = await _proof(case, made.model)
     assert proof.remedy is not None
     gates = case.checks(proof.remedy)
     verdict, reason = judge(proof.variant, proof.remedy, gates)
-    result = Remedy(verdict, reason, case.pair, case.drawn, gates, proof, before, trials=found.trials)
+    result = Remedy(verdict, reason, case.pair, case.drawn, gates, proof, before, case.device, trials=found.trials)
     result = replace(result, out_of_time=found.out_of_time)
     if verdict == "none":
         return result
@@ -168,20 +181,22 @@ async def _prove(case: _Case, before: Trial, found: Found, folder: Path) -> Reme
 
 
 def judge(variant: Side, remedy: Side, gates: Sequence[Check]) -> tuple[Verdict, str]:
-    """What the held-back samples say of the choice."""
-    if remedy.figures.order > variant.figures.order:
-        return "none", (
-            "what met the gates on the search samples answers worse than the variant on the held-back samples: "
-            f"a drop of {_drop(remedy.figures)} instead of {_drop(variant.figures)}"
-        )
-    missed = [check.gate for check in gates if not check.passed]
-    if missed:
-        return "not_proven", (
-            f"it met the gates on the search samples and is no worse than the variant on the held-back samples, but "
-            f"misses {', '.join(missed)} there"
-        )
+    """What the held-back samples say of the choice: its gates decide, then whether its drop is larger."""
     drops = f"the drop is {_drop(remedy.figures)}, was {_drop(variant.figures)}"
-    return "proven", f"every gate is met on the held-back samples; {drops}"
+    missed = [check.gate for check in gates if not check.passed]
+    if not missed:
+        return "proven", f"every gate is met on the held-back samples; {drops}"
+    start = f"it met the gates on the search samples, but on the held-back samples it misses {', '.join(missed)} and"
+    if _is_worse(remedy.figures, variant.figures):
+        return "none", f"{start} answers worse than the variant: {drops}"
+    return "not_proven", f"{start} is no worse than the variant: {drops}"
+
+
+def _is_worse(remedy: Figures, variant: Figures) -> bool:
+    """By what the drop is measured by, and nothing else; a remedy without a figure is worse than one with."""
+    if remedy.drop is None or variant.drop is None:
+        return remedy.drop is None and variant.drop is not None
+    return remedy.drop > variant.drop
 
 
 def why_none(found: Found, gates: Gates) -> str:
@@ -193,15 +208,13 @@ def why_none(found: Found, gates: Gates) -> str:
         if not found.trials:
             return "the budget ran out before anything was tried"
         return "the budget ran out, and nothing that was tried by then could be made and run"
-    missed = [check.gate for check in checks_of(gates, best) if not check.passed]
-    lacks = f"misses {', '.join(missed)}" if missed else "answers worse than the variant"
-    which = f"the most accurate, {best.id} ({best.candidate.what}), has a drop of {_drop(best.figures)} and {lacks}"
+    missed = ", ".join(check.gate for check in checks_of(gates, best) if not check.passed)
+    which = (
+        f"the most accurate, {best.id} ({best.candidate.what}), has a drop of {_drop(best.figures)} and misses {missed}"
+    )
     if found.out_of_time:
         return f"the budget ran out before a recipe met every gate; {which}"
-    return (
-        f"none of {len(found.trials)} recipes meets every gate on the search samples without answering worse than the "
-        f"variant; {which}"
-    )
+    return f"none of {len(found.trials)} recipes meets every gate on the search samples; {which}"
 
 
 def _drop(figures: Figures) -> str:

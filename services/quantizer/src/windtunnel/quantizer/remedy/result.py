@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from windtunnel.quantizer.remedy.figures import Figures, Latency, Measure
-from windtunnel.quantizer.remedy.pareto import dominates
 from windtunnel.quantizer.remedy.recipe import Unit
+from windtunnel.quantizer.remedy.stopwatch import Device
 from windtunnel.quantizer.remedy.trial import Check, Trial, pareto
 
 SCHEMA: Final = "windtunnel.remedy/1"
 
-# proven: it meets every gate on held-back samples. not_proven: it is no worse than the variant there, but misses a
-# gate. none: nothing found, or worse than the variant there. not_needed: the variant meets every gate as it is.
+# proven: it meets every gate on held-back samples. not_proven: it misses one there, but is no worse than the variant.
+# none: nothing found, or it misses one there and is worse. not_needed: the variant meets every gate as it is.
 Verdict = Literal["proven", "not_proven", "none", "not_needed"]
 
 
@@ -92,8 +92,8 @@ class Pair:
 class Remedy:
     """The result. `model` and `calibration` are files, None where there is none, or the recipe needs none.
 
-    `checks` are the gates on the held-back samples, of the remedy or else of the variant. `trials` do not hold the
-    variant itself, which `before` is, on the search samples.
+    `checks` are the gates on the held-back samples, of the remedy or else of the variant. `device` is what latencies
+    are of. `trials` do not hold the variant itself, which `before` is, on the search samples.
     """
 
     verdict: Verdict
@@ -103,6 +103,7 @@ class Remedy:
     checks: tuple[Check, ...]
     proof: Proof
     before: Trial
+    device: Device
     trials: tuple[Trial, ...] = ()
     choice: Trial | None = None
     model: Path | None = None
@@ -142,6 +143,7 @@ class Remedy:
             "float": _file(self.pair.reference),
             "variant": {**_file(self.pair.variant), "scheme": self.pair.scheme, "strange": list(self.pair.strange)},
             "remedy": None if self.choice is None else self._remedy(self.choice),
+            "latency_device": asdict(self.device),
             "proof": self.proof.to_json(),
             "tried": [trial.to_json() for trial in (self.before, *self.trials)],
             "front": [trial.id for trial in self.front],
@@ -160,7 +162,7 @@ class Remedy:
             "kept": [self._kept(unit, choice) for unit in choice.candidate.kept],
             "recipe": self.recipe,
             "calibration": None if calibration is None else {**_file(calibration), "samples": self.drawn.calibration},
-            "dominated_by": [trial.id for trial in self.front if dominates(trial.point, choice.point)],
+            "dominated_by": [trial.id for trial in self.front if trial.beats(choice)],
             "sha256": None if self.model is None else _sha256(self.model),
         }
 

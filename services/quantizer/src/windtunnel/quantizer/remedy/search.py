@@ -21,7 +21,7 @@ from windtunnel.quantizer.remedy.families import (
 )
 from windtunnel.quantizer.remedy.recipe import Precision, Scheme, Unit
 from windtunnel.quantizer.remedy.smallest import smallest_set
-from windtunnel.quantizer.remedy.trial import CLOSEST, Candidate, Trial, mends, pick
+from windtunnel.quantizer.remedy.trial import CLOSEST, Candidate, Trial, passes, pick
 
 # Single layers are measured one by one only up to so many.
 _MOST_SINGLES: Final = 64
@@ -59,28 +59,28 @@ class Search:
 
     Args:
         bench: makes and runs candidates.
-        variant: the variant that is to be mended, as run on the same samples.
         scheme: how it is quantised.
         units: what can be kept out on its own, in execution order.
         gates: what must hold on the search samples; accuracy_drop must be among them.
         ranking: (name of a layer of the float model, weight): how likely it does the damage.
         budget_s: no trial begins later than this.
+        on_target: latencies are of a device that the model is meant for, and so may decide.
         on_trial: told of every trial.
     """
 
     def __init__(
         self,
         bench: Bench,
-        variant: Trial,
         scheme: Scheme,
         units: Sequence[Unit],
         gates: Gates,
         ranking: Sequence[tuple[str, float]],
         *,
         budget_s: float,
+        on_target: bool = False,
         on_trial: Callable[[Trial], None] = lambda _: None,
     ) -> None:
-        self._bench, self._variant, self._scheme = bench, variant, scheme
+        self._bench, self._scheme, self._on_target = bench, scheme, on_target
         self._units, self._gates, self._ranking = units, gates, ranking
         self._deadline = time.monotonic() + budget_s
         self._on_trial = on_trial
@@ -89,8 +89,8 @@ class Search:
 
     @property
     def best(self) -> Trial | None:
-        """What mends and is closest to the variant, so far."""
-        return pick(self._gates, self.trials, self._variant)
+        """What meets every gate and is closest to the variant, so far."""
+        return pick(self._gates, self.trials, on_target=self._on_target)
 
     async def run(self) -> Found:
         """Searches to the end, or to the end of its time."""
@@ -121,7 +121,7 @@ class Search:
     async def _first(self, candidates: Iterable[Candidate]) -> bool:
         """Tries until one mends; whether one does."""
         for candidate in candidates:
-            if mends(self._gates, await self._try(candidate), self._variant):
+            if passes(self._gates, await self._try(candidate)):
                 return True
         return False
 
@@ -191,7 +191,7 @@ class Search:
 
     def _accurate(self, trial: Trial) -> bool:
         """Accurate enough, whatever its size and latency: those grow with every layer that is kept."""
-        return mends(Gates(accuracy_drop=self._gates.accuracy_drop), trial, self._variant)
+        return passes(Gates(accuracy_drop=self._gates.accuracy_drop), trial)
 
 
 def _roughly(trial: Trial) -> tuple[float, int, int]:

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from windtunnel.plan import Gates
-from windtunnel.quantizer.remedy.figures import Figures, Latency
-from windtunnel.quantizer.remedy.pareto import front
+from windtunnel.quantizer.remedy.figures import Figures, Latency, LatencyRatio
 from windtunnel.quantizer.remedy.recipe import Precision, Rule, Unit
 
 Family = Literal["variant", "calibration", "per_channel", "percentile", "algorithm", "layers", "precision"]
@@ -23,7 +22,8 @@ CLOSEST: Final[Mapping[Family, int]] = {
     "layers": 5,
     "precision": 6,
 }
-# Another precision goes before kept layers only where it is smaller and faster by more than this.
+# On a device that the model is meant for, another precision goes before kept layers only if it is smaller and, beyond
+# the noise, faster by more than this.
 _CLEARLY_SMALLER: Final = 0.98
 _CLEARLY_FASTER: Final = 0.90
 
@@ -66,7 +66,7 @@ class Check:
 class Trial:
     """A candidate that was made and run on the search samples, or why it could not be.
 
-    `latency_ratio` is its p50 over the variant's in the same run. `states` is what each unit was made.
+    `latency_ratio` is its latency over the variant's in the same run. `states` is what each unit was made.
     """
 
     number: int
@@ -74,7 +74,7 @@ class Trial:
     figures: Figures | None
     size_bytes: int | None
     latency: Latency | None
-    latency_ratio: float | None
+    latency_ratio: LatencyRatio | None
     seconds: float
     error: str | None = None
     states: Mapping[tuple[str, str], str] = field(default_factory=dict, compare=False, repr=False)
@@ -84,18 +84,38 @@ class Trial:
         """Its name in `tried` and `front`."""
         return f"t{self.number}"
 
+    def beats(self, other: Trial) -> bool:
+        """Whether it is as accurate, as small and as fast, and better in one of these.
+
+        Latencies differ only beyond their noise. What lacks a figure neither beats nor is beaten.
+        """
+        mine, theirs = self._costs, other._costs
+        if mine is None or theirs is None or self.latency_ratio is None or other.latency_ratio is None:
+            return False
+        if other.latency_ratio.is_below(self.latency_ratio) or any(a > b for a, b in zip(mine, theirs, strict=True)):
+            return False
+        return mine != theirs or self.latency_ratio.is_below(other.latency_ratio)
+
+    def equals(self, other: Trial) -> bool:
+        """Whether both are as accurate and as small, and no difference in latency is beyond the noise."""
+        return self.has_figures and self._costs == other._costs and not (self.beats(other) or other.beats(self))
+
     @property
-    def point(self) -> tuple[float, float, float] | None:
-        """Accuracy drop, size, latency ratio: the axes of the Pareto front; None where one has no figure."""
+    def has_figures(self) -> bool:
+        """Whether it can be compared with others."""
+        return self._costs is not None and self.latency_ratio is not None
+
+    @property
+    def _costs(self) -> tuple[float, int] | None:
+        """Accuracy drop and size: what is the same on any machine."""
         drop = None if self.figures is None else self.figures.drop
-        if drop is None or self.size_bytes is None or self.latency_ratio is None:
-            return None
-        return drop, float(self.size_bytes), self.latency_ratio
+        return None if drop is None or self.size_bytes is None else (drop, self.size_bytes)
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `tried`."""
         found = self.figures.to_json() if self.figures is not None else {}
         names = ("accuracy", "accuracy_drop", "agreement", "output_nrmse")
+        ratio = self.latency_ratio
         return {
             "id": self.id,
             "family": self.candidate.family,
@@ -105,7 +125,8 @@ class Trial:
             **{name: found.get(name) for name in names},
             "size_bytes": self.size_bytes,
             "latency_ms": None if self.latency is None else {"p50": self.latency.p50, "p95": self.latency.p95},
-            "latency_ratio": self.latency_ratio,
+            "latency_ratio": None if ratio is None else ratio.value,
+            "latency_ratio_ci": None if ratio is None else [ratio.low, ratio.high],
             "seconds": self.seconds,
             "error": self.error,
         }
@@ -138,23 +159,19 @@ def passes(gates: Gates, trial: Trial) -> bool:
     return trial.error is None and all(check.passed for check in checks_of(gates, trial))
 
 
-def mends(gates: Gates, trial: Trial, variant: Trial) -> bool:
-    """Whether it meets every gate, and is no worse than the variant in what it answers."""
-    if trial.figures is None or variant.figures is None:
-        return False
-    return passes(gates, trial) and trial.figures.order <= variant.figures.order
+def pick(gates: Gates, trials: Sequence[Trial], *, on_target: bool = False) -> Trial | None:
+    """Of what meets every gate, the closest to the variant; the fewest kept layers; of other precisions the smallest.
 
-
-def pick(gates: Gates, trials: Sequence[Trial], variant: Trial) -> Trial | None:
-    """Of what mends, the closest to the variant; the fewest kept layers; of other precisions the smallest.
-
-    Another precision goes before kept layers where it is clearly smaller and faster.
+    Args:
+        gates: what must hold on the search samples.
+        on_target: latencies are of a device that the model is meant for. Only then do they decide: another precision
+            goes before kept layers if it is clearly smaller and clearly faster.
     """
-    good = [trial for trial in trials if mends(gates, trial, variant)]
+    good = [trial for trial in trials if passes(gates, trial)]
     if not good:
         return None
     best = min(good, key=_distance)
-    if best.candidate.family == "layers":
+    if on_target and best.candidate.family == "layers":
         others = [trial for trial in good if trial.candidate.family == "precision" and _clearly_cheaper(trial, best)]
         return min(others, key=_distance, default=best)
     return best
@@ -167,8 +184,10 @@ def _distance(trial: Trial) -> tuple[int, int, int, int]:
 
 
 def _clearly_cheaper(trial: Trial, than: Trial) -> bool:
-    a, b = trial.point, than.point
-    return a is not None and b is not None and a[1] < b[1] * _CLEARLY_SMALLER and a[2] < b[2] * _CLEARLY_FASTER
+    if trial.size_bytes is None or than.size_bytes is None or trial.latency_ratio is None or than.latency_ratio is None:
+        return False
+    is_smaller = trial.size_bytes < than.size_bytes * _CLEARLY_SMALLER
+    return is_smaller and trial.latency_ratio.is_below(than.latency_ratio, _CLEARLY_FASTER)
 
 
 def closest(trials: Sequence[Trial]) -> Trial | None:
@@ -178,5 +197,11 @@ def closest(trials: Sequence[Trial]) -> Trial | None:
 
 
 def pareto(trials: Sequence[Trial]) -> list[Trial]:
-    """What no other trial beats in accuracy drop, size and latency together, the most accurate first."""
-    return [trials[index] for index in front([trial.point for trial in trials])]
+    """What no other trial beats in accuracy drop, size and latency together, the most accurate first.
+
+    Of equal ones the first stays.
+    """
+    known = [trial for trial in trials if trial.has_figures]
+    unbeaten = [trial for trial in known if not any(other.beats(trial) for other in known)]
+    found = [one for place, one in enumerate(unbeaten) if not any(one.equals(other) for other in unbeaten[:place])]
+    return sorted(found, key=lambda trial: (trial._costs or (), trial.number))
