@@ -19,7 +19,7 @@ from windtunnel.plan.parse import (
     plan_to_dict,
     plan_to_json,
 )
-from windtunnel.plan.wire import plan_from_proto, plan_to_proto
+from windtunnel.plan.wire import plan_from_proto, plan_to_proto, shapes_from_proto, shapes_to_proto
 
 __all__ = [
     "BUILTIN_VARIANTS",
@@ -39,4 +39,6 @@ __all__ = [
     "plan_to_dict",
     "plan_to_json",
     "plan_to_proto",
+    "shapes_from_proto",
+    "shapes_to_proto",
 ]

@@ -13,6 +13,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.metrics_store.domain.values import (
     Blob,
     CellSpec,
+    Conditions,
     ConversionCheck,
     Device,
     Failure,
@@ -21,6 +22,7 @@ from windtunnel.metrics_store.domain.values import (
     Measurement,
     Quality,
 )
+from windtunnel.plan import shapes_from_proto
 from windtunnel.v1 import types_pb2
 from windtunnel.wire import value_of
 
@@ -128,7 +130,17 @@ def measurement_of(message: types_pb2.Measurement, figures: Figures) -> Measurem
         delegate=message.delegate or None,
         nodes_delegated=optional(message, "nodes_delegated"),
         nodes_total=optional(message, "nodes_total"),
+        input_shapes=dict(sorted(shapes_from_proto(message.input_shapes).items())),
+        shapes_known=optional(message, "shapes_known"),
+        conditions=_conditions(message.conditions, figures) if message.HasField("conditions") else None,
     )
+
+
+def _conditions(message: types_pb2.RunConditions, figures: Figures) -> Conditions:
+    load, spread, drift, waited = (
+        figures.read(message, name, "conditions") for name in ("other_load_cores", "spread", "drift", "waited")
+    )
+    return Conditions(load, spread, drift, waited, message.repeats, message.unstable, message.reason)
 
 
 def device_of(message: types_pb2.DeviceFacts) -> Device:

@@ -12,6 +12,7 @@ from windtunnel.metrics_store.adapters.queries import MeasuredCell, RunSummary
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
 from windtunnel.metrics_store.domain.values import Blob, Measurement
 from windtunnel.metrics_store.lineage import Execution
+from windtunnel.plan import shapes_to_proto
 from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
 from windtunnel.wire import message_of
 
@@ -111,6 +112,11 @@ def measurement_message(measurement: Measurement) -> types_pb2.Measurement:
         delegate=measurement.delegate or "",
         nodes_delegated=measurement.nodes_delegated,
         nodes_total=measurement.nodes_total,
+        input_shapes=shapes_to_proto(measurement.input_shapes),
+        shapes_known=measurement.shapes_known,
+        conditions=None
+        if measurement.conditions is None
+        else message_of(types_pb2.RunConditions, measurement.conditions),
     )
 
 

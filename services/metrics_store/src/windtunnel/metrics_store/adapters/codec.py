@@ -7,11 +7,21 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter
 
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.values import Blob, Device, Failure
+from windtunnel.metrics_store.domain.values import Blob, Conditions, Device, Failure
 
 T = TypeVar("T")
 
-_KINDS: Final = (facts.Canceled, facts.Converted, facts.Ready, facts.Compared, facts.NotRun, Blob, Device, Failure)
+_KINDS: Final = (
+    facts.Canceled,
+    facts.Converted,
+    facts.Ready,
+    facts.Compared,
+    facts.NotRun,
+    Blob,
+    Conditions,
+    Device,
+    Failure,
+)
 _ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {kind: TypeAdapter(kind) for kind in _KINDS}
 
 

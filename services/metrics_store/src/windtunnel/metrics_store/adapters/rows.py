@@ -12,7 +12,7 @@ from windtunnel.metrics_store.adapters.codec import from_document, to_document
 from windtunnel.metrics_store.adapters.database import from_micros
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.record import AppState, CellState, RunRecord, VariantState, first_measured
-from windtunnel.metrics_store.domain.values import Blob, CellSpec, Device, Failure, Latency, Measurement
+from windtunnel.metrics_store.domain.values import Blob, CellSpec, Conditions, Device, Failure, Latency, Measurement
 
 AnyRow = Row[Any]
 # Characters of a name that an index holds; PostgreSQL refuses an entry of more than 2704 bytes.
@@ -148,7 +148,13 @@ def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
 
 def read_measured(row: AnyRow, spec: CellSpec) -> facts.Measured:
     values = row._mapping
-    measurement = Measurement(Latency(*(values[name] for name in _LATENCY)), *(values[name] for name in _OTHER))
+    measurement = Measurement(
+        Latency(*(values[name] for name in _LATENCY)),
+        *(values[name] for name in _OTHER),
+        input_shapes={name: tuple(shape) for name, shape in (row.input_shapes or {}).items()},
+        shapes_known=row.shapes_known,
+        conditions=from_document(Conditions, row.conditions),
+    )
     device = from_document(Device, row.device_facts) or Device()
     return facts.Measured(spec, row.attempt, measurement, device, tuple(row.anomalies))
 
@@ -162,6 +168,9 @@ def measurement_row(run_id: str, fact: facts.Measured, measured_at: int) -> dict
         "attempt": fact.attempt,
         **figures,
         **{name: getattr(other, name) for name in _OTHER},
+        "input_shapes": {name: list(shape) for name, shape in other.input_shapes.items()},
+        "shapes_known": other.shapes_known,
+        "conditions": to_document(other.conditions),
         "device_facts": to_document(fact.device),
         "anomalies": list(fact.anomalies),
         "measured_at": measured_at,

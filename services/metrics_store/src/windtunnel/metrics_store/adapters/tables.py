@@ -200,6 +200,10 @@ measurements = Table(
     Column("nodes_total", BigInteger),
     Column("device_facts", Document, nullable=False),
     Column("anomalies", Document, nullable=False),
+    # Shapes by input name; and what went on meanwhile.
+    Column("input_shapes", Document),
+    Column("shapes_known", Boolean),
+    Column("conditions", Document),
     Column("measured_at", BigInteger, nullable=False),
     Index(None, "measured_at", "run_id", "cell_id", "attempt"),
 )

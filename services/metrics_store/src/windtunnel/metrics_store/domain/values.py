@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from windtunnel.plan import EMULATED_FARMS, HOST_FARMS
 
@@ -79,8 +80,25 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
+class Conditions:
+    """What went on while a device run was timed; see windtunnel.v1.RunConditions."""
+
+    other_load_cores: float | None = None
+    spread: float | None = None
+    drift: float | None = None
+    waited: float | None = None
+    repeats: int = 0
+    unstable: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one device run measured. `memory_mb` is in the tool's own MB."""
+    """What one device run measured. `memory_mb` is in the tool's own MB.
+
+    `input_shapes` by input name; `shapes_known` False: an open dimension was taken as 1, so the figures are not those
+    of real inputs. `conditions` None: not recorded.
+    """
 
     latency: Latency = Latency()
     init_ms: float | None = None
@@ -88,6 +106,14 @@ class Measurement:
     delegate: str | None = None
     nodes_delegated: int | None = None
     nodes_total: int | None = None
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes_known: bool | None = None
+    conditions: Conditions | None = None
+
+    @property
+    def unstable(self) -> bool:
+        """Whether the latency is worthless because of what went on meanwhile."""
+        return self.conditions is not None and self.conditions.unstable
 
 
 @dataclass(frozen=True, slots=True)

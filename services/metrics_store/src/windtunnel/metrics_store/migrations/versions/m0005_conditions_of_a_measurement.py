@@ -1,0 +1,26 @@
+"""A measurement knows the shapes of its inputs and what went on meanwhile."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0005"
+down_revision = "0004"
+branch_labels = None
+depends_on = None
+
+_COLUMNS = ("input_shapes", "shapes_known", "conditions")
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("measurements") as table:
+        table.add_column(sa.Column("input_shapes", sa.JSON(none_as_null=True), nullable=True))
+        table.add_column(sa.Column("shapes_known", sa.Boolean(), nullable=True))
+        table.add_column(sa.Column("conditions", sa.JSON(none_as_null=True), nullable=True))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("measurements") as table:
+        for name in _COLUMNS:
+            table.drop_column(name)
