@@ -149,8 +149,8 @@ def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
 def read_measured(row: AnyRow, spec: CellSpec) -> facts.Measured:
     values = row._mapping
     measurement = Measurement(
-        Latency(*(values[name] for name in _LATENCY)),
-        *(values[name] for name in _OTHER),
+        latency=Latency(*(values[name] for name in _LATENCY)),
+        **{name: values[name] for name in _OTHER},
         input_shapes={name: tuple(shape) for name, shape in (row.input_shapes or {}).items()},
         shapes_known=row.shapes_known,
         conditions=from_document(Conditions, row.conditions),
