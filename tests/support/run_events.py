@@ -43,6 +43,10 @@ def failure(message: str, code: str = "job_failed") -> types_pb2.Failure:
     return types_pb2.Failure(code=code, message=message, service="tests")
 
 
+def finding(code: str, message: str = "something") -> types_pb2.Finding:
+    return types_pb2.Finding(code=code, message=message, fix="do this", evidence_json='{"share": 0.5}')
+
+
 class RunEvents:
     """Makes the events of one run, all well by default."""
 
@@ -84,9 +88,18 @@ class RunEvents:
     def farms(self) -> list[str]:
         return [device.farm for device in self.plan.devices]
 
-    def converted(self, *, top1: float | None = 0.98, passed: bool = True, message: str = "") -> Message:
+    def converted(
+        self,
+        *,
+        top1: float | None = 0.98,
+        passed: bool = True,
+        message: str = "",
+        findings: Sequence[types_pb2.Finding] = (),
+    ) -> Message:
         original = types_pb2.QualityFigures(top1=top1, samples=100) if top1 is not None else None
-        check = types_pb2.ConversionCheck(original=original, agreement=1.0, passed=passed, message=message)
+        check = types_pb2.ConversionCheck(
+            original=original, agreement=1.0, passed=passed, message=message, findings=findings
+        )
         return events_pb2.ModelConverted(
             run=self.context,
             model=artifact("float", 4_000_000),
@@ -95,8 +108,8 @@ class RunEvents:
             tool_versions={"tensorflow-cpu": "2.21.0"},
         )
 
-    def model_failed(self, message: str = "the file is cut off") -> Message:
-        return events_pb2.ModelFailed(run=self.context, failure=failure(message, "invalid_input"))
+    def model_failed(self, message: str = "the file is cut off", code: str = "invalid_input") -> Message:
+        return events_pb2.ModelFailed(run=self.context, failure=failure(message, code))
 
     def ready(self, variant: str, *, size_bytes: int = 1_200_000) -> Message:
         made = types_pb2.Variant(
@@ -108,10 +121,12 @@ class RunEvents:
         )
         return events_pb2.VariantReady(run=self.context, variant=made, float_model=artifact("float", 4_000_000))
 
-    def variant_failed(self, variant: str, message: str = "no recipe fits", *, compare: bool = False) -> Message:
+    def variant_failed(
+        self, variant: str, message: str = "no recipe fits", *, compare: bool = False, code: str = "job_failed"
+    ) -> Message:
         steps = events_pb2.VariantFailed
         step = steps.STEP_COMPARE if compare else steps.STEP_QUANTIZE
-        return steps(run=self.context, variant=variant, step=step, failure=failure(message))
+        return steps(run=self.context, variant=variant, step=step, failure=failure(message, code))
 
     def compared(
         self,
@@ -124,18 +139,21 @@ class RunEvents:
         diagnosis: types_pb2.Artifact | None = None,
         first_over: str = "",
         non_finite: int = 0,
+        findings: Sequence[types_pb2.Finding] = (),
+        element_accuracy: float | None = None,
     ) -> Message:
         return events_pb2.VariantCompared(
             run=self.context,
             variant=variant,
             model=artifact(f"model {variant}", 1_200_000),
             reference=types_pb2.QualityFigures(top1=reference, samples=100),
-            candidate=types_pb2.QualityFigures(top1=top1, loss=loss, samples=100),
+            candidate=types_pb2.QualityFigures(top1=top1, loss=loss, samples=100, element_accuracy=element_accuracy),
             agreement=0.99,
             layers=types_pb2.LayerSummary(
                 compared=64, total=65, max_nrmse=max_nrmse, first_over=first_over, non_finite=non_finite
             ),
             diagnosis=diagnosis,
+            findings=findings,
         )
 
     def planned(self, variant: str, skipped: Mapping[str, str] | None = None) -> Message:

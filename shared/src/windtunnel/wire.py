@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from dataclasses import fields
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from google.protobuf.message import Message
 
 from windtunnel.artifacts import ArtifactRef
+from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
 from windtunnel.tflite import ModelFacts, Scores, TensorFacts
 from windtunnel.v1 import types_pb2
@@ -97,3 +100,30 @@ def scores_to_proto(scores: Scores | None, samples: int) -> types_pb2.QualityFig
     return types_pb2.QualityFigures(
         top1=scores.top1, precision=scores.precision, recall=scores.recall, loss=scores.loss, samples=scores.count
     )
+
+
+def findings_to_proto(findings: Iterable[Finding]) -> list[types_pb2.Finding]:
+    """Findings on the wire. Texts are cut, so that the event always fits into a message."""
+    return [
+        types_pb2.Finding(
+            code=one.code,
+            message=_cut(one.message),
+            fix=_cut(one.fix),
+            evidence_json=json.dumps(dict(one.evidence), ensure_ascii=False) if one.evidence else "",
+        )
+        for one in findings
+    ]
+
+
+def findings_from_proto(messages: Iterable[types_pb2.Finding]) -> tuple[Finding, ...]:
+    """Findings from the wire; evidence that is not a JSON object is left out."""
+    return tuple(Finding(one.code, one.message, one.fix, _evidence(one.evidence_json)) for one in messages)
+
+
+def _evidence(text: str) -> dict[str, Any]:
+    try:
+        # A report holds finite numbers only: other words of Python's JSON become null.
+        found = json.loads(text, parse_constant=lambda _: None) if text else {}
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from google.protobuf.message import Message
 
-from support.run_events import PLAN, RunEvents, as_event
+from support.run_events import PLAN, RunEvents, as_event, finding
 from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, is_complete, judge
 from windtunnel.v1 import events_pb2
@@ -194,9 +194,31 @@ CASES = [
     Case(
         "no variant",
         lambda run: [run.variant_failed("int8")],
-        COULD_NOT_RUN,
+        FAILED,
         ("variant int8 could not be made: no recipe fits",),
         without=lambda message: of_variant("int8")(message) and not is_a("VariantFailed")(message),
+    ),
+    Case(
+        "no variant, and not for the model's fault",
+        lambda run: [run.variant_failed("int8", "the store does not answer", code="attempts_exhausted")],
+        COULD_NOT_RUN,
+        ("variant int8 could not be made: the store does not answer",),
+        without=lambda message: of_variant("int8")(message) and not is_a("VariantFailed")(message),
+    ),
+    Case(
+        "the model as trained gives NaN",
+        lambda run: [run.model_failed("the original model's output 'y' holds NaN", code="non_finite")],
+        FAILED,
+        ("the model could not be converted: the original model's output 'y' holds NaN",),
+        without=lambda message: not is_a("ModelFailed")(message),
+    ),
+    Case(
+        "a variant gives NaN, and its comparison says where",
+        lambda run: [
+            run.compared("int8", findings=[finding("output.non_finite", "output 'y' holds NaN, first at 'conv1'")])
+        ],
+        FAILED,
+        ("variant int8: output 'y' holds NaN, first at 'conv1'",),
     ),
     Case(
         "no comparison",
@@ -333,7 +355,7 @@ def test_nan_does_not_pass_where_there_are_no_gates() -> None:
 
     judgement = judged(run, [run.converted(), run.ready("float16"), sick, run.planned("float16")])
 
-    assert judgement.verdict is COULD_NOT_RUN
+    assert judgement.verdict is FAILED
     assert judgement.reasons == (
         "variant float16: 1 of 65 layers hold NaN or infinity, first over its bound is 'conv1'",
     )

@@ -122,13 +122,17 @@ def _time(value: Any) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One judged gate. `column` is the figure it holds: size, drop, p50, p95, memory, nrmse; None: unknown to us."""
+    """One judged gate. `column` is the figure it holds: accuracy, size, drop, p50, ...; None: unknown to us.
+
+    `sign` is ≤ for an upper and ≥ for a lower bound.
+    """
 
     name: str
     limit: str
     measured: str
     passed: bool | None
     column: str | None
+    sign: str = "≤"
 
     @property
     def mark(self) -> str:
@@ -137,6 +141,7 @@ class Gate:
 
 
 _COLUMNS: Final = (
+    ("accuracy_min", "accuracy", share),
     ("accuracy_drop", "drop", share),
     ("latency_ms_p50", "p50", measure),
     ("latency_ms_p95", "p95", measure),
@@ -155,7 +160,8 @@ def _gate(entry: Mapping[str, Any]) -> Gate:
     name = clean(entry.get("gate"))
     key = name.replace(".", "_")
     column, form = next(((column, form) for known, column, form in _COLUMNS if key == known), (None, figure))
-    return Gate(name, figure(entry.get("limit"), "g"), form(entry.get("measured")), entry.get("passed"), column)
+    sign = "≥" if entry.get("bound") == "at_least" else "≤"
+    return Gate(name, figure(entry.get("limit"), "g"), form(entry.get("measured")), entry.get("passed"), column, sign)
 
 
 def worst(gates: Sequence[Gate]) -> Gate | None:

@@ -21,13 +21,17 @@ from windtunnel.cli.figures import (
     place_of,
     shorten,
 )
+from windtunnel.cli.findings_text import pipeline_words, tried_words
 from windtunnel.cli.latency_chart import Row
 from windtunnel.cli.markup import NOTHING, Html, tag
 
 _LAYERS_SHOWN = 12
 _FACTS_SHOWN = 80
 _SHOWN_ELSEWHERE = frozenset(
-    {"schema", "run_id", "model", "verdict", "reasons", "started_at", "ended_at", "variants", "conversion", "labels"}
+    {
+        *("schema", "run_id", "model", "verdict", "reasons", "started_at", "ended_at"),
+        *("variants", "conversion", "labels", "findings"),
+    }
 )
 # Nodes belong to a model on a device, not to the device.
 _NODE_COUNTS = frozenset({"nodes_delegated", "nodes_total"})
@@ -68,6 +72,23 @@ def reasons(verdict: str | None, given: Sequence[object]) -> Html:
         tag("h2", "Why"),
         tag("ul", *(tag("li", clean(reason)) for reason in given)),
         class_=f"reasons {tone(verdict)}",
+    )
+
+
+def findings(given: Sequence[Mapping[str, Any]]) -> Html:
+    """What was noticed about samples, labels and outputs, and what to do."""
+    return section("Findings", tag("ul", *(_finding(one) for one in given))) if given else NOTHING
+
+
+def _finding(one: Mapping[str, Any]) -> Html:
+    pipeline = pipeline_words(one)
+    return tag(
+        "li",
+        tag("b", named(one.get("code"))),
+        f": {named(one.get('message'))}",
+        *(tag("div", words, class_="sub") for words in tried_words(one)),
+        tag("div", f"Fix: {clean(one['fix'])}") if one.get("fix") else None,
+        tag("pre", pipeline) if pipeline else None,
     )
 
 
@@ -136,7 +157,7 @@ def conversion(check: Mapping[str, Any]) -> Html:
     if passed is None and not check.get("message"):
         return NOTHING
     state = badge(None if passed is None else "passed" if passed else "failed", small=True)
-    shown = {key: value for key, value in check.items() if key != "passed" and value not in (None, "")}
+    shown = {k: value for k, value in check.items() if k not in ("passed", "findings") and value not in (None, "")}
     return section("Conversion check", tag("p", state), fact_list(shown))
 
 

@@ -32,10 +32,12 @@ from windtunnel.cli.figures import (
     shorten,
     worst,
 )
+from windtunnel.cli.findings_text import findings_text
 from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
 
 _OPS_SHOWN = 10
 _GATE_TITLES = {
+    "accuracy": "accuracy",
     "drop": "accuracy drop",
     "p50": "p50 ms",
     "p95": "p95 ms",
@@ -49,6 +51,7 @@ def render_report(report: dict[str, Any], console: Console) -> None:
     """Prints `windtunnel.report/1`: verdict and reasons, then what was measured of every variant."""
     _report_head(report, console)
     variants = entries(report, "variants")
+    findings_text(entries(report, "findings"), console)
     if not variants:
         line(console, "No variant was made.", style="dim")
         return
@@ -116,6 +119,10 @@ def _remarks(variants: list[Any], console: Console) -> None:
             line(console, f"{name}: compared on seeded random inputs, the plan has no samples", indent=2)
         if variant.get("calibration_from_samples"):
             line(console, f"{name}: calibrated with samples, the plan has no calibration set", indent=2)
+        if variant.get("accuracy") is None and variant.get("accuracy_reason"):
+            line(console, f"{name}: no accuracy: {clean(variant['accuracy_reason'])}", indent=2)
+        elif variant.get("element_accuracy") is not None:
+            line(console, f"{name}: the accuracy is the share of right elements of the labels", indent=2)
         if variant.get("diagnosis_problem"):
             line(console, f"{name}: {clean(variant['diagnosis_problem'])}", indent=2)
 
@@ -177,7 +184,8 @@ def _gates(variants: list[Any], console: Console) -> None:
         for _, found in judged
         for name, gate in found.items()
     }
-    heads = [f"{titles[name]}\n≤ {common[name]}" if name in common else titles[name] for name in names]
+    signs = {name: gate.sign for _, found in judged for name, gate in found.items()}
+    heads = [f"{titles[name]}\n{signs[name]} {common[name]}" if name in common else titles[name] for name in names]
     table = new_table("Variant", *heads, words=("Variant",))
     for variant, gates in judged:
         cells = [_gate_cell(gates.get(name), with_limit=name not in common) for name in names]
@@ -196,7 +204,7 @@ def _worst_by_name(gates: list[Gate]) -> dict[str, Gate]:
 def _gate_cell(gate: Gate | None, *, with_limit: bool) -> Text:
     if gate is None:
         return Text("")
-    limit = f" ≤ {gate.limit}" if with_limit else ""
+    limit = f" {gate.sign} {gate.limit}" if with_limit else ""
     return Text(f"{gate.measured}{limit} {gate.mark}", style=_gate_style(gate.passed))
 
 
@@ -206,9 +214,10 @@ def _conversion(check: Mapping[str, Any], console: Console) -> None:
         return
     heading(console, "Conversion check")
     facts = [UNKNOWN if passed is None else "passed" if passed else "failed"]
-    before, after = part(check, "original").get("top1"), part(check, "converted").get("top1")
-    if before is not None or after is not None:
-        facts.append(f"top-1 {share(before)} → {share(after)}")
+    for key, label in (("top1", "top-1"), ("element_accuracy", "element accuracy")):
+        before, after = part(check, "original").get(key), part(check, "converted").get(key)
+        if before is not None or after is not None:
+            facts.append(f"{label} {share(before)} → {share(after)}")
     facts.append(f"agreement {share(check.get('agreement'))}")
     facts.append(f"output nRMSE {drift(check.get('output_nrmse'))}")
     if check.get("synthetic_samples"):

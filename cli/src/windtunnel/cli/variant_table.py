@@ -9,6 +9,7 @@ from typing import Any
 from windtunnel.cli.figures import (
     UNKNOWN,
     Gate,
+    clean,
     drift,
     entries,
     figure,
@@ -94,6 +95,8 @@ def _best(column: Column, variants: Sequence[Variant]) -> float | None:
 def _row(variant: Variant, index: int, bests: Mapping[str, float | None]) -> Html:
     gates = gates_of(variant)
     cells = [_cell(column, variant, gates, bests[column.key]) for column in _COLUMNS]
+    if variant.get("accuracy") is None and variant.get("accuracy_reason"):
+        cells[1] = _unknown(variant["accuracy_reason"], gates)
     layers = part(variant, "layers")
     compared = f"{layers.get('compared')} of {layers.get('total')} compared" if layers.get("total") else None
     cells.insert(
@@ -129,8 +132,16 @@ def _cell(column: Column, variant: Variant, gates: Sequence[Gate], best: float |
     )
 
 
+def _unknown(reason: object, gates: Sequence[Gate]) -> Html:
+    """An accuracy that is not known, and why."""
+    gate = worst([one for one in gates if one.column == "accuracy"])
+    said = tag("span", clean(reason), class_="sub")
+    return tag("td", tag("span", UNKNOWN), said, None if gate is None else _gate_line(gate), class_="number")
+
+
 def _gate_line(gate: Gate, *, named: bool = False) -> Html:
     style = "warn" if gate.passed is None else "good" if gate.passed else "bad"
-    words = f"{gate.name}: {gate.measured} ≤ {gate.limit} {gate.mark}" if named else f"≤ {gate.limit} {gate.mark}"
+    bound = f"{gate.sign} {gate.limit} {gate.mark}"
+    words = f"{gate.name}: {gate.measured} {bound}" if named else bound
     state = {True: "passed", False: "failed", None: "not measured"}[gate.passed]
     return tag("span", words, class_=f"gate-line {style}", title=f"gate {gate.name}: {gate.measured}, {state}")

@@ -29,6 +29,7 @@ from windtunnel.metrics_store.heard import Heard
 from windtunnel.metrics_store.lineage import Execution, LineageArtifact
 from windtunnel.telemetry import traceparent_in
 from windtunnel.v1 import events_pb2, types_pb2
+from windtunnel.wire import findings_from_proto
 
 
 def read_event(event: Event) -> Heard:
@@ -158,10 +159,11 @@ def _compared(message: events_pb2.VariantCompared) -> _Read:
         model=model,
         synthetic_samples=message.synthetic_samples,
         anomalies=figures.anomalies,
+        findings=findings_from_proto(message.findings),
     )
     text = f"variant {message.variant} is compared"
-    if fact.candidate.top1 is not None:
-        text += f": accuracy {fact.candidate.top1:.4f}"
+    if fact.candidate.accuracy is not None:
+        text += f": accuracy {fact.candidate.accuracy:.4f}"
     work = _Work("compare", (model,), (diagnosis,), variant=message.variant)
     return (fact,), text, _kept(variant=model, diagnosis=diagnosis), work
 

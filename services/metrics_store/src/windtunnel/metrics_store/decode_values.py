@@ -24,7 +24,7 @@ from windtunnel.metrics_store.domain.values import (
 )
 from windtunnel.plan import shapes_from_proto
 from windtunnel.v1 import types_pb2
-from windtunnel.wire import value_of
+from windtunnel.wire import findings_from_proto, value_of
 
 _LARGEST = 2**63 - 1
 
@@ -46,12 +46,8 @@ class Figures:
         value = float(getattr(message, name))
         if math.isfinite(value):
             return value
-        self.note(f"{place + '.' if place else ''}{name} is {value}")
+        self._found.append(f"{place + '.' if place else ''}{name} is {value}")
         return None
-
-    def note(self, anomaly: str) -> None:
-        """Remembers what somebody else found not to be finite."""
-        self._found.append(anomaly)
 
 
 def optional(message: Message, name: str) -> Any:
@@ -92,10 +88,10 @@ def cell_spec(message: types_pb2.Cell) -> CellSpec:
 
 
 def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:
-    top1, precision, recall, loss = (
-        figures.read(message, name, place) for name in ("top1", "precision", "recall", "loss")
+    top1, precision, recall, loss, elements = (
+        figures.read(message, name, place) for name in ("top1", "precision", "recall", "loss", "element_accuracy")
     )
-    return Quality(top1, precision, recall, loss, message.samples)
+    return Quality(top1, precision, recall, loss, message.samples, elements)
 
 
 def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> ConversionCheck:
@@ -107,14 +103,12 @@ def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> Conversion
         agreement=figures.read(message, "agreement"),
         output_nrmse=figures.read(message, "output_nrmse"),
         synthetic_samples=message.synthetic_samples,
+        findings=findings_from_proto(message.findings),
     )
 
 
 def layers_of(message: types_pb2.LayerSummary, figures: Figures) -> Layers:
     nrmse = figures.read(message, "max_nrmse", "layers")
-    if message.non_finite:
-        first = f", first over its bound is {message.first_over!r}" if message.first_over else ""
-        figures.note(f"{message.non_finite} of {message.total} layers hold NaN or infinity{first}")
     return Layers(message.compared, message.total, nrmse, message.first_over or None, message.non_finite)
 
 

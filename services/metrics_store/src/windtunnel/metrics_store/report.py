@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from windtunnel.metrics_store.domain import GateResult, Judgement, RunRecord, VariantJudgement, Verdict
+from windtunnel.metrics_store.domain.findings import accuracy_reason
 from windtunnel.metrics_store.domain.gates import accuracy_drop
 from windtunnel.metrics_store.domain.record import CellState
 from windtunnel.metrics_store.domain.steps import cell_problem, explain
@@ -68,6 +69,7 @@ def build_report(run: RunRecord, judgement: Judgement, diagnoses: Diagnoses, end
             _variant(run, name, judged.get(name), diagnoses, ended=ending.verdict is not None)
             for name in names or sorted(run.variants)
         ],
+        "findings": [one.to_json() for one in judgement.findings],
     }
 
 
@@ -103,6 +105,7 @@ def _conversion(run: RunRecord) -> dict[str, Any]:
         "agreement": None if check is None else check.agreement,
         "output_nrmse": None if check is None else check.output_nrmse,
         "synthetic_samples": None if check is None else check.synthetic_samples,
+        "findings": [] if check is None else [one.to_json() for one in check.findings],
     }
 
 
@@ -114,6 +117,7 @@ def _quality(quality: Quality | None) -> dict[str, Any] | None:
         "precision": quality.precision,
         "recall": quality.recall,
         "loss": quality.loss,
+        "element_accuracy": quality.element_accuracy,
         "samples": quality.samples,
     }
 
@@ -129,7 +133,9 @@ def _variant(
         "name": name,
         "sha256": None if model is None else model.sha256,
         "size_bytes": None if model is None else model.size_bytes,
-        "accuracy": None if figures is None else figures.top1,
+        "accuracy": None if figures is None else figures.accuracy,
+        "accuracy_reason": accuracy_reason(run, name),
+        "element_accuracy": None if figures is None else figures.element_accuracy,
         "accuracy_drop": accuracy_drop(run, name),
         "loss": None if figures is None else figures.loss,
         "precision": None if figures is None else figures.precision,
@@ -145,6 +151,7 @@ def _variant(
         "diagnosis_problem": diagnoses.unreadable.get(name),
         "passed": judgement.passed if ended and judgement is not None else None,
         "problems": list(judgement.problems) if ended and judgement is not None else [],
+        "findings": [] if compared is None else [one.to_json() for one in compared.findings],
         "cells": [_cell(run, cell, ended=ended) for cell in run.cells_of(name)],
         "gates": [] if judgement is None else [_gate(gate) for gate in judgement.gates],
     }
@@ -194,4 +201,6 @@ def _gate(gate: GateResult) -> dict[str, Any]:
         "measured": gate.measured,
         "passed": gate.passed,
         "place": gate.place or None,
+        "bound": "at_least" if gate.at_least else "at_most",
+        "why": gate.why or None,
     }

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeAlias
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.metrics_store.domain.values import (
     Blob,
     CellSpec,
@@ -91,6 +92,7 @@ class Compared:
     model: Blob | None = None
     synthetic_samples: bool = False
     anomalies: tuple[str, ...] = ()
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

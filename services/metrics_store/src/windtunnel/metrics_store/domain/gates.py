@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from windtunnel.datacheck.chance import lowest_expected
 from windtunnel.metrics_store.domain.record import RunRecord
-from windtunnel.metrics_store.domain.values import Layers, Measurement
+from windtunnel.metrics_store.domain.values import Layers, Measurement, Quality
 from windtunnel.plan.model import Plan
 
 BYTES_PER_MB: Final = 1_000_000
+# It judges samples and preprocessing, so it is the same for every variant.
+EXPECTED: Final = "expected_accuracy"
 
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
     """One gate of one variant. `passed` None: the figure is not known. `place`: the cell, where it belongs to one.
 
-    `why` says why a gate failed that has no figure to be over its limit.
+    `limit` is an upper bound, with `at_least` a lower one. `why` says why a gate failed where the two figures do not.
     """
 
     gate: str
@@ -26,6 +29,7 @@ class GateResult:
     passed: bool | None
     place: str = ""
     why: str = ""
+    at_least: bool = False
 
 
 def gate_results(run: RunRecord, plan: Plan, variant: str) -> tuple[GateResult, ...]:
@@ -34,12 +38,18 @@ def gate_results(run: RunRecord, plan: Plan, variant: str) -> tuple[GateResult, 
 
 
 def trained_accuracy(run: RunRecord, variant: str) -> float | None:
-    """Top-1 accuracy of the model as trained; that of the float model where the original cannot be run here."""
+    """Accuracy of the model as trained; that of the float model where the original cannot be run here."""
+    found = _trained(run, variant)
+    return None if found is None else found.accuracy
+
+
+def _trained(run: RunRecord, variant: str) -> Quality | None:
+    """The figures that `trained_accuracy` reads, those with an accuracy first."""
     check = None if run.converted is None else run.converted.check
-    if check is not None and check.original is not None and check.original.top1 is not None:
-        return check.original.top1
     compared = run.variant(variant).compared
-    return None if compared is None else compared.reference.top1
+    known = [] if check is None else [check.original]
+    known += [None if compared is None else compared.reference, None if check is None else check.converted]
+    return next((quality for quality in known if quality is not None and quality.accuracy is not None), None)
 
 
 def accuracy_drop(run: RunRecord, variant: str) -> float | None:
@@ -49,9 +59,9 @@ def accuracy_drop(run: RunRecord, variant: str) -> float | None:
     """
     compared = run.variant(variant).compared
     trained = trained_accuracy(run, variant)
-    if compared is None or compared.candidate.top1 is None or trained is None:
+    if compared is None or compared.candidate.accuracy is None or trained is None:
         return None
-    return round(trained - compared.candidate.top1, 12)
+    return round(trained - compared.candidate.accuracy, 12)
 
 
 def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
@@ -64,6 +74,12 @@ def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
         ("latency_ms_p95", gates.latency_ms_p95, lambda m: m.latency.p95),
         ("memory_mb", gates.memory_mb, lambda m: m.memory_mb),
     )
+    if plan.expected_accuracy is not None:
+        yield _expected(plan.expected_accuracy, _trained(run, variant))
+    if gates.accuracy_min is not None:
+        accuracy = None if state.compared is None else state.compared.candidate.accuracy
+        passed = None if accuracy is None else accuracy >= gates.accuracy_min
+        yield GateResult("accuracy_min", gates.accuracy_min, accuracy, passed, at_least=True)
     if gates.accuracy_drop is not None:
         yield _bound("accuracy_drop", gates.accuracy_drop, accuracy_drop(run, variant))
     for name, limit, figure in of_cell[:2]:
@@ -76,6 +92,24 @@ def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
             yield _worst_cell(run, variant, name, limit, figure)
     if gates.layer_nrmse is not None:
         yield _layers(gates.layer_nrmse, layers)
+
+
+def _expected(expected: float, trained: Quality | None) -> GateResult:
+    """Whether the model as trained reaches the accuracy that its training reported, as far as the samples can tell.
+
+    `limit` is `lowest_expected` of the expected accuracy and the number of samples.
+    """
+    if trained is None or trained.accuracy is None:
+        return GateResult(EXPECTED, expected, None, None, at_least=True)
+    limit = lowest_expected(expected, trained.samples)
+    if trained.accuracy >= limit:
+        return GateResult(EXPECTED, limit, trained.accuracy, passed=True, at_least=True)
+    why = (
+        f"the model as trained reaches {trained.accuracy:.4g} on {trained.samples} samples, {expected:.4g} was "
+        f"expected, and chance explains no less than {limit:.4g}: samples, labels or preprocessing are not those of "
+        "the training"
+    )
+    return GateResult(EXPECTED, limit, trained.accuracy, passed=False, why=why, at_least=True)
 
 
 def _layers(limit: float, layers: Layers | None) -> GateResult:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
-from windtunnel.metrics_store.domain.record import CellState, RunRecord
+from windtunnel.metrics_store.domain.record import CellState, RunRecord, VariantState
 from windtunnel.metrics_store.domain.values import Failure
 from windtunnel.plan.model import Plan
 
@@ -59,6 +59,12 @@ def cell_problem(run: RunRecord, cell: CellState) -> str | None:
     return None
 
 
+def not_made(state: VariantState) -> Failure | None:
+    """Why a variant could not be made; None where it was, or may still be."""
+    made = state.ready is not None or state.compared is not None or state.planned
+    return None if made else state.not_made
+
+
 def explain(failure: Failure) -> str:
     """A failure in one line."""
     message = failure.message or failure.code or "no reason was given"
@@ -84,8 +90,8 @@ def _variant_steps(run: RunRecord, plan: Plan, name: str) -> Iterator[Step]:
     state = run.variant(name)
     if state.ready is not None:
         yield Step(name, Outcome.DONE)
-    elif state.not_made is not None and state.compared is None and not state.planned:
-        yield Step(name, Outcome.FAILED, f"variant {name} could not be made: {explain(state.not_made)}")
+    elif (failure := not_made(state)) is not None:
+        yield Step(name, Outcome.FAILED, f"variant {name} could not be made: {explain(failure)}")
         return
     else:
         yield Step(name, Outcome.PENDING, f"variant {name} was not made")

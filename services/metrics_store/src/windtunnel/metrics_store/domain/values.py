@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.plan import EMULATED_FARMS, HOST_FARMS
 
 
@@ -30,13 +31,22 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Quality of one model on labelled samples: shares from 0 to 1, loss in nats."""
+    """Quality of one model on labelled samples: shares from 0 to 1, loss in nats.
+
+    `element_accuracy` is the share of right elements where labels are masks.
+    """
 
     top1: float | None = None
     precision: float | None = None
     recall: float | None = None
     loss: float | None = None
     samples: int = 0
+    element_accuracy: float | None = None
+
+    @property
+    def accuracy(self) -> float | None:
+        """The main figure of the task: of classes, else of the elements of masks."""
+        return self.element_accuracy if self.top1 is None else self.top1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +60,7 @@ class ConversionCheck:
     agreement: float | None = None
     output_nrmse: float | None = None
     synthetic_samples: bool = False
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.metrics_store.domain.facts import Canceled
-from windtunnel.metrics_store.domain.gates import GateResult, gate_results
+from windtunnel.metrics_store.domain.findings import NON_FINITE, run_findings
+from windtunnel.metrics_store.domain.gates import EXPECTED, GateResult, gate_results
 from windtunnel.metrics_store.domain.record import RunRecord
-from windtunnel.metrics_store.domain.steps import Outcome, steps
+from windtunnel.metrics_store.domain.steps import Outcome, explain, not_made, steps
 from windtunnel.plan.model import Plan
 
+# Failures that say nothing about the model: the same event again may succeed.
+OUTSIDE: Final = frozenset({"unavailable", "attempts_exhausted", "internal", "outside"})
+# The model as trained gives NaN or infinity on the samples.
+MODEL_NON_FINITE: Final = "non_finite"
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -37,11 +43,15 @@ class VariantJudgement:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The verdict, why, and what became of each variant. No reasons: it passed."""
+    """The verdict, why, and what became of each variant. No reasons: it passed.
+
+    `findings`: what the user should know and what decides nothing by itself.
+    """
 
     verdict: Verdict
     reasons: tuple[str, ...]
     variants: tuple[VariantJudgement, ...]
+    findings: tuple[Finding, ...] = ()
 
 
 def judge(
@@ -54,27 +64,73 @@ def judge(
 ) -> Judgement:
     """The verdict on what is known now. What is still pending counts as missing.
 
-    A run that was canceled could not run, whatever is known of it. A gate that failed, or a conversion that changed
-    the model: failed. Else anything missing, failed, skipped or without its figure: could not run. `causes` gives the
-    cause that the diagnosis of a variant found, in words; `plan_problem` says why there is no plan; `late`: the
-    deadline has passed before all of it ended.
+    A run that was canceled could not run, whatever is known of it. Failed: a gate that failed, a conversion that
+    changed the model, a model or variant that gives NaN or infinity, a variant that cannot be made of this model. Else
+    anything missing, failed, skipped or without its figure: could not run. A variant that the plan calls optional and
+    that could not be made counts for neither, as long as another one was made. `causes` gives the cause that the
+    diagnosis of a variant found, in words; `plan_problem` says why there is no plan; `late`: the deadline has passed
+    before all of it ended.
     """
+    findings = run_findings(run, plan)
     conversion = _conversion_fault(run)
     general = [*(["the deadline of the run has passed"] if late else []), *_general_problems(run, plan, plan_problem)]
     variants = () if plan is None else tuple(_variant(run, plan, v.name, bool(conversion)) for v in plan.variants)
-    failed = [*conversion, *(text for v in variants for g in v.gates if (text := _failed_gate(v.name, g, causes)))]
-    lacking = [*general, *(text for v in variants for text in (v.problems or _unknown_gates(v)))]
-    if run.not_converted is not None and run.converted is None:
+    no_model = run.not_converted is not None and run.converted is None
+    if run.canceled is not None or no_model:
         variants = tuple(VariantJudgement(v.name, v.gates, v.problems, passed=False) for v in variants)
-        lacking = general
     if run.canceled is not None:
-        stopped = tuple(VariantJudgement(v.name, v.gates, v.problems, passed=False) for v in variants)
-        return Judgement(Verdict.COULD_NOT_RUN, (_canceled(run.canceled),), stopped)
-    if failed:
-        return Judgement(Verdict.FAILED, (*failed, *lacking), variants)
-    if lacking:
-        return Judgement(Verdict.COULD_NOT_RUN, tuple(lacking), variants)
-    return Judgement(Verdict.PASSED, (), variants)
+        return Judgement(Verdict.COULD_NOT_RUN, (_canceled(run.canceled),), variants, findings)
+    if no_model:
+        sick = run.not_converted is not None and run.not_converted.code == MODEL_NON_FINITE
+        return Judgement(Verdict.FAILED if sick else Verdict.COULD_NOT_RUN, tuple(general), variants, findings)
+    failed, lacking = _reasons(run, plan, variants, causes)
+    failed, lacking = [*conversion, *failed], [*general, *lacking]
+    verdict = Verdict.FAILED if failed else Verdict.COULD_NOT_RUN if lacking else Verdict.PASSED
+    # What holds for all variants, such as the expected accuracy, is said once.
+    return Judgement(verdict, tuple(dict.fromkeys((*failed, *lacking))), variants, findings)
+
+
+def _reasons(
+    run: RunRecord, plan: Plan | None, variants: Sequence[VariantJudgement], causes: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """What the variants failed for, and what is missing of them."""
+    counted = [v for v in variants if not _may_be_missing(run, plan, v.name)]
+    faults = {v.name: _faults(run, v.name) for v in counted}
+    failed = [text for v in counted for gate in v.gates if (text := _failed_gate(v.name, gate, causes))]
+    failed += [text for texts in faults.values() for text in texts]
+    lacking = [text for v in counted for text in _lacking(v, faults[v.name])]
+    if not counted:
+        lacking += [text for v in variants for text in v.problems]
+    return failed, lacking
+
+
+def _may_be_missing(run: RunRecord, plan: Plan | None, name: str) -> bool:
+    """Whether the variant could not be made, and the plan says that the run does not need it."""
+    optional = plan is not None and any(spec.name == name and spec.optional for spec in plan.variants)
+    return optional and not_made(run.variant(name)) is not None
+
+
+def _lacking(variant: VariantJudgement, faults: Sequence[str]) -> Sequence[str]:
+    """What is missing or failed that is no fault of the model."""
+    if variant.problems:
+        return [text for text in variant.problems if text not in faults]
+    return _unknown_gates(variant)
+
+
+def _faults(run: RunRecord, name: str) -> list[str]:
+    """What the model itself is at fault for: a variant cannot be made of it, or gives NaN or infinity."""
+    state = run.variant(name)
+    missing = not_made(state)
+    if missing is not None:
+        return [] if missing.code in OUTSIDE else [f"variant {name} could not be made: {explain(missing)}"]
+    if state.compared is None:
+        return []
+    said = [one.message for one in state.compared.findings if one.code == NON_FINITE]
+    layers = state.compared.layers
+    if not said and layers is not None and layers.non_finite:
+        first = f", first over its bound is {layers.first_over!r}" if layers.first_over else ""
+        said = [f"{layers.non_finite} of {layers.total} layers hold NaN or infinity{first}"]
+    return [f"variant {name}: {text}" for text in said]
 
 
 def _canceled(fact: Canceled) -> str:
@@ -90,6 +146,7 @@ def _variant(run: RunRecord, plan: Plan, name: str, conversion_failed: bool) -> 
 
 def _variant_problems(run: RunRecord, plan: Plan, name: str) -> list[str]:
     found = [step.text for step in steps(run, plan) if step.variant == name and step.outcome is not Outcome.DONE]
+    found += [text for text in _faults(run, name) if text not in found]
     compared = run.variant(name).compared
     if compared is not None:
         found += [f"variant {name}: {text}" for text in compared.anomalies]
@@ -119,8 +176,10 @@ def _conversion_fault(run: RunRecord) -> list[str]:
 def _failed_gate(variant: str, gate: GateResult, causes: Mapping[str, str]) -> str:
     if gate.passed is not False:
         return ""
+    if gate.gate == EXPECTED:
+        return f"gate {gate.gate}: {gate.why or _over(gate)}"
     text = f"gate {gate.gate} of variant {variant}: {gate.why or _over(gate)}"
-    if gate.gate in ("accuracy_drop", "layer_nrmse") and causes.get(variant):
+    if gate.gate in ("accuracy_drop", "accuracy_min", "layer_nrmse") and causes.get(variant):
         text += f"; cause: {causes[variant]}"
     return text
 
@@ -130,7 +189,7 @@ def _over(gate: GateResult) -> str:
     measured, limit = f"{gate.measured:.6g}", f"{gate.limit:.6g}"
     if measured == limit:
         measured, limit = repr(gate.measured), repr(gate.limit)
-    return f"{measured}{where} is over {limit}"
+    return f"{measured}{where} is {'under' if gate.at_least else 'over'} {limit}"
 
 
 def _unknown_gates(variant: VariantJudgement) -> tuple[str, ...]:

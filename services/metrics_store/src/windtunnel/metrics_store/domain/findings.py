@@ -1,0 +1,69 @@
+"""What the user should know beside the verdict, and why an accuracy is missing."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from windtunnel.datacheck.findings import Finding, distinct
+from windtunnel.metrics_store.domain.gates import trained_accuracy
+from windtunnel.metrics_store.domain.record import RunRecord
+from windtunnel.metrics_store.domain.steps import explain
+from windtunnel.plan.model import Plan
+
+# Findings whose message says why a model has no accuracy.
+NO_ACCURACY: Final = "accuracy.unknown"
+# Findings that a candidate gives NaN or infinity where its reference does not.
+NON_FINITE: Final = "output.non_finite"
+
+
+def run_findings(run: RunRecord, plan: Plan | None) -> tuple[Finding, ...]:
+    """All findings of a run, each once: those of its conversion, of its variants, and on its plan."""
+    check = None if run.converted is None else run.converted.check
+    found = list(() if check is None else check.findings)
+    for name in sorted(run.variants) if plan is None else [variant.name for variant in plan.variants]:
+        compared = run.variant(name).compared
+        found += () if compared is None else compared.findings
+    return distinct([*found, *_unguarded(run, plan)])
+
+
+def accuracy_reason(run: RunRecord, variant: str) -> str | None:
+    """Why a variant has no accuracy; None where it has one, or may still get one."""
+    state = run.variant(variant)
+    if state.compared is not None:
+        if state.compared.candidate.accuracy is not None:
+            return None
+        said = (
+            one.message for code in (NON_FINITE, NO_ACCURACY) for one in state.compared.findings if one.code == code
+        )
+        samples = "there are no samples: random inputs have no labels" if state.compared.synthetic_samples else ""
+        return next(said, samples or "the comparison gave no accuracy")
+    if state.not_compared is not None:
+        return f"the variant could not be compared: {explain(state.not_compared)}"
+    if state.not_made is not None and state.ready is None:
+        return f"the variant could not be made: {explain(state.not_made)}"
+    if run.not_converted is not None and run.converted is None:
+        return f"the model could not be converted: {explain(run.not_converted)}"
+    return None
+
+
+def _unguarded(run: RunRecord, plan: Plan | None) -> list[Finding]:
+    """There are labels, and no gate looks at the accuracy."""
+    if plan is None or plan.expected_accuracy is not None:
+        return []
+    gates = {variant.name: plan.gates_of(variant.name) for variant in plan.variants}
+    free = [name for name, one in gates.items() if one.accuracy_drop is None and one.accuracy_min is None]
+    known = {name: accuracy for name in free if (accuracy := trained_accuracy(run, name)) is not None}
+    if not known:
+        return []
+    which = "" if len(free) == len(gates) else f" of {', '.join(known)}"
+    accuracy = next(iter(known.values()))
+    return [
+        Finding(
+            "accuracy.unguarded",
+            f"nothing guards the accuracy{which}: the samples have labels (accuracy as trained {accuracy:.4g}), and "
+            "the plan has no gate on it",
+            fix="add `gates: {accuracy: {min: ...}}`, `gates: {accuracy_drop: ...}` or `expected_accuracy: ...` to the "
+            "plan",
+            evidence={"accuracy_as_trained": accuracy, "variants": list(known)},
+        )
+    ]

@@ -1,0 +1,82 @@
+"""How sure an accuracy is: binomial statistics of a share of right samples."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+# One in so many sets of samples may be misjudged.
+ALPHA: Final = 0.01
+# An expected accuracy is rounded, and measured with another runtime: this much less is no fault, whatever the samples.
+TOLERANCE: Final = 0.01
+
+
+def at_most(right: int, count: int, share: float) -> float:
+    """P(X <= right) for X binomial with `count` trials of probability `share`; the exact sum."""
+    if right >= count or share <= 0.0:
+        return 1.0
+    if right < 0 or share >= 1.0:
+        return 0.0
+    # The shorter tail is summed: its terms do not cancel.
+    if right > count * share:
+        return 1.0 - math.fsum(_term(k, count, share) for k in range(right + 1, count + 1))
+    return math.fsum(_term(k, count, share) for k in range(right + 1))
+
+
+def at_least(right: int, count: int, share: float) -> float:
+    """P(X >= right) for X binomial with `count` trials of probability `share`."""
+    return at_most(count - right, count, 1.0 - share)
+
+
+def is_chance(right: int, count: int, classes: int, largest_class: float) -> bool:
+    """Whether so many right samples are no more than guessing gives.
+
+    Guessing is right with the probability p = max(1 / classes, share of the largest class among the labels), the best
+    that an answer without a look at the sample can do. Chance: P(X >= right) > ALPHA for X ~ Binomial(count, p).
+
+    Args:
+        right, count: right samples of all.
+        classes: how many classes the model knows, at least 2.
+        largest_class: share of the most frequent label, 0 to 1.
+    """
+    return count > 0 and at_least(right, count, guessing(classes, largest_class)) > ALPHA
+
+
+def guessing(classes: int, largest_class: float) -> float:
+    """Accuracy of the best answer that does not depend on the sample."""
+    return max(1.0 / max(classes, 2), largest_class)
+
+
+def lowest_expected(expected: float, count: int) -> float:
+    """The lowest accuracy on `count` samples that still agrees with an expected one.
+
+    It is k / count with the smallest k for which P(X <= k) >= ALPHA, X ~ Binomial(count, expected - TOLERANCE): less
+    happens by chance in fewer than 1 of 100 sets of samples, even where the true accuracy is TOLERANCE below the
+    expected one. Without samples it is 0.
+    """
+    if count < 1:
+        return 0.0
+    share = max(0.0, expected - TOLERANCE)
+    total = 0.0
+    for right in range(count + 1):
+        total += _term(right, count, share)
+        if total >= ALPHA:
+            return right / count
+    return 1.0
+
+
+def better_by_luck(gained: int, lost: int) -> float:
+    """P(at least `gained` of `gained` + `lost` changed answers are gains) where both are equally likely.
+
+    The exact one-sided McNemar test of two classifiers on the same samples: `gained` samples become right with the
+    second one, `lost` become wrong.
+    """
+    return at_least(gained, gained + lost, 0.5) if gained + lost else 1.0
+
+
+def _term(k: int, count: int, share: float) -> float:
+    """P(X = k), through logarithms: large counts overflow nothing."""
+    if share <= 0.0 or share >= 1.0:
+        return 1.0 if k == (0 if share <= 0.0 else count) else 0.0
+    ways = math.lgamma(count + 1) - math.lgamma(k + 1) - math.lgamma(count - k + 1)
+    return math.exp(ways + k * math.log(share) + (count - k) * math.log1p(-share))

@@ -1,0 +1,146 @@
+"""Gates on the accuracy itself, variants that may be missing, and what a report says where an accuracy is not known."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jsonschema
+import pytest
+from google.protobuf.message import Message
+
+from support.run_events import STARTED, RunEvents, as_event, finding
+from windtunnel import schemas
+from windtunnel.metrics_store.decode import read_event
+from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, judge
+from windtunnel.metrics_store.report import Diagnoses, Ending, build_report
+
+PLAN = "apiVersion: windtunnel/v1\nvariants: [float32, int8]\ndevices: []\n"
+
+
+def record_of(messages: Sequence[Message]) -> RunRecord:
+    record = RunRecord("run-1")
+    for message in messages:
+        record = fold(record, read_event(as_event(message)).facts)
+    return record
+
+
+def outcome(run: RunEvents, messages: Sequence[Message]) -> tuple[Judgement, dict[str, Any]]:
+    record = record_of(messages)
+    judgement = judge(record, run.plan)
+    report = build_report(record, judgement, Diagnoses(), Ending(judgement.verdict, judgement.reasons, STARTED, 1))
+    jsonschema.Draft202012Validator(schemas.load("report")).validate(report)
+    return judgement, report
+
+
+def events(run: RunEvents, *others: Message) -> list[Message]:
+    """A run of which `others` stand in the place of what they are about."""
+    usual = [run.converted()]
+    for name in run.variants:
+        usual += [run.ready(name), run.compared(name), run.planned(name)]
+    about = {(type(one), name_of(one)) for one in others}
+    return [one for one in usual if (type(one), name_of(one)) not in about] + list(others)
+
+
+def name_of(message: Message) -> str:
+    variant: Any = getattr(message, "variant", "")
+    return str(getattr(variant, "name", variant))
+
+
+@pytest.mark.parametrize(("top1", "verdict"), [(0.9, Verdict.PASSED), (0.899, Verdict.FAILED)])
+def test_the_least_accuracy_is_a_lower_bound(top1: float, verdict: Verdict) -> None:
+    run = RunEvents(plan=PLAN + "gates: {accuracy: {min: 0.9}}\n")
+
+    judgement, report = outcome(run, events(run, run.compared("int8", top1=top1)))
+
+    assert judgement.verdict is verdict
+    gate = report["variants"][1]["gates"][0]
+    assert (gate["gate"], gate["limit"], gate["measured"], gate["bound"]) == ("accuracy_min", 0.9, top1, "at_least")
+    if verdict is Verdict.FAILED:
+        assert judgement.reasons == ("gate accuracy_min of variant int8: 0.899 is under 0.9",)
+
+
+def test_the_least_accuracy_of_masks_is_of_their_elements() -> None:
+    run = RunEvents(plan=PLAN + "gates: {accuracy: {min: 0.9}}\n")
+
+    judgement, report = outcome(run, events(run, run.compared("int8", top1=None, element_accuracy=0.85)))
+
+    assert judgement.reasons == ("gate accuracy_min of variant int8: 0.85 is under 0.9",)
+    assert report["variants"][1]["accuracy"] == report["variants"][1]["element_accuracy"] == 0.85
+
+
+# 100 samples: chance takes 0.9275 - 0.01 down to 0.85 and no further.
+@pytest.mark.parametrize(("top1", "verdict"), [(0.95, "passed"), (0.86, "passed"), (0.84, "failed"), (0.12, "failed")])
+def test_the_model_as_trained_reaches_the_accuracy_of_its_training(top1: float, verdict: str) -> None:
+    run = RunEvents(plan=PLAN + "expected_accuracy: 0.9275\n")
+    compared = [run.compared(name, top1=top1, reference=top1) for name in run.variants]
+
+    judgement, report = outcome(run, events(run, run.converted(top1=top1), *compared))
+
+    assert judgement.verdict.value == verdict
+    gates = [variant["gates"][0] for variant in report["variants"]]
+    assert {gate["gate"] for gate in gates} == {"expected_accuracy"}
+    assert {gate["passed"] for gate in gates} == {verdict == "passed"}
+    if verdict == "failed":
+        assert len(judgement.reasons) == 1
+        assert "samples, labels or preprocessing are not those of the training" in judgement.reasons[0]
+
+
+def test_labels_without_a_gate_on_the_accuracy_are_said() -> None:
+    free, guarded = RunEvents(plan=PLAN), RunEvents(plan=PLAN + "gates: {accuracy_drop: 0.01}\n")
+    partly = RunEvents(plan=PLAN + "gates: {only: {int8: {accuracy: {min: 0.5}}}}\n")
+
+    codes = [[one["code"] for one in outcome(run, events(run))[1]["findings"]] for run in (free, guarded, partly)]
+
+    assert codes == [["accuracy.unguarded"], [], ["accuracy.unguarded"]]
+    assert "of float32" in outcome(partly, events(partly))[1]["findings"][0]["message"]
+    assert outcome(free, events(free))[0].verdict is Verdict.PASSED
+
+
+def test_findings_are_told_where_they_belong_and_once_for_the_run() -> None:
+    run = RunEvents(plan=PLAN + "gates: {accuracy_drop: 0.01}\n")
+    compared = [run.compared(name, findings=[finding("labels.unused")]) for name in run.variants]
+
+    _, report = outcome(run, events(run, run.converted(findings=[finding("input.range")]), *compared))
+
+    assert [one["code"] for one in report["conversion"]["findings"]] == ["input.range"]
+    assert [[one["code"] for one in variant["findings"]] for variant in report["variants"]] == [["labels.unused"]] * 2
+    assert [one["code"] for one in report["findings"]] == ["input.range", "labels.unused"]
+    assert report["findings"][0]["evidence"] == {"share": 0.5} and report["findings"][0]["fix"] == "do this"
+
+
+def test_a_missing_accuracy_has_a_reason() -> None:
+    run = RunEvents(plan=PLAN)
+    why = finding("accuracy.unknown", "the samples have no labels")
+    others = [one for one in events(run, run.compared("float32", top1=None, findings=[why])) if name_of(one) != "int8"]
+
+    _, report = outcome(run, [*others, run.variant_failed("int8")])
+
+    reasons = [variant["accuracy_reason"] for variant in report["variants"]]
+    assert reasons == ["the samples have no labels", "the variant could not be made: no recipe fits"]
+    assert outcome(run, events(run))[1]["variants"][0]["accuracy_reason"] is None
+
+
+@pytest.mark.parametrize(
+    ("optional", "made", "verdict"),
+    [
+        (("int8",), ("float32",), "passed"),
+        ((), ("float32",), "failed"),
+        (("float32",), ("float32",), "failed"),
+        (("float32", "int8"), (), "could_not_run"),
+    ],
+)
+def test_a_variant_that_may_be_missing(optional: tuple[str, ...], made: tuple[str, ...], verdict: str) -> None:
+    names = ("float32", "int8")
+    listed = "".join(f"  - {{name: {name}, optional: {str(name in optional).lower()}}}\n" for name in names)
+    run = RunEvents(plan=f"apiVersion: windtunnel/v1\nvariants:\n{listed}devices: []\n")
+    messages: list[Message] = [run.converted()]
+    for name in names:
+        messages += [run.ready(name), run.compared(name), run.planned(name)] if name in made else []
+        messages += [] if name in made else [run.variant_failed(name)]
+
+    judgement, report = outcome(run, messages)
+
+    assert judgement.verdict.value == verdict
+    assert [variant["passed"] for variant in report["variants"]] == [name in made for name in names]
+    assert all(variant["problems"] for variant in report["variants"] if variant["name"] not in made)
