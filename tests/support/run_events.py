@@ -202,13 +202,29 @@ class RunEvents:
         p95: float | None = 6.0,
         memory_mb: float | None = 50.0,
         attempt: int = 1,
+        nodes: tuple[int, int] | None = None,
+        delegate: str | None = None,
+        shapes_known: bool | None = None,
+        unstable: str = "",
     ) -> Message:
+        """`nodes`: delegated and all; `unstable`: why the latency is."""
+        conditions = types_pb2.RunConditions(other_load_cores=1.9, repeats=2, unstable=True, reason=unstable)
         latency = types_pb2.LatencyFigures(p50=p50, p95=p95, mean=4.2, min=3.9, max=9.0, std=0.3, samples=200)
         return events_pb2.DeviceRunMeasured(
             run=self.context,
             cell=self.cell(variant, farm),
             attempt=attempt,
-            measurement=types_pb2.Measurement(latency_ms=latency, init_ms=3.5, memory_mb=memory_mb, delegate="xnnpack"),
+            measurement=types_pb2.Measurement(
+                latency_ms=latency,
+                init_ms=3.5,
+                memory_mb=memory_mb,
+                delegate=self.cell(variant, farm).accelerator if delegate is None else delegate,
+                nodes_delegated=None if nodes is None else nodes[0],
+                nodes_total=None if nodes is None else nodes[1],
+                input_shapes=[types_pb2.InputShape(name="image", shape=(1, 48, 48, 3))],
+                shapes_known=shapes_known,
+                conditions=conditions if unstable else None,
+            ),
             device=types_pb2.DeviceFacts(name="host", cpu="some CPU", cores=2, runtime="ai-edge-litert 2.3.0"),
         )
 

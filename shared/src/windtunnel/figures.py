@@ -16,7 +16,7 @@ def rounded(value: float, digits: int = _DIGITS) -> str:
     return f"{value:.{digits}g}"
 
 
-def over(measured: float, limit: float) -> str:
+def compared_with(measured: float, limit: float) -> str:
     """`measured` rounded, for a sentence in which it is compared with `limit`.
 
     It has as many digits as it takes to lie on the same side of `limit` as the value itself.

@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.message import Message
 
 from support.reports import diagnosis
-from support.run_events import STARTED, RunEvents, artifact, as_event
+from support.run_events import PLAN, STARTED, RunEvents, artifact, as_event
 from windtunnel import schemas
 from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import RunRecord, fold, judge
@@ -202,3 +202,66 @@ def test_lists_have_schemas(schema: str, good: dict[str, Any], bad: dict[str, An
     assert not validator.is_valid([good | bad])
     for name in good:
         assert not validator.is_valid([{key: value for key, value in good.items() if key != name}])
+
+
+def cell_of(**changes: Any) -> dict[str, Any]:
+    """The local cell of int8 in a report, measured with `changes`."""
+    run = RunEvents()
+    changed = run.measured("int8", **changes)
+    report = report_of(run, [m for m in run.all() if m != run.measured("int8")] + [changed])
+    found: dict[str, Any] = next(cell for cell in report["variants"][1]["cells"] if cell["farm"] == "local")
+    return found
+
+
+def test_a_cell_says_its_shapes_and_conditions() -> None:
+    cell = cell_of(shapes_known=True, unstable="other processes used 1.9 of 2 cores")
+
+    assert cell["input_shapes"] == {"image": [1, 48, 48, 3]} and cell["shapes_known"] is True
+    assert cell["unstable"] is True
+    assert cell["conditions"] == {
+        "other_load_cores": 1.9,
+        "spread": None,
+        "drift": None,
+        "waited": None,
+        "repeats": 2,
+        "unstable": True,
+        "reason": "other processes used 1.9 of 2 cores",
+    }
+    assert cell["warnings"] == ["the latency is unstable: other processes used 1.9 of 2 cores"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"nodes": (0, 65), "delegate": ""}, "xnnpack ran 0 of 65 nodes"),
+        ({"nodes": (40, 40), "delegate": "nnapi"}, "xnnpack was requested but nnapi ran"),
+        ({"nodes": (40, 65)}, ""),
+        ({"nodes": (65, 65)}, ""),
+        ({}, ""),
+        ({"shapes_known": False}, "the input shape is not known"),
+    ],
+)
+def test_a_cell_warns_of_what_its_figures_are_not(changes: dict[str, Any], words: str) -> None:
+    warnings = cell_of(**changes)["warnings"]
+
+    assert len(warnings) == bool(words) and all(words in text for text in warnings)
+
+
+def test_a_cell_without_a_delegate_has_none_to_fall_back_from() -> None:
+    run = RunEvents(plan=PLAN.replace("xnnpack", "cpu"))
+    measured = run.measured("int8", nodes=(0, 65), delegate="")
+    measured.cell.accelerator = "cpu"
+    (cell,) = report_of(run, [run.converted(), measured])["variants"][1]["cells"]
+
+    assert (cell["nodes_delegated"], cell["nodes_total"], cell["warnings"]) == (0, 65, [])
+
+
+def test_a_gate_that_was_not_judged_says_why() -> None:
+    run = RunEvents()
+    changed = run.measured("int8", p50=103.0, unstable="the host was busy")
+    report = report_of(run, [m for m in run.all() if m != run.measured("int8")] + [changed])
+
+    (gate,) = [gate for gate in report["variants"][1]["gates"] if gate["gate"] == "latency_ms_p50"]
+    assert (gate["measured"], gate["passed"]) == (103.0, None)
+    assert gate["why"] == "the latency is unstable: the host was busy"
+    assert report["verdict"] == "could_not_run"

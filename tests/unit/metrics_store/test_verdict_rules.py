@@ -14,6 +14,7 @@ from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, is_complete, judge
 from windtunnel.v1 import events_pb2
 
+BUSY = "other processes used 1.9 of 2 cores"
 PASSED, FAILED, COULD_NOT_RUN = Verdict.PASSED, Verdict.FAILED, Verdict.COULD_NOT_RUN
 
 
@@ -121,10 +122,47 @@ CASES = [
         ("gate latency_ms_p95 of variant int8: 30 on local/host/12/xnnpack/1 is over 20",),
     ),
     Case(
+        "a latency that is unstable",
+        lambda run: [run.measured("int8", "adb", p50=103.0, unstable=BUSY)],
+        COULD_NOT_RUN,
+        (
+            "gates latency_ms_p50, latency_ms_p95 of variant int8 were not judged on adb/pixel-6/14/gpu/4: "
+            f"the latency is unstable: {BUSY}",
+        ),
+    ),
+    Case(
+        "a latency that is unstable beside one that is over",
+        lambda run: [run.measured("int8", "adb", unstable=BUSY), run.measured("int8", p50=10.0048193)],
+        FAILED,
+        (
+            "gate latency_ms_p50 of variant int8: 10.005 on local/host/12/xnnpack/1 is over 10",
+            "gate latency_ms_p95 of variant int8 was not judged on adb/pixel-6/14/gpu/4: "
+            f"the latency is unstable: {BUSY}",
+        ),
+    ),
+    Case(
+        "an unstable latency does not hide a cell that failed",
+        lambda run: [run.run_failed("int8", "adb"), run.measured("int8", p50=12.0, unstable=BUSY)],
+        COULD_NOT_RUN,
+        ("cell adb/pixel-6/14/gpu/4 of variant int8 failed: the app crashed",),
+        without=of_cell("int8", "adb"),
+    ),
+    Case(
+        "a size of inputs that nobody gave",
+        lambda run: [run.measured("int8", shapes_known=False)],
+        COULD_NOT_RUN,
+        (
+            "gates latency_ms_p50, latency_ms_p95, memory_mb of variant int8 were not judged on "
+            "local/host/12/xnnpack/1: the input shape is not known: open dimensions were taken as 1 "
+            "(give samples, or input_shapes in the plan)",
+        ),
+    ),
+    Case("a size of inputs that is known", lambda run: [run.measured("int8", shapes_known=True)], PASSED),
+    Case(
         "size in 10^6 bytes",
         lambda run: [run.ready("int8", size_bytes=5_000_001)],
         FAILED,
-        ("gate size_mb of variant int8: 5.000001 is over 5.0",),
+        ("gate size_mb of variant int8: 5.000001 is over 5",),
     ),
     Case("size at its bound", lambda run: [run.ready("int8", size_bytes=5_000_000)], PASSED),
     Case(

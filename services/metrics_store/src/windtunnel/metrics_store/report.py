@@ -13,7 +13,8 @@ from windtunnel.metrics_store.domain.findings import accuracy_reason
 from windtunnel.metrics_store.domain.gates import accuracy_drop
 from windtunnel.metrics_store.domain.record import CellState
 from windtunnel.metrics_store.domain.steps import cell_problem, explain
-from windtunnel.metrics_store.domain.values import Latency, Quality
+from windtunnel.metrics_store.domain.values import Latency, Measurement, Quality
+from windtunnel.metrics_store.domain.warnings import cell_warnings
 
 SCHEMA: Final = "windtunnel.report/1"
 _EMULATED: Final = "it ran, but times and memory under emulation mean nothing"
@@ -177,9 +178,23 @@ def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
         "delegate": None if found is None else found.delegate,
         "nodes_delegated": None if found is None else found.nodes_delegated,
         "nodes_total": None if found is None else found.nodes_total,
+        **_circumstances(found),
+        "warnings": list(cell_warnings(cell)),
         "attempts": cell.attempts,
         "reason": reason,
         "device_facts": None if measured is None else dataclasses.asdict(measured.device),
+    }
+
+
+def _circumstances(found: Measurement | None) -> dict[str, Any]:
+    """In which shapes a cell was measured, and what went on meanwhile."""
+    if found is None:
+        return dict.fromkeys(("input_shapes", "shapes_known", "unstable", "conditions"))
+    return {
+        "input_shapes": {name: list(shape) for name, shape in found.input_shapes.items()} or None,
+        "shapes_known": found.shapes_known,
+        "unstable": found.unstable,
+        "conditions": None if found.conditions is None else dataclasses.asdict(found.conditions),
     }
 
 

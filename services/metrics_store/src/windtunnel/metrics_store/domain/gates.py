@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from windtunnel.datacheck.chance import lowest_expected
-from windtunnel.metrics_store.domain.record import RunRecord
+from windtunnel.metrics_store.domain.record import CellState, RunRecord
 from windtunnel.metrics_store.domain.values import Layers, Measurement, Quality
+from windtunnel.metrics_store.domain.warnings import doubt
 from windtunnel.plan.model import Plan
 
 BYTES_PER_MB: Final = 1_000_000
@@ -18,9 +19,10 @@ EXPECTED: Final = "expected_accuracy"
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """One gate of one variant. `passed` None: the figure is not known. `place`: the cell, where it belongs to one.
+    """One gate of one variant. `passed` None: not judged. `place`: the cell, where it belongs to one.
 
-    `limit` is an upper bound, with `at_least` a lower one. `why` says why a gate failed where the two figures do not.
+    `limit` is an upper bound, with `at_least` a lower one. `why` says why a gate failed where the two figures do not,
+    or why one that has a figure was not judged.
     """
 
     gate: str
@@ -131,23 +133,43 @@ def _bound(gate: str, limit: float, measured: float | None) -> GateResult:
     return GateResult(gate, limit, measured, None if measured is None else measured <= limit)
 
 
+@dataclass(frozen=True, slots=True)
+class _CellFigure:
+    """A figure of one cell. `doubt`: why no gate may be judged on it; empty where it can be trusted."""
+
+    label: str
+    value: float | None
+    doubt: str = ""
+
+
 def _worst_cell(
     run: RunRecord, variant: str, gate: str, limit: float, figure: Callable[[Measurement], float | None]
 ) -> GateResult:
-    """Holds when every cell holds that is not emulated; not known while one has no figure and no other is over."""
-    known: list[tuple[float, str]] = []
-    unknown = ""
+    """Holds when every cell holds that is not emulated; not known while one has no figure that can be trusted and no
+    other is over."""
+    found = [_figure_of(cell, gate, figure) for cell in _real_cells(run, variant)]
+    sure = [(one.value, one.label) for one in found if one.value is not None and not one.doubt]
+    worst, place = max(sure, default=(None, ""))
+    if worst is not None and worst > limit:
+        return GateResult(gate, limit, worst, False, place)
+    open_ones = [one for one in found if one.value is None or one.doubt]
+    if not open_ones:
+        return GateResult(gate, limit, worst, None if worst is None else True, place)
+    largest = max((one.value for one in found if one.value is not None), default=None)
+    # What has no figure at all is said first: it is the larger gap.
+    first = min(open_ones, key=lambda one: bool(one.doubt))
+    return GateResult(gate, limit, largest, None, first.label, first.doubt)
+
+
+def _real_cells(run: RunRecord, variant: str) -> list[CellState]:
     cells = [cell for cell in run.cells_of(variant) if cell.planned or cell.measured is not None]
-    cells = [cell for cell in cells if not cell.spec.is_emulated]
-    for cell in cells:
-        value = None if cell.measured is None else figure(cell.measured.measurement)
-        if value is None:
-            unknown = unknown or cell.spec.label
-        else:
-            known.append((value, cell.spec.label))
-    if not known:
-        return GateResult(gate, limit, None, None, unknown)
-    worst, place = max(known)
-    if worst <= limit and unknown:
-        return GateResult(gate, limit, worst, None, unknown)
-    return GateResult(gate, limit, worst, worst <= limit, place)
+    return [cell for cell in cells if not cell.spec.is_emulated]
+
+
+def _figure_of(cell: CellState, gate: str, figure: Callable[[Measurement], float | None]) -> _CellFigure:
+    if cell.measured is None:
+        return _CellFigure(cell.spec.label, None)
+    measurement = cell.measured.measurement
+    value = figure(measurement)
+    why = "" if value is None else doubt(measurement, of_latency=gate.startswith("latency"))
+    return _CellFigure(cell.spec.label, value, why)

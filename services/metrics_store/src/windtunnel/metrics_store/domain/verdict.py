@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final
 
 from windtunnel.datacheck.findings import Finding
+from windtunnel.figures import compared_with
 from windtunnel.metrics_store.domain.facts import Canceled
 from windtunnel.metrics_store.domain.findings import NON_FINITE, run_findings
 from windtunnel.metrics_store.domain.gates import EXPECTED, GateResult, gate_results
@@ -112,9 +113,7 @@ def _may_be_missing(run: RunRecord, plan: Plan | None, name: str) -> bool:
 
 def _lacking(variant: VariantJudgement, faults: Sequence[str]) -> Sequence[str]:
     """What is missing or failed that is no fault of the model."""
-    if variant.problems:
-        return [text for text in variant.problems if text not in faults]
-    return _unknown_gates(variant)
+    return [*(text for text in variant.problems if text not in faults), *_not_judged(variant)]
 
 
 def _faults(run: RunRecord, name: str) -> list[str]:
@@ -186,16 +185,23 @@ def _failed_gate(variant: str, gate: GateResult, causes: Mapping[str, str]) -> s
 
 def _over(gate: GateResult) -> str:
     where = f" on {gate.place}" if gate.place else ""
-    measured, limit = f"{gate.measured:.6g}", f"{gate.limit:.6g}"
-    if measured == limit:
-        measured, limit = repr(gate.measured), repr(gate.limit)
-    return f"{measured}{where} is {'under' if gate.at_least else 'over'} {limit}"
+    assert gate.measured is not None
+    side = "under" if gate.at_least else "over"
+    return f"{compared_with(gate.measured, gate.limit)}{where} is {side} {gate.limit:.12g}"
 
 
-def _unknown_gates(variant: VariantJudgement) -> tuple[str, ...]:
-    return tuple(
-        f"gate {gate.gate} of variant {variant.name}: the figure is not known"
-        + (f" on {gate.place}" if gate.place else "")
-        for gate in variant.gates
-        if gate.passed is None
-    )
+def _not_judged(variant: VariantJudgement) -> list[str]:
+    """Gates without an answer. One without a figure is not told where what is missing is a problem already."""
+    gates = [gate for gate in variant.gates if gate.passed is None and (gate.why or not variant.problems)]
+    groups: dict[tuple[str, str], list[str]] = {}
+    for gate in gates:
+        groups.setdefault((gate.place, gate.why), []).append(gate.gate)
+    return [_why_not_judged(variant.name, names, *key) for key, names in groups.items()]
+
+
+def _why_not_judged(variant: str, gates: Sequence[str], place: str, why: str) -> str:
+    where = f" on {place}" if place else ""
+    if not why:
+        return "; ".join(f"gate {gate} of variant {variant}: the figure is not known{where}" for gate in gates)
+    subject = f"gate {gates[0]}" if len(gates) == 1 else f"gates {', '.join(gates)}"
+    return f"{subject} of variant {variant} {'was' if len(gates) == 1 else 'were'} not judged{where}: {why}"
