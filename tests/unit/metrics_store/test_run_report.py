@@ -16,6 +16,7 @@ from windtunnel import schemas
 from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import RunRecord, fold, judge
 from windtunnel.metrics_store.report import Diagnoses, Ending, build_report
+from windtunnel.v1 import events_pb2
 
 VALIDATOR = jsonschema.Draft202012Validator(schemas.load("report"))
 
@@ -250,6 +251,7 @@ def test_a_cell_warns_of_what_its_figures_are_not(changes: dict[str, Any], words
 def test_a_cell_without_a_delegate_has_none_to_fall_back_from() -> None:
     run = RunEvents(plan=PLAN.replace("xnnpack", "cpu"))
     measured = run.measured("int8", nodes=(0, 65), delegate="")
+    assert isinstance(measured, events_pb2.DeviceRunMeasured)
     measured.cell.accelerator = "cpu"
     (cell,) = report_of(run, [run.converted(), measured])["variants"][1]["cells"]
 
