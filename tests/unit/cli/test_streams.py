@@ -64,27 +64,30 @@ def test_words_that_cannot_be_written_do_not_change_the_exit_code(tmp_path: Path
         assert subprocess.run(command, stderr=full, timeout=60, cwd=tmp_path).returncode == 64
 
 
-def test_an_interrupt_while_modules_are_loaded(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_while_modules_are_loaded(tmp_path: Path, number: signal.Signals) -> None:
     """The first import of the command line sends the interrupt."""
     program = (
         "import os, signal, sys\n"
         "class Finder:\n"
         "    def find_spec(self, name, path=None, target=None):\n"
         "        if name == 'windtunnel.cli.main':\n"
-        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "            os.kill(os.getpid(), int(sys.argv[1]))\n"
         "sys.meta_path.insert(0, Finder())\n"
         "from windtunnel.cli.__main__ import main\n"
         "main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    command = [sys.executable, "-c", program, str(int(number))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
-def test_an_interrupt_while_it_waits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupt_while_it_waits(tmp_path: Path, number: signal.Signals) -> None:
     command = [*_COMMAND, "parse-log", "-"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         time.sleep(2)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         error = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert error.strip() == "interrupted"

@@ -6,23 +6,27 @@ import os
 import signal
 from types import FrameType
 
+_INTERRUPTED = 130
+
 
 def main() -> None:
-    """Runs the command line. Ctrl-C ends it at once while it is being imported: there is nothing to clean up yet."""
-    # A shell may have asked that Ctrl-C is ignored: it stays so.
-    heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if heeded:
-        signal.signal(signal.SIGINT, _leave)
+    """Runs the command line. Signals that end it do so at once while it is imported: there is nothing to clean up."""
+    from windtunnel.cli.interrupts import heeded
+
+    numbers = heeded()
+    for number in numbers:
+        signal.signal(number, _leave)
     from windtunnel.cli.main import main as run
 
-    if heeded:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in numbers:
+        # As Ctrl-C: whoever has temporary files or child processes cleans up on the way out.
+        signal.signal(number, signal.default_int_handler)
     run()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
     os.write(2, b"interrupted\n")
-    os._exit(128 + number)
+    os._exit(_INTERRUPTED)
 
 
 if __name__ == "__main__":

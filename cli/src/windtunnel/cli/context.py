@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from windtunnel.cli.interrupts import heeded
+
 T = TypeVar("T")
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
@@ -35,6 +37,15 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
 
 async def _cancelled_by_signals(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(work)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    return await task
+    loop = asyncio.get_running_loop()
+    # asyncio itself sees to SIGINT.
+    before = {number: signal.getsignal(number) for number in heeded() if number != signal.SIGINT}
+    for number in before:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        return await task
+    finally:
+        for number, handler in before.items():
+            # Taking it from the loop leaves the system's default: an end without any clean-up.
+            loop.remove_signal_handler(number)
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -60,15 +60,6 @@ def figure(value: Any, pattern: str = ".3g") -> str:
     return format(value, pattern) if math.isfinite(value) else str(float(value))
 
 
-def apart(first: Any, second: Any) -> tuple[str, str]:
-    """Two figures as text, with as many digits as it takes to tell different ones apart; three at least."""
-    for digits in range(3, 18):
-        found = figure(first, f".{digits}g"), figure(second, f".{digits}g")
-        if found[0] != found[1] or first == second:
-            break
-    return found
-
-
 def measure(value: Any) -> str:
     """Milliseconds or megabytes, three digits; decimals stay aligned from 1 upwards."""
     if not is_number(value) or not math.isfinite(value) or abs(value) < 1:

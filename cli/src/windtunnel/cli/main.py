@@ -29,6 +29,7 @@ from windtunnel.cli import (
     up,
 )
 from windtunnel.cli.faults import said_of, words_of
+from windtunnel.cli.interrupts import heeded
 from windtunnel.cli.streams import ReaderGone, Unwritable, guard_streams, silence_output
 from windtunnel.errors import WindtunnelError
 
@@ -88,8 +89,9 @@ def main() -> None:
             # What is left of the output is written here, where it can still be told that it was not.
             sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
-        # A second Ctrl-C has nothing left to interrupt.
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        # A second one has nothing left to interrupt.
+        for number in heeded():
+            signal.signal(number, signal.SIG_IGN)
         silence_output()
         click.echo("interrupted", err=True)
         code = EXIT_INTERRUPTED

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
+from windtunnel.cli.interrupts import heeded
 from windtunnel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
 
     require_services()
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in heeded():
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     supervisor = Supervisor(home or home_folder(), nats_port=nats_port, on_event=say)
     running = asyncio.create_task(_keep_up(supervisor, quiet=quiet))
