@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from windtunnel.cli.figures import UNKNOWN, clean, drift, entries, figure, megabytes, named, part, share, shorten
-from windtunnel.figures import over
+from windtunnel.figures import compared_with
 
 _HEADS: Final[Mapping[str, tuple[str, str, str]]] = {
     "proven": ("✓", "a remedy, proven", "bold green"),
@@ -68,7 +68,7 @@ def _gates(document: Mapping[str, Any], console: Console) -> None:
     console.print()
     for gate in entries(document, "gates"):
         sign, word = ("✓", "within") if gate["passed"] else ("✗", "not within")
-        measured = UNKNOWN if gate["measured"] is None else over(gate["measured"], gate["limit"])
+        measured = UNKNOWN if gate["measured"] is None else compared_with(gate["measured"], gate["limit"])
         _line(console, f"{sign} {clean(gate['gate'])} {measured} is {word} {gate['limit']:g}")
     proof = part(document, "proof")
     interval = (proof["remedy"] or proof["variant"])["accuracy_drop_ci"]
