@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from windtunnel.errors import Conflict, InternalError, InvalidInput, InvalidPlan
 
 def add(a: int, b: int) -> int:
     return a + b
+
+
+def itself(value: Any) -> Any:
+    return value
 
 
 def process_id() -> int:

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,12 @@ async def pool() -> AsyncIterator[ChildPool]:
 
 async def test_returns_the_result(pool: ChildPool) -> None:
     assert await pool.run(jobs.add, 2, b=3) == 5
+
+
+async def test_mappings_that_cannot_be_changed_go_there_and_back(pool: ChildPool) -> None:
+    view = MappingProxyType({"image": (1, 2)})
+    found = await pool.run(jobs.itself, view)
+    assert (type(found), found) == (MappingProxyType, view)
 
 
 async def test_a_warm_child_is_used_again(pool: ChildPool) -> None:

@@ -5,12 +5,14 @@ Only our own child talks on this socket; nothing that comes from a network is ev
 
 from __future__ import annotations
 
+import copyreg
 import importlib
 import pickle
 import socket
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from windtunnel.errors import InternalError
@@ -19,6 +21,14 @@ from windtunnel.isolation.reporting import Progress
 HEADER = struct.Struct(">Q")
 MAX_FRAME_BYTES = 1 << 33
 _CHUNK_BYTES = 1 << 20
+
+
+def _made_again(view: MappingProxyType[Any, Any]) -> tuple[type, tuple[dict[Any, Any]]]:
+    return MappingProxyType, (dict(view),)
+
+
+# Mappings that nobody may change are common in our dataclasses, and as defaults; pickle does not know them.
+copyreg.pickle(MappingProxyType, _made_again)
 
 
 @dataclass(frozen=True, slots=True)
