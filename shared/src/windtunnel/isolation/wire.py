@@ -23,8 +23,13 @@ MAX_FRAME_BYTES = 1 << 33
 _CHUNK_BYTES = 1 << 20
 
 
-def _made_again(view: MappingProxyType[Any, Any]) -> tuple[type, tuple[dict[Any, Any]]]:
-    return MappingProxyType, (dict(view),)
+def _view_of(content: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    return MappingProxyType(content)
+
+
+def _made_again(view: MappingProxyType[Any, Any]) -> tuple[Callable[..., Any], tuple[dict[Any, Any]]]:
+    # The type itself has no importable name.
+    return _view_of, (dict(view),)
 
 
 # Mappings that nobody may change are common in our dataclasses, and as defaults; pickle does not know them.
