@@ -42,7 +42,7 @@ def test_a_series_ends(series: Series, runs: tuple[int, int]) -> None:
 @pytest.mark.parametrize("accelerator", ["xnnpack", "cpu"])
 def test_a_model_is_measured(tmp_path: Path, accelerator: str) -> None:
     model = dense_model(tmp_path / "m.tflite")
-    found = benchmark.measure(model, accelerator, 2, warmup=SHORT, inference=SHORT)
+    found = benchmark.measure(model, accelerator, 2, procedure=benchmark.Procedure(SHORT, SHORT))
     assert (len(found.warmup_us), len(found.inference_us)) == (5, 5)
     assert found.init_us > 0
     assert found.model_bytes == model.stat().st_size

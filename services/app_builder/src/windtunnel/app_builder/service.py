@@ -124,6 +124,7 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             platform=platform.value,
             package=result.package,
             model_sha256=result.model_sha256,
+            input_shapes=message.input_shapes,
         )
         parts = (message.variant.name, platform.value)
         await self._runtime.publisher.publish(built, run_id=message.run.run_id, parts=parts)

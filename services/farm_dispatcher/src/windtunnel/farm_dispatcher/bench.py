@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from windtunnel.farm_dispatcher.adapters.local import LocalFarm, new_pool
+from windtunnel.farm_dispatcher.adapters.measurement import NO_PATIENCE, Patience
 from windtunnel.farm_dispatcher.domain import DeviceRun
-from windtunnel.isolation import Pool
+from windtunnel.input_shapes import Shapes
+from windtunnel.isolation import Pool, Progress
 
-__all__ = ["bench", "new_pool"]
+__all__ = ["Patience", "bench", "new_pool"]
 
 
-async def bench(model: Path, accelerator: str, threads: int, pool: Pool, *, lock: Path) -> DeviceRun:
+async def bench(
+    model: Path,
+    accelerator: str,
+    threads: int,
+    pool: Pool,
+    *,
+    lock: Path,
+    shapes: Shapes | None = None,
+    patience: Patience = NO_PATIENCE,
+    on_progress: Callable[[Progress], None] | None = None,
+) -> DeviceRun:
     """Measures the .tflite file `model` on this host.
 
     Args:
         accelerator: "xnnpack", or "cpu" for no delegate.
         pool: as `new_pool` makes it: a fresh process for each measurement.
+        shapes: of the inputs, by any of their names; an open dimension that they do not give is 1.
+        patience: how often an unstable measurement is repeated.
         lock: held meanwhile; `<home>/local-farm.lock`, which the service holds too when it measures.
 
     Raises InvalidInput, Unsupported, JobFailed, FarmError.
     """
-    return await LocalFarm(pool, lock).measure(model, accelerator, threads)
+    return await LocalFarm(pool, lock, patience).measure(model, accelerator, threads, shapes, on_progress)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -57,6 +57,8 @@ class Cell:
     accelerator: str
     threads: int
     skip_reason: str = ""
+    # Shapes that the inputs are to have, by name; empty: the model's own, an open dimension taken as 1.
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 def cell_id(run_id: str, variant: str, *fields: str | int) -> str:
@@ -74,12 +76,36 @@ class Samples:
 
 
 @dataclass(frozen=True, slots=True)
+class RunConditions:
+    """What went on while a device run was timed, and whether its figures can be trusted; see `conditions`.
+
+    `other_load_cores`: processor time of other processes. `waited`: share of their time that the measuring threads
+    stood in line. `repeats`: how often it was measured again because the figures were unstable.
+    """
+
+    other_load_cores: float | None = None
+    spread: float | None = None
+    drift: float | None = None
+    waited: float | None = None
+    repeats: int = 0
+    unstable: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DeviceRun:
-    """One run of a cell: the benchmark log as its tool printed it, raw latencies where there are any, facts."""
+    """One run of a cell: the benchmark log as its tool printed it, raw latencies where there are any, facts.
+
+    `input_shapes` by tensor name are those that the inputs had. `shapes_known`: see `input_shapes.choose_shapes`;
+    None: the farm does not say. `conditions` None: not recorded.
+    """
 
     log: str
     samples: Samples | None
     facts: DeviceFacts
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes_known: bool | None = None
+    conditions: RunConditions | None = None
 
 
 class Farm(Protocol):

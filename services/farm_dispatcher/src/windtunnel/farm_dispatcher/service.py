@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import tempfile
@@ -19,8 +20,14 @@ from windtunnel.errors import InvalidInput, Unavailable, WindtunnelError
 from windtunnel.farm_dispatcher.dispatch import Attempted, Dispatcher
 from windtunnel.farm_dispatcher.domain import Cell, DeviceRun, Samples
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-from windtunnel.farm_dispatcher.wire import cell_from_proto, cell_to_proto, device_to_proto, facts_to_proto
-from windtunnel.plan import DeviceFilter, plan_from_proto
+from windtunnel.farm_dispatcher.wire import (
+    cell_from_proto,
+    cell_to_proto,
+    conditions_to_proto,
+    device_to_proto,
+    facts_to_proto,
+)
+from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
 from windtunnel.runs import plan_of
 from windtunnel.runtime import Runtime
 from windtunnel.telemetry import job_context
@@ -60,14 +67,19 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
             package = await self._runtime.sources.open(request.package_uri, into=source)
             run = await self._dispatcher.run(cell_from_proto(request.cell), package, Path(folder, "run"))
         return farm_dispatcher_pb2.RunCellResponse(
-            log=await self._put_log(run), samples=await self._put_samples(run.samples), device=facts_to_proto(run.facts)
+            log=await self._put_log(run),
+            samples=await self._put_samples(run.samples),
+            device=facts_to_proto(run.facts),
+            input_shapes=shapes_to_proto(run.input_shapes),
+            shapes_known=run.shapes_known,
+            conditions=conditions_to_proto(run.conditions),
         )
 
     async def on_variant_ready(self, event: Event) -> None:
         """Handles `variant.ready`: publishes `cells.planned`."""
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
-        planned = await self._plan(message.run, message.variant.name)
+        planned = await self._plan(message.run, message.variant.name, message.input_shapes)
         await self._runtime.publisher.publish(planned, run_id=message.run.run_id, parts=(message.variant.name,))
 
     async def on_plan_failure(self, event: Event, error: WindtunnelError) -> None:
@@ -80,7 +92,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         """Handles `app.built`: publishes `device_run.finished` or `.failed` for each cell that the app is for."""
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
-        cells = _runnable(await self._plan(message.run, message.variant), message.platform)
+        cells = _runnable(await self._plan(message.run, message.variant, message.input_shapes), message.platform)
         if not cells:
             return
         package = await self._runtime.artifacts.path(artifact_from_proto(message.package).sha256)
@@ -93,7 +105,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         assert isinstance(message, events_pb2.AppBuilt)
         try:
             # Not planned yet: the planner may be late, and its cells would wait for runs that never come.
-            planned = await self._plan(message.run, message.variant)
+            planned = await self._plan(message.run, message.variant, message.input_shapes)
         except Unavailable:
             raise
         except WindtunnelError as unplanned:
@@ -111,13 +123,20 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         # An id of its own: should the message be replayed, what its first attempt says must not be taken for this.
         await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(cell.id, "given_up"))
 
-    async def _plan(self, run: types_pb2.RunContext, variant: str) -> events_pb2.CellsPlanned:
-        """The cells of a variant, planned once: whoever asks first decides what the filters mean today."""
+    async def _plan(
+        self, run: types_pb2.RunContext, variant: str, fed: Sequence[types_pb2.InputShape]
+    ) -> events_pb2.CellsPlanned:
+        """The cells of a variant, planned once: whoever asks first decides what the filters mean today.
+
+        `fed`: the shapes in which samples reach the model; none: not known, and those of the plan are taken.
+        """
 
         async def compute() -> events_pb2.CellsPlanned:
             plan = await plan_of(run, self._runtime.artifacts)
+            shapes = shapes_from_proto(fed) or plan.input_shapes
             cells = await self._dispatcher.plan(run.run_id, variant, plan.devices)
-            return events_pb2.CellsPlanned(run=run, variant=variant, cells=[cell_to_proto(cell) for cell in cells])
+            planned = [cell_to_proto(dataclasses.replace(cell, input_shapes=shapes)) for cell in cells]
+            return events_pb2.CellsPlanned(run=run, variant=variant, cells=planned)
 
         return await self._runtime.jobs.once(_plan_key(run.run_id, variant), events_pb2.CellsPlanned, compute)
 
@@ -162,6 +181,9 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
             device=facts_to_proto(result.facts),
             started_at=_timestamp(started),
             ended_at=_timestamp(datetime.now(UTC)),
+            input_shapes=shapes_to_proto(result.input_shapes),
+            shapes_known=result.shapes_known,
+            conditions=conditions_to_proto(result.conditions),
         )
 
     def _failed(self, run: types_pb2.RunContext, cell: Cell, attempted: Attempted) -> events_pb2.DeviceRunFailed:

@@ -16,6 +16,10 @@ class FarmDispatcherSettings(ServiceSettings):
     cell_attempts: int = Field(3, ge=1, le=20, description="Attempts at a cell before it fails.")
     cell_backoff_s: float = Field(2.0, ge=0, description="Wait before the second attempt at a cell; doubles after it.")
 
+    quiet_wait_s: float = Field(
+        10.0, ge=0, description="Longest wait for a quiet host before a cell of this host is measured again."
+    )
+
     @property
     def farm_names(self) -> tuple[str, ...]:
         return tuple(name.strip() for name in self.farms.split(",") if name.strip())

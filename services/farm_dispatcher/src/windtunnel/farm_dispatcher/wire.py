@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
-from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts
+import dataclasses
+
+from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, RunConditions
+from windtunnel.plan import shapes_from_proto, shapes_to_proto
 from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
 from windtunnel.wire import message_of, value_of
 
 
 def cell_to_proto(cell: Cell) -> types_pb2.Cell:
     """The cell on the wire."""
-    return message_of(types_pb2.Cell, cell)
+    message = message_of(types_pb2.Cell, dataclasses.replace(cell, input_shapes={}))
+    message.input_shapes.extend(shapes_to_proto(cell.input_shapes))
+    return message
 
 
 def cell_from_proto(message: types_pb2.Cell) -> Cell:
     """The cell in `message`."""
-    return value_of(Cell, message)
+    return dataclasses.replace(value_of(Cell, message), input_shapes=shapes_from_proto(message.input_shapes))
 
 
 def facts_to_proto(facts: DeviceFacts) -> types_pb2.DeviceFacts:
     """The facts on the wire; None is absent."""
     return message_of(types_pb2.DeviceFacts, facts)
+
+
+def conditions_to_proto(conditions: RunConditions | None) -> types_pb2.RunConditions | None:
+    """The conditions on the wire; None is absent."""
+    return None if conditions is None else message_of(types_pb2.RunConditions, conditions)
 
 
 def device_to_proto(device: Device) -> farm_dispatcher_pb2.Device:

@@ -47,7 +47,7 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
             run=message.run,
             cell=message.cell,
             attempt=message.attempt,
-            measurement=await self._measure(message),
+            measurement=_with_facts(await self._measure(message), message),
             device=message.device,
         )
         parts = (message.cell.id, str(message.attempt))
@@ -112,6 +112,21 @@ def _parse(data: bytes) -> log_parser_pb2.ParseResponse:
     if response.ByteSize() > MAX_MESSAGE_BYTES:
         raise _too_large(response.ByteSize(), MAX_MESSAGE_BYTES, "what is read from it does not fit into an answer")
     return response
+
+
+def _with_facts(measurement: types_pb2.Measurement, run: events_pb2.DeviceRunFinished) -> types_pb2.Measurement:
+    """The measurement with what its farm knows of the run, which no log says."""
+    found = types_pb2.Measurement()
+    found.CopyFrom(measurement)
+    found.input_shapes.extend(run.input_shapes)
+    if run.HasField("shapes_known"):
+        found.shapes_known = run.shapes_known
+    if run.HasField("conditions"):
+        found.conditions.CopyFrom(run.conditions)
+    if not found.HasField("nodes_total") and run.device.HasField("nodes_total"):
+        found.nodes_total = run.device.nodes_total
+        found.nodes_delegated = run.device.nodes_delegated
+    return found
 
 
 def _too_large(size: int, limit: int, hint: str) -> InvalidInput:

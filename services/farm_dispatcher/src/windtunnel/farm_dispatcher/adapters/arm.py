@@ -68,7 +68,12 @@ class ArmFarm:
         require_cell(FARM, cell.accelerator, cell.threads)
         model = await asyncio.to_thread(unpack_model, package, workdir)
         result = workdir / "measured.json"
-        job = {"model": str(model.absolute()), "accelerator": cell.accelerator, "threads": cell.threads}
+        job = {
+            "model": str(model.absolute()),
+            "accelerator": cell.accelerator,
+            "threads": cell.threads,
+            "shapes": dict(cell.input_shapes),
+        }
         async with exclusively(self._lock):
             try:
                 await self._pool.run(_job, {**job, "result": str(result.absolute())}, cell.device, self._memory_mb)
@@ -76,7 +81,8 @@ class ArmFarm:
                 raise FarmError(error.message, hint=error.hint) from error
         measured = _read(json.loads(result.read_text(encoding="utf-8")))
         log = benchmark_log.render(measured, warmup=emulated.WARMUP, inference=emulated.INFERENCE)
-        return DeviceRun(log, None, with_nodes(_facts(cell.device), measured))
+        facts = with_nodes(_facts(cell.device), measured)
+        return DeviceRun(log, None, facts, measured.input_shapes, measured.shapes_known)
 
 
 def _job(job: dict[str, Any], cpu: str, memory_mb: int) -> None:
@@ -96,4 +102,7 @@ def _facts(cpu: str) -> DeviceFacts:
 def _read(values: dict[str, Any]) -> Measured:
     """What `emulated` wrote."""
     series = {name: tuple(values[name]) for name in ("warmup_us", "inference_us")}
-    return Measured(**{**values, **series, "delegation": Delegation(**values["delegation"])})
+    shapes = {name: tuple(shape) for name, shape in values["input_shapes"].items()}
+    # What else went on says nothing about times that mean nothing.
+    others = {"delegation": Delegation(**values["delegation"]), "input_shapes": shapes, "conditions": None}
+    return Measured(**{**values, **series, **others})

@@ -1,7 +1,7 @@
 """Measures a model on this host the way TensorFlow Lite's benchmark tool does. Native code: only in a child process.
 
 The procedure is that of tensorflow/lite/tools/benchmark: load and allocate, warm up, then run; each inference is
-timed alone.
+timed alone. A series that other work on the host made worthless is measured again.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,36 +19,56 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.farm_dispatcher.adapters.delegation import Node, count_delegated
-from windtunnel.farm_dispatcher.adapters.measurement import INFERENCE, WARMUP, Measured, Series
+from windtunnel.farm_dispatcher.adapters.load import Watch
+from windtunnel.farm_dispatcher.adapters.measurement import INFERENCE, NO_PATIENCE, WARMUP, Measured, Patience, Series
+from windtunnel.farm_dispatcher.conditions import Judged, judge_series, load_limit
+from windtunnel.farm_dispatcher.domain import RunConditions
+from windtunnel.input_shapes import ChosenShapes, InputSpec, Shapes, choose_shapes, shapes_words
 
 RESOLVERS = {
     "xnnpack": OpResolverType.BUILTIN,
     "cpu": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
 }
 _SEED = 20201
+_LEAST_WATCH_S = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Procedure:
+    """How a model is measured."""
+
+    warmup: Series = WARMUP
+    inference: Series = INFERENCE
+    patience: Patience = NO_PATIENCE
 
 
 def measure(
-    model: Path, accelerator: str, threads: int, *, warmup: Series = WARMUP, inference: Series = INFERENCE
+    model: Path, accelerator: str, threads: int, shapes: Shapes | None = None, procedure: Procedure | None = None
 ) -> Measured:
-    """Runs `model` with `threads` CPU threads; `accelerator` is "xnnpack" or "cpu" (no delegate).
+    """Runs `model` with `threads` CPU threads.
 
-    Raises InvalidInput where the runtime refuses the model, Unsupported where it lacks an op of it.
+    Args:
+        accelerator: "xnnpack" or "cpu" (no delegate).
+        shapes: of the inputs, by any of their names; see `windtunnel.input_shapes.given_shapes`.
+
+    Raises InvalidInput where the runtime refuses the model or the shapes, Unsupported where it lacks an op of it.
     """
+    how = procedure or Procedure()
     memory = _Memory()
     try:
         started = time.perf_counter_ns()
         interpreter = Interpreter(
             model_path=str(model), num_threads=threads, experimental_op_resolver_type=RESOLVERS[accelerator]
         )
+        chosen = _set_shapes(interpreter, shapes or {})
         interpreter.allocate_tensors()
         init_us = (time.perf_counter_ns() - started) / 1000
         init_mb = memory.growth_mb()
         _fill_inputs(interpreter)
-        warmup_us = _timed(interpreter.invoke, warmup)
-        inference_us = _timed(interpreter.invoke, inference)
+        warmup_us = _timed(interpreter.invoke, how.warmup)
+        inference_us, conditions = _stable_series(interpreter.invoke, threads, how)
     except (RuntimeError, ValueError) as error:
-        raise _refused(error) from error
+        raise _refused(error, shapes) from error
     return Measured(
         model_bytes=model.stat().st_size,
         accelerator=accelerator,
@@ -58,7 +79,74 @@ def measure(
         init_mb=init_mb,
         overall_mb=memory.growth_mb(),
         delegation=count_delegated(_nodes(interpreter)),
+        input_shapes=chosen.shapes,
+        shapes_known=chosen.known,
+        conditions=conditions,
     )
+
+
+def _set_shapes(interpreter: Any, wanted: Shapes) -> ChosenShapes:
+    """Gives the inputs their sizes before memory is allocated."""
+    names = {index: name for name, index in _signature_inputs(interpreter)}
+    details = interpreter.get_input_details()
+    specs = [
+        InputSpec(
+            detail["name"],
+            tuple(map(int, detail["shape_signature"])) or tuple(map(int, detail["shape"])),
+            np.dtype(detail["dtype"]).name,
+            names.get(detail["index"]),
+        )
+        for detail in details
+    ]
+    chosen = choose_shapes(specs, wanted)
+    for detail in details:
+        shape = chosen.shapes[detail["name"]]
+        if shape != tuple(detail["shape"]):
+            interpreter.resize_tensor_input(detail["index"], shape, strict=True)
+    return chosen
+
+
+def _signature_inputs(interpreter: Any) -> list[tuple[str, int]]:
+    """(name, tensor index) of the inputs of all signatures."""
+    signatures = interpreter._get_full_signature_list()
+    return [pair for signature in signatures.values() for pair in signature["inputs"].items()]
+
+
+def _stable_series(invoke: Callable[[], None], threads: int, how: Procedure) -> tuple[tuple[float, ...], RunConditions]:
+    """The times of a series and its conditions: the first stable one of a few, else the quietest."""
+    kept = _watched(invoke, threads, how.inference)
+    waiting_s, repeats = how.patience.quiet_s, 0
+    while kept[1].is_unstable and repeats < how.patience.repeats:
+        repeats += 1
+        waiting_s -= _await_quiet(threads, waiting_s)
+        _timed(invoke, how.warmup)
+        kept = min(kept, _watched(invoke, threads, how.inference), key=lambda one: one[1].severity)
+    times, judged = kept
+    return times, judged.after(repeats)
+
+
+def _watched(invoke: Callable[[], None], threads: int, series: Series) -> tuple[tuple[float, ...], Judged]:
+    watch = Watch()
+    times = _timed(invoke, series)
+    # A thousand inferences of a small model are over before the system has counted anything.
+    time.sleep(max(0.0, _LEAST_WATCH_S - watch.elapsed_s))
+    return times, judge_series(times, watch.load(), threads)
+
+
+def _await_quiet(threads: int, most_s: float) -> float:
+    """Waits until other processes leave the host alone, at most `most_s` seconds. Returns how long it took."""
+    # Not at the top: the emulated Python lacks what this needs, and never waits.
+    from windtunnel.isolation import progress
+
+    begin = time.monotonic()
+    while (waited := time.monotonic() - begin) < most_s:
+        progress(min(waited / most_s, 1.0), "the host is busy: waiting until the measurement can be repeated")
+        watch = Watch()
+        time.sleep(_LEAST_WATCH_S)
+        load = watch.load()
+        if load.other_cores is None or load.other_cores < load_limit(load.cores, threads) / 2:
+            break
+    return time.monotonic() - begin
 
 
 def _timed(invoke: Callable[[], None], series: Series) -> tuple[float, ...]:
@@ -108,10 +196,15 @@ def _nodes(interpreter: Any) -> list[Node]:
     ]
 
 
-def _refused(error: Exception) -> InvalidInput | Unsupported:
+def _refused(error: Exception, shapes: Shapes | None) -> InvalidInput | Unsupported:
     said = " ".join(str(error).split())
-    if "custom op" in said or "Didn't find op" in said or "out of range" in said:
+    if "custom op" in said or "Didn't find op" in said or "builtin_code out of range" in said:
         return Unsupported(f"the runtime lacks an op of the model: {said}")
+    if shapes:
+        return InvalidInput(
+            f"the runtime refuses the model with input shape {shapes_words(shapes)}: {said}",
+            hint="give shapes that the model can run with",
+        )
     return InvalidInput(f"the runtime refuses the model: {said}")
 
 

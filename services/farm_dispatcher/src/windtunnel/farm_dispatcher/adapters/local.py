@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 import fcntl
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -15,10 +15,11 @@ from windtunnel.errors import FarmError, InvalidInput, Unavailable
 from windtunnel.farm_dispatcher.adapters import benchmark_log
 from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.host import host_facts
-from windtunnel.farm_dispatcher.adapters.measurement import Measured
+from windtunnel.farm_dispatcher.adapters.measurement import NO_PATIENCE, Measured, Patience
 from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, Farm, Samples
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-from windtunnel.isolation import ChildPool, Pool
+from windtunnel.input_shapes import Shapes
+from windtunnel.isolation import ChildPool, Pool, Progress
 
 FARM: Final = "local"
 DEVICE: Final = "host"
@@ -30,7 +31,7 @@ _POLL_S = 0.05
 async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
     """The local farm with its child process."""
     async with new_pool(settings.job_timeout_s, settings.job_memory_mb) as pool:
-        yield LocalFarm(pool, settings.local_lock)
+        yield LocalFarm(pool, settings.local_lock, Patience(quiet_s=settings.quiet_wait_s))
 
 
 def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
@@ -51,9 +52,10 @@ class LocalFarm:
     default_accelerator = "xnnpack"
     parallel = 1
 
-    def __init__(self, pool: Pool, lock: Path) -> None:
+    def __init__(self, pool: Pool, lock: Path, patience: Patience = NO_PATIENCE) -> None:
         self._pool = pool
         self._lock = lock
+        self._patience = patience
 
     async def devices(self) -> Sequence[Device]:
         facts = await asyncio.to_thread(host_facts, DEVICE)
@@ -61,14 +63,23 @@ class LocalFarm:
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
         model = await asyncio.to_thread(unpack_model, package, workdir)
-        return await self.measure(model, cell.accelerator, cell.threads)
+        return await self.measure(model, cell.accelerator, cell.threads, cell.input_shapes)
 
-    async def measure(self, model: Path, accelerator: str, threads: int) -> DeviceRun:
-        """Measures a bare .tflite file. Raises as `Farm.run`."""
+    async def measure(
+        self,
+        model: Path,
+        accelerator: str,
+        threads: int,
+        shapes: Shapes | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> DeviceRun:
+        """Measures a bare .tflite file, with `shapes` by input name. Raises as `Farm.run`."""
         require_cell(FARM, accelerator, threads)
         async with exclusively(self._lock):
             try:
-                measured = await self._pool.run(_job, model.absolute(), accelerator, threads)
+                measured = await self._pool.run(
+                    _job, model.absolute(), accelerator, threads, shapes, self._patience, on_progress=on_progress
+                )
             except Unavailable as error:
                 raise FarmError(error.message, hint=error.hint) from error
         facts = await asyncio.to_thread(host_facts, DEVICE)
@@ -76,6 +87,9 @@ class LocalFarm:
             log=benchmark_log.render(measured),
             samples=Samples(measured.warmup_us, measured.inference_us),
             facts=with_nodes(facts, measured),
+            input_shapes=measured.input_shapes,
+            shapes_known=measured.shapes_known,
+            conditions=measured.conditions,
         )
 
 
@@ -88,11 +102,11 @@ def require_cell(farm: str, accelerator: str, threads: int) -> None:
         raise InvalidInput(f"{threads} threads cannot run a model", hint="give 1 or more")
 
 
-def _job(model: Path, accelerator: str, threads: int) -> Measured:
+def _job(model: Path, accelerator: str, threads: int, shapes: Shapes | None, patience: Patience) -> Measured:
     # Imported in the child: this process never loads the runtime.
     from windtunnel.farm_dispatcher.adapters import benchmark
 
-    return benchmark.measure(model, accelerator, threads)
+    return benchmark.measure(model, accelerator, threads, shapes, benchmark.Procedure(patience=patience))
 
 
 def with_nodes(facts: DeviceFacts, measured: Measured) -> DeviceFacts:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from windtunnel.farm_dispatcher.adapters.delegation import Delegation
+from windtunnel.farm_dispatcher.domain import RunConditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +24,23 @@ INFERENCE = Series(min_runs=50, min_s=1.0, max_runs=1000, max_s=10.0)
 
 
 @dataclass(frozen=True, slots=True)
+class Patience:
+    """How often an unstable series is measured again, and how long it is waited in all for a quiet host before."""
+
+    repeats: int = 2
+    quiet_s: float = 10.0
+
+
+# For times that mean nothing anyway.
+NO_PATIENCE = Patience(repeats=0, quiet_s=0.0)
+
+
+@dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured: times in microseconds, memory in MiB of growth of the process's peak."""
+    """What was measured: times in microseconds, memory in MiB of growth of the process's peak.
+
+    `input_shapes` by tensor name; `shapes_known`: see `windtunnel.input_shapes.choose_shapes`.
+    """
 
     model_bytes: int
     accelerator: str
@@ -34,3 +51,6 @@ class Measured:
     init_mb: float | None
     overall_mb: float | None
     delegation: Delegation
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes_known: bool = True
+    conditions: RunConditions | None = None
