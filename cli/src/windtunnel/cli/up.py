@@ -26,7 +26,8 @@ def up(home: Path | None, nats_port: int | None, as_json: bool) -> None:
     """Starts nats-server and all services, and stays until SIGTERM or Ctrl-C.
 
     When everything is ready it prints one line of JSON with all addresses, which is also in HOME/endpoints.json. A
-    process that ends is started again. Logs are in HOME/logs.
+    process that ends is started again. Logs are in HOME/logs. Runs that an earlier Windtunnel left unfinished go on;
+    where a command such as `submit` runs an embedded one in HOME, this one takes over from it.
 
     \b
     windtunnel up --home ./wt
@@ -59,8 +60,13 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
 
 async def _keep_up(supervisor: Supervisor, *, quiet: bool) -> None:
     """Starts everything and says where it is; ends only by an error."""
+    from windtunnel.cli.home.unfinished import tell_unfinished
+    from windtunnel.client import AsyncClient
+
     await supervisor.start()
     print(json.dumps(supervisor.endpoints), flush=True)
+    async with AsyncClient(supervisor.addresses) as client:
+        await tell_unfinished(client, say)
     if not quiet and sys.stderr.isatty():
         say("Windtunnel is ready. Ctrl-C stops it.")
     await supervisor.broken()

@@ -127,6 +127,8 @@ class ErrorInterceptor(_Interceptor):
             return grpc.unary_unary_rpc_method_handler(_unary(handler.unary_unary, traceparent), **coders)
         if handler.unary_stream is not None:
             return grpc.unary_stream_rpc_method_handler(_stream(handler.unary_stream, traceparent), **coders)
+        if handler.stream_unary is not None:
+            return grpc.stream_unary_rpc_method_handler(_unary(handler.stream_unary, traceparent), **coders)
         return handler
 
 

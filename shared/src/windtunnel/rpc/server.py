@@ -44,10 +44,14 @@ class RpcServer:
 
     async def start(self, host: str, port: int) -> None:
         """Listens. Raises InvalidInput when the port is taken."""
+        await self.start_at(f"{host}:{port}")
+
+    async def start_at(self, address: str) -> None:
+        """Listens at `host:port` or `unix:<path>`. Raises InvalidInput where that cannot be had."""
         try:
-            self.port = self._server.add_insecure_port(f"{host}:{port}")
+            self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
-            raise InvalidInput(f"cannot listen on {host}:{port}", hint="is another process using the port?") from error
+            raise InvalidInput(f"cannot listen on {address}", hint="is another process using the port?") from error
         await self.set_serving(False)
         await self._server.start()
 

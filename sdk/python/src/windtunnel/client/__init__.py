@@ -3,14 +3,28 @@
     from windtunnel.client import Client
     report = Client().submit("model.keras", plan="plan.yaml").wait()
     print(report.verdict, report.reasons)
+    Client().run(report.run_id).variant("int8").download("model.tflite")
 
 `Client` finds a running Windtunnel through WINDTUNNEL_HOME, or the addresses in WINDTUNNEL_* variables.
 `AsyncClient` is the same for asyncio.
 """
 
-from windtunnel.client.client import AsyncClient, AsyncRun, Progress
+from windtunnel.client.artifacts import Artifact
+from windtunnel.client.client import AsyncClient, AsyncRun, AsyncVariant, Progress
 from windtunnel.client.endpoints import Endpoints, find_endpoints
 from windtunnel.client.report import Report
-from windtunnel.client.sync import Client, Run
+from windtunnel.client.sync import Client, Run, Variant
 
-__all__ = ["AsyncClient", "AsyncRun", "Client", "Endpoints", "Progress", "Report", "Run", "find_endpoints"]
+__all__ = [
+    "Artifact",
+    "AsyncClient",
+    "AsyncRun",
+    "AsyncVariant",
+    "Client",
+    "Endpoints",
+    "Progress",
+    "Report",
+    "Run",
+    "Variant",
+    "find_endpoints",
+]

@@ -19,15 +19,25 @@ from windtunnel.announcement import RunIdTaken, claim_run, derived_run_id_of, wa
 from windtunnel.artifacts import ArtifactStore, open_store
 from windtunnel.bus import Bus, Event, decode, encode, subjects
 from windtunnel.bus.jetstream import connect
+from windtunnel.client.artifacts import KINDS, Artifact, download, one_of, read_artifact
 from windtunnel.client.endpoints import Endpoints, find_endpoints
 from windtunnel.client.report import Report
-from windtunnel.client.uploads import find_model, is_uri, read_plan, upload, upload_plan_files
+from windtunnel.client.served_store import OnProgress, ServedStore
+from windtunnel.client.stores import Writer, find_store
+from windtunnel.client.uploads import find_model, is_uri, names_local_files, read_plan, upload, upload_plan_files
 from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
 from windtunnel.formats import FORMATS
 from windtunnel.plan import Plan, plan_to_proto
 from windtunnel.rpc import from_rpc_error
 from windtunnel.telemetry import child_of
-from windtunnel.v1 import events_pb2, metrics_store_pb2, metrics_store_pb2_grpc, types_pb2
+from windtunnel.v1 import (
+    artifacts_pb2,
+    artifacts_pb2_grpc,
+    events_pb2,
+    metrics_store_pb2,
+    metrics_store_pb2_grpc,
+    types_pb2,
+)
 
 SOURCE = "/windtunnel/client"
 _PATIENCE_S = 15.0
@@ -54,11 +64,15 @@ class AsyncClient:
         self._endpoints = endpoints or find_endpoints()
         self._bus: Bus | None = None
         self._channel: grpc.aio.Channel | None = None
-        self.artifacts: ArtifactStore = open_store(self._endpoints.artifacts)
 
     @property
     def endpoints(self) -> Endpoints:
         return self._endpoints
+
+    @property
+    def artifacts(self) -> ArtifactStore:
+        """The artifact store that the endpoints name, whether or not the services use it; see `services_store`."""
+        return open_store(self._endpoints.artifacts)
 
     async def __aenter__(self) -> Self:
         return self
@@ -78,15 +92,37 @@ class AsyncClient:
     async def bus(self) -> Bus:
         """The bus, connected."""
         if self._bus is None:
+            if not self._endpoints.nats:
+                raise Unavailable(
+                    "the address of the NATS server is not known", hint="set WINDTUNNEL_NATS_URL=nats://host:4222"
+                )
             self._bus = await connect(self._endpoints.nats, name="windtunnel-client", wait_s=10)
         return self._bus
 
     @property
     def store(self) -> metrics_store_pb2_grpc.MetricsStoreServiceAsyncStub:
         """The metrics store's API."""
+        return metrics_store_pb2_grpc.MetricsStoreServiceStub(self._metrics_store())
+
+    @property
+    def served(self) -> ServedStore:
+        """The services' artifact store through their API."""
+        return ServedStore(self._artifact_service())
+
+    def _artifact_service(self) -> artifacts_pb2_grpc.ArtifactServiceAsyncStub:
+        return artifacts_pb2_grpc.ArtifactServiceStub(self._metrics_store())
+
+    def _metrics_store(self) -> grpc.aio.Channel:
         if self._channel is None:
             self._channel = grpc.aio.insecure_channel(self._endpoints.address_of("metrics_store"))
-        return metrics_store_pb2_grpc.MetricsStoreServiceStub(self._channel)
+        return self._channel
+
+    async def services_store(self, on_upload: OnProgress | None = None) -> Writer:
+        """The services' artifact store: straight where this machine reaches it too, else through their API.
+
+        Raises Unavailable where neither is possible.
+        """
+        return await find_store(self._endpoints, self._artifact_service, on_upload)
 
     async def submit(
         self,
@@ -101,6 +137,8 @@ class AsyncClient:
         outputs: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
         run_id: str | None = None,
+        event_id: str | None = None,
+        on_upload: OnProgress | None = None,
     ) -> AsyncRun:
         """Starts a run.
 
@@ -109,16 +147,20 @@ class AsyncClient:
             plan: a plan, or the path of a plan.yaml; its local paths are relative to that file.
             plan_name: instead, a stored plan. Neither: the default plan.
             name, version: else the file's name, and a version from the content.
+            event_id: submitting again under the same one is the same run; else a new one.
+            on_upload: called with bytes sent and bytes in all, where files go through the services' API.
 
         Raises InvalidInput, InvalidPlan, NotFound, Unavailable.
         """
         if plan is not None and plan_name is not None:
             raise InvalidInput("plan and plan_name are given", hint="give one of them")
         find_model(str(model))
-        uri = str(model) if is_uri(str(model)) else await upload(self.artifacts, Path(model))
         declared = format or _format_by_name(str(model))
         if declared is not None and declared not in FORMATS:
             raise InvalidInput(f"unknown format {declared!r}", hint=f"known are {', '.join(FORMATS)}")
+        uri = str(model)
+        if not is_uri(uri):
+            uri = await upload(await self.services_store(on_upload), Path(model))
         message = events_pb2.ModelTrained(
             model=types_pb2.Model(
                 name=name or Path(str(model).rstrip("/")).stem,
@@ -133,17 +175,20 @@ class AsyncClient:
             run_id=run_id or "",
         )
         if plan is not None:
-            message.plan.CopyFrom(plan_to_proto(await self._plan(plan)))
-        return await self._publish(message)
+            message.plan.CopyFrom(plan_to_proto(await self._plan(plan, on_upload)))
+        return await self._publish(message, event_id or uuid.uuid4().hex)
 
-    async def _plan(self, plan: str | Path | Plan) -> Plan:
-        if isinstance(plan, Plan):
-            return await upload_plan_files(self.artifacts, plan, Path.cwd())
-        path = Path(plan)
-        return await upload_plan_files(self.artifacts, read_plan(path), path.parent)
+    async def _plan(self, plan: str | Path | Plan, on_upload: OnProgress | None) -> Plan:
+        folder = Path.cwd()
+        if not isinstance(plan, Plan):
+            folder = Path(plan).parent
+            plan = read_plan(Path(plan))
+        if not names_local_files(plan):
+            # Nothing is stored: the way to the store need not be known.
+            return await upload_plan_files(self.artifacts, plan, folder)
+        return await upload_plan_files(await self.services_store(on_upload), plan, folder)
 
-    async def _publish(self, message: events_pb2.ModelTrained) -> AsyncRun:
-        id = uuid.uuid4().hex
+    async def _publish(self, message: events_pb2.ModelTrained, id: str) -> AsyncRun:
         run_id = message.run_id or derived_run_id_of(SOURCE, id)
         subject, headers, data = encode(message, id=id, source=SOURCE, run_id=run_id, traceparent=child_of(""))
         bus = await self.bus()
@@ -155,6 +200,14 @@ class AsyncClient:
     def run(self, run_id: str) -> AsyncRun:
         """A handle on a run."""
         return AsyncRun(self, run_id)
+
+    async def artifacts_of(self, run_id: str, variant: str = "", kind: str = "") -> list[Artifact]:
+        """What a run used and made; see AsyncRun.artifacts."""
+        if kind and kind not in KINDS:
+            raise InvalidInput(f"unknown kind {kind!r}", hint=f"known are {', '.join(KINDS)}")
+        request = artifacts_pb2.ListArtifactsRequest(run_id=run_id, variant=variant, kind=kind)
+        response = await self.call(self._artifact_service().ListArtifacts, request)
+        return [read_artifact(message) for message in response.artifacts]
 
     async def call(self, method: Any, request: Any, *, timeout_s: float = 30.0) -> Any:
         """Calls a method of a stub; its errors are raised as Windtunnel's."""
@@ -213,11 +266,49 @@ class AsyncRun:
             pass
         return await self.report()
 
+    async def cancel(self, reason: str = "") -> bool:
+        """Ends the run: its verdict becomes could_not_run, and no service works for it any more.
+
+        Returns False where it had ended before. Raises NotFound, Unavailable.
+        """
+        request = metrics_store_pb2.CancelRunRequest(run_id=self.run_id, reason=reason)
+        return bool((await self._client.call(self._client.store.CancelRun, request)).canceled)
+
+    async def artifacts(self, *, variant: str = "", kind: str = "") -> list[Artifact]:
+        """What the run used and made so far, in the order of the steps. Raises NotFound.
+
+        Args:
+            variant, kind: only those of this variant, of this kind (see `Artifact.kind`).
+        """
+        return await self._client.artifacts_of(self.run_id, variant, kind)
+
+    def variant(self, name: str) -> AsyncVariant:
+        """A handle on a variant of the run."""
+        return AsyncVariant(self._client, self.run_id, name)
+
     async def report(self) -> Report:
         """The report as far as it is known. Raises NotFound."""
         request = metrics_store_pb2.GetReportRequest(run_id=self.run_id)
         response = await self._client.call(self._client.store.GetReport, request)
         return Report(json.loads(response.report_json))
+
+
+class AsyncVariant:
+    """A variant of a run."""
+
+    def __init__(self, client: AsyncClient, run_id: str, name: str) -> None:
+        self._client = client
+        self._run_id = run_id
+        self.name = name
+
+    async def download(self, path: str | Path, *, force: bool = False) -> Path:
+        """Writes the variant's .tflite to `path`, verified; a broken download goes on where it stopped.
+
+        Raises Conflict where `path` exists and not `force`, NotFound, InvalidInput, Unavailable.
+        """
+        found = await self._client.artifacts_of(self._run_id, self.name, "variant")
+        artifact = one_of(found, f"variant {self.name!r} of run {self._run_id}")
+        return await download(self._client.served, artifact, Path(path), force=force)
 
 
 async def _claim(bus: Bus, event: Event) -> None:

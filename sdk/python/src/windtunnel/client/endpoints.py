@@ -17,12 +17,17 @@ DEFAULT_HOME = "~/.windtunnel"
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Addresses of the NATS server, of each service's gRPC API by service name, and of the artifact store."""
+    """Addresses of the NATS server, of each service's gRPC API by service name, and of the artifact store.
+
+    `nats` is empty where only services are named: runs can then be read, not submitted. `artifacts_assumed`: nobody
+    named the store, and the one of the home is assumed.
+    """
 
     nats: str
     grpc: Mapping[str, str]
     artifacts: str
     home: Path
+    artifacts_assumed: bool = False
 
     def address_of(self, service: str) -> str:
         """host:port of a service's gRPC API. Raises Unavailable."""
@@ -41,23 +46,29 @@ def home_folder() -> Path:
 def find_endpoints(home: Path | None = None) -> Endpoints:
     """The running Windtunnel: `<home>/endpoints.json`, with what WINDTUNNEL_* variables say in its place.
 
-    Raises Unavailable when nothing runs there and no variable names a NATS server.
+    Raises Unavailable when nothing runs there and no variable names a server.
     """
     home = home or home_folder()
     written = _read(home / ENDPOINTS_FILE)
-    nats = os.environ.get("WINDTUNNEL_NATS_URL") or written.get("nats")
-    if not nats:
-        raise Unavailable(
-            f"no Windtunnel runs in {home}", hint="start one with `windtunnel up`, or set WINDTUNNEL_NATS_URL"
-        )
     suffix = "_ADDRESS"
     named = {
         name.removeprefix("WINDTUNNEL_").removesuffix(suffix).lower(): value
         for name, value in os.environ.items()
         if name.startswith("WINDTUNNEL_") and name.endswith(suffix)
     }
-    artifacts = os.environ.get("WINDTUNNEL_ARTIFACTS_URL") or written.get("artifacts") or str(home / "artifacts")
-    return Endpoints(str(nats), {**written.get("grpc", {}), **named}, str(artifacts), home)
+    nats = os.environ.get("WINDTUNNEL_NATS_URL") or written.get("nats") or ""
+    if not nats and not named:
+        raise Unavailable(
+            f"no Windtunnel runs in {home}", hint="start one with `windtunnel up`, or set WINDTUNNEL_NATS_URL"
+        )
+    artifacts = os.environ.get("WINDTUNNEL_ARTIFACTS_URL") or written.get("artifacts")
+    return Endpoints(
+        str(nats),
+        {**written.get("grpc", {}), **named},
+        str(artifacts or home / "artifacts"),
+        home,
+        artifacts_assumed=not artifacts,
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -6,10 +6,12 @@ import asyncio
 import threading
 from collections.abc import Coroutine, Generator
 from concurrent.futures import Future
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from windtunnel.client.client import AsyncClient, AsyncRun, Progress
+from windtunnel.client.artifacts import Artifact
+from windtunnel.client.client import AsyncClient, AsyncRun, AsyncVariant, Progress
 from windtunnel.client.endpoints import Endpoints
 from windtunnel.client.report import Report
 
@@ -94,3 +96,31 @@ class Run:
     def report(self) -> Report:
         """The report as far as it is known."""
         return self._client.block(self._run.report())
+
+    def cancel(self, reason: str = "") -> bool:
+        """Ends the run; see AsyncRun.cancel."""
+        return self._client.block(self._run.cancel(reason))
+
+    def artifacts(self, *, variant: str = "", kind: str = "") -> list[Artifact]:
+        """What the run used and made so far; see AsyncRun.artifacts."""
+        return self._client.block(self._run.artifacts(variant=variant, kind=kind))
+
+    def variant(self, name: str) -> Variant:
+        """A handle on a variant of the run."""
+        return Variant(self._client, self._run.variant(name))
+
+
+class Variant:
+    """A variant of a run."""
+
+    def __init__(self, client: Client, variant: AsyncVariant) -> None:
+        self._client = client
+        self._variant = variant
+
+    @property
+    def name(self) -> str:
+        return self._variant.name
+
+    def download(self, path: str | Path, *, force: bool = False) -> Path:
+        """Writes the variant's .tflite to `path`, verified; see AsyncVariant.download."""
+        return self._client.block(self._variant.download(path, force=force))

@@ -7,15 +7,21 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
-from windtunnel.artifacts import ArtifactStore, pack
+from windtunnel.artifacts import ArtifactRef, pack
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline import Pipeline
 from windtunnel.plan import Plan, VariantSpec, parse_plan_text
 from windtunnel.plan.parse import require_recipe_rules
 
 _SCHEMES = ("s3://", "gs://", "sha256:", "file://")
+
+
+class FileStore(Protocol):
+    """What is used of an artifact store."""
+
+    async def put_file(self, path: Path) -> ArtifactRef: ...
 
 
 def is_uri(text: str) -> bool:
@@ -44,7 +50,7 @@ def read_plan(path: Path) -> Plan:
         raise InvalidInput(f"{path} cannot be read: {error}") from error
 
 
-async def upload(artifacts: ArtifactStore, path: Path) -> str:
+async def upload(artifacts: FileStore, path: Path) -> str:
     """Stores a file, folder (as a zip file) or checkpoint prefix; returns its URI. Raises NotFound."""
     with tempfile.TemporaryDirectory(prefix="windtunnel-upload-") as folder:
         source = checkpoint_folder(path, Path(folder, "checkpoint")) or path
@@ -98,7 +104,12 @@ def check_plan_files(plan: Plan, folder: Path) -> None:
         _with_recipe(variant, folder)
 
 
-async def upload_plan_files(artifacts: ArtifactStore, plan: Plan, folder: Path) -> Plan:
+def names_local_files(plan: Plan) -> bool:
+    """Whether data of the plan lies on this machine, and has to go to the services' store."""
+    return any(path is not None and not is_uri(path) for path in (plan.data.samples, plan.data.calibration))
+
+
+async def upload_plan_files(artifacts: FileStore, plan: Plan, folder: Path) -> Plan:
     """The plan with its local paths (relative to `folder`) replaced: data by artifacts, JSON files by their content."""
     data = {}
     for field in ("samples", "calibration"):

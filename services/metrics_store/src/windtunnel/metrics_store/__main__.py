@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-import grpc
-
 from windtunnel import runtime
 from windtunnel.bus import subjects
 from windtunnel.metrics_store.adapters.database import open_database
@@ -19,10 +17,12 @@ from windtunnel.metrics_store.documents import Documents
 from windtunnel.metrics_store.hear import TOPICS, Hearing
 from windtunnel.metrics_store.metrics import Metrics
 from windtunnel.metrics_store.plans import Plans
+from windtunnel.metrics_store.reading import ARTIFACTS_API, RUNS_API
+from windtunnel.metrics_store.serve_artifacts import ArtifactServing, StoreFacts
 from windtunnel.metrics_store.service import MetricsStoreService, Reading
 from windtunnel.metrics_store.settings import MetricsStoreSettings
 from windtunnel.runtime import Parts, Runtime
-from windtunnel.v1 import metrics_store_pb2
+from windtunnel.v1.artifacts_pb2_grpc import add_ArtifactServiceServicer_to_server
 from windtunnel.v1.metrics_store_pb2_grpc import add_MetricsStoreServiceServicer_to_server
 
 NAME = "metrics_store"
@@ -40,11 +40,15 @@ async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
     plans = Plans(await own.bus.bucket(subjects.PLANS_BUCKET), own.artifacts)
     servicer = MetricsStoreService(reading, plans, Canceling(repository, completer, own.canceled))
 
-    def register(server: grpc.aio.Server) -> None:
-        add_MetricsStoreServiceServicer_to_server(servicer, server)
+    settings = own.settings
+    facts = StoreFacts(settings.artifact_store, settings.home_folder, settings.max_source_bytes)
+    files = ArtifactServing(queries, own.artifacts, facts)
 
     parts = Parts(
-        servicers=[(metrics_store_pb2.DESCRIPTOR.services_by_name["MetricsStoreService"].full_name, register)],
+        servicers=[
+            (RUNS_API, lambda server: add_MetricsStoreServiceServicer_to_server(servicer, server)),
+            (ARTIFACTS_API, lambda server: add_ArtifactServiceServicer_to_server(files, server)),
+        ],
         workers=[own.worker(NAME, TOPICS, hearing.handle, hearing.on_failure, skip_canceled=False)],
         tasks=[Outbox(repository, own.bus, changed).run, Watch(repository, completer).run],
     )

@@ -48,14 +48,12 @@ class Reading:
     changed: Signal
 
 
-class MetricsStoreService(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
-    """windtunnel.v1.MetricsStoreService."""
+class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
+    """What windtunnel.v1.MetricsStoreService reads: runs, reports, measurements, lineage."""
 
-    def __init__(self, reading: Reading, plans: Plans, canceling: Canceling) -> None:
+    def __init__(self, reading: Reading) -> None:
         self._queries = reading.queries
         self._reading = reading
-        self._plans = plans
-        self._canceling = canceling
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
         return pb.GetRunResponse(run=run_message(await self._run(request.run_id)))
@@ -106,6 +104,28 @@ class MetricsStoreService(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
             executions=map(execution_message, executions),
         )
 
+    async def _run(self, run_id: str) -> RunSummary:
+        run = await self._queries.run(run_id)
+        if run is None:
+            raise _no_run(run_id)
+        return run
+
+    async def _draft(self, stored: StoredRun) -> dict[str, Any]:
+        """The report of a run that goes on, as far as it is known."""
+        run = stored.record
+        found = await self._reading.documents.plan(run.plan_sha256)
+        diagnoses = await self._reading.documents.diagnoses(run)
+        return build_report(run, judge(run, found.plan), diagnoses, Ending())
+
+
+class MetricsStoreService(RunsReader):
+    """windtunnel.v1.MetricsStoreService."""
+
+    def __init__(self, reading: Reading, plans: Plans, canceling: Canceling) -> None:
+        super().__init__(reading)
+        self._plans = plans
+        self._canceling = canceling
+
     async def PutPlan(self, request: pb.PutPlanRequest, context: Context) -> pb.PutPlanResponse:  # noqa: N802
         ref = await self._plans.put(request.name, request.plan_yaml)
         return pb.PutPlanResponse(plan=artifact_to_proto(ref, "application/json"))
@@ -124,19 +144,6 @@ class MetricsStoreService(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:  # noqa: N802
         canceled = await self._canceling.cancel(request.run_id, request.reason)
         return pb.CancelRunResponse(run=run_message(await self._run(request.run_id)), canceled=canceled)
-
-    async def _run(self, run_id: str) -> RunSummary:
-        run = await self._queries.run(run_id)
-        if run is None:
-            raise _no_run(run_id)
-        return run
-
-    async def _draft(self, stored: StoredRun) -> dict[str, Any]:
-        """The report of a run that goes on, as far as it is known."""
-        run = stored.record
-        found = await self._reading.documents.plan(run.plan_sha256)
-        diagnoses = await self._reading.documents.diagnoses(run)
-        return build_report(run, judge(run, found.plan), diagnoses, Ending())
 
 
 def _no_run(run_id: str) -> NotFound:

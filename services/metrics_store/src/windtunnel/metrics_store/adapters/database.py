@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 from alembic import command
 from alembic.config import Config
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
 from sqlalchemy import Connection, Engine, Table, create_engine, event, make_url, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
 
 from windtunnel.errors import InvalidInput, Unavailable
 from windtunnel.metrics_store import migrations
@@ -87,6 +92,48 @@ def open_database(url: str) -> Database:
     return Database(engine)
 
 
+def open_for_reading(path: Path, scratch: Path) -> Database:
+    """Opens an SQLite file that others may be writing, to read it only. Blocks.
+
+    Tables of an older version are brought up to date in a copy in the folder `scratch`. Raises InvalidInput where the
+    file is not such a database, Unavailable where it cannot be opened.
+    """
+    try:
+        if not _is_current(path):
+            return open_database(f"sqlite:///{_copied(path, scratch / path.name)}")
+        engine = create_engine("sqlite://", creator=lambda: _connect_to_read(path), poolclass=NullPool)
+    except sqlite3.OperationalError as error:
+        raise Unavailable(f"{path} cannot be read: {error}", hint="is it readable, and its folder?") from error
+    except (sqlite3.DatabaseError, CommandError) as error:
+        raise InvalidInput(f"{path} is not a database of this Windtunnel: {error}") from error
+    _begin_transactions(engine)
+    return Database(engine)
+
+
+def _connect_to_read(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing, to a file in a folder that nobody can write too."""
+    name = f"file:{quote(str(path))}"
+    log = path.with_name(f"{path.name}-wal")
+    # Without its log a file in a folder that cannot be written is complete, and SQLite can be told so.
+    frozen = not log.exists() and not os.access(path.parent, os.W_OK)
+    mode = "immutable=1" if frozen else "mode=ro"
+    return sqlite3.connect(f"{name}?{mode}", uri=True, timeout=10, check_same_thread=False, isolation_level=None)
+
+
+def _is_current(path: Path) -> bool:
+    with closing(_connect_to_read(path)) as connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone():
+            return False
+        versions = connection.execute("SELECT version_num FROM alembic_version").fetchall()
+    return versions == [(ScriptDirectory.from_config(_alembic_scripts()).get_current_head(),)]
+
+
+def _copied(path: Path, copy: Path) -> Path:
+    with closing(_connect_to_read(path)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+    return copy
+
+
 def migrate(engine: Engine) -> None:
     """Brings the tables up to date; does nothing where they are. Raises Unavailable."""
     with _answered(), engine.begin() as connection:
@@ -97,11 +144,16 @@ def migrate(engine: Engine) -> None:
 
 def alembic_config(connection: Connection) -> Config:
     """Alembic's settings for the migrations in this package, on an open connection."""
+    config = _alembic_scripts()
+    config.attributes["connection"] = connection
+    return config
+
+
+def _alembic_scripts() -> Config:
     config = Config()
     folder = Path(migrations.__file__).parent
     config.set_main_option("script_location", str(folder).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
     return config
 
 
@@ -139,13 +191,16 @@ def _sqlite(url: URL) -> Engine:
             connection.execute(f"PRAGMA {pragma}").close()
         _use_wal(connection)
 
+    _begin_transactions(engine)
+    return engine
+
+
+def _begin_transactions(engine: Engine) -> None:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A writer that begins as a reader fails where another one wrote in between; IMMEDIATE waits for it instead.
         read_only = connection.get_execution_options().get(_READ_ONLY, False)
         connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:

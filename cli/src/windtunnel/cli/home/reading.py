@@ -1,0 +1,73 @@
+"""Reading runs, reports and artifacts: from the Windtunnel that runs, or straight from the home where none does.
+
+What reads the home is the service itself, in this process, on a database that is only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from windtunnel.cli.home.locks import is_taken
+from windtunnel.client import AsyncClient, Endpoints, find_endpoints
+from windtunnel.client.endpoints import home_folder
+from windtunnel.errors import NotFound, Unavailable
+
+_SERVICE: Final = "metrics_store"
+_DATABASE: Final = "metrics.db"
+
+
+@contextlib.asynccontextmanager
+async def reading_client() -> AsyncIterator[AsyncClient]:
+    """A client that reads.
+
+    Raises Unavailable where nothing runs and the home has no database, NotFound where one is there and what reads it
+    is not installed.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+        try:
+            endpoints = find_endpoints()
+        except Unavailable as error:
+            endpoints = await stack.enter_async_context(_served_home(home_folder(), error))
+        yield await stack.enter_async_context(AsyncClient(endpoints))
+
+
+def reads_home() -> bool:
+    """Whether `reading_client` reads the home itself: nothing runs there, and nothing starts."""
+    try:
+        find_endpoints()
+    except Unavailable:
+        return not is_taken(home_folder()) and (home_folder() / _DATABASE).exists()
+    return False
+
+
+@contextlib.asynccontextmanager
+async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[Endpoints]:
+    """A metrics store in this process that reads `home`. Raises `nothing_runs` where it holds no runs."""
+    database = home / _DATABASE
+    if not database.exists():
+        raise nothing_runs
+    if importlib.util.find_spec(f"windtunnel.{_SERVICE}") is None:
+        raise NotFound(
+            f"no Windtunnel runs in {home}; what reads its runs without one, {_SERVICE}, is not installed",
+            hint="pip install 'windtunnel-cli[up]'",
+        )
+    from windtunnel.metrics_store.reading import open_to_read
+    from windtunnel.rpc import RpcServer
+
+    artifacts = os.environ.get("WINDTUNNEL_ARTIFACTS_URL") or str(home / "artifacts")
+    # The path of a socket may have 107 characters: not every home has room for it.
+    with tempfile.TemporaryDirectory(prefix="wt-") as folder:
+        async with open_to_read(database, artifacts, home / "cache") as servicers:
+            server = RpcServer(servicers)
+            address = f"unix:{folder}/s"
+            await server.start_at(address)
+            try:
+                yield Endpoints("", {_SERVICE: address}, artifacts, home)
+            finally:
+                await server.stop(0)

@@ -1,0 +1,23 @@
+"""Runs that an earlier Windtunnel of this home left unfinished: they go on when one runs again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from windtunnel.client import AsyncClient
+from windtunnel.v1 import metrics_store_pb2
+
+_NAMED: Final = 5
+
+
+async def tell_unfinished(client: AsyncClient, say: Callable[[str], None]) -> None:
+    """Says which runs go on now. Raises Unavailable."""
+    request = metrics_store_pb2.ListRunsRequest(state="running", page_size=1000)
+    runs = (await client.call(client.store.ListRuns, request)).runs
+    if not runs:
+        return
+    named = ", ".join(f"{run.run_id} ({run.model_name} {run.model_version})" for run in runs[:_NAMED])
+    more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
+    what = "an unfinished run goes on" if len(runs) == 1 else f"{len(runs)} unfinished runs go on"
+    say(f"{what}: {named}{more}; `windtunnel watch RUN` follows one, `windtunnel cancel RUN` ends it")

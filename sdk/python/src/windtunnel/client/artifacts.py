@@ -1,0 +1,97 @@
+"""What a run used and made, and files of it on this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from windtunnel.client.served_store import OnProgress, ServedStore
+from windtunnel.errors import Conflict, InvalidInput, NotFound
+from windtunnel.v1 import artifacts_pb2
+
+KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """An artifact of a run and its part in it. None: it belongs to the whole run, or was given to it.
+
+    `file_name` suits it, for example ssd-3-int8.tflite; `made_at` is RFC 3339, in UTC.
+    """
+
+    kind: str
+    sha256: str
+    size_bytes: int
+    file_name: str
+    variant: str | None = None
+    platform: str | None = None
+    cell_id: str | None = None
+    attempt: int | None = None
+    made_at: str | None = None
+
+
+def read_artifact(message: artifacts_pb2.RunArtifact) -> Artifact:
+    """The message as a value."""
+    return Artifact(
+        kind=message.kind,
+        sha256=message.artifact.sha256,
+        size_bytes=message.artifact.size_bytes,
+        file_name=message.file_name,
+        variant=message.variant or None,
+        platform=message.platform or None,
+        cell_id=message.cell_id or None,
+        attempt=message.attempt or None,
+        made_at=message.made_at.ToJsonString() if message.HasField("made_at") else None,
+    )
+
+
+def one_of(found: Sequence[Artifact], what: str) -> Artifact:
+    """The only artifact. Raises NotFound for none, InvalidInput for several different ones, naming them."""
+    if not found:
+        raise NotFound(f"there is no {what}", hint="`windtunnel artifacts list RUN` shows what there is")
+    if len({artifact.sha256 for artifact in found}) > 1:
+        names = ", ".join(artifact.file_name for artifact in found[:10])
+        raise InvalidInput(f"{len(found)} artifacts are a {what}: {names}", hint="say which, or give a folder for all")
+    return found[0]
+
+
+async def download(
+    store: ServedStore, artifact: Artifact, target: Path, *, force: bool = False, on_progress: OnProgress | None = None
+) -> Path:
+    """Writes an artifact to `target`: verified, whole or not at all.
+
+    A download that broke, in this process or an earlier one, goes on from what lies beside `target`. Raises Conflict
+    where `target` exists and not `force`, NotFound, InvalidInput, Unavailable.
+    """
+    if target.is_dir():
+        raise InvalidInput(f"{target} is a folder", hint="name a file")
+    if target.exists() and not force:
+        raise _taken(target)
+    if not target.absolute().parent.is_dir():
+        raise NotFound(f"there is no folder {target.absolute().parent}", hint="create it first")
+    part = target.with_name(f".{target.name}.{artifact.sha256[:12]}.part")
+    await store.fetch_part(artifact.sha256, part, on_progress)
+    _put_in_place(part, target, force=force)
+    return target
+
+
+def _put_in_place(part: Path, target: Path, *, force: bool) -> None:
+    if not force:
+        try:
+            os.link(part, target)
+        except FileExistsError:
+            raise _taken(target) from None
+        except OSError:
+            # A file system without hard links.
+            if target.exists():
+                raise _taken(target) from None
+        else:
+            part.unlink()
+            return
+    part.replace(target)
+
+
+def _taken(target: Path) -> Conflict:
+    return Conflict(f"{target} exists already", hint="give another name, or replace it by force")

@@ -1,0 +1,76 @@
+"""Which way artifacts go: straight into the services' store where that is ours too, else through their API."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import grpc
+
+from windtunnel.artifacts import ArtifactRef, ArtifactStore, open_store
+from windtunnel.client.endpoints import Endpoints
+from windtunnel.client.served_store import OnProgress, ServedStore
+from windtunnel.errors import Unavailable, WindtunnelError
+from windtunnel.v1 import artifacts_pb2
+
+if TYPE_CHECKING:
+    # Only type checkers know it: there is one class for both kinds of channel.
+    from windtunnel.v1.artifacts_pb2_grpc import ArtifactServiceAsyncStub
+
+_ANSWER_S = 10.0
+
+
+class Writer(Protocol):
+    """Where a submission puts its files, and what reads them back."""
+
+    async def put_file(self, path: Path) -> ArtifactRef: ...
+    async def put_bytes(self, data: bytes) -> ArtifactRef: ...
+    async def read_bytes(self, sha256: str) -> bytes: ...
+
+
+async def find_store(
+    endpoints: Endpoints, service: Callable[[], ArtifactServiceAsyncStub], on_upload: OnProgress | None = None
+) -> Writer:
+    """The way to the services' store.
+
+    The services name an artifact that only their store holds: where ours holds it too, it is the same store. Services
+    that cannot be asked are taken to use the store that is named here, by WINDTUNNEL_ARTIFACTS_URL or endpoints.json.
+
+    Raises Unavailable where none is named.
+    """
+    probe = await _probe(endpoints, service)
+    if probe is None:
+        if endpoints.artifacts_assumed:
+            raise Unavailable(
+                "which artifact store the services use is not known, and they cannot be asked",
+                hint="set WINDTUNNEL_METRICS_STORE_ADDRESS=host:port to upload through the services, or"
+                " WINDTUNNEL_ARTIFACTS_URL to the store that they use",
+            )
+        return open_store(endpoints.artifacts)
+    ours = await _holding(endpoints.artifacts, probe)
+    return ServedStore(service(), on_upload) if ours is None else ours
+
+
+async def _probe(endpoints: Endpoints, service: Callable[[], ArtifactServiceAsyncStub]) -> str | None:
+    """SHA-256 of what only the services' store holds; None where they cannot be asked."""
+    if "metrics_store" not in endpoints.grpc:
+        return None
+    try:
+        answer = await service().GetStore(artifacts_pb2.GetStoreRequest(), timeout=_ANSWER_S)
+    except grpc.aio.AioRpcError as error:
+        passing = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.DEADLINE_EXCEEDED)
+        if error.code() in passing:
+            return None
+        raise Unavailable(f"the services do not say which artifact store they use: {error.details()}") from error
+    return answer.probe_sha256
+
+
+async def _holding(url: str, sha256: str) -> ArtifactStore | None:
+    """The store at `url`, where it can be reached and holds this artifact."""
+    try:
+        store = open_store(url)
+        return store if await asyncio.wait_for(store.stat(sha256), _ANSWER_S) is not None else None
+    except (WindtunnelError, TimeoutError):
+        return None
