@@ -59,7 +59,9 @@ def test_variables_win_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_variables_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WINDTUNNEL_NATS_URL", "nats://elsewhere:4222")
     found = find_endpoints(tmp_path)
-    assert found == Endpoints("nats://elsewhere:4222", {}, str(tmp_path / "artifacts"), tmp_path)
+    assert found == Endpoints(
+        "nats://elsewhere:4222", {}, str(tmp_path / "artifacts"), tmp_path, artifacts_assumed=True
+    )
     with pytest.raises(Unavailable, match="WINDTUNNEL_LAYER_DIFF_ADDRESS"):
         found.address_of("layer_diff")
 
@@ -84,3 +86,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "endpoints.json").write_bytes(text.encode("utf-8", "surrogateescape"))
     with pytest.raises(InvalidInput, match=r"endpoints\.json cannot be read"):
         find_endpoints(tmp_path)
+
+
+def test_the_address_of_a_service_is_enough_to_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDTUNNEL_METRICS_STORE_ADDRESS", "store:443")
+    found = find_endpoints(tmp_path)
+    assert (found.nats, found.address_of("metrics_store")) == ("", "store:443")
+    monkeypatch.setenv("WINDTUNNEL_ARTIFACTS_URL", "s3://models")
+    assert not find_endpoints(tmp_path).artifacts_assumed

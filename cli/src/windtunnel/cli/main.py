@@ -84,6 +84,8 @@ for _command in _COMMANDS:
 
 def main() -> None:
     """Runs the command line. WINDTUNNEL_DEBUG=1 shows the traceback of an error that nobody foresaw."""
+    # What gRPC says of forks and closed connections is not for the person at the terminal.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     guard_streams()
     try:
         code = _run()

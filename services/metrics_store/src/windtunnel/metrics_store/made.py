@@ -90,7 +90,8 @@ def _rank(kind: str) -> int:
 
 def file_name(model: str, item: MadeArtifact) -> str:
     """A file name for `item`, in letters, digits, '.', '_' and '-'. `model` names the model and its version."""
-    kind = "" if item.kind == "variant" else item.kind
+    # Their suffix says it.
+    kind = "" if item.kind in ("variant", "log") else item.kind
     attempt = str(item.attempt) if item.attempt > 1 else ""
     parts = (model, item.variant, item.platform, item.cell_id[-12:], kind, attempt)
     name = "-".join(_UNSAFE.sub("_", part) for part in parts if part).strip("._-")[:150]
