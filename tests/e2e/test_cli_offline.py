@@ -186,8 +186,13 @@ def test_parse_log_reads_files_and_standard_input(tmp_path: Path) -> None:
     assert from_file["runs"][0]["init_us"] == 12500
     assert from_file["unrecognized_lines"] == 1
     garbage = _run("parse-log", "-", "--json", cwd=tmp_path, stdin=bytes(range(256)) * 40)
-    assert garbage.returncode == 0
-    assert _json(garbage, "log")["runs"] == []
+    assert garbage.returncode == 2
+    assert json.loads(garbage.stdout)["runs"] == []
+    assert b"no benchmark run was found in standard input" in garbage.stderr
+    (tmp_path / "notes.txt").write_text("make bench\nSegmentation fault\n")
+    _refused(
+        _run("parse-log", "notes.txt", cwd=tmp_path), "no benchmark run was found in notes.txt", "Segmentation fault"
+    )
     _refused(_run("parse-log", "none.log", cwd=tmp_path), "none.log")
     _refused(_run("parse-log", tmp_path, cwd=tmp_path))
 

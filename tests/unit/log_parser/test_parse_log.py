@@ -275,7 +275,8 @@ def test_a_cut_log_states_nothing_that_the_whole_does_not(name: str) -> None:
     data = read(name)
     whole = figures(parsed(data)["runs"])
     known = set(whole.values())
-    for end in range(len(data)):
+    # A long log is cut at every few bytes: each cut is a whole reading.
+    for end in range(0, len(data), 1 if len(data) < 4000 else 17):
         for path, value in figures(parse_log(data[:end]).to_json()["runs"]).items():
             # A session message states the start in six digits, the summary in all.
             exact = value == whole.get(path) or (path.endswith("init_us") and abs(value / whole[path] - 1) < 1e-5)

@@ -41,6 +41,8 @@ class _Seen:
     kernel: str | None = None
     explicit: bool = False
     stated: Outcome | None = None
+    # What the log lets expect, unless it shows more.
+    presumed: Outcome | None = None
     kernels: int | None = None
     replaced: list[Replaced] = field(default_factory=list)
     planned: tuple[int | None, int | None] | None = None
@@ -68,6 +70,11 @@ class DelegateSet:
             seen.provider = seen.provider or reported
         seen.explicit = seen.explicit or explicit
         return seen
+
+    def requested_failed(self) -> None:
+        """A delegate could not be made or applied: the requested one, unless the log shows that it took part."""
+        if self.requested:
+            self._find(self.requested[0]).presumed = "failed"
 
     def replaced(self, reported: str, counts: Replaced) -> None:
         """The runtime has put kernels of this delegate into a graph."""
@@ -123,8 +130,10 @@ class DelegateSet:
 
 def _outcome(seen: _Seen) -> Outcome | None:
     """What the tool states, else what the replaced nodes show."""
-    if seen.stated is not None or not seen.replaced:
+    if seen.stated is not None:
         return seen.stated
+    if not seen.replaced:
+        return seen.presumed
     if any(item.nodes_total is None or item.nodes_delegated is None for item in seen.replaced):
         return None
     if all(item.nodes_delegated == 0 for item in seen.replaced):

@@ -52,7 +52,7 @@ _WORDINGS = (
         r"not executable: \d+-bit ELF",
         "not_executed",
     ),
-    _wording(r"^No inference runs were performed", "not_executed"),
+    _wording(r"^No inference runs were performed|^Could not import LiteRT", "not_executed"),
     _wording(r"Didn't find op for builtin opcode '[^']{1,80}' version '1'", "unsupported_op"),
     _wording(r"Didn't find op for builtin opcode", "op_version"),
     _wording(
@@ -62,7 +62,7 @@ _WORDINGS = (
         "unsupported_op",
     ),
     _wording(
-        r"^(?:Failed to (?:m?map|load|open|read|parse) (?:the )?model|"
+        r"^Model file not found|^(?:Failed to (?:m?map|load|open|read|parse) (?:the )?model|"
         r"Could not open '|The model is not a valid Flatbuffer|Model provided (?:has|is)|"
         r"Error (?:loading|reading) model|Unable to (?:load|open) model)|^Mmap of .{1,400} failed|"
         r"not a valid Flatbuffer|Failed to get model from|kLiteRtStatusErrorFileIO|"
@@ -73,16 +73,21 @@ _WORDINGS = (
         r"^Please specify the (?:name|path) of|^Input tensor #\d+ should have|^Inputs mismatch|"
         r"^The size of .{1,400} is \d+ bytes\. It should be|^The number of string in the input_layer|"
         r"^There are invalid perf options|^Cannot parse --|^Failed to parse .{0,40}flag|^Failed to read the input|"
-        r"^Couldn't interpret value|^Requesting full delegation and CPU|^Invalid (?:argument|value|flag)|"
+        r"^Couldn't interpret value|^Signature \".{0,200}\" not found|"
+        r"^Requesting full delegation and CPU|^Invalid (?:argument|value|flag)|"
         r"^[Uu]nknown (?:flag|option)|^Error while parsing the flags|^Cannot find the input_layer",
         "invalid_argument",
     ),
-    _wording(r"^Disallowed CPU fallback detected|Some ops are not accelerated", "delegate_failed"),
+    _wording(
+        r"^Disallowed CPU fallback detected|Some ops are not accelerated|^Model is not fully accelerated but",
+        "delegate_failed",
+    ),
     _wording(r"[Ff]ailed to (?:apply|modify graph with) (?:the |\S{1,60} )?delegate", "delegate_failed"),
     _wording(
         r"delegate (?:kernel )?(?:is|was) not initialized|^Restored original execution plan after delegate|"
         r"^TfLite\w{1,60}Delegate\w{0,10} (?:Init|Prepare|Invoke): |NPU accelerator could not be loaded|"
-        r"[Ff]ailed to (?:create|load|initialize) .{0,60}delegate|ModifyGraphWithDelegate failed|"
+        r"[Ff]ailed to (?:get or )?(?:create|load|initialize) .{0,60}(?:delegate|GPU environment)|"
+        r"ModifyGraphWithDelegate failed|"
         r"acceleration is unsupported on this platform|^Could not create .{0,40}delegate",
         "delegate_failed",
         fatal=False,

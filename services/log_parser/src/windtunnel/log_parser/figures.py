@@ -7,6 +7,14 @@ import re
 from decimal import Decimal
 
 NUMBER = r"[-+]?(?:\d{1,400}(?:\.\d{0,400})?(?:[eE][-+]?\d{1,4})?|\.\d{1,400}|(?i:nan|inf(?:inity)?))"
+# Units of time as tools print them; microseconds with either of the two characters that look like a mu.
+UNIT = r"(?:ns|us|µs|μs|ms|s)"
+# A figure with its name in a row of statistics: avg=1.5, or p95=1.5ms.
+PAIR = re.compile(rf"(\w{{1,20}})=({NUMBER})({UNIT})?(?=[\s,;]|$)")
+STATS = {
+    "count": "count", "first": "first_us", "avg": "avg_us", "min": "min_us", "max": "max_us", "std": "std_us",
+    "p5": "p5_us", "median": "median_us", "p50": "median_us", "p95": "p95_us",
+}  # fmt: skip
 _NUMBER = re.compile(rf"\s*({NUMBER})%?\s*\Z")
 
 
@@ -27,6 +35,18 @@ def number(literal: str | None, scale: int = 1) -> float | None:
     if abs(approximate) < 2**53 and exact == exact.to_integral_value():
         return int(exact)
     return float(exact)
+
+
+def in_us(literal: str | None, unit: str | None, default: str = "us") -> float | None:
+    """A time in microseconds from its literal and the unit behind it; `default` where there is none.
+
+    Negative values mean unknown to the tools and are None.
+    """
+    unit = unit or default
+    if unit == "ns":
+        value = non_negative(literal)
+        return None if value is None else value / 1000
+    return non_negative(literal, {"s": 1_000_000, "ms": 1000}.get(unit, 1))
 
 
 def non_negative(literal: str | None, scale: int = 1) -> float | None:

@@ -5,47 +5,20 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from windtunnel.log_parser.learned import learn
+from windtunnel.log_parser.prefixes import Stripped, header_of_long, level_of, strip
 
 # No benchmark tool prints a longer line; matching stays cheap on a hostile file.
 MAX_LINE = 16_384
 
-_LEVELS = {"V": "V", "D": "D", "I": "I", "N": "I", "W": "W", "E": "E", "F": "F", "A": "F"}
-_DATE = r"(?:\d{4}-)?\d\d-\d\d[ T]\d\d:\d\d:\d\d[.,]\d{3,9}(?: ?[+-]\d{4}|Z)?"
-_TAG = r"(?P<tag>[^:\[\]()]{0,80}?)"
-
-_PREFIXES = tuple(
-    re.compile(pattern)
-    for pattern in (
-        # logcat threadtime, with or without year and uid: 07-14 13:14:52.097  2283  2283 I tflite  : msg
-        rf"{_DATE} +(?:\w+ +)?\d+ +\d+ (?P<level>[VDIWEFA]) {_TAG} *: ?",
-        # logcat time: 07-14 13:14:52.097 I/tflite  ( 2283): msg
-        rf"{_DATE}:? (?P<level>[VDIWEFA])/{_TAG} *\( *\d+\): ?",
-        # Android Studio: 2021-07-14 13:14:52.097 2283-2283/org.app I/tflite: msg
-        rf"{_DATE} +\d+-\d+/\S{{1,100}} (?P<level>[VDIWEFA])/{_TAG} *: ?",
-        # Android Studio since 2022: 2023-07-14 13:14:52.097  2283-2283  tflite   org.app   I  msg
-        rf"{_DATE} +\d+-\d+ +(?P<tag>\S{{1,80}}) +\S{{1,100}} +(?P<level>[VDIWEFA])  ?",
-        # logcat brief and tag: I/tflite  ( 2283): msg, I/tflite  : msg
-        rf"(?P<level>[VDIWEFA])/{_TAG} *(?:\( *\d+\))?: ?",
-        # logcat process and thread: I( 2283) msg, I( 2283: 2283) msg
-        r"(?P<level>[VDIWEFA])\( *\d+(?:: *\d+)?\) ",
-        # logcat with its stamps cut off: I tflite  : msg
-        r"(?P<level>[VDIWEFA]) (?P<tag>(?i:tflite|litert|tensorflow)\w{0,40}) *: ?",
-        # NSLog and os_log: 2020-06-10 12:34:56.789 TFLiteBenchmark[1234:56789] msg
-        rf"{_DATE} +(?P<tag>[\w .-]{{1,80}})\[\d+:\w+\] ?",
-        # iOS syslog: Jun 10 12:34:56 iPhone TFLiteBenchmark(tflite)[1234] <Notice>: msg
-        r"[A-Z][a-z]{2} +\d{1,2} \d\d:\d\d:\d\d \S{1,80} (?P<tag>[\w.-]{1,80})(?:\([\w.-]{1,80}\))?\[\d+\] "
-        r"<(?P<level>[A-Z])\w{0,12}>: ?",
-        # TensorFlow: 2017-11-27 08:56:35.518009: I path/file.cc:324] msg
-        rf"{_DATE}: (?P<level>[IWEF]) (?P<tag>\S{{1,200}}:\d+)\] ?",
-        # glog and absl: I0610 12:34:56.789012   12345 file.cc:12] msg
-        r"(?P<level>[IWEF])\d{4}(?:\d{4})? \d\d:\d\d:\d\d[.]\d+ +\d+ (?P<tag>\S{1,200}:\d+)\] ?",
-    )
-)
 _LEVEL = re.compile(r"\s*(INFO|WARNING|WARN|ERROR|VERBOSE|FATAL|DEBUG): ?")
 _SOURCE = re.compile(r"\[(?P<file>[\w./+-]{1,200}):\d+\](?: |$)")
-_ESCAPES = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
-_MAY_HAVE_PREFIX = re.compile(r"\d|[VDIWEFA][/( ]|[IWEF]\d{4}|[A-Z][a-z]{2} ")
+# CSI, OSC and other sequences of a terminal; also where the escape itself was printed as ^[.
+_ESCAPES = re.compile(
+    r"(?:\x1b|\^\[)\[[0-9;?:]{0,30}[A-Za-z]|\x1b[\]_P][^\x07\x1b]{0,400}(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,35 +46,61 @@ def decode(data: str | bytes) -> str:
 
 def messages(text: str) -> Iterator[Line]:
     """The lines of `text` with prefixes taken off; a blank line gives an empty text."""
+    shapes = learn(text, lambda raw: _named(strip(_plain(raw))).text)
+    header: Stripped | None = None
+    for raw, partial in _raw_lines(text):
+        if len(raw) > MAX_LINE:
+            yield Line(raw[:MAX_LINE], None, "", partial)
+            continue
+        raw = _plain(raw)
+        if (found := header_of_long(raw)) is not None:
+            header = found
+            continue
+        line = _message(raw, shapes, partial)
+        if header is not None and line.level is None:
+            line = replace(line, level=header.level, source=f"{header.source} {line.source}".strip())
+        yield line
+
+
+def _raw_lines(text: str) -> Iterator[tuple[str, bool]]:
+    """Each line, without its end, and whether the text stops before it has one."""
     start = 0
     while start < len(text):
         end = text.find("\n", start)
         partial = end < 0
         if partial:
             end = len(text)
-        yield _strip(text[start:end].rstrip("\r"), partial)
+        yield text[start:end].rstrip("\r"), partial
         start = end + 1
 
 
-def _strip(raw: str, partial: bool) -> Line:
-    if len(raw) > MAX_LINE:
-        return Line(raw[:MAX_LINE], None, "", partial)
-    if "\x1b" in raw:
+def _plain(raw: str) -> str:
+    """A line as a terminal shows it: without colors, and only what a carriage return has left of it."""
+    if "\x1b" in raw or "^[[" in raw:
         raw = _ESCAPES.sub("", raw)
-    level: str | None = None
-    source = ""
-    if _MAY_HAVE_PREFIX.match(raw):
-        for prefix in _PREFIXES:
-            if found := prefix.match(raw):
-                groups = found.groupdict()
-                level = _LEVELS.get(groups.get("level") or "")
-                source = (groups.get("tag") or "").strip()
-                raw = raw[found.end() :]
-                break
-    if found := _LEVEL.match(raw):
-        level = found[1][0]
-        raw = raw[found.end() :]
-    if raw.startswith("[") and (found := _SOURCE.match(raw)):
-        source = f"{source} {found['file']}"
-        raw = raw[found.end() :]
-    return Line(raw, level, source, partial)
+    if "\r" in raw:
+        raw = raw.rstrip("\r").rpartition("\r")[2]
+    return raw
+
+
+def _message(raw: str, shapes: tuple[re.Pattern[str], ...], partial: bool) -> Line:
+    found = _named(strip(raw))
+    for shape in shapes:
+        if prefix := shape.match(found.text):
+            inner = _named(strip(found.text[prefix.end() :]))
+            level = inner.level or level_of(prefix.groupdict().get("level")) or found.level
+            found = Stripped(inner.text, level, inner.source or found.source)
+            break
+    return Line(found.text, found.level, found.source, partial)
+
+
+def _named(found: Stripped) -> Stripped:
+    """Takes off what the benchmark's own logger puts before a message: its level and its source file."""
+    text, level, source = found.text, found.level, found.source
+    if named := _LEVEL.match(text):
+        level = named[1][0]
+        text = text[named.end() :]
+    if text.startswith("[") and (file := _SOURCE.match(text)):
+        source = f"{source} {file['file']}"
+        text = text[file.end() :]
+    return Stripped(text, level, source)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from windtunnel.log_parser.domain import Log, UnsupportedOp
 from windtunnel.log_parser.failures import failure_of
 from windtunnel.log_parser.lines import MAX_LINE, Line, decode, messages
-from windtunnel.log_parser.rules import RULES, Begins, Rule
+from windtunnel.log_parser.options_table import OptionRow, row_of, runs_of
+from windtunnel.log_parser.rule import Begins, Rule
+from windtunnel.log_parser.rules import RULES
 from windtunnel.log_parser.runs import Failure, Run
 from windtunnel.log_parser.tables import OpTable
 
@@ -16,7 +19,7 @@ _REFUSED_OP = re.compile(r"^([A-Z][A-Z0-9_]{1,60}(?: [\w.:/-]{1,100})?):(?: (.{0
 _TABLE_HEAD = re.compile(r"^={3,} ?(?:Run Order|Top by |Summary by )")
 _PARAMETERS = re.compile(r"^(?:Log parameter values|(?:Min n|N)um runs:|Graph:)")
 _LOADS = re.compile(r"^Load(?:ed model|ing model)")
-_TIMES = re.compile(r"^(?:Running benchmark for |\s*count=)")
+_TIMES = re.compile(r"^(?:Running (?:benchmark for |\d+ (?:warmup|benchmark) iterations)|\s*count=)")
 _OURS = re.compile(r"(?i)tflite|tensorflow|litert")
 
 
@@ -41,6 +44,7 @@ class _Parser:
         self.last = ""
         self.last_known = True
         self.refusing: str | None = None
+        self.options: list[OptionRow] = []
 
     def take(self, line: Line) -> None:
         """Reads one message."""
@@ -51,13 +55,31 @@ class _Parser:
             self.unrecognized += not self.last_known
             return
         self.last = text
-        self.last_known = len(text) < MAX_LINE and (self._block(line) or self._rules(line) or self._failure(line))
+        self.last_known = len(text) < MAX_LINE and self._known(line)
         if self.last_known and self.run is not None and "litert" in line.source.lower():
             self.run.tool = "litert"
         self.unrecognized += not self.last_known
 
+    def _known(self, line: Line) -> bool:
+        if self._option(line) or self._block(line) or self._rules(line) or self._failure(line):
+            return True
+        # Pasted into an issue or a list, a whole log may stand to the right.
+        text = line.text.lstrip()
+        if text == line.text:
+            return False
+        return self._rules(replace(line, text=text)) or self._failure(replace(line, text=text))
+
+    def _option(self, line: Line) -> bool:
+        """Rows of the table over all runs; whether they are runs of their own shows at the end of the log."""
+        if not (":" in line.text and (row := row_of(line))):
+            return False
+        if row not in self.options:
+            self.options.append(row)
+        return True
+
     def finish(self) -> Log:
         """The log so far."""
+        self.runs += runs_of(self.options, self.runs)
         return Log(tuple(run.build() for run in self.runs), self.unrecognized)
 
     def _is_repeat(self, text: str) -> bool:
@@ -139,7 +161,7 @@ class _Parser:
         if _TIMES.match(text):
             done = run.complete or len(run.counts) >= 2
             return done and text not in (*run.phases[-1:], *run.counts)
-        return run.summary is not None and "timings in us:" in text and text != run.summary
+        return run.summary is not None and "timings in " in text and text != run.summary
 
     def _failure(self, line: Line) -> bool:
         """Failures, and what the runtime reports as a warning or an error in words that no rule knows."""

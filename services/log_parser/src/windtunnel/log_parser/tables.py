@@ -26,6 +26,11 @@ class OpTable:
         self.columns = [title.strip().lower() for title in _CELL.findall(header)]
         self._named = self.columns[-1:] == ["name"]
 
+    @property
+    def is_of_ops(self) -> bool:
+        """Whether each row is an op; else each is a type of op, with the count of its ops."""
+        return "count" not in self.columns
+
     @staticmethod
     def is_header(text: str) -> bool:
         """Whether a line is the header of any of the profiler's tables."""
