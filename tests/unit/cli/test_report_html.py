@@ -106,13 +106,29 @@ def test_gates_and_best_figures_are_marked() -> None:
         "gate layer_nrmse: 0.1600, failed",
     }
     assert sum(name == "good" for name, _ in _gate_lines(page)) == 30 - 6
-    # One in the line that explains the mark, and two each where two variants are equal.
-    assert page.of_class("best") == 1 + 2 + 2 + 2 + 1 + 1
+    # One in the line that explains the mark, two each where two variants are equal, and p50 and p95 of both cells.
+    assert page.of_class("best") == 1 + 2 + 2 + 2 + 1 + 1 + 2 * 2
 
 
 def _gate_lines(page: _Page) -> list[tuple[str, str]]:
     found = [(entry.get("class") or "", entry.get("title") or "") for _, entry in page.tags]
     return [(kind.split()[-1], title) for kind, title in found if kind.startswith("gate-line")]
+
+
+def test_what_qualifies_a_figure_is_shown() -> None:
+    document = reports.report(2)
+    document["variants"][1]["cells"][0] |= {
+        "nodes_delegated": 0,
+        "nodes_total": 65,
+        "input_shapes": {"image": [1, 48, 48, 3]},
+        "unstable": True,
+        "warnings": ["xnnpack ran 0 of 65 nodes", "the latency is unstable: <b>busy</b>"],
+    }
+    document["variants"][1]["gates"][1] |= {"passed": None, "why": "the latency is unstable"}
+    page = _Page(report_html(document))
+    for words in ("0/65", "1x48x48x3", "unstable", "warning: xnnpack ran 0 of 65 nodes", "<b>busy</b>"):
+        assert words in page.text
+    assert ("warn", "gate latency_ms_p50: 4.85, not judged: the latency is unstable") in _gate_lines(page)
 
 
 def test_a_single_variant_is_not_the_best_of_anything() -> None:

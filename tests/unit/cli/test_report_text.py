@@ -54,11 +54,28 @@ def test_every_variant_has_its_figures() -> None:
     text = _shown(render_report, reports.report(6), 120)
     rows = [line.split() for line in text.splitlines()]
     assert ["int8", "3.59", "0.9681", "0.0117", "0.1060", "0.0573", "\u2013", "✗", "4/5"] in rows
-    assert ["int8", "2.42", "3.15", "5.09", "3.20", "11.8"] in rows
+    assert ["int8", "2.42", "3.15", "5.09", "3.20", "11.8", "\u2013"] in rows
     assert ["int8", "0.0117", "✗", "2.42", "✓", "3.59", "✓", "11.8", "✓", "0.0573", "✓"] in rows
     assert "block_3/conv_1/Conv2D;bias" in text
     assert "int8: calibrated with samples, the plan has no calibration set" in text
     assert "quantization.per_tensor at block_1/conv_1/Conv2D;bias (op 5), confidence 0.97, verified" in text
+
+
+def test_what_qualifies_a_figure_is_shown() -> None:
+    document = reports.report(2)
+    for variant in document["variants"]:
+        variant["cells"] = variant["cells"][:1]
+        variant["cells"][0] |= {
+            "nodes_delegated": 0,
+            "nodes_total": 65,
+            "input_shapes": {"serving_default_image:0": [1, 48, 48, 3]},
+            "shapes_known": True,
+        }
+    document["variants"][1]["cells"][0] |= {"unstable": True, "warnings": ["the latency is unstable: the host is busy"]}
+    lines = [" ".join(row.split()) for row in _shown(render_report, document, 120).splitlines()]
+    assert any(one.startswith("float16 4.85 ") and one.endswith(" 0/65 unstable") for one in lines)
+    assert "warning: float16: the latency is unstable: the host is busy" in lines
+    assert lines.count("input 1x48x48x3") == 1
 
 
 def test_limits_of_single_variants_stand_beside_their_figures() -> None:

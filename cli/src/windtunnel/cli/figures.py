@@ -115,7 +115,7 @@ def _time(value: Any) -> datetime | None:
 class Gate:
     """One judged gate. `column` is the figure it holds: accuracy, size, drop, p50, ...; None: unknown to us.
 
-    `sign` is ≤ for an upper and ≥ for a lower bound.
+    `sign` is ≤ for an upper and ≥ for a lower bound. `why`: why it failed or was not judged, where that is said.
     """
 
     name: str
@@ -124,6 +124,7 @@ class Gate:
     passed: bool | None
     column: str | None
     sign: str = "≤"
+    why: str = ""
 
     @property
     def mark(self) -> str:
@@ -152,7 +153,8 @@ def _gate(entry: Mapping[str, Any]) -> Gate:
     key = name.replace(".", "_")
     column, form = next(((column, form) for known, column, form in _COLUMNS if key == known), (None, figure))
     sign = "≥" if entry.get("bound") == "at_least" else "≤"
-    return Gate(name, figure(entry.get("limit"), "g"), form(entry.get("measured")), entry.get("passed"), column, sign)
+    limit, measured, why = figure(entry.get("limit"), "g"), form(entry.get("measured")), entry.get("why")
+    return Gate(name, limit, measured, entry.get("passed"), column, sign, "" if why is None else clean(why))
 
 
 def worst(gates: Sequence[Gate]) -> Gate | None:
@@ -169,18 +171,6 @@ def entries(owner: Mapping[str, Any] | None, key: str) -> list[Any]:
 def part(owner: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
     """The object under `key`; an absent or null one is empty."""
     return (owner or {}).get(key) or {}
-
-
-def largest(cells: Sequence[Mapping[str, Any]], *path: str) -> float | None:
-    """The largest figure of all cells, by the path of keys to it; None where no cell has it."""
-    found: list[float] = []
-    for cell in cells:
-        value: Any = cell
-        for key in path:
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if is_number(value):
-            found.append(value)
-    return max(found, default=None)
 
 
 def first_over(summary: Mapping[str, Any]) -> str | None:
@@ -221,6 +211,23 @@ def engine_of(cell: Mapping[str, Any]) -> str:
     if not threads:
         return named(cell.get("accelerator"))
     return f"{named(cell.get('accelerator'))}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def nodes_of(cell: Mapping[str, Any]) -> str:
+    """Nodes that the delegate took over, of all: "40/65"; the dash where there is no delegate."""
+    if cell.get("accelerator") == "cpu" or cell.get("nodes_total") is None:
+        return UNKNOWN
+    return f"{named(cell.get('nodes_delegated'))}/{cell['nodes_total']}"
+
+
+def conditions_words(conditions: Mapping[str, Any]) -> str:
+    """What went on while a cell was timed: load of other processes, spread, drift."""
+    found = [
+        (f"others used {measure(conditions.get('other_load_cores'))} cores", conditions.get("other_load_cores")),
+        (f"spread {figure(conditions.get('spread'), '.0%')}", conditions.get("spread")),
+        (f"drift {figure(conditions.get('drift'), '+.0%')}", conditions.get("drift")),
+    ]
+    return ", ".join(words for words, value in found if is_number(value)) or UNKNOWN
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, str]]:

@@ -88,6 +88,8 @@ def _row(row: Row, along: Scale, y: float) -> Html:
         words = tag("text", shorten(text, 96), tag("title", text), x=_LEFT, y=y + 4, class_="quiet-text")
         return tag("g", label, words)
     said = f"p50 {measure(figures['p50'])}  p95 {measure(figures.get('p95'))}"
+    if row.cell.get("unstable"):
+        said += "  unstable"
     return tag(
         "g",
         tag("title", _words(row)),
@@ -129,4 +131,5 @@ def _limits(row: Row, along: Scale, y: float) -> list[Html]:
 def _words(row: Row) -> str:
     latency = row.cell.get("latency_ms") or {}
     figures = ", ".join(f"{name} {measure(value)}" for name, value in row.figures.items())
-    return f"{clean(row.variant)}: {figures} ms; {named(latency.get('samples'))} inferences"
+    notes = [clean(text) for text in row.cell.get("warnings") or []]
+    return "; ".join([f"{clean(row.variant)}: {figures} ms; {named(latency.get('samples'))} inferences", *notes])

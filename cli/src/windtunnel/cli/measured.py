@@ -12,7 +12,20 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from windtunnel.cli.figures import clean, drift, measure, megabytes, named, part, share
+from windtunnel.cell_warnings import SHAPE_UNKNOWN, fallback_words, unstable_words
+from windtunnel.cli.figures import (
+    clean,
+    conditions_words,
+    drift,
+    engine_of,
+    entries,
+    measure,
+    megabytes,
+    named,
+    part,
+    share,
+)
+from windtunnel.cli.shapes import input_words
 from windtunnel.log_parser import measure as figures_of
 from windtunnel.log_parser import parse_log
 from windtunnel.tflite import ModelFacts, TensorFacts
@@ -29,6 +42,7 @@ def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -
     samples = run.samples
     found = figures_of(log.runs[0] if log.runs else None, None if samples is None else samples.inference)
     raw = None if samples is None else {"warmup": list(samples.warmup), "inference": list(samples.inference)}
+    conditions = run.conditions
     return {
         "schema": "windtunnel.bench/1",
         "model": model,
@@ -37,30 +51,51 @@ def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -
         "latency_ms": asdict(found.latency_ms),
         "init_ms": found.init_ms,
         "memory_mb": found.memory_mb,
+        "input_shapes": {name: list(shape) for name, shape in run.input_shapes.items()},
+        "shapes_known": run.shapes_known,
+        "nodes_delegated": run.facts.nodes_delegated,
+        "nodes_total": run.facts.nodes_total,
+        "unstable": None if conditions is None else conditions.unstable,
+        "conditions": None if conditions is None else asdict(conditions),
+        "warnings": _warnings(run, accelerator),
         "device": asdict(run.facts),
         "samples_us": raw,
     }
 
 
+def _warnings(run: DeviceRun, accelerator: str) -> list[str]:
+    """What makes the figures mean less than they seem to."""
+    facts, conditions = run.facts, run.conditions
+    found = [fallback_words(accelerator, None, facts.nodes_delegated, facts.nodes_total)]
+    if run.shapes_known is False:
+        found.append(f"{SHAPE_UNKNOWN} (give --shape or --samples)")
+    if conditions is not None and conditions.unstable:
+        found.append(unstable_words(conditions.reason))
+    return [text for text in found if text]
+
+
 def render_bench(document: Mapping[str, Any], console: Console) -> None:
     """Prints a measurement."""
     latency, device = part(document, "latency_ms"), part(document, "device")
-    threads = document["threads"]
-    console.print(
-        Text(f"{clean(document['model'])} on {document['accelerator']}, {threads} thread{'s' if threads > 1 else ''}"),
-        style="bold",
-    )
+    where = [
+        f"{clean(document['model'])} on {engine_of(document)}",
+        input_words(part(document, "input_shapes"), known=document["shapes_known"]),
+    ]
+    console.print(Text(", ".join(text for text in where if text)), style="bold")
     figures = {name: f"{name} {measure(latency.get(name))}" for name in ("p50", "p95", "mean", "std", "min", "max")}
     lines = [
         f"latency ms  {figures['p50']}  {figures['p95']}  {figures['min']}  {figures['max']}",
         f"            {figures['mean']}  {figures['std']}  of {named(latency.get('samples'))} inferences",
         f"init ms     {measure(document['init_ms'])}",
         f"memory MB   {measure(document['memory_mb'])}",
-        f"delegated   {named(device.get('nodes_delegated'))} of {named(device.get('nodes_total'))} nodes",
+        f"delegated   {named(document['nodes_delegated'])} of {named(document['nodes_total'])} nodes",
+        f"meanwhile   {conditions_words(part(document, 'conditions'))}",
         f"device      {named(device.get('cpu'))}, {named(device.get('cores'))} cores, {named(device.get('runtime'))}",
     ]
     for line in lines:
         console.print(Text(f"  {line}"))
+    for warning in entries(document, "warnings"):
+        console.print(Text(f"  warning: {clean(warning)}"), style="yellow")
 
 
 def conversion_document(done: Converted, out: Path) -> dict[str, Any]:

@@ -26,10 +26,12 @@ from windtunnel.cli.outputs import (
     require_outputs,
     write_whole,
 )
+from windtunnel.cli.shapes import Shapes, given_shapes, shape_option, shapes_of
 from windtunnel.errors import InvalidInput
 from windtunnel.formats import FORMATS
 
 if TYPE_CHECKING:
+    from windtunnel.isolation import Progress
     from windtunnel.quantizer.domain import Quantized
 
 _FILE: Final = click.Path(path_type=Path)
@@ -99,21 +101,43 @@ def _log_of(file: Path) -> bytes:
 @click.argument("model", type=_FILE)
 @host_accelerator_option
 @threads_option
+@shape_option
+@click.option("--samples", type=_FILE, help="Take the shapes of the inputs from the first of these samples.")
+@click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
 @click.option("--log", type=_FILE, help="Save the benchmark log to this file.")
 @force_option
 @json_option
-def bench(model: Path, accelerator: str, threads: int, log: Path | None, force: bool, as_json: bool) -> int:
+def bench(
+    model: Path,
+    accelerator: str,
+    threads: int,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
+    samples: Path | None,
+    pipeline: Path | None,
+    log: Path | None,
+    force: bool,
+    as_json: bool,
+) -> int:
     """Measures latency, start-up time and memory of a .tflite model on this machine.
+
+    Inputs are seeded random numbers. A dimension that the model leaves open is 1, unless --shape or --samples gives
+    its size. If other processes disturb the measurement, it is repeated twice at most; a warning says so if it stays
+    unstable.
 
     \b
     windtunnel bench model.tflite
+    windtunnel bench model.tflite --shape 1,224,224,3
+    windtunnel bench model.tflite --shape image=1,224,224,3 --shape mask=1,224,224,1
+    windtunnel bench model.tflite --samples test.npz
     windtunnel bench model.tflite --accelerator cpu --threads 4 --json | jq .latency_ms.p95
     """
     from windtunnel.cli.measured import bench_document, render_bench
 
-    require_outputs((log,), inputs=(model,), force=force)
-    path = require_file(model, "model")
-    run = run_async(_measure(path, accelerator, threads))
+    require_outputs((log,), inputs=(model, samples, pipeline), force=force)
+    path, steps = require_file(model, "model"), read_json(pipeline, "pipeline")
+    given = None if samples is None else require_file(samples, "samples")
+    chosen = shapes_of(path, given_shapes(shapes), given, steps)
+    run = run_async(_measure(path, accelerator, threads, chosen))
     if log is not None:
         write_whole(log, run.log.encode(), force=force)
         say(f"wrote {log}")
@@ -127,15 +151,34 @@ def bench(model: Path, accelerator: str, threads: int, log: Path | None, force: 
     return 0
 
 
-async def _measure(model: Path, accelerator: str, threads: int) -> Any:
+async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) -> Any:
+    from windtunnel.farm_dispatcher.bench import Patience
     from windtunnel.farm_dispatcher.bench import bench as measure
     from windtunnel.farm_dispatcher.bench import new_pool as pool_of_bench
     from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
     from windtunnel.settings import load
 
-    lock = load(FarmDispatcherSettings).local_lock
+    settings = load(FarmDispatcherSettings)
+    patience = Patience(quiet_s=settings.quiet_wait_s)
+    told: list[str] = []
+
+    def tell(now: Progress) -> None:
+        # Once, and without a bar: what draws on the screen takes time from what is measured.
+        if not told:
+            told.append(now.text)
+            say(now.text)
+
     async with pool_of_bench(TIMEOUT_S, memory_mb()) as pool:
-        return await measure(model, accelerator, threads, pool, lock=lock)
+        return await measure(
+            model,
+            accelerator,
+            threads,
+            pool,
+            lock=settings.local_lock,
+            shapes=shapes,
+            patience=patience,
+            on_progress=tell,
+        )
 
 
 @click.command()

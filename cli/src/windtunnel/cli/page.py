@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from windtunnel.cli.cell_bests import CellBests, cell_figure
 from windtunnel.cli.drift_chart import Curve
 from windtunnel.cli.figures import (
     BAD,
     GOOD,
+    UNKNOWN,
     VERDICTS,
     clean,
     engine_of,
@@ -17,6 +19,7 @@ from windtunnel.cli.figures import (
     is_number,
     measure,
     named,
+    nodes_of,
     part,
     place_of,
     shorten,
@@ -24,6 +27,7 @@ from windtunnel.cli.figures import (
 from windtunnel.cli.findings_text import pipeline_words, tried_words
 from windtunnel.cli.latency_chart import Row
 from windtunnel.cli.markup import NOTHING, Html, tag
+from windtunnel.input_shapes import shapes_words
 
 _LAYERS_SHOWN = 12
 _FACTS_SHOWN = 80
@@ -123,32 +127,49 @@ def _worst_cell(one: Curve, layer: Mapping[str, Any] | None) -> Html:
     return tag("td", one.said(layer), class_=f"number{' bad' if one.is_over(layer) else ''}")
 
 
-def cell_table(rows: Sequence[Row]) -> Html:
-    """Every cell with all that was measured on it."""
+def cell_table(rows: Sequence[Row], bests: CellBests) -> Html:
+    """Every cell with all that was measured on it; the best of all variants in each cell is marked."""
     figures = ("p50", "p95", "mean", "min", "max", "std", "n", "init", "MB", "tries")
-    heads = [tag("th", name) for name in ("Variant", "Device", "Runs on", "Status")]
+    heads = [tag("th", name) for name in ("Variant", "Device", "Runs on", "Input", "Status")]
+    heads += [tag("th", "nodes", class_="number", title="taken over by the accelerator, of all")]
     heads += [tag("th", name, class_="number") for name in figures]
-    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *(_cell_row(row) for row in rows)))
-    return tag("div", table, class_="scroll", tabindex="0")
+    body = tag("tbody", *(_cell_row(row, bests) for row in rows))
+    return tag("div", tag("table", tag("thead", tag("tr", *heads)), body), class_="scroll", tabindex="0")
 
 
-def _cell_row(row: Row) -> Html:
+def _cell_row(row: Row, bests: CellBests) -> Html:
     cell, latency = row.cell, part(row.cell, "latency_ms")
-    status = cell.get("status")
-    style = {"measured": "good", "failed": "bad"}.get(str(status), "warn")
-    reason = tag("span", clean(cell["reason"]), class_="sub") if cell.get("reason") else None
+    shapes = part(cell, "input_shapes")
+
+    def number(*path: str) -> Html:
+        style = "best" if bests.is_best(cell, path) else None
+        return tag("td", tag("span", measure(cell_figure(cell, path)), class_=style), class_="number")
+
     return tag(
         "tr",
         tag("td", tag("span", class_=f"chip {row.style}"), shorten(clean(row.variant), 40), class_="name"),
         tag("td", place_of(cell), class_="place"),
         tag("td", engine_of(cell), class_="place"),
-        tag("td", tag("span", named(status), class_=style), reason, class_="wide" if reason else None),
-        *(tag("td", measure(latency.get(key)), class_="number") for key in ("p50", "p95", "mean", "min", "max", "std")),
+        tag("td", clean(shapes_words(shapes)) if shapes else UNKNOWN, class_="place"),
+        _cell_status(cell),
+        tag("td", nodes_of(cell), class_="number"),
+        *(number("latency_ms", key) for key in ("p50", "p95")),
+        *(tag("td", measure(latency.get(key)), class_="number") for key in ("mean", "min", "max", "std")),
         tag("td", named(latency.get("samples")), class_="number"),
         tag("td", measure(cell.get("init_ms")), class_="number"),
-        tag("td", measure(cell.get("memory_mb")), class_="number"),
+        number("memory_mb"),
         tag("td", named(cell.get("attempts")), class_="number"),
     )
+
+
+def _cell_status(cell: Mapping[str, Any]) -> Html:
+    status, warnings = cell.get("status"), entries(cell, "warnings")
+    style = {"measured": "good", "failed": "bad"}.get(str(status), "warn")
+    notes = [tag("span", clean(cell["reason"]), class_="sub")] if cell.get("reason") else []
+    notes += [tag("span", f"warning: {clean(text)}", class_="sub warn") for text in warnings]
+    if cell.get("unstable"):
+        status, style = "unstable", "warn"
+    return tag("td", tag("span", named(status), class_=style), *notes, class_="wide" if notes else None)
 
 
 def conversion(check: Mapping[str, Any]) -> Html:

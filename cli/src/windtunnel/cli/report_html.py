@@ -7,6 +7,7 @@ from importlib import resources
 from typing import Any
 
 from windtunnel.cli import diagnosis_page, page
+from windtunnel.cli.cell_bests import CellBests
 from windtunnel.cli.drift_chart import ACCUMULATED, OWN, Curve, curve, drift_chart
 from windtunnel.cli.figures import (
     UNKNOWN,
@@ -163,7 +164,7 @@ def _latency(variants: Sequence[Mapping[str, Any]]) -> Html:
     note = (
         "Line: minimum to maximum. Bar: p50 to p95. Dot: p50. Upright tick: the gate's limit, red where it is exceeded."
     )
-    table = page.cell_table(rows)
+    table = page.cell_table(rows, CellBests(variants))
     shown = table if len(rows) <= _CELLS_SHOWN else tag("details", tag("summary", f"{len(rows)} cells"), table)
     chart = [latency_chart(rows), tag("p", note, class_="key")] if any(row.figures for row in rows) else []
     return page.section("Latency on devices", *chart, shown)

@@ -26,6 +26,7 @@ from windtunnel.cli.figures import (
     megabytes,
     moment,
     named,
+    nodes_of,
     part,
     place_of,
     share,
@@ -33,6 +34,7 @@ from windtunnel.cli.figures import (
     worst,
 )
 from windtunnel.cli.findings_text import findings_text
+from windtunnel.cli.shapes import input_words
 from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
 
 _OPS_SHOWN = 10
@@ -148,13 +150,29 @@ def _devices(variants: list[Any], console: Console) -> None:
             places.setdefault(place, []).append((shorten(named(variant.get("name")), 24), cell))
     for place, cells in places.items():
         heading(console, f"On {place}")
-        table = new_table("Variant", "p50 ms", "p95 ms", "max ms", "init ms", "MB", "", words=("Variant", ""))
+        inputs = list(dict.fromkeys(text for _, cell in cells if (text := _input_of(cell))))
+        if len(inputs) == 1:
+            line(console, inputs[0], style="dim", indent=2)
+        table = new_table("Variant", "p50 ms", "p95 ms", "max ms", "init ms", "MB", "Nodes", "", words=("Variant", ""))
         for name, cell in cells:
-            table.add_row(Text(name), *_cell_figures(cell), _status(cell))
+            table.add_row(Text(name), *_cell_figures(cell), nodes_of(cell), _status(cell))
         console.print(table)
         for name, cell in cells:
-            if cell.get("reason"):
-                line(console, f"{name}: {clean(cell['reason'])}", indent=2)
+            _cell_remarks(name, cell, console)
+            if len(inputs) > 1 and (text := _input_of(cell)):
+                line(console, f"{name}: {text}", style="dim", indent=2)
+
+
+def _input_of(cell: Mapping[str, Any]) -> str:
+    return clean(input_words(part(cell, "input_shapes"), known=cell.get("shapes_known")))
+
+
+def _cell_remarks(name: str, cell: Mapping[str, Any], console: Console) -> None:
+    """Why a cell is as it is, and what its figures do not mean."""
+    if cell.get("reason"):
+        line(console, f"{name}: {clean(cell['reason'])}", indent=2)
+    for warning in entries(cell, "warnings"):
+        line(console, f"warning: {name}: {clean(warning)}", style="yellow", indent=2)
 
 
 def _cell_figures(cell: Mapping[str, Any]) -> list[str]:
@@ -166,7 +184,7 @@ def _cell_figures(cell: Mapping[str, Any]) -> list[str]:
 def _status(cell: Mapping[str, Any]) -> Text:
     status = cell.get("status")
     if status == "measured":
-        return Text()
+        return Text("unstable", style="yellow") if cell.get("unstable") else Text()
     return Text(named(status), style="red" if status == "failed" else "yellow")
 
 

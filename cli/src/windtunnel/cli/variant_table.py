@@ -6,17 +6,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from windtunnel.cli.cell_bests import CellBests, cell_figure, worst_cell
 from windtunnel.cli.figures import (
     UNKNOWN,
     Gate,
     clean,
     drift,
+    engine_of,
     entries,
     figure,
     first_over,
     gates_of,
     is_number,
-    largest,
     measure,
     named,
     part,
@@ -27,17 +28,23 @@ from windtunnel.cli.figures import (
 from windtunnel.cli.markup import Html, joined, tag
 
 Variant = Mapping[str, Any]
+_BEST = "best of all variants"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure of all variants. `best` picks the best one; None: it has none."""
+    """A figure of all variants. `best` picks the best one; None: it has none.
+
+    `of_cell`: the path to it in a cell, where it is the worst one of a variant's cells; bests are then told cell by
+    cell (`CellBests`).
+    """
 
     key: str
     title: str
     value: Callable[[Variant], Any]
     form: Callable[[Any], str]
-    best: Callable[[Sequence[float]], float] | None
+    best: Callable[[Sequence[float]], float] | None = None
+    of_cell: tuple[str, ...] = ()
 
 
 def _size(variant: Variant) -> float | None:
@@ -45,8 +52,12 @@ def _size(variant: Variant) -> float | None:
     return size / 1e6 if is_number(size) else None
 
 
-def _cells(*path: str) -> Callable[[Variant], float | None]:
-    return lambda variant: largest(entries(variant, "cells"), *path)
+def _of_cells(key: str, title: str, *path: str) -> Column:
+    def worst_of(variant: Variant) -> float | None:
+        cell = worst_cell(entries(variant, "cells"), path)
+        return None if cell is None else cell_figure(cell, path)
+
+    return Column(key, title, worst_of, measure, of_cell=path)
 
 
 _COLUMNS = (
@@ -55,9 +66,9 @@ _COLUMNS = (
     Column("drop", "Drop", lambda variant: variant.get("accuracy_drop"), share, None),
     Column("loss", "Loss", lambda variant: variant.get("loss"), lambda value: figure(value, ".4f"), min),
     Column("nrmse", "Max layer nRMSE", lambda variant: part(variant, "layers").get("max_nrmse"), drift, None),
-    Column("p50", "p50, ms", _cells("latency_ms", "p50"), measure, min),
-    Column("p95", "p95, ms", _cells("latency_ms", "p95"), measure, min),
-    Column("memory", "Memory, MB", _cells("memory_mb"), measure, min),
+    _of_cells("p50", "p50, ms", "latency_ms", "p50"),
+    _of_cells("p95", "p95, ms", "latency_ms", "p95"),
+    _of_cells("memory", "Memory, MB", "memory_mb"),
 )
 
 
@@ -66,21 +77,22 @@ def variant_table(variants: Sequence[Variant]) -> Html:
     if not variants:
         return tag("p", "No variant was made.", class_="quiet")
     bests = {column.key: _best(column, variants) for column in _COLUMNS}
+    of_cells = CellBests(variants)
     heads = [tag("th", column.title, class_="number") for column in _COLUMNS]
     heads.insert(5, tag("th", "First layer over"))
-    rows = [_row(variant, index, bests) for index, variant in enumerate(variants)]
+    rows = [_row(variant, index, bests, of_cells) for index, variant in enumerate(variants)]
     table = tag("table", tag("thead", tag("tr", tag("th", "Variant"), *heads)), tag("tbody", *rows))
-    return joined([tag("div", table, class_="scroll", tabindex="0"), tag("p", _key(variants, bests), class_="key")])
+    return joined([tag("div", table, class_="scroll", tabindex="0"), tag("p", _key(variants), class_="key")])
 
 
-def _key(variants: Sequence[Variant], bests: Mapping[str, float | None]) -> Html:
+def _key(variants: Sequence[Variant]) -> Html:
     parts: list[object] = []
-    if any(value is not None for value in bests.values()):
-        parts += [tag("span", "best of all variants", class_="best"), ". "]
+    if len(variants) > 1:
+        parts += [tag("span", _BEST, class_="best"), "; latency and memory: on the same cell. "]
     if any(len(entries(variant, "cells")) > 1 for variant in variants):
-        parts.append("Latency and memory are those of the worst cell. ")
+        parts.append("Latency and memory are those of the variant's worst cell, which is named below them. ")
     if any(gates_of(variant) for variant in variants):
-        parts.append("Below a figure: the gate that holds it (✓ kept, ✗ exceeded, ? not measured).")
+        parts.append("Below a figure: the gate that holds it (✓ kept, ✗ exceeded, ? not judged).")
     return joined(parts)
 
 
@@ -92,9 +104,14 @@ def _best(column: Column, variants: Sequence[Variant]) -> float | None:
     return column.best(values)
 
 
-def _row(variant: Variant, index: int, bests: Mapping[str, float | None]) -> Html:
+def _row(variant: Variant, index: int, bests: Mapping[str, float | None], of_cells: CellBests) -> Html:
     gates = gates_of(variant)
-    cells = [_cell(column, variant, gates, bests[column.key]) for column in _COLUMNS]
+    cells = [
+        _worst_cell(column, variant, gates, of_cells)
+        if column.of_cell
+        else _cell(column, variant, gates, bests[column.key])
+        for column in _COLUMNS
+    ]
     if variant.get("accuracy") is None and variant.get("accuracy_reason"):
         cells[1] = _unknown(variant["accuracy_reason"], gates)
     layers = part(variant, "layers")
@@ -120,13 +137,27 @@ def _row(variant: Variant, index: int, bests: Mapping[str, float | None]) -> Htm
 
 
 def _cell(column: Column, variant: Variant, gates: Sequence[Gate], best: float | None) -> Html:
-    value = column.value(variant)
-    shown = column.form(value)
+    shown = column.form(column.value(variant))
+    return _figure(column, shown, gates, is_best=best is not None and shown == column.form(best))
+
+
+def _worst_cell(column: Column, variant: Variant, gates: Sequence[Gate], of_cells: CellBests) -> Html:
+    """The worst figure of a variant's cells, with the cell where there are several."""
+    cells = entries(variant, "cells")
+    cell = worst_cell(cells, column.of_cell)
+    notes = [] if cell is None or len(cells) < 2 else [f"{named(cell.get('device'))}, {engine_of(cell)}"]
+    if cell is not None and cell.get("unstable") and column.of_cell[0] == "latency_ms":
+        notes.append("unstable")
+    is_best = cell is not None and of_cells.is_best(cell, column.of_cell)
+    return _figure(column, column.form(column.value(variant)), gates, is_best=is_best, notes=notes)
+
+
+def _figure(column: Column, shown: str, gates: Sequence[Gate], *, is_best: bool, notes: Sequence[str] = ()) -> Html:
     gate = worst([one for one in gates if one.column == column.key])
-    is_best = best is not None and shown == column.form(best)
     return tag(
         "td",
-        tag("span", shown, class_="best" if is_best else None, title="best of all variants" if is_best else None),
+        tag("span", shown, class_="best" if is_best else None, title=_BEST if is_best else None),
+        *(tag("span", note, class_="sub") for note in notes),
         None if gate is None else _gate_line(gate),
         class_="number",
     )
@@ -143,5 +174,7 @@ def _gate_line(gate: Gate, *, named: bool = False) -> Html:
     style = "warn" if gate.passed is None else "good" if gate.passed else "bad"
     bound = f"{gate.sign} {gate.limit} {gate.mark}"
     words = f"{gate.name}: {gate.measured} {bound}" if named else bound
-    state = {True: "passed", False: "failed", None: "not measured"}[gate.passed]
+    state = {True: "passed", False: "failed", None: "not judged" if gate.why else "not measured"}[gate.passed]
+    if gate.why:
+        state += f": {gate.why}"
     return tag("span", words, class_=f"gate-line {style}", title=f"gate {gate.name}: {gate.measured}, {state}")
