@@ -16,7 +16,7 @@ from windtunnel import schemas
 from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import RunRecord, fold, judge
 from windtunnel.metrics_store.report import Diagnoses, Ending, build_report
-from windtunnel.v1 import events_pb2
+from windtunnel.v1 import events_pb2, types_pb2
 
 VALIDATOR = jsonschema.Draft202012Validator(schemas.load("report"))
 
@@ -267,3 +267,25 @@ def test_a_gate_that_was_not_judged_says_why() -> None:
     assert (gate["measured"], gate["passed"]) == (103.0, None)
     assert gate["why"] == "the latency is unstable: the host was busy"
     assert report["verdict"] == "could_not_run"
+
+
+def test_inputs_and_outputs_of_a_variant() -> None:
+    run = RunEvents()
+    ready = run.ready("int8")
+    assert isinstance(ready, events_pb2.VariantReady)
+    info = types_pb2.TensorInfo
+    image = info(name="serving:0", signature_name="image", shape=[-1, 8], dtype="int8", scale=[0.5], zero_point=[-3])
+    ready.variant.facts.inputs.append(image)
+    ready.variant.facts.outputs.append(
+        info(name="out", shape=[1, 2], dtype="int16", scale=[0.5, 0.25], zero_point=[0, 0])
+    )
+    ready.variant.facts.outputs.append(info(name="odd", dtype="float32", scale=[float("nan")], zero_point=[0]))
+    report = report_of(run, [run.converted(), ready, run.ready("float32")])
+    found = {variant["name"]: variant for variant in report["variants"]}
+    assert found["int8"]["inputs"] == [
+        {"name": "image", "tensor": "serving:0", "shape": [-1, 8], "dtype": "int8", "scale": 0.5, "zero_point": -3}
+    ]
+    per_channel, odd = found["int8"]["outputs"]
+    assert (per_channel["name"], per_channel["scale"], per_channel["zero_point"]) == ("out", [0.5, 0.25], [0, 0])
+    assert (odd["shape"], odd["scale"], odd["zero_point"]) == ([], None, None)
+    assert found["float32"]["inputs"] is None and found["float32"]["outputs"] is None

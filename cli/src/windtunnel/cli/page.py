@@ -27,6 +27,7 @@ from windtunnel.cli.figures import (
 from windtunnel.cli.findings_text import pipeline_words, tried_words
 from windtunnel.cli.latency_chart import Row
 from windtunnel.cli.markup import NOTHING, Html, tag
+from windtunnel.cli.report_tensors import Signature
 from windtunnel.input_shapes import shapes_words
 
 _LAYERS_SHOWN = 12
@@ -170,6 +171,23 @@ def _cell_status(cell: Mapping[str, Any]) -> Html:
     if cell.get("unstable"):
         status, style = "unstable", "warn"
     return tag("td", tag("span", named(status), class_=style), *notes, class_="wide" if notes else None)
+
+
+def tensors(found: Sequence[Signature]) -> Html:
+    """What goes into the variants and what comes out of them; nothing where it is not known."""
+    if not found:
+        return NOTHING
+    heads = tag("tr", tag("th", "Variants"), tag("th", "Inputs"), tag("th", "Outputs"))
+    rows = [
+        tag(
+            "tr",
+            tag("td", ", ".join(one.variants), class_="name"),
+            *(tag("td", *(tag("span", text, class_="sub") for text in side)) for side in (one.inputs, one.outputs)),
+        )
+        for one in found
+    ]
+    table = tag("table", tag("thead", heads), tag("tbody", *rows))
+    return section("Inputs and outputs", tag("div", table, class_="scroll", tabindex="0"))
 
 
 def conversion(check: Mapping[str, Any]) -> Html:

@@ -24,6 +24,7 @@ from windtunnel.cli.figures import (
 from windtunnel.cli.latency_chart import Row, latency_chart
 from windtunnel.cli.layer_table import layer_table
 from windtunnel.cli.markup import NOTHING, Html, tag
+from windtunnel.cli.report_tensors import signatures
 from windtunnel.cli.variant_table import variant_table
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -50,6 +51,7 @@ def report_html(report: dict[str, Any]) -> str:
         page.section("Variants", variant_table(variants)),
         _drift(variants),
         _latency(variants),
+        page.tensors(signatures(variants)),
         diagnosis_page.diagnoses(variants),
         page.conversion(part(report, "conversion")),
         page.facts(report),

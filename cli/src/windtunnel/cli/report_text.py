@@ -34,6 +34,7 @@ from windtunnel.cli.figures import (
     worst,
 )
 from windtunnel.cli.findings_text import findings_text
+from windtunnel.cli.report_tensors import signatures
 from windtunnel.cli.shapes import input_words
 from windtunnel.cli.terminal import bullets, heading, line, new_table, verdict_words
 
@@ -62,6 +63,7 @@ def render_report(report: dict[str, Any], console: Console) -> None:
     _remarks(variants, console)
     _devices(variants, console)
     _gates(variants, console)
+    _tensors(variants, console)
     _conversion(part(report, "conversion"), console)
     for variant in variants:
         diagnosis = variant.get("diagnosis")
@@ -224,6 +226,18 @@ def _gate_cell(gate: Gate | None, *, with_limit: bool) -> Text:
         return Text("")
     limit = f" {gate.sign} {gate.limit}" if with_limit else ""
     return Text(f"{gate.measured}{limit} {gate.mark}", style=_gate_style(gate.passed))
+
+
+def _tensors(variants: list[Any], console: Console) -> None:
+    """What goes into each variant and what comes out of it."""
+    found = signatures(variants)
+    if found:
+        heading(console, "Inputs and outputs")
+    for one in found:
+        line(console, shorten(", ".join(one.variants), 100), indent=2)
+        for arrow, texts in (("in ", one.inputs), ("out", one.outputs)):
+            for text in texts:
+                line(console, f"{arrow}  {text}", indent=4)
 
 
 def _conversion(check: Mapping[str, Any], console: Console) -> None:

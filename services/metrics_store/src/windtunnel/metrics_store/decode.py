@@ -21,6 +21,7 @@ from windtunnel.metrics_store.decode_values import (
     measurement_of,
     quality_of,
     required_blob,
+    tensor_of,
 )
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.facts import Fact
@@ -132,6 +133,8 @@ def _ready(message: events_pb2.VariantReady) -> _Read:
         variant.calibration_samples,
         variant.calibration_from_samples,
         _sorted(variant.tool_versions),
+        inputs=tuple(map(tensor_of, variant.facts.inputs)),
+        outputs=tuple(map(tensor_of, variant.facts.outputs)),
     )
     work = _Work("quantize", (original,), (model,), variant=variant.name)
     return (fact,), f"variant {variant.name} is made", _kept(variant=model, float_model=original), work

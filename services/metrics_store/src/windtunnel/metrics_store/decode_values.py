@@ -21,6 +21,7 @@ from windtunnel.metrics_store.domain.values import (
     Layers,
     Measurement,
     Quality,
+    Tensor,
 )
 from windtunnel.plan import shapes_from_proto
 from windtunnel.v1 import types_pb2
@@ -148,4 +149,17 @@ def device_of(message: types_pb2.DeviceFacts) -> Device:
         runtime=message.runtime or None,
         nodes_delegated=optional(message, "nodes_delegated"),
         nodes_total=optional(message, "nodes_total"),
+    )
+
+
+def tensor_of(message: types_pb2.TensorInfo) -> Tensor:
+    """An input or output. A scale that is not finite is left out, as no scale."""
+    scales = tuple(message.scale) if all(map(math.isfinite, message.scale)) else ()
+    return Tensor(
+        name=message.signature_name or message.name,
+        tensor=message.name,
+        shape=tuple(message.shape),
+        dtype=message.dtype,
+        scale=scales,
+        zero_point=tuple(message.zero_point) if scales else (),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +13,7 @@ from windtunnel.metrics_store.domain.findings import accuracy_reason
 from windtunnel.metrics_store.domain.gates import accuracy_drop
 from windtunnel.metrics_store.domain.record import CellState
 from windtunnel.metrics_store.domain.steps import cell_problem, explain
-from windtunnel.metrics_store.domain.values import Latency, Measurement, Quality
+from windtunnel.metrics_store.domain.values import Latency, Measurement, Quality, Tensor
 from windtunnel.metrics_store.domain.warnings import cell_warnings
 
 SCHEMA: Final = "windtunnel.report/1"
@@ -144,6 +144,8 @@ def _variant(
         "agreement": None if compared is None else compared.agreement,
         "samples": None if figures is None else figures.samples,
         "synthetic_samples": None if compared is None else compared.synthetic_samples,
+        "inputs": None if state.ready is None else _tensors(state.ready.inputs),
+        "outputs": None if state.ready is None else _tensors(state.ready.outputs),
         "tool_versions": {} if state.ready is None else dict(state.ready.tool_versions),
         "calibration_samples": None if state.ready is None else state.ready.calibration_samples,
         "calibration_from_samples": None if state.ready is None else state.ready.calibration_from_samples,
@@ -156,6 +158,27 @@ def _variant(
         "cells": [_cell(run, cell, ended=ended) for cell in run.cells_of(name)],
         "gates": [] if judgement is None else [_gate(gate) for gate in judgement.gates],
     }
+
+
+def _tensors(tensors: Sequence[Tensor]) -> list[dict[str, Any]] | None:
+    """The inputs or outputs of a model; None where the event did not say them."""
+    found = [
+        {
+            "name": tensor.name,
+            "tensor": tensor.tensor,
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype,
+            "scale": _one_or_all(tensor.scale),
+            "zero_point": _one_or_all(tensor.zero_point),
+        }
+        for tensor in tensors
+    ]
+    return found or None
+
+
+def _one_or_all(values: Sequence[float]) -> float | list[float] | None:
+    """None for no value, the value for one, a list for one per channel."""
+    return (values[0] if len(values) == 1 else list(values)) if values else None
 
 
 def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:

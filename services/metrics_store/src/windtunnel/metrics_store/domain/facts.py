@@ -17,6 +17,7 @@ from windtunnel.metrics_store.domain.values import (
     Layers,
     Measurement,
     Quality,
+    Tensor,
 )
 
 
@@ -69,6 +70,8 @@ class Ready:
     calibration_samples: int = 0
     calibration_from_samples: bool = False
     tool_versions: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[Tensor, ...] = ()
+    outputs: tuple[Tensor, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,22 @@ class Blob:
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """An input or output of a model. `name` is the signature's, else the graph's, which is `tensor`.
+
+    A free dimension of `shape` is -1. real = scale * (stored - zero_point): one value each, or one per channel; none
+    where it is not quantized.
+    """
+
+    name: str
+    tensor: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: tuple[float, ...] = ()
+    zero_point: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Why something could not be done; see windtunnel.v1.Failure."""
 
