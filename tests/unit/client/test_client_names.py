@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from windtunnel.client.client import _format_by_name, _version_of, verdict_name
+from windtunnel.client.client import _format_by_name, _version_of
+from windtunnel.client.listing import verdict_name
 from windtunnel.v1 import types_pb2
 
 

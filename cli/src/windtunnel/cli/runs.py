@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
+import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -12,7 +14,10 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import force_option, require_outputs, write_whole
 
 if TYPE_CHECKING:
-    from windtunnel.v1 import metrics_store_pb2
+    from windtunnel.client import RunSummary
+
+_AGO: Final = re.compile(r"([0-9]{1,6})([mhdw])")
+_UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @click.command()
@@ -52,61 +57,78 @@ async def _report(run_id: str, html: Path | None, *, force: bool, as_json: bool)
 
 @click.command()
 @click.option("--model", help="Only runs of this model.")
+@click.option("--version", help="Only runs of this version of the model.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label; repeatable.")
 @click.option("--state", type=click.Choice(["running", "completed"]), help="Only runs in this state.")
 @click.option(
     "--verdict", type=click.Choice(["passed", "failed", "could_not_run"]), help="Only runs with this verdict."
 )
+@click.option("--since", metavar="TIME", help="Only runs started since: 36h, 7d, 2026-11-20, 2026-11-20T08:00Z.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
 @json_option
-def runs(model: str | None, state: str | None, verdict: str | None, limit: int, as_json: bool) -> None:
-    """Lists runs, newest first.
+def runs(
+    model: str | None,
+    version: str | None,
+    labels: tuple[str, ...],
+    state: str | None,
+    verdict: str | None,
+    since: str | None,
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Lists runs, newest first; all filters must hold.
 
     \b
     windtunnel runs --model ssd --verdict failed
+    windtunnel runs --label team=edge --label branch=main --since 7d
     windtunnel runs --json --limit 1000
     """
-    found = run_async(_runs(model or "", state or "", verdict, limit))
+    wanted = {
+        "model": model or "",
+        "version": version or "",
+        "labels": dict(label_of(text) for text in labels),
+        "state": state or "",
+        "verdict": verdict or "",
+        "since": None if since is None else since_of(since, datetime.now(UTC)),
+    }
+    found = run_async(_runs(wanted, limit))
     if as_json:
-        print_json(found)
+        print_json([dataclasses.asdict(run) for run in found])
         return
     for run in found:
-        shown = run["verdict"] or run["state"]
-        click.echo(f"{run['run_id']:<24} {shown:<14} {run['model']} {run['version']}  {run['started_at'] or ''}")
+        shown = run.verdict or run.state
+        said = "  ".join(f"{name}={value}" for name, value in run.labels.items())
+        click.echo(f"{run.run_id:<24} {shown:<14} {run.model} {run.version}  {run.started_at or ''}  {said}".rstrip())
     if not found:
         say("no runs")
 
 
-async def _runs(model: str, state: str, verdict: str | None, limit: int) -> list[dict[str, Any]]:
+async def _runs(wanted: dict[str, Any], limit: int) -> list[RunSummary]:
     from windtunnel.cli.home.reading import reading_client
-    from windtunnel.v1 import metrics_store_pb2, types_pb2
+    from windtunnel.client import RunFilter
 
-    wanted = types_pb2.Verdict.Value(f"VERDICT_{verdict.upper()}") if verdict else types_pb2.VERDICT_UNSPECIFIED
-    found: list[dict[str, Any]] = []
-    token = ""
     async with reading_client() as client:
-        while len(found) < limit:
-            request = metrics_store_pb2.ListRunsRequest(
-                model_name=model, state=state, verdict=wanted, page_size=min(1000, limit - len(found)), page_token=token
-            )
-            page = await client.call(client.store.ListRuns, request)
-            found += [_run_to_json(run) for run in page.runs]
-            token = page.next_page_token
-            if not token:
-                break
-    return found
+        return await client.runs(RunFilter(**wanted), limit=limit)
 
 
-def _run_to_json(run: metrics_store_pb2.Run) -> dict[str, Any]:
-    from google.protobuf.json_format import MessageToJson
+def label_of(text: str) -> tuple[str, str]:
+    """Name and value of a label KEY=VALUE. Raises BadParameter."""
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--label")
+    return key, value
 
-    from windtunnel.client.client import verdict_name
 
-    return {
-        "run_id": run.run_id,
-        "model": run.model_name,
-        "version": run.model_version,
-        "state": run.state,
-        "verdict": verdict_name(run.verdict),
-        "started_at": json.loads(MessageToJson(run.started_at)) if run.HasField("started_at") else None,
-        "ended_at": json.loads(MessageToJson(run.ended_at)) if run.HasField("ended_at") else None,
-    }
+def since_of(text: str, now: datetime) -> datetime:
+    """The instant that `text` names: minutes, hours, days or weeks before `now`, a date or a time. Raises BadParameter.
+
+    A date is its midnight, and a time without a zone is one, in local time.
+    """
+    if match := _AGO.fullmatch(text.strip()):
+        return now - timedelta(**{_UNITS[match[2]]: float(match[1])})
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            f"{text!r} is not a time; give 36h, 7d, 2026-11-20 or 2026-11-20T08:00Z", param_hint="--since"
+        ) from None

@@ -12,6 +12,7 @@ import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import progress_bytes
+from windtunnel.cli.runs import label_of
 
 if TYPE_CHECKING:
     from windtunnel.client import AsyncRun, Report
@@ -65,17 +66,10 @@ def submit(
         "format": model_format,
         "inputs": inputs,
         "outputs": outputs,
-        "labels": dict(_label(text) for text in labels),
+        "labels": dict(label_of(text) for text in labels),
         "run_id": run_id,
     }
     return run_async(_submit(model, options, wait=wait, as_json=as_json))
-
-
-def _label(text: str) -> tuple[str, str]:
-    key, separator, value = text.partition("=")
-    if not separator or not key:
-        raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--label")
-    return key, value
 
 
 async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: bool) -> int:

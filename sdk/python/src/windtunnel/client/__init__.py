@@ -11,7 +11,10 @@
 
 from windtunnel.client.artifacts import Artifact
 from windtunnel.client.client import AsyncClient, AsyncRun, AsyncVariant, Progress
+from windtunnel.client.comparison import Comparison
 from windtunnel.client.endpoints import Endpoints, find_endpoints
+from windtunnel.client.history import History
+from windtunnel.client.listing import RunFilter, RunSummary
 from windtunnel.client.report import Report
 from windtunnel.client.sync import Client, Run, Variant
 
@@ -21,10 +24,14 @@ __all__ = [
     "AsyncRun",
     "AsyncVariant",
     "Client",
+    "Comparison",
     "Endpoints",
+    "History",
     "Progress",
     "Report",
     "Run",
+    "RunFilter",
+    "RunSummary",
     "Variant",
     "find_endpoints",
 ]

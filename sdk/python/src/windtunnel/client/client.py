@@ -20,7 +20,10 @@ from windtunnel.artifacts import ArtifactStore, open_store
 from windtunnel.bus import Bus, Event, decode, encode, subjects
 from windtunnel.bus.jetstream import connect
 from windtunnel.client.artifacts import KINDS, Artifact, download, one_of, read_artifact
+from windtunnel.client.comparison import Comparison, compare_runs
 from windtunnel.client.endpoints import Endpoints, find_endpoints
+from windtunnel.client.history import History, read_history
+from windtunnel.client.listing import RunFilter, RunSummary, list_runs, verdict_name
 from windtunnel.client.report import Report
 from windtunnel.client.served_store import OnProgress, ServedStore
 from windtunnel.client.stores import Writer, find_store
@@ -201,6 +204,27 @@ class AsyncClient:
         """A handle on a run."""
         return AsyncRun(self, run_id)
 
+    async def runs(self, wanted: RunFilter = RunFilter(), *, limit: int = 50) -> list[RunSummary]:  # noqa: B008
+        """At most `limit` runs, newest first. Raises InvalidInput, Unavailable."""
+        return await list_runs(self, wanted, limit)
+
+    async def compare(self, *targets: str) -> Comparison:
+        """Runs side by side: figures, and their differences from the first run's.
+
+        Args:
+            targets: two or more run ids, or MODEL@VERSION for the newest completed run of that.
+
+        Raises InvalidInput, NotFound, Unavailable.
+        """
+        return await compare_runs(self, targets)
+
+    async def history(self, model: str, figure: str, *, limit: int = 50) -> History:
+        """A figure, such as `variants[int8].accuracy`, in the newest `limit` completed runs of a model, oldest first.
+
+        Raises InvalidInput for a path that no report has, NotFound, Unavailable.
+        """
+        return await read_history(self, RunFilter(model=model, state="completed"), figure, limit)
+
     async def artifacts_of(self, run_id: str, variant: str = "", kind: str = "") -> list[Artifact]:
         """What a run used and made; see AsyncRun.artifacts."""
         if kind and kind not in KINDS:
@@ -328,13 +352,6 @@ async def _within(seconds: float, answer: Awaitable[T], endpoints: Endpoints) ->
             f"the metrics store at {endpoints.address_of('metrics_store')} does not answer",
             hint="`windtunnel status` shows what runs",
         ) from None
-
-
-def verdict_name(verdict: types_pb2.Verdict.ValueType) -> str | None:
-    """passed, failed, could_not_run; None for no verdict yet."""
-    if verdict == types_pb2.VERDICT_UNSPECIFIED:
-        return None
-    return types_pb2.Verdict.Name(verdict).removeprefix("VERDICT_").lower()
 
 
 def _progress(message: metrics_store_pb2.WatchRunResponse) -> Progress:

@@ -12,7 +12,10 @@ from typing import Any, Self, TypeVar
 
 from windtunnel.client.artifacts import Artifact
 from windtunnel.client.client import AsyncClient, AsyncRun, AsyncVariant, Progress
+from windtunnel.client.comparison import Comparison
 from windtunnel.client.endpoints import Endpoints
+from windtunnel.client.history import History
+from windtunnel.client.listing import RunFilter, RunSummary
 from windtunnel.client.report import Report
 
 T = TypeVar("T")
@@ -53,6 +56,18 @@ class Client:
     def run(self, run_id: str) -> Run:
         """A handle on a run."""
         return Run(self, self._client.run(run_id))
+
+    def runs(self, wanted: RunFilter = RunFilter(), *, limit: int = 50) -> list[RunSummary]:  # noqa: B008
+        """At most `limit` runs, newest first; see AsyncClient.runs."""
+        return self.block(self._client.runs(wanted, limit=limit))
+
+    def compare(self, *targets: str) -> Comparison:
+        """Runs side by side; see AsyncClient.compare."""
+        return self.block(self._client.compare(*targets))
+
+    def history(self, model: str, figure: str, *, limit: int = 50) -> History:
+        """A figure over the runs of a model; see AsyncClient.history."""
+        return self.block(self._client.history(model, figure, limit=limit))
 
     def block(self, work: Coroutine[Any, Any, T]) -> T:
         """Runs a coroutine on the client's loop and waits for it."""

@@ -229,7 +229,9 @@ def _status(run: RunRecord, cell: CellState, *, ended: bool) -> tuple[str | None
     if problem is not None:
         skipped = cell.not_run is None and bool(cell.skip_reason)
         return ("skipped" if skipped else "failed"), problem
-    return ("failed", "there is no measurement") if ended else (None, None)
+    if not ended:
+        return None, None
+    return ("skipped", "the run was canceled") if run.canceled is not None else ("failed", "there is no measurement")
 
 
 def _gate(gate: GateResult) -> dict[str, Any]:

@@ -1,0 +1,227 @@
+"""Runs side by side: each figure of their reports with its difference from the first run's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from windtunnel.client.figures import cell_label
+from windtunnel.client.listing import RunFilter, list_runs
+from windtunnel.errors import InvalidInput, NotFound
+
+if TYPE_CHECKING:
+    from windtunnel.client.client import AsyncClient
+
+SCHEMA: Final = "windtunnel.comparison/1"
+# Name, unit, and whether more is better; None: neither.
+_OF_VARIANT: Final = (
+    ("accuracy", "", True),
+    ("accuracy_drop", "", False),
+    ("loss", "nats", False),
+    ("agreement", "", True),
+    ("size_bytes", "bytes", False),
+    ("layers.max_nrmse", "", False),
+)
+_OF_CELL: Final = (
+    ("latency_ms.p50", "ms", False),
+    ("latency_ms.p95", "ms", False),
+    ("init_ms", "ms", False),
+    ("memory_mb", "MB", False),
+)
+# What makes a cell of one run the same as one of another.
+_IDENTITY: Final = ("farm", "device", "platform", "os_version", "accelerator", "threads")
+
+Report = Mapping[str, Any]
+Identity = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedRun:
+    """A run of a comparison."""
+
+    run_id: str
+    model: str | None
+    version: str | None
+    verdict: str | None
+    started_at: str | None
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure in every run.
+
+    Attributes:
+        figure: its path in the reports; of a cell with the cell's label, since ids differ between runs.
+        cell: the cell that it was measured on, None for a figure of the variant.
+        more_is_better: None where neither is.
+        values: one per run; None where that run does not know it.
+        differences: from the first run, one per run; None for the first, and where one of both is not known.
+        ratios: to the first run, likewise; None too where that is 0.
+        unstable: whether load or spread made the run's figure worthless.
+    """
+
+    figure: str
+    variant: str
+    name: str
+    unit: str
+    more_is_better: bool | None
+    cell: Mapping[str, Any] | None
+    values: Sequence[float | None]
+    differences: Sequence[float | None]
+    ratios: Sequence[float | None]
+    unstable: Sequence[bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Runs side by side. `notes` say what makes figures hard to compare."""
+
+    runs: Sequence[ComparedRun]
+    rows: Sequence[Row]
+    notes: Sequence[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """`windtunnel.comparison/1`."""
+        return {
+            "schema": SCHEMA,
+            "runs": [asdict(run) for run in self.runs],
+            "rows": [asdict(row) for row in self.rows],
+            "notes": list(self.notes),
+        }
+
+
+async def find_run(client: AsyncClient, target: str) -> str:
+    """The id of the run that `target` names: a run id, or MODEL@VERSION for its newest completed run.
+
+    Raises NotFound, Unavailable.
+    """
+    model, separator, version = target.rpartition("@")
+    if not separator:
+        return target
+    found = await list_runs(client, RunFilter(model=model, version=version, state="completed"), 1)
+    if not found:
+        raise NotFound(
+            f"no completed run of model {model!r} in version {version!r}", hint="`windtunnel runs` lists them"
+        )
+    return found[0].run_id
+
+
+async def compare_runs(client: AsyncClient, targets: Sequence[str]) -> Comparison:
+    """The runs that `targets` name side by side. Raises InvalidInput for fewer than two, NotFound, Unavailable."""
+    if len(targets) < 2:
+        raise InvalidInput(f"{len(targets)} run is given", hint="give two or more")
+    reports = [(await client.run(await find_run(client, target)).report()).json for target in targets]
+    return compare_reports(reports)
+
+
+def compare_reports(reports: Sequence[Report]) -> Comparison:
+    """`windtunnel.report/1` documents side by side; the first is what the others are compared with."""
+    variants = [{variant["name"]: variant for variant in report["variants"]} for report in reports]
+    names = dict.fromkeys(name for of_run in variants for name in of_run)
+    rows = [row for name in names for row in _variant_rows(name, [of_run.get(name) for of_run in variants])]
+    return Comparison([_run(report) for report in reports], rows, list(_notes(reports, variants)))
+
+
+def _run(report: Report) -> ComparedRun:
+    model = report["model"]
+    return ComparedRun(
+        report["run_id"],
+        model["name"],
+        model["version"],
+        report["verdict"],
+        report["started_at"],
+        report.get("labels", {}),
+    )
+
+
+def _variant_rows(name: str, variants: Sequence[Report | None]) -> Iterator[Row]:
+    for figure, unit, more in _OF_VARIANT:
+        values = [_value(variant, figure) for variant in variants]
+        yield _row(f"variants[{name}].{figure}", name, figure, unit, more, None, values, [False] * len(values))
+    for cells in _matched_cells([_cells(variant) for variant in variants]):
+        first = next(cell for cell in cells if cell is not None)
+        place = {key: first.get(key) for key in (*_IDENTITY, "input_shapes")}
+        unstable = [bool(cell and cell.get("unstable")) for cell in cells]
+        for figure, unit, more in _OF_CELL:
+            path = f"variants[{name}].cells[{cell_label(first)}].{figure}"
+            values = [_value(cell, figure) for cell in cells]
+            yield _row(path, name, figure, unit, more, place, values, unstable)
+
+
+def _row(
+    path: str,
+    variant: str,
+    name: str,
+    unit: str,
+    more: bool | None,
+    cell: Mapping[str, Any] | None,
+    values: Sequence[float | None],
+    unstable: Sequence[bool],
+) -> Row:
+    return Row(
+        figure=path,
+        variant=variant,
+        name=name,
+        unit=unit,
+        more_is_better=more,
+        cell=cell,
+        values=values,
+        differences=_against_first(values, lambda value, first: value - first),
+        ratios=_against_first(values, lambda value, first: value / first if first else None),
+        unstable=unstable,
+    )
+
+
+def _against_first(
+    values: Sequence[float | None], compare: Callable[[float, float], float | None]
+) -> list[float | None]:
+    first = values[0]
+    others = [None if value is None or first is None else compare(value, first) for value in values[1:]]
+    return [None, *others]
+
+
+def _value(owner: Report | None, path: str) -> float | None:
+    value: Any = owner
+    for step in path.split("."):
+        value = value.get(step) if isinstance(value, Mapping) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _matched_cells(by_identity: Sequence[Mapping[Identity, Report]]) -> Iterator[list[Report | None]]:
+    """The same cell in every run, None where a run has none. Cells at different input shapes are different ones."""
+    for identity in dict.fromkeys(identity for cells in by_identity for identity in cells):
+        cells = [of_run.get(identity) for of_run in by_identity]
+        shapes = list(dict.fromkeys(repr(cell["input_shapes"]) for cell in cells if cell and cell.get("input_shapes")))
+        if len(shapes) < 2:
+            yield cells
+            continue
+        for shape in shapes:
+            yield [cell if cell and repr(cell.get("input_shapes")) == shape else None for cell in cells]
+
+
+def _cells(variant: Report | None) -> dict[Identity, Report]:
+    """The cells of a variant by what they are, whatever their ids; of two that are the same the one with figures."""
+    found: dict[Identity, Report] = {}
+    for cell in (variant or {}).get("cells", ()):
+        identity = tuple(cell.get(key) for key in _IDENTITY)
+        if identity not in found or found[identity].get("status") != "measured":
+            found[identity] = cell
+    return found
+
+
+def _notes(reports: Sequence[Report], variants: Sequence[Mapping[str, Report]]) -> Iterator[str]:
+    for report in reports:
+        if report["verdict"] is None:
+            yield f"run {report['run_id']} is still running: its figures are not complete"
+    if len({report.get("plan_sha256") for report in reports}) > 1:
+        yield "the runs follow different plans: samples, devices and gates may differ"
+    if len({report["model"]["name"] for report in reports}) > 1:
+        yield "the runs are of different models"
+    for name in dict.fromkeys(name for of_run in variants for name in of_run):
+        samples = {int(of_run[name].get("samples") or 0) for of_run in variants if name in of_run} - {0}
+        if len(samples) > 1:
+            yield f"variant {name} was compared on different numbers of samples: {', '.join(map(str, sorted(samples)))}"
+        if len({bool(of_run[name].get("synthetic_samples")) for of_run in variants if name in of_run}) > 1:
+            yield f"variant {name} was compared on random inputs in one run, on samples in another"

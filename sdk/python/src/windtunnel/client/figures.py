@@ -1,0 +1,65 @@
+"""Figures of a report by their path, such as `variants[int8].accuracy`.
+
+Names are joined by dots. An entry of a list is named in brackets: a variant by its name, a gate by its gate, a cell by
+its id or by its label, `farm/device/os_version/accelerator/threads`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from windtunnel.errors import InvalidInput
+
+_STEP: Final = re.compile(r"\.?([A-Za-z_][A-Za-z0-9_]*)|\[([^\]]+)\]")
+_LABEL: Final = ("farm", "device", "os_version", "accelerator", "threads")
+# Under these an entry of a list is found.
+_KEYS: Final = ("name", "gate", "id")
+
+
+class Missing(Exception):
+    """A report has nothing at a path."""
+
+
+def parse_path(path: str) -> list[str]:
+    """The steps of a path. Raises InvalidInput."""
+    steps: list[str] = []
+    position = 0
+    while position < len(path):
+        match = _STEP.match(path, position)
+        if match is None:
+            raise InvalidInput(
+                f"{path!r} is not a figure's path: {path[position:]!r} cannot be read",
+                hint="such as variants[int8].accuracy",
+            )
+        steps.append(match[1] or match[2])
+        position = match.end()
+    if not steps:
+        raise InvalidInput("the path of the figure is empty", hint="such as variants[int8].accuracy")
+    return steps
+
+
+def figure_at(report: Mapping[str, Any], path: Sequence[str]) -> float | None:
+    """The figure of a report; None where it is not known. Raises Missing where there is nothing, or no figure."""
+    value: Any = report
+    for step in path:
+        value = _step(value, step)
+    if isinstance(value, bool) or not isinstance(value, int | float | None):
+        raise Missing
+    return value
+
+
+def _step(value: Any, step: str) -> Any:
+    if isinstance(value, Mapping) and step in value:
+        return value[step]
+    if isinstance(value, list):
+        for entry in value:
+            if isinstance(entry, Mapping) and step in (*(entry.get(key) for key in _KEYS), cell_label(entry)):
+                return entry
+    raise Missing
+
+
+def cell_label(cell: Mapping[str, Any]) -> str:
+    """farm/device/os_version/accelerator/threads, without what is not known."""
+    return "/".join(str(cell[key]) for key in _LABEL if cell.get(key) is not None)
