@@ -1,0 +1,123 @@
+"""Figures of one model on labelled samples, summed up sample by sample, however the labels are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.labels import Reading
+from windtunnel.tflite.metrics import OutputKind
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Errors against targets, in their unit: mean absolute error and root mean square error."""
+
+    mae: float
+    rmse: float
+
+
+class ElementSums:
+    """Share of right elements of masks: right / counted, over all samples.
+
+    With a class axis an element's class is the largest score along it. Else an integer output is the class itself,
+    and a real one says yes over 0.5 where all outputs so far lie in [0, 1], over 0 otherwise.
+    """
+
+    def __init__(self, reading: Reading, kind: OutputKind | None = None) -> None:
+        self._reading = reading
+        self._kind = kind
+        self._within = True
+        self._counted = 0
+        # Right elements where a score is a probability, and where it is a logit.
+        self._right = [0, 0]
+        self.finite = True
+
+    def add(self, sample: int, output: NDArray[Any]) -> None:
+        """Adds the output of one sample, without its batch axis."""
+        assert self._reading.labels is not None
+        labels = self._reading.labels[sample]
+        counts = labels >= 0
+        scores = np.asarray(output)
+        self.finite &= bool(scores.dtype.kind != "f" or np.isfinite(scores).all())
+        self._counted += int(counts.sum())
+        for index, classes in enumerate(self._classes(scores, labels.shape)):
+            self._right[index] += int(((classes == labels) & counts).sum())
+
+    def _classes(self, scores: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
+        axis = self._reading.class_axis
+        if axis is not None:
+            # Axes of size 1 beside those of the labels carry nothing.
+            kept = [size for size in scores.shape if size != 1]
+            classes = scores.reshape(kept).argmax(axis=axis)
+            return classes, classes
+        flat = scores.reshape(shape)
+        if flat.dtype.kind in "iub":
+            return flat, flat
+        self._within &= bool(((flat >= 0.0) & (flat <= 1.0)).all())
+        return flat > 0.5, flat > 0.0
+
+    def result(self) -> float | None:
+        """The share of right elements; None without any, or where an output is not finite."""
+        if not self._counted or not self.finite:
+            return None
+        logits = self._kind == "logits" if self._kind is not None else not self._within
+        return self._right[1 if logits else 0] / self._counted
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays, for `restore`."""
+        return {"numbers": np.array([self._counted, *self._right, self._within, self.finite], dtype=np.int64)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the sums of another `state`. Raises KeyError and ValueError where it is none."""
+        self._counted, first, second, within, finite = (int(value) for value in state["numbers"])
+        self._right, self._within, self.finite = [first, second], bool(within), bool(finite)
+
+
+class ValueSums:
+    """Errors against targets over all samples and elements."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._reading = reading
+        self._sums = np.zeros(3)
+
+    def add(self, sample: int, output: NDArray[Any]) -> None:
+        """Adds the output of one sample, without its batch axis."""
+        assert self._reading.labels is not None
+        wanted = np.atleast_1d(self._reading.labels[sample])
+        error = np.asarray(output, np.float64).reshape(wanted.shape) - wanted
+        self._sums += (np.abs(error).sum(), np.square(error).sum(), error.size)
+
+    def result(self) -> Error | None:
+        """The errors; None without samples, or where an output is not finite."""
+        absolute, square, count = self._sums
+        if not count or not np.isfinite(self._sums).all():
+            return None
+        return Error(float(absolute / count), float(np.sqrt(square / count)))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The sums as an array, for `restore`."""
+        return {"sums": self._sums}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the sums of another `state`. Raises KeyError where it is none."""
+        self._sums = np.array(state["sums"])
+
+
+def errors_said(reading: Reading, first: Error | None, second: Error | None, names: tuple[str, str]) -> Finding | None:
+    """The errors of two models against targets as a finding; None where there are none."""
+    known = {name: error for name, error in zip(names, (first, second), strict=True) if error is not None}
+    if reading.metric != "values" or not known:
+        return None
+    said = "; ".join(f"{name}: MAE {error.mae:.4g}, RMSE {error.rmse:.4g}" for name, error in known.items())
+    return Finding(
+        "labels.targets",
+        f"the labels are targets of output {reading.output!r}, not classes. {said}",
+        "no gate judges these figures; `layer_nrmse` guards against a changed output",
+        {name: {"mae": error.mae, "rmse": error.rmse} for name, error in known.items()},
+    )
