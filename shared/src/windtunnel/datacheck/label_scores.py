@@ -57,7 +57,7 @@ class ElementSums:
             classes = scores.reshape(kept).argmax(axis=axis)
             return classes, classes
         flat = scores.reshape(shape)
-        if flat.dtype.kind in "iub":
+        if self._reading.is_class:
             return flat, flat
         self._within &= bool(((flat >= 0.0) & (flat <= 1.0)).all())
         return flat > 0.5, flat > 0.0

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import InvalidInput
+from windtunnel.tflite.facts import ModelFacts
+
+# Outputs that hold no numbers.
+NOT_VALUES: Final = frozenset({"string", "resource", "variant"})
 
 # classes: one class for each sample; elements: one for each element of a mask; values: targets of a regression.
 Metric = Literal["classes", "elements", "values"]
@@ -37,15 +41,25 @@ class Reading:
 
     `metric` None: no output fits them, and `reason` says why. `labels`: (N,) class indices; (N, *S) class indices of
     elements, -1 where an element does not count; or (N, *S) float64 targets. `class_axis`: for elements, the axis of
-    the classes in the output of one sample; None: one score or class for each element.
+    the classes in the output of one sample; None: one score for each element, or with `is_class` its class.
     """
 
     metric: Metric | None
     output: str = ""
     labels: NDArray[Any] | None = None
     class_axis: int | None = None
+    is_class: bool = False
     reason: str = ""
     findings: tuple[Finding, ...] = ()
+
+
+def outputs_of(model: ModelFacts) -> list[Output]:
+    """The outputs of a model as real numbers: integers with a scale are scores, those without are classes."""
+    return [
+        Output(tensor.name, tensor.shape_signature[1:], "float32" if tensor.quantization else tensor.dtype)
+        for tensor in model.outputs
+        if tensor.dtype not in NOT_VALUES
+    ]
 
 
 def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Reading:
@@ -90,6 +104,8 @@ def _fit_classes(labels: NDArray[Any], output: Output, shape: tuple[int, ...]) -
         return None
     classes = 2 if not shape else shape[0]
     numbers = labels.astype(np.int64)
+    if not shape and _holds_classes(output):
+        return Reading("elements", output.name, numbers, is_class=True)
     if numbers.min() < 0 or (classes > 0 and numbers.max() >= classes):
         return None
     return Reading("classes", output.name, numbers)
@@ -148,11 +164,13 @@ def _one_hot_mask(numbers: NDArray[np.int64], output: Output) -> Reading | None:
 
 def _fit_plain_mask(numbers: NDArray[np.int64], output: Output) -> Reading | None:
     """One number for each element: a class where the output is of integers, else a score for yes."""
-    if np.dtype(output.dtype).kind in "iub":
-        marked, said = _ignoring(numbers, int(np.iinfo(np.int64).max))
-    else:
-        marked, said = _ignoring(numbers, 2)
-    return None if marked is None else Reading("elements", output.name, marked, findings=said)
+    is_class = _holds_classes(output)
+    marked, said = _ignoring(numbers, int(np.iinfo(np.int64).max) if is_class else 2)
+    return None if marked is None else Reading("elements", output.name, marked, is_class=is_class, findings=said)
+
+
+def _holds_classes(output: Output) -> bool:
+    return np.dtype(output.dtype).kind in "iub"
 
 
 def _ignoring(numbers: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64] | None, tuple[Finding, ...]]:

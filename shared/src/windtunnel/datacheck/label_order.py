@@ -1,0 +1,74 @@
+"""Labels that are numbered in another way than the model's outputs: shifted by one, or permuted."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.datacheck.chance import ALPHA, better_by_luck
+from windtunnel.datacheck.findings import Finding
+
+# A numbering that is made to fit the answers always fits a little better.
+_GAIN: Final = 0.1
+# A class with fewer samples says nothing of its own.
+_FEWEST: Final = 3
+
+
+def label_order(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], names: tuple[str, ...] | None = None
+) -> list[Finding]:
+    """Says where another numbering of the same labels would make the model right far more often.
+
+    Each label's class is the one that the model names most often for it. That is another numbering if no two labels
+    have the same one, if the accuracy under it is higher by 0.1, and if that is more than luck (McNemar). Classes
+    with fewer than 3 samples keep their number.
+
+    Args:
+        labels, predicted: (N,) class indices.
+        names: of the labels' classes, where folders name them.
+    """
+    mapping = _mapping(labels, predicted)
+    renamed = np.array([mapping.get(int(label), int(label)) for label in labels])
+    now, then = labels == predicted, renamed == predicted
+    gained, lost = int((then & ~now).sum()), int((now & ~then).sum())
+    moved = {label: number for label, number in mapping.items() if label != number}
+    if not moved or len(set(mapping.values())) < len(mapping) or better_by_luck(gained, lost) >= ALPHA:
+        return []
+    before, after = float(now.mean()), float(then.mean())
+    if after - before < _GAIN:
+        return []
+    shifts = {number - label for label, number in mapping.items()}
+    evidence: dict[str, Any] = {"accuracy": before, "accuracy_renumbered": after, "mapping": _text_keys(moved)}
+    said = f"the accuracy would be {after:.4g} instead of {before:.4g}"
+    if len(shifts) == 1:
+        shift = shifts.pop()
+        message = f"the labels look shifted: with every label {shift:+d} {said}"
+        fix = "subtract the shift from y; often one side has a background class 0 and the other has not"
+        return [Finding("labels.shifted", message, fix, evidence | {"shift": shift})]
+    shown = ", ".join(
+        f"{_named(label, names)} is the model's class {number}" for label, number in list(moved.items())[:5]
+    )
+    more = ", ..." if len(moved) > 5 else ""
+    fix = "number the labels as the model's outputs are; class folders are numbered by the order of their names as text"
+    return [Finding("labels.permuted", f"the labels look permuted: {said} if {shown}{more}", fix, evidence)]
+
+
+def _mapping(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[int, int]:
+    """For each label with enough samples the class that is predicted most often; a tie goes to the label itself."""
+    mapping = {}
+    for label in np.unique(labels):
+        counts = np.bincount(predicted[labels == label])
+        if counts.sum() >= _FEWEST:
+            own = label < len(counts) and counts[label] == counts.max()
+            mapping[int(label)] = int(label) if own else int(counts.argmax())
+    return mapping
+
+
+def _named(label: int, names: tuple[str, ...] | None) -> str:
+    return f"{names[label]!r} (label {label})" if names is not None and label < len(names) else f"label {label}"
+
+
+def _text_keys(mapping: dict[int, int]) -> dict[str, int]:
+    return {str(label): number for label, number in mapping.items()}
