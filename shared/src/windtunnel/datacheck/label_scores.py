@@ -33,9 +33,8 @@ class ElementSums:
         self._reading = reading
         self._kind = kind
         self._within = True
-        self._counted = 0
-        # Right elements where a score is a probability, and where it is a logit.
-        self._right = [0, 0]
+        # Of each sample: counted elements; right ones where a score is a probability, and where it is a logit.
+        self._counts: list[tuple[int, int, int]] = []
         self.finite = True
 
     def add(self, sample: int, output: NDArray[Any]) -> None:
@@ -45,9 +44,8 @@ class ElementSums:
         counts = labels >= 0
         scores = np.asarray(output)
         self.finite &= bool(scores.dtype.kind != "f" or np.isfinite(scores).all())
-        self._counted += int(counts.sum())
-        for index, classes in enumerate(self._classes(scores, labels.shape)):
-            self._right[index] += int(((classes == labels) & counts).sum())
+        first, second = (int(((one == labels) & counts).sum()) for one in self._classes(scores, labels.shape))
+        self._counts.append((int(counts.sum()), first, second))
 
     def _classes(self, scores: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
         axis = self._reading.class_axis
@@ -64,19 +62,28 @@ class ElementSums:
 
     def result(self) -> float | None:
         """The share of right elements; None without any, or where an output is not finite."""
-        if not self._counted or not self.finite:
-            return None
+        counted, right = self._columns()
+        return float(right.sum() / counted.sum()) if counted.sum() and self.finite else None
+
+    def shares(self) -> NDArray[np.float64]:
+        """The share of right elements of each sample; 1 for one without elements that count."""
+        counted, right = self._columns()
+        return np.where(counted > 0, right / np.maximum(counted, 1), 1.0)
+
+    def _columns(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        table = np.array(self._counts, dtype=np.int64).reshape(-1, 3)
         logits = self._kind == "logits" if self._kind is not None else not self._within
-        return self._right[1 if logits else 0] / self._counted
+        return table[:, 0], table[:, 2 if logits else 1]
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """The sums as arrays, for `restore`."""
-        return {"numbers": np.array([self._counted, *self._right, self._within, self.finite], dtype=np.int64)}
+        """The sums as arrays, for `restore`; they grow by three numbers per sample."""
+        counts = np.array(self._counts, dtype=np.int64).reshape(-1, 3)
+        return {"flags": np.array([self._within, self.finite], dtype=np.int64), "counts": counts}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes the sums of another `state`. Raises KeyError and ValueError where it is none."""
-        self._counted, first, second, within, finite = (int(value) for value in state["numbers"])
-        self._right, self._within, self.finite = [first, second], bool(within), bool(finite)
+        self._within, self.finite = (bool(value) for value in state["flags"])
+        self._counts = [(int(a), int(b), int(c)) for a, b, c in state["counts"]]
 
 
 class ValueSums:

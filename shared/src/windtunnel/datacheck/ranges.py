@@ -114,7 +114,9 @@ def _by_quantization(model: ModelFacts, tensor: TensorFacts) -> Expected | None:
 
 def _by_graph(model: ModelFacts, tensor: TensorFacts) -> Expected | None:
     """By y = scale * x + offset at the start of the graph: raw values have the mean -offset/scale."""
-    scale, offset, names = np.float64(1.0), np.float64(0.0), []
+    scale: NDArray[Any] = np.ones(())
+    offset: NDArray[Any] = np.zeros(())
+    names: list[str] = []
     index = tensor.index
     for _ in range(len(model.ops)):
         readers = _readers(model, index)
@@ -158,7 +160,8 @@ def _affine(model: ModelFacts, op: OpFacts, given: int) -> tuple[NDArray[Any], N
         constant = np.asarray(model.constant(model.tensors[others[0]]), np.float64)
     except WindtunnelError:
         return None
-    one, none = np.float64(1.0), np.float64(0.0)
+    one: NDArray[Any] = np.ones(())
+    none: NDArray[Any] = np.zeros(())
     first = op.inputs[0] == given
     if op.name == "MUL":
         return constant, none

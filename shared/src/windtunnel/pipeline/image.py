@@ -18,6 +18,8 @@ Steps = Sequence[tuple[str, Fields]]
 
 def run(steps: Steps, raw: Images | Sequence[Images]) -> Images:
     """Apply image steps to raw images; see Pipeline.apply."""
+    if isinstance(raw, np.ndarray) and _is_pointwise(steps, raw):
+        return _run(steps, raw)
     if isinstance(raw, np.ndarray):
         return _run(steps, _checked(raw, 4))
     if not len(raw):
@@ -30,6 +32,20 @@ def run(steps: Steps, raw: Images | Sequence[Images]) -> Images:
             hint='add a step such as {"op": "resize", "size": [224, 224]}',
         )
     return np.concatenate(results)
+
+
+def _is_pointwise(steps: Steps, raw: Images) -> bool:
+    """Whether all steps work value by value, and the array has the three channels of those that need them."""
+    if raw.dtype.kind not in "buif" or raw.ndim < 1 or 0 in raw.shape or not steps:
+        return False
+    channels = raw.shape[-1] if raw.ndim >= 3 else 0
+    for op, fields in steps:
+        needs_channels = op == "channel_order" or (
+            op == "normalize" and any(isinstance(fields[key], list) for key in ("scale", "offset"))
+        )
+        if op not in ("normalize", "cast", "channel_order") or (needs_channels and channels != 3):
+            return False
+    return True
 
 
 def _checked(raw: Images, ndim: int) -> Images:

@@ -67,9 +67,10 @@ class Pipeline:
     def apply(self, raw: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
         """Run the steps on raw images: uint8 RGB, (N, H, W, 3) or a list of (H, W, 3) of any sizes.
 
-        Returns (N, H', W', 3), or (N, 3, H', W') after `layout` NCHW; float32 after resize, letterbox and normalize,
-        otherwise uint8 or what `cast` says. Raises InvalidInput (also where results differ in shape), Unsupported
-        for audio and text.
+        Steps that work value by value (`normalize`, `cast`, and `channel_order` of 3 channels) take an array (N, ...)
+        of numbers of any shape and type. Returns (N, H', W', 3), or (N, 3, H', W') after `layout` NCHW; float32 after
+        resize, letterbox and normalize, otherwise uint8 or what `cast` says. Raises InvalidInput (also where results
+        differ in shape), Unsupported for audio and text.
         """
         for index, step in enumerate(self.steps):
             if OPS[step.op].kind in {"audio", "text"}:
