@@ -80,7 +80,8 @@ def candidates(domain: ValueRange, channels: int) -> Iterator[Candidate]:
 def _normalize(scale: float, offset: float) -> tuple[Mapping[str, Any], ...]:
     if scale == 1.0 and offset == 0.0:
         return ({"op": "cast", "to": "float32"},)
-    return ({"op": "normalize", "scale": scale, "offset": offset},)
+    # Without a negative zero.
+    return ({"op": "normalize", "scale": scale, "offset": offset + 0.0},)
 
 
 def _torch(unit: float, zero: float) -> Candidate:

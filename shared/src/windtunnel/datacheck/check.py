@@ -18,7 +18,7 @@ from windtunnel.datacheck.ranges import Expected, ValueRange, expected_range, mi
 from windtunnel.datacheck.trials import Judge, Tried, spread, try_all
 from windtunnel.pipeline import InputSpec, Pipeline, Samples
 from windtunnel.pipeline.feed import SampledFeed
-from windtunnel.pipeline.inputs import match_names
+from windtunnel.pipeline.inputs import bare_name, match_names
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 
 # So many samples show which values there are.
@@ -55,6 +55,7 @@ class _Input:
     """The one input that values are judged of: raw values, values as the model gets them, and what it is made for."""
 
     tensor: TensorFacts
+    called: str
     raw: ValueRange
     fed: ValueRange
     whole: bool
@@ -82,13 +83,21 @@ def data_findings(given: Given, judge: Judge | None) -> tuple[Finding, ...]:
     chance = _chance(given, accuracy)
     best, tried = _best(given, look, chance is not None, accuracy, judge)
     found = [] if chance is None else [chance]
+    order = [] if given.predicted is None else _order(given, best)
+    if order:
+        return (*found, *order)
     if best is not None and look is not None:
         found.append(_better(given, look, best, tried))
     elif look is not None and (accuracy is None or chance is not None):
         found += _values(given, look, tried)
-    if best is None and given.predicted is not None and given.reading.labels is not None:
-        found += label_order(given.reading.labels, given.predicted, given.samples.class_names)
     return tuple(found)
+
+
+def _order(given: Given, best: Tried | None) -> list[Finding]:
+    """Labels in another order, where that explains more than another pipeline does."""
+    assert given.reading.labels is not None and given.predicted is not None
+    found = label_order(given.reading.labels, given.predicted, given.samples.class_names)
+    return [one for one in found if best is None or one.evidence["accuracy_renumbered"] > best.score]
 
 
 def _look_at(given: Given) -> _Input | None:
@@ -112,7 +121,8 @@ def _look_at(given: Given) -> _Input | None:
     # Whole numbers of at most 1 are as well 0 and 1 of normalized images.
     whole = is_whole and (raws[0].dtype.kind in "bui" or raw.high > 1.5)
     channels = raws[0].shape[-1] if raws[0].ndim >= 3 else 0
-    return _Input(tensor, raw, values, whole, is_cast, channels, expected_range(given.model, tensor))
+    called = given.model.signature_name(tensor) or bare_name(tensor.name)
+    return _Input(tensor, called, raw, values, whole, is_cast, channels, expected_range(given.model, tensor))
 
 
 def _range(arrays: list[NDArray[Any]]) -> ValueRange:
@@ -148,6 +158,9 @@ def _best(
     if accuracy >= _FINE or not (suspicious or look.channels in (1, 3)):
         return None, []
     choices = list(candidates(raw_domain(look.raw, whole=look.whole), look.channels))
+    if given.pipeline is None:
+        # A cast alone is what happens as it is.
+        choices = [one for one in choices if one.steps[0]["op"] != "cast"]
     first = _GLANCE if not suspicious else 32
     task = None if given.pipeline is None else given.pipeline.get("task")
     tried = try_all(choices, kept_steps(given.pipeline), given.right, judge, first=first, task=task)
@@ -219,13 +232,12 @@ def _fitting(look: _Input) -> Candidate | None:
 
 
 def _found(look: _Input) -> str:
-    name = look.tensor.name
     if look.is_cast:
         return (
-            f"the samples are integers ({look.raw}) and input {name!r} takes {look.tensor.dtype}: they reach the "
+            f"the samples are integers ({look.raw}) and input {look.called!r} takes {look.tensor.dtype}: they reach the "
             "model as they are"
         )
-    return f"input {name!r} gets values from {look.fed}"
+    return f"input {look.called!r} gets values from {look.fed}"
 
 
 def _suggested(look: _Input) -> str:
@@ -237,7 +249,7 @@ def _suggested(look: _Input) -> str:
 def _evidence(look: _Input) -> dict[str, Any]:
     expected = look.expected
     return {
-        "input": look.tensor.name,
+        "input": look.called,
         "raw": [look.raw.low, look.raw.high],
         "fed": [look.fed.low, look.fed.high],
         "expected": None if expected is None else [expected.values.low, expected.values.high],

@@ -124,7 +124,7 @@ def errors_said(reading: Reading, first: Error | None, second: Error | None, nam
     said = "; ".join(f"{name}: MAE {error.mae:.4g}, RMSE {error.rmse:.4g}" for name, error in known.items())
     return Finding(
         "labels.targets",
-        f"the labels are targets of output {reading.output!r}, not classes. {said}",
+        f"{reading.reason}. {said}",
         "no gate judges these figures; `layer_nrmse` guards against a changed output",
         {name: {"mae": error.mae, "rmse": error.rmse} for name, error in known.items()},
     )

@@ -28,11 +28,18 @@ _SUM_SLACK: Final = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """An output as it is for one sample: `shape` without the batch, -1 where a dimension is open."""
+    """An output as it is for one sample: `shape` without the batch, -1 where a dimension is open.
+
+    `called` is the name that its author gave, for messages; empty: `name`.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    called: str = ""
+
+    def __str__(self) -> str:
+        return repr(self.called or self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +63,12 @@ class Reading:
 def outputs_of(model: ModelFacts) -> list[Output]:
     """The outputs of a model as real numbers: integers with a scale are scores, those without are classes."""
     return [
-        Output(tensor.name, tensor.shape_signature[1:], "float32" if tensor.quantization else tensor.dtype)
+        Output(
+            tensor.name,
+            tensor.shape_signature[1:],
+            "float32" if tensor.quantization else tensor.dtype,
+            model.signature_name(tensor) or tensor.name,
+        )
         for tensor in model.outputs
         if tensor.dtype not in NOT_VALUES
     ]
@@ -85,7 +97,7 @@ def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Readi
         if len(fitting) == 1:
             return fitting[0]
         if fitting:
-            return _ambiguous(fitting)
+            return _ambiguous(fitting, outputs)
     _check_range(given, outputs)
     return _unused(labels, outputs, "no output of the model fits them")
 
@@ -195,7 +207,7 @@ def _fit_values(labels: NDArray[Any], output: Output, shape: tuple[int, ...]) ->
     """Numbers in the shape of an output: targets."""
     if len(shape) != labels.ndim - 1 or not _same(labels.shape[1:], shape):
         return None
-    reason = f"the labels are targets of output {output.name!r}, not classes"
+    reason = f"the labels are targets of output {output}, not classes"
     return Reading("values", output.name, labels.astype(np.float64), reason=reason)
 
 
@@ -230,15 +242,16 @@ def _check_range(labels: NDArray[Any], outputs: Sequence[Output]) -> None:
     raise InvalidInput(f"label {worst} is outside the model's {most} classes (0 to {most - 1})", hint=hint)
 
 
-def _ambiguous(fitting: Sequence[Reading]) -> Reading:
-    names = ", ".join(repr(reading.output) for reading in fitting)
+def _ambiguous(fitting: Sequence[Reading], outputs: Sequence[Output]) -> Reading:
+    fits = {reading.output for reading in fitting}
+    names = ", ".join(str(output) for output in outputs if output.name in fits)
     reason = f"the labels fit {len(fitting)} outputs of the model ({names}), and nothing says which one they belong to"
     fix = "test a model with the one output that the labels belong to, for example by naming it in `model.outputs`"
     return Reading(None, reason=reason, findings=(Finding("labels.ambiguous", reason, fix),))
 
 
 def _unused(labels: NDArray[Any], outputs: Sequence[Output], why: str) -> Reading:
-    shown = ", ".join(f"{output.name!r} {list(output.shape)}" for output in outputs)
+    shown = ", ".join(f"{output} {list(output.shape)}" for output in outputs)
     reason = f"the labels (y {labels.dtype} {list(labels.shape)}) are not used: {why} (per sample: {shown})"
     fix = "give class indices (N,), masks of the output's height and width, or targets of the output's shape"
     return Reading(None, reason=reason, findings=(Finding("labels.unused", reason, fix),))

@@ -12,9 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel import isolation
+from windtunnel.converter.answers import Answers, Figures
 from windtunnel.converter.domain import Check, judge
 from windtunnel.pipeline import Shapes, sample_inputs, shapes_fed
-from windtunnel.tflite import ModelFacts, Runner, Scores, TensorFacts, agreement, input_specs, score
+from windtunnel.tflite import ModelFacts, Runner, TensorFacts, input_specs
 
 
 def check(
@@ -32,56 +33,67 @@ def check(
     runner = Runner(model)
     specs = input_specs(runner.facts)
     inputs = sample_inputs(samples, pipeline, specs, shapes=shapes)
-    labels = inputs.labels
+    answers = Answers(runner.facts, inputs.labels)
     references = {name: np.load(path, mmap_mode="r") for name, path in original.items()}
     matched = match_outputs(runner.facts, references)
     sums = {tensor.name: _Sums() for tensor in runner.facts.outputs}
-    first: list[NDArray[Any]] = []
-    main = runner.facts.outputs[0].name
     for index, sample in enumerate(inputs):
-        results = runner.run(sample, dequantized=True)
+        results = {
+            name: value[0] if value.ndim else value for name, value in runner.run(sample, dequantized=True).items()
+        }
         for ours, value in results.items():
             theirs = references[matched[ours]][index] if ours in matched else None
-            sums[ours].add(value[0] if value.ndim else value, theirs)
-        first.append(results[main].reshape(1, -1) if results[main].ndim else results[main].reshape(1, 1))
+            sums[ours].add(value, theirs)
+        answers.add(index, results)
         isolation.progress(index / inputs.count, f"converted: {index + 1} of {inputs.count} samples")
     unmatched = _unmatched(runner.facts, matched, references, sums)
-    outputs = _Outputs(np.concatenate(first), references, matched.get(main), sums, unmatched)
+    truth = references.get(matched.get(answers.output or "", ""))
+    outputs = _Outputs(answers, references, truth, sums, unmatched, inputs.count)
     fed = shapes_fed(specs, shapes, None if samples is None else next(iter(inputs)))
-    return replace(_summary(outputs, labels, synthetic=samples is None), input_shapes=fed)
+    result = replace(_summary(outputs, synthetic=samples is None), input_shapes=fed)
+    # What holds NaN says nothing of samples and labels.
+    if any(item.non_finite for item in sums.values()):
+        return result
+    return replace(result, findings=(*result.findings, *answers.findings(runner, samples, pipeline, truth)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Outputs:
-    """What both models gave. `first`: the converted model's first output, (N, ...); `main`: its counterpart."""
+    """What both models gave on `count` samples. `truth`: the original's output that labels are compared with."""
 
-    first: NDArray[Any]
+    answers: Answers
     references: Mapping[str, NDArray[Any]]
-    main: str | None
+    truth: NDArray[Any] | None
     sums: Mapping[str, _Sums]
     unmatched: str
+    count: int
 
 
-def _summary(outputs: _Outputs, labels: NDArray[Any] | None, *, synthetic: bool) -> Check:
-    first, count = outputs.first, len(outputs.first)
+def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
+    answers, count = outputs.answers, outputs.count
     non_finite = {name: sums.non_finite for name, sums in outputs.sums.items()}
     # Figures of outputs that hold NaN are no figures: the verdict says what is wrong instead.
     sound = not any(non_finite.values())
-    converted = score(first, labels) if sound else None
+    converted = answers.converted() if sound else Figures()
+    elements: tuple[float | None, float | None] = (None, converted.elements)
     if not outputs.references and sound:
-        return Check(None, converted, None, None, count, synthetic, True, "taken as it is")
-    original: Scores | None = None
+        return Check(None, converted.scores, None, None, count, synthetic, True, "taken as it is", elements=elements)
+    original = Figures()
     same: float | None = None
-    if outputs.main is not None:
-        truth = np.asarray(outputs.references[outputs.main]).reshape(count, -1)
-        original = score(truth, labels)
-        same = agreement(first, truth) if converted is not None and not outputs.unmatched else None
+    if outputs.truth is not None:
+        original = answers.original(outputs.truth)
+        same = answers.agreement(outputs.truth) if converted.scores is not None and not outputs.unmatched else None
     compared = [sums.nrmse() for sums in outputs.sums.values() if sums.compared]
     nrmse = max(compared) if sound and compared and not outputs.unmatched else None
     passed, message = judge(
-        same, nrmse, labelled=labels is not None, non_finite=non_finite, unmatched=outputs.unmatched
+        same,
+        nrmse,
+        labelled=answers.reading.metric == "classes",
+        non_finite=non_finite,
+        unmatched=outputs.unmatched,
     )
-    return Check(original, converted, same, nrmse, count, synthetic, passed, message)
+    elements = (original.elements, converted.elements)
+    return Check(original.scores, converted.scores, same, nrmse, count, synthetic, passed, message, elements=elements)
 
 
 def _unmatched(

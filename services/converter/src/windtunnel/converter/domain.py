@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.formats import Format as Format
 from windtunnel.tflite import ModelFacts, Scores
 
@@ -52,7 +53,8 @@ class Check:
     """The converted model against the original on the same samples.
 
     `output_nrmse` is sqrt(MSE) over the range of both, the worst of all outputs; None where the original cannot be
-    run apart from the conversion. `input_shapes`: those in which samples reach the model, by tensor name; empty: not
+    run apart from the conversion. `elements`: the share of right elements of masks, of the original and of the
+    converted model. `input_shapes`: those in which samples reach the model, by tensor name; empty: not
     known.
     """
 
@@ -65,6 +67,8 @@ class Check:
     passed: bool
     message: str
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
+    elements: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, tempo
 from windtunnel.runtime import Runtime
 from windtunnel.telemetry import current_trace_id
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
-from windtunnel.wire import artifact_to_proto, facts_to_proto, failure_to_proto, scores_to_proto
+from windtunnel.wire import artifact_to_proto, facts_to_proto, failure_to_proto, findings_to_proto, scores_to_proto
 
 MEDIA_TYPE = "application/vnd.tflite"
 
@@ -230,11 +230,14 @@ def _response(converted: Converted, stored: ArtifactRef, trained: ArtifactRef) -
 
 def _check(check: Check) -> types_pb2.ConversionCheck:
     return types_pb2.ConversionCheck(
-        original=scores_to_proto(check.original, check.samples) if check.original else None,
-        converted=scores_to_proto(check.converted, check.samples),
+        original=None
+        if check.original is None and check.elements[0] is None
+        else scores_to_proto(check.original, check.samples, check.elements[0]),
+        converted=scores_to_proto(check.converted, check.samples, check.elements[1]),
         agreement=check.agreement,
         output_nrmse=check.output_nrmse,
         synthetic_samples=check.synthetic,
         passed=check.passed,
         message=check.message,
+        findings=findings_to_proto(check.findings),
     )

@@ -11,7 +11,7 @@ from windtunnel.metrics_store.domain.steps import explain
 from windtunnel.plan.model import Plan
 
 # Findings whose message says why a model has no accuracy.
-NO_ACCURACY: Final = "accuracy.unknown"
+NO_ACCURACY: Final = ("accuracy.unknown", "labels.ambiguous", "labels.unused", "labels.targets")
 # Findings that a candidate gives NaN or infinity where its reference does not.
 NON_FINITE: Final = "output.non_finite"
 
@@ -23,7 +23,8 @@ def run_findings(run: RunRecord, plan: Plan | None) -> tuple[Finding, ...]:
     for name in sorted(run.variants) if plan is None else [variant.name for variant in plan.variants]:
         compared = run.variant(name).compared
         found += () if compared is None else compared.findings
-    return distinct([*found, *_unguarded(run, plan)])
+    # That there are no labels is no news for the run: each variant says it as the reason.
+    return distinct(one for one in (*found, *_unguarded(run, plan)) if one.code != "accuracy.unknown")
 
 
 def accuracy_reason(run: RunRecord, variant: str) -> str | None:
@@ -33,7 +34,7 @@ def accuracy_reason(run: RunRecord, variant: str) -> str | None:
         if state.compared.candidate.accuracy is not None:
             return None
         said = (
-            one.message for code in (NON_FINITE, NO_ACCURACY) for one in state.compared.findings if one.code == code
+            one.message for code in (NON_FINITE, *NO_ACCURACY) for one in state.compared.findings if one.code == code
         )
         samples = "there are no samples: random inputs have no labels" if state.compared.synthetic_samples else ""
         return next(said, samples or "the comparison gave no accuracy")

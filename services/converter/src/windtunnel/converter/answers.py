@@ -1,0 +1,177 @@
+"""What the converted model and the original answer on labelled samples, and what that says of samples and labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel import isolation
+from windtunnel.datacheck.check import Given, data_findings
+from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, errors_said
+from windtunnel.datacheck.labels import Reading, outputs_of, read_labels
+from windtunnel.errors import InvalidInput
+from windtunnel.pipeline import Pipeline, load_samples
+from windtunnel.pipeline.feed import SampledFeed
+from windtunnel.tflite import ModelFacts, OutputKind, Runner, Scores, ScoreSums, agreement, input_specs, score
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """Figures of one model: of classes, of the elements of masks, or against targets, by how labels are read."""
+
+    scores: Scores | None = None
+    elements: float | None = None
+    error: Error | None = None
+
+
+class Answers:
+    """Keeps what labels and agreement need of the outputs: scores of classes, and sums of everything else.
+
+    `output` is the tensor that labels are compared with, or the only output where it may hold scores of classes; None:
+    there is none. `reading` says how labels are read. Raises InvalidInput for labels outside the model's classes.
+    """
+
+    def __init__(self, model: ModelFacts, labels: NDArray[Any] | None) -> None:
+        self.reading = read_labels(labels, outputs_of(model))
+        self.output = self.reading.output or _only_row(model)
+        self.columns = 0
+        self._rows: list[NDArray[np.float64]] = []
+        self._elements = ElementSums(self.reading)
+        self._values = ValueSums(self.reading)
+
+    def add(self, sample: int, outputs: Mapping[str, NDArray[Any]]) -> None:
+        """Adds the converted model's outputs for one sample, real numbers without the batch."""
+        if self.output is None:
+            return
+        value = outputs[self.output]
+        if self.reading.metric == "elements":
+            self._elements.add(sample, value)
+        elif self.reading.metric == "values":
+            self._values.add(sample, value)
+        else:
+            self._rows.append(np.asarray(value, np.float64).reshape(-1))
+
+    def converted(self) -> Figures:
+        """Figures of the converted model."""
+        if self.reading.metric == "classes":
+            return Figures(score(np.stack(self._rows), self.reading.labels))
+        return Figures(elements=self._elements.result(), error=self._values.result())
+
+    def original(self, outputs: NDArray[Any]) -> Figures:
+        """Figures of the original from its output, (N, ...)."""
+        if self.reading.metric == "classes":
+            return Figures(score(_as_rows(outputs), self.reading.labels))
+        elements, values = self._sums_of(outputs)
+        return Figures(elements=elements.result(), error=values.result())
+
+    def agreement(self, outputs: NDArray[Any]) -> float | None:
+        """Share of samples for which both models name the same class; None where the output holds no classes."""
+        return agreement(np.stack(self._rows), _as_rows(outputs)) if self._rows else None
+
+    def findings(
+        self, runner: Runner, samples: Path | None, pipeline: Mapping[str, Any] | None, original: NDArray[Any] | None
+    ) -> tuple[Finding, ...]:
+        """What the answers say of samples, labels and preprocessing. `original`: its output, None where unknown."""
+        found = list(self.reading.findings)
+        if samples is None:
+            return tuple(found)
+        if self.reading.metric is None and not found:
+            found.append(Finding("accuracy.unknown", self.reading.reason))
+        first = None if original is None else self.original(original).error
+        said = errors_said(self.reading, first, self.converted_error(), ("original", "converted"))
+        found += [] if said is None else [said]
+        given = self._given(runner.facts, samples, pipeline, original)
+        judge = _Judge(runner, given, self._kind(original)) if given.right is not None else None
+        isolation.progress(0.99, "looking at samples and labels")
+        return (*found, *data_findings(given, judge))
+
+    def converted_error(self) -> Error | None:
+        """Errors of the converted model against targets."""
+        return self._values.result()
+
+    def _given(
+        self, model: ModelFacts, samples: Path, pipeline: Mapping[str, Any] | None, original: NDArray[Any] | None
+    ) -> Given:
+        specs = tuple(input_specs(model))
+        given = Given(model, specs, load_samples(samples), pipeline, self.reading)
+        if self.reading.metric == "classes":
+            assert self.reading.labels is not None
+            rows = np.stack(self._rows) if original is None else _as_rows(original)
+            predicted = _decisions(rows, self._kind(original))
+            right = (predicted == self.reading.labels).astype(np.float64)
+            return replace(given, right=right, predicted=predicted, columns=rows.shape[1])
+        if self.reading.metric == "elements":
+            sums = self._elements if original is None else self._sums_of(original)[0]
+            return replace(given, right=sums.shares())
+        return given
+
+    def _kind(self, original: NDArray[Any] | None) -> OutputKind | None:
+        if self.reading.metric != "classes":
+            return None
+        sums = ScoreSums()
+        sums.add(np.stack(self._rows) if original is None else _as_rows(original), None)
+        return sums.kind()
+
+    def _sums_of(self, outputs: NDArray[Any]) -> tuple[ElementSums, ValueSums]:
+        elements, values = ElementSums(self.reading), ValueSums(self.reading)
+        for sample, output in enumerate(outputs):
+            if self.reading.metric == "elements":
+                elements.add(sample, output)
+            elif self.reading.metric == "values":
+                values.add(sample, output)
+        return elements, values
+
+
+@dataclass(frozen=True, slots=True)
+class _Judge:
+    """Scores samples under another pipeline, with the converted model."""
+
+    runner: Runner
+    given: Given
+    kind: OutputKind | None
+
+    def __call__(self, pipeline: Mapping[str, Any], indices: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Score of each of the samples at `indices`, in [0, 1]. Raises InvalidInput and Unsupported."""
+        reading: Reading = self.given.reading
+        assert reading.labels is not None
+        labels = reading.labels[indices]
+        part = replace(reading, labels=labels)
+        elements = ElementSums(part)
+        rows = []
+        feed = SampledFeed(self.given.samples.take(indices), Pipeline.parse(pipeline), self.given.specs)
+        for index, sample in enumerate(feed):
+            value = self.runner.run(sample, dequantized=True)[reading.output]
+            if reading.metric == "elements":
+                elements.add(index, value[0] if value.ndim else value)
+            else:
+                rows.append(np.asarray(value, np.float64).reshape(-1))
+        if reading.metric == "elements":
+            return elements.shares()
+        return np.asarray(_decisions(np.stack(rows), self.kind) == labels, np.float64)
+
+
+def _decisions(rows: NDArray[np.float64], kind: OutputKind | None) -> NDArray[np.int64]:
+    """The class of each row. Raises InvalidInput where a row is not finite."""
+    sums = ScoreSums()
+    sums.add(rows, None)
+    if sums.non_finite:
+        raise InvalidInput(f"the outputs of {len(sums.non_finite)} samples hold NaN or infinity")
+    return sums.decisions(kind)
+
+
+def _as_rows(outputs: NDArray[Any]) -> NDArray[np.float64]:
+    rows: NDArray[np.float64] = np.asarray(outputs, np.float64).reshape(len(outputs), -1)
+    return rows
+
+
+def _only_row(model: ModelFacts) -> str | None:
+    """The only output, where one sample's is a row of scores."""
+    outputs = outputs_of(model)
+    is_row = len(outputs) == 1 and len([size for size in outputs[0].shape if size != 1]) <= 1
+    return outputs[0].name if is_row else None
