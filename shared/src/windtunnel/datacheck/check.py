@@ -16,9 +16,10 @@ from windtunnel.datacheck.label_order import label_order
 from windtunnel.datacheck.labels import Reading
 from windtunnel.datacheck.ranges import Expected, ValueRange, expected_range, mismatch
 from windtunnel.datacheck.trials import Judge, Tried, spread, try_all
+from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import InputSpec, Pipeline, Samples
 from windtunnel.pipeline.feed import SampledFeed
-from windtunnel.pipeline.inputs import bare_name, match_names
+from windtunnel.pipeline.inputs import match_names
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 
 # So many samples show which values there are.
@@ -96,7 +97,7 @@ def data_findings(given: Given, judge: Judge | None) -> tuple[Finding, ...]:
 def _order(given: Given, best: Tried | None) -> list[Finding]:
     """Labels in another order, where that explains more than another pipeline does."""
     assert given.reading.labels is not None and given.predicted is not None
-    found = label_order(given.reading.labels, given.predicted, given.samples.class_names)
+    found = label_order(given.reading.labels, given.predicted, max(2, given.columns), given.samples.class_names)
     return [one for one in found if best is None or one.evidence["accuracy_renumbered"] > best.score]
 
 
@@ -234,8 +235,8 @@ def _fitting(look: _Input) -> Candidate | None:
 def _found(look: _Input) -> str:
     if look.is_cast:
         return (
-            f"the samples are integers ({look.raw}) and input {look.called!r} takes {look.tensor.dtype}: they reach the "
-            "model as they are"
+            f"the samples are integers ({look.raw}) and input {look.called!r} takes {look.tensor.dtype}: they reach "
+            "the model as they are"
         )
     return f"input {look.called!r} gets values from {look.fed}"
 

@@ -17,7 +17,7 @@ _FEWEST: Final = 3
 
 
 def label_order(
-    labels: NDArray[np.int64], predicted: NDArray[np.int64], names: tuple[str, ...] | None = None
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, names: tuple[str, ...] | None = None
 ) -> list[Finding]:
     """Says where another numbering of the same labels would make the model right far more often.
 
@@ -27,6 +27,7 @@ def label_order(
 
     Args:
         labels, predicted: (N,) class indices.
+        classes: how many the model knows.
         names: of the labels' classes, where folders name them.
     """
     mapping = _mapping(labels, predicted)
@@ -39,11 +40,12 @@ def label_order(
     before, after = float(now.mean()), float(then.mean())
     if after - before < _GAIN:
         return []
-    shifts = {number - label for label, number in mapping.items()}
+    shifts = {(number - label) % classes for label, number in mapping.items()}
     evidence: dict[str, Any] = {"accuracy": before, "accuracy_renumbered": after, "mapping": _text_keys(moved)}
     said = f"the accuracy would be {after:.4g} instead of {before:.4g}"
     if len(shifts) == 1:
         shift = shifts.pop()
+        shift = shift - classes if shift > classes // 2 else shift
         message = f"the labels look shifted: with every label {shift:+d} {said}"
         fix = "subtract the shift from y; often one side has a background class 0 and the other has not"
         return [Finding("labels.shifted", message, fix, evidence | {"shift": shift})]

@@ -6,6 +6,7 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.rewritten import without_rewritten
 from windtunnel.layer_diff.settle import settle
+from windtunnel.layer_diff.sick import non_finite
 from windtunnel.layer_diff.static.account import simplest
 from windtunnel.layer_diff.stream import Models, ahead_of, stream
 from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge
@@ -84,7 +86,7 @@ def compare_models(
         models = Models(reach.reference, reach.candidate)
         ahead = ahead_of(models, matching.pairs) if reach.repeats else None
         figures = stream(models, given, matching.pairs, outputs, limit=count, checkpoint=saved, ahead=ahead)
-        output = outputs.result()
+        output, findings = outputs.result(), outputs.findings()
         matching, figures = without_rewritten(matching, figures, output.nrmse)
         typical = samples is not None and count >= FEWEST_TYPICAL
         run = Run(reach, given, matching, figures, count, threads, typical, mend)
@@ -100,7 +102,8 @@ def compare_models(
         "calibration_problem": "" if typical else _not_typical(matching, samples is None, count),
         "mended_for_a_try": mend,
     }
-    return _conclude(run, output, inside, threshold, settings, drawn)
+    found = _conclude(run, output, inside, threshold, settings, drawn)
+    return replace(found, findings=(*found.findings, *non_finite(found), *findings))
 
 
 def _not_typical(matching: Matching, is_random: bool, count: int) -> str:

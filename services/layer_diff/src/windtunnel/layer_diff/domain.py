@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from windtunnel.datacheck.findings import Finding
+
 Verdict = Literal["healthy", "degraded", "broken"]
 
 # Why a layer has no figure: NaN or infinity; both sides constant but different; run-time shapes that differ.
@@ -125,7 +127,8 @@ class OutputDiff:
     `changed` is the share of samples whose argmax changed although the reference's was clear (`outputs.CLEAR`).
     `nrmse` is that of the worst output, None where one has no figure. `failures` are named failures of outputs.
     `reference_finite`: some output of the reference is finite. `lost` and `gained` count the samples that only the
-    reference, only the candidate classifies as labelled.
+    reference, only the candidate classifies as labelled. `elements`: the share of right elements of masks, of the
+    reference and of the candidate.
     """
 
     reference: Accuracy | None
@@ -138,6 +141,7 @@ class OutputDiff:
     lost: int | None = None
     gained: int | None = None
     changed: float = 0.0
+    elements: tuple[float | None, float | None] = (None, None)
 
     @property
     def accuracy_drop(self) -> float | None:
@@ -211,6 +215,7 @@ class Comparison:
     excluded: tuple[Exclusion, ...] = ()
     settings: Mapping[str, Any] = field(default_factory=dict)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
+    findings: tuple[Finding, ...] = ()
 
     @property
     def first_over(self) -> LayerDiff | None:
@@ -225,8 +230,11 @@ class Comparison:
 
     @property
     def non_finite(self) -> int:
-        """How many layers hold NaN or infinity; outputs count where no layer tells of it."""
-        layers = sum(layer.problem == NON_FINITE for layer in self.layers)
+        """How many layers hold NaN or infinity where the reference has none; outputs count where no layer tells of it.
+
+        What both models have, such as a mask of minus infinity, is no fault of the candidate.
+        """
+        layers = sum(layer.non_finite > 0 and not layer.reference_non_finite for layer in self.layers)
         return layers or sum(failure.endswith(HOLDS_NON_FINITE) for failure in self.output.failures)
 
     def to_json(self) -> dict[str, Any]:
@@ -238,6 +246,7 @@ class Comparison:
             "reasons": list(self.reasons),
             "causes": [cause.to_json() for cause in self.causes],
             "excluded": [one.to_json() for one in self.excluded],
+            "findings": [one.to_json() for one in self.findings],
             "coverage": self.coverage.to_json(),
             "layers": [layer.to_json() for layer in self.layers],
             "threshold": self.threshold,
@@ -249,6 +258,7 @@ class Comparison:
                 "candidate": output.candidate.to_json() if output.candidate else None,
                 "drop": output.accuracy_drop,
             },
+            "element_accuracy": {"reference": output.elements[0], "candidate": output.elements[1]},
             "agreement": output.agreement,
             "output_nrmse": output.nrmse,
             "failures": list(output.failures),

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
+from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.domain import SHAPE_DIFFERS, Accuracy, OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures, LayerSums
 from windtunnel.layer_diff.graph.steps import TRANSPARENT
 from windtunnel.tflite import ModelFacts, OutputKind, ScoreSums, TensorFacts
-from windtunnel.tflite.metrics import class_indices
 
 # A class is clear where it leads by this share of the range of all outputs: rounding turns over what is closer.
 CLEAR = 0.05
@@ -23,11 +25,11 @@ _PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
 class OutputSums:
     """Takes the outputs of both models sample by sample.
 
-    One output of the shape (1, C) may be a classifier's: its argmax is compared. It certainly is one where
-    there are labels or a softmax or sigmoid makes it; an embedding's argmax says nothing about its health. With
-    several outputs only drift is told. Outputs pair as their layers do (`same`: the reference's tensors by the
-    candidate's), else by tensor or signature name, else by position. `no_figure`: tensors of the reference and of
-    the candidate that are left out.
+    The output that labels belong to (`read_labels`) is scored. Else one output of the shape (1, C) may be a
+    classifier's: its argmax is compared. It certainly is one where there are labels or a softmax or sigmoid makes it;
+    an embedding's argmax says nothing about its health. Of other outputs only drift is told. Outputs pair as their
+    layers do (`same`: the reference's tensors by the candidate's), else by tensor or signature name, else by position.
+    `no_figure`: tensors of the reference and of the candidate that are left out.
     """
 
     def __init__(
@@ -44,15 +46,21 @@ class OutputSums:
             if ours.index not in no_figure[0] and theirs.index not in no_figure[1]
         ]
         self._drift = [LayerSums() for _ in self._pairs]
-        self._kind = output_kind(reference) or output_kind(candidate)
-        self._columns = _columns(self._pairs[0][0]) if len(self._pairs) == 1 else 0
-        self._labels = None
-        if labels is not None and self._columns:
-            self._labels = class_indices(np.asarray(labels), self._columns)
+        known = {ours.name for ours, _ in self._pairs}
+        self.reading = read_labels(labels, [output for output in outputs_of(reference) if output.name in known])
+        scored = [pair for pair in self._pairs if pair[0].name == self.reading.output] or self._pairs[:1]
+        self._scored = scored[0] if scored else None
+        self._place = self._pairs.index(scored[0]) if scored else 0
+        has_classes = self.reading.metric == "classes" or (len(self._pairs) == 1 and self.reading.metric is None)
+        self._columns = _columns(self._scored[0]) if self._scored is not None and has_classes else 0
+        self._kind = self._kind_of(reference) or self._kind_of(candidate)
+        self._labels = self.reading.labels if self.reading.metric == "classes" else None
         self._is_classifier = self._columns > 0 and (
-            self._labels is not None or output_kind(reference) == "probabilities"
+            self._labels is not None or self._kind_of(reference) == "probabilities"
         )
         self._scores = (ScoreSums(), ScoreSums())
+        self._elements = (ElementSums(self.reading), ElementSums(self.reading))
+        self._values = (ValueSums(self.reading), ValueSums(self.reading))
         # By how much the reference prefers its own class to the candidate's; of one column, the output itself.
         self._leads: list[float] = []
         self._sample = 0
@@ -61,12 +69,28 @@ class OutputSums:
         """Adds one sample's outputs as real numbers by tensor name."""
         for (ours, theirs), drift in zip(self._pairs, self._drift, strict=True):
             drift.add(reference[ours.name], candidate[theirs.name])
-        if self._columns:
-            ours, theirs = self._pairs[0]
-            rows = reference[ours.name].reshape(1, -1), candidate[theirs.name].reshape(1, -1)
-            if rows[0].shape == rows[1].shape:
-                self._add_rows(rows)
+        if self._scored is not None:
+            ours, theirs = self._scored
+            self._add_scored(reference[ours.name], candidate[theirs.name])
         self._sample += 1
+
+    def _add_scored(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
+        """Adds the output that is scored, of both models."""
+        if reference.shape != candidate.shape:
+            return
+        if self._columns:
+            self._add_rows((reference.reshape(1, -1), candidate.reshape(1, -1)))
+            return
+        for side, output in enumerate((reference, candidate)):
+            value = output[0] if output.ndim else output
+            if self.reading.metric == "elements":
+                self._elements[side].add(self._sample, value)
+            elif self.reading.metric == "values":
+                self._values[side].add(self._sample, value)
+
+    def _kind_of(self, model: ModelFacts) -> OutputKind | None:
+        """What the only output is, where the graph tells."""
+        return output_kind(model) if len(self._pairs) == 1 else None
 
     def _add_rows(self, rows: tuple[NDArray[Any], NDArray[Any]]) -> None:
         label = None if self._labels is None else self._labels[self._sample : self._sample + 1]
@@ -80,8 +104,7 @@ class OutputSums:
     def state(self) -> dict[str, NDArray[Any]]:
         """The sums as arrays by name, for `restore`."""
         found = {"sample": np.array([self._sample]), "leads": np.array(self._leads)}
-        parts: tuple[LayerSums | ScoreSums, ...] = (*self._drift, *self._scores)
-        for number, sums in enumerate(parts):
+        for number, sums in enumerate(self._parts()):
             found |= {f"{number}/{name}": array for name, array in sums.state().items()}
         return found
 
@@ -89,10 +112,20 @@ class OutputSums:
         """Takes the sums of another `state` of the same models. Raises KeyError and ValueError where it is none."""
         self._sample = int(state["sample"][0])
         self._leads = state["leads"].tolist()
-        parts: tuple[LayerSums | ScoreSums, ...] = (*self._drift, *self._scores)
-        for number, sums in enumerate(parts):
+        for number, sums in enumerate(self._parts()):
             prefix = f"{number}/"
             sums.restore({name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)})
+
+    def _parts(self) -> tuple[LayerSums | ScoreSums | ElementSums | ValueSums, ...]:
+        return (*self._drift, *self._scores, *self._elements, *self._values)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """How the labels were read, or why no accuracy comes of them; errors against targets."""
+        if self.reading.metric is None and not self.reading.findings:
+            return (Finding("accuracy.unknown", self.reading.reason),)
+        first, second = (sums.result() for sums in self._values)
+        said = errors_said(self.reading, first, second, ("reference", "candidate"))
+        return self.reading.findings if said is None else (*self.reading.findings, said)
 
     def result(self) -> OutputDiff:
         """Figures over all samples so far."""
@@ -122,7 +155,8 @@ class OutputSums:
             reference_finite=finite,
             lost=lost,
             gained=gained,
-            changed=0.0 if agreement is None else self._changed(figures[0]),
+            changed=0.0 if agreement is None else self._changed(figures[self._place]),
+            elements=(self._elements[0].result(), self._elements[1].result()),
         )
 
     def _accuracy(self, scores: ScoreSums) -> Accuracy | None:
@@ -196,11 +230,12 @@ def _with_gaps(scores: ScoreSums, kind: OutputKind) -> NDArray[np.int64]:
 
 
 def _columns(tensor: TensorFacts) -> int:
-    """C of a (1, C) or (1,) output, else 0."""
+    """C of a (1, C) or (1,) output, also of (1, 1, 1, C); else 0."""
     shape = tensor.shape
-    if len(shape) not in (1, 2) or shape[0] not in (-1, 1):
+    wide = [size for size in shape[1:] if size != 1]
+    if not shape or shape[0] not in (-1, 1) or len(wide) > 1:
         return 0
-    return shape[1] if len(shape) == 2 else 1
+    return wide[0] if wide else 1
 
 
 def _pair_outputs(

@@ -25,7 +25,7 @@ from windtunnel.runtime import Runtime
 from windtunnel.tflite import Scores
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 from windtunnel.v1 import events_pb2, layer_diff_pb2, layer_diff_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto, scores_to_proto
+from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto, findings_to_proto, scores_to_proto
 
 MEDIA_TYPE: Final = "application/json"
 
@@ -92,6 +92,7 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
             layers=result.layers,
             diagnosis=result.diagnosis,
             synthetic_samples=result.synthetic_samples,
+            findings=result.findings,
         )
         parts = (message.variant.name,)
         await self._runtime.publisher.publish(compared, run_id=message.run.run_id, parts=parts)
@@ -157,8 +158,8 @@ def _response(comparison: Comparison, diagnosis: ArtifactRef, *, synthetic: bool
     first = comparison.first_over
     output = comparison.output
     return layer_diff_pb2.CompareResponse(
-        reference=_figures(output.reference, comparison.samples),
-        candidate=_figures(output.candidate, comparison.samples),
+        reference=_figures(output.reference, comparison.samples, output.elements[0]),
+        candidate=_figures(output.candidate, comparison.samples, output.elements[1]),
         agreement=output.agreement,
         layers=types_pb2.LayerSummary(
             compared=comparison.coverage.compared,
@@ -169,9 +170,10 @@ def _response(comparison: Comparison, diagnosis: ArtifactRef, *, synthetic: bool
         ),
         diagnosis=artifact_to_proto(diagnosis, MEDIA_TYPE),
         synthetic_samples=synthetic,
+        findings=findings_to_proto(comparison.findings),
     )
 
 
-def _figures(accuracy: Accuracy | None, samples: int) -> types_pb2.QualityFigures:
+def _figures(accuracy: Accuracy | None, samples: int, elements: float | None) -> types_pb2.QualityFigures:
     scores = None if accuracy is None else Scores(**accuracy.to_json(), count=samples)
-    return scores_to_proto(scores, samples)
+    return scores_to_proto(scores, samples, elements)

@@ -1,0 +1,29 @@
+"""A candidate that gives NaN or infinity where its reference does not."""
+
+from __future__ import annotations
+
+from windtunnel.datacheck.findings import Finding
+from windtunnel.layer_diff.domain import HOLDS_NON_FINITE, Comparison
+
+
+def non_finite(found: Comparison) -> tuple[Finding, ...]:
+    """Says where NaN or infinity begins and which outputs it reaches; empty where the reference has it as well."""
+    sick = [layer for layer in found.layers if layer.non_finite and not layer.reference_non_finite]
+    outputs = [text for text in found.output.failures if text.endswith(HOLDS_NON_FINITE)]
+    if not sick and not outputs:
+        return ()
+    where = [", ".join(outputs)] if outputs else []
+    if sick:
+        first = sick[0]
+        where.append(
+            f"{len(sick)} of {found.coverage.total} layers hold NaN or infinity, first {first.op} {first.name!r} "
+            f"({first.non_finite} values, op {first.op_index})"
+        )
+    return (
+        Finding(
+            "output.non_finite",
+            "; ".join(where),
+            "keep the first of these layers in float32, or scale its inputs down: float16 ends at 65504",
+            {"layers": len(sick), "first": {"layer": sick[0].name, "op_index": sick[0].op_index} if sick else None},
+        ),
+    )
