@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -39,6 +39,8 @@ class TrainedModel:
     format: str | None = None
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    # Figures of the training itself, by name; `accuracy` is a share of 0 to 1.
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,16 @@ def read_model(message: Any) -> TrainedModel:
         format=message.format or None,
         inputs=tuple(message.inputs),
         outputs=tuple(message.outputs),
+        metrics=_metrics(message.metrics),
     )
+
+
+def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    accuracy = metrics.get("accuracy")
+    if accuracy is not None and not 0.0 <= accuracy <= 1.0:
+        hint = f"{accuracy:g} % is {accuracy / 100:g}" if 1.0 < accuracy <= 100.0 else ""
+        raise Malformed(f"model.metrics.accuracy is {accuracy:g}, not a share from 0 to 1", hint=hint)
+    return dict(metrics)
 
 
 def derived_run_id(event: Event) -> str:

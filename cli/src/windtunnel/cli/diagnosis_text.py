@@ -32,6 +32,7 @@ from windtunnel.cli.figures import (
     share,
     shorten,
 )
+from windtunnel.cli.findings_text import findings_lines
 from windtunnel.cli.layer_names import common_folder, layer_title
 from windtunnel.cli.terminal import bullets, heading, line, new_table, room_beside, verdict_words
 from windtunnel.thresholds import DEFAULT_THRESHOLD
@@ -55,6 +56,7 @@ def diagnosis_body(diagnosis: Mapping[str, Any], console: Console) -> None:
     """Prints reasons and figures, causes, what was ruled out, and what was not compared."""
     bullets(entries(diagnosis, "reasons"), console)
     _quality(diagnosis, console)
+    findings_lines(entries(diagnosis, "findings"), console)
     causes = entries(diagnosis, "causes")
     layers = entries(diagnosis, "layers")
     for number, cause in enumerate(causes, start=1):
@@ -72,6 +74,9 @@ def _quality(diagnosis: Mapping[str, Any], console: Console) -> None:
     if accuracy.get("candidate") is not None:
         before, after = part(accuracy, "reference").get("top1"), part(accuracy, "candidate").get("top1")
         facts.append(f"top-1 {share(before)} → {share(after)}")
+    elements = part(diagnosis, "element_accuracy")
+    if elements.get("candidate") is not None:
+        facts.append(f"element accuracy {share(elements.get('reference'))} → {share(elements['candidate'])}")
     for key, label in (("agreement", "agreement"), ("output_nrmse", "output nRMSE")):
         if diagnosis.get(key) is not None:
             facts.append(f"{label} {drift(diagnosis[key])}")

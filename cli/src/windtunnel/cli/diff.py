@@ -8,7 +8,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -127,7 +127,12 @@ def diff(
         if node_data is not None:
             _write_node_data(node_data, document, done.models[1], force=force)
     if done.converted:
-        document["converted"] = {side: {"check": asdict(one.check)} for side, one in done.converted.items()}
+        from windtunnel.cli.measured import check_document
+        from windtunnel.datacheck.findings import distinct
+
+        told = [one for conversion in done.converted.values() for one in conversion.check.findings]
+        document["findings"] = [one.to_json() for one in distinct((*told, *done.comparison.findings))]
+        document["converted"] = {side: {"check": check_document(one)} for side, one in done.converted.items()}
     if html is not None:
         from windtunnel.cli.report_html import diagnosis_html
 
@@ -169,16 +174,19 @@ async def _run(given: _Given, folder: Path) -> _Done:
         if conversion is not None:
             converted[side] = conversion
     pair = models[0], models[1]
-    return _Done(await _compare(given, pair), pair, converted)
+    # Of a model that was converted, the conversion has said what there is to say of the samples.
+    look = given.samples is not None and "reference" not in converted
+    return _Done(await _compare(given, pair, look=look), pair, converted)
 
 
-async def _compare(given: _Given, models: tuple[Path, Path]) -> Comparison:
+async def _compare(given: _Given, models: tuple[Path, Path], *, look: bool) -> Comparison:
     samples, pipeline = given.samples, given.pipeline
     async with new_pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
         options = {
             "threshold": given.threshold,
             "accelerator": given.accelerator,
             "max_samples": given.max_samples,
+            "look": look,
         }
         checkpoint = _checkpoint((*models, samples), (pipeline, options))
         with progress_bar("comparing") as show:

@@ -17,6 +17,11 @@ def findings_text(findings: Sequence[Mapping[str, Any]], console: Console, title
     if not findings:
         return
     heading(console, title)
+    findings_lines(findings, console)
+
+
+def findings_lines(findings: Sequence[Mapping[str, Any]], console: Console) -> None:
+    """Prints findings without a heading."""
     for one in findings:
         line(console, f"{named(one.get('code'))}: {named(one.get('message'))}", style="yellow", indent=2)
         for words in tried_words(one):

@@ -100,19 +100,28 @@ def render_bench(document: Mapping[str, Any], console: Console) -> None:
 
 def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
     """`windtunnel.conversion/1`."""
-    check = asdict(done.check)
-    shapes = {name: list(shape) for name, shape in check.pop("input_shapes").items()}
+    check = check_document(done)
+    shapes = check.pop("input_shapes")
     return {
         "schema": "windtunnel.conversion/1",
         **_file(out),
         **_facts(done.facts),
         # By tensor name; empty: open dimensions whose size neither samples nor a plan say.
         "input_shapes": shapes,
-        # A figure that is not finite has no JSON; the check's message says it.
-        "check": {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in check.items()},
+        "check": check,
         "tool_versions": dict(done.tool_versions),
         "seconds": done.seconds,
     }
+
+
+def check_document(done: Converted) -> dict[str, Any]:
+    """The check of a conversion. A figure that is not finite has no JSON and is null; the check's message says it."""
+    check = asdict(done.check)
+    before, after = check.pop("elements")
+    check["element_accuracy"] = {"original": before, "converted": after}
+    check["findings"] = [one.to_json() for one in done.check.findings]
+    check["input_shapes"] = {name: list(shape) for name, shape in check["input_shapes"].items()}
+    return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in check.items()}
 
 
 def conversion_words(document: Mapping[str, Any]) -> str:
@@ -127,6 +136,9 @@ def conversion_words(document: Mapping[str, Any]) -> str:
     before, after = check["original"], check["converted"]
     if before is not None and after is not None:
         lines.append(f"top-1 {share(before.get('top1'))} → {share(after.get('top1'))}")
+    elements = check["element_accuracy"]
+    if elements["converted"] is not None:
+        lines.append(f"element accuracy {share(elements['original'])} → {share(elements['converted'])}")
     if check["message"]:
         lines.append(clean(check["message"]))
     return "\n".join(lines)

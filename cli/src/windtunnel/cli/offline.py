@@ -233,7 +233,12 @@ def convert(
     if as_json:
         print_json(document)
     else:
+        from rich.console import Console
+
+        from windtunnel.cli.findings_text import findings_text
+
         click.echo(conversion_words(document))
+        findings_text(document["check"]["findings"], Console())
     return 0 if done.check.passed else 1
 
 

@@ -122,7 +122,7 @@ def _look_at(given: Given) -> _Input | None:
     # Whole numbers of at most 1 are as well 0 and 1 of normalized images.
     whole = is_whole and (raws[0].dtype.kind in "bui" or raw.high > 1.5)
     channels = raws[0].shape[-1] if raws[0].ndim >= 3 else 0
-    called = given.model.signature_name(tensor) or bare_name(tensor.name)
+    called = given.model.input_name(tensor) or bare_name(tensor.name)
     return _Input(tensor, called, raw, values, whole, is_cast, channels, expected_range(given.model, tensor))
 
 

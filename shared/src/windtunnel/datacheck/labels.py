@@ -67,7 +67,7 @@ def outputs_of(model: ModelFacts) -> list[Output]:
             tensor.name,
             tensor.shape_signature[1:],
             "float32" if tensor.quantization else tensor.dtype,
-            model.signature_name(tensor) or tensor.name,
+            model.output_name(tensor) or tensor.name,
         )
         for tensor in model.outputs
         if tensor.dtype not in NOT_VALUES

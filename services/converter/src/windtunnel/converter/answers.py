@@ -14,10 +14,9 @@ from windtunnel import isolation
 from windtunnel.datacheck.check import Given, data_findings
 from windtunnel.datacheck.findings import Finding
 from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, errors_said
-from windtunnel.datacheck.labels import Reading, outputs_of, read_labels
-from windtunnel.errors import InvalidInput
-from windtunnel.pipeline import Pipeline, load_samples
-from windtunnel.pipeline.feed import SampledFeed
+from windtunnel.datacheck.labels import outputs_of, read_labels
+from windtunnel.datacheck.model_judge import ModelJudge, decisions
+from windtunnel.pipeline import load_samples
 from windtunnel.tflite import ModelFacts, OutputKind, Runner, Scores, ScoreSums, agreement, input_specs, score
 
 
@@ -87,7 +86,7 @@ class Answers:
         said = errors_said(self.reading, first, self.converted_error(), ("original", "converted"))
         found += [] if said is None else [said]
         given = self._given(runner.facts, samples, pipeline, original)
-        judge = _Judge(runner, given, self._kind(original)) if given.right is not None else None
+        judge = ModelJudge(runner, given, self._kind(original)) if given.right is not None else None
         isolation.progress(0.99, "looking at samples and labels")
         return (*found, *data_findings(given, judge))
 
@@ -103,7 +102,7 @@ class Answers:
         if self.reading.metric == "classes":
             assert self.reading.labels is not None
             rows = np.stack(self._rows) if original is None else _as_rows(original)
-            predicted = _decisions(rows, self._kind(original))
+            predicted = decisions(rows, self._kind(original))
             right = (predicted == self.reading.labels).astype(np.float64)
             return replace(given, right=right, predicted=predicted, columns=rows.shape[1])
         if self.reading.metric == "elements":
@@ -126,43 +125,6 @@ class Answers:
             elif self.reading.metric == "values":
                 values.add(sample, output)
         return elements, values
-
-
-@dataclass(frozen=True, slots=True)
-class _Judge:
-    """Scores samples under another pipeline, with the converted model."""
-
-    runner: Runner
-    given: Given
-    kind: OutputKind | None
-
-    def __call__(self, pipeline: Mapping[str, Any], indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Score of each of the samples at `indices`, in [0, 1]. Raises InvalidInput and Unsupported."""
-        reading: Reading = self.given.reading
-        assert reading.labels is not None
-        labels = reading.labels[indices]
-        part = replace(reading, labels=labels)
-        elements = ElementSums(part)
-        rows = []
-        feed = SampledFeed(self.given.samples.take(indices), Pipeline.parse(pipeline), self.given.specs)
-        for index, sample in enumerate(feed):
-            value = self.runner.run(sample, dequantized=True)[reading.output]
-            if reading.metric == "elements":
-                elements.add(index, value[0] if value.ndim else value)
-            else:
-                rows.append(np.asarray(value, np.float64).reshape(-1))
-        if reading.metric == "elements":
-            return elements.shares()
-        return np.asarray(_decisions(np.stack(rows), self.kind) == labels, np.float64)
-
-
-def _decisions(rows: NDArray[np.float64], kind: OutputKind | None) -> NDArray[np.int64]:
-    """The class of each row. Raises InvalidInput where a row is not finite."""
-    sums = ScoreSums()
-    sums.add(rows, None)
-    if sums.non_finite:
-        raise InvalidInput(f"the outputs of {len(sums.non_finite)} samples hold NaN or infinity")
-    return sums.decisions(kind)
 
 
 def _as_rows(outputs: NDArray[Any]) -> NDArray[np.float64]:

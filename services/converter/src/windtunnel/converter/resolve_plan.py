@@ -22,6 +22,12 @@ from windtunnel.runs import ingest, json_of
 _MAX_TEXT_BYTES = 1024 * 1024
 
 
+def _expected(plan: Plan, announcement: Announcement) -> float | None:
+    """The accuracy that the training reported: what the plan says wins over what the event says."""
+    told = announcement.model.metrics.get("accuracy")
+    return told if plan.expected_accuracy is None else plan.expected_accuracy
+
+
 class PlanResolver:
     """Resolves plans with the stores at hand."""
 
@@ -42,6 +48,7 @@ class PlanResolver:
             ),
             preprocessing=await self._preprocessing(plan.preprocessing, workdir),
             variants=tuple([await self._variant(variant, workdir) for variant in plan.variants]),
+            expected_accuracy=_expected(plan, announcement),
         )
 
     async def _find(self, announcement: Announcement, workdir: Path) -> Plan:
@@ -69,7 +76,8 @@ class PlanResolver:
         if variant.recipe_uri is None:
             return variant
         value = json_of(await self._text(variant.recipe_uri, workdir / f"recipe-{variant.name}"), variant.recipe_uri)
-        return VariantSpec(variant.name, recipe=require_recipe_rules(value, variant.name))
+        rules = require_recipe_rules(value, variant.name)
+        return dataclasses.replace(variant, recipe=rules, recipe_uri=None)
 
     async def _ingest(self, uri: str | None, workdir: Path) -> str | None:
         if uri is None:

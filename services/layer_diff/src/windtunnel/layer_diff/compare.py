@@ -13,6 +13,7 @@ from typing import Any
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.causes import plain_causes
 from windtunnel.layer_diff.checkpoint import Checkpoint
+from windtunnel.layer_diff.data import look_at_data
 from windtunnel.layer_diff.diagnose import accumulated, is_quantized
 from windtunnel.layer_diff.domain import Cause, Comparison, Coverage, Exclusion, Histogram, LayerDiff, OutputDiff
 from windtunnel.layer_diff.entries import layer_entry
@@ -46,6 +47,7 @@ def compare_models(
     accelerator: Accelerator = "xnnpack",
     checkpoint: Checkpoint | None = None,
     mend: bool = True,
+    look: bool = False,
 ) -> Comparison:
     """Compares a candidate with its reference over samples.
 
@@ -60,6 +62,7 @@ def compare_models(
         accelerator: of both models. The default is the runtime's own and the fastest; every tensor can be read under
             it, and all layers are tried once more on other kernels.
         checkpoint: goes on from it where it fits, and saves to it.
+        look: look also at the samples themselves: their values, and the numbering of their labels.
         mend: put what looks wrong right for a try, and try the layers on other kernels.
 
     Layers are compared as real numbers and summed up sample by sample, so memory does not grow with their number: rows
@@ -102,6 +105,8 @@ def compare_models(
         "calibration_problem": "" if typical else _not_typical(matching, samples is None, count),
         "mended_for_a_try": mend,
     }
+    if look and samples is not None:
+        findings += look_at_data(reference, samples, pipeline, outputs, count)
     found = _conclude(run, output, inside, threshold, settings, drawn)
     return replace(found, findings=(*found.findings, *non_finite(found), *findings))
 

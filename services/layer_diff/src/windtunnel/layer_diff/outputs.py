@@ -116,6 +116,24 @@ class OutputSums:
             prefix = f"{number}/"
             sums.restore({name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)})
 
+    def answers(self) -> tuple[NDArray[np.float64] | None, NDArray[np.int64] | None, OutputKind]:
+        """Of the reference: the score of each sample in [0, 1], its class, and what the scores of classes are.
+
+        None where labels do not score it, or where an output is not finite.
+        """
+        scores, kind = self._scores[0], self._shared_kind()
+        if self.reading.metric == "elements" and self._elements[0].finite:
+            return self._elements[0].shares(), None, kind
+        if self._labels is None or not scores.count or scores.non_finite:
+            return None, None, kind
+        predicted = scores.decisions(kind)
+        return np.asarray(predicted == self._labels[: len(predicted)], np.float64), predicted, kind
+
+    @property
+    def columns(self) -> int:
+        """How many classes the scored output knows; 0: it holds none."""
+        return self._columns
+
     def _parts(self) -> tuple[LayerSums | ScoreSums | ElementSums | ValueSums, ...]:
         return (*self._drift, *self._scores, *self._elements, *self._values)
 
