@@ -77,16 +77,24 @@ class Bench:
         plan = Plan(variants=(VariantSpec("float32"),), devices=filters)
         return await run_context(self.runtime, run_id, plan)
 
-    async def ready(self, run: types_pb2.RunContext) -> None:
-        message = events_pb2.VariantReady(run=run, variant=types_pb2.Variant(name="float32"))
+    async def ready(self, run: types_pb2.RunContext, shapes: Sequence[types_pb2.InputShape] = ()) -> None:
+        message = events_pb2.VariantReady(run=run, variant=types_pb2.Variant(name="float32"), input_shapes=shapes)
         await self.runtime.publisher.publish(message, run_id=run.run_id, parts=("float32",))
 
-    async def built(self, run: types_pb2.RunContext, model: bytes | None = None, *parts: str) -> None:
+    async def built(
+        self,
+        run: types_pb2.RunContext,
+        model: bytes | None = None,
+        *parts: str,
+        shapes: Sequence[types_pb2.InputShape] = (),
+    ) -> None:
         package = self.folder / "app.zip"
         with zipfile.ZipFile(package, "w") as archive:
             archive.writestr("model.tflite", model or dense_model(self.folder / "m.tflite").read_bytes())
         stored = await self.runtime.artifacts.put_file(package)
-        message = events_pb2.AppBuilt(run=run, variant="float32", platform="host", package=artifact_to_proto(stored))
+        message = events_pb2.AppBuilt(
+            run=run, variant="float32", platform="host", package=artifact_to_proto(stored), input_shapes=shapes
+        )
         await self.runtime.publisher.publish(message, run_id=run.run_id, parts=("float32", "host", *parts))
 
     async def heard(self, count: int) -> list[Any]:
@@ -158,6 +166,47 @@ async def test_the_app_may_be_there_before_the_plan(bench: Bench, farm: FakeFarm
         _, planned = await bench.heard(2)
     assert [cell.id for cell in planned.cells] == [finished.cell.id]
     assert planned.cells[0].skip_reason == ""
+
+
+FED = [types_pb2.InputShape(name="image", shape=(1, 48, 48, 3))]
+
+
+@pytest.mark.parametrize("first", ["variant", "app"])
+async def test_cells_run_in_the_shapes_in_which_samples_reach_the_model(
+    bench: Bench, farm: FakeFarm, first: str
+) -> None:
+    run = await bench.context(DeviceFilter("adb"))
+    if first == "app":
+        await bench.built(run, shapes=FED)
+        async with running(bench.runner()):
+            await bench.heard(1)
+    await bench.ready(run, FED)
+    await bench.built(run, None, "replayed", shapes=FED)
+    async with running(bench.planner(), bench.runner()):
+        heard = await bench.heard(2)
+    (planned,) = [message for message in heard if isinstance(message, events_pb2.CellsPlanned)]
+    (finished,) = [message for message in heard if isinstance(message, events_pb2.DeviceRunFinished)]
+    assert list(planned.cells[0].input_shapes) == list(finished.input_shapes) == FED
+    assert [cell.input_shapes for cell in farm.ran] == [{"image": (1, 48, 48, 3)}]
+    assert finished.shapes_known
+    assert finished.conditions.HasField("other_load_cores") and not finished.conditions.unstable
+
+
+async def test_the_plan_gives_shapes_where_samples_do_not(bench: Bench, farm: FakeFarm) -> None:
+    shapes = {"image": (1, 224, 224, 3)}
+    plan = Plan(variants=(VariantSpec("float32"),), devices=(DeviceFilter("adb"),), input_shapes=shapes)
+    await bench.built(await run_context(bench.runtime, "run-1", plan))
+    async with running(bench.runner()):
+        (finished,) = await bench.heard(1)
+    assert [tuple(shape.shape) for shape in finished.input_shapes] == [(1, 224, 224, 3)]
+    assert farm.ran[0].input_shapes == shapes
+
+
+async def test_a_size_that_nobody_gives_is_said(bench: Bench) -> None:
+    await bench.built(await bench.context(DeviceFilter("adb")))
+    async with running(bench.runner()):
+        (finished,) = await bench.heard(1)
+    assert finished.HasField("shapes_known") and not finished.shapes_known
 
 
 async def test_the_same_messages_twice_run_and_say_everything_once(bench: Bench, farm: FakeFarm) -> None:

@@ -61,11 +61,6 @@ def test_inputs_are_in_the_range_of_their_type(dtype: str, low: float, high: flo
     assert high >= array.max() > high - (high - low) * 0.05
 
 
-def test_a_model_that_takes_text_is_unsupported(tmp_path: Path) -> None:
-    with pytest.raises(Unsupported, match="cannot be benchmarked"):
-        benchmark._random(np.random.default_rng(0), (1,), np.dtype("S8"))
-
-
 def test_what_the_runtime_refuses_is_told(tmp_path: Path) -> None:
     writer = GraphWriter()
     source, output = writer.tensor("in", (1, 4)), writer.tensor("out", (1, 4))

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 _FILE: Final = click.Path(path_type=Path)
 _LEFT_SHOWN: Final = 8
+# Somebody waits for the answer of `bench`, and can ask again.
+_QUIET_S: Final = 5.0
 
 
 @click.command("parse-log")
@@ -159,7 +161,6 @@ async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) 
     from windtunnel.settings import load
 
     settings = load(FarmDispatcherSettings)
-    patience = Patience(quiet_s=settings.quiet_wait_s)
     told: list[str] = []
 
     def tell(now: Progress) -> None:
@@ -176,7 +177,7 @@ async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) 
             pool,
             lock=settings.local_lock,
             shapes=shapes,
-            patience=patience,
+            patience=Patience(own_s=_QUIET_S, others_s=_QUIET_S),
             on_progress=tell,
         )
 

@@ -33,21 +33,23 @@ SPREAD_US: Final = 100.0
 DRIFT: Final = 0.25
 DRIFT_US: Final = 50.0
 _LEAST_FOR_SPREAD: Final = 4
-_LEAST_FOR_DRIFT: Final = 9
+_LEAST_FOR_DRIFT: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
     """What the host did while a series ran, on the processors that this process may use. None: it does not tell.
 
-    `other_cores`: processor time of other processes per second. `waited_s`, `ran_s`: how long the threads of this
-    process stood in line for a processor, and ran.
+    `other_cores`: processor time of other processes per second; `windtunnel_cores`: that of Windtunnel's among them,
+    where it was asked for. `waited_s`, `ran_s`: how long the threads of this process stood in line for a processor,
+    and ran.
     """
 
     cores: int
     other_cores: float | None = None
     waited_s: float | None = None
     ran_s: float | None = None
+    windtunnel_cores: float | None = None
 
     @property
     def waited(self) -> float | None:
@@ -112,7 +114,7 @@ def spread_of(times: Sequence[float]) -> float | None:
 
 
 def drift_of(times: Sequence[float]) -> float | None:
-    """Median of the last third over that of the first third, minus 1; None for fewer than 9 times, or a median of 0."""
+    """Median of the last third over that of the first third, minus 1; None for fewer than 15, or a median of 0."""
     if len(times) < _LEAST_FOR_DRIFT:
         return None
     first, last = _thirds(times)

@@ -17,7 +17,9 @@ class FarmDispatcherSettings(ServiceSettings):
     cell_backoff_s: float = Field(2.0, ge=0, description="Wait before the second attempt at a cell; doubles after it.")
 
     quiet_wait_s: float = Field(
-        10.0, ge=0, description="Longest wait for a quiet host before a cell of this host is measured again."
+        300.0,
+        ge=0,
+        description="Longest wait for Windtunnel's own work on this host before an unstable cell is measured again.",
     )
 
     @property

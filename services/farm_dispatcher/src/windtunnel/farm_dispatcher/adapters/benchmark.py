@@ -21,9 +21,10 @@ from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.farm_dispatcher.adapters.delegation import Node, count_delegated
 from windtunnel.farm_dispatcher.adapters.load import Watch
 from windtunnel.farm_dispatcher.adapters.measurement import INFERENCE, NO_PATIENCE, WARMUP, Measured, Patience, Series
-from windtunnel.farm_dispatcher.conditions import Judged, judge_series, load_limit
+from windtunnel.farm_dispatcher.adapters.quiet import QuietWait
+from windtunnel.farm_dispatcher.conditions import Judged, judge_series
 from windtunnel.farm_dispatcher.domain import RunConditions
-from windtunnel.input_shapes import ChosenShapes, InputSpec, Shapes, choose_shapes, shapes_words
+from windtunnel.input_shapes import ChosenShapes, InputSpec, Shapes, bare_name, choose_shapes, shapes_words
 
 RESOLVERS = {
     "xnnpack": OpResolverType.BUILTIN,
@@ -55,6 +56,7 @@ def measure(
     """
     how = procedure or Procedure()
     memory = _Memory()
+    chosen: ChosenShapes | None = None
     try:
         started = time.perf_counter_ns()
         interpreter = Interpreter(
@@ -64,11 +66,10 @@ def measure(
         interpreter.allocate_tensors()
         init_us = (time.perf_counter_ns() - started) / 1000
         init_mb = memory.growth_mb()
-        _fill_inputs(interpreter)
-        warmup_us = _timed(interpreter.invoke, how.warmup)
+        warmup_us = _warm_up(interpreter, how.warmup)
         inference_us, conditions = _stable_series(interpreter.invoke, threads, how)
     except (RuntimeError, ValueError) as error:
-        raise _refused(error, shapes) from error
+        raise _refused(error, chosen.shapes if chosen is not None and shapes else {}) from error
     return Measured(
         model_bytes=model.stat().st_size,
         accelerator=accelerator,
@@ -115,10 +116,10 @@ def _signature_inputs(interpreter: Any) -> list[tuple[str, int]]:
 def _stable_series(invoke: Callable[[], None], threads: int, how: Procedure) -> tuple[tuple[float, ...], RunConditions]:
     """The times of a series and its conditions: the first stable one of a few, else the quietest."""
     kept = _watched(invoke, threads, how.inference)
-    waiting_s, repeats = how.patience.quiet_s, 0
+    quiet, repeats = QuietWait(threads, how.patience), 0
     while kept[1].is_unstable and repeats < how.patience.repeats:
         repeats += 1
-        waiting_s -= _await_quiet(threads, waiting_s)
+        quiet.wait()
         _timed(invoke, how.warmup)
         kept = min(kept, _watched(invoke, threads, how.inference), key=lambda one: one[1].severity)
     times, judged = kept
@@ -131,22 +132,6 @@ def _watched(invoke: Callable[[], None], threads: int, series: Series) -> tuple[
     # A thousand inferences of a small model are over before the system has counted anything.
     time.sleep(max(0.0, _LEAST_WATCH_S - watch.elapsed_s))
     return times, judge_series(times, watch.load(), threads)
-
-
-def _await_quiet(threads: int, most_s: float) -> float:
-    """Waits until other processes leave the host alone, at most `most_s` seconds. Returns how long it took."""
-    # Not at the top: the emulated Python lacks what this needs, and never waits.
-    from windtunnel.isolation import progress
-
-    begin = time.monotonic()
-    while (waited := time.monotonic() - begin) < most_s:
-        progress(min(waited / most_s, 1.0), "the host is busy: waiting until the measurement can be repeated")
-        watch = Watch()
-        time.sleep(_LEAST_WATCH_S)
-        load = watch.load()
-        if load.other_cores is None or load.other_cores < load_limit(load.cores, threads) / 2:
-            break
-    return time.monotonic() - begin
 
 
 def _timed(invoke: Callable[[], None], series: Series) -> tuple[float, ...]:
@@ -169,11 +154,40 @@ def _timed(invoke: Callable[[], None], series: Series) -> tuple[float, ...]:
     return tuple(times)
 
 
+def _warm_up(interpreter: Any, series: Series) -> tuple[float, ...]:
+    """Fills the inputs and runs the warm-up; with indices of 0 where the model refuses random ones.
+
+    A table of fewer than 100 rows has no row for some of them; it has always a row 0.
+    """
+    _fill_inputs(interpreter)
+    try:
+        return _timed(interpreter.invoke, series)
+    except RuntimeError:
+        wide = [one for one in interpreter.get_input_details() if _holds_indices(np.dtype(one["dtype"]))]
+        if not wide:
+            raise
+        for detail in wide:
+            interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
+        return _timed(interpreter.invoke, series)
+
+
 def _fill_inputs(interpreter: Any) -> None:
     """Seeded random inputs in the ranges that the benchmark tool takes: real numbers in [-0.5, 0.5)."""
     draw = np.random.default_rng(_SEED)
     for detail in interpreter.get_input_details():
-        interpreter.set_tensor(detail["index"], _random(draw, tuple(detail["shape"]), np.dtype(detail["dtype"])))
+        dtype = np.dtype(detail["dtype"])
+        if dtype.kind not in "fbiu":
+            kind = "text" if dtype.kind in "SUO" else str(dtype)
+            raise Unsupported(
+                f"input {bare_name(detail['name'])!r} takes {kind}: only models that take numbers can be benchmarked",
+                hint="take the part that makes numbers of it out of the model",
+            )
+        interpreter.set_tensor(detail["index"], _random(draw, tuple(detail["shape"]), dtype))
+
+
+def _holds_indices(dtype: np.dtype[Any]) -> bool:
+    """Wide integers are indices more often than quantised numbers."""
+    return dtype.kind in "iu" and dtype.itemsize > 2
 
 
 def _random(draw: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -181,11 +195,8 @@ def _random(draw: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[A
         return (draw.random(shape) - 0.5).astype(dtype)
     if dtype.kind == "b":
         return draw.integers(0, 2, shape).astype(dtype)
-    if dtype.kind in "iu":
-        # Wide integers are indices more often than quantised numbers.
-        low, high = (np.iinfo(dtype).min, np.iinfo(dtype).max) if dtype.itemsize <= 2 else (0, 99)
-        return draw.integers(low, high, shape, endpoint=True).astype(dtype)
-    raise Unsupported(f"a model with an input of type {dtype} cannot be benchmarked")
+    low, high = (0, 99) if _holds_indices(dtype) else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+    return draw.integers(low, high, shape, endpoint=True).astype(dtype)
 
 
 def _nodes(interpreter: Any) -> list[Node]:
@@ -196,7 +207,7 @@ def _nodes(interpreter: Any) -> list[Node]:
     ]
 
 
-def _refused(error: Exception, shapes: Shapes | None) -> InvalidInput | Unsupported:
+def _refused(error: Exception, shapes: Shapes) -> InvalidInput | Unsupported:
     said = " ".join(str(error).split())
     if "custom op" in said or "Didn't find op" in said or "builtin_code out of range" in said:
         return Unsupported(f"the runtime lacks an op of the model: {said}")

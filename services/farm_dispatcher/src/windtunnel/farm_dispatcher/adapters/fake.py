@@ -12,7 +12,7 @@ from windtunnel.farm_dispatcher.adapters import benchmark_log
 from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.measurement import Measured
-from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, Samples
+from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, RunConditions, Samples
 from windtunnel.tflite import read_model
 
 FAKE_DEVICE = Device(
@@ -23,6 +23,7 @@ FAKE_DEVICE = Device(
     ("cpu", "xnnpack"),
     DeviceFacts("pixel", "Tensor G3", 9, 8 << 30, "Android", "14", "LiteRT"),
 )
+QUIET = RunConditions(other_load_cores=0.0, spread=0.1, drift=0.0)
 _TIMES_US = (1200.5, 1100.0, 1300.25, 1150.0)
 
 
@@ -64,4 +65,6 @@ class FakeFarm:
             model.stat().st_size, cell.accelerator, cell.threads, 5000.0, _TIMES_US[:1], _TIMES_US, 1.5, 2.25,
             Delegation(0, 4, 0, 1),
         )  # fmt: skip
-        return DeviceRun(benchmark_log.render(measured), Samples(_TIMES_US[:1], _TIMES_US), device.facts)
+        log, samples = benchmark_log.render(measured), Samples(_TIMES_US[:1], _TIMES_US)
+        shapes = cell.input_shapes or {"input": (1, 8)}
+        return DeviceRun(log, samples, device.facts, shapes, bool(cell.input_shapes), QUIET)

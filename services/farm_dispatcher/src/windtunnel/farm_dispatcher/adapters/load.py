@@ -24,13 +24,15 @@ class _Reading:
     busy: float | None
     waited: float | None
     ran: float | None
+    windtunnel: float | None
 
 
 class Watch:
-    """Starts to watch the host; `load` says what happened since."""
+    """Starts to watch the host; `load` says what happened since. `with_own`: also what Windtunnel's processes did."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, with_own: bool = False) -> None:
         self._processors = _processors()
+        self._with_own = with_own
         self._start = self._read()
 
     def load(self) -> Load:
@@ -39,7 +41,14 @@ class Watch:
         elapsed, own = end.at - start.at, end.own - start.own
         busy = _since(start.busy, end.busy)
         other = None if busy is None or elapsed <= 0 else max(0.0, (busy - own) / elapsed)
-        return Load(len(self._processors), other, _since(start.waited, end.waited), _since(start.ran, end.ran))
+        windtunnel = _since(start.windtunnel, end.windtunnel)
+        return Load(
+            len(self._processors),
+            other,
+            _since(start.waited, end.waited),
+            _since(start.ran, end.ran),
+            None if windtunnel is None or elapsed <= 0 else windtunnel / elapsed,
+        )
 
     @property
     def elapsed_s(self) -> float:
@@ -51,7 +60,8 @@ class Watch:
         throttled = _throttled_s()
         waited = None if line is None else line[1] + (throttled or 0.0)
         ran = None if line is None else line[0]
-        return _Reading(time.monotonic(), time.process_time(), _busy_s(self._processors), waited, ran)
+        own = _windtunnel_s() if self._with_own else None
+        return _Reading(time.monotonic(), time.process_time(), _busy_s(self._processors), waited, ran, own)
 
 
 def _since(start: float | None, end: float | None) -> float | None:
@@ -75,6 +85,20 @@ def _busy_s(processors: frozenset[int]) -> float | None:
         if int(fields[0][3:]) in processors
     ]
     return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
+
+
+def _windtunnel_s() -> float:
+    """Processor seconds of all other processes of Windtunnel on this host: services, and the children that work."""
+    found = 0.0
+    for folder in _folders(_PROC):
+        if not folder.name.isdigit() or int(folder.name) == os.getpid():
+            continue
+        if "windtunnel." not in _text(folder / "cmdline").replace("\0", " "):
+            continue
+        # The name of the program, in parentheses, may hold spaces; user and system time follow 11 fields later.
+        fields = _text(folder / "stat").rpartition(")")[2].split()
+        found += sum(int(value) for value in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+    return found
 
 
 def _line() -> tuple[float, float] | None:

@@ -31,7 +31,7 @@ _POLL_S = 0.05
 async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
     """The local farm with its child process."""
     async with new_pool(settings.job_timeout_s, settings.job_memory_mb) as pool:
-        yield LocalFarm(pool, settings.local_lock, Patience(quiet_s=settings.quiet_wait_s))
+        yield LocalFarm(pool, settings.local_lock, Patience(own_s=settings.quiet_wait_s))
 
 
 def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:

@@ -25,14 +25,18 @@ INFERENCE = Series(min_runs=50, min_s=1.0, max_runs=1000, max_s=10.0)
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How often an unstable series is measured again, and how long it is waited in all for a quiet host before."""
+    """How often an unstable series is measured again, and how long it is waited in all for a quiet host before.
+
+    `own_s`: if Windtunnel itself keeps the host busy; `others_s`: if others do.
+    """
 
     repeats: int = 2
-    quiet_s: float = 10.0
+    own_s: float = 300.0
+    others_s: float = 10.0
 
 
 # For times that mean nothing anyway.
-NO_PATIENCE = Patience(repeats=0, quiet_s=0.0)
+NO_PATIENCE = Patience(repeats=0, own_s=0.0, others_s=0.0)
 
 
 @dataclass(frozen=True, slots=True)
