@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from windtunnel.converter.convert import convert, tool_versions
-from windtunnel.converter.detect import locate, refuse_code
+from windtunnel.converter.detect import locate
 from windtunnel.converter.domain import Format, Source
+from windtunnel.converter.keras_config import refuse_code
 from windtunnel.errors import InvalidInput, NotFound, Unavailable
 from windtunnel.isolation import InlinePool
 

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,6 +34,7 @@ async def convert(
     pipeline: Mapping[str, Any] | None = None,
     shapes: Shapes = MappingProxyType({}),
     allow_code: bool = False,
+    select_tf_ops: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Converted:
     """Converts the model at `path` (a file, folder or archive) to float32 TFLite below `workdir`.
@@ -43,7 +45,9 @@ async def convert(
     """
     workdir.mkdir(parents=True, exist_ok=True)
     # A child opens the stranger's file, and it has a folder of its own.
-    source = await pool.run(open_source, path.absolute(), declared, workdir.absolute(), inputs, outputs, allow_code)
+    source = await pool.run(
+        open_source, path.absolute(), declared, workdir.absolute(), inputs, outputs, allow_code, select_tf_ops
+    )
     if source.format is Format.TFLITE:
         exported = Exported(source.path, {}, 0.0)
     else:
@@ -61,6 +65,7 @@ async def convert(
     result = await pool.run(
         check_job.check, exported.model, exported.outputs, samples, pipeline, shapes, on_progress=on_progress
     )
+    result = replace(result, findings=(*exported.findings, *result.findings))
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from windtunnel.artifacts import unpack
 from windtunnel.converter.domain import Format, Source
+from windtunnel.converter.keras_config import refuse_code
 from windtunnel.errors import InvalidInput, NotFound, Unsupported
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_UNPACKED_BYTES = 20 * 1024**3
 _MAX_FILES = 100_000
-_MAX_CONFIG_BYTES = 64 * 1024**2
 
 
 def open_source(
@@ -27,13 +24,14 @@ def open_source(
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
     allow_code: bool,
+    select_tf_ops: bool = False,
 ) -> Source:
     """The model at `path`, ready to load. A job for a child process: HDF5 is read by native code.
 
     Raises what `locate` and, unless `allow_code`, `refuse_code` raise.
     """
     model, found = locate(path, declared, workdir)
-    source = Source(model, found, inputs, outputs, allow_code)
+    source = Source(model, found, inputs, outputs, allow_code, select_tf_ops, path.name)
     if not allow_code:
         refuse_code(source)
     return source
@@ -146,60 +144,3 @@ def _looks_like(path: Path) -> str:
         return f"it begins with the text {head.decode('utf-8')[:40]!r}"
     except UnicodeDecodeError:
         return f"it begins with the bytes {head[:8].hex(' ')}"
-
-
-def refuse_code(source: Source) -> None:
-    """Raises InvalidInput where a Keras model carries code: a Lambda layer is Python that loading would run."""
-    config = _keras_config(source)
-    if config is None:
-        return
-    names = sorted({str(layer.get("config", {}).get("name", "?")) for layer in _layers_of_class(config, "Lambda")})
-    if names:
-        raise InvalidInput(
-            f"{source.path.name} has a Lambda layer ({', '.join(names)}), which is code that loading would run",
-            hint="replace it by a layer of keras.layers or keras.ops, or set WINDTUNNEL_ALLOW_MODEL_CODE=true",
-            code="model_has_code",
-        )
-
-
-def _keras_config(source: Source) -> Any:
-    try:
-        if source.format is Format.KERAS:
-            return json.loads(_zipped_config(source.path))
-        if source.format is Format.HDF5:
-            import h5py
-
-            with h5py.File(source.path, "r") as file:
-                text = file.attrs.get("model_config")
-                if text is None:
-                    raise InvalidInput(
-                        f"{source.path.name} holds weights, not a model", hint="save with model.save, not save_weights"
-                    )
-                return json.loads(text)
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError) as error:
-        raise InvalidInput(f"{source.path.name} cannot be read: {error}", hint="was the upload complete?") from error
-    return None
-
-
-def _zipped_config(path: Path) -> bytes:
-    """The `config.json` of a .keras file. What its header claims and what it inflates to are both limited."""
-    with zipfile.ZipFile(path) as archive:
-        claimed = archive.getinfo("config.json").file_size
-        with archive.open("config.json") as file:
-            data = b"" if claimed > _MAX_CONFIG_BYTES else file.read(_MAX_CONFIG_BYTES + 1)
-    if claimed > _MAX_CONFIG_BYTES or len(data) > _MAX_CONFIG_BYTES:
-        raise InvalidInput(
-            f"config.json of {path.name} is larger than {_MAX_CONFIG_BYTES} bytes", hint="is it a Keras model?"
-        )
-    return data
-
-
-def _layers_of_class(config: Any, name: str) -> Iterator[dict[str, Any]]:
-    if isinstance(config, dict):
-        if config.get("class_name") == name:
-            yield config
-        for value in config.values():
-            yield from _layers_of_class(value, name)
-    elif isinstance(config, list):
-        for value in config:
-            yield from _layers_of_class(value, name)

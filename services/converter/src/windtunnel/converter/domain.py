@@ -19,7 +19,8 @@ MIN_AGREEMENT = 0.99
 class Source:
     """A trained model on disk. `inputs` and `outputs` name tensors where the file does not say.
 
-    `allow_code`: whether a Keras model may bring layers that are code.
+    `allow_code`: whether a Keras model may bring layers that are code. `select_tf_ops`: whether ops that TensorFlow
+    Lite lacks become Select TF ops. `given`: what the user called the model; empty: as `path`.
     """
 
     path: Path
@@ -27,6 +28,13 @@ class Source:
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     allow_code: bool = False
+    select_tf_ops: bool = False
+    given: str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages call the model."""
+        return self.given or self.path.name
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,7 @@ class Exported:
     outputs: Mapping[str, Path]
     # Wall time of the conversion alone, in seconds.
     seconds: float
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +93,41 @@ class Converted:
 
 def judge(
     agreement: float | None,
-    nrmse: float | None,
+    errors: Mapping[str, float],
     *,
     labelled: bool,
     non_finite: Mapping[str, int] | None = None,
     unmatched: str = "",
+    exchanged: Mapping[str, str] | None = None,
 ) -> tuple[bool, str]:
     """Whether the conversion kept the model, and what is wrong otherwise.
 
-    `non_finite` counts the NaN and infinite values of each output of the converted model; `unmatched` says which
-    outputs have no counterpart.
+    Args:
+        agreement: share of samples on which both models choose the same class; None: not a classifier.
+        errors: nRMSE of each output of the converted model; empty: not known.
+        labelled: whether the samples have labels.
+        non_finite: counts of NaN and infinite values of each output of the converted model.
+        unmatched: which outputs have no counterpart.
+        exchanged: outputs of the converted model whose values are those of another output of the original.
     """
     bad = {name: count for name, count in (non_finite or {}).items() if count}
     if bad:
         named = ", ".join(f"{name!r} ({count} values)" for name, count in bad.items())
         return False, f"the converted model's output holds NaN or infinity: {named}"
-    if unmatched or nrmse is None:
+    if unmatched or not errors:
         what = "the outputs of the converted model could not be matched with those of the original"
         return False, f"{what}: {unmatched}" if unmatched else what
-    if nrmse > MAX_OUTPUT_NRMSE:
+    worst = max(errors, key=lambda name: errors[name])
+    if errors[worst] > MAX_OUTPUT_NRMSE:
+        which = f" {worst!r}" if len(errors) > 1 else ""
         return (
             False,
-            f"the converted model's output differs from the original's: nrMSE {nrmse:.4g} > {MAX_OUTPUT_NRMSE}",
+            f"the converted model's output{which} differs from the original's: "
+            f"nRMSE {errors[worst]:.4g} > {MAX_OUTPUT_NRMSE}",
         )
+    if exchanged:
+        named = ", ".join(f"{ours!r} holds what the original calls {theirs!r}" for ours, theirs in exchanged.items())
+        return False, f"the names of outputs are exchanged: {named}"
     if labelled and agreement is not None and agreement < MIN_AGREEMENT:
         return False, f"the converted model chooses another class on {1 - agreement:.1%} of the samples"
     return True, ""

@@ -42,26 +42,36 @@ MEDIA_TYPE = "application/vnd.tflite"
 
 
 @dataclass(frozen=True, slots=True)
+class _How:
+    """What a plan or request says of the conversion. `samples` None: seeded random inputs."""
+
+    samples: ArtifactRef | None
+    pipeline: Mapping[str, Any] | None
+    shapes: Shapes
+    select_tf_ops: bool
+
+
+@dataclass(frozen=True, slots=True)
 class _Job:
-    """One conversion. `path` is the model `trained` on disk; `samples` None: seeded random inputs."""
+    """One conversion. `path` is the model `trained` on disk."""
 
     model: TrainedModel
     trained: ArtifactRef
     path: Path
-    samples: ArtifactRef | None
-    pipeline: Mapping[str, Any] | None
-    shapes: Shapes
+    how: _How
     allow_code: bool
 
     async def key(self, versions: Mapping[str, str]) -> str:
+        how = self.how
         inputs = {
             "model": await asyncio.to_thread(tree_sha256, self.path),
             "format": self.model.format,
             "inputs": self.model.inputs,
             "outputs": self.model.outputs,
-            "samples": self.samples.sha256 if self.samples else None,
-            "pipeline": self.pipeline,
-            "input_shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "samples": how.samples.sha256 if how.samples else None,
+            "pipeline": how.pipeline,
+            "input_shapes": {name: list(shape) for name, shape in how.shapes.items()},
+            "select_tf_ops": how.select_tf_ops,
             "allow_code": self.allow_code,
         }
         return job_key("convert", inputs, versions)
@@ -95,8 +105,8 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             if request.samples_uri:
                 runtime = self._runtime
                 samples, _ = await ingest(runtime.artifacts, runtime.sources, request.samples_uri, folder / "samples")
-            shapes = shapes_from_proto(request.input_shapes)
-            return await self._convert(await self._job(model, samples, pipeline, shapes, folder), folder)
+            how = _How(samples, pipeline, shapes_from_proto(request.input_shapes), request.select_tf_ops)
+            return await self._convert(await self._job(model, how, folder), folder)
 
     async def on_model_trained(self, event: Event) -> None:
         """Handles `model.trained`: publishes `model.converted`."""
@@ -106,7 +116,8 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             plan = await self._resolver.resolve(announcement, folder / "plan")
             plan_ref = await self._runtime.artifacts.put_bytes(plan_to_json(plan))
             samples = artifact_of(plan.data.samples)
-            job = await self._job(announcement.model, samples, pipeline_in(plan), plan.input_shapes, folder)
+            how = _How(samples, pipeline_in(plan), plan.input_shapes, plan.select_tf_ops)
+            job = await self._job(announcement.model, how, folder)
             result = await self._convert(job, folder)
         run = _run_context(claimed, announcement, plan_ref, result.trained.sha256)
         message = events_pb2.ModelConverted(
@@ -140,14 +151,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         message = events_pb2.ModelFailed(run=run, failure=failure_to_proto(error, self._runtime.name))
         await self._runtime.publisher.publish(message, run_id=claimed.run_id)
 
-    async def _job(
-        self,
-        model: TrainedModel,
-        samples: ArtifactRef | None,
-        pipeline: Mapping[str, Any] | None,
-        shapes: Shapes,
-        workdir: Path,
-    ) -> _Job:
+    async def _job(self, model: TrainedModel, how: _How, workdir: Path) -> _Job:
         """Fetches the model below `workdir`."""
         runtime = self._runtime
         trained, path = await ingest(
@@ -156,12 +160,17 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         if model.uri.startswith("sha256:"):
             # Messages name the file: by what its author called it, not by its hash.
             path = path.rename(path.with_name(re.sub(r"[^\w.-]", "_", model.name)[:100]))
-        return _Job(model, trained, path, samples, pipeline, shapes, runtime.settings.allow_model_code)
+        return _Job(model, trained, path, how, runtime.settings.allow_model_code)
 
     async def _convert(self, job: _Job, workdir: Path) -> converter_pb2.ConvertResponse:
         artifacts = self._runtime.artifacts
 
         async def compute() -> converter_pb2.ConvertResponse:
+            how, samples = job.how, None
+            if how.samples is not None:
+                # Under the name that the plan has for them, which messages show; the store's is a hash.
+                samples = workdir / "data.samples"
+                samples.symlink_to(await artifacts.path(how.samples.sha256))
             converted = await convert(
                 job.path,
                 workdir,
@@ -169,10 +178,11 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
                 declared=Format(job.model.format) if job.model.format else None,
                 inputs=job.model.inputs,
                 outputs=job.model.outputs,
-                samples=await artifacts.path(job.samples.sha256) if job.samples else None,
-                pipeline=job.pipeline,
-                shapes=job.shapes,
+                samples=samples,
+                pipeline=how.pipeline,
+                shapes=how.shapes,
                 allow_code=job.allow_code,
+                select_tf_ops=how.select_tf_ops,
             )
             return _response(converted, await artifacts.put_file(converted.model), job.trained)
 

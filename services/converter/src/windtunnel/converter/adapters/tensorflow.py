@@ -15,7 +15,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from windtunnel import isolation
-from windtunnel.converter.adapters.originals import Original, as_dtype, first_lines, freeze, load
+from windtunnel.converter.adapters.original import Original, as_dtype, reason
+from windtunnel.converter.adapters.originals import load
 from windtunnel.converter.domain import Exported, Source
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.pipeline import Feed, InputSpec, Shapes, sample_inputs
@@ -41,12 +42,15 @@ def convert(
     target.write_bytes(content)
     isolation.progress(0.7, "running the original on the samples")
     outputs = _run_original(original, _feed(original, samples, pipeline, shapes), target.parent)
-    return Exported(target, outputs, seconds)
+    return Exported(target, outputs, seconds, original.findings)
 
 
 def _to_tflite(original: Original, source: Source) -> bytes:
     try:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([freeze(original.function)], original.trackable)
+        holder = tf.Module()
+        # Saved under its signature, the function keeps the names of its inputs and outputs.
+        holder.function = original.function
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([original.function], holder)
         content: bytes = converter.convert()
         return content
     except Exception as error:
@@ -54,13 +58,11 @@ def _to_tflite(original: Original, source: Source) -> bytes:
         names = [name for pair in ops for name in pair if name]
         if names:
             raise Unsupported(
-                f"{source.path.name} uses ops that TFLite lacks: {', '.join(sorted(set(names)))}",
+                f"{source.name} uses ops that TFLite lacks: {', '.join(sorted(set(names)))}",
                 hint="replace them in the model; Windtunnel's runtimes have no TensorFlow ops",
                 code="unsupported_op",
             ) from error
-        raise InvalidInput(
-            f"{source.path.name} cannot be converted: {first_lines(error)}", code="conversion_failed"
-        ) from error
+        raise InvalidInput(f"{source.name} cannot be converted: {reason(error)}", code="conversion_failed") from error
 
 
 def _feed(original: Original, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes) -> Feed:
@@ -92,7 +94,7 @@ def _run_batch(original: Original, batch: Mapping[str, NDArray[Any]]) -> Mapping
     try:
         results = original.run(batch)
     except Exception as error:
-        raise InvalidInput(f"the original model fails on the samples: {first_lines(error)}") from error
+        raise InvalidInput(f"the original model fails on the samples: {reason(error)}") from error
     for name, value in results.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise InvalidInput(f"the original model's output {name!r} holds NaN or infinity", code="non_finite")

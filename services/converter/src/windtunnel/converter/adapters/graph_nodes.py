@@ -1,0 +1,170 @@
+"""A GraphDef as nodes by name: who reads what, what depends on what, and changes of single nodes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import tensorflow as tf
+
+# Ops that change state and give nothing to the outputs; what waits for them needs no waiting in inference.
+STATE_OPS: Final = re.compile(
+    r"(Assign.*|Scatter(Add|Sub|Update|Nd.*)|Apply.*|ResourceApply.*|ResourceScatter.*|Sparse(Resource)?Apply.*|NoOp"
+    r"|Assert|Print(V2)?|.*Summary(V2)?|CheckNumerics.*|Save.*|Restore.*|.*Enqueue.*)\Z"
+)
+# What training leaves in a graph: their results are nobody's output.
+_NOT_AN_OUTPUT: Final = re.compile(
+    r"(Const|NoOp|Assert|Placeholder.*|Save.*|Restore.*|Merge.*Summary|.*Summary(V2)?|Assign.*|Apply.*|ResourceApply.*"
+    r"|VarIsInitializedOp|ReadVariableOp|VarHandleOp|VariableV2|Variable|IsVariableInitialized|ShardedFilename"
+    r"|StringJoin|Shape|ShapeN|Rank|.*Enqueue.*|.*Close.*|.*Size|Iterator.*|.*Iterator|.*Dataset(V\d)?)\Z"
+)
+_TRAINING_SCOPE: Final = re.compile(
+    r"(^|/)(gradients|gradients_\d+|save|save_\d+|train_op|Adam|report_uninitialized\w*)/"
+)
+# Where samples come from, beside placeholders.
+SOURCE_OPS: Final = re.compile(
+    r"(Placeholder(WithDefault|V2)?|(Iterator|Dequeue).*GetNext.*|IteratorGetNext.*|.*Dequeue.*)\Z"
+)
+
+
+def op_name(tensor: str) -> str:
+    """The node of a tensor or control input."""
+    return tensor.lstrip("^").split(":")[0]
+
+
+def tensor_name(name: str) -> str:
+    """A tensor with its output number."""
+    return name if ":" in name else f"{name}:0"
+
+
+class Nodes:
+    """The nodes of a graph, which may be changed; functions that they call are kept as they are."""
+
+    def __init__(self, graph_def: Any) -> None:
+        self._graph = graph_def
+        self._nodes: dict[str, Any] = {node.name: node for node in graph_def.node}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._nodes
+
+    def __getitem__(self, name: str) -> Any:
+        return self._nodes[name]
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(list(self._nodes.values()))
+
+    def get(self, tensor: str) -> Any | None:
+        """The node that makes a tensor; None where there is none."""
+        return self._nodes.get(op_name(tensor))
+
+    def add(self, node: Any) -> str:
+        """Adds a node, or replaces the one of its name; returns its name."""
+        self._nodes[node.name] = node
+        return str(node.name)
+
+    def constant(self, name: str, value: Any, dtype: Any) -> None:
+        """Puts a constant in the place of node `name`."""
+        node = tf.compat.v1.NodeDef(name=name, op="Const")
+        node.attr["dtype"].type = dtype
+        node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
+        self.add(node)
+
+    def readers(self) -> dict[str, list[Any]]:
+        """Nodes by the name of the node that they read, or wait for."""
+        found: dict[str, list[Any]] = {}
+        for node in self:
+            for name in {op_name(one) for one in node.input}:
+                found.setdefault(name, []).append(node)
+        return found
+
+    def redirect(self, old: str, new: str) -> None:
+        """Lets everybody who reads tensor `old` read `new`."""
+        names = {old, old.removesuffix(":0")} if old.endswith(":0") else {old}
+        for node in self:
+            for place, name in enumerate(node.input):
+                if name in names:
+                    node.input[place] = new
+
+    def ancestors(self, tensors: Sequence[str], stop: Collection[str] = ()) -> set[str]:
+        """Names of the nodes that `tensors` depend on, themselves too; not what lies before the nodes in `stop`."""
+        seen: set[str] = set()
+        pending = [op_name(name) for name in tensors]
+        while pending:
+            name = pending.pop()
+            if name in seen or name not in self._nodes:
+                continue
+            seen.add(name)
+            if name not in stop:
+                pending.extend(op_name(one) for one in self._nodes[name].input)
+        return seen
+
+    def descendants(self, names: Sequence[str]) -> set[str]:
+        """Names of all nodes that depend on `names`, themselves too."""
+        readers = self.readers()
+        seen = set(names)
+        pending = list(names)
+        while pending:
+            for node in readers.get(pending.pop(), ()):
+                if node.name not in seen:
+                    seen.add(node.name)
+                    pending.append(node.name)
+        return seen
+
+    def drop_waits(self) -> None:
+        """Drops control inputs from what changes state, or only waits for it: inference changes none."""
+        stateful: dict[str, bool] = {}
+        for node in self:
+            kept = [name for name in node.input if not (name.startswith("^") and self._changes(name, stateful))]
+            del node.input[:]
+            node.input.extend(kept)
+
+    def _changes(self, name: str, known: dict[str, bool]) -> bool:
+        node = self.get(name)
+        if node is None:
+            return True
+        if node.name not in known:
+            known[node.name] = STATE_OPS.match(node.op) is not None
+        return known[node.name]
+
+    def cut(self, outputs: Sequence[str], stop: Collection[str] = ()) -> Any:
+        """The GraphDef of what `outputs` depend on."""
+        needed = self.ancestors(outputs, stop)
+        result = tf.compat.v1.GraphDef()
+        result.versions.CopyFrom(self._graph.versions)
+        result.library.CopyFrom(self._graph.library)
+        result.node.extend(node for name, node in self._nodes.items() if name in needed)
+        return result
+
+
+def sources(nodes: Nodes, tensors: Sequence[str], fed: Collection[str] = ()) -> set[str]:
+    """Tensors of placeholders, iterators and queues that `tensors` depend on, and not through the nodes `fed`."""
+    found: set[str] = set()
+    stop = {node.name for node in nodes if SOURCE_OPS.match(node.op)} | set(fed)
+    needed = nodes.ancestors(tensors, stop)
+    for name in needed:
+        for read in nodes[name].input if name not in stop else ():
+            if op_name(read) in stop and not read.startswith("^"):
+                found.add(tensor_name(read))
+    return found | {tensor_name(name) for name in map(op_name, tensors) if name in stop}
+
+
+def final_nodes(nodes: Nodes, inputs: Sequence[str]) -> list[str]:
+    """Nodes that may be the output: they depend on the input, and nothing but training reads them.
+
+    A node that needs more than another one (the loss, which needs labels) is left out.
+    """
+    training = {node.name for node in nodes if _TRAINING_SCOPE.search(node.name) or STATE_OPS.match(node.op)}
+    readers = nodes.readers()
+    reached = nodes.descendants([op_name(name) for name in inputs])
+    finals = [
+        node.name
+        for node in nodes
+        if node.name in reached - training
+        and not _NOT_AN_OUTPUT.match(node.op)
+        and all(reader.name in training for reader in readers.get(node.name, ()))
+        # What is only assigned is a state of the training.
+        and not any(reader.op.startswith("Assign") for reader in readers.get(node.name, ()))
+    ]
+    needs: Mapping[str, set[str]] = {name: sources(nodes, [name]) for name in finals}
+    return [name for name in finals if not any(needs[other] < needs[name] for other in finals)]

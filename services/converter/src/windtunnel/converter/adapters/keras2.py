@@ -1,0 +1,136 @@
+"""What Keras 2 wrote that Keras 3 does not read. Runs in a child process only."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import shutil
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import tensorflow as tf
+
+from windtunnel.converter.domain import Format, Source
+from windtunnel.converter.keras_config import KerasConfig
+from windtunnel.errors import InvalidInput
+
+# Classes of Keras 2 alone: ops of TensorFlow between its layers, and models under older names.
+OWN_CLASSES: Final = frozenset(
+    {"Functional", "Model", "Sequential", "TFOpLambda", "SlicingOpLambda", "TensorFlowOpLayer", "ClassMethod"}
+    | {"CuDNNLSTM", "CuDNNGRU", "LocallyConnected1D", "LocallyConnected2D", "ThresholdedReLU", "SyncBatchNormalization"}
+    | {"InstanceMethod", "InstanceProperty", "DenseFeatures", "BatchNormalizationV1", "BatchNormalizationV2"}
+)
+# Arguments that layers of Keras 2 have and that say nothing with these values.
+_VOID: Final[Mapping[str, tuple[Any, ...]]] = {
+    "groups": (1,),
+    "time_major": (False,),
+    "renorm": (False,),
+    "renorm_clipping": (None, {}),
+    "renorm_momentum": (0.99,),
+    "virtual_batch_size": (None,),
+    "adjustment": (None,),
+    "fused": (None, True, False),
+    "implementation": (0, 1, 2),
+    "reset_after_applied": (None,),
+    "ragged": (False,),
+    "experimental_autocast": (True,),
+}
+
+
+def drop_void_arguments(config: KerasConfig) -> list[str]:
+    """Takes arguments without effect that Keras 3 does not know out of `config`; says which, each once."""
+    import keras
+
+    dropped: dict[str, None] = {}
+    for layer in config.layers():
+        kind = getattr(keras.layers, layer.kind, None)
+        for name in [name for name, values in _VOID.items() if layer.config.get(name, ...) in values]:
+            if kind is not None and not _takes(kind, name):
+                dropped[f"{name}={layer.config.pop(name)} of {layer.kind}"] = None
+    return list(dropped)
+
+
+def _takes(kind: Any, argument: str) -> bool:
+    """Whether the constructor names the argument, or that of a base class to which it hands what it does not name."""
+    for base in inspect.getmro(kind):
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters
+        if argument in parameters:
+            return True
+        if not any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values()):
+            return False
+    return False
+
+
+def with_config(source: Source, config: KerasConfig, path: Path) -> Source:
+    """A copy of the file at `path`, with this configuration."""
+    text = json.dumps(config.value)
+    if source.format is Format.HDF5:
+        import h5py
+
+        shutil.copyfile(source.path, path)
+        with h5py.File(path, "r+") as file:
+            file.attrs["model_config"] = text
+    else:
+        with zipfile.ZipFile(source.path) as old, zipfile.ZipFile(path, "w") as new:
+            for member in old.infolist():
+                new.writestr(member.filename, text if member.filename == "config.json" else old.read(member))
+    return dataclasses.replace(source, path=path, given=source.name)
+
+
+def require_own_modules(config: KerasConfig, source: Source) -> None:
+    """Raises InvalidInput for a file whose loading would import from elsewhere than Keras, which may be anything."""
+    others = sorted(
+        name for name in config.modules() if name.split(".")[0] not in ("keras", "tf_keras", "builtins", "tensorflow")
+    )
+    if others:
+        raise InvalidInput(
+            f"{source.name} takes classes from {', '.join(others)}, whose code is not in the file",
+            hint="export a SavedModel where they are defined, and give that: it needs no code",
+            code="custom_layer",
+        )
+
+
+def load(path: Path, *, safe: bool) -> Any:
+    """The model, read by Keras 2."""
+    import tf_keras
+
+    return tf_keras.models.load_model(str(path), compile=False, safe_mode=safe)
+
+
+def spec_of(tensor: Any) -> tf.TensorSpec:
+    """Shape and dtype of an input of a model of either Keras."""
+    dtype = tensor.dtype if isinstance(tensor.dtype, tf.DType) else tf.as_dtype(str(tensor.dtype))
+    return tf.TensorSpec(tensor.shape, dtype)
+
+
+def structure_of(model: Any) -> Any:
+    """How the model takes its inputs: one, or a list, tuple or dict of them."""
+    found = getattr(model, "_inputs_struct", None)
+    if found is None:
+        found = getattr(model, "_nested_inputs", None)
+    if found is None:
+        found = list(model.inputs) if len(model.inputs) > 1 else model.inputs[0]
+    single = isinstance(found, (list, tuple)) and len(found) == 1 and not isinstance(found[0], (list, tuple, dict))
+    return found[0] if single else found
+
+
+def output_names(model: Any) -> tuple[str, ...]:
+    """Names of the outputs as TensorFlow's converter gives them: keys of a dict, else their numbers.
+
+    Keras 2 names them after their layers.
+    """
+    found = getattr(model, "_outputs_struct", None)
+    if found is None:
+        found = getattr(model, "_nested_outputs", None)
+    count = len(model.outputs)
+    if isinstance(found, dict) and len(found) == count:
+        return tuple(str(name) for name in sorted(found))
+    layers = [str(name) for name in getattr(model, "output_names", None) or ()]
+    if type(model).__module__.startswith("tf_keras") and len(set(layers)) == len(layers) == count:
+        return tuple(layers)
+    return tuple(f"output_{number}" for number in range(count))
