@@ -89,7 +89,7 @@ async def test_an_ambiguous_graph_lists_its_candidates(trained: Path, pool: Chil
 
 
 async def test_a_tensor_that_does_not_exist(trained: Path, pool: ChildPool, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="no tensor 'nothing:0'"):
+    with pytest.raises(InvalidInput, match="no tensor 'nothing'"):
         await convert(trained / "frozen.pb", tmp_path, pool, outputs=("nothing",))
 
 
@@ -116,7 +116,7 @@ async def test_code_that_is_allowed_is_loaded(name: str, trained: Path, pool: Ch
 async def test_keras_itself_refuses_code_that_is_not_allowed(trained: Path, pool: ChildPool, tmp_path: Path) -> None:
     source = Source(trained / "lambda.keras", Format.KERAS, allow_code=False)
     with pytest.raises(InvalidInput, match="cannot be loaded as keras"):
-        await pool.run(tensorflow_job, source, tmp_path / "model.tflite", None, None)
+        await pool.run(tensorflow_job, source, tmp_path / "model.tflite", None, None, {})
 
 
 async def test_weights_alone_are_no_model(trained: Path, pool: ChildPool, tmp_path: Path) -> None:

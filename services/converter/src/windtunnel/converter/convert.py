@@ -70,7 +70,11 @@ async def convert(
 
 
 def tensorflow_job(
-    source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
+    source: Source,
+    target: Path,
+    samples: Path | None,
+    pipeline: Mapping[str, Any] | None,
+    shapes: Shapes = MappingProxyType({}),
 ) -> Exported:
     """The job of a child process, which alone loads TensorFlow."""
     from windtunnel.converter.adapters import tensorflow

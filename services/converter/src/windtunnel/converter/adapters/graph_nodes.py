@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Final
 
 import tensorflow as tf
@@ -13,6 +13,7 @@ STATE_OPS: Final = re.compile(
     r"(Assign.*|Scatter(Add|Sub|Update|Nd.*)|Apply.*|ResourceApply.*|ResourceScatter.*|Sparse(Resource)?Apply.*|NoOp"
     r"|Assert|Print(V2)?|.*Summary(V2)?|CheckNumerics.*|Save.*|Restore.*|.*Enqueue.*)\Z"
 )
+VARIABLES: Final = ("VariableV2", "Variable", "VarHandleOp")
 # What training leaves in a graph: their results are nobody's output.
 _NOT_AN_OUTPUT: Final = re.compile(
     r"(Const|NoOp|Assert|Placeholder.*|Save.*|Restore.*|Merge.*Summary|.*Summary(V2)?|Assign.*|Apply.*|ResourceApply.*"
@@ -149,22 +150,45 @@ def sources(nodes: Nodes, tensors: Sequence[str], fed: Collection[str] = ()) -> 
     return found | {tensor_name(name) for name in map(op_name, tensors) if name in stop}
 
 
-def final_nodes(nodes: Nodes, inputs: Sequence[str]) -> list[str]:
-    """Nodes that may be the output: they depend on the input, and nothing but training reads them.
+def final_nodes(nodes: Nodes, inputs: Collection[str]) -> list[str]:
+    """Nodes that may be the output, given the nodes that are inputs.
 
-    A node that needs more than another one (the loss, which needs labels) is left out.
+    What is read only by training, or by what needs more inputs (the loss, which needs labels), is an end; of the ends
+    those that need the fewest inputs, and that nothing trained goes into (labels) only where all are so.
     """
     training = {node.name for node in nodes if _TRAINING_SCOPE.search(node.name) or STATE_OPS.match(node.op)}
-    readers = nodes.readers()
-    reached = nodes.descendants([op_name(name) for name in inputs])
+    readers, needs = nodes.readers(), _needs(nodes, inputs)
+
+    def ends(node: Any) -> bool:
+        others = readers.get(node.name, ())
+        # What is only assigned is a state of the training.
+        return not any(one.op.startswith("Assign") for one in others) and all(
+            one.name in training or needs[node.name] < needs[one.name] for one in others
+        )
+
     finals = [
         node.name
         for node in nodes
-        if node.name in reached - training
-        and not _NOT_AN_OUTPUT.match(node.op)
-        and all(reader.name in training for reader in readers.get(node.name, ()))
-        # What is only assigned is a state of the training.
-        and not any(reader.op.startswith("Assign") for reader in readers.get(node.name, ()))
+        if needs[node.name] and node.name not in training and not _NOT_AN_OUTPUT.match(node.op) and ends(node)
     ]
-    needs: Mapping[str, set[str]] = {name: sources(nodes, [name]) for name in finals}
+    trained = nodes.descendants([node.name for node in nodes if node.op in VARIABLES])
+    finals = [name for name in finals if name in trained] or finals
     return [name for name in finals if not any(needs[other] < needs[name] for other in finals)]
+
+
+def _needs(nodes: Nodes, inputs: Collection[str]) -> dict[str, frozenset[str]]:
+    """By node, the tensors of the nodes `inputs` that it depends on."""
+    found: dict[str, frozenset[str]] = {}
+    pending = [(node.name, False) for node in nodes]
+    while pending:
+        name, done = pending.pop()
+        if done:
+            read = [one for one in nodes[name].input if not one.startswith("^")]
+            from_inputs = {tensor_name(one) for one in read if op_name(one) in inputs}
+            found[name] = frozenset(from_inputs).union(*(found.get(op_name(one), frozenset()) for one in read))
+        elif name not in found:
+            # Loops end here: what is looked at needs nothing yet.
+            found[name] = frozenset()
+            pending.append((name, True))
+            pending.extend((op_name(one), False) for one in nodes[name].input if op_name(one) in nodes)
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from windtunnel.converter.adapters import inference_mode as inference
-from windtunnel.converter.adapters.graph_nodes import Nodes, final_nodes, op_name, sources, tensor_name
+from windtunnel.converter.adapters.graph_nodes import SOURCE_OPS, Nodes, final_nodes, op_name, sources, tensor_name
 from windtunnel.converter.adapters.original import Arrays, Original, frozen, port
 from windtunnel.converter.domain import Source
 from windtunnel.datacheck.findings import Finding
@@ -72,24 +73,25 @@ def _original(graph_def: Any, graph: Any, source: Source, value_of: Callable[[st
     nodes = Nodes(graph_def)
     named = [tensor_name(name) for name in source.inputs]
     _require(nodes, [*named, *source.outputs], source)
-    outputs = [tensor_name(name) for name in source.outputs] or [tensor_name(_only_final(nodes, named, source))]
+    values = inference.modes(nodes, {op_name(name) for name in named})
+    outputs = [tensor_name(name) for name in source.outputs] or [tensor_name(_only_final(nodes, named, values, source))]
     # The ends by which outputs are followed, whatever takes the place of the nodes that made them.
     ends = [_end(nodes, graph, name, place) for place, name in enumerate(outputs)]
-    changes, inputs = _inference_mode(nodes, ends, named, source)
+    changes, inputs = _inference_mode(nodes, ends, named, values, source)
     placeholders = [_placeholder(nodes, graph, name) for name in inputs]
     inference.set_variables(nodes, nodes.ancestors(ends), value_of)
     return _function(nodes.cut(ends), placeholders, ends, [op_name(name) for name in outputs], _said(source, changes))
 
 
 def _inference_mode(
-    nodes: Nodes, ends: Sequence[str], named: Sequence[str], source: Source
+    nodes: Nodes, ends: Sequence[str], named: Sequence[str], values: Mapping[str, bool | float], source: Source
 ) -> tuple[inference.Changes, list[str]]:
     """Sets the graph to inference; what was changed, and the tensors that are the inputs."""
     changes, fed = inference.Changes(), {op_name(name) for name in named}
     averages = inference.moving_averages(nodes)
     nodes.drop_waits()
-    left = {op_name(name) for name in sources(nodes, ends, fed)} - fed
-    inference.set_modes(nodes, sorted(name for name in left if nodes[name].op.startswith("Placeholder")), changes)
+    needed = nodes.ancestors(ends, fed)
+    inference.set_modes(nodes, {name: value for name, value in values.items() if name in needed}, changes)
     inference.fold_switches(nodes, ends)
     inference.drop_frames(nodes, ends)
     inputs = list(named) or sorted(sources(nodes, ends))
@@ -135,6 +137,9 @@ def _placeholder(nodes: Nodes, graph: Any, tensor: str) -> str:
     fed = tf.compat.v1.NodeDef(name=name, op="Placeholder")
     fed.attr["dtype"].type = shown.dtype.base_dtype.as_datatype_enum
     fed.attr["shape"].shape.CopyFrom(shown.shape.as_proto())
+    if SOURCE_OPS.match(node.op) and len(fed.attr["shape"].shape.dim) > 1:
+        # A queue or iterator gives as many at once as the training took.
+        fed.attr["shape"].shape.dim[0].size = -1
     nodes.redirect(tensor, name)
     return nodes.add(fed)
 
@@ -161,9 +166,11 @@ def _function(
 def _require(nodes: Nodes, tensors: Sequence[str], source: Source) -> None:
     for tensor in tensors:
         if op_name(tensor) not in nodes:
+            near = difflib.get_close_matches(tensor, [node.name for node in nodes if "gradients" not in node.name], 1)
+            guess = f"did you mean {near[0]!r}? " if near else ""
             raise InvalidInput(
                 f"{source.name} has no tensor {tensor!r}",
-                hint="--input and --output (`inputs` and `outputs` of the model) name tensors of the graph",
+                hint=f"{guess}--input and --output (`inputs` and `outputs` of the model) name tensors of the graph",
             )
 
 
@@ -174,8 +181,7 @@ def _require_inputs(nodes: Nodes, inputs: Sequence[str], outputs: Sequence[str],
             f"{source.name} has no placeholder that its outputs depend on",
             hint="name the input tensors with --input (`inputs` of the model)",
         )
-    fed = {op_name(name) for name in inputs}
-    left = sorted(name for name in sources(nodes, outputs, fed) if op_name(name) not in fed)
+    left = sorted(sources(nodes, outputs, {op_name(name) for name in inputs}) - set(inputs))
     if left:
         raise InvalidInput(
             f"{source.name} also needs a value for {', '.join(map(repr, left))}, which is not an input",
@@ -184,16 +190,14 @@ def _require_inputs(nodes: Nodes, inputs: Sequence[str], outputs: Sequence[str],
         )
 
 
-def _only_final(nodes: Nodes, inputs: Sequence[str], source: Source) -> str:
+def _only_final(nodes: Nodes, named: Sequence[str], modes: Collection[str], source: Source) -> str:
     """The only node that can be the output. Raises InvalidInput with the candidates where there are several."""
-    given = list(inputs) or [
-        node.name for node in nodes if node.op == "Placeholder" or node.op.startswith("IteratorGetNext")
-    ]
-    if not given:
+    inputs = {op_name(name) for name in named} | {node.name for node in nodes if SOURCE_OPS.match(node.op)}
+    if not inputs - set(modes):
         raise InvalidInput(
             f"{source.name} has no placeholder", hint="name the input tensors with --input (`inputs` of the model)"
         )
-    finals = final_nodes(nodes, given)
+    finals = final_nodes(nodes, inputs - set(modes))
     if len(finals) != 1:
         listed = ", ".join(finals[:_SHOWN]) or "none"
         more = f" and {len(finals) - _SHOWN} more" if len(finals) > _SHOWN else ""

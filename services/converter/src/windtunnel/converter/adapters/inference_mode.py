@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import tensorflow as tf
 
-from windtunnel.converter.adapters.graph_nodes import Nodes, op_name, tensor_name
+from windtunnel.converter.adapters.graph_nodes import VARIABLES, Nodes, op_name, tensor_name
 from windtunnel.errors import InvalidInput
 
 _REF_OPS: Final = {"RefSwitch": "Switch", "RefMerge": "Merge", "RefIdentity": "Identity", "RefEnter": "Enter"}
-_VARIABLES: Final = ("VariableV2", "Variable", "VarHandleOp")
 _FUSED: Final = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _ARITHMETIC: Final = ("Sub", "Mul", "Add", "AddV2", "Identity", "Cast", "Neg", "RealDiv", "Squeeze", "Reshape")
 _PASS: Final = ("Identity", "StopGradient", "ReadVariableOp", "Cast", "Snapshot")
@@ -45,14 +44,18 @@ class Changes:
         return ", ".join(parts)
 
 
-def set_modes(nodes: Nodes, names: Sequence[str], changes: Changes) -> None:
-    """Gives the placeholders in `names` that say whether the model trains the value of inference."""
-    for name in names:
-        node = nodes[name]
-        value = _mode(nodes, node)
-        if value is not None:
-            changes.modes.append(f"{name} is {value}")
-            nodes.constant(name, value, node.attr["dtype"].type)
+def modes(nodes: Nodes, fed: Collection[str]) -> dict[str, bool | float]:
+    """Placeholders that say whether the model trains, and are not `fed`, with the value of inference."""
+    placeholders = [node for node in nodes if node.op.startswith("Placeholder") and node.name not in fed]
+    values = {str(node.name): _mode(nodes, node) for node in placeholders}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def set_modes(nodes: Nodes, values: Mapping[str, bool | float], changes: Changes) -> None:
+    """Gives placeholders their values."""
+    for name, value in sorted(values.items()):
+        changes.modes.append(f"{name} is {value}")
+        nodes.constant(name, value, nodes[name].attr["dtype"].type)
 
 
 def _mode(nodes: Nodes, node: Any) -> bool | float | None:
@@ -110,7 +113,7 @@ def _variable(nodes: Nodes, tensor: str) -> str | None:
         node = nodes.get(tensor)
         if node is None:
             return None
-        if node.op in _VARIABLES:
+        if node.op in VARIABLES:
             return str(node.name)
         if node.op not in (*_PASS, "Switch", "RefSwitch", "RefIdentity") or not node.input:
             return None
@@ -185,7 +188,7 @@ def _fused_averages(nodes: Nodes, node: Any, averages: Mapping[str, str]) -> tup
 
 def _beside(nodes: Nodes, scope: str, name: str) -> str | None:
     found = nodes.get(f"{scope}/{name}" if scope else name)
-    return None if found is None or found.op not in _VARIABLES else str(found.name)
+    return None if found is None or found.op not in VARIABLES else str(found.name)
 
 
 def _read(nodes: Nodes, variable: str) -> str:
@@ -343,7 +346,7 @@ def set_variables(nodes: Nodes, needed: set[str], value_of: Callable[[str], Any]
     """Puts the trained values in the place of variables."""
     for name in sorted(needed):
         node = nodes[name]
-        if node.op in _VARIABLES:
+        if node.op in VARIABLES:
             nodes.constant(name, value_of(name), node.attr["dtype"].type)
         elif node.op == "ReadVariableOp":
             _as_identity(node)
