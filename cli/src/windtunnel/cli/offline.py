@@ -193,6 +193,11 @@ async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) 
 @click.option("--output", "outputs", multiple=True, metavar="NAME", help="Output tensor, where the file does not say.")
 @click.option("--format", "declared", type=click.Choice(FORMATS), help="Format of MODEL; default: from its content.")
 @click.option("--allow-code", is_flag=True, help="Load models that carry Python code (Lambda layers).")
+@click.option(
+    "--select-tf-ops",
+    is_flag=True,
+    help="Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone.",
+)
 @force_option
 @json_option
 def convert(
@@ -204,6 +209,7 @@ def convert(
     outputs: tuple[str, ...],
     declared: str | None,
     allow_code: bool,
+    select_tf_ops: bool,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -225,9 +231,10 @@ def convert(
     steps = read_json(pipeline, "pipeline")
     sample_path = None if samples is None else require_file(samples, "samples")
     options = {"samples": sample_path, "pipeline": steps, "inputs": inputs, "outputs": outputs}
+    options |= {"allow_code": allow_code, "select_tf_ops": select_tf_ops}
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         source = model_source(model, Path(folder, "checkpoint"))
-        done = run_async(convert_model(source, Path(folder), declared, allow_code=allow_code, **options))
+        done = run_async(convert_model(source, Path(folder), declared, **options))
         write_whole(out, done.model.read_bytes(), force=force)
     document = conversion_document(done, out)
     say(f"wrote {out}")

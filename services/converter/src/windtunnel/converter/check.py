@@ -100,7 +100,7 @@ def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
     same: float | None = None
     if outputs.truth is not None:
         original = answers.original(outputs.truth)
-        same = answers.agreement(outputs.truth) if sound and not outputs.unmatched else None
+        same = answers.agreement(outputs.truth) if converted.scores is not None and not outputs.unmatched else None
     errors = {outputs.called(name): sums.nrmse() for name, sums in outputs.sums.items() if sums.compared}
     known = sound and bool(errors) and not outputs.unmatched
     passed, message = judge(
