@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from support.graphs import GraphWriter
 from windtunnel.converter.check import check
 from windtunnel.converter.domain import Check
+from windtunnel.datacheck.findings import Finding
 
 RNG = np.random.default_rng(5)
 INPUTS = RNG.uniform(size=(6, 2)).astype(np.float32)
@@ -31,6 +32,10 @@ def run(folder: Path, outputs: dict[str, NDArray[np.float32]], original: dict[st
     return check(model, paths, folder / "samples.npz", None)
 
 
+def order_of(result: Check) -> list[Finding]:
+    return [one for one in result.findings if one.code == "conversion.output_order"]
+
+
 def test_two_outputs_of_one_shape_and_other_names_are_matched_by_their_values(tmp_path: Path) -> None:
     result = run(tmp_path, {"Identity": SECOND, "Identity_1": FIRST}, {"boxes": FIRST, "scores": SECOND})
     assert result.passed, result.message
@@ -40,12 +45,11 @@ def test_two_outputs_of_one_shape_and_other_names_are_matched_by_their_values(tm
 def test_another_order_is_said_and_passes(tmp_path: Path) -> None:
     result = run(tmp_path, {"b": SECOND, "a": FIRST, "c": THIRD}, {"a": FIRST, "b": SECOND, "c": THIRD})
     assert result.passed
-    assert [one.code for one in result.findings] == ["conversion.output_order"]
-    assert "0: b, 1: a, 2: c" in result.findings[0].message
+    assert ["0: b, 1: a, 2: c" in one.message for one in order_of(result)] == [True]
 
 
 def test_the_same_order_is_not_worth_a_word(tmp_path: Path) -> None:
-    assert run(tmp_path, {"a": FIRST, "b": SECOND}, {"a": FIRST, "b": SECOND}).findings == ()
+    assert order_of(run(tmp_path, {"a": FIRST, "b": SECOND}, {"a": FIRST, "b": SECOND})) == []
 
 
 def test_exchanged_names_fail_and_are_named(tmp_path: Path) -> None:
@@ -68,7 +72,7 @@ def test_a_wrong_output_without_a_name_is_compared_too(tmp_path: Path) -> None:
 
 def test_equal_outputs_keep_their_names(tmp_path: Path) -> None:
     result = run(tmp_path, {"a": FIRST, "b": FIRST}, {"a": FIRST, "b": FIRST})
-    assert result.passed and result.findings == ()
+    assert result.passed and order_of(result) == []
 
 
 def test_a_missing_output_is_named(tmp_path: Path) -> None:
