@@ -175,7 +175,7 @@ def _better(given: Given, look: _Input, best: Tried, tried: list[Tried]) -> Find
     code = "input.channel_order" if order_only else "input.integer_cast" if look.is_cast else "input.range"
     return Finding(
         code,
-        f"{_found(look)}{_suggested(look)}: with {best.what} the {measure} is {best.score:.4g} instead of "
+        f"{_found(look)}{_suggested(look)}: with {best.what}, the {measure} is {best.score:.4g} instead of "
         f"{best.before:.4g} on {best.samples} samples",
         "use this pipeline as `preprocessing`, or prepare the samples as the training did",
         _evidence(look) | {"pipeline": dict(best.pipeline), "tried": [one.to_json(measure) for one in tried]},

@@ -1,0 +1,47 @@
+"""The statistics of an accuracy against sums by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from windtunnel.datacheck import chance
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "share"), [(3, 10, 0.5), (0, 5, 0.1), (48, 50, 0.9), (50, 50, 0.9), (7, 9, 0.2)]
+)
+def test_the_tail_is_the_sum_of_its_terms(right: int, count: int, share: float) -> None:
+    terms = [math.comb(count, k) * share**k * (1 - share) ** (count - k) for k in range(count + 1)]
+    assert chance.at_most(right, count, share) == pytest.approx(sum(terms[: right + 1]))
+    assert chance.at_least(right, count, share) == pytest.approx(sum(terms[right:]))
+
+
+def test_large_counts_do_not_overflow() -> None:
+    assert chance.at_most(50_000, 100_000, 0.5) == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "classes", "largest", "expected"),
+    [
+        (49, 400, 10, 0.11, True),
+        (80, 400, 10, 0.11, False),
+        # Saying the largest class always is as good.
+        (320, 400, 2, 0.8, True),
+        (0, 400, 10, 0.1, True),
+    ],
+)
+def test_chance(right: int, count: int, classes: int, largest: float, expected: bool) -> None:
+    assert chance.is_chance(right, count, classes, largest) is expected
+
+
+@pytest.mark.parametrize("count", [0, 1, 20, 400, 10_000])
+def test_the_lowest_expected_accuracy_comes_near_the_expected_one_with_more_samples(count: int) -> None:
+    lowest = chance.lowest_expected(0.9, count)
+    assert lowest <= 0.9 - (chance.TOLERANCE if count else 0.0)
+    if count == 10_000:
+        assert lowest > 0.88
+    if count:
+        right = round(lowest * count)
+        assert chance.at_most(right, count, 0.89) >= chance.ALPHA > chance.at_most(right - 1, count, 0.89)
