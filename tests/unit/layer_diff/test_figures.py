@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from windtunnel.layer_diff.blocks import BLOCK
+from windtunnel.layer_diff.blocks import BLOCK, UNBOUNDED
 from windtunnel.layer_diff.figures import CLOSE_EVERY, CLOSE_FIRST, LayerFigures, LayerSums
 from windtunnel.tflite import Quantization, dequantize, quantize
 
@@ -165,6 +165,24 @@ def test_an_error_in_the_last_digit_is_seen_and_no_error_is_none() -> None:
     assert found.rmse == pytest.approx(found.max_abs / 300)
 
 
+def test_the_largest_difference_is_exact() -> None:
+    draw = np.random.default_rng(6)
+    for _ in range(200):
+        a, b = draw.normal(size=(2, 1, 50, 3)).astype(np.float32)
+        found = _sum_up([(a[None], None), (b[None], None)])
+        assert found.max_abs == float(np.abs(b - a).max())
+
+
+def test_a_difference_whose_square_float32_cannot_hold_is_one() -> None:
+    a = np.ones((1, 1, 40), np.float32)
+    a[0, 0, 7] = 1e-25
+    b = a.copy()
+    b[0, 0, 7] = 0.0
+    found = _sum_up([(a[None], None), (b[None], None)])
+    assert found.max_abs == pytest.approx(1e-25)
+    assert found.rmse == pytest.approx(1e-25 / np.sqrt(40))
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("place", [0, BLOCK - 1, BLOCK, BLOCK + 5])
 def test_a_bad_value_is_seen_wherever_it_lies(bad: float, place: int) -> None:
@@ -244,18 +262,36 @@ def test_sums_taken_from_a_state_go_on_bit_for_bit() -> None:
         LayerSums().restore({"numbers": np.zeros(3)})
 
 
-@pytest.mark.parametrize("bad", [None, np.nan, np.inf])
-def test_a_known_floor_changes_no_figure(bad: float | None) -> None:
+@pytest.mark.parametrize("side", ["reference", "candidate"])
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("stored", ["float32", "int8"])
+def test_ends_that_cannot_be_exceeded_change_no_figure(bad: float | None, stored: str, side: str) -> None:
     draw = np.random.default_rng(11)
-    a = np.maximum(draw.normal(size=(6, 1, 40, 24)), 0.0).astype(np.float32)
-    # Reached in the second sample only: until then the least value is looked for.
-    a[0] += 0.5
+    a = np.clip(draw.normal(3.0, 2.0, size=(7, 1, 40, 24)), 0.0, 6.0).astype(np.float32)
+    # Reached in the third sample only: until then both ends are looked for.
+    a[:2] = a[:2] / 2 + 1
     b = a + draw.normal(0, 0.02, a.shape).astype(np.float32)
+    scale = Quantization((6 / 255,), (-128,)) if stored == "int8" else None
+    values = b if scale is None else quantize(b, scale, "int8")
     if bad is not None:
-        a[4, 0, 3, 3] = bad
-    plain, floored = (_sum_up([(a, None), (b, None)], floor=floor) for floor in (None, 0.0))
-    assert floored == plain
-    assert (floored.problem == "non_finite") == (bad is not None)
+        (a if side == "reference" or scale is not None else b)[5, 0, 3, 3] = bad
+    plain, bounded = (_sum_up([(a, None), (values, scale)], bounds=bounds) for bounds in (UNBOUNDED, (0.0, 6.0)))
+    assert bounded == plain
+    assert (bounded.problem == "non_finite") == (bad is not None)
+    if bad is None:
+        assert bounded.reference_range == (0.0, 6.0)
+        assert bounded.candidate_range == pytest.approx((b.min() if scale is None else 0.0, b.max()), abs=0.1)
+
+
+def test_the_ends_of_earlier_samples_stay() -> None:
+    """Once -128 and 127 were there, integers are not read for their ends: what comes later cannot be further out."""
+    scale = Quantization((0.5,), (3,))
+    sums = LayerSums()
+    for low, high in ((-5, 9), (-128, 127), (-1, 1)):
+        stored = np.linspace(low, high, 96).astype(np.int8).reshape(1, 4, 24)
+        sums.add(stored.astype(np.float32), stored, None, scale)
+    assert sums.figures().candidate_range == (-65.5, 62.0)
+    assert sums.figures().reference_range == (-128.0, 127.0)
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "int16"])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +29,7 @@ _SAFE = (1e-17, 1e17)
 _CANCELS = 1e-2
 # NumPy's letters for float32 and float16, and for integers of 8 and 16 bits.
 _FAST_FLOATS, _FAST_INTEGERS = "fe", "bBhH"
+_LIMITS = {kind: (float(np.iinfo(kind).min), float(np.iinfo(kind).max)) for kind in _FAST_INTEGERS}
 
 
 @dataclass(slots=True)
@@ -82,13 +83,29 @@ class Measured:
     channel_squares: NDArray[np.float64] | None = None
 
 
+UNBOUNDED = (-math.inf, math.inf)
+
+
+class Seen(NamedTuple):
+    """What is known of a side beforehand, in real values.
+
+    `ends` are the least and greatest of earlier samples, `bounds` what no value can be below or above; of integers the
+    ends of their type are taken instead.
+    """
+
+    ends: tuple[float, float] = (math.inf, -math.inf)
+    bounds: tuple[float, float] = UNBOUNDED
+
+
+_NOTHING = Seen()
+
+
 class Workspace:
     """Buffers that all layers share."""
 
     def __init__(self) -> None:
         self.values = np.empty(BLOCK, dtype=np.float32)
         self.other = np.empty(BLOCK, dtype=np.float32)
-        self.squares = np.empty(BLOCK, dtype=np.float32)
         self.integers = np.empty(BLOCK, dtype=np.uint8)
         self.ones = np.ones(_ROW, dtype=np.float32)
 
@@ -100,22 +117,24 @@ def measure(
     *,
     closely: bool = True,
     channels: int = 0,
-    floor: float | None = None,
+    seen: tuple[Seen, Seen] = (_NOTHING, _NOTHING),
 ) -> Measured | None:
     """Sums over one sample, both sides of one shape; None where a value is NaN or infinite.
 
     Args:
         closely: also the sums behind cosine, SNR and bias.
         channels: size of the last dimension: also squared errors per channel; 0: not.
-        floor: a real value below which the reference cannot be, and that was seen already: its least value is not
-            looked for again.
+        seen: what is known of either side: ends that cannot be exceeded are not looked for again.
     """
     if not reference.array.size:
         return Measured(channel_squares=np.zeros(channels) if channels else None)
     if reference.is_fast and candidate.is_fast and channels <= BLOCK:
-        found = _fast((_Side(reference, floor), _Side(candidate)), work, closely, channels)
-        if found is not _NOT_SAFE:
+        sides = _Side(reference, seen[0]), _Side(candidate, seen[1])
+        found = _fast(sides, work, closely, channels)
+        if found is not None:
             return found
+        if count_non_finite(reference) or count_non_finite(candidate):
+            return None
     return _exact(reference.real(), candidate.real(), channels)
 
 
@@ -152,54 +171,96 @@ def channel_ends(array: NDArray[Any], channels: int) -> tuple[NDArray[np.float64
     return lows, highs
 
 
-_NOT_SAFE = Measured(count=-1)
-
-
 def _fast(sides: tuple[_Side, _Side], work: Workspace, closely: bool, channels: int) -> Measured | None:
-    count = sides[0].size
-    sums = _RowSums(4 if closely else 1, count, channels)
+    """None where float32 does not hold it."""
+    reference, candidate = sides
+    squares = products = energy = total = greatest = 0.0
     per_channel = np.zeros(channels) if channels else None
-    low = high = 0.0
     size = BLOCK // channels * channels if channels else BLOCK
     # Squares that leave float32's range are found afterwards; the warning would come first.
     with np.errstate(all="ignore"):
-        for start in range(0, count, size):
-            first = sides[0].block(start, start + size, work.other, work)
-            second = sides[1].block(start, start + size, work.values, work)
-            if first is None or second is None:
-                return None
+        for start in range(0, reference.size, size):
+            first = reference.block(start, start + size, work.other, work)
+            second = candidate.block(start, start + size, work.values, work)
             difference = np.subtract(second, first, out=work.values[: first.size])
-            low, high = min(low, float(np.minimum.reduce(difference))), max(high, float(np.maximum.reduce(difference)))
-            sums.add(difference, (difference, first, first, work.ones), (difference, difference, first, difference))
+            if closely:
+                products += _product(difference, first)
+                energy += _product(first, first)
+                total += _product(difference, work.ones)
+            # One pass for the greatest square takes the place of two for the least and the greatest difference.
+            squared = np.multiply(difference, difference, out=difference)
+            greatest = max(greatest, float(np.maximum.reduce(squared)))
+            squares += _product(squared, work.ones)
             if per_channel is not None:
-                per_channel += _channel_sums(difference, channels, work)
-    ends = *sides[0].real_ends(), *sides[1].real_ends()
-    largest = max(high, -low)
-    if not all(value == 0.0 or _SAFE[0] < value < _SAFE[1] for value in (largest, max(ends[1], -ends[0]))):
-        return _NOT_SAFE
-    squares, products, energy, difference_sum = *sums.totals(), *([0.0] * (0 if closely else 3))
-    return Measured(count, squares, largest, *ends, products, energy, difference_sum, per_channel)
+                per_channel += _channel_sums(squared, channels)
+    ends = *reference.real_ends(), *candidate.real_ends()
+    # A NaN or an infinity on either side is in the squares of the differences, whatever the ends say.
+    if not math.isfinite(squares):
+        return None
+    # Exact: in one precision the root of a rounded square is the number itself.
+    largest = float(np.sqrt(np.float32(greatest)))
+    if largest == 0.0 and not _are_equal(sides, work):
+        # The squares are too small for float32.
+        return None
+    if not (_is_safe(largest) and _is_safe(max(ends[1], -ends[0]))):
+        return None
+    return Measured(reference.size, squares, largest, *ends, products, energy, total, per_channel)
+
+
+def _are_equal(sides: tuple[_Side, _Side], work: Workspace) -> bool:
+    starts = range(0, sides[0].size, BLOCK)
+    blocks = ((start, start + BLOCK) for start in starts)
+    return all(
+        np.array_equal(sides[0].block(*ends, work.other, work), sides[1].block(*ends, work.values, work))
+        for ends in blocks
+    )
+
+
+def _is_safe(value: float) -> bool:
+    """Whether float32 holds the square."""
+    return value == 0.0 or _SAFE[0] < value < _SAFE[1]
+
+
+def _product(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
+    """sum(x * y), float32 within a row, float64 over the rows; one row of `y` stands for all rows."""
+    rows = x.size // _ROW
+    if not rows:
+        return float(np.dot(x, y[: x.size]))
+    whole = rows * _ROW
+    many = y if y.size == _ROW else y[:whole].reshape(rows, _ROW)
+    total = float(np.add.reduce(np.vecdot(x[:whole].reshape(rows, _ROW), many), dtype=np.float64))
+    if whole < x.size:
+        rest = x[whole:]
+        total += float(np.dot(rest, y[: rest.size] if y.size == _ROW else y[whole:]))
+    return total
 
 
 class _Side:
     """One tensor, handed out in blocks of real values; remembers least and greatest, as stored."""
 
-    def __init__(self, tensor: Tensor, floor: float | None = None) -> None:
+    def __init__(self, tensor: Tensor, seen: Seen) -> None:
         self._array = tensor.array.reshape(-1)
         self.size = self._array.size
         self._scale, self._zero = tensor.scale
         self._is_float = tensor.array.dtype.kind == "f"
-        self._floor = floor if self._is_float else None
+        limits = seen.bounds if self._is_float else _LIMITS[tensor.array.dtype.char]
+        bounds = self._real(limits[0]), self._real(limits[1])
+        # As stored; infinite: still to be looked for.
+        self._knows_low, self._knows_high = seen.ends[0] <= bounds[0], seen.ends[1] >= bounds[1]
         self._low, self._high = math.inf, -math.inf
+        if self._knows_low:
+            self._low = limits[0]
+        if self._knows_high:
+            self._high = limits[1]
         if not self._is_float:
             # Integers are small enough to be read twice.
             self._take(self._array)
 
-    def block(self, start: int, stop: int, out: NDArray[np.float32], work: Workspace) -> NDArray[np.float32] | None:
-        """Real values in float32, in `out` unless they lie there already; None where one is not finite."""
+    def block(self, start: int, stop: int, out: NDArray[np.float32], work: Workspace) -> NDArray[np.float32]:
+        """Real values in float32, in `out` unless they lie there already."""
         array = self._array[start:stop]
-        if self._is_float and not self._take(array):
-            return None
+        if self._is_float:
+            self._take(array)
         if array.dtype.char == "f":
             return array
         values = out[: array.size]
@@ -213,49 +274,22 @@ class _Side:
                 np.subtract(values, np.float32(zero), out=values)
         return np.multiply(values, self._scale, out=values) if self._scale != 1.0 else values
 
-    def _take(self, array: NDArray[Any]) -> bool:
-        high = float(np.maximum.reduce(array))
-        low = float(np.minimum.reduce(array)) if self._floor is None else self._floor
-        self._low, self._high = min(self._low, low), max(self._high, high)
-        # A NaN passes through both ends, an infinity shows at one.
-        return math.isfinite(low + high)
+    def _take(self, array: NDArray[Any]) -> None:
+        if not self._knows_high:
+            self._high = max(self._high, float(np.maximum.reduce(array)))
+        if not self._knows_low:
+            self._low = min(self._low, float(np.minimum.reduce(array)))
+
+    def _real(self, stored: float) -> float:
+        return (stored - self._zero) * float(self._scale)
 
     def real_ends(self) -> tuple[float, float]:
         """Least and greatest real value."""
-        scale = float(self._scale)
-        return (self._low - self._zero) * scale, (self._high - self._zero) * scale
+        return self._real(self._low), self._real(self._high)
 
 
-class _RowSums:
-    """Sums of products over a layer: float32 within a row, float64 over the rows."""
-
-    def __init__(self, sums: int, count: int, channels: int) -> None:
-        blocks = count // (BLOCK // channels * channels if channels else BLOCK) + 1
-        self._rows = np.empty((sums, count // _ROW + blocks), dtype=np.float32)
-        self._used = 0
-
-    def add(
-        self, x: NDArray[np.float32], left: tuple[NDArray[np.float32], ...], right: tuple[NDArray[np.float32], ...]
-    ) -> None:
-        """Adds sum(left * right) of a block of the size of `x`; one row of `left` stands for all rows."""
-        whole = x.size // _ROW * _ROW
-        rows = whole // _ROW
-        for total, one, two in zip(self._rows, left, right, strict=False):
-            if rows:
-                many = one if one.size == _ROW else one[:whole].reshape(-1, _ROW)
-                np.vecdot(two[:whole].reshape(-1, _ROW), many, out=total[self._used : self._used + rows])
-            if whole < x.size:
-                rest = two[whole:]
-                total[self._used + rows] = np.dot(rest, one[: rest.size] if one.size == _ROW else one[whole:])
-        self._used += rows + (whole < x.size)
-
-    def totals(self) -> list[float]:
-        """The sums over all blocks."""
-        return [float(np.add.reduce(one[: self._used], dtype=np.float64)) for one in self._rows]
-
-
-def _channel_sums(d: NDArray[np.float32], channels: int, work: Workspace) -> NDArray[np.float64]:
-    squares = np.multiply(d, d, out=work.squares[: d.size]).reshape(-1, channels)
+def _channel_sums(squared: NDArray[np.float32], channels: int) -> NDArray[np.float64]:
+    squares = squared.reshape(-1, channels)
     folded = _folded(squares)
     sums: NDArray[np.float64] = folded.sum(axis=0).reshape(-1, channels).sum(axis=0, dtype=np.float64)
     rest = squares[folded.size // channels :]

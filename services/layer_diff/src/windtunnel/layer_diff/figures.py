@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.layer_diff import formulas
-from windtunnel.layer_diff.blocks import Measured, Tensor, Workspace, count_non_finite, measure, second_moments
+from windtunnel.layer_diff.blocks import (
+    UNBOUNDED,
+    Measured,
+    Seen,
+    Tensor,
+    Workspace,
+    count_non_finite,
+    measure,
+    second_moments,
+)
 from windtunnel.layer_diff.channels import MAX_CHANNELS, ChannelSums
 from windtunnel.layer_diff.domain import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
 from windtunnel.tflite import Quantization
@@ -92,16 +101,19 @@ class LayerSums:
     Args:
         work: buffers to share with other layers; None: own ones.
         sparing: looks closely at some samples only (`is_close`).
-        floor: a real value below which the reference cannot be (0 after a ReLU); saves looking for its least value.
+        bounds: real values between which the reference lies (0 and 6 after a ReLU6). A bound that was reached once is
+            not looked for again.
     """
 
-    def __init__(self, work: Workspace | None = None, *, sparing: bool = False, floor: float | None = None) -> None:
+    def __init__(
+        self, work: Workspace | None = None, *, sparing: bool = False, bounds: tuple[float, float] = UNBOUNDED
+    ) -> None:
         self.samples = 0
         self.reference_non_finite = 0
         self.candidate_non_finite = 0
         self._work = work
         self._sparing = sparing
-        self._floor = floor
+        self._bounds = bounds
         self._shape_differs = False
         self._close = 0
         self._moments = formulas.SampleMoments()
@@ -141,8 +153,9 @@ class LayerSums:
         channels = shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MAX_CHANNELS else 0
         if self._work is None:
             self._work = Workspace()
-        floor = self._floor if self._floor == self._ends[0] else None
-        measured = measure(*sides, self._work, closely=closely, channels=channels if closely else 0, floor=floor)
+        low, high, *candidate = self._ends
+        seen = Seen((low, high), self._bounds), Seen((candidate[0], candidate[1]))
+        measured = measure(*sides, self._work, closely=closely, channels=channels if closely else 0, seen=seen)
         if measured is None:
             self.reference_non_finite += count_non_finite(sides[0])
             self.candidate_non_finite += count_non_finite(sides[1])

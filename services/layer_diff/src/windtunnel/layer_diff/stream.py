@@ -21,7 +21,7 @@ from windtunnel.layer_diff.blocks import Workspace
 from windtunnel.layer_diff.checkpoint import Checkpoint
 from windtunnel.layer_diff.figures import LayerFigures, LayerSums
 from windtunnel.layer_diff.graph import Pair
-from windtunnel.layer_diff.graph.steps import is_rectified
+from windtunnel.layer_diff.graph.steps import activation_bounds
 from windtunnel.layer_diff.inputs import translate
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.pipeline import Feed
@@ -100,8 +100,8 @@ def stream(
     work = Workspace()
     sparing = _is_large(pairs)
     ops = models.reference.facts.ops
-    floors = [0.0 if is_rectified(ops[pair.reference.op_index]) else None for pair in pairs]
-    sums = _Sums([LayerSums(work, sparing=sparing, floor=floor) for floor in floors], outputs)
+    bounds = [activation_bounds(ops[pair.reference.op_index]) for pair in pairs]
+    sums = _Sums([LayerSums(work, sparing=sparing, bounds=one) for one in bounds], outputs)
     start = _resume(checkpoint, sums, count, logs)
     turns = [models] if ahead is None else [models, ahead]
     for number, run in enumerate(_runs(turns, islice(given, start, count)), start):
