@@ -85,10 +85,12 @@ async def package_of(tmp_path: Path, answer: events_pb2.AppBuilt) -> zipfile.Zip
 
 async def test_the_host_app_holds_the_variant(wire: Wire, tmp_path: Path) -> None:
     event = await ready(tmp_path, LOCAL, {"farm": "arm", "threads": [1, 2]})
+    event.input_shapes.add(name="image", shape=(1, 48, 48, 3))
     (answer,) = await answers_to(wire, tmp_path, settings(tmp_path), event)
     assert isinstance(answer, events_pb2.AppBuilt)
     assert (answer.run, answer.variant, answer.platform) == (event.run, "int8", "host")
     assert answer.model_sha256 == event.variant.model.sha256
+    assert list(answer.input_shapes) == list(event.input_shapes)
     package = await package_of(tmp_path, answer)
     assert package.read("model.tflite") == MODEL
     assert json.loads(package.read("config.json"))["variant"] == "int8"

@@ -72,6 +72,21 @@ async def test_a_log_becomes_a_measurement(wire: Wire, tmp_path: Path) -> None:
     assert (measurement.delegate, measurement.nodes_delegated, measurement.nodes_total) == ("xnnpack", 46, 49)
 
 
+async def test_what_the_farm_knows_goes_with_the_measurement(wire: Wire, tmp_path: Path) -> None:
+    event = await finished(tmp_path, log_named("old_nostats"), {"unit": "us", "inference": [1000]})
+    event.input_shapes.add(name="image", shape=(1, 48, 48, 3))
+    event.shapes_known = True
+    event.conditions.CopyFrom(types_pb2.RunConditions(other_load_cores=1.9, repeats=2, unstable=True, reason="busy"))
+    event.device.nodes_delegated, event.device.nodes_total = 0, 65
+    answer = await answer_to(wire, tmp_path, event)
+    assert isinstance(answer, events_pb2.DeviceRunMeasured)
+    measurement = answer.measurement
+    assert list(measurement.input_shapes) == list(event.input_shapes) and measurement.shapes_known
+    assert measurement.conditions == event.conditions
+    # The log says nothing of nodes, the farm does.
+    assert (measurement.nodes_delegated, measurement.nodes_total) == (0, 65)
+
+
 async def test_raw_samples_win_over_the_log(wire: Wire, tmp_path: Path) -> None:
     samples = {"unit": "us", "warmup": [9e9], "inference": [1000, 2000, 3000, 4000]}
     answer = await answer_to(wire, tmp_path, await finished(tmp_path, log_named("xnnpack_implicit"), samples))

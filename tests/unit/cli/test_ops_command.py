@@ -6,9 +6,11 @@ import json
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from support.latency_models import depthwise_chain
+from support.open_models import CHANNELS, FILTERS, conv_model
 from windtunnel import schemas
 from windtunnel.cli.ops import ops
 from windtunnel.errors import InvalidInput, NotFound
@@ -84,3 +86,27 @@ def test_a_log_without_a_table_is_refused(chain: Path, tmp_path: Path) -> None:
 def test_a_missing_model_is_named(tmp_path: Path) -> None:
     with pytest.raises((InvalidInput, NotFound), match="gone"):
         run(str(tmp_path / "gone.tflite"))
+
+
+def test_work_is_that_of_the_samples_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = conv_model(tmp_path / "m.tflite")
+    np.savez(tmp_path / "x.npz", x=np.zeros((4, 20, 30, CHANNELS), np.float32))
+    assert run(str(model), "--samples", str(tmp_path / "x.npz"), "--json") == 0
+    document = json.loads(capsys.readouterr().out)
+    jsonschema.validate(document, schemas.load("diagnosis"))
+    assert document["ops"][0]["macs"] == 20 * 30 * FILTERS * 9 * CHANNELS
+    assert document["latency"]["input_shapes"] == {"image": [1, 20, 30, CHANNELS]}
+    assert document["latency"]["shapes_known"] is True
+
+
+def test_a_shape_can_be_given_and_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = str(conv_model(tmp_path / "m.tflite"))
+    assert run(model, "--shape", "image=1,20,30,3", "--json") == 0
+    assert json.loads(capsys.readouterr().out)["ops"][0]["macs"] == 20 * 30 * FILTERS * 9 * CHANNELS
+    assert run(model, "--shape", "1,20,30,3") == 0
+    shown = capsys.readouterr().out
+    assert "input 1x20x30x3" in shown and "warning" not in shown
+    assert run(model) == 0
+    assert "warning: the model leaves the size of its input open" in capsys.readouterr().out
+    with pytest.raises(InvalidInput, match="the input takes"):
+        run(model, "--shape", "1,20,30,4")

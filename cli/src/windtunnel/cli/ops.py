@@ -11,6 +11,7 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.native import new_pool
 from windtunnel.cli.options import host_accelerator_option, threads_option
 from windtunnel.cli.outputs import MAX_LOG_BYTES, progress_bar, read_bytes, read_json, require_file
+from windtunnel.cli.shapes import given_shapes, shape_option
 from windtunnel.errors import InvalidInput, JobFailed
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _MEMORY_MB: Final = 16_000
 @click.option("--log", type=_FILE, help="Take the times from this benchmark log, instead of measuring here.")
 @host_accelerator_option
 @threads_option
+@shape_option
 @click.option("--samples", type=_FILE, help="Feed the first of these samples; default: a seeded random input.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
 @json_option
@@ -34,17 +36,20 @@ def ops(
     log: Path | None,
     accelerator: str,
     threads: int,
+    shapes: tuple[tuple[str, tuple[int, ...]], ...],
     samples: Path | None,
     pipeline: Path | None,
     as_json: bool,
 ) -> int:
     """Times every op of a .tflite model and names those slower than the rest of the model lets expect.
 
-    A log needs the benchmark tool's table of ops (--enable_op_profiling=true).
+    Work (MMAC) and times are those of the input that is fed: if the model leaves dimensions open, give --samples or
+    --shape. A log needs the benchmark tool's table of ops (--enable_op_profiling=true).
     Exit code 0: nothing is slow without need; 1: a straggler, or ops that did not run on the accelerator.
 
     \b
     windtunnel ops model.tflite
+    windtunnel ops model.tflite --samples test.npz
     windtunnel ops model.tflite --accelerator cpu --threads 4 --json | jq .causes
     windtunnel ops model.tflite --log benchmark.txt
     """
@@ -54,7 +59,10 @@ def ops(
         found = _of_log(path, log)
     else:
         given = None if samples is None else require_file(samples, "samples")
-        found = run_async(_measure(path, accelerator, threads, given, steps))
+        if given is not None and shapes:
+            raise click.UsageError("--samples have shapes of their own: leave --shape out")
+        how = {"accelerator": accelerator, "threads": threads, "samples": given, "pipeline": steps}
+        found = run_async(_measure(path, {**how, "shapes": given_shapes(shapes)}))
     document = found.to_json()
     if as_json:
         print_json(document)
@@ -80,13 +88,10 @@ def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
     return diagnose_latency(facts, profile_of_log(facts, chosen), chosen["delegate"])
 
 
-async def _measure(
-    model: Path, accelerator: str, threads: int, samples: Path | None, pipeline: Any
-) -> LatencyDiagnosis:
+async def _measure(model: Path, how: dict[str, Any]) -> LatencyDiagnosis:
     from windtunnel.layer_diff.latency.measure import measure_latency
 
     preload = ("windtunnel.layer_diff.latency.measure", "ai_edge_litert.interpreter")
-    how = {"accelerator": accelerator, "threads": threads, "samples": samples, "pipeline": pipeline}
     with progress_bar("timing") as show:
         async with new_pool(*preload, timeout_s=_TIMEOUT_S, limit_mb=_MEMORY_MB) as pool:
             try:

@@ -12,11 +12,13 @@ from rich.text import Text
 
 from windtunnel.cli.figures import UNKNOWN, clean, entries, is_number, measure, named, part
 from windtunnel.cli.layer_names import common_folder, layer_title
+from windtunnel.cli.shapes import input_words
 
 _SHOWN: Final = 25
 # What the table takes beside the names of layers, and the least of a name that tells anything.
 _OTHER_COLUMNS: Final = 84
 _LEAST_NAME: Final = 12
+_UNKNOWN_SHAPE: Final = "the model leaves the size of its input open and none was given (--samples or --shape)"
 _METHODS: Final = {
     "profiler": "the runtime's profiler",
     "cutting": "each op alone, as a model of its own",
@@ -31,7 +33,11 @@ def render_ops(document: Mapping[str, Any], console: Console) -> None:
     total, explained = latency["total_ms"], latency["ops_ms"]
     console.print(Text(f"{document['verdict']}: {measure(total)} ms per inference"), style="bold")
     how = f"{latency['accelerator']}, {threads} thread{'s' if threads > 1 else ''}, {latency['runs']} runs"
+    if shapes := part(latency, "input_shapes"):
+        how += f", {clean(input_words(shapes))}"
     console.print(Text(f"  {how}; by {_METHODS[latency['method']]}, which explains {measure(explained)} ms"))
+    if latency.get("shapes_known") is False:
+        console.print(Text(f"  warning: {_UNKNOWN_SHAPE}"), style="yellow")
     rows = sorted(entries(document, "ops"), key=lambda row: -(row["ms"] or 0.0))
     folder = common_folder([row["layer"] for row in rows])
     console.print(_table(rows[:_SHOWN], console.width - _OTHER_COLUMNS, folder))

@@ -11,14 +11,16 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import progress
 from windtunnel.pipeline import sample_inputs
 from windtunnel.tflite.delegate_ops import align
@@ -85,14 +87,15 @@ def profile_model(
     method: Method | None = None,
     samples: Path | None = None,
     pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
 ) -> Profile:
     """Measures every op of a model on this machine's processor.
 
     Args:
         accelerator: "xnnpack" (the runtime's default), or "cpu" for its own optimised kernels.
         method: None takes the profiler, and cutting where the profiler is Unsupported.
-        samples, pipeline: as `windtunnel.pipeline.sample_inputs` takes them; the first sample is fed. None: a seeded
-            random input.
+        samples, pipeline, shapes: as `windtunnel.pipeline.sample_inputs` takes them; the first sample is fed. None:
+            a seeded random input.
 
     Raises InvalidInput and Unsupported from reading and running; Unsupported where `method` asks for the profiler and
     it cannot be used.
@@ -100,7 +103,7 @@ def profile_model(
     if accelerator not in _KERNELS:
         raise InvalidInput(f"unknown accelerator {accelerator!r}", hint="use " + ", ".join(_KERNELS))
     facts = read_model(path)
-    inputs = _stored(facts, next(iter(sample_inputs(samples, pipeline, input_specs(facts)))))
+    inputs = first_inputs(facts, samples, pipeline, shapes)
     if method == "cutting":
         return _by_cutting(facts, inputs, accelerator, threads)
     try:
@@ -109,6 +112,28 @@ def profile_model(
         if method == "profiler":
             raise
     return _by_cutting(facts, inputs, accelerator, threads)
+
+
+def first_inputs(
+    facts: ModelFacts,
+    samples: Path | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
+) -> list[NDArray[Any]]:
+    """What the model is fed when it is timed: the first sample, or a random input; arguments as `profile_model`."""
+    return _stored(facts, next(iter(sample_inputs(samples, pipeline, input_specs(facts), shapes=shapes))))
+
+
+def facts_in_use(facts: ModelFacts, inputs: Sequence[NDArray[Any]], threads: int = 1) -> ModelFacts:
+    """`facts` with the shapes that tensors have when the model is fed `inputs`; a file has 1 for an open dimension.
+
+    Runs the model once, unless the inputs have the shapes of the file. A tensor that holds no values keeps its shape.
+    """
+    if all(tensor.shape == array.shape for tensor, array in zip(facts.inputs, inputs, strict=True)):
+        return facts
+    shapes = {index: array.shape for index, array in _values(facts, inputs, threads).items()}
+    tensors = tuple(replace(one, shape=shapes.get(one.index, one.shape)) for one in facts.tensors)
+    return replace(facts, graphs=(replace(facts.main, tensors=tensors), *facts.graphs[1:]))
 
 
 def _stored(facts: ModelFacts, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
@@ -196,10 +221,11 @@ def time_op(
     threads: int = 1,
     samples: Path | None = None,
     pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
 ) -> float | None:
     """What one op takes alone, in ms; None where it cannot be timed. Arguments and errors as `profile_model`."""
     facts = read_model(path)
-    inputs = _stored(facts, next(iter(sample_inputs(samples, pipeline, input_specs(facts)))))
+    inputs = first_inputs(facts, samples, pipeline, shapes)
     values = _values(facts, inputs, threads)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         place = Path(folder, "op.tflite")

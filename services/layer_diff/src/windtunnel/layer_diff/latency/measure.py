@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from windtunnel.input_shapes import Shapes, choose_shapes
 from windtunnel.layer_diff.domain import Cause
 from windtunnel.layer_diff.latency.stragglers import LatencyDiagnosis, diagnose_latency
-from windtunnel.tflite import read_model
+from windtunnel.tflite import input_specs, read_model
 from windtunnel.tflite.native_profiler import Kernels
-from windtunnel.tflite.profile import Method, profile_model, time_op
+from windtunnel.tflite.profile import Method, facts_in_use, first_inputs, profile_model, time_op
 
 # Other kernels are a fix where they take at most half the time.
 _WORTH = 0.5
@@ -28,18 +30,24 @@ def measure_latency(
     method: Method | None = None,
     samples: Path | None = None,
     pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
 ) -> LatencyDiagnosis:
     """Times every op and diagnoses the result; arguments and errors as `windtunnel.tflite.profile.profile_model`.
 
     A straggler is timed again alone with the runtime's other kernels (XNNPACK or its own). Where these take at most
     half the time, they become the fix, and the cause is verified: `fix.measured_ms` is what was seen.
     """
-    feed: dict[str, Any] = {"threads": threads, "samples": samples, "pipeline": pipeline}
+    feed: dict[str, Any] = {"threads": threads, "samples": samples, "pipeline": pipeline, "shapes": shapes}
     profile = profile_model(model, accelerator=accelerator, method=method, **feed)
-    found = diagnose_latency(read_model(model), profile)
+    facts = read_model(model)
+    inputs = first_inputs(facts, samples, pipeline, shapes)
+    found = diagnose_latency(facts_in_use(facts, inputs, threads), profile)
     other: Kernels = "cpu" if accelerator == "xnnpack" else "xnnpack"
     causes = tuple(_tried(cause, model, other, feed) for cause in found.causes)
-    return replace(found, causes=causes)
+    fed = {tensor.name: array.shape for tensor, array in zip(facts.inputs, inputs, strict=True)}
+    specs = input_specs(facts)
+    known = samples is not None or choose_shapes(specs, shapes).known
+    return replace(found, causes=causes, input_shapes=fed, shapes_known=known)
 
 
 def _tried(cause: Cause, model: Path, other: Kernels, feed: Mapping[str, Any]) -> Cause:

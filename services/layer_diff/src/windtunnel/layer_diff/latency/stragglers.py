@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,18 @@ class OpVerdict:
 
 @dataclass(frozen=True, slots=True)
 class LatencyDiagnosis:
-    """Where the time of a model goes, and why."""
+    """Where the time of a model goes, and why.
+
+    `input_shapes`: those that the inputs had, by name; empty: a log does not say. `shapes_known` False: nobody gave
+    the size of an open dimension, and a made-up one was taken.
+    """
 
     profile: Profile
     ops: tuple[OpVerdict, ...]
     causes: tuple[Cause, ...]
     excluded: tuple[Exclusion, ...]
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes_known: bool | None = None
 
     @property
     def verdict(self) -> Verdict:
@@ -95,6 +101,8 @@ class LatencyDiagnosis:
                 "ops_ms": profile.ops_ms,
                 "resolution_ms": profile.resolution_ms,
                 "unassigned": [{"name": name, "ms": ms} for name, ms in profile.unassigned],
+                "input_shapes": {name: list(shape) for name, shape in self.input_shapes.items()},
+                "shapes_known": self.shapes_known,
             },
             "ops": [row.to_json() for row in self.ops],
         }
