@@ -123,3 +123,13 @@ def test_imports_keep_to_the_contracts() -> None:
         check=False,
     )
     assert checked.returncode == 0, checked.stdout[-3000:] + checked.stderr
+
+
+def test_every_package_says_its_license() -> None:
+    text = (ROOT / "LICENSE").read_text()
+    assert "Apache License\n                           Version 2.0, January 2004" in text
+    assert "END OF TERMS AND CONDITIONS" in text
+    for path in (ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/*/pyproject.toml")):
+        assert tomllib.loads(path.read_text())["project"]["license"] == "Apache-2.0", path
+    readme = (ROOT / "README.md").read_text()
+    assert "[Apache-2.0](LICENSE)" in readme and "[SECURITY.md](SECURITY.md)" in readme
