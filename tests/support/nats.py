@@ -16,8 +16,11 @@ from pathlib import Path
 class NatsServer:
     """One server. `start` after `stop` or `kill` gives the same port and the same store."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, config: str = "", jetstream: bool = True) -> None:
+        """`config`: more lines of the server's configuration file, for accounts and TLS."""
         self.folder = folder
+        self._config = config
+        self._jetstream = jetstream
         self.port = -1
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -34,7 +37,12 @@ class NatsServer:
         """Starts the server and returns when it answers."""
         assert self._process is None, "the server runs already"
         self.folder.mkdir(parents=True, exist_ok=True)
-        command = [_binary(), "-a", "127.0.0.1", "-p", str(self.port), "-js", "-sd", str(self.folder / "store")]
+        command = [_binary(), "-a", "127.0.0.1", "-p", str(self.port)]
+        if self._jetstream:
+            command += ["-js", "-sd", str(self.folder / "store")]
+        if self._config:
+            (self.folder / "server.conf").write_text(self._config)
+            command += ["-c", str(self.folder / "server.conf")]
         command += ["--ports_file_dir", str(self.folder), "-l", str(self.folder / "server.log")]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 10
@@ -93,9 +101,9 @@ def _binary() -> str:
 
 
 @contextlib.contextmanager
-def nats_server(folder: Path) -> Iterator[NatsServer]:
+def nats_server(folder: Path, *, config: str = "", jetstream: bool = True) -> Iterator[NatsServer]:
     """A running server, ended with the block."""
-    server = NatsServer(folder)
+    server = NatsServer(folder, config=config, jetstream=jetstream)
     server.start()
     try:
         yield server

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 from wsgiref.simple_server import WSGIServer
@@ -27,12 +27,18 @@ from windtunnel.bus.jetstream import StreamLimits, connect
 from windtunnel.bus.publisher import Publisher
 from windtunnel.bus.worker import FailureHandler, Handler
 from windtunnel.cancellation import Cancellations
-from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.errors import InvalidInput, NotFound, Unavailable, WindtunnelError
 from windtunnel.rpc import RpcServer
 from windtunnel.settings import InvalidSetting, ServiceSettings
 from windtunnel.telemetry import configure_logging
 
 log = logging.getLogger(__name__)
+
+_STORE_PAUSE_S = 5.0
+# A key that may not look at the bucket may still be right: it is said, and not too often.
+_DOUBT_PAUSE_S = 60.0
+# No artifact has this hash.
+_NOBODY = "0" * 64
 
 S = TypeVar("S", bound=ServiceSettings)
 T = TypeVar("T")
@@ -102,6 +108,8 @@ def main(name: str, settings_type: type[S], build: Build[S]) -> None:
         configure_logging(name, settings.log_level)
         asyncio.run(_serve(name, settings, build))
     except WindtunnelError as error:
+        if not isinstance(error, InvalidSetting):
+            log.error("the service ends: %s", error)
         print(f"windtunnel.{name}: {error}", file=sys.stderr)
         sys.exit(64 if isinstance(error, InvalidSetting) else 2)
     except Exception as error:
@@ -127,12 +135,27 @@ async def _serve(name: str, settings: S, build: Build[S]) -> None:
 
 async def _start(stack: contextlib.AsyncExitStack, name: str, settings: S, build: Build[S]) -> tuple[Runtime[S], Parts]:
     limits = StreamLimits(replicas=settings.nats_replicas, max_bytes=settings.nats_max_bytes)
-    bus = await connect(settings.nats_url, name=f"windtunnel-{name}", limits=limits)
+    async with _not_serving_yet(settings):
+        bus = await connect(settings.nats_url, name=f"windtunnel-{name}", limits=limits)
     stack.push_async_callback(bus.close)
     runtime = await runtime_on(bus, name, settings)
     parts = await build(runtime)
     await stack.enter_async_context(parts.resources)
     return runtime, parts
+
+
+@contextlib.asynccontextmanager
+async def _not_serving_yet(settings: ServiceSettings) -> AsyncIterator[None]:
+    """While the service waits for NATS, whoever asks for its health is told NOT_SERVING, if its port is known."""
+    if not settings.grpc_port:
+        yield
+        return
+    server = RpcServer(())
+    await server.start(settings.host, settings.grpc_port)
+    try:
+        yield
+    finally:
+        await server.stop(0)
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
@@ -177,6 +200,7 @@ async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
     await server.start(settings.host, settings.grpc_port)
     workers = [asyncio.create_task(worker.run()) for worker in parts.workers]
     others = [asyncio.create_task(_watch_health(server, runtime.bus))]
+    others += [asyncio.create_task(_check_store(runtime.artifacts))]
     others += [asyncio.create_task(_loop(task)) for task in parts.tasks]
     _announce(runtime.name, settings, server.port, metrics.server_port)
     stopped = asyncio.create_task(stop.wait())
@@ -213,7 +237,40 @@ async def _loop(task: Callable[[], Awaitable[None]]) -> None:
 async def _watch_health(server: RpcServer, bus: Bus) -> None:
     while True:
         await server.set_serving(bus.connected)
+        if (fault := bus.fault) is not None:
+            raise fault
         await asyncio.sleep(0.25)
+
+
+async def _check_store(artifacts: Artifacts) -> None:
+    """Says what is wrong with the artifact store before a run needs it, and waits for ever once it answers.
+
+    Raises Unavailable where waiting does not help: no bucket, a wrong key.
+    """
+    while True:
+        try:
+            await artifacts.ping()
+            await asyncio.Event().wait()
+        except Unavailable as error:
+            if not error.retryable and not await _only_no_listing(artifacts):
+                raise
+            log.warning("the artifact store cannot be used, trying again: %s", error)
+            await asyncio.sleep(_STORE_PAUSE_S if error.retryable else _DOUBT_PAUSE_S)
+
+
+async def _only_no_listing(artifacts: Artifacts) -> bool:
+    """Whether the key may read and write artifacts, and only not look at the bucket itself.
+
+    A bucket that may not be listed says AccessDenied of what is not there, whatever the key may do with the rest. Only
+    the answer to reading says more than that something is denied.
+    """
+    try:
+        await artifacts.read_bytes(_NOBODY)
+    except NotFound:
+        return True
+    except Unavailable as error:
+        return "AccessDenied" in error.message and not error.retryable
+    return True
 
 
 def _announce(name: str, settings: ServiceSettings, grpc_port: int, metrics_port: int) -> None:

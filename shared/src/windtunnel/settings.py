@@ -26,7 +26,10 @@ class ServiceSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
 
     home: Path = Field(Path("~/.windtunnel"), description="Folder for everything that a service keeps.")
-    nats_url: str = Field("nats://127.0.0.1:4222", description="The NATS server.")
+    nats_url: str = Field(
+        "nats://127.0.0.1:4222",
+        description="The NATS server, nats:// or tls://; user:password@ in it is percent-encoded.",
+    )
     nats_replicas: int = Field(1, ge=1, le=5, description="Copies of each stream; 3 in a cluster.")
     nats_max_bytes: int = Field(4 * 1024**3, ge=1024**2, description="Bytes that the event stream may take.")
     artifacts_url: str = Field("", description="Artifact store: a folder, s3://bucket/prefix?endpoint=..., gs://...")

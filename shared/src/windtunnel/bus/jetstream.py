@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -20,9 +20,11 @@ from nats.js.kv import KeyValue
 
 from windtunnel.bus import subjects as names
 from windtunnel.bus.deadletters import read_dead_letter
+from windtunnel.bus.nats_address import parse_address
+from windtunnel.bus.nats_faults import Watch, no_jetstream, require_tls
 from windtunnel.bus.port import MAX_MESSAGE_BYTES, DeadLetter, Published, check_key, check_size, message_size
 from windtunnel.bus.pull import PullSubscription
-from windtunnel.errors import NotFound, Unavailable
+from windtunnel.errors import NotFound, Unavailable, WindtunnelError
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -53,10 +55,11 @@ class StreamLimits:
 class _Answered:
     """Turns every way in which the server can fail to answer into Unavailable."""
 
-    __slots__ = ("_what",)
+    __slots__ = ("_denied", "_what")
 
-    def __init__(self, what: str) -> None:
+    def __init__(self, what: str, denied: str = "") -> None:
         self._what = what
+        self._denied = denied
 
     def __enter__(self) -> None:
         return None
@@ -65,10 +68,19 @@ class _Answered:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if isinstance(error, nats.js.errors.APIError):
-            raise Unavailable(f"{self._what}: {error.description or error}", hint=_hint(error)) from error
+            raise Unavailable(f"{self._what}: {_description(error)}", hint=_hint(error)) from error
         if isinstance(error, _GONE):
+            if self._denied:
+                raise Unavailable(f"{self._what}: {self._denied}", hint="see the permissions of the user") from error
             message = f"{self._what}: {type(error).__name__}: {error}"
             raise Unavailable(message, hint="is the NATS server running?") from error
+
+
+def _description(error: nats.js.errors.APIError) -> str:
+    if error.description:
+        return error.description
+    silent = isinstance(error, nats.js.errors.ServiceUnavailableError)
+    return "nobody answers for JetStream" if silent else str(error)
 
 
 def _hint(error: nats.js.errors.APIError) -> str:
@@ -206,19 +218,45 @@ class NatsBucket:
 class NatsBus:
     """All of the bus. Made by `connect`."""
 
-    def __init__(self, client: Client, limits: StreamLimits) -> None:
+    def __init__(self, client: Client, limits: StreamLimits, watch: Watch) -> None:
+        self.watch = watch
         self._client = client
+        self._begun = False
         self._js = client.jetstream(timeout=5)
         self._limits = limits
         self._buckets: dict[str, NatsBucket] = {}
+
+    def _answered(self, what: str) -> _Answered:
+        return _Answered(what, self.watch.denied)
 
     @property
     def connected(self) -> bool:
         return self._client.is_connected
 
+    @property
+    def fault(self) -> WindtunnelError | None:
+        return self.watch.fault(connected=self.connected)
+
+    async def connect(self, name: str) -> None:
+        """Connects to the watched address; tries for ever."""
+        address, watch = self.watch.address, self.watch
+        self._begun = True
+        await self._client.connect(
+            list(address.servers),
+            name=name,
+            user=address.user,
+            password=address.password,
+            token=address.token,
+            error_cb=watch.heard,
+            disconnected_cb=watch.lost,
+            reconnected_cb=watch.regained,
+            closed_cb=watch.ended,
+            **_CONNECTION,
+        )
+
     async def ensure_streams(self) -> None:
         """Creates the streams where they are missing. Raises Unavailable."""
-        with _Answered("create streams"):
+        with self._answered("create streams"):
             await self._ensure_stream(names.STREAM, names.ALL, self._limits.max_bytes)
             await self._ensure_stream(names.DEAD_STREAM, names.DEAD, self._limits.max_bytes // 4)
 
@@ -241,7 +279,7 @@ class NatsBus:
     async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
         if subject != names.DEAD:
             check_size(f"a message on {subject}", message_size(headers, data))
-        with _Answered(f"publish on {subject}"):
+        with self._answered(f"publish on {subject}"):
             ack = await self._js.publish(subject, data, headers=dict(headers))
             return Published(ack.seq, bool(ack.duplicate))
 
@@ -256,7 +294,7 @@ class NatsBus:
             max_deliver=-1,
             max_ack_pending=max_pending,
         )
-        with _Answered(f"subscribe {durable}"):
+        with self._answered(f"subscribe {durable}"):
             try:
                 await self._js.add_consumer(names.STREAM, config)
             except nats.js.errors.NotFoundError:
@@ -271,7 +309,7 @@ class NatsBus:
         if name not in self._buckets:
             ttl = self._limits.results_age_s if name == names.RESULTS_BUCKET else 0
             config = KeyValueConfig(bucket=name, ttl=ttl, replicas=self._limits.replicas)
-            with _Answered(f"open bucket {name}"):
+            with self._answered(f"open bucket {name}"):
                 self._buckets[name] = NatsBucket(await self._open(config), partial(self._open, config))
         return self._buckets[name]
 
@@ -282,7 +320,7 @@ class NatsBus:
             return await self._js.create_key_value(config)
 
     async def dead_letters(self) -> list[DeadLetter]:
-        with _Answered("read dead letters"):
+        with self._answered("read dead letters"):
             state = (await self._js.stream_info(names.DEAD_STREAM)).state
             letters = []
             for sequence in range(state.first_seq, state.last_seq + 1) if state.messages else ():
@@ -294,7 +332,7 @@ class NatsBus:
         missing = NotFound(f"there is no dead letter {id!r}", hint="`windtunnel deadletters list` shows them")
         if not id.isascii() or not id.isdigit() or int(id) == 0:
             raise missing
-        with _Answered(f"read dead letter {id}"):
+        with self._answered(f"read dead letter {id}"):
             try:
                 message = await self._js.get_msg(names.DEAD_STREAM, int(id))
             except nats.js.errors.NotFoundError:
@@ -303,15 +341,18 @@ class NatsBus:
 
     async def forget_dead_letter(self, id: str) -> None:
         await self.dead_letter(id)
-        with _Answered(f"remove dead letter {id}"):
+        with self._answered(f"remove dead letter {id}"):
             await self._js.delete_msg(names.DEAD_STREAM, int(id))
 
     async def flush(self) -> None:
         """Returns once the server has everything that was sent, acks included."""
-        with _Answered("flush"):
+        with self._answered("flush"):
             await self._client.flush()
 
     async def close(self) -> None:
+        self.watch.closing = True
+        if not self._begun:
+            return
         with contextlib.suppress(*_GONE):
             await self._client.close()
 
@@ -321,34 +362,53 @@ async def connect(
 ) -> NatsBus:
     """Connects, creating streams where they are missing; reconnects for ever afterwards.
 
-    Raises Unavailable when no server answers within `wait_s` seconds.
+    What fails is logged every few seconds. Raises InvalidInput for an address that cannot be read, Refused where
+    waiting does not help (credentials, certificate, permissions, JetStream off), Unavailable when no server answers
+    within `wait_s` seconds.
     """
-
-    last: Exception | None = None
-
-    async def quiet(error: Exception) -> None:
-        nonlocal last
-        last = error
-        log.debug("nats: %s", error)
-
-    client = Client()
-    bus = NatsBus(client, limits or StreamLimits())
+    address = parse_address(url)
+    watch = Watch(address)
+    bus = NatsBus(Client(), limits or StreamLimits(), watch)
     try:
         async with asyncio.timeout(wait_s):
-            await client.connect(url, name=name, error_cb=quiet, **_CONNECTION)
-            while True:
-                # A server that has just started accepts connections before JetStream is ready.
-                try:
-                    await bus.ensure_streams()
-                    return bus
-                except Unavailable as error:
-                    last = error
-                    await asyncio.sleep(0.1)
+            await _unless_refused(watch, _connected(bus, name))
+            watch.starting = False
+            return bus
     except BaseException as error:
         await bus.close()
         if not isinstance(error, _GONE):
             raise
-        reason = f": {last}" if last is not None else ""
+        reason = f": {watch.last}" if watch.last else ""
         raise Unavailable(
-            f"no NATS server with JetStream answers at {url}{reason}", hint="start one with `windtunnel up`"
+            f"no NATS server with JetStream answers at {address.shown}{reason}", hint="start one with `windtunnel up`"
         ) from error
+
+
+async def _connected(bus: NatsBus, name: str) -> None:
+    watch = bus.watch
+    await require_tls(watch.address)
+    await bus.connect(name)
+    while True:
+        # A server that has just started accepts connections before JetStream is ready.
+        try:
+            await bus.ensure_streams()
+            return
+        except Unavailable as error:
+            if refused := no_jetstream(watch.address, error.message):
+                raise refused from error
+            watch.say(f"JetStream does not answer, is it on? {watch.denied or error.message}")
+            await asyncio.sleep(0.1)
+
+
+async def _unless_refused(watch: Watch, work: Coroutine[Any, Any, None]) -> None:
+    """Does `work`, unless the server refuses us first. Raises Refused."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task, watch.refused), return_when=asyncio.FIRST_COMPLETED)
+        if watch.refused.done():
+            raise watch.refused.result()
+        await task
+    finally:
+        task.cancel()
+        # A client that is connecting may swallow its cancellation: it has a second, no more.
+        await asyncio.wait((task,), timeout=1)

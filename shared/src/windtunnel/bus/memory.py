@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from windtunnel.bus import subjects
 from windtunnel.bus.deadletters import read_dead_letter
 from windtunnel.bus.port import DeadLetter, Published, check_key, check_size, message_size
-from windtunnel.errors import NotFound, Unavailable
+from windtunnel.errors import NotFound, Unavailable, WindtunnelError
 
 
 @dataclass(slots=True)
@@ -161,6 +161,7 @@ class MemoryBus:
         self._buckets: dict[str, MemoryBucket] = {}
         self._wakeup = asyncio.Event()
         self.connected: bool = True
+        self.fault: WindtunnelError | None = None
 
     def check(self) -> None:
         if not self.connected:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
 
-from windtunnel.errors import InvalidInput
+from windtunnel.errors import InvalidInput, WindtunnelError
 
 # Half of what a NATS server takes by default, headers included: a dead letter (the message and why) always fits.
 MAX_MESSAGE_BYTES: Final = 512 * 1024
@@ -87,6 +87,11 @@ class Bus(Protocol):
 
     @property
     def connected(self) -> bool: ...
+
+    @property
+    def fault(self) -> WindtunnelError | None:
+        """Why the connection will not come back by itself; None while it may."""
+        ...
 
     async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
         """Returns once the stream has stored the message. A `Nats-Msg-Id` header makes a repeat harmless.

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from windtunnel import runtime
 from windtunnel.bus import subjects
-from windtunnel.metrics_store.adapters.database import open_database
+from windtunnel.metrics_store.adapters.database import wait_for_database
 from windtunnel.metrics_store.adapters.queries import Queries
 from windtunnel.metrics_store.adapters.repository import Repository
 from windtunnel.metrics_store.cancel import Canceling
@@ -30,7 +28,7 @@ NAME = "metrics_store"
 
 async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
     """Opens the database and wires the parts."""
-    database = await asyncio.to_thread(open_database, own.settings.database)
+    database = await wait_for_database(own.settings.database)
     repository, queries = Repository(database), Queries(database)
     documents, metrics, changed = Documents(own.artifacts), Metrics(), Signal()
     completer = Completer(repository, documents, own.artifacts, metrics, changed, own.settings.run_deadline_s)

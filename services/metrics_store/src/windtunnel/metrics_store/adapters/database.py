@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
+import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +35,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 # Any fixed number: replicas that start together migrate one after the other.
 _MIGRATION_LOCK = 7_401_330_127
 _READ_ONLY = "windtunnel_read_only"
+# What PostgreSQL and its client say where the same address and credentials will never do.
+_HOPELESS = re.compile(
+    r"authentication failed|no pg_hba|no password supplied|certificate verify|does not support SSL|"
+    r"(?:role|database|user) \"[^\"]*\" does not exist|root certificate file"
+)
+log = logging.getLogger(__name__)
 
 
 class Database:
@@ -134,6 +142,25 @@ def _copied(path: Path, copy: Path) -> Path:
     return copy
 
 
+async def wait_for_database(url: str, wait_s: float = 30.0) -> Database:
+    """As `open_database`, in a thread; waits for a PostgreSQL server that does not answer yet, and says so.
+
+    Raises what `open_database` raises; Unavailable at once where waiting does not help: user, password, database,
+    certificate.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return await asyncio.to_thread(open_database, url)
+        except Unavailable as error:
+            hopeless = _HOPELESS.search(error.message) or _parse(url).get_backend_name() == "sqlite"
+            if hopeless or time.monotonic() > deadline:
+                raise
+            where = _parse(url).render_as_string(hide_password=True)
+            log.warning("the database at %s cannot be used, trying again: %s", where, " ".join(error.message.split()))
+            await asyncio.sleep(3)
+
+
 def migrate(engine: Engine) -> None:
     """Brings the tables up to date; does nothing where they are. Raises Unavailable."""
     with _answered(), engine.begin() as connection:
@@ -180,7 +207,12 @@ def _postgresql(url: URL) -> Engine:
 def _sqlite(url: URL) -> Engine:
     if not url.database or url.database == ":memory:":
         raise InvalidInput("an SQLite database needs a file", hint="sqlite:////var/lib/windtunnel/metrics.db")
-    Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(url.database).parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        hint = "name a file in a folder that can be written in WINDTUNNEL_DATABASE_URL"
+        raise InvalidInput(f"folder {folder} of the database cannot be made: {error.strerror}", hint=hint) from error
     engine = create_engine(url, pool_size=8, pool_timeout=10, connect_args={"timeout": 10})
 
     @event.listens_for(engine, "connect")

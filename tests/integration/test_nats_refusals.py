@@ -1,0 +1,199 @@
+"""A service that cannot use NATS says so, at which address, and ends where waiting does not help."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from grpc_health.v1 import health_pb2
+
+from support.nats import NatsServer, nats_server
+from support.runtime import health_of
+from support.tls import Authority
+from windtunnel.bus.jetstream import connect
+from windtunnel.bus.nats_faults import Refused
+from windtunnel.errors import InvalidInput, Unavailable
+
+# nats-py leaves the socket of a refused connection to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+
+TESTS = Path(__file__).parents[1]
+SECRET = "p@ss:w/rd%41"
+ENCODED = "p%40ss%3Aw%2Frd%2541"
+ACCOUNTS = f"""
+authorization {{
+  users: [
+    {{user: ours, password: "{SECRET}"}}
+    {{user: weak, password: "{SECRET}", permissions: {{publish: ["windtunnel.>"], subscribe: ["_INBOX.>"]}}}}
+  ]
+}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """What nats-py left is collected here, not in somebody else's test."""
+    yield
+    gc.collect()
+
+
+def start(home: Path, url: str, **environment: str) -> subprocess.Popen[str]:
+    """The tiny service on `url`."""
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("WINDTUNNEL_")}
+    own = {"PYTHONPATH": str(TESTS), "WINDTUNNEL_HOME": str(home), "WINDTUNNEL_NATS_URL": url, **environment}
+    return subprocess.Popen(
+        [sys.executable, "-m", "support.tiny_service"],
+        env={**bare, **own},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def ended(home: Path, url: str, **environment: str) -> str:
+    """What the service says before it ends by itself, with code 2 and soon."""
+    began = time.monotonic()
+    process = start(home, url, **environment)
+    out, said = process.communicate(timeout=25)
+    assert process.returncode == 2, (out, said)
+    assert out == ""
+    assert time.monotonic() - began < 15
+    assert SECRET not in said and ENCODED not in said
+    lines = [json.loads(line) for line in said.splitlines() if line.startswith("{")]
+    assert any(line["level"] == "error" and "the service ends" in line["message"] for line in lines), said
+    return said
+
+
+@pytest.fixture
+def guarded(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats", config=ACCOUNTS) as server:
+        yield server
+
+
+def test_a_wrong_password(tmp_path: Path, guarded: NatsServer) -> None:
+    said = ended(tmp_path / "home", f"nats://ours:wrong@127.0.0.1:{guarded.port}")
+    assert f"NATS at nats://ours:***@127.0.0.1:{guarded.port}: the server refuses user 'ours'" in said
+    assert "wrong" not in said.replace("is wrong", "")
+
+
+def test_no_password(tmp_path: Path, guarded: NatsServer) -> None:
+    assert "refuses a client without user and password" in ended(tmp_path / "home", guarded.url)
+
+
+def test_permissions_that_are_missing(tmp_path: Path, guarded: NatsServer) -> None:
+    said = ended(tmp_path / "home", f"nats://weak:{ENCODED}@127.0.0.1:{guarded.port}")
+    assert "the server forbids publish on" in said and "$js.api." in said.lower()
+
+
+async def test_a_percent_encoded_password_works(guarded: NatsServer) -> None:
+    bus = await connect(f"nats://ours:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
+    assert bus.connected
+    await bus.close()
+
+
+async def test_a_wrong_token_and_the_right_one(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats", config='authorization { token: "to ken%" }') as server:
+        with pytest.raises(Refused, match=r"nats://\*\*\*@.* refuses this token"):
+            await connect(f"nats://nope@127.0.0.1:{server.port}", wait_s=10)
+        bus = await connect(f"nats://to%20ken%25@127.0.0.1:{server.port}", wait_s=10)
+        await bus.close()
+
+
+def test_certificates(tmp_path: Path) -> None:
+    authority = Authority(tmp_path / "tls")
+    made = authority.certificate("localhost")
+    tls = f"tls {{ cert_file: {json.dumps(str(made.cert))}, key_file: {json.dumps(str(made.key))} }}"
+    with nats_server(tmp_path / "nats", config=tls) as server:
+        said = ended(tmp_path / "one", f"tls://localhost:{server.port}")
+        assert "the server's certificate is not accepted" in said and "SSL_CERT_FILE" in said
+        trusted = {"SSL_CERT_FILE": str(authority.cert)}
+        said = ended(tmp_path / "two", f"tls://127.0.0.1:{server.port}", **trusted)
+        assert "use a host name that the certificate has" in said
+        process = start(tmp_path / "three", f"tls://localhost:{server.port}", **trusted)
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["service"] == "tiny"
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+async def test_a_tls_address_never_goes_on_in_plain_text(tmp_path: Path) -> None:
+    with nats_server(tmp_path / "nats") as server, pytest.raises(Refused, match="offers no TLS"):
+        await connect(f"tls://u:p@127.0.0.1:{server.port}", wait_s=10)
+
+
+async def test_jetstream_that_is_off(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with (
+        nats_server(tmp_path / "nats", jetstream=False) as server,
+        pytest.raises(Unavailable, match="JetStream does not answer"),
+    ):
+        await connect(server.url, wait_s=4)
+    assert "JetStream does not answer, is it on?" in caplog.text
+
+
+async def test_jetstream_that_is_off_for_the_account(tmp_path: Path) -> None:
+    config = (
+        "accounts { A: { users: [{user: a, password: b}] }, S: { users: [{user: s, password: s}], jetstream: on } }"
+    )
+    with nats_server(tmp_path / "nats", config=config) as server, pytest.raises(Refused, match="JetStream is off"):
+        await connect(f"nats://a:b@127.0.0.1:{server.port}", wait_s=10)
+
+
+async def test_an_address_that_cannot_be_read() -> None:
+    with pytest.raises(InvalidInput, match="scheme 'http'"):
+        await connect("http://u:secret@127.0.0.1:4222")
+
+
+async def test_without_a_server_it_says_so_every_few_seconds_and_does_not_serve(tmp_path: Path) -> None:
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        nobody, port = one.getsockname()[1], other.getsockname()[1]
+    process = start(tmp_path / "home", f"nats://u:{ENCODED}@127.0.0.1:{nobody}", WINDTUNNEL_GRPC_PORT=str(port))
+    try:
+        deadline = time.monotonic() + 15
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            while True:
+                try:
+                    assert await health_of(channel, "") == health_pb2.HealthCheckResponse.NOT_SERVING
+                    break
+                except grpc.aio.AioRpcError:
+                    assert time.monotonic() < deadline
+                    await asyncio.sleep(0.1)
+        await asyncio.sleep(7)
+    finally:
+        process.terminate()
+    out, said = process.communicate(timeout=20)
+    assert (out, process.returncode) == ("", 0)
+    told = [json.loads(line) for line in said.splitlines() if f"127.0.0.1:{nobody}" in line]
+    assert len(told) >= 2, said
+    assert told[0]["level"] == "warning" and "cannot connect" in told[0]["message"]
+    assert "u:***@" in told[0]["message"] and ENCODED not in said and SECRET not in said
+
+
+async def test_credentials_that_are_taken_away_end_the_service(tmp_path: Path, guarded: NatsServer) -> None:
+    bus = await connect(f"nats://ours:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
+    assert bus.fault is None
+    guarded.stop()
+    (tmp_path / "nats" / "server.conf").write_text("")
+    guarded._config = 'authorization { user: other, password: "x" }'
+    guarded.start()
+    deadline = time.monotonic() + 30
+    while bus.fault is None:
+        assert time.monotonic() < deadline, "the loss is not seen"
+        await asyncio.sleep(0.1)
+    assert not bus.connected
+    assert "refuses user 'ours'" in str(bus.fault) or "closed" in str(bus.fault)
+    await bus.close()
