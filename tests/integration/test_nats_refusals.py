@@ -20,7 +20,7 @@ from grpc_health.v1 import health_pb2
 from support.nats import NatsServer, nats_server
 from support.runtime import health_of
 from support.tls import Authority
-from windtunnel.bus.jetstream import connect
+from windtunnel.bus.jetstream import NatsBus, connect
 from windtunnel.bus.nats_faults import Refused
 from windtunnel.errors import InvalidInput, Unavailable
 
@@ -183,17 +183,21 @@ async def test_without_a_server_it_says_so_every_few_seconds_and_does_not_serve(
     assert "u:***@" in told[0]["message"] and ENCODED not in said and SECRET not in said
 
 
-async def test_credentials_that_are_taken_away_end_the_service(tmp_path: Path, guarded: NatsServer) -> None:
+async def fault_of(bus: NatsBus, timeout_s: float = 30) -> str:
+    deadline = time.monotonic() + timeout_s
+    while (fault := bus.fault) is None:
+        assert time.monotonic() < deadline, "the loss is not seen"
+        await asyncio.sleep(0.1)
+    return str(fault)
+
+
+async def test_credentials_that_are_taken_away_end_the_service(guarded: NatsServer) -> None:
     bus = await connect(f"nats://ours:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
     assert bus.fault is None
     guarded.stop()
-    (tmp_path / "nats" / "server.conf").write_text("")
-    guarded._config = 'authorization { user: other, password: "x" }'
+    guarded.config = 'authorization { user: other, password: "x" }'
     guarded.start()
-    deadline = time.monotonic() + 30
-    while bus.fault is None:
-        assert time.monotonic() < deadline, "the loss is not seen"
-        await asyncio.sleep(0.1)
+    said = await fault_of(bus)
     assert not bus.connected
-    assert "refuses user 'ours'" in str(bus.fault) or "closed" in str(bus.fault)
+    assert "refuses user 'ours'" in said or "closed" in said
     await bus.close()

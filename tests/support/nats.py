@@ -19,7 +19,7 @@ class NatsServer:
     def __init__(self, folder: Path, *, config: str = "", jetstream: bool = True) -> None:
         """`config`: more lines of the server's configuration file, for accounts and TLS."""
         self.folder = folder
-        self._config = config
+        self.config = config
         self._jetstream = jetstream
         self.port = -1
         self._process: subprocess.Popen[bytes] | None = None
@@ -40,8 +40,8 @@ class NatsServer:
         command = [_binary(), "-a", "127.0.0.1", "-p", str(self.port)]
         if self._jetstream:
             command += ["-js", "-sd", str(self.folder / "store")]
-        if self._config:
-            (self.folder / "server.conf").write_text(self._config)
+        if self.config:
+            (self.folder / "server.conf").write_text(self.config)
             command += ["-c", str(self.folder / "server.conf")]
         command += ["--ports_file_dir", str(self.folder), "-l", str(self.folder / "server.log")]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
