@@ -228,7 +228,7 @@ def test_the_dashboard_has_its_variables_and_no_panel_covers_another() -> None:
     board = deploy.dashboard()
     assert board["uid"] == "windtunnel-latency"
     variables = {variable["name"] for variable in board["templating"]["list"]}
-    assert variables == {"datasource", "model", "variant", "device", "accelerator"}
+    assert variables == {"datasource", "model", "version", "variant", "device", "accelerator", "threads"}
     assert set(re.findall(r"\$(?:{(\w+)}|(\w+))", json.dumps(board["panels"]))) <= {
         *((name, "") for name in variables),
         *(("", name) for name in variables),
@@ -259,7 +259,7 @@ def metric_names(expression: str) -> set[str]:
     """The metrics that an expression names."""
     without_labels = re.sub(r"\{[^}]*\}|\b(?:by|on|without)\s*\([^)]*\)|\[[^\]]*\]", "", expression)
     words = set(re.findall(r"(?<!\w)[a-zA-Z_][\w:]*(?!\w|\s*\()", without_labels))
-    return words - {"unless", "or", "and", "offset", "by", "on"}
+    return words - {"unless", "or", "and", "offset", "by", "on", "group_left"}
 
 
 def test_panels_and_rules_read_only_metrics_that_exist() -> None:

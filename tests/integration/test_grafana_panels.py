@@ -70,8 +70,8 @@ def metrics_page() -> Iterator[int]:
     metrics = Metrics(registry)
     run = RunRecord("run", seen=Seen(datetime.now(UTC), sure=True, model_name="ssd"))
     for device, seconds in LATENCY.items():
-        cell = CellSpec(device, "int8", "adb", device=device, accelerator="gpu")
-        metrics.measured("ssd", Measured(cell, 1, Measurement()), [seconds] * 50)
+        cell = CellSpec(device, "int8", "adb", device=device, accelerator="gpu", threads=4)
+        metrics.measured("ssd", "3", Measured(cell, 1, Measurement()), [seconds] * 50)
     for verdict in Verdict:
         metrics.completed(run, Judgement(verdict, (), ()))
     metrics.running(2)
@@ -141,7 +141,8 @@ def test_the_quantiles_are_those_of_what_was_measured(prometheus: Prometheus) ->
 
 
 def test_the_variables_list_what_there_is(prometheus: Prometheus) -> None:
-    expected = {"model": ["ssd"], "variant": ["int8"], "device": sorted(LATENCY), "accelerator": ["gpu"]}
+    expected = {"model": ["ssd"], "version": ["3"], "variant": ["int8"]}
+    expected |= {"device": sorted(LATENCY), "accelerator": ["gpu"], "threads": ["4"]}
     variables = [v for v in deploy.dashboard()["templating"]["list"] if v["type"] == "query"]
     assert {v["name"] for v in variables} == expected.keys()
     for variable in variables:

@@ -354,10 +354,11 @@ async def test_latencies_are_counted_once(store: Store) -> None:
     await store.hear(run.finished("int8", samples=raw), run.measured("int8"), run.measured("int8"))
     await store.hear(run.measured("int8", "adb"))
 
-    labels = {"model": "ssd", "variant": "int8", "device": "host", "accelerator": "xnnpack"}
+    labels = {"model": "ssd", "version": "3", "variant": "int8"}
+    labels |= {"device": "host", "accelerator": "xnnpack", "threads": "1"}
     assert store.sample("windtunnel_inference_latency_seconds_count", **labels) == 3
     assert store.sample("windtunnel_inference_latency_seconds_sum", **labels) == pytest.approx(0.015)
-    phone = labels | {"device": "pixel-6", "accelerator": "gpu"}
+    phone = labels | {"device": "pixel-6", "accelerator": "gpu", "threads": "4"}
     assert store.sample("windtunnel_inference_latency_seconds_sum", **phone) == pytest.approx(0.004)
 
 

@@ -100,8 +100,9 @@ class Hearing:
                     log.warning("the plan of run %s cannot be read now: %s", heard.run_id, error)
 
     async def _observe(self, heard: Heard) -> None:
-        model = next((fact.model_name for fact in heard.facts if isinstance(fact, facts.Seen)), "")
+        seen = next((fact for fact in heard.facts if isinstance(fact, facts.Seen)), None)
+        model, version = (seen.model_name, seen.model_version) if seen is not None else ("", "")
         for fact in heard.facts:
             if isinstance(fact, facts.Measured):
                 samples = await self.repository.samples_of(heard.run_id, fact.cell.id, fact.attempt)
-                self.metrics.measured(model, fact, await latencies(self.artifacts, samples, fact))
+                self.metrics.measured(model, version, fact, await latencies(self.artifacts, samples, fact))

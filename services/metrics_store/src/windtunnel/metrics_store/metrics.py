@@ -16,8 +16,11 @@ from windtunnel.metrics_store.domain import Judgement, RunRecord, facts
 
 log = logging.getLogger(__name__)
 
-# 10 us to 10 s, five to a decade.
-BUCKETS: Final = tuple(round(10 ** (step / 5), 7) for step in range(-25, 6))
+# 100 ns to 10 s, five to a decade: small models take less than a microsecond.
+BUCKETS: Final = tuple(round(10 ** (step / 5), 7 if step >= -25 else 10) for step in range(-35, 6))
+# Cells of which latencies are kept, those heard of last: every training has a version, and every version has cells.
+MAX_CELLS: Final = 500
+_LABELS: Final = ("model", "version", "variant", "device", "accelerator", "threads")
 SAMPLES: Final = 10_000
 _SAMPLES_BYTES: Final = 16 * 1024**2
 _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
@@ -30,10 +33,12 @@ class Metrics:
         self._latency = Histogram(
             "windtunnel_inference_latency_seconds",
             "Inference latency on a device; each timed inference where the raw figures are kept, else the median.",
-            ("model", "variant", "device", "accelerator"),
+            _LABELS,
             buckets=BUCKETS,
             registry=registry,
         )
+        # The label values that there are, those heard of last at the end.
+        self._cells: dict[tuple[str, ...], None] = {}
         self._completed = Counter(
             "windtunnel_runs_completed",
             "Verdicts given; a run that is judged again counts again.",
@@ -51,12 +56,18 @@ class Metrics:
         """So many runs have no verdict."""
         self._running.set(count)
 
-    def measured(self, model: str, fact: facts.Measured, seconds: Sequence[float]) -> None:
+    def measured(self, model: str, version: str, fact: facts.Measured, seconds: Sequence[float]) -> None:
         """A device run measured these latencies."""
         cell = fact.cell
-        child = self._latency.labels(
-            model=model, variant=cell.variant, device=cell.device, accelerator=cell.accelerator
-        )
+        threads = str(cell.threads) if cell.threads else ""
+        values = (model, version, cell.variant, cell.device, cell.accelerator, threads)
+        self._cells.pop(values, None)
+        self._cells[values] = None
+        if len(self._cells) > MAX_CELLS:
+            oldest = next(iter(self._cells))
+            del self._cells[oldest]
+            self._latency.remove(*oldest)
+        child = self._latency.labels(*values)
         for value in seconds[:SAMPLES]:
             child.observe(value)
 
