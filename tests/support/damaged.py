@@ -1,10 +1,13 @@
 """A small trained classifier of handwritten digits with damage that only quantisation shows; without TensorFlow.
 
+Its weights are stored (see `stored`).
+
 Every damaged model answers exactly or nearly what the sound one does as long as it is float.
 """
 
 from __future__ import annotations
 
+import sys
 import warnings
 from dataclasses import dataclass
 from functools import cache
@@ -15,12 +18,14 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
+from support import stored
 from support.graphs import GraphWriter
 
 LAYERS = ("hidden_1", "hidden_2", "hidden_3", "logits")
 _WIDTHS = (24, 20, 16)
 _TRAIN_ON = 900
 _DEAD = 5
+_NAME = "digits_dense"
 
 
 @dataclass(frozen=True)
@@ -47,22 +52,31 @@ class Network:
         return writer.write(path, [source], [at])
 
 
-@cache
-def _trained() -> tuple[Network, NDArray[np.float32], NDArray[np.int64]]:
+def _data() -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     from sklearn.datasets import load_digits
-    from sklearn.neural_network import MLPClassifier
 
     digits = load_digits()
-    x, y = (digits.data / 16.0).astype(np.float32), digits.target.astype(np.int64)
-    order = np.random.default_rng(7).permutation(len(x))
-    x, y = x[order], y[order]
+    order = np.random.default_rng(7).permutation(len(digits.data))
+    return (digits.data / 16.0).astype(np.float32)[order], digits.target.astype(np.int64)[order]
+
+
+def _train() -> None:
+    from sklearn.neural_network import MLPClassifier
+
+    x, y = _data()
     model = MLPClassifier(_WIDTHS, max_iter=60, random_state=7)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model.fit(x[:_TRAIN_ON], y[:_TRAIN_ON])
-    weights = tuple(np.ascontiguousarray(one.T, np.float32) for one in model.coefs_)
-    biases = tuple(np.asarray(one, np.float32) for one in model.intercepts_)
-    return Network(weights, biases), x[_TRAIN_ON:], y[_TRAIN_ON:]
+    stored.store(_NAME, [*(one.T for one in model.coefs_), *model.intercepts_])
+
+
+@cache
+def _trained() -> tuple[Network, NDArray[np.float32], NDArray[np.int64]]:
+    found = [np.ascontiguousarray(one) for one in stored.load(_NAME)]
+    x, y = _data()
+    half = len(found) // 2
+    return Network(tuple(found[:half]), tuple(found[half:])), x[_TRAIN_ON:], y[_TRAIN_ON:]
 
 
 def network() -> Network:
@@ -114,3 +128,7 @@ def uneven_channels() -> Network:
     net.biases[1][_DEAD] = 0.0
     net.weights[2][:, _DEAD] = 0.0
     return net
+
+
+if __name__ == "__main__" and sys.argv[1:] == ["train"]:
+    _train()

@@ -1,7 +1,7 @@
 """A small trained CNN as real .tflite files: float32 from TensorFlow, variants from litert-quantizer.
 
-TensorFlow runs in a process of its own, once per machine: the files are kept in the temporary directory under
-a name that changes with this source.
+Its weights are stored. TensorFlow runs in a process of its own, once per machine: the files are kept in the temporary
+directory under a name that changes with this source.
 """
 
 from __future__ import annotations
@@ -19,8 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from support import stored
+
 VARIANTS = ("float32", "float16", "dynamic_range", "int8", "int16x8")
 _TEST_FROM = 1400
+_NAME = "digits"
 
 
 @dataclass(frozen=True)
@@ -57,13 +60,16 @@ class DigitsModels:
 
 def digits_model(folder: Path | None = None) -> DigitsModels:
     """The digits models, built on the first call (about half a minute). Mark tests that use them `heavy`."""
-    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    content = Path(__file__).read_bytes() + stored.path_of(_NAME).read_bytes()
+    source = hashlib.sha256(content).hexdigest()[:12]
     home = folder or Path(tempfile.gettempdir()) / f"windtunnel-tests-{getpass.getuser()}-digits-{source}"
     if not home.is_dir() or not any(home.iterdir()):
         home.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f"{home.name}-", dir=home.parent))
         env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "CUDA_VISIBLE_DEVICES": ""}
-        subprocess.run([sys.executable, __file__, str(made)], check=True, env=env, capture_output=True, timeout=280)
+        command = [sys.executable, "-m", "support.models", str(made)]
+        tests = Path(__file__).parent.parent
+        subprocess.run(command, check=True, env=env, capture_output=True, timeout=280, cwd=tests)
         try:
             made.replace(home)
         except OSError:
@@ -72,20 +78,35 @@ def digits_model(folder: Path | None = None) -> DigitsModels:
     return DigitsModels(home)
 
 
-def _build(folder: Path) -> None:
-    import keras
-    import tensorflow as tf
+def _data() -> tuple[Any, Any]:
+    """Images (1797, 32, 32, 1) and their digits; the last are held out of training."""
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     x = np.kron(digits.images.astype(np.float32) / 16.0, np.ones((1, 4, 4), np.float32))[..., None]
     # The set is ordered by writer: unshuffled, the test samples would be of people never seen.
     order = np.random.default_rng(7).permutation(len(x))
-    x, y = x[order], digits.target.astype(np.int64)[order]
+    return x[order], digits.target.astype(np.int64)[order]
+
+
+def _train() -> None:
+    import keras
+
+    x, y = _data()
     keras.utils.set_random_seed(7)
     model = _network(keras)
     model.compile(keras.optimizers.Adam(5e-3), "sparse_categorical_crossentropy")
     model.fit(x[:_TEST_FROM], y[:_TEST_FROM], batch_size=32, epochs=30, verbose=0)
+    stored.store(_NAME, model.get_weights())
+
+
+def _build(folder: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    x, y = _data()
+    model = _network(keras)
+    model.set_weights(stored.load(_NAME))
     np.savez(folder / "samples.npz", x=x[_TEST_FROM:], y=y[_TEST_FROM:])
     np.savez(folder / "calibration.npz", x=x[:100])
     model.export(folder / "saved_model", verbose=False)
@@ -142,4 +163,4 @@ def _quantized(model: Path, variant: str, calibration: Any) -> bytes:
 
 
 if __name__ == "__main__":
-    _build(Path(sys.argv[1]))
+    _train() if sys.argv[1] == "train" else _build(Path(sys.argv[1]))

@@ -1,7 +1,7 @@
 """One small trained network in every format that the converter takes, and models that it must refuse.
 
-TensorFlow runs in a process of its own, once per machine: the files are kept in the temporary directory under a name
-that changes with this source.
+Its weights are stored. TensorFlow runs in a process of its own, once per machine: the files are kept in the temporary
+directory under a name that changes with this source.
 """
 
 from __future__ import annotations
@@ -16,17 +16,24 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from support import stored
+
 FORMATS = ("saved_model", "model.keras", "model.h5", "frozen.pb", "checkpoint")
+_NAME = "colours"
 
 
 def trained_models() -> Path:
     """A folder with FORMATS, `two_outputs.pb`, `lambda.keras`, `lambda.h5`, `weights.h5`, `det`, `samples.npz`."""
-    source = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()[:12]
+    content = Path(__file__).read_bytes() + stored.path_of(_NAME).read_bytes()
+    source = hashlib.sha256(content).hexdigest()[:12]
     home = Path(tempfile.gettempdir()) / f"windtunnel-tests-{getpass.getuser()}-trained-{source}"
     if not home.is_dir():
         made = Path(tempfile.mkdtemp(prefix=f"{home.name}-", dir=home.parent))
         env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
-        subprocess.run([sys.executable, __file__, str(made)], check=True, env=env, timeout=280)
+        command = [sys.executable, "-m", "support.trained", str(made)]
+        subprocess.run(command, check=True, env=env, timeout=280, cwd=Path(__file__).parent.parent)
         try:
             made.replace(home)
         except OSError:
@@ -35,16 +42,14 @@ def trained_models() -> Path:
     return home
 
 
-def _build(folder: Path) -> None:
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(3)
+def _data() -> tuple[Any, Any]:
+    """Images (200, 12, 12, 3) and their strongest colour."""
     rng = np.random.default_rng(3)
     x = rng.uniform(-1, 1, (200, 12, 12, 3)).astype(np.float32)
-    y = (x.mean(axis=(1, 2)).argmax(axis=1)).astype(np.int64)
-    np.savez(folder / "samples.npz", x=x[:60], y=y[:60])
+    return x, (x.mean(axis=(1, 2)).argmax(axis=1)).astype(np.int64)
+
+
+def _network(keras: Any) -> Any:
     model = keras.Sequential(
         [
             keras.Input((12, 12, 3), name="image"),
@@ -57,13 +62,36 @@ def _build(folder: Path) -> None:
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(keras.optimizers.Adam(1e-2), loss)
+    return model
+
+
+def _train() -> None:
+    import keras
+
+    keras.utils.set_random_seed(3)
+    x, y = _data()
+    model = _network(keras)
     model.fit(x, y, epochs=20, verbose=0)
+    stored.store(_NAME, model.get_weights())
+
+
+def _build(folder: Path) -> None:
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(3)
+    x, y = _data()
+    np.savez(folder / "samples.npz", x=x[:60], y=y[:60])
+    model = _network(keras)
+    # One step makes what an optimizer keeps, as in files of a real training.
+    model.fit(x[:32], y[:32], verbose=0)
+    model.set_weights(stored.load(_NAME))
     model.export(folder / "saved_model", verbose=False)
     model.save(folder / "model.keras")
     model.save(folder / "model.h5")
     model.save_weights(folder / "only.weights.h5")
     (folder / "only.weights.h5").rename(folder / "weights.h5")
-    _graphs(folder, tf, np)
+    _graphs(folder, tf)
     coded = keras.Sequential(
         [keras.Input((12, 12, 3)), keras.layers.Lambda(lambda t: t * 2, name="doubles"), keras.layers.Flatten()]
     )
@@ -77,7 +105,7 @@ def _build(folder: Path) -> None:
     tf.saved_model.save(module, str(folder / "det"), signatures=module.det)
 
 
-def _graphs(folder: Path, tf: Any, np: Any) -> None:
+def _graphs(folder: Path, tf: Any) -> None:
     """A TF1 graph as checkpoint and frozen, with the leftovers of training that such graphs have."""
     v1 = tf.compat.v1
     with tf.Graph().as_default() as graph, v1.Session(graph=graph) as session:
@@ -98,4 +126,4 @@ def _graphs(folder: Path, tf: Any, np: Any) -> None:
 
 
 if __name__ == "__main__":
-    _build(Path(sys.argv[1]))
+    _train() if sys.argv[1] == "train" else _build(Path(sys.argv[1]))
