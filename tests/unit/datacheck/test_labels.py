@@ -27,7 +27,8 @@ DIGITS = np.arange(20) % 10
         (DIGITS[:, None], [SCORES], "classes", "scores", []),
         (DIGITS, [Output("pooled", (1, 1, 10))], "classes", "pooled", []),
         # Only one of them has so many classes, or may be classes at all.
-        (DIGITS, [FEW, SCORES, MASK], "classes", "scores", []),
+        (DIGITS, [FEW, SCORES, MASK], "classes", "scores", ["labels.outputs"]),
+        (np.arange(60) % 9, [SCORES], "classes", "scores", ["labels.classes"]),
         (np.eye(10)[DIGITS], [SCORES], "classes", "scores", ["labels.one_hot"]),
         (np.full((4, 3), 1 / 3), [FEW], "classes", "few", ["labels.soft"]),
         (np.array([[1, 1, 0], [0, 0, 0]]), [FEW], "elements", "few", ["labels.several"]),

@@ -89,6 +89,11 @@ class TestNpz:
             with pytest.raises(InvalidInput):
                 samples.take(bad)
 
+    def test_labels_may_be_names_of_the_classes(self, tmp_path: Path) -> None:
+        names = np.array(["cat", "dog"])
+        samples = load_samples(save(tmp_path / "s.npz", x=X, y=np.array(["dog", "cat"] * 5), class_names=names))
+        assert array(samples.labels).tolist() == [1, 0] * 5
+
     @pytest.mark.parametrize("compressed", [False, True])
     @pytest.mark.parametrize(
         ("arrays", "message"),
@@ -105,7 +110,8 @@ class TestNpz:
             ({"x": np.full((2, 2), np.inf, np.float16)}, "sample 0"),
             ({"x": X, "y": np.where(Y == 2, np.nan, 1.0)}, "'y' of sample 2"),
             ({"x": X, "y": Y - 1}, "-1"),
-            ({"x": X, "y": np.array(list("abcdefghij"))}, "y is of dtype"),
+            ({"x": X, "y": np.array(list("abcdefghij"))}, "y holds texts, for example 'a'"),
+            ({"x": X, "y": np.array(list("abcdefghij")), "class_names": np.array(["a", "b"])}, "the name 'c'"),
             ({"x": X.astype(complex)}, "complex128"),
             ({"x": X, "class_names": Y}, "class_names"),
         ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -24,6 +24,8 @@ _ORDER: Final[tuple[Metric, ...]] = ("classes", "elements", "values")
 _IGNORED: Final = (-1, 255)
 _NO_CLASS: Final = -1
 _SUM_SLACK: Final = 1e-3
+# So many samples for each class, and all classes should occur.
+_ENOUGH: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,7 @@ def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Readi
     for metric in _ORDER:
         fitting = [reading for reading in found if reading.metric == metric]
         if len(fitting) == 1:
-            return fitting[0]
+            return _with_notes(fitting[0], outputs)
         if fitting:
             return _ambiguous(fitting, outputs)
     _check_range(given, outputs)
@@ -240,6 +242,27 @@ def _check_range(labels: NDArray[Any], outputs: Sequence[Output]) -> None:
     elif low >= 0 and high == most:
         hint = f"the labels are 0 to {high}, one class more than the model has: is 0 a background class?"
     raise InvalidInput(f"label {worst} is outside the model's {most} classes (0 to {most - 1})", hint=hint)
+
+
+def _with_notes(reading: Reading, outputs: Sequence[Output]) -> Reading:
+    """With what the labels leave out: other outputs, and classes that never occur."""
+    found = list(reading.findings)
+    others = [str(output) for output in outputs if output.name != reading.output]
+    used = next(output for output in outputs if output.name == reading.output)
+    if others:
+        message = (
+            f"the labels belong to output {used}: of {', '.join(others)} they say nothing, so these are only compared "
+            "with those of the reference"
+        )
+        found.append(Finding("labels.outputs", message))
+    classes = [size for size in used.shape if size != 1]
+    if reading.metric == "classes" and reading.labels is not None and classes and classes[0] > 1:
+        seen = len(np.unique(reading.labels))
+        # Few samples cannot have all classes.
+        if seen < classes[0] and len(reading.labels) >= _ENOUGH * classes[0]:
+            message = f"only {seen} of the model's {classes[0]} classes occur among the {len(reading.labels)} labels"
+            found.append(Finding("labels.classes", message, "add samples of the others, or the accuracy is of these"))
+    return replace(reading, findings=tuple(found))
 
 
 def _ambiguous(fitting: Sequence[Reading], outputs: Sequence[Output]) -> Reading:

@@ -80,7 +80,8 @@ def load_samples(path: Path) -> Samples:
     """Open samples, known by their content: an .npz file, a folder of class folders, or its .zip or .tar.gz.
 
     Arrays are `x` or `x/<input name>`, (N, ...), and optionally `y` and `class_names`; stored ones stay on disk until
-    read. Raises NotFound; InvalidInput for damage, no samples, NaN or infinity, objects, counts that differ.
+    read. `y` may hold names of `class_names`, which become indices. Raises NotFound; InvalidInput for damage, no
+    samples, NaN or infinity, objects, counts that differ.
     """
     if not path.exists():
         raise NotFound(f"there are no samples at {path}")
@@ -134,9 +135,11 @@ def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Samples:
         raise InvalidInput(f"{path.name} has no samples")
     for name, array in inputs.items():
         _check_finite(path, name, array)
+    class_names = _class_names(path, names)
     if labels is not None:
+        labels = _numbered(path, labels, class_names)
         _check_labels(path, labels)
-    return Samples(inputs, labels, count, _class_names(path, names))
+    return Samples(inputs, labels, count, class_names)
 
 
 def _input_name(path: Path, name: str) -> str:
@@ -162,7 +165,26 @@ def _check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
             )
 
 
+def _numbered(path: Path, labels: NDArray[Any], class_names: tuple[str, ...] | None) -> NDArray[Any]:
+    """Labels that are names of classes as indices into `class_names`; others as they are."""
+    if labels.dtype.kind != "U" or class_names is None:
+        return labels
+    numbers = {name: number for number, name in enumerate(class_names)}
+    unknown = sorted(set(labels.ravel().tolist()) - numbers.keys())
+    if unknown:
+        raise InvalidInput(
+            f"{path.name}: y holds the name {unknown[0]!r}, which is not one of the {len(class_names)} class_names",
+            hint="class_names lists the names in the order of the model's outputs",
+        )
+    return np.array([numbers[name] for name in labels.ravel().tolist()], np.int64).reshape(labels.shape)
+
+
 def _check_labels(path: Path, labels: NDArray[Any]) -> None:
+    if labels.dtype.kind in "SU":
+        raise InvalidInput(
+            f"{path.name}: y holds texts, for example {str(labels.ravel()[0])[:60]!r} (dtype {labels.dtype})",
+            hint="give class indices (N,), or an array class_names with the names in the order of the model's outputs",
+        )
     if labels.dtype.kind not in "buif":
         raise InvalidInput(f"{path.name}: y is of dtype {labels.dtype}", hint="class indices (N,), or numeric targets")
     _check_finite(path, "y", labels)
