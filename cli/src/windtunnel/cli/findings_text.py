@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from windtunnel.cli.figures import clean, entries, is_number, named, share
+from windtunnel.cli.figures import clean, entries, figure, is_number, named, share
 from windtunnel.cli.terminal import heading, line
 
 
@@ -41,7 +41,8 @@ def tried_words(finding: Mapping[str, Any]) -> list[str]:
     for one in tried[:6]:
         score = one.get("score")
         if is_number(score):
-            words.append(f"tried {named(one.get('what'))}: {named(one.get('measure'))} {share(score)}")
+            shown = share(score) if 0 <= score <= 1 else figure(score)
+            words.append(f"tried {named(one.get('what'))}: {named(one.get('measure'))} {shown}")
     return words
 
 

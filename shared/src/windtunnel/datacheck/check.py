@@ -14,6 +14,7 @@ from windtunnel.datacheck.chance import guessing, is_chance
 from windtunnel.datacheck.findings import Finding
 from windtunnel.datacheck.label_order import label_order
 from windtunnel.datacheck.labels import Reading
+from windtunnel.datacheck.norm import AS_GOOD, BETTER, FITS, MEASURE, NormJudge
 from windtunnel.datacheck.ranges import Expected, ValueRange, expected_range, mismatch
 from windtunnel.datacheck.trials import Judge, Tried, spread, try_all
 from windtunnel.input_shapes import bare_name
@@ -73,11 +74,12 @@ class _Input:
         return "are not normalized for" if real and self.fed.high > _NOT_NORMALIZED else ""
 
 
-def data_findings(given: Given, judge: Judge | None) -> tuple[Finding, ...]:
+def data_findings(given: Given, judge: Judge | None, norm: NormJudge | None = None) -> tuple[Finding, ...]:
     """Findings on values, channel order, accuracy and labels.
 
     `judge` scores samples under another pipeline; None: nothing is tried. Where labels show that the model is right
-    as it is, and no other pipeline does better, there is nothing to say of the values.
+    as it is, and no other pipeline does better, there is nothing to say of the values. `norm` says without labels how
+    well values fit.
     """
     look = _look_at(given)
     accuracy = None if given.right is None else float(given.right.mean())
@@ -89,9 +91,59 @@ def data_findings(given: Given, judge: Judge | None) -> tuple[Finding, ...]:
         return (*found, *order)
     if best is not None and look is not None:
         found.append(_better(given, look, best, tried))
+    elif look is not None and accuracy is None and norm is not None:
+        found += _by_norm(given, look, norm)
     elif look is not None and (accuracy is None or chance is not None):
         found += _values(given, look, tried)
     return tuple(found)
+
+
+def _by_norm(given: Given, look: _Input, norm: NormJudge) -> list[Finding]:
+    """Values that do not fit what the first batch norm met during the training."""
+    now = norm.divergence(given.pipeline)
+    if now is None or now <= FITS:
+        return [] if now is not None else _values(given, look, [])
+    before = kept_steps(given.pipeline)
+    choices = [(one, one.pipeline(before)) for one in _choices(given, look)]
+    found = [(one, pipeline, score) for one, pipeline in choices if (score := norm.divergence(pipeline)) is not None]
+    # The most usual of those that fit as well comes first: statistics alone do not tell red from blue.
+    least = min((score for _, _, score in found), default=0.0)
+    found.sort(key=lambda one: max(one[2], least + AS_GOOD))
+    if not found or found[0][2] * BETTER > now:
+        return _values(given, look, [])
+    best, pipeline, score = found[0]
+    tried = [
+        {"what": one.what, "measure": MEASURE, "score": value, "as_given": now, "pipeline": other}
+        for one, other, value in found
+    ]
+    message = (
+        f"{_found(look)}{_suggested(look)}: the first batch norm met other values during the training (divergence "
+        f"{now:.3g}); with {best.what} they fit (divergence {score:.3g})"
+    )
+    fix = "use this pipeline as `preprocessing`, or prepare the samples as the training did"
+    return [
+        Finding(
+            _code(given, look, best.what, pipeline),
+            message,
+            fix,
+            _evidence(look) | {"pipeline": pipeline, "tried": tried},
+        )
+    ]
+
+
+def _choices(given: Given, look: _Input) -> list[Candidate]:
+    """The usual pipelines for such values, without what is done as it is."""
+    choices = list(candidates(raw_domain(look.raw, whole=look.whole), look.channels))
+    if given.pipeline is None:
+        # A cast alone is what happens as it is.
+        choices = [one for one in choices if one.steps[0]["op"] != "cast"]
+    return choices
+
+
+def _code(given: Given, look: _Input, what: str, pipeline: Mapping[str, Any]) -> str:
+    if what == "BGR, values as they are" or _same_values(given.pipeline, pipeline):
+        return "input.channel_order"
+    return "input.integer_cast" if look.is_cast else "input.range"
 
 
 def _order(given: Given, best: Tried | None) -> list[Finding]:
@@ -158,23 +210,17 @@ def _best(
     suspicious = chance or bool(look.strange) or (look.is_cast and look.expected is None)
     if accuracy >= _FINE or not (suspicious or look.channels in (1, 3)):
         return None, []
-    choices = list(candidates(raw_domain(look.raw, whole=look.whole), look.channels))
-    if given.pipeline is None:
-        # A cast alone is what happens as it is.
-        choices = [one for one in choices if one.steps[0]["op"] != "cast"]
     first = _GLANCE if not suspicious else 32
     task = None if given.pipeline is None else given.pipeline.get("task")
-    tried = try_all(choices, kept_steps(given.pipeline), given.right, judge, first=first, task=task)
+    tried = try_all(_choices(given, look), kept_steps(given.pipeline), given.right, judge, first=first, task=task)
     sure = [one for one in tried if one.sure]
     return (sure[0] if sure else None), tried
 
 
 def _better(given: Given, look: _Input, best: Tried, tried: list[Tried]) -> Finding:
     measure = _measure(given)
-    order_only = best.what == "BGR, values as they are" or _same_values(given.pipeline, best)
-    code = "input.channel_order" if order_only else "input.integer_cast" if look.is_cast else "input.range"
     return Finding(
-        code,
+        _code(given, look, best.what, best.pipeline),
         f"{_found(look)}{_suggested(look)}: with {best.what}, the {measure} is {best.score:.4g} instead of "
         f"{best.before:.4g} on {best.samples} samples",
         "use this pipeline as `preprocessing`, or prepare the samples as the training did",
@@ -182,11 +228,11 @@ def _better(given: Given, look: _Input, best: Tried, tried: list[Tried]) -> Find
     )
 
 
-def _same_values(pipeline: Mapping[str, Any] | None, best: Tried) -> bool:
+def _same_values(pipeline: Mapping[str, Any] | None, best: Mapping[str, Any]) -> bool:
     """Whether the best pipeline scales as the given one does, and has another channel order."""
     if pipeline is None:
         return False
-    scales, orders = zip(*(_scale_and_order(one) for one in (pipeline, best.pipeline)), strict=True)
+    scales, orders = zip(*(_scale_and_order(one) for one in (pipeline, best)), strict=True)
     return orders[0] != orders[1] and bool(np.allclose(scales[0], scales[1], rtol=1e-3, atol=1e-6))
 
 

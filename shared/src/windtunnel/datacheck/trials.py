@@ -20,6 +20,8 @@ Judge = Callable[[Mapping[str, Any], NDArray[np.int64]], NDArray[np.float64]]
 FIRST: Final = 32
 LAST: Final = 256
 FINALISTS: Final = 3
+# Scores that differ by no more are as good.
+_AS_GOOD: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,10 @@ def try_all(
     better = [one for one in tried[:FINALISTS] if one.score > one.before]
     if len(more) > len(few):
         better = [again for one in better if (again := _try(one.what, one.pipeline, more, right, judge)) is not None]
-        better.sort(key=lambda one: one.score, reverse=True)
+    # The most usual of those that are as good comes first.
+    order = [what for what, _ in pipelines]
+    best = max((one.score for one in better), default=0.0)
+    better.sort(key=lambda one: (-min(one.score, best - _AS_GOOD), order.index(one.what)))
     left = [one for one in tried if one.what not in {other.what for other in better}]
     return [*(_judged(one, len(tried)) for one in better), *left]
 

@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel import isolation
+from windtunnel.converter.domain import FirstNorm
 from windtunnel.datacheck.check import Given, data_findings
 from windtunnel.datacheck.findings import Finding
 from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.datacheck.model_judge import ModelJudge, decisions
+from windtunnel.datacheck.norm import NORM_SAMPLES, NormJudge
+from windtunnel.datacheck.trials import spread
 from windtunnel.pipeline import load_samples
 from windtunnel.tflite import ModelFacts, OutputKind, Runner, Scores, ScoreSums, agreement, input_specs, score
 
@@ -74,9 +77,17 @@ class Answers:
         return agreement(np.stack(self._rows), _as_rows(outputs)) if self._rows else None
 
     def findings(
-        self, runner: Runner, samples: Path | None, pipeline: Mapping[str, Any] | None, original: NDArray[Any] | None
+        self,
+        runner: Runner,
+        samples: Path | None,
+        pipeline: Mapping[str, Any] | None,
+        original: NDArray[Any] | None,
+        norm: FirstNorm | None = None,
     ) -> tuple[Finding, ...]:
-        """What the answers say of samples, labels and preprocessing. `original`: its output, None where unknown."""
+        """What the answers say of samples, labels and preprocessing.
+
+        `original`: its output, None where unknown; `norm`: its first batch norm.
+        """
         found = list(self.reading.findings)
         if samples is None:
             return tuple(found)
@@ -88,7 +99,7 @@ class Answers:
         given = self._given(runner.facts, samples, pipeline, original)
         judge = ModelJudge(runner, given, self._kind(original)) if given.right is not None else None
         isolation.progress(0.99, "looking at samples and labels")
-        return (*found, *data_findings(given, judge))
+        return (*found, *data_findings(given, judge, None if norm is None else _norm_judge(norm, given)))
 
     def converted_error(self) -> Error | None:
         """Errors of the converted model against targets."""
@@ -125,6 +136,13 @@ class Answers:
             elif self.reading.metric == "values":
                 values.add(sample, output)
         return elements, values
+
+
+def _norm_judge(norm: FirstNorm, given: Given) -> NormJudge:
+    runner = Runner(norm.model)
+    few = given.samples.take(spread(given.samples.count, NORM_SAMPLES))
+    specs = tuple(input_specs(runner.facts))
+    return NormJudge(runner, few, specs, np.array(norm.mean), np.array(norm.variance))
 
 
 def _as_rows(outputs: NDArray[Any]) -> NDArray[np.float64]:

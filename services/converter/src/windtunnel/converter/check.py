@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from windtunnel import isolation
 from windtunnel.converter.answers import Answers, Figures
-from windtunnel.converter.domain import Check, judge
+from windtunnel.converter.domain import Check, FirstNorm, judge
 from windtunnel.converter.outputs import PROBED, Matching, OutputSums, match_outputs, shown
 from windtunnel.pipeline import Shapes, sample_inputs, shapes_fed
 from windtunnel.tflite import ModelFacts, Runner, input_specs
@@ -26,11 +26,12 @@ def check(
     samples: Path | None,
     pipeline: Mapping[str, Any] | None,
     shapes: Shapes = MappingProxyType({}),
+    norm: FirstNorm | None = None,
 ) -> Check:
     """Runs `model` on the samples and compares with the original's outputs, (N, ...) arrays by output name.
 
     An empty `original` (the model came as .tflite) leaves the figures of the original out. `shapes` are those that
-    the plan gives for open dimensions.
+    the plan gives for open dimensions. `norm`: the first batch norm, where samples have no labels.
     """
     runner = Runner(model)
     facts = runner.facts
@@ -55,7 +56,7 @@ def check(
     # What holds NaN says nothing of samples and labels.
     if any(item.non_finite for item in sums.values()):
         return result
-    return replace(result, findings=(*result.findings, *answers.findings(runner, samples, pipeline, truth)))
+    return replace(result, findings=(*result.findings, *answers.findings(runner, samples, pipeline, truth, norm)))
 
 
 def _run(runner: Runner, sample: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -63,7 +63,14 @@ async def convert(
     facts = await asyncio.to_thread(read_model, exported.model)
     _require_float(facts.inputs, exported.model)
     result = await pool.run(
-        check_job.check, exported.model, exported.outputs, samples, pipeline, shapes, on_progress=on_progress
+        check_job.check,
+        exported.model,
+        exported.outputs,
+        samples,
+        pipeline,
+        shapes,
+        exported.norm,
+        on_progress=on_progress,
     )
     result = replace(result, findings=(*exported.findings, *result.findings))
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)

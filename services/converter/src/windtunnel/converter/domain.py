@@ -47,14 +47,27 @@ class Port:
 
 
 @dataclass(frozen=True, slots=True)
+class FirstNorm:
+    """A .tflite up to the input of a model's first batch norm, and the mean and variance that it keeps per channel."""
+
+    model: Path
+    mean: tuple[float, ...]
+    variance: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Exported:
-    """What conversion left: the .tflite, and the original's outputs on the samples, one .npy file for each."""
+    """What conversion left: the .tflite, and the original's outputs on the samples, one .npy file for each.
+
+    `norm`: only where there are samples without labels, and a batch norm.
+    """
 
     model: Path
     outputs: Mapping[str, Path]
     # Wall time of the conversion alone, in seconds.
     seconds: float
     findings: tuple[Finding, ...] = ()
+    norm: FirstNorm | None = None
 
 
 @dataclass(frozen=True, slots=True)

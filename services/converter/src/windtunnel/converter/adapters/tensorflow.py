@@ -15,6 +15,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from windtunnel import isolation
+from windtunnel.converter.adapters.first_norm import first_norm
 from windtunnel.converter.adapters.original import Original, as_dtype, reason
 from windtunnel.converter.adapters.originals import load
 from windtunnel.converter.domain import Exported, Source
@@ -41,8 +42,13 @@ def convert(
     seconds = time.perf_counter() - started
     target.write_bytes(content)
     isolation.progress(0.7, "running the original on the samples")
-    outputs = _run_original(original, _feed(original, samples, pipeline, shapes), target.parent)
-    return Exported(target, outputs, seconds, original.findings)
+    inputs = _feed(original, samples, pipeline, shapes)
+    outputs = _run_original(original, inputs, target.parent)
+    norm = None
+    if samples is not None and inputs.labels is None:
+        # Without labels, only the training's own statistics tell whether the samples are prepared as it did.
+        norm = first_norm(original.function, target.parent / "first-norm.tflite")
+    return Exported(target, outputs, seconds, original.findings, norm)
 
 
 def _to_tflite(original: Original, source: Source) -> bytes:

@@ -1,0 +1,62 @@
+"""Values against the statistics that a batch norm kept of the training: no labels are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.pipeline import InputSpec, Pipeline, Samples
+from windtunnel.pipeline.feed import SampledFeed
+from windtunnel.tflite import Runner
+
+# Samples of the training's own kind stay under the first; another normalization is far over it.
+FITS: Final = 0.5
+# Divergences that differ by no more are as good.
+AS_GOOD: Final = 0.1
+# So many samples are enough for a mean and a variance.
+NORM_SAMPLES: Final = 64
+# What fits better by this factor is what the training did.
+BETTER: Final = 4.0
+MEASURE: Final = "divergence from the first batch norm's statistics"
+_SMALLEST: Final = 1e-12
+
+
+@dataclass(frozen=True, slots=True)
+class NormJudge:
+    """Runs a model up to its first batch norm. Native code: only in a child process.
+
+    `mean` and `variance` are those of the batch norm, one per channel of the last axis.
+    """
+
+    runner: Runner
+    samples: Samples
+    specs: tuple[InputSpec, ...]
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+    def divergence(self, pipeline: Mapping[str, Any] | None) -> float | None:
+        """Kullback-Leibler divergence of the values from the statistics, both as normal distributions.
+
+        (v / V + (m - M)^2 / V - 1 - ln(v / V)) / 2 with the mean m and variance v of the values and M and V of the
+        batch norm, the median of all channels, in nats. 0: the same. None where the samples do not fit.
+        """
+        steps = None if pipeline is None else Pipeline.parse(pipeline)
+        try:
+            feed = SampledFeed(self.samples, steps, self.specs)
+            rows = [
+                np.asarray(next(iter(self.runner.run(sample, dequantized=True).values()))).reshape(-1, len(self.mean))
+                for sample in feed
+            ]
+        except (WindtunnelError, ValueError):
+            return None
+        values = np.concatenate(rows)
+        wanted = np.maximum(self.variance, _SMALLEST)
+        ratio = np.maximum(values.var(axis=0), _SMALLEST) / wanted
+        offset = np.square(values.mean(axis=0) - self.mean) / wanted
+        # A channel that is dead during training has no variance, and any ratio.
+        return float(np.median(0.5 * (ratio + offset - 1.0 - np.log(ratio))))
