@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from windtunnel.cli.context import json_option, print_json, run_async, say
-from windtunnel.cli.outputs import force_option, progress_bytes
+from windtunnel.cli.outputs import force_option, progress_bytes, require_free
 
 if TYPE_CHECKING:
     from windtunnel.client import Artifact
@@ -98,6 +98,8 @@ async def _get(run_id: str, variant: str, kind: str, output: Path | None, force:
         found = await client.run(run_id).artifacts(variant=variant, kind=kind)
         what = " ".join(filter(None, ("artifact", kind and f"of kind {kind}", variant and f"of variant {variant!r}")))
         targets = _targets(found, f"{what} in run {run_id}", output)
+        for _, target in targets:
+            require_free(target, force=force)
         for artifact, target in targets:
             with progress_bytes(target.name) as progress:
                 await download(client.served, artifact, target, force=force, on_progress=progress)
