@@ -42,7 +42,7 @@ what stands there, and take its place where there is none, as with a cluster.
 | --- | --- | --- | --- |
 | `WINDTUNNEL_HOME` | `~/.windtunnel` | path | Folder of the installation, where `endpoints.json` is looked for. |
 | `WINDTUNNEL_NATS_URL` | that of `endpoints.json` | text | The NATS server. |
-| `WINDTUNNEL_ARTIFACTS_URL` | that of `endpoints.json` | text | The services' store, where this machine reaches it; else files go through the metrics store. |
+| `WINDTUNNEL_ARTIFACTS_URL` | that of `endpoints.json` | text | The services' store; else files go through their API. |
 | `WINDTUNNEL_<SERVICE>_ADDRESS` | that of `endpoints.json` | host:port | gRPC API of one service: {addresses}. |
 | `WINDTUNNEL_DEBUG` | none | text | Any value: the command line shows the traceback of an unforeseen error. |
 | `WINDTUNNEL_PYTHON` | the first Python 3.11 to 3.13 found | path | Python that `./demo` and `./test` install with. |
