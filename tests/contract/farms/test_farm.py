@@ -17,6 +17,7 @@ import pytest
 
 from support.arm import arm_system
 from support.graphs import dense_model
+from support.open_models import conv_model
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.adapters import arm, local
 from windtunnel.farm_dispatcher.adapters.fake import FakeFarm
@@ -107,6 +108,17 @@ async def test_every_accelerator_that_is_offered_runs(farm: Farm, package: Path,
         folder.mkdir()
         run = await farm.run(cell_on(device, accelerator=accelerator), package, folder)
         assert parse_log(run.log).runs[0].accelerator_requested == accelerator
+
+
+async def test_inputs_have_the_shapes_of_the_cell(farm: Farm, tmp_path: Path, workdir: Path) -> None:
+    (device, *_) = await farm.devices()
+    package = write_package(tmp_path / "open.zip", conv_model(tmp_path / "open.tflite").read_bytes())
+    shapes = {"image": (1, 12, 10, 3)}
+    run = await farm.run(cell_on(device, input_shapes=shapes), package, workdir)
+    assert (run.input_shapes, run.shapes_known) == (shapes, True)
+    (workdir / "again").mkdir()
+    run = await farm.run(cell_on(device), package, workdir / "again")
+    assert run.shapes_known is False
 
 
 @pytest.mark.parametrize("change", [{"accelerator": "hexagon"}, {"threads": 0}])
