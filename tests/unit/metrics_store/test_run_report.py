@@ -258,6 +258,13 @@ def test_a_cell_without_a_delegate_has_none_to_fall_back_from() -> None:
     assert (cell["nodes_delegated"], cell["nodes_total"], cell["warnings"]) == (0, 65, [])
 
 
+def test_an_emulated_cell_warns_of_a_fallback_alone() -> None:
+    run = RunEvents(plan=PLAN.replace("farm: local", "farm: arm"))
+    measured = run.measured("int8", "arm", nodes=(0, 65), delegate="", shapes_known=False)
+    (cell,) = report_of(run, [run.converted(), measured])["variants"][1]["cells"]
+    assert len(cell["warnings"]) == 1 and cell["warnings"][0].startswith("xnnpack ran 0 of 65 nodes")
+
+
 def test_a_gate_that_was_not_judged_says_why() -> None:
     run = RunEvents()
     changed = run.measured("int8", p50=103.0, unstable="the host was busy")
@@ -265,7 +272,7 @@ def test_a_gate_that_was_not_judged_says_why() -> None:
 
     (gate,) = [gate for gate in report["variants"][1]["gates"] if gate["gate"] == "latency_ms_p50"]
     assert (gate["measured"], gate["passed"]) == (103.0, None)
-    assert gate["why"] == "the latency is unstable: the host was busy"
+    assert gate["why"] == "the latency is unstable: the host was busy (measure again when the host is quiet)"
     assert report["verdict"] == "could_not_run"
 
 

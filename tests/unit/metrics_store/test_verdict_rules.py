@@ -127,7 +127,7 @@ CASES = [
         COULD_NOT_RUN,
         (
             "gates latency_ms_p50, latency_ms_p95 of variant int8 were not judged on adb/pixel-6/14/gpu/4: "
-            f"the latency is unstable: {BUSY}",
+            f"the latency is unstable: {BUSY} (measure again when the host is quiet)",
         ),
     ),
     Case(
@@ -137,7 +137,7 @@ CASES = [
         (
             "gate latency_ms_p50 of variant int8: 10.005 on local/host/12/xnnpack/1 is over 10",
             "gate latency_ms_p95 of variant int8 was not judged on adb/pixel-6/14/gpu/4: "
-            f"the latency is unstable: {BUSY}",
+            f"the latency is unstable: {BUSY} (measure again when the host is quiet)",
         ),
     ),
     Case(

@@ -40,7 +40,9 @@ class Watch:
         start, end = self._start, self._read()
         elapsed, own = end.at - start.at, end.own - start.own
         busy = _since(start.busy, end.busy)
-        other = None if busy is None or elapsed <= 0 else max(0.0, (busy - own) / elapsed)
+        # Ticks of 10 ms are too coarse to add up exactly.
+        other = None if busy is None or elapsed <= 0 else (busy - own) / elapsed
+        other = None if other is None else min(max(other, 0.0), float(len(self._processors)))
         windtunnel = _since(start.windtunnel, end.windtunnel)
         return Load(
             len(self._processors),

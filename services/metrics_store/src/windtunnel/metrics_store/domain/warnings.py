@@ -12,12 +12,16 @@ _SHAPE_UNKNOWN: Final = f"{words.SHAPE_UNKNOWN} (give samples, or input_shapes i
 
 
 def cell_warnings(cell: CellState) -> tuple[str, ...]:
-    """Warnings about a measured cell, in words; none for one that is not measured, or emulated."""
-    if cell.measured is None or cell.spec.is_emulated:
+    """Warnings about a measured cell, in words; none for one that is not measured.
+
+    An emulated device has no latency to warn of, but what its delegate takes over is what a real one takes.
+    """
+    if cell.measured is None:
         return ()
     found = cell.measured.measurement
     fallback = words.fallback_words(cell.spec.accelerator, found.delegate, found.nodes_delegated, found.nodes_total)
-    return tuple(text for text in (fallback, _shape(found), _unstable(found)) if text)
+    others = () if cell.spec.is_emulated else (_shape(found), _unstable(found))
+    return tuple(text for text in (fallback, *others) if text)
 
 
 def doubt(measurement: Measurement, *, of_latency: bool) -> str:
@@ -25,7 +29,10 @@ def doubt(measurement: Measurement, *, of_latency: bool) -> str:
 
     `of_latency`: the gate is on the latency, not on the memory, which other work does not change.
     """
-    return _shape(measurement) or (_unstable(measurement) if of_latency else "")
+    if shape := _shape(measurement):
+        return shape
+    unstable = _unstable(measurement) if of_latency else ""
+    return f"{unstable} (measure again when the host is quiet)" if unstable else ""
 
 
 def _shape(measurement: Measurement) -> str:
