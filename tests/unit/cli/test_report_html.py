@@ -131,6 +131,14 @@ def test_what_qualifies_a_figure_is_shown() -> None:
     assert ("warn", "gate latency_ms_p50: 4.85, not judged: the latency is unstable") in _gate_lines(page)
 
 
+def test_warnings_are_counted_where_the_cells_are_folded() -> None:
+    document = reports.report(1)
+    document["variants"][0]["cells"] = [reports.cell(2.0, threads=threads) for threads in range(1, 26)]
+    assert "25 cells" in report_html(document) and "with warnings" not in report_html(document)
+    document["variants"][0]["cells"][3]["warnings"] = ["xnnpack ran 0 of 65 nodes"]
+    assert ", 1 with warnings" in _Page(report_html(document)).text
+
+
 def test_a_single_variant_is_not_the_best_of_anything() -> None:
     assert _Page(report_html(reports.report(1))).of_class("best") == 0
 

@@ -167,7 +167,11 @@ def _latency(variants: Sequence[Mapping[str, Any]]) -> Html:
         "Line: minimum to maximum. Bar: p50 to p95. Dot: p50. Upright tick: the gate's limit, red where it is exceeded."
     )
     table = page.cell_table(rows, CellBests(variants))
-    shown = table if len(rows) <= _CELLS_SHOWN else tag("details", tag("summary", f"{len(rows)} cells"), table)
+    warned = sum(bool(entries(row.cell, "warnings")) for row in rows)
+    summary = tag(
+        "summary", f"{len(rows)} cells", tag("span", f", {warned} with warnings", class_="warn") if warned else ""
+    )
+    shown = table if len(rows) <= _CELLS_SHOWN else tag("details", summary, table)
     chart = [latency_chart(rows), tag("p", note, class_="key")] if any(row.figures for row in rows) else []
     return page.section("Latency on devices", *chart, shown)
 

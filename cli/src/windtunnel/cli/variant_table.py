@@ -20,6 +20,7 @@ from windtunnel.cli.figures import (
     is_number,
     measure,
     named,
+    nodes_of,
     part,
     share,
     shorten,
@@ -146,8 +147,9 @@ def _worst_cell(column: Column, variant: Variant, gates: Sequence[Gate], of_cell
     cells = entries(variant, "cells")
     cell = worst_cell(cells, column.of_cell)
     notes = [] if cell is None or len(cells) < 2 else [f"{named(cell.get('device'))}, {engine_of(cell)}"]
-    if cell is not None and cell.get("unstable") and column.of_cell[0] == "latency_ms":
-        notes.append("unstable")
+    if cell is not None and column.of_cell[0] == "latency_ms":
+        notes += ["unstable"] if cell.get("unstable") else []
+        notes += [f"{nodes_of(cell)} nodes"] if cell.get("nodes_delegated") == 0 and nodes_of(cell) != UNKNOWN else []
     is_best = cell is not None and of_cells.is_best(cell, column.of_cell)
     return _figure(column, column.form(column.value(variant)), gates, is_best=is_best, notes=notes)
 
