@@ -71,6 +71,17 @@ class TestReading:
         )
         assert found.labels == {"team": "edge"}
 
+    def test_figures_of_the_training(self) -> None:
+        metrics = {"accuracy": 0.9275, "loss": 12.5}
+        assert read_announcement(as_json(model={**MODEL, "metrics": metrics})).model.metrics == metrics
+        message = events_pb2.ModelTrained(model=types_pb2.Model(**MODEL, metrics=metrics))
+        assert read_announcement(as_protobuf(message)).model.metrics == metrics
+
+    @pytest.mark.parametrize(("accuracy", "hint"), [(92.75, r"0\.9275"), (-1, "accuracy is -1"), (1e9, "share")])
+    def test_an_accuracy_is_a_share(self, accuracy: float, hint: str) -> None:
+        with pytest.raises(Malformed, match=hint):
+            read_announcement(as_json(model={**MODEL, "metrics": {"accuracy": accuracy}}))
+
     def test_an_inline_plan_in_either_form(self) -> None:
         plan = parse_plan(PLAN)
         assert read_announcement(as_json(plan=PLAN)).plan == plan

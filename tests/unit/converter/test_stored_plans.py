@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+
+import pytest
 
 from windtunnel.announcement import Announcement, TrainedModel
 from windtunnel.artifacts import Artifacts, MemoryStore, SourceReader
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.converter.resolve_plan import PlanResolver
-from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, plan_to_json
+from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, VariantSpec, plan_to_json
 
 
 async def test_a_stored_plan_means_what_it_meant_when_it_was_stored(tmp_path: Path) -> None:
@@ -26,3 +29,30 @@ async def test_a_stored_plan_means_what_it_meant_when_it_was_stored(tmp_path: Pa
     found = await PlanResolver(store, SourceReader(store, (tmp_path,)), bucket).resolve(announcement, tmp_path / "work")
 
     assert found == plan
+
+
+@pytest.mark.parametrize(("planned", "told", "expected"), [(None, 0.9, 0.9), (0.8, 0.9, 0.8), (0.8, None, 0.8)])
+async def test_the_accuracy_of_the_training_comes_with_the_event(
+    planned: float | None, told: float | None, expected: float, tmp_path: Path
+) -> None:
+    plan = dataclasses.replace(DEFAULT_PLAN, expected_accuracy=planned)
+    model = TrainedModel("ssd", "3", "s3://models/ssd.zip", metrics={} if told is None else {"accuracy": told})
+    announcement = Announcement(model, plan=plan, plan_uri=None, plan_name=None, labels={})
+    store = Artifacts(MemoryStore(), tmp_path / "cache")
+    resolver = PlanResolver(store, SourceReader(store, (tmp_path,)), await MemoryBus().bucket(subjects.PLANS_BUCKET))
+
+    assert (await resolver.resolve(announcement, tmp_path / "work")).expected_accuracy == expected
+
+
+async def test_a_variant_with_a_recipe_in_a_file_stays_optional(tmp_path: Path) -> None:
+    recipe = tmp_path / "recipe.json"
+    recipe.write_text('[{"regex": ".*", "operation": "*", "algorithm_key": "no_quantize"}]')
+    plan = dataclasses.replace(DEFAULT_PLAN, variants=(VariantSpec("mine", recipe_uri=recipe.as_uri(), optional=True),))
+    model = TrainedModel("ssd", "3", "s3://models/ssd.zip")
+    announcement = Announcement(model, plan=plan, plan_uri=None, plan_name=None, labels={})
+    store = Artifacts(MemoryStore(), tmp_path / "cache")
+    resolver = PlanResolver(store, SourceReader(store, (tmp_path,)), await MemoryBus().bucket(subjects.PLANS_BUCKET))
+
+    (variant,) = (await resolver.resolve(announcement, tmp_path / "work")).variants
+
+    assert variant.optional and variant.recipe is not None and variant.recipe_uri is None

@@ -139,6 +139,7 @@ class AsyncClient:
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = (),
         labels: Mapping[str, str] | None = None,
+        metrics: Mapping[str, float] | None = None,
         run_id: str | None = None,
         event_id: str | None = None,
         on_upload: OnProgress | None = None,
@@ -149,6 +150,7 @@ class AsyncClient:
             model: a local file, folder or checkpoint prefix, or a URI that the services can read.
             plan: a plan, or the path of a plan.yaml; its local paths are relative to that file.
             plan_name: instead, a stored plan. Neither: the default plan.
+            metrics: figures of the training itself; samples and preprocessing must reproduce its `accuracy`, 0 to 1.
             name, version: else the file's name, and a version from the content.
             event_id: submitting again under the same one is the same run; else a new one.
             on_upload: called with bytes sent and bytes in all, where files go through the services' API.
@@ -172,6 +174,7 @@ class AsyncClient:
                 format=declared or "",
                 inputs=inputs,
                 outputs=outputs,
+                metrics=metrics,
             ),
             plan_name=plan_name or "",
             labels=labels,

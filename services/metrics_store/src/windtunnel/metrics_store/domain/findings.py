@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from windtunnel.datacheck.findings import Finding, distinct
@@ -22,9 +23,16 @@ def run_findings(run: RunRecord, plan: Plan | None) -> tuple[Finding, ...]:
     found = list(() if check is None else check.findings)
     for name in sorted(run.variants) if plan is None else [variant.name for variant in plan.variants]:
         compared = run.variant(name).compared
-        found += () if compared is None else compared.findings
+        found += () if compared is None else [_named(one, name) for one in compared.findings]
     # That there are no labels is no news for the run: each variant says it as the reason.
     return distinct(one for one in (*found, *_unguarded(run, plan)) if one.code != "accuracy.unknown")
+
+
+def _named(finding: Finding, variant: str) -> Finding:
+    """What is at fault in one variant, with its name."""
+    if finding.code != NON_FINITE:
+        return finding
+    return replace(finding, message=f"variant {variant}: {finding.message}")
 
 
 def accuracy_reason(run: RunRecord, variant: str) -> str | None:
