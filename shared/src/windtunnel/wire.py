@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
-from windtunnel.tflite import ModelFacts, Scores, TensorFacts
+from windtunnel.tflite import ModelFacts, Scores, TensorFacts, precision
 from windtunnel.v1 import types_pb2
 
 if TYPE_CHECKING:
@@ -78,6 +78,7 @@ def facts_to_proto(facts: ModelFacts) -> types_pb2.ModelFacts:
         inputs=[_tensor(tensor, facts.input_name(tensor)) for tensor in facts.inputs],
         outputs=[_tensor(tensor, facts.output_name(tensor)) for tensor in facts.outputs],
         ops=[op.name for op in facts.ops],
+        precision=precision(facts),
     )
 
 

@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from numpy.typing import NDArray
 
 from support.bus_wires import running
-from support.graphs import dense_model
+from support.graphs import GraphWriter, dense_model
 from support.service_runtime import Listener, open_bus, publish_garbage, run_context, settings_in
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bus, Event, Policy, Worker, subjects
@@ -151,6 +151,24 @@ async def test_a_variant_that_cannot_be_made_fails_alone(bench: Bench) -> None:
     assert failed["int8"].step == events_pb2.VariantFailed.STEP_QUANTIZE
     assert failed["int8"].failure.code == "invalid_input"
     assert "data.calibration" in failed["int8"].failure.hint
+
+
+async def test_a_file_that_is_quantized_already_is_its_own_variant(bench: Bench) -> None:
+    message = await bench.converted(Plan(variants=variants("int8", "float16")))
+    graph = GraphWriter()
+    source, out = (graph.tensor(name, (1, 4), "int8", scales=[0.1]) for name in ("in", "out"))
+    graph.op("RELU", [source], [out])
+    path = graph.write(bench.folder / "int8.tflite", [source], [out])
+    message.model.CopyFrom(artifact_to_proto(await bench.runtime.artifacts.put_file(path)))
+    message.facts.CopyFrom(facts_to_proto(read_model(path)))
+    await bench.runtime.publisher.publish(message, run_id="run-1")
+    async with running(bench.worker()):
+        messages = await bench.heard(2)
+    (ready,) = (one for one in messages if isinstance(one, events_pb2.VariantReady))
+    (failed,) = (one for one in messages if isinstance(one, events_pb2.VariantFailed))
+    assert (ready.variant.name, ready.variant.model) == ("int8", message.model)
+    assert (failed.variant, failed.failure.code) == ("float16", "already_quantized")
+    assert "the model is int8 already" in failed.failure.message
 
 
 async def test_a_calibration_set_of_another_shape_fails_what_needs_it(bench: Bench) -> None:

@@ -22,6 +22,7 @@ from windtunnel.converter.service import ConverterService
 from windtunnel.converter.settings import ConverterSettings
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import InlinePool
+from windtunnel.runs import plan_of
 from windtunnel.v1 import events_pb2, plan_pb2, types_pb2
 
 ANSWERS = (subjects.MODEL_CONVERTED, subjects.MODEL_FAILED)
@@ -125,3 +126,19 @@ async def test_a_plan_gives_the_shape_of_an_open_input(bench: Bench, tmp_path: P
             assert isinstance(converted, events_pb2.ModelConverted)
             shapes.append([list(shape.shape) for shape in converted.input_shapes])
     assert shapes == [[], [[1, 5]]]
+
+
+async def test_a_quantized_file_is_tested_as_what_it_is(bench: Bench, tmp_path: Path) -> None:
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 4), "int8", scales=[0.1])
+    out = graph.tensor("out", (1, 4), "int8", scales=[0.1])
+    graph.op("RELU", [source], [out])
+    stored = await bench.service._runtime.artifacts.put_file(graph.write(tmp_path / "int8.tflite", [source], [out]))
+    event = trained(events_pb2.ModelTrained(model=types_pb2.Model(name="small", version="1", uri=stored.uri)))
+    async with Outbox(bench.bus, ANSWERS) as out_box:
+        await bench.service.on_model_trained(event)
+        converted = await out_box.next()
+    assert isinstance(converted, events_pb2.ModelConverted)
+    assert converted.facts.precision == "int8"
+    plan = await plan_of(converted.run, bench.service._runtime.artifacts)
+    assert [variant.name for variant in plan.variants] == ["int8"]

@@ -11,7 +11,7 @@ from windtunnel.announcement import Announcement, TrainedModel
 from windtunnel.artifacts import Artifacts, MemoryStore, SourceReader
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
-from windtunnel.converter.resolve_plan import PlanResolver
+from windtunnel.converter.resolve_plan import PlanResolver, named_after_model
 from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, VariantSpec, plan_to_json
 
 
@@ -56,3 +56,29 @@ async def test_a_variant_with_a_recipe_in_a_file_stays_optional(tmp_path: Path) 
     (variant,) = (await resolver.resolve(announcement, tmp_path / "work")).variants
 
     assert variant.optional and variant.recipe is not None and variant.recipe_uri is None
+
+
+def named(plan: Plan, found: str) -> list[str]:
+    return [variant.name for variant in named_after_model(plan, found).variants]
+
+
+def of(*names: str) -> Plan:
+    return Plan(variants=tuple(VariantSpec(name) for name in names))
+
+
+def test_variants_of_a_float_model_keep_their_names() -> None:
+    plan = of("float32", "int8")
+    assert named_after_model(plan, "float32") is plan
+
+
+def test_a_model_that_is_quantized_already_is_tested_under_its_own_name() -> None:
+    assert named(of("float32"), "int8") == ["int8"]
+    assert named(of("float32", "int8"), "int8") == ["int8"]
+    # What cannot be made of it stays in the plan, and fails with a reason.
+    assert named(of("float32", "float16"), "int8") == ["int8", "float16"]
+    assert named(DEFAULT_PLAN, "dynamic_range") == ["dynamic_range"]
+
+
+def test_its_gates_follow_the_name() -> None:
+    plan = Plan(variants=of("float32").variants, only={"float32": Gates(size_mb=1.0)})
+    assert named_after_model(plan, "int8").gates_of("int8") == Gates(size_mb=1.0)

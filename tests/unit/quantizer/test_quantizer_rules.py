@@ -97,9 +97,10 @@ def test_what_is_quantised_counts_as_a_variant(tmp_path: Path, write: Callable[[
 def test_a_quantised_model_cannot_be_quantised_again(
     tmp_path: Path, write: Callable[[Path], Path], tensor: str
 ) -> None:
-    with pytest.raises(InvalidInput, match=rf"'int8' cannot be made .* quantised already: tensor '{tensor}'") as error:
+    with pytest.raises(InvalidInput, match=rf"'int8' cannot be made: .* already \(tensor '{tensor}'") as error:
         litert.quantize(write(tmp_path / "m.tflite"), tmp_path / "q.tflite", VariantSpec("int8"), None, None)
-    assert "float32" in error.value.hint
+    assert "submit the float model" in error.value.hint
+    assert error.value.code == "already_quantized"
 
 
 def test_a_variant_that_changed_nothing_is_no_variant(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from windtunnel.cli.figures import (
 from windtunnel.cli.shapes import input_words
 from windtunnel.log_parser import measure as figures_of
 from windtunnel.log_parser import parse_log
-from windtunnel.tflite import ModelFacts, TensorFacts
+from windtunnel.tflite import ModelFacts, TensorFacts, precision
 
 if TYPE_CHECKING:
     from windtunnel.converter.domain import Converted
@@ -178,4 +178,5 @@ def _facts(facts: ModelFacts) -> dict[str, Any]:
         "inputs": tensors(facts.inputs, facts.input_name),
         "outputs": tensors(facts.outputs, facts.output_name),
         "ops": [op.name for op in facts.ops],
+        "precision": precision(facts),
     }

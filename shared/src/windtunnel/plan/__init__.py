@@ -1,6 +1,7 @@
 """The plan: what to do with a model. YAML or JSON for people, one protobuf message on the wire."""
 
 from windtunnel.plan.model import (
+    AS_IT_IS,
     BUILTIN_VARIANTS,
     DEFAULT_PLAN,
     EMULATED_FARMS,
@@ -22,6 +23,7 @@ from windtunnel.plan.parse import (
 from windtunnel.plan.wire import plan_from_proto, plan_to_proto, shapes_from_proto, shapes_to_proto
 
 __all__ = [
+    "AS_IT_IS",
     "BUILTIN_VARIANTS",
     "DEFAULT_PLAN",
     "EMULATED_FARMS",

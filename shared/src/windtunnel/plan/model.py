@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 BUILTIN_VARIANTS: Final = ("float32", "float16", "dynamic_range", "int8", "int16x8")
+# The variant that is the converted model itself.
+AS_IT_IS: Final = "float32"
 API_VERSION: Final = "windtunnel/v1"
 # Farms that run the app for the host on the machine of the farm dispatcher; and those whose times mean nothing.
 HOST_FARMS: Final = ("local", "arm")

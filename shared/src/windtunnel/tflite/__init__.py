@@ -16,6 +16,7 @@ from windtunnel.tflite.facts import (
 )
 from windtunnel.tflite.inputs import input_specs
 from windtunnel.tflite.metrics import OutputKind, Scores, ScoreSums, agreement, score
+from windtunnel.tflite.precision import Precision, precision
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
 from windtunnel.tflite.run import Accelerator, Layer, Runner, layer_tensors
@@ -27,6 +28,7 @@ __all__ = [
     "ModelFacts",
     "OpFacts",
     "OutputKind",
+    "Precision",
     "Quantization",
     "Runner",
     "ScoreSums",
@@ -37,6 +39,7 @@ __all__ = [
     "dequantize",
     "input_specs",
     "layer_tensors",
+    "precision",
     "quantize",
     "read_model",
     "score",

@@ -376,6 +376,11 @@ class ModelFacts(_message.Message):
     INPUTS_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     OPS_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    precision: _builtins.str
+    """What the file holds, as the name of a built-in variant: float32, float16, dynamic_range, int8, int16x8. Empty: not
+    known.
+    """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorInfo]: ...
     @_builtins.property
@@ -390,10 +395,11 @@ class ModelFacts(_message.Message):
         inputs: _abc.Iterable[Global___TensorInfo] | None = ...,
         outputs: _abc.Iterable[Global___TensorInfo] | None = ...,
         ops: _abc.Iterable[_builtins.str] | None = ...,
+        precision: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "ops", b"ops", "outputs", b"outputs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["inputs", b"inputs", "ops", b"ops", "outputs", b"outputs", "precision", b"precision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

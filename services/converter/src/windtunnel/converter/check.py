@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from windtunnel import isolation
 from windtunnel.converter.answers import Answers, Figures
 from windtunnel.converter.domain import Check, FirstNorm, judge
 from windtunnel.converter.outputs import PROBED, Matching, OutputSums, match_outputs, shown
+from windtunnel.datacheck.findings import Finding
 from windtunnel.pipeline import Shapes, sample_inputs, shapes_fed
 from windtunnel.tflite import ModelFacts, Runner, input_specs
 
@@ -57,6 +58,20 @@ def check(
     if any(item.non_finite for item in sums.values()):
         return result
     return replace(result, findings=(*result.findings, *answers.findings(runner, samples, pipeline, truth, norm)))
+
+
+def not_run(flex: Sequence[str], *, synthetic: bool) -> Check:
+    """The check of a model with Select TF ops (`flex`), which no runtime of this machine runs."""
+    named = ", ".join(flex)
+    finding = Finding(
+        "conversion.select_tf_ops",
+        f"the model needs Select TF ops ({named}): it was not compared with the original, and neither its layers nor "
+        "its latency can be measured here",
+        "bundle the Flex library with the app and measure there, or replace the ops",
+        {"ops": list(flex)},
+    )
+    message = f"not compared with the original: the runtime here lacks {named}"
+    return Check(None, None, None, None, 0, synthetic, True, message, findings=(finding,))
 
 
 def _run(runner: Runner, sample: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

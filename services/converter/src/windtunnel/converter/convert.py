@@ -62,16 +62,20 @@ async def convert(
         )
     facts = await asyncio.to_thread(read_model, exported.model)
     _require_float(facts.inputs, exported.model)
-    result = await pool.run(
-        check_job.check,
-        exported.model,
-        exported.outputs,
-        samples,
-        pipeline,
-        shapes,
-        exported.norm,
-        on_progress=on_progress,
-    )
+    flex = sorted({op.name for op in facts.ops if op.is_custom and op.name.startswith("Flex")})
+    if select_tf_ops and flex:
+        result = check_job.not_run(flex, synthetic=samples is None)
+    else:
+        result = await pool.run(
+            check_job.check,
+            exported.model,
+            exported.outputs,
+            samples,
+            pipeline,
+            shapes,
+            exported.norm,
+            on_progress=on_progress,
+        )
     result = replace(result, findings=(*exported.findings, *result.findings))
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
 

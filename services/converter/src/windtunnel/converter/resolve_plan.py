@@ -15,7 +15,7 @@ from windtunnel.artifacts import Artifacts, SourceReader
 from windtunnel.bus import Bucket
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline import Pipeline
-from windtunnel.plan import DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
+from windtunnel.plan import AS_IT_IS, DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
 from windtunnel.plan.parse import require_recipe_rules
 from windtunnel.runs import ingest, json_of
 
@@ -93,3 +93,20 @@ class PlanResolver:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise InvalidInput(f"{uri} is not UTF-8 text: {error}") from error
+
+
+def named_after_model(plan: Plan, found: str) -> Plan:
+    """The plan with its variants named by what the model is.
+
+    A plan's float32 is the converted model as it is. Of a .tflite that holds another precision already (`found`), that
+    variant gets its name, with its gates; and where the plan leaves the variants to Windtunnel, it is the only one.
+    """
+    if found == AS_IT_IS:
+        return plan
+    wanted = plan.variants[:1] if plan.variants == DEFAULT_PLAN.variants else plan.variants
+    variants: dict[str, VariantSpec] = {}
+    for variant in wanted:
+        name = found if variant.name == AS_IT_IS else variant.name
+        variants.setdefault(name, dataclasses.replace(variant, name=name))
+    only = {found if name == AS_IT_IS else name: gates for name, gates in reversed([*plan.only.items()])}
+    return dataclasses.replace(plan, variants=tuple(variants.values()), only=only)

@@ -25,12 +25,12 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket, Event, job_key
 from windtunnel.converter.convert import convert, tree_sha256
 from windtunnel.converter.domain import Check, Converted, Format
-from windtunnel.converter.resolve_plan import PlanResolver
+from windtunnel.converter.resolve_plan import PlanResolver, named_after_model
 from windtunnel.converter.settings import ConverterSettings
 from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool
 from windtunnel.pipeline import Shapes
-from windtunnel.plan import plan_to_json
+from windtunnel.plan import AS_IT_IS, plan_to_json
 from windtunnel.plan.wire import shapes_from_proto, shapes_to_proto
 from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, temporary_folder
 from windtunnel.runtime import Runtime
@@ -114,11 +114,12 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         announcement = read_announcement(event)
         async with temporary_folder("windtunnel-convert-") as folder:
             plan = await self._resolver.resolve(announcement, folder / "plan")
-            plan_ref = await self._runtime.artifacts.put_bytes(plan_to_json(plan))
             samples = artifact_of(plan.data.samples)
             how = _How(samples, pipeline_in(plan), plan.input_shapes, plan.select_tf_ops)
             job = await self._job(announcement.model, how, folder)
             result = await self._convert(job, folder)
+        plan = named_after_model(plan, result.facts.precision or AS_IT_IS)
+        plan_ref = await self._runtime.artifacts.put_bytes(plan_to_json(plan))
         run = _run_context(claimed, announcement, plan_ref, result.trained.sha256)
         message = events_pb2.ModelConverted(
             run=run,

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from windtunnel.errors import InvalidInput
-from windtunnel.plan import VariantSpec
-from windtunnel.tflite import ModelFacts, TensorFacts
+from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.plan import AS_IT_IS, VariantSpec
+from windtunnel.tflite import GraphFacts, ModelFacts, OpFacts, TensorFacts, precision
 
 T = TypeVar("T")
 
@@ -94,6 +96,22 @@ def choose_calibration(variant: VariantSpec, calibration: T | None, samples: T |
     )
 
 
+def require_float(facts: ModelFacts, variant: VariantSpec) -> None:
+    """Raises InvalidInput for a model that is quantized already: nothing can be made of it, nor float32 of it again."""
+    found = precision(facts)
+    if found == AS_IT_IS:
+        return
+    tensor = next(
+        (one for graph in facts.graphs for one in graph.tensors if _is_quantized(one)), facts.graphs[0].tensors[0]
+    )
+    raise InvalidInput(
+        f"variant {variant.name!r} cannot be made: the model is {found} already (tensor {tensor.name!r} is "
+        f"{tensor.dtype})",
+        hint=f"submit the float model; of this file only {found!r} can be tested, which is the file itself",
+        code="already_quantized",
+    )
+
+
 def require_quantized(facts: ModelFacts, variant: VariantSpec) -> None:
     """Raises InvalidInput where nothing came of it: such a variant would be measured under a wrong name."""
     if not any(_is_quantized(tensor) for graph in facts.graphs for tensor in graph.tensors):
@@ -105,3 +123,37 @@ def require_quantized(facts: ModelFacts, variant: VariantSpec) -> None:
 
 def _is_quantized(tensor: TensorFacts) -> bool:
     return tensor.quantization is not None or (tensor.is_constant and tensor.dtype in ("float16", "bfloat16"))
+
+
+def loops(facts: ModelFacts) -> list[str]:
+    """Layers of the main graph that run other graphs, by short names: loops of recurrent layers, and conditions."""
+    found = [facts.tensors[op.outputs[0]].name for op in facts.ops if op.name in ("WHILE", "IF") and op.outputs]
+    return [_short(name) for name in found]
+
+
+def _short(name: str) -> str:
+    """`sequential_1/bidirectional_1/forward_lstm_1/while/LoopCond/_20` is `bidirectional_1/forward_lstm_1`."""
+    parts = re.split(r"/(?:while|cond|StatefulPartitionedCall|PartitionedCall)\w*(?:/|$)", name.split(";")[0])[0].split(
+        "/"
+    )
+    return "/".join(parts[1:] if len(parts) > 1 else parts)
+
+
+def not_calibrated(facts: ModelFacts, variant: VariantSpec) -> Unsupported:
+    """What to say where a variant needs ranges of values that only exist within loops, which nobody can observe."""
+    inside = [tensor.name for graph in facts.graphs[1:] for op in graph.ops for tensor in _made(graph, op)]
+    shared = (
+        "while" if all("while" in name for name in inside) else "|".join(re.escape(g.name) for g in facts.graphs[1:])
+    )
+    rule = {"regex": shared, "operation": "*", "algorithm_key": "no_quantize"}
+    return Unsupported(
+        f"variant {variant.name!r} cannot be made: values inside a loop cannot be calibrated, and the model has loops "
+        f"at {', '.join(loops(facts))}",
+        hint="build the recurrent layers with unroll=True and convert again, or take dynamic_range or float16; or a "
+        f"recipe whose last rule keeps the loop in float: {json.dumps(rule)}",
+        code="loop_not_calibrated",
+    )
+
+
+def _made(graph: GraphFacts, op: OpFacts) -> list[TensorFacts]:
+    return [graph.tensors[index] for index in op.outputs if index >= 0]

@@ -10,8 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from windtunnel.isolation import Pool, Progress
-from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.domain import Calibration, Made, Quantized, choose_calibration, require_quantized
+from windtunnel.plan import AS_IT_IS, VariantSpec
+from windtunnel.quantizer.domain import (
+    Calibration,
+    Made,
+    Quantized,
+    choose_calibration,
+    require_float,
+    require_quantized,
+)
 from windtunnel.tflite import read_model
 
 _PACKAGES = ("windtunnel-quantizer", "litert-quantizer", "ai-edge-litert")
@@ -36,6 +43,7 @@ async def quantize(
     started = time.perf_counter()
     if is_float32(variant):
         facts = await asyncio.to_thread(read_model, model)
+        require_float(facts, variant)
         return Quantized(model, facts, 0, time.perf_counter() - started)
     chosen, _ = choose_calibration(variant, calibration, None)
     target = workdir.absolute() / f"{variant.name}.tflite"
@@ -49,7 +57,7 @@ async def quantize(
 
 def is_float32(variant: VariantSpec) -> bool:
     """Whether this is the converted model itself."""
-    return variant.name == "float32" and variant.recipe is None
+    return variant.name == AS_IT_IS and variant.recipe is None
 
 
 def _job(

@@ -15,7 +15,7 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, each, job_key
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
-from windtunnel.plan import Plan, VariantSpec, parse_plan
+from windtunnel.plan import AS_IT_IS, Plan, VariantSpec, parse_plan
 from windtunnel.quantizer.domain import DRAWN_SAMPLES, Calibration, Quantized, choose_calibration
 from windtunnel.quantizer.quantize import is_float32, quantize
 from windtunnel.quantizer.settings import QuantizerSettings
@@ -143,15 +143,13 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
     async def _make_planned(
         self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec
     ) -> quantizer_pb2.QuantizeResponse:
-        if is_float32(variant):
-            return _float32(message)
-        return await self._make(_planned_job(message, plan, variant))
+        return _as_it_is(message, variant) or await self._make(_planned_job(message, plan, variant))
 
     async def _made(
         self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec
     ) -> quantizer_pb2.QuantizeResponse | None:
-        if is_float32(variant):
-            return _float32(message)
+        if (ready := _as_it_is(message, variant)) is not None:
+            return ready
         try:
             key = _planned_job(message, plan, variant).key(self._versions)
         except InvalidInput:
@@ -182,10 +180,12 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
         return await self._runtime.jobs.once(job.key(self._versions), quantizer_pb2.QuantizeResponse, compute)
 
 
-def _float32(message: events_pb2.ModelConverted) -> quantizer_pb2.QuantizeResponse:
-    """The variant that is the converted model as it is."""
+def _as_it_is(message: events_pb2.ModelConverted, variant: VariantSpec) -> quantizer_pb2.QuantizeResponse | None:
+    """The converted model, where the variant is that: named by its precision. None: it must be made."""
+    if variant.recipe is not None or variant.name != (message.facts.precision or AS_IT_IS):
+        return None
     return quantizer_pb2.QuantizeResponse(
-        variant=types_pb2.Variant(name="float32", model=message.model, facts=message.facts)
+        variant=types_pb2.Variant(name=variant.name, model=message.model, facts=message.facts)
     )
 
 

@@ -115,14 +115,13 @@ def structure_of(model: Any) -> Any:
         found = getattr(model, "_nested_inputs", None)
     if found is None:
         found = list(model.inputs) if len(model.inputs) > 1 else model.inputs[0]
-    single = isinstance(found, (list, tuple)) and len(found) == 1 and not isinstance(found[0], (list, tuple, dict))
-    return found[0] if single else found
+    return found
 
 
-def output_names(model: Any) -> tuple[str, ...]:
+def output_names(model: Any, *, by_layer: bool) -> tuple[str, ...]:
     """Names of the outputs as TensorFlow's converter gives them: keys of a dict, else their numbers.
 
-    Keras 2 names them after their layers.
+    `by_layer`: else the names of their layers, which they have with Keras 2.
     """
     found = getattr(model, "_outputs_struct", None)
     if found is None:
@@ -131,6 +130,6 @@ def output_names(model: Any) -> tuple[str, ...]:
     if isinstance(found, dict) and len(found) == count:
         return tuple(str(name) for name in sorted(found))
     layers = [str(name) for name in getattr(model, "output_names", None) or ()]
-    if type(model).__module__.startswith("tf_keras") and len(set(layers)) == len(layers) == count:
+    if by_layer and len(set(layers)) == len(layers) == count:
         return tuple(layers)
     return tuple(f"output_{number}" for number in range(count))

@@ -27,7 +27,7 @@ def load_keras(source: Source) -> Original:
     """
     config = read_config(source)
     try:
-        return _original(source, _load(source), ())
+        return _original(source, _load(source), (), config)
     except InvalidInput:
         raise
     except Exception as error:
@@ -69,7 +69,7 @@ def _keras2(source: Source, config: KerasConfig, refused: Exception) -> Original
         copy = keras2.with_config(source, config, Path.cwd() / f"repaired{_SUFFIX[source.format]}")
         # What is refused again may still be read by Keras 2.
         with suppress(Exception):
-            return _original(source, _load(copy), (finding,))
+            return _original(source, _load(copy), (finding,), config)
         copy.path.unlink()
     if importlib.util.find_spec("tf_keras") is None:
         raise Unsupported(
@@ -80,7 +80,8 @@ def _keras2(source: Source, config: KerasConfig, refused: Exception) -> Original
     keras2.require_own_modules(config, source)
     with _named(source) as path:
         model = keras2.load(path, safe=not source.allow_code)
-    return _original(source, model, (Finding("conversion.keras2", f"{said} and was read with tf-keras"),))
+    finding = Finding("conversion.keras2", f"{said} and was read with tf-keras")
+    return _original(source, model, (finding,), config)
 
 
 def _unknown_classes(config: KerasConfig) -> dict[str, str]:
@@ -104,11 +105,11 @@ def _no_code(source: Source, unknown: dict[str, str]) -> InvalidInput:
     )
 
 
-def _original(source: Source, model: Any, findings: Sequence[Finding]) -> Original:
+def _original(source: Source, model: Any, findings: Sequence[Finding], config: KerasConfig) -> Original:
     if not getattr(model, "inputs", None):
         raise InvalidInput(f"{source.name} has no fixed input shape", hint="build the model before saving it")
     inputs = tuple(port(str(tensor.name).split(":")[0], keras2.spec_of(tensor)) for tensor in model.inputs)
-    structure, outputs = keras2.structure_of(model), keras2.output_names(model)
+    structure, outputs = keras2.structure_of(model), keras2.output_names(model, by_layer=config.is_keras2)
 
     def call(*tensors: Any) -> list[Any]:
         given = tf.nest.pack_sequence_as(structure, list(tensors))

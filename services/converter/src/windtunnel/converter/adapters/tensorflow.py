@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,10 +15,11 @@ from numpy.typing import NDArray
 
 from windtunnel import isolation
 from windtunnel.converter.adapters.first_norm import first_norm
+from windtunnel.converter.adapters.lacking import lacking_ops
 from windtunnel.converter.adapters.original import Original, as_dtype, reason
 from windtunnel.converter.adapters.originals import load
 from windtunnel.converter.domain import Exported, Source
-from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Feed, InputSpec, Shapes, sample_inputs
 
 BATCH = 32
@@ -57,17 +57,14 @@ def _to_tflite(original: Original, source: Source) -> bytes:
         # Saved under its signature, the function keeps the names of its inputs and outputs.
         holder.function = original.function
         converter = tf.lite.TFLiteConverter.from_concrete_functions([original.function], holder)
+        if source.select_tf_ops:
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS, tf.lite.OpsSet.SELECT_TF_OPS]
         content: bytes = converter.convert()
         return content
     except Exception as error:
-        ops = sorted(set(re.findall(r"tf\.(\w+) op is neither a custom op nor a flex op|\ttf\.(\w+)\(", str(error))))
-        names = [name for pair in ops for name in pair if name]
-        if names:
-            raise Unsupported(
-                f"{source.name} uses ops that TFLite lacks: {', '.join(sorted(set(names)))}",
-                hint="replace them in the model; Windtunnel's runtimes have no TensorFlow ops",
-                code="unsupported_op",
-            ) from error
+        lacking = lacking_ops(error, source, original.function)
+        if lacking is not None:
+            raise lacking from error
         raise InvalidInput(f"{source.name} cannot be converted: {reason(error)}", code="conversion_failed") from error
 
 

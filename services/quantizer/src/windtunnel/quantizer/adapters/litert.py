@@ -22,7 +22,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import sample_inputs
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.adapters.rules import check_rules, left_float
-from windtunnel.quantizer.domain import Calibration, LeftFloat, Made
+from windtunnel.quantizer.domain import Calibration, LeftFloat, Made, loops, not_calibrated, require_float
 from windtunnel.tflite import ModelFacts, input_specs, read_model
 
 Sample = Mapping[str, NDArray[Any]]
@@ -33,6 +33,8 @@ _SIGNATURE = "serving_default"
 # The library makes a list of what it is given; in chunks a large calibration set stays out of memory.
 _CHUNK = 16
 _MIN_MAX_ONLY = frozenset({"min_max_uniform_quantize", "float_casting", "no_quantize", "MSE", "OCTAV"})
+# What the library says of a tensor that calibration has not seen.
+_UNSEEN = "tensor_name_to_qsv"
 # What the library raises on a model or recipe that it cannot work with.
 _REFUSALS = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, NotImplementedError)
 
@@ -45,8 +47,9 @@ def quantize(
     Raises InvalidInput naming what of model, recipe or calibration set cannot be used.
     """
     data, model = _read(path)
-    _require_float(model, variant)
-    changed, facts = _complete(model), read_model(path)
+    facts = read_model(path)
+    require_float(facts, variant)
+    changed = _complete(model)
     rules = _rules(variant, model)
     own, left = own_ranges(variant, facts), _left_float(variant, rules, model, facts)
     count, ranges = 0, None
@@ -55,14 +58,24 @@ def quantize(
         count, ranges = _calibrate(whole, facts, rules, calibration, pipeline)
         ranges = _with_own(ranges, own)
     isolation.progress(0.9, f"quantising {variant.name}")
-    advice = "check the rules of the recipe" if variant.recipe is not None else "convert the model again"
-    with _library(f"variant {variant.name!r} cannot be made of {path.name}", advice):
-        generator = params_generator.ParamsGenerator(model)
-        parameters = generator.generate_quantization_parameters(_manager(rules), ranges, enable_progress_bar=False)
-        result = model_modifier.ModelModifier(model).modify_model(parameters)
+    try:
+        result = _modified(model, rules, ranges, variant)
+    except InvalidInput as error:
+        if ranges is not None and loops(facts) and _UNSEEN in error.message:
+            raise not_calibrated(facts, variant) from error
+        raise
     with whole_file(target) as out:
         out.write(result)
     return Made(count, left)
+
+
+def _modified(model: Any, rules: Any, ranges: Ranges | None, variant: VariantSpec) -> Any:
+    """The bytes of the variant."""
+    advice = "check the rules of the recipe" if variant.recipe is not None else "convert the model again"
+    with _library(f"variant {variant.name!r} cannot be made", advice):
+        generator = params_generator.ParamsGenerator(model)
+        parameters = generator.generate_quantization_parameters(_manager(rules), ranges, enable_progress_bar=False)
+        return model_modifier.ModelModifier(model).modify_model(parameters)
 
 
 def _read(path: Path) -> tuple[memoryview, Any]:
@@ -74,19 +87,6 @@ def _read(path: Path) -> tuple[memoryview, Any]:
         # The library does not say what is wrong with a damaged file; our own reader does.
         read_model(path)
         raise InvalidInput(f"{path.name} cannot be read by litert-quantizer: {error}") from error
-
-
-def _require_float(model: Any, variant: VariantSpec) -> None:
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            scales = tensor.quantization.scale if tensor.quantization is not None else None
-            half = tensor.type == schema.TensorType.FLOAT16 and model.buffers[tensor.buffer].data is not None
-            if half or (scales is not None and len(scales)):
-                raise InvalidInput(
-                    f"variant {variant.name!r} cannot be made of a model that is quantised already: "
-                    f"tensor {tensor.name.decode(errors='replace')!r} is",
-                    hint="submit the float model, or plan only float32, which passes the model on as it is",
-                )
 
 
 @contextmanager

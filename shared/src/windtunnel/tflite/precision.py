@@ -1,0 +1,40 @@
+"""Which of the built-in variants a file is, whoever made it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final, Literal
+
+from windtunnel.tflite.facts import ModelFacts, TensorFacts
+
+Precision = Literal["float32", "float16", "dynamic_range", "int8", "int16x8"]
+
+_HALF: Final = ("float16", "bfloat16")
+
+
+def precision(facts: ModelFacts) -> Precision:
+    """The precision in which a model computes and stores its weights.
+
+    Activations decide before weights: int16x8 where some are 16-bit integers, int8 where some are 8-bit integers (what
+    may stay float at the ends or in between), dynamic_range where only weights are integers, float16 where weights are
+    stored as half floats.
+    """
+    tensors = list(_tensors(facts))
+    activations = {tensor.dtype for tensor in tensors if _is_quantized(tensor) and not tensor.is_constant}
+    if "int16" in activations:
+        return "int16x8"
+    if activations & {"int8", "uint8"}:
+        return "int8"
+    constants = [tensor for tensor in tensors if tensor.is_constant]
+    if any(_is_quantized(tensor) and tensor.dtype != "int32" for tensor in constants):
+        return "dynamic_range"
+    return "float16" if any(tensor.dtype in _HALF for tensor in constants) else "float32"
+
+
+def _tensors(facts: ModelFacts) -> Iterator[TensorFacts]:
+    for graph in facts.graphs:
+        yield from graph.tensors
+
+
+def _is_quantized(tensor: TensorFacts) -> bool:
+    return tensor.quantization is not None and not tensor.dtype.startswith("float")
