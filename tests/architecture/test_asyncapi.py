@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ import yaml
 from google.protobuf import json_format
 
 from windtunnel.bus import asyncapi, subjects
-from windtunnel.bus.events import encode
+from windtunnel.bus.events import decode, encode
+from windtunnel.bus.json_events import structured
 from windtunnel.v1 import events_pb2, types_pb2
 
 ROOT = Path(__file__).parents[2]
@@ -35,14 +37,37 @@ def test_it_is_up_to_date(committed: str) -> None:
 
 def test_every_subject_has_a_channel_a_message_and_an_operation(document: dict[str, Any]) -> None:
     assert document["asyncapi"] == "3.0.0"
-    addresses = {channel["address"]: name for name, channel in document["channels"].items()}
+    everything = {channel["address"]: name for name, channel in document["channels"].items()}
+    addresses = {address: name for address, name in everything.items() if not is_json(address)}
     assert set(addresses) == set(subjects.MESSAGES)
+    assert set(everything) - set(addresses) == {subjects.json_subject_of(subject) for subject in addresses}
     for subject, name in addresses.items():
         message = document["components"]["messages"][name]
         assert name == subjects.MESSAGES[subject].DESCRIPTOR.name
         assert message["summary"], f"{name} needs a comment in events.proto"
         assert resolve(document, message["payload"]["$ref"])["type"] == "object"
         assert document["operations"][name]["channel"] == {"$ref": f"#/channels/{name}"}
+
+
+def is_json(address: str) -> bool:
+    return address.startswith(subjects.JSON_PREFIX)
+
+
+@pytest.mark.parametrize("subject", subjects.MESSAGES)
+def test_every_event_as_json_fits_its_description(document: dict[str, Any], subject: str) -> None:
+    run = types_pb2.RunContext(run_id="r-1", trace_id="a" * 32, labels={"team": "edge"})
+    message: Any = subjects.MESSAGES[subject]()
+    if "run" in message.DESCRIPTOR.fields_by_name:
+        message.run.CopyFrom(run)
+    sent = encode(message, id="e-1", source="/s", run_id="r-1", traceparent=f"00-{'a' * 32}-{'b' * 16}-01")
+    told, headers, data = structured(decode(*sent))
+    channel = next(one for one in document["channels"].values() if one["address"] == told)
+    described = document["components"]["messages"][next(iter(channel["messages"]))]
+    envelope = json.loads(data)
+    jsonschema.validate(envelope, {**described["payload"], "components": document["components"]})
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({**envelope, "type": "x"}, {**described["payload"], "components": document["components"]})
+    assert headers["Nats-Msg-Id"] == "json-e-1"
 
 
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:

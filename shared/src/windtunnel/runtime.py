@@ -188,7 +188,7 @@ async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
         artifacts=artifacts,
         sources=SourceReader(artifacts, settings.allowed_roots, settings.max_source_bytes),
         jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
-        publisher=Publisher(bus, name),
+        publisher=Publisher(bus, name, json_events=settings.json_events),
         canceled=Cancellations(await bus.bucket(subjects.CANCELED_BUCKET)),
     )
 

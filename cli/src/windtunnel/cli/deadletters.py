@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from windtunnel.cli.completion import complete_dead_letters
 from windtunnel.cli.context import json_option, print_json, run_async, say
 
 if TYPE_CHECKING:
@@ -15,11 +16,12 @@ if TYPE_CHECKING:
 
 @click.group()
 def deadletters() -> None:
-    """Shows messages that were given up, and sends them again.
+    """Shows messages that were given up, sends them again, and deletes them.
 
     \b
     windtunnel deadletters list
     windtunnel deadletters replay 3
+    windtunnel deadletters delete 4
     """
 
 
@@ -61,7 +63,7 @@ def _to_json(letter: DeadLetter) -> dict[str, Any]:
 
 
 @deadletters.command()
-@click.argument("letter_id", metavar="ID")
+@click.argument("letter_id", metavar="ID", shell_complete=complete_dead_letters)
 @json_option
 def show(letter_id: str, as_json: bool) -> None:
     """Shows one dead letter: reason, headers and data.
@@ -99,7 +101,7 @@ def _readable(letter: DeadLetter) -> Any:
 
 
 @deadletters.command()
-@click.argument("letter_ids", metavar="ID...", nargs=-1)
+@click.argument("letter_ids", metavar="ID...", nargs=-1, shell_complete=complete_dead_letters)
 @click.option("--all", "every", is_flag=True, help="All of them.")
 @json_option
 def replay(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
@@ -126,4 +128,36 @@ async def _replay(letter_ids: tuple[str, ...]) -> list[str]:
         for id in wanted:
             await send_again(bus, id)
             say(f"sent {id} again")
+        return wanted
+
+
+@deadletters.command()
+@click.argument("letter_ids", metavar="ID...", nargs=-1, shell_complete=complete_dead_letters)
+@click.option("--all", "every", is_flag=True, help="All of them.")
+@json_option
+def delete(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
+    """Deletes dead letters for good, without sending them again.
+
+    \b
+    windtunnel deadletters delete 3 4
+    windtunnel deadletters delete --all
+    """
+    if bool(letter_ids) == every:
+        raise click.UsageError("give ids, or --all")
+    deleted = run_async(_delete(letter_ids))
+    if as_json:
+        print_json({"deleted": deleted})
+
+
+async def _delete(letter_ids: tuple[str, ...]) -> list[str]:
+    from windtunnel.client import AsyncClient
+
+    async with AsyncClient() as client:
+        bus = await client.bus()
+        wanted = list(dict.fromkeys(letter_ids)) or [letter.id for letter in await bus.dead_letters()]
+        for id in wanted:
+            await bus.forget_dead_letter(id)
+            say(f"deleted {id}")
+        if not wanted:
+            say("no dead letters")
         return wanted

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from windtunnel.cli.completion import complete_variants
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.conversion import convert_model, model_source
 from windtunnel.cli.native import TIMEOUT_S, memory_mb, new_pool, require_installed
@@ -252,7 +253,11 @@ def convert(
 
 @click.command()
 @click.argument("model", type=_FILE)
-@click.option("--variant", help="float16, dynamic_range, int8 or int16x8; with --recipe: a name of your own.")
+@click.option(
+    "--variant",
+    help="float16, dynamic_range, int8 or int16x8; with --recipe: a name of your own.",
+    shell_complete=complete_variants,
+)
 @click.option("--recipe", type=_FILE, help="A litert-quantizer recipe (JSON list of rules).")
 @click.option("--calibration", type=_FILE, help="About 100 typical inputs (.npz); int8 and int16x8 need them.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the calibration set to the model's input (JSON).")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import yaml
 
+from windtunnel.cli.completion import complete_plans
 from windtunnel.cli.context import json_option, print_json, run_async, say
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def check(file: Path, as_json: bool) -> None:
 
 
 @plans.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_plans)
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def put(name: str, file: Path, as_json: bool) -> None:
@@ -84,7 +85,7 @@ def _read(file: Path) -> Plan:
 
 
 @plans.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_plans)
 @json_option
 def get(name: str, as_json: bool) -> None:
     """Prints the plan NAME as YAML, or JSON.
@@ -136,7 +137,7 @@ async def _list() -> list[str]:
 
 
 @plans.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_plans)
 @json_option
 def delete(name: str, as_json: bool) -> None:
     """Removes the plan NAME. Runs that follow it are not touched.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from windtunnel.cli.completion import complete_models, complete_runs
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import force_option, require_outputs, write_whole
 
@@ -21,7 +22,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 @click.option("--html", type=click.Path(path_type=Path), help="Write a self-contained page to this file.")
 @force_option
 @json_option
@@ -56,7 +57,7 @@ async def _report(run_id: str, html: Path | None, *, force: bool, as_json: bool)
 
 
 @click.command()
-@click.option("--model", help="Only runs of this model.")
+@click.option("--model", help="Only runs of this model.", shell_complete=complete_models)
 @click.option("--version", help="Only runs of this version of the model.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label; repeatable.")
 @click.option("--state", type=click.Choice(["running", "completed"]), help="Only runs in this state.")

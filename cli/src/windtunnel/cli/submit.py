@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from windtunnel.cli.completion import complete_plans, complete_runs
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import progress_bytes
 from windtunnel.cli.runs import label_of
@@ -23,7 +24,7 @@ _EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 @click.command()
 @click.argument("model")
 @click.option("--plan", type=click.Path(path_type=Path), help="The plan, a YAML file.")
-@click.option("--plan-name", help="A stored plan instead (see `windtunnel plans`).")
+@click.option("--plan-name", help="A stored plan instead (see `windtunnel plans`).", shell_complete=complete_plans)
 @click.option("--name", help="Name of the model; the file's name otherwise.")
 @click.option("--version", help="Version of the model; from its content otherwise.")
 @click.option("--format", "model_format", help="Format of the model; told from its content otherwise.")
@@ -131,7 +132,7 @@ def check_arguments(model: str, options: dict[str, Any]) -> None:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 @json_option
 def watch(run_id: str, as_json: bool) -> int:
     """Shows the progress of RUN until its verdict, then its report; the exit code is the verdict's.

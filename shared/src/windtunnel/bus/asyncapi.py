@@ -26,6 +26,7 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from windtunnel.bus import subjects
+from windtunnel.bus.events import STRUCTURED
 
 PROTO: Final = Path(__file__).parents[4] / "proto"
 
@@ -58,8 +59,10 @@ _ATTRIBUTES: Final[dict[str, dict[str, Any]]] = {
 _INTRODUCTION: Final = (
     "Every event is a CloudEvent 1.0 in the NATS binding: attributes in `ce-` headers, data in protobuf. Payloads are "
     "described in the JSON mapping of protobuf; names are also taken in snake_case. `windtunnel.model.trained` is "
-    "taken as structured JSON too: the whole event as one JSON object, without any header. Events may come in any "
-    "order and more than once."
+    "taken as structured JSON too: the whole event as one JSON object, without any header. Where "
+    "WINDTUNNEL_JSON_EVENTS is true, every event is told a second time on `windtunnel.json.<thing>.<past verb>`: the "
+    "whole event as one JSON object, with the same id and 64-bit integers as text. Events may "
+    "come in any order and more than once."
 )
 
 
@@ -122,11 +125,25 @@ def document(files: FileDescriptorSet) -> dict[str, Any]:
         "info": {"title": "Windtunnel events", "version": "v1", "description": _INTRODUCTION},
         "defaultContentType": "application/protobuf",
         "servers": {"local": {"host": "127.0.0.1:4222", "protocol": "nats"}},
-        "channels": {name: _channel(subject, name) for subject, name in names.items()},
-        "operations": {name: _operation(subject, name) for subject, name in names.items()},
+        "channels": {
+            **{name: _channel(subject, name) for subject, name in names.items()},
+            **{
+                _told(name): _channel(subjects.json_subject_of(subject), _told(name)) for subject, name in names.items()
+            },
+        },
+        "operations": {
+            **{name: _operation(subject, name) for subject, name in names.items()},
+            **{
+                _told(name): _operation(subjects.json_subject_of(subject), _told(name))
+                for subject, name in names.items()
+            },
+        },
         "components": {
-            "messages": {name: _message(contracts, subject, name) for subject, name in names.items()},
-            "schemas": {"CloudEventHeaders": _headers(), **_schemas(contracts)},
+            "messages": {
+                **{name: _message(contracts, subject, name) for subject, name in names.items()},
+                **{_told(name): _json_message(contracts, subject, name) for subject, name in names.items()},
+            },
+            "schemas": {"CloudEventHeaders": _headers(), "StructuredCloudEvent": _structured(), **_schemas(contracts)},
         },
     }
 
@@ -160,6 +177,34 @@ def _message(contracts: _Contracts, subject: str, name: str) -> dict[str, Any]:
             "model_trained.schema.json."
         )
     return message
+
+
+def _told(name: str) -> str:
+    """How an event is called where it is told as JSON."""
+    return f"{name}Json"
+
+
+def _json_message(contracts: _Contracts, subject: str, name: str) -> dict[str, Any]:
+    own = {"type": {"const": subjects.type_of(subject)}, "data": {"$ref": f"#/components/schemas/{name}"}}
+    return {
+        "name": _told(name),
+        "title": f"{subjects.type_of(subject)}, as JSON",
+        "summary": contracts.messages[f".windtunnel.v1.{name}"].comment,
+        "contentType": STRUCTURED,
+        "correlationId": {"location": "$message.payload#/subject"},
+        "payload": {"allOf": [{"$ref": "#/components/schemas/StructuredCloudEvent"}, {"properties": own}]},
+    }
+
+
+def _structured() -> dict[str, Any]:
+    """A whole event as one JSON object: the attributes by their names, and the data."""
+    attributes = {name.removeprefix("ce-"): schema for name, schema in _ATTRIBUTES.items() if name.startswith("ce-")}
+    attributes["datacontenttype"] = {"const": "application/json"}
+    return {
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "data"],
+        "properties": {**attributes, "traceparent": _ATTRIBUTES["traceparent"], "data": {"type": "object"}},
+    }
 
 
 def _headers() -> dict[str, Any]:

@@ -11,6 +11,7 @@ from windtunnel.v1 import events_pb2
 STREAM: Final = "WINDTUNNEL"
 DEAD_STREAM: Final = "WINDTUNNEL_DEAD"
 ALL: Final = "windtunnel.>"
+JSON_PREFIX: Final = "windtunnel.json."
 DEAD: Final = "windtunnel_dead.letters"
 
 RESULTS_BUCKET: Final = "windtunnel_results"
@@ -56,6 +57,11 @@ _SUBJECT_OF: Final = {message.DESCRIPTOR.full_name: subject for subject, message
 def subject_of(message: Message) -> str:
     """The subject on which `message` travels. Raises KeyError for a message that is no event."""
     return _SUBJECT_OF[message.DESCRIPTOR.full_name]
+
+
+def json_subject_of(subject: str) -> str:
+    """The subject on which the events on `subject` are told again as JSON, for listeners."""
+    return f"{JSON_PREFIX}{subject.removeprefix('windtunnel.')}"
 
 
 def type_of(subject: str) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from windtunnel.cli.completion import complete_runs, complete_variants
 from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import force_option, progress_bytes, require_free
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 # As windtunnel.client.artifacts.KINDS; importing that would slow every command down.
 _KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
-_RUN = click.argument("run_id", metavar="RUN")
-_VARIANT = click.option("--variant", help="Only those of this variant, such as int8.")
+_RUN = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
+_VARIANT = click.option("--variant", help="Only those of this variant, such as int8.", shell_complete=complete_variants)
 _KIND = click.option("--kind", type=click.Choice(_KINDS), help="Only those of this kind.")
 
 

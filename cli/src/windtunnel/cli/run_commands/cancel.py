@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from windtunnel.cli.completion import complete_runs
 from windtunnel.cli.context import json_option, print_json, run_async, say
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("run_id", metavar="RUN")
+@click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 @click.option("--reason", default="", help="Why, in words; stands in the report.")
 @json_option
 def cancel(run_id: str, reason: str, as_json: bool) -> int:

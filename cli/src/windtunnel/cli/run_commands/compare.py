@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from windtunnel.cli.completion import complete_runs
 from windtunnel.cli.context import json_option, print_json, run_async
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("targets", metavar="RUN...", nargs=-1, required=True)
+@click.argument("targets", metavar="RUN...", nargs=-1, required=True, shell_complete=complete_runs)
 @json_option
 def compare(targets: tuple[str, ...], as_json: bool) -> None:
     """Compares two or more runs: every figure, and how it differs from that of the first RUN.

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from windtunnel.cli.completion import complete_models
 from windtunnel.cli.context import json_option, print_json, run_async
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", shell_complete=complete_models)
 @click.option(
     "--figure",
     required=True,

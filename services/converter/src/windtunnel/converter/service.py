@@ -111,6 +111,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
     async def on_model_trained(self, event: Event) -> None:
         """Handles `model.trained`: publishes `model.converted`."""
         claimed = await claim_run(self._runs, event)
+        await self._runtime.publisher.echo(event)
         announcement = read_announcement(event)
         async with temporary_folder("windtunnel-convert-") as folder:
             plan = await self._resolver.resolve(announcement, folder / "plan")

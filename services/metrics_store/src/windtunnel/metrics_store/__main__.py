@@ -48,7 +48,7 @@ async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
             (ARTIFACTS_API, lambda server: add_ArtifactServiceServicer_to_server(files, server)),
         ],
         workers=[own.worker(NAME, TOPICS, hearing.handle, hearing.on_failure, skip_canceled=False)],
-        tasks=[Outbox(repository, own.bus, changed).run, Watch(repository, completer).run],
+        tasks=[Outbox(repository, own.bus, changed, echo=own.publisher.echo).run, Watch(repository, completer).run],
     )
     parts.resources.push_async_callback(database.close)
     return parts

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from windtunnel.bus import Bus
+from windtunnel.bus import Bus, Event, decode
 from windtunnel.errors import Unavailable, UserError
 from windtunnel.metrics_store.adapters.repository import Outgoing, Repository
 from windtunnel.metrics_store.changed import Signal, wait_for
@@ -30,6 +31,8 @@ class Outbox:
     bus: Bus
     changed: Signal
     pause_s: float = 1.0
+    # Tells an event as JSON too, where that is asked for.
+    echo: Callable[[Event], Awaitable[None]] | None = None
 
     async def run(self) -> None:
         """Works until it is cancelled."""
@@ -51,6 +54,8 @@ class Outbox:
         """Publishes one event, or sets it aside if the bus will never take it: the others must not wait for it."""
         try:
             await self.bus.publish(event.subject, event.headers, event.data)
+            if self.echo is not None:
+                await self.echo(decode(event.subject, event.headers, event.data))
         except Unavailable:
             raise
         except UserError as error:
