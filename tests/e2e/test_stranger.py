@@ -129,8 +129,28 @@ async def test_an_invalid_event_is_one_dead_letter_with_its_reason(
     jsonschema.validate(letters, schemas.load("deadletters"))
     assert reason in letters[0]["reason"]
     assert letters[0]["subject"] == SUBJECT
-    shown = system.cli("deadletters", "show", letters[0]["id"])
+    id = letters[0]["id"]
+    shown = system.cli("deadletters", "show", id)
     assert shown.returncode == 0
+    deleted = system.cli("deadletters", "delete", id, "--json")
+    assert json.loads(deleted.stdout) == {"deleted": [id]}
+    assert id not in {letter["id"] for letter in json.loads(system.cli("deadletters", "list", "--json").stdout)}
+    again = system.cli("deadletters", "delete", id)
+    assert again.returncode == 2 and f"there is no dead letter '{id}'" in again.stderr
+
+
+async def test_all_dead_letters_can_be_deleted(system: System) -> None:
+    async with system.jetstream() as js:
+        for _ in range(2):
+            await js.publish(SUBJECT, b"not an event")
+        deadline = time.monotonic() + 20
+        while len(json.loads(system.cli("deadletters", "list", "--json").stdout)) < 2:
+            assert time.monotonic() < deadline
+    for wrong in ((), ("1", "--all")):
+        assert system.cli("deadletters", "delete", *wrong).returncode == 64
+    assert len(json.loads(system.cli("deadletters", "delete", "--all", "--json").stdout)["deleted"]) >= 2
+    assert json.loads(system.cli("deadletters", "list", "--json").stdout) == []
+    assert json.loads(system.cli("deadletters", "delete", "--all", "--json").stdout) == {"deleted": []}
 
 
 async def test_a_used_run_id_is_refused_and_the_first_run_untouched(system: System, models: DigitsModels) -> None:

@@ -186,7 +186,9 @@ async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
         settings=settings,
         bus=bus,
         artifacts=artifacts,
-        sources=SourceReader(artifacts, settings.allowed_roots, settings.max_source_bytes),
+        sources=SourceReader(
+            artifacts, settings.allowed_roots, settings.max_source_bytes, https_hosts=settings.allowed_hosts
+        ),
         jobs=Jobs(await bus.bucket(subjects.RESULTS_BUCKET)),
         publisher=Publisher(bus, name, json_events=settings.json_events),
         canceled=Cancellations(await bus.bucket(subjects.CANCELED_BUCKET)),

@@ -39,6 +39,9 @@ class ServiceSettings(BaseSettings):
     file_roots: str = Field(
         "", description="Folders that file:// URIs may name, ':' between them, beside <home>/inbox."
     )
+    https_hosts: str = Field(
+        "", description="Hosts that https:// URIs may name, ',' between them, each with its port unless it is 443."
+    )
     max_source_bytes: int = Field(20 * 1024**3, ge=1, description="Largest file that is fetched from a URI.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     grpc_port: int = Field(0, ge=0, le=65535, description="Port of the gRPC API; 0: any free one.")
@@ -61,6 +64,11 @@ class ServiceSettings(BaseSettings):
     def artifact_store(self) -> str:
         """URL of the artifact store; the folder `<home>/artifacts` where none is set."""
         return self.artifacts_url or str(self.home_folder / "artifacts")
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        """Hosts that `https://` URIs may name."""
+        return tuple(host.strip() for host in self.https_hosts.split(",") if host.strip())
 
     @property
     def allowed_roots(self) -> tuple[Path, ...]:

@@ -67,7 +67,7 @@ def test_what_a_home_knows(home: Path, words: str, offered: list[str]) -> None:
     "words",
     [
         "windtunnel report ",
-        "windtunnel plans show ",
+        "windtunnel plans get ",
         "windtunnel deadletters show ",
         "windtunnel submit m --plan-name ",
     ],
@@ -76,7 +76,7 @@ def test_where_nothing_runs_there_is_nothing_and_no_word(tmp_path: Path, words: 
     assert complete(tmp_path / "none", words) == ([], "")
 
 
-@pytest.mark.parametrize("words", ["windtunnel report ", "windtunnel plans show ", "windtunnel deadletters show "])
+@pytest.mark.parametrize("words", ["windtunnel report ", "windtunnel plans get ", "windtunnel deadletters show "])
 def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, words: str) -> None:
     # An address of a documentation network: packets to it get no answer at all.
     away = {"WINDTUNNEL_METRICS_STORE_ADDRESS": "192.0.2.1:50051", "WINDTUNNEL_NATS_URL": "nats://192.0.2.1:4222"}

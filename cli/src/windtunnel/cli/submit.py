@@ -27,6 +27,7 @@ _EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 @click.option("--plan-name", help="A stored plan instead (see `windtunnel plans`).", shell_complete=complete_plans)
 @click.option("--name", help="Name of the model; the file's name otherwise.")
 @click.option("--version", help="Version of the model; from its content otherwise.")
+@click.option("--sha256", metavar="HEX", help="SHA-256 of what the URI must hold; https:// needs it.")
 @click.option("--format", "model_format", help="Format of the model; told from its content otherwise.")
 @click.option("--input", "inputs", multiple=True, help="Input tensor of a graph that does not say; may be repeated.")
 @click.option("--output", "outputs", multiple=True, help="Output tensor likewise.")
@@ -40,6 +41,7 @@ def submit(
     plan_name: str | None,
     name: str | None,
     version: str | None,
+    sha256: str | None,
     model_format: str | None,
     inputs: tuple[str, ...],
     outputs: tuple[str, ...],
@@ -58,12 +60,14 @@ def submit(
     windtunnel submit model.keras --plan plan.yaml --wait
     windtunnel submit saved_model/ --plan-name nightly --label team=edge
     windtunnel submit s3://models/ssd.zip --name ssd --version 2026-11-20.3 --wait --json
+    windtunnel submit https://models.example.com/ssd.keras --sha256 9f86d081884c7d65... --wait
     """
     options = {
         "plan": plan,
         "plan_name": plan_name,
         "name": name,
         "version": version,
+        "sha256": sha256,
         "format": model_format,
         "inputs": inputs,
         "outputs": outputs,
@@ -124,7 +128,7 @@ def check_arguments(model: str, options: dict[str, Any]) -> None:
     from windtunnel.announcement import check_run_id
     from windtunnel.client.uploads import find_model, read_plan
 
-    find_model(model)
+    find_model(model, options["sha256"])
     if options["plan"] is not None:
         read_plan(options["plan"])
     if options["run_id"]:

@@ -1,4 +1,4 @@
-"""What other people's events point to, brought in: s3://, gs://, file:// below allowed folders, sha256:."""
+"""What other people's events point to, brought in: s3://, gs://, https://, file:// in allowed folders, sha256:."""
 
 from __future__ import annotations
 
@@ -20,18 +20,30 @@ from windtunnel.errors import Conflict, InvalidInput, NotFound, UserError
 
 MAX_BYTES = 20 * 1024**3
 MAX_FILES = 100_000
-_FORMS = "use s3://bucket/key, gs://bucket/key, sha256:<hex>, or file:///path below an allowed folder"
+_FORMS = (
+    "use s3://bucket/key, gs://bucket/key, https://host/path with a sha256, sha256:<hex>, or file:///path below an "
+    "allowed folder"
+)
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 
 
 class SourceReader:
     """Copies what a URI names. Sizes are counted while they stream, never believed.
 
-    `file_roots` are the folders below which `file://` is allowed, after symbolic links are resolved.
+    `file_roots` are the folders below which `file://` is allowed, after symbolic links are resolved; `https_hosts` the
+    hosts that `https://` may name.
     """
 
-    def __init__(self, artifacts: ArtifactStore, file_roots: tuple[Path, ...] = (), max_bytes: int = MAX_BYTES) -> None:
+    def __init__(
+        self,
+        artifacts: ArtifactStore,
+        file_roots: tuple[Path, ...] = (),
+        max_bytes: int = MAX_BYTES,
+        *,
+        https_hosts: tuple[str, ...] = (),
+    ) -> None:
         self._artifacts = artifacts
+        self._https_hosts = https_hosts
         self._roots = tuple(root.resolve() for root in file_roots)
         self._max_bytes = max_bytes
 
@@ -60,7 +72,7 @@ class SourceReader:
         return await self._artifacts.fetch(name, into / name)
 
     def _open_blocking(self, uri: str, sha256: str | None, into: Path) -> Path:
-        name, files = self._locate(uri)
+        name, files = self._locate(uri, sha256)
         target = into / name
         if target.exists():
             raise Conflict(f"{into} already holds {name!r}", hint="open each source into its own folder")
@@ -73,7 +85,7 @@ class SourceReader:
             shutil.rmtree(staging, ignore_errors=True)
         return target
 
-    def _locate(self, uri: str) -> tuple[str, Iterable[SourceFile]]:
+    def _locate(self, uri: str, sha256: str | None) -> tuple[str, Iterable[SourceFile]]:
         scheme, _, rest = uri.partition("://")
         if scheme == "file":
             path = allowed_path(uri, self._roots)
@@ -85,7 +97,21 @@ class SourceReader:
             if not bucket or not name or name == ".." or "\0" in key:
                 raise InvalidInput(f"{redact(uri)} names no object", hint=_FORMS)
             return name, _bucket(scheme).files(bucket, key)
+        if scheme == "https":
+            return self._https(uri, sha256)
         raise InvalidInput(f"cannot read {redact(uri)[:200]!r}", hint=_FORMS)
+
+    def _https(self, uri: str, sha256: str | None) -> tuple[str, Iterable[SourceFile]]:
+        if sha256 is None:
+            raise InvalidInput(
+                f"{uri[:200]} has no sha256", hint="what comes over https:// needs the sha256 of its content beside it"
+            )
+        name = unquote(PurePosixPath(urlsplit(uri).path).name)
+        if not name or name in {".", ".."} or "/" in name or "\0" in name:
+            raise InvalidInput(f"{uri[:200]} names no file", hint=_FORMS)
+        with needs_sdk("https"):
+            from windtunnel.artifacts.source_https import HttpsFile
+        return name, [HttpsFile(uri, self._https_hosts, self._max_bytes).file()]
 
     def _copy(self, uri: str, files: Iterable[SourceFile], target: Path, sha256: str | None) -> None:
         total = count = 0

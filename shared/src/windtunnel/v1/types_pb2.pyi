@@ -109,11 +109,11 @@ class Model(_message.Message):
     version: _builtins.str
     """Version under that name, for example "2026-11-20.3". Required."""
     uri: _builtins.str
-    """Where the trained model lies: s3://, gs://, sha256:<hex>, or file:// below an allowed folder. Required.
-    Never carries credentials.
+    """Where the trained model lies: s3://, gs://, sha256:<hex>, https:// of an allowed host (with `sha256`), or file://
+    below an allowed folder. Required. Never carries credentials.
     """
     sha256: _builtins.str
-    """SHA-256 of the file at `uri`; checked when given."""
+    """SHA-256 of the file at `uri`; checked when given. An https:// URI needs it."""
     format: _builtins.str
     """saved_model, keras, hdf5, frozen_graph, checkpoint, torch or tflite; guessed from the content when empty."""
     @_builtins.property

@@ -135,6 +135,7 @@ class AsyncClient:
         plan_name: str | None = None,
         name: str | None = None,
         version: str | None = None,
+        sha256: str | None = None,
         format: str | None = None,
         inputs: Sequence[str] = (),
         outputs: Sequence[str] = (),
@@ -152,6 +153,7 @@ class AsyncClient:
             plan_name: instead, a stored plan. Neither: the default plan.
             metrics: figures of the training itself; samples and preprocessing must reproduce its `accuracy`, 0 to 1.
             name, version: else the file's name, and a version from the content.
+            sha256: hash of what the URI must hold; https:// needs it.
             event_id: submitting again under the same one is the same run; else a new one.
             on_upload: called with bytes sent and bytes in all, where files go through the services' API.
 
@@ -159,7 +161,7 @@ class AsyncClient:
         """
         if plan is not None and plan_name is not None:
             raise InvalidInput("plan and plan_name are given", hint="give one of them")
-        find_model(str(model))
+        find_model(str(model), sha256)
         declared = format or _format_by_name(str(model))
         if declared is not None and declared not in FORMATS:
             raise InvalidInput(f"unknown format {declared!r}", hint=f"known are {', '.join(FORMATS)}")
@@ -171,6 +173,7 @@ class AsyncClient:
                 name=name or Path(str(model).rstrip("/")).stem,
                 version=version or _version_of(uri),
                 uri=uri,
+                sha256=sha256 or "",
                 format=declared or "",
                 inputs=inputs,
                 outputs=outputs,

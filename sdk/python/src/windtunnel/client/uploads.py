@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from windtunnel.pipeline import Pipeline
 from windtunnel.plan import Plan, VariantSpec, parse_plan_text
 from windtunnel.plan.parse import require_recipe_rules
 
-_SCHEMES = ("s3://", "gs://", "sha256:", "file://")
+_SCHEMES = ("s3://", "gs://", "https://", "sha256:", "file://")
 
 
 class FileStore(Protocol):
@@ -29,10 +30,20 @@ def is_uri(text: str) -> bool:
     return text.startswith(_SCHEMES)
 
 
-def find_model(model: str) -> None:
-    """Raises where `model` is neither a URI that services fetch nor something on this machine."""
+def find_model(model: str, sha256: str | None = None) -> None:
+    """Raises where `model` is neither a URI that services fetch nor something on this machine.
+
+    Args:
+        sha256: hash of the content, 64 hex digits; what comes over https:// must have one.
+    """
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise InvalidInput(f"sha256 is {sha256!r:.80}", hint="64 hex digits, as sha256sum prints them")
+    if model.startswith("https://") and sha256 is None:
+        raise InvalidInput(f"{model} has no sha256", hint="give the SHA-256 of the file with --sha256")
     if is_uri(model):
         return
+    if sha256 is not None:
+        raise InvalidInput(f"{model} is a local file, which needs no sha256", hint="leave sha256 out")
     if "://" in model:
         raise InvalidInput(f"{model} cannot be fetched", hint=f"URIs begin with {', '.join(_SCHEMES)}")
     path = Path(model)

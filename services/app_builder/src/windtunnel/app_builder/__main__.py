@@ -43,11 +43,12 @@ async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
 
 
 def _base_apps(rt: Runtime[AppBuilderSettings]) -> SourceReader:
-    """Reads the base app. The operator chose its place, so a file needs no allowed folder."""
+    """Reads the base app. The operator chose its place, so a file needs no allowed folder, and a host no permission."""
     settings = rt.settings
     parts = urlsplit(settings.android_base_app)
     roots = (Path(unquote(parts.path)).resolve().parent,) if parts.scheme == "file" else ()
-    return SourceReader(rt.artifacts, roots, settings.max_source_bytes)
+    hosts = (parts.netloc,) if parts.scheme == "https" else ()
+    return SourceReader(rt.artifacts, roots, settings.max_source_bytes, https_hosts=hosts)
 
 
 if __name__ == "__main__":
