@@ -41,7 +41,12 @@ _OTHER_FORMATS = {
     b"PK\x03\x04": "a zip archive",
     b"\x89HDF": "an HDF5 file",
     b"\x1f\x8b": "a gzip file",
-    b"\x08": "a frozen graph or SavedModel",
+    b"\x08": "a frozen graph, SavedModel, ONNX or Core ML model",
+    b"version https://git-lfs": "a Git LFS pointer: fetch the file with git lfs pull",
+    b"<!DOCTYPE html": "a web page: the download failed",
+    b"<!doctype html": "a web page: the download failed",
+    b"<html": "a web page: the download failed",
+    b"GGUF": "a GGUF file",
 }
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from windtunnel.artifacts import unpack
 from windtunnel.converter.domain import Format, Source
+from windtunnel.converter.foreign import foreign, foreign_inside
 from windtunnel.converter.keras_config import refuse_code
-from windtunnel.errors import InvalidInput, NotFound, Unsupported
+from windtunnel.errors import InvalidInput, NotFound
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_UNPACKED_BYTES = 20 * 1024**3
@@ -41,31 +42,42 @@ def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Fo
     """The model at `path` and its format; an archive is unpacked below `workdir`.
 
     Raises NotFound where there is nothing at `path`, InvalidInput where the content is no model, or not the declared
-    one; Unsupported for PyTorch.
+    one; Unsupported for models of other tools.
     """
     if not path.exists():
         raise NotFound(f"there is no file or folder {path}", hint="a checkpoint is given by its folder")
     if path.is_file() and path.stat().st_size == 0:
         raise InvalidInput(f"{path.name} is empty", hint="was the upload complete?")
+    given = path
     found = _of_file(path) if path.is_file() else _of_folder(path)
-    if found is None and path.is_file() and _is_archive(path):
+    if found is None and path.is_file() and _is_archive(path) and foreign(path) is None:
         folder = unpack(path, workdir / "unpacked", max_bytes=_MAX_UNPACKED_BYTES, max_files=_MAX_FILES)
         path, found = _inside(folder)
     if found is None and declared is Format.FROZEN_GRAPH:
         # A GraphDef has no magic number: it is told by its name, or by being declared.
         found = declared
+    if found in (None, Format.FROZEN_GRAPH, Format.TORCH):
+        _refuse_foreign(path, given)
     if found is None:
         raise InvalidInput(
-            f"{path.name} is no model that Windtunnel knows: {_looks_like(path)}",
+            f"{given.name} is not a model that Windtunnel knows: {_looks_like(path)}",
             hint=f"known are {', '.join(item.value for item in Format)}",
         )
     if declared is not None and declared is not found:
-        raise InvalidInput(f"{path.name} is declared {declared.value} but holds {found.value}", hint="correct `format`")
-    if found is Format.TORCH:
-        raise Unsupported(
-            f"{path.name} is a PyTorch model", hint="export it to .tflite with litert-torch and submit that"
+        raise InvalidInput(
+            f"{given.name} is declared {declared.value} but holds {found.value}", hint="correct `format`"
         )
     return path, found
+
+
+def _refuse_foreign(path: Path, given: Path) -> None:
+    """Raises Unsupported or InvalidInput for what is recognized and not read; `given` is what the user named."""
+    if path.is_dir() and path != given:
+        inner = foreign_inside(path)
+        if inner is not None:
+            raise inner[1].error(f"{inner[0].name} in {given.name}")
+    elif (found := foreign(path)) is not None:
+        raise found.error(given.name if path == given else f"{path.name} in {given.name}")
 
 
 def _of_file(path: Path) -> Format | None:
@@ -77,13 +89,11 @@ def _of_file(path: Path) -> Format | None:
         return Format.TFLITE
     if zipfile.is_zipfile(path):
         return _of_zip(path)
-    if path.suffix == ".tflite":
+    if path.suffix == ".tflite" and foreign(path) is None:
         return Format.TFLITE
-    if path.name.endswith((".pt", ".pth")):
-        return Format.TORCH
     if path.suffix == ".pb" and path.name != "saved_model.pb":
         return Format.FROZEN_GRAPH
-    if path.suffix in (".h5", ".hdf5", ".keras"):
+    if path.suffix in (".h5", ".hdf5", ".keras") and foreign(path) is None:
         raise InvalidInput(f"{path.name} is not what its name says: {_looks_like(path)}", hint="is it the right file?")
     return None
 
