@@ -22,8 +22,8 @@ from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.database import to_micros
 from windtunnel.plan import parse_plan_text, plan_from_proto, plan_to_json
 from windtunnel.rpc import RpcServer, from_rpc_error
+from windtunnel.v1 import events_pb2, types_pb2
 from windtunnel.v1 import metrics_store_pb2 as pb
-from windtunnel.v1 import types_pb2
 from windtunnel.v1.metrics_store_pb2_grpc import add_MetricsStoreServiceServicer_to_server
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ async def test_measurements(store: Store, api: MetricsStoreServiceAsyncStub) -> 
     assert len(await found(run_id="run-1", variant="int8")) == 2
     (one,) = await found(run_id="run-1", variant="int8", device="pixel-6", accelerator="gpu", model_name="ssd")
     assert one.cell == RunEvents("run-1").cell("int8", "adb")
-    assert one.measurement.latency_ms.p50 == 4.0 and one.measurement.delegate == "xnnpack"
+    assert one.measurement.latency_ms.p50 == 4.0 and one.measurement.delegate == "gpu"
     assert not one.measurement.HasField("nodes_total")
     assert await found(model_name="other") == []
     request = pb.ListMeasurementsRequest(page_size=5)
@@ -251,6 +251,19 @@ async def test_measurements(store: Store, api: MetricsStoreServiceAsyncStub) -> 
     request.page_token = first.next_page_token
     second = await api.ListMeasurements(request)
     assert len({(m.run_id, m.cell.id) for page in (first, second) for m in page.measurements}) == 10
+
+
+async def test_a_measurement_keeps_its_shapes_and_conditions(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
+    run = await with_plan(store, RunEvents())
+    message = run.measured(
+        "int8", nodes=(0, 65), shapes_known=True, unstable="other processes used 1.9 of 2 processors"
+    )
+    assert isinstance(message, events_pb2.DeviceRunMeasured)
+    await store.hear(run.planned("int8"), message)
+
+    (found,) = (await api.ListMeasurements(pb.ListMeasurementsRequest())).measurements
+
+    assert found.measurement == message.measurement
 
 
 async def test_lineage(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
