@@ -79,7 +79,7 @@ def test_a_model_reaches_the_services_without_a_shared_folder(report: dict[str, 
 def test_without_a_way_to_the_store_it_is_refused_at_once(cli: Cli, models: DigitsModels, laptop: Path) -> None:
     result = cli("submit", str(models.float32), without=("WINDTUNNEL_METRICS_STORE_ADDRESS",))
     assert result.returncode == 2 and result.stdout == ""
-    assert "which artifact store the services use is not known" in result.stderr
+    assert "which artifact store the services use is not known: no address of the metrics store" in result.stderr
     assert "WINDTUNNEL_METRICS_STORE_ADDRESS" in result.stderr and "WINDTUNNEL_ARTIFACTS_URL" in result.stderr
     assert list(laptop.iterdir()) == []
 
@@ -106,8 +106,9 @@ def test_what_a_run_made_is_fetched(cli: Cli, report: dict[str, Any], tmp_path: 
     assert cli("artifacts", "get", run_id, "--variant", "int8", "-o", str(target), "--force").returncode == 0
     several = cli("artifacts", "get", run_id, "--kind", "diagnosis", "-o", str(tmp_path / "d.json"))
     assert several.returncode == 2 and "digits-1-int8-diagnosis.json" in several.stderr
-    assert cli("artifacts", "get", run_id, "--kind", "diagnosis", "-o", str(tmp_path)).returncode == 0
-    jsonschema.validate(json.loads((tmp_path / "digits-1-int8-diagnosis.json").read_text()), schemas.load("diagnosis"))
+    assert cli("artifacts", "get", run_id, "--kind", "diagnosis", "-o", f"{tmp_path}/new/").returncode == 0
+    diagnosis = json.loads((tmp_path / "new" / "digits-1-int8-diagnosis.json").read_text())
+    jsonschema.validate(diagnosis, schemas.load("diagnosis"))
     for arguments in (["no-such-run"], [run_id, "--variant", "int7"]):
         missing = cli("artifacts", "get", *arguments)
         assert missing.returncode == 2 and arguments[-1] in missing.stderr and "Traceback" not in missing.stderr

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _PREFIX: Final = ".windtunnel-"
 MAX_LOG_BYTES: Final = 512 * 1024**2
 _MOST_JSON: Final = 64 * 1024**2
+_WORTH_A_WORD: Final = 32_000_000
 _CHECKPOINT: Final = (".index", ".meta", ".data-*")
 
 force_option = click.option("--force", is_flag=True, help="Replace an output file that exists.")
@@ -224,11 +225,29 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None] | None]:
         yield lambda now: bar.update(task, completed=now.fraction, what=now.text)
 
 
+class _Tenths:
+    """Says how far a large transfer is, ten times in all."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._said = 0
+
+    def reached(self, done: int, total: int) -> None:
+        """`done` of `total` bytes have been transferred."""
+        tenth = 10 * done // total if total else 0
+        if done >= total:
+            # The next file is another one.
+            self._said = 0
+        elif total >= _WORTH_A_WORD and tenth > self._said:
+            self._said = tenth
+            click.echo(f"{self._title}: {10 * tenth} % of {total / 1e6:.0f} MB", err=True)
+
+
 @contextmanager
 def progress_bytes(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error for bytes that are sent or received; nothing where that is no terminal."""
+    """A bar on standard error for bytes that are sent or received; where that is not a terminal, a line per tenth."""
     if not sys.stderr.isatty():
-        yield None
+        yield _Tenths(title).reached
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn

@@ -14,6 +14,9 @@ from windtunnel.errors import InvalidInput
 from windtunnel.rpc.errors import ErrorInterceptor
 
 MAX_MESSAGE_BYTES = 16 * 1024**2
+# A client asks a silent connection for life after 30 s, and gives it up 20 s later: a call over a network that went
+# would else wait for ever.
+KEEPALIVE: list[tuple[str, Any]] = [("grpc.keepalive_time_ms", 30_000), ("grpc.keepalive_timeout_ms", 20_000)]
 _SERVING = health_pb2.HealthCheckResponse.SERVING
 _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
@@ -30,6 +33,9 @@ class RpcServer:
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
             # Two processes on one port would share the calls between them without a word.
             ("grpc.so_reuseport", 0),
+            # Clients that ask as often as KEEPALIVE says are not sent away.
+            ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ("grpc.http2.max_ping_strikes", 0),
         ]
         self._server = grpc.aio.server(interceptors=(ErrorInterceptor(),), options=options)
         for _, register in services:

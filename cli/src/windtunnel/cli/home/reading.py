@@ -20,6 +20,7 @@ from windtunnel.errors import NotFound, Unavailable
 
 _SERVICE: Final = "metrics_store"
 _DATABASE: Final = "metrics.db"
+_SQLITE: Final = "sqlite:///"
 
 
 @contextlib.asynccontextmanager
@@ -42,15 +43,24 @@ def reads_home() -> bool:
     try:
         find_endpoints()
     except Unavailable:
-        return not is_taken(home_folder()) and (home_folder() / _DATABASE).exists()
+        return not is_taken(home_folder()) and _database(home_folder()) is not None
     return False
+
+
+def _database(home: Path) -> Path | None:
+    """The SQLite file with the runs of `home`; None where there is none, or they are in another kind of database."""
+    named = os.environ.get("WINDTUNNEL_DATABASE_URL", "")
+    if named and not named.startswith(_SQLITE):
+        return None
+    path = Path(named.removeprefix(_SQLITE)) if named else home / _DATABASE
+    return path if path.is_file() else None
 
 
 @contextlib.asynccontextmanager
 async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[Endpoints]:
     """A metrics store in this process that reads `home`. Raises `nothing_runs` where it holds no runs."""
-    database = home / _DATABASE
-    if not database.exists():
+    database = _database(home)
+    if database is None:
         raise nothing_runs
     if importlib.util.find_spec(f"windtunnel.{_SERVICE}") is None:
         raise NotFound(

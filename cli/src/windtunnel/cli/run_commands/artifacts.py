@@ -11,7 +11,7 @@ import click
 
 from windtunnel.cli.completion import complete_runs, complete_variants
 from windtunnel.cli.context import json_option, print_json, run_async, say
-from windtunnel.cli.outputs import force_option, progress_bytes, require_free
+from windtunnel.cli.outputs import create_folder, force_option, progress_bytes, require_free
 
 if TYPE_CHECKING:
     from windtunnel.client import Artifact
@@ -70,12 +70,12 @@ async def _list(run_id: str, variant: str, kind: str) -> list[Artifact]:
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
-    help="File, or a folder for all that match. [a fitting name, here]",
+    type=click.Path(),
+    help="File, or a folder for all that match, made where its name ends in '/'.  [a fitting name, here]",
 )
 @force_option
 @json_option
-def get(run_id: str, variant: str | None, kind: str | None, output: Path | None, force: bool, as_json: bool) -> None:
+def get(run_id: str, variant: str | None, kind: str | None, output: str | None, force: bool, as_json: bool) -> None:
     """Fetches artifacts of RUN: verified by their SHA-256, from where a broken download stopped.
 
     \b
@@ -91,14 +91,16 @@ def get(run_id: str, variant: str | None, kind: str | None, output: Path | None,
         click.echo(f"{path}  ({artifact.size_bytes} bytes, sha256 {artifact.sha256})")
 
 
-async def _get(run_id: str, variant: str, kind: str, output: Path | None, force: bool) -> list[tuple[Artifact, Path]]:
+async def _get(run_id: str, variant: str, kind: str, output: str | None, force: bool) -> list[tuple[Artifact, Path]]:
     from windtunnel.cli.home.reading import reading_client
     from windtunnel.client.artifacts import download
 
     async with reading_client() as client:
         found = await client.run(run_id).artifacts(variant=variant, kind=kind)
         what = " ".join(filter(None, ("artifact", kind and f"of kind {kind}", variant and f"of variant {variant!r}")))
-        targets = _targets(found, f"{what} in run {run_id}", output)
+        if found and output is not None and output.endswith("/"):
+            create_folder(Path(output))
+        targets = _targets(found, f"{what} in run {run_id}", None if output is None else Path(output))
         for _, target in targets:
             require_free(target, force=force)
         for artifact, target in targets:

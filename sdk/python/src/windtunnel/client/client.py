@@ -31,7 +31,7 @@ from windtunnel.client.uploads import find_model, is_uri, names_local_files, rea
 from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
 from windtunnel.formats import FORMATS
 from windtunnel.plan import Plan, plan_to_proto
-from windtunnel.rpc import from_rpc_error
+from windtunnel.rpc import KEEPALIVE, from_rpc_error
 from windtunnel.telemetry import child_of
 from windtunnel.v1 import (
     artifacts_pb2,
@@ -117,7 +117,8 @@ class AsyncClient:
 
     def _metrics_store(self) -> grpc.aio.Channel:
         if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._endpoints.address_of("metrics_store"))
+            address = self._endpoints.address_of("metrics_store")
+            self._channel = grpc.aio.insecure_channel(address, options=KEEPALIVE)
         return self._channel
 
     async def services_store(self, on_upload: OnProgress | None = None) -> Writer:

@@ -25,8 +25,7 @@ OnProgress = Callable[[int, int], None]
 
 _CHUNK: Final = 256 * 1024
 _CALL_S: Final = 30.0
-# How long an answer may be missing before a transfer is begun anew, and how often that may bring no byte.
-_SILENCE_S: Final = 60.0
+# How often a transfer is begun again without getting any further.
 _TRIES: Final = 8
 _PASSING: Final = (
     grpc.StatusCode.UNAVAILABLE,

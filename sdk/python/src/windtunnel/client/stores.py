@@ -43,14 +43,19 @@ async def find_store(
     probe = await _probe(endpoints, service)
     if probe is None:
         if endpoints.artifacts_assumed:
-            raise Unavailable(
-                "which artifact store the services use is not known, and they cannot be asked",
-                hint="set WINDTUNNEL_METRICS_STORE_ADDRESS=host:port to upload through the services, or"
-                " WINDTUNNEL_ARTIFACTS_URL to the store that they use",
-            )
+            raise _unknown(endpoints.grpc.get("metrics_store"))
         return open_store(endpoints.artifacts)
     ours = await _holding(endpoints.artifacts, probe)
     return ServedStore(service(), on_upload) if ours is None else ours
+
+
+def _unknown(address: str | None) -> Unavailable:
+    ask = f"the metrics store at {address} does not answer" if address else "no address of the metrics store is set"
+    check = "check WINDTUNNEL_METRICS_STORE_ADDRESS" if address else "set WINDTUNNEL_METRICS_STORE_ADDRESS=host:port"
+    return Unavailable(
+        f"which artifact store the services use is not known: {ask}",
+        hint=f"{check} to upload through the services, or set WINDTUNNEL_ARTIFACTS_URL to the store that they use",
+    )
 
 
 async def _probe(endpoints: Endpoints, service: Callable[[], ArtifactServiceAsyncStub]) -> str | None:
