@@ -188,3 +188,49 @@ async def test_what_does_not_start_is_named_with_its_last_words(
         async with Supervisor(tmp_path / "home"):
             pass
     assert not (tmp_path / "home" / "endpoints.json").exists()
+
+
+STUBBORN = """\
+import json, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print(json.dumps({"service": "stubborn"}), flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def stubborn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that does not end when it is asked to."""
+    monkeypatch.setattr(module, "SERVICES", ("stubborn",))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    (tmp_path / "windtunnel").mkdir()
+    (tmp_path / "windtunnel" / "stubborn.py").write_text(STUBBORN)
+
+
+@pytest.mark.usefixtures("stubborn")
+async def test_an_embedded_one_stops_in_five_seconds_and_says_what_it_waits_for(tmp_path: Path) -> None:
+    said: list[str] = []
+    running = Supervisor(tmp_path / "home", on_event=said.append, embedded=True)
+    await running.start()
+    pid = running.endpoints["pids"]["stubborn"]
+    begun = asyncio.get_running_loop().time()
+    await running.stop()
+    # The limit is 5 s; what is over is the load of other tests.
+    assert 3.5 < asyncio.get_running_loop().time() - begun < 7
+    assert not psutil.pid_exists(pid)
+    assert said == [
+        "stopping: stubborn still work, and have 4 s to end",
+        "stubborn did not end in time and was killed; its work is done at the next start",
+    ]
+
+
+@pytest.mark.usefixtures("stubborn")
+async def test_a_second_signal_does_not_wait(tmp_path: Path) -> None:
+    running = Supervisor(tmp_path / "home")
+    await running.start()
+    begun = asyncio.get_running_loop().time()
+    stopping = asyncio.create_task(running.stop())
+    await asyncio.sleep(0.2)
+    running.kill()
+    await stopping
+    assert asyncio.get_running_loop().time() - begun < 5

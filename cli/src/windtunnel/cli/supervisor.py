@@ -188,6 +188,12 @@ class Supervisor:
             self._lock.release()
             self._lock = None
 
+    def kill(self) -> None:
+        """Ends everything at once. Jobs that are cut off are done at the next start."""
+        self._stopping.set()
+        for process in self._processes:
+            process.send(signal.SIGKILL)
+
     async def _end(self, processes: Sequence[_Process], limit_s: float) -> None:
         """Ends the processes, within `limit_s` seconds in any case, and says for which of them it waits."""
         alive = [process for process in processes if process.is_alive]
@@ -197,7 +203,7 @@ class Supervisor:
         if not ends:
             return
         _, late = await asyncio.wait(ends, timeout=min(_SILENT_S, limit_s))
-        if late and self._embedded:
+        if late:
             names = ", ".join(process.name for process in alive if process.is_alive)
             self._say(f"stopping: {names} still work, and have {limit_s:.0f} s to end")
         if late:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--nats-port", type=click.IntRange(1, 65535), help="Port of the NATS server; any free one otherwise.")
 @json_option
 def up(home: Path | None, nats_port: int | None, as_json: bool) -> None:
-    """Starts nats-server and all services, and stays until SIGTERM or Ctrl-C.
+    """Starts nats-server and all services, and stays until SIGTERM or Ctrl-C; a second Ctrl-C does not wait.
 
     When everything is ready it prints one line of JSON with all addresses, which is also in HOME/endpoints.json. A
     process that ends is started again. Logs are in HOME/logs. Runs that an earlier Windtunnel left unfinished go on;
@@ -42,9 +42,16 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
 
     require_services()
     stop = asyncio.Event()
-    for number in heeded():
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
     supervisor = Supervisor(home or home_folder(), nats_port=nats_port, on_event=say)
+
+    def heed() -> None:
+        """The first signal stops, a second one does not wait for what still works."""
+        if stop.is_set():
+            supervisor.kill()
+        stop.set()
+
+    for number in heeded():
+        asyncio.get_running_loop().add_signal_handler(number, heed)
     running = asyncio.create_task(_keep_up(supervisor, quiet=quiet))
     stopped = asyncio.create_task(stop.wait())
     try:

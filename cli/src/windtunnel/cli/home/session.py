@@ -73,8 +73,8 @@ async def running_endpoints(home: Path) -> Endpoints | None:
         try:
             return find_endpoints(home)
         except Unavailable:
-            coming = time.monotonic() - called < _PATIENCE_S and is_up_starting(home)
-            if not locks.is_taken(home) and not coming:
+            called_now = time.monotonic() - called < _PATIENCE_S
+            if not locks.is_taken(home) and not (called_now and is_up_starting(home)):
                 return None
         if not waiting:
             say(f"waiting for the Windtunnel that starts in {home}")

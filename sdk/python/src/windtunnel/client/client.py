@@ -44,6 +44,7 @@ from windtunnel.v1 import (
 
 SOURCE = "/windtunnel/client"
 _PATIENCE_S = 15.0
+_UNHEARD_S = 2.0
 
 T = TypeVar("T")
 
@@ -300,10 +301,19 @@ class AsyncRun:
     async def cancel(self, reason: str = "") -> bool:
         """Ends the run: its verdict becomes could_not_run, and no service works for it any more.
 
-        Returns False where it had ended before. Raises NotFound, Unavailable.
+        Returns False where it had ended before. Raises NotFound where no service has heard of it within 2 seconds,
+        Unavailable.
         """
         request = metrics_store_pb2.CancelRunRequest(run_id=self.run_id, reason=reason)
-        return bool((await self._client.call(self._client.store.CancelRun, request)).canceled)
+        deadline = asyncio.get_running_loop().time() + _UNHEARD_S
+        while True:
+            try:
+                return bool((await self._client.call(self._client.store.CancelRun, request)).canceled)
+            except NotFound:
+                # It may just have been announced.
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(0.2)
 
     async def artifacts(self, *, variant: str = "", kind: str = "") -> list[Artifact]:
         """What the run used and made so far, in the order of the steps. Raises NotFound.
