@@ -15,7 +15,7 @@ from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.farm_dispatcher.adapters import benchmark
 from windtunnel.farm_dispatcher.adapters.host import host_facts
 from windtunnel.farm_dispatcher.adapters.local import LocalFarm, new_pool
-from windtunnel.farm_dispatcher.adapters.measurement import Series
+from windtunnel.farm_dispatcher.adapters.measurement import Patience, Series
 from windtunnel.farm_dispatcher.bench import bench
 from windtunnel.isolation import InlinePool
 from windtunnel.log_parser import parse_log
@@ -105,6 +105,16 @@ async def test_a_wait_for_the_lock_can_be_cancelled(tmp_path: Path) -> None:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(waiting, 5)
+
+
+async def test_a_host_that_stays_busy_is_not_waited_for_again_and_again(tmp_path: Path) -> None:
+    farm = LocalFarm(InlinePool(), tmp_path / "lock", Patience(repeats=0, own_s=100.0, others_s=5.0))
+    assert farm._patience_now().own_s == 100.0
+    farm._was_unstable = True
+    assert farm._patience_now() == Patience(repeats=0, own_s=5.0, others_s=5.0)
+    run = await farm.measure(dense_model(tmp_path / "m.tflite"), "cpu", 1)
+    assert run.conditions is not None
+    assert (farm._patience_now().own_s < 100.0) is run.conditions.unstable
 
 
 async def test_bench_needs_no_service(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ class FarmDispatcherSettings(ServiceSettings):
     cell_backoff_s: float = Field(2.0, ge=0, description="Wait before the second attempt at a cell; doubles after it.")
 
     quiet_wait_s: float = Field(
-        300.0,
+        120.0,
         ge=0,
         description="Longest wait for Windtunnel's own work on this host before an unstable cell is measured again.",
     )

@@ -56,6 +56,7 @@ class LocalFarm:
         self._pool = pool
         self._lock = lock
         self._patience = patience
+        self._was_unstable = False
 
     async def devices(self) -> Sequence[Device]:
         facts = await asyncio.to_thread(host_facts, DEVICE)
@@ -78,10 +79,11 @@ class LocalFarm:
         async with exclusively(self._lock):
             try:
                 measured = await self._pool.run(
-                    _job, model.absolute(), accelerator, threads, shapes, self._patience, on_progress=on_progress
+                    _job, model.absolute(), accelerator, threads, shapes, self._patience_now(), on_progress=on_progress
                 )
             except Unavailable as error:
                 raise FarmError(error.message, hint=error.hint) from error
+        self._was_unstable = measured.conditions is not None and measured.conditions.unstable
         facts = await asyncio.to_thread(host_facts, DEVICE)
         return DeviceRun(
             log=benchmark_log.render(measured),
@@ -91,6 +93,12 @@ class LocalFarm:
             shapes_known=measured.shapes_known,
             conditions=measured.conditions,
         )
+
+    def _patience_now(self) -> Patience:
+        """The patience with a busy host. A host that stayed busy through all of it is not waited for again and again."""
+        if not self._was_unstable:
+            return self._patience
+        return dataclasses.replace(self._patience, own_s=min(self._patience.own_s, self._patience.others_s))
 
 
 def require_cell(farm: str, accelerator: str, threads: int) -> None:

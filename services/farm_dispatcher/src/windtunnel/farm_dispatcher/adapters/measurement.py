@@ -31,7 +31,7 @@ class Patience:
     """
 
     repeats: int = 2
-    own_s: float = 300.0
+    own_s: float = 120.0
     others_s: float = 10.0
 
 
