@@ -95,7 +95,7 @@ class LocalFarm:
         )
 
     def _patience_now(self) -> Patience:
-        """The patience with a busy host. A host that stayed busy through all of it is not waited for again and again."""
+        """The patience with a busy host. One that stayed busy through all of it is not waited for again and again."""
         if not self._was_unstable:
             return self._patience
         return dataclasses.replace(self._patience, own_s=min(self._patience.own_s, self._patience.others_s))
