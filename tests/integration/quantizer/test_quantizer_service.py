@@ -149,7 +149,7 @@ async def test_a_variant_that_cannot_be_made_fails_alone(bench: Bench) -> None:
     ready = {m.variant.name for m in messages if isinstance(m, events_pb2.VariantReady)}
     assert (set(failed), ready) == ({"int8", "int16x8"}, {"float16", "float32"})
     assert failed["int8"].step == events_pb2.VariantFailed.STEP_QUANTIZE
-    assert failed["int8"].failure.code == "invalid_input"
+    assert failed["int8"].failure.code == "invalid_plan"
     assert "data.calibration" in failed["int8"].failure.hint
 
 

@@ -142,3 +142,25 @@ async def test_a_quantized_file_is_tested_as_what_it_is(bench: Bench, tmp_path: 
     assert converted.facts.precision == "int8"
     plan = await plan_of(converted.run, bench.service._runtime.artifacts)
     assert [variant.name for variant in plan.variants] == ["int8"]
+
+
+async def failure(bench: Bench, message: events_pb2.ModelTrained) -> InvalidInput:
+    with pytest.raises(InvalidInput) as caught:
+        await bench.service.on_model_trained(trained(message))
+    return caught.value
+
+
+async def test_a_fault_of_the_samples_is_told_from_one_of_the_model(bench: Bench, tmp_path: Path) -> None:
+    np.savez(tmp_path / "other.npz", x=np.zeros((3, 5), np.float32))
+    stored = await bench.service._runtime.artifacts.put_file(tmp_path / "other.npz")
+    plan = plan_pb2.Plan(api_version="windtunnel/v1", data=plan_pb2.DataSet(samples=stored.uri))
+    error = await failure(bench, events_pb2.ModelTrained(model=bench.model, plan=plan))
+    assert error.code == "invalid_samples"
+    assert error.message.startswith("data.samples: input 'image' of the model takes [1, 2]")
+
+
+async def test_samples_that_are_not_there_are_a_fault_of_the_plan(bench: Bench, tmp_path: Path) -> None:
+    plan = plan_pb2.Plan(api_version="windtunnel/v1", data=plan_pb2.DataSet(samples=(tmp_path / "no.npz").as_uri()))
+    error = await failure(bench, events_pb2.ModelTrained(model=bench.model, plan=plan))
+    assert error.code == "invalid_plan"
+    assert error.message.startswith("data.samples: ") and "no.npz" in error.message

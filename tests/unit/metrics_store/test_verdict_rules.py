@@ -230,6 +230,20 @@ CASES = [
         without=lambda message: not is_a("ModelFailed")(message),
     ),
     Case(
+        "samples that cannot be used",
+        lambda run: [run.model_failed("test.npz has no samples", code="invalid_samples")],
+        COULD_NOT_RUN,
+        ("the samples cannot be used: test.npz has no samples",),
+        without=lambda message: not is_a("ModelFailed")(message),
+    ),
+    Case(
+        "a plan that cannot be used",
+        lambda run: [run.model_failed("data.samples: there is no file", code="invalid_plan")],
+        COULD_NOT_RUN,
+        ("the plan cannot be used: data.samples: there is no file",),
+        without=lambda message: not is_a("ModelFailed")(message),
+    ),
+    Case(
         "no variant",
         lambda run: [run.variant_failed("int8")],
         FAILED,

@@ -9,13 +9,14 @@ for arrays in model_inputs(samples, pipeline, [InputSpec("image", (1, 224, 224, 
 from __future__ import annotations
 
 from windtunnel.input_shapes import InputSpec, Shapes, given_shapes, shapes_fed
-from windtunnel.pipeline.feed import Feed, sample_inputs
+from windtunnel.pipeline.feed import INVALID_SAMPLES, Feed, sample_inputs, samples_fault
 from windtunnel.pipeline.inputs import model_inputs
 from windtunnel.pipeline.parse import SCHEMA, Pipeline, Step
 from windtunnel.pipeline.resize import resize
 from windtunnel.pipeline.samples import Samples, load_samples
 
 __all__ = [
+    "INVALID_SAMPLES",
     "SCHEMA",
     "Feed",
     "InputSpec",
@@ -28,5 +29,6 @@ __all__ = [
     "model_inputs",
     "resize",
     "sample_inputs",
+    "samples_fault",
     "shapes_fed",
 ]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.errors import Unsupported
+from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.input_shapes import InputSpec, Shapes, bare_name, with_shapes
 from windtunnel.pipeline.inputs import model_inputs
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import Samples, load_samples
 
+INVALID_SAMPLES: Final = "invalid_samples"
 SYNTHETIC_COUNT = 16
 SYNTHETIC_SEED = 20261120
 _WORD_LENGTH = 5
@@ -49,14 +51,33 @@ def sample_inputs(
     if samples is None:
         return SyntheticFeed(with_shapes(specs, shapes))
     parsed = None if pipeline is None else Pipeline.parse(pipeline)
-    return SampledFeed(load_samples(samples), parsed, specs)
+    with samples_fault(samples):
+        return SampledFeed(load_samples(samples), parsed, specs, samples)
+
+
+@contextmanager
+def samples_fault(samples: Path | None) -> Iterator[None]:
+    """Gives an InvalidInput of the block the code of faults of samples, labels or preprocessing, and the file's name.
+
+    So that nobody looks for them in the model.
+    """
+    try:
+        yield
+    except InvalidInput as error:
+        if samples is None or error.code not in (InvalidInput.code, INVALID_SAMPLES):
+            raise
+        named = error.message if samples.name in error.message else f"{samples.name}: {error.message}"
+        raise InvalidInput(named, hint=error.hint, code=INVALID_SAMPLES) from error
 
 
 class SampledFeed:
     """Real samples."""
 
-    def __init__(self, samples: Samples, pipeline: Pipeline | None, specs: Sequence[InputSpec]) -> None:
+    def __init__(
+        self, samples: Samples, pipeline: Pipeline | None, specs: Sequence[InputSpec], path: Path | None = None
+    ) -> None:
         self._samples = samples
+        self._path = path
         self._pipeline = pipeline
         self._specs = specs
 
@@ -69,7 +90,8 @@ class SampledFeed:
         return self._samples.labels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
-        return model_inputs(self._samples, self._pipeline, self._specs)
+        with samples_fault(self._path):
+            yield from model_inputs(self._samples, self._pipeline, self._specs)
 
 
 class SyntheticFeed:

@@ -20,6 +20,7 @@ from windtunnel.tflite.precision import Precision, precision
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
 from windtunnel.tflite.run import Accelerator, Layer, Runner, layer_tensors
+from windtunnel.tflite.variables import require_values
 
 __all__ = [
     "Accelerator",
@@ -42,5 +43,6 @@ __all__ = [
     "precision",
     "quantize",
     "read_model",
+    "require_values",
     "score",
 ]

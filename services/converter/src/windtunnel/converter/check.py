@@ -17,7 +17,7 @@ from windtunnel.converter.answers import Answers, Figures
 from windtunnel.converter.domain import Check, FirstNorm, judge
 from windtunnel.converter.outputs import PROBED, Matching, OutputSums, match_outputs, shown
 from windtunnel.datacheck.findings import Finding
-from windtunnel.pipeline import Shapes, sample_inputs, shapes_fed
+from windtunnel.pipeline import Shapes, sample_inputs, samples_fault, shapes_fed
 from windtunnel.tflite import ModelFacts, Runner, input_specs
 
 
@@ -38,7 +38,8 @@ def check(
     facts = runner.facts
     specs = input_specs(facts)
     inputs = sample_inputs(samples, pipeline, specs, shapes=shapes)
-    answers = Answers(facts, inputs.labels)
+    with samples_fault(samples):
+        answers = Answers(facts, inputs.labels)
     references = {name: np.load(path, mmap_mode="r") for name, path in original.items()}
     probe = [_run(runner, sample) for sample in itertools.islice(inputs, PROBED)] if references else []
     matching = match_outputs(facts, references, probe)

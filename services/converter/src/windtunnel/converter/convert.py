@@ -17,7 +17,7 @@ from windtunnel.converter.domain import Converted, Exported, Format, Source
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import Pool, Progress
 from windtunnel.pipeline import Shapes
-from windtunnel.tflite import read_model
+from windtunnel.tflite import read_model, require_values
 
 _PACKAGES = ("windtunnel-converter", "tensorflow-cpu", "keras", "ai-edge-litert")
 
@@ -62,6 +62,7 @@ async def convert(
         )
     facts = await asyncio.to_thread(read_model, exported.model)
     _require_float(facts.inputs, exported.model)
+    require_values(facts)
     flex = sorted({op.name for op in facts.ops if op.is_custom and op.name.startswith("Flex")})
     if select_tf_ops and flex:
         result = check_job.not_run(flex, synthetic=samples is None)

@@ -6,14 +6,15 @@ Afterwards every URI in the plan is an artifact, so that all services see the sa
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from windtunnel.announcement import Announcement
 from windtunnel.artifacts import Artifacts, SourceReader
 from windtunnel.bus import Bucket
-from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, UserError
 from windtunnel.pipeline import Pipeline
 from windtunnel.plan import AS_IT_IS, DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
 from windtunnel.plan.parse import require_recipe_rules
@@ -26,6 +27,17 @@ def _expected(plan: Plan, announcement: Announcement) -> float | None:
     """The accuracy that the training reported: what the plan says wins over what the event says."""
     told = announcement.model.metrics.get("accuracy")
     return told if plan.expected_accuracy is None else plan.expected_accuracy
+
+
+@contextmanager
+def _fault_of(field: str) -> Iterator[None]:
+    """Turns what a user got wrong into an error of the plan that names the field: the model is not at fault."""
+    try:
+        yield
+    except InvalidPlan:
+        raise
+    except UserError as error:
+        raise InvalidPlan(error.message, path=field, hint=error.hint) from error
 
 
 class PlanResolver:
@@ -43,8 +55,8 @@ class PlanResolver:
             plan,
             data=dataclasses.replace(
                 plan.data,
-                samples=await self._ingest(plan.data.samples, workdir / "samples"),
-                calibration=await self._ingest(plan.data.calibration, workdir / "calibration"),
+                samples=await self._ingest(plan.data.samples, workdir, "samples"),
+                calibration=await self._ingest(plan.data.calibration, workdir, "calibration"),
             ),
             preprocessing=await self._preprocessing(plan.preprocessing, workdir),
             variants=tuple([await self._variant(variant, workdir) for variant in plan.variants]),
@@ -69,8 +81,10 @@ class PlanResolver:
         if value is None:
             return None
         if isinstance(value, str):
-            return Pipeline.parse(json_of(await self._text(value, workdir / "preprocessing"), value)).to_json()
-        return Pipeline.parse(value).to_json()
+            with _fault_of("preprocessing"):
+                return Pipeline.parse(json_of(await self._text(value, workdir / "preprocessing"), value)).to_json()
+        with _fault_of("preprocessing"):
+            return Pipeline.parse(value).to_json()
 
     async def _variant(self, variant: VariantSpec, workdir: Path) -> VariantSpec:
         if variant.recipe_uri is None:
@@ -79,10 +93,11 @@ class PlanResolver:
         rules = require_recipe_rules(value, variant.name)
         return dataclasses.replace(variant, recipe=rules, recipe_uri=None)
 
-    async def _ingest(self, uri: str | None, workdir: Path) -> str | None:
+    async def _ingest(self, uri: str | None, workdir: Path, name: str) -> str | None:
         if uri is None:
             return None
-        return (await ingest(self._artifacts, self._sources, uri, workdir))[0].uri
+        with _fault_of(f"data.{name}"):
+            return (await ingest(self._artifacts, self._sources, uri, workdir / name))[0].uri
 
     async def _text(self, uri: str, workdir: Path) -> str:
         workdir.mkdir(parents=True)

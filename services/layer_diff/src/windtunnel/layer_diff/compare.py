@@ -28,7 +28,7 @@ from windtunnel.layer_diff.sick import non_finite
 from windtunnel.layer_diff.static.account import simplest
 from windtunnel.layer_diff.stream import Models, ahead_of, stream
 from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge
-from windtunnel.tflite import Accelerator, read_model
+from windtunnel.tflite import Accelerator, read_model, require_values
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # Fewer samples say nothing about the ranges that a model meets.
@@ -74,6 +74,8 @@ def compare_models(
     if max_samples is not None and max_samples < 1:
         raise InvalidInput(f"max_samples is {max_samples}", hint="give at least 1")
     ours, theirs = read_model(reference), read_model(candidate)
+    for model in (ours, theirs):
+        require_values(model)
     matching = simplest(match_layers(ours, theirs))
     given = feed(samples, pipeline, ours, theirs)
     count = given.count if max_samples is None else min(given.count, max_samples)

@@ -93,6 +93,7 @@ def choose_calibration(variant: VariantSpec, calibration: T | None, samples: T |
     raise InvalidInput(
         f"variant {variant.name!r} needs a calibration set, and the plan has none and no samples to draw it from",
         hint="give data.calibration: about 100 typical inputs",
+        code="invalid_plan",
     )
 
 

@@ -160,11 +160,13 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
         artifacts = self._runtime.artifacts
 
         async def compute() -> quantizer_pb2.QuantizeResponse:
-            calibration = None
-            if job.calibration is not None:
-                path = await artifacts.path(job.calibration.sha256)
-                calibration = Calibration(path, DRAWN_SAMPLES if job.drawn else None)
             with tempfile.TemporaryDirectory(prefix="windtunnel-quantize-") as folder:
+                calibration = None
+                if job.calibration is not None:
+                    # Under the name that the plan has for it, which messages show; the store's is a hash.
+                    path = Path(folder, "data.samples" if job.drawn else "data.calibration")
+                    path.symlink_to(await artifacts.path(job.calibration.sha256))
+                    calibration = Calibration(path, DRAWN_SAMPLES if job.drawn else None)
                 made = await quantize(
                     await artifacts.path(job.model.sha256),
                     job.variant,

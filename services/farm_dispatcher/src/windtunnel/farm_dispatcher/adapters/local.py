@@ -20,6 +20,7 @@ from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceR
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import ChildPool, Pool, Progress
+from windtunnel.tflite import read_model, require_values
 
 FARM: Final = "local"
 DEVICE: Final = "host"
@@ -114,6 +115,7 @@ def _job(model: Path, accelerator: str, threads: int, shapes: Shapes | None, pat
     # Imported in the child: this process never loads the runtime.
     from windtunnel.farm_dispatcher.adapters import benchmark
 
+    require_values(read_model(model))
     return benchmark.measure(model, accelerator, threads, shapes, benchmark.Procedure(patience=patience))
 
 

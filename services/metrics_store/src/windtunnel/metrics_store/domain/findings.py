@@ -8,7 +8,7 @@ from typing import Final
 from windtunnel.datacheck.findings import Finding, distinct
 from windtunnel.metrics_store.domain.gates import trained_accuracy
 from windtunnel.metrics_store.domain.record import RunRecord
-from windtunnel.metrics_store.domain.steps import explain
+from windtunnel.metrics_store.domain.steps import explain, not_converted
 from windtunnel.plan.model import Plan
 
 # Findings whose message says why a model has no accuracy.
@@ -51,7 +51,7 @@ def accuracy_reason(run: RunRecord, variant: str) -> str | None:
     if state.not_made is not None and state.ready is None:
         return f"the variant could not be made: {explain(state.not_made)}"
     if run.not_converted is not None and run.converted is None:
-        return f"the model could not be converted: {explain(run.not_converted)}"
+        return not_converted(run.not_converted)
     return None
 
 

@@ -71,11 +71,20 @@ def explain(failure: Failure) -> str:
     return f"{message} ({failure.hint})" if failure.hint else message
 
 
+def not_converted(failure: Failure) -> str:
+    """Why a run has no converted model; the model is not blamed for its samples or its plan."""
+    what = {
+        "invalid_samples": "the samples cannot be used",
+        "invalid_plan": "the plan cannot be used",
+    }.get(failure.code, "the model could not be converted")
+    return f"{what}: {explain(failure)}"
+
+
 def _steps(run: RunRecord, plan: Plan | None) -> Iterator[Step]:
     if run.converted is not None:
         yield Step(None, Outcome.DONE)
     elif run.not_converted is not None:
-        yield Step(None, Outcome.FAILED, f"the model could not be converted: {explain(run.not_converted)}")
+        yield Step(None, Outcome.FAILED, not_converted(run.not_converted))
         return
     else:
         yield Step(None, Outcome.PENDING, "the model was not converted")

@@ -18,7 +18,9 @@ from windtunnel.metrics_store.domain.steps import Outcome, explain, not_made, st
 from windtunnel.plan.model import Plan
 
 # Failures that say nothing about the model: the same event again may succeed.
-OUTSIDE: Final = frozenset({"unavailable", "attempts_exhausted", "internal", "outside"})
+OUTSIDE: Final = frozenset(
+    {"unavailable", "attempts_exhausted", "internal", "outside", "invalid_samples", "invalid_plan"}
+)
 # The model as trained gives NaN or infinity on the samples.
 MODEL_NON_FINITE: Final = "non_finite"
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})

@@ -275,7 +275,7 @@ def _samples(
         feed = sample_inputs(calibration.samples, pipeline, input_specs(facts))
         yield from itertools.islice(feed, calibration.limit)
     except InvalidInput as error:
-        raise InvalidInput(f"calibration set: {error.message}", hint=error.hint) from error
+        raise InvalidInput(f"calibration set: {error.message}", hint=error.hint, code=error.code) from error
 
 
 def _activations(facts: ModelFacts) -> list[str]:

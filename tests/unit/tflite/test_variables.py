@@ -1,0 +1,58 @@
+"""Variables that nothing sets are noticed, whoever reads them; state that a model keeps is none of that."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ai_edge_litert import schema_py_generated as schema
+
+from support.graphs import GraphWriter
+from windtunnel.errors import InvalidInput
+from windtunnel.farm_dispatcher.adapters.local import LocalFarm
+from windtunnel.farm_dispatcher.adapters.measurement import NO_PATIENCE
+from windtunnel.isolation import InlinePool
+from windtunnel.layer_diff.compare import compare_models
+from windtunnel.tflite import read_model, require_values
+from windtunnel.tflite.variables import unset_variables
+
+
+def handle(graph: GraphWriter, name: str) -> int:
+    options = schema.VarHandleOptionsT()
+    options.container, options.sharedName = "", name
+    found = graph.tensor(f"{name}/handle", (1,), "resource")
+    graph.op("VAR_HANDLE", [], [found], options)
+    return found
+
+
+def model(path: Path, *, assigned: bool) -> Path:
+    graph = GraphWriter()
+    source = graph.tensor("in", (1, 4))
+    if assigned:
+        graph.op("ASSIGN_VARIABLE", [handle(graph, "dense/kernel"), source], [], schema.AssignVariableOptionsT())
+    value, out = graph.tensor("value", (1, 4)), graph.tensor("out", (1, 4))
+    graph.op("READ_VARIABLE", [handle(graph, "dense/kernel")], [value], schema.ReadVariableOptionsT())
+    graph.op("ADD", [source, value], [out], schema.AddOptionsT())
+    return graph.write(path, [source], [out])
+
+
+def test_a_variable_without_a_value_is_named(tmp_path: Path) -> None:
+    facts = read_model(model(tmp_path / "m.tflite", assigned=False))
+    assert unset_variables(facts) == ["dense/kernel"]
+    with pytest.raises(InvalidInput, match=r"variables of m\.tflite have no values: it reads dense/kernel") as caught:
+        require_values(facts)
+    assert "model.export" in caught.value.hint
+
+
+def test_a_variable_that_the_model_sets_has_a_value(tmp_path: Path) -> None:
+    require_values(read_model(model(tmp_path / "m.tflite", assigned=True)))
+
+
+async def test_nothing_is_compared_or_measured(tmp_path: Path) -> None:
+    path = model(tmp_path / "m.tflite", assigned=False)
+    np.savez(tmp_path / "x.npz", x=np.zeros((2, 4), np.float32))
+    with pytest.raises(InvalidInput, match="have no values"):
+        compare_models(path, path, tmp_path / "x.npz", None)
+    with pytest.raises(InvalidInput, match="have no values"):
+        await LocalFarm(InlinePool(), tmp_path / "lock", NO_PATIENCE).measure(path, "cpu", 1)
