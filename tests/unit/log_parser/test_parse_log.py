@@ -240,6 +240,16 @@ def test_runs_that_only_their_figures_part() -> None:
     assert [run["inference"]["avg_us"] for run in parsed(log)["runs"]] == [2, 4]
 
 
+def test_runs_of_several_tools_in_one_file_are_told_apart() -> None:
+    names = ("litert_benchmark_npu", "xnnpack_implicit", "litert_benchmark_gpu", "litert_benchmark_sig")
+    missing = b"2026-11-29 22:10:22 ERROR benchmark_litert_model: Model file not found: nothere.tflite\n"
+    runs = parsed(b"".join(read(name) for name in names) + missing + read("litert_benchmark_npu"))["runs"]
+    single = [run_of(read(name)) for name in names]
+    assert runs[:4] == single
+    assert runs[4]["error"] == {"kind": "model_load_failure", "message": "Model file not found: nothere.tflite"}
+    assert runs[5:] == single[:1]
+
+
 def test_a_cut_first_run_does_not_leak_into_the_second() -> None:
     runs = parsed(read("truncated") + b"\n" + read("xnnpack_implicit"))["runs"]
     assert runs[0]["truncated"] is True

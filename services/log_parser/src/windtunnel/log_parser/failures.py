@@ -62,7 +62,7 @@ _WORDINGS = (
         "unsupported_op",
     ),
     _wording(
-        r"^Model file not found|^(?:Failed to (?:m?map|load|open|read|parse) (?:the )?model|"
+        r"^(?:Failed to (?:m?map|load|open|read|parse) (?:the )?model|"
         r"Could not open '|The model is not a valid Flatbuffer|Model provided (?:has|is)|"
         r"Error (?:loading|reading) model|Unable to (?:load|open) model)|^Mmap of .{1,400} failed|"
         r"not a valid Flatbuffer|Failed to get model from|kLiteRtStatusErrorFileIO|"

@@ -8,13 +8,19 @@ from typing import Literal
 from windtunnel.log_parser.figures import NUMBER, UNIT, in_us, natural, non_negative, number
 from windtunnel.log_parser.lines import Line
 from windtunnel.log_parser.rule import Found, rule
-from windtunnel.log_parser.runs import Run
+from windtunnel.log_parser.runs import Failure, Run
 
 
 def _litert_model(run: Run, found: Found, line: Line) -> None:
     run.tool = "litert"
     if not line.partial:
         run.set_model(found[1].strip(), 3)
+
+
+def _litert_missing(run: Run, found: Found, line: Line) -> None:
+    """The tool looks for the model before it prints anything."""
+    run.tool = "litert"
+    run.fail(Failure("model_load_failure", line.text.strip(), fatal=True))
 
 
 def _litert_size(run: Run, found: Found, line: Line) -> None:
@@ -106,6 +112,7 @@ _UNIT = rf"({UNIT})"
 
 LITERT_RULES = (
     rule("Model:", r"^Model: {2,}(\S.*)$", _litert_model, "new"),
+    rule("Model file not found", r"^Model file not found: ", _litert_missing, "new"),
     rule("Model size:", rf"^Model size: +({NUMBER}) MB", _litert_size, "go"),
     rule("Accelerators:", r"^Accelerators: +(\S.*)$", _litert_accelerators, "go"),
     rule("Num threads:", r"^Num threads: +(\d{1,9})\s*$", _litert_threads, "go"),
