@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
@@ -201,3 +202,31 @@ async def test_credentials_that_are_taken_away_end_the_service(guarded: NatsServ
     assert not bus.connected
     assert "refuses user 'ours'" in said or "closed" in said
     await bus.close()
+
+
+async def test_a_server_that_comes_late_is_found_at_the_same_port(tmp_path: Path) -> None:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    server = NatsServer(tmp_path / "nats")
+    server.start()
+    server.stop()
+    process = start(tmp_path / "home", server.url, WINDTUNNEL_GRPC_PORT=str(port))
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            deadline = time.monotonic() + 20
+            seen = set()
+            while health_pb2.HealthCheckResponse.SERVING not in seen:
+                assert time.monotonic() < deadline, seen
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    seen.add(await health_of(channel, ""))
+                    if server.pid is None:
+                        server.start()
+                await asyncio.sleep(0.1)
+        assert health_pb2.HealthCheckResponse.NOT_SERVING in seen
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["grpc"] == f"127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.communicate(timeout=20)
+        server.kill()
