@@ -18,7 +18,7 @@ from windtunnel.client.client import AsyncRun
 from windtunnel.client.endpoints import Endpoints
 from windtunnel.client.sync import Run
 from windtunnel.errors import Conflict, InvalidInput, Unavailable
-from windtunnel.v1 import metrics_store_pb2, types_pb2
+from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
 
 
 @pytest.fixture
@@ -64,6 +64,32 @@ async def test_a_run_id_that_is_not_allowed_is_refused(bus: MemoryBus, endpoints
         with pytest.raises(InvalidInput, match="run_id is 'not allowed'"):
             await client.submit(model, run_id="not allowed")
         assert await announced(bus) == 0
+
+
+async def test_an_https_model_is_announced_with_its_hash(bus: MemoryBus, endpoints: Endpoints) -> None:
+    async with AsyncClient(endpoints) as client:
+        await client.submit("https://models.example.com/ssd.keras", sha256="ab" * 32)
+    subscription = await bus.subscribe("reader", [subjects.MODEL_TRAINED], ack_wait_s=30, max_pending=100)
+    (delivery,) = await subscription.fetch(1, 0.1)
+    sent = events_pb2.ModelTrained.FromString(delivery.data).model
+    assert (sent.name, sent.uri, sent.sha256) == ("ssd", "https://models.example.com/ssd.keras", "ab" * 32)
+
+
+@pytest.mark.parametrize(
+    ("uri", "sha256", "words"),
+    [
+        ("https://models.example.com/ssd.keras", None, "has no sha256"),
+        ("https://models.example.com/ssd.keras", "abc", "sha256 is 'abc'"),
+        ("http://models.example.com/ssd.keras", "ab" * 32, "cannot be fetched|local file"),
+    ],
+)
+async def test_an_address_without_a_hash_is_refused_at_once(
+    bus: MemoryBus, endpoints: Endpoints, uri: str, sha256: str | None, words: str
+) -> None:
+    async with AsyncClient(endpoints) as client:
+        with pytest.raises(InvalidInput, match=words):
+            await client.submit(uri, sha256=sha256)
+    assert await announced(bus) == 0
 
 
 async def test_a_store_that_is_not_there_is_not_waited_for_for_ever(

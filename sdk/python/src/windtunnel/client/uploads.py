@@ -42,7 +42,7 @@ def find_model(model: str, sha256: str | None = None) -> None:
         raise InvalidInput(f"{model} has no sha256", hint="give the SHA-256 of the file with --sha256")
     if is_uri(model):
         return
-    if sha256 is not None:
+    if sha256 is not None and "://" not in model:
         raise InvalidInput(f"{model} is a local file, which needs no sha256", hint="leave sha256 out")
     if "://" in model:
         raise InvalidInput(f"{model} cannot be fetched", hint=f"URIs begin with {', '.join(_SCHEMES)}")
