@@ -215,7 +215,7 @@ async def test_a_server_that_comes_late_is_found_at_the_same_port(tmp_path: Path
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             deadline = time.monotonic() + 20
-            seen = set()
+            seen: set[int] = set()
             while health_pb2.HealthCheckResponse.SERVING not in seen:
                 assert time.monotonic() < deadline, seen
                 with contextlib.suppress(grpc.aio.AioRpcError):

@@ -69,8 +69,8 @@ async def test_a_run_id_that_is_not_allowed_is_refused(bus: MemoryBus, endpoints
 async def test_an_https_model_is_announced_with_its_hash(bus: MemoryBus, endpoints: Endpoints) -> None:
     async with AsyncClient(endpoints) as client:
         await client.submit("https://models.example.com/ssd.keras", sha256="ab" * 32)
-    subscription = await bus.subscribe("reader", [subjects.MODEL_TRAINED], ack_wait_s=30, max_pending=100)
-    (delivery,) = await subscription.fetch(1, 0.1)
+        subscription = await bus.subscribe("reader", [subjects.MODEL_TRAINED], ack_wait_s=30, max_pending=100)
+        (delivery,) = await subscription.fetch(1, 0.1)
     sent = events_pb2.ModelTrained.FromString(delivery.data).model
     assert (sent.name, sent.uri, sent.sha256) == ("ssd", "https://models.example.com/ssd.keras", "ab" * 32)
 
@@ -89,7 +89,7 @@ async def test_an_address_without_a_hash_is_refused_at_once(
     async with AsyncClient(endpoints) as client:
         with pytest.raises(InvalidInput, match=words):
             await client.submit(uri, sha256=sha256)
-    assert await announced(bus) == 0
+        assert await announced(bus) == 0
 
 
 async def test_a_store_that_is_not_there_is_not_waited_for_for_ever(
