@@ -34,6 +34,12 @@ COMMANDS = {
     "bench": "bench float32.tflite",
     "ops": "ops float32.tflite",
 }
+PLAN = """\
+apiVersion: windtunnel/v1
+data: {{samples: "{folder}/samples.npz"}}
+variants: [float32]
+devices: [{{farm: local, accelerator: xnnpack, threads: 1}}]
+"""
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +97,12 @@ def _start(words: str, files: Path, tmp_path: Path, started: list[subprocess.Pop
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "TMPDIR": str(temporary), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        env={
+            **os.environ,
+            "TMPDIR": str(temporary),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "WINDTUNNEL_HOME": str(tmp_path / "home"),
+        },
     )
     started.append(process)
     deadline = time.monotonic() + 60
@@ -115,6 +126,27 @@ def test_sigterm_ends_a_command_cleanly_where_sigint_is_ignored(
     assert running.children
     assert running.left() == []
     assert not list(tmp_path.glob("out*"))
+
+
+@pytest.mark.parametrize(
+    ("words", "code"), [("up --json", 0), ("submit float32.tflite --plan plan.yaml --wait", 130)], ids=["up", "submit"]
+)
+def test_sigterm_ends_everything_that_up_and_submit_have_started(
+    files: Path, tmp_path: Path, started: list[subprocess.Popen[str]], words: str, code: int
+) -> None:
+    (tmp_path / "plan.yaml").write_text(PLAN.format(folder=files))
+    running = _start(words, files, tmp_path, started, ignored="INT")
+    deadline = time.monotonic() + 100
+    # nats-server and seven services.
+    while len(psutil.Process(running.process.pid).children()) < 8:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    running.process.send_signal(signal.SIGINT)
+    time.sleep(0.2)
+    found, error = running.end(signal.SIGTERM)
+    assert found == code, error
+    assert len(running.children) >= 8
+    assert running.left() == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
