@@ -137,7 +137,7 @@ def test_a_variant_that_may_be_missing(optional: tuple[str, ...], made: tuple[st
     messages: list[Message] = [run.converted()]
     for name in names:
         messages += [run.ready(name), run.compared(name), run.planned(name)] if name in made else []
-        messages += [] if name in made else [run.variant_failed(name)]
+        messages += [] if name in made else [run.variant_failed(name, code="unsupported")]
 
     judgement, report = outcome(run, messages)
 

@@ -245,7 +245,7 @@ CASES = [
     ),
     Case(
         "no variant",
-        lambda run: [run.variant_failed("int8")],
+        lambda run: [run.variant_failed("int8", code="not_quantizable")],
         FAILED,
         ("variant int8 could not be made: no recipe fits",),
         without=lambda message: of_variant("int8")(message) and not is_a("VariantFailed")(message),
@@ -256,6 +256,24 @@ CASES = [
         COULD_NOT_RUN,
         ("variant int8 could not be made: the store does not answer",),
         without=lambda message: of_variant("int8")(message) and not is_a("VariantFailed")(message),
+    ),
+    *(
+        Case(
+            f"no variant: {code}",
+            lambda run, code=code: [run.variant_failed("int8", "why", code=code)],  # type: ignore[misc]
+            verdict,
+            ("variant int8 could not be made: why",),
+            without=lambda message: of_variant("int8")(message) and not is_a("VariantFailed")(message),
+        )
+        for code, verdict in (
+            ("unsupported", FAILED),
+            ("loop_not_calibrated", FAILED),
+            ("non_finite", FAILED),
+            ("invalid_input", COULD_NOT_RUN),
+            ("not_found", COULD_NOT_RUN),
+            ("job_failed", COULD_NOT_RUN),
+            ("unavailable", COULD_NOT_RUN),
+        )
     ),
     Case(
         "the model as trained gives NaN",

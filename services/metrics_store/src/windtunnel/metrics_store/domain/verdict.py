@@ -17,9 +17,13 @@ from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.steps import Outcome, explain, not_made, steps
 from windtunnel.plan.model import Plan
 
-# Failures that say nothing about the model: the same event again may succeed.
-OUTSIDE: Final = frozenset(
-    {"unavailable", "attempts_exhausted", "internal", "outside", "invalid_samples", "invalid_plan"}
+# Failures that say nothing about the model: what it needs does not answer or does not suffice, or plan or samples are
+# at fault.
+NOT_THE_MODEL: Final = frozenset(
+    {
+        *("unavailable", "attempts_exhausted", "internal", "outside", "job_failed"),
+        *("invalid_input", "invalid_samples", "invalid_plan", "invalid_argument", "not_found", "conflict"),
+    }
 )
 # The model as trained gives NaN or infinity on the samples.
 MODEL_NON_FINITE: Final = "non_finite"
@@ -123,7 +127,7 @@ def _faults(run: RunRecord, name: str) -> list[str]:
     state = run.variant(name)
     missing = not_made(state)
     if missing is not None:
-        return [] if missing.code in OUTSIDE else [f"variant {name} could not be made: {explain(missing)}"]
+        return [] if missing.code in NOT_THE_MODEL else [f"variant {name} could not be made: {explain(missing)}"]
     if state.compared is None:
         return []
     said = [one.message for one in state.compared.findings if one.code == NON_FINITE]

@@ -72,7 +72,9 @@ def quantize(
 def _modified(model: Any, rules: Any, ranges: Ranges | None, variant: VariantSpec) -> Any:
     """The bytes of the variant."""
     advice = "check the rules of the recipe" if variant.recipe is not None else "convert the model again"
-    with _library(f"variant {variant.name!r} cannot be made", advice):
+    # A recipe of one's own may ask for what no model allows; else the model is what the library refuses.
+    code = None if variant.recipe is not None else "not_quantizable"
+    with _library(f"variant {variant.name!r} cannot be made", advice, code):
         generator = params_generator.ParamsGenerator(model)
         parameters = generator.generate_quantization_parameters(_manager(rules), ranges, enable_progress_bar=False)
         return model_modifier.ModelModifier(model).modify_model(parameters)
@@ -90,8 +92,8 @@ def _read(path: Path) -> tuple[memoryview, Any]:
 
 
 @contextmanager
-def _library(what: str, hint: str) -> Iterator[None]:
-    """Turns what the library raises into InvalidInput that says `what` failed."""
+def _library(what: str, hint: str, code: str | None = None) -> Iterator[None]:
+    """Turns what the library raises into InvalidInput that says `what` failed, with `code` where it is given."""
     try:
         with warnings.catch_warnings():
             # The interpreter warns that keeping all tensors takes memory: that is what the library asks for.
@@ -104,7 +106,7 @@ def _library(what: str, hint: str) -> Iterator[None]:
         ) from error
     except _REFUSALS as error:
         said = f"no field {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
-        raise InvalidInput(f"{what}: {said}", hint=hint) from error
+        raise InvalidInput(f"{what}: {said}", hint=hint, code=code) from error
 
 
 def _rules(variant: VariantSpec, model: Any) -> list[dict[str, Any]]:
@@ -295,4 +297,5 @@ def _require_finite(ranges: Ranges) -> None:
                 raise InvalidInput(
                     f"tensor {name!r} reaches NaN or infinity on the calibration set",
                     hint="the float model itself fails on these samples: does the pipeline fit the model?",
+                    code="non_finite",
                 )
