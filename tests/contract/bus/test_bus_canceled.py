@@ -8,6 +8,8 @@ from support.bus_events import Notes, announce, listen, worker
 from support.bus_wires import Wire, running, until
 from windtunnel.bus import Bus, Event, subjects
 from windtunnel.cancellation import Cancellations
+from windtunnel.errors import WindtunnelError
+from windtunnel.telemetry import current_job, note_job
 
 
 async def left_over(bus: Bus, wire: Wire) -> int:
@@ -58,3 +60,32 @@ async def test_a_handler_that_fails_by_itself_is_not_taken_for_canceled(wire: Wi
     async with running(consumer):
         await until(lambda: len(notes.failed) == 1, "it is given up")
     assert notes.handled == ["m"] * 2
+
+
+async def test_what_a_handler_notes_holds_for_the_lines_after_it(wire: Wire, bus: Bus) -> None:
+    """The line that says that a job is done carries what became known during the job."""
+    canceled, notes = Cancellations(await bus.bucket(subjects.CANCELED_BUCKET)), Notes()
+    jobs: list[str] = []
+
+    async def noting(event: Event) -> None:
+        note_job(variant="known-later")
+        raise ValueError("broken")
+
+    async def failed(event: Event, error: WindtunnelError) -> None:
+        jobs.append(current_job()["variant"])
+
+    await announce(bus, "m")
+    consumer = worker(bus, noting, notes, attempts=1, on_failure=failed, is_canceled=canceled.covers)
+    async with running(consumer):
+        await until(lambda: jobs == ["known-later"], "the failure is told in the job's context")
+
+
+async def test_a_worker_that_is_stopped_hands_its_message_back(wire: Wire, bus: Bus) -> None:
+    canceled, notes = Cancellations(await bus.bucket(subjects.CANCELED_BUCKET)), Notes()
+    gate = asyncio.Event()
+    await announce(bus, "m")
+    first = worker(bus, notes.waiting_for(gate), notes, is_canceled=canceled.covers, drain_s=0.1, lease_s=wire.lease_s)
+    async with running(first):
+        await until(lambda: notes.handled == ["m"], "it is in hand")
+    async with running(worker(bus, notes.handle, notes, is_canceled=canceled.covers, lease_s=wire.lease_s)):
+        await until(lambda: notes.handled == ["m", "m"], "it comes again")

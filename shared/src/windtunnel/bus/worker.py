@@ -232,19 +232,30 @@ class Worker:
         if await self._is_canceled(event):
             log.info("%s skips event %s: its run is canceled", self._durable, event.id)
             return
-        work = asyncio.ensure_future(self._handle(event))
+        # The handler stays in this task: what it notes for the log holds for the lines after it too.
+        task = asyncio.current_task()
+        assert task is not None
+        watching = asyncio.create_task(self._stop_when_canceled(event, task))
         try:
-            while not (await asyncio.wait((work,), timeout=_CANCEL_S))[0]:
-                # Where the bus does not answer the handler goes on: it can only be asked again.
-                with contextlib.suppress(Unavailable):
-                    if await self._is_canceled(event):
-                        log.info("%s stops work on event %s: its run is canceled", self._durable, event.id)
-                        return
-            await work
+            await self._handle(event)
+        except asyncio.CancelledError:
+            if watching.done() and task.uncancel() == 0:
+                log.info("%s stopped work on event %s: its run is canceled", self._durable, event.id)
+                return
+            raise
         finally:
-            if not work.done():
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
+            watching.cancel()
+
+    async def _stop_when_canceled(self, event: Event, work: asyncio.Task[Any]) -> None:
+        """Cancels `work` and returns once the run of `event` is canceled."""
+        assert self._is_canceled is not None
+        while True:
+            await asyncio.sleep(_CANCEL_S)
+            # Where the bus does not answer the handler goes on: it can only be asked again.
+            with contextlib.suppress(Unavailable):
+                if await self._is_canceled(event):
+                    work.cancel()
+                    return
 
     async def _settle(self, delivery: Delivery, event: Event | None, error: Exception) -> None:
         outcome = outcome_of(error)
