@@ -10,6 +10,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from windtunnel.bus import Event, Malformed
+from windtunnel.figures import rounded
 from windtunnel.metrics_store.decode_values import (
     Figures,
     blob,
@@ -221,7 +222,7 @@ def _measured(message: events_pb2.DeviceRunMeasured) -> _Read:
     fact = facts.Measured(cell, message.attempt, measurement, device_of(message.device), figures.anomalies)
     text = f"{cell.label} measured variant {cell.variant}"
     if measurement.latency.p50 is not None:
-        text += f": median {measurement.latency.p50:.3f} ms"
+        text += f": median {rounded(measurement.latency.p50)} ms"
     work = _Work("measure", (), (), cell.variant, cell.app_platform, cell.id, message.attempt)
     return (fact,), text, (), work
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from windtunnel.figures import rounded
 from windtunnel.layer_diff.domain import SCHEMA, Cause, Exclusion, Verdict
 from windtunnel.layer_diff.latency.costs import OpCost, op_cost
 from windtunnel.layer_diff.latency.expectation import Expectation, expect
@@ -292,7 +293,8 @@ def _excluded(
     if "latency.fallback" not in codes and profile.accelerator != "cpu" and profile.method != "cutting":
         outside = [row for row in rows if row.time.delegated is False]
         spent = sum(row.time.ms or 0.0 for row in outside)
-        why = f"{len(outside)} of {len(rows)} ops ran outside the delegate, together {spent:.3f} of {total:.3f} ms"
+        took = f"{rounded(spent)} of {rounded(total)} ms"
+        why = f"{len(outside)} of {len(rows)} ops ran outside the delegate, together {took}"
         found.append(Exclusion("latency.fallback", why))
     return tuple(found)
 
@@ -305,7 +307,8 @@ def _no_straggler(judged: Sequence[OpVerdict], total: float, profile: Profile) -
     assert worst.expected is not None
     return (
         f"of {len(judged)} ops that ran where they should none exceeds its expectation by its limit and by "
-        f"{max(MATERIAL_SHARE * total, MATERIAL_TICKS * profile.resolution_ms):.3f} ms; nearest is {worst.cost.op} "
-        f"{worst.cost.op_index}: {worst.time.ms:.3f} ms, expected {worst.expected.ms:.3f}, "
+        f"{rounded(max(MATERIAL_SHARE * total, MATERIAL_TICKS * profile.resolution_ms))} ms; nearest is "
+        f"{worst.cost.op} {worst.cost.op_index}: {rounded(worst.time.ms or 0.0)} ms, "
+        f"expected {rounded(worst.expected.ms)}, "
         f"limit {worst.expected.factor:.1f} times"
     )
