@@ -117,7 +117,7 @@ async def test_a_loop_takes_every_variant_that_needs_no_calibration(
         litert.quantize(converted.model, tmp_path / "v.tflite", VariantSpec(name), None, None)
         assert precision(read_model(tmp_path / "v.tflite")) == name
     for name in ("int8", "int16x8"):
-        with pytest.raises(Unsupported, match=rf"'{name}' cannot be made: values inside a loop") as caught:
+        with pytest.raises(Unsupported, match=rf"'{name}' needs the ranges of values inside loops") as caught:
             litert.quantize(converted.model, tmp_path / "v.tflite", VariantSpec(name), calibration, None)
         assert "both_ways" in caught.value.message and "unroll=True" in caught.value.hint
 

@@ -87,3 +87,19 @@ def test_labels_say_nothing_of_one_of_several_outputs(tmp_path: Path) -> None:
     assert (result.original, result.converted, result.agreement) == (None, None, None)
     single = run(tmp_path, {"a": FIRST}, {"a": FIRST})
     assert single.original is not None and single.agreement == 1.0
+
+
+def test_one_tensor_under_two_names_is_both(tmp_path: Path) -> None:
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 2))
+    made = graph.dense("a", source, FIRST, np.zeros(3, np.float32))
+    # The signature calls it out_0 and out_1.
+    model = graph.write(tmp_path / "model.tflite", [source], [made, made])
+    np.savez(tmp_path / "samples.npz", x=INPUTS)
+    np.save(tmp_path / "0.npy", INPUTS @ FIRST.T)
+    original = {"out_0": tmp_path / "0.npy", "out_1": tmp_path / "0.npy"}
+    result = check(model, original, tmp_path / "samples.npz", None)
+    assert result.passed, result.message
+    np.save(tmp_path / "1.npy", INPUTS @ SECOND.T)
+    wrong = check(model, {**original, "out_1": tmp_path / "1.npy"}, tmp_path / "samples.npz", None)
+    assert not wrong.passed and "the original has 'out_1'" in wrong.message

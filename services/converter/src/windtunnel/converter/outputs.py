@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -99,7 +99,9 @@ def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]
     pairs = {**sure, **by_value}
     pairs |= {ours: theirs for ours, theirs in named.items() if ours not in pairs and theirs not in pairs.values()}
     pairs |= _nearest(errors, pairs, most=np.inf)
-    return Matching(pairs, exchanged, _unmatched(facts, pairs, references), _order(facts, pairs, references))
+    return Matching(
+        pairs, exchanged, _unmatched(facts, pairs, references, _again(facts, errors)), _order(facts, pairs, references)
+    )
 
 
 def shown(facts: ModelFacts, tensor: TensorFacts) -> str:
@@ -150,8 +152,15 @@ def _same_shape(tensor: TensorFacts, reference: NDArray[Any]) -> bool:
     return len(ours) == len(theirs) and all(want in (-1, got) for want, got in zip(ours, theirs, strict=True))
 
 
-def _unmatched(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays) -> str:
-    missing = [f"{name!r} {array.shape[1:]}" for name, array in references.items() if name not in pairs.values()]
+def _again(facts: ModelFacts, errors: Mapping[tuple[str, str], float]) -> set[str]:
+    """Names that the signature gives to a tensor which may have another name too: one tensor, given out twice."""
+    names = {(facts.tensors[index].name, name) for one in facts.signatures for name, index in one.outputs.items()}
+    return {name for (tensor, name), error in errors.items() if (tensor, name) in names and _agree(error)}
+
+
+def _unmatched(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays, again: Collection[str]) -> str:
+    found = {*pairs.values(), *again}
+    missing = [f"{name!r} {array.shape[1:]}" for name, array in references.items() if name not in found]
     if not missing:
         return ""
     left = [f"{shown(facts, t)!r} {t.shape[1:]}" for t in facts.outputs if t.name not in pairs]
@@ -161,7 +170,7 @@ def _unmatched(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays) 
 def _order(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays) -> tuple[Finding, ...]:
     """Says that outputs are listed in another order than the original's, which matters to whoever counts them."""
     theirs = list(references)
-    ours = [pairs[tensor.name] for tensor in facts.outputs if tensor.name in pairs]
+    ours = list(dict.fromkeys(pairs[tensor.name] for tensor in facts.outputs if tensor.name in pairs))
     if ours == [name for name in theirs if name in ours]:
         return ()
     listed = ", ".join(f"{place}: {name}" for place, name in enumerate(ours))

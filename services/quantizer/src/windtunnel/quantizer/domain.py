@@ -106,8 +106,8 @@ def require_float(facts: ModelFacts, variant: VariantSpec) -> None:
         (one for graph in facts.graphs for one in graph.tensors if _is_quantized(one)), facts.graphs[0].tensors[0]
     )
     raise InvalidInput(
-        f"variant {variant.name!r} cannot be made: the model is {found} already (tensor {tensor.name!r} is "
-        f"{tensor.dtype})",
+        f"the model is {found} already (tensor {tensor.name!r} is {tensor.dtype}): {variant.name!r} cannot be made "
+        "of it",
         hint=f"submit the float model; of this file only {found!r} can be tested, which is the file itself",
         code="already_quantized",
     )
@@ -148,8 +148,8 @@ def not_calibrated(facts: ModelFacts, variant: VariantSpec) -> Unsupported:
     )
     rule = {"regex": shared, "operation": "*", "algorithm_key": "no_quantize"}
     return Unsupported(
-        f"variant {variant.name!r} cannot be made: values inside a loop cannot be calibrated, and the model has loops "
-        f"at {', '.join(loops(facts))}",
+        f"{variant.name!r} needs the ranges of values inside loops, which cannot be calibrated; the model has loops at "
+        f"{', '.join(loops(facts))}",
         hint="build the recurrent layers with unroll=True and convert again, or take dynamic_range or float16; or a "
         f"recipe whose last rule keeps the loop in float: {json.dumps(rule)}",
         code="loop_not_calibrated",

@@ -21,6 +21,7 @@ from windtunnel.converter.adapters.originals import load
 from windtunnel.converter.domain import Exported, Source
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Feed, InputSpec, Shapes, sample_inputs
+from windtunnel.pipeline.feed import SyntheticFeed
 
 BATCH = 32
 
@@ -80,7 +81,7 @@ def _run_original(original: Original, inputs: Feed, folder: Path) -> dict[str, P
     done = 0
     for batch in _batches(inputs, original):
         count = len(next(iter(batch.values())))
-        for name, value in _run_batch(original, batch).items():
+        for name, value in _run_batch(original, batch, synthetic=isinstance(inputs, SyntheticFeed)).items():
             if name not in writers:
                 shape = (inputs.count, *value.shape[1:])
                 writers[name] = open_memmap(paths[name], mode="w+", dtype=value.dtype, shape=shape)
@@ -93,11 +94,12 @@ def _run_original(original: Original, inputs: Feed, folder: Path) -> dict[str, P
     return paths
 
 
-def _run_batch(original: Original, batch: Mapping[str, NDArray[Any]]) -> Mapping[str, NDArray[Any]]:
+def _run_batch(original: Original, batch: Mapping[str, NDArray[Any]], *, synthetic: bool) -> Mapping[str, NDArray[Any]]:
     try:
         results = original.run(batch)
     except Exception as error:
-        raise InvalidInput(f"the original model fails on the samples: {reason(error)}") from error
+        what, hint = ("random inputs", "give samples that the model takes") if synthetic else ("the samples", "")
+        raise InvalidInput(f"the original model fails on {what}: {reason(error)}", hint=hint) from error
     for name, value in results.items():
         if value.dtype.kind == "f" and not np.isfinite(value).all():
             raise InvalidInput(f"the original model's output {name!r} holds NaN or infinity", code="non_finite")
