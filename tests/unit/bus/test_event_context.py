@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 
@@ -89,3 +90,16 @@ def test_a_log_line_carries_the_fields_and_never_lets_them_replace_its_own() -> 
     assert (line["run_id"], line["trace_id"], line["cell"], line["event_id"]) == ("run-1", TRACE, "c", "e-1")
     assert (line["level"], line["message"]) == ("info", "words")
     assert "variant" not in line
+
+
+async def test_what_a_task_of_the_job_notes_the_whole_job_carries() -> None:
+    async def work() -> None:
+        note_job(run_id="r-1")
+        with job_context(cell="c-1"):
+            note_job(variant="int8")
+
+    with job_context(event_id="e"):
+        await asyncio.create_task(work())
+        assert dict(current_job()) == {"event_id": "e", "run_id": "r-1"}
+    note_job(run_id="nobody")
+    assert dict(current_job()) == {}

@@ -5,21 +5,20 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from typing import Final
 
-_NOTHING: Final[Mapping[str, str]] = {}
-_current: ContextVar[Mapping[str, str]] = ContextVar("windtunnel_job", default=_NOTHING)
+# Tasks that a job starts share its fields: what one of them notes, the lines of all of them carry.
+_current: ContextVar[dict[str, str] | None] = ContextVar("windtunnel_job", default=None)
 
 
 def current_job() -> Mapping[str, str]:
     """The fields of the work at hand, for example `run_id`, `variant` and `cell`; empty outside of any."""
-    return _current.get()
+    return _current.get() or {}
 
 
 @contextlib.contextmanager
 def job_context(**fields: str) -> Iterator[None]:
     """Log lines inside carry `fields` beside those around it; an empty value adds nothing."""
-    token = _current.set({**_current.get(), **_given(fields)})
+    token = _current.set({**current_job(), **_given(fields)})
     try:
         yield
     finally:
@@ -27,8 +26,10 @@ def job_context(**fields: str) -> Iterator[None]:
 
 
 def note_job(**fields: str) -> None:
-    """Adds `fields` for the rest of the innermost `job_context`: what becomes known only during the work."""
-    _current.set({**_current.get(), **_given(fields)})
+    """Adds `fields` to the innermost `job_context`: what becomes known only during the work."""
+    job = _current.get()
+    if job is not None:
+        job.update(_given(fields))
 
 
 def _given(fields: Mapping[str, str]) -> dict[str, str]:
