@@ -141,6 +141,15 @@ CASES = [
         ),
     ),
     Case(
+        "latencies of several cells that are unstable",
+        lambda run: [run.measured("int8", "adb", unstable=BUSY), run.measured("int8", unstable=BUSY)],
+        COULD_NOT_RUN,
+        (
+            "gates latency_ms_p50, latency_ms_p95 of variant int8 were not judged on adb/pixel-6/14/gpu/4: "
+            f"the latency is unstable: {BUSY} (measure again when the host is quiet); 1 more cell likewise",
+        ),
+    ),
+    Case(
         "an unstable latency does not hide a cell that failed",
         lambda run: [run.run_failed("int8", "adb"), run.measured("int8", p50=12.0, unstable=BUSY)],
         COULD_NOT_RUN,

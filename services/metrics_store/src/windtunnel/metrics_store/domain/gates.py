@@ -158,7 +158,9 @@ def _worst_cell(
     largest = max((one.value for one in found if one.value is not None), default=None)
     # What has no figure at all is said first: it is the larger gap.
     first = min(open_ones, key=lambda one: bool(one.doubt))
-    return GateResult(gate, limit, largest, None, first.label, first.doubt)
+    more = len(open_ones) - 1
+    why = f"{first.doubt}; {more} more cell{'s' if more > 1 else ''} likewise" if first.doubt and more else first.doubt
+    return GateResult(gate, limit, largest, None, first.label, why)
 
 
 def _real_cells(run: RunRecord, variant: str) -> list[CellState]:
