@@ -12,7 +12,7 @@ import pytest
 from windtunnel.converter.convert import convert, tool_versions
 from windtunnel.converter.detect import locate
 from windtunnel.converter.domain import Format, Source
-from windtunnel.converter.keras_config import refuse_code
+from windtunnel.converter.keras_config import asks_for_code, refuse_code
 from windtunnel.errors import InvalidInput, NotFound, Unavailable
 from windtunnel.isolation import InlinePool
 
@@ -61,3 +61,19 @@ async def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 
 def test_every_tool_that_makes_the_result_is_in_the_key() -> None:
     assert set(tool_versions()) == {"windtunnel-converter", "tensorflow-cpu", "keras", "ai-edge-litert"}
+
+
+@pytest.mark.parametrize(
+    ("said", "custom"),
+    [
+        ("TypeError: Could not locate function 'mish'. Make sure custom classes and functions are decorated", True),
+        (
+            "ValueError: Unknown layer: 'KerasLayer'. Please ensure you are using a `keras.utils.custom_object_scope`",
+            True,
+        ),
+        ("ValueError: Could not interpret activation function identifier: swishy", True),
+        ("OSError: Unable to synchronously open file (truncated file: eof = 96)", False),
+    ],
+)
+def test_a_class_or_function_that_keras_does_not_know_asks_for_code(said: str, custom: bool) -> None:
+    assert asks_for_code(said) is custom

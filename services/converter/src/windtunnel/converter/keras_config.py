@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +13,10 @@ from typing import Any, Final
 from windtunnel.converter.domain import Format, Source
 from windtunnel.errors import InvalidInput
 
+# What to do about classes and functions whose code is not in the file.
+CODE_HINT: Final = (
+    "where they are defined, export a SavedModel with model.export(path), and give that: it needs no code"
+)
 _MAX_BYTES: Final = 64 * 1024**2
 _BROKEN = (ValueError, KeyError, OSError, zipfile.BadZipFile, zlib.error, RuntimeError, RecursionError)
 
@@ -134,3 +139,11 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
     elif isinstance(value, list):
         for one in value:
             yield from _objects(one)
+
+
+def asks_for_code(said: str) -> bool:
+    """Whether Keras refused a file because a class or function that it names is not known."""
+    return (
+        re.search(r"Could not (locate|interpret)|Unknown (layer|object|\w+ function|activation)|custom_objects", said)
+        is not None
+    )

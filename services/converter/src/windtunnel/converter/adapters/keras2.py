@@ -14,7 +14,7 @@ from typing import Any, Final
 import tensorflow as tf
 
 from windtunnel.converter.domain import Format, Source
-from windtunnel.converter.keras_config import KerasConfig
+from windtunnel.converter.keras_config import CODE_HINT, KerasConfig
 from windtunnel.errors import InvalidInput
 
 # Classes of Keras 2 alone: ops of TensorFlow between its layers, and models under older names.
@@ -90,7 +90,7 @@ def require_own_modules(config: KerasConfig, source: Source) -> None:
     if others:
         raise InvalidInput(
             f"{source.name} takes classes from {', '.join(others)}, whose code is not in the file",
-            hint="export a SavedModel where they are defined, and give that: it needs no code",
+            hint=CODE_HINT,
             code="custom_layer",
         )
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 from windtunnel.converter.adapters import keras2
 from windtunnel.converter.adapters.original import Arrays, Original, frozen, port, reason
 from windtunnel.converter.domain import Format, Source
-from windtunnel.converter.keras_config import KerasConfig, read_config
+from windtunnel.converter.keras_config import CODE_HINT, KerasConfig, read_config
 from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import InvalidInput, Unsupported
 
@@ -100,7 +100,7 @@ def _no_code(source: Source, unknown: dict[str, str]) -> InvalidInput:
     classes = ", ".join(f"{kind} (layer {name!r})" for kind, name in sorted(unknown.items()))
     return InvalidInput(
         f"{source.name} uses classes whose code is not in the file: {classes}",
-        hint="where they are defined, export a SavedModel with model.export(path), and give that: it needs no code",
+        hint=CODE_HINT,
         code="custom_layer",
     )
 

@@ -7,6 +7,7 @@ from windtunnel.converter.adapters.keras_files import load_keras
 from windtunnel.converter.adapters.original import Original, reason
 from windtunnel.converter.adapters.saved_models import load_saved_model
 from windtunnel.converter.domain import Format, Source
+from windtunnel.converter.keras_config import CODE_HINT, asks_for_code
 from windtunnel.errors import InvalidInput, WindtunnelError
 
 
@@ -24,7 +25,10 @@ def load(source: Source) -> Original:
     except WindtunnelError:
         raise
     except Exception as error:
+        said = reason(error)
+        custom = source.format in (Format.KERAS, Format.HDF5) and asks_for_code(said)
         raise InvalidInput(
-            f"{source.name} cannot be loaded as {source.format.value}: {reason(error)}",
-            hint="is the file complete, and of this format?",
+            f"{source.name} cannot be loaded as {source.format.value}: {said}",
+            hint=CODE_HINT if custom else "is the file complete, and of this format?",
+            code="custom_layer" if custom else None,
         ) from error
