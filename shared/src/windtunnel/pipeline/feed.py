@@ -82,6 +82,11 @@ class SampledFeed:
         self._specs = specs
 
     @property
+    def samples(self) -> Samples:
+        """The samples themselves, as they were before the pipeline."""
+        return self._samples
+
+    @property
     def count(self) -> int:
         return self._samples.count
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,8 @@ from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.datacheck.model_judge import ModelJudge, decisions
 from windtunnel.datacheck.norm import NORM_SAMPLES, NormJudge
 from windtunnel.datacheck.trials import spread
-from windtunnel.pipeline import load_samples
+from windtunnel.pipeline import Feed, Samples
+from windtunnel.pipeline.feed import SampledFeed
 from windtunnel.tflite import ModelFacts, OutputKind, Runner, Scores, ScoreSums, agreement, input_specs, score
 
 
@@ -79,24 +79,24 @@ class Answers:
     def findings(
         self,
         runner: Runner,
-        samples: Path | None,
+        feed: Feed,
         pipeline: Mapping[str, Any] | None,
         original: NDArray[Any] | None,
         norm: FirstNorm | None = None,
     ) -> tuple[Finding, ...]:
         """What the answers say of samples, labels and preprocessing.
 
-        `original`: its output, None where unknown; `norm`: its first batch norm.
+        `feed`: what the models were fed; `original`: its output, None where unknown; `norm`: its first batch norm.
         """
         found = list(self.reading.findings)
-        if samples is None:
+        if not isinstance(feed, SampledFeed):
             return tuple(found)
         if self.reading.metric is None and not found:
             found.append(Finding("accuracy.unknown", self.reading.reason))
         first = None if original is None else self.original(original).error
         said = errors_said(self.reading, first, self.converted_error(), ("original", "converted"))
         found += [] if said is None else [said]
-        given = self._given(runner.facts, samples, pipeline, original)
+        given = self._given(runner.facts, feed.samples, pipeline, original)
         judge = ModelJudge(runner, given, self._kind(original)) if given.right is not None else None
         isolation.progress(0.99, "looking at samples and labels")
         return (*found, *data_findings(given, judge, None if norm is None else _norm_judge(norm, given)))
@@ -106,10 +106,10 @@ class Answers:
         return self._values.result()
 
     def _given(
-        self, model: ModelFacts, samples: Path, pipeline: Mapping[str, Any] | None, original: NDArray[Any] | None
+        self, model: ModelFacts, samples: Samples, pipeline: Mapping[str, Any] | None, original: NDArray[Any] | None
     ) -> Given:
         specs = tuple(input_specs(model))
-        given = Given(model, specs, load_samples(samples), pipeline, self.reading)
+        given = Given(model, specs, samples, pipeline, self.reading)
         if self.reading.metric == "classes":
             assert self.reading.labels is not None
             rows = np.stack(self._rows) if original is None else _as_rows(original)

@@ -58,7 +58,7 @@ def check(
     # What holds NaN says nothing of samples and labels.
     if any(item.non_finite for item in sums.values()):
         return result
-    return replace(result, findings=(*result.findings, *answers.findings(runner, samples, pipeline, truth, norm)))
+    return replace(result, findings=(*result.findings, *answers.findings(runner, inputs, pipeline, truth, norm)))
 
 
 def not_run(flex: Sequence[str], *, synthetic: bool) -> Check:

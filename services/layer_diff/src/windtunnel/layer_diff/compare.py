@@ -107,8 +107,8 @@ def compare_models(
         "calibration_problem": "" if typical else _not_typical(matching, samples is None, count),
         "mended_for_a_try": mend,
     }
-    if look and samples is not None:
-        findings += look_at_data(reference, samples, pipeline, outputs, count)
+    if look:
+        findings += look_at_data(reference, given, pipeline, outputs, count)
     found = _conclude(run, output, inside, threshold, settings, drawn)
     return replace(found, findings=(*found.findings, *non_finite(found), *findings))
 

@@ -13,16 +13,19 @@ from windtunnel.datacheck.check import Given, data_findings
 from windtunnel.datacheck.findings import Finding
 from windtunnel.datacheck.model_judge import ModelJudge
 from windtunnel.layer_diff.outputs import OutputSums
-from windtunnel.pipeline import load_samples
+from windtunnel.pipeline import Feed
+from windtunnel.pipeline.feed import SampledFeed
 from windtunnel.tflite import Runner, input_specs
 
 
 def look_at_data(
-    reference: Path, samples: Path, pipeline: Mapping[str, Any] | None, outputs: OutputSums, count: int
+    reference: Path, feed: Feed, pipeline: Mapping[str, Any] | None, outputs: OutputSums, count: int
 ) -> tuple[Finding, ...]:
-    """Findings on the first `count` samples. Raises what reading and running raise."""
+    """Findings on the first `count` samples of a feed; none on random inputs. Raises what running raises."""
+    if not isinstance(feed, SampledFeed):
+        return ()
     runner = Runner(reference)
-    given = load_samples(samples).take(np.arange(count))
+    given = feed.samples.take(np.arange(count))
     right, predicted, kind = outputs.answers()
     reading = outputs.reading
     if reading.labels is not None:
