@@ -281,7 +281,8 @@ def test_outputs_in_another_order_with_other_names(tmp_path: Path, outputs: tupl
     # The names that the other model has for other heads: a pairing by name would be wrong.
     other = _heads(tmp_path / "c.tflite", ("box", "score", "kind"), outputs)
     result = compare_models(reference, other, random_samples(tmp_path / "s.npz", (8,)))
-    assert (result.verdict, result.causes, result.output.nrmse) == ("healthy", (), 0.0)
+    # The heads are paired with what they are; that a caller finds others in their places is the one cause.
+    assert ([cause.code for cause in result.causes], result.output.nrmse) == (["conversion.outputs"], 0.0)
     matching = match_layers(read_model(reference), read_model(other))
     names = [{t.index: t.name for t in read_model(path).tensors} for path in (reference, tmp_path / "c.tflite")]
     same = {names[1][mine]: names[0][own] for mine, own in matching.same_outputs().items()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from windtunnel.farm_dispatcher.adapters.local import LocalFarm
 from windtunnel.farm_dispatcher.adapters.measurement import NO_PATIENCE
 from windtunnel.isolation import InlinePool
 from windtunnel.layer_diff.compare import compare_models
-from windtunnel.tflite import read_model, require_values
+from windtunnel.layer_diff.kernels.execute import prepare
+from windtunnel.tflite import Runner, read_model, require_values
+from windtunnel.tflite.profile import profile_model, time_op
 from windtunnel.tflite.variables import unset_variables
 
 
@@ -47,6 +51,20 @@ def test_a_variable_without_a_value_is_named(tmp_path: Path) -> None:
 
 def test_a_variable_that_the_model_sets_has_a_value(tmp_path: Path) -> None:
     require_values(read_model(model(tmp_path / "m.tflite", assigned=True)))
+
+
+@pytest.mark.parametrize(
+    "runs",
+    [
+        pytest.param(Runner, id="runner"),
+        pytest.param(lambda path: profile_model(path, accelerator="xnnpack"), id="ops"),
+        pytest.param(lambda path: time_op(path, 0, accelerator="xnnpack"), id="one op"),
+        pytest.param(lambda path: prepare(path, None, None, 1, path.parent), id="kernels"),
+    ],
+)
+def test_nothing_runs_it(tmp_path: Path, runs: Callable[[Path], Any]) -> None:
+    with pytest.raises(InvalidInput, match="have no values"):
+        runs(model(tmp_path / "m.tflite", assigned=False))
 
 
 async def test_nothing_is_compared_or_measured(tmp_path: Path) -> None:

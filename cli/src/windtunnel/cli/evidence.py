@@ -168,6 +168,22 @@ def _range(evidence: Evidence) -> Iterator[str]:
             yield f"its {words} {figure(pair.get('file'))} is off by a factor of {figure(pair['factor'])}"
 
 
+def _outputs(evidence: Evidence) -> Iterator[str]:
+    """Outputs or inputs that were exchanged."""
+    for one in _listed(evidence.get("outputs"))[:8]:
+        if isinstance(one, Mapping) and is_number(one.get("nrmse")):
+            places = part(one, "place")
+            yield (
+                f"the candidate's output {layer_title(one.get('candidate'))} (number {named(places.get('candidate'))}) "
+                f"holds the values of the reference's {layer_title(one.get('reference'))} "
+                f"(number {named(places.get('reference'))}): nRMSE {drift(one['nrmse'])}, and "
+                f"{drift(one.get('nrmse_as_called'))} where a caller looks for them"
+            )
+    if _listed(evidence.get("exchanged")):
+        names = " and ".join(layer_title(one) for one in evidence["exchanged"])
+        yield f"the inputs {names} are exchanged: fed the other way, the outputs are right"
+
+
 def _per_tensor(evidence: Evidence) -> Iterator[str]:
     lost = evidence.get("largest_to_median_channel")
     if is_number(lost):
@@ -175,6 +191,28 @@ def _per_tensor(evidence: Evidence) -> Iterator[str]:
         yield (
             f"weights {layer_title(evidence.get('constant'))} have one scale for {named(evidence.get('channels'))} "
             f"channels: the largest is {figure(lost)} times the median one, which loses {bits} bits by it"
+        )
+
+
+def _shared_scale(evidence: Evidence) -> Iterator[str]:
+    """Parts that one scale does not resolve."""
+    for one in _listed(evidence.get("lost"))[:6]:
+        if isinstance(one, Mapping) and _listed(one.get("range")):
+            low, high = (int(place) for place in one["channels"][:2])
+            channels = f"channel {low} is" if low == high else f"channels {low}-{high} are"
+            rest = "constant" if one.get("constant") else f"left with {figure(one.get('steps'))} quantization steps"
+            yield f"{channels} lost ({rest}): {layer_title(one.get('layer'))} reaches {_span(one['range'])}"
+    mask = part(evidence, "mask")
+    if mask and _listed(evidence.get("rest")):
+        size = f"{figure(mask['size'])} in size" if is_number(mask.get("size")) else "infinite"
+        yield (
+            f"the mask constant {layer_title(mask.get('constant'))} is {size} and sets the scale: the rest, "
+            f"{_span(evidence['rest'])}, is left with {figure(evidence.get('steps'))} quantization steps"
+        )
+    if _listed(evidence.get("others")):
+        yield (
+            f"one scale, {figure(part(evidence, 'scale').get('file'))}, for parts of very different range: "
+            f"another part needs {_span(evidence['others'])}"
         )
 
 
@@ -221,6 +259,10 @@ def _own(evidence: Evidence) -> Iterator[str]:
         mended = f", {drift(after)} with the fix" if is_number(after) else ""
         yield f"own error on the reference's inputs: nRMSE {drift(before)}{mended}"
     yield from _output(evidence.get("output_nrmse"), evidence.get("output_nrmse_mended"))
+    beyond = _listed(evidence.get("output_nrmse_with_others_fixed"))
+    if len(beyond) == 2:
+        errors = f"from nRMSE {drift(beyond[0])} to {drift(beyond[1])}"
+        yield f"with the other causes fixed, the output's error falls {errors}"
     inside = evidence.get("inside")
     if isinstance(inside, Mapping):
         where = f"{layer_title(inside.get('layer'))} (op {named(inside.get('op_index'))} there)"
@@ -244,8 +286,10 @@ def _output(before: Any, after: Any) -> Iterator[str]:
 _ACCOUNTS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
     _constant,
     _op,
+    _outputs,
     _range,
     _per_tensor,
+    _shared_scale,
     _largest,
     _kernel,
     _own,

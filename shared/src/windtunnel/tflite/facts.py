@@ -6,12 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, NotFound, Unsupported
 from windtunnel.tflite.constants import decode
+
+# Options of ops that name a graph which the op runs.
+CALLS: Final = (
+    "cond_subgraph_index",
+    "body_subgraph_index",
+    "then_subgraph_index",
+    "else_subgraph_index",
+    "init_subgraph_index",
+)
 
 
 @dataclass(frozen=True, slots=True)

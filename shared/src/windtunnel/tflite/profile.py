@@ -31,6 +31,7 @@ from windtunnel.tflite.native_profiler import Event, Kernels, NativeProfiler
 from windtunnel.tflite.quantization import quantize
 from windtunnel.tflite.read import read_model
 from windtunnel.tflite.run import Accelerator, Runner
+from windtunnel.tflite.variables import require_values
 
 Method = Literal["profiler", "cutting", "log"]
 
@@ -103,6 +104,7 @@ def profile_model(
     if accelerator not in _KERNELS:
         raise InvalidInput(f"unknown accelerator {accelerator!r}", hint="use " + ", ".join(_KERNELS))
     facts = read_model(path)
+    require_values(facts)
     inputs = first_inputs(facts, samples, pipeline, shapes)
     if method == "cutting":
         return _by_cutting(facts, inputs, accelerator, threads)
@@ -225,6 +227,7 @@ def time_op(
 ) -> float | None:
     """What one op takes alone, in ms; None where it cannot be timed. Arguments and errors as `profile_model`."""
     facts = read_model(path)
+    require_values(facts)
     inputs = first_inputs(facts, samples, pipeline, shapes)
     values = _values(facts, inputs, threads)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:

@@ -14,6 +14,7 @@ from windtunnel.errors import InvalidInput, JobFailed, Unsupported
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
+from windtunnel.tflite.variables import require_values
 
 Accelerator = Literal["xnnpack", "none", "reference"]
 
@@ -48,13 +49,15 @@ class Runner:
             kernels; these abort the process on some int8 models).
         preserve_all: keep every tensor, so that `layers` can show them.
 
-    Raises NotFound, InvalidInput (no model, or one that the runtime refuses), Unsupported (an op that it lacks).
+    Raises NotFound, InvalidInput (not a model, one that the runtime refuses, or one that reads variables which nothing
+    sets), Unsupported (an op that it lacks).
     """
 
     def __init__(
         self, path: Path, *, threads: int = 1, accelerator: Accelerator = "xnnpack", preserve_all: bool = False
     ) -> None:
         self.facts = read_model(path)
+        require_values(self.facts)
         self.threads = threads
         self.accelerator: Accelerator = accelerator
         self._preserve_all = preserve_all

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from windtunnel.errors import InvalidInput
-from windtunnel.tflite.facts import GraphFacts, ModelFacts
+from windtunnel.tflite.facts import CALLS, GraphFacts, ModelFacts
 
 _SHOWN: Final = 3
 
@@ -29,9 +30,13 @@ def require_values(facts: ModelFacts) -> None:
 
 
 def unset_variables(facts: ModelFacts) -> list[str]:
-    """Names of variables that the model reads and never assigns."""
+    """Names of variables that the main graph, and what it runs, reads and never assigns.
+
+    Another signature may assign them, but nobody runs that one before.
+    """
     read: dict[str, None] = {}
-    for graph in facts.graphs:
+    graphs = list(_reached(facts))
+    for graph in graphs:
         handles = _handles(graph)
         for op in graph.ops:
             if op.name == "ASSIGN_VARIABLE" and op.inputs[0] not in handles:
@@ -41,12 +46,24 @@ def unset_variables(facts: ModelFacts) -> list[str]:
                 read[handles[op.inputs[0]]] = None
     assigned = {
         handles[op.inputs[0]]
-        for graph in facts.graphs
+        for graph in graphs
         for handles in [_handles(graph)]
         for op in graph.ops
         if op.name == "ASSIGN_VARIABLE"
     }
     return [name for name in read if name not in assigned]
+
+
+def _reached(facts: ModelFacts) -> Iterator[GraphFacts]:
+    """The main graph and all graphs that ops of it run, each once."""
+    left, seen = [0], {0}
+    while left:
+        graph = facts.graphs[left.pop()]
+        yield graph
+        for number in (op.options[name] for op in graph.ops for name in CALLS if name in op.options):
+            if 0 < number < len(facts.graphs) and number not in seen:
+                seen.add(number)
+                left.append(number)
 
 
 def _handles(graph: GraphFacts) -> dict[int, str]:

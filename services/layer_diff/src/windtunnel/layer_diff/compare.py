@@ -20,6 +20,7 @@ from windtunnel.layer_diff.entries import layer_entry
 from windtunnel.layer_diff.graph import Matching, match_layers
 from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.inside import LOCAL_SAMPLES, Inside, Run, histograms_of, look_inside
+from windtunnel.layer_diff.output_pairs import pair_outputs
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.rewritten import without_rewritten
@@ -27,7 +28,7 @@ from windtunnel.layer_diff.settle import settle
 from windtunnel.layer_diff.sick import non_finite
 from windtunnel.layer_diff.static.account import simplest
 from windtunnel.layer_diff.stream import Models, ahead_of, stream
-from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge
+from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge, left_open
 from windtunnel.tflite import Accelerator, read_model, require_values
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -85,17 +86,19 @@ def compare_models(
         matching = reach.readable(matching)
         if not reach.keeps_state:
             matching = settle(matching, reach.reference, reach.candidate, given, reach.hidden)
-        outputs = OutputSums(ours, theirs, given.labels, matching.same_outputs(), reach.no_figure)
+        paired = pair_outputs(reach, given, count, matching.same_outputs())
+        outputs = OutputSums(ours, theirs, given.labels, paired.same, reach.no_figure)
         # What a model keeps between its runs is in no checkpoint.
         saved = None if reach.keeps_state else checkpoint
         models = Models(reach.reference, reach.candidate)
         ahead = ahead_of(models, matching.pairs) if reach.repeats else None
         figures = stream(models, given, matching.pairs, outputs, limit=count, checkpoint=saved, ahead=ahead)
         output, findings = outputs.result(), outputs.findings()
-        matching, figures = without_rewritten(matching, figures, output.nrmse)
+        matching, figures = without_rewritten(matching, figures, output)
         typical = samples is not None and count >= FEWEST_TYPICAL
-        run = Run(reach, given, matching, figures, count, threads, typical, mend)
+        run = Run(reach, given, matching, figures, output, count, threads, typical, mend)
         inside = look_inside(run)
+        inside = replace(inside, causes=(*paired.causes, *inside.causes), notes=(*paired.findings, *inside.notes))
         drawn = histograms_of(run, inside.causes, threshold)
     settings = {
         "accelerator": reach.accelerator,
@@ -152,10 +155,12 @@ def _conclude(
         causes=causes,
     )
     if verdict != "healthy" and not causes:
-        causes = accumulated(matching, inside.local)
+        causes = inside.shared or accumulated(matching, inside.local)
     if run.reach.not_run is not None:
         verdict = "degraded" if verdict == "healthy" else verdict
         reasons = (*reasons, f"the candidate runs in part only: {run.reach.not_run}")
+    if verdict == "healthy":
+        reasons = (*reasons, *left_open(layers, output, coverage))
     if verdict != "healthy" and is_quantized(matching.ours.facts) and not is_quantized(matching.theirs.facts):
         reasons = (*reasons, "the reference is quantised and the candidate is not: are the two swapped?")
     return Comparison(
@@ -174,6 +179,7 @@ def _conclude(
         ),
         settings=settings,
         histograms=drawn,
+        findings=inside.notes,
     )
 
 

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from windtunnel.layer_diff.domain import Cause, Exclusion
+from windtunnel.datacheck.findings import Finding
+from windtunnel.layer_diff.domain import Cause, Exclusion, OutputDiff
+from windtunnel.layer_diff.effect import CLEAR, NOISE, UNKNOWN, Effect, Ends, Tried, effects
 from windtunnel.layer_diff.graph import Matching
 from windtunnel.layer_diff.local import Local, representable
 from windtunnel.layer_diff.static.compare import StaticReport
 from windtunnel.layer_diff.static.suspect import Patch, Suspect, all_of
-from windtunnel.tflite import ModelFacts
+from windtunnel.tflite import ModelFacts, TensorFacts
 
 # An own error below this is what the precision gives anyway: float32, float16, integers.
 FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
 # A layer of matching files that departs more than this on equal inputs needs an explanation.
 UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
+# The code of a difference that no output shows.
+NO_EFFECT: Final = "difference.without_effect"
+# Outputs this close are the same for a model of that precision.
+QUIET: Final = {"float32": 1e-3, "float16": 1e-2, "integer": 0.02}
 # How often causes were right on faults of others (docs/diagnosis-by-others.md): neither proven by the file nor by
 # running, one of both, both; departures without a reason in the files; rounding as what is left.
 CONFIDENCE: Final = (0.6, 0.9, 0.97)
 CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
-_BETTER_OUTPUT, _DECIDES = 1.1, 2.0
+_DECIDES = 2.0
 # An own error that the order of additions makes in float32.
 _ROUNDED = 1e-6
 # Errors this close are the same one.
@@ -43,7 +49,7 @@ _TIMES_WORSE: Final = 3.0
 _FITS: Final = 1.6
 
 
-class Prober(Protocol):
+class Prober(Ends, Protocol):
     """Runs the candidate as it is and with a change, on a few samples and the same kernels: (before, after).
 
     None where no kernels run the changed candidate.
@@ -62,7 +68,7 @@ class Tested:
 
     `before` and `after` are the own error of its layer, `output` and `output_mended` the error of the model's worst
     output, or of the one that mending moves (all nRMSE; None: unknown). `tried`: whether it was mended and run, or
-    would have been if it could be.
+    would have been if it could be. `effect_on_outputs` is what the fix does to the outputs.
     """
 
     suspect: Suspect
@@ -71,6 +77,7 @@ class Tested:
     output: float | None = None
     output_mended: float | None = None
     tried: bool = True
+    effect_on_outputs: Effect = UNKNOWN
 
     @property
     def improves(self) -> bool:
@@ -82,11 +89,7 @@ class Tested:
     @property
     def improves_output(self) -> bool:
         """Whether the model's output is clearly nearer to the reference's once mended."""
-        return (
-            self.output is not None
-            and self.output_mended is not None
-            and self.output > _BETTER_OUTPUT * self.output_mended
-        )
+        return self.output is not None and self.output_mended is not None and self.output > CLEAR * self.output_mended
 
     @property
     def decides(self) -> bool:
@@ -113,7 +116,12 @@ class Tested:
 
 def is_quantized(facts: ModelFacts) -> bool:
     """Whether a model stores some of its numbers as integers with scales."""
-    return any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in facts.tensors)
+    return any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in _all_tensors(facts))
+
+
+def _all_tensors(facts: ModelFacts) -> Iterator[TensorFacts]:
+    """The tensors of all graphs: the weights of a loop lie in its body."""
+    return (tensor for graph in facts.graphs for tensor in graph.tensors)
 
 
 def precision_of(matching: Matching) -> str:
@@ -121,7 +129,7 @@ def precision_of(matching: Matching) -> str:
     assert matching.ours is not None and matching.theirs is not None
     if is_quantized(matching.ours.facts) or is_quantized(matching.theirs.facts):
         return "integer"
-    tensors = (*matching.ours.facts.tensors, *matching.theirs.facts.tensors)
+    tensors = (*_all_tensors(matching.ours.facts), *_all_tensors(matching.theirs.facts))
     return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
 
 
@@ -132,12 +140,14 @@ _INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "uint4", "int2"})
 class Findings:
     """The causes that running confirmed, gravest first, and the suspects that it cleared.
 
-    `silent` are codes of which something is left open: they are neither causes nor excluded.
+    `notes` are differences that no output shows. `silent` are codes of which something is left open: they are neither
+    causes nor excluded.
     """
 
     causes: tuple[Cause, ...]
     cleared: tuple[Exclusion, ...]
     silent: frozenset[str] = frozenset()
+    notes: tuple[Finding, ...] = ()
 
 
 def diagnose(
@@ -168,6 +178,7 @@ def diagnose(
     followed = _Downstream(matching, [one for one in held if _shows(one, floor)], reached)
     faults = [one.suspect for one in held]
     kept = [one for one in held if not followed(one.suspect) and not _hangs_on(one.suspect, faults)]
+    kept, harmless = _by_effect(kept, trials, precision_of(matching))
     # What the file shows and running proves comes first; then what brings the output near the reference's.
     decides = any(one.decides for one in kept)
     kept.sort(
@@ -180,10 +191,62 @@ def diagnose(
         )
     )
     left = [one for one in tested if one not in held]
+    named = [one.suspect for one in (*kept, *harmless)]
     return Findings(
         tuple(_cause(one, floor) for one in kept),
         tuple(_cleared(one) for one in left if one.tried),
-        frozenset(one.suspect.code for one in (*held, *left) if one not in kept and (one in held or not one.tried)),
+        frozenset(
+            one.suspect.code for one in (*held, *left) if one.suspect not in named and (one in held or not one.tried)
+        ),
+        tuple(_without_effect(one) for one in harmless),
+    )
+
+
+def _by_effect(kept: Sequence[Tested], trials: Prober, precision: str) -> tuple[list[Tested], list[Tested]]:
+    """The causes with what their fixes gain, and those differences that no output shows."""
+    tried = [
+        Tried(
+            one.suspect.patch,
+            None if one.output is None or one.output_mended is None else (one.output, one.output_mended),
+        )
+        for one in kept
+    ]
+    known = [
+        replace(one, effect_on_outputs=found)
+        for one, found in zip(kept, effects(tried, trials, NOISE[precision]), strict=True)
+    ]
+    limits = NOISE[precision], QUIET[precision]
+    harmless = [one for one in known if _is_harmless(one, *limits)]
+    return [one for one in known if one not in harmless], harmless
+
+
+def _is_harmless(tested: Tested, noise: float, quiet: float) -> bool:
+    """Whether no output shows a difference.
+
+    Another op, or another bound, may be another way to write the same. Weights and scales that differ are faults unless
+    they change nothing at all: their fix rounds anew, which may cost what it gains.
+    """
+    suspect, effect = tested.suspect, tested.effect_on_outputs
+    is_way = suspect.code == "conversion.op" or suspect.evidence.get("role") == "operand"
+    return effect.is_none(noise, quiet) and (is_way or not effect.changes)
+
+
+def _without_effect(tested: Tested) -> Finding:
+    """A difference that no output shows, as a note."""
+    suspect = tested.suspect
+    output = "unknown" if tested.output is None else f"{tested.output:.2g}"
+    evidence = {
+        "code": suspect.code,
+        "place": {"layer": suspect.layer, "op_index": suspect.op_index},
+        "output_nrmse": _finite(tested.output),
+        "output_nrmse_mended": tested.output_mended,
+        **suspect.evidence,
+    }
+    return Finding(
+        NO_EFFECT,
+        f"{suspect.code} at {suspect.layer!r} (op {suspect.op_index}): the files differ there, but the output comes no "
+        f"nearer to the reference's without the difference (nRMSE {output}): it has no effect on these samples",
+        evidence=evidence,
     )
 
 
@@ -197,7 +260,7 @@ def _without_balanced(held: Sequence[Tested], trials: Prober) -> list[Tested]:
     if len(patches) < 2:
         return list(held)
     output = trials.try_output(all_of(patches))
-    if output is None or output[0] > _BETTER_OUTPUT * output[1]:
+    if output is None or output[0] > CLEAR * output[1]:
         return list(held)
     return [one for one in held if one not in harming]
 
@@ -248,6 +311,24 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
         evidence["why"] = "on the reference's inputs this layer gives something else"
     op_index = None if maker is None else maker.index
     return (Cause(code, CONFIDENCE_UNEXPLAINED, evidence, fix, tensor.name, op_index),)
+
+
+def is_quiet(output: OutputDiff, precision: str) -> bool:
+    """Whether no output and no decision shows more than the precision."""
+    return output.nrmse is not None and output.nrmse < QUIET[precision] and not output.changed and not output.failures
+
+
+def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding, ...]:
+    """Causes that no output shows, as notes."""
+    return tuple(
+        Finding(
+            NO_EFFECT,
+            f"{one.code} at {one.layer!r} (op {one.op_index}): this layer gives something else on the same inputs, but "
+            f"no output shows it (nRMSE {output.nrmse:.2g})",
+            evidence={"code": one.code, "place": {"layer": one.layer, "op_index": one.op_index}, **one.evidence},
+        )
+        for one in causes
+    )
 
 
 def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
@@ -473,8 +554,15 @@ def _sureness(tested: Tested, floor: float) -> int:
 
 
 def _is_verified(tested: Tested, floor: float) -> bool:
-    shows = (tested.before or 0.0) > floor * 0.25 or tested.improves_output
-    return tested.improves and shows and not tested.harms
+    """Whether running proves a cause: the fix brings an output nearer by more than noise.
+
+    Where no output can be judged, the layer's own error must go.
+    """
+    if tested.harms:
+        return False
+    if tested.output is None:
+        return tested.improves and (tested.before or 0.0) > floor * 0.25
+    return tested.improves_output or (tested.effect_on_outputs.gain or 0.0) > CLEAR
 
 
 def _finite(error: float | None) -> float | None:
@@ -487,7 +575,9 @@ def _cause(tested: Tested, floor: float) -> Cause:
     if tested.after is not None:
         evidence["local_nrmse_mended"] = _finite(tested.after)
     if tested.output_mended is not None:
-        evidence |= {"output_nrmse": tested.output, "output_nrmse_mended": tested.output_mended}
+        evidence |= {"output_nrmse": _finite(tested.output), "output_nrmse_mended": tested.output_mended}
+    if tested.effect_on_outputs.beyond is not None:
+        evidence["output_nrmse_with_others_fixed"] = list(tested.effect_on_outputs.beyond)
     confidence, verified = CONFIDENCE[_sureness(tested, floor)], _is_verified(tested, floor)
     return Cause(
         suspect.code, confidence, evidence, dict(suspect.fix), suspect.layer, suspect.op_index, verified=verified

@@ -68,12 +68,13 @@ class LayerDiff:
 
 @dataclass(frozen=True, slots=True)
 class Unmatched:
-    """A layer without a counterpart, and why."""
+    """A layer without a counterpart, and why. `inside`: it is part of a layer that was compared."""
 
     name: str
     op: str
     op_index: int
     reason: str
+    inside: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `unmatched_layers` and `unmatched_reference`."""
@@ -124,7 +125,8 @@ class OutputDiff:
 
     `agreement` is the share of samples with the same argmax, None where outputs have none. `is_classifier` tells
     whether that argmax is known to be a class (labels, or a softmax or sigmoid in the graph).
-    `changed` is the share of samples whose argmax changed although the reference's was clear (`outputs.CLEAR`).
+    `judged` is how many outputs have been compared. `changed` is the share of samples whose argmax changed although
+    the reference's was clear (`outputs.CLEAR`).
     `nrmse` is that of the worst output, None where one has no figure. `failures` are named failures of outputs.
     `reference_finite`: some output of the reference is finite. `lost` and `gained` count the samples that only the
     reference, only the candidate classifies as labelled. `elements`: the share of right elements of masks, of the
@@ -142,6 +144,7 @@ class OutputDiff:
     gained: int | None = None
     changed: float = 0.0
     elements: tuple[float | None, float | None] = (None, None)
+    judged: int = 1
 
     @property
     def accuracy_drop(self) -> float | None:
@@ -218,6 +221,11 @@ class Comparison:
     findings: tuple[Finding, ...] = ()
 
     @property
+    def judged(self) -> int:
+        """How many of the compared layers have a figure that says something about the candidate."""
+        return sum(has_figure(layer) for layer in self.layers)
+
+    @property
     def first_over(self) -> LayerDiff | None:
         """The first layer in execution order over the threshold, or without a figure for a named reason."""
         return next((layer for layer in self.layers if over(layer, self.threshold)), None)
@@ -247,7 +255,7 @@ class Comparison:
             "causes": [cause.to_json() for cause in self.causes],
             "excluded": [one.to_json() for one in self.excluded],
             "findings": [one.to_json() for one in self.findings],
-            "coverage": self.coverage.to_json(),
+            "coverage": self.coverage.to_json() | {"judged": self.judged},
             "layers": [layer.to_json() for layer in self.layers],
             "threshold": self.threshold,
             "max_nrmse": self.max_nrmse,
@@ -265,6 +273,11 @@ class Comparison:
             "settings": dict(self.settings),
             "histograms": {name: one.to_json() for name, one in self.histograms.items()},
         }
+
+
+def has_figure(layer: LayerDiff) -> bool:
+    """Whether a layer's figure, or the named reason why it has none, says something about the candidate."""
+    return not layer.is_choice and (layer.nrmse is not None or layer.problem is not None)
 
 
 def over(layer: LayerDiff, threshold: float) -> bool:

@@ -5,6 +5,7 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from itertools import islice
 
@@ -38,7 +39,7 @@ def histograms(
     None for a layer whose figures have no ranges (NaN or infinity, differing shapes). Raises InvalidInput and
     Unsupported from feeding and running.
     """
-    counts = [_Counts(one, bins) if one.reference_range and one.candidate_range else None for one in figures]
+    counts = [_Counts(one, bins) if _has_ranges(one) else None for one in figures]
     total = given.count if limit is None else min(given.count, limit)
     for number, inputs in enumerate(islice(given, total)):
         reference.run(inputs)
@@ -48,6 +49,12 @@ def histograms(
                 _add(one, pair, reference, candidate)
         progress((number + 1) / total, f"histograms: sample {number + 1} of {total}")
     return [None if one is None else one.result() for one in counts]
+
+
+def _has_ranges(figures: LayerFigures) -> bool:
+    """Whether both ranges are known; a scale that is not finite makes them infinite."""
+    ends = (*(figures.reference_range or (math.nan,)), *(figures.candidate_range or (math.nan,)))
+    return all(math.isfinite(end) for end in ends)
 
 
 def _add(counts: _Counts, pair: Pair, reference: Runner, candidate: Runner) -> None:

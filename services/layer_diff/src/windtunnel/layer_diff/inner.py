@@ -17,15 +17,7 @@ from windtunnel.layer_diff.static.compare import compare_files
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
 from windtunnel.tflite.edit import Editor
-
-# Options that name a graph that the op runs.
-CALLS = (
-    "cond_subgraph_index",
-    "body_subgraph_index",
-    "then_subgraph_index",
-    "else_subgraph_index",
-    "init_subgraph_index",
-)
+from windtunnel.tflite.facts import CALLS
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +168,9 @@ def _layers(graphs: tuple[Inner, ...]) -> Iterator[Unmatched]:
         place = -1 if inner.holder is None else inner.holder.index
         for op, tensor in layer_tensors(inner.facts):
             reason = f"it lies in {inner.title}, and has no figures of its own; {compared}"
-            yield Unmatched(tensor.name, inner.facts.ops[op].name, place if place >= 0 else op, reason)
+            kind, at = inner.facts.ops[op].name, place if place >= 0 else op
+            # What the op that runs the graph makes is compared as a layer of the main graph.
+            yield Unmatched(tensor.name, kind, at, reason, inside=inner.holder is not None)
 
 
 def _name(facts: ModelFacts, op: OpFacts) -> str:

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import UserError
-from windtunnel.layer_diff.diagnose import diagnose, exclusions, precision_of, unexplained
-from windtunnel.layer_diff.domain import Cause, Exclusion, Histogram
+from windtunnel.layer_diff.diagnose import diagnose, exclusions, is_quiet, precision_of, unexplained, without_effect
+from windtunnel.layer_diff.domain import Cause, Exclusion, Histogram, OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching
 from windtunnel.layer_diff.histogram import histograms
@@ -20,11 +21,13 @@ from windtunnel.layer_diff.inputs import pair_inputs
 from windtunnel.layer_diff.kernel_check import kernel_causes, kernels_excluded
 from windtunnel.layer_diff.local import Local
 from windtunnel.layer_diff.reach import Reach
+from windtunnel.layer_diff.shared_scale import SharedScales, shared_scales
 from windtunnel.layer_diff.static.compare import StaticReport, compare_files
 from windtunnel.layer_diff.static.parameters import has_scale
 from windtunnel.layer_diff.static.why import notes
 from windtunnel.layer_diff.trial import Trials
 from windtunnel.pipeline import Feed
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # Own errors are measured on the first samples.
 LOCAL_SAMPLES: Final = 16
@@ -36,7 +39,8 @@ _RIGHT: Final = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Two models that were run over `count` samples: `figures` are those of the matching's pairs.
+    """Two models that were run over `count` samples: `figures` are those of the matching's pairs, `output`
+    those of the outputs.
 
     `typical`: the samples are like those that the model meets, and no random numbers. `mend`: what looks wrong is
     mended for a try, and layers are tried on other kernels.
@@ -46,6 +50,7 @@ class Run:
     given: Feed
     matching: Matching
     figures: Sequence[LayerFigures]
+    output: OutputDiff
     count: int
     threads: int
     typical: bool
@@ -56,7 +61,8 @@ class Run:
 class Inside:
     """Own errors and notes by the candidate's tensor, causes, and what is excluded.
 
-    `problem` says why there are no own errors.
+    `problem` says why there are no own errors; `notes` are differences that no output shows.
+    `shared` are scales inside of the model that do not resolve a part.
     """
 
     local: Mapping[int, Local]
@@ -64,6 +70,8 @@ class Inside:
     excluded: tuple[Exclusion, ...]
     problem: str
     why: Mapping[int, Sequence[Mapping[str, Any]]]
+    notes: tuple[Finding, ...] = ()
+    shared: tuple[Cause, ...] = ()
 
 
 def look_inside(run: Run) -> Inside:
@@ -100,10 +108,38 @@ def look_inside(run: Run) -> Inside:
     own = {cause.op_index: cause.evidence.get("local_nrmse_mended") for cause in findings.causes}
     mended = {index for index, error in own.items() if error is not None and error < _RIGHT}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
-    causes = (*findings.causes, *at_fault) or unexplained(matching, local)
+    shared = shared_scales(matching, run.reach.fresh_reference(), run.given, run.count, trials)
+    causes, noted = (*findings.causes, *at_fault), findings.notes
+    over = any((one.nrmse or 0.0) > DEFAULT_THRESHOLD for one in run.figures)
+    quiet = not over and is_quiet(run.output, precision_of(matching))
+    causes = _with_shared(matching, causes, shared, quiet=quiet)
+    if not causes:
+        causes = unexplained(matching, local)
+        if quiet:
+            causes, noted = (), (*noted, *without_effect(causes, run.output))
+        causes = _with_shared(matching, causes, shared, quiet=quiet)
     excluded = exclusions(report, causes, findings, precision_of(matching), matching.lacking)
     excluded += () if kernels else kernels_excluded(known, other, accelerator)
-    return Inside(local, causes, excluded, problem, notes(matching, known if run.typical else {}))
+    why = notes(matching, known if run.typical else {})
+    return Inside(local, causes, excluded, problem, why, noted, tuple(one for one, _ in shared.inner))
+
+
+def _with_shared(
+    matching: Matching, causes: Sequence[Cause], shared: SharedScales, *, quiet: bool
+) -> tuple[Cause, ...]:
+    """The causes with shared scales in the place of ranges that are off because of them.
+
+    Outputs are always judged by their parts. A mask inside of a model counts where the outputs are not `quiet`.
+    """
+    found = [one for one, _ in (*shared.outputs, *(() if quiet else shared.masks))]
+    kept = []
+    for cause in causes:
+        one = shared.explain(matching, cause)
+        if one is None:
+            kept.append(cause)
+        elif one not in found:
+            found.append(one)
+    return (*found, *(one for one in kept if one not in found))
 
 
 def _static(run: Run, known: Mapping[int, Local], local: Mapping[int, Local]) -> StaticReport:

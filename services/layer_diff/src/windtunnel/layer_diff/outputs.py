@@ -175,6 +175,7 @@ class OutputSums:
             gained=gained,
             changed=0.0 if agreement is None else self._changed(figures[self._place]),
             elements=(self._elements[0].result(), self._elements[1].result()),
+            judged=len(known),
         )
 
     def _accuracy(self, scores: ScoreSums) -> Accuracy | None:

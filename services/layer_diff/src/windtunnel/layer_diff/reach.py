@@ -21,10 +21,11 @@ from windtunnel.layer_diff.diagnose import precision_of
 from windtunnel.layer_diff.domain import Unmatched
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Pair
-from windtunnel.layer_diff.inner import CALLS, inner_graphs, inner_layers
+from windtunnel.layer_diff.inner import inner_graphs, inner_layers
 from windtunnel.layer_diff.inputs import translate
 from windtunnel.tflite import Accelerator, GraphFacts, ModelFacts, OpFacts, Runner, TensorFacts
 from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.facts import CALLS
 from windtunnel.tflite.run import NOT_VALUES
 
 # How the runtime says that it lacks an op; the group is the op's name.
@@ -40,7 +41,8 @@ _NOT_THESE_TYPES = re.compile(
 # XNNPACK names itself where it cannot take what it promised to.
 _DELEGATE = "TfLiteXNNPackDelegate"
 _DRAWING = frozenset({"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"})
-# Ops whose results are as long as their input's values want it.
+_PLAIN = frozenset({"bool", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
+# Ops whose results are as long as their inputs' values ask for.
 _SIZING = frozenset({"WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "RANGE"})
 
 
@@ -66,7 +68,7 @@ class Reach:
         self._opened = opened
         self._hidden: tuple[dict[int, str], dict[int, str]] = dict(opened[0].lost), dict(opened[1].lost)
         self._drawn = _drawn(ours), _drawn(theirs)
-        self._shifting = _shifting(theirs).keys()
+        self._exact, self._shifting = _exact_and_shifting(theirs)
         self._coarse = precision_of(matching) != "float32"
         self.keeps_state = _keeps_state(ours) or _keeps_state(theirs)
         self.decided_by_chance = frozenset(
@@ -114,9 +116,12 @@ class Reach:
     def is_choice(self, tensor: TensorFacts) -> bool:
         """Whether a layer of a coarser candidate holds indices, counts, or as many values as others decide.
 
-        Rounding before it may tip it over, so another result is no fault.
+        Rounding before it may change it, so another result is not a fault. What follows from shapes and integer inputs
+        alone is not rounded.
         """
-        return self._coarse and (not _is_real(tensor) or tensor.index in self._shifting)
+        if not self._coarse or tensor.index in self._exact:
+            return False
+        return not _is_real(tensor) or tensor.index in self._shifting
 
     def fresh_reference(self) -> Runner:
         """The reference as before its first run."""
@@ -268,9 +273,33 @@ def _drawn(facts: ModelFacts) -> dict[int, str]:
     }
 
 
-def _shifting(facts: ModelFacts) -> dict[int, int]:
-    """Tensors of the main graph whose sizes hang on values."""
-    return _downstream(facts.main, {op.index for op in facts.ops if op.name in _SIZING})
+def _exact_and_shifting(facts: ModelFacts) -> tuple[frozenset[int], frozenset[int]]:
+    """Tensors of the main graph that no rounding can change, and those whose sizes depend on values.
+
+    Exact are shapes, integer inputs, constants that are not quantized, and what is computed from these alone: the same
+    for every candidate. An op that sizes its result by its inputs' values depends on shapes where these are exact.
+    """
+    inputs = {index for index in facts.main.input_indices if not _is_real(facts.tensors[index])}
+    made_or_fed = {index for op in facts.ops for index in op.outputs} | set(facts.main.input_indices)
+    # A constant without elements has no bytes: the shape of a scalar is one.
+    constants = (one for one in facts.tensors if one.is_constant or (0 in one.shape and one.index not in made_or_fed))
+    exact = inputs | {one.index for one in constants if _is_plain(one)}
+    shifting: set[int] = set()
+    for op in facts.ops:
+        given = [index for index in op.inputs if index >= 0]
+        made = [index for index in op.outputs if index >= 0]
+        if op.name in ("SHAPE", "RANK") and shifting.isdisjoint(given):
+            exact.update(made)
+        elif given and exact.issuperset(given) and not _runs(facts, op, _DRAWING):
+            exact.update(index for index in made if _is_plain(facts.tensors[index]))
+        elif op.name in _SIZING or not shifting.isdisjoint(given):
+            shifting.update(made)
+    return frozenset(exact), frozenset(shifting)
+
+
+def _is_plain(tensor: TensorFacts) -> bool:
+    """Whether a tensor holds integers, truth values or float32, as they are."""
+    return tensor.quantization is None and tensor.dtype in _PLAIN
 
 
 def _hidden(opened: Opened, tensors: Collection[int]) -> dict[int, str]:

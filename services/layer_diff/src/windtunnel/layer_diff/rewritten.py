@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from windtunnel.layer_diff.diagnose import precision_of
+from windtunnel.layer_diff.diagnose import is_quiet, precision_of
+from windtunnel.layer_diff.domain import OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
 
@@ -24,16 +25,18 @@ _WHY = "it holds another value, and all that reads it agrees: the same is comput
 
 
 def without_rewritten(
-    matching: Matching, figures: Sequence[LayerFigures], output: float | None
+    matching: Matching, figures: Sequence[LayerFigures], output: OutputDiff
 ) -> tuple[Matching, list[LayerFigures]]:
     """The matching without pairs that depart where everything behind them agrees, and the figures of the others.
 
-    `figures` are those of its pairs, `output` the nRMSE of the models' worst output; None: unknown.
+    `figures` are those of its pairs, `output` those of the outputs: where they show nothing, a layer that differs has
+    no effect, however coarse the numbers are.
     """
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
     drift = {pair.candidate.tensor.index: one.nrmse for pair, one in zip(matching.pairs, figures, strict=True)}
-    exact = precision_of(matching) == "float32"
+    precision = precision_of(matching)
+    exact, quiet = precision == "float32", is_quiet(output, precision)
     by_own = {pair.reference.tensor.index: pair for pair in matching.pairs}
     by_mine = {pair.candidate.tensor.index: pair for pair in matching.pairs}
     apart: list[Pair] = []
@@ -44,8 +47,8 @@ def without_rewritten(
             continue
         behind, alone = _behind(theirs, pair.candidate, by_mine)
         other, other_alone = _behind(ours, pair.reference, by_own)
-        errors = [output if index is None else drift[index] for index in behind | other]
-        if not errors or not (exact or alone or other_alone):
+        errors = [output.nrmse if index is None else drift[index] for index in behind | other]
+        if not errors or not (exact or alone or other_alone or quiet):
             continue
         limit = _ROUNDED if exact else min(_SHARE * own, _COARSE)
         if all(error is not None and error < limit for error in errors):

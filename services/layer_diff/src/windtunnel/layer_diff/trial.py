@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import islice
@@ -20,7 +21,7 @@ from windtunnel.layer_diff.isolated import Isolated
 from windtunnel.layer_diff.kernel_check import OTHER_KERNELS
 from windtunnel.layer_diff.local import Local, Stored
 from windtunnel.layer_diff.reach import Reach
-from windtunnel.layer_diff.static.suspect import Patch
+from windtunnel.layer_diff.static.suspect import Patch, all_of
 from windtunnel.layer_diff.stream import add_layer
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, ModelFacts, Runner
@@ -113,6 +114,25 @@ class Trials:
                 continue
         return None
 
+    def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
+        """nRMSE with `base`, and with `patch` on top, of each output and last layer, on `samples` samples.
+
+        None as `try_output`, and where some output of the model cannot be judged.
+        """
+        if not self._all_judged():
+            return None
+        both = patch if base is None else all_of([base, patch])
+        for accelerator in self._kernels:
+            try:
+                before, after = (
+                    self.outputs(one, accelerator=accelerator, samples=samples, ends=self._all_ends())
+                    for one in (base, both)
+                )
+                return _known(before, after)
+            except UserError:
+                continue
+        return None
+
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
         """Own errors on another set of kernels; empty where these cannot run the model."""
         if not self._kernels:
@@ -122,17 +142,25 @@ class Trials:
         except UserError:
             return {}
 
-    def outputs(self, patch: Patch | None = None, *, accelerator: Accelerator | None = None) -> list[float | None]:
+    def outputs(
+        self,
+        patch: Patch | None = None,
+        *,
+        accelerator: Accelerator | None = None,
+        samples: int = OUTPUT_SAMPLES,
+        ends: Sequence[Pair] | None = None,
+    ) -> list[float | None]:
         """nRMSE of each of the last layers when the whole model runs; None where one has no figure.
 
-        A softmax hides what happens to the logits: the layer before it counts. Raises what `Runner` raises.
+        A softmax hides what happens to the logits: the layer before it counts, unless `ends` are given. Raises what
+        `Runner` raises.
         """
-        ends = self._ends()
+        ends = self._ends() if ends is None else ends
         sums = [LayerSums() for _ in ends]
         with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
             runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
             reference = self._reach.fresh_reference()
-            for inputs in islice(self._given, min(self._count, OUTPUT_SAMPLES)):
+            for inputs in islice(self._given, min(self._count, samples)):
                 reference.run(inputs)
                 runner.run(translate(inputs, reference.facts, runner.facts))
                 for pair, one in zip(ends, sums, strict=True):
@@ -144,18 +172,35 @@ class Trials:
         theirs = self._matching.theirs
         assert theirs is not None
         pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
-        found = {}
-        for output in theirs.facts.main.output_indices:
-            if output in self._reach.no_figure[1]:
-                continue
-            index = output
-            while (maker := theirs.makers.get(index)) is not None and maker.name in _CLOSING:
-                index = maker.inputs[0]
-            for tensor in (index, output):
-                if tensor in pairs:
-                    found[tensor] = pairs[tensor]
-                    break
-        return list(found.values())
+        ends = (self._end(output, pairs) for output in theirs.facts.main.output_indices)
+        return list({one.candidate.tensor.index: one for one in ends if one is not None}.values())
+
+    def _end(self, output: int, pairs: Mapping[int, Pair]) -> Pair | None:
+        """The layer that decides an output; None where that cannot be judged."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        if output in self._reach.no_figure[1]:
+            return None
+        index = output
+        while (maker := theirs.makers.get(index)) is not None and maker.name in _CLOSING:
+            index = maker.inputs[0]
+        return pairs.get(index) or pairs.get(output)
+
+    def _all_ends(self) -> list[Pair]:
+        """The layers that decide the outputs, and the outputs: what makes a softmax of logits may be what differs."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
+        outputs = [pairs[index] for index in theirs.facts.main.output_indices if index in pairs]
+        found = (*self._ends(), *(one for one in outputs if one.candidate.tensor.index not in self._reach.no_figure[1]))
+        return list({one.candidate.tensor.index: one for one in found}.values())
+
+    def _all_judged(self) -> bool:
+        """Whether every output of the candidate can be judged."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
+        return all(self._end(output, pairs) is not None for output in theirs.facts.main.output_indices)
 
     def _mended(self, folder: Path, patch: Patch | None, accelerator: Accelerator) -> tuple[Runner, Mapping[int, int]]:
         """The candidate with a change, all tensors preserved, and where each tensor of the candidate lies in it."""
@@ -169,12 +214,23 @@ class Trials:
 
 
 def _moved(before: Sequence[float | None], after: Sequence[float | None]) -> tuple[float, float] | None:
-    """The worst error before and after, or, where it is the same, the one that changes most; None: one is unknown."""
-    known = [(one, other) for one, other in zip(before, after, strict=True) if one is not None and other is not None]
-    if not known or len(known) != len(before):
+    """The worst error before and after, or, where it is the same, the one that changes most; None: one is unknown.
+
+    What had no figure and has one now was infinitely far off.
+    """
+    if not after or any(one is None for one in after):
         return None
+    known = [
+        (math.inf if one is None else one, other) for one, other in zip(before, after, strict=True) if other is not None
+    ]
     worst = max(one for one, _ in known), max(other for _, other in known)
     return worst if worst[0] != worst[1] else max(known, key=lambda pair: abs(pair[0] - pair[1]))
+
+
+def _known(before: Sequence[float | None], after: Sequence[float | None]) -> list[tuple[float, float]] | None:
+    """The errors before and after, side by side; None: one is unknown."""
+    found = [(one, other) for one, other in zip(before, after, strict=True) if one is not None and other is not None]
+    return found if found and len(found) == len(before) else None
 
 
 def _by_maker(before: ModelFacts, after: ModelFacts) -> dict[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from windtunnel.layer_diff.domain import Cause, Coverage, LayerDiff, OutputDiff, Verdict, over
+from windtunnel.layer_diff.domain import Cause, Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
 
 # Absolute loss of top-1, and share of samples whose predicted class changed.
 DEGRADED_DROP, BROKEN_DROP = 0.02, 0.10
@@ -34,7 +34,7 @@ def judge(
       output's nRMSE reaches 0.30.
     - degraded: otherwise, when a layer is over the threshold or has no figure; top-1 falls by more than 0.02,
       the class changes for more than 5 %, or the output's nRMSE is over the threshold; no layer could be
-      compared; or a cause is known, however little it shows on these samples.
+      compared; or a cause is known. A difference that no output shows is not one.
     - healthy: otherwise.
 
     Changed classes count only for what is known to be a classifier, and not for `synthetic` samples: random inputs
@@ -49,6 +49,25 @@ def judge(
     if broken:
         return "broken", tuple(broken + degraded)
     return ("degraded" if degraded else "healthy"), tuple(degraded)
+
+
+def left_open(layers: Sequence[LayerDiff], output: OutputDiff, coverage: Coverage) -> tuple[str, ...]:
+    """What a comparison without a fault could not judge, where that is most of it, or every output.
+
+    A part of a layer that was compared, such as the convolution before its activation, does not count.
+    """
+    found = []
+    judged = sum(has_figure(layer) for layer in layers)
+    missing = sum(not one.inside for one in coverage.unmatched)
+    total = len(layers) + missing
+    if 2 * judged < total:
+        choices = sum(layer.is_choice for layer in layers)
+        why = [f"{choices} depend on choices that rounding may change"] if choices else []
+        why += [f"{missing} were not compared"] if missing else []
+        found.append(f"only {judged} of {total} layers could be judged: {', '.join(why)}")
+    if not output.judged:
+        found.append("no output could be judged: accuracy, agreement and nRMSE are unknown")
+    return tuple(found)
 
 
 def _faults(causes: Sequence[Cause]) -> list[str]:

@@ -396,6 +396,9 @@ def _shown(ours: Steps, own: Step, theirs: Steps, mine: Step, written_out: bool)
     ends = list(zip(own.outputs, mine.outputs, strict=False))
     if written_out:
         return work
+    fused = [side.facts.ops[step.work].fused_activation for side, step in ((ours, own), (theirs, mine))]
+    if fused[0] != fused[1]:
+        return ends
     names = [[side.facts.ops[op].name for op in step.members] for side, step in ((ours, own), (theirs, mine))]
     # One op of them may have become another.
     if len(names[0]) == len(names[1]) and sum(a != b for a, b in zip(*names, strict=True)) <= 1:
@@ -444,7 +447,8 @@ def _unmatched(
         if index not in paired:
             step = side.by_op.get(op)
             reason = _reason(side, other, step, index, partners, name)
-            found.append(Unmatched(tensor.name, side.facts.ops[op].name, op, reason))
+            inside = step is not None and step.order in partners and index not in step.outputs
+            found.append(Unmatched(tensor.name, side.facts.ops[op].name, op, reason, inside))
     return tuple(found)
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from windtunnel.layer_diff.graph.clips import BOUNDS, OPEN, Bounds, Clip, clip_of, named, then
 from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant, Constants
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
 
@@ -49,6 +50,8 @@ class Step:
 
     `inputs` are the tensors that it reads as other steps know them (through QUANTIZE, DEQUANTIZE and shaping ops),
     `outputs` the tensors that its last member writes. `activation` is the one applied at the end, with its attributes.
+    `bounds` are the values that it lets through, None where it does more than cut values off; `clips` the ops beside
+    the work that cut them off.
     """
 
     order: int
@@ -62,6 +65,8 @@ class Step:
     constants: tuple[tuple[int, Constant], ...] = ()
     affine: tuple[Affine, ...] = ()
     activation_op: int = -1
+    bounds: Bounds | None = None
+    clips: tuple[Clip, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +94,19 @@ class _Draft:
     affine: list[Affine] = field(default_factory=list)
     activation: str = "NONE"
     activation_op: int = -1
+    clips: list[Clip] = field(default_factory=list)
     pads: tuple[tuple[int, ...], ...] | None = None
     dilation: Dilation | None = None
+
+    @property
+    def bounds(self) -> Bounds | None:
+        """The values that its activation lets through; None where it does more than cut values off."""
+        found = BOUNDS.get(self.work.fused_activation)
+        if found is None or (self.activation_op >= 0 and not self.clips):
+            return None
+        for clip in self.clips:
+            found = then(found, clip.bounds)
+        return found
 
 
 class Steps:
@@ -150,7 +166,10 @@ class Steps:
                 draft.members[:0] = sorted(dilation.before)
             elif op.name in _PADDED:
                 self._take_padding(draft)
-            if op.name in _FUSING and draft.activation == "NONE":
+            if (clip := clip_of(op, self.constants)) is not None:
+                draft.clips.append(clip)
+                draft.activation, draft.activation_op = named(clip.bounds), op.index
+            if clip is not None or (op.name in _FUSING and draft.activation in BOUNDS):
                 self._take_tail(draft)
             self._close(draft)
             drafts.append(draft)
@@ -262,15 +281,22 @@ class Steps:
                     place = self._channels_after(reader, place, self._channels(draft))
                 at = reader.outputs[0]
                 continue
-            affine = self._affine(draft, reader) if place == -1 else None
-            if affine is not None:
+            clip = clip_of(reader, self.constants)
+            # Behind an activation only what cuts values off once more is part of it.
+            affine = self._affine(draft, reader) if place == -1 and draft.activation == "NONE" else None
+            if clip is not None:
+                draft.clips.append(clip)
+            elif affine is not None:
                 draft.affine.append(affine)
-            elif reader.name not in ACTIVATIONS:
+            elif reader.name not in ACTIVATIONS or draft.activation != "NONE":
                 return
             self._taken |= {*passed, reader.index}
             draft.members += [*passed, reader.index]
             passed = []
             draft.outputs, at = reader.outputs, reader.outputs[0]
+            if clip is not None:
+                draft.activation, draft.activation_op = named(draft.bounds or OPEN), reader.index
+                continue
             draft.activation = _activation(reader)
             if draft.activation != "NONE":
                 draft.activation_op = reader.index
@@ -333,6 +359,8 @@ class Steps:
             constants=constants,
             affine=tuple(draft.affine),
             activation_op=draft.activation_op,
+            bounds=draft.bounds,
+            clips=tuple(draft.clips),
         )
 
 
@@ -375,9 +403,9 @@ def canonical(
 ) -> tuple[str, dict[str, Any]]:
     """What an op computes: a kind and its attributes, the same for all ways to write it.
 
-    Padding becomes the rows and columns added on each side; strides and dilations of a 1x1 kernel over one pixel,
-    which change nothing, are left out. An average over a whole image is GLOBAL_AVERAGE; a FULLY_CONNECTED and a
-    1x1 CONV_2D are both POINTWISE, a SELECT_V2 of equal shapes is a SELECT.
+    Padding becomes the rows and columns added on each side; strides and dilations of a 1x1 kernel over one pixel, which
+    change nothing, are left out. An op that only cuts values off is a CLIP. An average over a whole image is
+    GLOBAL_AVERAGE; a FULLY_CONNECTED and a 1x1 CONV_2D are both POINTWISE, a SELECT_V2 of equal shapes is a SELECT.
     """
     attributes = {name: value for name, value in op.options.items() if name not in _IMPLEMENTATION}
     if op.name in _PADDED:
@@ -397,6 +425,8 @@ def canonical(
     if op.name == "SELECT_V2" and len({facts.tensors[index].shape for index in op.inputs}) == 1:
         # What it has beyond SELECT is broadcasting.
         return "SELECT", attributes
+    if clip_of(op, constants) is not None:
+        return "CLIP", {}
     if op.is_custom:
         attributes["custom_options"] = op.options.get("custom_options", b"")
     return op.name, attributes

@@ -16,7 +16,7 @@ from windtunnel.isolation import progress
 from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.kernels.isolate import Derived
 from windtunnel.layer_diff.kernels.spec import Kernel
-from windtunnel.tflite import TensorFacts, quantize, read_model
+from windtunnel.tflite import TensorFacts, quantize, read_model, require_values
 from windtunnel.tflite.arm import run_arm, worker
 from windtunnel.tflite.run import words_of
 
@@ -45,6 +45,7 @@ def prepare(
     Raises InvalidInput and Unsupported for samples that do not fit the model.
     """
     facts = read_model(model)
+    require_values(facts)
     given = feed(samples, pipeline, facts, facts)
     files = []
     for number, inputs in enumerate(islice(given, limit)):

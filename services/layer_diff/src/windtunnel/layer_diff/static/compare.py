@@ -56,7 +56,16 @@ def compare_files(
     seen_values = local if typical else {}
     parameters = compare_parameters(theirs, inputs, seen_values)
     suspects += [*report.suspects, *per_tensor, *parameters.suspects]
+    suspects = [_seen_at_end(theirs, one, local) for one in suspects]
     return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
+
+
+def _seen_at_end(theirs: Steps, suspect: Suspect, local: Mapping[int, Local]) -> Suspect:
+    """The suspect with the end of its step as its tensor, where only that has figures: ops that cut values off."""
+    step = None if suspect.op_index is None else theirs.by_op.get(suspect.op_index)
+    if step is None or not step.clips or suspect.tensor in local or step.outputs[0] not in local:
+        return suspect
+    return replace(suspect, tensor=step.outputs[0])
 
 
 def _traced(theirs: Steps, mine: Step, found: list[Suspect], local: Mapping[int, Local]) -> list[Suspect]:

@@ -113,6 +113,9 @@ def _fitted(values: Array, dtype: str, old: Quantization) -> Quantization:
     """One scale and zero point that hold all values and 0."""
     least, most = stored_limits(dtype)
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    if dtype == "int16":
+        # Kernels take 16 bits around 0 only.
+        return Quantization((max(-low, high) / most or old.scales[0],), (0,), old.axis)
     scale = (high - low) / (most - least) or old.scales[0]
     return Quantization((scale,), (round(least - low / scale),), old.axis)
 

@@ -7,19 +7,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
+from windtunnel.layer_diff.graph.clips import BOUNDS, Clip, same
 from windtunnel.layer_diff.graph.steps import ACTIVATIONS, SHAPING, Step, Steps
 from windtunnel.layer_diff.local import representable
 from windtunnel.layer_diff.static.effective import finished_early, written_alike
 from windtunnel.layer_diff.static.suspect import Patch, Suspect
 from windtunnel.tflite.edit import Editor
 
-# The values that each fused activation lets through.
-_BOUNDS: Mapping[str, tuple[float, float]] = {
-    "NONE": (-math.inf, math.inf),
-    "RELU": (0.0, math.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-}
 # Their inputs may come in any order.
 _COMMUTATIVE = frozenset(
     {"ADD", "MUL", "MAXIMUM", "MINIMUM", "ADD_N", "EQUAL", "NOT_EQUAL", "LOGICAL_AND", "LOGICAL_OR"}
@@ -64,9 +60,33 @@ class OpComparer:
             suspect = self._suspect(own, mine, self._activates(mine), evidence, True)
             return [*found, replace(suspect, patch=self._without_activation(mine))]
         if not up_to_activation and own.activation != mine.activation and not self._same_range(own, mine):
-            evidence = {"activation": {"reference": own.activation, "candidate": mine.activation}}
-            found.append(self._suspect(own, mine, self._activates(mine), evidence, True))
+            found.append(self._activation(own, mine))
         return found
+
+    def _activation(self, own: Step, mine: Step) -> Suspect:
+        """Another activation, at the op that has another bound where there is one."""
+        evidence: dict[str, Any] = {"activation": {"reference": own.activation, "candidate": mine.activation}}
+        found = _other_bound(own, mine)
+        if found is None:
+            return self._suspect(own, mine, self._activates(mine), evidence, True)
+        clip, bound, wanted = found
+        evidence |= {"bound": {"reference": wanted, "candidate": bound}}
+        suspect = self._suspect(own, mine, clip.op_index, evidence, True)
+        return replace(suspect, patch=self._bounded(clip, wanted) or suspect.patch)
+
+    def _bounded(self, clip: Clip, bound: float) -> Patch | None:
+        """Gives an op another bound; other ops may read the constant that it has."""
+        op = self._theirs.facts.ops[clip.op_index]
+        if clip.constant is None or clip.constant.read.quantization is not None or not math.isfinite(bound):
+            return None
+        values = np.full(clip.constant.read.shape, bound)
+
+        def patch(editor: Editor) -> None:
+            added = editor.add_constant("bound/reference", values, "float32")
+            inputs = [added if place == clip.place else index for place, index in enumerate(op.inputs)]
+            editor.set_inputs(op.index, inputs)
+
+        return patch
 
     def _activates(self, mine: Step) -> int:
         """The op with a step's activation, or the last that could have it."""
@@ -163,13 +183,17 @@ class OpComparer:
 
     def _same_range(self, own: Step, mine: Step) -> bool:
         """Whether two activations let the same values through: a quantised tensor has bounds of its own."""
-        bounds = [_BOUNDS.get(step.activation) for step in (own, mine)]
+        bounds = [step.bounds for step in (own, mine)]
+        if bounds[0] is None or bounds[1] is None:
+            return False
+        if same(bounds[0], bounds[1]):
+            return True
         tensor = self._theirs.facts.tensors[mine.outputs[0]]
-        if None in bounds or tensor.quantization is None or not tensor.dtype.startswith("int"):
+        if tensor.quantization is None or not tensor.dtype.startswith("int"):
             return False
         low, high = representable(tensor.quantization, tensor.dtype)
         step = tensor.quantization.scales[0]
-        bound = _BOUNDS[mine.activation]
+        bound = bounds[1]
         seen = self._seen.get(tensor.index, bound)
         if seen[0] < bound[0] - step or seen[1] > bound[1] + step:
             return False
@@ -213,10 +237,22 @@ class OpComparer:
         op = self._theirs.facts.ops[self._activates(mine)]
         if own.kind != mine.kind or op.name in ACTIVATIONS or "fused_activation_function" not in op.options:
             return None
-        if own.activation not in _BOUNDS:
-            # No op can fuse it.
+        if own.activation not in BOUNDS or own.activation == mine.activation or mine.clips:
+            # No op can fuse it, it is not what differs, or another op applies it.
             return None
         return lambda editor: editor.set_options(op.index, fused_activation_function=own.activation)
+
+
+def _other_bound(own: Step, mine: Step) -> tuple[Clip, float, float] | None:
+    """The clip of the candidate's step that sets another bound than the reference's, its bound and the reference's."""
+    if own.bounds is None or mine.bounds is None:
+        return None
+    for end in (1, 0):
+        if own.bounds[end] != mine.bounds[end]:
+            for clip in mine.clips:
+                if clip.bounds[end] == mine.bounds[end]:
+                    return clip, mine.bounds[end], own.bounds[end]
+    return None
 
 
 def _same(a: Any, b: Any, rank: int) -> bool:

@@ -1,0 +1,184 @@
+"""Constants of extreme size that set a tensor's scale: a mask of -1e9 leaves nothing of the scores beside it.
+
+The tensor holds two kinds of values: those of the mask, and the rest, whose own range is less than a few quantization
+steps. Calibrating again cannot help; a smaller mask can, because a softmax makes nothing of what is 20 below the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.layer_diff.domain import Cause
+from windtunnel.layer_diff.effect import CLEAR, EFFECT_SAMPLES, Ends, gain
+from windtunnel.layer_diff.graph import Matching, Pair, Steps
+from windtunnel.layer_diff.local import representable
+from windtunnel.layer_diff.static.mend import put_activation, put_constant
+from windtunnel.layer_diff.static.suspect import Patch, all_of
+from windtunnel.tflite import Quantization
+
+# A constant from this size on is a mask, not a figure of the network.
+_LARGE: Final = 1e3
+# Values of at least this share of the mask's size are the mask's; the rest is below a tenth of it.
+_MASKED, _REST = 0.5, 0.1
+_COMBINING: Final = frozenset({"ADD", "SUB", "SELECT", "SELECT_V2", "MINIMUM", "MAXIMUM", "MUL"})
+# On its way a mask may be moved, negated, and multiplied by what tells where it applies.
+_CARRYING: Final = frozenset({"MUL", "CAST", "SUB", "ADD", "NEG", "RESHAPE", "EXPAND_DIMS", "TRANSPOSE", "TILE"}) | {
+    "BROADCAST_TO",
+    "DEQUANTIZE",
+    "QUANTIZE",
+    "SELECT",
+    "SELECT_V2",
+}
+_DEPTH: Final = 6
+# exp(-20) is nothing beside 1.
+_BELOW: Final = 20.0
+_CONFIDENCE, _VERIFIED = 0.9, 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A layer that combines values with a mask of this `size`; `constant` is the reference's tensor that holds it."""
+
+    pair: Pair
+    quantization: Quantization
+    size: float
+    constant: str
+
+
+@dataclass
+class Rest:
+    """What a masked layer of the reference holds beside the mask."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    masked: int = 0
+
+    def add(self, values: NDArray[np.float64], size: float) -> None:
+        """Adds one sample's values."""
+        sizes = np.abs(values)
+        limit = _REST * size if math.isfinite(size) else math.inf
+        rest = values[sizes < limit]
+        self.masked += int(np.count_nonzero(~(sizes < (_MASKED * size if math.isfinite(size) else math.inf))))
+        if rest.size:
+            self.low, self.high = min(self.low, float(rest.min())), max(self.high, float(rest.max()))
+
+
+def masked_layers(matching: Matching) -> Iterator[Masked]:
+    """The candidate's quantized layers that a constant of extreme size reaches in the reference."""
+    ours = matching.ours
+    assert ours is not None
+    for pair in matching.pairs:
+        quantization = pair.candidate.tensor.quantization
+        if quantization is None or len(quantization.scales) != 1 or pair.reference.op not in _COMBINING:
+            continue
+        found = _extreme(ours, pair.reference.tensor.index, _DEPTH)
+        if found is not None:
+            yield Masked(pair, quantization, *found)
+
+
+def _extreme(side: Steps, tensor: int, depth: int) -> tuple[float, str] | None:
+    """The size and the name of the largest constant of extreme size that a tensor is made with; None: there is none."""
+    maker = side.makers.get(tensor)
+    if maker is None or depth == 0 or maker.name not in _COMBINING | _CARRYING:
+        return None
+    found = []
+    for index in maker.inputs:
+        constant = side.constants.find(index)
+        values = None if constant is None else side.constants.real(constant)
+        if constant is not None and values is not None and values.size:
+            size = float(np.nanmax(np.abs(values)))
+            found += [(size, constant.stored.name)] if size >= _LARGE else []
+        elif index >= 0 and (deeper := _extreme(side, index, depth - 1)) is not None:
+            found.append(deeper)
+    return max(found, default=None)
+
+
+def mask_causes(
+    code: str, matching: Matching, seen: Mapping[int, tuple[Masked, Rest]], fewest_steps: float, ends: Ends
+) -> list[tuple[Cause, Quantization]]:
+    """Masks that leave less than `fewest_steps` quantization steps to the rest, put to the test with a smaller mask."""
+    theirs = matching.theirs
+    assert theirs is not None
+    found = []
+    for masked, rest in seen.values():
+        width, scale = rest.high - rest.low, masked.quantization.scales[0]
+        steps = width / scale if 0.0 < scale < math.inf else 0.0
+        if not rest.masked or not 0.0 < width < math.inf or steps >= fewest_steps:
+            continue
+        smaller = float(f"{width + _BELOW:.1g}")
+        cause = _cause(code, masked, rest, steps, smaller)
+        cause = _tested(cause, _patch(theirs, masked.size, rest, smaller), ends)
+        found.append((cause, masked.quantization))
+    return found
+
+
+def _cause(code: str, masked: Masked, rest: Rest, steps: float, smaller: float) -> Cause:
+    node = masked.pair.candidate
+    size = masked.size if math.isfinite(masked.size) else None
+    evidence: dict[str, Any] = {
+        "kind": "mask_constant",
+        "mask": {"constant": masked.constant, "size": size},
+        "rest": [rest.low, rest.high],
+        "steps": round(steps, 3),
+        "scale": {"file": masked.quantization.scales[0] if math.isfinite(masked.quantization.scales[0]) else None},
+    }
+    action = (
+        f"use a mask of about -{smaller:g} in place of the constant, or keep this op and the softmax behind it in "
+        "float; calibrating again does not help, because the mask sets the scale"
+    )
+    fix = {"action": action, "constant": masked.constant}
+    return Cause(code, _CONFIDENCE, evidence, fix, node.tensor.name, node.op_index)
+
+
+def _tested(cause: Cause, patch: Patch | None, ends: Ends) -> Cause:
+    """The cause with what a smaller mask does to the outputs."""
+    moved = None if patch is None else ends.try_beyond(None, patch, EFFECT_SAMPLES)
+    if moved is None:
+        return cause
+    before, after = max(moved, key=lambda pair: gain(*pair))
+    evidence = {**cause.evidence, "output_nrmse": before, "output_nrmse_mended": after}
+    verified = gain(before, after) > CLEAR
+    return replace(cause, evidence=evidence, verified=verified, confidence=_VERIFIED if verified else cause.confidence)
+
+
+def _patch(theirs: Steps, size: float, rest: Rest, smaller: float) -> Patch | None:
+    """A smaller mask: constants and scales that reach as far as the mask's end at `smaller` below the rest."""
+    limit = smaller + max(abs(rest.low), abs(rest.high))
+    patches: list[Patch] = []
+    for tensor in theirs.facts.tensors:
+        quantization = tensor.quantization
+        if quantization is None or len(quantization.scales) != 1 or tensor.dtype not in ("int8", "uint8", "int16"):
+            continue
+        if not _reaches(quantization, tensor.dtype, size):
+            continue
+        constant = theirs.constants.find(tensor.index)
+        if constant is None:
+            fitted = _fitted(quantization, tensor.dtype, limit)
+            patches.append(put_activation(theirs, frozenset({tensor.index}), fitted))
+            continue
+        values = theirs.constants.real(constant)
+        if values is None or not np.isfinite(values).all():
+            return None
+        patch = put_constant(constant, np.clip(values, -limit, limit))
+        patches += [] if patch is None or constant.stored.index != tensor.index else [patch]
+    return all_of(patches) if patches else None
+
+
+def _reaches(quantization: Quantization, dtype: str, size: float) -> bool:
+    return max(map(abs, representable(quantization, dtype))) >= _MASKED * min(size, 3e38)
+
+
+def _fitted(quantization: Quantization, dtype: str, limit: float) -> Quantization:
+    """The same kind of range, cut off at `limit` on both sides."""
+    low, high = (float(np.clip(end, -limit, limit)) for end in representable(quantization, dtype))
+    kind = np.iinfo(np.dtype(dtype))
+    if dtype == "int16":
+        return Quantization((max(-low, high) / kind.max,), (0,))
+    scale = (high - low) / (kind.max - kind.min)
+    return Quantization((scale,), (int(np.clip(round(kind.min - low / scale), kind.min, kind.max)),))

@@ -1,0 +1,265 @@
+"""Which output of the candidate is which of the reference: by what a caller goes by, and by the values.
+
+A caller goes by the names of the signature, where both models have the same ones, and by the order. Where the values
+say otherwise for either, outputs or inputs were exchanged on the way: the figures are those of outputs with the same
+values, and the exchange is a cause. Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice, permutations
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.datacheck.findings import Finding
+from windtunnel.errors import UserError
+from windtunnel.layer_diff.domain import Cause
+from windtunnel.layer_diff.formulas import nrmse
+from windtunnel.layer_diff.inputs import translate
+from windtunnel.layer_diff.reach import Reach
+from windtunnel.pipeline import Feed
+from windtunnel.tflite import ModelFacts, Runner, TensorFacts
+from windtunnel.tflite.run import NOT_VALUES
+
+CODE: Final = "conversion.outputs"
+RENAMED: Final = "outputs.renamed"
+_SAMPLES: Final = 8
+# All orders of so many outputs are tried; of more, each takes the nearest that is left.
+_ALL_ORDERS: Final = 6
+# Another pairing counts where its outputs are so many times as near, and near enough to be the same at all.
+_CLEAR: Final = 2.0
+_SAME: Final = 0.15
+_CONFIDENCE: Final = 0.97
+# Nothing to compare by.
+_FAR: Final = 1.0
+
+Outputs = list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPairs:
+    """`same`: the reference's output by the candidate's, tensor indices. Causes and findings about both sides' ends."""
+
+    same: Mapping[int, int]
+    causes: tuple[Cause, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def pair_outputs(reach: Reach, given: Feed, count: int, structure: Mapping[int, int]) -> OutputPairs:
+    """Pairs the outputs of two models with as many outputs; `structure` is what the graphs say, as `same`.
+
+    Raises what `Runner` raises.
+    """
+    ours, theirs = reach.reference.facts, reach.candidate.facts
+    if len(ours.outputs) != len(theirs.outputs) or reach.keeps_state:
+        return OutputPairs(structure)
+    if len(theirs.outputs) == 1 and len(theirs.inputs) == 1:
+        return OutputPairs(structure)
+    samples = list(islice(given, min(count, _SAMPLES)))
+    first, second = _Collected(ours), _Collected(theirs)
+    for sample in samples:
+        first.add(reach.reference, sample)
+        second.add(reach.candidate, translate(sample, ours, theirs))
+    return _paired(reach, samples, first, second, structure)
+
+
+def _paired(
+    reach: Reach,
+    samples: Sequence[Mapping[str, NDArray[Any]]],
+    first: _Collected,
+    second: _Collected,
+    structure: Mapping[int, int],
+) -> OutputPairs:
+    ours, theirs = reach.reference.facts, reach.candidate.facts
+    table = _distances(first.outputs, second.outputs)
+    called = _called(ours, theirs)
+    best = min(_orders(table, called, _by_structure(ours, theirs, structure)), key=lambda order: _cost(table, order))
+    placed = tuple(range(len(called)))
+    if _is_clear(table, placed, best) and not _is_clear(table, called, best):
+        # Names find them, places do not.
+        called, best = placed, called
+    if not _is_clear(table, called, best):
+        causes = _exchanged_inputs(reach, samples, first.outputs, called, _cost(table, called))
+        same = structure if len(structure) == len(theirs.outputs) else _same(ours, theirs, called)
+        return OutputPairs(same, causes, tuple(_renamed(ours, theirs, called)))
+    return OutputPairs(_same(ours, theirs, best), (_exchanged(ours, theirs, table, called, best),))
+
+
+class _Collected:
+    """The outputs of one model over the samples, in the order of its file; empty for what holds no numbers."""
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self._facts = facts
+        self._rows: list[list[NDArray[np.float64]]] = [[] for _ in facts.outputs]
+
+    def add(self, runner: Runner, inputs: Mapping[str, NDArray[Any]]) -> None:
+        made = runner.run(inputs, dequantized=True)
+        for rows, tensor in zip(self._rows, self._facts.outputs, strict=True):
+            if tensor.dtype not in NOT_VALUES and tensor.name in made:
+                rows.append(np.asarray(made[tensor.name], dtype=np.float64))
+
+    @property
+    def outputs(self) -> Outputs:
+        """All values of each output in one row."""
+        return [np.concatenate([one.ravel() for one in rows]) if rows else np.empty(0) for rows in self._rows]
+
+
+def _distances(first: Outputs, second: Outputs) -> NDArray[np.float64]:
+    """nRMSE of every output of the reference (rows) with every one of the candidate; infinite for another size."""
+    table = np.full((len(first), len(second)), math.inf)
+    for i, own in enumerate(first):
+        for j, mine in enumerate(second):
+            if own.shape == mine.shape:
+                table[i, j] = _distance(own, mine)
+    return table
+
+
+def _distance(own: NDArray[np.float64], mine: NDArray[np.float64]) -> float:
+    if not own.size or not (np.isfinite(own).all() and np.isfinite(mine).all()):
+        return _FAR
+    width = max(float(np.ptp(own)), float(np.ptp(mine)))
+    figure = nrmse(math.sqrt(float(np.square(own - mine).mean())), width)
+    return _FAR if figure is None else min(figure, _FAR)
+
+
+def _called(ours: ModelFacts, theirs: ModelFacts) -> tuple[int, ...]:
+    """The candidate's output for each of the reference's, as a caller finds it: by signature name, else by order."""
+    names = [[model.signature_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
+    if (
+        None not in names[0]
+        and len(set(names[0])) == len(names[0])
+        and sorted(map(str, names[0])) == sorted(map(str, names[1]))
+    ):
+        return tuple(names[1].index(name) for name in names[0])
+    return tuple(range(len(ours.outputs)))
+
+
+def _by_structure(ours: ModelFacts, theirs: ModelFacts, structure: Mapping[int, int]) -> tuple[int, ...] | None:
+    places = {structure.get(tensor.index): place for place, tensor in enumerate(theirs.outputs)}
+    order = [places.get(tensor.index) for tensor in ours.outputs]
+    known = [place for place in order if place is not None]
+    return tuple(known) if len(known) == len(order) == len(set(known)) else None
+
+
+def _orders(
+    table: NDArray[np.float64], called: tuple[int, ...], structure: tuple[int, ...] | None
+) -> Iterator[tuple[int, ...]]:
+    """The pairings to choose from; the caller's first, which wins where another is as near."""
+    yield called
+    if structure is not None:
+        yield structure
+    if len(table) <= _ALL_ORDERS:
+        yield from permutations(range(len(table)))
+        return
+    left, order = set(range(len(table))), []
+    for row in table:
+        order.append(min(left, key=lambda place: row[place]))
+        left.remove(order[-1])
+    yield tuple(order)
+
+
+def _cost(table: NDArray[np.float64], order: Sequence[int]) -> float:
+    return float(np.mean([table[own, mine] for own, mine in enumerate(order)]))
+
+
+def _is_clear(table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]) -> bool:
+    """Whether the values say otherwise than the caller's pairing, and every output that moves is nearer by far."""
+    moved = [(own, mine) for own, mine in enumerate(best) if called[own] != mine]
+    return bool(moved) and all(
+        table[own, mine] < _SAME and table[own, mine] * _CLEAR < table[own, called[own]] for own, mine in moved
+    )
+
+
+def _same(ours: ModelFacts, theirs: ModelFacts, order: Sequence[int]) -> dict[int, int]:
+    return {theirs.outputs[mine].index: ours.outputs[own].index for own, mine in enumerate(order)}
+
+
+def _title(model: ModelFacts, tensor: TensorFacts) -> str:
+    return model.signature_name(tensor) or tensor.name
+
+
+def _exchanged(
+    ours: ModelFacts, theirs: ModelFacts, table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]
+) -> Cause:
+    """Outputs that hold what a caller takes for another one."""
+    moved = [(own, mine) for own, mine in enumerate(best) if called[own] != mine]
+    found = _called(ours, theirs)
+    by_name = _same_names(ours, theirs) and tuple(best) != found
+    outputs = [
+        {
+            "reference": _title(ours, ours.outputs[own]),
+            "candidate": _title(theirs, theirs.outputs[mine]),
+            "place": {"reference": own, "candidate": mine},
+            "nrmse": float(table[own, mine]),
+            "nrmse_as_called": float(table[own, called[own]]),
+        }
+        for own, mine in moved
+    ]
+    tensor = theirs.outputs[moved[0][1]]
+    maker = next((op.index for op in theirs.ops if tensor.index in op.outputs), None)
+    action = (
+        "exchange the names of these outputs in the signature, or convert the model again"
+        if by_name
+        else "read the outputs in the new order, or convert the model again with the outputs in the reference's order"
+    )
+    evidence: dict[str, Any] = {"kind": "names" if by_name else "order", "outputs": outputs}
+    if not by_name and _same_names(ours, theirs):
+        evidence["why"] = "the names of the signature still find them: only a caller that goes by the order is wrong"
+    return Cause(CODE, _CONFIDENCE, evidence, {"action": action}, tensor.name, maker, verified=True)
+
+
+def _same_names(ours: ModelFacts, theirs: ModelFacts) -> bool:
+    names = [{model.signature_name(tensor) for tensor in model.outputs} for model in (ours, theirs)]
+    return None not in names[0] and names[0] == names[1]
+
+
+def _renamed(ours: ModelFacts, theirs: ModelFacts, called: Sequence[int]) -> Iterator[Finding]:
+    """That outputs have other places, or other names, while a caller still finds them one way."""
+    if len(called) < 2:
+        return
+    names = [[model.signature_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
+    if None in names[0] or None in names[1] or _same_names(ours, theirs):
+        return
+    changed = [f"{own!r} is {mine!r}" for own, mine in zip(names[0], names[1], strict=True) if own != mine]
+    yield Finding(
+        RENAMED,
+        f"outputs have other names in the candidate, in the same order: {', '.join(changed)}",
+        "read them by the new names, or keep the names when you convert",
+        {"outputs": [{"reference": a, "candidate": b} for a, b in zip(names[0], names[1], strict=True)]},
+    )
+
+
+def _exchanged_inputs(
+    reach: Reach,
+    samples: Sequence[Mapping[str, NDArray[Any]]],
+    expected: Outputs,
+    called: Sequence[int],
+    cost: float,
+) -> tuple[Cause, ...]:
+    """Two inputs of one shape and type with which the outputs are right once they are exchanged."""
+    ours, theirs = reach.reference.facts, reach.candidate.facts
+    if cost < 0.05:
+        return ()
+    for one, other in combinations(theirs.inputs, 2):
+        if (one.shape, one.dtype) != (other.shape, other.dtype):
+            continue
+        made = _Collected(theirs)
+        try:
+            for sample in samples:
+                fed = translate(sample, ours, theirs)
+                fed[one.name], fed[other.name] = fed[other.name], fed[one.name]
+                made.add(reach.candidate, fed)
+        except UserError:
+            continue
+        new = _cost(_distances(expected, made.outputs), called)
+        if new * _CLEAR < cost and new < _SAME:
+            names = [_title(theirs, one), _title(theirs, other)]
+            evidence = {"kind": "inputs", "exchanged": names, "output_nrmse": cost, "output_nrmse_mended": new}
+            fix = {"action": "exchange these inputs, or convert the model again", "inputs": names}
+            return (Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True),)
+    return ()

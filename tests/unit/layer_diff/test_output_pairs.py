@@ -1,0 +1,109 @@
+"""Outputs are paired by their values; exchanged ones, and exchanged names and inputs, are a cause."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from support.layers import Layers, options, random_samples, random_weights
+from windtunnel.layer_diff import Comparison, compare_models
+from windtunnel.layer_diff.output_pairs import CODE, RENAMED
+
+
+class _Named(Layers):
+    """Outputs with names of their own in the signature; none: no signature."""
+
+    names: tuple[str, ...] = ()
+
+    def _signature(self, inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+        made = super()._signature(inputs, outputs)
+        for entry, name in zip(made.outputs, self.names, strict=True):
+            entry.name = name
+        return made
+
+
+def _heads(path: Path, order: Sequence[int], names: Sequence[str] = (), *, seeds: Sequence[int] = (1, 2, 3)) -> Path:
+    """Heads of one shape, each with weights of its own, as outputs in this order."""
+    net = _Named()
+    net.names = tuple(names)
+    source = net.tensor("input", (1, 8))
+    heads = [
+        net.fully_connected(f"head_{place}", source, random_weights((6, 8), seed=seed), None, 1)
+        for place, seed in enumerate(seeds)
+    ]
+    return net.write(path, [source], [heads[place] for place in order], signature=bool(names))
+
+
+def _compare(folder: Path, one: Path, other: Path) -> Comparison:
+    return compare_models(one, other, random_samples(folder / "s.npz", (8,)))
+
+
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("names", [(), ("a", "b", "c")])
+def test_another_order_is_named(tmp_path: Path, order: tuple[int, ...], names: tuple[str, ...]) -> None:
+    moved = [names[place] for place in order] if names else []
+    reference = _heads(tmp_path / "r.tflite", (0, 1, 2), names)
+    result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", order, moved))
+    (cause,) = result.causes
+    assert (cause.code, cause.evidence["kind"], cause.verified) == (CODE, "order", True)
+    assert result.verdict == "degraded"
+    # The figures are those of outputs with the same values.
+    assert result.output.nrmse == 0.0
+    places = {one["place"]["reference"]: one["place"]["candidate"] for one in cause.evidence["outputs"]}
+    assert places == {own: place for place, own in enumerate(order) if own != place}
+
+
+def test_exchanged_names_are_named(tmp_path: Path) -> None:
+    reference = _heads(tmp_path / "r.tflite", (0, 1, 2), ("boxes", "scores", "more"))
+    candidate = _heads(tmp_path / "c.tflite", (0, 1, 2), ("scores", "boxes", "more"))
+    result = _compare(tmp_path, reference, candidate)
+    (cause,) = result.causes
+    assert (cause.code, cause.evidence["kind"]) == (CODE, "names")
+    assert [(one["reference"], one["candidate"]) for one in cause.evidence["outputs"]] == [
+        ("boxes", "scores"),
+        ("scores", "boxes"),
+    ]
+
+
+def test_other_names_in_the_same_order_are_a_finding(tmp_path: Path) -> None:
+    reference = _heads(tmp_path / "r.tflite", (0, 1, 2), ("boxes", "scores", "more"))
+    result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (0, 1, 2), ("out_0", "out_1", "out_2")))
+    assert (result.verdict, result.causes) == ("healthy", ())
+    assert [one.code for one in result.findings] == [RENAMED]
+
+
+def test_outputs_with_the_same_values_are_no_exchange(tmp_path: Path) -> None:
+    reference = _heads(tmp_path / "r.tflite", (0, 1, 2), seeds=(1, 1, 2))
+    result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (1, 0, 2), seeds=(1, 1, 2)))
+    assert (result.verdict, result.causes, result.findings) == ("healthy", (), ())
+
+
+def test_outputs_that_are_wrong_are_no_exchange(tmp_path: Path) -> None:
+    reference = _heads(tmp_path / "r.tflite", (0, 1, 2))
+    result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (0, 1, 2), seeds=(1, 5, 6)))
+    assert CODE not in {cause.code for cause in result.causes}
+    assert result.verdict != "healthy"
+
+
+def test_exchanged_inputs_are_named(tmp_path: Path) -> None:
+    paths = []
+    for name, swapped in (("r", False), ("c", True)):
+        net = Layers()
+        sources = [net.tensor(f"{name}_{side}", (1, 8)) for side in ("left", "right")]
+        heads = [
+            net.fully_connected(f"head_{place}", source, random_weights((6, 8), seed=place), None, 1)
+            for place, source in enumerate(reversed(sources) if swapped else sources)
+        ]
+        inputs = sources
+        both = net.layer("CONCATENATION", "both", heads, (1, 12), options("Concatenation", axis=1))
+        paths.append(net.write(tmp_path / f"{name}.tflite", inputs, [both], signature=False))
+    draw = np.random.default_rng(1)
+    rows = {f"x/r_{side}": draw.normal(size=(8, 8)).astype(np.float32) for side in ("left", "right")}
+    np.savez(tmp_path / "s.npz", **rows)
+    result = compare_models(paths[0], paths[1], tmp_path / "s.npz")
+    assert (result.causes[0].code, result.causes[0].evidence["kind"]) == (CODE, "inputs")
+    assert result.causes[0].evidence["exchanged"] == ["c_left", "c_right"]
