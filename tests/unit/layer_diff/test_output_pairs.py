@@ -73,13 +73,14 @@ def test_other_names_in_the_same_order_are_a_finding(tmp_path: Path) -> None:
     reference = _heads(tmp_path / "r.tflite", (0, 1, 2), ("boxes", "scores", "more"))
     result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (0, 1, 2), ("out_0", "out_1", "out_2")))
     assert (result.verdict, result.causes) == ("healthy", ())
-    assert [one.code for one in result.findings] == [RENAMED]
+    assert RENAMED in {one.code for one in result.findings}
 
 
 def test_outputs_with_the_same_values_are_no_exchange(tmp_path: Path) -> None:
     reference = _heads(tmp_path / "r.tflite", (0, 1, 2), seeds=(1, 1, 2))
     result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (1, 0, 2), seeds=(1, 1, 2)))
-    assert (result.verdict, result.causes, result.findings) == ("healthy", (), ())
+    assert (result.verdict, result.causes) == ("healthy", ())
+    assert RENAMED not in {one.code for one in result.findings}
 
 
 def test_outputs_that_are_wrong_are_no_exchange(tmp_path: Path) -> None:
