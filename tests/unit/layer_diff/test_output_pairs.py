@@ -103,7 +103,7 @@ def test_exchanged_inputs_are_named(tmp_path: Path) -> None:
         both = net.layer("CONCATENATION", "both", heads, (1, 12), options("Concatenation", axis=1))
         paths.append(net.write(tmp_path / f"{name}.tflite", inputs, [both], signature=False))
     draw = np.random.default_rng(1)
-    rows = {f"x/r_{side}": draw.normal(size=(8, 8)).astype(np.float32) for side in ("left", "right")}
+    rows: dict[str, Any] = {f"x/r_{side}": draw.normal(size=(8, 8)).astype(np.float32) for side in ("left", "right")}
     np.savez(tmp_path / "s.npz", **rows)
     result = compare_models(paths[0], paths[1], tmp_path / "s.npz")
     assert (result.causes[0].code, result.causes[0].evidence["kind"]) == (CODE, "inputs")
