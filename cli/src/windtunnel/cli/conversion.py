@@ -50,10 +50,12 @@ def _saying(note: str, show: Callable[[Progress], None] | None) -> Callable[[Pro
 
 
 def model_source(model: Path, folder: Path) -> Path:
-    """The model's path; the files of a checkpoint, which is named by its prefix, are copied to `folder`."""
+    """The model's path; the files of a checkpoint, which is named by its prefix, are copied below `folder`."""
     from windtunnel.client.uploads import checkpoint_folder
 
-    return checkpoint_folder(model, folder) or require_file(model, "model")
+    folder.mkdir(parents=True, exist_ok=True)
+    # Messages name the folder, which must be what the user named.
+    return checkpoint_folder(model, folder / (model.name or "checkpoint")) or require_file(model, "model")
 
 
 def is_tflite(model: Path) -> bool:
