@@ -275,6 +275,8 @@ def test_convert_takes_a_checkpoint_by_its_prefix(tmp_path: Path) -> None:
     done = _run("convert", meta.with_suffix(""), "-o", "m.tflite", "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert _json(done)["check"]["passed"] is True
+    wrong = _run("convert", meta.with_suffix(""), "--output", "nix", "-o", "n.tflite", cwd=tmp_path)
+    assert b"model.ckpt has no tensor 'nix'" in wrong.stderr
 
 
 def test_a_terminal_that_is_not_utf_8(
