@@ -78,6 +78,15 @@ def test_what_qualifies_a_figure_is_shown() -> None:
     assert lines.count("input 1x48x48x3") == 1
 
 
+def test_a_warning_that_differs_in_its_numbers_alone_is_said_once() -> None:
+    document = reports.report(2)
+    for variant, share in zip(document["variants"], ("1.9 of 2", "1.7 of 2"), strict=True):
+        variant["cells"] = variant["cells"][:1]
+        variant["cells"][0] |= {"unstable": True, "warnings": [f"the latency is unstable: others used {share} cores"]}
+    lines = [" ".join(row.split()) for row in _shown(render_report, document, 120).splitlines()]
+    assert "warning: float32, float16: the latency is unstable: others used 1.9 of 2 cores (float32)" in lines
+
+
 def test_limits_of_single_variants_stand_beside_their_figures() -> None:
     document = reports.report(2)
     document["variants"][1]["gates"][2]["limit"] = 8

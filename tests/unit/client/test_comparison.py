@@ -102,6 +102,8 @@ def test_a_cell_without_figures_is_matched_all_the_same() -> None:
     found = compare_reports([report("a"), report("b", failed), report("c", cell(unstable=True))])
     (row,) = (row for row in found.rows if row.name == "latency_ms.p50")
     assert row.values == [2.0, None, 2.0] and row.unstable == [False, False, True]
+    (memory,) = (row for row in found.rows if row.name == "memory_mb")
+    assert memory.unstable == [False, False, False]
 
 
 def test_what_is_missing_in_the_first_run_has_no_difference() -> None:

@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from windtunnel.artifacts import MemoryStore
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.values import CellSpec, Latency, Measurement
+from windtunnel.metrics_store.domain.values import CellSpec, Conditions, Latency, Measurement
 from windtunnel.metrics_store.metrics import BUCKETS, MAX_CELLS, SAMPLES, Metrics, latencies
 
 COUNT = "windtunnel_inference_latency_seconds_count"
@@ -104,3 +104,18 @@ def test_versions_without_end_stay_bounded() -> None:
     assert len(found) == MAX_CELLS and {"kept", str(MAX_CELLS + 49)} <= found and "0" not in found
     # What is heard of goes on counting; it is the oldest that goes.
     assert registry.get_sample_value(COUNT, labels_of(version="kept")) == MAX_CELLS + 50
+
+
+def test_an_unstable_measurement_is_counted_and_its_latencies_are_not() -> None:
+    registry = CollectorRegistry()
+    metrics = Metrics(registry)
+    unstable = dataclasses.replace(
+        FACT, measurement=dataclasses.replace(FACT.measurement, conditions=Conditions(unstable=True, reason="busy"))
+    )
+    metrics.measured("ssd", "3", unstable, [0.004])
+    metrics.measured("ssd", "3", FACT, [0.002])
+
+    labels = {"model": "ssd", "version": "3", "variant": "int8", "device": "host", "accelerator": "xnnpack"}
+    assert registry.get_sample_value(COUNT, {**labels, "threads": "1"}) == 1
+    name = "windtunnel_unstable_measurements_total"
+    assert registry.get_sample_value(name, {"model": "ssd", "device": "host"}) == 1

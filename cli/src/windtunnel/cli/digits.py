@@ -90,7 +90,7 @@ variants: [float32, float16, dynamic_range, int8, int16x8]
 devices:
   - {farm: local, accelerator: xnnpack, threads: [1, 2]}
 gates:
+  accuracy: {min: 0.9}
   accuracy_drop: 0.02
   size_mb: 1
-  latency_ms: {p95: 50}
 """

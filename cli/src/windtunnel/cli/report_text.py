@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -163,6 +164,7 @@ def _devices(variants: list[Any], console: Console) -> None:
             _cell_remarks(name, cell, console)
             if len(inputs) > 1 and (text := _input_of(cell)):
                 line(console, f"{name}: {text}", style="dim", indent=2)
+        _warnings(cells, console)
 
 
 def _input_of(cell: Mapping[str, Any]) -> str:
@@ -170,11 +172,21 @@ def _input_of(cell: Mapping[str, Any]) -> str:
 
 
 def _cell_remarks(name: str, cell: Mapping[str, Any], console: Console) -> None:
-    """Why a cell is as it is, and what its figures do not mean."""
+    """Why a cell is as it is."""
     if cell.get("reason"):
         line(console, f"{name}: {clean(cell['reason'])}", indent=2)
-    for warning in entries(cell, "warnings"):
-        line(console, f"warning: {name}: {clean(warning)}", style="yellow", indent=2)
+
+
+def _warnings(cells: Sequence[tuple[str, Mapping[str, Any]]], console: Console) -> None:
+    """What the figures of cells do not mean. What several cells share in all but its numbers is said once."""
+    shared: dict[str, list[tuple[str, str]]] = {}
+    for name, cell in cells:
+        for warning in entries(cell, "warnings"):
+            shared.setdefault(re.sub(r"[0-9.]+", "0", str(warning)), []).append((name, clean(warning)))
+    for said in shared.values():
+        names = ", ".join(name for name, _ in said)
+        example = f" ({said[0][0]})" if len({text for _, text in said}) > 1 else ""
+        line(console, f"warning: {names}: {said[0][1]}{example}", style="yellow", indent=2)
 
 
 def _cell_figures(cell: Mapping[str, Any]) -> list[str]:

@@ -32,9 +32,16 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._latency = Histogram(
             "windtunnel_inference_latency_seconds",
-            "Inference latency on a device; each timed inference where the raw figures are kept, else the median.",
+            "Inference latency on a device; each timed inference where the raw figures are kept, else the median. "
+            "Unstable measurements are left out.",
             _LABELS,
             buckets=BUCKETS,
+            registry=registry,
+        )
+        self._unstable = Counter(
+            "windtunnel_unstable_measurements",
+            "Measurements that load, spread or drift made worthless.",
+            ("model", "device"),
             registry=registry,
         )
         # The label values that there are, those heard of last at the end.
@@ -57,7 +64,7 @@ class Metrics:
         self._running.set(count)
 
     def measured(self, model: str, version: str, fact: facts.Measured, seconds: Sequence[float]) -> None:
-        """A device run measured these latencies."""
+        """A device run measured these latencies. Of an unstable one only the number is kept."""
         cell = fact.cell
         threads = str(cell.threads) if cell.threads else ""
         values = (model, version, cell.variant, cell.device, cell.accelerator, threads)
@@ -68,6 +75,9 @@ class Metrics:
             del self._cells[oldest]
             self._latency.remove(*oldest)
         child = self._latency.labels(*values)
+        if fact.measurement.unstable:
+            self._unstable.labels(model=model, device=cell.device).inc()
+            return
         for value in seconds[:SAMPLES]:
             child.observe(value)
 
