@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from support.layers import Layers, options, random_samples
 from support.quantised import calibrated, images, small_network
 from windtunnel.layer_diff import Comparison, compare_models
+from windtunnel.layer_diff.diagnose import is_quantized
 from windtunnel.tflite import Quantization, read_model
 from windtunnel.tflite.edit import Editor
 
@@ -74,6 +76,15 @@ def test_the_same_in_other_words(tmp_path: Path, one: Build, other: Build) -> No
 def test_another_axis_is_another_op(tmp_path: Path) -> None:
     result = _compare(tmp_path, _reversed(2), _reversed(1))
     assert [(cause.code, cause.layer) for cause in result.causes] == [("conversion.op", "cut")]
+
+
+def test_weights_of_a_loop_tell_the_precision(tmp_path: Path) -> None:
+    """A quantized loop has its integers in a graph of its own."""
+    facts = read_model(small_network(tmp_path / "r.tflite"))
+    assert not is_quantized(facts)
+    weights = replace(facts.tensors[0], dtype="int8", quantization=Quantization((0.1,), (0,)))
+    body = replace(facts.main, tensors=(weights, *facts.tensors[1:]))
+    assert is_quantized(replace(facts, graphs=(facts.main, body)))
 
 
 def test_a_scale_of_zero_is_named(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_scores_beside_boxes_in_pixels_are_lost(tmp_path: Path, variant: str, fi
     (cause,) = result.causes
     assert (cause.code, cause.layer) == (CODE, "joint")
     (lost,) = cause.evidence["lost"]
-    assert (lost["channels"], lost["constant"]) == ([4, 6], True)
+    assert (lost["channels"], lost["constant"], lost["value"]) == ([4, 6], True, 0.0)
     assert "calibrating again does not help" in cause.fix["action"]
     # The figure of the whole tensor hardly shows it.
     assert result.output.nrmse is not None and result.output.nrmse < 0.03

@@ -200,7 +200,12 @@ def _shared_scale(evidence: Evidence) -> Iterator[str]:
         if isinstance(one, Mapping) and _listed(one.get("range")):
             low, high = (int(place) for place in one["channels"][:2])
             channels = f"channel {low} is" if low == high else f"channels {low}-{high} are"
-            rest = "constant" if one.get("constant") else f"left with {figure(one.get('steps'))} quantization steps"
+            value = f" {figure(one['value'])}" if is_number(one.get("value")) else ""
+            rest = (
+                f"constant{value}"
+                if one.get("constant")
+                else f"left with {figure(one.get('steps'))} quantization steps"
+            )
             yield f"{channels} lost ({rest}): {layer_title(one.get('layer'))} reaches {_span(one['range'])}"
     mask = part(evidence, "mask")
     if mask and _listed(evidence.get("rest")):

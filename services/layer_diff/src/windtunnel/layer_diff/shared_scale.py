@@ -241,7 +241,8 @@ def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Ca
             "channels": list(part.channels),
             "range": [seen[part].low, seen[part].high],
             "steps": round(_steps(part, seen, scale), 3),
-            "constant": _is_constant(seen[part], joint.quantization),
+            "constant": (value := _only_value(seen[part], joint.quantization)) is not None,
+            "value": value,
         }
         for part in lost
     ]
@@ -259,7 +260,8 @@ def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Ca
     return Cause(CODE, confidence, evidence, fix, node.tensor.name, node.op_index, verified=False)
 
 
-def _is_constant(seen: _Seen, quantization: Quantization) -> bool:
-    """Whether all values of a part are rounded to one."""
+def _only_value(seen: _Seen, quantization: Quantization) -> float | None:
+    """The one value that all values of a part are rounded to; None where there are several."""
     scale = quantization.scales[0]
-    return round(seen.low / scale) == round(seen.high / scale)
+    low, high = round(seen.low / scale), round(seen.high / scale)
+    return low * scale if low == high else None
