@@ -96,6 +96,23 @@ def _weights(**more: Any) -> dict[str, Any]:
             {"inside": {"graph": "while/body", "layer": "x", "op_index": 2}},
             "it lies inside while/body: x (op 2 there)",
         ),
+        (
+            {"lost": [{"layer": "cls", "channels": [4, 6], "range": [0, 0.998], "constant": True, "value": 0.0}]},
+            "channels 4-6 are lost (constant 0): cls reaches 0 to 0.998",
+        ),
+        (
+            {"lost": [{"layer": "head", "channels": [2, 2], "range": [-1, 1], "constant": False, "steps": 1.5}]},
+            "channel 2 is lost (left with 1.5 quantization steps): head reaches -1 to 1",
+        ),
+        (
+            {"mask": {"constant": "low", "size": 1e9}, "rest": [-5, 5], "steps": 0.0},
+            "the mask constant low is 1e+09 in size and sets the scale: the rest, -5 to 5, is left with 0 quantization "
+            "steps",
+        ),
+        (
+            {"kind": "inputs", "exchanged": ["left", "right"]},
+            "the inputs left and right are exchanged: fed the other way, the outputs are right",
+        ),
     ],
 )
 def test_evidence_in_words(evidence: dict[str, Any], expected: str) -> None:
@@ -130,6 +147,12 @@ def test_evidence_of_another_form_is_no_failure() -> None:
         "departs": 5,
         "largest_own_errors": [1],
         "ranges_off": "many\x1b",
+        "lost": [{"channels": 1, "range": [1]}, 3],
+        "outputs": [{"nrmse": "x"}, 1],
+        "exchanged": 4,
+        "mask": "low",
+        "rest": [1],
+        "others": 2,
     }
     assert all("\x1b" not in words for words in accounts({"evidence": odd}))
 

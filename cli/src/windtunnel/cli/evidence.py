@@ -172,7 +172,8 @@ def _outputs(evidence: Evidence) -> Iterator[str]:
     """Outputs or inputs that were exchanged."""
     for one in _listed(evidence.get("outputs"))[:8]:
         if isinstance(one, Mapping) and is_number(one.get("nrmse")):
-            places = part(one, "place")
+            place = one.get("place")
+            places: Evidence = place if isinstance(place, Mapping) else NOTHING_TOLD
             yield (
                 f"the candidate's output {layer_title(one.get('candidate'))} (number {named(places.get('candidate'))}) "
                 f"holds the values of the reference's {layer_title(one.get('reference'))} "
@@ -197,8 +198,9 @@ def _per_tensor(evidence: Evidence) -> Iterator[str]:
 def _shared_scale(evidence: Evidence) -> Iterator[str]:
     """Parts that one scale does not resolve."""
     for one in _listed(evidence.get("lost"))[:6]:
-        if isinstance(one, Mapping) and _listed(one.get("range")):
-            low, high = (int(place) for place in one["channels"][:2])
+        places = _listed(one.get("channels")) if isinstance(one, Mapping) else []
+        if len(places) == 2 and all(map(is_number, places)) and _listed(one.get("range")):
+            low, high = (int(place) for place in places)
             channels = f"channel {low} is" if low == high else f"channels {low}-{high} are"
             value = f" {figure(one['value'])}" if is_number(one.get("value")) else ""
             rest = (
@@ -207,8 +209,8 @@ def _shared_scale(evidence: Evidence) -> Iterator[str]:
                 else f"left with {figure(one.get('steps'))} quantization steps"
             )
             yield f"{channels} lost ({rest}): {layer_title(one.get('layer'))} reaches {_span(one['range'])}"
-    mask = part(evidence, "mask")
-    if mask and _listed(evidence.get("rest")):
+    mask = evidence.get("mask")
+    if isinstance(mask, Mapping) and _listed(evidence.get("rest")):
         size = f"{figure(mask['size'])} in size" if is_number(mask.get("size")) else "infinite"
         yield (
             f"the mask constant {layer_title(mask.get('constant'))} is {size} and sets the scale: the rest, "
@@ -216,9 +218,14 @@ def _shared_scale(evidence: Evidence) -> Iterator[str]:
         )
     if _listed(evidence.get("others")):
         yield (
-            f"one scale, {figure(part(evidence, 'scale').get('file'))}, for parts of very different range: "
+            f"one scale, {figure(_range_scale(evidence))}, for parts of very different range: "
             f"another part needs {_span(evidence['others'])}"
         )
+
+
+def _range_scale(evidence: Evidence) -> Any:
+    scale = evidence.get("scale")
+    return scale.get("file") if isinstance(scale, Mapping) else None
 
 
 def _largest(evidence: Evidence) -> Iterator[str]:
