@@ -240,11 +240,11 @@ def test_inputs_and_outputs_in_another_order(tmp_path: Path) -> None:
     other = wild_models.two_ways(tmp_path / "b.tflite", swapped=True)
     samples = wild_models.samples(model, tmp_path / "x.npz")
     result = compare_models(model, other, samples)
-    assert (result.verdict, result.coverage.compared, result.output.nrmse) == ("healthy", 4, 0.0)
+    # All is compared with its twin; that a caller finds the outputs in other places is said.
+    assert (result.coverage.compared, result.output.nrmse) == (4, 0.0)
+    assert [cause.code for cause in result.causes] == ["conversion.outputs"]
     bad, _ = wild_models.negated(other, tmp_path / "c.tflite", 1)
-    assert [(code, layer) for code, layer, _, _ in _named(compare_models(model, bad, samples))] == [
-        ("conversion.weights", "right")
-    ]
+    assert ("conversion.weights", "right") in [place[:2] for place in _named(compare_models(model, bad, samples))]
 
 
 def test_a_model_that_xnnpack_cannot_take_runs_on_the_other_kernels(wild: Path, tmp_path: Path) -> None:
