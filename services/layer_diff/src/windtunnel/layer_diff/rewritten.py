@@ -14,6 +14,7 @@ from windtunnel.layer_diff.diagnose import is_quiet, precision_of
 from windtunnel.layer_diff.domain import OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # They cut off what may then be cut off before them too: a range that ends there holds all that counts.
 _CUTTING = frozenset({"MAXIMUM", "MINIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"})
@@ -29,8 +30,8 @@ def without_rewritten(
 ) -> tuple[Matching, list[LayerFigures]]:
     """The matching without pairs that depart where everything behind them agrees, and the figures of the others.
 
-    `figures` are those of its pairs, `output` those of the outputs: where they show nothing, a layer that differs has
-    no effect, however coarse the numbers are.
+    `figures` are those of its pairs, `output` those of the outputs: where they show nothing, a layer over the threshold
+    has no effect, however coarse the numbers are.
     """
     ours, theirs = matching.ours, matching.theirs
     assert ours is not None and theirs is not None
@@ -48,7 +49,7 @@ def without_rewritten(
         behind, alone = _behind(theirs, pair.candidate, by_mine)
         other, other_alone = _behind(ours, pair.reference, by_own)
         errors = [output.nrmse if index is None else drift[index] for index in behind | other]
-        if not errors or not (exact or alone or other_alone or quiet):
+        if not errors or not (exact or alone or other_alone or (quiet and own > DEFAULT_THRESHOLD)):
             continue
         limit = _ROUNDED if exact else min(_SHARE * own, _COARSE)
         if all(error is not None and error < limit for error in errors):
