@@ -7,6 +7,7 @@ for it must be seen: a layer that stands alone in one of the models, or an op th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -14,6 +15,7 @@ from windtunnel.layer_diff.diagnose import is_quiet, precision_of
 from windtunnel.layer_diff.domain import OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
+from windtunnel.layer_diff.graph.steps import TRANSPARENT
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # They cut off what may then be cut off before them too: a range that ends there holds all that counts.
@@ -38,9 +40,8 @@ def without_rewritten(
     drift = {pair.candidate.tensor.index: one.nrmse for pair, one in zip(matching.pairs, figures, strict=True)}
     precision = precision_of(matching)
     exact = precision == "float32"
-    # Another way to write the same needs other ops somewhere.
-    alone_somewhere = any(not one.inside for one in (*matching.unmatched, *matching.unmatched_reference))
-    quiet = alone_somewhere and is_quiet(output, precision)
+    # Another way to write the same takes other ops.
+    quiet = _kinds(ours) != _kinds(theirs) and is_quiet(output, precision)
     by_own = {pair.reference.tensor.index: pair for pair in matching.pairs}
     by_mine = {pair.candidate.tensor.index: pair for pair in matching.pairs}
     apart: list[Pair] = []
@@ -62,6 +63,11 @@ def without_rewritten(
     steps = tuple((own, mine) for own, mine in matching.steps if not made.intersection(mine.outputs))
     left = [one for pair, one in zip(matching.pairs, figures, strict=True) if pair.candidate.tensor.index not in made]
     return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), steps=steps), left
+
+
+def _kinds(side: Steps) -> Counter[str]:
+    """How many ops of each kind a model has, but for those that only restate a value."""
+    return Counter(op.name for op in side.facts.ops if op.name not in TRANSPARENT)
 
 
 def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int | None], bool]:
