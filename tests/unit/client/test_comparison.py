@@ -97,6 +97,24 @@ def test_latency_at_other_input_shapes_is_another_figure() -> None:
     assert [row.values for row in found.rows if row.name == "latency_ms.p50"] == [[2.0, None], [None, 50.0]]
 
 
+def test_inputs_of_other_names_but_the_same_sizes_are_the_same_cell() -> None:
+    first = cell(input_shapes={"serving_default_keras_tensor:0": [1, 8], "mask": [1, 4]})
+    second = cell(input_shapes={"mask_1": [1, 4], "serving_default_keras_tensor_7:0": [1, 8]})
+    found = compare_reports([report("a", first), report("b", second)])
+    assert [row.values for row in found.rows if row.name == "latency_ms.p50"] == [[2.0, 2.0]]
+    assert found.notes == []
+
+
+def test_figures_at_an_unknown_input_shape_are_kept_and_noted() -> None:
+    larger = cell(input_shapes={"image": [1, 224, 224, 3]}, latency_ms={"p50": 50.0, "p95": 60.0})
+    unknown = cell(latency_ms={"p50": 7.0, "p95": 8.0})
+    del unknown["input_shapes"]
+    found = compare_reports([report("a"), report("b", larger), report("c", unknown)])
+    values = [row.values for row in found.rows if row.name == "latency_ms.p50"]
+    assert values == [[2.0, None, None], [None, 50.0, None], [None, None, 7.0]]
+    assert "not every run says at which input shape" in "\n".join(found.notes)
+
+
 def test_a_cell_without_figures_is_matched_all_the_same() -> None:
     failed = cell(status="failed", latency_ms={"p50": None, "p95": None}, input_shapes=None)
     found = compare_reports([report("a"), report("b", failed), report("c", cell(unstable=True))])

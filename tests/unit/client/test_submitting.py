@@ -59,6 +59,24 @@ async def test_a_used_run_id_is_refused(bus: MemoryBus, endpoints: Endpoints, mo
         assert await announced(bus) == 3
 
 
+async def test_an_optional_variant_with_a_recipe_file_stays_optional(
+    bus: MemoryBus, endpoints: Endpoints, model: Path
+) -> None:
+    (model.parent / "mine.json").write_text('[{"regex": ".*", "operation": "*", "algorithm_key": "no_quantize"}]')
+    plan = model.parent / "plan.yaml"
+    plan.write_text(
+        "apiVersion: windtunnel/v1\ndevices: [{farm: local}]\n"
+        "variants: [float32, {name: mine, recipe: mine.json, optional: true}]\n"
+    )
+    async with AsyncClient(endpoints) as client:
+        await client.submit(model, plan=plan)
+        subscription = await bus.subscribe("reader", [subjects.MODEL_TRAINED], ack_wait_s=30, max_pending=100)
+        (delivery,) = await subscription.fetch(1, 0.1)
+    variants = events_pb2.ModelTrained.FromString(delivery.data).plan.variants
+    assert [(variant.name, variant.may_be_missing) for variant in variants] == [("float32", False), ("mine", True)]
+    assert "no_quantize" in variants[1].recipe_json
+
+
 async def test_a_run_id_that_is_not_allowed_is_refused(bus: MemoryBus, endpoints: Endpoints, model: Path) -> None:
     async with AsyncClient(endpoints) as client:
         with pytest.raises(InvalidInput, match="run_id is 'not allowed'"):

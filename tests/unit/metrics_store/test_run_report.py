@@ -43,11 +43,12 @@ def test_a_whole_run() -> None:
 
     report = report_of(run, messages, Diagnoses({"int8": diagnosis()}))
 
-    assert {name: report[name] for name in ("schema", "run_id", "verdict", "reasons", "started_at", "ended_at")} == {
+    assert {name: report[name] for name in ("schema", "run_id", "verdict", "reasons", "canceled", "started_at", "ended_at")} == {
         "schema": "windtunnel.report/1",
         "run_id": "run-1",
         "verdict": "passed",
         "reasons": [],
+        "canceled": False,
         "started_at": "2026-11-20T12:00:03.000Z",
         "ended_at": "2026-11-20T12:00:03.000Z",
     }

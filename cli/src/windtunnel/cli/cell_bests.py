@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from windtunnel.cli.figures import entries, is_number, measure
+from windtunnel.client.figures import cell_identity, cell_sizes
 
 Cell = Mapping[str, Any]
 Path = tuple[str, ...]
-
-_SAME = ("farm", "device", "platform", "os_version", "accelerator", "threads")
 
 
 def cell_figure(cell: Cell, path: Path) -> float | None:
@@ -55,6 +54,4 @@ def _can_be_compared(cell: Cell) -> bool:
 
 
 def _key(cell: Cell) -> tuple[Any, ...]:
-    # Variants may call their inputs differently; the sizes tell whether they did the same work.
-    shapes = sorted(tuple(shape) for shape in (cell.get("input_shapes") or {}).values())
-    return (*(cell.get(name) for name in _SAME), tuple(shapes))
+    return (cell_identity(cell), cell_sizes(cell))

@@ -47,8 +47,7 @@ async def _cancel(run_id: str, reason: str) -> dict[str, Any]:
         async with reading_client() as client:
             report = await client.run(run_id).report()
         if report.verdict is not None:
-            canceled = any(reason.startswith("canceled") for reason in report.reasons)
-            return {"run_id": run_id, "verdict": report.verdict, "canceled": canceled}
+            return {"run_id": run_id, "verdict": report.verdict, "canceled": report.canceled}
 
     async def work(on: Connection) -> dict[str, Any]:
         run = on.client.run(run_id)

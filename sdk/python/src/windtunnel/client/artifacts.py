@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", 
 class Artifact:
     """An artifact of a run and its part in it. None: it belongs to the whole run, or was given to it.
 
-    `file_name` suits it, for example ssd-3-int8.tflite; `made_at` is RFC 3339, in UTC.
+    `file_name` suits it, for example ssd-3-int8.tflite, and has no folders; `made_at` is RFC 3339, in UTC.
     """
 
     kind: str
@@ -38,13 +39,19 @@ def read_artifact(message: artifacts_pb2.RunArtifact) -> Artifact:
         kind=message.kind,
         sha256=message.artifact.sha256,
         size_bytes=message.artifact.size_bytes,
-        file_name=message.file_name,
+        file_name=_plain_name(message.file_name) or message.artifact.sha256,
         variant=message.variant or None,
         platform=message.platform or None,
         cell_id=message.cell_id or None,
         attempt=message.attempt or None,
         made_at=message.made_at.ToJsonString() if message.HasField("made_at") else None,
     )
+
+
+def _plain_name(text: str) -> str:
+    """A file name without folders; empty where none is left. The server says it, so it must not lead elsewhere."""
+    name = re.sub(r"[\x00-\x1f\x7f-\x9f]", "_", text).replace("\\", "/").rpartition("/")[2]
+    return "" if name in (".", "..") else name
 
 
 def one_of(found: Sequence[Artifact], what: str) -> Artifact:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from windtunnel.client.figures import cell_label
+from windtunnel.client.figures import CELL_IDENTITY, cell_identity, cell_label, cell_sizes
 from windtunnel.client.listing import RunFilter, list_runs
 from windtunnel.errors import InvalidInput, NotFound
 
@@ -29,8 +29,6 @@ _OF_CELL: Final = (
     ("init_ms", "ms", False),
     ("memory_mb", "MB", False),
 )
-# What makes a cell of one run the same as one of another.
-_IDENTITY: Final = ("farm", "device", "platform", "os_version", "accelerator", "threads")
 
 Report = Mapping[str, Any]
 Identity = tuple[Any, ...]
@@ -142,7 +140,7 @@ def _variant_rows(name: str, variants: Sequence[Report | None]) -> Iterator[Row]
         yield _row(f"variants[{name}].{figure}", name, figure, unit, more, None, values, [False] * len(values))
     for cells in _matched_cells([_cells(variant) for variant in variants]):
         first = next(cell for cell in cells if cell is not None)
-        place = {key: first.get(key) for key in (*_IDENTITY, "input_shapes")}
+        place = {key: first.get(key) for key in (*CELL_IDENTITY, "input_shapes")}
         unstable = [bool(cell and cell.get("unstable")) for cell in cells]
         for figure, unit, more in _OF_CELL:
             path = f"variants[{name}].cells[{cell_label(first)}].{figure}"
@@ -192,22 +190,25 @@ def _value(owner: Report | None, path: str) -> float | None:
 
 
 def _matched_cells(by_identity: Sequence[Mapping[Identity, Report]]) -> Iterator[list[Report | None]]:
-    """The same cell in every run, None where a run has none. Cells at different input shapes are different ones."""
+    """The same cell in every run, None where a run has none. Cells at different input sizes are different ones.
+
+    A cell whose input sizes are not known may be any of those, so it is a row of its own.
+    """
     for identity in dict.fromkeys(identity for cells in by_identity for identity in cells):
         cells = [of_run.get(identity) for of_run in by_identity]
-        shapes = list(dict.fromkeys(repr(cell["input_shapes"]) for cell in cells if cell and cell.get("input_shapes")))
-        if len(shapes) < 2:
+        sizes = list(dict.fromkeys(cell_sizes(cell) for cell in cells if cell))
+        if sum(map(bool, sizes)) < 2:
             yield cells
             continue
-        for shape in shapes:
-            yield [cell if cell and repr(cell.get("input_shapes")) == shape else None for cell in cells]
+        for own in sizes:
+            yield [cell if cell and cell_sizes(cell) == own else None for cell in cells]
 
 
 def _cells(variant: Report | None) -> dict[Identity, Report]:
     """The cells of a variant by what they are, whatever their ids; of two that are the same the one with figures."""
     found: dict[Identity, Report] = {}
     for cell in (variant or {}).get("cells", ()):
-        identity = tuple(cell.get(key) for key in _IDENTITY)
+        identity = cell_identity(cell)
         if identity not in found or found[identity].get("status") != "measured":
             found[identity] = cell
     return found
@@ -227,3 +228,18 @@ def _notes(reports: Sequence[Report], variants: Sequence[Mapping[str, Report]]) 
             yield f"variant {name} was compared on different numbers of samples: {', '.join(map(str, sorted(samples)))}"
         if len({bool(of_run[name].get("synthetic_samples")) for of_run in variants if name in of_run}) > 1:
             yield f"variant {name} was compared on random inputs in one run, on samples in another"
+        yield from _shape_notes(name, [of_run.get(name) for of_run in variants])
+
+
+def _shape_notes(name: str, variants: Sequence[Report | None]) -> Iterator[str]:
+    """Which measured cells do not say at which input sizes they ran, where the same cell of another run does."""
+    by_identity = [_cells(variant) for variant in variants]
+    for identity in dict.fromkeys(identity for cells in by_identity for identity in cells):
+        cells = [of_run[identity] for of_run in by_identity if identity in of_run]
+        measured = [cell for cell in cells if cell.get("status") == "measured"]
+        known = [bool(cell_sizes(cell)) for cell in measured]
+        if any(known) and not all(known):
+            yield (
+                f"variant {name} on {cell_label(measured[0])}: not every run says at which input shape it was "
+                "measured; its figures may not be comparable"
+            )

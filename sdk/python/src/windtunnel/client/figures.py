@@ -13,6 +13,8 @@ from typing import Any, Final
 from windtunnel.errors import InvalidInput
 
 _STEP: Final = re.compile(r"\.?([A-Za-z_][A-Za-z0-9_]*)|\[([^\]]+)\]")
+# What makes a cell of one run, or of one variant, the same as another: ids differ between runs.
+CELL_IDENTITY: Final = ("farm", "device", "platform", "os_version", "accelerator", "threads")
 _LABEL: Final = ("farm", "device", "os_version", "accelerator", "threads")
 # Under these an entry of a list is found.
 _KEYS: Final = ("name", "gate", "id")
@@ -63,3 +65,16 @@ def _step(value: Any, step: str) -> Any:
 def cell_label(cell: Mapping[str, Any]) -> str:
     """farm/device/os_version/accelerator/threads, without what is not known."""
     return "/".join(str(cell[key]) for key in _LABEL if cell.get(key) is not None)
+
+
+def cell_identity(cell: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a cell ran and how, whatever its id: the values of `CELL_IDENTITY`."""
+    return tuple(cell.get(name) for name in CELL_IDENTITY)
+
+
+def cell_sizes(cell: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
+    """The sizes of a cell's inputs in a fixed order; empty where they are not known.
+
+    Runs and variants may call their inputs differently; the sizes tell whether they did the same work.
+    """
+    return tuple(sorted(tuple(shape) for shape in (cell.get("input_shapes") or {}).values()))

@@ -28,6 +28,11 @@ class Report:
         return self.verdict == "passed"
 
     @property
+    def canceled(self) -> bool:
+        """Whether the run was ended by a request."""
+        return bool(self.json.get("canceled"))
+
+    @property
     def reasons(self) -> Sequence[str]:
         return list(self.json["reasons"])
 

@@ -139,7 +139,7 @@ def _with_recipe(variant: VariantSpec, folder: Path) -> VariantSpec:
     if variant.recipe_uri is None or is_uri(variant.recipe_uri):
         return variant
     value = _read_json(folder / variant.recipe_uri)
-    return VariantSpec(variant.name, recipe=require_recipe_rules(value, variant.name))
+    return dataclasses.replace(variant, recipe=require_recipe_rules(value, variant.name), recipe_uri=None)
 
 
 def _read_json(path: Path) -> Any:

@@ -59,6 +59,7 @@ def build_report(run: RunRecord, judgement: Judgement, diagnoses: Diagnoses, end
         },
         "verdict": None if ending.verdict is None else ending.verdict.value,
         "reasons": list(ending.reasons),
+        "canceled": run.canceled is not None,
         "started_at": _instant(run.started_at),
         "ended_at": _instant(ending.ended_at),
         "revision": ending.revision,

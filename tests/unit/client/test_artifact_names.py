@@ -1,0 +1,28 @@
+"""File names of artifacts: the server says them, and they must not lead out of the folder of a download."""
+
+from __future__ import annotations
+
+import pytest
+
+from windtunnel.client.artifacts import read_artifact
+from windtunnel.v1 import artifacts_pb2, types_pb2
+
+SHA256 = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("ssd-3-int8.tflite", "ssd-3-int8.tflite"),
+        ("/etc/cron.d/job", "job"),
+        ("../../.bashrc", ".bashrc"),
+        ("a\\..\\b.log", "b.log"),
+        ("x\x1b[31m\0.log", "x_[31m_.log"),
+        ("..", SHA256),
+        ("logs/", SHA256),
+        ("", SHA256),
+    ],
+)
+def test_a_file_name_has_no_folders(said: str, expected: str) -> None:
+    message = artifacts_pb2.RunArtifact(kind="log", artifact=types_pb2.Artifact(sha256=SHA256), file_name=said)
+    assert read_artifact(message).file_name == expected
