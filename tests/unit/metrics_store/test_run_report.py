@@ -43,7 +43,8 @@ def test_a_whole_run() -> None:
 
     report = report_of(run, messages, Diagnoses({"int8": diagnosis()}))
 
-    assert {name: report[name] for name in ("schema", "run_id", "verdict", "reasons", "canceled", "started_at", "ended_at")} == {
+    names = ("schema", "run_id", "verdict", "reasons", "canceled", "started_at", "ended_at")
+    assert {name: report[name] for name in names} == {
         "schema": "windtunnel.report/1",
         "run_id": "run-1",
         "verdict": "passed",
