@@ -43,10 +43,29 @@ def test_what_is_shown(url: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", " , ", "http://u:secret@h:1", "nats://u:secret@h:port", "nats://u:secret@", "nats://u:sec/ret@h:1"]
+    "url",
+    [
+        "",
+        " , ",
+        "http://u:secret@h:1",
+        "nats://u:secret@h:port",
+        "nats://u:secret@",
+        # Passwords that are not percent-encoded: each half of one counts as a secret.
+        "nats://u:sec/ret@h:1",
+        "nats://u:12/ret@h:1",
+        "nats://u:12?ret@h:1",
+        "nats://u:12#ret@h:1",
+        "nats://u:sec,ret@h:1",
+        "nats://u:12,ret@h:1",
+        "nats://u:sec@a,ret@h:1",
+        "nats://u:sec@ret@h:bad",
+        "u:sec,ret@h:1",
+    ],
 )
 def test_what_cannot_be_read_is_refused_without_its_secret(url: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         parse_address(url)
-    assert "secret" not in str(caught.value) and "ret@" not in str(caught.value)
+    assert not any(secret in str(caught.value) for secret in ("sec", "ret", "12"))
+    # A traceback shows no cause either.
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
     assert "WINDTUNNEL_NATS_URL" in caught.value.hint

@@ -21,7 +21,8 @@ from nats.js.kv import KeyValue
 from windtunnel.bus import subjects as names
 from windtunnel.bus.deadletters import read_dead_letter
 from windtunnel.bus.nats_address import parse_address
-from windtunnel.bus.nats_faults import Watch, no_jetstream, require_tls
+from windtunnel.bus.nats_client import EncryptingClient
+from windtunnel.bus.nats_faults import Watch, no_jetstream
 from windtunnel.bus.port import MAX_MESSAGE_BYTES, DeadLetter, Published, check_key, check_size, message_size
 from windtunnel.bus.pull import PullSubscription
 from windtunnel.errors import NotFound, Unavailable, WindtunnelError
@@ -55,11 +56,11 @@ class StreamLimits:
 class _Answered:
     """Turns every way in which the server can fail to answer into Unavailable."""
 
-    __slots__ = ("_denied", "_what")
+    __slots__ = ("_watch", "_what")
 
-    def __init__(self, what: str, denied: str = "") -> None:
+    def __init__(self, what: str, watch: Watch | None = None) -> None:
         self._what = what
-        self._denied = denied
+        self._watch = watch
 
     def __enter__(self) -> None:
         return None
@@ -70,8 +71,8 @@ class _Answered:
         if isinstance(error, nats.js.errors.APIError):
             raise Unavailable(f"{self._what}: {_description(error)}", hint=_hint(error)) from error
         if isinstance(error, _GONE):
-            if self._denied:
-                raise Unavailable(f"{self._what}: {self._denied}", hint="see the permissions of the user") from error
+            if self._watch is not None and (denied := self._watch.denied):
+                raise Unavailable(f"{self._what}: {denied}", hint="see the permissions of the user") from error
             message = f"{self._what}: {type(error).__name__}: {error}"
             raise Unavailable(message, hint="is the NATS server running?") from error
 
@@ -227,7 +228,7 @@ class NatsBus:
         self._buckets: dict[str, NatsBucket] = {}
 
     def _answered(self, what: str) -> _Answered:
-        return _Answered(what, self.watch.denied)
+        return _Answered(what, self.watch)
 
     @property
     def connected(self) -> bool:
@@ -368,7 +369,7 @@ async def connect(
     """
     address = parse_address(url)
     watch = Watch(address)
-    bus = NatsBus(Client(), limits or StreamLimits(), watch)
+    bus = NatsBus(EncryptingClient(must_encrypt=address.wants_tls), limits or StreamLimits(), watch)
     try:
         async with asyncio.timeout(wait_s):
             await _unless_refused(watch, _connected(bus, name))
@@ -386,7 +387,6 @@ async def connect(
 
 async def _connected(bus: NatsBus, name: str) -> None:
     watch = bus.watch
-    await require_tls(watch.address)
     await bus.connect(name)
     while True:
         # A server that has just started accepts connections before JetStream is ready.

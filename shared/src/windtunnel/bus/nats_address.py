@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -14,7 +13,9 @@ _FORM: Final = (
     "WINDTUNNEL_NATS_URL is nats://[user:password@]host:port, or tls:// where TLS is required; "
     "percent-encode user and password"
 )
-_CREDENTIALS: Final = re.compile(r"://[^@]*@")
+_COMMA: Final = (
+    "in WINDTUNNEL_NATS_URL write a comma of a password as %2C, and nats:// or tls:// in front of every server"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,11 @@ def parse_address(url: str) -> NatsAddress:
 
     Raises InvalidInput, whose message never holds a secret.
     """
-    parts = [_part(one.strip()) for one in url.split(",") if one.strip()]
+    texts = [one.strip() for one in url.split(",") if one.strip()]
+    if any("@" in text and "://" not in text for text in texts[1:]):
+        # Whether the comma ends a server or belongs to a password cannot be known.
+        raise InvalidInput("the address of the NATS server has a comma before credentials", hint=_COMMA)
+    parts = [_part(text) for text in texts]
     if not parts:
         raise InvalidInput("the address of the NATS server is empty", hint=_FORM)
     known = next((part for part in parts if part.username is not None), parts[0])
@@ -61,17 +66,21 @@ def parse_address(url: str) -> NatsAddress:
 
 
 def _part(url: str) -> SplitResult:
+    """One server. The messages name no part of `url`: where it cannot be read, any part may be the password."""
     full = url if "://" in url else f"nats://{url}"
-    masked = _CREDENTIALS.sub("://***@", full)
     try:
         part = urlsplit(full)
         port = part.port
-    except ValueError as error:
-        raise InvalidInput(f"the address of the NATS server cannot be read: {masked}", hint=_FORM) from error
+    except ValueError:
+        # Without its cause, which quotes what it takes for the port.
+        raise InvalidInput("the address of the NATS server cannot be read", hint=_FORM) from None
     if part.scheme not in _SCHEMES:
-        raise InvalidInput(f"the address of the NATS server has the scheme {part.scheme!r}: {masked}", hint=_FORM)
+        raise InvalidInput(f"the address of the NATS server has the scheme {part.scheme!r}", hint=_FORM)
+    if "@" in part.path or part.query or part.fragment:
+        # A password with '/', '?' or '#' ends the host too early, and its first half then looks like a port.
+        raise InvalidInput("the address of the NATS server has '/', '?' or '#' before its host", hint=_FORM)
     if not part.hostname or port == 0:
-        raise InvalidInput(f"the address of the NATS server names no host and port: {masked}", hint=_FORM)
+        raise InvalidInput("the address of the NATS server names no host and port", hint=_FORM)
     return part
 
 

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import re
 import ssl
 import time
 from typing import Final
-from urllib.parse import urlsplit
 
 from windtunnel.bus.nats_address import NatsAddress
+from windtunnel.bus.nats_client import PlainText
 from windtunnel.errors import OutsideError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -21,6 +20,8 @@ _QUIET_S: Final = 1.5
 _EVERY_S: Final = 3.0
 # A connected service outlives a server that comes back with its old credentials a moment later.
 _HOPELESS_AFTER_S: Final = 10.0
+# Different texts that are remembered: an error may quote a subject, and no two of those are alike.
+_TOLD: Final = 32
 _UNAUTHORIZED: Final = re.compile(r"authorization violation|authentication (?:expired|revoked|timeout)", re.IGNORECASE)
 _DENIED: Final = re.compile(r"permissions violation for (\w+)(?: to)? (\S+)", re.IGNORECASE)
 
@@ -68,10 +69,13 @@ class Watch:
                 self.refused.set_result(refused)
         else:
             self.say(refused.message.removeprefix(f"NATS at {self.address.shown}: "), urgent=True)
-            self._hopeless = self._hopeless or (time.monotonic(), refused)
+            # What is forbidden shows that we were let in: it says nothing of a later loss of the connection.
+            if not denied:
+                self._hopeless = self._hopeless or (time.monotonic(), refused)
 
     async def lost(self) -> None:
-        """The connection has ended."""
+        """The connection has ended. Why it does not come back is what is heard from now on."""
+        self._hopeless = None
         if not self.starting and not self.closing:
             self.say("the connection is lost; trying again", urgent=True)
 
@@ -92,7 +96,10 @@ class Watch:
         if not urgent and self.starting and now - self._began < _QUIET_S:
             return
         if now - self._told.get(words, float("-inf")) >= _EVERY_S:
+            self._told.pop(words, None)
             self._told[words] = now
+            if len(self._told) > _TOLD:
+                del self._told[next(iter(self._told))]
             log.warning("NATS at %s: %s", self.address.shown, words)
 
     def fault(self, *, connected: bool) -> OutsideError | None:
@@ -106,12 +113,14 @@ class Watch:
 
 
 def refusal(error: Exception, address: NatsAddress) -> Refused | None:
-    """What to tell of an error that no waiting mends; None for one that may pass."""
+    """What to tell of an error that waiting does not fix; None for one that may pass."""
     where, text = f"NATS at {address.shown}", str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message or text
         hint = "use a host name that the certificate has" if "mismatch" in reason else "name its CA in SSL_CERT_FILE"
         return Refused(f"{where}: the server's certificate is not accepted: {reason}", hint=hint)
+    if isinstance(error, PlainText):
+        return Refused(f"{where}: {text}", hint="enable TLS on the server, or use nats:// if its network is trusted")
     if isinstance(error, ssl.SSLError):
         hint = "does the server speak TLS at this port, and does it ask for a client certificate?"
         return Refused(f"{where}: TLS failed: {error.reason or text}", hint=hint)
@@ -130,26 +139,6 @@ def no_jetstream(address: NatsAddress, text: str) -> Refused | None:
         return None
     hint = "start nats-server with -js, and enable JetStream for the account of this user"
     return Refused(f"NATS at {address.shown}: JetStream is off: {text}", hint=hint)
-
-
-async def require_tls(address: NatsAddress, timeout_s: float = 2.0) -> None:
-    """Raises Refused where a `tls://` server offers no TLS: the client would go on in plain text, with the password."""
-    for server in address.servers:
-        part = urlsplit(server)
-        if part.scheme != "tls":
-            continue
-        try:
-            async with asyncio.timeout(timeout_s):
-                reader, writer = await asyncio.open_connection(part.hostname, part.port)
-                line = await reader.readline()
-                writer.close()
-            info = json.loads(line.removeprefix(b"INFO ")) if line.startswith(b"INFO ") else None
-        except (OSError, TimeoutError, ValueError):
-            # Connecting itself says what is wrong.
-            continue
-        if isinstance(info, dict) and not (info.get("tls_required") or info.get("tls_available")):
-            hint = "enable TLS on the server, or use nats:// if its network is trusted"
-            raise Refused(f"NATS at {address.shown}: the server at {part.netloc} offers no TLS", hint=hint)
 
 
 def _words(error: Exception) -> str:
