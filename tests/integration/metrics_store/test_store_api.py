@@ -221,7 +221,7 @@ async def test_watching_tells_every_change_until_the_verdict(
         "windtunnel.run.completed.v1",
     ]
     assert seen[-1].run.verdict == types_pb2.VERDICT_PASSED and seen[-1].text == "passed"
-    assert any(message.text == "adb/pixel-6/14/gpu/4 measured variant int8: median 4.000 ms" for message in seen)
+    assert any(message.text == "adb/pixel-6/14/gpu/4 measured variant int8: median 4 ms" for message in seen)
     assert [m.run.state async for m in api.WatchRun(pb.WatchRunRequest(run_id="run-1"))] == ["completed"]
 
 

@@ -217,6 +217,25 @@ def test_wordings_of_delegates(lines: list[str], expected: tuple[object, ...]) -
     assert delegate["implicit"] is False
 
 
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (["Use gpu: [1]", "ERROR: TfLiteGpuDelegate Init: Unsupported data type"], {"gpu": "failed"}),
+        (["Use gpu: [1]", "Failed to apply the delegate"], {"gpu": "failed"}),
+        (["Use gpu: [1]", "ERROR: Failed to apply XNNPACK delegate."], {"xnnpack": "failed"}),
+        (["Use NNAPI: [1]", "NNAPI acceleration is unsupported on this platform."], {"nnapi": "failed"}),
+        (["Use gpu: [1]", "Created TensorFlow Lite delegate for GPU.", "Some ops are not accelerated"], {"gpu": None}),
+        # Two are asked for, and the line does not say which of them failed.
+        (["Use gpu: [1]", "Use NNAPI: [1]", "Failed to apply the delegate"], {}),
+        (["Use gpu: [1]", "Use NNAPI: [1]", "Failed to apply NNAPI delegate."], {"nnapi": "failed"}),
+    ],
+)
+def test_a_delegate_failed_only_if_the_log_says_so(lines: list[str], expected: dict[str, str | None]) -> None:
+    run = run_of(START + "\n".join(lines) + "\n")
+    delegates = [one for one in (run["delegate"], *run["other_delegates"]) if one is not None]
+    assert {one["name"]: one["outcome"] for one in delegates} == expected
+
+
 def test_refused_ops_keep_their_reasons() -> None:
     text = (
         "Use NNAPI: [1]\nOperator CONV_2D (v5) refused by NNAPI delegate: Android sdk version less than 29\n"

@@ -81,7 +81,7 @@ def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
     from windtunnel.tflite import read_model
 
     runs = parse_log(read_bytes(log, "benchmark log", most=MAX_LOG_BYTES)).to_json()["runs"]
-    chosen = next((run for run in runs if run["ops"]), runs[0] if runs else None)
+    chosen = next((run for run in runs if run["ops"] or run["top_ops"]), runs[0] if runs else None)
     if chosen is None:
         raise InvalidInput(f"{log.name} holds no benchmark run")
     facts = read_model(model)

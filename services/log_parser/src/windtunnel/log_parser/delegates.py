@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -25,6 +26,10 @@ _NAMES = (
     ("selecttfops", "flex"),
 )
 
+# The name of a delegate in a line that says that it failed, and lines that say that a delegate took only a part.
+_NAMED = re.compile(r"TfLite(\w{1,40}?)Delegate|(\S{1,60}) (?:delegate|acceler)", re.IGNORECASE)
+_LEFT_OVER = re.compile(r"CPU fallback|not accelerated|not fully accelerated")
+
 
 def delegate_key(reported: str) -> str:
     """Our name of a reported delegate; what no rule knows is an external one. `flex` runs TensorFlow's own ops."""
@@ -41,8 +46,8 @@ class _Seen:
     kernel: str | None = None
     explicit: bool = False
     stated: Outcome | None = None
-    # What the log lets expect, unless it shows more.
-    presumed: Outcome | None = None
+    # A line says that it could not be made or applied. What the log shows of its nodes counts more.
+    failed: bool = False
     kernels: int | None = None
     replaced: list[Replaced] = field(default_factory=list)
     planned: tuple[int | None, int | None] | None = None
@@ -71,10 +76,21 @@ class DelegateSet:
         seen.explicit = seen.explicit or explicit
         return seen
 
-    def requested_failed(self) -> None:
-        """A delegate could not be made or applied: the requested one, unless the log shows that it took part."""
-        if self.requested:
-            self._find(self.requested[0]).presumed = "failed"
+    def failed(self, message: str) -> None:
+        """A line says that a delegate could not be made or applied: the one that it names, else the only requested.
+
+        A line that only says that ops are left to the CPU is not about a delegate that failed.
+        """
+        if _LEFT_OVER.search(message):
+            return
+        found = _NAMED.search(message)
+        key = delegate_key(found[1] or found[2]) if found else "external"
+        # What no rule knows may be any word before "delegate"; the log has then not said which one.
+        known = found is not None and (key != "external" or "external" in found[0].lower())
+        if not known and len(self.requested) == 1:
+            key, known = self.requested[0], True
+        if known:
+            self._find(key).failed = True
 
     def replaced(self, reported: str, counts: Replaced) -> None:
         """The runtime has put kernels of this delegate into a graph."""
@@ -133,7 +149,7 @@ def _outcome(seen: _Seen) -> Outcome | None:
     if seen.stated is not None:
         return seen.stated
     if not seen.replaced:
-        return seen.presumed
+        return "failed" if seen.failed else None
     if any(item.nodes_total is None or item.nodes_delegated is None for item in seen.replaced):
         return None
     if all(item.nodes_delegated == 0 for item in seen.replaced):

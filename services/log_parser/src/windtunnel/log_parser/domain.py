@@ -110,7 +110,10 @@ class LogError:
 
 @dataclass(frozen=True, slots=True)
 class RunLog:
-    """One benchmark run."""
+    """One benchmark run.
+
+    `ops` is the table in run order. `top_ops` is the table of the slowest ops, as printed; empty if the log has `ops`.
+    """
 
     tool: Tool
     runtime_version: str | None = None
@@ -127,6 +130,7 @@ class RunLog:
     other_delegates: tuple[Delegate, ...] = ()
     ops: tuple[Op, ...] = ()
     init_ops: tuple[Op, ...] = ()
+    top_ops: tuple[Op, ...] = ()
     error: LogError | None = None
     warnings: tuple[str, ...] = ()
     truncated: bool = False

@@ -55,14 +55,14 @@ def _not_compiled(run: Run, found: Found, line: Line) -> None:
     """No compiler plugin: what was to run on the NPU runs elsewhere, unless the log shows its kernels later."""
     run.warnings[line.text.strip()] = None
     if "npu" in run.delegates.requested:
-        run.delegates.name("NPU").presumed = "failed"
+        run.delegates.name("NPU").failed = True
 
 
 def _not_loaded(run: Run, found: Found, line: Line) -> None:
     run.warnings[line.text.strip()] = None
     key = found[1].lower()
     if key in run.delegates.requested:
-        run.delegates.name(found[1]).presumed = "failed"
+        run.delegates.name(found[1]).failed = True
 
 
 def _traceback(run: Run, found: Found, line: Line) -> None:

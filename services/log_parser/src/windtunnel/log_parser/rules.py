@@ -179,8 +179,9 @@ def _apply_failed(run: Run, found: Found, line: Line) -> None:
 
 
 def _graph_not_modified(run: Run, found: Found, line: Line) -> None:
+    # Of several that are asked for, the line does not say which.
     key = run.delegates.requested_name()
-    if key:
+    if key and len(run.delegates.requested) < 2:
         run.delegates.name(key).stated = "failed"
 
 
@@ -300,7 +301,7 @@ RULES = (
           r"executed (?:by|w/) the delegate(?: w/ (\d+) delegate kernels)?", _applied, "go"),
     rule("will not be executed", rf"^Though {_D} delegate is (?:explicitly )?applied, the model graph will not be "
           r"executed", _not_used, "go"),
-    rule("ailed to apply", rf"^Failed to apply (?:the )?(?!delegate\b){_D} delegate", _apply_failed, "go"),
+    rule("ailed to apply", rf"^Failed to apply (?!(?:the )?delegate\b)(?:the )?{_D} delegate", _apply_failed, "go"),
     rule("delegate", r"[Ff]ailed to (?:apply|modify graph with) (?:the )?delegate\b", _graph_not_modified, "go"),
     rule("will run on the", r"^(?:First )?(\d+) operations will run on the (\w{2,20}), and the remaining \d+",
           _planned),

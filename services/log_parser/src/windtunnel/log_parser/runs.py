@@ -74,7 +74,7 @@ class Run:
     delegates: DelegateSet = field(default_factory=DelegateSet)
     ops: list[Op] = field(default_factory=list)
     init_ops: list[Op] = field(default_factory=list)
-    # The first table of the slowest ops, which stands in where there is none in run order; and a table left out.
+    # The first table of the slowest ops, told if there is none in run order; and a table left out.
     top_ops: list[Op] = field(default_factory=list)
     top_title: str | None = None
     other_title: str | None = None
@@ -112,7 +112,7 @@ class Run:
         if failure not in self.failures[-8:]:
             self.failures.append(failure)
         if failure.kind == "delegate_failed":
-            self.delegates.requested_failed()
+            self.delegates.failed(failure.message)
 
     def build(self) -> RunLog:
         """The finished run."""
@@ -121,7 +121,7 @@ class Run:
             if error is not None and (failure.fatal or failure.message == error.message):
                 break
             self.warnings[failure.message] = None
-        ops = self._ops()
+        self._warn_of_other_tables()
         unfinished = not self.complete or self.profile.open or self.memory_due or self.block_open
         delegate, others = self.delegates.build()
         return RunLog(
@@ -138,25 +138,24 @@ class Run:
             memory=self.memory,
             delegate=delegate,
             other_delegates=others,
-            ops=ops,
+            ops=tuple(self.ops),
             init_ops=tuple(self.init_ops),
+            top_ops=() if self.ops else tuple(self.top_ops),
             error=error,
             warnings=tuple(self.warnings),
             truncated=unfinished and error is None,
         )
 
-    def _ops(self) -> tuple[Op, ...]:
-        """The table in run order; where the log has none, what it has, and a warning that says so."""
-        if self.ops:
-            return tuple(self.ops)
-        if self.top_ops:
-            self.warnings[f"the log has no table of ops in run order; ops are those of {self.top_title!r}"] = None
-            return tuple(sorted(self.top_ops, key=lambda op: op.start_ms or 0.0))
-        if self.other_title:
-            self.warnings[f"the log has no table of ops in run order; the table {self.other_title!r} is left out"] = (
-                None
-            )
-        return ()
+    def _warn_of_other_tables(self) -> None:
+        """Says which table the log has, if it has none in run order."""
+        if self.ops or not (self.top_ops or self.other_title):
+            return
+        which = (
+            f"top_ops are those of {self.top_title!r}"
+            if self.top_ops
+            else f"the table {self.other_title!r} is left out"
+        )
+        self.warnings[f"the log has no table of ops in run order; {which}"] = None
 
     @property
     def under_way(self) -> bool:

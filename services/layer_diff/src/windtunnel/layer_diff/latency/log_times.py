@@ -27,7 +27,8 @@ def profile_of_log(facts: ModelFacts, run: Mapping[str, Any]) -> Profile:
     Raises InvalidInput when the log has no op table (the tool prints one with --enable_op_profiling=true) or its rows
     are of another model.
     """
-    rows = [row for row in run.get("ops") or () if row.get("avg_ms") is not None]
+    # Rows go by the index in their names: the table of the slowest ops serves as well, if it has all of them.
+    rows = [row for row in run.get("ops") or run.get("top_ops") or () if row.get("avg_ms") is not None]
     inference = (run.get("inference") or {}).get("avg_us")
     if not rows:
         raise InvalidInput("the log has no table of ops", hint="run the benchmark tool with --enable_op_profiling=true")
