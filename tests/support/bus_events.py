@@ -71,8 +71,9 @@ def worker(
     drain_s: float = 5.0,
     tell_malformed: bool = False,
     is_canceled: IsCanceled | None = None,
+    cancel_s: float = 0.05,
 ) -> Worker:
-    policy = Policy(ack_wait_s=lease_s, attempts=attempts, backoff_s=backoff_s, drain_s=drain_s)
+    policy = Policy(ack_wait_s=lease_s, attempts=attempts, backoff_s=backoff_s, drain_s=drain_s, cancel_s=cancel_s)
     return Worker(
         bus,
         durable,

@@ -58,6 +58,7 @@ class Event:
     content_type: str
     data: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    _message: Message | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -85,7 +86,16 @@ class Event:
         return media_type == JSON or media_type.endswith("+json")
 
     def message(self) -> Message:
-        """The data as the protobuf message that belongs to the subject. Raises Malformed."""
+        """The data as the protobuf message that belongs to the subject. Raises Malformed.
+
+        Read once: every caller gets the same message, and must not change it.
+        """
+        if self._message is None:
+            object.__setattr__(self, "_message", self._read())
+        assert self._message is not None
+        return self._message
+
+    def _read(self) -> Message:
         kind = subjects.MESSAGES[self.subject]
         if self.is_json:
             return self._from_json(kind)

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DAY_S = 24 * 3600.0
+_LIST_S: Final = 10.0
 _CONNECTION: Final[dict[str, Any]] = {
     "connect_timeout": 2,
     "reconnect_time_wait": 0.25,
@@ -201,11 +202,20 @@ class NatsBucket:
     async def keys(self) -> list[str]:
         async def keys(bucket: KeyValue) -> list[str]:
             try:
-                return sorted(await bucket.keys())
+                # nats-py waits for ever for a list that the loss of its connection has cut short.
+                async with asyncio.timeout(_LIST_S):
+                    return sorted(await bucket.keys())
             except nats.js.errors.NoKeysError:
                 return []
 
         return await self._call("list keys", keys)
+
+    async def revision(self) -> str:
+        async def revision(bucket: KeyValue) -> str:
+            stream = (await bucket.status()).stream_info
+            return f"{stream.created}/{stream.state.last_seq}"
+
+        return await self._call("read the revision", revision)
 
     async def _call(self, what: str, operation: Callable[[KeyValue], Awaitable[T]]) -> T:
         with _Answered(what):

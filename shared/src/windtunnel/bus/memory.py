@@ -120,6 +120,7 @@ class MemoryBucket:
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus
         self._values: dict[str, bytes] = {}
+        self._writes = 0
 
     async def get(self, key: str) -> bytes | None:
         check_key(key)
@@ -130,22 +131,29 @@ class MemoryBucket:
         check_key(key)
         check_size(f"the value of {key}", len(value))
         self._bus.check()
+        self._writes += key not in self._values
         return self._values.setdefault(key, value)
 
     async def put(self, key: str, value: bytes) -> None:
         check_key(key)
         check_size(f"the value of {key}", len(value))
         self._bus.check()
+        self._writes += 1
         self._values[key] = value
 
     async def delete(self, key: str) -> None:
         check_key(key)
         self._bus.check()
+        self._writes += 1
         self._values.pop(key, None)
 
     async def keys(self) -> list[str]:
         self._bus.check()
         return sorted(self._values)
+
+    async def revision(self) -> str:
+        self._bus.check()
+        return str(self._writes)
 
 
 class MemoryBus:

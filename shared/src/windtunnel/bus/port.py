@@ -66,6 +66,10 @@ class Bucket(Protocol):
     async def delete(self, key: str) -> None: ...
     async def keys(self) -> list[str]: ...
 
+    async def revision(self) -> str:
+        """Changes with every write to the bucket, and where the bucket was made anew: it asks what `keys` need not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:

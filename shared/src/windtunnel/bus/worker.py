@@ -30,8 +30,6 @@ Handler = Callable[[Event], Awaitable[None]]
 FailureHandler = Callable[[Event, WindtunnelError], Awaitable[None]]
 # Whether the run of an event was canceled, so that nobody works for it any more.
 IsCanceled = Callable[[Event], Awaitable[bool]]
-# A handler of a run that is canceled ends after this long at the latest.
-_CANCEL_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +41,12 @@ class Policy:
     # Delay before the second, third, ... attempt; the last one repeats.
     backoff_s: tuple[float, ...] = (1.0, 5.0, 15.0, 60.0)
     drain_s: float = 20.0
+    # Time between two questions whether the run of a handler at work is canceled; the handler then ends. What it has
+    # begun in a thread goes on to its end: nobody can stop it.
+    cancel_s: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1 or self.ack_wait_s <= 0 or self.drain_s < 0 or not self.backoff_s:
+        if self.attempts < 1 or self.ack_wait_s <= 0 or self.drain_s < 0 or self.cancel_s <= 0 or not self.backoff_s:
             raise InvalidInput(f"{self} cannot be kept", hint="at least one attempt, a lease and a delay")
 
     def delay_after(self, attempt: int) -> float:
@@ -239,7 +240,9 @@ class Worker:
         try:
             await self._handle(event)
         except asyncio.CancelledError:
-            if watching.done() and task.uncancel() == 0:
+            # A watcher that failed, or ended with the process, has not seen a cancellation: the work comes again.
+            seen = watching.done() and not watching.cancelled() and watching.exception() is None
+            if seen and task.uncancel() == 0:
                 log.info("%s stopped work on event %s: its run is canceled", self._durable, event.id)
                 return
             raise
@@ -250,12 +253,18 @@ class Worker:
         """Cancels `work` and returns once the run of `event` is canceled."""
         assert self._is_canceled is not None
         while True:
-            await asyncio.sleep(_CANCEL_S)
-            # Where the bus does not answer the handler goes on: it can only be asked again.
-            with contextlib.suppress(Unavailable):
-                if await self._is_canceled(event):
-                    work.cancel()
-                    return
+            await asyncio.sleep(self._policy.cancel_s)
+            try:
+                canceled = await self._is_canceled(event)
+            except Unavailable:
+                # Where the bus does not answer the handler goes on: it can only be asked again.
+                continue
+            except Exception:
+                log.exception("%s cannot tell whether the run of event %s is canceled", self._durable, event.id)
+                continue
+            if canceled:
+                work.cancel()
+                return
 
     async def _settle(self, delivery: Delivery, event: Event | None, error: Exception) -> None:
         outcome = outcome_of(error)
