@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.metrics_store.adapters.database import open_database
+from windtunnel.plan import BUILTIN_VARIANTS
 
 
 def complete(home: Path, words: str, **environment: str) -> tuple[list[str], str]:
@@ -61,6 +62,20 @@ def home(tmp_path: Path) -> Path:
 )
 def test_what_a_home_knows(home: Path, words: str, offered: list[str]) -> None:
     assert complete(home, words) == (offered, "")
+
+
+def test_the_database_that_a_variable_names_is_asked(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    named = {"WINDTUNNEL_DATABASE_URL": f"sqlite:///{home / 'metrics.db'}"}
+    assert complete(other, "windtunnel report ", **named) == (["r-abc", "r-aaa"], "")
+    # The runs are elsewhere: those of an older database in the home are not offered.
+    elsewhere = {"WINDTUNNEL_DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x"}
+    assert complete(home, "windtunnel report ", **elsewhere) == ([], "")
+
+
+def test_the_built_in_variants_that_a_shell_offers_are_those_of_plans(tmp_path: Path) -> None:
+    offered, _ = complete(tmp_path, "windtunnel quantize m.tflite --variant ")
+    assert offered == list(BUILTIN_VARIANTS)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from typing import Any, Final
 import click
 from click.shell_completion import CompletionItem
 
+from windtunnel.cli.home.database import runs_database
+
 _MOST: Final = 100
 _CALL_S: Final = 1.0
 # Whatever hangs: a shell that waits longer than this for a completion feels broken.
@@ -26,7 +28,6 @@ _RUNS: Final = (
 )
 _VARIANTS: Final = "SELECT name FROM variants WHERE run_id = ? ORDER BY name"
 _MODELS: Final = "SELECT DISTINCT model_name FROM runs WHERE model_name <> '' ORDER BY model_name"
-_BUILTIN_VARIANTS: Final = ("float32", "float16", "dynamic_range", "int8", "int16x8")
 
 Found = list[CompletionItem]
 
@@ -44,7 +45,9 @@ def complete_models(context: click.Context, parameter: click.Parameter, incomple
 def complete_variants(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
     """The variants of the run that the command line names; without one, those that Windtunnel knows by name."""
     if not any(one.name == "run_id" for one in context.command.params):
-        return _starting(_BUILTIN_VARIANTS, incomplete)
+        from windtunnel.plan import BUILTIN_VARIANTS
+
+        return _starting(BUILTIN_VARIANTS, incomplete)
     # Before an option that still lacks its value, click leaves the arguments where they are.
     words = [str(context.params.get("run_id") or ""), *(word for word in context.args if not word.startswith("-"))]
     run_id = next(filter(None, words), "")
@@ -98,8 +101,7 @@ def _no_words() -> Iterator[None]:
 
 def _database() -> Path | None:
     """The database of the home on this machine; None where a variable names a Windtunnel elsewhere."""
-    path = _home() / "metrics.db"
-    return path if not os.environ.get("WINDTUNNEL_METRICS_STORE_ADDRESS") and path.exists() else None
+    return None if os.environ.get("WINDTUNNEL_METRICS_STORE_ADDRESS") else runs_database(_home())
 
 
 def _home() -> Path:

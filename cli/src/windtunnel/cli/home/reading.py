@@ -13,14 +13,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+from windtunnel.cli.home.database import runs_database
 from windtunnel.cli.home.locks import is_taken
 from windtunnel.client import AsyncClient, Endpoints, find_endpoints
 from windtunnel.client.endpoints import home_folder
 from windtunnel.errors import NotFound, Unavailable
 
 _SERVICE: Final = "metrics_store"
-_DATABASE: Final = "metrics.db"
-_SQLITE: Final = "sqlite:///"
 
 
 @contextlib.asynccontextmanager
@@ -43,23 +42,14 @@ def reads_home() -> bool:
     try:
         find_endpoints()
     except Unavailable:
-        return not is_taken(home_folder()) and _database(home_folder()) is not None
+        return not is_taken(home_folder()) and runs_database(home_folder()) is not None
     return False
-
-
-def _database(home: Path) -> Path | None:
-    """The SQLite file with the runs of `home`; None where there is none, or they are in another kind of database."""
-    named = os.environ.get("WINDTUNNEL_DATABASE_URL", "")
-    if named and not named.startswith(_SQLITE):
-        return None
-    path = Path(named.removeprefix(_SQLITE)) if named else home / _DATABASE
-    return path if path.is_file() else None
 
 
 @contextlib.asynccontextmanager
 async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[Endpoints]:
     """A metrics store in this process that reads `home`. Raises `nothing_runs` where it holds no runs."""
-    database = _database(home)
+    database = runs_database(home)
     if database is None:
         raise nothing_runs
     if importlib.util.find_spec(f"windtunnel.{_SERVICE}") is None:
