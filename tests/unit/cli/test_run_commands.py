@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+import re
 from datetime import UTC, datetime, timedelta
 
 import click
@@ -82,6 +84,31 @@ def test_a_comparison_in_words() -> None:
     assert "r-1" in text and "team=edge" in text and "note: the runs follow different plans" in text
     assert "0.8000 (-0.1000)" in text and "(+100.0 %)" in text and "(=)" in text and "unstable" in text
     assert "agreement" not in text
+
+
+@pytest.mark.parametrize(
+    ("second", "unstable", "spreads", "color"),
+    [
+        (3.0, (False, False), [0.1, 0.1], "31"),
+        (1.0, (False, False), [0.1, None], "32"),
+        (3.0, (False, False), [None, None], "31"),
+        # Worthless on either side, or no more than the spread of either side.
+        (3.0, (False, True), [0.1, 0.1], "2"),
+        (3.0, (True, False), [0.1, 0.1], "2"),
+        (2.1, (False, False), [0.01, 0.1], "2"),
+        (2.1, (False, False), [0.1, None], "2"),
+    ],
+)
+def test_a_latency_is_colored_only_if_the_difference_means_something(
+    second: float, unstable: tuple[bool, bool], spreads: list[float | None], color: str
+) -> None:
+    row = compared("latency_ms.p50", [2.0, second], more=False)
+    row = dataclasses.replace(row, unstable=unstable, spreads=spreads)
+    runs = [ComparedRun(f"r-{n}", "ssd", str(n), "passed", None, {}) for n in (1, 2)]
+    out = io.StringIO()
+    console = Console(file=out, width=100, force_terminal=True, color_system="standard", legacy_windows=False)
+    render_comparison(Comparison(runs, [row], []), console)
+    assert re.search(r"\x1b\[(\d+)m \([+-]\d+\.\d %\)", out.getvalue())[1] == color  # type: ignore[index]
 
 
 def test_a_history_in_words() -> None:

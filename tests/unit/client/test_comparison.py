@@ -97,6 +97,14 @@ def test_latency_at_other_input_shapes_is_another_figure() -> None:
     assert [row.values for row in found.rows if row.name == "latency_ms.p50"] == [[2.0, None], [None, 50.0]]
 
 
+def test_a_latency_has_the_spread_of_its_times() -> None:
+    judged = cell(conditions={"spread": 0.04}, latency_ms={"p50": 2.0, "p95": 3.0, "std": 1.0})
+    printed = cell(latency_ms={"p50": 2.0, "p95": 3.0, "std": 0.5})
+    found = compare_reports([report("a", judged), report("b", printed), report("c")])
+    assert [row.spreads for row in found.rows if row.name == "latency_ms.p50"] == [[0.04, 0.25, None]]
+    assert [list(row.spreads) for row in found.rows if row.name in ("init_ms", "accuracy")] == [[], []]
+
+
 def test_inputs_of_other_names_but_the_same_sizes_are_the_same_cell() -> None:
     first = cell(input_shapes={"serving_default_keras_tensor:0": [1, 8], "mask": [1, 4]})
     second = cell(input_shapes={"mask_1": [1, 4], "serving_default_keras_tensor_7:0": [1, 8]})

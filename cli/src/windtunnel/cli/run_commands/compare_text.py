@@ -83,7 +83,7 @@ def _cell(row: Row, index: int) -> Text:
     if row.unstable[index]:
         text.append(" unstable", style="yellow")
     if difference is not None:
-        text.append(f" ({_difference(row, index, difference)})", style=_style(row, difference))
+        text.append(f" ({_difference(row, index, difference)})", style=_style(row, index, difference))
     return text
 
 
@@ -100,10 +100,21 @@ def _difference(row: Row, index: int, difference: float) -> str:
     return f"{difference:+.4f}"
 
 
-def _style(row: Row, difference: float) -> str:
+def _style(row: Row, index: int, difference: float) -> str:
     if difference == 0 or row.more_is_better is None:
         return "dim"
+    if row.unstable[0] or row.unstable[index] or _within_spread(row, index):
+        return "dim"
     return "green" if (difference > 0) is row.more_is_better else "red"
+
+
+def _within_spread(row: Row, index: int) -> bool:
+    """Whether a latency differs by no more than the inferences of one run do."""
+    ratio = row.ratios[index]
+    if ratio is None or not row.spreads:
+        return False
+    known = [spread for spread in (row.spreads[0], row.spreads[index]) if spread is not None]
+    return bool(known) and abs(ratio - 1) <= max(known)
 
 
 def render_history(history: History, console: Console) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from windtunnel.client.figures import CELL_IDENTITY, cell_identity, cell_label, cell_sizes
@@ -58,6 +58,8 @@ class Row:
         differences: from the first run, one per run; None for the first, and where one of both is not known.
         ratios: to the first run, likewise; None too where that is 0.
         unstable: whether load or spread made the run's figure worthless.
+        spreads: of a latency, how far the run's inferences lie apart, as a share of their median: the interquartile
+            range, or else the standard deviation; None where it is not known. Empty for other figures.
     """
 
     figure: str
@@ -70,6 +72,7 @@ class Row:
     differences: Sequence[float | None]
     ratios: Sequence[float | None]
     unstable: Sequence[bool]
+    spreads: Sequence[float | None] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +150,9 @@ def _variant_rows(name: str, variants: Sequence[Report | None]) -> Iterator[Row]
             values = [_value(cell, figure) for cell in cells]
             # Other work takes time, not memory.
             marks = [False] * len(cells) if figure == "memory_mb" else unstable
-            yield _row(path, name, figure, unit, more, place, values, marks)
+            row = _row(path, name, figure, unit, more, place, values, marks)
+            spreads = [None if cell is None else _spread(cell) for cell in cells]
+            yield replace(row, spreads=spreads) if figure.startswith("latency_ms.") else row
 
 
 def _row(
@@ -180,6 +185,15 @@ def _against_first(
     first = values[0]
     others = [None if value is None or first is None else compare(value, first) for value in values[1:]]
     return [None, *others]
+
+
+def _spread(cell: Report) -> float | None:
+    """How far the times of a cell lie apart, as a share of the median; see `Row.spreads`."""
+    spread = _value(cell, "conditions.spread")
+    if spread is not None:
+        return spread
+    std, middle = _value(cell, "latency_ms.std"), _value(cell, "latency_ms.p50")
+    return None if std is None or not middle else std / middle
 
 
 def _value(owner: Report | None, path: str) -> float | None:
