@@ -9,6 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 from windtunnel.converter.adapters import inference_mode as inference
+from windtunnel.converter.adapters.dropouts import drop_dropouts
 from windtunnel.converter.adapters.graph_nodes import SOURCE_OPS, Nodes, final_nodes, op_name, sources, tensor_name
 from windtunnel.converter.adapters.original import Arrays, Original, frozen, port
 from windtunnel.converter.domain import Source
@@ -97,7 +98,7 @@ def _inference_mode(
     inputs = list(named) or sorted(sources(nodes, ends))
     _require_inputs(nodes, inputs, ends, source)
     inference.use_averages(nodes, nodes.ancestors(ends, fed), averages, changes)
-    inference.drop_dropouts(nodes, nodes.ancestors(ends, fed), inputs, changes)
+    drop_dropouts(nodes, nodes.ancestors(ends, fed), inputs, changes)
     return changes, inputs
 
 

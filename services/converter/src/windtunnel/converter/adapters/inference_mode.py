@@ -16,7 +16,6 @@ _REF_OPS: Final = {"RefSwitch": "Switch", "RefMerge": "Merge", "RefIdentity": "I
 _FUSED: Final = ("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 _ARITHMETIC: Final = ("Sub", "Mul", "Add", "AddV2", "Identity", "Cast", "Neg", "RealDiv", "Squeeze", "Reshape")
 _PASS: Final = ("Identity", "StopGradient", "ReadVariableOp", "Cast", "Snapshot")
-_RANDOM: Final = re.compile(r"(Stateless)?Random(Uniform|StandardNormal).*|(Stateless)?TruncatedNormal.*")
 _TRAIN: Final = re.compile(r"train|learning_phase|(^|[/_])phase", re.IGNORECASE)
 _TEST: Final = re.compile(r"infer|test|eval|predict|deterministic", re.IGNORECASE)
 _KEEP: Final = re.compile(r"keep", re.IGNORECASE)
@@ -202,54 +201,6 @@ def _read(nodes: Nodes, variable: str) -> str:
         read.attr["dtype"].type = node.attr["dtype"].type
         nodes.add(read)
     return name
-
-
-def drop_dropouts(nodes: Nodes, needed: set[str], inputs: Sequence[str], changes: Changes) -> None:
-    """Takes the dropouts out: a product of what is scaled up and a random mask. Other random ops stay."""
-    random = [name for name in sorted(needed) if _RANDOM.match(nodes[name].op)]
-    if not random:
-        return
-    from_data = nodes.descendants([op_name(name) for name in inputs])
-    for name in random:
-        drop = _dropout_of(nodes, name, from_data)
-        if drop is None:
-            changes.random.append(name)
-            continue
-        end, taken = drop
-        nodes.redirect(f"{end}:0", taken)
-        changes.dropouts.append(end)
-
-
-def _dropout_of(nodes: Nodes, random: str, from_data: set[str]) -> tuple[str, str] | None:
-    """The last node of the dropout that uses a random op, and the tensor that goes into it."""
-    readers = nodes.readers()
-    pending = [random]
-    seen: set[str] = set()
-    while pending and len(seen) < 50:
-        name = pending.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        for node in readers.get(name, ()):
-            places = [place for place, one in enumerate(node.input) if op_name(one) == name]
-            data = [one for one in node.input if op_name(one) in from_data and op_name(one) != name]
-            if node.op == "Mul" and len(data) == 1 and places:
-                source = _unscaled(nodes, data[0], from_data)
-                return None if source is None else (str(node.name), source)
-            if node.op in ("Select", "SelectV2") and places[:1] == [0]:
-                source = _unscaled(nodes, node.input[1], from_data)
-                return None if source is None else (str(node.name), source)
-            pending.append(node.name)
-    return None
-
-
-def _unscaled(nodes: Nodes, tensor: str, from_data: set[str]) -> str | None:
-    """What is scaled to `tensor` by 1 / keep_prob."""
-    node = nodes.get(tensor)
-    if node is None or node.op not in ("Mul", "RealDiv", "Div"):
-        return None
-    data = [one for one in node.input if op_name(one) in from_data]
-    return data[0] if len(data) == 1 and (node.op == "Mul" or node.input[0] == data[0]) else None
 
 
 def fold_switches(nodes: Nodes, outputs: Sequence[str]) -> None:
