@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import pytest
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import InvalidInput
 from windtunnel.v1 import types_pb2
-from windtunnel.wire import failure_to_proto, message_of, value_of
+from windtunnel.wire import failure_to_proto, findings_from_proto, findings_to_proto, message_of, value_of
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,17 @@ def test_what_a_failure_says_is_cut() -> None:
 def test_a_number_that_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="range"):
         message_of(types_pb2.DeviceFacts, Facts("x", cores=2**70))
+
+
+def test_evidence_of_any_size_fits_into_an_event() -> None:
+    mapping = {str(label): label for label in range(21_000)}
+    many = {f"figure {place}": "x" * 100 for place in range(50_000)}
+    long_name = {"n" * 1_000_000: 1, "accuracy": 0.5}
+    for evidence in ({"accuracy": 0.5, "mapping": mapping, "shift": 1}, many, long_name):
+        (message,) = findings_to_proto([Finding("labels.permuted", "m", "f", evidence)])
+        assert len(message.evidence_json) < 40_000
+    (message,) = findings_to_proto([Finding("a.b", "m", evidence={"accuracy": 0.5, "mapping": mapping, "shift": 1})])
+    (back,) = findings_from_proto([message])
+    assert back.evidence == {"accuracy": 0.5, "shift": 1, "left_out": ["mapping"]}
+    small = Finding("a.b", "m", evidence={"a": [1.5, None], "b": {"c": "ü"}})
+    assert findings_from_proto(findings_to_proto([small])) == (small,)

@@ -20,7 +20,7 @@ def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int 
     """What to say of a requested delegate that took no part; empty where it took some nodes, or nothing is known.
 
     Args:
-        accelerator: what was asked for; "cpu" is no delegate.
+        accelerator: what was asked for; "cpu" is not a delegate.
         delegate: the one that ran, as in `windtunnel.log/1`; None: none, or not known.
     """
     if accelerator in _NO_DELEGATE:

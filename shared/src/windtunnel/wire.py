@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # Characters of a failure's message and hint.
 LONGEST_TEXT: Final = 2000
+# Characters of a finding's evidence.
+LONGEST_EVIDENCE: Final = 16_000
+_LEFT_OUT_NAMED: Final = 10
 
 M = TypeVar("M", bound=Message)
 V = TypeVar("V", bound="DataclassInstance")
@@ -107,16 +110,33 @@ def scores_to_proto(scores: Scores | None, samples: int, elements: float | None 
 
 
 def findings_to_proto(findings: Iterable[Finding]) -> list[types_pb2.Finding]:
-    """Findings on the wire. Texts are cut, so that the event always fits into a message."""
+    """Findings on the wire. Texts and evidence are cut, so that the event fits into a message."""
     return [
         types_pb2.Finding(
             code=one.code,
             message=_cut(one.message),
             fix=_cut(one.fix),
-            evidence_json=json.dumps(dict(one.evidence), ensure_ascii=False) if one.evidence else "",
+            evidence_json=_evidence_text(one.evidence),
         )
         for one in findings
     ]
+
+
+def _evidence_text(evidence: Mapping[str, Any]) -> str:
+    """Evidence as JSON; of too much of it the longest figures are left out, and `left_out` names them."""
+    texts = {name: json.dumps(value, ensure_ascii=False) for name, value in evidence.items()}
+    kept, left = dict(evidence), []
+    sizes = {name: len(name) + len(text) for name, text in texts.items()}
+    total = sum(sizes.values())
+    for name in sorted(sizes, key=lambda one: sizes[one], reverse=True):
+        if total <= LONGEST_EVIDENCE:
+            break
+        del kept[name]
+        left.append(name)
+        total -= sizes[name]
+    if left:
+        kept["left_out"] = [_cut(name) for name in left[:_LEFT_OUT_NAMED]]
+    return json.dumps(kept, ensure_ascii=False) if kept else ""
 
 
 def findings_from_proto(messages: Iterable[types_pb2.Finding]) -> tuple[Finding, ...]:

@@ -46,3 +46,18 @@ async def test_integers_that_were_not_normalized(name: str, trained: Path, pool:
 async def test_a_model_without_batch_norm_says_nothing(trained: Path, pool: ChildPool, tmp_path: Path) -> None:
     x = np.load(trained / "samples.npz")["x"]
     assert set(await found(trained / "frozen.pb", x, pool, tmp_path)) == {"accuracy.unknown"}
+
+
+class _Broken:
+    """A function of a model that TensorFlow takes nothing from."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError(f"no {name} here")
+
+
+async def test_an_extra_that_fails_is_logged_and_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    from windtunnel.converter.adapters.first_norm import first_norm
+
+    with caplog.at_level("INFO", logger="windtunnel.converter"):
+        assert first_norm(_Broken(), tmp_path / "norm.tflite") is None
+    assert "the first batch norm cannot be judged by itself: no " in caplog.text

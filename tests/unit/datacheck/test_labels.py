@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
@@ -145,3 +146,60 @@ def test_a_confused_model_is_not_taken_for_permuted_labels() -> None:
     # It never says 7, and often 1 instead.
     predicted = np.where(labels == 7, 1, labels)
     assert label_order(labels, predicted, 10) == []
+
+
+@pytest.mark.parametrize("shift", [1, -1, 3])
+def test_the_fix_of_shifted_labels_restores_the_accuracy(shift: int) -> None:
+    truth = np.arange(400) % 10
+    labels = (truth - shift) % 10
+    (found,) = label_order(labels, truth, 10)
+    said = re.match(r"add ([+-]\d+) to every label, modulo 10", found.fix)
+    assert said is not None and f"with {said.group(1)} added to every label" in found.message
+    assert np.array_equal((labels + int(said.group(1))) % 10, truth)
+    assert found.evidence["shift"] == shift
+
+
+def test_a_background_class_is_added_without_wrapping() -> None:
+    truth = 1 + np.arange(300) % 9
+    (found,) = label_order(truth - 1, truth, 10)
+    assert found.fix.startswith("add +1 to every label;")
+
+
+def test_the_numbering_of_many_classes_is_listed_in_part() -> None:
+    labels = np.repeat(np.arange(2000), 3)
+    swapped = labels ^ 1
+    (found,) = label_order(labels, swapped, 2000)
+    assert len(found.evidence["mapping"]) == 200 and found.evidence["mapping_left_out"] == 1800
+
+
+def test_answers_at_chance_level_look_permuted_to_nobody() -> None:
+    """A numbering that is judged on the samples that it was fitted to is found here 15 to 20 times."""
+    rng = np.random.default_rng(5)
+    found = [label_order(rng.integers(0, 4, 40), rng.integers(0, 4, 40), 4) for _ in range(1200)]
+    assert sum(map(bool, found)) <= 8
+
+
+@pytest.mark.parametrize(
+    ("outputs", "labels", "output"),
+    [
+        # Another size than the labels', which broadcasts or does not.
+        (Output("mask", (-1, -1, 3)), (2, 4, 4), (4, 1, 3)),
+        (Output("mask", (-1, -1, 3)), (2, 4, 4), (2, 2, 3)),
+        (Output("mask", (-1, -1, 4)), (2, 4, 4), (4, 1, 4)),
+        (Output("mask", (-1, -1)), (2, 4, 4), (4, 2)),
+        (Output("mask", (3, -1, -1)), (2, 4, 4), (3, 4, 2)),
+    ],
+)
+def test_an_output_of_another_size_than_the_labels_is_refused(
+    outputs: Output, labels: tuple[int, ...], output: tuple[int, ...]
+) -> None:
+    sums = ElementSums(read_labels(np.ones(labels, np.int64), [outputs]))
+    with pytest.raises(InvalidInput, match=r"labels of sample 1 have the shape \[4, 4\].*has \[") as caught:
+        sums.add(1, np.zeros(output))
+    assert str(list(output)) in caught.value.message
+
+
+def test_targets_of_another_size_than_the_output_are_refused() -> None:
+    sums = ValueSums(read_labels(np.full((2, 4), 0.5), [Output("y", (-1,))]))
+    with pytest.raises(InvalidInput, match="sample 0"):
+        sums.add(0, np.zeros(3))

@@ -143,3 +143,23 @@ def test_the_range_of_a_quantized_input(behind: bool, tmp_path: Path) -> None:
 )
 def test_values_that_do_not_fit(found: tuple[float, float], expected: tuple[float, float], strange: bool) -> None:
     assert bool(mismatch(ValueRange(*found), ValueRange(*expected))) is strange
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "values"),
+    [
+        ([127.5], [127.5], ValueRange(-1.0, 1.0)),
+        # One number holds for all channels.
+        ([0.0, 51.0, 102.0], [51.0], ValueRange(-2.0, 5.0)),
+        ([0.0], [51.0, 255.0], ValueRange(0.0, 5.0)),
+        ([0.0, 51.0, 102.0], [51.0, 51.0, 51.0], ValueRange(-2.0, 5.0)),
+        # Two of three channels say nothing of the third.
+        ([0.0, 51.0, 102.0], [51.0, 255.0], None),
+    ],
+)
+def test_mean_and_deviation_belong_to_the_same_channels(
+    mean: list[float], std: list[float], values: ValueRange | None, tmp_path: Path
+) -> None:
+    model = with_metadata(linear_model(tmp_path, 1 / 255, 0.0), metadata(mean, std, [], []))
+    found = expected_range(model, model.inputs[0])
+    assert (None if found is None else found.values) == values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from contextlib import suppress
@@ -11,7 +10,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from windtunnel.artifacts.local import LocalStore
-from windtunnel.artifacts.store import READ_LIMIT, ArtifactRef, ArtifactStore, check_sha256
+from windtunnel.artifacts.store import READ_LIMIT, ArtifactRef, ArtifactStore, check_sha256, sha256_of
 
 CACHE_BYTES = 20 * 1024**3
 _IN_USE_S = 3600.0
@@ -83,9 +82,8 @@ class Artifacts:
 def _holds(path: Path, sha256: str) -> bool:
     """Whether `path` holds the right bytes; marks it as used now. Wrong bytes are fetched again, never used."""
     try:
-        with path.open("rb") as source:
-            if hashlib.file_digest(source, "sha256").hexdigest() != sha256:
-                return False
+        if sha256_of(path) != sha256:
+            return False
         os.utime(path)
     except FileNotFoundError:
         return False

@@ -235,6 +235,12 @@ def verified(sha256: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise Corrupt(f"artifact {sha256} is corrupt: its bytes hash to {digest.hexdigest()}")
 
 
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's content, as hexadecimal digits. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_chunks(source: BinaryIO) -> Iterator[bytes]:
     """The rest of `source`, chunk by chunk."""
     while chunk := source.read(CHUNK):

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from windtunnel.datacheck.candidates import Candidate, candidates, kept_steps, raw_domain
 from windtunnel.datacheck.chance import guessing, is_chance
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import ACCURACY_CHANCE, INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
 from windtunnel.datacheck.label_order import label_order
 from windtunnel.datacheck.labels import Reading
 from windtunnel.datacheck.norm import AS_GOOD, BETTER, FITS, MEASURE, NormJudge
 from windtunnel.datacheck.ranges import Expected, ValueRange, expected_range, mismatch
-from windtunnel.datacheck.trials import Judge, Tried, spread, try_all
+from windtunnel.datacheck.trials import FIRST, Judge, Tried, spread, try_all
 from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import InputSpec, Pipeline, Samples
 from windtunnel.pipeline.feed import SampledFeed
@@ -112,10 +112,8 @@ def _by_norm(given: Given, look: _Input, norm: NormJudge) -> list[Finding]:
     if not found or found[0][2] * BETTER > now:
         return _values(given, look, [])
     best, pipeline, score = found[0]
-    tried = [
-        {"what": one.what, "measure": MEASURE, "score": value, "as_given": now, "pipeline": other}
-        for one, other, value in found
-    ]
+    count = norm.samples.count
+    tried = [Tried(one.what, other, value, now, count) for one, other, value in found]
     message = (
         f"{_found(look)}{_suggested(look)}: the first batch norm met other values during the training (divergence "
         f"{now:.3g}); with {best.what} they fit (divergence {score:.3g})"
@@ -126,13 +124,15 @@ def _by_norm(given: Given, look: _Input, norm: NormJudge) -> list[Finding]:
             _code(given, look, best.what, pipeline),
             message,
             fix,
-            _evidence(look) | {"pipeline": pipeline, "tried": tried},
+            _evidence(look) | {"pipeline": pipeline, "tried": [one.to_json(MEASURE) for one in tried]},
         )
     ]
 
 
 def _choices(given: Given, look: _Input) -> list[Candidate]:
-    """The usual pipelines for such values, without what is done as it is."""
+    """The usual pipelines for such values, without what is done as it is; none for a constant, which shows no range."""
+    if look.raw.span <= 0.0:
+        return []
     choices = list(candidates(raw_domain(look.raw, whole=look.whole), look.channels))
     if given.pipeline is None:
         # A cast alone is what happens as it is.
@@ -142,8 +142,8 @@ def _choices(given: Given, look: _Input) -> list[Candidate]:
 
 def _code(given: Given, look: _Input, what: str, pipeline: Mapping[str, Any]) -> str:
     if what == "BGR, values as they are" or _same_values(given.pipeline, pipeline):
-        return "input.channel_order"
-    return "input.integer_cast" if look.is_cast else "input.range"
+        return INPUT_CHANNEL_ORDER
+    return INPUT_INTEGER_CAST if look.is_cast else INPUT_RANGE
 
 
 def _order(given: Given, best: Tried | None) -> list[Finding]:
@@ -193,7 +193,7 @@ def _chance(given: Given, accuracy: float | None) -> Finding | None:
         return None
     guess = guessing(classes, largest)
     return Finding(
-        "accuracy.chance",
+        ACCURACY_CHANCE,
         f"the accuracy of {accuracy:.4g} on {count} samples is no more than chance: guessing reaches {guess:.4g} "
         f"({classes} classes, the largest has {largest:.1%} of the samples)",
         "compare samples, preprocessing and the numbering of the labels with those of the training",
@@ -205,14 +205,15 @@ def _best(
     given: Given, look: _Input | None, chance: bool, accuracy: float | None, judge: Judge | None
 ) -> tuple[Tried | None, list[Tried]]:
     """The pipeline that is right more often than the one in use, and all that were tried."""
-    if look is None or accuracy is None or given.right is None or judge is None or look.raw.span <= 0.0:
+    if look is None or accuracy is None or given.right is None or judge is None:
         return None, []
     suspicious = chance or bool(look.strange) or (look.is_cast and look.expected is None)
-    if accuracy >= _FINE or not (suspicious or look.channels in (1, 3)):
+    choices = _choices(given, look)
+    if not choices or accuracy >= _FINE or not (suspicious or look.channels in (1, 3)):
         return None, []
-    first = _GLANCE if not suspicious else 32
+    first = _GLANCE if not suspicious else FIRST
     task = None if given.pipeline is None else given.pipeline.get("task")
-    tried = try_all(_choices(given, look), kept_steps(given.pipeline), given.right, judge, first=first, task=task)
+    tried = try_all(choices, kept_steps(given.pipeline), given.right, judge, first=first, task=task)
     sure = [one for one in tried if one.sure]
     return (sure[0] if sure else None), tried
 
@@ -260,7 +261,7 @@ def _values(given: Given, look: _Input, tried: list[Tried]) -> list[Finding]:
         fix = f"use this pipeline as `preprocessing`, if the training used {fitting.what}"
     if given.right is None:
         fix += "; with labels, Windtunnel tries which preprocessing fits"
-    code = "input.integer_cast" if look.is_cast else "input.range"
+    code = INPUT_INTEGER_CAST if look.is_cast else INPUT_RANGE
     return [Finding(code, f"{_found(look)}{_suggested(look)}", fix, evidence)]
 
 

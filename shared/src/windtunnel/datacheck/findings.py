@@ -4,7 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
+
+# Codes, as docs/findings.md describes them.
+INPUT_INTEGER_CAST: Final = "input.integer_cast"
+INPUT_RANGE: Final = "input.range"
+INPUT_CHANNEL_ORDER: Final = "input.channel_order"
+ACCURACY_CHANCE: Final = "accuracy.chance"
+ACCURACY_UNGUARDED: Final = "accuracy.unguarded"
+ACCURACY_UNKNOWN: Final = "accuracy.unknown"
+LABELS_ONE_HOT: Final = "labels.one_hot"
+LABELS_SOFT: Final = "labels.soft"
+LABELS_SEVERAL: Final = "labels.several"
+LABELS_IGNORED: Final = "labels.ignored"
+LABELS_TARGETS: Final = "labels.targets"
+LABELS_OUTPUTS: Final = "labels.outputs"
+LABELS_CLASSES: Final = "labels.classes"
+LABELS_UNUSED: Final = "labels.unused"
+LABELS_AMBIGUOUS: Final = "labels.ambiguous"
+LABELS_SHIFTED: Final = "labels.shifted"
+LABELS_PERMUTED: Final = "labels.permuted"
+OUTPUT_NON_FINITE: Final = "output.non_finite"
+OUTPUTS_RENAMED: Final = "outputs.renamed"
+DIFFERENCE_WITHOUT_EFFECT: Final = "difference.without_effect"
+CONVERSION_RANDOM: Final = "conversion.random"
+CONVERSION_INFERENCE_MODE: Final = "conversion.inference_mode"
+CONVERSION_META_GRAPH: Final = "conversion.meta_graph"
+CONVERSION_SIGNATURE: Final = "conversion.signature"
+CONVERSION_SELECT_TF_OPS: Final = "conversion.select_tf_ops"
+CONVERSION_KERAS2: Final = "conversion.keras2"
+CONVERSION_OUTPUT_ORDER: Final = "conversion.output_order"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import LABELS_TARGETS, Finding
 from windtunnel.datacheck.labels import Reading
+from windtunnel.errors import InvalidInput
 from windtunnel.tflite.metrics import OutputKind
 
 
@@ -43,6 +44,7 @@ class ElementSums:
         labels = self._reading.labels[sample]
         counts = labels >= 0
         scores = np.asarray(output)
+        _require_fit(scores.shape, labels.shape, self._reading.class_axis, sample)
         self.finite &= bool(scores.dtype.kind != "f" or np.isfinite(scores).all())
         first, second = (int(((one == labels) & counts).sum()) for one in self._classes(scores, labels.shape))
         self._counts.append((int(counts.sum()), first, second))
@@ -97,6 +99,7 @@ class ValueSums:
         """Adds the output of one sample, without its batch axis."""
         assert self._reading.labels is not None
         wanted = np.atleast_1d(self._reading.labels[sample])
+        _require_fit(np.shape(output), wanted.shape, None, sample)
         error = np.asarray(output, np.float64).reshape(wanted.shape) - wanted
         self._sums += (np.abs(error).sum(), np.square(error).sum(), error.size)
 
@@ -116,6 +119,22 @@ class ValueSums:
         self._sums = np.array(state["sums"])
 
 
+def _require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: int | None, sample: int) -> None:
+    """Raises InvalidInput where an output with open dimensions came out in another size than its labels have."""
+    # Axes of size 1 carry nothing.
+    kept = [size for size in output if size != 1]
+    wanted = [size for size in labels if size != 1]
+    if class_axis is not None:
+        kept = kept[:-1] if class_axis else kept[1:]
+    if kept == wanted:
+        return
+    raise InvalidInput(
+        f"the labels of sample {sample} have the shape {list(labels)}, and the model's output for it has "
+        f"{list(output)}",
+        hint="give masks or targets of the size that the output has for these samples, or samples of another size",
+    )
+
+
 def errors_said(reading: Reading, first: Error | None, second: Error | None, names: tuple[str, str]) -> Finding | None:
     """The errors of two models against targets as a finding; None where there are none."""
     known = {name: error for name, error in zip(names, (first, second), strict=True) if error is not None}
@@ -123,7 +142,7 @@ def errors_said(reading: Reading, first: Error | None, second: Error | None, nam
         return None
     said = "; ".join(f"{name}: MAE {error.mae:.4g}, RMSE {error.rmse:.4g}" for name, error in known.items())
     return Finding(
-        "labels.targets",
+        LABELS_TARGETS,
         f"{reading.reason}. {said}",
         "no gate judges these figures; `layer_nrmse` guards against a changed output",
         {name: {"mae": error.mae, "rmse": error.rmse} for name, error in known.items()},

@@ -9,7 +9,17 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import (
+    LABELS_AMBIGUOUS,
+    LABELS_CLASSES,
+    LABELS_IGNORED,
+    LABELS_ONE_HOT,
+    LABELS_OUTPUTS,
+    LABELS_SEVERAL,
+    LABELS_SOFT,
+    LABELS_UNUSED,
+    Finding,
+)
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite.facts import ModelFacts
 
@@ -92,7 +102,7 @@ def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Readi
         return Reading(None, reason="the samples have no labels")
     given = _without_ones(np.asarray(labels))
     if given.dtype.kind not in "buif":
-        return _unused(labels, outputs, f"labels of type {labels.dtype} are no class indices")
+        return _unused(labels, outputs, f"labels of type {labels.dtype} are not class indices")
     found = [reading for output in outputs if (reading := _fit(given, output)) is not None]
     for metric in _ORDER:
         fitting = [reading for reading in found if reading.metric == metric]
@@ -134,14 +144,14 @@ def _fit_rows(labels: NDArray[Any], output: Output, shape: tuple[int, ...]) -> R
     if within and bool((np.abs(labels.sum(axis=1, dtype=np.float64) - 1.0) <= _SUM_SLACK).all()):
         what = "one-hot rows" if binary else "distributions over the classes"
         said = Finding(
-            "labels.one_hot" if binary else "labels.soft",
+            LABELS_ONE_HOT if binary else LABELS_SOFT,
             f"y {list(labels.shape)} is read as {what}: the class of a sample is its largest entry",
         )
         return Reading("classes", output.name, labels.argmax(axis=1).astype(np.int64), findings=(said,))
     if not binary:
         return None
     several = Finding(
-        "labels.several",
+        LABELS_SEVERAL,
         f"y {list(labels.shape)} has several classes for a sample: the accuracy is the share of right entries, an "
         "entry of a sample being yes where its score is over 0.5 (over 0, where scores are logits)",
     )
@@ -172,7 +182,7 @@ def _one_hot_mask(numbers: NDArray[np.int64], output: Output) -> Reading | None:
         return None
     if not (numbers.sum(axis=-1) == 1).all():
         return None
-    said = Finding("labels.one_hot", f"y {list(numbers.shape)} is read as one-hot masks along its last axis")
+    said = Finding(LABELS_ONE_HOT, f"y {list(numbers.shape)} is read as one-hot masks along its last axis")
     return Reading("elements", output.name, numbers.argmax(axis=-1), -1, findings=(said,))
 
 
@@ -197,9 +207,9 @@ def _ignoring(numbers: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int6
         return None, ()
     values = sorted({int(value) for value in np.unique(numbers[outside])})
     said = Finding(
-        "labels.ignored",
-        f"{outside.mean():.1%} of the elements of y are {', '.join(map(str, values))}, which is no class of the model: "
-        "they do not count",
+        LABELS_IGNORED,
+        f"{outside.mean():.1%} of the elements of y are {', '.join(map(str, values))}, which is not a class of the "
+        "model: they do not count",
         evidence={"values": values, "share": float(outside.mean())},
     )
     return np.where(outside, _NO_CLASS, numbers), (said,)
@@ -254,14 +264,14 @@ def _with_notes(reading: Reading, outputs: Sequence[Output]) -> Reading:
             f"the labels belong to output {used}: of {', '.join(others)} they say nothing, so these are only compared "
             "with those of the reference"
         )
-        found.append(Finding("labels.outputs", message))
+        found.append(Finding(LABELS_OUTPUTS, message))
     classes = [size for size in used.shape if size != 1]
     if reading.metric == "classes" and reading.labels is not None and classes and classes[0] > 1:
         seen = len(np.unique(reading.labels))
         # Few samples cannot have all classes.
         if seen < classes[0] and len(reading.labels) >= _ENOUGH * classes[0]:
             message = f"only {seen} of the model's {classes[0]} classes occur among the {len(reading.labels)} labels"
-            found.append(Finding("labels.classes", message, "add samples of the others, or the accuracy is of these"))
+            found.append(Finding(LABELS_CLASSES, message, "add samples of the others, or the accuracy is of these"))
     return replace(reading, findings=tuple(found))
 
 
@@ -270,11 +280,11 @@ def _ambiguous(fitting: Sequence[Reading], outputs: Sequence[Output]) -> Reading
     names = ", ".join(str(output) for output in outputs if output.name in fits)
     reason = f"the labels fit {len(fitting)} outputs of the model ({names}), and nothing says which one they belong to"
     fix = "test a model with the one output that the labels belong to, for example by naming it in `model.outputs`"
-    return Reading(None, reason=reason, findings=(Finding("labels.ambiguous", reason, fix),))
+    return Reading(None, reason=reason, findings=(Finding(LABELS_AMBIGUOUS, reason, fix),))
 
 
 def _unused(labels: NDArray[Any], outputs: Sequence[Output], why: str) -> Reading:
     shown = ", ".join(f"{output} {list(output.shape)}" for output in outputs)
     reason = f"the labels (y {labels.dtype} {list(labels.shape)}) are not used: {why} (per sample: {shown})"
     fix = "give class indices (N,), masks of the output's height and width, or targets of the output's shape"
-    return Reading(None, reason=reason, findings=(Finding("labels.unused", reason, fix),))
+    return Reading(None, reason=reason, findings=(Finding(LABELS_UNUSED, reason, fix),))

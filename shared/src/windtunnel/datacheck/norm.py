@@ -26,6 +26,33 @@ MEASURE: Final = "divergence from the first batch norm's statistics"
 _SMALLEST: Final = 1e-12
 
 
+class Moments:
+    """Mean and variance of each channel over all that is added, in float64; no values are kept."""
+
+    def __init__(self, channels: int) -> None:
+        self.mean: NDArray[np.float64] = np.zeros(channels)
+        self._squares: NDArray[np.float64] = np.zeros(channels)
+        self._count = 0
+
+    def add(self, values: NDArray[Any]) -> None:
+        """Adds values of shape (..., channels). Raises ValueError where their number does not fit."""
+        rows = np.asarray(values).reshape(-1, len(self.mean))
+        if not len(rows):
+            return
+        # The deviations of each part from its own mean are summed: a large mean cancels nothing.
+        mean = rows.mean(axis=0, dtype=np.float64)
+        squares = rows.var(axis=0, dtype=np.float64) * len(rows)
+        total, step = self._count + len(rows), mean - self.mean
+        self.mean = self.mean + step * (len(rows) / total)
+        self._squares = self._squares + squares + np.square(step) * (self._count * len(rows) / total)
+        self._count = total
+
+    @property
+    def variance(self) -> NDArray[np.float64]:
+        """Of the population, one per channel; 0 before anything was added."""
+        return self._squares / max(self._count, 1)
+
+
 @dataclass(frozen=True, slots=True)
 class NormJudge:
     """Runs a model up to its first batch norm. Native code: only in a child process.
@@ -47,16 +74,13 @@ class NormJudge:
         """
         steps = None if pipeline is None else Pipeline.parse(pipeline)
         try:
-            feed = SampledFeed(self.samples, steps, self.specs)
-            rows = [
-                np.asarray(next(iter(self.runner.run(sample, dequantized=True).values()))).reshape(-1, len(self.mean))
-                for sample in feed
-            ]
+            moments = Moments(len(self.mean))
+            for sample in SampledFeed(self.samples, steps, self.specs):
+                moments.add(next(iter(self.runner.run(sample, dequantized=True).values())))
         except (WindtunnelError, ValueError):
             return None
-        values = np.concatenate(rows)
         wanted = np.maximum(self.variance, _SMALLEST)
-        ratio = np.maximum(values.var(axis=0), _SMALLEST) / wanted
-        offset = np.square(values.mean(axis=0) - self.mean) / wanted
+        ratio = np.maximum(moments.variance, _SMALLEST) / wanted
+        offset = np.square(moments.mean - self.mean) / wanted
         # A channel that is dead during training has no variance, and any ratio.
         return float(np.median(0.5 * (ratio + offset - 1.0 - np.log(ratio))))

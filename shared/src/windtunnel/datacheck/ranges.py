@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -87,13 +88,19 @@ def _by_metadata(model: ModelFacts, position: int) -> Expected | None:
     if position >= len(inputs):
         return None
     said = inputs[position]
-    if said.mean and said.std and all(said.std):
-        ends = [(value - m) / s for m, s in zip(said.mean, said.std, strict=False) for value in (0.0, _BYTE)]
+    if said.mean and said.std and all(said.std) and _fits_channels(said.mean, said.std):
+        means, stds = np.broadcast_arrays(said.mean, said.std)
+        ends = [float((value - m) / s) for m, s in zip(means, stds, strict=True) for value in (0.0, _BYTE)]
         mean, std = (", ".join(f"{one:.4g}" for one in values) for values in (said.mean, said.std))
         return Expected(ValueRange(min(ends), max(ends)), f"the model's metadata (mean {mean}, std {std})")
     if said.low is not None and said.high is not None and said.high > said.low:
         return Expected(ValueRange(said.low, said.high), "the model's metadata (minimum and maximum)")
     return None
+
+
+def _fits_channels(mean: Sequence[float], std: Sequence[float]) -> bool:
+    """Whether mean and deviation belong to the same channels: as many of both, or one for all."""
+    return len(mean) == len(std) or 1 in (len(mean), len(std))
 
 
 def _by_quantization(model: ModelFacts, tensor: TensorFacts) -> Expected | None:

@@ -36,8 +36,8 @@ class Tried:
     score: float
     before: float
     samples: int
-    gained: int
-    lost: int
+    gained: int = 0
+    lost: int = 0
     sure: bool = False
 
     def to_json(self, measure: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import grpc
 
 from windtunnel.artifacts import ArtifactRef, Corrupt
-from windtunnel.artifacts.store import READ_LIMIT, check_sha256, open_regular, read_chunks
+from windtunnel.artifacts.store import READ_LIMIT, check_sha256, open_regular, read_chunks, sha256_of
 from windtunnel.errors import InvalidInput, Unavailable
 from windtunnel.rpc import from_rpc_error
 from windtunnel.v1 import artifacts_pb2
@@ -105,7 +105,7 @@ class ServedStore:
                 await attempts.again(error)
             except OSError as error:
                 raise InvalidInput(f"{part} cannot be written: {error.strerror or error}") from error
-        actual = await asyncio.to_thread(_hash_of, part)
+        actual = await asyncio.to_thread(sha256_of, part)
         if actual != sha256:
             part.unlink()
             raise Corrupt(f"artifact {sha256} is corrupt: its bytes hash to {actual}", hint="try again")
@@ -178,8 +178,3 @@ def _reference(path: Path) -> ArtifactRef:
         for chunk in read_chunks(file):
             digest.update(chunk)
         return ArtifactRef(digest.hexdigest(), file.tell())
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

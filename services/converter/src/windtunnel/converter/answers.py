@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from windtunnel import isolation
 from windtunnel.converter.domain import FirstNorm
 from windtunnel.datacheck.check import Given, data_findings
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.datacheck.model_judge import ModelJudge, decisions
@@ -92,7 +92,7 @@ class Answers:
         if not isinstance(feed, SampledFeed):
             return tuple(found)
         if self.reading.metric is None and not found:
-            found.append(Finding("accuracy.unknown", self.reading.reason))
+            found.append(Finding(ACCURACY_UNKNOWN, self.reading.reason))
         first = None if original is None else self.original(original).error
         said = errors_said(self.reading, first, self.converted_error(), ("original", "converted"))
         found += [] if said is None else [said]

@@ -16,7 +16,7 @@ from windtunnel import isolation
 from windtunnel.converter.answers import Answers, Figures
 from windtunnel.converter.domain import Check, FirstNorm, judge
 from windtunnel.converter.outputs import PROBED, Matching, OutputSums, match_outputs, shown
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import CONVERSION_SELECT_TF_OPS, Finding
 from windtunnel.pipeline import Shapes, sample_inputs, samples_fault, shapes_fed
 from windtunnel.tflite import ModelFacts, Runner, input_specs
 
@@ -65,7 +65,7 @@ def not_run(flex: Sequence[str], *, synthetic: bool) -> Check:
     """The check of a model with Select TF ops (`flex`), which no runtime of this machine runs."""
     named = ", ".join(flex)
     finding = Finding(
-        "conversion.select_tf_ops",
+        CONVERSION_SELECT_TF_OPS,
         f"the model needs Select TF ops ({named}): it was not compared with the original, and neither its layers nor "
         "its latency can be measured here",
         "bundle the Flex library with the app and measure there, or replace the ops",

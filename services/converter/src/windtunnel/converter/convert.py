@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from windtunnel.artifacts.store import sha256_of
 from windtunnel.converter import check as check_job
 from windtunnel.converter.detect import open_source
 from windtunnel.converter.domain import Converted, Exported, Format, Source
@@ -111,8 +112,7 @@ def tool_versions() -> dict[str, str]:
 def tree_sha256(path: Path) -> str:
     """SHA-256 of a file, or of a folder: over the sorted relative paths and their contents' hashes."""
     if path.is_file():
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     digest = hashlib.sha256()
     for file_path in sorted(p for p in path.rglob("*") if p.is_file()):
         digest.update(f"{file_path.relative_to(path).as_posix()}\0{tree_sha256(file_path)}\n".encode())

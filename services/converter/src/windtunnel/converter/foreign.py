@@ -1,4 +1,4 @@
-"""Models of other tools, and files that are no models: recognized, so that the message says what to do."""
+"""Models of other tools, and files that are not models: recognized, so that the message says what to do."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ FLAX: Final = Foreign(
 )
 TRANSFORMERS: Final = Foreign("a folder of a Transformers model", f"load it with its class; {_TORCH}")
 
-# Told by the name alone: these have no mark, or nobody needs it.
+# Recognized by the name alone: these have no mark, or nobody needs it.
 _SUFFIXES: Final = {
     ".onnx": ONNX,
     ".ort": ONNX,

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.converter.domain import MAX_OUTPUT_NRMSE
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, Finding
 from windtunnel.tflite import ModelFacts, TensorFacts
 
 # Samples on which outputs are recognized by their values.
@@ -176,7 +176,7 @@ def _order(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays) -> t
     listed = ", ".join(f"{place}: {name}" for place, name in enumerate(ours))
     return (
         Finding(
-            "conversion.output_order",
+            CONVERSION_OUTPUT_ORDER,
             f"the .tflite lists its outputs in another order than the original: {listed}",
             "read outputs by the names of the signature, or in this order",
             {"original": theirs, "converted": ours},

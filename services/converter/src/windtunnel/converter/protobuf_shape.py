@@ -1,4 +1,4 @@
-"""What kind of protobuf message a file holds, told from the numbers of its fields; nothing is loaded."""
+"""What kind of protobuf message a file holds, by the numbers of its fields; nothing is loaded."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def fields_of(path: Path) -> Fields | None:
 
 
 def kind_of(path: Path) -> str | None:
-    """onnx, coreml, saved_model, meta_graph, graph_def or caffe2; None: none of them, or not to be told."""
+    """onnx, coreml, saved_model, meta_graph, graph_def or caffe2; None: none of them, or it cannot be known."""
     fields = fields_of(path)
     if not fields:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import DIFFERENCE_WITHOUT_EFFECT, Finding
 from windtunnel.layer_diff.domain import Cause, Exclusion, OutputDiff
 from windtunnel.layer_diff.effect import CLEAR, NOISE, UNKNOWN, Effect, Ends, Tried, effects
 from windtunnel.layer_diff.graph import Matching
@@ -21,7 +21,7 @@ FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
 # A layer of matching files that departs more than this on equal inputs needs an explanation.
 UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
 # The code of a difference that no output shows.
-NO_EFFECT: Final = "difference.without_effect"
+NO_EFFECT: Final = DIFFERENCE_WITHOUT_EFFECT
 # Outputs this close are the same for a model of that precision.
 QUIET: Final = {"float32": 1e-3, "float16": 1e-2, "integer": 0.02}
 # How often causes were right on faults of others (docs/diagnosis-by-others.md): neither proven by the file nor by

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import OUTPUTS_RENAMED, Finding
 from windtunnel.errors import UserError
 from windtunnel.layer_diff.domain import Cause
 from windtunnel.layer_diff.formulas import nrmse
@@ -27,7 +27,7 @@ from windtunnel.tflite import ModelFacts, Runner, TensorFacts
 from windtunnel.tflite.run import NOT_VALUES
 
 CODE: Final = "conversion.outputs"
-RENAMED: Final = "outputs.renamed"
+RENAMED: Final = OUTPUTS_RENAMED
 _SAMPLES: Final = 8
 # All orders of so many outputs are tried; of more, each takes the nearest that is left.
 _ALL_ORDERS: Final = 6

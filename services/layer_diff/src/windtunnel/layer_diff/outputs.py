@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.errors import InvalidInput
@@ -140,7 +140,7 @@ class OutputSums:
     def findings(self) -> tuple[Finding, ...]:
         """How the labels were read, or why no accuracy comes of them; errors against targets."""
         if self.reading.metric is None and not self.reading.findings:
-            return (Finding("accuracy.unknown", self.reading.reason),)
+            return (Finding(ACCURACY_UNKNOWN, self.reading.reason),)
         first, second = (sums.result() for sums in self._values)
         said = errors_said(self.reading, first, second, ("reference", "candidate"))
         return self.reading.findings if said is None else (*self.reading.findings, said)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import OUTPUT_NON_FINITE, Finding
 from windtunnel.layer_diff.domain import HOLDS_NON_FINITE, Comparison
 
 
@@ -21,7 +21,7 @@ def non_finite(found: Comparison) -> tuple[Finding, ...]:
         )
     return (
         Finding(
-            "output.non_finite",
+            OUTPUT_NON_FINITE,
             "; ".join(where),
             "keep the first of these layers in float32, or scale its inputs down: float16 ends at 65504",
             {"layers": len(sick), "first": {"layer": sick[0].name, "op_index": sick[0].op_index} if sick else None},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import time
 from collections.abc import AsyncIterator
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from windtunnel.artifacts import ArtifactRef, ArtifactStore
-from windtunnel.artifacts.store import check_sha256
+from windtunnel.artifacts.store import check_sha256, sha256_of
 from windtunnel.errors import InvalidInput, Unavailable
 from windtunnel.v1 import artifacts_pb2 as pb
 
@@ -91,7 +90,7 @@ class Uploads:
 
     async def _keep(self, wanted: ArtifactRef) -> ArtifactRef:
         part = self._part(wanted.sha256)
-        actual = await asyncio.to_thread(_hash_of, part)
+        actual = await asyncio.to_thread(sha256_of, part)
         if actual != wanted.sha256:
             part.unlink(missing_ok=True)
             raise InvalidInput(
@@ -118,8 +117,3 @@ def _write_at(target: int, data: bytes, position: int) -> int:
     while written < len(data):
         written += os.pwrite(target, data[written:], position + written)
     return written
-
-
-def _hash_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
+from windtunnel.converter.adapters.graph_nodes import tensor_name
+from windtunnel.converter.adapters.original import reason
 from windtunnel.converter.domain import FirstNorm
 
+_log = logging.getLogger(__name__)
 _SAME = frozenset({"Identity", "Cast"})
 Nodes = Mapping[str, Any]
 
@@ -22,7 +26,17 @@ def first_norm(function: Any, target: Path) -> FirstNorm | None:
 
     `function` is a model with constants in the place of its variables. Batch norms are ops of their own, or as Keras 3
     writes them: x * (rsqrt(variance + epsilon) * gamma) beside mean * (...).
+
+    It is an extra: where anything fails, there is none, and the log says why.
     """
+    try:
+        return _first_norm(function, target)
+    except Exception as error:  # noqa: BLE001 - TensorFlow raises anything, and graphs of others hold anything
+        _log.info("the first batch norm cannot be judged by itself: %s", reason(error))
+        return None
+
+
+def _first_norm(function: Any, target: Path) -> FirstNorm | None:
     graph = convert_variables_to_constants_v2(function).graph.as_graph_def()
     nodes = {node.name: node for node in graph.node}
     found = next((norm for node in graph.node if (norm := _norm(node, nodes, graph.node)) is not None), None)
@@ -30,13 +44,9 @@ def first_norm(function: Any, target: Path) -> FirstNorm | None:
     if found is None or len(inputs) != 1:
         return None
     tensor, mean, variance = found
-    try:
-        whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
-        part = whole.prune(inputs, [tensor])
-        target.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([part], whole).convert())
-    except Exception:  # noqa: BLE001 - TensorFlow raises anything
-        # It is an extra: a model whose beginning does not convert alone has no statistics to compare with.
-        return None
+    whole = tf.compat.v1.wrap_function(lambda: tf.graph_util.import_graph_def(graph, name=""), [])
+    part = whole.prune(inputs, [tensor])
+    target.write_bytes(tf.lite.TFLiteConverter.from_concrete_functions([part], whole).convert())
     return FirstNorm(target, tuple(map(float, mean)), tuple(map(float, variance)))
 
 
@@ -44,14 +54,14 @@ def _norm(node: Any, nodes: Nodes, order: Any) -> tuple[str, NDArray[Any], NDArr
     """(tensor that is normalized, mean, variance per channel) where a node is a batch norm of the last axis."""
     if node.op == "FusedBatchNormV3" and not node.attr["is_training"].b and node.attr["data_format"].s != b"NCHW":
         mean, variance = _constant(node.input[3], nodes), _constant(node.input[4], nodes)
-        return None if mean is None or variance is None else (_tensor(node.input[0]), mean, variance)
+        return None if mean is None or variance is None else (tensor_name(node.input[0]), mean, variance)
     if node.op != "Mul":
         return None
     for at, factor in (tuple(node.input), tuple(reversed(node.input))):
         variance = _variance(factor, nodes)
         if variance is not None and _constant(at, nodes) is None:
             mean = _mean(factor, nodes, order)
-            return None if mean is None else (_tensor(at), mean, variance)
+            return None if mean is None else (tensor_name(at), mean, variance)
     return None
 
 
@@ -92,7 +102,3 @@ def _node(name: str, nodes: Nodes) -> Any:
     while node.op in _SAME:
         node = nodes[node.input[0].split(":")[0]]
     return node
-
-
-def _tensor(name: str) -> str:
-    return name if ":" in name else f"{name}:0"

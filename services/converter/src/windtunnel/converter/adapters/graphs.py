@@ -13,7 +13,7 @@ from windtunnel.converter.adapters.dropouts import drop_dropouts
 from windtunnel.converter.adapters.graph_nodes import SOURCE_OPS, Nodes, final_nodes, op_name, sources, tensor_name
 from windtunnel.converter.adapters.original import Arrays, Original, frozen, port
 from windtunnel.converter.domain import Source
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import CONVERSION_INFERENCE_MODE, CONVERSION_RANDOM, Finding
 from windtunnel.errors import InvalidInput
 
 _SHOWN = 20
@@ -115,13 +115,13 @@ def _said(source: Source, changes: inference.Changes) -> tuple[Finding, ...]:
     if changes.random:
         listed = ", ".join(changes.random[:_SHOWN])
         message = f"the outputs of {source.name} depend on random ops, whose values differ from run to run: {listed}"
-        found.append(Finding("conversion.random", message, "save the model for inference, without noise"))
+        found.append(Finding(CONVERSION_RANDOM, message, "save the model for inference, without noise"))
     return tuple(found)
 
 
 def _mode_finding(source: Source, changes: inference.Changes, words: str) -> Finding:
     return Finding(
-        "conversion.inference_mode",
+        CONVERSION_INFERENCE_MODE,
         f"{source.name} is the graph of a training; it was converted in inference mode: {words}",
         "save the model for inference, if this is not what you deploy",
         {"modes": changes.modes, "batch_norms": changes.batch_norms, "dropouts": changes.dropouts},

@@ -14,7 +14,7 @@ from windtunnel.converter.adapters import keras2
 from windtunnel.converter.adapters.original import Arrays, Original, frozen, port, reason
 from windtunnel.converter.domain import Format, Source
 from windtunnel.converter.keras_config import CODE_HINT, KerasConfig, read_config
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import CONVERSION_KERAS2, Finding
 from windtunnel.errors import InvalidInput, Unsupported
 
 _SUFFIX: Final = {Format.KERAS: ".keras", Format.HDF5: ".h5"}
@@ -63,7 +63,7 @@ def _keras2(source: Source, config: KerasConfig, refused: Exception) -> Original
     said = f"{source.name} was written by Keras {config.version}"
     if dropped:
         finding = Finding(
-            "conversion.keras2",
+            CONVERSION_KERAS2,
             f"{said}; arguments that Keras 3 does not know and that have no effect were dropped: {', '.join(dropped)}",
         )
         copy = keras2.with_config(source, config, Path.cwd() / f"repaired{_SUFFIX[source.format]}")
@@ -80,7 +80,7 @@ def _keras2(source: Source, config: KerasConfig, refused: Exception) -> Original
     keras2.require_own_modules(config, source)
     with _named(source) as path:
         model = keras2.load(path, safe=not source.allow_code)
-    finding = Finding("conversion.keras2", f"{said} and was read with tf-keras")
+    finding = Finding(CONVERSION_KERAS2, f"{said} and was read with tf-keras")
     return _original(source, model, (finding,), config)
 
 

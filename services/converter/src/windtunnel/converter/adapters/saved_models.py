@@ -10,7 +10,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from windtunnel.converter.adapters.original import Arrays, Original, frozen, port
 from windtunnel.converter.domain import Source
-from windtunnel.datacheck.findings import Finding
+from windtunnel.datacheck.findings import CONVERSION_META_GRAPH, CONVERSION_SIGNATURE, Finding
 from windtunnel.errors import InvalidInput
 
 _SERVE: Final = "serve"
@@ -59,7 +59,7 @@ def _serving_tags(source: Source) -> tuple[list[str] | None, list[Finding]]:
     # The fewest tags: serve alone goes before serve+gpu and serve+tpu.
     tags = min(serving, key=len)
     message = f"{source.name} has {len(graphs)} graphs ({listed}); the one tagged {'+'.join(tags)} was converted"
-    return tags, [Finding("conversion.meta_graph", message, evidence={"graphs": graphs, "converted": tags})]
+    return tags, [Finding(CONVERSION_META_GRAPH, message, evidence={"graphs": graphs, "converted": tags})]
 
 
 def _signature(signatures: dict[str, Any], source: Source) -> tuple[Any, list[Finding]]:
@@ -78,4 +78,4 @@ def _signature(signatures: dict[str, Any], source: Source) -> tuple[Any, list[Fi
             f"{source.name} has the signatures {listed} and no {_DEFAULT}", hint=f"export one, as {_DEFAULT}"
         )
     message = f"{source.name} has the signatures {listed}; {_DEFAULT} was converted"
-    return signatures[_DEFAULT], [Finding("conversion.signature", message)]
+    return signatures[_DEFAULT], [Finding(CONVERSION_SIGNATURE, message)]

@@ -5,16 +5,25 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from windtunnel.datacheck.findings import Finding, distinct
+from windtunnel.datacheck.findings import (
+    ACCURACY_UNGUARDED,
+    ACCURACY_UNKNOWN,
+    LABELS_AMBIGUOUS,
+    LABELS_TARGETS,
+    LABELS_UNUSED,
+    OUTPUT_NON_FINITE,
+    Finding,
+    distinct,
+)
 from windtunnel.metrics_store.domain.gates import trained_accuracy
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.steps import explain, not_converted
 from windtunnel.plan.model import Plan
 
 # Findings whose message says why a model has no accuracy.
-NO_ACCURACY: Final = ("accuracy.unknown", "labels.ambiguous", "labels.unused", "labels.targets")
+NO_ACCURACY: Final = (ACCURACY_UNKNOWN, LABELS_AMBIGUOUS, LABELS_UNUSED, LABELS_TARGETS)
 # Findings that a candidate gives NaN or infinity where its reference does not.
-NON_FINITE: Final = "output.non_finite"
+NON_FINITE: Final = OUTPUT_NON_FINITE
 
 
 def run_findings(run: RunRecord, plan: Plan | None) -> tuple[Finding, ...]:
@@ -25,7 +34,7 @@ def run_findings(run: RunRecord, plan: Plan | None) -> tuple[Finding, ...]:
         compared = run.variant(name).compared
         found += () if compared is None else [_named(one, name) for one in compared.findings]
     # That there are no labels is no news for the run: each variant says it as the reason.
-    return distinct(one for one in (*found, *_unguarded(run, plan)) if one.code != "accuracy.unknown")
+    return distinct(one for one in (*found, *_unguarded(run, plan)) if one.code != ACCURACY_UNKNOWN)
 
 
 def _named(finding: Finding, variant: str) -> Finding:
@@ -68,7 +77,7 @@ def _unguarded(run: RunRecord, plan: Plan | None) -> list[Finding]:
     accuracy = next(iter(known.values()))
     return [
         Finding(
-            "accuracy.unguarded",
+            ACCURACY_UNGUARDED,
             f"nothing guards the accuracy{which}: the samples have labels (accuracy as trained {accuracy:.4g}), and "
             "the plan has no gate on it",
             fix="add `gates: {accuracy: {min: ...}}`, `gates: {accuracy_drop: ...}` or `expected_accuracy: ...` to the "

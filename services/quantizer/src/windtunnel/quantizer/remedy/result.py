@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from windtunnel.artifacts.store import sha256_of
 from windtunnel.quantizer.remedy.figures import Figures, Latency, Measure
 from windtunnel.quantizer.remedy.recipe import Unit
 from windtunnel.quantizer.remedy.stopwatch import Device
@@ -163,7 +163,7 @@ class Remedy:
             "recipe": self.recipe,
             "calibration": None if calibration is None else {**_file(calibration), "samples": self.drawn.calibration},
             "dominated_by": [trial.id for trial in self.front if trial.beats(choice)],
-            "sha256": None if self.model is None else _sha256(self.model),
+            "sha256": None if self.model is None else sha256_of(self.model),
         }
 
     def _kept(self, unit: Unit, choice: Trial) -> dict[str, Any]:
@@ -189,9 +189,4 @@ class Remedy:
 
 
 def _file(path: Path) -> dict[str, Any]:
-    return {"name": path.name, "sha256": _sha256(path), "size_bytes": path.stat().st_size}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return {"name": path.name, "sha256": sha256_of(path), "size_bytes": path.stat().st_size}
