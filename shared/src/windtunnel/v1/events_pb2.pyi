@@ -280,7 +280,7 @@ Global___VariantFailed: _TypeAlias = VariantFailed  # noqa: Y015
 
 @_typing.final
 class VariantCompared(_message.Message):
-    """One variant was held against the float model."""
+    """One variant was compared with the float model."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -533,7 +533,7 @@ Global___QualityFigures: _TypeAlias = QualityFigures  # noqa: Y015
 
 @_typing.final
 class ConversionCheck(_message.Message):
-    """The converted model held against the original, on the same samples: tells a conversion fault from a
+    """The converted model compared with the original, on the same samples: distinguishes a conversion fault from a
     quantisation fault.
     """
 
