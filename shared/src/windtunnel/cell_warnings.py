@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 SHAPE_UNKNOWN: Final = "the input shape is not known: open dimensions were taken as 1"
@@ -33,3 +33,11 @@ def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int 
             f"so the figures are not those of {accelerator}"
         )
     return ""
+
+
+def zeroed_words(inputs: Sequence[str]) -> str:
+    """What it means that inputs of a measurement were 0."""
+    return (
+        f"the model refuses random indices: {', '.join(inputs)} were 0 in every inference, so each read the same rows, "
+        "and the latency on data may differ"
+    )

@@ -102,3 +102,12 @@ def test_a_delegate_that_took_nothing_is_a_warning(accelerator: str, warned: boo
     render_bench(document, Console(file=output, width=200))
     assert ("warning: xnnpack ran 0 of 65 nodes" in output.getvalue()) is warned
     assert "others used 0.1 cores, spread 2%" in output.getvalue()
+
+
+@pytest.mark.parametrize("zeroed", [(), ("tokens", "segments")])
+def test_indices_that_were_0_are_a_warning(zeroed: tuple[str, ...]) -> None:
+    quiet = RunConditions(other_load_cores=0.1, spread=0.02)
+    facts = DeviceFacts("host")
+    measured = DeviceRun("", Samples((9.0,), (9.0, 9.5)), facts, {"tokens": (1, 8)}, True, quiet, zeroed)
+    warnings = bench_document(measured, "m.tflite", "cpu", 1)["warnings"]
+    assert ["tokens, segments were 0" in text for text in warnings] == [True] * bool(zeroed)

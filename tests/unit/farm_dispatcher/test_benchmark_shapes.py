@@ -13,6 +13,7 @@ from support.open_models import conv_model, sum_model
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.farm_dispatcher.adapters import benchmark
 from windtunnel.farm_dispatcher.adapters.benchmark import Procedure
+from windtunnel.farm_dispatcher.adapters.benchmark_log import render
 from windtunnel.farm_dispatcher.adapters.measurement import Measured, Series
 
 SHORT = Procedure(Series(1, 0.0, 3, 1.0), Series(9, 0.0, 20, 5.0))
@@ -91,4 +92,18 @@ def test_a_small_table_is_read_at_its_first_row(tmp_path: Path) -> None:
     table = writer.tensor("table", (5, 4), data=np.ones((5, 4), np.float32))
     output = writer.tensor("rows", (1, 32, 4))
     writer.op("GATHER", [table, tokens], [output], schema.GatherOptionsT())
-    assert measure(writer.write(tmp_path / "m.tflite", [tokens], [output]), None, "cpu").inference_us
+    found = measure(writer.write(tmp_path / "m.tflite", [tokens], [output]), None, "cpu")
+    assert found.inference_us
+    assert found.zeroed_inputs == ("tokens",)
+    assert "inputs of 0: tokens" in render(found)
+
+
+def test_a_table_with_a_row_for_every_index_is_read_at_random(tmp_path: Path) -> None:
+    writer = GraphWriter()
+    tokens = writer.tensor("tokens", (1, 32), "int32")
+    table = writer.tensor("table", (100, 4), data=np.ones((100, 4), np.float32))
+    output = writer.tensor("rows", (1, 32, 4))
+    writer.op("GATHER", [table, tokens], [output], schema.GatherOptionsT())
+    found = measure(writer.write(tmp_path / "m.tflite", [tokens], [output]), None, "cpu")
+    assert found.zeroed_inputs == ()
+    assert "inputs of 0" not in render(found)

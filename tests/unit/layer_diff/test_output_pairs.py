@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from support.layers import Layers, options, random_samples, random_weights
-from windtunnel.layer_diff import Comparison, compare_models
-from windtunnel.layer_diff.output_pairs import CODE, RENAMED
+from windtunnel.layer_diff import Comparison, compare_models, output_pairs
+from windtunnel.layer_diff.output_pairs import CODE, RENAMED, UNTRIED
 
 
 class _Named(Layers):
@@ -108,3 +108,57 @@ def test_exchanged_inputs_are_named(tmp_path: Path) -> None:
     result = compare_models(paths[0], paths[1], tmp_path / "s.npz")
     assert (result.causes[0].code, result.causes[0].evidence["kind"]) == (CODE, "inputs")
     assert result.causes[0].evidence["exchanged"] == ["c_left", "c_right"]
+
+
+def test_an_output_that_is_an_input_is_called_by_its_output_name(tmp_path: Path) -> None:
+    """A signature names such a tensor twice."""
+
+    def model(path: Path, names: tuple[str, ...]) -> Path:
+        net = _Named()
+        net.names = names
+        source = net.tensor("input", (1, 8))
+        head = net.fully_connected("head", source, random_weights((8, 8), seed=1), None, 1)
+        return net.write(path, [source], [head, source])
+
+    result = _compare(
+        tmp_path, model(tmp_path / "r.tflite", ("made", "same")), model(tmp_path / "c.tflite", ("same", "made"))
+    )
+    (cause,) = result.causes
+    assert (cause.code, cause.evidence["kind"]) == (CODE, "names")
+    assert [one["reference"] for one in cause.evidence["outputs"]] == ["made", "same"]
+
+
+def test_of_many_values_evenly_spaced_ones_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(output_pairs, "_MOST_VALUES", 24)
+    kept = output_pairs._spaced(np.arange(10.0), 3)
+    assert kept.tolist() == [0.0, 4.0, 8.0]
+    assert kept.base is None
+    reference = _heads(tmp_path / "r.tflite", (0, 1, 2))
+    result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (1, 0, 2)))
+    assert [cause.code for cause in result.causes] == [CODE]
+
+
+def _states(path: Path, count: int, seed: int) -> Path:
+    """So many inputs of one shape, added up behind weights of their own."""
+    net = Layers()
+    sources = [net.tensor(f"state_{place:02}", (1, 4)) for place in range(count)]
+    both = net.layer("CONCATENATION", "both", sources, (1, 4 * count), options("Concatenation", axis=1))
+    head = net.fully_connected("head", both, random_weights((6, 4 * count), seed=seed), None, 1)
+    return net.write(path, sources, [head], signature=False)
+
+
+@pytest.mark.parametrize(("count", "tried", "untried"), [(12, 32, [66]), (4, 6, [])])
+def test_not_all_exchanges_of_many_inputs_are_tried(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, tried: int, untried: list[int]
+) -> None:
+    runs: list[int] = []
+    known = output_pairs._distances
+    monkeypatch.setattr(output_pairs, "_distances", lambda *both: (runs.append(1), known(*both))[1])
+    draw = np.random.default_rng(1)
+    rows: dict[str, Any] = {f"x/state_{k:02}": draw.normal(size=(4, 4)).astype(np.float32) for k in range(count)}
+    np.savez(tmp_path / "s.npz", **rows)
+    models = _states(tmp_path / "r.tflite", count, 1), _states(tmp_path / "c.tflite", count, 2)
+    result = compare_models(*models, tmp_path / "s.npz")
+    # Once for the outputs as they are called.
+    assert len(runs) == 1 + tried
+    assert [one.evidence["pairs"] for one in result.findings if one.code == UNTRIED] == untried

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,8 +13,14 @@ from numpy.typing import NDArray
 from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_weights
 from windtunnel.layer_diff import Comparison, compare_models
-from windtunnel.layer_diff.shared_scale import CODE
+from windtunnel.layer_diff.effect import Ends
+from windtunnel.layer_diff.graph import match_layers
+from windtunnel.layer_diff.inputs import feed
+from windtunnel.layer_diff.shared_scale import CODE, shared_scales
+from windtunnel.tflite import Quantization, Runner, read_model
+from windtunnel.tflite.edit import Editor
 
+LEAST = float(np.finfo(np.float32).min)
 ROWS = np.random.default_rng(5).normal(size=(16, 12)).astype(np.float32)
 
 
@@ -79,6 +87,24 @@ def test_parts_that_keep_their_resolution_are_no_fault(
     assert (result.verdict, result.causes) == ("healthy", ())
 
 
+@pytest.mark.parametrize(("scale", "found"), [(None, 1), (0.0, 0), (math.inf, 0)])
+def test_a_damaged_scale_of_a_joint_resolves_nothing(tmp_path: Path, scale: float | None, found: int) -> None:
+    """No candidate with such a scale runs on all kernels, so only the reference does here."""
+    model = _detector(tmp_path / "r.tflite", 100.0)
+    whole = quantize(model, tmp_path / "w.tflite", "int8", ranges(model, [{"": one[None]} for one in ROWS]))
+    editor = Editor(whole)
+    (joint,) = (one for one in editor.facts.tensors if one.name == "joint")
+    if scale is not None:
+        editor.set_quantization(joint.index, Quantization((scale,), (0,)))
+    damaged = editor.write(tmp_path / "c.tflite")
+    np.savez(tmp_path / "s.npz", x=ROWS)
+    ours, theirs = read_model(model), read_model(damaged)
+    given = feed(tmp_path / "s.npz", None, ours, theirs)
+    runner = Runner(model, preserve_all=True)
+    shared = shared_scales(match_layers(ours, theirs), runner, given, given.count, cast("Ends", None))
+    assert len(shared.outputs) == found
+
+
 def _regression(path: Path, factors: NDArray[np.float32]) -> Path:
     """A head with one channel per factor, which scales its weights."""
     net = Layers()
@@ -102,8 +128,11 @@ def test_channels_in_like_units_are_no_fault(tmp_path: Path) -> None:
     assert (result.verdict, result.causes) == ("healthy", ())
 
 
-def _attention(path: Path, mask: float, how: str) -> Path:
-    """Scores of 8 places with each other, causally masked before their softmax."""
+def _attention(path: Path, mask: float, how: str, *, beside: bool = False) -> Path:
+    """Scores of 8 places with each other, causally masked before their softmax.
+
+    `beside`: the output hardly depends on them.
+    """
     net = Layers()
     source = net.tensor("input", (1, 12))
     wide = net.fully_connected("wide", source, random_weights((128, 12), seed=1, scale=0.5), None, 1)
@@ -114,6 +143,11 @@ def _attention(path: Path, mask: float, how: str) -> Path:
     if how == "added":
         values = np.where(ahead, np.float32(mask), np.float32(0.0))
         masked = net.with_constant("ADD", "masked", scores, values, (1, 8, 8))
+    elif how == "multiplied":
+        values = net.with_constant("MUL", "big", scores, np.zeros((1, 8, 8), np.float32), (1, 8, 8))
+        values = net.with_constant("ADD", "applies", values, ahead.astype(np.float32), (1, 8, 8))
+        values = net.with_constant("MUL", "mask", values, np.array(mask, np.float32), (1, 8, 8))
+        masked = net.layer("ADD", "masked", [scores, values], (1, 8, 8), options("Add"))
     else:
         given = net.tensor("ahead", (1, 8, 8), "bool", data=ahead)
         low = net.constant("low", np.full((1, 8, 8), mask, np.float32))
@@ -122,6 +156,10 @@ def _attention(path: Path, mask: float, how: str) -> Path:
     context = net.layer("BATCH_MATMUL", "context", [shares, rows], (1, 8, 16), options("BatchMatMul"))
     flat = net.reshape("flat", context, (1, 128))
     head = net.fully_connected("head", flat, random_weights((4, 128), seed=3), None, 1)
+    if beside:
+        small = net.with_constant("MUL", "small", head, np.array(1e-3, np.float32), (1, 4))
+        plain = net.fully_connected("plain", source, random_weights((4, 12), seed=6), None, 1)
+        head = net.layer("ADD", "end", [small, plain], (1, 4), options("Add"))
     return net.write(path, [source], [head])
 
 
@@ -136,7 +174,32 @@ def test_a_mask_that_sets_the_scale_is_named(tmp_path: Path, mask: float, varian
     assert cause.evidence["output_nrmse_mended"] < cause.evidence["output_nrmse"]
 
 
+@pytest.mark.parametrize("how", ["added", "multiplied"])
+@pytest.mark.parametrize("variant", ["int8", "int16x8"])
+def test_a_mask_whose_scale_ends_the_process_is_named(tmp_path: Path, variant: str, how: str) -> None:
+    result = _compare(tmp_path, _attention(tmp_path / "r.tflite", LEAST, how), variant)
+    (cause,) = result.causes
+    assert (cause.code, cause.layer, cause.evidence["kind"]) == (CODE, "masked", "mask_constant")
+    assert cause.evidence["mask"]["size"] == pytest.approx(-LEAST)
+    assert (result.verdict, cause.verified) == ("degraded", False)
+    assert any("ADD 'masked'" in reason and "too large" in reason for reason in result.reasons)
+    assert result.coverage.compared > 0
+
+
 @pytest.mark.parametrize(("mask", "variant"), [(-30.0, "int8"), (-1e4, "int16x8"), (-1e9, "float16")])
 def test_a_mask_that_leaves_room_is_no_fault(tmp_path: Path, mask: float, variant: str) -> None:
     result = _compare(tmp_path, _attention(tmp_path / "r.tflite", mask, "added"), variant)
     assert (result.verdict, result.causes) == ("healthy", ())
+
+
+@pytest.mark.parametrize(("threshold", "named"), [(0.1, True), (0.9, False)])
+def test_a_mask_that_no_output_shows_counts_where_a_layer_is_over_the_threshold_given(
+    tmp_path: Path, threshold: float, named: bool
+) -> None:
+    model = _attention(tmp_path / "r.tflite", -1e9, "added", beside=True)
+    candidate = quantize(model, tmp_path / "c.tflite", "int8", ranges(model, [{"": one[None]} for one in ROWS]))
+    np.savez(tmp_path / "s.npz", x=ROWS)
+    result = compare_models(model, candidate, tmp_path / "s.npz", threshold=threshold)
+    assert result.output.nrmse is not None and result.output.nrmse < 0.02
+    assert any(0.1 < (layer.nrmse or 0.0) < 0.9 for layer in result.layers)
+    assert (CODE in {cause.code for cause in result.causes}) is named

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.text import Text
 
-from windtunnel.cell_warnings import SHAPE_UNKNOWN, fallback_words, unstable_words
+from windtunnel.cell_warnings import SHAPE_UNKNOWN, fallback_words, unstable_words, zeroed_words
 from windtunnel.cli.figures import (
     clean,
     conditions_words,
@@ -71,6 +71,8 @@ def _warnings(run: DeviceRun, accelerator: str) -> list[str]:
         found.append(f"{SHAPE_UNKNOWN} (give --shape or --samples)")
     if conditions is not None and conditions.unstable:
         found.append(unstable_words(conditions.reason))
+    if run.zeroed_inputs:
+        found.append(zeroed_words(run.zeroed_inputs))
     return [text for text in found if text]
 
 

@@ -97,7 +97,8 @@ class DeviceRun:
     """One run of a cell: the benchmark log as its tool printed it, raw latencies where there are any, facts.
 
     `input_shapes` by tensor name are those that the inputs had. `shapes_known`: see `input_shapes.choose_shapes`;
-    None: the farm does not say. `conditions` None: not recorded.
+    None: the farm does not say. `conditions` None: not recorded. `zeroed_inputs`: indices that were 0, because the
+    model refuses random ones.
     """
 
     log: str
@@ -106,6 +107,7 @@ class DeviceRun:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     shapes_known: bool | None = None
     conditions: RunConditions | None = None
+    zeroed_inputs: tuple[str, ...] = ()
 
 
 class Farm(Protocol):

@@ -22,6 +22,7 @@ from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.inside import LOCAL_SAMPLES, Inside, Run, histograms_of, look_inside
 from windtunnel.layer_diff.output_pairs import pair_outputs
 from windtunnel.layer_diff.outputs import OutputSums
+from windtunnel.layer_diff.overflow import overflowed_pairs
 from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.rewritten import without_rewritten
 from windtunnel.layer_diff.settle import settle
@@ -83,6 +84,7 @@ def compare_models(
     with open_pair(
         matching, next(iter(given)), synthetic=samples is None, threads=threads, accelerator=accelerator
     ) as reach:
+        overflowed = overflowed_pairs(matching)
         matching = reach.readable(matching)
         if not reach.keeps_state:
             matching = settle(matching, reach.reference, reach.candidate, given, reach.hidden)
@@ -94,9 +96,9 @@ def compare_models(
         ahead = ahead_of(models, matching.pairs) if reach.repeats else None
         figures = stream(models, given, matching.pairs, outputs, limit=count, checkpoint=saved, ahead=ahead)
         output, findings = outputs.result(), outputs.findings()
-        matching, figures = without_rewritten(matching, figures, output)
+        matching, figures = without_rewritten(matching, figures, output, threshold)
         typical = samples is not None and count >= FEWEST_TYPICAL
-        run = Run(reach, given, matching, figures, output, count, threads, typical, mend)
+        run = Run(reach, given, matching, figures, output, count, threads, typical, threshold, mend, overflowed)
         inside = look_inside(run)
         inside = replace(inside, causes=(*paired.causes, *inside.causes), notes=(*paired.findings, *inside.notes))
         drawn = histograms_of(run, inside.causes, threshold)

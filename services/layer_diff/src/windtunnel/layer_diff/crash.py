@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from windtunnel.errors import JobFailed, WindtunnelError
 from windtunnel.isolation import Pool, Progress
@@ -20,6 +20,7 @@ from windtunnel.tflite import Accelerator, ModelFacts, Runner, read_model
 from windtunnel.tflite.edit import Editor
 
 _LIMIT_S = 120.0
+_OTHERS: Final[tuple[Accelerator, ...]] = ("none", "xnnpack")
 # Reference, candidate, samples, pipeline: what `compare_models` takes.
 Given = tuple[Path, Path, Path | None, Mapping[str, Any] | None]
 
@@ -57,7 +58,7 @@ async def explain_crash(
 ) -> JobFailed:
     """The error of a comparison that died of a signal, with the model and the op that ended it.
 
-    Runs prefixes of a model on the first sample, at most ceil(log2 ops) + 1, and gives `error` back where none dies.
+    Runs prefixes of a model on the first sample, at most ceil(log2 ops) + 3, and gives `error` back where none dies.
     """
     for own in (False, True):
         facts = read_model(given[0] if own else given[1])
@@ -68,7 +69,9 @@ async def explain_crash(
             middle = (low + high) // 2
             died = await _dies(pool, own, middle, given, accelerator)
             low, high = (low, middle) if died else (middle, high)
-        return _named(facts, high - 1, accelerator, error)
+        others = [name for name in _OTHERS if name != accelerator]
+        runs = [name for name in others if not await _dies(pool, own, high, given, name)]
+        return _named(facts, high - 1, accelerator, error, runs)
     return error
 
 
@@ -112,13 +115,18 @@ def _ends(facts: ModelFacts, ops: int) -> Sequence[int]:
     return [index for op in first for index in op.outputs if index >= 0 and index not in read]
 
 
-def _named(facts: ModelFacts, op: int, accelerator: Accelerator, error: JobFailed) -> JobFailed:
+def _named(
+    facts: ModelFacts, op: int, accelerator: Accelerator, error: JobFailed, others: Sequence[Accelerator]
+) -> JobFailed:
+    """The error with the op; `others` are accelerators that run it."""
     found = facts.ops[op]
     title = f"{found.name} {facts.tensors[found.outputs[0]].name!r} (op {op})" if found.outputs else f"{found.name}"
-    others = " or ".join(name for name in ("none", "xnnpack") if name != accelerator)
+    hint = "no kernels of the runtime can run this op: keep it in float, or convert the model again"
+    if others:
+        hint = f"they cannot run this op: compare with accelerator {' or '.join(others)}"
     return JobFailed(
         f"the kernels of accelerator {accelerator!r} end the process at {title} of {facts.path.name}",
         how=error.how,
         stderr=error.stderr,
-        hint=f"they cannot run this op: compare with accelerator {others}",
+        hint=hint,
     )

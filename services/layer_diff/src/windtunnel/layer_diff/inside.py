@@ -14,7 +14,7 @@ from windtunnel.errors import UserError
 from windtunnel.layer_diff.diagnose import diagnose, exclusions, is_quiet, precision_of, unexplained, without_effect
 from windtunnel.layer_diff.domain import Cause, Exclusion, Histogram, OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures
-from windtunnel.layer_diff.graph import Matching
+from windtunnel.layer_diff.graph import Matching, Pair
 from windtunnel.layer_diff.histogram import histograms
 from windtunnel.layer_diff.inner import inner_suspects
 from windtunnel.layer_diff.inputs import pair_inputs
@@ -40,10 +40,10 @@ _RIGHT: Final = 0.01
 @dataclass(frozen=True, slots=True)
 class Run:
     """Two models that were run over `count` samples: `figures` are those of the matching's pairs, `output`
-    those of the outputs.
+    those of the outputs. `threshold`: nRMSE above which a layer is over.
 
     `typical`: the samples are like those that the model meets, and no random numbers. `mend`: what looks wrong is
-    mended for a try, and layers are tried on other kernels.
+    mended for a try, and layers are tried on other kernels. `overflowed`: layers that no kernels can run.
     """
 
     reach: Reach
@@ -54,7 +54,9 @@ class Run:
     count: int
     threads: int
     typical: bool
+    threshold: float = DEFAULT_THRESHOLD
     mend: bool = True
+    overflowed: Sequence[Pair] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +110,9 @@ def look_inside(run: Run) -> Inside:
     own = {cause.op_index: cause.evidence.get("local_nrmse_mended") for cause in findings.causes}
     mended = {index for index, error in own.items() if error is not None and error < _RIGHT}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
-    shared = shared_scales(matching, run.reach.fresh_reference(), run.given, run.count, trials)
+    shared = shared_scales(matching, run.reach.fresh_reference(), run.given, run.count, trials, run.overflowed)
     causes, noted = (*findings.causes, *at_fault), findings.notes
-    over = any((one.nrmse or 0.0) > DEFAULT_THRESHOLD for one in run.figures)
+    over = any((one.nrmse or 0.0) > run.threshold for one in run.figures)
     quiet = not over and is_quiet(run.output, precision_of(matching))
     causes = _with_shared(matching, causes, shared, quiet=quiet)
     if not causes:

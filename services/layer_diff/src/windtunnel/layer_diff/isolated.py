@@ -131,7 +131,12 @@ def _real(values: Stored, dtype: str) -> NDArray[Any]:
     """Real values in a floating type."""
     if values.quantization is None:
         return values.array.astype(dtype, copy=False)
-    return dequantize(values.array, values.quantization).astype(dtype)
+    real = dequantize(values.array, values.quantization)
+    if dtype in ("float32", "float16"):
+        # The largest integer may stand for a little more than the type holds: that of a mask of the least float32.
+        limit = float(np.finfo(dtype).max)
+        real = np.clip(real, -limit, limit)
+    return real.astype(dtype)
 
 
 def _shaped(values: NDArray[Any], tensor: TensorFacts) -> NDArray[Any]:

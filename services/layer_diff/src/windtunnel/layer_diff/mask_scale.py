@@ -7,7 +7,7 @@ steps. Calibrating again cannot help; a smaller mask can, because a softmax make
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -43,12 +43,16 @@ _CONFIDENCE, _VERIFIED = 0.9, 0.97
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """A layer that combines values with a mask of this `size`; `constant` is the reference's tensor that holds it."""
+    """A layer that combines values with a mask of this `size`; `constant` is the reference's tensor that holds it.
+
+    `runs` False: no kernels can run the candidate's layer.
+    """
 
     pair: Pair
     quantization: Quantization
     size: float
     constant: str
+    runs: bool = True
 
 
 @dataclass
@@ -69,17 +73,20 @@ class Rest:
             self.low, self.high = min(self.low, float(rest.min())), max(self.high, float(rest.max()))
 
 
-def masked_layers(matching: Matching) -> Iterator[Masked]:
-    """The candidate's quantized layers that a constant of extreme size reaches in the reference."""
+def masked_layers(matching: Matching, overflowed: Sequence[Pair] = ()) -> Iterator[Masked]:
+    """The candidate's quantized layers that a constant of extreme size reaches in the reference.
+
+    `overflowed`: layers that the candidate cannot run, beside the matching's pairs.
+    """
     ours = matching.ours
     assert ours is not None
-    for pair in matching.pairs:
+    for pair in (*matching.pairs, *overflowed):
         quantization = pair.candidate.tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or pair.reference.op not in _COMBINING:
             continue
         found = _extreme(ours, pair.reference.tensor.index, _DEPTH)
         if found is not None:
-            yield Masked(pair, quantization, *found)
+            yield Masked(pair, quantization, *found, runs=pair not in overflowed)
 
 
 def _extreme(side: Steps, tensor: int, depth: int) -> tuple[float, str] | None:
@@ -113,7 +120,8 @@ def mask_causes(
             continue
         smaller = float(f"{width + _BELOW:.1g}")
         cause = _cause(code, masked, rest, steps, smaller)
-        cause = _tested(cause, _patch(theirs, masked.size, rest, smaller), ends)
+        if masked.runs:
+            cause = _tested(cause, _patch(theirs, masked.size, rest, smaller), ends)
         found.append((cause, masked.quantization))
     return found
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.findings import OUTPUTS_RENAMED, Finding
+from windtunnel.datacheck.findings import INPUTS_EXCHANGE_UNTRIED, OUTPUTS_RENAMED, Finding
 from windtunnel.errors import UserError
 from windtunnel.layer_diff.domain import Cause
 from windtunnel.layer_diff.formulas import nrmse
@@ -28,7 +28,12 @@ from windtunnel.tflite.run import NOT_VALUES
 
 CODE: Final = "conversion.outputs"
 RENAMED: Final = OUTPUTS_RENAMED
+UNTRIED: Final = INPUTS_EXCHANGE_UNTRIED
 _SAMPLES: Final = 8
+# So many values of an output are compared at most, evenly spaced.
+_MOST_VALUES: Final = 1_000_000
+# So many exchanges of two inputs are tried at most: each runs the candidate over the samples.
+_MOST_EXCHANGES: Final = 32
 # All orders of so many outputs are tried; of more, each takes the nearest that is left.
 _ALL_ORDERS: Final = 6
 # Another pairing counts where its outputs are so many times as near, and near enough to be the same at all.
@@ -76,7 +81,7 @@ def _paired(
     structure: Mapping[int, int],
 ) -> OutputPairs:
     ours, theirs = reach.reference.facts, reach.candidate.facts
-    table = _distances(first.outputs, second.outputs)
+    table = _distances(first, second)
     called = _called(ours, theirs)
     best = min(_orders(table, called, _by_structure(ours, theirs, structure)), key=lambda order: _cost(table, order))
     placed = tuple(range(len(called)))
@@ -84,37 +89,51 @@ def _paired(
         # Names find them, places do not.
         called, best = placed, called
     if not _is_clear(table, called, best):
-        causes = _exchanged_inputs(reach, samples, first.outputs, called, _cost(table, called))
+        causes, left = _exchanged_inputs(reach, samples, first, called, _cost(table, called))
         same = structure if len(structure) == len(theirs.outputs) else _same(ours, theirs, called)
-        return OutputPairs(same, causes, tuple(_renamed(ours, theirs, called)))
+        return OutputPairs(same, causes, (*_renamed(ours, theirs, called), *left))
     return OutputPairs(_same(ours, theirs, best), (_exchanged(ours, theirs, table, called, best),))
 
 
 class _Collected:
-    """The outputs of one model over the samples, in the order of its file; empty for what holds no numbers."""
+    """The outputs of one model over the samples, in the order of its file; empty for what holds no numbers.
+
+    `sizes` are how many values each has; of many, evenly spaced ones are kept.
+    """
 
     def __init__(self, facts: ModelFacts) -> None:
         self._facts = facts
         self._rows: list[list[NDArray[np.float64]]] = [[] for _ in facts.outputs]
+        self.sizes = [0] * len(facts.outputs)
 
     def add(self, runner: Runner, inputs: Mapping[str, NDArray[Any]]) -> None:
         made = runner.run(inputs, dequantized=True)
-        for rows, tensor in zip(self._rows, self._facts.outputs, strict=True):
+        for place, tensor in enumerate(self._facts.outputs):
             if tensor.dtype not in NOT_VALUES and tensor.name in made:
-                rows.append(np.asarray(made[tensor.name], dtype=np.float64))
+                values = np.asarray(made[tensor.name], dtype=np.float64)
+                self.sizes[place] += values.size
+                self._rows[place].append(_spaced(values, _MOST_VALUES // _SAMPLES))
 
     @property
     def outputs(self) -> Outputs:
-        """All values of each output in one row."""
-        return [np.concatenate([one.ravel() for one in rows]) if rows else np.empty(0) for rows in self._rows]
+        """The values of each output that are kept, in one row."""
+        return [np.concatenate(rows) if rows else np.empty(0) for rows in self._rows]
 
 
-def _distances(first: Outputs, second: Outputs) -> NDArray[np.float64]:
+def _spaced(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """At most `most` of the values in one row, evenly spaced; a copy, so that the others can be freed."""
+    row = values.ravel()
+    step = -(-row.size // most)
+    return row if step <= 1 else row[::step].copy()
+
+
+def _distances(first: _Collected, second: _Collected) -> NDArray[np.float64]:
     """nRMSE of every output of the reference (rows) with every one of the candidate; infinite for another size."""
-    table = np.full((len(first), len(second)), math.inf)
-    for i, own in enumerate(first):
-        for j, mine in enumerate(second):
-            if own.shape == mine.shape:
+    ours, theirs = first.outputs, second.outputs
+    table = np.full((len(ours), len(theirs)), math.inf)
+    for i, own in enumerate(ours):
+        for j, mine in enumerate(theirs):
+            if first.sizes[i] == second.sizes[j] and own.shape == mine.shape:
                 table[i, j] = _distance(own, mine)
     return table
 
@@ -129,7 +148,7 @@ def _distance(own: NDArray[np.float64], mine: NDArray[np.float64]) -> float:
 
 def _called(ours: ModelFacts, theirs: ModelFacts) -> tuple[int, ...]:
     """The candidate's output for each of the reference's, as a caller finds it: by signature name, else by order."""
-    names = [[model.signature_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
+    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
     if (
         None not in names[0]
         and len(set(names[0])) == len(names[0])
@@ -180,7 +199,7 @@ def _same(ours: ModelFacts, theirs: ModelFacts, order: Sequence[int]) -> dict[in
 
 
 def _title(model: ModelFacts, tensor: TensorFacts) -> str:
-    return model.signature_name(tensor) or tensor.name
+    return model.output_name(tensor) or tensor.name
 
 
 def _exchanged(
@@ -214,7 +233,7 @@ def _exchanged(
 
 
 def _same_names(ours: ModelFacts, theirs: ModelFacts) -> bool:
-    names = [{model.signature_name(tensor) for tensor in model.outputs} for model in (ours, theirs)]
+    names = [{model.output_name(tensor) for tensor in model.outputs} for model in (ours, theirs)]
     return None not in names[0] and names[0] == names[1]
 
 
@@ -222,7 +241,7 @@ def _renamed(ours: ModelFacts, theirs: ModelFacts, called: Sequence[int]) -> Ite
     """That outputs have other places, or other names, while a caller still finds them one way."""
     if len(called) < 2:
         return
-    names = [[model.signature_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
+    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
     if None in names[0] or None in names[1] or _same_names(ours, theirs):
         return
     changed = [f"{own!r} is {mine!r}" for own, mine in zip(names[0], names[1], strict=True) if own != mine]
@@ -237,17 +256,23 @@ def _renamed(ours: ModelFacts, theirs: ModelFacts, called: Sequence[int]) -> Ite
 def _exchanged_inputs(
     reach: Reach,
     samples: Sequence[Mapping[str, NDArray[Any]]],
-    expected: Outputs,
+    expected: _Collected,
     called: Sequence[int],
     cost: float,
-) -> tuple[Cause, ...]:
-    """Two inputs of one shape and type with which the outputs are right once they are exchanged."""
+) -> tuple[tuple[Cause, ...], tuple[Finding, ...]]:
+    """Two inputs of one shape and type with which the outputs are right once they are exchanged.
+
+    A finding says where there are too many of them to try all.
+    """
     ours, theirs = reach.reference.facts, reach.candidate.facts
     if cost < 0.05:
-        return ()
-    for one, other in combinations(theirs.inputs, 2):
-        if (one.shape, one.dtype) != (other.shape, other.dtype):
-            continue
+        return (), ()
+    alike = [
+        pair
+        for pair in combinations(theirs.inputs, 2)
+        if (pair[0].shape, pair[0].dtype) == (pair[1].shape, pair[1].dtype)
+    ]
+    for one, other in alike[:_MOST_EXCHANGES]:
         made = _Collected(theirs)
         try:
             for sample in samples:
@@ -256,10 +281,22 @@ def _exchanged_inputs(
                 made.add(reach.candidate, fed)
         except UserError:
             continue
-        new = _cost(_distances(expected, made.outputs), called)
+        new = _cost(_distances(expected, made), called)
         if new * _CLEAR < cost and new < _SAME:
-            names = [_title(theirs, one), _title(theirs, other)]
+            names = [theirs.input_name(tensor) or tensor.name for tensor in (one, other)]
             evidence = {"kind": "inputs", "exchanged": names, "output_nrmse": cost, "output_nrmse_mended": new}
             fix = {"action": "exchange these inputs, or convert the model again", "inputs": names}
-            return (Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True),)
-    return ()
+            return (Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True),), ()
+    return (), tuple(_untried(len(alike)))
+
+
+def _untried(alike: int) -> Iterator[Finding]:
+    """That not all exchanges of two inputs were tried."""
+    if alike > _MOST_EXCHANGES:
+        yield Finding(
+            UNTRIED,
+            f"the outputs differ, and {alike} pairs of inputs have one shape and type: whether two of them were "
+            f"exchanged was tried for the first {_MOST_EXCHANGES} pairs only",
+            "compare the order of the inputs in both models yourself",
+            {"pairs": alike, "tried": _MOST_EXCHANGES},
+        )

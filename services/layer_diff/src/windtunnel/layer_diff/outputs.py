@@ -270,11 +270,11 @@ def _pair_outputs(
     if by_layer.keys() == {tensor.index for tensor in reference.outputs}:
         return [(tensor, by_layer[tensor.index]) for tensor in reference.outputs]
     by_name = {tensor.name: tensor for tensor in candidate.outputs}
-    by_signature = {candidate.signature_name(tensor): tensor for tensor in candidate.outputs}
+    by_signature = {candidate.output_name(tensor): tensor for tensor in candidate.outputs}
     by_signature.pop(None, None)
     pairs = []
     for position, tensor in enumerate(reference.outputs):
-        named = by_name.get(tensor.name) or by_signature.get(reference.signature_name(tensor))
+        named = by_name.get(tensor.name) or by_signature.get(reference.output_name(tensor))
         pairs.append((tensor, named or candidate.outputs[position]))
     if len({theirs.index for _, theirs in pairs}) < len(pairs):
         return list(zip(reference.outputs, candidate.outputs, strict=True))

@@ -23,6 +23,7 @@ from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Pair
 from windtunnel.layer_diff.inner import inner_graphs, inner_layers
 from windtunnel.layer_diff.inputs import translate
+from windtunnel.layer_diff.overflow import overflowing
 from windtunnel.tflite import Accelerator, GraphFacts, ModelFacts, OpFacts, Runner, TensorFacts
 from windtunnel.tflite.edit import Editor
 from windtunnel.tflite.facts import CALLS
@@ -225,7 +226,10 @@ def _open(
     """Runs a model once; ops that the runtime lacks are put out of work first."""
     lacking: dict[str, str] = {}
     lost: dict[int, str] = {}
-    target = facts.path
+    target, fatal = facts.path, overflowing(facts)
+    if fatal:
+        lost = _without(facts, lacking, fatal)
+        target = _copy(facts, lost, folder, Unsupported(next(iter(fatal.values()))))
     while True:
         try:
             runner = Runner(target, threads=threads, accelerator=accelerator, preserve_all=True)
@@ -238,12 +242,17 @@ def _open(
                     raise
                 raise _not_run(facts, error, synthetic=synthetic) from error
             lacking[named] = why
-            lost = _without(facts, lacking)
-            editor = Editor(facts.path)
-            if not _rest(editor, lost):
-                hint = f"every layer hangs on {named}: compare a model without it, or with builtin ops in its place"
-                raise Unsupported(error.message, hint=hint) from None
-            target = editor.write(folder / facts.path.name)
+            lost = _without(facts, lacking, fatal)
+            hint = f"every layer hangs on {named}: compare a model without it, or with builtin ops in its place"
+            target = _copy(facts, lost, folder, Unsupported(error.message, hint=hint))
+
+
+def _copy(facts: ModelFacts, lost: Mapping[int, str], folder: Path, nothing: Unsupported) -> Path:
+    """Writes a copy that does not compute the lost tensors; raises `nothing` where it would compute none."""
+    editor = Editor(facts.path)
+    if not _rest(editor, lost):
+        raise nothing from None
+    return editor.write(folder / facts.path.name)
 
 
 def _is_real(tensor: TensorFacts) -> bool:
@@ -336,11 +345,14 @@ def _lacked(message: str) -> tuple[str | None, str]:
     return name, f"the runtime lacks {name}"
 
 
-def _without(facts: ModelFacts, names: Mapping[str, str]) -> dict[int, str]:
-    """What is lost without these ops, given with the reason: their results, and all that reads them."""
-    ops = {op.index for op in facts.ops if _runs(facts, op, names)}
+def _without(facts: ModelFacts, names: Mapping[str, str], fatal: Mapping[int, str]) -> dict[int, str]:
+    """What is lost without these ops, given with the reason: their results, and all that reads them.
+
+    `names` are kinds of ops, `fatal` single ones by their index.
+    """
+    ops = {op.index for op in facts.ops if op.index in fatal or _runs(facts, op, names)}
     return {
-        tensor: _missing(facts.ops[by], names)
+        tensor: fatal.get(by) or _missing(facts.ops[by], names)
         if tensor in facts.ops[by].outputs
         else f"it hangs on {_title(facts, by)}, which the runtime cannot run"
         for tensor, by in _downstream(facts.main, ops).items()

@@ -28,7 +28,7 @@ _WHY = "it holds another value, and all that reads it agrees: the same is comput
 
 
 def without_rewritten(
-    matching: Matching, figures: Sequence[LayerFigures], output: OutputDiff
+    matching: Matching, figures: Sequence[LayerFigures], output: OutputDiff, threshold: float = DEFAULT_THRESHOLD
 ) -> tuple[Matching, list[LayerFigures]]:
     """The matching without pairs that depart where everything behind them agrees, and the figures of the others.
 
@@ -53,7 +53,7 @@ def without_rewritten(
         behind, alone = _behind(theirs, pair.candidate, by_mine)
         other, other_alone = _behind(ours, pair.reference, by_own)
         errors = [output.nrmse if index is None else drift[index] for index in behind | other]
-        if not errors or not (exact or alone or other_alone or (quiet and own > DEFAULT_THRESHOLD)):
+        if not errors or not (exact or alone or other_alone or (quiet and own > threshold)):
             continue
         limit = _ROUNDED if exact else min(_SHARE * own, _COARSE)
         if all(error is not None and error < limit for error in errors):

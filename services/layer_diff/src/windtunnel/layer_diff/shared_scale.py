@@ -111,10 +111,15 @@ _RANGES: Final = frozenset(
 )
 
 
-def shared_scales(matching: Matching, reference: Runner, given: Feed, count: int, ends: Ends) -> SharedScales:
-    """Finds what a shared scale does not resolve, on the reference's values of the first samples."""
+def shared_scales(
+    matching: Matching, reference: Runner, given: Feed, count: int, ends: Ends, overflowed: Sequence[Pair] = ()
+) -> SharedScales:
+    """Finds what a shared scale does not resolve, on the reference's values of the first samples.
+
+    `overflowed`: layers that are in no pair because the candidate cannot run them.
+    """
     joints = list(_joints(matching))
-    masked = {one.pair.candidate.tensor.index: (one, Rest()) for one in masked_layers(matching)}
+    masked = {one.pair.candidate.tensor.index: (one, Rest()) for one in masked_layers(matching, overflowed)}
     if not joints and not masked:
         return SharedScales()
     seen = {part: _Seen() for joint in joints for part in joint.parts}
@@ -139,7 +144,8 @@ def _joints(matching: Matching) -> Iterator[Joint]:
     ends = _moved_to_outputs(theirs)
     for pair in matching.pairs:
         quantization = pair.candidate.tensor.quantization
-        single = quantization is not None and len(quantization.scales) == 1
+        # A damaged file has scales of 0 or NaN, which resolve nothing.
+        single = quantization is not None and len(quantization.scales) == 1 and 0.0 < quantization.scales[0] < math.inf
         if quantization is None or not single or not pair.candidate.tensor.dtype.startswith(("int", "uint")):
             continue
         is_output = pair.candidate.tensor.index in ends

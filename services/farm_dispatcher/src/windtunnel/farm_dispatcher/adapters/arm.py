@@ -82,7 +82,9 @@ class ArmFarm:
         measured = _read(json.loads(result.read_text(encoding="utf-8")))
         log = benchmark_log.render(measured, warmup=emulated.WARMUP, inference=emulated.INFERENCE)
         facts = with_nodes(_facts(cell.device), measured)
-        return DeviceRun(log, None, facts, measured.input_shapes, measured.shapes_known)
+        return DeviceRun(
+            log, None, facts, measured.input_shapes, measured.shapes_known, zeroed_inputs=measured.zeroed_inputs
+        )
 
 
 def _job(job: dict[str, Any], cpu: str, memory_mb: int) -> None:
@@ -105,4 +107,5 @@ def _read(values: dict[str, Any]) -> Measured:
     shapes = {name: tuple(shape) for name, shape in values["input_shapes"].items()}
     # What else went on says nothing about times that mean nothing.
     others = {"delegation": Delegation(**values["delegation"]), "input_shapes": shapes, "conditions": None}
+    others["zeroed_inputs"] = tuple(values["zeroed_inputs"])
     return Measured(**{**values, **series, **others})

@@ -66,7 +66,7 @@ def measure(
         interpreter.allocate_tensors()
         init_us = (time.perf_counter_ns() - started) / 1000
         init_mb = memory.growth_mb()
-        warmup_us = _warm_up(interpreter, how.warmup)
+        warmup_us, zeroed = _warm_up(interpreter, how.warmup)
         inference_us, conditions = _stable_series(interpreter.invoke, threads, how)
     except (RuntimeError, ValueError) as error:
         raise _refused(error, chosen.shapes if chosen is not None and shapes else {}) from error
@@ -83,6 +83,7 @@ def measure(
         input_shapes=chosen.shapes,
         shapes_known=chosen.known,
         conditions=conditions,
+        zeroed_inputs=zeroed,
     )
 
 
@@ -154,21 +155,22 @@ def _timed(invoke: Callable[[], None], series: Series) -> tuple[float, ...]:
     return tuple(times)
 
 
-def _warm_up(interpreter: Any, series: Series) -> tuple[float, ...]:
+def _warm_up(interpreter: Any, series: Series) -> tuple[tuple[float, ...], tuple[str, ...]]:
     """Fills the inputs and runs the warm-up; with indices of 0 where the model refuses random ones.
 
-    A table of fewer than 100 rows has no row for some of them; it has always a row 0.
+    A table of fewer than 100 rows has no row for some of them; it has always a row 0. Returns the times, and the names
+    of the inputs that are 0: a model may take another time for these.
     """
     _fill_inputs(interpreter)
     try:
-        return _timed(interpreter.invoke, series)
+        return _timed(interpreter.invoke, series), ()
     except RuntimeError:
         wide = [one for one in interpreter.get_input_details() if _holds_indices(np.dtype(one["dtype"]))]
         if not wide:
             raise
         for detail in wide:
             interpreter.set_tensor(detail["index"], np.zeros(detail["shape"], detail["dtype"]))
-        return _timed(interpreter.invoke, series)
+        return _timed(interpreter.invoke, series), tuple(bare_name(detail["name"]) for detail in wide)
 
 
 def _fill_inputs(interpreter: Any) -> None:

@@ -23,6 +23,7 @@ def render(measured: Measured, *, warmup: Series = WARMUP, inference: Series = I
         *_parameters(measured),
         *_delegate(measured),
         f"The input model file size (MB): {measured.model_bytes / 1e6:g}",
+        *_zeroed(measured),
         f"Initialized session in {measured.init_us / 1000:g}ms.",
         *_series(warmup, measured.warmup_us),
         *_series(inference, measured.inference_us),
@@ -42,6 +43,12 @@ def _parameters(measured: Measured) -> Iterator[str]:
     yield f"#threads used for CPU inference: [{measured.threads}]"
     yield f"Use xnnpack: [{int(measured.accelerator == 'xnnpack')}]"
     yield "Loaded model model.tflite"
+
+
+def _zeroed(measured: Measured) -> Iterator[str]:
+    """Not of the tool, which fails for such a model."""
+    if measured.zeroed_inputs:
+        yield f"Windtunnel: random indices are refused, inputs of 0: {', '.join(measured.zeroed_inputs)}"
 
 
 def _delegate(measured: Measured) -> Iterator[str]:

@@ -6,11 +6,13 @@ import asyncio
 import dataclasses
 import fcntl
 import itertools
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from windtunnel.cell_warnings import zeroed_words
 from windtunnel.errors import FarmError, InvalidInput, Unavailable
 from windtunnel.farm_dispatcher.adapters import benchmark_log
 from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
@@ -26,6 +28,7 @@ FARM: Final = "local"
 DEVICE: Final = "host"
 ACCELERATORS: Final = ("cpu", "xnnpack")
 _POLL_S = 0.05
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -85,6 +88,8 @@ class LocalFarm:
             except Unavailable as error:
                 raise FarmError(error.message, hint=error.hint) from error
         self._was_unstable = measured.conditions is not None and measured.conditions.unstable
+        if measured.zeroed_inputs:
+            log.warning(zeroed_words(measured.zeroed_inputs))
         facts = await asyncio.to_thread(host_facts, DEVICE)
         return DeviceRun(
             log=benchmark_log.render(measured),
@@ -93,6 +98,7 @@ class LocalFarm:
             input_shapes=measured.input_shapes,
             shapes_known=measured.shapes_known,
             conditions=measured.conditions,
+            zeroed_inputs=measured.zeroed_inputs,
         )
 
     def _patience_now(self) -> Patience:

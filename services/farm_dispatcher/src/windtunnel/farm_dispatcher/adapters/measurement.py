@@ -44,6 +44,7 @@ class Measured:
     """What was measured: times in microseconds, memory in MiB of growth of the process's peak.
 
     `input_shapes` by tensor name; `shapes_known`: see `windtunnel.input_shapes.choose_shapes`.
+    `zeroed_inputs`: indices that were 0, because the model refuses random ones.
     """
 
     model_bytes: int
@@ -58,3 +59,4 @@ class Measured:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     shapes_known: bool = True
     conditions: RunConditions | None = None
+    zeroed_inputs: tuple[str, ...] = ()

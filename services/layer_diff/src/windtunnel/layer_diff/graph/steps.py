@@ -441,14 +441,6 @@ def _activation(op: OpFacts) -> str:
     return f"{op.name}({said})" if said else op.name
 
 
-_BOUNDS = {
-    "RELU": (0.0, math.inf),
-    "RELU6": (0.0, 6.0),
-    "RELU_N1_TO_1": (-1.0, 1.0),
-    "RELU_0_TO_1": (0.0, 1.0),
-}
-
-
 def is_rectified(op: OpFacts) -> bool:
     """Whether an op lets no value below 0 through."""
     return op.name in ("RELU", "RELU6") or op.fused_activation in ("RELU", "RELU6")
@@ -456,7 +448,7 @@ def is_rectified(op: OpFacts) -> bool:
 
 def activation_bounds(op: OpFacts) -> tuple[float, float]:
     """Between which real values an op's activation keeps its float output; infinite where nothing does."""
-    return _BOUNDS.get(op.name) or _BOUNDS.get(op.fused_activation, (-math.inf, math.inf))
+    return BOUNDS.get(op.name) or BOUNDS.get(op.fused_activation, OPEN)
 
 
 def _window(facts: ModelFacts, op: OpFacts) -> tuple[int, int]:
