@@ -151,10 +151,12 @@ def _paired(
     if len(ours) != len(theirs):
         raise _stranger(model, reference, f"it has {len(theirs)} {what}, not {len(ours)}")
     named = {tensor.name: tensor for tensor in theirs}
-    signed = {model.signature_name(tensor): tensor for tensor in theirs}
+    # A tensor that is both an input and an output has a name as either.
+    name = ModelFacts.output_name if what == "outputs" else ModelFacts.input_name
+    signed = {name(model, tensor): tensor for tensor in theirs}
     signed.pop(None, None)
     pairs = [
-        (one, named.get(one.name) or signed.get(reference.signature_name(one)) or theirs[place])
+        (one, named.get(one.name) or signed.get(name(reference, one)) or theirs[place])
         for place, one in enumerate(ours)
     ]
     if len({other.index for _, other in pairs}) < len(pairs):
