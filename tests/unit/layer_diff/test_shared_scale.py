@@ -144,10 +144,10 @@ def _attention(path: Path, mask: float, how: str, *, beside: bool = False) -> Pa
         values = np.where(ahead, np.float32(mask), np.float32(0.0))
         masked = net.with_constant("ADD", "masked", scores, values, (1, 8, 8))
     elif how == "multiplied":
-        values = net.with_constant("MUL", "big", scores, np.zeros((1, 8, 8), np.float32), (1, 8, 8))
-        values = net.with_constant("ADD", "applies", values, ahead.astype(np.float32), (1, 8, 8))
-        values = net.with_constant("MUL", "mask", values, np.array(mask, np.float32), (1, 8, 8))
-        masked = net.layer("ADD", "masked", [scores, values], (1, 8, 8), options("Add"))
+        applies = net.with_constant("MUL", "big", scores, np.zeros((1, 8, 8), np.float32), (1, 8, 8))
+        applies = net.with_constant("ADD", "applies", applies, ahead.astype(np.float32), (1, 8, 8))
+        applies = net.with_constant("MUL", "mask", applies, np.array(mask, np.float32), (1, 8, 8))
+        masked = net.layer("ADD", "masked", [scores, applies], (1, 8, 8), options("Add"))
     else:
         given = net.tensor("ahead", (1, 8, 8), "bool", data=ahead)
         low = net.constant("low", np.full((1, 8, 8), mask, np.float32))
