@@ -20,7 +20,8 @@ from support.open_models import CHANNELS, conv_model, sum_model
 from windtunnel.cli.measured import bench_document, render_bench
 from windtunnel.cli.offline import bench
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.domain import DeviceFacts, DeviceRun, RunConditions, Samples
+from windtunnel.farm_dispatcher.domain import DeviceFacts, DeviceRun, Samples
+from windtunnel.run_conditions import RunConditions
 
 
 @pytest.fixture(autouse=True)

@@ -12,8 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from windtunnel.artifacts import MemoryStore
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.values import CellSpec, Conditions, Latency, Measurement
+from windtunnel.metrics_store.domain.values import CellSpec, Latency, Measurement
 from windtunnel.metrics_store.metrics import BUCKETS, MAX_CELLS, SAMPLES, Metrics, latencies
+from windtunnel.run_conditions import RunConditions
 
 COUNT = "windtunnel_inference_latency_seconds_count"
 FACT = facts.Measured(
@@ -110,7 +111,7 @@ def test_an_unstable_measurement_is_counted_and_its_latencies_are_not() -> None:
     registry = CollectorRegistry()
     metrics = Metrics(registry)
     unstable = dataclasses.replace(
-        FACT, measurement=dataclasses.replace(FACT.measurement, conditions=Conditions(unstable=True, reason="busy"))
+        FACT, measurement=dataclasses.replace(FACT.measurement, conditions=RunConditions(unstable=True, reason="busy"))
     )
     metrics.measured("ssd", "3", unstable, [0.004])
     metrics.measured("ssd", "3", FACT, [0.002])

@@ -11,7 +11,7 @@ from windtunnel.cli.completion import complete_dead_letters
 from windtunnel.cli.context import json_option, print_json, run_async, say
 
 if TYPE_CHECKING:
-    from windtunnel.bus import DeadLetter
+    from windtunnel.bus import Bus, DeadLetter
 
 
 @click.group()
@@ -111,8 +111,7 @@ def replay(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     windtunnel deadletters replay 3 4
     windtunnel deadletters replay --all
     """
-    if bool(letter_ids) == every:
-        raise click.UsageError("give ids, or --all")
+    _require_choice(letter_ids, every=every)
     sent = run_async(_replay(letter_ids))
     if as_json:
         print_json({"replayed": sent})
@@ -124,11 +123,24 @@ async def _replay(letter_ids: tuple[str, ...]) -> list[str]:
 
     async with AsyncClient() as client:
         bus = await client.bus()
-        wanted = list(letter_ids) or [letter.id for letter in await bus.dead_letters()]
+        wanted = await _chosen(bus, letter_ids)
         for id in wanted:
             await send_again(bus, id)
             say(f"sent {id} again")
         return wanted
+
+
+def _require_choice(letter_ids: tuple[str, ...], *, every: bool) -> None:
+    if bool(letter_ids) == every:
+        raise click.UsageError("give ids, or --all")
+
+
+async def _chosen(bus: Bus, letter_ids: tuple[str, ...]) -> list[str]:
+    """The ids that are named, each once; all dead letters if none is named."""
+    wanted = list(dict.fromkeys(letter_ids)) or [letter.id for letter in await bus.dead_letters()]
+    if not wanted:
+        say("no dead letters")
+    return wanted
 
 
 @deadletters.command()
@@ -142,8 +154,7 @@ def delete(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
     windtunnel deadletters delete 3 4
     windtunnel deadletters delete --all
     """
-    if bool(letter_ids) == every:
-        raise click.UsageError("give ids, or --all")
+    _require_choice(letter_ids, every=every)
     deleted = run_async(_delete(letter_ids))
     if as_json:
         print_json({"deleted": deleted})
@@ -154,10 +165,8 @@ async def _delete(letter_ids: tuple[str, ...]) -> list[str]:
 
     async with AsyncClient() as client:
         bus = await client.bus()
-        wanted = list(dict.fromkeys(letter_ids)) or [letter.id for letter in await bus.dead_letters()]
+        wanted = await _chosen(bus, letter_ids)
         for id in wanted:
             await bus.forget_dead_letter(id)
             say(f"deleted {id}")
-        if not wanted:
-            say("no dead letters")
         return wanted

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +22,17 @@ if TYPE_CHECKING:
 _FILE: Final = click.Path(path_type=Path)
 _TIMEOUT_S: Final = 3600.0
 _MEMORY_MB: Final = 16_000
+
+
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How the ops are timed; the fields are arguments of `measure_latency`."""
+
+    accelerator: str
+    threads: int
+    samples: Path | None
+    pipeline: Mapping[str, Any] | None
+    shapes: Mapping[str, tuple[int, ...]]
 
 
 @click.command()
@@ -61,8 +74,7 @@ def ops(
         given = None if samples is None else require_file(samples, "samples")
         if given is not None and shapes:
             raise click.UsageError("--samples have shapes of their own: leave --shape out")
-        how = {"accelerator": accelerator, "threads": threads, "samples": given, "pipeline": steps}
-        found = run_async(_measure(path, {**how, "shapes": given_shapes(shapes)}))
+        found = run_async(_measure(path, _How(accelerator, threads, given, steps, given_shapes(shapes))))
     document = found.to_json()
     if as_json:
         print_json(document)
@@ -88,17 +100,18 @@ def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
     return diagnose_latency(facts, profile_of_log(facts, chosen), chosen["delegate"])
 
 
-async def _measure(model: Path, how: dict[str, Any]) -> LatencyDiagnosis:
+async def _measure(model: Path, how: _How) -> LatencyDiagnosis:
     from windtunnel.layer_diff.latency.measure import measure_latency
 
+    given = {one.name: getattr(how, one.name) for one in fields(how)}
     preload = ("windtunnel.layer_diff.latency.measure", "ai_edge_litert.interpreter")
     with progress_bar("timing") as show:
         async with new_pool(*preload, timeout_s=_TIMEOUT_S, limit_mb=_MEMORY_MB) as pool:
             try:
-                return await pool.run(measure_latency, model, on_progress=show, **how)
+                return await pool.run(measure_latency, model, on_progress=show, **given)
             except JobFailed as error:
                 if error.how != "signal":
                     raise
                 # The profiler is reached through a C interface that other versions of the runtime may lay out anew.
                 say("the runtime's profiler crashed: each op is timed alone instead")
-            return await pool.run(measure_latency, model, method="cutting", on_progress=show, **how)
+            return await pool.run(measure_latency, model, method="cutting", on_progress=show, **given)

@@ -292,7 +292,7 @@ def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
         f"overall {measure(memory.get('overall_mb'))} MB, peak {measure(memory.get('peak_mb'))} MB",
         indent=2,
     )
-    _ops(entries(run, "ops"), console)
+    _ops(entries(run, "ops") or entries(run, "top_ops"), console)
     if run.get("error") is not None:
         line(console, f"error: {named(run['error'].get('kind'))}: {named(run['error'].get('message'))}", style="red")
     for warning in entries(run, "warnings"):

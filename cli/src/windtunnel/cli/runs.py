@@ -6,7 +6,7 @@ import dataclasses
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -15,7 +15,7 @@ from windtunnel.cli.context import json_option, print_json, run_async, say
 from windtunnel.cli.outputs import force_option, require_outputs, write_whole
 
 if TYPE_CHECKING:
-    from windtunnel.client import RunSummary
+    from windtunnel.client import RunFilter, RunSummary
 
 _AGO: Final = re.compile(r"([0-9]{1,6})([mhdw])")
 _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
@@ -84,14 +84,16 @@ def runs(
     windtunnel runs --label team=edge --label branch=main --since 7d
     windtunnel runs --json --limit 1000
     """
-    wanted = {
-        "model": model or "",
-        "version": version or "",
-        "labels": dict(label_of(text) for text in labels),
-        "state": state or "",
-        "verdict": verdict or "",
-        "since": None if since is None else since_of(since, datetime.now(UTC)),
-    }
+    from windtunnel.client import RunFilter
+
+    wanted = RunFilter(
+        model=model or "",
+        version=version or "",
+        labels=dict(label_of(text) for text in labels),
+        state=state or "",
+        verdict=verdict or "",
+        since=None if since is None else since_of(since, datetime.now(UTC)),
+    )
     found = run_async(_runs(wanted, limit))
     if as_json:
         print_json([dataclasses.asdict(run) for run in found])
@@ -104,12 +106,11 @@ def runs(
         say("no runs")
 
 
-async def _runs(wanted: dict[str, Any], limit: int) -> list[RunSummary]:
+async def _runs(wanted: RunFilter, limit: int) -> list[RunSummary]:
     from windtunnel.cli.home.reading import reading_client
-    from windtunnel.client import RunFilter
 
     async with reading_client() as client:
-        return await client.runs(RunFilter(**wanted), limit=limit)
+        return await client.runs(wanted, limit=limit)
 
 
 def label_of(text: str) -> tuple[str, str]:

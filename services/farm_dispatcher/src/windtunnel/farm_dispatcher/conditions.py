@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from windtunnel.farm_dispatcher.domain import RunConditions
+from windtunnel.run_conditions import RunConditions
 
 FREE_SHARE: Final = 0.75
 LEAST_LOAD: Final = 0.5

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from windtunnel.run_conditions import RunConditions
+
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
@@ -73,23 +75,6 @@ class Samples:
 
     warmup: tuple[float, ...]
     inference: tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RunConditions:
-    """What went on while a device run was timed, and whether its figures can be trusted; see `conditions`.
-
-    `other_load_cores`: processor time of other processes. `waited`: share of their time that the measuring threads
-    stood in line. `repeats`: how often it was measured again because the figures were unstable.
-    """
-
-    other_load_cores: float | None = None
-    spread: float | None = None
-    drift: float | None = None
-    waited: float | None = None
-    repeats: int = 0
-    unstable: bool = False
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, RunConditions
+from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts
 from windtunnel.plan import shapes_from_proto, shapes_to_proto
+from windtunnel.run_conditions import RunConditions
 from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
 from windtunnel.wire import message_of, value_of
 

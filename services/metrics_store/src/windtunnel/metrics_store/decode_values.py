@@ -13,7 +13,6 @@ from windtunnel.errors import InvalidInput
 from windtunnel.metrics_store.domain.values import (
     Blob,
     CellSpec,
-    Conditions,
     ConversionCheck,
     Device,
     Failure,
@@ -24,6 +23,7 @@ from windtunnel.metrics_store.domain.values import (
     Tensor,
 )
 from windtunnel.plan import shapes_from_proto
+from windtunnel.run_conditions import RunConditions
 from windtunnel.v1 import types_pb2
 from windtunnel.wire import findings_from_proto, value_of
 
@@ -131,11 +131,11 @@ def measurement_of(message: types_pb2.Measurement, figures: Figures) -> Measurem
     )
 
 
-def _conditions(message: types_pb2.RunConditions, figures: Figures) -> Conditions:
+def _conditions(message: types_pb2.RunConditions, figures: Figures) -> RunConditions:
     load, spread, drift, waited = (
         figures.read(message, name, "conditions") for name in ("other_load_cores", "spread", "drift", "waited")
     )
-    return Conditions(load, spread, drift, waited, message.repeats, message.unstable, message.reason)
+    return RunConditions(load, spread, drift, waited, message.repeats, message.unstable, message.reason)
 
 
 def device_of(message: types_pb2.DeviceFacts) -> Device:

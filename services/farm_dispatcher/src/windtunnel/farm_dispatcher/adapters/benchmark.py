@@ -23,8 +23,8 @@ from windtunnel.farm_dispatcher.adapters.load import Watch
 from windtunnel.farm_dispatcher.adapters.measurement import INFERENCE, NO_PATIENCE, WARMUP, Measured, Patience, Series
 from windtunnel.farm_dispatcher.adapters.quiet import QuietWait
 from windtunnel.farm_dispatcher.conditions import Judged, judge_series
-from windtunnel.farm_dispatcher.domain import RunConditions
 from windtunnel.input_shapes import ChosenShapes, InputSpec, Shapes, bare_name, choose_shapes, shapes_words
+from windtunnel.run_conditions import RunConditions
 
 RESOLVERS = {
     "xnnpack": OpResolverType.BUILTIN,

@@ -12,7 +12,8 @@ from windtunnel.farm_dispatcher.adapters import benchmark_log
 from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.measurement import Measured
-from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, RunConditions, Samples
+from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts, DeviceRun, Samples
+from windtunnel.run_conditions import RunConditions
 from windtunnel.tflite import read_model
 
 FAKE_DEVICE = Device(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from windtunnel.farm_dispatcher.adapters.delegation import Delegation
-from windtunnel.farm_dispatcher.domain import RunConditions
+from windtunnel.run_conditions import RunConditions
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from typing import Any, Final, TypeVar
 from pydantic import TypeAdapter
 
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.values import Blob, Conditions, Device, Failure
+from windtunnel.metrics_store.domain.values import Blob, Device, Failure
+from windtunnel.run_conditions import RunConditions
 
 T = TypeVar("T")
 
@@ -18,7 +19,7 @@ _KINDS: Final = (
     facts.Compared,
     facts.NotRun,
     Blob,
-    Conditions,
+    RunConditions,
     Device,
     Failure,
 )

@@ -12,7 +12,8 @@ from windtunnel.metrics_store.adapters.codec import from_document, to_document
 from windtunnel.metrics_store.adapters.database import from_micros
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.record import AppState, CellState, RunRecord, VariantState, first_measured
-from windtunnel.metrics_store.domain.values import Blob, CellSpec, Conditions, Device, Failure, Latency, Measurement
+from windtunnel.metrics_store.domain.values import Blob, CellSpec, Device, Failure, Latency, Measurement
+from windtunnel.run_conditions import RunConditions
 
 AnyRow = Row[Any]
 # Characters of a name that an index holds; PostgreSQL refuses an entry of more than 2704 bytes.
@@ -153,7 +154,7 @@ def read_measured(row: AnyRow, spec: CellSpec) -> facts.Measured:
         **{name: values[name] for name in _OTHER},
         input_shapes={name: tuple(shape) for name, shape in (row.input_shapes or {}).items()},
         shapes_known=row.shapes_known,
-        conditions=from_document(Conditions, row.conditions),
+        conditions=from_document(RunConditions, row.conditions),
     )
     device = from_document(Device, row.device_facts) or Device()
     return facts.Measured(spec, row.attempt, measurement, device, tuple(row.anomalies))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.plan import EMULATED_FARMS, HOST_FARMS
+from windtunnel.run_conditions import RunConditions
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +108,6 @@ class Latency:
 
 
 @dataclass(frozen=True, slots=True)
-class Conditions:
-    """What went on while a device run was timed; see windtunnel.v1.RunConditions."""
-
-    other_load_cores: float | None = None
-    spread: float | None = None
-    drift: float | None = None
-    waited: float | None = None
-    repeats: int = 0
-    unstable: bool = False
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Measurement:
     """What one device run measured. `memory_mb` is in the tool's own MB.
 
@@ -135,7 +123,7 @@ class Measurement:
     nodes_total: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     shapes_known: bool | None = None
-    conditions: Conditions | None = None
+    conditions: RunConditions | None = None
 
     @property
     def unstable(self) -> bool:

@@ -1,0 +1,27 @@
+"""What went on while a device run was timed: one type for the farm that measures and the store that reports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunConditions:
+    """What went on while a device run was timed, and whether its figures can be trusted; None: not known.
+
+    Attributes:
+        other_load_cores: processor time of other processes, in cores.
+        spread: interquartile range over the median of the times.
+        drift: median of the last third of the times over that of the first third, minus 1.
+        waited: share of their time that the measuring threads waited for a core.
+        repeats: how often it was measured again because the figures were unstable.
+        unstable: whether the figures are worthless, and `reason` why.
+    """
+
+    other_load_cores: float | None = None
+    spread: float | None = None
+    drift: float | None = None
+    waited: float | None = None
+    repeats: int = 0
+    unstable: bool = False
+    reason: str = ""
