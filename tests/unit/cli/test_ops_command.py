@@ -67,6 +67,15 @@ def test_times_come_from_a_log(chain: Path, tmp_path: Path, capsys: pytest.Captu
     assert document["latency"]["method"] == "log"
 
 
+def test_times_come_from_a_log_that_has_only_the_slowest_ops(
+    chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = log_of(chain, tmp_path / "log.txt", slow=5)
+    log.write_text(log.read_text().replace("= Run Order =", "= Top by Computation Time ="))
+    assert run(str(chain), "--log", str(log), "--json") == 1
+    assert [cause["place"]["op_index"] for cause in json.loads(capsys.readouterr().out)["causes"]] == [5]
+
+
 def test_the_table_names_the_straggler_first(chain: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(chain), "--log", str(log_of(chain, tmp_path / "log.txt", slow=5))) == 1
     lines = capsys.readouterr().out.splitlines()

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 
 from windtunnel.farm_dispatcher.conditions import Load, drift_of, judge_series, load_limit, spread_of
+from windtunnel.farm_dispatcher.domain import DeviceRun
+from windtunnel.metrics_store.domain.values import Measurement
+from windtunnel.run_conditions import RunConditions
 
 QUIET = Load(cores=2, other_cores=0.05, waited_s=0.002, ran_s=1.0)
 
@@ -112,3 +116,7 @@ def test_what_was_measured_again_says_so() -> None:
 def test_severity_grows_with_the_load() -> None:
     found = [judge_series([1.0] * 9, Load(2, other_cores=cores), 1).severity for cores in (0.1, 0.8, 1.9)]
     assert found == sorted(found) and all(math.isfinite(one) for one in found)
+
+
+def test_what_the_farm_measures_and_what_the_store_reports_is_one_type() -> None:
+    assert get_type_hints(Measurement)["conditions"] == get_type_hints(DeviceRun)["conditions"] == RunConditions | None

@@ -88,9 +88,8 @@ def _says_more(run: dict[str, Any]) -> bool:
     """Whether a run says anything beside its error."""
     figures = [*run["inference"].values(), *run["warmup"].values(), *run["memory"].values()]
     facts = [run[name] for name in ("model", "model_size_mb", "threads", "init_us", "delegate", "runtime_version")]
-    return any(value is not None for value in (*figures, *facts)) or bool(
-        run["ops"] or run["top_ops"] or run["other_delegates"]
-    )
+    lists = [run[name] for name in ("ops", "top_ops", "other_delegates")]
+    return any(value is not None for value in (*figures, *facts)) or any(lists)
 
 
 def _log_of(file: Path) -> bytes:
