@@ -20,8 +20,10 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from support.bus_events import announce
+from support.cutting_proxy import CuttingProxy
 from support.nats import NatsServer, nats_server
 from support.runtime import health_of, listed_services, make_runtime
+from support.servers import free_port, start_seaweedfs
 from support.tiny_service import API, TinySettings
 from windtunnel.bus.jetstream import connect
 from windtunnel.bus.memory import MemoryBus
@@ -109,6 +111,17 @@ async def becomes(channel: grpc.aio.Channel, status: int, timeout_s: float = 20)
         await asyncio.sleep(0.05)
 
 
+async def health_when_up(channel: grpc.aio.Channel, timeout_s: float = 20) -> int:
+    """The health of the server, once somebody listens."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return await health_of(channel, "")
+        except grpc.aio.AioRpcError:
+            assert time.monotonic() < deadline, "nobody listens"
+            await asyncio.sleep(0.05)
+
+
 async def put(nats: NatsServer, *names: str) -> None:
     bus = await connect(nats.url, wait_s=10)
     await announce(bus, *names)
@@ -136,6 +149,53 @@ async def test_health_follows_the_bus(tmp_path: Path, nats: NatsServer) -> None:
             await becomes(channel, SERVING)
             await put(nats, "afterwards")
             await until(lambda: "ends afterwards" in tiny.noted())
+        tiny.signal(signal.SIGTERM)
+        assert tiny.end()[0] == 0
+
+
+async def test_it_does_not_serve_while_its_parts_wait_for_what_they_need(tmp_path: Path, nats: NatsServer) -> None:
+    port = free_port()
+    with Tiny(tmp_path / "home", nats.url, grpc_port=port, build_s=3600) as tiny:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            # The connection to NATS is made: what it waits for now is in its parts.
+            await until(lambda: (tmp_path / "home" / "building").exists())
+            assert await health_when_up(channel) == NOT_SERVING
+        tiny.signal(signal.SIGTERM)
+        assert tiny.end()[0] == 0
+
+
+async def test_it_takes_no_work_before_its_store_can_be_used(tmp_path: Path, nats: NatsServer) -> None:
+    port, store = free_port(), free_port()
+    settings = {"grpc_port": port, "artifacts_url": f"s3://new?endpoint=http://127.0.0.1:{store}&create=1"}
+    await put(nats, "early")
+    with (
+        start_seaweedfs(tmp_path / "seaweedfs") as s3,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        for name, value in s3.environment.items():
+            patch.setenv(name, value)
+        with Tiny(tmp_path / "home", nats.url, **settings) as tiny:
+            tiny.ready()
+            async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+                # Longer than a worker takes to fetch what is there.
+                for _ in range(20):
+                    assert await health_of(channel, "") == NOT_SERVING
+                    await asyncio.sleep(0.05)
+                assert tiny.noted() == []
+                proxy = CuttingProxy(int(s3.endpoint.rpartition(":")[2]), ())
+                async with await asyncio.start_server(proxy.serve, "127.0.0.1", store):
+                    await becomes(channel, SERVING, timeout_s=60)
+                    await until(lambda: tiny.noted() == ["begins early", "ends early"])
+
+
+async def test_a_signal_ends_the_wait_for_the_store(
+    tmp_path: Path, nats: NatsServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    store = f"s3://bucket?endpoint=http://127.0.0.1:{free_port()}"
+    with Tiny(tmp_path / "home", nats.url, artifacts_url=store) as tiny:
+        tiny.ready()
         tiny.signal(signal.SIGTERM)
         assert tiny.end()[0] == 0
 

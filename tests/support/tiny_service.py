@@ -20,6 +20,7 @@ class TinySettings(ServiceSettings):
     """What the tiny service takes beside what every service takes."""
 
     work_s: float = Field(0.0, ge=0, description="Time that an event takes.")
+    build_s: float = Field(0.0, ge=0, description="Time that its parts take, as a database that is away does.")
     breaks: bool = Field(False, description="A loop of the service fails after a moment.")
 
 
@@ -29,6 +30,9 @@ def _register(server: grpc.aio.Server) -> None:
 
 async def build(rt: Runtime[TinySettings]) -> Parts:
     """The tiny service's parts."""
+    if rt.settings.build_s:
+        (rt.settings.home_folder / "building").touch()
+        await asyncio.sleep(rt.settings.build_s)
     notes = rt.settings.home_folder / "notes"
 
     def note(line: str) -> None:

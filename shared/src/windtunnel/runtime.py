@@ -22,6 +22,7 @@ from prometheus_client import start_http_server
 
 from windtunnel import settings as settings_module
 from windtunnel.artifacts import Artifacts, SourceReader, open_store
+from windtunnel.artifacts.store import AccessDenied
 from windtunnel.bus import Bus, Jobs, Policy, Worker, subjects
 from windtunnel.bus.jetstream import StreamLimits, connect
 from windtunnel.bus.publisher import Publisher
@@ -137,16 +138,16 @@ async def _start(stack: contextlib.AsyncExitStack, name: str, settings: S, build
     limits = StreamLimits(replicas=settings.nats_replicas, max_bytes=settings.nats_max_bytes)
     async with _not_serving_yet(settings):
         bus = await connect(settings.nats_url, name=f"windtunnel-{name}", limits=limits)
-    stack.push_async_callback(bus.close)
-    runtime = await runtime_on(bus, name, settings)
-    parts = await build(runtime)
+        stack.push_async_callback(bus.close)
+        runtime = await runtime_on(bus, name, settings)
+        parts = await build(runtime)
     await stack.enter_async_context(parts.resources)
     return runtime, parts
 
 
 @contextlib.asynccontextmanager
 async def _not_serving_yet(settings: ServiceSettings) -> AsyncIterator[None]:
-    """While the service waits for NATS, whoever asks for its health is told NOT_SERVING, if its port is known."""
+    """While the service waits for NATS or its database, its health is NOT_SERVING, if its port is known."""
     if not settings.grpc_port:
         yield
         return
@@ -200,9 +201,10 @@ async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
     metrics = _serve_metrics(settings.host, settings.metrics_port)
     server = RpcServer(parts.servicers)
     await server.start(settings.host, settings.grpc_port)
-    workers = [asyncio.create_task(worker.run()) for worker in parts.workers]
-    others = [asyncio.create_task(_watch_health(server, runtime.bus))]
-    others += [asyncio.create_task(_check_store(runtime.artifacts))]
+    store = asyncio.Event()
+    workers = [asyncio.create_task(_work(worker, store)) for worker in parts.workers]
+    others = [asyncio.create_task(_watch_health(server, runtime.bus, store))]
+    others += [asyncio.create_task(_check_store(runtime.artifacts, store))]
     others += [asyncio.create_task(_loop(task)) for task in parts.tasks]
     _announce(runtime.name, settings, server.port, metrics.server_port)
     stopped = asyncio.create_task(stop.wait())
@@ -213,6 +215,8 @@ async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
         await server.set_serving(False)
         for worker in parts.workers:
             worker.drain()
+        # A worker that drains takes nothing, and ends at once where it has not begun.
+        store.set()
         await asyncio.gather(server.stop(settings.drain_s), *workers)
     finally:
         stopped.cancel()
@@ -236,26 +240,35 @@ async def _loop(task: Callable[[], Awaitable[None]]) -> None:
     await task()
 
 
-async def _watch_health(server: RpcServer, bus: Bus) -> None:
+async def _work(worker: Worker, store: asyncio.Event) -> None:
+    """Works once the artifact store can be used: without it every message would lose an attempt."""
+    await store.wait()
+    await worker.run()
+
+
+async def _watch_health(server: RpcServer, bus: Bus, store: asyncio.Event) -> None:
     while True:
-        await server.set_serving(bus.connected)
+        await server.set_serving(bus.connected and store.is_set())
         if (fault := bus.fault) is not None:
             raise fault
         await asyncio.sleep(0.25)
 
 
-async def _check_store(artifacts: Artifacts) -> None:
-    """Says what is wrong with the artifact store before a run needs it, and waits for ever once it answers.
+async def _check_store(artifacts: Artifacts, usable: asyncio.Event) -> None:
+    """Says what is wrong with the artifact store before a run needs it; sets `usable` and waits once it answers.
 
     Raises Unavailable where waiting does not help: no bucket, a wrong key.
     """
     while True:
         try:
             await artifacts.ping()
+            usable.set()
             await asyncio.Event().wait()
         except Unavailable as error:
             if not error.retryable and not await _only_no_listing(artifacts):
                 raise
+            if not error.retryable:
+                usable.set()
             log.warning("the artifact store cannot be used, trying again: %s", error)
             await asyncio.sleep(_STORE_PAUSE_S if error.retryable else _DOUBT_PAUSE_S)
 
@@ -263,7 +276,7 @@ async def _check_store(artifacts: Artifacts) -> None:
 async def _only_no_listing(artifacts: Artifacts) -> bool:
     """Whether the key may read and write artifacts, and only not look at the bucket itself.
 
-    A bucket that may not be listed says AccessDenied of what is not there, whatever the key may do with the rest. Only
+    A bucket that may not be listed denies access to what is not there, whatever the key may do with the rest. Only
     the answer to reading says more than that something is denied.
     """
     try:
@@ -271,7 +284,7 @@ async def _only_no_listing(artifacts: Artifacts) -> bool:
     except NotFound:
         return True
     except Unavailable as error:
-        return "AccessDenied" in error.message and not error.retryable
+        return isinstance(error, AccessDenied)
     return True
 
 

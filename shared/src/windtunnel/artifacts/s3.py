@@ -16,12 +16,12 @@ from minio.credentials.providers import AWSConfigProvider, ChainedProvider, EnvA
 from minio.error import MinioException, S3Error
 from urllib3.exceptions import HTTPError
 
-from windtunnel.artifacts.store import CHUNK, ArtifactRef, RemoteStore, VerifyingReader
+from windtunnel.artifacts.store import CHUNK, AccessDenied, ArtifactRef, RemoteStore, VerifyingReader
 from windtunnel.errors import InvalidInput, NotFound, Unavailable
 
 _PART = 8 * 1024 * 1024
 _MISSING = {"NoSuchKey", "NoSuchObject", "NotFound"}
-_DENIED = {"AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
+_REFUSED = {"InvalidAccessKeyId", "SignatureDoesNotMatch", "ExpiredToken", "NoSuchBucket"}
 # The blob is there; another writer is at it; the server does not know conditional writes.
 _NOT_WRITTEN = {"PreconditionFailed", "ConditionalRequestConflict", "NotImplemented", "MethodNotAllowed"}
 _ROLE_VARIABLES = (
@@ -138,8 +138,10 @@ class S3Store(RemoteStore):
                 raise NotFound(f"no such artifact in {self._where}: cannot {action}") from error
             if error.code == "NoSuchBucket":
                 raise self._no_bucket() from error
-            retryable = error.code not in _DENIED
-            raise Unavailable(f"{self._where}: cannot {action}: {error.code}", retryable=retryable) from error
+            message = f"{self._where}: cannot {action}: {error.code}"
+            if error.code == "AccessDenied":
+                raise AccessDenied(message) from error
+            raise Unavailable(message, retryable=error.code not in _REFUSED) from error
         except ValueError as error:
             hint = "check bucket and endpoint, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             raise Unavailable(f"{self._where}: cannot {action}: {error}", retryable=False, hint=hint) from error

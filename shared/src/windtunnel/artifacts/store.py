@@ -38,6 +38,13 @@ class Corrupt(OutsideError):
         super().__init__(message, retryable=False, hint=hint)
 
 
+class AccessDenied(Unavailable):
+    """The store knows the key and does not allow it this action; it may allow it others."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message, retryable=False, hint=hint)
+
+
 def check_sha256(sha256: str) -> str:
     """Return `sha256` if it is 64 lower-case hexadecimal digits, else raise InvalidInput."""
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
