@@ -74,7 +74,7 @@ class Run:
     delegates: DelegateSet = field(default_factory=DelegateSet)
     ops: list[Op] = field(default_factory=list)
     init_ops: list[Op] = field(default_factory=list)
-    # The first table of the slowest ops, told if there is none in run order; and a table left out.
+    # The first table of the slowest ops, kept if there is none in run order; and a table left out.
     top_ops: list[Op] = field(default_factory=list)
     top_title: str | None = None
     other_title: str | None = None
