@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import re
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import click
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
+from windtunnel.cli.home import reading
 from windtunnel.cli.run_commands.artifacts import _KINDS
 from windtunnel.cli.run_commands.compare_text import render_comparison, render_history, sparkline
-from windtunnel.cli.runs import label_of, since_of
-from windtunnel.client import Comparison, History
+from windtunnel.cli.runs import label_of, runs, since_of
+from windtunnel.client import Comparison, History, RunFilter, RunSummary
 from windtunnel.client.artifacts import KINDS
 from windtunnel.client.comparison import ComparedRun, Row
 from windtunnel.client.history import Point
@@ -42,6 +47,26 @@ def test_since(text: str, expected: datetime) -> None:
 def test_a_time_that_cannot_be_read(text: str) -> None:
     with pytest.raises(click.BadParameter, match="is not a time"):
         since_of(text, NOW)
+
+
+def test_every_filter_of_runs_reaches_the_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[RunFilter, int]] = []
+
+    async def runs_of(wanted: RunFilter, *, limit: int) -> list[RunSummary]:
+        asked.append((wanted, limit))
+        return []
+
+    @contextlib.asynccontextmanager
+    async def reading_client() -> AsyncIterator[SimpleNamespace]:
+        yield SimpleNamespace(runs=runs_of)
+
+    monkeypatch.setattr(reading, "reading_client", reading_client)
+    given = "--model ssd --version 7 --label team=edge --state completed --verdict failed --since 2026-11-19T08:00Z"
+    assert CliRunner().invoke(runs, [*given.split(), "--limit", "3"]).exit_code == 0
+    since = datetime(2026, 11, 19, 8, tzinfo=UTC)
+    assert asked == [(RunFilter("ssd", "7", "completed", "failed", {"team": "edge"}, since), 3)]
+    assert CliRunner().invoke(runs, []).exit_code == 0
+    assert asked[1] == (RunFilter(), 50)
 
 
 def test_labels() -> None:
