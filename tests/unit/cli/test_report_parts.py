@@ -138,3 +138,10 @@ def test_a_gate_can_fail_without_a_figure() -> None:
 def test_tag_escapes_all_but_markup() -> None:
     made = tag("p", "<b>&", Html("<i>x</i>"), None, title='"\x1b', class_="a b", hidden=None)
     assert made == '<p title="&quot;\\x1b" class="a b">&lt;b&gt;&amp;<i>x</i></p>'
+
+
+def test_a_gate_shows_the_bound_that_it_was_judged_at() -> None:
+    entry = {"gate": "expected_accuracy", "limit": 0.9275, "measured": 0.9, "passed": True, "bound": "at_least"}
+    (judged,) = gates_of({"gates": [entry | {"judged_at": 0.85}]})
+    (plain,) = gates_of({"gates": [entry | {"judged_at": None}]})
+    assert (judged.sign, judged.limit, plain.limit) == ("≥", "0.85", "0.9275")

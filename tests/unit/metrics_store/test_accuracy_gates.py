@@ -56,6 +56,7 @@ def test_the_least_accuracy_is_a_lower_bound(top1: float, verdict: Verdict) -> N
     assert judgement.verdict is verdict
     gate = report["variants"][1]["gates"][0]
     assert (gate["gate"], gate["limit"], gate["measured"], gate["bound"]) == ("accuracy_min", 0.9, top1, "at_least")
+    assert gate["judged_at"] is None
     if verdict is Verdict.FAILED:
         assert judgement.reasons == ("gate accuracy_min of variant int8: 0.899 is under 0.9",)
 
@@ -81,6 +82,8 @@ def test_the_model_as_trained_reaches_the_accuracy_of_its_training(top1: float, 
     gates = [variant["gates"][0] for variant in report["variants"]]
     assert {gate["gate"] for gate in gates} == {"expected_accuracy"}
     assert {gate["passed"] for gate in gates} == {verdict == "passed"}
+    # The plan's number, and what chance makes of it.
+    assert {(gate["limit"], gate["judged_at"]) for gate in gates} == {(0.9275, 0.85)}
     if verdict == "failed":
         assert len(judgement.reasons) == 1
         assert "samples, labels or preprocessing are not those of the training" in judgement.reasons[0]

@@ -115,7 +115,8 @@ def _time(value: Any) -> datetime | None:
 class Gate:
     """One judged gate. `column` is the figure it holds: accuracy, size, drop, p50, ...; None: unknown to us.
 
-    `sign` is ≤ for an upper and ≥ for a lower bound. `why`: why it failed or was not judged, where that is said.
+    `limit` is the bound that it was judged at; `sign` is ≤ for an upper and ≥ for a lower one. `why`: why it
+    failed or was not judged, where that is said.
     """
 
     name: str
@@ -153,7 +154,9 @@ def _gate(entry: Mapping[str, Any]) -> Gate:
     key = name.replace(".", "_")
     column, form = next(((column, form) for known, column, form in _COLUMNS if key == known), (None, figure))
     sign = "≥" if entry.get("bound") == "at_least" else "≤"
-    limit, measured, why = figure(entry.get("limit"), "g"), form(entry.get("measured")), entry.get("why")
+    # A figure between the plan's limit and the bound that the samples allow has passed.
+    bound = entry.get("limit") if entry.get("judged_at") is None else entry.get("judged_at")
+    limit, measured, why = figure(bound, "g"), form(entry.get("measured")), entry.get("why")
     return Gate(name, limit, measured, entry.get("passed"), column, sign, "" if why is None else clean(why))
 
 

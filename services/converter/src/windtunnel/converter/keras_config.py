@@ -53,9 +53,9 @@ class KerasConfig:
         """All layers, also those within models and wrappers, and the model itself."""
         yield from _layers(self.value)
 
-    def modules(self) -> set[str]:
-        """Modules that loading would import classes and functions from."""
-        return {str(found["module"]) for found in _objects(self.value) if found.get("module")}
+    def objects(self) -> Iterator[dict[str, Any]]:
+        """Everything with a class name, wherever it stands: what loading looks up."""
+        yield from _objects(self.value)
 
 
 def read_config(source: Source) -> KerasConfig:

@@ -244,4 +244,5 @@ def _gate(gate: GateResult) -> dict[str, Any]:
         "place": gate.place or None,
         "bound": "at_least" if gate.at_least else "at_most",
         "why": gate.why or None,
+        "judged_at": gate.judged_at,
     }

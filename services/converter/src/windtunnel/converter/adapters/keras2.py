@@ -14,8 +14,7 @@ from typing import Any, Final
 import tensorflow as tf
 
 from windtunnel.converter.domain import Format, Source
-from windtunnel.converter.keras_config import CODE_HINT, KerasConfig
-from windtunnel.errors import InvalidInput
+from windtunnel.converter.keras_config import KerasConfig
 
 # Classes of Keras 2 alone: ops of TensorFlow between its layers, and models under older names.
 OWN_CLASSES: Final = frozenset(
@@ -80,19 +79,6 @@ def with_config(source: Source, config: KerasConfig, path: Path) -> Source:
             for member in old.infolist():
                 new.writestr(member.filename, text if member.filename == "config.json" else old.read(member))
     return dataclasses.replace(source, path=path, given=source.name)
-
-
-def require_own_modules(config: KerasConfig, source: Source) -> None:
-    """Raises InvalidInput for a file whose loading would import from elsewhere than Keras, which may be anything."""
-    others = sorted(
-        name for name in config.modules() if name.split(".")[0] not in ("keras", "tf_keras", "builtins", "tensorflow")
-    )
-    if others:
-        raise InvalidInput(
-            f"{source.name} takes classes from {', '.join(others)}, whose code is not in the file",
-            hint=CODE_HINT,
-            code="custom_layer",
-        )
 
 
 def load(path: Path, *, safe: bool) -> Any:

@@ -14,6 +14,7 @@ from windtunnel.converter.adapters import keras2
 from windtunnel.converter.adapters.original import Arrays, Original, frozen, port, reason
 from windtunnel.converter.domain import Format, Source
 from windtunnel.converter.keras_config import CODE_HINT, KerasConfig, read_config
+from windtunnel.converter.keras_names import require_own_names
 from windtunnel.datacheck.findings import CONVERSION_KERAS2, Finding
 from windtunnel.errors import InvalidInput, Unsupported
 
@@ -77,7 +78,7 @@ def _keras2(source: Source, config: KerasConfig, refused: Exception) -> Original
             hint="install tf-keras 2.21 for the converter, or export a SavedModel with the Keras that wrote it",
             code="keras2",
         ) from refused
-    keras2.require_own_modules(config, source)
+    require_own_names(config, source)
     with _named(source) as path:
         model = keras2.load(path, safe=not source.allow_code)
     finding = Finding(CONVERSION_KERAS2, f"{said} and was read with tf-keras")

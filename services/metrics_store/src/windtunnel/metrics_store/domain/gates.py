@@ -21,8 +21,9 @@ EXPECTED: Final = "expected_accuracy"
 class GateResult:
     """One gate of one variant. `passed` None: not judged. `place`: the cell, where it belongs to one.
 
-    `limit` is an upper bound, with `at_least` a lower one. `why` says why a gate failed where the two figures do not,
-    or why one that has a figure was not judged.
+    `limit` is the plan's number, an upper bound, with `at_least` a lower one. `judged_at`: the bound that the samples
+    allow, where it is another. `why` says why a gate failed where the two figures do not, or why one that has a figure
+    was not judged.
     """
 
     gate: str
@@ -32,6 +33,7 @@ class GateResult:
     place: str = ""
     why: str = ""
     at_least: bool = False
+    judged_at: float | None = None
 
 
 def gate_results(run: RunRecord, plan: Plan, variant: str) -> tuple[GateResult, ...]:
@@ -99,19 +101,21 @@ def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
 def _expected(expected: float, trained: Quality | None) -> GateResult:
     """Whether the model as trained reaches the accuracy that its training reported, as far as the samples can tell.
 
-    `limit` is `lowest_expected` of the expected accuracy and the number of samples.
+    `judged_at` is `lowest_expected` of the expected accuracy and the number of samples. Shares of right elements differ
+    from sample to sample by at most as much as right and wrong samples do: for masks, the bound is lower than it need
+    be, and never too high.
     """
     if trained is None or trained.accuracy is None:
         return GateResult(EXPECTED, expected, None, None, at_least=True)
-    limit = lowest_expected(expected, trained.samples)
-    if trained.accuracy >= limit:
-        return GateResult(EXPECTED, limit, trained.accuracy, passed=True, at_least=True)
+    lowest = lowest_expected(expected, trained.samples)
+    if trained.accuracy >= lowest:
+        return GateResult(EXPECTED, expected, trained.accuracy, passed=True, at_least=True, judged_at=lowest)
     why = (
         f"the model as trained reaches {trained.accuracy:.4g} on {trained.samples} samples, {expected:.4g} was "
-        f"expected, and chance explains no less than {limit:.4g}: samples, labels or preprocessing are not those of "
+        f"expected, and chance explains no less than {lowest:.4g}: samples, labels or preprocessing are not those of "
         "the training"
     )
-    return GateResult(EXPECTED, limit, trained.accuracy, passed=False, why=why, at_least=True)
+    return GateResult(EXPECTED, expected, trained.accuracy, False, why=why, at_least=True, judged_at=lowest)
 
 
 def _layers(limit: float, layers: Layers | None) -> GateResult:
