@@ -17,10 +17,16 @@ from windtunnel.errors import Conflict, InvalidInput
 
 async def test_an_up_waits_until_an_embedded_one_makes_room(tmp_path: Path) -> None:
     said: list[str] = []
+    told = asyncio.Event()
+
+    def say(words: str) -> None:
+        said.append(words)
+        told.set()
+
     embedded = await locks.take_embedded(tmp_path)
     assert locks.is_taken(tmp_path) and locks.is_embedded(tmp_path) and not locks.is_wanted(tmp_path)
-    up = asyncio.create_task(locks.take_for_up(tmp_path, said.append))
-    await asyncio.sleep(1)
+    up = asyncio.create_task(locks.take_for_up(tmp_path, say))
+    await asyncio.wait_for(told.wait(), 20)
     assert not up.done() and locks.is_wanted(tmp_path)
     embedded.release()
     lock = await asyncio.wait_for(up, 5)
