@@ -466,3 +466,14 @@ def read(subject: str, headers: dict[str, str] | None, data: bytes) -> None:
         event.message()
     except Malformed as error:
         assert str(error)
+
+
+def test_the_data_is_read_once() -> None:
+    """Context, cancellation and handler ask for the same message."""
+    message = events_pb2.VariantReady(run=types_pb2.RunContext(run_id="run-1"))
+    subject, headers, data = encode(message, id="1", source="/tests", run_id="run-1")
+    event = decode(subject, headers, data)
+    assert event.message() == message
+    assert event.message() is event.message()
+    # What was read is no part of the event.
+    assert event == decode(subject, headers, data)
