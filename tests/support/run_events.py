@@ -95,8 +95,10 @@ class RunEvents:
         passed: bool = True,
         message: str = "",
         findings: Sequence[types_pb2.Finding] = (),
+        original: types_pb2.QualityFigures | None = None,
     ) -> Message:
-        original = types_pb2.QualityFigures(top1=top1, samples=100) if top1 is not None else None
+        if original is None and top1 is not None:
+            original = types_pb2.QualityFigures(top1=top1, samples=100)
         check = types_pb2.ConversionCheck(
             original=original, agreement=1.0, passed=passed, message=message, findings=findings
         )

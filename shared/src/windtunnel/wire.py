@@ -97,13 +97,15 @@ def _tensor(tensor: TensorFacts, signature_name: str | None) -> types_pb2.Tensor
     )
 
 
-def scores_to_proto(scores: Scores | None, samples: int, elements: float | None = None) -> types_pb2.QualityFigures:
+def scores_to_proto(
+    scores: Scores | None, samples: int, elements: float | None = None, spread: float | None = None
+) -> types_pb2.QualityFigures:
     """The figures of one model on `samples` samples; absent ones where it cannot be scored.
 
-    `elements`: share of right elements, where labels are masks.
+    `elements`: share of right elements, where labels are masks; `spread`: how much it differs from sample to sample.
     """
     if scores is None:
-        return types_pb2.QualityFigures(samples=samples, element_accuracy=elements)
+        return types_pb2.QualityFigures(samples=samples, element_accuracy=elements, element_spread=spread)
     return types_pb2.QualityFigures(
         top1=scores.top1, precision=scores.precision, recall=scores.recall, loss=scores.loss, samples=scores.count
     )

@@ -203,3 +203,17 @@ def test_targets_of_another_size_than_the_output_are_refused() -> None:
     sums = ValueSums(read_labels(np.full((2, 4), 0.5), [Output("y", (-1,))]))
     with pytest.raises(InvalidInput, match="sample 0"):
         sums.add(0, np.zeros(3))
+
+
+def test_the_spread_of_masks_is_that_of_their_samples() -> None:
+    labels = np.zeros((3, 4, 4), np.int64)
+    labels[0, 0] = -1
+    sums = ElementSums(read_labels(labels, [Output("mask", (4, 4, 3))]))
+    for sample, right in enumerate((12, 8, 12)):
+        scores = np.zeros((16, 3))
+        scores[16 - right :, 0] = 1.0
+        scores[: 16 - right, 1] = 1.0
+        sums.add(sample, scores.reshape(4, 4, 3))
+    share = 32 / 44
+    wanted = np.sqrt(((12 - share * 12) ** 2 + (8 - share * 16) ** 2 + (12 - share * 16) ** 2) / 2) / (44 / 3)
+    assert sums.result() == share and sums.spread() == pytest.approx(wanted)

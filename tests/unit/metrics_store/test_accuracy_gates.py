@@ -14,6 +14,7 @@ from windtunnel import schemas
 from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, judge
 from windtunnel.metrics_store.report import Diagnoses, Ending, build_report
+from windtunnel.v1 import types_pb2
 
 PLAN = "apiVersion: windtunnel/v1\nvariants: [float32, int8]\ndevices: []\n"
 
@@ -147,3 +148,25 @@ def test_a_variant_that_may_be_missing(optional: tuple[str, ...], made: tuple[st
     assert judgement.verdict.value == verdict
     assert [variant["passed"] for variant in report["variants"]] == [name in made for name in names]
     assert all(variant["problems"] for variant in report["variants"] if variant["name"] not in made)
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "spread", "verdict"),
+    [
+        # 0.92 - 0.01 - t * 0.05 / sqrt(100), t = 2.365: 0.8982.
+        (0.90, 0.05, "passed"),
+        (0.895, 0.05, "failed"),
+        (0.895, 0.10, "passed"),
+        # Without a spread: as for right and wrong samples.
+        (0.85, None, "passed"),
+        (0.83, None, "failed"),
+    ],
+)
+def test_masks_are_judged_by_how_much_their_samples_differ(accuracy: float, spread: float | None, verdict: str) -> None:
+    run = RunEvents(plan=PLAN + "expected_accuracy: 0.92\n")
+    figures = types_pb2.QualityFigures(element_accuracy=accuracy, element_spread=spread, samples=100)
+    compared = [run.compared(name, top1=None, element_accuracy=accuracy) for name in run.variants]
+
+    judgement, _ = outcome(run, events(run, run.converted(original=figures), *compared))
+
+    assert judgement.verdict.value == verdict

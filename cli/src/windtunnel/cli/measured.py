@@ -120,6 +120,7 @@ def check_document(done: Converted) -> dict[str, Any]:
     """The check of a conversion. A figure that is not finite has no JSON and is null; the check's message says it."""
     check = asdict(done.check)
     before, after = check.pop("elements")
+    del check["spreads"]
     check["element_accuracy"] = {"original": before, "converted": after}
     check["findings"] = [one.to_json() for one in done.check.findings]
     check["input_shapes"] = {name: list(shape) for name, shape in check["input_shapes"].items()}

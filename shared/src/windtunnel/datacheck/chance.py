@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 from typing import Final
 
 # One in so many sets of samples may be misjudged.
 ALPHA: Final = 0.01
 # An expected accuracy is rounded, and measured with another runtime: this much less is no fault, whatever the samples.
 TOLERANCE: Final = 0.01
+# Fewer samples say too little of their spread.
+_FEW: Final = 4
 
 
 def at_most(right: int, count: int, share: float) -> float:
@@ -63,6 +66,35 @@ def lowest_expected(expected: float, count: int) -> float:
         if total >= ALPHA:
             return right / count
     return 1.0
+
+
+def lowest_expected_share(expected: float, count: int, spread: float | None) -> float:
+    """The lowest share of right elements of masks on `count` samples that still agrees with an expected one.
+
+    It is expected - TOLERANCE - t * spread / sqrt(count), with Student's t of ALPHA and count - 1 degrees of freedom,
+    and at least `lowest_expected`: shares from 0 to 1 differ at most as much as right and wrong samples do.
+
+    Args:
+        spread: standard deviation of a sample's share; None: not known.
+    """
+    lowest = lowest_expected(expected, count)
+    if spread is None or count < _FEW:
+        return lowest
+    return max(lowest, expected - TOLERANCE - _student(count - 1) * spread / math.sqrt(count))
+
+
+def _student(freedom: int) -> float:
+    """The value that Student's t exceeds with probability ALPHA, within 2 % from 3 degrees of freedom on.
+
+    Expansion in 1 / freedom around the normal distribution (Abramowitz and Stegun 26.7.5).
+    """
+    z = NormalDist().inv_cdf(1.0 - ALPHA)
+    terms = (
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+    )
+    return z + sum(term / freedom**power for power, term in enumerate(terms, start=1))
 
 
 def better_by_luck(gained: int, lost: int) -> float:

@@ -67,6 +67,19 @@ class ElementSums:
         counted, right = self._columns()
         return float(right.sum() / counted.sum()) if counted.sum() and self.finite else None
 
+    def spread(self) -> float | None:
+        """Standard deviation of a sample's share of right elements, weighted by its elements; None where not known.
+
+        sqrt(sum((right - p * counted)^2) / (n - 1)) / mean(counted) over the n samples with elements that count, with
+        the share p of all: divided by sqrt(n) it is the standard error of p as a ratio of sums.
+        """
+        share, (counted, right) = self.result(), self._columns()
+        counted, right = counted[counted > 0], right[counted > 0]
+        if share is None or len(counted) < 2:
+            return None
+        squares = np.square(right - share * counted).sum() / (len(counted) - 1)
+        return float(np.sqrt(squares) / counted.mean())
+
     def shares(self) -> NDArray[np.float64]:
         """The share of right elements of each sample; 1 for one without elements that count."""
         counted, right = self._columns()

@@ -483,6 +483,7 @@ class QualityFigures(_message.Message):
     LOSS_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     ELEMENT_ACCURACY_FIELD_NUMBER: _builtins.int
+    ELEMENT_SPREAD_FIELD_NUMBER: _builtins.int
     top1: _builtins.float
     """Share of samples whose largest output is the label, 0 to 1."""
     precision: _builtins.float
@@ -494,6 +495,10 @@ class QualityFigures(_message.Message):
     """Number of samples."""
     element_accuracy: _builtins.float
     """Share of label elements (pixels of a mask) that the model gets right, 0 to 1; absent: labels are not masks."""
+    element_spread: _builtins.float
+    """How much a sample's share of right elements differs from element_accuracy: standard deviation over the samples, each
+    weighted by its elements; absent: labels are not masks, or there are fewer than 2 samples.
+    """
     def __init__(
         self,
         *,
@@ -503,13 +508,16 @@ class QualityFigures(_message.Message):
         loss: _builtins.float | None = ...,
         samples: _builtins.int = ...,
         element_accuracy: _builtins.float | None = ...,
+        element_spread: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "loss", b"loss", "precision", b"precision", "recall", b"recall", "top1", b"top1"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_element_spread", b"_element_spread", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "element_spread", b"element_spread", "loss", b"loss", "precision", b"precision", "recall", b"recall", "top1", b"top1"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "loss", b"loss", "precision", b"precision", "recall", b"recall", "samples", b"samples", "top1", b"top1"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_element_spread", b"_element_spread", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "element_spread", b"element_spread", "loss", b"loss", "precision", b"precision", "recall", b"recall", "samples", b"samples", "top1", b"top1"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__element_accuracy: _TypeAlias = _typing.Literal["element_accuracy"]  # noqa: Y015
     _WhichOneofArgType__element_accuracy: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy"]  # noqa: Y015
+    _WhichOneofReturnType__element_spread: _TypeAlias = _typing.Literal["element_spread"]  # noqa: Y015
+    _WhichOneofArgType__element_spread: _TypeAlias = _typing.Literal["_element_spread", b"_element_spread"]  # noqa: Y015
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
     _WhichOneofReturnType__precision: _TypeAlias = _typing.Literal["precision"]  # noqa: Y015
@@ -520,6 +528,8 @@ class QualityFigures(_message.Message):
     _WhichOneofArgType__top1: _TypeAlias = _typing.Literal["_top1", b"_top1"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__element_accuracy) -> _WhichOneofReturnType__element_accuracy | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__element_spread) -> _WhichOneofReturnType__element_spread | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
     @_typing.overload

@@ -29,6 +29,7 @@ class Figures:
 
     scores: Scores | None = None
     elements: float | None = None
+    spread: float | None = None
     error: Error | None = None
 
 
@@ -63,14 +64,14 @@ class Answers:
         """Figures of the converted model."""
         if self.reading.metric == "classes":
             return Figures(score(np.stack(self._rows), self.reading.labels))
-        return Figures(elements=self._elements.result(), error=self._values.result())
+        return Figures(None, self._elements.result(), self._elements.spread(), self._values.result())
 
     def original(self, outputs: NDArray[Any]) -> Figures:
         """Figures of the original from its output, (N, ...)."""
         if self.reading.metric == "classes":
             return Figures(score(_as_rows(outputs), self.reading.labels))
         elements, values = self._sums_of(outputs)
-        return Figures(elements=elements.result(), error=values.result())
+        return Figures(None, elements.result(), elements.spread(), values.result())
 
     def agreement(self, outputs: NDArray[Any]) -> float | None:
         """Share of samples for which both models name the same class; None where the output holds no classes."""

@@ -110,9 +110,9 @@ def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
     # Figures of outputs that hold NaN are no figures: the verdict says what is wrong instead.
     sound = not any(non_finite.values())
     converted = answers.converted() if sound else Figures()
-    elements: tuple[float | None, float | None] = (None, converted.elements)
     if not outputs.references and sound:
-        return Check(None, converted.scores, None, None, count, synthetic, True, "taken as it is", elements=elements)
+        taken = Check(None, converted.scores, None, None, count, synthetic, True, "taken as it is")
+        return _with_elements(taken, Figures(), converted)
     original = Figures()
     same: float | None = None
     if outputs.truth is not None:
@@ -128,6 +128,12 @@ def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
         unmatched=outputs.unmatched,
         exchanged={outputs.called(ours): theirs for ours, theirs in outputs.matching.exchanged.items()},
     )
-    elements = (original.elements, converted.elements)
     nrmse = max(errors.values()) if known else None
-    return Check(original.scores, converted.scores, same, nrmse, count, synthetic, passed, message, elements=elements)
+    found = Check(original.scores, converted.scores, same, nrmse, count, synthetic, passed, message)
+    return _with_elements(found, original, converted)
+
+
+def _with_elements(found: Check, original: Figures, converted: Figures) -> Check:
+    both = (original, converted)
+    elements, spreads = (both[0].elements, both[1].elements), (both[0].spread, both[1].spread)
+    return replace(found, elements=elements, spreads=spreads)

@@ -76,8 +76,8 @@ class Check:
 
     `output_nrmse` is sqrt(MSE) over the range of both, the worst of all outputs; None where the original cannot be
     run apart from the conversion. `elements`: the share of right elements of masks, of the original and of the
-    converted model. `input_shapes`: those in which samples reach the model, by tensor name; empty: not
-    known.
+    converted model; `spreads`: how much it differs from sample to sample, of both. `input_shapes`: those in which
+    samples reach the model, by tensor name; empty: not known.
     """
 
     original: Scores | None
@@ -91,6 +91,7 @@ class Check:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
     elements: tuple[float | None, float | None] = (None, None)
+    spreads: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,8 +244,8 @@ def _check(check: Check) -> types_pb2.ConversionCheck:
     return types_pb2.ConversionCheck(
         original=None
         if check.original is None and check.elements[0] is None
-        else scores_to_proto(check.original, check.samples, check.elements[0]),
-        converted=scores_to_proto(check.converted, check.samples, check.elements[1]),
+        else scores_to_proto(check.original, check.samples, check.elements[0], check.spreads[0]),
+        converted=scores_to_proto(check.converted, check.samples, check.elements[1], check.spreads[1]),
         agreement=check.agreement,
         output_nrmse=check.output_nrmse,
         synthetic_samples=check.synthetic,

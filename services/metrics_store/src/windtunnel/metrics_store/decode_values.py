@@ -89,10 +89,11 @@ def cell_spec(message: types_pb2.Cell) -> CellSpec:
 
 
 def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:
-    top1, precision, recall, loss, elements = (
-        figures.read(message, name, place) for name in ("top1", "precision", "recall", "loss", "element_accuracy")
+    top1, precision, recall, loss, elements, spread = (
+        figures.read(message, name, place)
+        for name in ("top1", "precision", "recall", "loss", "element_accuracy", "element_spread")
     )
-    return Quality(top1, precision, recall, loss, message.samples, elements)
+    return Quality(top1, precision, recall, loss, message.samples, elements, spread)
 
 
 def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> ConversionCheck:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from windtunnel.datacheck.chance import lowest_expected
+from windtunnel.datacheck.chance import lowest_expected, lowest_expected_share
 from windtunnel.metrics_store.domain.record import CellState, RunRecord
 from windtunnel.metrics_store.domain.values import Layers, Measurement, Quality
 from windtunnel.metrics_store.domain.warnings import doubt
@@ -101,13 +101,15 @@ def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
 def _expected(expected: float, trained: Quality | None) -> GateResult:
     """Whether the model as trained reaches the accuracy that its training reported, as far as the samples can tell.
 
-    `judged_at` is `lowest_expected` of the expected accuracy and the number of samples. Shares of right elements differ
-    from sample to sample by at most as much as right and wrong samples do: for masks, the bound is lower than it need
-    be, and never too high.
+    `judged_at` is `lowest_expected` of the expected accuracy and the number of samples; for masks
+    `lowest_expected_share`, which minds how much the samples differ.
     """
     if trained is None or trained.accuracy is None:
         return GateResult(EXPECTED, expected, None, None, at_least=True)
-    lowest = lowest_expected(expected, trained.samples)
+    if trained.top1 is None:
+        lowest = lowest_expected_share(expected, trained.samples, trained.element_spread)
+    else:
+        lowest = lowest_expected(expected, trained.samples)
     if trained.accuracy >= lowest:
         return GateResult(EXPECTED, expected, trained.accuracy, passed=True, at_least=True, judged_at=lowest)
     why = (

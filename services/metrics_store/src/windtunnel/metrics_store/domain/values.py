@@ -50,7 +50,8 @@ class Failure:
 class Quality:
     """Quality of one model on labelled samples: shares from 0 to 1, loss in nats.
 
-    `element_accuracy` is the share of right elements where labels are masks.
+    `element_accuracy` is the share of right elements where labels are masks, `element_spread` its standard deviation
+    from sample to sample.
     """
 
     top1: float | None = None
@@ -59,6 +60,7 @@ class Quality:
     loss: float | None = None
     samples: int = 0
     element_accuracy: float | None = None
+    element_spread: float | None = None
 
     @property
     def accuracy(self) -> float | None:
