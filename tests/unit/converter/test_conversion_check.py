@@ -9,6 +9,7 @@ import pytest
 
 from support.graphs import GraphWriter
 from windtunnel.converter.check import check
+from windtunnel.converter.service import _check as check_to_proto
 
 WEIGHTS = np.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]], np.float32)
 INPUTS = np.random.default_rng(5).uniform(size=(6, 2)).astype(np.float32)
@@ -65,3 +66,21 @@ def test_outputs_of_another_shape_do_not_match(labelled: bool, tmp_path: Path) -
     assert not result.passed
     assert "the original has 'logits' (2, 2)" in result.message
     assert "the converted model 'logits' (4,)" in result.message
+
+
+def test_how_much_samples_differ_reaches_the_event(tmp_path: Path) -> None:
+    """Several classes for a sample: the accuracy is a share of elements."""
+    labels = np.random.default_rng(6).integers(0, 2, (len(INPUTS), 4))
+    np.savez(tmp_path / "samples.npz", x=INPUTS, y=labels)
+
+    taken = check(model_with(0.0, tmp_path), {}, tmp_path / "samples.npz", None)
+    compared = check(model_with(0.0, tmp_path), original(tmp_path), tmp_path / "samples.npz", None)
+
+    right = ((INPUTS @ WEIGHTS.T > 0.0) == labels).mean(axis=1)
+    assert right.std() > 0.1
+    assert taken.elements == (None, pytest.approx(right.mean()))
+    assert taken.spreads == (None, pytest.approx(right.std(ddof=1)))
+    sent = check_to_proto(compared)
+    for figures in (sent.original, sent.converted):
+        assert figures.element_accuracy == pytest.approx(right.mean())
+        assert figures.element_spread == pytest.approx(right.std(ddof=1))
