@@ -12,7 +12,7 @@ import pytest
 from support.layers import Layers, options, random_samples
 from support.quantised import calibrated, images, small_network
 from windtunnel.layer_diff import Comparison, compare_models
-from windtunnel.layer_diff.diagnose import is_quantized
+from windtunnel.layer_diff.precision import is_quantized
 from windtunnel.tflite import Quantization, read_model
 from windtunnel.tflite.edit import Editor
 

@@ -14,7 +14,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.causes import plain_causes
 from windtunnel.layer_diff.checkpoint import Checkpoint
 from windtunnel.layer_diff.data import look_at_data
-from windtunnel.layer_diff.diagnose import accumulated, is_quantized
+from windtunnel.layer_diff.diagnose import accumulated
 from windtunnel.layer_diff.domain import Cause, Comparison, Coverage, Exclusion, Histogram, LayerDiff, OutputDiff
 from windtunnel.layer_diff.entries import layer_entry
 from windtunnel.layer_diff.graph import Matching, match_layers
@@ -23,6 +23,7 @@ from windtunnel.layer_diff.inside import LOCAL_SAMPLES, Inside, Run, histograms_
 from windtunnel.layer_diff.output_pairs import pair_outputs
 from windtunnel.layer_diff.outputs import OutputSums
 from windtunnel.layer_diff.overflow import overflowed_pairs
+from windtunnel.layer_diff.precision import is_quantized
 from windtunnel.layer_diff.reach import open_pair
 from windtunnel.layer_diff.rewritten import without_rewritten
 from windtunnel.layer_diff.settle import settle

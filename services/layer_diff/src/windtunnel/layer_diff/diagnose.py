@@ -3,33 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from windtunnel.datacheck.findings import DIFFERENCE_WITHOUT_EFFECT, Finding
-from windtunnel.layer_diff.domain import Cause, Exclusion, OutputDiff
-from windtunnel.layer_diff.effect import CLEAR, NOISE, UNKNOWN, Effect, Ends, Tried, effects
+from windtunnel.datacheck.findings import Finding
+from windtunnel.layer_diff.domain import Cause, Exclusion
+from windtunnel.layer_diff.downstream import Downstream
+from windtunnel.layer_diff.effect import CLEAR, Ends, Tested, by_effect, finite, note_of, range_of
 from windtunnel.layer_diff.graph import Matching
 from windtunnel.layer_diff.local import Local, representable
+from windtunnel.layer_diff.precision import FLOORS, UNEXPLAINED, precision_of
 from windtunnel.layer_diff.static.compare import StaticReport
 from windtunnel.layer_diff.static.suspect import Patch, Suspect, all_of
-from windtunnel.tflite import ModelFacts, TensorFacts
 
-# An own error below this is what the precision gives anyway: float32, float16, integers.
-FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
-# A layer of matching files that departs more than this on equal inputs needs an explanation.
-UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
-# The code of a difference that no output shows.
-NO_EFFECT: Final = DIFFERENCE_WITHOUT_EFFECT
-# Outputs this close are the same for a model of that precision.
-QUIET: Final = {"float32": 1e-3, "float16": 1e-2, "integer": 0.02}
 # How often causes were right on faults of others (docs/diagnosis-by-others.md): neither proven by the file nor by
 # running, one of both, both; departures without a reason in the files; rounding as what is left.
 CONFIDENCE: Final = (0.6, 0.9, 0.97)
 CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
-_BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
-_DECIDES = 2.0
 # An own error that the order of additions makes in float32.
 _ROUNDED = 1e-6
 # Errors this close are the same one.
@@ -40,13 +31,11 @@ _ROUNDED_STEPS = 8.0
 _MOSTLY = 0.7
 # In so many layers at least.
 _HABIT = 3
-# An output that is this much further off is worse; one that is this much nearer without a doubtful range is better.
-_WORSE, _BETTER_WITHOUT, _BETTER_BEHIND_FLOAT = 1.15, 1.06, 1.5
+# An output that is this much nearer without a doubtful range is better.
+_BETTER_WITHOUT, _BETTER_BEHIND_FLOAT = 1.06, 1.5
 _PROBED = 12
 # Mending that makes a layer's own error so many times as large does not mend.
 _TIMES_WORSE: Final = 3.0
-# A range this many times as wide as the candidate's own values does not fit them either.
-_FITS: Final = 1.6
 
 
 class Prober(Ends, Protocol):
@@ -60,80 +49,6 @@ class Prober(Ends, Protocol):
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
         """nRMSE of the worst of the layers that decide the outputs; of the one that the change moves, if not that."""
-
-
-@dataclass(frozen=True, slots=True)
-class Tested:
-    """A suspect and what mending it does.
-
-    `before` and `after` are the own error of its layer, `output` and `output_mended` the error of the model's worst
-    output, or of the one that mending moves (all nRMSE; None: unknown). `tried`: whether it was mended and run, or
-    would have been if it could be. `effect_on_outputs` is what the fix does to the outputs.
-    """
-
-    suspect: Suspect
-    before: float | None
-    after: float | None
-    output: float | None = None
-    output_mended: float | None = None
-    tried: bool = True
-    effect_on_outputs: Effect = UNKNOWN
-
-    @property
-    def improves(self) -> bool:
-        """Whether mending takes most of the layer's own error away, or much of the output's."""
-        better = _BETTER.get(self.suspect.code, 1.08)
-        own = self.before is not None and self.after is not None and self.before > better * self.after
-        return own or self.improves_output
-
-    @property
-    def improves_output(self) -> bool:
-        """Whether the model's output is clearly nearer to the reference's once mended."""
-        return self.output is not None and self.output_mended is not None and self.output > CLEAR * self.output_mended
-
-    @property
-    def decides(self) -> bool:
-        """Whether most of the output's error is gone once mended."""
-        return self.improves_output and (self.output or 0.0) > _DECIDES * (self.output_mended or 0.0)
-
-    @property
-    def is_range(self) -> bool:
-        """Whether the suspect is a range that does not fit the samples."""
-        return "held" in _range_of(self.suspect)
-
-    @property
-    def harms(self) -> bool:
-        """Whether the model's output is further from the reference's once mended."""
-        return self.output is not None and self.output_mended is not None and self.output_mended > _WORSE * self.output
-
-    @property
-    def effect(self) -> float:
-        """How much of the error is this suspect's: its layer's own, or what the output loses with it."""
-        gain = (self.output or 0.0) - (self.output_mended or 0.0) if self.improves_output else 0.0
-        # What one scale does to small channels, the figure of the whole layer hardly shows.
-        return gain if self.suspect.code == "quantization.per_tensor" else max(self.before or 0.0, gain)
-
-
-def is_quantized(facts: ModelFacts) -> bool:
-    """Whether a model stores some of its numbers as integers with scales."""
-    return any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in _all_tensors(facts))
-
-
-def _all_tensors(facts: ModelFacts) -> Iterator[TensorFacts]:
-    """The tensors of all graphs: the weights of a loop lie in its body."""
-    return (tensor for graph in facts.graphs for tensor in graph.tensors)
-
-
-def precision_of(matching: Matching) -> str:
-    """float32, float16 or integer: the coarser of what the two models compute and store with."""
-    assert matching.ours is not None and matching.theirs is not None
-    if is_quantized(matching.ours.facts) or is_quantized(matching.theirs.facts):
-        return "integer"
-    tensors = (*_all_tensors(matching.ours.facts), *_all_tensors(matching.theirs.facts))
-    return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
-
-
-_INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "uint4", "int2"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +90,10 @@ def diagnose(
     habit = sum("largest_difference_steps" in one.evidence for one in suspects) >= _HABIT
     held = [one for one in tested if _holds(one, floor) and not (habit and _is_rounding(one, floor))]
     held = _without_balanced(held, trials)
-    followed = _Downstream(matching, [one for one in held if _shows(one, floor)], reached)
+    followed = Downstream(matching, [one for one in held if _shows(one, floor)], reached)
     faults = [one.suspect for one in held]
     kept = [one for one in held if not followed(one.suspect) and not _hangs_on(one.suspect, faults)]
-    kept, harmless = _by_effect(kept, trials, precision_of(matching))
+    kept, harmless = by_effect(kept, trials, precision_of(matching))
     # What the file shows and running proves comes first; then what brings the output near the reference's.
     decides = any(one.decides for one in kept)
     kept.sort(
@@ -198,55 +113,7 @@ def diagnose(
         frozenset(
             one.suspect.code for one in (*held, *left) if one.suspect not in named and (one in held or not one.tried)
         ),
-        tuple(_without_effect(one) for one in harmless),
-    )
-
-
-def _by_effect(kept: Sequence[Tested], trials: Prober, precision: str) -> tuple[list[Tested], list[Tested]]:
-    """The causes with what their fixes gain, and those differences that no output shows."""
-    tried = [
-        Tried(
-            one.suspect.patch,
-            None if one.output is None or one.output_mended is None else (one.output, one.output_mended),
-        )
-        for one in kept
-    ]
-    known = [
-        replace(one, effect_on_outputs=found)
-        for one, found in zip(kept, effects(tried, trials, NOISE[precision]), strict=True)
-    ]
-    limits = NOISE[precision], QUIET[precision]
-    harmless = [one for one in known if _is_harmless(one, *limits)]
-    return [one for one in known if one not in harmless], harmless
-
-
-def _is_harmless(tested: Tested, noise: float, quiet: float) -> bool:
-    """Whether no output shows a difference.
-
-    Another op, or another bound, may be another way to write the same. Weights and scales that differ are faults unless
-    they change nothing at all: their fix rounds anew, which may cost what it gains.
-    """
-    suspect, effect = tested.suspect, tested.effect_on_outputs
-    is_way = suspect.code == "conversion.op" or suspect.evidence.get("role") == "operand"
-    return effect.is_none(noise, quiet) and (is_way or not effect.changes)
-
-
-def _without_effect(tested: Tested) -> Finding:
-    """A difference that no output shows, as a note."""
-    suspect = tested.suspect
-    output = "unknown" if tested.output is None else f"{tested.output:.2g}"
-    evidence = {
-        "code": suspect.code,
-        "place": {"layer": suspect.layer, "op_index": suspect.op_index},
-        "output_nrmse": _finite(tested.output),
-        "output_nrmse_mended": tested.output_mended,
-        **suspect.evidence,
-    }
-    return Finding(
-        NO_EFFECT,
-        f"{suspect.code} at {suspect.layer!r} (op {suspect.op_index}): the files differ there, but the output comes no "
-        f"nearer to the reference's without the difference (nRMSE {output}): it has no effect on these samples",
-        evidence=evidence,
+        tuple(note_of(one) for one in harmless),
     )
 
 
@@ -313,24 +180,6 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
     return (Cause(code, CONFIDENCE_UNEXPLAINED, evidence, fix, tensor.name, op_index),)
 
 
-def is_quiet(output: OutputDiff, precision: str) -> bool:
-    """Whether no output and no decision shows more than the precision."""
-    return output.nrmse is not None and output.nrmse < QUIET[precision] and not output.changed and not output.failures
-
-
-def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding, ...]:
-    """Causes that no output shows, as notes."""
-    return tuple(
-        Finding(
-            NO_EFFECT,
-            f"{one.code} at {one.layer!r} (op {one.op_index}): this layer gives something else on the same inputs, but "
-            f"no output shows it (nRMSE {output.nrmse:.2g})",
-            evidence={"code": one.code, "place": {"layer": one.layer, "op_index": one.op_index}, **one.evidence},
-        )
-        for one in causes
-    )
-
-
 def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
     """Rounding that adds up, for a quantised candidate that is not healthy and shows no fault."""
     if precision_of(matching) != "integer" or matching.theirs is None:
@@ -378,14 +227,9 @@ def exclusions(
 
 def _own(local: Mapping[int, Local], suspect: Suspect) -> float | None:
     """The own error of the suspect's layers, as nRMSE; of several the root mean square."""
-    places = {suspect.tensor, *suspect.tensors} if "held" in _range_of(suspect) else {suspect.tensor}
+    places = {suspect.tensor, *suspect.tensors} if "held" in range_of(suspect) else {suspect.tensor}
     errors = [error for index in places if index in local and (error := _error(local[index])) is not None]
     return math.sqrt(sum(error * error for error in errors) / len(errors)) if errors else None
-
-
-def _range_of(suspect: Suspect) -> Mapping[str, Any]:
-    found = suspect.evidence.get("first", suspect.evidence)
-    return found if isinstance(found, Mapping) else {}
 
 
 def _error(local: Local) -> float | None:
@@ -483,45 +327,6 @@ def _shows(tested: Tested, floor: float) -> bool:
     return tested.before is None or tested.before > floor * 0.25 or tested.improves_output
 
 
-class _Downstream:
-    """Tells ranges that only follow from a fault before them: with it the values there are others.
-
-    A candidate that was quantised with the fault in it has ranges that fit its own values.
-    """
-
-    def __init__(
-        self, matching: Matching, faults: Sequence[Tested], reached: Mapping[int, tuple[float, float]]
-    ) -> None:
-        assert matching.theirs is not None
-        self._steps, self._reached = matching.theirs, reached
-        self._faults = [one.suspect for one in faults if one.suspect.code.startswith("conversion.")]
-        self._after: set[int] = set()
-        for fault in self._faults:
-            self._spread(fault)
-
-    def __call__(self, suspect: Suspect) -> bool:
-        """Whether the suspect is such a range."""
-        if suspect.code.startswith("quantization.calibration"):
-            return any(
-                one.op_index is not None and suspect.op_index is not None and one.op_index <= suspect.op_index
-                for one in self._faults
-            )
-        held, own = suspect.evidence.get("held"), self._reached.get(suspect.tensor)
-        if held is None or not suspect.tensors & self._after:
-            return False
-        wide = suspect.evidence.get("kind") == "wide" and own is not None
-        return not (wide and own is not None and held[1] - held[0] > _FITS * (max(own[1], 0.0) - min(own[0], 0.0)))
-
-    def _spread(self, fault: Suspect) -> None:
-        """Notes every tensor that the fault reaches."""
-        left = [fault.tensor]
-        while left:
-            tensor = left.pop()
-            if tensor not in self._after:
-                self._after.add(tensor)
-                left += [index for op in self._steps.readers[tensor] for index in op.outputs if index >= 0]
-
-
 def _hangs_on(suspect: Suspect, suspects: Sequence[Suspect]) -> bool:
     """Whether a bias only means something else because the scale of the layer's input is wrong."""
     change = suspect.evidence.get("relative_difference")
@@ -565,17 +370,13 @@ def _is_verified(tested: Tested, floor: float) -> bool:
     return tested.improves_output or (tested.effect_on_outputs.gain or 0.0) > CLEAR
 
 
-def _finite(error: float | None) -> float | None:
-    return error if error is None or math.isfinite(error) else None
-
-
 def _cause(tested: Tested, floor: float) -> Cause:
     suspect = tested.suspect
-    evidence: dict[str, Any] = {**suspect.evidence, "local_nrmse": _finite(tested.before)}
+    evidence: dict[str, Any] = {**suspect.evidence, "local_nrmse": finite(tested.before)}
     if tested.after is not None:
-        evidence["local_nrmse_mended"] = _finite(tested.after)
+        evidence["local_nrmse_mended"] = finite(tested.after)
     if tested.output_mended is not None:
-        evidence |= {"output_nrmse": _finite(tested.output), "output_nrmse_mended": tested.output_mended}
+        evidence |= {"output_nrmse": finite(tested.output), "output_nrmse_mended": tested.output_mended}
     if tested.effect_on_outputs.beyond is not None:
         evidence["output_nrmse_with_others_fixed"] = list(tested.effect_on_outputs.beyond)
     confidence, verified = CONFIDENCE[_sureness(tested, floor)], _is_verified(tested, floor)

@@ -6,11 +6,15 @@ another way to write the same, or one that these samples do not reach: a note, n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
-from windtunnel.layer_diff.static.suspect import Patch, all_of
+from windtunnel.datacheck.findings import DIFFERENCE_WITHOUT_EFFECT, Finding
+from windtunnel.layer_diff.domain import Cause, OutputDiff
+from windtunnel.layer_diff.precision import QUIET
+from windtunnel.layer_diff.static.suspect import Patch, Suspect, all_of
 
 # An output that is so many times as far off without a fix is further off by more than noise: where values are rounded
 # to integers, the fix of a harmless difference rounds anew.
@@ -23,6 +27,12 @@ _SAME: Final = 1e-3
 _NOTHING: Final = 1e-9
 # An output is looked at on so many samples before a difference is called harmless.
 EFFECT_SAMPLES: Final = 32
+# The code of a difference that no output shows.
+NO_EFFECT: Final = DIFFERENCE_WITHOUT_EFFECT
+_BETTER: Final = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
+_DECIDES = 2.0
+# An output that is this much further off is worse.
+_WORSE: Final = 1.15
 
 
 class Ends(Protocol):
@@ -70,6 +80,119 @@ class Effect:
 UNKNOWN: Final = Effect(None)
 
 
+@dataclass(frozen=True, slots=True)
+class Tested:
+    """A suspect and what mending it does.
+
+    `before` and `after` are the own error of its layer, `output` and `output_mended` the error of the model's worst
+    output, or of the one that mending moves (all nRMSE; None: unknown). `tried`: whether it was mended and run, or
+    would have been if it could be. `effect_on_outputs` is what the fix does to the outputs.
+    """
+
+    suspect: Suspect
+    before: float | None
+    after: float | None
+    output: float | None = None
+    output_mended: float | None = None
+    tried: bool = True
+    effect_on_outputs: Effect = UNKNOWN
+
+    @property
+    def improves(self) -> bool:
+        """Whether mending takes most of the layer's own error away, or much of the output's."""
+        better = _BETTER.get(self.suspect.code, 1.08)
+        own = self.before is not None and self.after is not None and self.before > better * self.after
+        return own or self.improves_output
+
+    @property
+    def improves_output(self) -> bool:
+        """Whether the model's output is clearly nearer to the reference's once mended."""
+        return self.output is not None and self.output_mended is not None and self.output > CLEAR * self.output_mended
+
+    @property
+    def decides(self) -> bool:
+        """Whether most of the output's error is gone once mended."""
+        return self.improves_output and (self.output or 0.0) > _DECIDES * (self.output_mended or 0.0)
+
+    @property
+    def is_range(self) -> bool:
+        """Whether the suspect is a range that does not fit the samples."""
+        return "held" in range_of(self.suspect)
+
+    @property
+    def harms(self) -> bool:
+        """Whether the model's output is further from the reference's once mended."""
+        return self.output is not None and self.output_mended is not None and self.output_mended > _WORSE * self.output
+
+    @property
+    def effect(self) -> float:
+        """How much of the error is this suspect's: its layer's own, or what the output loses with it."""
+        gain = (self.output or 0.0) - (self.output_mended or 0.0) if self.improves_output else 0.0
+        # What one scale does to small channels, the figure of the whole layer hardly shows.
+        return gain if self.suspect.code == "quantization.per_tensor" else max(self.before or 0.0, gain)
+
+
+def by_effect(kept: Sequence[Tested], trials: Ends, precision: str) -> tuple[list[Tested], list[Tested]]:
+    """The causes with what their fixes gain, and those differences that no output shows."""
+    tried = [
+        Tried(
+            one.suspect.patch,
+            None if one.output is None or one.output_mended is None else (one.output, one.output_mended),
+        )
+        for one in kept
+    ]
+    known = [
+        replace(one, effect_on_outputs=found)
+        for one, found in zip(kept, effects(tried, trials, NOISE[precision]), strict=True)
+    ]
+    limits = NOISE[precision], QUIET[precision]
+    harmless = [one for one in known if _is_harmless(one, *limits)]
+    return [one for one in known if one not in harmless], harmless
+
+
+def _is_harmless(tested: Tested, noise: float, quiet: float) -> bool:
+    """Whether no output shows a difference.
+
+    Another op, or another bound, may be another way to write the same. Weights and scales that differ are faults unless
+    they change nothing at all: their fix rounds anew, which may cost what it gains.
+    """
+    suspect, effect = tested.suspect, tested.effect_on_outputs
+    is_way = suspect.code == "conversion.op" or suspect.evidence.get("role") == "operand"
+    return effect.is_none(noise, quiet) and (is_way or not effect.changes)
+
+
+def note_of(tested: Tested) -> Finding:
+    """A difference that no output shows, as a note."""
+    suspect = tested.suspect
+    output = "unknown" if tested.output is None else f"{tested.output:.2g}"
+    evidence = {
+        "code": suspect.code,
+        "place": {"layer": suspect.layer, "op_index": suspect.op_index},
+        "output_nrmse": finite(tested.output),
+        "output_nrmse_mended": tested.output_mended,
+        **suspect.evidence,
+    }
+    return Finding(
+        NO_EFFECT,
+        f"{suspect.code} at {suspect.layer!r} (op {suspect.op_index}): the files differ there, but the output comes no "
+        f"nearer to the reference's without the difference (nRMSE {output}): it has no effect on these samples",
+        evidence=evidence,
+    )
+
+
+def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding, ...]:
+    """Causes that no output shows, as notes."""
+    return tuple(
+        Finding(
+            NO_EFFECT,
+            f"{one.code} at {one.layer!r} (op {one.op_index}): this layer gives something else on the same inputs, but "
+            f"no output shows it (nRMSE {output.nrmse:.2g})",
+            evidence={"code": one.code, "place": {"layer": one.layer, "op_index": one.op_index}, **one.evidence},
+        )
+        for one in causes
+    )
+
+
 def effects(tried: Sequence[Tried], ends: Ends, noise: float) -> list[Effect]:
     """The effect of each fix. Only what does not clearly help alone is run again."""
     return [_effect(tried, place, ends, noise) for place in range(len(tried))]
@@ -103,3 +226,12 @@ def _effect(tried: Sequence[Tried], place: int, ends: Ends, noise: float) -> Eff
 def gain(before: float, after: float) -> float:
     """How many times as far off an output is without a fix: 1 where it is the same."""
     return (before + _NOTHING) / (after + _NOTHING)
+
+
+def range_of(suspect: Suspect) -> Mapping[str, Any]:
+    found = suspect.evidence.get("first", suspect.evidence)
+    return found if isinstance(found, Mapping) else {}
+
+
+def finite(error: float | None) -> float | None:
+    return error if error is None or math.isfinite(error) else None

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import UserError
-from windtunnel.layer_diff.diagnose import diagnose, exclusions, is_quiet, precision_of, unexplained, without_effect
+from windtunnel.layer_diff.diagnose import diagnose, exclusions, unexplained
 from windtunnel.layer_diff.domain import Cause, Exclusion, Histogram, OutputDiff
+from windtunnel.layer_diff.effect import without_effect
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Pair
 from windtunnel.layer_diff.histogram import histograms
@@ -20,6 +21,7 @@ from windtunnel.layer_diff.inner import inner_suspects
 from windtunnel.layer_diff.inputs import pair_inputs
 from windtunnel.layer_diff.kernel_check import kernel_causes, kernels_excluded
 from windtunnel.layer_diff.local import Local
+from windtunnel.layer_diff.precision import is_quiet, precision_of
 from windtunnel.layer_diff.reach import Reach
 from windtunnel.layer_diff.shared_scale import SharedScales, shared_scales
 from windtunnel.layer_diff.static.compare import StaticReport, compare_files

@@ -9,10 +9,10 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from windtunnel.layer_diff.diagnose import precision_of
 from windtunnel.layer_diff.domain import Cause, Exclusion
 from windtunnel.layer_diff.graph import Matching
 from windtunnel.layer_diff.local import Local
+from windtunnel.layer_diff.precision import precision_of
 from windtunnel.tflite import Accelerator
 
 # The set of kernels that a layer is tried on when the first gave a doubtful result.

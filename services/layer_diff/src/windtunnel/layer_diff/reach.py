@@ -17,13 +17,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.layer_diff.diagnose import precision_of
 from windtunnel.layer_diff.domain import Unmatched
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Pair
 from windtunnel.layer_diff.inner import inner_graphs, inner_layers
 from windtunnel.layer_diff.inputs import translate
 from windtunnel.layer_diff.overflow import overflowing
+from windtunnel.layer_diff.precision import precision_of
 from windtunnel.tflite import Accelerator, GraphFacts, ModelFacts, OpFacts, Runner, TensorFacts
 from windtunnel.tflite.edit import Editor
 from windtunnel.tflite.facts import CALLS

@@ -11,11 +11,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from windtunnel.layer_diff.diagnose import is_quiet, precision_of
 from windtunnel.layer_diff.domain import OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
 from windtunnel.layer_diff.graph.steps import TRANSPARENT
+from windtunnel.layer_diff.precision import is_quiet, precision_of
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # They cut off what may then be cut off before them too: a range that ends there holds all that counts.
