@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_weights
+from windtunnel.errors import NotFound
 from windtunnel.layer_diff import Comparison, compare_models
 from windtunnel.layer_diff.effect import Ends
 from windtunnel.layer_diff.graph import match_layers
 from windtunnel.layer_diff.inputs import feed
+from windtunnel.layer_diff.minimal import minimal_case
 from windtunnel.layer_diff.shared_scale import CODE, shared_scales
 from windtunnel.tflite import Quantization, Runner, read_model
 from windtunnel.tflite.edit import Editor
@@ -184,6 +186,18 @@ def test_a_mask_whose_scale_ends_the_process_is_named(tmp_path: Path, variant: s
     assert (result.verdict, cause.verified) == ("degraded", False)
     assert any("ADD 'masked'" in reason and "too large" in reason for reason in result.reasons)
     assert result.coverage.compared > 0
+    with pytest.raises(NotFound, match="ADD 'masked'"):
+        minimal_case(tmp_path / "r.tflite", tmp_path / "c.tflite", cause, tmp_path / "s.npz")
+
+
+def test_a_scale_that_ends_the_process_in_both_models_is_said(tmp_path: Path) -> None:
+    model = _attention(tmp_path / "r.tflite", LEAST, "added")
+    both = quantize(model, tmp_path / "c.tflite", "int8", ranges(model, [{"": one[None]} for one in ROWS]))
+    np.savez(tmp_path / "s.npz", x=ROWS)
+    result = compare_models(both, both, tmp_path / "s.npz")
+    assert result.causes == ()
+    reasons = {one.name: one.reason for one in result.coverage.unmatched}
+    assert "too large" in reasons["masked"]
 
 
 @pytest.mark.parametrize(("mask", "variant"), [(-30.0, "int8"), (-1e4, "int16x8"), (-1e9, "float16")])

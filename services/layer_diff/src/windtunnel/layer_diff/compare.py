@@ -85,8 +85,8 @@ def compare_models(
     with open_pair(
         matching, next(iter(given)), synthetic=samples is None, threads=threads, accelerator=accelerator
     ) as reach:
-        overflowed = overflowed_pairs(matching)
-        matching = reach.readable(matching)
+        whole, matching = matching, reach.readable(matching)
+        overflowed = overflowed_pairs(whole, reach.hidden[0])
         if not reach.keeps_state:
             matching = settle(matching, reach.reference, reach.candidate, given, reach.hidden)
         paired = pair_outputs(reach, given, count, matching.same_outputs())

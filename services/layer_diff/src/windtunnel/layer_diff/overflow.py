@@ -38,8 +38,10 @@ def overflowing(facts: ModelFacts) -> Mapping[int, str]:
     return found
 
 
-def overflowed_pairs(matching: Matching) -> tuple[Pair, ...]:
-    """The layers that those ops of the candidate make."""
+def overflowed_pairs(matching: Matching, hidden: Collection[int]) -> tuple[Pair, ...]:
+    """The layers that those ops of the candidate make, but for `hidden` tensors of the reference."""
     assert matching.theirs is not None
     ops: Collection[int] = overflowing(matching.theirs.facts).keys()
-    return tuple(pair for pair in matching.pairs if pair.candidate.op_index in ops)
+    return tuple(
+        pair for pair in matching.pairs if pair.candidate.op_index in ops and pair.reference.tensor.index not in hidden
+    )

@@ -24,6 +24,7 @@ from windtunnel.layer_diff.domain import Cause
 from windtunnel.layer_diff.inputs import feed
 from windtunnel.layer_diff.minimal.bundle import bundle
 from windtunnel.layer_diff.minimal.region import Boundary, Region, boundaries_of, regions
+from windtunnel.layer_diff.overflow import overflowing
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
 from windtunnel.tflite.edit import Editor
 
@@ -92,13 +93,17 @@ def minimal_case(
     as large as the rounding of the part's types, or NaN and infinity. The limit of the script lies in the middle
     (geometrically) between this rounding and the error seen.
 
-    Raises InvalidInput where the cause has no place, NotFound where no part of the models shows the fault.
+    Raises InvalidInput where the cause has no place, NotFound where no part of the models shows the fault, or
+    an op ends the process.
     """
     if cause.op_index is None:
         raise InvalidInput(f"{cause.code} has no op to cut out", hint="only a cause with a place makes a minimal case")
     ours, theirs = read_model(reference), read_model(candidate)
     if not 0 <= cause.op_index < len(theirs.ops):
         raise InvalidInput(f"{candidate.name} has no op {cause.op_index}")
+    fatal = next((why for model in (ours, theirs) for why in overflowing(model).values()), None)
+    if fatal is not None:
+        raise NotFound(f"no part of {candidate.name} can be run as a case: {fatal}", hint="the model itself shows it")
     shared = boundaries_of(ours, theirs) if boundaries is None else list(boundaries)
     for number, region in enumerate(regions(ours, theirs, shared, cause.op_index)):
         progress(min(0.9, number / 20), f"part {number + 1}: {len(region.candidate_ops)} ops")
