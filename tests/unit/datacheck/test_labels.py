@@ -173,10 +173,10 @@ def test_the_numbering_of_many_classes_is_listed_in_part() -> None:
 
 
 def test_answers_at_chance_level_look_permuted_to_nobody() -> None:
-    """A numbering that is judged on the samples that it was fitted to is found here 15 to 20 times."""
+    """A numbering that is judged on the samples that it was fitted to is found here 11 times."""
     rng = np.random.default_rng(5)
     found = [label_order(rng.integers(0, 4, 40), rng.integers(0, 4, 40), 4) for _ in range(1200)]
-    assert sum(map(bool, found)) <= 8
+    assert sum(map(bool, found)) <= 4
 
 
 @pytest.mark.parametrize(
