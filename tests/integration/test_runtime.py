@@ -135,7 +135,8 @@ async def test_the_ready_line_says_where_it_answers(tmp_path: Path, nats: NatsSe
         assert ready["service"] == "tiny"
         assert "process_cpu_seconds_total" in await asyncio.to_thread(fetch, ready["metrics"])
         async with grpc.aio.insecure_channel(ready["grpc"]) as channel:
-            await becomes(channel, SERVING)
+            # At once: whoever reads the line may send work.
+            assert [await health_of(channel, name) for name in ("", API)] == [SERVING, SERVING]
             assert API in await listed_services(channel)
 
 
@@ -183,9 +184,21 @@ async def test_it_takes_no_work_before_its_store_can_be_used(tmp_path: Path, nat
                     await asyncio.sleep(0.05)
                 assert tiny.noted() == []
                 proxy = CuttingProxy(int(s3.endpoint.rpartition(":")[2]), ())
-                async with await asyncio.start_server(proxy.serve, "127.0.0.1", store):
+                carried: set[asyncio.StreamWriter] = set()
+
+                async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+                    carried.add(writer)
+                    await proxy.serve(reader, writer)
+                    carried.remove(writer)
+
+                async with await asyncio.start_server(carry, "127.0.0.1", store):
                     await becomes(channel, SERVING, timeout_s=60)
                     await until(lambda: tiny.noted() == ["begins early", "ends early"])
+                    tiny.signal(signal.SIGTERM)
+                    assert (await asyncio.to_thread(tiny.end))[0] == 0
+                    await until(lambda: not carried)
+                    # What was cut is closed in the next turn of the loop.
+                    await asyncio.sleep(0.02)
 
 
 async def test_a_signal_ends_the_wait_for_the_store(

@@ -36,6 +36,8 @@ from windtunnel.telemetry import configure_logging
 log = logging.getLogger(__name__)
 
 _STORE_PAUSE_S = 5.0
+# A store that is there answers within this time; the ready line waits for it no longer.
+_MOMENT_S = 2.0
 # A key that may not look at the bucket may still be right: it is said, and not too often.
 _DOUBT_PAUSE_S = 60.0
 # No artifact has this hash.
@@ -206,9 +208,12 @@ async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
     others = [asyncio.create_task(_watch_health(server, runtime.bus, store))]
     others += [asyncio.create_task(_check_store(runtime.artifacts, store))]
     others += [asyncio.create_task(_loop(task)) for task in parts.tasks]
-    _announce(runtime.name, settings, server.port, metrics.server_port)
-    stopped = asyncio.create_task(stop.wait())
+    stopped, usable = asyncio.create_task(stop.wait()), asyncio.create_task(store.wait())
     try:
+        # Whoever reads the ready line may ask at once: a store that is there has answered by then.
+        await asyncio.wait((stopped, usable, *others), timeout=_MOMENT_S, return_when=asyncio.FIRST_COMPLETED)
+        await server.set_serving(runtime.bus.connected and store.is_set())
+        _announce(runtime.name, settings, server.port, metrics.server_port)
         # A loop of the service that ends by itself is a fault: end the process, so that the supervisor sees it.
         await asyncio.wait((stopped, *workers, *others), return_when=asyncio.FIRST_COMPLETED)
         log.info("draining")
@@ -219,10 +224,9 @@ async def _run(runtime: Runtime[S], parts: Parts, stop: asyncio.Event) -> None:
         store.set()
         await asyncio.gather(server.stop(settings.drain_s), *workers)
     finally:
-        stopped.cancel()
-        for task in others:
+        for task in (stopped, usable, *others):
             task.cancel()
-        results = await asyncio.gather(stopped, *others, return_exceptions=True)
+        results = await asyncio.gather(stopped, usable, *others, return_exceptions=True)
         metrics.shutdown()
     for result in results:
         if isinstance(result, Exception):
