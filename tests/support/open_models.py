@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
@@ -14,8 +15,13 @@ CHANNELS = 3
 FILTERS = 16
 
 
-def conv_model(path: Path, *, name: str = "image", open_axes: Sequence[int] = (1, 2)) -> Path:
-    """input (1, ?, ?, 3) -> CONV_2D of 16 filters 3 x 3, same padding; called `in_0` by its signature."""
+def conv_model(
+    path: Path, *, name: str = "image", open_axes: Sequence[int] = (1, 2), padding: Literal["SAME", "VALID"] = "SAME"
+) -> Path:
+    """input (1, ?, ?, 3) -> CONV_2D of 16 filters 3 x 3; called `in_0` by its signature.
+
+    With padding "VALID" it cannot run with open dimensions of 1.
+    """
     writer = GraphWriter()
     signature = tuple(-1 if axis in open_axes else size for axis, size in enumerate((1, 1, 1, CHANNELS)))
     source = writer.tensor(name, (1, 1, 1, CHANNELS), signature=signature)
@@ -25,6 +31,7 @@ def conv_model(path: Path, *, name: str = "image", open_axes: Sequence[int] = (1
     output = writer.tensor("features", (1, 1, 1, FILTERS), signature=(*signature[:3], FILTERS))
     options = schema.Conv2DOptionsT()
     options.strideH = options.strideW = options.dilationHFactor = options.dilationWFactor = 1
+    options.padding = getattr(schema.Padding, padding)
     writer.op("CONV_2D", [source, kernel, bias], [output], options)
     return writer.write(path, [source], [output])
 

@@ -34,6 +34,14 @@ def test_an_open_model_runs_in_the_given_shape(tmp_path: Path, accelerator: str,
     assert sorted(large.inference_us)[0] > 5 * sorted(small.inference_us)[0]
 
 
+def test_a_model_that_cannot_run_with_open_dimensions_of_one_asks_for_a_shape(tmp_path: Path) -> None:
+    model = conv_model(tmp_path / "m.tflite", padding="VALID")
+    with pytest.raises(InvalidInput, match=r"input shape 1x1x1x3 \(open dimensions taken as 1\)") as refused:
+        measure(model)
+    assert "--shape" in refused.value.hint
+    assert measure(model, {"image": (1, 20, 30, 3)}).shapes_known
+
+
 def test_names_that_the_converter_wraps_are_found(tmp_path: Path) -> None:
     model = conv_model(tmp_path / "m.tflite", name="serving_default_photo:0")
     assert measure(model, {"photo": (1, 8, 8, 3)}).input_shapes == {"serving_default_photo:0": (1, 8, 8, 3)}

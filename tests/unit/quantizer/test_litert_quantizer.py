@@ -12,6 +12,7 @@ from litert_quantizer.calibrator import CalibrationMode
 from numpy.typing import NDArray
 
 from support.graphs import DenseWeights, GraphWriter, dense_model
+from support.open_models import CHANNELS, conv_model
 from windtunnel.errors import InvalidInput
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.adapters import litert
@@ -139,6 +140,18 @@ def test_fast_and_full_calibration_see_the_same_ranges(tmp_path: Path, calibrati
     for name, found in full.items():
         assert float(fast[name]["min"].min()) == pytest.approx(float(found["min"].min()), abs=1e-6)
         assert float(fast[name]["max"].max()) == pytest.approx(float(found["max"].max()), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["int8", "int16x8"])
+def test_an_open_model_that_cannot_run_at_size_one_is_calibrated_at_the_samples_size(tmp_path: Path, name: str) -> None:
+    model = conv_model(tmp_path / "float.tflite", padding="VALID")
+    x = DRAW.uniform(-2, 2, (6, 20, 30, CHANNELS)).astype(np.float32)
+    calibration = Calibration(samples_file(tmp_path / "c.npz", x))
+    litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), calibration, None)
+    made = read_model(tmp_path / "q.tflite").inputs[0]
+    assert (made.shape, made.shape_signature) == ((1, 1, 1, CHANNELS), (1, -1, -1, CHANNELS))
+    expected = outputs(model, x)
+    assert np.abs(expected - outputs(tmp_path / "q.tflite", x)).max() < 0.03 * np.ptp(expected)
 
 
 def test_only_the_front_of_drawn_samples_is_used(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def measure(
         warmup_us, zeroed = _warm_up(interpreter, how.warmup)
         inference_us, conditions = _stable_series(interpreter.invoke, threads, how)
     except (RuntimeError, ValueError) as error:
-        raise _refused(error, chosen.shapes if chosen is not None and shapes else {}) from error
+        raise _refused(error, chosen, given=bool(shapes)) from error
     return Measured(
         model_bytes=model.stat().st_size,
         accelerator=accelerator,
@@ -209,14 +209,15 @@ def _nodes(interpreter: Any) -> list[Node]:
     ]
 
 
-def _refused(error: Exception, shapes: Shapes) -> InvalidInput | Unsupported:
+def _refused(error: Exception, chosen: ChosenShapes | None, *, given: bool) -> InvalidInput | Unsupported:
     said = " ".join(str(error).split())
     if "custom op" in said or "Didn't find op" in said or "builtin_code out of range" in said:
         return Unsupported(f"the runtime lacks an op of the model: {said}")
-    if shapes:
+    if chosen is not None and (given or not chosen.known):
+        assumed = "" if chosen.known else " (open dimensions taken as 1)"
         return InvalidInput(
-            f"the runtime refuses the model with input shape {shapes_words(shapes)}: {said}",
-            hint="give shapes that the model can run with",
+            f"the runtime refuses the model with input shape {shapes_words(chosen.shapes)}{assumed}: {said}",
+            hint="give shapes that the model can run with: --shape or --samples, or input_shapes in the plan",
         )
     return InvalidInput(f"the runtime refuses the model: {said}")
 

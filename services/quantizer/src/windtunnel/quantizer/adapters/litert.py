@@ -54,7 +54,8 @@ def quantize(
     own, left = own_ranges(variant, facts), _left_float(variant, rules, model, facts)
     count, ranges = 0, None
     if calibration is not None:
-        whole = bytes(flatbuffer_utils.convert_object_to_bytearray(model)) if changed else bytes(data)
+        sized = _sized(model, facts, calibration, pipeline)
+        whole = _bytes_of(model, sized) if changed or sized else bytes(data)
         count, ranges = _calibrate(whole, facts, rules, calibration, pipeline)
         ranges = _with_own(ranges, own)
     isolation.progress(0.9, f"quantising {variant.name}")
@@ -67,6 +68,34 @@ def quantize(
     with whole_file(target) as out:
         out.write(result)
     return Made(count, left)
+
+
+def _sized(
+    model: Any, facts: ModelFacts, calibration: Calibration, pipeline: Mapping[str, Any] | None
+) -> dict[int, tuple[int, ...]]:
+    """Shapes of the first calibration sample by input tensor, for a model whose inputs have open dimensions.
+
+    The library allocates the model as the file has it before it resizes the inputs, and a file has 1 for an open
+    dimension, which convolutions and strides without padding refuse.
+    """
+    if not any(-1 in tensor.shape_signature for tensor in facts.inputs):
+        return {}
+    first = next(_samples(facts, calibration, pipeline), {})
+    shapes = {tensor: first[tensor.name].shape for tensor in facts.inputs if tensor.name in first}
+    return {tensor.index: shape for tensor, shape in shapes.items() if shape != tensor.shape}
+
+
+def _bytes_of(model: Any, shapes: Mapping[int, tuple[int, ...]]) -> bytes:
+    """The model as a file, in which the inputs have `shapes`; `model` itself stays as it is."""
+    tensors = model.subgraphs[0].tensors
+    before = {index: tensors[index].shape for index in shapes}
+    try:
+        for index, shape in shapes.items():
+            tensors[index].shape = np.asarray(shape, np.int32)
+        return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+    finally:
+        for index, old in before.items():
+            tensors[index].shape = old
 
 
 def _modified(model: Any, rules: Any, ranges: Ranges | None, variant: VariantSpec) -> Any:
@@ -244,7 +273,8 @@ def _observe(data: bytes, facts: ModelFacts, rules: Any, mode: Any, samples: Ite
     fed = {tensor.name: names.get(tensor.index, tensor.name) for tensor in facts.inputs}
     manager = _manager(rules)
     count = 0
-    with _library("the calibration set cannot be run through the model", "check that it fits the model"):
+    shown = "check that its samples have a size that the model can take, which float32 takes as well"
+    with _library("the model cannot be run on the calibration set", shown):
         observer = calibrator.Calibrator(data, num_threads=1, mode=mode, qsv_update_func=_widened)
         while chunk := [_named(sample, fed) for sample in itertools.islice(samples, _CHUNK)]:
             observer.calibrate({key: chunk}, manager)
