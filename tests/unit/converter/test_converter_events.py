@@ -140,6 +140,7 @@ async def test_a_quantized_file_is_tested_as_what_it_is(bench: Bench, tmp_path: 
         converted = await out_box.next()
     assert isinstance(converted, events_pb2.ModelConverted)
     assert converted.facts.precision == "int8"
+    assert "conversion.quantized" in [finding.code for finding in converted.check.findings]
     plan = await plan_of(converted.run, bench.service._runtime.artifacts)
     assert [variant.name for variant in plan.variants] == ["int8"]
 

@@ -11,7 +11,7 @@ from windtunnel.announcement import Announcement, TrainedModel
 from windtunnel.artifacts import Artifacts, MemoryStore, SourceReader
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
-from windtunnel.converter.resolve_plan import PlanResolver, named_after_model
+from windtunnel.converter.resolve_plan import PlanResolver, named_after_model, quantized_finding
 from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, VariantSpec, plan_to_json
 
 
@@ -82,3 +82,15 @@ def test_a_model_that_is_quantized_already_is_tested_under_its_own_name() -> Non
 def test_its_gates_follow_the_name() -> None:
     plan = Plan(variants=of("float32").variants, only={"float32": Gates(size_mb=1.0)})
     assert named_after_model(plan, "int8").gates_of("int8") == Gates(size_mb=1.0)
+
+
+def test_a_quantized_file_is_said_to_be_its_own_reference() -> None:
+    asked = of("float32", "int8")
+    finding = quantized_finding(asked, named_after_model(asked, "int8"), "int8")
+    assert finding is not None and finding.code == "conversion.quantized"
+    assert "compared with itself" in finding.message and "'float32' is replaced by 'int8'" in finding.message
+    assert finding.evidence == {"precision": "int8", "replaced": ["float32"]}
+    only = quantized_finding(of("int8"), of("int8"), "int8")
+    assert only is not None and "replaced" not in only.message
+    assert quantized_finding(asked, asked, "float32") is None
+    assert quantized_finding(DEFAULT_PLAN, named_after_model(DEFAULT_PLAN, "float16"), "float16") is not None

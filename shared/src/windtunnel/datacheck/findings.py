@@ -34,6 +34,7 @@ CONVERSION_META_GRAPH: Final = "conversion.meta_graph"
 CONVERSION_SIGNATURE: Final = "conversion.signature"
 CONVERSION_SELECT_TF_OPS: Final = "conversion.select_tf_ops"
 CONVERSION_KERAS2: Final = "conversion.keras2"
+CONVERSION_QUANTIZED: Final = "conversion.quantized"
 CONVERSION_OUTPUT_ORDER: Final = "conversion.output_order"
 
 

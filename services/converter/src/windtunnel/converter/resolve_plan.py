@@ -14,6 +14,7 @@ from typing import Any
 from windtunnel.announcement import Announcement
 from windtunnel.artifacts import Artifacts, SourceReader
 from windtunnel.bus import Bucket
+from windtunnel.datacheck.findings import CONVERSION_QUANTIZED, Finding
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, UserError
 from windtunnel.pipeline import Pipeline
 from windtunnel.plan import AS_IT_IS, DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
@@ -27,6 +28,33 @@ def _expected(plan: Plan, announcement: Announcement) -> float | None:
     """The accuracy that the training reported: what the plan says wins over what the event says."""
     told = announcement.model.metrics.get("accuracy")
     return told if plan.expected_accuracy is None else plan.expected_accuracy
+
+
+def quantized_finding(asked: Plan, plan: Plan, found: str) -> Finding | None:
+    """That the submitted file holds precision `found` and so is its own reference; None for a float32 model.
+
+    `asked` is the plan as given, `plan` the same after `named_after_model`.
+    """
+    if found == AS_IT_IS:
+        return None
+    kept = {variant.name for variant in plan.variants}
+    gone = [variant.name for variant in asked.variants if variant.name not in kept]
+    message = (
+        f"the submitted model is {found} already: there is no float model to compare it with. Variant {found!r} is the "
+        "file itself and is compared with itself: accuracy_drop and layer_nrmse say nothing of its quantization"
+    )
+    if AS_IT_IS in gone:
+        message += f". The plan's {AS_IT_IS!r} is replaced by {found!r}"
+    others = [name for name in gone if name != AS_IT_IS]
+    if others:
+        message += f". Not made of a quantized model: {', '.join(others)}"
+    return Finding(
+        CONVERSION_QUANTIZED,
+        message,
+        fix="submit the float model to test what quantization changes; for this file set `gates: {accuracy: {min: "
+        "...}}` or `expected_accuracy: ...`",
+        evidence={"precision": found, "replaced": gone},
+    )
 
 
 @contextmanager

@@ -25,7 +25,7 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket, Event, job_key
 from windtunnel.converter.convert import convert, tree_sha256
 from windtunnel.converter.domain import Check, Converted, Format
-from windtunnel.converter.resolve_plan import PlanResolver, named_after_model
+from windtunnel.converter.resolve_plan import PlanResolver, named_after_model, quantized_finding
 from windtunnel.converter.settings import ConverterSettings
 from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool
@@ -119,7 +119,11 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             how = _How(samples, pipeline_in(plan), plan.input_shapes, plan.select_tf_ops)
             job = await self._job(announcement.model, how, folder)
             result = await self._convert(job, folder)
-        plan = named_after_model(plan, result.facts.precision or AS_IT_IS)
+        asked, precision = plan, result.facts.precision or AS_IT_IS
+        plan = named_after_model(asked, precision)
+        noticed = quantized_finding(asked, plan, precision)
+        if noticed is not None:
+            result.check.findings.extend(findings_to_proto([noticed]))
         plan_ref = await self._runtime.artifacts.put_bytes(plan_to_json(plan))
         run = _run_context(claimed, announcement, plan_ref, result.trained.sha256)
         message = events_pb2.ModelConverted(
