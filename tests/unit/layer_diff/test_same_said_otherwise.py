@@ -78,6 +78,25 @@ def test_another_axis_is_another_op(tmp_path: Path) -> None:
     assert [(cause.code, cause.layer) for cause in result.causes] == [("conversion.op", "cut")]
 
 
+def _gelu(approximate: bool) -> Build:
+    def build(net: Layers, source: int) -> int:
+        return net.layer("GELU", "cut", [source], SHAPE, options("Gelu", approximate=approximate))
+
+    return build
+
+
+def test_two_ways_to_compute_a_gelu_are_a_note(tmp_path: Path) -> None:
+    result = _compare(tmp_path, _gelu(approximate=False), _gelu(approximate=True))
+    assert (result.verdict, result.causes) == ("healthy", ())
+    (note,) = [one for one in result.findings if one.code == "difference.without_effect"]
+    assert note.evidence["place"] == {"layer": "cut", "op_index": 1}
+
+
+def test_another_activation_is_a_fault(tmp_path: Path) -> None:
+    result = _compare(tmp_path, _gelu(approximate=False), lambda net, source: net.layer("RELU", "cut", [source], SHAPE))
+    assert result.verdict != "healthy"
+
+
 def test_weights_of_a_loop_tell_the_precision(tmp_path: Path) -> None:
     """A quantized loop has its integers in a graph of its own."""
     facts = read_model(small_network(tmp_path / "r.tflite"))

@@ -130,10 +130,10 @@ def test_channels_in_like_units_are_no_fault(tmp_path: Path) -> None:
     assert (result.verdict, result.causes) == ("healthy", ())
 
 
-def _attention(path: Path, mask: float, how: str, *, beside: bool = False) -> Path:
+def _attention(path: Path, mask: float, how: str, *, beside: bool = False, stored: type = np.float32) -> Path:
     """Scores of 8 places with each other, causally masked before their softmax.
 
-    `beside`: the output hardly depends on them.
+    `beside`: the output hardly depends on them. `stored`: the type of a mask that is multiplied.
     """
     net = Layers()
     source = net.tensor("input", (1, 12))
@@ -148,7 +148,12 @@ def _attention(path: Path, mask: float, how: str, *, beside: bool = False) -> Pa
     elif how == "multiplied":
         applies = net.with_constant("MUL", "big", scores, np.zeros((1, 8, 8), np.float32), (1, 8, 8))
         applies = net.with_constant("ADD", "applies", applies, ahead.astype(np.float32), (1, 8, 8))
-        applies = net.with_constant("MUL", "mask", applies, np.array(mask, np.float32), (1, 8, 8))
+        if stored is np.float16:
+            half = np.array(np.clip(mask, -65504, 65504), np.float16)
+            size = net.layer("DEQUANTIZE", "size", [net.tensor("size/half", (), "float16", data=half)], ())
+        else:
+            size = net.constant("size", np.array(mask, np.float32))
+        applies = net.layer("MUL", "mask", [applies, size], (1, 8, 8), options("Mul"))
         masked = net.layer("ADD", "masked", [scores, applies], (1, 8, 8), options("Add"))
     else:
         given = net.tensor("ahead", (1, 8, 8), "bool", data=ahead)
@@ -204,6 +209,17 @@ def test_a_scale_that_ends_the_process_in_both_models_is_said(tmp_path: Path) ->
 def test_a_mask_that_leaves_room_is_no_fault(tmp_path: Path, mask: float, variant: str) -> None:
     result = _compare(tmp_path, _attention(tmp_path / "r.tflite", mask, "added"), variant)
     assert (result.verdict, result.causes) == ("healthy", ())
+
+
+@pytest.mark.parametrize(("mask", "verdict"), [(-1e9, "healthy"), (1e9, "degraded")])
+def test_a_mask_that_float16_cuts_off_is_no_fault(tmp_path: Path, mask: float, verdict: str) -> None:
+    """float16 ends at 65504, which a softmax takes for the same; a mask of the other sign it does not."""
+    reference = _attention(tmp_path / "r.tflite", -1e9, "multiplied")
+    candidate = _attention(tmp_path / "c.tflite", mask, "multiplied", stored=np.float16)
+    np.savez(tmp_path / "s.npz", x=ROWS)
+    result = compare_models(reference, candidate, tmp_path / "s.npz")
+    assert result.verdict == verdict
+    assert bool(result.causes) is (verdict == "degraded")
 
 
 @pytest.mark.parametrize(("threshold", "named"), [(0.1, True), (0.9, False)])

@@ -25,6 +25,8 @@ CLEAR: Final = 1.1
 _SAME: Final = 1e-3
 # Below this nRMSE two outputs are the same.
 _NOTHING: Final = 1e-9
+# Ops whose own nRMSE, and that of every output behind them, is below this compute the same for every use.
+_ALIKE: Final = QUIET["float32"]
 # An output is looked at on so many samples before a difference is called harmless.
 EFFECT_SAMPLES: Final = 32
 # The code of a difference that no output shows.
@@ -178,6 +180,16 @@ def note_of(tested: Tested) -> Finding:
         f"nearer to the reference's without the difference (nRMSE {output}): it has no effect on these samples",
         evidence=evidence,
     )
+
+
+def is_alike(cause: Cause, output: OutputDiff) -> bool:
+    """Whether another op gives so nearly the same that neither its own layer nor an output shows it.
+
+    The two ways to compute a GELU are an example. Running may well prove that they differ, by less than anyone sees.
+    """
+    own = cause.evidence.get("local_nrmse")
+    small = own is not None and own < _ALIKE and output.nrmse is not None and output.nrmse < _ALIKE
+    return cause.code == "conversion.op" and small and output.agreement in (None, 1.0)
 
 
 def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding, ...]:

@@ -13,7 +13,7 @@ from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import UserError
 from windtunnel.layer_diff.diagnose import diagnose, exclusions, unexplained
 from windtunnel.layer_diff.domain import Cause, Exclusion, Histogram, OutputDiff
-from windtunnel.layer_diff.effect import without_effect
+from windtunnel.layer_diff.effect import is_alike, without_effect
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Pair
 from windtunnel.layer_diff.histogram import histograms
@@ -116,6 +116,10 @@ def look_inside(run: Run) -> Inside:
     causes, noted = (*findings.causes, *at_fault), findings.notes
     over = any((one.nrmse or 0.0) > run.threshold for one in run.figures)
     quiet = not over and is_quiet(run.output, precision_of(matching))
+    if quiet:
+        alike = tuple(one for one in causes if is_alike(one, run.output))
+        causes = tuple(one for one in causes if one not in alike)
+        noted = (*noted, *without_effect(alike, run.output))
     causes = _with_shared(matching, causes, shared, quiet=quiet)
     if not causes:
         causes = unexplained(matching, local)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from windtunnel.layer_diff.domain import Cause
 from windtunnel.layer_diff.effect import CLEAR, EFFECT_SAMPLES, Ends, gain
-from windtunnel.layer_diff.graph import Matching, Pair, Steps
+from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
 from windtunnel.layer_diff.local import representable
 from windtunnel.layer_diff.static.mend import put_activation, put_constant
 from windtunnel.layer_diff.static.suspect import Patch, all_of
@@ -87,6 +87,11 @@ def masked_layers(matching: Matching, overflowed: Sequence[Pair] = ()) -> Iterat
         found = _extreme(ours, pair.reference.tensor.index, _DEPTH)
         if found is not None:
             yield Masked(pair, quantization, *found, runs=pair not in overflowed)
+
+
+def is_masked(side: Steps, node: Node) -> bool:
+    """Whether a constant of extreme size, such as the -1e9 of an attention mask, reaches a layer."""
+    return _extreme(side, node.tensor.index, _DEPTH) is not None
 
 
 def _extreme(side: Steps, tensor: int, depth: int) -> tuple[float, str] | None:

@@ -2,7 +2,8 @@
 
 A sum adds its bias first or last, a sigmoid is a hyperbolic tangent of half the value: structure pairs what stands in
 the same place. An error does not vanish behind its layer. Where numbers are coarse it may look so: there, what makes up
-for it must be seen: a layer that stands alone in one of the models, or an op that cuts values off.
+for it must be seen: a layer that stands alone in one of the models, an op that cuts values off, or a mask of extreme
+size (float16 holds no more than 65504), of which a softmax makes nothing.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from windtunnel.layer_diff.domain import OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Node, Pair, Steps
 from windtunnel.layer_diff.graph.steps import TRANSPARENT
+from windtunnel.layer_diff.mask_scale import is_masked
 from windtunnel.layer_diff.precision import is_quiet, precision_of
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -40,8 +42,9 @@ def without_rewritten(
     drift = {pair.candidate.tensor.index: one.nrmse for pair, one in zip(matching.pairs, figures, strict=True)}
     precision = precision_of(matching)
     exact = precision == "float32"
+    quiet = is_quiet(output, precision)
     # Another way to write the same takes other ops.
-    quiet = _kinds(ours) != _kinds(theirs) and is_quiet(output, precision)
+    other_ops = _kinds(ours) != _kinds(theirs)
     by_own = {pair.reference.tensor.index: pair for pair in matching.pairs}
     by_mine = {pair.candidate.tensor.index: pair for pair in matching.pairs}
     apart: list[Pair] = []
@@ -53,7 +56,8 @@ def without_rewritten(
         behind, alone = _behind(theirs, pair.candidate, by_mine)
         other, other_alone = _behind(ours, pair.reference, by_own)
         errors = [output.nrmse if index is None else drift[index] for index in behind | other]
-        if not errors or not (exact or alone or other_alone or (quiet and own > threshold)):
+        shows_nothing = quiet and own > threshold and (other_ops or is_masked(ours, pair.reference))
+        if not errors or not (exact or alone or other_alone or shows_nothing):
             continue
         limit = _ROUNDED if exact else min(_SHARE * own, _COARSE)
         if all(error is not None and error < limit for error in errors):
