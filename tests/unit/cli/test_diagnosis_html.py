@@ -251,3 +251,15 @@ def test_layers_below_the_curves_are_numbered_as_in_tables() -> None:
     chart = drift_chart([curve("a", 0, document, 0.1)])
     below = re.findall(r'y="316"[^>]*>([^<]*)<', chart)
     assert below == [str(3 * number + 7) for number in range(len(document["layers"]))]
+
+
+def test_a_histogram_shows_the_range_of_its_own_tensor_not_that_of_the_input() -> None:
+    document = copy.deepcopy(diagnosis_of_named_model())
+    cause = document["causes"][0]
+    cause["evidence"]["tensors"] = ["tfl.quantize"]
+    layer = next(one for one in document["layers"] if one["name"] == cause["place"]["layer"])
+    layer["why"] = []
+    assert "the tensor ends at" not in _page(document)
+    layer["why"] = [{"kind": "clipped", "text": "cut", "held": [0.0, 4.0]}]
+    page = _page(document)
+    assert "the tensor ends at 4" in page and "the tensor ends at 3" not in page

@@ -64,3 +64,13 @@ def test_the_page_shows_them_as_text() -> None:
 def test_nothing_is_said_where_nothing_was_found() -> None:
     document = report(1)
     assert "Findings" not in text(document) and "Findings" not in report_html(document)
+
+
+def test_a_long_reason_in_the_table_of_variants_wraps() -> None:
+    document = found()
+    document["variants"][0]["accuracy_reason"] = "output 'y' holds NaN or infinity, " * 12
+    page = report_html(document)
+    cell = page[: page.index("output &#x27;y&#x27; holds")].rsplit("<td", 1)[1]
+    assert 'class="number unknown"' in cell
+    rule = next(line for line in page.splitlines() if line.startswith("td.number.unknown"))
+    assert "white-space: normal" in rule and "max-width" in rule

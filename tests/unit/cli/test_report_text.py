@@ -11,6 +11,7 @@ from rich.console import Console
 from support import reports
 from support.diagnoses import FUSED, diagnosis_of_named_model
 from windtunnel.cli.diagnosis_text import render_diagnosis
+from windtunnel.cli.report_html import diagnosis_html
 from windtunnel.cli.report_text import render_log, render_report
 from windtunnel.log_parser import parse_log
 
@@ -215,3 +216,13 @@ def test_names_in_the_table_of_layers_stay_on_one_line(width: int) -> None:
     rows = _shown(render_diagnosis, document, width).split("Largest own error")[1].splitlines()[3:]
     assert [row.split()[0] for row in rows if row.strip()] == ["1200"] * 3
     assert all("Relu6" in row and len(row) <= width for row in rows if row.strip())
+
+
+def test_the_headline_of_a_healthy_model_says_that_calibration_was_not_judged() -> None:
+    document = reports.diagnosis() | {"settings": {"calibration_problem": "random inputs"}}
+    assert _shown(render_diagnosis, document, 200).splitlines()[0] == "✓ HEALTHY, calibration not judged"
+    page = diagnosis_html(document, reference="a.tflite", candidate="b.tflite")
+    assert page.index("calibration not judged") < page.index("<h1>")
+    document |= {"verdict": "broken"}
+    assert _shown(render_diagnosis, document, 200).splitlines()[0] == "✗ BROKEN"
+    assert _shown(render_diagnosis, reports.diagnosis(), 200).splitlines()[0] == "✓ HEALTHY"

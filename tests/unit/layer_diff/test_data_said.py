@@ -10,6 +10,7 @@ import pytest
 from support.graphs import GraphWriter
 from support.linear_digits import TEST, digits, linear_model
 from windtunnel.layer_diff.compare import compare_models
+from windtunnel.tflite import TensorFacts, read_model
 
 RNG = np.random.default_rng(3)
 
@@ -62,6 +63,57 @@ def test_what_both_models_have_is_no_fault_of_the_candidate(tmp_path: Path) -> N
 
     assert found.non_finite == 0
     assert "output.non_finite" not in {one.code for one in found.findings}
+
+
+def half_model(path: Path, largest: float, *, half: bool) -> Path:
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 4))
+    weights = np.full((3, 4), largest, np.float32)
+    with np.errstate(over="ignore"):
+        stored = weights.astype(np.float16) if half else weights
+    read = graph.tensor("weights", weights.shape, stored.dtype.name, data=stored)
+    if half:
+        read, packed = graph.tensor("weights_dequant", weights.shape), read
+        graph.op("DEQUANTIZE", [packed], [read])
+    out = graph.tensor("out", (1, 3))
+    graph.op("FULLY_CONNECTED", [source, read, -1], [out])
+    return graph.write(path, [source], [out])
+
+
+@pytest.mark.parametrize("mend", [False, True])
+def test_weights_that_float16_cannot_hold_have_one_fix(mend: bool, tmp_path: Path) -> None:
+    well = half_model(tmp_path / "well.tflite", 2e5, half=False)
+    sick = half_model(tmp_path / "sick.tflite", 2e5, half=True)
+
+    found = compare_models(well, sick, None, mend=mend)
+
+    finding = next(one for one in found.findings if one.code == "output.non_finite")
+    fixes = [cause.fix["action"] for cause in found.causes if cause.code == "conversion.weights"]
+    assert fixes == ["keep the constant in float32: float16 ends at 65504"]
+    assert finding.fix.startswith(fixes[0]) and "inputs" not in finding.fix
+
+
+def test_samples_that_do_not_fit_head_the_reasons(tmp_path: Path) -> None:
+    model, sick = linear_model(tmp_path, 1 / 127.5, -1.0), tmp_path / "sick.tflite"
+    content = bytearray(model.read_bytes())
+    weights = np.asarray(read_model(model).constant(largest_constant(model)), np.float32).tobytes()
+    at = bytes(content).index(weights)
+    content[at : at + len(weights)] = (-np.frombuffer(weights, np.float32)).tobytes()
+    sick.write_bytes(content)
+    found = digits()
+    np.savez(tmp_path / "samples.npz", x=(found.raw[TEST] / 255.0).astype(np.float32), y=found.y[TEST])
+
+    comparison = compare_models(model, sick, tmp_path / "samples.npz", look=True, max_samples=300)
+
+    assert comparison.verdict == "broken"
+    assert comparison.reasons[0].startswith("input.range: the samples do not fit the reference")
+    same = compare_models(model, model, tmp_path / "samples.npz", look=True, max_samples=300)
+    finding = next(one for one in same.findings if one.code == "input.range")
+    assert same.verdict == "healthy" and same.reasons == () and "--pipeline" in finding.fix
+
+
+def largest_constant(model: Path) -> TensorFacts:
+    return max((one for one in read_model(model).tensors if one.is_constant), key=lambda one: int(np.prod(one.shape)))
 
 
 @pytest.mark.parametrize("look", [False, True])

@@ -83,14 +83,23 @@ def test_what_a_quantised_input_holds(
 
 
 def test_what_both_hold(tmp_path: Path) -> None:
-    # [0, 255] and [-64, 63.5].
+    # [0, 127.5] and [-64, 63.5].
     reference, candidate = (
-        quantised(tmp_path / "a.tflite", "uint8", 1.0, 0),
+        quantised(tmp_path / "a.tflite", "uint8", 0.5, 0),
         quantised(tmp_path / "b.tflite", "int8", 0.5, 0),
     )
     low, high = extremes(reference, candidate)
     assert 0 <= low < 8
     assert 56 < high <= 63.5
+
+
+def test_inputs_do_not_shrink_to_what_a_candidate_calibrated_far_too_narrow_holds(tmp_path: Path) -> None:
+    # [0, 255] and [0, 12.75].
+    reference = quantised(tmp_path / "a.tflite", "uint8", 1.0, 0)
+    candidate = quantised(tmp_path / "b.tflite", "uint8", 0.05, 0)
+    assert extremes(reference, candidate)[1] > 220
+    # The other way round the candidate holds all that the reference does.
+    assert extremes(candidate, reference)[1] <= 12.75
 
 
 def test_where_the_two_have_nothing_in_common_the_reference_wins(tmp_path: Path) -> None:

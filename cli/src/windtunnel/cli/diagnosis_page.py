@@ -102,13 +102,18 @@ def _folded_distributions(diagnosis: Mapping[str, Any]) -> Html:
 
 
 def _held(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
-    """The ends of the range that the layer's tensor holds, where a cause tells of them."""
+    """The ends of the range that the layer's own tensor holds, where a cause or a note of the layer tells of them.
+
+    A cause for many ranges tells of the first one, which may be that of the model's input.
+    """
     for cause in entries(diagnosis, "causes"):
         evidence = part(cause, "evidence")
         one = part(evidence, "first") or evidence
-        if part(cause, "place").get("layer") == layer and isinstance(one.get("held"), list):
+        is_own = layer in one.get("tensors", [layer])
+        if is_own and part(cause, "place").get("layer") == layer and isinstance(one.get("held"), list):
             return list(one["held"])
-    return []
+    notes = (note for one in entries(diagnosis, "layers") if one.get("name") == layer for note in entries(one, "why"))
+    return next((list(note["held"]) for note in notes if isinstance(note.get("held"), list)), [])
 
 
 def excluded(diagnosis: Mapping[str, Any]) -> Html:

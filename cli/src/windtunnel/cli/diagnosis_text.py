@@ -11,6 +11,7 @@ from rich.text import Text
 
 from windtunnel.cli.evidence import (
     accounts,
+    caveat,
     culprit_codes,
     notes_of,
     place_among,
@@ -47,7 +48,8 @@ _OP_WIDTH = 18
 
 def render_diagnosis(diagnosis: dict[str, Any], console: Console) -> None:
     """Prints `windtunnel.diagnosis/1`."""
-    console.print(verdict_words(diagnosis.get("verdict")))
+    verdict, without = verdict_words(diagnosis.get("verdict")), caveat(diagnosis)
+    console.print(verdict.append(f", {without}", style="not bold yellow") if without else verdict)
     diagnosis_body(diagnosis, console)
     _worst_layers(diagnosis, console)
 

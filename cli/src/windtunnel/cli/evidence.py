@@ -72,6 +72,12 @@ def unjudged(diagnosis: Mapping[str, Any]) -> list[str]:
     return [f"{subject}: {clean(settings[key])}" for key, subject in subjects if settings.get(key)]
 
 
+def caveat(diagnosis: Mapping[str, Any]) -> str:
+    """What a healthy verdict leaves out, for its headline; empty where it leaves nothing out."""
+    is_open = diagnosis.get("verdict") == "healthy" and part(diagnosis, "settings").get("calibration_problem")
+    return "calibration not judged" if is_open else ""
+
+
 def notes_of(layer: Mapping[str, Any], told: Evidence = NOTHING_TOLD) -> list[str]:
     """The sentences that say why a layer drifts, but for what a cause's evidence tells already."""
     notes = [note for note in entries(layer, "why") if isinstance(note, Mapping) and note.get("text")]

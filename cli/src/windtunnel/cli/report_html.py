@@ -9,6 +9,7 @@ from typing import Any
 from windtunnel.cli import diagnosis_page, page
 from windtunnel.cli.cell_bests import CellBests
 from windtunnel.cli.drift_chart import ACCUMULATED, OWN, Curve, curve, drift_chart
+from windtunnel.cli.evidence import caveat
 from windtunnel.cli.figures import (
     UNKNOWN,
     clean,
@@ -60,10 +61,11 @@ def report_html(report: dict[str, Any]) -> str:
 
 def diagnosis_html(diagnosis: dict[str, Any], *, reference: str, candidate: str) -> str:
     """The page of `windtunnel.diagnosis/1` of two models, by their names."""
-    verdict = diagnosis.get("verdict")
+    verdict, without = diagnosis.get("verdict"), caveat(diagnosis)
     head = tag(
         "header",
         page.badge(verdict),
+        tag("span", f" {without}", class_="warn") if without else NOTHING,
         tag("h1", shorten(clean(candidate), 120)),
         tag("div", tag("span", f"against {clean(reference)}"), *diagnosis_page.quality(diagnosis), class_="meta"),
     )

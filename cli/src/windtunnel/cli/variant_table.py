@@ -169,7 +169,7 @@ def _unknown(reason: object, gates: Sequence[Gate]) -> Html:
     """An accuracy that is not known, and why."""
     gate = worst([one for one in gates if one.column == "accuracy"])
     said = tag("span", clean(reason), class_="sub")
-    return tag("td", tag("span", UNKNOWN), said, None if gate is None else _gate_line(gate), class_="number")
+    return tag("td", tag("span", UNKNOWN), said, None if gate is None else _gate_line(gate), class_="number unknown")
 
 
 def _gate_line(gate: Gate, *, named: bool = False) -> Html:

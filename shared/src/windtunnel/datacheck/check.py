@@ -32,6 +32,8 @@ _GLANCE: Final = 24
 # Real values above this were not normalized: they are counts of a sensor.
 _NOT_NORMALIZED: Final = 16.0
 
+_USE = "use this pipeline (`preprocessing` in a plan, --pipeline in `windtunnel diff`)"
+
 
 @dataclass(frozen=True, slots=True)
 class Given:
@@ -118,7 +120,7 @@ def _by_norm(given: Given, look: _Input, norm: NormJudge) -> list[Finding]:
         f"{_found(look)}{_suggested(look)}: the first batch norm met other values during the training (divergence "
         f"{now:.3g}); with {best.what} they fit (divergence {score:.3g})"
     )
-    fix = "use this pipeline as `preprocessing`, or prepare the samples as the training did"
+    fix = f"{_USE}, or prepare the samples as the training did"
     return [
         Finding(
             _code(given, look, best.what, pipeline),
@@ -224,7 +226,7 @@ def _better(given: Given, look: _Input, best: Tried, tried: list[Tried]) -> Find
         _code(given, look, best.what, best.pipeline),
         f"{_found(look)}{_suggested(look)}: with {best.what}, the {measure} is {best.score:.4g} instead of "
         f"{best.before:.4g} on {best.samples} samples",
-        "use this pipeline as `preprocessing`, or prepare the samples as the training did",
+        f"{_USE}, or prepare the samples as the training did",
         _evidence(look) | {"pipeline": dict(best.pipeline), "tried": [one.to_json(measure) for one in tried]},
     )
 
@@ -258,7 +260,7 @@ def _values(given: Given, look: _Input, tried: list[Tried]) -> list[Finding]:
     fitting = _fitting(look)
     if fitting is not None:
         evidence["pipeline"] = fitting.pipeline(kept_steps(given.pipeline))
-        fix = f"use this pipeline as `preprocessing`, if the training used {fitting.what}"
+        fix = f"{_USE}, if the training used {fitting.what}"
     if given.right is None:
         fix += "; with labels, Windtunnel tries which preprocessing fits"
     code = INPUT_INTEGER_CAST if look.is_cast else INPUT_RANGE

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.layer_diff.domain import Cause, LayerDiff, over
 from windtunnel.layer_diff.graph import Pair
+from windtunnel.layer_diff.graph.constants import KEEP_FLOAT32, Constants
 from windtunnel.tflite import ModelFacts, OpFacts, dequantize
 
 # No weight format in use moves a value by a tenth of the tensor's largest.
@@ -62,8 +63,9 @@ def _explain(pair: Pair, reference: ModelFacts, candidate: ModelFacts) -> _Findi
         return _Finding("conversion.op", evidence, {"action": "convert the op again", "op": kinds[0]})
     constant = _bad_constant(reference, ours, candidate, theirs)
     if constant is not None:
-        fix = {"action": "convert the constant again", "tensor": constant}
-        return _Finding("conversion.weights", {"constant": constant}, fix)
+        name, again = candidate.tensors[constant].name, "convert the constant again"
+        fix = {"action": KEEP_FLOAT32 if _is_half_overflow(candidate, constant) else again, "tensor": name}
+        return _Finding("conversion.weights", {"constant": name}, fix)
     rounded = _rounded_to_pole(candidate, theirs)
     if rounded is not None:
         evidence = {"tensor": rounded, "why": f"what is rounded to 0 there has no finite {theirs.name}"}
@@ -92,16 +94,22 @@ def _rounded_to_pole(model: ModelFacts, op: OpFacts) -> str | None:
     return None
 
 
-def _bad_constant(reference: ModelFacts, ours: OpFacts, candidate: ModelFacts, theirs: OpFacts) -> str | None:
-    """The candidate's name of a constant of the op that is not finite, or far from the reference's."""
+def _bad_constant(reference: ModelFacts, ours: OpFacts, candidate: ModelFacts, theirs: OpFacts) -> int | None:
+    """The candidate's tensor of a constant of the op that is not finite, or far from the reference's."""
     for position, index in enumerate(theirs.inputs):
         values = _constant(candidate, index)
         if values is None:
             continue
         expected = _constant(reference, ours.inputs[position]) if position < len(ours.inputs) else None
         if not np.isfinite(values).all() or (expected is not None and _differs(expected, values)):
-            return candidate.tensors[index].name
+            return index
     return None
+
+
+def _is_half_overflow(model: ModelFacts, index: int) -> bool:
+    found, values = Constants(model).find(index), _constant(model, index)
+    is_half = found is not None and found.stored.dtype == "float16"
+    return is_half and values is not None and bool(np.isinf(values).any())
 
 
 def _differs(expected: NDArray[np.float64], values: NDArray[np.float64]) -> bool:

@@ -30,7 +30,9 @@ from windtunnel.layer_diff.settle import settle
 from windtunnel.layer_diff.sick import non_finite
 from windtunnel.layer_diff.static.account import simplest
 from windtunnel.layer_diff.stream import Models, ahead_of, stream
-from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge, left_open
+from windtunnel.layer_diff.synthetic import StretchedFeed
+from windtunnel.layer_diff.verdict import MAY_BE_CHANCE, chance_of_drop, judge, left_open, samples_reasons
+from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, read_model, require_values
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -110,21 +112,27 @@ def compare_models(
         "synthetic_samples": samples is None,
         "local_samples": min(count, LOCAL_SAMPLES) if inside.local else 0,
         "local_problem": inside.problem,
-        "calibration_problem": "" if typical else _not_typical(matching, samples is None, count),
+        "calibration_problem": "" if typical else _not_typical(matching, given, count),
         "mended_for_a_try": mend,
     }
     if look:
         findings += look_at_data(reference, given, pipeline, outputs, count)
     found = _conclude(run, output, inside, threshold, settings, drawn)
-    return replace(found, findings=(*found.findings, *non_finite(found), *findings))
+    return replace(
+        found,
+        reasons=(*samples_reasons(found.verdict, findings), *found.reasons),
+        findings=(*found.findings, *non_finite(found), *findings),
+    )
 
 
-def _not_typical(matching: Matching, is_random: bool, count: int) -> str:
+def _not_typical(matching: Matching, given: Feed, count: int) -> str:
     """Why calibrated ranges cannot be judged by the samples; empty where the candidate has none."""
     if not any(pair.candidate.tensor.quantization for pair in matching.pairs):
         return ""
-    if is_random:
-        return "random inputs reach other values than data: give samples"
+    if isinstance(given, StretchedFeed):
+        ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in given.ranges.values())
+        held = f" (they fill what the models' own inputs hold, {ranges})" if ranges else ""
+        return f"random inputs reach other values than data{held}: give samples"
     return f"{count} of at least {FEWEST_TYPICAL} samples that tell which values the model meets"
 
 

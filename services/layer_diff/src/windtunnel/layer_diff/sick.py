@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from windtunnel.datacheck.findings import OUTPUT_NON_FINITE, Finding
 from windtunnel.layer_diff.domain import HOLDS_NON_FINITE, Comparison
+from windtunnel.layer_diff.graph.constants import KEEP_FLOAT32
 
 
 def non_finite(found: Comparison) -> tuple[Finding, ...]:
@@ -23,7 +24,14 @@ def non_finite(found: Comparison) -> tuple[Finding, ...]:
         Finding(
             OUTPUT_NON_FINITE,
             "; ".join(where),
-            "keep the first of these layers in float32, or scale its inputs down: float16 ends at 65504",
+            _fix(found),
             {"layers": len(sick), "first": {"layer": sick[0].name, "op_index": sick[0].op_index} if sick else None},
         ),
     )
+
+
+def _fix(found: Comparison) -> str:
+    """What to do: the cause's own fix where weights are too large for float16, else smaller values."""
+    if any(cause.fix.get("action") == KEEP_FLOAT32 for cause in found.causes):
+        return f"{KEEP_FLOAT32}; or train the model to smaller weights"
+    return "keep the first of these layers in float32, or scale its inputs down: float16 ends at 65504"

@@ -17,6 +17,9 @@ from windtunnel.tflite import ModelFacts, TensorFacts
 
 Range = tuple[float, float]
 
+# A candidate's input that holds less than this part of what the reference's holds is a fault to show, not to avoid.
+_LEAST_SHARE = 0.4
+
 
 @dataclass(frozen=True, slots=True)
 class StretchedFeed:
@@ -43,14 +46,15 @@ class StretchedFeed:
 def common_range(reference: ModelFacts, own: TensorFacts, candidate: ModelFacts, mine: TensorFacts) -> Range | None:
     """The real numbers that both models take at an input, `own` of the reference and `mine` of the candidate.
 
-    None where neither says; where the two have nothing in common, the reference's.
+    None where neither says; where the two have little or nothing in common, the reference's.
     """
     stated = [_quantized_range(reference, own), _quantized_range(candidate, mine)]
     found = [bounds for bounds in stated if bounds is not None]
     if not found:
         return None
     low, high = max(low for low, _ in found), min(high for _, high in found)
-    return (low, high) if low < high else found[0]
+    width = found[0][1] - found[0][0]
+    return (low, high) if high - low >= _LEAST_SHARE * width else found[0]
 
 
 def _stretch(values: NDArray[Any], bounds: Range | None) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
 from windtunnel.layer_diff.domain import Cause, Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
 
 # Absolute loss of top-1, and share of samples whose predicted class changed.
@@ -13,6 +14,7 @@ DEGRADED_CHANGED, BROKEN_CHANGED = 0.05, 0.30
 # A healthy output lies well under the layer threshold; a broken kernel gives about 0.5.
 BROKEN_OUTPUT_NRMSE = 0.30
 _LONGEST = 60
+_OF_SAMPLES = frozenset({INPUT_INTEGER_CAST, INPUT_RANGE, INPUT_CHANNEL_ORDER})
 # A loss of accuracy that chance gives this often says nothing about a model.
 MAY_BE_CHANCE = 0.05
 
@@ -68,6 +70,14 @@ def left_open(layers: Sequence[LayerDiff], output: OutputDiff, coverage: Coverag
     if not output.judged:
         found.append("no output could be judged: accuracy, agreement and nRMSE are unknown")
     return tuple(found)
+
+
+def samples_reasons(verdict: Verdict, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Of a model that is not healthy: that its samples do not fit the reference, which is to be put right first."""
+    if verdict == "healthy":
+        return ()
+    codes = (one.code for one in findings if one.code in _OF_SAMPLES and "pipeline" in one.evidence)
+    return tuple(f"{code}: the samples do not fit the reference; prepare them first, then compare" for code in codes)
 
 
 def _faults(causes: Sequence[Cause]) -> list[str]:

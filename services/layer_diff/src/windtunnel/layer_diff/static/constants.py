@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.layer_diff.graph.constants import WEIGHTED, Constant
+from windtunnel.layer_diff.graph.constants import KEEP_FLOAT32, WEIGHTED, Constant
 from windtunnel.layer_diff.graph.steps import SHAPING, Step, Steps
 from windtunnel.layer_diff.static.effective import Table, effective, finished_early, tolerance_of, written_alike
 from windtunnel.layer_diff.static.mend import (
@@ -229,7 +229,9 @@ class ConstantComparer:
         scale = quantization is not None and not np.isfinite(quantization.scales).all()
         code = "quantization.parameters" if scale else "conversion.weights"
         evidence = {"constant": name, "role": role, "pattern": "non_finite", "non_finite": {"values": count}}
-        fix = {"action": "quantize the weights again" if scale else "convert the constant again", "tensor": name}
+        is_half = other.constant is not None and other.constant.stored.dtype == "float16"
+        again = KEEP_FLOAT32 if is_half and np.isinf(other.values).any() else "convert the constant again"
+        fix = {"action": "quantize the weights again" if scale else again, "tensor": name}
         patch = None if folded or role == "operand" else self._patch(role, mine, one, other, code)
         return self._at(mine, code, evidence, fix, plain=True, patch=patch)
 
