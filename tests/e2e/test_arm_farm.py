@@ -21,7 +21,8 @@ def test_a_run_on_emulated_processors(models: DigitsModels, tmp_path: Path) -> N
         "data": {"samples": str(models.samples), "calibration": str(models.calibration)},
         "variants": ["int8"],
         "devices": [{"farm": "local"}, {"farm": "arm", "device": "cortex-a53", "accelerator": ["xnnpack", "cpu"]}],
-        "gates": {"accuracy_drop": 0.05, "latency_ms": {"p95": 1000}, "memory_mb": 1000},
+        # No gate on the latency: on a busy host none is judged.
+        "gates": {"accuracy_drop": 0.05, "memory_mb": 1000},
     }
     (tmp_path / "plan.yaml").write_text(json.dumps(plan))
     system = System(tmp_path / "home", {"WINDTUNNEL_FARMS": "local,arm"}).start()
