@@ -149,7 +149,23 @@ def by_effect(kept: Sequence[Tested], trials: Ends, precision: str) -> tuple[lis
     ]
     limits = NOISE[precision], QUIET[precision]
     harmless = [one for one in known if _is_harmless(one, *limits)]
+    kept_back = [] if len(harmless) < len(known) else [one for one in known if _may_explain(one, QUIET[precision])]
+    harmless = [one for one in harmless if one not in kept_back]
     return [one for one in known if one not in harmless], harmless
+
+
+def _may_explain(tested: Tested, quiet: float) -> bool:
+    """Whether a difference that no fix shows is the only one that may explain why an output is off.
+
+    A fix may miss what a wrong number does to the kernels: then the number is still wrong.
+    """
+    left = tested.effect_on_outputs.left
+    return left is not None and left >= quiet and not _is_way(tested.suspect)
+
+
+def _is_way(suspect: Suspect) -> bool:
+    """Whether a difference may be another way to write the same: another op, or another bound."""
+    return suspect.code == "conversion.op" or suspect.evidence.get("role") == "operand"
 
 
 def _is_harmless(tested: Tested, noise: float, quiet: float) -> bool:
@@ -159,8 +175,7 @@ def _is_harmless(tested: Tested, noise: float, quiet: float) -> bool:
     they change nothing at all: their fix rounds anew, which may cost what it gains.
     """
     suspect, effect = tested.suspect, tested.effect_on_outputs
-    is_way = suspect.code == "conversion.op" or suspect.evidence.get("role") == "operand"
-    return effect.is_none(noise, quiet) and (is_way or not effect.changes)
+    return effect.is_none(noise, quiet) and (_is_way(suspect) or not effect.changes)
 
 
 def note_of(tested: Tested) -> Finding:
