@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import hashlib
+import logging
 import os
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
@@ -169,6 +172,81 @@ async def test_nothing_is_replaced_unasked(api: ArtifactServiceAsyncStub, tmp_pa
         await download(store, wanted, tmp_path / "missing" / "m.tflite")
 
 
+async def test_a_link_stays_and_its_file_is_replaced(api: ArtifactServiceAsyncStub, tmp_path: Path) -> None:
+    ref = await ServedStore(api).put_bytes(b"theirs")
+    wanted = Artifact("variant", ref.sha256, 6, "m.tflite")
+    link, device = tmp_path / "link", tmp_path / "device"
+    (tmp_path / "mine").write_bytes(b"mine")
+    link.symlink_to("mine")
+    device.symlink_to("/dev/null")
+    await download(ServedStore(api), wanted, link, force=True)
+    assert link.is_symlink() and (tmp_path / "mine").read_bytes() == b"theirs"
+    with pytest.raises(Conflict, match="device is no plain file"):
+        await download(ServedStore(api), wanted, device, force=True)
+    assert device.readlink() == Path("/dev/null")
+
+
+async def test_downloads_of_one_artifact_at_once(
+    served: Served, api: ArtifactServiceAsyncStub, large: Path, tmp_path: Path
+) -> None:
+    await served.store.put_file(large)
+    store, wanted, target = ServedStore(api), artifact_of(large), tmp_path / "back.bin"
+    ends = await asyncio.gather(
+        *(download(store, wanted, target, force=True) for _ in range(3)), return_exceptions=True
+    )
+    assert target in ends and target.read_bytes() == large.read_bytes()
+    assert all(isinstance(end, Path | Conflict) for end in ends), ends
+    assert list(tmp_path.glob(".back*")) == []
+
+
+async def test_a_name_that_is_taken_meanwhile_leaves_no_part(api: ArtifactServiceAsyncStub, tmp_path: Path) -> None:
+    ref = await ServedStore(api).put_bytes(b"theirs")
+    target = tmp_path / "m.tflite"
+    with pytest.raises(Conflict, match="exists already"):
+        await download(
+            ServedStore(api),
+            Artifact("variant", ref.sha256, 6, "m.tflite"),
+            target,
+            on_progress=lambda *_: target.write_bytes(b"mine") and None,
+        )
+    assert target.read_bytes() == b"mine" and list(tmp_path.glob(".m*")) == []
+
+
+async def test_what_lies_where_a_download_is_kept(api: ArtifactServiceAsyncStub, tmp_path: Path) -> None:
+    ref = await ServedStore(api).put_bytes(b"theirs")
+    wanted, target = Artifact("variant", ref.sha256, 6, "m.tflite"), tmp_path / "m.tflite"
+    part, other = tmp_path / f".m.tflite.{ref.sha256[:12]}.part", tmp_path / "other"
+    other.write_bytes(b"")
+    part.symlink_to(other)
+    with pytest.raises(InvalidInput, match="not a regular file"):
+        await download(ServedStore(api), wanted, target)
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(InvalidInput, match="not a regular file"):
+        await asyncio.wait_for(download(ServedStore(api), wanted, target), 5)
+    part.unlink()
+    assert other.read_bytes() == b"" and not target.exists()
+    part.write_bytes(b"longer than the artifact")
+    with part.open() as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Conflict, match="another download is writing"):
+            await download(ServedStore(api), wanted, target)
+    assert (await download(ServedStore(api), wanted, target)).read_bytes() == b"theirs"
+
+
+async def test_a_download_that_is_given_up_is_not_an_error_of_the_service(
+    served: Served, api: ArtifactServiceAsyncStub, large: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    await served.store.put_file(large)
+    with caplog.at_level(logging.ERROR):
+        for _ in range(3):
+            call = api.Download(pb.DownloadRequest(sha256=hash_of(large)))
+            await anext(aiter(call))
+            call.cancel()
+            await asyncio.sleep(0.2)
+    assert "different Context" not in caplog.text, caplog.text
+
+
 async def test_what_is_not_there(api: ArtifactServiceAsyncStub, tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         await download(ServedStore(api), Artifact("variant", "0" * 64, 1, "x"), tmp_path / "x")
@@ -209,6 +287,54 @@ async def test_uploads_that_are_refused(served: Served, api: ArtifactServiceAsyn
 
     assert (await api.Upload(rest())).artifact.sha256 == right
     assert await served.store.read_bytes(right) == b"12345678"
+
+
+async def test_uploads_of_one_artifact_at_once(served: Served, api: ArtifactServiceAsyncStub) -> None:
+    content = os.urandom(3 * MB)
+    name = hashlib.sha256(content).hexdigest()
+    others = 3
+    met = asyncio.Barrier(others)
+
+    async def pieces() -> AsyncIterator[pb.UploadRequest]:
+        yield pb.UploadRequest(sha256=name, size_bytes=len(content))
+        await met.wait()
+        yield pb.UploadRequest(data=content)
+
+    answers = await asyncio.gather(*(api.Upload(pieces()) for _ in range(others)))
+    assert {answer.artifact.sha256 for answer in answers} == {name}
+    assert list((served.home / "uploads").iterdir()) == []
+
+
+async def test_an_upload_that_is_done_by_another_call_meanwhile(served: Served, api: ArtifactServiceAsyncStub) -> None:
+    content = b"12345678"
+    name = hashlib.sha256(content).hexdigest()
+
+    async def pieces() -> AsyncIterator[pb.UploadRequest]:
+        yield pb.UploadRequest(sha256=name, size_bytes=8, data=content[:4])
+        part = served.home / "uploads" / f"{name}.part"
+        while not part.exists() or part.stat().st_size < 4:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        part.unlink()
+        await served.store.put_bytes(content)
+        yield pb.UploadRequest(data=content[4:])
+
+    assert (await api.Upload(pieces())).artifact.size_bytes == 8
+    error = await sent(api, pb.UploadRequest(sha256=name, size_bytes=9))
+    assert isinstance(error, InvalidInput) and "has 8 bytes, not 9" in str(error)
+
+
+async def test_what_an_upload_of_another_size_left_is_thrown_away(
+    served: Served, api: ArtifactServiceAsyncStub, tmp_path: Path
+) -> None:
+    path = tmp_path / "right"
+    path.write_bytes(b"12345678")
+    left = pb.UploadRequest(sha256=hash_of(path), size_bytes=20, data=b"0123456789")
+    assert "10 of 20 bytes" in str(await sent(api, left))
+    error = await sent(api, pb.UploadRequest(sha256=hash_of(path), size_bytes=8, offset=10))
+    assert "0 have arrived" in str(error)
+    assert "10 of 20 bytes" in str(await sent(api, left))
+    await ServedStore(api).put_file(path)
+    assert await served.store.read_bytes(hash_of(path)) == b"12345678"
 
 
 async def test_a_file_that_changes_while_it_is_sent_is_not_stored_under_a_wrong_name(

@@ -20,13 +20,13 @@ from windtunnel.cli.options import kernels_option, threshold_option
 from windtunnel.cli.outputs import (
     force_option,
     progress_bar,
-    put_in_place,
     read_json,
     require_file,
     require_free,
     require_outputs,
 )
 from windtunnel.errors import Conflict, InvalidInput
+from windtunnel.output_files import output_target, put_in_place
 
 if TYPE_CHECKING:
     from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog
@@ -87,7 +87,7 @@ def log(
     require_outputs((out,), inputs=(model, samples, pipeline), force=force)
     path, source = require_file(model, "model"), require_file(samples, "samples")
     steps = read_json(pipeline, "pipeline")
-    part = _part(out.absolute(), path, source, [steps, statistics, accelerator])
+    part = _part(output_target(out), path, source, [steps, statistics, accelerator])
     with _alone(part):
         # Another run may have written it while this one looked.
         require_free(out, force=force)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from windtunnel.errors import Conflict, InvalidInput, NotFound
+from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.output_files import output_target, put_in_place, taken
 
 if TYPE_CHECKING:
     from windtunnel.isolation import Progress
@@ -75,21 +76,18 @@ def require_outputs(outputs: Sequence[Path | None], *, inputs: Sequence[Path | N
 def require_free(path: Path | None, *, force: bool) -> None:
     """Raises Conflict where `path` exists and may not be replaced, NotFound where its folder does not exist.
 
-    Raises InvalidInput where it is a folder, or nothing can be written beside it.
+    A link stands for the file that it leads to. Raises as `output_target`, and InvalidInput where nothing can be
+    written beside the file.
     """
     if path is None:
         return
-    taken = is_there(path)
-    if path.is_dir():
-        raise InvalidInput(f"{path} is a folder", hint="name a file")
-    if taken and not path.is_file():
-        raise Conflict(f"{path} is no plain file, and is not replaced", hint="give the name of a file")
-    if taken and not force:
-        raise _taken(path)
-    if not path.absolute().parent.is_dir():
-        raise NotFound(f"there is no folder {path.absolute().parent}", hint="create it first")
+    target = output_target(path)
+    if is_there(target) and not force:
+        raise taken(path)
+    if not target.parent.is_dir():
+        raise NotFound(f"there is no folder {target.parent}", hint="create it first")
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=_PREFIX)
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_PREFIX)
     except OSError as error:
         raise _not_written(path, error) from error
     os.close(descriptor)
@@ -152,7 +150,7 @@ def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
     written.
     """
     try:
-        descriptor, name = tempfile.mkstemp(dir=path.absolute().parent, prefix=_PREFIX)
+        descriptor, name = tempfile.mkstemp(dir=output_target(path).parent, prefix=_PREFIX)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(content)
@@ -164,27 +162,6 @@ def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
             raise
     except OSError as error:
         raise _not_written(path, error) from error
-
-
-def put_in_place(made: Path, path: Path, *, force: bool) -> None:
-    """Gives a whole file its name in the same folder. Raises Conflict where that is taken and not `force`, OSError."""
-    if not force:
-        try:
-            path.hardlink_to(made)
-        except FileExistsError as error:
-            raise _taken(path) from error
-        except OSError:
-            # A file system without hard links.
-            if path.exists():
-                raise _taken(path) from None
-        else:
-            made.unlink()
-            return
-    made.replace(path)
-
-
-def _taken(path: Path) -> Conflict:
-    return Conflict(f"{path} exists already", hint="give another name, or --force to replace it")
 
 
 def _not_written(path: Path, error: OSError) -> InvalidInput:

@@ -22,7 +22,9 @@ def job_context(**fields: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _current.reset(token)
+        # A stream that its caller gave up is closed in another context, where there is nothing to reset.
+        with contextlib.suppress(ValueError):
+            _current.reset(token)
 
 
 def note_job(**fields: str) -> None:

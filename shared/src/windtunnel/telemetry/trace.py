@@ -68,4 +68,6 @@ def trace_context(traceparent: str) -> Iterator[str]:
     try:
         yield span
     finally:
-        _current.reset(token)
+        # A stream that its caller gave up is closed in another context, where there is nothing to reset.
+        with contextlib.suppress(ValueError):
+            _current.reset(token)

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from windtunnel.client.parts import held_part, not_written
 from windtunnel.client.served_store import OnProgress, ServedStore
 from windtunnel.errors import Conflict, InvalidInput, NotFound
+from windtunnel.output_files import output_target, put_in_place, taken
 from windtunnel.v1 import artifacts_pb2
 
 KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
@@ -69,36 +70,24 @@ async def download(
 ) -> Path:
     """Writes an artifact to `target`: verified, whole or not at all.
 
-    A download that broke, in this process or an earlier one, goes on from what lies beside `target`. Raises Conflict
-    where `target` exists and not `force`, NotFound, InvalidInput, Unavailable.
+    A link is followed, and stays. A download that broke, in this process or an earlier one, goes on from what lies
+    beside the file. Raises Conflict where `target` exists and not `force`, is a device or a stream, or is written by
+    another download; NotFound, InvalidInput, Unavailable.
     """
-    if target.is_dir():
-        raise InvalidInput(f"{target} is a folder", hint="name a file")
-    if target.exists() and not force:
-        raise _taken(target)
-    if not target.absolute().parent.is_dir():
-        raise NotFound(f"there is no folder {target.absolute().parent}", hint="create it first")
-    part = target.with_name(f".{target.name}.{artifact.sha256[:12]}.part")
-    await store.fetch_part(artifact.sha256, part, on_progress)
-    _put_in_place(part, target, force=force)
-    return target
-
-
-def _put_in_place(part: Path, target: Path, *, force: bool) -> None:
-    if not force:
+    place = output_target(target)
+    if place.exists() and not force:
+        raise taken(target)
+    if not place.parent.is_dir():
+        raise NotFound(f"there is no folder {place.parent}", hint="create it first")
+    part = place.with_name(f".{place.name}.{artifact.sha256[:12]}.part")
+    with held_part(part, artifact.size_bytes) as file:
+        await store.fetch_part(artifact.sha256, part, file, on_progress)
         try:
-            os.link(part, target)
-        except FileExistsError:
-            raise _taken(target) from None
-        except OSError:
-            # A file system without hard links.
-            if target.exists():
-                raise _taken(target) from None
-        else:
-            part.unlink()
-            return
-    part.replace(target)
-
-
-def _taken(target: Path) -> Conflict:
-    return Conflict(f"{target} exists already", hint="give another name, or replace it by force")
+            put_in_place(part, target, force=force)
+        except Conflict:
+            # Somebody took the name meanwhile.
+            part.unlink(missing_ok=True)
+            raise
+        except OSError as error:
+            raise not_written(target, error) from error
+    return target

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 
 import grpc
 
@@ -54,9 +54,11 @@ class ServedStore:
             asked = await self._ask(self._service.GetUpload, artifacts_pb2.GetUploadRequest(sha256=ref.sha256))
             if asked.stored:
                 return ref
-            attempts.reached(asked.received_bytes)
+            # More than there is was left by an upload that announced another size: it is begun again.
+            offset = asked.received_bytes if asked.received_bytes <= ref.size_bytes else 0
+            attempts.reached(offset)
             try:
-                await self._service.Upload(self._pieces(path, ref, asked.received_bytes))
+                await self._service.Upload(self._pieces(path, ref, offset))
                 return ref
             except grpc.aio.AioRpcError as error:
                 await attempts.again(error)
@@ -89,41 +91,45 @@ class ServedStore:
             raise from_rpc_error(error) from error
         return ref
 
-    async def fetch_part(self, sha256: str, part: Path, on_progress: OnProgress | None = None) -> None:
+    async def fetch_part(self, sha256: str, part: Path, file: BinaryIO, on_progress: OnProgress | None = None) -> None:
         """Writes the verified blob to `part`, going on from what a try before has left there.
+
+        Args:
+            file: `part`, opened to append to it, at its end.
 
         Raises NotFound, Corrupt, InvalidInput where `part` cannot be written, Unavailable.
         """
         check_sha256(sha256)
         attempts = _Attempts("the download")
-        while True:
-            try:
-                await self._receive(sha256, part, on_progress)
-                break
-            except grpc.aio.AioRpcError as error:
-                attempts.reached(part.stat().st_size if part.exists() else 0)
-                await attempts.again(error)
-            except OSError as error:
-                raise InvalidInput(f"{part} cannot be written: {error.strerror or error}") from error
-        actual = await asyncio.to_thread(sha256_of, part)
-        if actual != sha256:
-            part.unlink()
-            raise Corrupt(f"artifact {sha256} is corrupt: its bytes hash to {actual}", hint="try again")
+        try:
+            while True:
+                try:
+                    await self._receive(sha256, file, on_progress)
+                    break
+                except grpc.aio.AioRpcError as error:
+                    attempts.reached(file.tell())
+                    await attempts.again(error)
+            await asyncio.to_thread(file.flush)
+            actual = await asyncio.to_thread(sha256_of, part)
+            if actual != sha256:
+                part.unlink(missing_ok=True)
+                raise Corrupt(f"artifact {sha256} is corrupt: its bytes hash to {actual}", hint="try again")
+        except OSError as error:
+            raise InvalidInput(f"{part} cannot be written: {error.strerror or error}") from error
 
-    async def _receive(self, sha256: str, part: Path, on_progress: OnProgress | None) -> None:
-        with part.open("ab") as file:
-            offset = file.tell()
-            call = self._service.Download(artifacts_pb2.DownloadRequest(sha256=sha256, offset=offset))
-            size = 0
-            try:
-                async for message in call:
-                    size = size or message.size_bytes
-                    await asyncio.to_thread(file.write, message.data)
-                    offset += len(message.data)
-                    if on_progress is not None:
-                        on_progress(offset, size)
-            finally:
-                call.cancel()
+    async def _receive(self, sha256: str, file: BinaryIO, on_progress: OnProgress | None) -> None:
+        offset = file.tell()
+        call = self._service.Download(artifacts_pb2.DownloadRequest(sha256=sha256, offset=offset))
+        size = 0
+        try:
+            async for message in call:
+                size = size or message.size_bytes
+                await asyncio.to_thread(file.write, message.data)
+                offset += len(message.data)
+                if on_progress is not None:
+                    on_progress(offset, size)
+        finally:
+            call.cancel()
 
     async def read_bytes(self, sha256: str, *, limit: int = READ_LIMIT) -> bytes:
         """The verified blob. Raises NotFound, Corrupt; InvalidInput above `limit` bytes."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from windtunnel.converter.resolve_plan import PlanResolver, named_after_model, q
 from windtunnel.converter.settings import ConverterSettings
 from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool
+from windtunnel.output_files import safe_file_name
 from windtunnel.pipeline import Shapes
 from windtunnel.plan import AS_IT_IS, plan_to_json
 from windtunnel.plan.wire import shapes_from_proto, shapes_to_proto
@@ -165,7 +165,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         )
         if model.uri.startswith("sha256:"):
             # Messages name the file: by what its author called it, not by its hash.
-            path = path.rename(path.with_name(re.sub(r"[^\w.-]", "_", model.name)[:100]))
+            path = path.rename(path.with_name(safe_file_name(model.name)))
         return _Job(model, trained, path, how, runtime.settings.allow_model_code)
 
     async def _convert(self, job: _Job, workdir: Path) -> converter_pb2.ConvertResponse:

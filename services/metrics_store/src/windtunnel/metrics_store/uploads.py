@@ -38,23 +38,37 @@ class Uploads:
         """Takes the pieces of one upload and stores the whole.
 
         What has arrived stays when the call breaks, for a day. Raises InvalidInput for a size over the limit, an
-        offset beyond what has arrived, too few or too many bytes, and a wrong hash; Unavailable without room.
+        offset beyond what has arrived, too few or too many bytes, another size than the stored one's, and a wrong
+        hash; Unavailable without room.
         """
         first = await anext(aiter(requests), None)
         if first is None:
             raise InvalidInput("an upload without a message", hint="the first one names sha256 and size_bytes")
         wanted = self._wanted(first)
-        if await self.artifacts.stat(wanted.sha256) is not None:
+        if await self._is_stored(wanted):
             return wanted
         await asyncio.to_thread(self._sweep)
         try:
             await self._write(first, requests, wanted)
             return await self._keep(wanted)
         except OSError as error:
+            if await self._is_stored(wanted):
+                # Another call sent the same upload, was done first, and removed what both wrote.
+                return wanted
             raise Unavailable(
                 f"an upload cannot be stored in {self.folder}: {error.strerror or error}",
                 hint="is there room on its disk?",
             ) from error
+
+    async def _is_stored(self, wanted: ArtifactRef) -> bool:
+        """Whether the store has it. Raises InvalidInput where it has it in another size."""
+        stored = await self.artifacts.stat(wanted.sha256)
+        if stored is not None and stored.size_bytes != wanted.size_bytes:
+            raise InvalidInput(
+                f"artifact {wanted.sha256} has {stored.size_bytes} bytes, not {wanted.size_bytes}",
+                hint="size_bytes is the size of the whole file",
+            )
+        return stored is not None
 
     def _wanted(self, first: pb.UploadRequest) -> ArtifactRef:
         wanted = ArtifactRef(check_sha256(first.sha256), first.size_bytes)
@@ -67,7 +81,14 @@ class Uploads:
 
     async def _write(self, first: pb.UploadRequest, rest: AsyncIterator[pb.UploadRequest], wanted: ArtifactRef) -> None:
         arrived = await self.received(wanted.sha256)
+        if arrived > wanted.size_bytes:
+            # What an upload left that announced another size; no rest makes it right.
+            self._part(wanted.sha256).unlink(missing_ok=True)
+            arrived = 0
         if first.offset > arrived:
+            if await self._is_stored(wanted):
+                # Another call sent the same upload, and was done first.
+                return
             raise InvalidInput(f"an upload goes on at byte {first.offset}, but {arrived} have arrived")
         # Two calls may send the same upload, where the first one's connection broke and nobody noticed yet: both
         # write the same bytes in the same places.
@@ -90,6 +111,9 @@ class Uploads:
 
     async def _keep(self, wanted: ArtifactRef) -> ArtifactRef:
         part = self._part(wanted.sha256)
+        if await self._is_stored(wanted):
+            part.unlink(missing_ok=True)
+            return wanted
         actual = await asyncio.to_thread(sha256_of, part)
         if actual != wanted.sha256:
             part.unlink(missing_ok=True)
