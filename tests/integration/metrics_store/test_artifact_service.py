@@ -201,14 +201,13 @@ async def test_downloads_of_one_artifact_at_once(
 
 async def test_a_name_that_is_taken_meanwhile_leaves_no_part(api: ArtifactServiceAsyncStub, tmp_path: Path) -> None:
     ref = await ServedStore(api).put_bytes(b"theirs")
-    target = tmp_path / "m.tflite"
+    wanted, target = Artifact("variant", ref.sha256, 6, "m.tflite"), tmp_path / "m.tflite"
+
+    def take_name(done: int, total: int) -> None:
+        target.write_bytes(b"mine")
+
     with pytest.raises(Conflict, match="exists already"):
-        await download(
-            ServedStore(api),
-            Artifact("variant", ref.sha256, 6, "m.tflite"),
-            target,
-            on_progress=lambda *_: target.write_bytes(b"mine") and None,
-        )
+        await download(ServedStore(api), wanted, target, on_progress=take_name)
     assert target.read_bytes() == b"mine" and list(tmp_path.glob(".m*")) == []
 
 
