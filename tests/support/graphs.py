@@ -65,7 +65,9 @@ class GraphWriter:
         op = schema.OperatorT()
         op.opcodeIndex = self._codes.index((name, version))
         op.inputs, op.outputs = list(inputs), list(outputs)
-        if options is not None:
+        if isinstance(options, bytes):
+            op.customOptions = np.frombuffer(options, np.uint8)
+        elif options is not None:
             kind = type(options).__name__.removesuffix("T")
             op.builtinOptionsType, op.builtinOptions = getattr(schema.BuiltinOptions, kind), options
         self._ops.append(op)

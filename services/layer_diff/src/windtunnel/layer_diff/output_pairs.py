@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from windtunnel.datacheck.findings import INPUTS_EXCHANGE_UNTRIED, OUTPUTS_RENAMED, Finding
 from windtunnel.errors import UserError
+from windtunnel.layer_diff.detections import Slots, detection_op
 from windtunnel.layer_diff.domain import Cause
 from windtunnel.layer_diff.formulas import nrmse
 from windtunnel.layer_diff.inputs import translate
@@ -103,11 +104,14 @@ class _Collected:
 
     def __init__(self, facts: ModelFacts) -> None:
         self._facts = facts
+        op = detection_op(facts)
+        self._slots = None if op is None else Slots(facts, op)
         self._rows: list[list[NDArray[np.float64]]] = [[] for _ in facts.outputs]
         self.sizes = [0] * len(facts.outputs)
 
     def add(self, runner: Runner, inputs: Mapping[str, NDArray[Any]]) -> None:
         made = runner.run(inputs, dequantized=True)
+        made = made if self._slots is None else self._slots.without_unset(made)
         for place, tensor in enumerate(self._facts.outputs):
             if tensor.dtype not in NOT_VALUES and tensor.name in made:
                 values = np.asarray(made[tensor.name], dtype=np.float64)

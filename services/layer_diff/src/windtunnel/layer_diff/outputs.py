@@ -12,6 +12,7 @@ from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.errors import InvalidInput
+from windtunnel.layer_diff.detections import Detections
 from windtunnel.layer_diff.domain import SHAPE_DIFFERS, Accuracy, OutputDiff
 from windtunnel.layer_diff.figures import LayerFigures, LayerSums
 from windtunnel.layer_diff.graph.steps import TRANSPARENT
@@ -46,6 +47,7 @@ class OutputSums:
             if ours.index not in no_figure[0] and theirs.index not in no_figure[1]
         ]
         self._drift = [LayerSums() for _ in self._pairs]
+        self._detections = Detections(reference, candidate, {ours.name: theirs.name for ours, theirs in self._pairs})
         known = {ours.name for ours, _ in self._pairs}
         self.reading = read_labels(labels, [output for output in outputs_of(reference) if output.name in known])
         scored = [pair for pair in self._pairs if pair[0].name == self.reading.output] or self._pairs[:1]
@@ -67,8 +69,9 @@ class OutputSums:
 
     def add(self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]) -> None:
         """Adds one sample's outputs as real numbers by tensor name."""
+        first, second = self._detections.aligned(reference, candidate)
         for (ours, theirs), drift in zip(self._pairs, self._drift, strict=True):
-            drift.add(reference[ours.name], candidate[theirs.name])
+            drift.add(first[ours.name], second[theirs.name])
         if self._scored is not None:
             ours, theirs = self._scored
             self._add_scored(reference[ours.name], candidate[theirs.name])

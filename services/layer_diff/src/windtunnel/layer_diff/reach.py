@@ -17,6 +17,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.layer_diff.detections import WHY, detection_op
 from windtunnel.layer_diff.domain import Unmatched
 from windtunnel.layer_diff.figures import LayerFigures
 from windtunnel.layer_diff.graph import Matching, Pair
@@ -314,6 +315,8 @@ def _is_plain(tensor: TensorFacts) -> bool:
 def _hidden(opened: Opened, tensors: Collection[int]) -> dict[int, str]:
     """Tensors whose memory the runtime does not show after a run."""
     found = dict.fromkeys(_unread(opened.runner.facts), "no op reads it, and the runtime leaves it unset")
+    detections = detection_op(opened.runner.facts)
+    found |= {} if detections is None else dict.fromkeys(detections.outputs, WHY)
     for index in tensors:
         if index not in opened.lost and index not in found:
             try:

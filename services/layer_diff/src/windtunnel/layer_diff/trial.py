@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import UserError
+from windtunnel.layer_diff.detections import detection_op
 from windtunnel.layer_diff.figures import LayerSums
 from windtunnel.layer_diff.graph import Matching, Pair
 from windtunnel.layer_diff.graph.steps import SHAPING, TRANSPARENT
@@ -182,6 +183,10 @@ class Trials:
         if output in self._reach.no_figure[1]:
             return None
         index = output
+        detections = detection_op(theirs.facts)
+        if detections is not None and output in detections.outputs:
+            # Raw boxes and raw scores decide the detections.
+            index = detections.inputs[0 if output == detections.outputs[0] else 1]
         while (maker := theirs.makers.get(index)) is not None and maker.name in _CLOSING:
             index = maker.inputs[0]
         return pairs.get(index) or pairs.get(output)
