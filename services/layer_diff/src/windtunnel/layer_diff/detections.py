@@ -31,6 +31,12 @@ def detection_op(facts: ModelFacts) -> OpFacts | None:
     return next((op for op in ops if outputs.issuperset(op.outputs)), None)
 
 
+def made_by_detection(facts: ModelFacts) -> frozenset[int]:
+    """The tensors that such an op makes."""
+    op = detection_op(facts)
+    return frozenset() if op is None else frozenset(op.outputs)
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """The filled slots of one run: boxes (n, 4), classes (n,), scores (n,); `least` is the score that one needs."""

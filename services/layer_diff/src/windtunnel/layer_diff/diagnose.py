@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from windtunnel.datacheck.findings import Finding
+from windtunnel.layer_diff.detections import made_by_detection
 from windtunnel.layer_diff.domain import Cause, Exclusion
 from windtunnel.layer_diff.downstream import Downstream
 from windtunnel.layer_diff.effect import CLEAR, Ends, Tested, by_effect, finite, note_of, range_of
@@ -93,7 +94,11 @@ def diagnose(
     followed = Downstream(matching, [one for one in held if _shows(one, floor)], reached)
     faults = [one.suspect for one in held]
     kept = [one for one in held if not followed(one.suspect) and not _hangs_on(one.suspect, faults)]
-    kept, harmless = by_effect(kept, trials, precision_of(matching))
+    detections = frozenset() if matching.theirs is None else made_by_detection(matching.theirs.facts)
+    # The layers before a detection op, by which its outputs are judged, do not show what differs in the op itself.
+    unshown = [one for one in kept if one.suspect.tensor in detections]
+    kept, harmless = by_effect([one for one in kept if one not in unshown], trials, precision_of(matching))
+    kept += unshown
     # What the file shows and running proves comes first; then what brings the output near the reference's.
     decides = any(one.decides for one in kept)
     kept.sort(
