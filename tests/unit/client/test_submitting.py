@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -17,8 +19,8 @@ from windtunnel.client import client as module
 from windtunnel.client.client import AsyncRun
 from windtunnel.client.endpoints import Endpoints
 from windtunnel.client.sync import Run
-from windtunnel.errors import Conflict, InvalidInput, Unavailable
-from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
+from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
+from windtunnel.v1 import events_pb2, metrics_store_pb2, metrics_store_pb2_grpc, types_pb2
 
 
 @pytest.fixture
@@ -118,6 +120,32 @@ async def test_a_store_that_is_not_there_is_not_waited_for_for_ever(
         with pytest.raises(Unavailable, match=r"metrics store at 127\.0\.0\.1:1 does not answer"):
             async for _ in client.run("r").watch():
                 pass
+
+
+class _Plans(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
+    async def GetPlan(  # noqa: N802 - named by the contract
+        self, request: metrics_store_pb2.GetPlanRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> metrics_store_pb2.GetPlanResponse:
+        if request.name != "nightly":
+            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no plan {request.name!r}")
+        return metrics_store_pb2.GetPlanResponse()
+
+
+async def test_a_plan_that_is_not_stored_is_refused_at_once(bus: MemoryBus, endpoints: Endpoints, model: Path) -> None:
+    server = grpc.aio.server()
+    metrics_store_pb2_grpc.add_MetricsStoreServiceServicer_to_server(_Plans(), server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    asked = dataclasses.replace(endpoints, grpc={**endpoints.grpc, "metrics_store": f"127.0.0.1:{port}"})
+    try:
+        async with AsyncClient(asked) as client:
+            with pytest.raises(NotFound, match="there is no plan 'nigthly'"):
+                await client.submit(model, plan_name="nigthly")
+            assert await announced(bus) == 0
+            await client.submit(model, plan_name="nightly")
+            assert await announced(bus) == 1
+    finally:
+        await server.stop(None)
 
 
 async def slow_watch(

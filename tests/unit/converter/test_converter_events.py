@@ -20,7 +20,7 @@ from windtunnel.bus.memory import MemoryBus
 from windtunnel.converter.convert import tool_versions
 from windtunnel.converter.service import ConverterService
 from windtunnel.converter.settings import ConverterSettings
-from windtunnel.errors import InvalidInput
+from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.isolation import InlinePool
 from windtunnel.runs import plan_of
 from windtunnel.v1 import events_pb2, plan_pb2, types_pb2
@@ -149,6 +149,17 @@ async def failure(bench: Bench, message: events_pb2.ModelTrained) -> InvalidInpu
     with pytest.raises(InvalidInput) as caught:
         await bench.service.on_model_trained(trained(message))
     return caught.value
+
+
+async def test_a_run_that_cannot_start_is_not_blamed_on_the_model(bench: Bench) -> None:
+    with pytest.raises(NotFound) as unknown:
+        await bench.service.on_model_trained(trained(events_pb2.ModelTrained(model=bench.model, plan_name="nigthly")))
+    assert unknown.value.code == "unknown_plan"
+    unhashed = types_pb2.Model(name="m", version="1", uri="https://models.example.com/m.tflite")
+    message = events_pb2.ModelTrained(model=unhashed, run_id="run-2")
+    with pytest.raises(InvalidInput) as missing:
+        await bench.service.on_model_trained(decode(*encode(message, id="b", source="/tests", run_id="")))
+    assert missing.value.code == "sha256_missing"
 
 
 async def test_a_fault_of_the_samples_is_told_from_one_of_the_model(bench: Bench, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pytest
 from google.protobuf.message import Message
@@ -52,6 +53,10 @@ def is_a(name: str, variant: str | None = None) -> Callable[[Message], bool]:
         return type(message).__name__ == name and variant in (None, subject(message)[1])
 
     return check
+
+
+def not_started(code: str, run: RunEvents) -> Sequence[Message]:
+    return [run.model_failed("there is no plan 'nightly'", code=code)]
 
 
 def of_cell(variant: str, farm: str) -> Callable[[Message], bool]:
@@ -224,6 +229,16 @@ CASES = [
         lambda run: [run.measured("int8", p50=math.nan)],
         COULD_NOT_RUN,
         ("cell local/host/12/xnnpack/1 of variant int8: latency_ms.p50 is nan",),
+    ),
+    *(
+        Case(
+            f"the run could not start: {code}",
+            partial(not_started, code),
+            COULD_NOT_RUN,
+            ("the run could not start: there is no plan 'nightly'",),
+            without=lambda message: not is_a("ModelFailed")(message),
+        )
+        for code in ("unknown_plan", "malformed_event", "sha256_missing")
     ),
     Case(
         "the conversion changed the model",

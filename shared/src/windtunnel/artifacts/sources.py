@@ -104,7 +104,9 @@ class SourceReader:
     def _https(self, uri: str, sha256: str | None) -> tuple[str, Iterable[SourceFile]]:
         if sha256 is None:
             raise InvalidInput(
-                f"{uri[:200]} has no sha256", hint="what comes over https:// needs the sha256 of its content beside it"
+                f"{uri[:200]} has no sha256",
+                hint="what comes over https:// needs the sha256 of its content beside it",
+                code="sha256_missing",
             )
         name = unquote(PurePosixPath(urlsplit(uri).path).name)
         if not name or name in {".", ".."} or "/" in name or "\0" in name:

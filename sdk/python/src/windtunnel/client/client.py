@@ -45,6 +45,7 @@ from windtunnel.v1 import (
 SOURCE = "/windtunnel/client"
 _PATIENCE_S = 15.0
 _UNHEARD_S = 2.0
+_PLAN_LOOK_S = 5.0
 
 T = TypeVar("T")
 
@@ -152,7 +153,7 @@ class AsyncClient:
         Args:
             model: a local file, folder or checkpoint prefix, or a URI that the services can read.
             plan: a plan, or the path of a plan.yaml; its local paths are relative to that file.
-            plan_name: instead, a stored plan. Neither: the default plan.
+            plan_name: instead, a stored plan, which must exist. Neither: the default plan.
             metrics: figures of the training itself; samples and preprocessing must reproduce its `accuracy`, 0 to 1.
             name, version: else the file's name, and a version from the content.
             sha256: hash of what the URI must hold; https:// needs it.
@@ -167,6 +168,8 @@ class AsyncClient:
         declared = format or _format_by_name(str(model))
         if declared is not None and declared not in FORMATS:
             raise InvalidInput(f"unknown format {declared!r}", hint=f"known are {', '.join(FORMATS)}")
+        if plan_name:
+            await self._require_plan(plan_name)
         uri = str(model)
         if not is_uri(uri):
             uri = await upload(await self.services_store(on_upload), Path(model))
@@ -188,6 +191,12 @@ class AsyncClient:
         if plan is not None:
             message.plan.CopyFrom(plan_to_proto(await self._plan(plan, on_upload)))
         return await self._publish(message, event_id or uuid.uuid4().hex)
+
+    async def _require_plan(self, name: str) -> None:
+        """Raises NotFound for a stored plan that does not exist; a store that does not answer is not waited for."""
+        with contextlib.suppress(Unavailable):
+            request = metrics_store_pb2.GetPlanRequest(name=name)
+            await self.call(self.store.GetPlan, request, timeout_s=_PLAN_LOOK_S)
 
     async def _plan(self, plan: str | Path | Plan, on_upload: OnProgress | None) -> Plan:
         folder = Path.cwd()

@@ -100,7 +100,9 @@ class PlanResolver:
             stored = await self._plans.get(announcement.plan_name)
             if stored is None:
                 raise NotFound(
-                    f"there is no plan {announcement.plan_name!r}", hint="`windtunnel plans list` shows the stored ones"
+                    f"there is no plan {announcement.plan_name!r}",
+                    hint="`windtunnel plans list` shows the stored ones",
+                    code="unknown_plan",
                 )
             return plan_from_json(stored)
         return DEFAULT_PLAN

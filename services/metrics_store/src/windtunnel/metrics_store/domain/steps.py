@@ -72,8 +72,11 @@ def explain(failure: Failure) -> str:
 
 
 def not_converted(failure: Failure) -> str:
-    """Why a run has no converted model; the model is not blamed for its samples or its plan."""
+    """Why a run has no converted model; the model is not blamed for its samples, its plan or its announcement."""
     what = {
+        "malformed_event": "the run could not start",
+        "unknown_plan": "the run could not start",
+        "sha256_missing": "the run could not start",
         "invalid_samples": "the samples cannot be used",
         "invalid_plan": "the plan cannot be used",
     }.get(failure.code, "the model could not be converted")
