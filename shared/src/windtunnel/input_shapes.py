@@ -56,16 +56,31 @@ def given_shapes(specs: Sequence[InputSpec], given: Shapes) -> dict[str, tuple[i
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in given.items():
         spec = _named(specs, name)
-        fits = len(shape) == len(spec.shape) and all(b in (-1, a) for a, b in zip(shape, spec.shape, strict=True))
-        if not fits:
-            takes = [size if size >= 0 else "any" for size in spec.shape]
+        if (wrong := _misfit(shape, spec.shape)) is not None:
             raise InvalidInput(
-                f"input_shapes gives {name or _shown(spec)!r} the shape {list(shape)}; the input takes {takes}",
-                hint="give the batch too; only open dimensions (any) can have another size",
+                f"input_shapes gives {name or _shown(spec)!r} the shape {list(shape)}; the input takes "
+                f"{shape_words(spec.shape)}: {wrong[0]}",
+                hint=wrong[1],
             )
         if found.setdefault(spec.name, tuple(shape)) != tuple(shape):
             raise InvalidInput(f"input_shapes gives input {_shown(spec)!r} two shapes")
     return found
+
+
+def shape_words(shape: Sequence[int]) -> str:
+    """A shape for people: -1, an open dimension, is "any"."""
+    return f"[{', '.join('any' if size < 0 else str(size) for size in shape)}]"
+
+
+def _misfit(shape: Sequence[int], takes: Sequence[int]) -> tuple[str, str] | None:
+    """What of `shape` does not fit `takes`, and what to do; None where it fits."""
+    if len(shape) != len(takes):
+        return f"{len(takes)} dimensions, not {len(shape)}", "give every size, the batch first"
+    wrong = [place for place, size in enumerate(takes) if size >= 0 and size != shape[place]]
+    if not wrong:
+        return None
+    said = ", ".join(f"dimension {place + 1} must be {takes[place]}, not {shape[place]}" for place in wrong)
+    return said, "only open dimensions (any) can have another size; dimension 1 is the batch"
 
 
 def _named(specs: Sequence[InputSpec], name: str) -> InputSpec:

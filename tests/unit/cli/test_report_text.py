@@ -11,6 +11,9 @@ from rich.console import Console
 from support import reports
 from support.diagnoses import FUSED, diagnosis_of_named_model
 from windtunnel.cli.diagnosis_text import render_diagnosis
+from windtunnel.cli.figures import NOT_COMPARED, was_compared
+from windtunnel.cli.measured import conversion_words
+from windtunnel.cli.page import conversion
 from windtunnel.cli.report_html import diagnosis_html
 from windtunnel.cli.report_text import render_log, render_report
 from windtunnel.log_parser import parse_log
@@ -226,3 +229,15 @@ def test_the_headline_of_a_healthy_model_says_that_calibration_was_not_judged() 
     document |= {"verdict": "broken"}
     assert _shown(render_diagnosis, document, 200).splitlines()[0] == "✗ BROKEN"
     assert _shown(render_diagnosis, reports.diagnosis(), 200).splitlines()[0] == "✓ HEALTHY"
+
+
+def test_a_conversion_that_compared_nothing_did_not_pass() -> None:
+    assert not was_compared({"passed": True, "output_nrmse": None, "agreement": None, "original": None})
+    for judged in ({"output_nrmse": 0.0}, {"agreement": 1.0}, {"original": {"top1": 0.9}}):
+        assert was_compared({"passed": True, **judged})
+    assert was_compared({"passed": False})
+    check = {"synthetic": True, "passed": True, "samples": 16, "output_nrmse": None, "agreement": None}
+    check |= {"original": None, "converted": None, "element_accuracy": {"converted": None}, "message": ""}
+    said = conversion_words({"check": check, "size_bytes": 10, "ops": ["RELU"], "seconds": 0.1})
+    assert NOT_COMPARED in said and "passed" not in said
+    assert NOT_COMPARED in str(conversion({"passed": True}))

@@ -150,8 +150,10 @@ def test_tensorflow_js_with_its_shards(tmp_path: Path) -> None:
 
 def test_what_nobody_knows_is_shown(tmp_path: Path) -> None:
     (tmp_path / "mine").write_bytes(b"\x01\x02\x03 something")
-    with pytest.raises(InvalidInput, match="mine is not a model that Windtunnel knows: it begins with the"):
+    with pytest.raises(InvalidInput, match="mine is not a model that Windtunnel knows: it begins with the") as refused:
         locate(tmp_path / "mine", None, tmp_path / "work")
+    # PyTorch models are known only to be refused.
+    assert "keras" in refused.value.hint and "torch" not in refused.value.hint
 
 
 def test_arrays_are_no_zip_of_a_model(tmp_path: Path) -> None:

@@ -153,4 +153,8 @@ def test_accuracy_at_chance_is_said(tmp_path: Path) -> None:
     found = checked(tmp_path, RAW, unit).findings
 
     finding = next(one for one in found if one.code == "accuracy.chance")
-    assert "no more than chance" in finding.message and finding.evidence["samples"] == 600
+    assert finding.evidence["samples"] == 600
+    more = finding.evidence["accuracy"] > finding.evidence["guessing"]
+    assert ("600 samples are too few to distinguish it from guessing" in finding.message) == more
+    assert ("is no more than chance" in finding.message) != more
+    assert finding.fix.startswith("give more samples") == more

@@ -68,8 +68,11 @@ def test_an_input_of_one_open_dimension(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "words"),
     [
-        ({"image": (1, 8, 8)}, r"'image' the shape \[1, 8, 8\]; the input takes \[1, 'any', 'any', 3\]"),
-        ({"image": (1, 8, 8, 4)}, r"the input takes \[1, 'any', 'any', 3\]"),
+        (
+            {"image": (1, 8, 8)},
+            r"'image' the shape \[1, 8, 8\]; the input takes \[1, any, any, 3\]: 4 dimensions, not 3",
+        ),
+        ({"image": (1, 8, 8, 4)}, r"the input takes \[1, any, any, 3\]: dimension 4 must be 3, not 4"),
         ({"photo": (1, 8, 8, 3)}, "'photo', which is not an input"),
         ({"image": (1, 8, 8, 3), "in_0": (1, 9, 9, 3)}, "two shapes"),
     ],

@@ -101,7 +101,7 @@ class TestNpz:
             ({"y": Y}, "no array x"),
             ({"x": X[:0]}, "no samples"),
             ({"x": np.float32(1)}, "no samples"),
-            ({"x": X, "y": Y[:5]}, "different counts"),
+            ({"x": X, "y": Y[:5]}, "different counts of samples: x 10, y 5"),
             ({"x/a": X, "x/b": X[:3]}, "different counts"),
             ({"x": X, "x/a": X}, "both x and"),
             ({"X": X}, "'X'"),

@@ -303,3 +303,11 @@ def test_a_device_is_no_model() -> None:
 def test_a_path_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match=r"\\xff.tflite is not UTF-8"):
         read_model(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.tflite")))
+
+
+@pytest.mark.parametrize(("name", "hint"), [("m.tflite", "copy the file again"), ("m.bin", "`windtunnel convert`")])
+def test_what_to_do_with_a_file_that_is_not_a_tflite_model(tmp_path: Path, name: str, hint: str) -> None:
+    (tmp_path / name).write_bytes(bytes(range(256)))
+    with pytest.raises(InvalidInput) as refused:
+        read_model(tmp_path / name)
+    assert hint in refused.value.hint

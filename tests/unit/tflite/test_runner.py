@@ -73,7 +73,7 @@ def test_a_dynamic_batch_takes_the_samples_size(dense: Path, sample: NDArray[np.
 @pytest.mark.parametrize(
     ("inputs", "match"),
     [
-        ({"input": np.zeros((1, 9), np.float32)}, r"'input' takes the shape \['any', 8\], .* \[1, 9\]"),
+        ({"input": np.zeros((1, 9), np.float32)}, r"'input' takes the shape \[any, 8\], .* \[1, 9\]"),
         ({"input": np.zeros((8,), np.float32)}, r"takes the shape .* \[8\]"),
         ({"input": np.zeros((0, 8), np.float32)}, r"\[0, 8\]"),
         ({"input": np.zeros((1, 8), np.int32)}, "takes float32, but the sample is int32"),

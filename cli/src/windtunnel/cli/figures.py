@@ -22,6 +22,8 @@ VERDICTS: Final[Mapping[str | None, tuple[str, str]]] = {
 }
 GOOD: Final = frozenset({"passed", "healthy"})
 BAD: Final = frozenset({"failed", "broken"})
+# Of a conversion in which there was nothing to compare.
+NOT_COMPARED: Final = "not checked: no original model was run, so nothing was compared"
 
 
 def clean(value: object) -> str:
@@ -188,6 +190,12 @@ def is_over(layer: Mapping[str, Any], threshold: float) -> bool:
     value = layer.get("nrmse")
     counts = layer.get("problem") is not None or not is_number(value) or value > threshold
     return counts and not layer.get("is_choice")
+
+
+def was_compared(check: Mapping[str, Any]) -> bool:
+    """Whether the check of a conversion judged anything: a .tflite has no original to compare it with."""
+    judged = [check.get(key) for key in ("output_nrmse", "agreement", "original")]
+    return check.get("passed") is not True or any(one is not None for one in judged)
 
 
 def samples_words(diagnosis: Mapping[str, Any]) -> str | None:

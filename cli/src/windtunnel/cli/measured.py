@@ -14,6 +14,7 @@ from rich.text import Text
 
 from windtunnel.cell_warnings import SHAPE_UNKNOWN, fallback_words, unstable_words, zeroed_words
 from windtunnel.cli.figures import (
+    NOT_COMPARED,
     clean,
     conditions_words,
     drift,
@@ -24,6 +25,7 @@ from windtunnel.cli.figures import (
     named,
     part,
     share,
+    was_compared,
 )
 from windtunnel.cli.shapes import input_words
 from windtunnel.log_parser import measure as figures_of
@@ -134,7 +136,9 @@ def conversion_words(document: Mapping[str, Any]) -> str:
     lines = [
         f"{megabytes(document['size_bytes'])} MB, {len(document['ops'])} ops, {document['seconds']:.1f} s",
         f"check {'passed' if check['passed'] else 'failed'} on {check['samples']} {what}: "
-        f"output nRMSE {drift(check['output_nrmse'])}, agreement {share(check['agreement'])}",
+        f"output nRMSE {drift(check['output_nrmse'])}, agreement {share(check['agreement'])}"
+        if was_compared(check)
+        else NOT_COMPARED,
     ]
     before, after = check["original"], check["converted"]
     if before is not None and after is not None:

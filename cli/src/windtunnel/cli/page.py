@@ -10,6 +10,7 @@ from windtunnel.cli.drift_chart import Curve
 from windtunnel.cli.figures import (
     BAD,
     GOOD,
+    NOT_COMPARED,
     UNKNOWN,
     VERDICTS,
     clean,
@@ -23,6 +24,7 @@ from windtunnel.cli.figures import (
     part,
     place_of,
     shorten,
+    was_compared,
 )
 from windtunnel.cli.findings_text import pipeline_words, tried_words
 from windtunnel.cli.latency_chart import Row
@@ -195,7 +197,9 @@ def conversion(check: Mapping[str, Any]) -> Html:
     passed = check.get("passed")
     if passed is None and not check.get("message"):
         return NOTHING
-    state = badge(None if passed is None else "passed" if passed else "failed", small=True)
+    state: Html | str = badge(None if passed is None else "passed" if passed else "failed", small=True)
+    if not was_compared(check):
+        state = NOT_COMPARED
     shown = {k: value for k, value in check.items() if k not in ("passed", "findings") and value not in (None, "")}
     return section("Conversion check", tag("p", state), fact_list(shown))
 

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from windtunnel.cli.diagnosis_text import diagnosis_body
 from windtunnel.cli.figures import (
+    NOT_COMPARED,
     UNKNOWN,
     Gate,
     clean,
@@ -32,6 +33,7 @@ from windtunnel.cli.figures import (
     place_of,
     share,
     shorten,
+    was_compared,
     worst,
 )
 from windtunnel.cli.findings_text import findings_text
@@ -257,6 +259,11 @@ def _conversion(check: Mapping[str, Any], console: Console) -> None:
     if passed is None and not check.get("message"):
         return
     heading(console, "Conversion check")
+    if not was_compared(check):
+        line(console, NOT_COMPARED, indent=2)
+        if check.get("message"):
+            line(console, clean(check["message"]), indent=2)
+        return
     facts = [UNKNOWN if passed is None else "passed" if passed else "failed"]
     for key, label in (("top1", "top-1"), ("element_accuracy", "element accuracy")):
         before, after = part(check, "original").get(key), part(check, "converted").get(key)

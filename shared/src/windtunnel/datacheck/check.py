@@ -194,11 +194,15 @@ def _chance(given: Given, accuracy: float | None) -> Finding | None:
     if len(np.unique(labels)) < 2 or not is_chance(round(accuracy * count), count, classes, largest):
         return None
     guess = guessing(classes, largest)
+    said, fix = f"is no more than chance: guessing reaches {guess:.4g}", ""
+    if accuracy > guess:
+        said = f"may be chance: {count} samples are too few to distinguish it from guessing, which reaches {guess:.4g}"
+        fix = "give more samples, and "
     return Finding(
         ACCURACY_CHANCE,
-        f"the accuracy of {accuracy:.4g} on {count} samples is no more than chance: guessing reaches {guess:.4g} "
+        f"the accuracy of {accuracy:.4g} on {count} samples {said} "
         f"({classes} classes, the largest has {largest:.1%} of the samples)",
-        "compare samples, preprocessing and the numbering of the labels with those of the training",
+        f"{fix}compare samples, preprocessing and the numbering of the labels with those of the training",
         {"accuracy": accuracy, "samples": count, "classes": classes, "guessing": guess},
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.input_shapes import InputSpec, bare_name
+from windtunnel.input_shapes import InputSpec, bare_name, shape_words
 from windtunnel.pipeline.folder import ImageFiles
 from windtunnel.pipeline.parse import Pipeline
 from windtunnel.pipeline.samples import DEFAULT_NAME, Rows, Samples
@@ -95,7 +95,7 @@ def _fitted(row: NDArray[Any], spec: InputSpec, index: int, *, prepared: bool) -
             )
         hint = "check the pipeline's last steps" if prepared else "give a pipeline, or samples in the model's shape"
         raise InvalidInput(
-            f"input {spec.name!r} of the model takes {list(spec.shape)}; sample {index} gives {[1, *row.shape]}",
+            f"input {spec.name!r} of the model takes {shape_words(spec.shape)}; sample {index} gives {[1, *row.shape]}",
             hint=hint,
         )
     return _cast(row, spec, index)

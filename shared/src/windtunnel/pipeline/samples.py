@@ -129,7 +129,11 @@ def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Samples:
         if array is not None
     }
     if len(set(counts.values())) > 1:
-        raise InvalidInput(f"{path.name}: the arrays have different counts of samples: {counts}")
+        said = ", ".join(f"{name or 'x'} {number}" for name, number in counts.items())
+        raise InvalidInput(
+            f"{path.name}: the arrays have different counts of samples: {said}",
+            hint="every array has one entry per sample, in the same order",
+        )
     count = next(iter(counts.values()))
     if count == 0 or any(array.size == 0 for array in inputs.values()):
         raise InvalidInput(f"{path.name} has no samples")

@@ -108,7 +108,9 @@ def _check_kind(path: Path, data: bytes) -> None:
     seems = f" (it looks like {looks})" if looks else ""
     raise InvalidInput(
         f"{path.name} is no .tflite model: bytes 4 to 8 are {data[4:8]!r}, not {_IDENTIFIER!r}{seems}",
-        hint="convert the model to .tflite first",
+        hint="copy the file again, or give the model that it was made from"
+        if path.suffix == ".tflite"
+        else "give a .tflite; `windtunnel convert` makes one of a TensorFlow or Keras model",
     )
 
 

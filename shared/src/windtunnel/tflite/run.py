@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, JobFailed, Unsupported
+from windtunnel.input_shapes import shape_words
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
@@ -236,8 +237,10 @@ def _prepare(tensor: TensorFacts, array: NDArray[Any]) -> NDArray[Any]:
         want in (-1, got) for want, got in zip(tensor.shape_signature, array.shape, strict=True)
     )
     if not fits or 0 in array.shape:
-        expected = [size if size >= 0 else "any" for size in tensor.shape_signature]
-        raise InvalidInput(f"input {tensor.name!r} takes the shape {expected}, but the sample has {list(array.shape)}")
+        raise InvalidInput(
+            f"input {tensor.name!r} takes the shape {shape_words(tensor.shape_signature)}, but the sample has "
+            f"{list(array.shape)}"
+        )
     if tensor.dtype == "string" and array.dtype.kind in "OSU":
         return array
     if array.dtype.kind in "fc" and not np.isfinite(array).all():

@@ -61,7 +61,7 @@ def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Fo
     if found is None:
         raise InvalidInput(
             f"{given.name} is not a model that Windtunnel knows: {_looks_like(path)}",
-            hint=f"known are {', '.join(item.value for item in Format)}",
+            hint=f"known are {', '.join(item.value for item in Format if item is not Format.TORCH)}",
         )
     if declared is not None and declared is not found:
         raise InvalidInput(
