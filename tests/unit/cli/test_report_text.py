@@ -236,7 +236,7 @@ def test_a_conversion_that_compared_nothing_did_not_pass() -> None:
     for judged in ({"output_nrmse": 0.0}, {"agreement": 1.0}, {"original": {"top1": 0.9}}):
         assert was_compared({"passed": True, **judged})
     assert was_compared({"passed": False})
-    check = {"synthetic": True, "passed": True, "samples": 16, "output_nrmse": None, "agreement": None}
+    check: dict[str, Any] = {"synthetic": True, "passed": True, "samples": 16, "output_nrmse": None, "agreement": None}
     check |= {"original": None, "converted": None, "element_accuracy": {"converted": None}, "message": ""}
     said = conversion_words({"check": check, "size_bytes": 10, "ops": ["RELU"], "seconds": 0.1})
     assert NOT_COMPARED in said and "passed" not in said

@@ -20,7 +20,7 @@ from windtunnel.client.client import AsyncRun
 from windtunnel.client.endpoints import Endpoints
 from windtunnel.client.sync import Run
 from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
-from windtunnel.v1 import events_pb2, metrics_store_pb2, metrics_store_pb2_grpc, types_pb2
+from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
 
 
 @pytest.fixture
@@ -122,18 +122,24 @@ async def test_a_store_that_is_not_there_is_not_waited_for_for_ever(
                 pass
 
 
-class _Plans(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
-    async def GetPlan(  # noqa: N802 - named by the contract
-        self, request: metrics_store_pb2.GetPlanRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> metrics_store_pb2.GetPlanResponse:
-        if request.name != "nightly":
-            await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no plan {request.name!r}")
-        return metrics_store_pb2.GetPlanResponse()
+async def get_plan(
+    request: metrics_store_pb2.GetPlanRequest, context: grpc.aio.ServicerContext[Any, Any]
+) -> metrics_store_pb2.GetPlanResponse:
+    """The one plan that is stored is called nightly."""
+    if request.name != "nightly":
+        await context.abort(grpc.StatusCode.NOT_FOUND, f"there is no plan {request.name!r}")
+    return metrics_store_pb2.GetPlanResponse()
 
 
 async def test_a_plan_that_is_not_stored_is_refused_at_once(bus: MemoryBus, endpoints: Endpoints, model: Path) -> None:
     server = grpc.aio.server()
-    metrics_store_pb2_grpc.add_MetricsStoreServiceServicer_to_server(_Plans(), server)
+    method = grpc.unary_unary_rpc_method_handler(
+        get_plan,
+        request_deserializer=metrics_store_pb2.GetPlanRequest.FromString,
+        response_serializer=metrics_store_pb2.GetPlanResponse.SerializeToString,
+    )
+    name = metrics_store_pb2.DESCRIPTOR.services_by_name["MetricsStoreService"].full_name
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, {"GetPlan": method}),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     asked = dataclasses.replace(endpoints, grpc={**endpoints.grpc, "metrics_store": f"127.0.0.1:{port}"})

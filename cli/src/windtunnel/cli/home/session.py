@@ -51,8 +51,10 @@ class _Changed(Exception):
     """Another Windtunnel runs now, or soon."""
 
 
-async def with_windtunnel(work: Work[T], interrupted: Interrupted) -> T:
+async def with_windtunnel(work: Work[T], interrupted: Interrupted, *, ending: str = "") -> T:
     """What `work` returns on the Windtunnel that runs; where none runs, on an embedded one.
+
+    `ending`: the run that `work` ends; nobody is told that it goes on.
 
     Raises what `work` raises, NotFound where the services are not installed, Unavailable.
     """
@@ -61,7 +63,7 @@ async def with_windtunnel(work: Work[T], interrupted: Interrupted) -> T:
         endpoints = await running_endpoints(home)
         with contextlib.suppress(_Changed):
             if endpoints is None:
-                return await _on_embedded(home, work, interrupted)
+                return await _on_embedded(home, work, interrupted, ending)
             return await _on_running(home, endpoints, work, interrupted)
 
 
@@ -122,7 +124,7 @@ async def _another(home: Path) -> None:
     )
 
 
-async def _on_embedded(home: Path, work: Work[T], interrupted: Interrupted) -> T:
+async def _on_embedded(home: Path, work: Work[T], interrupted: Interrupted, ending: str) -> T:
     require_services()
     say(f"no Windtunnel runs: starting an embedded one in {home} for this command")
     supervisor = Supervisor(home, on_event=say, embedded=True)
@@ -134,7 +136,7 @@ async def _on_embedded(home: Path, work: Work[T], interrupted: Interrupted) -> T
             # Another command was faster.
             raise _Changed from None
         async with AsyncClient(supervisor.addresses) as client:
-            await tell_unfinished(client, say)
+            await tell_unfinished(client, say, ending=ending)
             return await work(Connection(client, embedded=True))
 
     try:

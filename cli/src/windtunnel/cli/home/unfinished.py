@@ -13,12 +13,16 @@ from windtunnel.v1 import metrics_store_pb2
 _NAMED: Final = 5
 
 
-async def tell_unfinished(client: AsyncClient, say: Callable[[str], None]) -> None:
-    """Says which runs go on now; nothing where the metrics store does not answer: they go on all the same."""
+async def tell_unfinished(client: AsyncClient, say: Callable[[str], None], *, ending: str = "") -> None:
+    """Says which runs go on now; nothing where the metrics store does not answer: they go on all the same.
+
+    `ending`: id of a run that the command is about to end.
+    """
     request = metrics_store_pb2.ListRunsRequest(state="running", page_size=1000)
     runs: Sequence[metrics_store_pb2.Run] = ()
     with contextlib.suppress(Unavailable):
-        runs = (await client.call(client.store.ListRuns, request)).runs
+        found = (await client.call(client.store.ListRuns, request)).runs
+        runs = [run for run in found if run.run_id != ending]
     if not runs:
         return
     named = ", ".join(f"{run.run_id} ({run.model_name} {run.model_version})" for run in runs[:_NAMED])

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 # As windtunnel.client.artifacts.KINDS; importing that would slow every command down.
 _KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
+_WHICH = "choose one with --variant and --kind, or fetch all of them into a folder with -o FOLDER/"
 _RUN = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 _VARIANT = click.option("--variant", help="Only those of this variant, such as int8.", shell_complete=complete_variants)
 _KIND = click.option("--kind", type=click.Choice(_KINDS), help="Only those of this kind.")
@@ -114,7 +115,7 @@ def _targets(found: Sequence[Artifact], what: str, output: Path | None) -> list[
     from windtunnel.client.artifacts import one_of
 
     if output is None or not output.is_dir():
-        artifact = one_of(found, what)
+        artifact = one_of(found, what, _WHICH)
         return [(artifact, output or Path(artifact.file_name))]
     if not found:
         one_of(found, what)

@@ -57,4 +57,4 @@ async def _cancel(run_id: str, reason: str) -> dict[str, Any]:
     def interrupted(*, embedded: bool) -> None:
         say(f"interrupted: run {run_id} may be canceled or not; `windtunnel cancel {run_id}` again is harmless")
 
-    return await with_windtunnel(work, interrupted)
+    return await with_windtunnel(work, interrupted, ending=run_id)

@@ -13,6 +13,7 @@ from windtunnel.errors import Conflict, InvalidInput, NotFound
 from windtunnel.output_files import output_target, put_in_place, taken
 from windtunnel.v1 import artifacts_pb2
 
+_NAMED = 10
 KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
 
 
@@ -55,13 +56,14 @@ def _plain_name(text: str) -> str:
     return "" if name in (".", "..") else name
 
 
-def one_of(found: Sequence[Artifact], what: str) -> Artifact:
-    """The only artifact. Raises NotFound for none, InvalidInput for several different ones, naming them."""
+def one_of(found: Sequence[Artifact], what: str, hint: str = "say which") -> Artifact:
+    """The only artifact. Raises NotFound for none, InvalidInput with `hint` for several different ones, naming them."""
     if not found:
         raise NotFound(f"there is no {what}", hint="`windtunnel artifacts list RUN` shows what there is")
     if len({artifact.sha256 for artifact in found}) > 1:
-        names = ", ".join(artifact.file_name for artifact in found[:10])
-        raise InvalidInput(f"{len(found)} artifacts are a {what}: {names}", hint="say which, or give a folder for all")
+        names = ", ".join(artifact.file_name for artifact in found[:_NAMED])
+        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+        raise InvalidInput(f"there is more than one {what}: {names}{more}", hint=hint)
     return found[0]
 
 
