@@ -99,9 +99,10 @@ async def test_a_database_elsewhere(home: Path, tmp_path: Path, monkeypatch: pyt
 
 async def test_a_home_without_runs(home: Path) -> None:
     assert not reads_home()
-    with pytest.raises(Unavailable, match="no Windtunnel runs"):
+    with pytest.raises(Unavailable, match="no runs yet: no Windtunnel runs in") as error:
         async with reading_client():
             pass
+    assert "windtunnel submit" in str(error.value.hint)
 
 
 async def test_a_home_that_somebody_supervises_is_not_taken_for_idle(filled: Path) -> None:

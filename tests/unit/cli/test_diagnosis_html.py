@@ -249,7 +249,7 @@ def test_layers_below_the_curves_are_numbered_as_in_tables() -> None:
     for number, layer in enumerate(document["layers"]):
         layer["op_index"] = 3 * number + 7
     chart = drift_chart([curve("a", 0, document, 0.1)])
-    below = re.findall(r'y="316"[^>]*>([^<]*)<', chart)
+    below = re.findall(r'y="332"[^>]*>([^<]*)<', chart)
     assert below == [str(3 * number + 7) for number in range(len(document["layers"]))]
 
 

@@ -11,6 +11,8 @@ import pytest
 
 from support import reports
 from windtunnel import schemas
+from windtunnel.cli.drift_chart import curve, drift_chart
+from windtunnel.cli.latency_chart import Row, latency_chart
 from windtunnel.cli.report_html import diagnosis_html, report_html
 
 HOSTILE = '"><script>alert(1)</script><img src="https://evil.example/x" onerror=alert(2)>\u202e\x1b[31m\x00'
@@ -226,3 +228,16 @@ def test_nothing_is_fetched() -> None:
     assert page.count("meta", content="default-src 'none'; style-src 'unsafe-inline'") == 1
     assert {"link", "script", "iframe", "object"}.isdisjoint(name for name, _ in page.tags)
     assert "prefers-color-scheme: dark" in made
+
+
+def test_labels_of_charts_have_room() -> None:
+    row = Row("int8", "v0", {"latency_ms": {"p50": 1234.5, "p95": 2345.6}, "unstable": True}, {})
+    words = re.search(r'<text x="(\d+)"[^>]*class="name figures">([^<]*)', latency_chart([row]))
+    assert words is not None and words[2].endswith("unstable")
+    # The widest digit of the font of 12.5 pixels.
+    assert int(words[1]) + 7.2 * len(words[2]) <= 1060
+    diagnosed = reports.diagnosis(level=0.3, verdict="broken")
+    chart = drift_chart([curve("int8", 0, diagnosed, 0.1)])
+    (title,) = re.findall(r'y="([\d.]+)" class="tick">nRMSE', chart)
+    (first,) = re.findall(r'y="([\d.]+)" class="note \w+">first over', chart)
+    assert float(first) - float(title) >= 14

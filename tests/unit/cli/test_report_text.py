@@ -241,3 +241,16 @@ def test_a_conversion_that_compared_nothing_did_not_pass() -> None:
     said = conversion_words({"check": check, "size_bytes": 10, "ops": ["RELU"], "seconds": 0.1})
     assert NOT_COMPARED in said and "passed" not in said
     assert NOT_COMPARED in str(conversion({"passed": True}))
+
+
+def test_the_head_of_a_report_has_its_labels_and_its_trace() -> None:
+    lines = _shown(render_report, reports.report(1) | {"trace_id": "0af7651916cd43dd"}).splitlines()
+    assert "labels team=edge" in lines and "trace 0af7651916cd43dd" in lines
+    assert "trace" not in _shown(render_report, reports.report(1) | {"labels": {}, "trace_id": None})
+
+
+def test_a_log_that_stops_before_any_inference_says_so() -> None:
+    words = "the log stops before any inference: it has no timings"
+    started = "STARTING!\nGraph: [model.tflite]\nLoaded model model.tflite\nInitialized session in 0.9ms.\n"
+    assert words in _shown(render_log, parse_log(started).to_json())
+    assert words not in _shown(render_log, parse_log(_LOG).to_json())

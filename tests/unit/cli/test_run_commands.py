@@ -19,7 +19,8 @@ from windtunnel.cli.home import reading
 from windtunnel.cli.run_commands.artifacts import _KINDS
 from windtunnel.cli.run_commands.compare_text import render_comparison, render_history, sparkline
 from windtunnel.cli.runs import label_of, runs, since_of
-from windtunnel.client import Comparison, History, RunFilter, RunSummary
+from windtunnel.cli.submit import progress_words
+from windtunnel.client import Comparison, History, Progress, RunFilter, RunSummary
 from windtunnel.client.artifacts import KINDS
 from windtunnel.client.comparison import ComparedRun, Row
 from windtunnel.client.history import Point
@@ -142,3 +143,16 @@ def test_a_history_in_words() -> None:
     render_history(History("ssd", "variants[int8].accuracy", points), Console(file=out, width=100))
     assert "variants[int8].accuracy of ssd, 2 runs" in out.getvalue() and "0.9" in out.getvalue()
     assert "r-2" in out.getvalue() and "None" not in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "text", "said"),
+    [
+        ("failed", "failed; gate size_mb of variant int8: 3 is over 2; more", "failed"),
+        ("failed", "failed", "failed"),
+        (None, "2 cells of variant int8 are planned", "2 cells of variant int8 are planned"),
+        ("passed", "a late measurement", "a late measurement"),
+    ],
+)
+def test_progress_ends_with_the_verdict_alone(verdict: str | None, text: str, said: str) -> None:
+    assert progress_words(Progress("r-1", "completed", verdict, 8, 8, text)) == said

@@ -170,3 +170,28 @@ def test_masks_are_judged_by_how_much_their_samples_differ(accuracy: float, spre
     judgement, _ = outcome(run, events(run, run.converted(original=figures), *compared))
 
     assert judgement.verdict.value == verdict
+
+
+@pytest.mark.parametrize("gate", ["accuracy: {min: 0.9}", "accuracy_drop: 0.01"])
+def test_a_gate_on_the_accuracy_of_samples_without_labels_says_so(gate: str) -> None:
+    run = RunEvents(plan=PLAN + f"gates: {{{gate}}}\n")
+    why = finding("accuracy.unknown", "the samples have no labels: add an array y")
+
+    judgement, report = outcome(run, events(run, run.compared("int8", top1=None, findings=[why])))
+
+    assert judgement.verdict is Verdict.COULD_NOT_RUN
+    name = report["variants"][1]["gates"][0]["gate"]
+    words = f"gate {name} of variant int8 was not judged: the samples have no labels: add an array y"
+    assert judgement.reasons == (words,)
+
+
+def test_a_missed_expected_accuracy_is_said_once_and_in_plain_words() -> None:
+    run = RunEvents(plan=PLAN + "expected_accuracy: 0.9275\n")
+    compared = [run.compared(name, top1=0.84, reference=0.84) for name in run.variants]
+
+    judgement, _ = outcome(run, events(run, run.converted(top1=0.84), *compared))
+
+    assert judgement.reasons == (
+        "gate expected_accuracy: the model as trained has an accuracy of 0.84 on 100 samples; the plan expects 0.9275, "
+        "and so many samples would show at least 0.85: samples, labels or preprocessing are not those of the training",
+    )

@@ -105,3 +105,20 @@ def _spoiled() -> dict[str, Message]:
 def test_an_event_that_cannot_be_is_malformed(what: str) -> None:
     with pytest.raises(Malformed):
         read_event(as_event(_spoiled()[what]))
+
+
+def test_planned_cells_are_counted_in_words_that_fit() -> None:
+    said = {count: read_event(as_event(planned(count))).text for count in (0, 1, 2)}
+    assert said[0] == "0 cells of variant int8 are planned"
+    assert said[1] == "1 cell of variant int8 is planned"
+    assert said[2] == "2 cells of variant int8 are planned"
+
+
+def planned(count: int) -> Message:
+    message = events_pb2.CellsPlanned()
+    message.CopyFrom(RUN.planned("int8"))
+    cell = type(message.cells[0])()
+    cell.CopyFrom(message.cells[0])
+    del message.cells[:]
+    message.cells.extend([cell] * count)
+    return message

@@ -14,8 +14,9 @@ from windtunnel.cli.layer_names import layer_title
 from windtunnel.cli.markup import NOTHING, Html, joined, tag
 from windtunnel.cli.scale import Scale
 
-_WIDTH, _HEIGHT = 1060, 344
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 960, 48, 298
+_WIDTH, _HEIGHT = 1060, 360
+# Above the drawing: the axis' title, the name of the first layer over, and the numbers of culprits, a line each.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 960, 64, 314
 # More layers than this are drawn as a line alone, and drawn through: dashes would not be told from the curve.
 _MOST_DOTS = 90
 _COLOURS = 8
@@ -244,7 +245,7 @@ def _first_over(curves: Sequence[Curve], across: _Across, up: Scale) -> Html:
     words = f"first over: {layer_title(one.layers[key].get('name'), 40)} ({shorten(clean(one.name), 16)})"
     side = "end" if x > (_LEFT + _RIGHT) / 2 else "start"
     rings.append(tag("line", x1=x, x2=x, y1=_TOP - 12, y2=_BOTTOM, class_="pointer"))
-    rings.append(tag("text", words, x=x + (-6 if side == "end" else 6), y=14, class_=f"note {side}"))
+    rings.append(tag("text", words, x=x + (-6 if side == "end" else 6), y=_TOP - 31, class_=f"note {side}"))
     return tag("g", *rings)
 
 

@@ -12,7 +12,8 @@ from windtunnel.cli.markup import NOTHING, Html, tag
 from windtunnel.cli.scale import Scale
 
 _WIDTH = 1060
-_LEFT, _RIGHT = 190, 850
+# Behind the marks is room for both figures and `unstable`.
+_LEFT, _RIGHT = 190, 800
 _ROW, _HEAD, _AXIS = 26, 30, 34
 _FIGURES = ("min", "p50", "p95", "max")
 

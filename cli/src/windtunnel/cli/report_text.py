@@ -82,8 +82,16 @@ def render_log(log: dict[str, Any], console: Console) -> None:
         line(console, "No benchmark run was found.")
     for number, run in enumerate(runs, start=1):
         _run(run, f"Run {number} of {len(runs)}", console)
+        if _is_unmeasured(run):
+            line(console, "the log stops before any inference: it has no timings", style="yellow", indent=2)
     if log.get("unrecognized_lines"):
         line(console, f"{log['unrecognized_lines']} lines were not recognized.", style="dim")
+
+
+def _is_unmeasured(run: Mapping[str, Any]) -> bool:
+    """Whether a run of a log has no timings, though no error is known: its log stops early."""
+    figures = [*part(run, "inference").values(), *part(run, "warmup").values()]
+    return not run.get("error") and not entries(run, "ops") and all(value is None for value in figures)
 
 
 def _report_head(report: Mapping[str, Any], console: Console) -> None:
@@ -97,6 +105,11 @@ def _report_head(report: Mapping[str, Any], console: Console) -> None:
         facts.append(f"took {elapsed(report.get('started_at'), report.get('ended_at'))}")
     line(console, ", ".join(facts), style="dim")
     line(console, f"sha256 {named(model.get('sha256'))}", style="dim")
+    labels = [f"{name}={value}" for name, value in part(report, "labels").items()]
+    if labels:
+        line(console, f"labels {clean(', '.join(labels))}", style="dim")
+    if report.get("trace_id"):
+        line(console, f"trace {named(report['trace_id'])}", style="dim")
 
 
 def _variants(variants: list[Any], width: int) -> Table:

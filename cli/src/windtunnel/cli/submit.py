@@ -16,7 +16,7 @@ from windtunnel.cli.outputs import progress_bytes
 from windtunnel.cli.runs import label_of
 
 if TYPE_CHECKING:
-    from windtunnel.client import AsyncRun, Report
+    from windtunnel.client import AsyncRun, Progress, Report
 
 _EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 
@@ -193,21 +193,28 @@ def exit_code(report: Report) -> int:
 
 async def _show_progress(run: AsyncRun) -> None:
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
 
     console = Console(file=sys.stderr)
     if not console.is_terminal:
         async for step in run.watch():
             if step.text:
-                say(f"[{step.steps_done}/{step.steps_known}] {step.text}")
+                say(f"[{step.steps_done}/{step.steps_known}] {progress_words(step)}")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console) as progress:
+    with Bar(*columns, console=console) as progress:
         task = progress.add_task(run.run_id, total=None)
         async for step in run.watch():
             progress.update(task, completed=step.steps_done, total=step.steps_known or None)
             if step.text:
-                progress.console.print(step.text, markup=False, highlight=False)
+                progress.console.print(progress_words(step), markup=False, highlight=False)
+
+
+def progress_words(step: Progress) -> str:
+    """What a step of a run says; of the verdict only its name: its reasons head the report, which follows."""
+    verdict = "" if step.verdict is None else str(step.verdict)
+    return verdict if verdict and step.text.startswith(f"{verdict}; ") else step.text
 
 
 def show_report(report: Report, *, as_json: bool) -> None:

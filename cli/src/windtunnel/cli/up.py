@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,8 +73,8 @@ async def _keep_up(supervisor: Supervisor, *, quiet: bool) -> None:
     print(json.dumps(supervisor.endpoints), flush=True)
     async with AsyncClient(supervisor.addresses) as client:
         await tell_unfinished(client, say)
-    if not quiet and sys.stderr.isatty():
-        say("Windtunnel is ready. Ctrl-C stops it.")
+    if not quiet:
+        say("Windtunnel is ready. Ctrl-C or SIGTERM stops it.")
     await supervisor.broken()
 
 

@@ -99,7 +99,7 @@ def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Readi
     InvalidInput for class indices that no output has.
     """
     if labels is None:
-        return Reading(None, reason="the samples have no labels")
+        return Reading(None, reason="the samples have no labels: add an array y")
     given = _without_ones(np.asarray(labels))
     if given.dtype.kind not in "buif":
         return _unused(labels, outputs, f"labels of type {labels.dtype} are not class indices")

@@ -51,7 +51,12 @@ async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[E
     """A metrics store in this process that reads `home`. Raises `nothing_runs` where it holds no runs."""
     database = runs_database(home)
     if database is None:
-        raise nothing_runs
+        if os.environ.get("WINDTUNNEL_DATABASE_URL"):
+            raise nothing_runs
+        raise Unavailable(
+            f"no runs yet: no Windtunnel runs in {home}, and it holds no earlier runs",
+            hint="start a run with `windtunnel submit MODEL`, or set WINDTUNNEL_HOME to a folder with runs",
+        )
     if importlib.util.find_spec(f"windtunnel.{_SERVICE}") is None:
         raise NotFound(
             f"no Windtunnel runs in {home}; what reads its runs without one, {_SERVICE}, is not installed",

@@ -178,7 +178,8 @@ def _planned(message: events_pb2.CellsPlanned) -> _Read:
         if cell.variant != message.variant:
             raise Malformed(f"cell {cell.id} of variant {cell.variant!r} is planned for variant {message.variant!r}")
     skipped = {cell.id: cell.skip_reason for cell in message.cells if cell.skip_reason}
-    text = f"{len(cells)} cells of variant {message.variant} are planned"
+    counted = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
+    text = f"{counted} of variant {message.variant} {'is' if len(cells) == 1 else 'are'} planned"
     return (facts.Planned(message.variant, cells, skipped),), text, (), None
 
 

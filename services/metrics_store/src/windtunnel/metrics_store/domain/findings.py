@@ -44,6 +44,16 @@ def _named(finding: Finding, variant: str) -> Finding:
     return replace(finding, message=f"variant {variant}: {finding.message}")
 
 
+def no_labels(run: RunRecord, variant: str) -> str:
+    """Why a variant that was compared has no accuracy, where samples or labels are why; else empty."""
+    compared = run.variant(variant).compared
+    if compared is None or compared.candidate.accuracy is not None:
+        return ""
+    said = accuracy_reason(run, variant) or ""
+    known = {one.message for one in compared.findings if one.code in NO_ACCURACY}
+    return said if said in known or compared.synthetic_samples else ""
+
+
 def accuracy_reason(run: RunRecord, variant: str) -> str | None:
     """Why a variant has no accuracy; None where it has one, or may still get one."""
     state = run.variant(variant)

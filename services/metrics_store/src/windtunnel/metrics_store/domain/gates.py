@@ -113,9 +113,9 @@ def _expected(expected: float, trained: Quality | None) -> GateResult:
     if trained.accuracy >= lowest:
         return GateResult(EXPECTED, expected, trained.accuracy, passed=True, at_least=True, judged_at=lowest)
     why = (
-        f"the model as trained reaches {trained.accuracy:.4g} on {trained.samples} samples, {expected:.4g} was "
-        f"expected, and chance explains no less than {lowest:.4g}: samples, labels or preprocessing are not those of "
-        "the training"
+        f"the model as trained has an accuracy of {trained.accuracy:.4g} on {trained.samples} samples; the plan "
+        f"expects {expected:.4g}, and so many samples would show at least {lowest:.4g}: samples, labels or "
+        "preprocessing are not those of the training"
     )
     return GateResult(EXPECTED, expected, trained.accuracy, False, why=why, at_least=True, judged_at=lowest)
 

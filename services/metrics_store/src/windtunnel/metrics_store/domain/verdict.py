@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
 from typing import Final
@@ -11,7 +11,7 @@ from typing import Final
 from windtunnel.datacheck.findings import Finding
 from windtunnel.figures import compared_with
 from windtunnel.metrics_store.domain.facts import Canceled
-from windtunnel.metrics_store.domain.findings import NON_FINITE, run_findings
+from windtunnel.metrics_store.domain.findings import NON_FINITE, no_labels, run_findings
 from windtunnel.metrics_store.domain.gates import EXPECTED, GateResult, gate_results
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.steps import Outcome, explain, not_made, steps
@@ -27,6 +27,7 @@ NOT_THE_MODEL: Final = frozenset(
 )
 # The model as trained gives NaN or infinity on the samples.
 MODEL_NON_FINITE: Final = "non_finite"
+_OF_ACCURACY: Final = ("accuracy_drop", "accuracy_min")
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -143,7 +144,11 @@ def _canceled(fact: Canceled) -> str:
 
 
 def _variant(run: RunRecord, plan: Plan, name: str, conversion_failed: bool) -> VariantJudgement:
-    gates = gate_results(run, plan, name)
+    why = no_labels(run, name)
+    gates = tuple(
+        replace(gate, why=why) if why and gate.gate in _OF_ACCURACY and gate.passed is None else gate
+        for gate in gate_results(run, plan, name)
+    )
     problems = tuple(_variant_problems(run, plan, name))
     held = all(gate.passed is True for gate in gates)
     return VariantJudgement(name, gates, problems, passed=held and not problems and not conversion_failed)
