@@ -116,9 +116,8 @@ def test_planned_cells_are_counted_in_words_that_fit() -> None:
 
 def planned(count: int) -> Message:
     message = events_pb2.CellsPlanned()
-    message.CopyFrom(RUN.planned("int8"))
-    cell = type(message.cells[0])()
-    cell.CopyFrom(message.cells[0])
-    del message.cells[:]
-    message.cells.extend([cell] * count)
-    return message
+    message.ParseFromString(RUN.planned("int8").SerializeToString())
+    cells = [message.cells[0]] * count
+    made = events_pb2.CellsPlanned(run=message.run, variant=message.variant)
+    made.cells.extend(cells)
+    return made

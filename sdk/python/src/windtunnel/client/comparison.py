@@ -122,7 +122,7 @@ def compare_reports(reports: Sequence[Report]) -> Comparison:
     variants = [{variant["name"]: variant for variant in report["variants"]} for report in reports]
     names = dict.fromkeys(name for of_run in variants for name in of_run)
     rows = [row for name in names for row in _variant_rows(name, [of_run.get(name) for of_run in variants])]
-    return Comparison([_run(report) for report in reports], rows, list(_notes(reports, variants)))
+    return Comparison([_run(report) for report in reports], rows, list(_notes(reports, variants, rows)))
 
 
 def _run(report: Report) -> ComparedRun:
@@ -228,10 +228,17 @@ def _cells(variant: Report | None) -> dict[Identity, Report]:
     return found
 
 
-def _notes(reports: Sequence[Report], variants: Sequence[Mapping[str, Report]]) -> Iterator[str]:
+def _notes(reports: Sequence[Report], variants: Sequence[Mapping[str, Report]], rows: Sequence[Row]) -> Iterator[str]:
     for report in reports:
         if report["verdict"] is None:
             yield f"run {report['run_id']} is still running: its figures are not complete"
+    numbers = [row for row in rows if any(value is not None for value in row.values)]
+    for place, report in enumerate(reports):
+        if numbers and report["verdict"] == "could_not_run" and all(row.values[place] is None for row in numbers):
+            yield (
+                f"run {report['run_id']} could not run and has no figures: name another run of "
+                f"{report['model']['name']} by its id (`windtunnel runs` lists them)"
+            )
     if len({report.get("plan_sha256") for report in reports}) > 1:
         yield "the runs follow different plans: samples, devices and gates may differ"
     if len({report["model"]["name"] for report in reports}) > 1:
