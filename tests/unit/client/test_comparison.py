@@ -178,8 +178,9 @@ def test_a_path_that_cannot_be_read(path: str) -> None:
 
 
 def test_a_run_without_figures_is_said() -> None:
-    well, none = report("r-1"), report("r-2", verdict="could_not_run", variants=[])
+    well = report("r-1")
+    none = report("r-2") | {"verdict": "could_not_run", "variants": []}
     notes = compare_reports([well, none]).notes
     assert any(note.startswith("run r-2 could not run and has no figures") for note in notes)
-    measured = report("r-3", verdict="could_not_run")
+    measured = report("r-3") | {"verdict": "could_not_run"}
     assert not any("no figures" in note for note in compare_reports([well, measured]).notes)
