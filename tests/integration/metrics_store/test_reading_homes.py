@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,12 +17,13 @@ from sqlalchemy import create_engine
 
 from support.metrics_store import Store, metrics_store, with_plan
 from support.run_events import RunEvents
+from support.servers import free_port
 from windtunnel.artifacts import LocalStore
 from windtunnel.cli.home import locks
 from windtunnel.cli.home.reading import reading_client, reads_home
 from windtunnel.client import RunFilter
 from windtunnel.errors import InvalidInput, NotFound, Unavailable
-from windtunnel.metrics_store.adapters.database import alembic_config
+from windtunnel.metrics_store.adapters.database import alembic_config, open_database
 
 
 @pytest.fixture
@@ -112,17 +117,39 @@ async def test_a_home_that_somebody_supervises_is_not_taken_for_idle(filled: Pat
     assert reads_home()
 
 
-@pytest.mark.parametrize("content", [b"this is not a database" * 100, b""])
-async def test_a_file_that_is_not_a_database(home: Path, content: bytes) -> None:
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"this is not a database" * 100, r"metrics\.db is not a database"), (b"", r"metrics\.db is empty")],
+)
+async def test_a_file_that_is_not_a_database(home: Path, content: bytes, words: str) -> None:
     (home / "metrics.db").write_bytes(content)
-    if not content:
-        # What SQLite makes before the first table: a database without runs.
-        async with reading_client() as client:
-            assert await client.runs() == []
-        return
-    with pytest.raises(InvalidInput, match=r"metrics\.db is not a database"):
+    with pytest.raises(InvalidInput, match=words):
         async with reading_client():
             pass
+
+
+async def test_a_database_of_a_newer_version(filled: Path) -> None:
+    with closing(sqlite3.connect(filled)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '0099'")
+        connection.commit()
+    with pytest.raises(InvalidInput, match=r"a newer Windtunnel wrote .*a home.*metrics\.db: .*0099"):
+        async with reading_client():
+            pass
+    other = filled.rename(filled.parent.parent / "newer.db")
+    with pytest.raises(InvalidInput, match=r"a newer Windtunnel wrote sqlite:///.*newer\.db: .*0099"):
+        open_database(f"sqlite:///{other}")
+
+
+async def test_an_address_at_which_nothing_answers(home: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    # The process id of a Windtunnel that was killed, given to another process since.
+    written = {"nats": "nats://127.0.0.1:1", "grpc": {"metrics_store": address}, "pids": {"up": os.getpid()}}
+    (home / "endpoints.json").write_text(json.dumps(written))
+    began = time.monotonic()
+    async with reading_client() as client:
+        with pytest.raises(Unavailable, match=f"nothing answers at {address}.*endpoints.json"):
+            await client.runs()
+    assert time.monotonic() - began < 12
 
 
 async def test_an_installation_without_the_service_says_what_is_missing(

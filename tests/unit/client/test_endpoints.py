@@ -81,6 +81,20 @@ def test_the_file_of_one_that_was_killed_counts_for_nothing(tmp_path: Path, monk
     assert find_endpoints(tmp_path).grpc == {}
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("null", "a JSON object"),
+        ("[]", "a JSON object"),
+        ('{"grpc": []}', "grpc must be"),
+        ('{"pids": null}', "pids must"),
+    ],
+)
+def test_what_a_file_must_hold_is_said(tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(InvalidInput, match=rf"endpoints\.json cannot be read: .*{words}"):
+        find_endpoints(write(tmp_path, text))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"', '{"pids": {"up": "x"}}', '{"pids": 3}', "\udcff"])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "endpoints.json").write_bytes(text.encode("utf-8", "surrogateescape"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.artifacts import ArtifactStore, LocalStore, MemoryStore
-from windtunnel.client.uploads import is_uri, upload, upload_plan_files
+from windtunnel.client.uploads import is_uri, read_plan, upload, upload_plan_files
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.plan import Plan, parse_plan_text
 
@@ -139,3 +139,14 @@ async def test_a_broken_file_of_a_plan_is_named(
     (work / broken).write_text(text)
     with pytest.raises(InvalidInput, match=message):
         await upload_plan_files(store, plan, work)
+
+
+async def test_what_never_ends_is_not_read(store: ArtifactStore, work: Path) -> None:
+    plan = lay_out(work)
+    for name in ("recipes/mine.json", "pipeline.json"):
+        (work / name).unlink()
+        (work / name).symlink_to("/dev/zero")
+        with pytest.raises(InvalidInput, match=rf"{name} is larger than .*bytes"):
+            await upload_plan_files(store, plan, work)
+    with pytest.raises(InvalidInput, match=r"pipeline\.json is larger than .*is it a plan"):
+        read_plan(work / "pipeline.json")

@@ -53,6 +53,9 @@ GOOD_PLANS = [
     "variants: [{name: int8, optional: true}, {name: mine, recipe: r.json, optional: false}]",
 ]
 BAD_PLANS = [
+    "gates: {accuracy: {}}",
+    "gates: {latency_ms: {}}",
+    "gates: {only: {int8: {accuracy: {}}}}",
     "extra: 1",
     "apiVersion: windtunnel/v2",
     "apiVersion: null",

@@ -41,7 +41,8 @@ async def _devices(farm: str) -> list[dict[str, Any]]:
         grpc.aio.insecure_channel(client.endpoints.address_of("farm_dispatcher")) as channel,
     ):
         stub = farm_dispatcher_pb2_grpc.FarmDispatcherServiceStub(channel)
-        response = await client.call(stub.ListDevices, farm_dispatcher_pb2.ListDevicesRequest(farm=farm))
+        request = farm_dispatcher_pb2.ListDevicesRequest(farm=farm)
+        response = await client.call(stub.ListDevices, request, elsewhere=("farm_dispatcher", channel))
     return [
         MessageToDict(device, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         for device in response.devices

@@ -344,6 +344,8 @@ class _Reader:
         bounds = {name: self.bound(item, (*path, name)) for name, item in fields.items()}
         if latency is not None:
             inner = self.fields(latency, (*path, "latency_ms"), ("p50", "p95"), "latency_ms")
+            if not inner:
+                raise self.fail((*path, "latency_ms"), "names no bound", "write latency_ms: {p95: 20}")
             for name, item in inner.items():
                 bounds[f"latency_ms_{name}"] = self.bound(item, (*path, "latency_ms", name))
         if accuracy is not None:
@@ -352,6 +354,8 @@ class _Reader:
                 hint = f"write accuracy: {{min: {accuracy}}}"
                 raise self.fail((*path, "accuracy"), f"must be an object with min, this is {_kind(accuracy)}", hint)
             inner = self.fields(accuracy, (*path, "accuracy"), ("min",), "accuracy")
+            if not inner:
+                raise self.fail((*path, "accuracy"), "names no bound", "write accuracy: {min: 0.9}")
             bounds["accuracy_min"] = self.share(inner.get("min"), (*path, "accuracy", "min"))
         return Gates(**bounds)
 

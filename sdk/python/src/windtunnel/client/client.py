@@ -21,7 +21,7 @@ from windtunnel.bus import Bus, Event, decode, encode, subjects
 from windtunnel.bus.jetstream import connect
 from windtunnel.client.artifacts import KINDS, Artifact, download, one_of, read_artifact
 from windtunnel.client.comparison import Comparison, compare_runs
-from windtunnel.client.endpoints import Endpoints, find_endpoints
+from windtunnel.client.endpoints import Endpoints, find_endpoints, reach
 from windtunnel.client.history import History, read_history
 from windtunnel.client.listing import RunFilter, RunSummary, list_runs, verdict_name
 from windtunnel.client.report import Report
@@ -69,6 +69,7 @@ class AsyncClient:
         self._endpoints = endpoints or find_endpoints()
         self._bus: Bus | None = None
         self._channel: grpc.aio.Channel | None = None
+        self._reached: set[str] = set()
 
     @property
     def endpoints(self) -> Endpoints:
@@ -250,8 +251,19 @@ class AsyncClient:
         response = await self.call(self._artifact_service().ListArtifacts, request)
         return [read_artifact(message) for message in response.artifacts]
 
-    async def call(self, method: Any, request: Any, *, timeout_s: float = 30.0) -> Any:
-        """Calls a method of a stub; its errors are raised as Windtunnel's."""
+    async def call(
+        self,
+        method: Any,
+        request: Any,
+        *,
+        timeout_s: float = 30.0,
+        elsewhere: tuple[str, grpc.aio.Channel] | None = None,
+    ) -> Any:
+        """Calls a stub's method; raises our errors. `elsewhere`: of a stub that is not the metrics store's."""
+        service, channel = elsewhere or ("metrics_store", self._metrics_store())
+        if service not in self._reached:
+            await reach(self._endpoints, service, channel)
+            self._reached.add(service)
         try:
             return await method(request, timeout=timeout_s, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:

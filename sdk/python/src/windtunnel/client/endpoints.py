@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from windtunnel.errors import InvalidInput, Unavailable
 
+if TYPE_CHECKING:
+    import grpc
+
 ENDPOINTS_FILE = "endpoints.json"
 DEFAULT_HOME = "~/.windtunnel"
+_CONNECT_S: Final = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +76,31 @@ def find_endpoints(home: Path | None = None) -> Endpoints:
     )
 
 
+async def reach(endpoints: Endpoints, service: str, channel: grpc.aio.Channel) -> None:
+    """Waits for the first connection to a service. Raises Unavailable where nothing answers for some seconds."""
+    try:
+        await asyncio.wait_for(channel.channel_ready(), _CONNECT_S)
+    except TimeoutError:
+        file = endpoints.home / ENDPOINTS_FILE
+        raise Unavailable(
+            f"nothing answers at {endpoints.address_of(service)}, the address of {service}",
+            hint=f"start `windtunnel up`; the address is from WINDTUNNEL_{service.upper()}_ADDRESS or {file}",
+        ) from None
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        value: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(value, dict):
+            raise ValueError("it must hold a JSON object")
+        for name in ("grpc", "pids"):
+            if not isinstance(value.get(name, {}), dict):
+                raise ValueError(f"{name} must be an object")
         pid = value.get("pids", {}).get("up")
         return {} if pid is not None and not _alive(int(pid)) else value
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidInput(
             f"{path} cannot be read: {error}", hint="remove it and start `windtunnel up` again"
         ) from error

@@ -8,7 +8,7 @@ import re
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from windtunnel.artifacts import ArtifactRef, pack
 from windtunnel.errors import InvalidInput, NotFound
@@ -17,6 +17,8 @@ from windtunnel.plan import Plan, VariantSpec, parse_plan_text
 from windtunnel.plan.parse import require_recipe_rules
 
 _SCHEMES = ("s3://", "gs://", "https://", "sha256:", "file://")
+# A plan, a pipeline or a recipe has a few kilobytes; one with an array per channel may have more.
+_MOST_TEXT: Final = 64 * 1024**2
 
 
 class FileStore(Protocol):
@@ -54,11 +56,20 @@ def find_model(model: str, sha256: str | None = None) -> None:
 def read_plan(path: Path) -> Plan:
     """The plan in a YAML file. Raises InvalidPlan with line and column, NotFound, InvalidInput."""
     try:
-        return parse_plan_text(path.read_text(encoding="utf-8"))
+        return parse_plan_text(_read_text(path, "plan"))
     except FileNotFoundError:
         raise NotFound(f"there is no plan {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput(f"{path} cannot be read: {error}") from error
+
+
+def _read_text(path: Path, what: str) -> str:
+    """The text of a file or pipe: one without an end, such as /dev/zero, is not read for ever. Raises InvalidInput."""
+    with path.open("rb") as file:
+        content = file.read(_MOST_TEXT + 1)
+    if len(content) > _MOST_TEXT:
+        raise InvalidInput(f"{path} is larger than {_MOST_TEXT} bytes", hint=f"is it a {what}?")
+    return content.decode("utf-8")
 
 
 async def upload(artifacts: FileStore, path: Path) -> str:
@@ -144,8 +155,8 @@ def _with_recipe(variant: VariantSpec, folder: Path) -> VariantSpec:
 
 def _read_json(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(_read_text(path, "pipeline or a recipe"))
     except FileNotFoundError:
         raise NotFound(f"there is no file {path}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InvalidInput(f"{path} is not JSON: {error}") from error

@@ -85,15 +85,25 @@ def _answered() -> Iterator[None]:
         raise Unavailable(f"the database does not answer: {cause}", hint="see WINDTUNNEL_DATABASE_URL") from error
 
 
-def open_database(url: str) -> Database:
+def open_database(url: str, *, named: str = "") -> Database:
     """Opens the database and brings its tables up to date. Blocks.
 
-    Raises InvalidInput for a URL that cannot be used, Unavailable where the database does not answer.
+    Args:
+        named: what errors call it; else its URL without the password.
+
+    Raises InvalidInput for a URL that cannot be used and for tables of a newer version, Unavailable where the database
+    does not answer.
     """
     parsed = _parse(url)
     engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
     try:
         migrate(engine)
+    except CommandError as error:
+        engine.dispose()
+        raise InvalidInput(
+            f"a newer Windtunnel wrote {named or parsed.render_as_string(hide_password=True)}: {error}",
+            hint="install that version or a later one, or name another database in WINDTUNNEL_DATABASE_URL",
+        ) from error
     except BaseException:
         engine.dispose()
         raise
@@ -104,15 +114,20 @@ def open_for_reading(path: Path, scratch: Path) -> Database:
     """Opens an SQLite file that others may be writing, to read it only. Blocks.
 
     Tables of an older version are brought up to date in a copy in the folder `scratch`. Raises InvalidInput where the
-    file is not such a database, Unavailable where it cannot be opened.
+    file is empty or not such a database, or a newer version wrote it, Unavailable where it cannot be opened.
     """
     try:
+        if path.is_file() and not path.stat().st_size and not path.with_name(f"{path.name}-wal").exists():
+            raise InvalidInput(
+                f"{path} is empty: it is not a database, and has no runs",
+                hint="restore it from a backup, or let `windtunnel up` make a new one",
+            )
         if not _is_current(path):
-            return open_database(f"sqlite:///{_copied(path, scratch / path.name)}")
+            return open_database(f"sqlite:///{_copied(path, scratch / path.name)}", named=str(path))
         engine = create_engine("sqlite://", creator=lambda: _connect_to_read(path), poolclass=NullPool)
     except sqlite3.OperationalError as error:
         raise Unavailable(f"{path} cannot be read: {error}", hint="is it readable, and its folder?") from error
-    except (sqlite3.DatabaseError, CommandError) as error:
+    except sqlite3.DatabaseError as error:
         raise InvalidInput(f"{path} is not a database of this Windtunnel: {error}") from error
     _begin_transactions(engine)
     return Database(engine)
