@@ -40,10 +40,19 @@ def digits(channels: int = 1) -> Digits:
     return Digits(np.stack([gray, dark[:, :, ::-1], dark[:, ::-1]], axis=-1), found.target.astype(np.int64))
 
 
-def linear_model(folder: Path, scale: Any, offset: Any, *, channels: int = 1, leading: bool = False) -> Path:
+def linear_model(
+    folder: Path,
+    scale: Any,
+    offset: Any,
+    *,
+    channels: int = 1,
+    leading: bool = False,
+    before: tuple[GraphWriter, int, int] | None = None,
+) -> Path:
     """A .tflite that takes raw * scale + offset, or with `leading` raw values, which its graph normalizes so.
 
-    Its input is "image", (1, 8, 8, channels) float32, its output "scores", ten logits.
+    Its input is "image", (1, 8, 8, channels) float32, its output "scores", ten logits. `before`: a graph that begins
+    otherwise, its input, and the tensor that the model reads.
     """
     found = digits(channels)
     x = (found.raw[TRAIN] * np.asarray(scale) + np.asarray(offset)).reshape(TRAIN.stop, -1)
@@ -54,9 +63,12 @@ def linear_model(folder: Path, scale: Any, offset: Any, *, channels: int = 1, le
     ridge = 1e-3 * np.trace(gram) / len(gram) * np.eye(len(gram))
     weights = np.linalg.solve(gram + ridge, (x - mean).T @ (wanted - center))
     bias = center - mean @ weights
-    graph = GraphWriter()
-    source = graph.tensor("image", (1, 8, 8, channels))
-    at = _normalized(graph, source, channels, scale, offset) if leading else source
+    if before is None:
+        graph = GraphWriter()
+        source = at = graph.tensor("image", (1, 8, 8, channels))
+    else:
+        graph, source, at = before
+    at = _normalized(graph, at, channels, scale, offset) if leading else at
     flat = graph.tensor("flat", (1, 64 * channels))
     size = graph.tensor("size", (2,), "int32", data=np.asarray([1, 64 * channels], np.int32))
     graph.op("RESHAPE", [at, size], [flat])

@@ -21,12 +21,17 @@ Shapes = Mapping[str, Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """An input of a model: `shape` with its batch axis, -1 where it is open; `alias` is another name for it."""
+    """An input of a model: `shape` with its batch axis, -1 where it is open; `alias` is another name for it.
+
+    `stored`: the integers that a quantized input stores. Samples of just that type, without a pipeline, reach the
+    model as they are; all others are real numbers of `dtype`.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     alias: str | None = None
+    stored: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

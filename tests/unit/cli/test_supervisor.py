@@ -219,9 +219,21 @@ async def test_an_embedded_one_stops_in_five_seconds_and_says_what_it_waits_for(
     assert 3.5 < asyncio.get_running_loop().time() - begun < 7
     assert not psutil.pid_exists(pid)
     assert said == [
-        "stopping: stubborn still work, and have 4 s to end",
+        "stopping: stubborn still work, and have 2 s to end",
         "stubborn did not end in time and was killed; its work is done at the next start",
     ]
+
+
+@pytest.mark.usefixtures("stubborn")
+async def test_what_ends_after_a_moment_is_not_worth_a_word(tmp_path: Path) -> None:
+    said: list[str] = []
+    running = Supervisor(tmp_path / "home", on_event=said.append, embedded=True)
+    await running.start()
+    stopping = asyncio.create_task(running.stop())
+    await asyncio.sleep(1.0)
+    psutil.Process(running.endpoints["pids"]["stubborn"]).kill()
+    await stopping
+    assert said == []
 
 
 @pytest.mark.usefixtures("stubborn")

@@ -14,6 +14,7 @@ import pytest
 from windtunnel.converter.detect import locate
 from windtunnel.converter.domain import Format
 from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.tflite import read_model
 
 
 def field(number: int, value: bytes | int) -> bytes:
@@ -105,6 +106,31 @@ def test_onnx_under_the_name_of_a_graph(tmp_path: Path) -> None:
 def test_a_frozen_graph_stays_one(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "model.pb").write_bytes(content)
     assert locate(tmp_path / "model.pb", None, tmp_path / "work") == (tmp_path / "model.pb", Format.FROZEN_GRAPH)
+
+
+def test_a_frozen_graph_under_the_name_of_a_tflite_is_one(tmp_path: Path) -> None:
+    (tmp_path / "model.tflite").write_bytes(GRAPH)
+    assert locate(tmp_path / "model.tflite", None, tmp_path / "work")[1] is Format.FROZEN_GRAPH
+    with pytest.raises(InvalidInput, match=r"it is a frozen graph") as caught:
+        read_model(tmp_path / "model.tflite")
+    assert "convert model.tflite --format frozen_graph" in caught.value.hint
+
+
+def test_a_frozen_graph_in_the_place_of_a_saved_model(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "saved_model.pb").write_bytes(GRAPH)
+    with pytest.raises(InvalidInput, match=r"its saved_model\.pb is a frozen graph") as caught:
+        locate(tmp_path / "net", None, tmp_path / "work")
+    assert "convert net/saved_model.pb --format frozen_graph" in caught.value.hint
+    assert locate(tmp_path / "net" / "saved_model.pb", Format.FROZEN_GRAPH, tmp_path)[1] is Format.FROZEN_GRAPH
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.zip", "upload"])
+def test_a_zip_without_its_end_is_cut_off(name: str, tmp_path: Path) -> None:
+    whole = zipped("config.json", "metadata.json")
+    (tmp_path / name).write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InvalidInput, match=f"{name} is cut off"):
+        locate(tmp_path / name, None, tmp_path / "work")
 
 
 FOLDERS = {

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from support.graphs import GraphWriter
 from support.linear_digits import TEST, digits, linear_model
 from windtunnel.converter.check import check
 from windtunnel.converter.domain import Check
@@ -158,3 +159,44 @@ def test_accuracy_at_chance_is_said(tmp_path: Path) -> None:
     assert ("600 samples are too few to distinguish it from guessing" in finding.message) == more
     assert ("is no more than chance" in finding.message) != more
     assert finding.fix.startswith("give more samples") == more
+
+
+def test_of_pipelines_that_fit_as_well_the_simplest_is_taken(tmp_path: Path) -> None:
+    """Which of red and blue is larger, by far: no scale and no usual offset matters."""
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 2, 2, 3))
+    flat = graph.tensor("flat", (1, 12))
+    graph.op("RESHAPE", [source, graph.tensor("size", (2,), "int32", data=np.asarray([1, 12], np.int32))], [flat])
+    weights = np.tile(np.asarray([[1, 0, 0], [0, 0, 1]], np.float32), (1, 4))
+    out = graph.dense("scores", flat, weights, np.zeros(2, np.float32))
+    model = graph.write(tmp_path / "model.tflite", [source], [out])
+    labels = np.arange(64) % 2
+    raw = np.random.default_rng(4).integers(0, 64, (64, 2, 2, 3)).astype(np.float32)
+    raw[labels == 1, ..., 0] += 128
+    raw[labels == 0, ..., 2] += 128
+    np.savez(tmp_path / "samples.npz", x=raw, y=labels)
+
+    findings = check(model, {}, tmp_path / "samples.npz", None).findings
+
+    finding = next(one for one in findings if one.code == "input.channel_order")
+    assert finding.evidence["tried"][0]["what"] == "BGR, values as they are"
+    assert finding.evidence["pipeline"]["steps"] == [{"op": "channel_order", "to": "BGR"}]
+    assert "as good, and less simple or usual: BGR" in finding.message
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_integers_that_a_quantized_input_stores_reach_it_as_they_are(labelled: bool, tmp_path: Path) -> None:
+    """Bytes for a uint8 input that stands for values from 0 to 1."""
+    graph = GraphWriter()
+    source = graph.tensor("image", (1, 8, 8, 1), "uint8", scales=[1 / 255])
+    real = graph.tensor("real", (1, 8, 8, 1))
+    graph.op("DEQUANTIZE", [source], [real])
+    model, found = linear_model(tmp_path, *UNIT, before=(graph, source, real)), digits()
+    arrays = {"y": found.y[TEST]} if labelled else {}
+    np.savez(tmp_path / "bytes.npz", x=found.raw[TEST], **arrays)
+    np.savez(tmp_path / "real.npz", x=unit(found.raw[TEST]), **arrays)
+
+    stored, wanted = (check(model, {}, tmp_path / name, None) for name in ("bytes.npz", "real.npz"))
+
+    assert stored.converted == wanted.converted and stored.findings == wanted.findings
+    assert not [one for one in stored.findings if one.code.startswith("input.")]

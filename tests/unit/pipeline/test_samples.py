@@ -53,6 +53,12 @@ class TestNpz:
         assert isinstance(samples.inputs["x"], np.memmap)
         assert type(next(samples.batches(4)).inputs["x"]) is np.ndarray
 
+    def test_a_git_lfs_pointer_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "s.npz").write_bytes(b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n")
+        with pytest.raises(InvalidInput, match=r"s\.npz is a Git LFS pointer") as caught:
+            load_samples(tmp_path / "s.npz")
+        assert "git lfs pull" in caught.value.hint
+
     def test_content_tells_not_the_name(self, tmp_path: Path) -> None:
         path = save(tmp_path / "s.npz", x=X).rename(tmp_path / ("a" * 64))
         assert load_samples(path).count == 10

@@ -68,9 +68,10 @@ def candidates(domain: ValueRange, channels: int) -> Iterator[Candidate]:
         yield Candidate(what, _normalize(scale, offset))
     if channels == 3:
         yield _torch(unit, zero)
-        yield _caffe(unit, zero)
+        # The simplest first: where a model minds no offset, all of BGR fit.
         swap = {"op": "channel_order", "to": "BGR"}
         yield Candidate("BGR, values as they are", (swap,))
+        yield _caffe(unit, zero)
         for what, scale, offset in plain:
             yield Candidate(f"BGR, {what}", (swap, *_normalize(scale, offset)))
     else:

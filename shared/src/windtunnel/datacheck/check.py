@@ -22,6 +22,7 @@ from windtunnel.pipeline import InputSpec, Pipeline, Samples
 from windtunnel.pipeline.feed import SampledFeed
 from windtunnel.pipeline.inputs import match_names
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
+from windtunnel.tflite.quantization import dequantize
 
 # So many samples show which values there are.
 _LOOKED_AT: Final = 64
@@ -172,7 +173,8 @@ def _look_at(given: Given) -> _Input | None:
     fed = [arrays[tensor.name] for arrays in SampledFeed(few, steps, given.specs)]
     is_whole = all(raw.dtype.kind in "bui" or bool((raw == np.rint(raw)).all()) for raw in raws)
     is_cast = raws[0].dtype.kind in "bui" and fed[0].dtype.kind == "f" and steps is None
-    raw, values = _range(raws), _range(fed)
+    # Stored integers of a quantized input stand for real numbers.
+    raw, values = _range(raws), _range([dequantize(one, tensor.quantization) for one in fed])
     # Whole numbers of at most 1 are as well 0 and 1 of normalized images.
     whole = is_whole and (raws[0].dtype.kind in "bui" or raw.high > 1.5)
     channels = raws[0].shape[-1] if raws[0].ndim >= 3 else 0
@@ -226,10 +228,12 @@ def _best(
 
 def _better(given: Given, look: _Input, best: Tried, tried: list[Tried]) -> Finding:
     measure = _measure(given)
+    others = [one.what for one in tried if one is not best and one.as_good_as(best)]
     return Finding(
         _code(given, look, best.what, best.pipeline),
         f"{_found(look)}{_suggested(look)}: with {best.what}, the {measure} is {best.score:.4g} instead of "
-        f"{best.before:.4g} on {best.samples} samples",
+        f"{best.before:.4g} on {best.samples} samples"
+        + (f"; as good, and less simple or usual: {' / '.join(others)}" if others else ""),
         f"{_USE}, or prepare the samples as the training did",
         _evidence(look) | {"pipeline": dict(best.pipeline), "tried": [one.to_json(measure) for one in tried]},
     )

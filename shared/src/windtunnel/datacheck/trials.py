@@ -40,6 +40,10 @@ class Tried:
     lost: int = 0
     sure: bool = False
 
+    def as_good_as(self, best: Tried) -> bool:
+        """Whether its score differs too little from that of `best` to prefer one of them."""
+        return self.score >= best.score - _AS_GOOD
+
     def to_json(self, measure: str) -> dict[str, Any]:
         """The entry of `tried` in a finding's evidence."""
         return {

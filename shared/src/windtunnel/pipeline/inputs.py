@@ -98,6 +98,8 @@ def _fitted(row: NDArray[Any], spec: InputSpec, index: int, *, prepared: bool) -
             f"input {spec.name!r} of the model takes {shape_words(spec.shape)}; sample {index} gives {[1, *row.shape]}",
             hint=hint,
         )
+    if not prepared and spec.stored is not None and row.dtype == spec.stored:
+        return np.asarray(row, order="C")
     return _cast(row, spec, index)
 
 

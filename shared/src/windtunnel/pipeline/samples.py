@@ -22,6 +22,7 @@ from windtunnel.pipeline.npz import read_arrays
 DEFAULT_NAME = "x"
 MAX_ARCHIVE_BYTES = 20 * 1024**3
 MAX_ARCHIVE_FILES = 1_000_000
+_LFS_POINTER = b"version https://git-lfs.github.com/spec/"
 _SCAN_BYTES = 64 * 1024 * 1024
 
 # (N, ...) in memory or mapped; or images of any sizes, decoded or still on disk.
@@ -87,6 +88,9 @@ def load_samples(path: Path) -> Samples:
         raise NotFound(f"there are no samples at {path}")
     if path.is_dir():
         return _from_folder(path)
+    with path.open("rb") as file:
+        if file.read(len(_LFS_POINTER)) == _LFS_POINTER:
+            raise InvalidInput(f"{path.name} is a Git LFS pointer, no samples", hint="fetch the file: git lfs pull")
     if _is_npz(path):
         return _from_arrays(path, read_arrays(path))
     home = TemporaryFolder(Path(tempfile.mkdtemp(prefix="windtunnel-samples-")))

@@ -9,7 +9,8 @@ from windtunnel.tflite.facts import ModelFacts
 def input_specs(facts: ModelFacts) -> list[InputSpec]:
     """One spec per input, for `windtunnel.pipeline.sample_inputs`.
 
-    A quantised input asks for real numbers: `Runner` quantises them with the input's own scale and zero point.
+    A quantised input asks for real numbers, which `Runner` quantises with the input's own scale and zero point, or
+    for the integers that it stores.
     """
     return [
         InputSpec(
@@ -17,6 +18,7 @@ def input_specs(facts: ModelFacts) -> list[InputSpec]:
             shape=tensor.shape_signature,
             dtype="float32" if tensor.quantization is not None else tensor.dtype,
             alias=facts.input_name(tensor),
+            stored=tensor.dtype if tensor.quantization is not None else None,
         )
         for tensor in facts.inputs
     ]

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.protobuf_shape import kind_of
 from windtunnel.tflite.facts import (
     GraphFacts,
     ModelFacts,
@@ -102,6 +103,11 @@ def _check_kind(path: Path, data: bytes) -> None:
         raise InvalidInput(f"{path.name} is empty", hint="give a .tflite model")
     if len(data) >= _SMALLEST and data[4:8] == _IDENTIFIER:
         return
+    if path.is_file() and kind_of(path) == "graph_def":
+        raise InvalidInput(
+            f"{path.name} is no .tflite model: it is a frozen graph (GraphDef)",
+            hint=f"convert it first: windtunnel convert {path.name} --format frozen_graph",
+        )
     looks = next((name for magic, name in _OTHER_FORMATS.items() if data.startswith(magic)), "")
     if not looks and data[:256].isascii():
         looks = "text"

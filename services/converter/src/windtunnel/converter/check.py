@@ -76,9 +76,9 @@ def not_run(flex: Sequence[str], *, synthetic: bool) -> Check:
 
 
 def _run(runner: Runner, sample: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-    """The outputs for one sample as real numbers, without the batch."""
+    """The outputs for one sample as real numbers, without the batch where they have one."""
     results = runner.run(sample, dequantized=True)
-    return {name: value[0] if value.ndim else value for name, value in results.items()}
+    return {name: value[0] if value.shape[:1] == (1,) else value for name, value in results.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from windtunnel.converter.domain import Format, Source
 from windtunnel.converter.foreign import foreign, foreign_inside
 from windtunnel.converter.keras_config import refuse_code
 from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.protobuf_shape import kind_of
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 _MAX_UNPACKED_BYTES = 20 * 1024**3
@@ -89,8 +90,12 @@ def _of_file(path: Path) -> Format | None:
         return Format.TFLITE
     if zipfile.is_zipfile(path):
         return _of_zip(path)
+    if head.startswith(b"PK\x03\x04"):
+        raise InvalidInput(
+            f"{path.name} is cut off: it begins as a zip archive and has no end", hint="copy or download it again"
+        )
     if path.suffix == ".tflite" and foreign(path) is None:
-        return Format.TFLITE
+        return Format.FROZEN_GRAPH if kind_of(path) == "graph_def" else Format.TFLITE
     if path.suffix == ".pb" and path.name != "saved_model.pb":
         return Format.FROZEN_GRAPH
     if path.suffix in (".h5", ".hdf5", ".keras") and foreign(path) is None:
@@ -117,10 +122,21 @@ def _is_archive(path: Path) -> bool:
 
 def _of_folder(folder: Path) -> Format | None:
     if (folder / "saved_model.pb").is_file() or (folder / "saved_model.pbtxt").is_file():
+        _refuse_graph(folder)
         return Format.SAVED_MODEL
     if any(folder.glob("*.meta")) and any(folder.glob("*.index")):
         return Format.CHECKPOINT
     return None
+
+
+def _refuse_graph(folder: Path) -> None:
+    """Raises InvalidInput where what is called saved_model.pb is a frozen graph."""
+    file = folder / "saved_model.pb"
+    if file.is_file() and kind_of(file) == "graph_def":
+        raise InvalidInput(
+            f"{folder.name} is not a SavedModel: its saved_model.pb is a frozen graph (GraphDef)",
+            hint=f"convert the file: windtunnel convert {folder.name}/saved_model.pb --format frozen_graph",
+        )
 
 
 def _inside(folder: Path) -> tuple[Path, Format | None]:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from windtunnel.converter.protobuf_shape import kind_of
 from windtunnel.errors import InvalidInput, Unsupported, UserError
+from windtunnel.protobuf_shape import kind_of
 
 _HEAD: Final = 4096
 _JSON: Final = 1024 * 1024

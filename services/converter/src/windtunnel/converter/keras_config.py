@@ -104,7 +104,8 @@ def refuse_code(source: Source) -> None:
     if names:
         raise InvalidInput(
             f"{source.name} has a Lambda layer ({', '.join(names)}), which is code that loading would run",
-            hint="replace it by a layer of keras.layers or keras.ops, or set WINDTUNNEL_ALLOW_MODEL_CODE=true",
+            hint="replace it by a layer of keras.layers or keras.ops, or allow the code: --allow-code of `convert`, "
+            "WINDTUNNEL_ALLOW_MODEL_CODE=true for the converter",
             code="model_has_code",
         )
 

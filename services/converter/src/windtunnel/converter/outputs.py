@@ -147,9 +147,16 @@ def _nearest(errors: Mapping[tuple[str, str], float], taken: Mapping[str, str], 
 
 
 def _same_shape(tensor: TensorFacts, reference: NDArray[Any]) -> bool:
-    """Whether shapes agree apart from the batch; a dynamic dimension agrees with any size."""
-    ours, theirs = tensor.shape_signature[1:], reference.shape[1:]
-    return len(ours) == len(theirs) and all(want in (-1, got) for want, got in zip(ours, theirs, strict=True))
+    """Whether shapes agree apart from the batch; a dynamic dimension agrees with any size.
+
+    A constant has no batch: each row of the original's is all of it.
+    """
+    theirs, whole = reference.shape[1:], tensor.shape_signature
+    shapes = (whole, whole[1:]) if tensor.shape[:1] in ((), (1,)) else (whole,)
+    return any(
+        len(ours) == len(theirs) and all(want in (-1, got) for want, got in zip(ours, theirs, strict=True))
+        for ours in shapes
+    )
 
 
 def _again(facts: ModelFacts, errors: Mapping[tuple[str, str], float]) -> set[str]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput
 from windtunnel.layer_diff.synthetic import StretchedFeed, common_range
-from windtunnel.pipeline import Feed, InputSpec, Pipeline, Samples, load_samples, sample_inputs
+from windtunnel.pipeline import Feed, Pipeline, load_samples, sample_inputs
 from windtunnel.pipeline.feed import SampledFeed
 from windtunnel.tflite import ModelFacts, TensorFacts, dequantize, input_specs
 
@@ -30,21 +30,7 @@ def feed(
         }
         return StretchedFeed(sample_inputs(None, None, input_specs(reference)), ranges)
     loaded = load_samples(samples)
-    specs = [_spec(reference, tensor, loaded, pipeline) for tensor in reference.inputs]
-    return SampledFeed(loaded, None if pipeline is None else Pipeline.parse(pipeline), specs)
-
-
-def _spec(model: ModelFacts, tensor: TensorFacts, samples: Samples, pipeline: Mapping[str, Any] | None) -> InputSpec:
-    """What samples must give for an input, under either of its names.
-
-    A quantised input takes real numbers, unless the samples hold just its stored integers.
-    """
-    alias = model.signature_name(tensor)
-    names = (tensor.name, alias or "x", "x")
-    given = next((samples.inputs[name] for name in names if name in samples.inputs), None)
-    stored = pipeline is None and getattr(given, "dtype", None) == tensor.dtype
-    dtype = "float32" if tensor.quantization is not None and not stored else tensor.dtype
-    return InputSpec(tensor.name, tensor.shape_signature, dtype, alias)
+    return SampledFeed(loaded, None if pipeline is None else Pipeline.parse(pipeline), input_specs(reference))
 
 
 def translate(

@@ -40,7 +40,14 @@ def load_checkpoint(source: Source) -> Original:
         names = ", ".join(meta.name for meta in metas)
         raise InvalidInput(f"{source.name} has {len(metas)} .meta files: {names}", hint="submit one checkpoint")
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
-        saver = tf.compat.v1.train.import_meta_graph(str(metas[0]), clear_devices=True)
+        try:
+            saver = tf.compat.v1.train.import_meta_graph(str(metas[0]), clear_devices=True)
+        except UnicodeDecodeError as error:
+            # What is not the binary form is read as the text form.
+            raise InvalidInput(
+                f"{metas[0].name} is not the graph of a checkpoint (MetaGraphDef), or is damaged",
+                hint="copy the checkpoint again, or save it with tf.train.Saver().save",
+            ) from error
         if saver is None:
             raise InvalidInput(f"{source.name} has no saver in its graph", hint="save it with tf.train.Saver().save")
         saver.restore(session, str(metas[0].with_suffix("")))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from windtunnel.converter.adapters.lacking import lacking_ops
 from windtunnel.converter.adapters.original import Original, as_dtype, reason
 from windtunnel.converter.adapters.originals import load
 from windtunnel.converter.domain import Exported, Source
-from windtunnel.errors import InvalidInput
+from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.pipeline import Feed, InputSpec, Shapes, sample_inputs
 from windtunnel.pipeline.feed import SyntheticFeed
 
@@ -78,15 +79,21 @@ def _run_original(original: Original, inputs: Feed, folder: Path) -> dict[str, P
     """Runs the original on all samples; (N, ...) float arrays in .npy files, so that memory stays flat."""
     writers: dict[str, np.memmap[Any, Any]] = {}
     paths = {name: folder / f"original-{index}.npy" for index, name in enumerate(original.outputs)}
-    done = 0
-    for batch in _batches(inputs, original):
-        count = len(next(iter(batch.values())))
-        for name, value in _run_batch(original, batch, synthetic=isinstance(inputs, SyntheticFeed)).items():
+    done, size = 0, 1
+    samples = iter(inputs)
+    while group := list(itertools.islice(samples, size)):
+        batch = _stack(group, {port.name: port for port in original.inputs})
+        results = _run_batch(original, batch, synthetic=isinstance(inputs, SyntheticFeed))
+        if not writers:
+            # The first sample goes alone: an output whose length is not 1 then has no batch axis.
+            whole = {name for name, value in results.items() if value.shape[:1] not in ((), (1,))}
+            size = 1 if whole or any(port.shape[:1] != (-1,) for port in original.inputs) else BATCH
+        for name, value in results.items():
             if name not in writers:
-                shape = (inputs.count, *value.shape[1:])
+                shape = (inputs.count, *(value.shape if name in whole else value.shape[1:]))
                 writers[name] = open_memmap(paths[name], mode="w+", dtype=value.dtype, shape=shape)
-            writers[name][done : done + count] = value
-        done += count
+            _keep(name, value, writers[name][done : done + len(group)])
+        done += len(group)
         isolation.progress(0.7 + 0.3 * done / inputs.count, f"original: {done} of {inputs.count} samples")
     for writer in writers.values():
         writer.flush()
@@ -106,17 +113,16 @@ def _run_batch(original: Original, batch: Mapping[str, NDArray[Any]], *, synthet
     return results
 
 
-def _batches(inputs: Feed, original: Original) -> Iterator[dict[str, NDArray[Any]]]:
-    size = BATCH if all(port.shape[:1] == (-1,) for port in original.inputs) else 1
-    ports = {port.name: port for port in original.inputs}
-    group: list[Mapping[str, NDArray[Any]]] = []
-    for sample in inputs:
-        group.append(sample)
-        if len(group) == size:
-            yield _stack(group, ports)
-            group = []
-    if group:
-        yield _stack(group, ports)
+def _keep(name: str, value: NDArray[Any], rows: NDArray[Any]) -> None:
+    """Writes an output's values for some samples into its `rows`."""
+    try:
+        rows[...] = value
+    except ValueError as error:
+        raise Unsupported(
+            f"the original model's output {name!r} has another shape for each sample ({list(rows.shape[1:])} for the "
+            f"first one, {list(value.shape)} here)",
+            hint="give samples for which the output has one shape",
+        ) from error
 
 
 def _stack(group: list[Mapping[str, NDArray[Any]]], ports: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
