@@ -192,7 +192,7 @@ def test_integers_that_a_quantized_input_stores_reach_it_as_they_are(labelled: b
     real = graph.tensor("real", (1, 8, 8, 1))
     graph.op("DEQUANTIZE", [source], [real])
     model, found = linear_model(tmp_path, *UNIT, before=(graph, source, real)), digits()
-    arrays = {"y": found.y[TEST]} if labelled else {}
+    arrays: dict[str, Any] = {"y": found.y[TEST]} if labelled else {}
     np.savez(tmp_path / "bytes.npz", x=found.raw[TEST], **arrays)
     np.savez(tmp_path / "real.npz", x=unit(found.raw[TEST]), **arrays)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,5 +125,5 @@ def _keep(name: str, value: NDArray[Any], rows: NDArray[Any]) -> None:
         ) from error
 
 
-def _stack(group: list[Mapping[str, NDArray[Any]]], ports: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+def _stack(group: Sequence[Mapping[str, NDArray[Any]]], ports: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
     return {name: as_dtype(np.concatenate([sample[name] for sample in group]), port) for name, port in ports.items()}
