@@ -116,6 +116,15 @@ def test_a_frozen_graph_under_the_name_of_a_tflite_is_one(tmp_path: Path) -> Non
     assert "convert model.tflite --format frozen_graph" in caught.value.hint
 
 
+def test_a_frozen_graph_without_a_name_is_said_to_look_like_one(tmp_path: Path) -> None:
+    """An uploaded artifact has no name."""
+    (tmp_path / "upload").write_bytes(GRAPH)
+    with pytest.raises(InvalidInput, match="looks like a frozen graph") as caught:
+        locate(tmp_path / "upload", None, tmp_path / "work")
+    assert "--format frozen_graph" in caught.value.hint
+    assert locate(tmp_path / "upload", Format.FROZEN_GRAPH, tmp_path / "work")[1] is Format.FROZEN_GRAPH
+
+
 def test_a_frozen_graph_in_the_place_of_a_saved_model(tmp_path: Path) -> None:
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "saved_model.pb").write_bytes(GRAPH)

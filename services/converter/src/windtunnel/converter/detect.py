@@ -59,6 +59,11 @@ def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Fo
         found = declared
     if found in (None, Format.FROZEN_GRAPH, Format.TORCH):
         _refuse_foreign(path, given)
+    if found is None and path.is_file() and kind_of(path) == "graph_def":
+        raise InvalidInput(
+            f"{given.name} looks like a frozen graph (GraphDef), which its name does not say",
+            hint="give its format: --format frozen_graph",
+        )
     if found is None:
         raise InvalidInput(
             f"{given.name} is not a model that Windtunnel knows: {_looks_like(path)}",
