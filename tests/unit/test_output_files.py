@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from windtunnel.cli.layers import _alone
 from windtunnel.cli.outputs import require_free, write_whole
 from windtunnel.errors import Conflict, InvalidInput
-from windtunnel.output_files import output_target, put_in_place, safe_file_name
+from windtunnel.output_files import open_part, output_target, put_in_place, safe_file_name
 
 
 def test_a_link_stays_and_its_file_is_replaced(tmp_path: Path) -> None:
@@ -75,3 +76,23 @@ def test_links_without_an_end(tmp_path: Path) -> None:
 )
 def test_safe_file_names(text: str, name: str) -> None:
     assert safe_file_name(text) == name
+
+
+def test_an_unfinished_output_never_leads_elsewhere(tmp_path: Path) -> None:
+    part, other = tmp_path / "m.part", tmp_path / "other"
+    other.write_bytes(b"mine")
+    part.symlink_to(other)
+    with pytest.raises(InvalidInput, match=r"m\.part, .* not a regular file"):
+        open_part(part)
+    with pytest.raises(InvalidInput, match=r"m\.part, .* not a regular file"), _alone(part):
+        raise AssertionError("it is held")
+    part.unlink()
+    os.mkfifo(part)
+    with pytest.raises(InvalidInput, match=r"m\.part, .* not a regular file"):
+        open_part(part)
+    part.unlink()
+    with open_part(part) as file:
+        file.write(b"new")
+    assert part.read_bytes() == b"new" and other.read_bytes() == b"mine"
+    with pytest.raises(InvalidInput, match="cannot be written: No such file"):
+        open_part(tmp_path / "missing" / "m.part")

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from windtunnel.errors import Conflict, InvalidInput
 
@@ -15,6 +16,9 @@ _MOST_LINKS: Final = 40
 _MOST_NAME: Final = 100
 # What lies below is not a file of its own but an open stream of a process: /dev/stdout leads there.
 _STREAMS: Final = ("/proc", "/dev/fd")
+
+# A link would lead to a file of somebody else's, and a FIFO would hold the call for ever.
+_APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def output_target(path: Path) -> Path:
@@ -82,6 +86,31 @@ def put_in_place(made: Path, path: Path, *, force: bool) -> None:
 def taken(path: Path) -> Conflict:
     """The error for an output that exists and may not be replaced."""
     return Conflict(f"{path} exists already", hint="give another name, or --force to replace it")
+
+
+def open_part(part: Path) -> BinaryIO:
+    """The file in which an output grows, opened to append to it; it is made where it is not there.
+
+    Raises: InvalidInput where it is not a regular file, as a link or a FIFO is, or cannot be written.
+    """
+    try:
+        descriptor = os.open(part, _APPEND, 0o666)
+    except OSError as error:
+        raise (_not_regular(part) if part.is_symlink() else not_written(part, error)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise _not_regular(part)
+    return os.fdopen(descriptor, "ab")
+
+
+def not_written(path: Path, error: OSError) -> InvalidInput:
+    """The error for a file that cannot be written."""
+    hint = "choose a folder that can be written, with room on its disk"
+    return InvalidInput(f"{path} cannot be written: {error.strerror or error}", hint=hint)
+
+
+def _not_regular(part: Path) -> InvalidInput:
+    return InvalidInput(f"{part}, where the unfinished output is kept, is not a regular file", hint="remove it")
 
 
 def safe_file_name(text: str) -> str:

@@ -26,7 +26,7 @@ from windtunnel.cli.outputs import (
     require_outputs,
 )
 from windtunnel.errors import Conflict, InvalidInput
-from windtunnel.output_files import output_target, put_in_place
+from windtunnel.output_files import open_part, output_target, put_in_place
 
 if TYPE_CHECKING:
     from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog
@@ -122,7 +122,7 @@ def _alone(part: Path) -> Iterator[None]:
 def _locked(part: Path) -> BinaryIO:
     require_free(part, force=True)
     while True:
-        file = part.open("ab")
+        file = open_part(part)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The run that had it may have given the file its name meanwhile.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from windtunnel.errors import InvalidInput, NotFound
-from windtunnel.output_files import output_target, put_in_place, taken
+from windtunnel.output_files import not_written, output_target, put_in_place, taken
 
 if TYPE_CHECKING:
     from windtunnel.isolation import Progress
@@ -89,7 +89,7 @@ def require_free(path: Path | None, *, force: bool) -> None:
     try:
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=_PREFIX)
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
     os.close(descriptor)
     Path(name).unlink()
 
@@ -161,12 +161,7 @@ def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
                 Path(name).unlink()
             raise
     except OSError as error:
-        raise _not_written(path, error) from error
-
-
-def _not_written(path: Path, error: OSError) -> InvalidInput:
-    hint = "choose a folder that can be written, with room on its disk"
-    return InvalidInput(f"{path} cannot be written: {error.strerror or error}", hint=hint)
+        raise not_written(path, error) from error
 
 
 def _umask() -> int:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from windtunnel.client.parts import held_part, not_written
+from windtunnel.client.parts import held_part
 from windtunnel.client.served_store import OnProgress, ServedStore
 from windtunnel.errors import Conflict, InvalidInput, NotFound
-from windtunnel.output_files import output_target, put_in_place, taken
+from windtunnel.output_files import not_written, output_target, put_in_place, taken
 from windtunnel.v1 import artifacts_pb2
 
 _NAMED = 10

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import fcntl
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO
 
-from windtunnel.errors import Conflict, InvalidInput
-
-# A link would lead to a file of somebody else's, and a FIFO would hold the call for ever.
-_FLAGS: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+from windtunnel.errors import Conflict
+from windtunnel.output_files import not_written, open_part
 
 
 @contextmanager
@@ -38,7 +35,7 @@ def held_part(part: Path, size_bytes: int) -> Iterator[BinaryIO]:
 
 def _locked(part: Path) -> BinaryIO:
     while True:
-        file = _opened(part)
+        file = open_part(part)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # The download that had it may have given the file its name meanwhile.
@@ -55,26 +52,3 @@ def _locked(part: Path) -> BinaryIO:
             file.close()
             raise not_written(part, error) from error
         file.close()
-
-
-def _opened(part: Path) -> BinaryIO:
-    try:
-        descriptor = os.open(part, _FLAGS, 0o666)
-    except OSError as error:
-        if part.is_symlink():
-            raise _not_regular(part) from error
-        raise not_written(part, error) from error
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        os.close(descriptor)
-        raise _not_regular(part)
-    return os.fdopen(descriptor, "ab")
-
-
-def not_written(path: Path, error: OSError) -> InvalidInput:
-    """The error for a file that cannot be written."""
-    hint = "choose a folder that can be written, with room on its disk"
-    return InvalidInput(f"{path} cannot be written: {error.strerror or error}", hint=hint)
-
-
-def _not_regular(part: Path) -> InvalidInput:
-    return InvalidInput(f"{part}, where the download is kept, is not a regular file", hint="remove it")
