@@ -1,4 +1,4 @@
-"""Constants of extreme size that set a tensor's scale: a mask of -1e9 leaves nothing of the scores beside it.
+"""Constants of extreme size that set a tensor's scale: a mask or a padding of -1e9 leaves nothing of what is beside it.
 
 The tensor holds two kinds of values: those of the mask, and the rest, whose own range is less than a few quantization
 steps. Calibrating again cannot help; a smaller mask can, because a softmax makes nothing of what is 20 below the rest.
@@ -26,7 +26,9 @@ from windtunnel.tflite import Quantization
 _LARGE: Final = 1e3
 # Values of at least this share of the mask's size are the mask's; the rest is below a tenth of it.
 _MASKED, _REST = 0.5, 0.1
-_COMBINING: Final = frozenset({"ADD", "SUB", "SELECT", "SELECT_V2", "MINIMUM", "MAXIMUM", "MUL"})
+# Beside a value of extreme size these need no softmax: any value at the end of the data does the same.
+_BOUNDING: Final = frozenset({"MINIMUM", "MAXIMUM", "PADV2", "CONCATENATION"})
+_COMBINING: Final = frozenset({"ADD", "SUB", "SELECT", "SELECT_V2", "MUL"}) | _BOUNDING
 # On its way a mask may be moved, negated, and multiplied by what tells where it applies.
 _CARRYING: Final = frozenset({"MUL", "CAST", "SUB", "ADD", "NEG", "RESHAPE", "EXPAND_DIMS", "TRANSPOSE", "TILE"}) | {
     "BROADCAST_TO",
@@ -34,6 +36,7 @@ _CARRYING: Final = frozenset({"MUL", "CAST", "SUB", "ADD", "NEG", "RESHAPE", "EX
     "QUANTIZE",
     "SELECT",
     "SELECT_V2",
+    "FILL",
 }
 _DEPTH: Final = 6
 # exp(-20) is nothing beside 1.
@@ -53,6 +56,11 @@ class Masked:
     size: float
     constant: str
     runs: bool = True
+
+    @property
+    def bounds(self) -> bool:
+        """Whether a value at the end of the data would do the same as the constant."""
+        return self.pair.reference.op in _BOUNDING
 
 
 @dataclass
@@ -102,13 +110,19 @@ def _extreme(side: Steps, tensor: int, depth: int) -> tuple[float, str] | None:
     found = []
     for index in maker.inputs:
         constant = side.constants.find(index)
-        values = None if constant is None else side.constants.real(constant)
+        values = None if constant is None or not _is_real(side, index) else side.constants.real(constant)
         if constant is not None and values is not None and values.size:
             size = float(np.nanmax(np.abs(values)))
             found += [(size, constant.stored.name)] if size >= _LARGE else []
         elif index >= 0 and (deeper := _extreme(side, index, depth - 1)) is not None:
             found.append(deeper)
     return max(found, default=None)
+
+
+def _is_real(side: Steps, tensor: int) -> bool:
+    """Whether a tensor holds real numbers: sizes, shapes and places are no values."""
+    facts = side.facts.tensors[tensor]
+    return facts.quantization is not None or facts.dtype.startswith("float")
 
 
 def mask_causes(
@@ -121,11 +135,14 @@ def mask_causes(
     for masked, rest in seen.values():
         width, scale = rest.high - rest.low, masked.quantization.scales[0]
         steps = width / scale if 0.0 < scale < math.inf else 0.0
-        if not rest.masked or not 0.0 < width < math.inf or steps >= fewest_steps:
+        tensor, size = masked.pair.candidate.tensor, masked.size
+        # A bound need not be reached to set the scale.
+        sets = rest.masked or (masked.bounds and _reaches(masked.quantization, tensor.dtype, size))
+        if not sets or not 0.0 < width < math.inf or steps >= fewest_steps:
             continue
         smaller = float(f"{width + _BELOW:.1g}")
         cause = _cause(code, masked, rest, steps, smaller)
-        if masked.runs:
+        if masked.runs and not masked.bounds:
             cause = _tested(cause, _patch(theirs, masked.size, rest, smaller), ends)
         found.append((cause, masked.quantization))
     return found
@@ -145,6 +162,11 @@ def _cause(code: str, masked: Masked, rest: Rest, steps: float, smaller: float) 
         f"use a mask of about -{smaller:g} in place of the constant, or keep this op and the softmax behind it in "
         "float; calibrating again does not help, because the mask sets the scale"
     )
+    if masked.bounds:
+        action = (
+            f"use a value at the end of the data ({rest.low:.3g} to {rest.high:.3g}) in place of the constant, or keep "
+            "this op in float; calibrating again does not help, because the constant sets the scale"
+        )
     fix = {"action": action, "constant": masked.constant}
     return Cause(code, _CONFIDENCE, evidence, fix, node.tensor.name, node.op_index)
 

@@ -103,7 +103,8 @@ class ConstantComparer:
     def _table(self, role: str, mine: Step, one: Table, other: Table, folded: bool) -> Suspect | None:
         self._compared += 1
         name = self._name(mine, other)
-        other = _saturated(one, other)
+        # A mask may end where float16 does; weights that do are others.
+        other = _saturated(one, other) if role == "operand" else other
         if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
             return self._non_finite(mine, name, one, other, role, folded)
         tolerance = _allowed(one, other, folded)
@@ -153,6 +154,9 @@ class ConstantComparer:
         if quantized and role == "weights":
             evidence["largest_difference_steps"] = _steps(one, other)
         action = "quantize the weights again" if code.startswith("quant") else "convert the constant again"
+        if _is_cut_off(one, other):
+            action = KEEP_FLOAT32
+            evidence["float16"] = {"largest": float(np.abs(one.values[beyond]).max()), "limit": _LARGEST_HALF}
         return self._at(
             mine,
             code,
@@ -308,6 +312,11 @@ def _saturated(one: Table, other: Table) -> Table:
     ends = (np.abs(one.values) > _LARGEST_HALF) & (np.abs(other.values) >= _LARGEST_HALF)
     ends &= np.sign(one.values) == np.sign(other.values)
     return replace(other, values=np.where(ends, one.values, other.values)) if ends.any() else other
+
+
+def _is_cut_off(one: Table, other: Table) -> bool:
+    """Whether the candidate stores values as float16 that float16 cannot hold, at its end."""
+    return _saturated(one, other) is not other
 
 
 def _difference(one: Table, other: Table) -> Array:
