@@ -38,3 +38,11 @@ def test_a_wrong_number_whose_fix_shows_nothing_counts_while_an_output_is_off(
 ) -> None:
     causes, harmless = effect.by_effect([difference(code, nrmse)], Outputs(nrmse), "integer")
     assert (len(causes), len(harmless)) == ((1, 0) if is_cause else (0, 1))
+
+
+def test_another_attribute_of_the_same_op_counts_where_the_kernels_at_hand_ignore_it() -> None:
+    suspect = Suspect(
+        "conversion.op", "probabilities", 3, 7, {"attribute": "beta"}, {}, plain=True, patch=lambda _: None
+    )
+    causes, harmless = effect.by_effect([effect.Tested(suspect, 0.1, 0.1, 0.01, 0.01)], Outputs(0.01), "integer")
+    assert (len(causes), len(harmless)) == (1, 0)

@@ -16,8 +16,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.findings import INPUTS_EXCHANGE_UNTRIED, OUTPUTS_RENAMED, Finding
+from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, INPUTS_EXCHANGE_UNTRIED, OUTPUTS_RENAMED, Finding
 from windtunnel.errors import UserError
+from windtunnel.input_shapes import bare_name
 from windtunnel.layer_diff.detections import Slots, detection_op
 from windtunnel.layer_diff.domain import Cause
 from windtunnel.layer_diff.formulas import nrmse
@@ -93,6 +94,9 @@ def _paired(
         causes, left = _exchanged_inputs(reach, samples, first, called, _cost(table, called))
         same = structure if len(structure) == len(theirs.outputs) else _same(ours, theirs, called)
         return OutputPairs(same, causes, (*_renamed(ours, theirs, called), *left))
+    if _names_of(ours).isdisjoint(_names_of(theirs)):
+        # A conversion that names outputs anew lists them anew: whoever takes it over looks at both.
+        return OutputPairs(_same(ours, theirs, best), (), (_listed_anew(ours, theirs, best),))
     return OutputPairs(_same(ours, theirs, best), (_exchanged(ours, theirs, table, called, best),))
 
 
@@ -239,6 +243,26 @@ def _exchanged(
 def _same_names(ours: ModelFacts, theirs: ModelFacts) -> bool:
     names = [{model.output_name(tensor) for tensor in model.outputs} for model in (ours, theirs)]
     return None not in names[0] and names[0] == names[1]
+
+
+def _names_of(model: ModelFacts) -> set[str]:
+    """The names that a caller may know outputs by."""
+    return {name for tensor in model.outputs for name in (model.output_name(tensor), bare_name(tensor.name)) if name}
+
+
+def _listed_anew(ours: ModelFacts, theirs: ModelFacts, best: Sequence[int]) -> Finding:
+    """That outputs have other names and another order."""
+    pairs = [
+        {"reference": _title(ours, ours.outputs[own]), "candidate": _title(theirs, theirs.outputs[mine])}
+        for own, mine in enumerate(best)
+    ]
+    listed = ", ".join(f"{one['reference']!r} is {one['candidate']!r}" for one in pairs)
+    return Finding(
+        CONVERSION_OUTPUT_ORDER,
+        f"outputs have other names in the candidate, in another order; by their values {listed}",
+        "read them by their new names or in the new order, or keep names and order when you convert",
+        {"outputs": pairs},
+    )
 
 
 def _renamed(ours: ModelFacts, theirs: ModelFacts, called: Sequence[int]) -> Iterator[Finding]:
