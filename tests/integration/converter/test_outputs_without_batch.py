@@ -41,10 +41,11 @@ async def test_constants_are_compared_whole(batch: int | None, count: int, pool:
     assert converted.check.output_nrmse == 0.0 and converted.check.samples == count
 
 
-async def test_a_graph_of_a_checkpoint_that_is_not_one(pool: ChildPool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [b"\xff\xfe\x81" * 100, b"hello"])
+async def test_a_graph_of_a_checkpoint_that_is_not_one(content: bytes, pool: ChildPool, tmp_path: Path) -> None:
     folder = tmp_path / "checkpoint"
     folder.mkdir()
-    (folder / "net.meta").write_bytes(b"\xff\xfe\x81" * 100)
+    (folder / "net.meta").write_bytes(content)
     (folder / "net.index").write_bytes(b"\x00" * 100)
     with pytest.raises(InvalidInput, match=r"net\.meta is not the graph of a checkpoint"):
         await convert(folder, tmp_path, pool)

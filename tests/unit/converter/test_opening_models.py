@@ -41,8 +41,9 @@ def test_a_config_that_inflates_without_end_is_refused(tmp_path: Path) -> None:
 def test_a_config_of_a_usual_size_is_read(tmp_path: Path) -> None:
     layers = [{"class_name": "Lambda", "config": {"name": "doubles"}}]
     model = keras_file(tmp_path / "model.keras", json.dumps({"layers": layers}).encode())
-    with pytest.raises(InvalidInput, match=r"Lambda layer \(doubles\)"):
+    with pytest.raises(InvalidInput, match=r"Lambda layer \(doubles\)") as caught:
         refuse_code(Source(model, Format.KERAS))
+    assert "--allow-code" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"\x89HDF\r\n\x1a\n" + b"x" * 100, b"no model"])

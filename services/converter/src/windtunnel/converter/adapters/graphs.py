@@ -42,7 +42,7 @@ def load_checkpoint(source: Source) -> Original:
     with tf.Graph().as_default() as graph, tf.compat.v1.Session(graph=graph) as session:
         try:
             saver = tf.compat.v1.train.import_meta_graph(str(metas[0]), clear_devices=True)
-        except UnicodeDecodeError as error:
+        except (UnicodeDecodeError, OSError) as error:
             # What is not the binary form is read as the text form.
             raise InvalidInput(
                 f"{metas[0].name} is not the graph of a checkpoint (MetaGraphDef), or is damaged",
