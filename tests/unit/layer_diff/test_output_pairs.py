@@ -26,13 +26,20 @@ class _Named(Layers):
         return made
 
 
-def _heads(path: Path, order: Sequence[int], names: Sequence[str] = (), *, seeds: Sequence[int] = (1, 2, 3)) -> Path:
+def _heads(
+    path: Path,
+    order: Sequence[int],
+    names: Sequence[str] = (),
+    *,
+    seeds: Sequence[int] = (1, 2, 3),
+    called: str = "head",
+) -> Path:
     """Heads of one shape, each with weights of its own, as outputs in this order."""
     net = _Named()
     net.names = tuple(names)
     source = net.tensor("input", (1, 8))
     heads = [
-        net.fully_connected(f"head_{place}", source, random_weights((6, 8), seed=seed), None, 1)
+        net.fully_connected(f"{called}_{place}", source, random_weights((6, 8), seed=seed), None, 1)
         for place, seed in enumerate(seeds)
     ]
     return net.write(path, [source], [heads[place] for place in order], signature=bool(names))
@@ -74,6 +81,15 @@ def test_other_names_in_the_same_order_are_a_finding(tmp_path: Path) -> None:
     result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (0, 1, 2), ("out_0", "out_1", "out_2")))
     assert (result.verdict, result.causes) == ("healthy", ())
     assert RENAMED in {one.code for one in result.findings}
+
+
+def test_other_names_in_another_order_are_a_finding(tmp_path: Path) -> None:
+    reference = _heads(tmp_path / "r.tflite", (0, 1, 2), ("boxes", "scores", "more"))
+    result = _compare(tmp_path, reference, _heads(tmp_path / "c.tflite", (0, 2, 1), called="Identity"))
+    assert (result.verdict, result.causes) == ("healthy", ())
+    assert result.output.nrmse == 0.0
+    (found,) = (one for one in result.findings if one.code == "conversion.output_order")
+    assert "'scores' is 'Identity_1'" in found.message
 
 
 def test_outputs_with_the_same_values_are_no_exchange(tmp_path: Path) -> None:
