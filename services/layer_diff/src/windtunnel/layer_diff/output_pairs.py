@@ -89,7 +89,7 @@ def _paired(
     placed = tuple(range(len(called)))
     if _is_clear(table, placed, best) and not _is_clear(table, called, best):
         # Names find them, places do not.
-        called, best = placed, called
+        return OutputPairs(_same(ours, theirs, called), (), (_listed_anew(ours, theirs, called),))
     if not _is_clear(table, called, best):
         causes, left = _exchanged_inputs(reach, samples, first, called, _cost(table, called))
         same = structure if len(structure) == len(theirs.outputs) else _same(ours, theirs, called)
@@ -235,8 +235,6 @@ def _exchanged(
         else "read the outputs in the new order, or convert the model again with the outputs in the reference's order"
     )
     evidence: dict[str, Any] = {"kind": "names" if by_name else "order", "outputs": outputs}
-    if not by_name and _same_names(ours, theirs):
-        evidence["why"] = "the names of the signature still find them: only a caller that goes by the order is wrong"
     return Cause(CODE, _CONFIDENCE, evidence, {"action": action}, tensor.name, maker, verified=True)
 
 
@@ -251,11 +249,19 @@ def _names_of(model: ModelFacts) -> set[str]:
 
 
 def _listed_anew(ours: ModelFacts, theirs: ModelFacts, best: Sequence[int]) -> Finding:
-    """That outputs have other names and another order."""
+    """That outputs have another order: under the same names, or under others altogether."""
     pairs = [
         {"reference": _title(ours, ours.outputs[own]), "candidate": _title(theirs, theirs.outputs[mine])}
         for own, mine in enumerate(best)
     ]
+    if _same_names(ours, theirs):
+        order = ", ".join(f"{_title(theirs, tensor)!r}" for tensor in theirs.outputs)
+        return Finding(
+            CONVERSION_OUTPUT_ORDER,
+            f"the candidate lists its outputs in another order ({order}); the names of the signature still find them",
+            "read outputs by their names, or convert the model again with the outputs in the reference's order",
+            {"outputs": pairs},
+        )
     listed = ", ".join(f"{one['reference']!r} is {one['candidate']!r}" for one in pairs)
     return Finding(
         CONVERSION_OUTPUT_ORDER,
