@@ -165,7 +165,7 @@ of a tensor that must share its scale.
 |---|---|---|
 | `conversion.weights` | a constant differs by more than its precision explains | convert it again |
 | `conversion.op` | an op, its attributes, activation or inputs differ, or one is left out | convert it again |
-| `conversion.outputs` | outputs or inputs exchanged, in another order or under exchanged names | convert it again |
+| `conversion.outputs` | outputs or inputs exchanged, or in another order without names | convert it again |
 | `quantization.calibration_clipped`, `_wide` | ranges too small, too large | calibrate on data like it |
 | `quantization.per_tensor` | one scale for channels whose ranges differ widely | one scale per channel |
 | `quantization.parameters` | one tensor's scale or zero point is wrong | calibrate the tensor again |
@@ -176,7 +176,8 @@ of a tensor that must share its scale.
 A part has lost its values where its own range is less than 2.9 quantization steps of the scale that it shares: rounding
 alone then gives it an nRMSE of 1 / (2.9 sqrt(12)) = 0.10. Probabilities have a range of 1, whatever the samples reach.
 A cause is *verified* where its fix brings an output nearer by more than noise (10 %), alone or with the other causes
-fixed. A difference that no output shows is a finding (`difference.without_effect`), and changes no verdict.
+fixed. A difference that no output shows is a finding (`difference.without_effect`), and changes no verdict. Outputs in
+another order that the names of the signature still find are a finding too (`conversion.output_order`).
 
 *broken*: NaN, another output shape, top-1 lower by 0.10 or more, 30 % of the classes changed, or output nRMSE 0.30.
 *degraded*: less than that, a layer over the threshold, or a known cause. nRMSE is the root mean square error over the
