@@ -125,7 +125,7 @@ def test_an_up_takes_over_and_the_run_goes_on(home: Home, submission: tuple[str,
 
 def test_an_interrupted_run_is_resumed_or_canceled(home: Home, submission: tuple[str, ...]) -> None:
     with home.start(*submission) as submit:
-        home.until("submit", "[1/")
+        home.until("submit", "the model is converted")
         begun = time.monotonic()
         submit.send_signal(signal.SIGINT)
         assert submit.wait(60) == 130
@@ -151,7 +151,7 @@ def test_a_run_is_canceled_though_nothing_runs(
     longer = tmp_path / "longer.yaml"
     longer.write_text(plan.read_text().replace("threads: 1", "threads: [1, 2, 3, 4, 5, 6, 7, 8]"))
     with home.start(*(str(longer) if part == str(plan) else part for part in submission)) as submit:
-        home.until("submit", "[1/")
+        home.until("submit", "the model is converted")
         submit.send_signal(signal.SIGTERM)
         assert submit.wait(60) == 130
     run_id = home.run_id()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from typing import Any
 import nats
 import pytest
 from nats.js import JetStreamContext
+from nats.js.errors import NoKeysError
 
 from support.models import DigitsModels
 from support.system import System
@@ -55,7 +57,17 @@ def verdict_of(report: dict[str, Any]) -> dict[str, Any]:
 
 async def stored_results(js: JetStreamContext) -> set[str]:
     """Keys of the results that follow from content alone: every run of this model and plan has the same."""
-    keys = await (await js.key_value(RESULTS)).keys()
+    bucket = await js.key_value(RESULTS)
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            keys = await bucket.keys()
+            break
+        except NoKeysError:
+            # The client may take a bucket for empty whose keys are still on their way.
+            if time.monotonic() > deadline:
+                raise
+            await asyncio.sleep(0.2)
     return {key for key in keys if key.split(".")[0] in ("convert", "quantize", "compare", "build")}
 
 
