@@ -27,8 +27,8 @@ _SAME: Final = 1e-3
 _NOTHING: Final = 1e-9
 # Ops whose own nRMSE, and that of every output behind them, is below this compute the same for every use.
 _ALIKE: Final = QUIET["float32"]
-# Evidence that one op has other settings in the candidate.
-_OF_ONE_OP: Final = frozenset({"attribute", "activation"})
+# Attributes that choose between two ways to compute the same function (GELU: by tanh or erf).
+_WAYS: Final = frozenset({"approximate"})
 # An output is looked at on so many samples before a difference is called harmless.
 EFFECT_SAMPLES: Final = 32
 # The code of a difference that no output shows.
@@ -156,6 +156,11 @@ def by_effect(kept: Sequence[Tested], trials: Ends, precision: str) -> tuple[lis
     return [one for one in known if one not in harmless], harmless
 
 
+def _is_setting(evidence: Mapping[str, Any]) -> bool:
+    """Whether one op has another attribute in the candidate, one that makes it another function."""
+    return "attribute" in evidence and evidence["attribute"] not in _WAYS
+
+
 def _may_explain(tested: Tested, quiet: float) -> bool:
     """Whether a difference that no fix shows is the only one that may explain why an output is off.
 
@@ -177,7 +182,7 @@ def _is_harmless(tested: Tested, noise: float, quiet: float) -> bool:
     they change nothing at all: their fix rounds anew, which may cost what it gains.
     """
     suspect, effect = tested.suspect, tested.effect_on_outputs
-    if suspect.plain and suspect.code == "conversion.op" and "attribute" in suspect.evidence:
+    if suspect.plain and suspect.code == "conversion.op" and _is_setting(suspect.evidence):
         # Some kernels ignore an attribute that others follow: where the files differ in it, running proves nothing.
         return False
     return effect.is_none(noise, quiet) and (_is_way(suspect) or not effect.changes)
@@ -207,8 +212,7 @@ def is_alike(cause: Cause, output: OutputDiff) -> bool:
 
     The two ways to compute a GELU are an example. Running may well prove that they differ, by less than anyone sees.
     """
-    if _OF_ONE_OP & cause.evidence.keys():
-        # Another attribute or activation of the same op is not another way to compute it.
+    if _is_setting(cause.evidence) or "activation" in cause.evidence:
         return False
     own = cause.evidence.get("local_nrmse")
     small = own is not None and own < _ALIKE and output.nrmse is not None and output.nrmse < _ALIKE
