@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -101,6 +102,32 @@ def open_part(part: Path) -> BinaryIO:
         os.close(descriptor)
         raise _not_regular(part)
     return os.fdopen(descriptor, "ab")
+
+
+def locked_part(part: Path, busy: Conflict) -> BinaryIO:
+    """The file `part`, opened by `open_part` and held against every other process until it is closed.
+
+    Args:
+        busy: raised where another process holds it.
+
+    Raises: `busy`; InvalidInput where it is not a regular file, or cannot be written.
+    """
+    while True:
+        file = open_part(part)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had it may have given the file its name meanwhile.
+            if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
+                return file
+        except BlockingIOError:
+            file.close()
+            raise busy from None
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            file.close()
+            raise not_written(part, error) from error
+        file.close()
 
 
 def not_written(path: Path, error: OSError) -> InvalidInput:

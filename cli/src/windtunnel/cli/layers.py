@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import hashlib
 import json
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -26,7 +24,7 @@ from windtunnel.cli.outputs import (
     require_outputs,
 )
 from windtunnel.errors import Conflict, InvalidInput
-from windtunnel.output_files import open_part, output_target, put_in_place
+from windtunnel.output_files import locked_part, output_target, put_in_place
 
 if TYPE_CHECKING:
     from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog
@@ -110,31 +108,15 @@ def log(
 @contextmanager
 def _alone(part: Path) -> Iterator[None]:
     """Holds the frames of a log for this run alone. Raises Conflict while another run writes them."""
-    with _locked(part):
+    require_free(part, force=True)
+    hint = "wait until it is done, or give another --out"
+    with locked_part(part, Conflict(f"another run is writing {part.name} right now", hint=hint)):
         try:
             yield
         finally:
             with suppress(FileNotFoundError):
                 if not part.stat().st_size:
                     part.unlink()
-
-
-def _locked(part: Path) -> BinaryIO:
-    require_free(part, force=True)
-    while True:
-        file = open_part(part)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The run that had it may have given the file its name meanwhile.
-            if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
-                return file
-        except BlockingIOError:
-            file.close()
-            hint = "wait until it is done, or give another --out"
-            raise Conflict(f"another run is writing {part.name} right now", hint=hint) from None
-        except FileNotFoundError:
-            pass
-        file.close()
 
 
 def _part(out: Path, model: Path, samples: Path, settings: Any) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from windtunnel.errors import Conflict
-from windtunnel.output_files import not_written, open_part
+from windtunnel.output_files import locked_part
 
 
 @contextmanager
@@ -20,7 +19,8 @@ def held_part(part: Path, size_bytes: int) -> Iterator[BinaryIO]:
     Raises: Conflict while another download writes it; InvalidInput where it is not a regular file, or cannot be
         written.
     """
-    with _locked(part) as file:
+    busy = Conflict(f"another download is writing {part} right now", hint="wait until it is done, or name another file")
+    with locked_part(part, busy) as file:
         if os.fstat(file.fileno()).st_size > size_bytes:
             file.truncate(0)
         file.seek(0, os.SEEK_END)
@@ -31,24 +31,3 @@ def held_part(part: Path, size_bytes: int) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 if not os.fstat(file.fileno()).st_size and not part.stat().st_size:
                     part.unlink()
-
-
-def _locked(part: Path) -> BinaryIO:
-    while True:
-        file = open_part(part)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # The download that had it may have given the file its name meanwhile.
-            if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
-                return file
-        except BlockingIOError:
-            file.close()
-            raise Conflict(
-                f"another download is writing {part} right now", hint="wait until it is done, or name another file"
-            ) from None
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            file.close()
-            raise not_written(part, error) from error
-        file.close()

@@ -149,10 +149,10 @@ def by_effect(kept: Sequence[Tested], trials: Ends, precision: str) -> tuple[lis
         replace(one, effect_on_outputs=found)
         for one, found in zip(kept, effects(tried, trials, NOISE[precision]), strict=True)
     ]
-    limits = NOISE[precision], QUIET[precision]
-    harmless = [one for one in known if _is_harmless(one, *limits)]
-    kept_back = [] if len(harmless) < len(known) else [one for one in known if _may_explain(one, QUIET[precision])]
-    harmless = [one for one in harmless if one not in kept_back]
+    quiet = QUIET[precision]
+    harmless = [one for one in known if _is_harmless(one, NOISE[precision], quiet)]
+    if len(harmless) == len(known):
+        harmless = [one for one in harmless if not _may_explain(one, quiet)]
     return [one for one in known if one not in harmless], harmless
 
 
