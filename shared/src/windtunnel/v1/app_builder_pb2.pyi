@@ -19,16 +19,19 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class BuildRequest(_message.Message):
+    """Request of `AppBuilderService.Build`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_URI_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
     model_uri: _builtins.str
+    """URI of the variant's .tflite file. Required."""
     variant: _builtins.str
-    """Name of the variant, kept in the app's configuration."""
+    """Name of the variant, kept in the app's configuration. Required."""
     platform: _builtins.str
-    """host, android, ios."""
+    """host, android, ios. Required."""
     def __init__(
         self,
         *,
@@ -46,13 +49,18 @@ Global___BuildRequest: _TypeAlias = BuildRequest  # noqa: Y015
 
 @_typing.final
 class BuildResponse(_message.Message):
+    """Response of `AppBuilderService.Build`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PACKAGE_FIELD_NUMBER: _builtins.int
     MODEL_SHA256_FIELD_NUMBER: _builtins.int
     model_sha256: _builtins.str
+    """SHA-256 of the .tflite file inside the package, 64 lower-case hex digits."""
     @_builtins.property
-    def package(self) -> _types_pb2.Artifact: ...
+    def package(self) -> _types_pb2.Artifact:
+        """The app package: a .zip file for the host, an .apk file for Android."""
+
     def __init__(
         self,
         *,

@@ -47,7 +47,18 @@ class AppBuilderServiceServicer:
     """
 
     def Build(self, request, context):
-        """INVALID_ARGUMENT: the base app cannot be used. FAILED_PRECONDITION: no base app is configured for the platform.
+        """Builds the app of one variant for one platform. Equal requests give one package.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the platform or the variant's name is not known, the
+        base app or the signing key cannot be used, a URI has a scheme or a place that is not allowed, or what it names
+        is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
+        FAILED_PRECONDITION (UNSUPPORTED): Windtunnel builds no app for the platform.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,19 @@ class AppBuilderServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AppBuilderServiceAsyncStub: ...
     Build: _grpc.UnaryUnaryMultiCallable[_app_builder_pb2.BuildRequest, _app_builder_pb2.BuildResponse]
-    """INVALID_ARGUMENT: the base app cannot be used. FAILED_PRECONDITION: no base app is configured for the platform."""
+    """Builds the app of one variant for one platform. Equal requests give one package.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the platform or the variant's name is not known, the
+    base app or the signing key cannot be used, a URI has a scheme or a place that is not allowed, or what it names
+    is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
+    FAILED_PRECONDITION (UNSUPPORTED): Windtunnel builds no app for the platform.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 @_typing.type_check_only
 class AppBuilderServiceAsyncStub(AppBuilderServiceStub):
@@ -42,7 +54,19 @@ class AppBuilderServiceAsyncStub(AppBuilderServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Build: _aio.UnaryUnaryMultiCallable[_app_builder_pb2.BuildRequest, _app_builder_pb2.BuildResponse]  # type: ignore[assignment]
-    """INVALID_ARGUMENT: the base app cannot be used. FAILED_PRECONDITION: no base app is configured for the platform."""
+    """Builds the app of one variant for one platform. Equal requests give one package.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the platform or the variant's name is not known, the
+    base app or the signing key cannot be used, a URI has a scheme or a place that is not allowed, or what it names
+    is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
+    FAILED_PRECONDITION (UNSUPPORTED): Windtunnel builds no app for the platform.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 class AppBuilderServiceServicer(metaclass=_abc_1.ABCMeta):
     """Puts a variant and its configuration into a benchmark app."""
@@ -53,6 +77,18 @@ class AppBuilderServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _app_builder_pb2.BuildRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_app_builder_pb2.BuildResponse, _abc.Awaitable[_app_builder_pb2.BuildResponse]]:
-        """INVALID_ARGUMENT: the base app cannot be used. FAILED_PRECONDITION: no base app is configured for the platform."""
+        """Builds the app of one variant for one platform. Equal requests give one package.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the platform or the variant's name is not known, the
+        base app or the signing key cannot be used, a URI has a scheme or a place that is not allowed, or what it names
+        is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
+        FAILED_PRECONDITION (UNSUPPORTED): Windtunnel builds no app for the platform.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+        """
 
 def add_AppBuilderServiceServicer_to_server(servicer: AppBuilderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

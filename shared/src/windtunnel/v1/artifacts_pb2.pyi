@@ -22,6 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class GetStoreRequest(_message.Message):
+    """Request of `ArtifactService.GetStore`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -37,6 +39,8 @@ Global___GetStoreRequest: _TypeAlias = GetStoreRequest  # noqa: Y015
 
 @_typing.final
 class GetStoreResponse(_message.Message):
+    """Response of `ArtifactService.GetStore`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     URL_FIELD_NUMBER: _builtins.int
@@ -65,6 +69,8 @@ Global___GetStoreResponse: _TypeAlias = GetStoreResponse  # noqa: Y015
 
 @_typing.final
 class GetUploadRequest(_message.Message):
+    """Request of `ArtifactService.GetUpload`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SHA256_FIELD_NUMBER: _builtins.int
@@ -85,6 +91,8 @@ Global___GetUploadRequest: _TypeAlias = GetUploadRequest  # noqa: Y015
 
 @_typing.final
 class GetUploadResponse(_message.Message):
+    """Response of `ArtifactService.GetUpload`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STORED_FIELD_NUMBER: _builtins.int
@@ -109,6 +117,8 @@ Global___GetUploadResponse: _TypeAlias = GetUploadResponse  # noqa: Y015
 
 @_typing.final
 class UploadRequest(_message.Message):
+    """One message of the stream of `ArtifactService.Upload`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SHA256_FIELD_NUMBER: _builtins.int
@@ -141,11 +151,15 @@ Global___UploadRequest: _TypeAlias = UploadRequest  # noqa: Y015
 
 @_typing.final
 class UploadResponse(_message.Message):
+    """Response of `ArtifactService.Upload`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def artifact(self) -> _types_pb2.Artifact: ...
+    def artifact(self) -> _types_pb2.Artifact:
+        """The artifact as it is stored."""
+
     def __init__(
         self,
         *,
@@ -161,6 +175,8 @@ Global___UploadResponse: _TypeAlias = UploadResponse  # noqa: Y015
 
 @_typing.final
 class DownloadRequest(_message.Message):
+    """Request of `ArtifactService.Download`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SHA256_FIELD_NUMBER: _builtins.int
@@ -185,6 +201,8 @@ Global___DownloadRequest: _TypeAlias = DownloadRequest  # noqa: Y015
 
 @_typing.final
 class DownloadResponse(_message.Message):
+    """Response of `ArtifactService.Download`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SIZE_BYTES_FIELD_NUMBER: _builtins.int
@@ -192,6 +210,7 @@ class DownloadResponse(_message.Message):
     size_bytes: _builtins.int
     """Of the first message: bytes of the whole."""
     data: _builtins.bytes
+    """Of every other message: the next bytes."""
     def __init__(
         self,
         *,
@@ -208,16 +227,19 @@ Global___DownloadResponse: _TypeAlias = DownloadResponse  # noqa: Y015
 
 @_typing.final
 class ListArtifactsRequest(_message.Message):
+    """Request of `ArtifactService.ListArtifacts`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run. Required."""
     variant: _builtins.str
-    """Each empty field matches everything. Name of a variant."""
+    """Only those of this variant, by its name. Empty: all."""
     kind: _builtins.str
-    """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report."""
+    """Only this kind: trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Empty: all."""
     def __init__(
         self,
         *,
@@ -250,18 +272,23 @@ class RunArtifact(_message.Message):
     kind: _builtins.str
     """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report."""
     variant: _builtins.str
-    """Empty: it belongs to the whole run."""
+    """Name of the variant. Empty: it belongs to the whole run."""
     platform: _builtins.str
     """Of an app: android, ios or host. Empty for all other kinds."""
     cell_id: _builtins.str
-    """Of a log or samples: the cell and the attempt."""
+    """Of a log or samples: id of the cell. Empty for all other kinds."""
     attempt: _builtins.int
+    """Of a log or samples: the attempt, counted from 1. 0 for all other kinds."""
     file_name: _builtins.str
     """A file name that suits it, such as ssd-3-int8.tflite."""
     @_builtins.property
-    def artifact(self) -> _types_pb2.Artifact: ...
+    def artifact(self) -> _types_pb2.Artifact:
+        """The artifact."""
+
     @_builtins.property
-    def made_at(self) -> _timestamp_pb2.Timestamp: ...
+    def made_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was made. Absent: the run was given it."""
+
     def __init__(
         self,
         *,
@@ -284,11 +311,15 @@ Global___RunArtifact: _TypeAlias = RunArtifact  # noqa: Y015
 
 @_typing.final
 class ListArtifactsResponse(_message.Message):
+    """Response of `ArtifactService.ListArtifacts`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunArtifact]: ...
+    def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___RunArtifact]:
+        """The artifacts, in the order of the steps that made them."""
+
     def __init__(
         self,
         *,

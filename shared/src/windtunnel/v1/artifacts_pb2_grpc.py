@@ -70,6 +70,9 @@ class ArtifactServiceServicer:
 
     def GetStore(self, request, context):
         """Which store the services use, and how to find out whether it is also the caller's.
+
+        Errors:
+        UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -77,6 +80,10 @@ class ArtifactServiceServicer:
 
     def GetUpload(self, request, context):
         """How much of an upload has arrived.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits.
+        UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -84,6 +91,12 @@ class ArtifactServiceServicer:
 
     def Upload(self, request_iterator, context):
         """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, an offset
+        beyond what has arrived, too few or too many bytes, another size than that of the stored artifact, or bytes with
+        another hash.
+        UNAVAILABLE (UNAVAILABLE): the artifact store does not answer, or the disk of the service is full.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -91,6 +104,12 @@ class ArtifactServiceServicer:
 
     def Download(self, request, context):
         """The bytes of an artifact from an offset, in order.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits, or the offset is beyond the end.
+        NOT_FOUND (NOT_FOUND): the store has no such artifact.
+        UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -98,6 +117,10 @@ class ArtifactServiceServicer:
 
     def ListArtifacts(self, request, context):
         """What a run used and made, in the order of the steps.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,15 +36,43 @@ class ArtifactServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ArtifactServiceAsyncStub: ...
     GetStore: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.GetStoreRequest, _artifacts_pb2.GetStoreResponse]
-    """Which store the services use, and how to find out whether it is also the caller's."""
+    """Which store the services use, and how to find out whether it is also the caller's.
+
+    Errors:
+    UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+    """
     GetUpload: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.GetUploadRequest, _artifacts_pb2.GetUploadResponse]
-    """How much of an upload has arrived."""
+    """How much of an upload has arrived.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits.
+    UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+    """
     Upload: _grpc.StreamUnaryMultiCallable[_artifacts_pb2.UploadRequest, _artifacts_pb2.UploadResponse]
-    """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused."""
+    """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, an offset
+    beyond what has arrived, too few or too many bytes, another size than that of the stored artifact, or bytes with
+    another hash.
+    UNAVAILABLE (UNAVAILABLE): the artifact store does not answer, or the disk of the service is full.
+    """
     Download: _grpc.UnaryStreamMultiCallable[_artifacts_pb2.DownloadRequest, _artifacts_pb2.DownloadResponse]
-    """The bytes of an artifact from an offset, in order."""
+    """The bytes of an artifact from an offset, in order.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits, or the offset is beyond the end.
+    NOT_FOUND (NOT_FOUND): the store has no such artifact.
+    UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
     ListArtifacts: _grpc.UnaryUnaryMultiCallable[_artifacts_pb2.ListArtifactsRequest, _artifacts_pb2.ListArtifactsResponse]
-    """What a run used and made, in the order of the steps."""
+    """What a run used and made, in the order of the steps.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
 
 @_typing.type_check_only
 class ArtifactServiceAsyncStub(ArtifactServiceStub):
@@ -54,15 +82,43 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetStore: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.GetStoreRequest, _artifacts_pb2.GetStoreResponse]  # type: ignore[assignment]
-    """Which store the services use, and how to find out whether it is also the caller's."""
+    """Which store the services use, and how to find out whether it is also the caller's.
+
+    Errors:
+    UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+    """
     GetUpload: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.GetUploadRequest, _artifacts_pb2.GetUploadResponse]  # type: ignore[assignment]
-    """How much of an upload has arrived."""
+    """How much of an upload has arrived.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits.
+    UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+    """
     Upload: _aio.StreamUnaryMultiCallable[_artifacts_pb2.UploadRequest, _artifacts_pb2.UploadResponse]  # type: ignore[assignment]
-    """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused."""
+    """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, an offset
+    beyond what has arrived, too few or too many bytes, another size than that of the stored artifact, or bytes with
+    another hash.
+    UNAVAILABLE (UNAVAILABLE): the artifact store does not answer, or the disk of the service is full.
+    """
     Download: _aio.UnaryStreamMultiCallable[_artifacts_pb2.DownloadRequest, _artifacts_pb2.DownloadResponse]  # type: ignore[assignment]
-    """The bytes of an artifact from an offset, in order."""
+    """The bytes of an artifact from an offset, in order.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits, or the offset is beyond the end.
+    NOT_FOUND (NOT_FOUND): the store has no such artifact.
+    UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
     ListArtifacts: _aio.UnaryUnaryMultiCallable[_artifacts_pb2.ListArtifactsRequest, _artifacts_pb2.ListArtifactsResponse]  # type: ignore[assignment]
-    """What a run used and made, in the order of the steps."""
+    """What a run used and made, in the order of the steps.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
 
 class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
     """The artifact store of the services, for those who cannot reach it themselves: a laptop without the cluster's bucket.
@@ -75,7 +131,11 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifacts_pb2.GetStoreRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artifacts_pb2.GetStoreResponse, _abc.Awaitable[_artifacts_pb2.GetStoreResponse]]:
-        """Which store the services use, and how to find out whether it is also the caller's."""
+        """Which store the services use, and how to find out whether it is also the caller's.
+
+        Errors:
+        UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+        """
 
     @_abc_1.abstractmethod
     def GetUpload(
@@ -83,7 +143,12 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifacts_pb2.GetUploadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artifacts_pb2.GetUploadResponse, _abc.Awaitable[_artifacts_pb2.GetUploadResponse]]:
-        """How much of an upload has arrived."""
+        """How much of an upload has arrived.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits.
+        UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+        """
 
     @_abc_1.abstractmethod
     def Upload(
@@ -91,7 +156,14 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request_iterator: _MaybeAsyncIterator[_artifacts_pb2.UploadRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_artifacts_pb2.UploadResponse, _abc.Awaitable[_artifacts_pb2.UploadResponse]]:
-        """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused."""
+        """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, an offset
+        beyond what has arrived, too few or too many bytes, another size than that of the stored artifact, or bytes with
+        another hash.
+        UNAVAILABLE (UNAVAILABLE): the artifact store does not answer, or the disk of the service is full.
+        """
 
     @_abc_1.abstractmethod
     def Download(
@@ -99,7 +171,14 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifacts_pb2.DownloadRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_artifacts_pb2.DownloadResponse], _abc.AsyncIterator[_artifacts_pb2.DownloadResponse]]:
-        """The bytes of an artifact from an offset, in order."""
+        """The bytes of an artifact from an offset, in order.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): `sha256` is not 64 lower-case hex digits, or the offset is beyond the end.
+        NOT_FOUND (NOT_FOUND): the store has no such artifact.
+        UNAVAILABLE (UNAVAILABLE): the artifact store or the bus does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+        """
 
     @_abc_1.abstractmethod
     def ListArtifacts(
@@ -107,6 +186,11 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _artifacts_pb2.ListArtifactsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_artifacts_pb2.ListArtifactsResponse, _abc.Awaitable[_artifacts_pb2.ListArtifactsResponse]]:
-        """What a run used and made, in the order of the steps."""
+        """What a run used and made, in the order of the steps.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
+        """
 
 def add_ArtifactServiceServicer_to_server(servicer: ArtifactServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -21,6 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ConvertRequest(_message.Message):
+    """Request of `ConverterService.Convert`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_FIELD_NUMBER: _builtins.int
@@ -35,7 +37,9 @@ class ConvertRequest(_message.Message):
     select_tf_ops: _builtins.bool
     """Convert ops that TensorFlow Lite lacks to Select TF ops."""
     @_builtins.property
-    def model(self) -> _types_pb2.Model: ...
+    def model(self) -> _types_pb2.Model:
+        """The trained model. Required."""
+
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
         """Shapes of inputs that have open dimensions; not named here: the samples' shape."""
@@ -59,6 +63,8 @@ Global___ConvertRequest: _TypeAlias = ConvertRequest  # noqa: Y015
 
 @_typing.final
 class ConvertResponse(_message.Message):
+    """Response of `ConverterService.Convert`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -91,13 +97,21 @@ class ConvertResponse(_message.Message):
     duration_ms: _builtins.float
     """Wall time in milliseconds."""
     @_builtins.property
-    def model(self) -> _types_pb2.Artifact: ...
+    def model(self) -> _types_pb2.Artifact:
+        """The converted model: a .tflite file."""
+
     @_builtins.property
-    def facts(self) -> _types_pb2.ModelFacts: ...
+    def facts(self) -> _types_pb2.ModelFacts:
+        """What the converted model says of itself."""
+
     @_builtins.property
-    def check(self) -> _types_pb2.ConversionCheck: ...
+    def check(self) -> _types_pb2.ConversionCheck:
+        """The converted model compared with the original."""
+
     @_builtins.property
-    def tool_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def tool_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Versions of the tools that converted it, by package name."""
+
     @_builtins.property
     def trained(self) -> _types_pb2.Artifact:
         """The trained model as it was fetched."""

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ConverterServiceStub:
-    """Converts a trained model to float32 TFLite and holds the result against the original.
+    """Converts a trained model to float32 TFLite and compares the result with the original.
     """
 
     def __init__(self, channel):
@@ -43,13 +43,34 @@ class ConverterServiceStub:
 
 
 class ConverterServiceServicer:
-    """Converts a trained model to float32 TFLite and holds the result against the original.
+    """Converts a trained model to float32 TFLite and compares the result with the original.
     """
 
     def Convert(self, request, context):
         """Does what model.trained causes, for one model, and answers when it is done.
-        INVALID_ARGUMENT: the model cannot be read or converted; the reason is in google.rpc.ErrorInfo.
-        DEADLINE_EXCEEDED: the conversion is stopped. UNAVAILABLE: a store does not answer; try again.
+        A deadline of the caller stops the conversion.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used, a URI has a scheme or a
+        place that is not allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (MALFORMED_EVENT): `model` has no name, version or URI, or a field of it is wrong.
+        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the model.
+        INVALID_ARGUMENT (CONVERSION_FAILED): TensorFlow's converter refuses the model.
+        INVALID_ARGUMENT (CUSTOM_LAYER, MODEL_HAS_CODE): the model needs code of its author that is not in the file, or
+        holds code that WINDTUNNEL_ALLOW_MODEL_CODE does not let run.
+        INVALID_ARGUMENT (WEIGHTS_ONLY): the file holds weights without a model.
+        INVALID_ARGUMENT (AMBIGUOUS_GRAPH, NOT_FROZEN, TRAINING_GRAPH): the graph does not say what is its inference.
+        INVALID_ARGUMENT (VARIABLES_WITHOUT_VALUES, NON_FINITE): variables have no values, or an output holds NaN or
+        infinity.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+        hold its last words under `stderr`.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (UNSUPPORTED): a format or an input type that Windtunnel does not read.
+        FAILED_PRECONDITION (KERAS2, UNSUPPORTED_OP): the model needs Keras 2, which is not installed, or ops that
+        TensorFlow Lite lacks.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,7 +93,7 @@ def add_ConverterServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ConverterService:
-    """Converts a trained model to float32 TFLite and holds the result against the original.
+    """Converts a trained model to float32 TFLite and compares the result with the original.
     """
 
     @staticmethod

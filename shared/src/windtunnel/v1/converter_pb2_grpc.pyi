@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ConverterServiceStub:
-    """Converts a trained model to float32 TFLite and holds the result against the original."""
+    """Converts a trained model to float32 TFLite and compares the result with the original."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -35,23 +35,65 @@ class ConverterServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ConverterServiceAsyncStub: ...
     Convert: _grpc.UnaryUnaryMultiCallable[_converter_pb2.ConvertRequest, _converter_pb2.ConvertResponse]
     """Does what model.trained causes, for one model, and answers when it is done.
-    INVALID_ARGUMENT: the model cannot be read or converted; the reason is in google.rpc.ErrorInfo.
-    DEADLINE_EXCEEDED: the conversion is stopped. UNAVAILABLE: a store does not answer; try again.
+    A deadline of the caller stops the conversion.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used, a URI has a scheme or a
+    place that is not allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (MALFORMED_EVENT): `model` has no name, version or URI, or a field of it is wrong.
+    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the model.
+    INVALID_ARGUMENT (CONVERSION_FAILED): TensorFlow's converter refuses the model.
+    INVALID_ARGUMENT (CUSTOM_LAYER, MODEL_HAS_CODE): the model needs code of its author that is not in the file, or
+    holds code that WINDTUNNEL_ALLOW_MODEL_CODE does not let run.
+    INVALID_ARGUMENT (WEIGHTS_ONLY): the file holds weights without a model.
+    INVALID_ARGUMENT (AMBIGUOUS_GRAPH, NOT_FROZEN, TRAINING_GRAPH): the graph does not say what is its inference.
+    INVALID_ARGUMENT (VARIABLES_WITHOUT_VALUES, NON_FINITE): variables have no values, or an output holds NaN or
+    infinity.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+    hold its last words under `stderr`.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (UNSUPPORTED): a format or an input type that Windtunnel does not read.
+    FAILED_PRECONDITION (KERAS2, UNSUPPORTED_OP): the model needs Keras 2, which is not installed, or ops that
+    TensorFlow Lite lacks.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
 
 @_typing.type_check_only
 class ConverterServiceAsyncStub(ConverterServiceStub):
-    """Converts a trained model to float32 TFLite and holds the result against the original."""
+    """Converts a trained model to float32 TFLite and compares the result with the original."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Convert: _aio.UnaryUnaryMultiCallable[_converter_pb2.ConvertRequest, _converter_pb2.ConvertResponse]  # type: ignore[assignment]
     """Does what model.trained causes, for one model, and answers when it is done.
-    INVALID_ARGUMENT: the model cannot be read or converted; the reason is in google.rpc.ErrorInfo.
-    DEADLINE_EXCEEDED: the conversion is stopped. UNAVAILABLE: a store does not answer; try again.
+    A deadline of the caller stops the conversion.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used, a URI has a scheme or a
+    place that is not allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (MALFORMED_EVENT): `model` has no name, version or URI, or a field of it is wrong.
+    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the model.
+    INVALID_ARGUMENT (CONVERSION_FAILED): TensorFlow's converter refuses the model.
+    INVALID_ARGUMENT (CUSTOM_LAYER, MODEL_HAS_CODE): the model needs code of its author that is not in the file, or
+    holds code that WINDTUNNEL_ALLOW_MODEL_CODE does not let run.
+    INVALID_ARGUMENT (WEIGHTS_ONLY): the file holds weights without a model.
+    INVALID_ARGUMENT (AMBIGUOUS_GRAPH, NOT_FROZEN, TRAINING_GRAPH): the graph does not say what is its inference.
+    INVALID_ARGUMENT (VARIABLES_WITHOUT_VALUES, NON_FINITE): variables have no values, or an output holds NaN or
+    infinity.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+    hold its last words under `stderr`.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (UNSUPPORTED): a format or an input type that Windtunnel does not read.
+    FAILED_PRECONDITION (KERAS2, UNSUPPORTED_OP): the model needs Keras 2, which is not installed, or ops that
+    TensorFlow Lite lacks.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
 
 class ConverterServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Converts a trained model to float32 TFLite and holds the result against the original."""
+    """Converts a trained model to float32 TFLite and compares the result with the original."""
 
     @_abc_1.abstractmethod
     def Convert(
@@ -60,8 +102,29 @@ class ConverterServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_converter_pb2.ConvertResponse, _abc.Awaitable[_converter_pb2.ConvertResponse]]:
         """Does what model.trained causes, for one model, and answers when it is done.
-        INVALID_ARGUMENT: the model cannot be read or converted; the reason is in google.rpc.ErrorInfo.
-        DEADLINE_EXCEEDED: the conversion is stopped. UNAVAILABLE: a store does not answer; try again.
+        A deadline of the caller stops the conversion.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used, a URI has a scheme or a
+        place that is not allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (MALFORMED_EVENT): `model` has no name, version or URI, or a field of it is wrong.
+        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the model.
+        INVALID_ARGUMENT (CONVERSION_FAILED): TensorFlow's converter refuses the model.
+        INVALID_ARGUMENT (CUSTOM_LAYER, MODEL_HAS_CODE): the model needs code of its author that is not in the file, or
+        holds code that WINDTUNNEL_ALLOW_MODEL_CODE does not let run.
+        INVALID_ARGUMENT (WEIGHTS_ONLY): the file holds weights without a model.
+        INVALID_ARGUMENT (AMBIGUOUS_GRAPH, NOT_FROZEN, TRAINING_GRAPH): the graph does not say what is its inference.
+        INVALID_ARGUMENT (VARIABLES_WITHOUT_VALUES, NON_FINITE): variables have no values, or an output holds NaN or
+        infinity.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+        hold its last words under `stderr`.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (UNSUPPORTED): a format or an input type that Windtunnel does not read.
+        FAILED_PRECONDITION (KERAS2, UNSUPPORTED_OP): the model needs Keras 2, which is not installed, or ops that
+        TensorFlow Lite lacks.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
 
 def add_ConverterServiceServicer_to_server(servicer: ConverterServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

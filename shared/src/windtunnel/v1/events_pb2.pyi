@@ -57,19 +57,23 @@ class ModelTrained(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
     plan_uri: _builtins.str
-    """URI of a plan in YAML or JSON."""
+    """URI of a plan in YAML or JSON. Empty: not given."""
     plan_name: _builtins.str
-    """Name of a stored plan."""
+    """Name of a stored plan. Empty: not given."""
     run_id: _builtins.str
     """Wanted id of the run; derived from source and id of the event when empty. A used one is refused."""
     @_builtins.property
-    def model(self) -> _types_pb2.Model: ...
-    @_builtins.property
-    def plan(self) -> _plan_pb2.Plan:
-        """At most one of plan, plan_uri and plan_name; none of them: the default plan."""
+    def model(self) -> _types_pb2.Model:
+        """The trained model. Required."""
 
     @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def plan(self) -> _plan_pb2.Plan:
+        """The plan in place. At most one of plan, plan_uri and plan_name; none of them: the default plan."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Copied into the run and all its events, by name."""
+
     def __init__(
         self,
         *,
@@ -125,15 +129,25 @@ class ModelConverted(_message.Message):
     duration_ms: _builtins.float
     """Wall time of the conversion in milliseconds."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def model(self) -> _types_pb2.Artifact: ...
+    def model(self) -> _types_pb2.Artifact:
+        """The converted model: a .tflite file."""
+
     @_builtins.property
-    def facts(self) -> _types_pb2.ModelFacts: ...
+    def facts(self) -> _types_pb2.ModelFacts:
+        """What the converted model says of itself."""
+
     @_builtins.property
-    def check(self) -> _types_pb2.ConversionCheck: ...
+    def check(self) -> _types_pb2.ConversionCheck:
+        """The converted model compared with the original."""
+
     @_builtins.property
-    def tool_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def tool_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Versions of the tools that converted it, by package name."""
+
     @_builtins.property
     def trained(self) -> _types_pb2.Artifact:
         """The trained model as it was fetched."""
@@ -171,9 +185,13 @@ class ModelFailed(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run; of an event that cannot be read only its id."""
+
     @_builtins.property
-    def failure(self) -> _types_pb2.Failure: ...
+    def failure(self) -> _types_pb2.Failure:
+        """Why."""
+
     def __init__(
         self,
         *,
@@ -200,10 +218,15 @@ class VariantReady(_message.Message):
     DURATION_MS_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     duration_ms: _builtins.float
+    """Wall time of making it in milliseconds. 0: it is the converted model itself."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def variant(self) -> _types_pb2.Variant: ...
+    def variant(self) -> _types_pb2.Variant:
+        """The variant."""
+
     @_builtins.property
     def float_model(self) -> _types_pb2.Artifact:
         """The float32 model that it was made from."""
@@ -242,26 +265,38 @@ class VariantFailed(_message.Message):
     class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[VariantFailed._Step.ValueType], _builtins.type):
         DESCRIPTOR: _descriptor.EnumDescriptor
         STEP_UNSPECIFIED: VariantFailed._Step.ValueType  # 0
+        """Never sent."""
         STEP_QUANTIZE: VariantFailed._Step.ValueType  # 1
+        """Making the variant from the float model."""
         STEP_COMPARE: VariantFailed._Step.ValueType  # 2
+        """Comparing the variant with the float model."""
 
     class Step(_Step, metaclass=_StepEnumTypeWrapper):
-        """Which step gave up."""
+        """A step of a variant's way."""
 
     STEP_UNSPECIFIED: VariantFailed.Step.ValueType  # 0
+    """Never sent."""
     STEP_QUANTIZE: VariantFailed.Step.ValueType  # 1
+    """Making the variant from the float model."""
     STEP_COMPARE: VariantFailed.Step.ValueType  # 2
+    """Comparing the variant with the float model."""
 
     RUN_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
+    """Name of the variant."""
     step: Global___VariantFailed.Step.ValueType
+    """Which step gave up."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def failure(self) -> _types_pb2.Failure: ...
+    def failure(self) -> _types_pb2.Failure:
+        """Why."""
+
     def __init__(
         self,
         *,
@@ -295,22 +330,34 @@ class VariantCompared(_message.Message):
     SYNTHETIC_SAMPLES_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
+    """Name of the variant."""
     agreement: _builtins.float
-    """Share of samples on which both choose the same class."""
+    """Share of samples on which both choose the same class, 0 to 1. Absent: the outputs are not class scores."""
     synthetic_samples: _builtins.bool
+    """True: the plan has no samples, and seeded random inputs were used instead."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def model(self) -> _types_pb2.Artifact: ...
+    def model(self) -> _types_pb2.Artifact:
+        """The variant's .tflite file."""
+
     @_builtins.property
-    def reference(self) -> _types_pb2.QualityFigures: ...
+    def reference(self) -> _types_pb2.QualityFigures:
+        """Quality of the reference: the float model."""
+
     @_builtins.property
-    def candidate(self) -> _types_pb2.QualityFigures: ...
+    def candidate(self) -> _types_pb2.QualityFigures:
+        """Quality of the candidate: the variant."""
+
     @_builtins.property
-    def layers(self) -> _types_pb2.LayerSummary: ...
+    def layers(self) -> _types_pb2.LayerSummary:
+        """Layers of the variant compared with those of the reference."""
+
     @_builtins.property
     def diagnosis(self) -> _types_pb2.Artifact:
-        """windtunnel.diagnosis/1 as JSON."""
+        """The diagnosis: windtunnel.diagnosis/1 as JSON."""
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]:
@@ -350,10 +397,15 @@ class CellsPlanned(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
+    """Name of the variant."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def cells(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Cell]: ...
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Cell]:
+        """The cells, in the plan's order, those that are skipped too. Empty: the plan runs on no device."""
+
     def __init__(
         self,
         *,
@@ -379,10 +431,15 @@ class CellsFailed(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
+    """Name of the variant."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def failure(self) -> _types_pb2.Failure: ...
+    def failure(self) -> _types_pb2.Failure:
+        """Why."""
+
     def __init__(
         self,
         *,
@@ -411,14 +468,19 @@ class AppBuilt(_message.Message):
     MODEL_SHA256_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
+    """Name of the variant."""
     platform: _builtins.str
     """host, android, ios."""
     model_sha256: _builtins.str
     """SHA-256 of the variant's .tflite inside the package."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def package(self) -> _types_pb2.Artifact: ...
+    def package(self) -> _types_pb2.Artifact:
+        """The app package: a .zip file for the host, an .apk file for Android."""
+
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
         """As in ModelConverted."""
@@ -452,11 +514,17 @@ class AppFailed(_message.Message):
     PLATFORM_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
+    """Name of the variant."""
     platform: _builtins.str
+    """host, android, ios."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def failure(self) -> _types_pb2.Failure: ...
+    def failure(self) -> _types_pb2.Failure:
+        """Why."""
+
     def __init__(
         self,
         *,
@@ -491,12 +559,19 @@ class DeviceRunFinished(_message.Message):
     SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
-    """Counts from 1."""
+    """Which attempt this was, counted from 1."""
     shapes_known: _builtins.bool
+    """False: an open dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
+    say.
+    """
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def cell(self) -> _types_pb2.Cell: ...
+    def cell(self) -> _types_pb2.Cell:
+        """What was run, and where."""
+
     @_builtins.property
     def log(self) -> _types_pb2.Artifact:
         """Benchmark log, as the tool printed it."""
@@ -506,17 +581,25 @@ class DeviceRunFinished(_message.Message):
         """Raw latencies as JSON: {"unit": "us", "inference": [...], "warmup": [...]}; no artifact: only the log."""
 
     @_builtins.property
-    def device(self) -> _types_pb2.DeviceFacts: ...
-    @_builtins.property
-    def started_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
-        """Shapes that the inputs had, and whether the sizes of open dimensions were known."""
+    def device(self) -> _types_pb2.DeviceFacts:
+        """What is known about the device."""
 
     @_builtins.property
-    def conditions(self) -> _types_pb2.RunConditions: ...
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the first attempt began."""
+
+    @_builtins.property
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When this attempt ended."""
+
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """Shapes that the inputs had. Empty: the farm does not say."""
+
+    @_builtins.property
+    def conditions(self) -> _types_pb2.RunConditions:
+        """What went on during the run. Absent: the farm does not record it."""
+
     def __init__(
         self,
         *,
@@ -553,12 +636,19 @@ class DeviceRunFailed(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
+    """The last attempt, counted from 1."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def cell(self) -> _types_pb2.Cell: ...
+    def cell(self) -> _types_pb2.Cell:
+        """What was to be run, and where."""
+
     @_builtins.property
-    def failure(self) -> _types_pb2.Failure: ...
+    def failure(self) -> _types_pb2.Failure:
+        """Why."""
+
     def __init__(
         self,
         *,
@@ -587,14 +677,23 @@ class DeviceRunMeasured(_message.Message):
     MEASUREMENT_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
+    """The attempt that was measured, counted from 1."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
-    def cell(self) -> _types_pb2.Cell: ...
+    def cell(self) -> _types_pb2.Cell:
+        """What was run, and where."""
+
     @_builtins.property
-    def measurement(self) -> _types_pb2.Measurement: ...
+    def measurement(self) -> _types_pb2.Measurement:
+        """The figures."""
+
     @_builtins.property
-    def device(self) -> _types_pb2.DeviceFacts: ...
+    def device(self) -> _types_pb2.DeviceFacts:
+        """What is known about the device."""
+
     def __init__(
         self,
         *,
@@ -625,20 +724,27 @@ class RunCompleted(_message.Message):
     VARIANTS_FIELD_NUMBER: _builtins.int
     ENDED_AT_FIELD_NUMBER: _builtins.int
     verdict: _types_pb2.Verdict.ValueType
+    """How it ended; never unspecified."""
     @_builtins.property
-    def run(self) -> _types_pb2.RunContext: ...
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Gates that failed and what is missing, in words: the first 50, 500 characters of each. The report has them all."""
 
     @_builtins.property
     def report(self) -> _types_pb2.Artifact:
-        """windtunnel.report/1 as JSON."""
+        """The report: windtunnel.report/1 as JSON."""
 
     @_builtins.property
-    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantOutcome]: ...
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantOutcome]:
+        """What became of each variant of the plan. Empty: the plan is not known."""
+
     @_builtins.property
-    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When the verdict was reached."""
+
     def __init__(
         self,
         *,
@@ -667,10 +773,13 @@ class VariantOutcome(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     PASSED_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Name of the variant."""
     passed: _builtins.bool
     """All gates held and nothing is missing."""
     @_builtins.property
-    def model(self) -> _types_pb2.Artifact: ...
+    def model(self) -> _types_pb2.Artifact:
+        """Its .tflite file. Empty: it was not made."""
+
     def __init__(
         self,
         *,

@@ -22,6 +22,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ListDevicesRequest(_message.Message):
+    """Request of `FarmDispatcherService.ListDevices`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FARM_FIELD_NUMBER: _builtins.int
@@ -42,6 +44,8 @@ Global___ListDevicesRequest: _TypeAlias = ListDevicesRequest  # noqa: Y015
 
 @_typing.final
 class Device(_message.Message):
+    """A device that a farm offers now. One that exists with several OS versions is several devices of one name."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     FARM_FIELD_NUMBER: _builtins.int
@@ -51,13 +55,21 @@ class Device(_message.Message):
     ACCELERATORS_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
+    """Name of the farm: local, arm, adb, firebase, ddp, aws."""
     name: _builtins.str
+    """Device name as the farm knows it."""
     platform: _builtins.str
+    """host, android, ios."""
     os_version: _builtins.str
+    """Version of the operating system."""
     @_builtins.property
-    def accelerators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def accelerators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Accelerators that can be asked for: cpu (no delegate), xnnpack, gpu, nnapi, coreml, hexagon, ..."""
+
     @_builtins.property
-    def facts(self) -> _types_pb2.DeviceFacts: ...
+    def facts(self) -> _types_pb2.DeviceFacts:
+        """What is known about the device."""
+
     def __init__(
         self,
         *,
@@ -78,11 +90,15 @@ Global___Device: _TypeAlias = Device  # noqa: Y015
 
 @_typing.final
 class ListDevicesResponse(_message.Message):
+    """Response of `FarmDispatcherService.ListDevices`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]: ...
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
+        """The devices, farm by farm."""
+
     def __init__(
         self,
         *,
@@ -98,15 +114,21 @@ Global___ListDevicesResponse: _TypeAlias = ListDevicesResponse  # noqa: Y015
 
 @_typing.final
 class PlanCellsRequest(_message.Message):
+    """Request of `FarmDispatcherService.PlanCells`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run, on which the cells' ids depend. Empty: cells of no run."""
     variant: _builtins.str
+    """Name of the variant, on which the cells' ids depend."""
     @_builtins.property
-    def devices(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.DeviceFilter]: ...
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[_plan_pb2.DeviceFilter]:
+        """The filters. Empty: the default plan's."""
+
     def __init__(
         self,
         *,
@@ -124,11 +146,15 @@ Global___PlanCellsRequest: _TypeAlias = PlanCellsRequest  # noqa: Y015
 
 @_typing.final
 class PlanCellsResponse(_message.Message):
+    """Response of `FarmDispatcherService.PlanCells`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CELLS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def cells(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Cell]: ...
+    def cells(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Cell]:
+        """The cells, in the order of the filters, those that cannot run too."""
+
     def __init__(
         self,
         *,
@@ -144,14 +170,18 @@ Global___PlanCellsResponse: _TypeAlias = PlanCellsResponse  # noqa: Y015
 
 @_typing.final
 class RunCellRequest(_message.Message):
+    """Request of `FarmDispatcherService.RunCell`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     CELL_FIELD_NUMBER: _builtins.int
     PACKAGE_URI_FIELD_NUMBER: _builtins.int
     package_uri: _builtins.str
-    """URI of the app package."""
+    """URI of the app package. Required."""
     @_builtins.property
-    def cell(self) -> _types_pb2.Cell: ...
+    def cell(self) -> _types_pb2.Cell:
+        """What to run, and where: a cell of `PlanCells`. Required."""
+
     def __init__(
         self,
         *,
@@ -168,6 +198,8 @@ Global___RunCellRequest: _TypeAlias = RunCellRequest  # noqa: Y015
 
 @_typing.final
 class RunCellResponse(_message.Message):
+    """Response of `FarmDispatcherService.RunCell`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LOG_FIELD_NUMBER: _builtins.int
@@ -177,18 +209,27 @@ class RunCellResponse(_message.Message):
     SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     shapes_known: _builtins.bool
+    """False: an open dimension was taken as 1. Absent: the farm does not say."""
     @_builtins.property
-    def log(self) -> _types_pb2.Artifact: ...
-    @_builtins.property
-    def samples(self) -> _types_pb2.Artifact: ...
-    @_builtins.property
-    def device(self) -> _types_pb2.DeviceFacts: ...
-    @_builtins.property
-    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
-        """As in DeviceRunFinished."""
+    def log(self) -> _types_pb2.Artifact:
+        """Benchmark log, as the tool printed it."""
 
     @_builtins.property
-    def conditions(self) -> _types_pb2.RunConditions: ...
+    def samples(self) -> _types_pb2.Artifact:
+        """Raw latencies as JSON, as in DeviceRunFinished. Empty: only the log."""
+
+    @_builtins.property
+    def device(self) -> _types_pb2.DeviceFacts:
+        """What is known about the device."""
+
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """Shapes that the inputs had. Empty: the farm does not say."""
+
+    @_builtins.property
+    def conditions(self) -> _types_pb2.RunConditions:
+        """What went on during the run. Absent: the farm does not record it."""
+
     def __init__(
         self,
         *,

@@ -58,6 +58,11 @@ class FarmDispatcherServiceServicer:
 
     def ListDevices(self, request, context):
         """The devices that the farms offer now.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
+        UNAVAILABLE (FARM): a farm does not answer; try again.
+        FAILED_PRECONDITION (FARM): a farm refuses, and will again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -65,13 +70,33 @@ class FarmDispatcherServiceServicer:
 
     def PlanCells(self, request, context):
         """The cells that device filters mean now, for one variant. Plans nothing.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_PLAN): a device filter is wrong, as it would be in a plan.
+        INVALID_ARGUMENT (INVALID_INPUT): the filters mean more than 10000 cells.
+        UNAVAILABLE (FARM): a farm does not answer; try again.
+        FAILED_PRECONDITION (FARM): a farm refuses, and will again.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RunCell(self, request, context):
-        """Runs one cell once and answers with its log. UNAVAILABLE: the farm failed; try again.
+        """Runs one cell once and answers with its log.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the package URI is empty, the cell is to be skipped, its farm is not set up,
+        the package cannot be used, a URI has a scheme or a place that is not allowed, or what it names is larger than
+        WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+        hold its last words under `stderr`.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (UNSUPPORTED): the benchmark cannot feed an input of the model, or its runtime lacks an op.
+        UNAVAILABLE (FARM): the farm failed; try again.
+        FAILED_PRECONDITION (FARM): the farm refuses, and will again.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,11 +34,39 @@ class FarmDispatcherServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> FarmDispatcherServiceAsyncStub: ...
     ListDevices: _grpc.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.ListDevicesRequest, _farm_dispatcher_pb2.ListDevicesResponse]
-    """The devices that the farms offer now."""
+    """The devices that the farms offer now.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
+    UNAVAILABLE (FARM): a farm does not answer; try again.
+    FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+    """
     PlanCells: _grpc.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.PlanCellsRequest, _farm_dispatcher_pb2.PlanCellsResponse]
-    """The cells that device filters mean now, for one variant. Plans nothing."""
+    """The cells that device filters mean now, for one variant. Plans nothing.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_PLAN): a device filter is wrong, as it would be in a plan.
+    INVALID_ARGUMENT (INVALID_INPUT): the filters mean more than 10000 cells.
+    UNAVAILABLE (FARM): a farm does not answer; try again.
+    FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+    """
     RunCell: _grpc.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.RunCellRequest, _farm_dispatcher_pb2.RunCellResponse]
-    """Runs one cell once and answers with its log. UNAVAILABLE: the farm failed; try again."""
+    """Runs one cell once and answers with its log.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the package URI is empty, the cell is to be skipped, its farm is not set up,
+    the package cannot be used, a URI has a scheme or a place that is not allowed, or what it names is larger than
+    WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+    hold its last words under `stderr`.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (UNSUPPORTED): the benchmark cannot feed an input of the model, or its runtime lacks an op.
+    UNAVAILABLE (FARM): the farm failed; try again.
+    FAILED_PRECONDITION (FARM): the farm refuses, and will again.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 @_typing.type_check_only
 class FarmDispatcherServiceAsyncStub(FarmDispatcherServiceStub):
@@ -46,11 +74,39 @@ class FarmDispatcherServiceAsyncStub(FarmDispatcherServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListDevices: _aio.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.ListDevicesRequest, _farm_dispatcher_pb2.ListDevicesResponse]  # type: ignore[assignment]
-    """The devices that the farms offer now."""
+    """The devices that the farms offer now.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
+    UNAVAILABLE (FARM): a farm does not answer; try again.
+    FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+    """
     PlanCells: _aio.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.PlanCellsRequest, _farm_dispatcher_pb2.PlanCellsResponse]  # type: ignore[assignment]
-    """The cells that device filters mean now, for one variant. Plans nothing."""
+    """The cells that device filters mean now, for one variant. Plans nothing.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_PLAN): a device filter is wrong, as it would be in a plan.
+    INVALID_ARGUMENT (INVALID_INPUT): the filters mean more than 10000 cells.
+    UNAVAILABLE (FARM): a farm does not answer; try again.
+    FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+    """
     RunCell: _aio.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.RunCellRequest, _farm_dispatcher_pb2.RunCellResponse]  # type: ignore[assignment]
-    """Runs one cell once and answers with its log. UNAVAILABLE: the farm failed; try again."""
+    """Runs one cell once and answers with its log.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the package URI is empty, the cell is to be skipped, its farm is not set up,
+    the package cannot be used, a URI has a scheme or a place that is not allowed, or what it names is larger than
+    WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+    hold its last words under `stderr`.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (UNSUPPORTED): the benchmark cannot feed an input of the model, or its runtime lacks an op.
+    UNAVAILABLE (FARM): the farm failed; try again.
+    FAILED_PRECONDITION (FARM): the farm refuses, and will again.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows the farms and runs cells on them."""
@@ -61,7 +117,13 @@ class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _farm_dispatcher_pb2.ListDevicesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_farm_dispatcher_pb2.ListDevicesResponse, _abc.Awaitable[_farm_dispatcher_pb2.ListDevicesResponse]]:
-        """The devices that the farms offer now."""
+        """The devices that the farms offer now.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
+        UNAVAILABLE (FARM): a farm does not answer; try again.
+        FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+        """
 
     @_abc_1.abstractmethod
     def PlanCells(
@@ -69,7 +131,14 @@ class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _farm_dispatcher_pb2.PlanCellsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_farm_dispatcher_pb2.PlanCellsResponse, _abc.Awaitable[_farm_dispatcher_pb2.PlanCellsResponse]]:
-        """The cells that device filters mean now, for one variant. Plans nothing."""
+        """The cells that device filters mean now, for one variant. Plans nothing.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_PLAN): a device filter is wrong, as it would be in a plan.
+        INVALID_ARGUMENT (INVALID_INPUT): the filters mean more than 10000 cells.
+        UNAVAILABLE (FARM): a farm does not answer; try again.
+        FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+        """
 
     @_abc_1.abstractmethod
     def RunCell(
@@ -77,6 +146,21 @@ class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _farm_dispatcher_pb2.RunCellRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_farm_dispatcher_pb2.RunCellResponse, _abc.Awaitable[_farm_dispatcher_pb2.RunCellResponse]]:
-        """Runs one cell once and answers with its log. UNAVAILABLE: the farm failed; try again."""
+        """Runs one cell once and answers with its log.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the package URI is empty, the cell is to be skipped, its farm is not set up,
+        the package cannot be used, a URI has a scheme or a place that is not allowed, or what it names is larger than
+        WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+        hold its last words under `stderr`.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (UNSUPPORTED): the benchmark cannot feed an input of the model, or its runtime lacks an op.
+        UNAVAILABLE (FARM): the farm failed; try again.
+        FAILED_PRECONDITION (FARM): the farm refuses, and will again.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+        """
 
 def add_FarmDispatcherServiceServicer_to_server(servicer: FarmDispatcherServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

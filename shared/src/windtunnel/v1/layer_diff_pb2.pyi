@@ -21,6 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class CompareRequest(_message.Message):
+    """Request of `LayerDiffService.Compare`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_URI_FIELD_NUMBER: _builtins.int
@@ -29,12 +31,15 @@ class CompareRequest(_message.Message):
     PREPROCESSING_JSON_FIELD_NUMBER: _builtins.int
     NRMSE_THRESHOLD_FIELD_NUMBER: _builtins.int
     reference_uri: _builtins.str
+    """URI of the reference: a .tflite file. Required."""
     candidate_uri: _builtins.str
+    """URI of the candidate: a .tflite file. Required."""
     samples_uri: _builtins.str
-    """Empty: seeded random inputs."""
+    """URI of the samples, in the forms of `DataSet.samples`. Empty: seeded random inputs."""
     preprocessing_json: _builtins.str
+    """Pipeline JSON for the samples. Empty: they are already what the models take."""
     nrmse_threshold: _builtins.float
-    """A layer over this nrMSE is named; 0: the default of 0.10."""
+    """A layer over this nRMSE is named; 0: the default of 0.10."""
     def __init__(
         self,
         *,
@@ -54,6 +59,8 @@ Global___CompareRequest: _TypeAlias = CompareRequest  # noqa: Y015
 
 @_typing.final
 class CompareResponse(_message.Message):
+    """Response of `LayerDiffService.Compare`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REFERENCE_FIELD_NUMBER: _builtins.int
@@ -64,16 +71,24 @@ class CompareResponse(_message.Message):
     SYNTHETIC_SAMPLES_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     agreement: _builtins.float
+    """Share of samples on which both choose the same class, 0 to 1. Absent: the outputs are not class scores."""
     synthetic_samples: _builtins.bool
+    """True: the request has no samples, and seeded random inputs were used instead."""
     @_builtins.property
-    def reference(self) -> _types_pb2.QualityFigures: ...
+    def reference(self) -> _types_pb2.QualityFigures:
+        """Quality of the reference."""
+
     @_builtins.property
-    def candidate(self) -> _types_pb2.QualityFigures: ...
+    def candidate(self) -> _types_pb2.QualityFigures:
+        """Quality of the candidate."""
+
     @_builtins.property
-    def layers(self) -> _types_pb2.LayerSummary: ...
+    def layers(self) -> _types_pb2.LayerSummary:
+        """Layers of the candidate compared with those of the reference."""
+
     @_builtins.property
     def diagnosis(self) -> _types_pb2.Artifact:
-        """windtunnel.diagnosis/1 as JSON."""
+        """The diagnosis: windtunnel.diagnosis/1 as JSON."""
 
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Finding]:

@@ -47,7 +47,21 @@ class LayerDiffServiceServicer:
     """
 
     def Compare(self, request, context):
-        """INVALID_ARGUMENT: a model or the samples cannot be used, or native code crashed on them.
+        """Compares a candidate with a reference. Equal requests give one comparison.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a URI is empty, a model or the pipeline cannot be used, the inputs or outputs
+        of the models cannot be paired, the threshold is below 0, a URI has a scheme or a place that is not allowed, or
+        what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+        hold its last words under `stderr`.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (UNSUPPORTED): the runtime lacks an op of a model, or an input takes a type that cannot be
+        fed.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

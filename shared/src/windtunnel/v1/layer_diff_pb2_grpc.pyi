@@ -34,7 +34,22 @@ class LayerDiffServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LayerDiffServiceAsyncStub: ...
     Compare: _grpc.UnaryUnaryMultiCallable[_layer_diff_pb2.CompareRequest, _layer_diff_pb2.CompareResponse]
-    """INVALID_ARGUMENT: a model or the samples cannot be used, or native code crashed on them."""
+    """Compares a candidate with a reference. Equal requests give one comparison.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a URI is empty, a model or the pipeline cannot be used, the inputs or outputs
+    of the models cannot be paired, the threshold is below 0, a URI has a scheme or a place that is not allowed, or
+    what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+    hold its last words under `stderr`.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (UNSUPPORTED): the runtime lacks an op of a model, or an input takes a type that cannot be
+    fed.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 @_typing.type_check_only
 class LayerDiffServiceAsyncStub(LayerDiffServiceStub):
@@ -42,7 +57,22 @@ class LayerDiffServiceAsyncStub(LayerDiffServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Compare: _aio.UnaryUnaryMultiCallable[_layer_diff_pb2.CompareRequest, _layer_diff_pb2.CompareResponse]  # type: ignore[assignment]
-    """INVALID_ARGUMENT: a model or the samples cannot be used, or native code crashed on them."""
+    """Compares a candidate with a reference. Equal requests give one comparison.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a URI is empty, a model or the pipeline cannot be used, the inputs or outputs
+    of the models cannot be paired, the threshold is below 0, a URI has a scheme or a place that is not allowed, or
+    what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+    hold its last words under `stderr`.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    FAILED_PRECONDITION (UNSUPPORTED): the runtime lacks an op of a model, or an input takes a type that cannot be
+    fed.
+    UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 class LayerDiffServiceServicer(metaclass=_abc_1.ABCMeta):
     """Compares two models on the same samples, layer by layer."""
@@ -53,6 +83,21 @@ class LayerDiffServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _layer_diff_pb2.CompareRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_layer_diff_pb2.CompareResponse, _abc.Awaitable[_layer_diff_pb2.CompareResponse]]:
-        """INVALID_ARGUMENT: a model or the samples cannot be used, or native code crashed on them."""
+        """Compares a candidate with a reference. Equal requests give one comparison.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a URI is empty, a model or the pipeline cannot be used, the inputs or outputs
+        of the models cannot be paired, the threshold is below 0, a URI has a scheme or a place that is not allowed, or
+        what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+        hold its last words under `stderr`.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (UNSUPPORTED): the runtime lacks an op of a model, or an input takes a type that cannot be
+        fed.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+        """
 
 def add_LayerDiffServiceServicer_to_server(servicer: LayerDiffServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

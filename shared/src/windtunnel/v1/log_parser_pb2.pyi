@@ -21,6 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ParseRequest(_message.Message):
+    """Request of `LogParserService.Parse`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     LOG_FIELD_NUMBER: _builtins.int
@@ -47,12 +49,14 @@ Global___ParseRequest: _TypeAlias = ParseRequest  # noqa: Y015
 
 @_typing.final
 class ParseResponse(_message.Message):
+    """Response of `LogParserService.Parse`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MEASUREMENTS_FIELD_NUMBER: _builtins.int
     LOG_JSON_FIELD_NUMBER: _builtins.int
     log_json: _builtins.str
-    """windtunnel.log/1 as JSON."""
+    """What the log says: windtunnel.log/1 as JSON."""
     @_builtins.property
     def measurements(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Measurement]:
         """One per benchmark run in the log, in order."""

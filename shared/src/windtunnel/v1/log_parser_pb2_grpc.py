@@ -47,7 +47,16 @@ class LogParserServiceServicer:
     """
 
     def Parse(self, request, context):
-        """INVALID_ARGUMENT: neither text nor URI, or the log is too large.
+        """Reads one benchmark log.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
+        not fit into an answer, the log states a count that no device has, a URI has a scheme or a place that is not
+        allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        UNAVAILABLE (UNAVAILABLE): what holds the URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,17 @@ class LogParserServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LogParserServiceAsyncStub: ...
     Parse: _grpc.UnaryUnaryMultiCallable[_log_parser_pb2.ParseRequest, _log_parser_pb2.ParseResponse]
-    """INVALID_ARGUMENT: neither text nor URI, or the log is too large."""
+    """Reads one benchmark log.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
+    not fit into an answer, the log states a count that no device has, a URI has a scheme or a place that is not
+    allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    UNAVAILABLE (UNAVAILABLE): what holds the URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 @_typing.type_check_only
 class LogParserServiceAsyncStub(LogParserServiceStub):
@@ -42,7 +52,17 @@ class LogParserServiceAsyncStub(LogParserServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Parse: _aio.UnaryUnaryMultiCallable[_log_parser_pb2.ParseRequest, _log_parser_pb2.ParseResponse]  # type: ignore[assignment]
-    """INVALID_ARGUMENT: neither text nor URI, or the log is too large."""
+    """Reads one benchmark log.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
+    not fit into an answer, the log states a count that no device has, a URI has a scheme or a place that is not
+    allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+    NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+    UNAVAILABLE (UNAVAILABLE): what holds the URI does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
 
 class LogParserServiceServicer(metaclass=_abc_1.ABCMeta):
     """Reads benchmark logs."""
@@ -53,6 +73,16 @@ class LogParserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _log_parser_pb2.ParseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_log_parser_pb2.ParseResponse, _abc.Awaitable[_log_parser_pb2.ParseResponse]]:
-        """INVALID_ARGUMENT: neither text nor URI, or the log is too large."""
+        """Reads one benchmark log.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
+        not fit into an answer, the log states a count that no device has, a URI has a scheme or a place that is not
+        allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        UNAVAILABLE (UNAVAILABLE): what holds the URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+        """
 
 def add_LogParserServiceServicer_to_server(servicer: LogParserServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

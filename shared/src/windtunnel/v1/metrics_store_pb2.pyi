@@ -23,6 +23,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Run(_message.Message):
+    """A run as it stands now."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -59,26 +61,41 @@ class Run(_message.Message):
     STEPS_DONE_FIELD_NUMBER: _builtins.int
     STEPS_KNOWN_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run."""
     model_name: _builtins.str
+    """Name of the model. Empty: the event that started the run could not be read."""
     model_version: _builtins.str
+    """Version of the model under that name. Empty: as for `model_name`."""
     model_sha256: _builtins.str
+    """SHA-256 of the trained model as it was fetched, 64 lower-case hex digits. Empty: it was not fetched, or not yet."""
     state: _builtins.str
     """running or completed."""
     verdict: _types_pb2.Verdict.ValueType
-    """Unspecified while it runs."""
+    """How it ended. Unspecified while it runs."""
     steps_done: _builtins.int
-    """Steps ended and steps known so far: conversion, variants, comparisons, cells."""
+    """Steps that have ended: conversion, variants, comparisons, cells."""
     steps_known: _builtins.int
+    """Steps that are known so far."""
     @_builtins.property
-    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Gates that failed and what is missing, in words. Empty: it runs, or it passed."""
+
     @_builtins.property
-    def started_at(self) -> _timestamp_pb2.Timestamp: ...
+    def started_at(self) -> _timestamp_pb2.Timestamp:
+        """When the event that started it was first taken up."""
+
     @_builtins.property
-    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
+    def ended_at(self) -> _timestamp_pb2.Timestamp:
+        """When it got its verdict. Absent while it runs."""
+
     @_builtins.property
-    def deadline(self) -> _timestamp_pb2.Timestamp: ...
+    def deadline(self) -> _timestamp_pb2.Timestamp:
+        """When it ends, complete or not."""
+
     @_builtins.property
-    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]: ...
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels of the event that started it, by name."""
+
     def __init__(
         self,
         *,
@@ -106,10 +123,13 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class GetRunRequest(_message.Message):
+    """Request of `MetricsStoreService.GetRun`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run. Required."""
     def __init__(
         self,
         *,
@@ -125,11 +145,15 @@ Global___GetRunRequest: _TypeAlias = GetRunRequest  # noqa: Y015
 
 @_typing.final
 class GetRunResponse(_message.Message):
+    """Response of `MetricsStoreService.GetRun`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def run(self) -> Global___Run: ...
+    def run(self) -> Global___Run:
+        """The run."""
+
     def __init__(
         self,
         *,
@@ -145,6 +169,8 @@ Global___GetRunResponse: _TypeAlias = GetRunResponse  # noqa: Y015
 
 @_typing.final
 class ListRunsRequest(_message.Message):
+    """Request of `MetricsStoreService.ListRuns`. A field that is empty matches everything."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -177,22 +203,29 @@ class ListRunsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
-    """Each empty field matches everything."""
+    """Only runs of the model of this name."""
     model_version: _builtins.str
+    """Only runs of models of this version."""
     state: _builtins.str
+    """Only runs in this state: running or completed."""
     verdict: _types_pb2.Verdict.ValueType
+    """Only runs that ended so."""
     page_size: _builtins.int
-    """At most 1000; 0: 50."""
+    """Most runs of the answer, at most 1000. 0: 50."""
     page_token: _builtins.str
-    """`next_page_token` of the page before."""
+    """`next_page_token` of the page before. Empty: the first page."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """All of these labels with these values."""
+        """Only runs that have all of these labels with these values."""
 
     @_builtins.property
-    def started_after(self) -> _timestamp_pb2.Timestamp: ...
+    def started_after(self) -> _timestamp_pb2.Timestamp:
+        """Only runs that started after this moment."""
+
     @_builtins.property
-    def started_before(self) -> _timestamp_pb2.Timestamp: ...
+    def started_before(self) -> _timestamp_pb2.Timestamp:
+        """Only runs that started before this moment."""
+
     def __init__(
         self,
         *,
@@ -216,6 +249,8 @@ Global___ListRunsRequest: _TypeAlias = ListRunsRequest  # noqa: Y015
 
 @_typing.final
 class ListRunsResponse(_message.Message):
+    """Response of `MetricsStoreService.ListRuns`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUNS_FIELD_NUMBER: _builtins.int
@@ -223,7 +258,9 @@ class ListRunsResponse(_message.Message):
     next_page_token: _builtins.str
     """Empty: this is the last page."""
     @_builtins.property
-    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]: ...
+    def runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___Run]:
+        """The runs, newest first."""
+
     def __init__(
         self,
         *,
@@ -240,10 +277,13 @@ Global___ListRunsResponse: _TypeAlias = ListRunsResponse  # noqa: Y015
 
 @_typing.final
 class WatchRunRequest(_message.Message):
+    """Request of `MetricsStoreService.WatchRun`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run. Required."""
     def __init__(
         self,
         *,
@@ -259,16 +299,21 @@ Global___WatchRunRequest: _TypeAlias = WatchRunRequest  # noqa: Y015
 
 @_typing.final
 class WatchRunResponse(_message.Message):
+    """One message of the stream of `MetricsStoreService.WatchRun`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     event_type: _builtins.str
-    """What has just happened, for a progress line: the event type and a sentence. Empty in the first message."""
+    """Type of the event that has just been heard, as in CloudEvents. Empty in the first message."""
     text: _builtins.str
+    """What has just happened, in a sentence, for a progress line. Empty in the first message."""
     @_builtins.property
-    def run(self) -> Global___Run: ...
+    def run(self) -> Global___Run:
+        """The run as it stands after the change."""
+
     def __init__(
         self,
         *,
@@ -286,10 +331,13 @@ Global___WatchRunResponse: _TypeAlias = WatchRunResponse  # noqa: Y015
 
 @_typing.final
 class GetReportRequest(_message.Message):
+    """Request of `MetricsStoreService.GetReport`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run. Required."""
     def __init__(
         self,
         *,
@@ -305,11 +353,13 @@ Global___GetReportRequest: _TypeAlias = GetReportRequest  # noqa: Y015
 
 @_typing.final
 class GetReportResponse(_message.Message):
+    """Response of `MetricsStoreService.GetReport`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REPORT_JSON_FIELD_NUMBER: _builtins.int
     report_json: _builtins.str
-    """windtunnel.report/1 as JSON."""
+    """The report: windtunnel.report/1 as JSON."""
     def __init__(
         self,
         *,
@@ -325,6 +375,8 @@ Global___GetReportResponse: _TypeAlias = GetReportResponse  # noqa: Y015
 
 @_typing.final
 class ListMeasurementsRequest(_message.Message):
+    """Request of `MetricsStoreService.ListMeasurements`. A field that is empty matches everything."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
@@ -335,12 +387,19 @@ class ListMeasurementsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Only measurements of this run."""
     model_name: _builtins.str
+    """Only measurements of the model of this name."""
     variant: _builtins.str
+    """Only measurements of the variant of this name."""
     device: _builtins.str
+    """Only measurements on devices of this name."""
     accelerator: _builtins.str
+    """Only measurements on this accelerator."""
     page_size: _builtins.int
+    """Most measurements of the answer, at most 1000. 0: 50."""
     page_token: _builtins.str
+    """`next_page_token` of the page before. Empty: the first page."""
     def __init__(
         self,
         *,
@@ -362,6 +421,8 @@ Global___ListMeasurementsRequest: _TypeAlias = ListMeasurementsRequest  # noqa: 
 
 @_typing.final
 class MeasuredCell(_message.Message):
+    """A cell and what was measured in it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
@@ -371,14 +432,23 @@ class MeasuredCell(_message.Message):
     MEASUREMENT_FIELD_NUMBER: _builtins.int
     MEASURED_AT_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run."""
     model_name: _builtins.str
+    """Name of the model."""
     model_version: _builtins.str
+    """Version of the model under that name."""
     @_builtins.property
-    def cell(self) -> _types_pb2.Cell: ...
+    def cell(self) -> _types_pb2.Cell:
+        """What was run, and where."""
+
     @_builtins.property
-    def measurement(self) -> _types_pb2.Measurement: ...
+    def measurement(self) -> _types_pb2.Measurement:
+        """The figures."""
+
     @_builtins.property
-    def measured_at(self) -> _timestamp_pb2.Timestamp: ...
+    def measured_at(self) -> _timestamp_pb2.Timestamp:
+        """When the event with the figures was heard."""
+
     def __init__(
         self,
         *,
@@ -399,13 +469,18 @@ Global___MeasuredCell: _TypeAlias = MeasuredCell  # noqa: Y015
 
 @_typing.final
 class ListMeasurementsResponse(_message.Message):
+    """Response of `MetricsStoreService.ListMeasurements`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MEASUREMENTS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
+    """Token of the next page. Empty: this is the last page."""
     @_builtins.property
-    def measurements(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasuredCell]: ...
+    def measurements(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeasuredCell]:
+        """The measurements, newest first."""
+
     def __init__(
         self,
         *,
@@ -422,10 +497,13 @@ Global___ListMeasurementsResponse: _TypeAlias = ListMeasurementsResponse  # noqa
 
 @_typing.final
 class GetLineageRequest(_message.Message):
+    """Request of `MetricsStoreService.GetLineage`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run. Required."""
     def __init__(
         self,
         *,
@@ -453,17 +531,25 @@ class Execution(_message.Message):
     EVENT_ID_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     id: _builtins.str
+    """Identifies the job."""
     kind: _builtins.str
-    """convert, quantize, compare, build, run, measure."""
+    """convert, quantize, compare, build, run, measure, judge."""
     service: _builtins.str
+    """The service that did it, for example "converter"."""
     event_id: _builtins.str
-    """The event that reported it."""
+    """Id of the event that reported it."""
     @_builtins.property
-    def input_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def input_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SHA-256 of each artifact that it used, sorted."""
+
     @_builtins.property
-    def output_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def output_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """SHA-256 of each artifact that it made, sorted."""
+
     @_builtins.property
-    def at(self) -> _timestamp_pb2.Timestamp: ...
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it was reported. Absent: not known."""
+
     def __init__(
         self,
         *,
@@ -494,7 +580,9 @@ class LineageArtifact(_message.Message):
     kind: _builtins.str
     """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report."""
     @_builtins.property
-    def artifact(self) -> _types_pb2.Artifact: ...
+    def artifact(self) -> _types_pb2.Artifact:
+        """The artifact."""
+
     def __init__(
         self,
         *,
@@ -511,14 +599,20 @@ Global___LineageArtifact: _TypeAlias = LineageArtifact  # noqa: Y015
 
 @_typing.final
 class GetLineageResponse(_message.Message):
+    """Response of `MetricsStoreService.GetLineage`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ARTIFACTS_FIELD_NUMBER: _builtins.int
     EXECUTIONS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineageArtifact]: ...
+    def artifacts(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineageArtifact]:
+        """The artifacts, by kind and hash."""
+
     @_builtins.property
-    def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Execution]: ...
+    def executions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Execution]:
+        """The jobs that used and made them, oldest first."""
+
     def __init__(
         self,
         *,
@@ -535,14 +629,16 @@ Global___GetLineageResponse: _TypeAlias = GetLineageResponse  # noqa: Y015
 
 @_typing.final
 class PutPlanRequest(_message.Message):
+    """Request of `MetricsStoreService.PutPlan`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     PLAN_YAML_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """Letters, digits, '-', '_' and '.', at most 64."""
+    """Name of the plan: letters, digits, '-', '_' and '.', at most 64. Required."""
     plan_yaml: _builtins.str
-    """YAML or JSON, its URIs already reachable by the services."""
+    """The plan in YAML or JSON, its URIs already reachable by the services. Required."""
     def __init__(
         self,
         *,
@@ -559,11 +655,15 @@ Global___PutPlanRequest: _TypeAlias = PutPlanRequest  # noqa: Y015
 
 @_typing.final
 class PutPlanResponse(_message.Message):
+    """Response of `MetricsStoreService.PutPlan`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def plan(self) -> _types_pb2.Artifact: ...
+    def plan(self) -> _types_pb2.Artifact:
+        """The plan as canonical JSON."""
+
     def __init__(
         self,
         *,
@@ -579,10 +679,13 @@ Global___PutPlanResponse: _TypeAlias = PutPlanResponse  # noqa: Y015
 
 @_typing.final
 class GetPlanRequest(_message.Message):
+    """Request of `MetricsStoreService.GetPlan`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Name of the plan. Required."""
     def __init__(
         self,
         *,
@@ -598,14 +701,20 @@ Global___GetPlanRequest: _TypeAlias = GetPlanRequest  # noqa: Y015
 
 @_typing.final
 class GetPlanResponse(_message.Message):
+    """Response of `MetricsStoreService.GetPlan`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PLAN_FIELD_NUMBER: _builtins.int
     ARTIFACT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def plan(self) -> _plan_pb2.Plan: ...
+    def plan(self) -> _plan_pb2.Plan:
+        """The plan."""
+
     @_builtins.property
-    def artifact(self) -> _types_pb2.Artifact: ...
+    def artifact(self) -> _types_pb2.Artifact:
+        """The plan as canonical JSON."""
+
     def __init__(
         self,
         *,
@@ -622,6 +731,8 @@ Global___GetPlanResponse: _TypeAlias = GetPlanResponse  # noqa: Y015
 
 @_typing.final
 class ListPlansRequest(_message.Message):
+    """Request of `MetricsStoreService.ListPlans`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -637,11 +748,15 @@ Global___ListPlansRequest: _TypeAlias = ListPlansRequest  # noqa: Y015
 
 @_typing.final
 class ListPlansResponse(_message.Message):
+    """Response of `MetricsStoreService.ListPlans`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAMES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The names, sorted."""
+
     def __init__(
         self,
         *,
@@ -657,10 +772,13 @@ Global___ListPlansResponse: _TypeAlias = ListPlansResponse  # noqa: Y015
 
 @_typing.final
 class DeletePlanRequest(_message.Message):
+    """Request of `MetricsStoreService.DeletePlan`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Name of the plan. Required."""
     def __init__(
         self,
         *,
@@ -676,6 +794,8 @@ Global___DeletePlanRequest: _TypeAlias = DeletePlanRequest  # noqa: Y015
 
 @_typing.final
 class DeletePlanResponse(_message.Message):
+    """Response of `MetricsStoreService.DeletePlan`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -691,11 +811,14 @@ Global___DeletePlanResponse: _TypeAlias = DeletePlanResponse  # noqa: Y015
 
 @_typing.final
 class CancelRunRequest(_message.Message):
+    """Request of `MetricsStoreService.CancelRun`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
+    """Id of the run. Required."""
     reason: _builtins.str
     """Why, in words; becomes part of the verdict's reason. May be empty."""
     def __init__(
@@ -714,6 +837,8 @@ Global___CancelRunRequest: _TypeAlias = CancelRunRequest  # noqa: Y015
 
 @_typing.final
 class CancelRunResponse(_message.Message):
+    """Response of `MetricsStoreService.CancelRun`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     RUN_FIELD_NUMBER: _builtins.int
@@ -722,7 +847,7 @@ class CancelRunResponse(_message.Message):
     """False: the run had ended before, with the verdict in `run`, and was left as it is."""
     @_builtins.property
     def run(self) -> Global___Run:
-        """As it stands now."""
+        """The run as it stands now."""
 
     def __init__(
         self,

@@ -97,13 +97,23 @@ class MetricsStoreServiceServicer:
     """
 
     def GetRun(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """One run as it stands now.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListRuns(self, request, context):
-        """Newest first.
+        """The runs that match, newest first.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a state or verdict that is not known, a time out of range, or a page token of
+        another query.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -111,20 +121,33 @@ class MetricsStoreServiceServicer:
 
     def WatchRun(self, request, context):
         """The state now and after every change, until the run has its verdict.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetReport(self, request, context):
-        """windtunnel.report/1; of a run that is not complete, as far as it is known.
+        """The report (windtunnel.report/1); of a run that is not complete, as far as it is known.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run, or its report is gone from the artifact store.
+        UNAVAILABLE (UNAVAILABLE): the database or the artifact store does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListMeasurements(self, request, context):
-        """Newest first.
+        """The measurements that match, newest first.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a page token of another query.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -132,6 +155,10 @@ class MetricsStoreServiceServicer:
 
     def GetLineage(self, request, context):
         """Which execution made which artifact of a run from which others.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -139,31 +166,60 @@ class MetricsStoreServiceServicer:
 
     def PutPlan(self, request, context):
         """Stores a plan under a name, so that events can give `plan_name`. Replaces an earlier one.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+        than 64.
+        INVALID_ARGUMENT (INVALID_PLAN): the plan cannot be used; the message says where, and why.
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, or the artifact store does not answer.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def GetPlan(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """A stored plan.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+        than 64.
+        NOT_FOUND (NOT_FOUND): there is no plan of this name.
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListPlans(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """The names of all stored plans.
+
+        Errors:
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def DeletePlan(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Forgets a stored plan. Runs under it keep it.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+        than 64.
+        NOT_FOUND (NOT_FOUND): there is no plan of this name.
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CancelRun(self, request, context):
         """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the reason has more than 500 characters.
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database, the bus or the artifact store does not answer; asking again is harmless.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,23 +34,90 @@ class MetricsStoreServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MetricsStoreServiceAsyncStub: ...
     GetRun: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.GetRunRequest, _metrics_store_pb2.GetRunResponse]
+    """One run as it stands now.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     ListRuns: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.ListRunsRequest, _metrics_store_pb2.ListRunsResponse]
-    """Newest first."""
+    """The runs that match, newest first.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a state or verdict that is not known, a time out of range, or a page token of
+    another query.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     WatchRun: _grpc.UnaryStreamMultiCallable[_metrics_store_pb2.WatchRunRequest, _metrics_store_pb2.WatchRunResponse]
-    """The state now and after every change, until the run has its verdict."""
+    """The state now and after every change, until the run has its verdict.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     GetReport: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.GetReportRequest, _metrics_store_pb2.GetReportResponse]
-    """windtunnel.report/1; of a run that is not complete, as far as it is known."""
+    """The report (windtunnel.report/1); of a run that is not complete, as far as it is known.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run, or its report is gone from the artifact store.
+    UNAVAILABLE (UNAVAILABLE): the database or the artifact store does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
     ListMeasurements: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.ListMeasurementsRequest, _metrics_store_pb2.ListMeasurementsResponse]
-    """Newest first."""
+    """The measurements that match, newest first.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a page token of another query.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     GetLineage: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.GetLineageRequest, _metrics_store_pb2.GetLineageResponse]
-    """Which execution made which artifact of a run from which others."""
+    """Which execution made which artifact of a run from which others.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     PutPlan: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.PutPlanRequest, _metrics_store_pb2.PutPlanResponse]
-    """Stores a plan under a name, so that events can give `plan_name`. Replaces an earlier one."""
+    """Stores a plan under a name, so that events can give `plan_name`. Replaces an earlier one.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+    than 64.
+    INVALID_ARGUMENT (INVALID_PLAN): the plan cannot be used; the message says where, and why.
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, or the artifact store does not answer.
+    """
     GetPlan: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.GetPlanRequest, _metrics_store_pb2.GetPlanResponse]
+    """A stored plan.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+    than 64.
+    NOT_FOUND (NOT_FOUND): there is no plan of this name.
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+    """
     ListPlans: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.ListPlansRequest, _metrics_store_pb2.ListPlansResponse]
+    """The names of all stored plans.
+
+    Errors:
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+    """
     DeletePlan: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.DeletePlanRequest, _metrics_store_pb2.DeletePlanResponse]
+    """Forgets a stored plan. Runs under it keep it.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+    than 64.
+    NOT_FOUND (NOT_FOUND): there is no plan of this name.
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+    """
     CancelRun: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.CancelRunRequest, _metrics_store_pb2.CancelRunResponse]
-    """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing."""
+    """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the reason has more than 500 characters.
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database, the bus or the artifact store does not answer; asking again is harmless.
+    """
 
 @_typing.type_check_only
 class MetricsStoreServiceAsyncStub(MetricsStoreServiceStub):
@@ -58,23 +125,90 @@ class MetricsStoreServiceAsyncStub(MetricsStoreServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRun: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.GetRunRequest, _metrics_store_pb2.GetRunResponse]  # type: ignore[assignment]
+    """One run as it stands now.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     ListRuns: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.ListRunsRequest, _metrics_store_pb2.ListRunsResponse]  # type: ignore[assignment]
-    """Newest first."""
+    """The runs that match, newest first.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a state or verdict that is not known, a time out of range, or a page token of
+    another query.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     WatchRun: _aio.UnaryStreamMultiCallable[_metrics_store_pb2.WatchRunRequest, _metrics_store_pb2.WatchRunResponse]  # type: ignore[assignment]
-    """The state now and after every change, until the run has its verdict."""
+    """The state now and after every change, until the run has its verdict.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     GetReport: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.GetReportRequest, _metrics_store_pb2.GetReportResponse]  # type: ignore[assignment]
-    """windtunnel.report/1; of a run that is not complete, as far as it is known."""
+    """The report (windtunnel.report/1); of a run that is not complete, as far as it is known.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run, or its report is gone from the artifact store.
+    UNAVAILABLE (UNAVAILABLE): the database or the artifact store does not answer.
+    INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+    """
     ListMeasurements: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.ListMeasurementsRequest, _metrics_store_pb2.ListMeasurementsResponse]  # type: ignore[assignment]
-    """Newest first."""
+    """The measurements that match, newest first.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a page token of another query.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     GetLineage: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.GetLineageRequest, _metrics_store_pb2.GetLineageResponse]  # type: ignore[assignment]
-    """Which execution made which artifact of a run from which others."""
+    """Which execution made which artifact of a run from which others.
+
+    Errors:
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database does not answer.
+    """
     PutPlan: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.PutPlanRequest, _metrics_store_pb2.PutPlanResponse]  # type: ignore[assignment]
-    """Stores a plan under a name, so that events can give `plan_name`. Replaces an earlier one."""
+    """Stores a plan under a name, so that events can give `plan_name`. Replaces an earlier one.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+    than 64.
+    INVALID_ARGUMENT (INVALID_PLAN): the plan cannot be used; the message says where, and why.
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, or the artifact store does not answer.
+    """
     GetPlan: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.GetPlanRequest, _metrics_store_pb2.GetPlanResponse]  # type: ignore[assignment]
+    """A stored plan.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+    than 64.
+    NOT_FOUND (NOT_FOUND): there is no plan of this name.
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+    """
     ListPlans: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.ListPlansRequest, _metrics_store_pb2.ListPlansResponse]  # type: ignore[assignment]
+    """The names of all stored plans.
+
+    Errors:
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+    """
     DeletePlan: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.DeletePlanRequest, _metrics_store_pb2.DeletePlanResponse]  # type: ignore[assignment]
+    """Forgets a stored plan. Runs under it keep it.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+    than 64.
+    NOT_FOUND (NOT_FOUND): there is no plan of this name.
+    UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+    """
     CancelRun: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.CancelRunRequest, _metrics_store_pb2.CancelRunResponse]  # type: ignore[assignment]
-    """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing."""
+    """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the reason has more than 500 characters.
+    NOT_FOUND (NOT_FOUND): there is no such run.
+    UNAVAILABLE (UNAVAILABLE): the database, the bus or the artifact store does not answer; asking again is harmless.
+    """
 
 class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
     """Owns the state of every run: what is planned, what is measured, what is missing, and the verdict."""
@@ -84,7 +218,13 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _metrics_store_pb2.GetRunRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_metrics_store_pb2.GetRunResponse, _abc.Awaitable[_metrics_store_pb2.GetRunResponse]]: ...
+    ) -> _typing.Union[_metrics_store_pb2.GetRunResponse, _abc.Awaitable[_metrics_store_pb2.GetRunResponse]]:
+        """One run as it stands now.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
+        """
 
     @_abc_1.abstractmethod
     def ListRuns(
@@ -92,7 +232,13 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.ListRunsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.ListRunsResponse, _abc.Awaitable[_metrics_store_pb2.ListRunsResponse]]:
-        """Newest first."""
+        """The runs that match, newest first.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a state or verdict that is not known, a time out of range, or a page token of
+        another query.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
+        """
 
     @_abc_1.abstractmethod
     def WatchRun(
@@ -100,7 +246,12 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.WatchRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_metrics_store_pb2.WatchRunResponse], _abc.AsyncIterator[_metrics_store_pb2.WatchRunResponse]]:
-        """The state now and after every change, until the run has its verdict."""
+        """The state now and after every change, until the run has its verdict.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
+        """
 
     @_abc_1.abstractmethod
     def GetReport(
@@ -108,7 +259,13 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.GetReportRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.GetReportResponse, _abc.Awaitable[_metrics_store_pb2.GetReportResponse]]:
-        """windtunnel.report/1; of a run that is not complete, as far as it is known."""
+        """The report (windtunnel.report/1); of a run that is not complete, as far as it is known.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run, or its report is gone from the artifact store.
+        UNAVAILABLE (UNAVAILABLE): the database or the artifact store does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+        """
 
     @_abc_1.abstractmethod
     def ListMeasurements(
@@ -116,7 +273,12 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.ListMeasurementsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.ListMeasurementsResponse, _abc.Awaitable[_metrics_store_pb2.ListMeasurementsResponse]]:
-        """Newest first."""
+        """The measurements that match, newest first.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a page token of another query.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
+        """
 
     @_abc_1.abstractmethod
     def GetLineage(
@@ -124,7 +286,12 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.GetLineageRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.GetLineageResponse, _abc.Awaitable[_metrics_store_pb2.GetLineageResponse]]:
-        """Which execution made which artifact of a run from which others."""
+        """Which execution made which artifact of a run from which others.
+
+        Errors:
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database does not answer.
+        """
 
     @_abc_1.abstractmethod
     def PutPlan(
@@ -132,28 +299,56 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.PutPlanRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.PutPlanResponse, _abc.Awaitable[_metrics_store_pb2.PutPlanResponse]]:
-        """Stores a plan under a name, so that events can give `plan_name`. Replaces an earlier one."""
+        """Stores a plan under a name, so that events can give `plan_name`. Replaces an earlier one.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+        than 64.
+        INVALID_ARGUMENT (INVALID_PLAN): the plan cannot be used; the message says where, and why.
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, or the artifact store does not answer.
+        """
 
     @_abc_1.abstractmethod
     def GetPlan(
         self,
         request: _metrics_store_pb2.GetPlanRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_metrics_store_pb2.GetPlanResponse, _abc.Awaitable[_metrics_store_pb2.GetPlanResponse]]: ...
+    ) -> _typing.Union[_metrics_store_pb2.GetPlanResponse, _abc.Awaitable[_metrics_store_pb2.GetPlanResponse]]:
+        """A stored plan.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+        than 64.
+        NOT_FOUND (NOT_FOUND): there is no plan of this name.
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+        """
 
     @_abc_1.abstractmethod
     def ListPlans(
         self,
         request: _metrics_store_pb2.ListPlansRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_metrics_store_pb2.ListPlansResponse, _abc.Awaitable[_metrics_store_pb2.ListPlansResponse]]: ...
+    ) -> _typing.Union[_metrics_store_pb2.ListPlansResponse, _abc.Awaitable[_metrics_store_pb2.ListPlansResponse]]:
+        """The names of all stored plans.
+
+        Errors:
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+        """
 
     @_abc_1.abstractmethod
     def DeletePlan(
         self,
         request: _metrics_store_pb2.DeletePlanRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_metrics_store_pb2.DeletePlanResponse, _abc.Awaitable[_metrics_store_pb2.DeletePlanResponse]]: ...
+    ) -> _typing.Union[_metrics_store_pb2.DeletePlanResponse, _abc.Awaitable[_metrics_store_pb2.DeletePlanResponse]]:
+        """Forgets a stored plan. Runs under it keep it.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the name holds other characters than letters, digits, '-', '_' and '.', or more
+        than 64.
+        NOT_FOUND (NOT_FOUND): there is no plan of this name.
+        UNAVAILABLE (UNAVAILABLE): the bus, which keeps the plans, does not answer.
+        """
 
     @_abc_1.abstractmethod
     def CancelRun(
@@ -161,6 +356,12 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.CancelRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.CancelRunResponse, _abc.Awaitable[_metrics_store_pb2.CancelRunResponse]]:
-        """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing."""
+        """Ends a run: its verdict becomes could_not_run, and no service works for it any more. Repeating it changes nothing.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the reason has more than 500 characters.
+        NOT_FOUND (NOT_FOUND): there is no such run.
+        UNAVAILABLE (UNAVAILABLE): the database, the bus or the artifact store does not answer; asking again is harmless.
+        """
 
 def add_MetricsStoreServiceServicer_to_server(servicer: MetricsStoreServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

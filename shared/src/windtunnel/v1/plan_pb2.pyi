@@ -21,6 +21,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class Plan(_message.Message):
+    """What to do with one model."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -57,11 +59,11 @@ class Plan(_message.Message):
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     SELECT_TF_OPS_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
-    """Always "windtunnel/v1"."""
+    """Always "windtunnel/v1". Required."""
     preprocessing_json: _builtins.str
     """The pipeline as JSON text (schema windtunnel.pipeline/1). Empty: samples are already what the model takes."""
     deadline_seconds: _builtins.int
-    """The run ends this long after its start, complete or not. 0: the store's default."""
+    """The run ends this many seconds after its start, complete or not. 0: the installation's default."""
     no_devices: _builtins.bool
     """Run on no device at all. False and no `devices`: the default plan's devices."""
     expected_accuracy: _builtins.float
@@ -69,13 +71,21 @@ class Plan(_message.Message):
     select_tf_ops: _builtins.bool
     """Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone."""
     @_builtins.property
-    def data(self) -> Global___DataSet: ...
+    def data(self) -> Global___DataSet:
+        """What the variants are judged on. Absent: seeded random inputs, and no accuracy."""
+
     @_builtins.property
-    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantSpec]: ...
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantSpec]:
+        """Forms of the model to make, each under its own name. Empty: float32, float16 and dynamic_range."""
+
     @_builtins.property
-    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceFilter]: ...
+    def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___DeviceFilter]:
+        """Where to run. Empty: see `no_devices`."""
+
     @_builtins.property
-    def gates(self) -> Global___Gates: ...
+    def gates(self) -> Global___Gates:
+        """Bounds on the figures of every variant. Absent: none."""
+
     @_builtins.property
     def only(self) -> _containers.MessageMap[_builtins.str, Global___Gates]:
         """Overrides of `gates` for one variant, by its name; a field that is absent keeps the general one."""
@@ -112,6 +122,8 @@ Global___Plan: _TypeAlias = Plan  # noqa: Y015
 
 @_typing.final
 class DataSet(_message.Message):
+    """Samples and calibration set."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     SAMPLES_FIELD_NUMBER: _builtins.int
@@ -146,8 +158,9 @@ class VariantSpec(_message.Message):
     RECIPE_JSON_FIELD_NUMBER: _builtins.int
     MAY_BE_MISSING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """float32, float16, dynamic_range, int8 or int16x8; with a recipe: a name that is not one of these."""
     recipe_json: _builtins.str
-    """A litert-quantizer recipe as JSON text; empty for the built-in variants."""
+    """A litert-quantizer recipe as JSON text, or its URI. Empty: a built-in variant."""
     may_be_missing: _builtins.bool
     """True: the run may pass without this variant when it cannot be made."""
     def __init__(
@@ -178,16 +191,27 @@ class DeviceFilter(_message.Message):
     ACCELERATORS_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
+    """Name of the farm: local, arm, adb, firebase, ddp, aws. Required."""
     @_builtins.property
-    def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def devices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Device names as the farm knows them. Empty: any."""
+
     @_builtins.property
-    def platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """host, android, ios. Empty: any."""
+
     @_builtins.property
-    def os_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def os_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Versions of the operating system; "14" takes 14.1 too. Empty: any."""
+
     @_builtins.property
-    def accelerators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def accelerators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """cpu (no delegate), xnnpack, gpu, nnapi, coreml, hexagon, ... Empty: the farm's default."""
+
     @_builtins.property
-    def threads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def threads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Numbers of inference threads. Empty: 1."""
+
     def __init__(
         self,
         *,
@@ -222,12 +246,15 @@ class Gates(_message.Message):
     accuracy_drop: _builtins.float
     """Accuracy as trained minus accuracy of the variant, absolute."""
     latency_ms_p50: _builtins.float
+    """Median latency of one inference in milliseconds."""
     latency_ms_p95: _builtins.float
+    """95th percentile of the latency of one inference in milliseconds."""
     size_mb: _builtins.float
     """Size of the .tflite file in MB (10^6 bytes)."""
     memory_mb: _builtins.float
+    """Memory as the benchmark tool prints it (its MB)."""
     layer_nrmse: _builtins.float
-    """Largest nrMSE of any layer."""
+    """Largest nRMSE of any layer."""
     accuracy_min: _builtins.float
     """Lower bound: accuracy of the variant, 0 to 1."""
     def __init__(

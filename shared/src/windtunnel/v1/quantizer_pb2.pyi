@@ -20,6 +20,8 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class QuantizeRequest(_message.Message):
+    """Request of `QuantizerService.Quantize`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     MODEL_URI_FIELD_NUMBER: _builtins.int
@@ -27,12 +29,15 @@ class QuantizeRequest(_message.Message):
     CALIBRATION_URI_FIELD_NUMBER: _builtins.int
     PREPROCESSING_JSON_FIELD_NUMBER: _builtins.int
     model_uri: _builtins.str
-    """URI of the float32 .tflite."""
+    """URI of the float32 .tflite file. Required."""
     calibration_uri: _builtins.str
-    """URI of the calibration set; needed by int8 and int16x8."""
+    """URI of the calibration set, in the forms of `DataSet.calibration`; needed by int8 and int16x8. Empty: none."""
     preprocessing_json: _builtins.str
+    """Pipeline JSON for the calibration set. Empty: it is already what the model takes."""
     @_builtins.property
-    def variant(self) -> _plan_pb2.VariantSpec: ...
+    def variant(self) -> _plan_pb2.VariantSpec:
+        """The variant to make. Required."""
+
     def __init__(
         self,
         *,
@@ -51,6 +56,8 @@ Global___QuantizeRequest: _TypeAlias = QuantizeRequest  # noqa: Y015
 
 @_typing.final
 class QuantizeResponse(_message.Message):
+    """Response of `QuantizerService.Quantize`."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     VARIANT_FIELD_NUMBER: _builtins.int
@@ -58,7 +65,9 @@ class QuantizeResponse(_message.Message):
     duration_ms: _builtins.float
     """Wall time in milliseconds."""
     @_builtins.property
-    def variant(self) -> _types_pb2.Variant: ...
+    def variant(self) -> _types_pb2.Variant:
+        """The variant."""
+
     def __init__(
         self,
         *,

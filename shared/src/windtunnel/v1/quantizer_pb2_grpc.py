@@ -47,7 +47,22 @@ class QuantizerServiceServicer:
     """
 
     def Quantize(self, request, context):
-        """Makes one variant. INVALID_ARGUMENT: calibration set or recipe cannot be used, or the model not quantised so.
+        """Makes one variant. Equal requests give one variant.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the model or the recipe cannot be used, a URI has a
+        scheme or a place that is not allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (INVALID_PLAN): the variant is wrong, as it would be in a plan, or needs a calibration set and
+        has none.
+        INVALID_ARGUMENT (INVALID_SAMPLES): the calibration set does not fit the model.
+        INVALID_ARGUMENT (ALREADY_QUANTIZED, NON_FINITE): the model is quantized already, or holds NaN or infinity.
+        INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
+        INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
+        hold its last words under `stderr`.
+        NOT_FOUND (NOT_FOUND): what a URI names does not exist.
+        FAILED_PRECONDITION (UNSUPPORTED, LOOP_NOT_CALIBRATED): the model cannot be quantized in this way.
+        UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
+        INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

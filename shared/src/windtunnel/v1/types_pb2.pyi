@@ -27,17 +27,29 @@ class _Verdict:
 class _VerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Verdict.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     VERDICT_UNSPECIFIED: _Verdict.ValueType  # 0
+    """The run has no verdict yet."""
     VERDICT_PASSED: _Verdict.ValueType  # 1
+    """All gates hold, and nothing that the plan asks for is missing."""
     VERDICT_FAILED: _Verdict.ValueType  # 2
+    """The model is at fault: a gate does not hold, the conversion changed the model, a variant cannot be made of it, or
+    it gives NaN or infinity.
+    """
     VERDICT_COULD_NOT_RUN: _Verdict.ValueType  # 3
+    """Something that the plan asks for is missing for another reason, or the run was canceled."""
 
 class Verdict(_Verdict, metaclass=_VerdictEnumTypeWrapper):
     """How a run ended."""
 
 VERDICT_UNSPECIFIED: Verdict.ValueType  # 0
+"""The run has no verdict yet."""
 VERDICT_PASSED: Verdict.ValueType  # 1
+"""All gates hold, and nothing that the plan asks for is missing."""
 VERDICT_FAILED: Verdict.ValueType  # 2
+"""The model is at fault: a gate does not hold, the conversion changed the model, a variant cannot be made of it, or
+it gives NaN or infinity.
+"""
 VERDICT_COULD_NOT_RUN: Verdict.ValueType  # 3
+"""Something that the plan asks for is missing for another reason, or the run was canceled."""
 Global___Verdict: _TypeAlias = Verdict  # noqa: Y015
 
 @_typing.final
@@ -183,11 +195,13 @@ class RunContext(_message.Message):
     STARTED_AT_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """Identifies the run: letters, digits, '-' and '_', at most 64."""
+    """Identifies the run: letters, digits, '-' and '_', at most 64. Required."""
     model_name: _builtins.str
-    """Name and version of the model, and the hash of what was trained."""
+    """Name of the model. Empty: the event that started the run could not be read."""
     model_version: _builtins.str
+    """Version of the model under that name. Empty: as for `model_name`."""
     model_sha256: _builtins.str
+    """SHA-256 of the trained model as it was fetched, 64 lower-case hex digits. Empty: it was not fetched."""
     trace_id: _builtins.str
     """Trace of the run, 32 lower-case hex digits: the `trace-id` of the event that started it. Empty: not known."""
     @_builtins.property
@@ -196,11 +210,11 @@ class RunContext(_message.Message):
 
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Labels of the event that started the run."""
+        """Labels of the event that started the run, by name. Empty: it has none."""
 
     @_builtins.property
     def started_at(self) -> _timestamp_pb2.Timestamp:
-        """When the event that started the run was first taken up."""
+        """When the event that started the run was first taken up. Absent: not known."""
 
     def __init__(
         self,
@@ -238,11 +252,11 @@ class Failure(_message.Message):
     message: _builtins.str
     """What is wrong, and which value."""
     hint: _builtins.str
-    """What to do about it."""
+    """What to do about it. Empty: nothing is known to help."""
     service: _builtins.str
-    """The service that gave up."""
+    """The service that gave up, for example "converter"."""
     detail: _builtins.str
-    """Last lines of a crashed child's standard error, where there are any."""
+    """Last lines of a crashed child's standard error, at most 4000 characters. Empty: no child crashed, or it wrote none."""
     def __init__(
         self,
         *,
@@ -273,6 +287,7 @@ class TensorInfo(_message.Message):
     ZERO_POINT_FIELD_NUMBER: _builtins.int
     SIGNATURE_NAME_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Tensor name in the model."""
     dtype: _builtins.str
     """NumPy name of the element type: float32, int8, ..."""
     signature_name: _builtins.str
@@ -283,10 +298,12 @@ class TensorInfo(_message.Message):
 
     @_builtins.property
     def scale(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Quantisation: real = scale * (stored - zero_point). Both empty: not quantised. Several: per channel."""
+        """Scale of the quantization: real = scale * (stored - zero_point). Several: one per channel. Empty: not quantized."""
 
     @_builtins.property
-    def zero_point(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def zero_point(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Zero point of the quantization, as many as `scale`. Empty: not quantized."""
+
     def __init__(
         self,
         *,
@@ -382,9 +399,13 @@ class ModelFacts(_message.Message):
     known.
     """
     @_builtins.property
-    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorInfo]: ...
+    def inputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorInfo]:
+        """Inputs, in the model's own order."""
+
     @_builtins.property
-    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorInfo]: ...
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorInfo]:
+        """Outputs, in the model's own order."""
+
     @_builtins.property
     def ops(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Operator names in execution order, custom ops under their own name."""
@@ -440,18 +461,20 @@ class Variant(_message.Message):
     name: _builtins.str
     """float32, float16, dynamic_range, int8, int16x8, or the name that the plan gives a recipe."""
     calibration_samples: _builtins.int
-    """How many samples calibrated it; 0 where the method needs none."""
+    """How many samples calibrated it. 0: the method needs none."""
     calibration_from_samples: _builtins.bool
-    """True where no calibration set was given and it was drawn from the samples."""
+    """True: no calibration set was given, so it was drawn from the samples."""
     @_builtins.property
     def model(self) -> Global___Artifact:
         """The .tflite file."""
 
     @_builtins.property
-    def facts(self) -> Global___ModelFacts: ...
+    def facts(self) -> Global___ModelFacts:
+        """What the .tflite file says of itself."""
+
     @_builtins.property
     def tool_versions(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
-        """Versions of the tools that made it, by package name."""
+        """Versions of the tools that made it, by package name. Empty: it is the converted model itself."""
 
     def __init__(
         self,
@@ -487,8 +510,9 @@ class QualityFigures(_message.Message):
     top1: _builtins.float
     """Share of samples whose largest output is the label, 0 to 1."""
     precision: _builtins.float
-    """Macro-averaged precision and recall, 0 to 1."""
+    """Macro-averaged precision, 0 to 1."""
     recall: _builtins.float
+    """Macro-averaged recall, 0 to 1."""
     loss: _builtins.float
     """Mean cross-entropy in nats."""
     samples: _builtins.int
@@ -496,8 +520,8 @@ class QualityFigures(_message.Message):
     element_accuracy: _builtins.float
     """Share of label elements (pixels of a mask) that the model gets right, 0 to 1; absent: labels are not masks."""
     element_spread: _builtins.float
-    """How much a sample's share of right elements differs from element_accuracy: standard deviation over the samples, each
-    weighted by its elements; absent: labels are not masks, or there are fewer than 2 samples.
+    """How much a sample's share of right elements differs from element_accuracy: standard deviation over the samples,
+    each weighted by its elements; absent: labels are not masks, or there are fewer than 2 samples.
     """
     def __init__(
         self,
@@ -544,7 +568,7 @@ Global___QualityFigures: _TypeAlias = QualityFigures  # noqa: Y015
 @_typing.final
 class ConversionCheck(_message.Message):
     """The converted model compared with the original, on the same samples: distinguishes a conversion fault from a
-    quantisation fault.
+    quantization fault.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -558,20 +582,27 @@ class ConversionCheck(_message.Message):
     MESSAGE_FIELD_NUMBER: _builtins.int
     FINDINGS_FIELD_NUMBER: _builtins.int
     agreement: _builtins.float
-    """Share of samples on which both choose the same class."""
+    """Share of samples on which both choose the same class, 0 to 1. Absent: the outputs are not class scores, or the
+    original cannot be run.
+    """
     output_nrmse: _builtins.float
-    """sqrt(MSE) / range of both, worst output."""
+    """nRMSE of the worst output: sqrt(MSE) / range of both. Absent: the original cannot be run, or no figure exists."""
     synthetic_samples: _builtins.bool
-    """True where the plan has no samples and seeded random inputs stood in for them."""
+    """True: the plan has no samples, and seeded random inputs were used instead."""
     passed: _builtins.bool
     """False: the conversion changed the model. `message` says how."""
     message: _builtins.str
+    """How the conversion changed the model, in words. Empty: it did not."""
     @_builtins.property
     def original(self) -> Global___QualityFigures:
-        """Absent where the original cannot be run here (a model that came as .tflite is its own original)."""
+        """Quality of the original. Absent: the original cannot be run here (a model that came as .tflite is its own
+        original).
+        """
 
     @_builtins.property
-    def converted(self) -> Global___QualityFigures: ...
+    def converted(self) -> Global___QualityFigures:
+        """Quality of the converted model."""
+
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """What was noticed about samples, labels, preprocessing and outputs."""
@@ -620,19 +651,25 @@ class Cell(_message.Message):
     SKIP_REASON_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Deterministic in the run and the other fields."""
+    """Identifies the cell; deterministic in the run and the other fields."""
     variant: _builtins.str
+    """Name of the variant."""
     farm: _builtins.str
-    """local, arm, adb, firebase, ddp, aws."""
+    """Name of the farm: local, arm, adb, firebase, ddp, aws."""
     device: _builtins.str
+    """Device name as the farm knows it. Empty: the cell is skipped, and any device would have done."""
     platform: _builtins.str
-    """host, android, ios."""
+    """host, android, ios. Empty: the cell is skipped, and any platform would have done."""
     os_version: _builtins.str
+    """Version of the operating system. Empty: not known, or the cell is skipped and any version would have done."""
     accelerator: _builtins.str
-    """cpu (no delegate), xnnpack, gpu, nnapi, coreml, hexagon, ..."""
+    """cpu (no delegate), xnnpack, gpu, nnapi, coreml, hexagon, ... Empty: the cell is skipped, and the farm's default
+    would have been taken.
+    """
     threads: _builtins.int
+    """Number of inference threads."""
     skip_reason: _builtins.str
-    """Not empty: the farm cannot run this cell, and why. It is planned, and ends as skipped."""
+    """Why the farm cannot run this cell: it is planned, and ends as skipped. Empty: the farm can run it."""
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
         """Shapes that the inputs have during the run. Empty: the model's own, an open dimension taken as 1."""
@@ -675,16 +712,23 @@ class DeviceFacts(_message.Message):
     NODES_DELEGATED_FIELD_NUMBER: _builtins.int
     NODES_TOTAL_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    """Device name as the farm knows it."""
     cpu: _builtins.str
+    """Model of the processor."""
     cores: _builtins.int
+    """Number of processor cores."""
     memory_bytes: _builtins.int
+    """Installed memory in bytes."""
     os: _builtins.str
+    """Name of the operating system, for example "Linux" or "Android"."""
     os_version: _builtins.str
+    """Version of the operating system."""
     runtime: _builtins.str
     """Inference runtime and its version, for example "ai-edge-litert 2.3.0"."""
     nodes_delegated: _builtins.int
-    """Nodes that the delegate took over, of all nodes in the graph."""
+    """Nodes of the graph that the delegate took over."""
     nodes_total: _builtins.int
+    """All nodes of the graph."""
     def __init__(
         self,
         *,
@@ -735,11 +779,17 @@ class LatencyFigures(_message.Message):
     STD_FIELD_NUMBER: _builtins.int
     SAMPLES_FIELD_NUMBER: _builtins.int
     p50: _builtins.float
+    """Median in milliseconds."""
     p95: _builtins.float
+    """95th percentile in milliseconds."""
     mean: _builtins.float
+    """Arithmetic mean in milliseconds."""
     min: _builtins.float
+    """Shortest inference in milliseconds."""
     max: _builtins.float
+    """Longest inference in milliseconds."""
     std: _builtins.float
+    """Standard deviation in milliseconds."""
     samples: _builtins.int
     """Number of timed inferences."""
     def __init__(
@@ -804,22 +854,31 @@ class Measurement(_message.Message):
     SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     init_ms: _builtins.float
+    """Time to load the model in milliseconds. Absent: the log does not state it."""
     memory_mb: _builtins.float
-    """As the tool prints it (its MB)."""
+    """Memory of the process as the tool prints it (its MB). Absent: the log does not state it."""
     delegate: _builtins.str
-    """The delegate that ran, as in `delegate.name` of windtunnel.log/1; empty: none."""
+    """The delegate that ran, as in `delegate.name` of windtunnel.log/1. Empty: none."""
     nodes_delegated: _builtins.int
+    """Nodes of the graph that the delegate took over. Absent: not known."""
     nodes_total: _builtins.int
+    """All nodes of the graph. Absent: not known."""
     shapes_known: _builtins.bool
-    """False: an open dimension was taken as 1, because no sample and no plan says its size."""
+    """False: an open dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
+    say.
+    """
     @_builtins.property
-    def latency_ms(self) -> Global___LatencyFigures: ...
-    @_builtins.property
-    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
-        """Shapes that the inputs had."""
+    def latency_ms(self) -> Global___LatencyFigures:
+        """Latency of one inference in milliseconds."""
 
     @_builtins.property
-    def conditions(self) -> Global___RunConditions: ...
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
+        """Shapes that the inputs had. Empty: the farm does not say."""
+
+    @_builtins.property
+    def conditions(self) -> Global___RunConditions:
+        """What went on during the run. Absent: the farm does not record it."""
+
     def __init__(
         self,
         *,
@@ -876,17 +935,19 @@ class RunConditions(_message.Message):
     other_load_cores: _builtins.float
     """Processor time that other processes used during the timed inferences, in cores; absent: not known."""
     spread: _builtins.float
-    """Interquartile range of the timed inferences over their median."""
+    """Interquartile range of the timed inferences over their median. Absent: too few inferences."""
     drift: _builtins.float
-    """Median of the last third of the timed inferences over that of the first third, minus 1."""
+    """Median of the last third of the timed inferences over that of the first third, minus 1. Absent: too few
+    inferences.
+    """
     repeats: _builtins.int
     """How often the measurement was repeated because the one before was unstable."""
     unstable: _builtins.bool
     """True: load, spread or drift make the figures worthless; no gate is judged on them."""
     reason: _builtins.str
-    """Why it is unstable, in words."""
+    """Why it is unstable, in words. Empty: it is not."""
     waited: _builtins.float
-    """Share of their time that the measuring threads waited for a processor that others had; absent: not known."""
+    """Share of their time that the measuring threads waited for a processor that others had, 0 to 1; absent: not known."""
     def __init__(
         self,
         *,
@@ -923,7 +984,7 @@ Global___RunConditions: _TypeAlias = RunConditions  # noqa: Y015
 
 @_typing.final
 class LayerSummary(_message.Message):
-    """Layers of a variant against the reference."""
+    """Layers of a variant compared with those of the reference."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -933,9 +994,11 @@ class LayerSummary(_message.Message):
     FIRST_OVER_FIELD_NUMBER: _builtins.int
     NON_FINITE_FIELD_NUMBER: _builtins.int
     compared: _builtins.int
+    """Layers that were compared."""
     total: _builtins.int
+    """All layers of the variant."""
     max_nrmse: _builtins.float
-    """Largest nrMSE of all compared layers."""
+    """Largest nRMSE of all compared layers. Absent: no layer has one."""
     first_over: _builtins.str
     """Output tensor of the first layer over the threshold, or without a figure, in execution order; empty: none."""
     non_finite: _builtins.int
