@@ -149,7 +149,8 @@ def known_reasons() -> dict[str, set[str]]:
     """Every reason that Windtunnel gives, with the statuses that it comes with."""
     by_name = {kind.__name__: kind for kind in error_classes()}
     known: dict[str, set[str]] = {}
-    for kind in (*by_name.values(), Corrupt):
+    assert Corrupt.__name__ in by_name
+    for kind in by_name.values():
         for retryable in {kind.retryable, *([True, False] if issubclass(kind, FarmError) else [])}:
             known.setdefault(kind.code.upper(), set()).add(status_name(kind, retryable))
     for folder in (ROOT / "services", ROOT / "shared/src"):
