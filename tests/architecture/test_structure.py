@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from windtunnel.cli.supervisor import SERVICES
+from windtunnel.cli.home.supervisor import SERVICES
 
 ROOT = Path(__file__).parents[2]
 SOURCES = [ROOT / "shared/src", ROOT / "cli/src", ROOT / "sdk/python/src", *sorted(ROOT.glob("services/*/src"))]

@@ -17,7 +17,8 @@ from support.graphs import DenseWeights, dense_model
 from support.models import DigitsModels, digits_model
 from support.trained import trained_models
 from windtunnel import schemas
-from windtunnel.cli.outputs import require_free, write_whole
+from windtunnel.cli.io.files import write_whole
+from windtunnel.cli.io.output_guard import require_free
 from windtunnel.errors import Conflict, InvalidInput, NotFound
 
 

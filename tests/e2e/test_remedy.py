@@ -18,7 +18,7 @@ import pytest
 
 from support.damaged import Network, arrays, huge_weights_for_a_dead_channel, network, outlier_activation, samples
 from windtunnel import schemas
-from windtunnel.cli.remedy import rank_layers
+from windtunnel.cli.commands.models.remedy import rank_layers
 from windtunnel.plan import VariantSpec
 from windtunnel.quantizer.adapters import litert
 from windtunnel.quantizer.domain import Calibration

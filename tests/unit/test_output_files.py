@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.cli.layers import _alone
-from windtunnel.cli.outputs import require_free, write_whole
+from windtunnel.cli.commands.models.layers import _alone
+from windtunnel.cli.io.files import write_whole
+from windtunnel.cli.io.output_guard import require_free
 from windtunnel.errors import Conflict, InvalidInput
 from windtunnel.output_files import open_part, output_target, put_in_place, safe_file_name
 

@@ -20,7 +20,7 @@ from typing import Any
 def write(folder: Path) -> None:
     """The model and our node data of all sets."""
     from support.diagnoses import diagnosis_of_named_model, named_model
-    from windtunnel.cli.model_explorer import SETS, node_data
+    from windtunnel.cli.report.model_explorer import SETS, node_data
     from windtunnel.tflite import read_model
 
     facts = read_model(named_model(folder / "model.tflite"))

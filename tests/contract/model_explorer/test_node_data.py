@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from support.diagnoses import diagnosis_of_named_model, named_model
-from windtunnel.cli.model_explorer import SETS, node_data
+from windtunnel.cli.report.model_explorer import SETS, node_data
 from windtunnel.tflite import ModelFacts, read_model
 
 _SAMPLE = json.loads(Path(__file__).with_name("sample.json").read_text())

@@ -17,7 +17,7 @@ import pytest
 
 from support import damaged
 from support.models import digits_model
-from windtunnel.cli.case import write_case
+from windtunnel.cli.local.failing_case import write_case
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.isolation import ChildPool
 from windtunnel.layer_diff.domain import Cause

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from windtunnel.cli.run_commands.artifacts import _targets
+from windtunnel.cli.commands.runs.artifacts import _targets
 from windtunnel.client.artifacts import Artifact, read_artifact
 from windtunnel.errors import InvalidInput
 from windtunnel.v1 import artifacts_pb2, types_pb2

@@ -13,7 +13,7 @@ import pytest
 
 from support.kernel_models import crashing_model, long_model, overflowing_model
 from windtunnel import schemas
-from windtunnel.cli.kernels import arm, kernels
+from windtunnel.cli.commands.models.kernels import arm, kernels
 from windtunnel.errors import InvalidInput
 
 

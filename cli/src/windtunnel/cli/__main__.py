@@ -11,7 +11,7 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Runs the command line. Signals that end it do so at once while it is imported: there is nothing to clean up."""
-    from windtunnel.cli.interrupts import heeded
+    from windtunnel.cli.io.interrupts import heeded
 
     numbers = heeded()
     for number in numbers:

@@ -13,25 +13,12 @@ import sys
 
 import click
 
-from windtunnel.cli import (
-    deadletters,
-    demo,
-    devices,
-    diff,
-    kernels,
-    layers,
-    offline,
-    ops,
-    plans,
-    remedy,
-    run_commands,
-    runs,
-    submit,
-    up,
-)
-from windtunnel.cli.faults import said_of, words_of
-from windtunnel.cli.interrupts import heeded
-from windtunnel.cli.streams import ReaderGone, Unwritable, guard_streams, silence_output
+from windtunnel.cli.commands.models import bench, convert, diff, kernels, layers, ops, parse_log, quantize, remedy
+from windtunnel.cli.commands.runs import artifacts, cancel, compare, history, report, runs, submit, watch
+from windtunnel.cli.commands.server import deadletters, demo, devices, plans, up
+from windtunnel.cli.io.interrupts import heeded
+from windtunnel.cli.io.os_errors import said_of, words_of
+from windtunnel.cli.io.streams import ReaderGone, Unwritable, guard_streams, silence_output
 from windtunnel.errors import WindtunnelError
 
 log = logging.getLogger(__name__)
@@ -64,17 +51,23 @@ _COMMANDS = (
     up.up,
     up.status,
     submit.submit,
-    submit.watch,
-    runs.report,
+    watch.watch,
+    report.report,
     runs.runs,
-    *run_commands.commands,
+    cancel.cancel,
+    artifacts.artifacts,
+    compare.compare,
+    history.history,
     plans.plans,
     devices.devices,
     deadletters.deadletters,
     demo.demo,
     diff.diff,
     layers.layers,
-    *offline.commands,
+    parse_log.parse_log,
+    bench.bench,
+    convert.convert,
+    quantize.quantize,
     remedy.remedy,
     ops.ops,
     *kernels.commands,

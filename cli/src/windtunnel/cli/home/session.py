@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
-from windtunnel.cli.context import say
 from windtunnel.cli.home import locks
 from windtunnel.cli.home.processes import is_up_starting
+from windtunnel.cli.home.supervisor import Supervisor, require_services
 from windtunnel.cli.home.unfinished import tell_unfinished
-from windtunnel.cli.supervisor import Supervisor, require_services
+from windtunnel.cli.io.console import say
 from windtunnel.client import AsyncClient, Endpoints, find_endpoints
 from windtunnel.client.endpoints import home_folder
 from windtunnel.errors import Conflict, Unavailable

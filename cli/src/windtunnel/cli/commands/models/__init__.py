@@ -1,0 +1,1 @@
+"""Commands on model files, which need no server."""

@@ -1,0 +1,1 @@
+"""Commands on runs: starting, following, reporting, comparing and ending them."""

@@ -1,0 +1,60 @@
+"""`windtunnel cancel`: ends a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from windtunnel.cli.commands.completion import complete_runs
+from windtunnel.cli.io.console import json_option, print_json, run_async, say
+
+if TYPE_CHECKING:
+    from windtunnel.cli.home.session import Connection
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
+@click.option("--reason", default="", help="Why, in words; stands in the report.")
+@json_option
+def cancel(run_id: str, reason: str, as_json: bool) -> int:
+    """Ends RUN: its verdict becomes could_not_run, and no service works for it any more.
+
+    Canceling it again changes nothing. A run that has ended already stays as it is; the exit code is then 2. Where no
+    Windtunnel runs, an embedded one is started to cancel a run that is not finished, so that it never goes on.
+
+    \b
+    windtunnel cancel r-0f3c
+    windtunnel cancel r-0f3c --reason "wrong checkpoint"
+    windtunnel cancel r-0f3c --json
+    """
+    answer = run_async(_cancel(run_id, reason))
+    if as_json:
+        print_json(answer)
+    elif answer["canceled"]:
+        click.echo(f"run {run_id} is canceled")
+    else:
+        say(f"run {run_id} has ended already, with verdict {answer['verdict']}; it stays as it is")
+    return 0 if answer["canceled"] else 2
+
+
+async def _cancel(run_id: str, reason: str) -> dict[str, Any]:
+    from windtunnel.cli.home.reading import reading_client, reads_home
+    from windtunnel.cli.home.session import with_windtunnel
+
+    if reads_home():
+        # Only a run that goes on is worth starting anything for.
+        async with reading_client() as client:
+            report = await client.run(run_id).report()
+        if report.verdict is not None:
+            return {"run_id": run_id, "verdict": report.verdict, "canceled": report.canceled}
+
+    async def work(on: Connection) -> dict[str, Any]:
+        run = on.client.run(run_id)
+        canceled = await run.cancel(reason)
+        return {"run_id": run_id, "verdict": (await run.report()).verdict, "canceled": canceled}
+
+    def interrupted(*, embedded: bool) -> None:
+        say(f"interrupted: run {run_id} may be canceled or not; `windtunnel cancel {run_id}` again is harmless")
+
+    return await with_windtunnel(work, interrupted, ending=run_id)

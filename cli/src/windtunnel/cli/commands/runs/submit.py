@@ -1,0 +1,117 @@
+"""`windtunnel submit`: a model is announced, a run begins."""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from windtunnel.cli.commands.completion import complete_plans
+from windtunnel.cli.commands.options import label_of
+from windtunnel.cli.commands.runs.watch import follow, tell_interrupted
+from windtunnel.cli.io.console import json_option, print_json, run_async, say
+from windtunnel.cli.io.progress import progress_bytes
+
+if TYPE_CHECKING:
+    pass
+
+
+@click.command()
+@click.argument("model")
+@click.option("--plan", type=click.Path(path_type=Path), help="The plan, a YAML file.")
+@click.option("--plan-name", help="A stored plan instead (see `windtunnel plans`).", shell_complete=complete_plans)
+@click.option("--name", help="Name of the model; the file's name otherwise.")
+@click.option("--version", help="Version of the model; from its content otherwise.")
+@click.option("--sha256", metavar="HEX", help="SHA-256 of what the URI must hold; https:// needs it.")
+@click.option("--format", "model_format", help="Format of the model; told from its content otherwise.")
+@click.option("--input", "inputs", multiple=True, help="Input tensor of a graph that does not say; may be repeated.")
+@click.option("--output", "outputs", multiple=True, help="Output tensor likewise.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the run; may be repeated.")
+@click.option("--run-id", help="Id of the run: letters, digits, '-' and '_'.")
+@click.option("--wait", is_flag=True, help="Wait for the verdict, with progress, and print the report.")
+@json_option
+def submit(
+    model: str,
+    plan: Path | None,
+    plan_name: str | None,
+    name: str | None,
+    version: str | None,
+    sha256: str | None,
+    model_format: str | None,
+    inputs: tuple[str, ...],
+    outputs: tuple[str, ...],
+    labels: tuple[str, ...],
+    run_id: str | None,
+    wait: bool,
+    as_json: bool,
+) -> int:
+    """Announces MODEL (a file, folder, checkpoint prefix or URI) and so starts a run.
+
+    With --wait the exit code is the verdict's: 0 passed, 1 failed, 2 could not run. A Windtunnel that is starting is
+    waited for. Where none runs, an embedded one is started for the life of this command; then --wait is implied. A
+    `windtunnel up` takes over from it. Ctrl-C stops the command, not the run.
+
+    \b
+    windtunnel submit model.keras --plan plan.yaml --wait
+    windtunnel submit saved_model/ --plan-name nightly --label team=edge
+    windtunnel submit s3://models/ssd.zip --name ssd --version 2026-11-20.3 --wait --json
+    windtunnel submit https://models.example.com/ssd.keras --sha256 9f86d081884c7d65... --wait
+    """
+    options = {
+        "plan": plan,
+        "plan_name": plan_name,
+        "name": name,
+        "version": version,
+        "sha256": sha256,
+        "format": model_format,
+        "inputs": inputs,
+        "outputs": outputs,
+        "labels": dict(label_of(text) for text in labels),
+        "run_id": run_id,
+    }
+    return run_async(_submit(model, options, wait=wait, as_json=as_json))
+
+
+async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: bool) -> int:
+    from windtunnel.cli.home.session import Connection, with_windtunnel
+
+    check_arguments(model, options)
+    # The same for every try: where the first one was announced before it broke, the next one is no second run.
+    event_id = uuid.uuid4().hex
+    announced: list[str] = []
+
+    async def work(on: Connection) -> int:
+        if not announced:
+            with progress_bytes("uploading") as progress:
+                run = await on.client.submit(model, event_id=event_id, on_upload=progress, **options)
+            announced.append(run.run_id)
+            tell_run(run.run_id)
+        run = on.client.run(announced[0])
+        if wait or on.embedded:
+            return await follow(run, as_json=as_json)
+        if as_json:
+            print_json({"run_id": run.run_id})
+        else:
+            click.echo(run.run_id)
+        return 0
+
+    return await with_windtunnel(work, lambda *, embedded: tell_interrupted(announced, embedded=embedded))
+
+
+def tell_run(run_id: str) -> None:
+    """The id of a run that has begun, and what can be done with it."""
+    say(f"run {run_id}; `windtunnel watch {run_id}` follows it, `windtunnel cancel {run_id}` ends it")
+
+
+def check_arguments(model: str, options: dict[str, Any]) -> None:
+    """What can be told before anything is started. Raises what the submission itself would raise."""
+    from windtunnel.announcement import check_run_id
+    from windtunnel.client.uploads import find_model, read_plan
+
+    find_model(model, options["sha256"])
+    if options["plan"] is not None:
+        read_plan(options["plan"])
+    if options["run_id"]:
+        check_run_id(options["run_id"])

@@ -1,0 +1,126 @@
+"""`windtunnel watch`, and how every command follows a run to its report."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from windtunnel.cli.commands.completion import complete_runs
+from windtunnel.cli.io.console import json_option, print_json, run_async, say
+
+if TYPE_CHECKING:
+    from windtunnel.client import AsyncRun, Progress, Report
+
+_EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
+
+
+@click.command()
+@click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
+@json_option
+def watch(run_id: str, as_json: bool) -> int:
+    """Shows the progress of RUN until its verdict, then its report; the exit code is the verdict's.
+
+    Where no Windtunnel runs, an embedded one resumes a run that is not finished, for the life of this command.
+
+    \b
+    windtunnel watch r-0f3c
+    windtunnel watch r-0f3c --json
+    """
+    return run_async(_watch(run_id, as_json))
+
+
+async def _watch(run_id: str, as_json: bool) -> int:
+    from windtunnel.cli.home.session import Connection, with_windtunnel
+
+    ended = await _report_without_server(run_id)
+    if ended is not None:
+        show_report(ended, as_json=as_json)
+        return exit_code(ended)
+
+    async def work(on: Connection) -> int:
+        return await follow(on.client.run(run_id), as_json=as_json)
+
+    return await with_windtunnel(work, lambda *, embedded: tell_interrupted([run_id], embedded=embedded))
+
+
+async def _report_without_server(run_id: str) -> Report | None:
+    """The report of a run that has ended, where no Windtunnel runs. None: there is something to watch.
+
+    Raises NotFound for a run that is not in the home, Unavailable where there is no home either.
+    """
+    from windtunnel.cli.home.reading import reading_client, reads_home
+
+    if not reads_home():
+        return None
+    async with reading_client() as client:
+        report = await client.run(run_id).report()
+    return report if report.verdict is not None else None
+
+
+async def follow(run: AsyncRun, *, as_json: bool) -> int:
+    """Progress on standard error, the report on standard output, the verdict as exit code."""
+    await _show_progress(run)
+    report = await run.report()
+    show_report(report, as_json=as_json)
+    return exit_code(report)
+
+
+def exit_code(report: Report) -> int:
+    """0 passed, 1 failed, 2 could not run; 0 while the run goes on."""
+    return _EXIT_OF_VERDICT[report.verdict]
+
+
+async def _show_progress(run: AsyncRun) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(file=sys.stderr)
+    if not console.is_terminal:
+        async for step in run.watch():
+            if step.text:
+                say(f"[{step.steps_done}/{step.steps_known}] {progress_words(step)}")
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bar(*columns, console=console) as progress:
+        task = progress.add_task(run.run_id, total=None)
+        async for step in run.watch():
+            progress.update(task, completed=step.steps_done, total=step.steps_known or None)
+            if step.text:
+                progress.console.print(progress_words(step), markup=False, highlight=False)
+
+
+def progress_words(step: Progress) -> str:
+    """What a step of a run says; of the verdict only its name: its reasons head the report, which follows."""
+    verdict = "" if step.verdict is None else str(step.verdict)
+    return verdict if verdict and step.text.startswith(f"{verdict}; ") else step.text
+
+
+def show_report(report: Report, *, as_json: bool) -> None:
+    """The report on standard output."""
+    if as_json:
+        print_json(report.json)
+        return
+    from rich.console import Console
+
+    from windtunnel.cli.report.text.report_text import render_report
+
+    render_report(dict(report.json), Console())
+
+
+def tell_interrupted(announced: Sequence[str], *, embedded: bool) -> None:
+    """What becomes of the run, where the command that follows it is interrupted."""
+    if not announced:
+        say("interrupted before the model was announced: no run was started")
+        return
+    run_id = announced[0]
+    if embedded:
+        say(f"run {run_id} is not finished; it pauses with this command and goes on when Windtunnel runs again:")
+        say(f"  `windtunnel watch {run_id}` resumes and follows it, `windtunnel up` resumes it in the background")
+    else:
+        say(f"run {run_id} goes on:")
+        say(f"  `windtunnel watch {run_id}` follows it")
+    say(f"  `windtunnel cancel {run_id}` ends it")

@@ -1,0 +1,1 @@
+"""Commands on the whole installation: starting it, its devices, stored plans and dead letters."""

@@ -1,0 +1,99 @@
+"""Files that commands read and write."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.output_files import not_written, output_target, put_in_place
+
+if TYPE_CHECKING:
+    pass
+
+TEMPORARY_PREFIX: Final = ".windtunnel-"
+MAX_LOG_BYTES: Final = 512 * 1024**2
+_MOST_JSON: Final = 64 * 1024**2
+
+
+def require_file(path: Path, what: str) -> Path:
+    """The path of a file or folder, absolute. Raises NotFound where there is nothing."""
+    if not is_there(path):
+        raise NotFound(f"there is no {what} {path}", hint="check the path")
+    return path.absolute()
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is something. Raises InvalidInput where one cannot look: a name too long, a closed folder."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be looked up: {error.strerror or error}", hint="check the path") from error
+    return True
+
+
+def read_bytes(path: Path, what: str, *, most: int) -> bytes:
+    """The content of a file of at most `most` bytes. Raises NotFound, and InvalidInput where it cannot be read."""
+    require_file(path, what)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except OSError as error:
+        raise InvalidInput(f"{what} {path} cannot be read: {error.strerror}", hint="give the path of a file") from error
+    if len(content) > most:
+        raise InvalidInput(f"{path} is larger than {most} bytes", hint=f"is it a {what}?")
+    return content
+
+
+def read_json(path: Path | None, what: str) -> Any:
+    """The content of a JSON file; None for no path. Raises NotFound and InvalidInput."""
+    if path is None:
+        return None
+    content = read_bytes(path, what, most=_MOST_JSON)
+    try:
+        return json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{what} {path} is not JSON: {error}") from error
+
+
+def create_folder(path: Path) -> None:
+    """Creates a folder and those above it where they are missing. Raises InvalidInput where it cannot."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(
+            f"folder {path} cannot be made: {error.strerror or error}", hint="choose a folder that can be written"
+        ) from error
+
+
+def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
+    """Writes a file that is there whole or not at all.
+
+    Without `force` a file that somebody put there meanwhile stays: Conflict. Raises InvalidInput where it cannot be
+    written.
+    """
+    try:
+        descriptor, name = tempfile.mkstemp(dir=output_target(path).parent, prefix=TEMPORARY_PREFIX)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+            Path(name).chmod(0o666 & ~_umask())
+            put_in_place(Path(name), path, force=force)
+        except BaseException:
+            with suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,66 @@
+"""The minimal failing case that `diff --case` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from windtunnel.cli.io.console import say
+from windtunnel.cli.io.files import write_whole
+from windtunnel.cli.io.progress import progress_bar
+from windtunnel.errors import NotFound
+
+if TYPE_CHECKING:
+    from windtunnel.isolation import Pool
+    from windtunnel.layer_diff.domain import Cause
+    from windtunnel.layer_diff.minimal import Boundary
+    from windtunnel.tflite import Accelerator
+
+_NONE: Final[tuple[Accelerator, Accelerator]] = ("none", "none")
+
+
+async def write_case(
+    path: Path,
+    reference: Path,
+    candidate: Path,
+    causes: Sequence[Cause],
+    pool: Pool,
+    *,
+    samples: Path | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    boundaries: Sequence[Boundary] | None = None,
+    kernels: tuple[Accelerator, Accelerator] = _NONE,
+    force: bool = True,
+) -> Mapping[str, Any]:
+    """Writes the smallest case of the most likely cause that has a place, and returns what its case.json says.
+
+    Args:
+        causes: most likely first, as a comparison lists them.
+        pool: where native code runs.
+        boundaries, kernels: as `minimal_case` takes them.
+        force: replace a file that exists at `path`.
+
+    Raises NotFound where no cause has a place, or nothing smaller than the models shows it.
+    """
+    from windtunnel.layer_diff.minimal import minimal_case
+
+    cause = next((one for one in causes if one.op_index is not None), None)
+    if cause is None:
+        raise NotFound("no cause with a place was found: there is nothing to cut out")
+    with progress_bar("cutting out") as show:
+        made = await pool.run(
+            minimal_case,
+            reference,
+            candidate,
+            cause,
+            samples,
+            pipeline,
+            boundaries=boundaries,
+            kernels=kernels,
+            on_progress=show,
+        )
+    write_whole(path, made.content, force=force)
+    count = len(made.case["region"]["candidate"])
+    say(f"wrote {path}: {count} op{'s' if count != 1 else ''}, {len(made.case['errors'])} samples; run run.py in it")
+    return made.case

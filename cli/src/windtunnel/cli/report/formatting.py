@@ -1,0 +1,273 @@
+"""Figures and names of reports as text: one way for the terminal and the page. Unknown is a dash."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, TypeGuard
+
+from windtunnel.input_shapes import shapes_words
+
+UNKNOWN: Final = "\u2013"
+
+VERDICTS: Final[Mapping[str | None, tuple[str, str]]] = {
+    "passed": ("✓", "passed"),
+    "healthy": ("✓", "healthy"),
+    "failed": ("✗", "failed"),
+    "broken": ("✗", "broken"),
+    "degraded": ("!", "degraded"),
+    "could_not_run": ("?", "could not run"),
+    None: ("…", "still running"),
+}
+GOOD: Final = frozenset({"passed", "healthy"})
+BAD: Final = frozenset({"failed", "broken"})
+# Of a conversion in which there was nothing to compare.
+NOT_COMPARED: Final = "not checked: no original model was run, so nothing was compared"
+
+
+def clean(value: object) -> str:
+    """Text as one harmless line: control and direction characters become visible escapes."""
+    return "".join(_visible(letter) for letter in str(value))
+
+
+def _visible(letter: str) -> str:
+    if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
+        return letter
+    return f"\\x{ord(letter):02x}" if ord(letter) < 256 else f"\\u{ord(letter):04x}"
+
+
+def named(value: object) -> str:
+    """A name, or the dash where there is none."""
+    return UNKNOWN if value is None or value == "" else clean(value)
+
+
+def shorten(text: str, width: int) -> str:
+    """At most `width` characters: the middle gives way, since layer names differ at both ends."""
+    if len(text) <= width:
+        return text
+    head = (width - 1) // 2
+    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether `value` is a figure; booleans are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def figure(value: Any, pattern: str = ".3g") -> str:
+    """A figure by a format pattern; `nan` and `inf` are shown as they are."""
+    if not is_number(value):
+        return UNKNOWN
+    return format(value, pattern) if math.isfinite(value) else str(float(value))
+
+
+def measure(value: Any) -> str:
+    """Milliseconds or megabytes, three digits; decimals stay aligned from 1 upwards."""
+    if not is_number(value) or not math.isfinite(value) or abs(value) < 1:
+        return figure(value)
+    size = abs(value)
+    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
+
+
+def share(value: Any) -> str:
+    """A share in [0, 1], four digits."""
+    return figure(value, ".4f")
+
+
+def drift(value: Any) -> str:
+    """An nRMSE."""
+    if is_number(value) and 0.001 <= abs(value) < 100:
+        return f"{value:.4f}"
+    return "0" if is_number(value) and value == 0 else figure(value, ".2g")
+
+
+def megabytes(size_bytes: Any) -> str:
+    """Bytes as MB of 10^6 bytes."""
+    return measure(size_bytes / 1e6) if is_number(size_bytes) else UNKNOWN
+
+
+def moment(value: Any) -> str:
+    """An ISO 8601 time as UTC."""
+    found = _time(value)
+    return named(value) if found is None else found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def elapsed(start: Any, end: Any) -> str:
+    """Time from start to end, in words."""
+    first, last = _time(start), _time(end)
+    if first is None or last is None:
+        return UNKNOWN
+    seconds = (last - first).total_seconds()
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _time(value: Any) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """One judged gate. `column` is the figure it holds: accuracy, size, drop, p50, ...; None: unknown to us.
+
+    `limit` is the bound that it was judged at; `sign` is ≤ for an upper and ≥ for a lower one. `why`: why it
+    failed or was not judged, where that is said.
+    """
+
+    name: str
+    limit: str
+    measured: str
+    passed: bool | None
+    column: str | None
+    sign: str = "≤"
+    why: str = ""
+
+    @property
+    def mark(self) -> str:
+        """✓, ✗, or ? where the figure is unknown."""
+        return "?" if self.passed is None else "✓" if self.passed else "✗"
+
+
+_COLUMNS: Final = (
+    ("accuracy_min", "accuracy", share),
+    ("accuracy_drop", "drop", share),
+    ("latency_ms_p50", "p50", measure),
+    ("latency_ms_p95", "p95", measure),
+    ("size_mb", "size", measure),
+    ("memory_mb", "memory", measure),
+    ("layer_nrmse", "nrmse", drift),
+)
+
+
+def gates_of(variant: Mapping[str, Any]) -> list[Gate]:
+    """The gates of a variant in a report."""
+    return [_gate(entry) for entry in entries(variant, "gates")]
+
+
+def _gate(entry: Mapping[str, Any]) -> Gate:
+    name = clean(entry.get("gate"))
+    key = name.replace(".", "_")
+    column, form = next(((column, form) for known, column, form in _COLUMNS if key == known), (None, figure))
+    sign = "≥" if entry.get("bound") == "at_least" else "≤"
+    # A figure between the plan's limit and the bound that the samples allow has passed.
+    bound = entry.get("limit") if entry.get("judged_at") is None else entry.get("judged_at")
+    limit, measured, why = figure(bound, "g"), form(entry.get("measured")), entry.get("why")
+    return Gate(name, limit, measured, entry.get("passed"), column, sign, "" if why is None else clean(why))
+
+
+def worst(gates: Sequence[Gate]) -> Gate | None:
+    """The gate that matters most: a failed one, else an unknown one, else any."""
+    order: Mapping[bool | None, int] = {False: 0, None: 1, True: 2}
+    return min(gates, key=lambda gate: order[gate.passed], default=None)
+
+
+def entries(owner: Mapping[str, Any] | None, key: str) -> list[Any]:
+    """The list under `key`; an absent or null one is empty."""
+    return list((owner or {}).get(key) or [])
+
+
+def part(owner: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
+    """The object under `key`; an absent or null one is empty."""
+    return (owner or {}).get(key) or {}
+
+
+def first_over(summary: Mapping[str, Any]) -> str | None:
+    """The first layer over the threshold, named alone or with its index."""
+    found = summary.get("first_over")
+    name = found.get("layer") if isinstance(found, Mapping) else found
+    return None if name in (None, "") else clean(name)
+
+
+def is_over(layer: Mapping[str, Any], threshold: float) -> bool:
+    """Whether an entry of `layers` is over the threshold; one without a figure is, one of choices never."""
+    value = layer.get("nrmse")
+    counts = layer.get("problem") is not None or not is_number(value) or value > threshold
+    return counts and not layer.get("is_choice")
+
+
+def was_compared(check: Mapping[str, Any]) -> bool:
+    """Whether the check of a conversion judged anything: a .tflite has no original to compare it with."""
+    judged = [check.get(key) for key in ("output_nrmse", "agreement", "original")]
+    return check.get("passed") is not True or any(one is not None for one in judged)
+
+
+def samples_words(diagnosis: Mapping[str, Any]) -> str | None:
+    """How many samples a diagnosis is of, and of which kind; None where it does not say.
+
+    `windtunnel diff` tells of random inputs at the top of its document, a stored diagnosis in its settings.
+    """
+    if diagnosis.get("samples") is None:
+        return None
+    is_random = diagnosis.get("synthetic_samples") or part(diagnosis, "settings").get("synthetic_samples")
+    return f"{named(diagnosis['samples'])} {'seeded random inputs' if is_random else 'samples'}"
+
+
+def place_of(cell: Mapping[str, Any]) -> str:
+    """Where a cell runs: farm, device and system."""
+    system = " ".join(clean(cell[key]) for key in ("platform", "os_version") if cell.get(key))
+    device = "/".join(clean(cell[key]) for key in ("farm", "device") if cell.get(key)) or UNKNOWN
+    return f"{device} ({system})" if system else device
+
+
+def engine_of(cell: Mapping[str, Any]) -> str:
+    """What a cell runs on: accelerator and threads."""
+    threads = cell.get("threads")
+    if not threads:
+        return named(cell.get("accelerator"))
+    return f"{named(cell.get('accelerator'))}, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def nodes_of(cell: Mapping[str, Any]) -> str:
+    """Nodes that the delegate took over, of all: "40/65"; the dash where there is no delegate."""
+    if cell.get("accelerator") == "cpu" or cell.get("nodes_total") is None:
+        return UNKNOWN
+    return f"{named(cell.get('nodes_delegated'))}/{cell['nodes_total']}"
+
+
+def conditions_words(conditions: Mapping[str, Any]) -> str:
+    """What went on while a cell was timed: load of other processes, spread, drift."""
+    found = [
+        (f"others used {measure(conditions.get('other_load_cores'))} cores", conditions.get("other_load_cores")),
+        (f"spread {figure(conditions.get('spread'), '.0%')}", conditions.get("spread")),
+        (f"drift {figure(conditions.get('drift'), '+.0%')}", conditions.get("drift")),
+    ]
+    return ", ".join(words for words, value in found if is_number(value)) or UNKNOWN
+
+
+def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
+    """A nested value as dotted keys and text, for evidence and facts whose fields we do not know."""
+    if isinstance(value, Mapping):
+        return [
+            row for key, item in value.items() for row in flat(item, f"{path}.{clean(key)}" if path else clean(key))
+        ]
+    if isinstance(value, list | tuple):
+        if any(isinstance(item, Mapping | list | tuple) for item in value):
+            return [row for number, item in enumerate(value[:8]) for row in flat(item, f"{path}[{number}]")]
+        shown = ", ".join(_scalar(item) for item in value[:8])
+        return [(path, f"{shown}, … ({len(value)})" if len(value) > 8 else shown or UNKNOWN)]
+    return [(path, _scalar(value))]
+
+
+def _scalar(value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return figure(value, ".6g") if isinstance(value, float) else clean(value)
+
+
+def input_words(shapes: Any, *, known: bool | None = True) -> str:
+    """The shapes of a document for people: "input 1x224x224x3"."""
+    if not shapes:
+        return ""
+    plural = "s" if len(shapes) > 1 else ""
+    return f"input{plural} {shapes_words(shapes)}{' (open dimensions taken as 1)' if known is False else ''}"

@@ -1,0 +1,109 @@
+"""A diagnosis as custom node data of Model Explorer: figures and causes on the nodes of the candidate's graph.
+
+The format is that of `model_explorer.node_data_builder` (PyPI ai-edge-model-explorer, 0.1.34): an object of graph ids,
+each with `results` by node key. A file holds one figure per node, so there is one file for each set.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from windtunnel.cli.report.evidence import culprit_codes
+from windtunnel.cli.report.formatting import entries, is_number
+from windtunnel.thresholds import DEFAULT_THRESHOLD
+
+if TYPE_CHECKING:
+    from windtunnel.tflite import ModelFacts
+
+# Sets of node data: what the file name gets before its suffix, and the figure. The first one is the file as named.
+SETS: Final = (("", "nrmse"), (".own", "local_nrmse"), (".cause", "cause"))
+
+_TITLES: Final = {"nrmse": "nRMSE", "local_nrmse": "own nRMSE", "cause": "cause"}
+_CULPRIT: Final = {"bgColor": "#b3261e", "textColor": "#ffffff"}
+_FAILED: Final = {"bgColor": "#6a1b9a", "textColor": "#ffffff"}
+_LARGEST: Final = 1e30
+_SHADES: Final = ((0.1, "#e4f3ea"), (0.3, "#b7e0c6"), (1.0, "#fbe3a6"))
+
+
+def node_data(document: Mapping[str, Any], facts: ModelFacts, figure: str = "nrmse") -> dict[str, Any]:
+    """One set of node data for the candidate's graph.
+
+    Args:
+        document: a `windtunnel.diagnosis/1`.
+        facts: the candidate.
+        figure: `nrmse` (accumulated) or `local_nrmse` (a layer's own error), a number per node, coloured by the
+            diagnosis' threshold or by the largest; `cause`: the code of the cause that has its place at the node.
+
+    A node is named by its output tensor where that name is the only one of its kind, else by its op's index, which is
+    its id in Model Explorer. Culprits are red in every set. A layer without a figure has its problem in its place.
+    """
+    values: Mapping[str, Any] = {"results": _results(document, facts, figure), "name": _TITLES[figure]}
+    return {graph_id(facts): {**values, **_colours(document, figure)}}
+
+
+def graph_id(facts: ModelFacts) -> str:
+    """What Model Explorer calls the main graph: its name, else its signature's, else `main`."""
+    signatures = (signature.key for signature in facts.signatures if signature.graph == 0)
+    return facts.main.name or next(signatures, "") or "main"
+
+
+def node_data_paths(path: Path) -> dict[Path, str]:
+    """The files of all sets, and the figure that each has."""
+    return {path.with_name(f"{path.stem}{infix}{path.suffix}"): figure for infix, figure in SETS}
+
+
+def node_data_files(path: Path, document: Mapping[str, Any], facts: ModelFacts) -> dict[Path, bytes]:
+    """All sets as files: `path` itself has nRMSE, next to it are NAME.own.json and NAME.cause.json."""
+    return {
+        name: json.dumps(node_data(document, facts, figure), indent=2, allow_nan=False).encode()
+        for name, figure in node_data_paths(path).items()
+    }
+
+
+def _results(document: Mapping[str, Any], facts: ModelFacts, figure: str) -> dict[str, dict[str, Any]]:
+    key_of = _keys(facts)
+    codes = culprit_codes(document)
+    found: dict[str, dict[str, Any]] = {}
+    for number, layer in enumerate(entries(document, "layers")):
+        colours = _CULPRIT if number in codes else {}
+        value: Any = layer.get(figure)
+        if figure == "cause":
+            value = ", ".join(codes.get(number, ())) or None
+        elif not is_number(value):
+            value, colours = layer.get("problem"), colours or _FAILED
+        if value is not None:
+            found[key_of(layer)] = {"value": _rounded(value), **colours}
+    return found
+
+
+def _rounded(value: Any) -> Any:
+    """Four digits: Model Explorer shows all that it gets."""
+    return float(f"{value:.4g}") if is_number(value) else value
+
+
+def _keys(facts: ModelFacts) -> Callable[[Mapping[str, Any]], str]:
+    """From a layer to the key of its node."""
+    count = Counter(tensor.name for tensor in facts.tensors)
+    unnamed = {f"tensor_{tensor.index}" for tensor in facts.tensors}
+
+    def key(layer: Mapping[str, Any]) -> str:
+        name = str(layer["name"])
+        return name if count[name] == 1 and name not in unnamed else str(layer["op_index"])
+
+    return key
+
+
+def _colours(document: Mapping[str, Any], figure: str) -> dict[str, Any]:
+    """How nodes without a colour of their own are coloured, and which statistics are left out (sums mean nothing)."""
+    if figure == "cause":
+        return {"hideInAggregatedStatsTable": True, "hideInChildrenStatsTable": True}
+    shown = {"hideInChildrenStatsTable": True, "hideAggregatedStats": ["sum"]}
+    if figure == "local_nrmse":
+        return {**shown, "gradient": [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#f0984a"}]}
+    threshold = float(document.get("threshold") or DEFAULT_THRESHOLD)
+    shades = [{"value": _rounded(part * threshold), "bgColor": colour} for part, colour in _SHADES]
+    return {**shown, "thresholds": [*shades, {"value": _LARGEST, "bgColor": "#ff8a7e"}]}

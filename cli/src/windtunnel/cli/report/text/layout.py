@@ -1,0 +1,61 @@
+"""Parts that reports for a terminal are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from windtunnel.cli.report.formatting import BAD, GOOD, VERDICTS, clean
+
+# Between two columns of a table.
+GAP: Final = 3
+
+
+def heading(console: Console, text: str) -> None:
+    """A blank line and a bold one."""
+    console.print()
+    console.print(Text(text, style="bold"))
+
+
+def line(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
+    """A line whose continuations stand below its beginning."""
+    console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
+
+
+def bullets(texts: Sequence[object], console: Console) -> None:
+    """Points whose further lines stand below their text."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column()
+    grid.add_column(overflow="fold")
+    for text in texts:
+        grid.add_row("  •", Text(clean(text)))
+    if texts:
+        console.print(grid)
+
+
+def new_table(*columns: str, words: tuple[str, ...] = ()) -> Table:
+    """A table whose columns hold figures, but for those named in `words`."""
+    table = Table(
+        box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False, collapse_padding=True
+    )
+    for name in columns:
+        table.add_column(name, justify="left" if name in words else "right", overflow="fold", no_wrap=name not in words)
+    return table
+
+
+def room_beside(width: int, *columns: Sequence[str], least: int = 12) -> int:
+    """What a table `width` wide leaves for one more column beside these, of head and cells each."""
+    return max(least, width - sum(max(map(len, column)) + GAP for column in columns))
+
+
+def verdict_words(verdict: str | None) -> Text:
+    """A verdict with its mark and colour."""
+    mark, words = VERDICTS.get(verdict, ("?", clean(verdict)))
+    style = "bold green" if verdict in GOOD else "bold red" if verdict in BAD else "bold yellow"
+    return Text(f"{mark} {words.upper()}", style=style)

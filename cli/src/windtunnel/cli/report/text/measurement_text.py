@@ -1,0 +1,74 @@
+"""What the offline commands print about one measurement, conversion or variant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.text import Text
+
+from windtunnel.cli.report.formatting import (
+    NOT_COMPARED,
+    clean,
+    conditions_words,
+    drift,
+    engine_of,
+    entries,
+    input_words,
+    measure,
+    megabytes,
+    named,
+    part,
+    share,
+    was_compared,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def render_bench(document: Mapping[str, Any], console: Console) -> None:
+    """Prints a measurement."""
+    latency, device = part(document, "latency_ms"), part(document, "device")
+    where = [
+        f"{clean(document['model'])} on {engine_of(document)}",
+        input_words(part(document, "input_shapes"), known=document["shapes_known"]),
+    ]
+    console.print(Text(", ".join(text for text in where if text)), style="bold")
+    figures = {name: f"{name} {measure(latency.get(name))}" for name in ("p50", "p95", "mean", "std", "min", "max")}
+    lines = [
+        f"latency ms  {figures['p50']}  {figures['p95']}  {figures['min']}  {figures['max']}",
+        f"            {figures['mean']}  {figures['std']}  of {named(latency.get('samples'))} inferences",
+        f"init ms     {measure(document['init_ms'])}",
+        f"memory MB   {measure(document['memory_mb'])}",
+        f"delegated   {named(document['nodes_delegated'])} of {named(document['nodes_total'])} nodes",
+        f"meanwhile   {conditions_words(part(document, 'conditions'))}",
+        f"device      {named(device.get('cpu'))}, {named(device.get('cores'))} cores, {named(device.get('runtime'))}",
+    ]
+    for line in lines:
+        console.print(Text(f"  {line}"))
+    for warning in entries(document, "warnings"):
+        console.print(Text(f"  warning: {clean(warning)}"), style="yellow")
+
+
+def conversion_words(document: Mapping[str, Any]) -> str:
+    """A conversion for a person."""
+    check = document["check"]
+    what = "seeded random inputs" if check["synthetic"] else "samples"
+    lines = [
+        f"{megabytes(document['size_bytes'])} MB, {len(document['ops'])} ops, {document['seconds']:.1f} s",
+        f"check {'passed' if check['passed'] else 'failed'} on {check['samples']} {what}: "
+        f"output nRMSE {drift(check['output_nrmse'])}, agreement {share(check['agreement'])}"
+        if was_compared(check)
+        else NOT_COMPARED,
+    ]
+    before, after = check["original"], check["converted"]
+    if before is not None and after is not None:
+        lines.append(f"top-1 {share(before.get('top1'))} → {share(after.get('top1'))}")
+    elements = check["element_accuracy"]
+    if elements["converted"] is not None:
+        lines.append(f"element accuracy {share(elements['original'])} → {share(elements['converted'])}")
+    if check["message"]:
+        lines.append(clean(check["message"]))
+    return "\n".join(lines)

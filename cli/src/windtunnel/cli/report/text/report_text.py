@@ -1,0 +1,358 @@
+"""Reports for a terminal."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from windtunnel.cli.report.formatting import (
+    NOT_COMPARED,
+    UNKNOWN,
+    Gate,
+    clean,
+    drift,
+    elapsed,
+    engine_of,
+    entries,
+    figure,
+    first_over,
+    gates_of,
+    input_words,
+    is_number,
+    measure,
+    megabytes,
+    moment,
+    named,
+    nodes_of,
+    part,
+    place_of,
+    share,
+    shorten,
+    was_compared,
+    worst,
+)
+from windtunnel.cli.report.signatures import signatures
+from windtunnel.cli.report.text.diagnosis_text import diagnosis_body
+from windtunnel.cli.report.text.findings_text import findings_text
+from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, verdict_words
+
+_OPS_SHOWN = 10
+_GATE_TITLES = {
+    "accuracy": "accuracy",
+    "drop": "accuracy drop",
+    "p50": "p50 ms",
+    "p95": "p95 ms",
+    "size": "size MB",
+    "memory": "memory MB",
+    "nrmse": "layer nRMSE",
+}
+
+
+def render_report(report: dict[str, Any], console: Console) -> None:
+    """Prints `windtunnel.report/1`: verdict and reasons, then what was measured of every variant."""
+    _report_head(report, console)
+    variants = entries(report, "variants")
+    findings_text(entries(report, "findings"), console)
+    if not variants:
+        line(console, "No variant was made.", style="dim")
+        return
+    heading(console, "Variants")
+    console.print(_variants(variants, console.width))
+    _remarks(variants, console)
+    _devices(variants, console)
+    _gates(variants, console)
+    _tensors(variants, console)
+    _conversion(part(report, "conversion"), console)
+    for variant in variants:
+        diagnosis = variant.get("diagnosis")
+        if diagnosis is not None and (diagnosis.get("verdict") != "healthy" or entries(diagnosis, "causes")):
+            heading(console, f"Diagnosis of {clean(variant.get('name'))}")
+            diagnosis_body(diagnosis, console)
+
+
+def render_log(log: dict[str, Any], console: Console) -> None:
+    """Prints `windtunnel.log/1`, run by run."""
+    runs = entries(log, "runs")
+    if not runs:
+        line(console, "No benchmark run was found.")
+    for number, run in enumerate(runs, start=1):
+        _run(run, f"Run {number} of {len(runs)}", console)
+        if _is_unmeasured(run):
+            line(console, "the log stops before any inference: it has no timings", style="yellow", indent=2)
+    if log.get("unrecognized_lines"):
+        line(console, f"{log['unrecognized_lines']} lines were not recognized.", style="dim")
+
+
+def _is_unmeasured(run: Mapping[str, Any]) -> bool:
+    """Whether a run of a log has no timings, though no error is known: its log stops early."""
+    figures = [*part(run, "inference").values(), *part(run, "warmup").values()]
+    return not run.get("error") and not entries(run, "ops") and all(value is None for value in figures)
+
+
+def _report_head(report: Mapping[str, Any], console: Console) -> None:
+    model = part(report, "model")
+    title = verdict_words(report.get("verdict"))
+    title.append(f"  {named(model.get('name'))} {named(model.get('version'))}", style="bold not green not red")
+    console.print(title)
+    bullets(entries(report, "reasons"), console)
+    facts = [f"run {named(report.get('run_id'))}", f"started {moment(report.get('started_at'))}"]
+    if report.get("ended_at"):
+        facts.append(f"took {elapsed(report.get('started_at'), report.get('ended_at'))}")
+    line(console, ", ".join(facts), style="dim")
+    line(console, f"sha256 {named(model.get('sha256'))}", style="dim")
+    labels = [f"{name}={value}" for name, value in part(report, "labels").items()]
+    if labels:
+        line(console, f"labels {clean(', '.join(labels))}", style="dim")
+    if report.get("trace_id"):
+        line(console, f"trace {named(report['trace_id'])}", style="dim")
+
+
+def _variants(variants: list[Any], width: int) -> Table:
+    words = ("Variant", "First over", "Gates")
+    table = new_table("Variant", "MB", "Accuracy", "Drop", "Loss", "nRMSE", "First over", "Gates", words=words)
+    room = min(60, max(10, width - 66))
+    for variant in variants:
+        layers, gates = part(variant, "layers"), gates_of(variant)
+        table.add_row(
+            Text(shorten(named(variant.get("name")), 16)),
+            megabytes(variant.get("size_bytes")),
+            share(variant.get("accuracy")),
+            share(variant.get("accuracy_drop")),
+            figure(variant.get("loss"), ".4f"),
+            drift(layers.get("max_nrmse")),
+            Text(shorten(first_over(layers) or UNKNOWN, room)),
+            _tally(gates),
+        )
+    return table
+
+
+def _remarks(variants: list[Any], console: Console) -> None:
+    """What qualifies a variant's figures."""
+    for variant in variants:
+        name = shorten(named(variant.get("name")), 24)
+        if variant.get("synthetic_samples"):
+            line(console, f"{name}: compared on seeded random inputs, the plan has no samples", indent=2)
+        if variant.get("calibration_from_samples"):
+            line(console, f"{name}: calibrated with samples, the plan has no calibration set", indent=2)
+        if variant.get("accuracy") is None and variant.get("accuracy_reason"):
+            line(console, f"{name}: no accuracy: {clean(variant['accuracy_reason'])}", indent=2)
+        elif variant.get("element_accuracy") is not None:
+            line(console, f"{name}: the accuracy is the share of right elements of the labels", indent=2)
+        if variant.get("diagnosis_problem"):
+            line(console, f"{name}: {clean(variant['diagnosis_problem'])}", indent=2)
+
+
+def _tally(gates: list[Gate]) -> Text:
+    if not gates:
+        return Text(UNKNOWN)
+    passed = sum(gate.passed is True for gate in gates)
+    failed = any(gate.passed is False for gate in gates)
+    mark = "✗" if failed else "✓" if passed == len(gates) else "?"
+    return Text(f"{mark} {passed}/{len(gates)}", style=_gate_style(False if failed else passed == len(gates) or None))
+
+
+def _gate_style(passed: bool | None) -> str:
+    return "yellow" if passed is None else "green" if passed else "red"
+
+
+def _devices(variants: list[Any], console: Console) -> None:
+    places: dict[str, list[tuple[str, Mapping[str, Any]]]] = {}
+    for variant in variants:
+        for cell in entries(variant, "cells"):
+            place = f"{place_of(cell)}, {engine_of(cell)}"
+            places.setdefault(place, []).append((shorten(named(variant.get("name")), 24), cell))
+    for place, cells in places.items():
+        heading(console, f"On {place}")
+        inputs = list(dict.fromkeys(text for _, cell in cells if (text := _input_of(cell))))
+        if len(inputs) == 1:
+            line(console, inputs[0], style="dim", indent=2)
+        table = new_table("Variant", "p50 ms", "p95 ms", "max ms", "init ms", "MB", "Nodes", "", words=("Variant", ""))
+        for name, cell in cells:
+            table.add_row(Text(name), *_cell_figures(cell), nodes_of(cell), _status(cell))
+        console.print(table)
+        for name, cell in cells:
+            _cell_remarks(name, cell, console)
+            if len(inputs) > 1 and (text := _input_of(cell)):
+                line(console, f"{name}: {text}", style="dim", indent=2)
+        _warnings(cells, console)
+
+
+def _input_of(cell: Mapping[str, Any]) -> str:
+    return clean(input_words(part(cell, "input_shapes"), known=cell.get("shapes_known")))
+
+
+def _cell_remarks(name: str, cell: Mapping[str, Any], console: Console) -> None:
+    """Why a cell is as it is."""
+    if cell.get("reason"):
+        line(console, f"{name}: {clean(cell['reason'])}", indent=2)
+
+
+def _warnings(cells: Sequence[tuple[str, Mapping[str, Any]]], console: Console) -> None:
+    """What the figures of cells do not mean. What several cells share in all but its numbers is said once."""
+    shared: dict[str, list[tuple[str, str]]] = {}
+    for name, cell in cells:
+        for warning in entries(cell, "warnings"):
+            shared.setdefault(re.sub(r"[0-9.]+", "0", str(warning)), []).append((name, clean(warning)))
+    for said in shared.values():
+        names = ", ".join(name for name, _ in said)
+        example = f" ({said[0][0]})" if len({text for _, text in said}) > 1 else ""
+        line(console, f"warning: {names}: {said[0][1]}{example}", style="yellow", indent=2)
+
+
+def _cell_figures(cell: Mapping[str, Any]) -> list[str]:
+    latency = part(cell, "latency_ms")
+    figures = [latency.get("p50"), latency.get("p95"), latency.get("max"), cell.get("init_ms"), cell.get("memory_mb")]
+    return [measure(value) for value in figures]
+
+
+def _status(cell: Mapping[str, Any]) -> Text:
+    status = cell.get("status")
+    if status == "measured":
+        return Text("unstable", style="yellow") if cell.get("unstable") else Text()
+    return Text(named(status), style="red" if status == "failed" else "yellow")
+
+
+def _gates(variants: list[Any], console: Console) -> None:
+    """One column for each gate; a limit that holds for all variants stands in its heading."""
+    judged = [(variant, _worst_by_name(gates_of(variant))) for variant in variants]
+    names = list(dict.fromkeys(name for _, gates in judged for name in gates))
+    if not names:
+        return
+    heading(console, "Gates")
+    limits = {name: {gates[name].limit for _, gates in judged if name in gates} for name in names}
+    common = {name: next(iter(found)) for name, found in limits.items() if len(found) == 1}
+    titles = {
+        name: _GATE_TITLES.get(gate.column or "", shorten(name, 20))
+        for _, found in judged
+        for name, gate in found.items()
+    }
+    signs = {name: gate.sign for _, found in judged for name, gate in found.items()}
+    heads = [f"{titles[name]}\n{signs[name]} {common[name]}" if name in common else titles[name] for name in names]
+    table = new_table("Variant", *heads, words=("Variant",))
+    for variant, gates in judged:
+        cells = [_gate_cell(gates.get(name), with_limit=name not in common) for name in names]
+        table.add_row(Text(shorten(named(variant.get("name")), 16)), *cells)
+    console.print(table)
+
+
+def _worst_by_name(gates: list[Gate]) -> dict[str, Gate]:
+    """A latency gate holds for every cell: the one that matters most stands for all."""
+    found: dict[str, list[Gate]] = {}
+    for gate in gates:
+        found.setdefault(gate.name, []).append(gate)
+    return {name: chosen for name, members in found.items() if (chosen := worst(members)) is not None}
+
+
+def _gate_cell(gate: Gate | None, *, with_limit: bool) -> Text:
+    if gate is None:
+        return Text("")
+    limit = f" {gate.sign} {gate.limit}" if with_limit else ""
+    return Text(f"{gate.measured}{limit} {gate.mark}", style=_gate_style(gate.passed))
+
+
+def _tensors(variants: list[Any], console: Console) -> None:
+    """What goes into each variant and what comes out of it."""
+    found = signatures(variants)
+    if found:
+        heading(console, "Inputs and outputs")
+    for one in found:
+        line(console, shorten(", ".join(one.variants), 100), indent=2)
+        for arrow, texts in (("in ", one.inputs), ("out", one.outputs)):
+            for text in texts:
+                line(console, f"{arrow}  {text}", indent=4)
+
+
+def _conversion(check: Mapping[str, Any], console: Console) -> None:
+    passed = check.get("passed")
+    if passed is None and not check.get("message"):
+        return
+    heading(console, "Conversion check")
+    if not was_compared(check):
+        line(console, NOT_COMPARED, indent=2)
+        if check.get("message"):
+            line(console, clean(check["message"]), indent=2)
+        return
+    facts = [UNKNOWN if passed is None else "passed" if passed else "failed"]
+    for key, label in (("top1", "top-1"), ("element_accuracy", "element accuracy")):
+        before, after = part(check, "original").get(key), part(check, "converted").get(key)
+        if before is not None or after is not None:
+            facts.append(f"{label} {share(before)} → {share(after)}")
+    facts.append(f"agreement {share(check.get('agreement'))}")
+    facts.append(f"output nRMSE {drift(check.get('output_nrmse'))}")
+    if check.get("synthetic_samples"):
+        facts.append("on seeded random inputs")
+    line(console, ", ".join(facts), style="red" if passed is False else "", indent=2)
+    if check.get("message"):
+        line(console, clean(check["message"]), indent=2)
+
+
+def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
+    heading(console, f"{title}: {named(run.get('model'))}")
+    asked = run.get("accelerator_requested")
+    facts = [
+        named(run.get("tool")),
+        f"asked for {named(asked)}",
+        f"threads {named(run.get('threads'))}",
+        f"model {measure(run.get('model_size_mb'))} MB",
+    ]
+    line(console, ", ".join(facts), indent=2)
+    for delegate in [run.get("delegate"), *entries(run, "other_delegates")]:
+        if delegate is not None:
+            line(console, _delegate(delegate), indent=2)
+    console.print(_times(run))
+    memory = part(run, "memory")
+    line(
+        console,
+        f"memory ({named(memory.get('kind'))}): init {measure(memory.get('init_mb'))} MB, "
+        f"overall {measure(memory.get('overall_mb'))} MB, peak {measure(memory.get('peak_mb'))} MB",
+        indent=2,
+    )
+    _ops(entries(run, "ops") or entries(run, "top_ops"), console)
+    if run.get("error") is not None:
+        line(console, f"error: {named(run['error'].get('kind'))}: {named(run['error'].get('message'))}", style="red")
+    for warning in entries(run, "warnings"):
+        line(console, f"warning: {clean(warning)}", style="yellow", indent=2)
+    if run.get("truncated"):
+        line(console, "the log stops in the middle of this run", style="yellow", indent=2)
+
+
+def _delegate(delegate: Mapping[str, Any]) -> str:
+    nodes = ""
+    if delegate.get("nodes_delegated") is not None:
+        nodes = f", {delegate['nodes_delegated']} of {named(delegate.get('nodes_total'))} nodes"
+    how = " (applied by the runtime itself)" if delegate.get("implicit") else ""
+    return f"delegate {named(delegate.get('name'))}{how}: {named(delegate.get('outcome'))}{nodes}"
+
+
+def _times(run: Mapping[str, Any]) -> Table:
+    table = new_table("ms", "count", "first", "avg", "min", "p50", "p95", "max", "std", words=("ms",))
+    init, first = run.get("init_us"), run.get("first_inference_us")
+    table.add_row("init", "", "", _ms(init), *[""] * 5)
+    table.add_row("first inference", "", "", _ms(first), *[""] * 5)
+    for name in ("warmup", "inference"):
+        stats = part(run, name)
+        keys = ("first_us", "avg_us", "min_us", "median_us", "p95_us", "max_us", "std_us")
+        table.add_row(name, figure(stats.get("count"), "g"), *(_ms(stats.get(key)) for key in keys))
+    return table
+
+
+def _ms(us: Any) -> str:
+    return measure(us / 1000) if is_number(us) else UNKNOWN
+
+
+def _ops(ops: list[Any], console: Console) -> None:
+    if not ops:
+        return
+    table = new_table("Op", "Name", "avg ms", "%", words=("Op", "Name"))
+    for op in sorted(ops, key=lambda one: one.get("avg_ms") or 0.0, reverse=True)[:_OPS_SHOWN]:
+        name = shorten(named(op.get("name")), max(20, console.width - 46))
+        table.add_row(
+            Text(shorten(named(op.get("type")), 24)), Text(name), measure(op.get("avg_ms")), measure(op.get("percent"))
+        )
+    line(console, f"slowest of {len(ops)} ops", style="dim", indent=2)
+    console.print(table)
