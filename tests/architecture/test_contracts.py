@@ -3,92 +3,30 @@
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
 
 import windtunnel.bus.events
 import windtunnel.bus.nats_faults  # noqa: F401 - its errors are part of the tree
+from support.contracts import Method, comments, files, methods, parts
 from windtunnel.artifacts.store import Corrupt
-from windtunnel.bus.asyncapi import compile_contracts
 from windtunnel.errors import FarmError, WindtunnelError
 from windtunnel.rpc.errors import status_of
 
 ROOT = Path(__file__).parents[2]
-FILES = {file.name.rsplit("/", 1)[-1]: file for file in compile_contracts(ROOT / "proto").file}
+FILES = files()
 SERVICES = [path.parent.name for path in ROOT.glob("services/*/pyproject.toml")]
-ERROR = re.compile(r"([A-Z_]+) \(([A-Z0-9_, ]+)\): \S")
 # Raised while an event is handled; no method gives them.
 OF_EVENTS_ALONE = {"unknown_plan"}
-
-Path_ = tuple[int, ...]
-
-
-def comments(file: FileDescriptorProto) -> Mapping[Path_, str]:
-    return {tuple(one.path): one.leading_comments.strip() for one in file.source_code_info.location}
-
-
-def of_message(message: DescriptorProto, name: str, path: Path_) -> Iterator[tuple[str, Path_]]:
-    if message.options.map_entry:
-        return
-    yield name, path
-    yield from ((f"{name}.{field.name}", (*path, 2, index)) for index, field in enumerate(message.field))
-    yield from ((f"{name}.{one.name}", (*path, 8, i)) for i, one in enumerate(message.oneof_decl) if one.name[0] != "_")
-    for index, nested in enumerate(message.nested_type):
-        yield from of_message(nested, f"{name}.{nested.name}", (*path, 3, index))
-    for index, enum in enumerate(message.enum_type):
-        yield f"{name}.{enum.name}", (*path, 4, index)
-        yield from ((f"{name}.{one.name}", (*path, 4, index, 2, i)) for i, one in enumerate(enum.value))
-
-
-def parts(file: FileDescriptorProto) -> Iterator[tuple[str, Path_]]:
-    """Names and places of everything in a file that a reader of the contracts sees."""
-    for index, message in enumerate(file.message_type):
-        yield from of_message(message, message.name, (4, index))
-    for index, enum in enumerate(file.enum_type):
-        yield enum.name, (5, index)
-        yield from ((f"{enum.name}.{value.name}", (5, index, 2, i)) for i, value in enumerate(enum.value))
-    for index, service in enumerate(file.service):
-        yield service.name, (6, index)
-        yield from ((f"{service.name}.{one.name}", (6, index, 2, i)) for i, one in enumerate(service.method))
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_everything_has_a_comment(name: str) -> None:
     said = comments(FILES[name])
     assert [part for part, path in parts(FILES[name]) if not said.get(path)] == []
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method and what its comment says of it."""
-
-    name: str
-    comment: str
-
-    @property
-    def errors(self) -> dict[str, str]:
-        """Status by reason; a reason of several statuses holds them all."""
-        found: dict[str, str] = {}
-        listed = " ".join(self.comment.partition("Errors:\n")[2].split())
-        for status, reasons in ERROR.findall(listed):
-            for reason in reasons.split(", "):
-                found[reason] = f"{found[reason]} {status}" if reason in found else status
-        return found
-
-
-def methods(file: FileDescriptorProto) -> list[Method]:
-    said = comments(file)
-    return [
-        Method(f"{service.name}.{method.name}", said.get((6, index, 2, i), ""))
-        for index, service in enumerate(file.service)
-        for i, method in enumerate(service.method)
-    ]
 
 
 METHODS = [method for file in FILES.values() for method in methods(file)]

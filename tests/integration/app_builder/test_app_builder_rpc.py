@@ -20,7 +20,7 @@ from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import InvalidInput, NotFound, Unsupported
 from windtunnel.rpc import from_rpc_error
-from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc
+from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc, types_pb2
 
 NAME = "windtunnel.v1.AppBuilderService"
 MODEL = b"\x1c\x00\x00\x00TFL3 a model"
@@ -50,8 +50,9 @@ async def test_health_and_reflection(channel: grpc.aio.Channel) -> None:
     assert NAME in await listed_services(channel)
 
 
-async def test_the_host_app_is_built(channel: grpc.aio.Channel, model_uri: str) -> None:
-    answer = await build_app(channel, model_uri=model_uri, variant="int8", platform="host")
+@pytest.mark.parametrize("platform", [{"platform": "host"}, {"device_platform": types_pb2.PLATFORM_HOST}])
+async def test_the_host_app_is_built(channel: grpc.aio.Channel, model_uri: str, platform: dict[str, Any]) -> None:
+    answer = await build_app(channel, model_uri=model_uri, variant="int8", **platform)
     assert answer.model_sha256 == hashlib.sha256(MODEL).hexdigest()
     assert answer.package.size_bytes > len(MODEL)
     assert answer.package.media_type == "application/zip"
@@ -62,6 +63,7 @@ async def test_the_host_app_is_built(channel: grpc.aio.Channel, model_uri: str) 
     [
         ({"platform": "android"}, grpc.StatusCode.FAILED_PRECONDITION, Unsupported, "no_base_app"),
         ({"platform": "ios"}, grpc.StatusCode.FAILED_PRECONDITION, Unsupported, "unsupported"),
+        ({"platform": ""}, grpc.StatusCode.INVALID_ARGUMENT, InvalidInput, "invalid_input"),
         ({"platform": "symbian"}, grpc.StatusCode.INVALID_ARGUMENT, InvalidInput, "invalid_input"),
         ({"variant": "../int8"}, grpc.StatusCode.INVALID_ARGUMENT, InvalidInput, "invalid_input"),
         ({"model_uri": ""}, grpc.StatusCode.INVALID_ARGUMENT, InvalidInput, "invalid_input"),

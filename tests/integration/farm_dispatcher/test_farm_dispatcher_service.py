@@ -7,6 +7,7 @@ import json
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
@@ -87,13 +88,14 @@ class Bench:
         model: bytes | None = None,
         *parts: str,
         shapes: Sequence[types_pb2.InputShape] = (),
+        platform: Mapping[str, Any] = MappingProxyType({"platform": "host"}),
     ) -> None:
         package = self.folder / "app.zip"
         with zipfile.ZipFile(package, "w") as archive:
             archive.writestr("model.tflite", model or dense_model(self.folder / "m.tflite").read_bytes())
         stored = await self.runtime.artifacts.put_file(package)
         message = events_pb2.AppBuilt(
-            run=run, variant="float32", platform="host", package=artifact_to_proto(stored), input_shapes=shapes
+            run=run, variant="float32", package=artifact_to_proto(stored), input_shapes=shapes, **platform
         )
         await self.runtime.publisher.publish(message, run_id=run.run_id, parts=("float32", "host", *parts))
 
@@ -372,6 +374,20 @@ async def test_apps_of_another_platform_are_not_ours(bench: Bench, farm: FakeFar
     assert [type(message) for message in heard] == [events_pb2.DeviceRunFinished]
 
 
+@pytest.mark.parametrize(
+    "named",
+    [{"platform": "host"}, {"device_platform": types_pb2.PLATFORM_HOST}],
+    ids=["an older app builder", "the enum alone"],
+)
+async def test_an_app_says_its_platform_by_text_or_enum(bench: Bench, farm: FakeFarm, named: dict[str, Any]) -> None:
+    run = await bench.context(DeviceFilter("adb"))
+    await bench.built(run, platform=named)
+    async with running(bench.runner()):
+        (finished,) = await bench.heard(1)
+    assert isinstance(finished, events_pb2.DeviceRunFinished)
+    assert (finished.cell.platform, finished.cell.device_platform) == ("host", types_pb2.PLATFORM_HOST)
+
+
 async def test_the_local_farm_measures_and_survives_a_model_that_it_cannot_run(tmp_path: Path) -> None:
     settings = settings_in(tmp_path / "home", FarmDispatcherSettings)
     async with local.open_farm(settings) as farm:
@@ -406,6 +422,7 @@ async def test_devices_plans_and_runs_by_grpc(tmp_path: Path) -> None:
         stub = farm_dispatcher_pb2_grpc.FarmDispatcherServiceStub(channel)
         (device,) = (await stub.ListDevices(farm_dispatcher_pb2.ListDevicesRequest())).devices
         assert (device.name, list(device.accelerators), device.facts.cores) == ("pixel", ["cpu", "xnnpack"], 9)
+        assert (device.platform, device.device_platform) == ("host", types_pb2.PLATFORM_HOST)
         request = farm_dispatcher_pb2.PlanCellsRequest(
             run_id="r", variant="int8", devices=[plan_pb2.DeviceFilter(farm="adb", threads=[1, 2])]
         )

@@ -29,6 +29,7 @@ from windtunnel.metrics_store.reading import ARTIFACTS_API
 from windtunnel.metrics_store.serve_artifacts import ArtifactServing, StoreFacts
 from windtunnel.rpc import RpcServer, from_rpc_error
 from windtunnel.v1 import artifacts_pb2 as pb
+from windtunnel.v1 import types_pb2
 from windtunnel.v1.artifacts_pb2_grpc import ArtifactServiceStub, add_ArtifactServiceServicer_to_server
 
 if TYPE_CHECKING:
@@ -392,6 +393,10 @@ async def test_the_artifacts_of_a_run(served: Served, api: ArtifactServiceAsyncS
     (int8,) = (await api.ListArtifacts(request(run_id="run-1", variant="int8", kind="variant"))).artifacts
     assert (int8.artifact.sha256, int8.file_name) == (sha256("model int8"), "ssd-3-int8.tflite")
     assert int8.HasField("made_at") and not int8.platform and not int8.cell_id
+    by_enum = request(run_id="run-1", variant="int8", artifact_kind=types_pb2.ARTIFACT_KIND_VARIANT)
+    assert list((await api.ListArtifacts(by_enum)).artifacts) == [int8]
+    assert (int8.artifact_kind, int8.device_platform) == (types_pb2.ARTIFACT_KIND_VARIANT, 0)
+    assert isinstance(await error_of(api.ListArtifacts(request(run_id="run-1", kind="film"))), InvalidInput)
     apps = {item.platform: item.file_name for item in found if item.kind == "app" and item.variant == "int8"}
     assert apps["android"].endswith(".apk") and set(apps) == {"android", "host"}
     logs = [item for item in found if item.kind == "log" and item.variant == "int8"]

@@ -17,6 +17,7 @@ from sqlalchemy import insert
 from support.metrics_store import Store, async_stub, completed_events, metrics_store, with_plan
 from support.run_events import PLAN, STARTED, RunEvents, artifact, sha256
 from windtunnel import schemas
+from windtunnel.enum_words import ARTIFACT_KIND, EXECUTION_KIND
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, WindtunnelError
 from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.database import to_micros
@@ -119,7 +120,7 @@ async def test_filters(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
 
     assert await count(model_name="ssd") == 60
     assert await count(model_version="3") == 24
-    assert await count(state="running") == 90
+    assert await count(state="running") == await count(run_state=pb.RUN_STATE_RUNNING) == 90
     assert await count(verdict=types_pb2.VERDICT_FAILED) == 30
     assert await count(verdict=types_pb2.VERDICT_PASSED) == 0
     assert await count(labels={"team": "team-1"}) == 40
@@ -138,6 +139,9 @@ async def test_tokens_that_are_not_ours_are_refused(store: Store, api: MetricsSt
     other = pb.ListRunsRequest(page_token=token, model_name="ssd")
     assert isinstance(await error_of(api.ListRuns(other)), InvalidInput)
     assert isinstance(await error_of(api.ListRuns(pb.ListRunsRequest(state="done"))), InvalidInput)
+    # A state that only a newer client knows: field 10, value 9.
+    newer_state = pb.ListRunsRequest.FromString(b"\x50\x09")
+    assert isinstance(await error_of(api.ListRuns(newer_state)), InvalidInput)
     # A verdict that only a newer client knows: field 4, value 9.
     newer = pb.ListRunsRequest.FromString(b"\x20\x09")
     assert isinstance(await error_of(api.ListRuns(newer)), InvalidInput)
@@ -242,7 +246,11 @@ async def test_measurements(store: Store, api: MetricsStoreServiceAsyncStub) -> 
     assert [m.run_id for m in await found()] == ["run-2"] * 4 + ["run-1"] * 4 + ["run-0"] * 4
     assert len(await found(run_id="run-1", variant="int8")) == 2
     (one,) = await found(run_id="run-1", variant="int8", device="pixel-6", accelerator="gpu", model_name="ssd")
-    assert one.cell == RunEvents("run-1").cell("int8", "adb")
+    # The event came from an older farm dispatcher, which gives the platform as text alone.
+    told = RunEvents("run-1").cell("int8", "adb")
+    assert (told.platform, told.device_platform) == ("android", types_pb2.PLATFORM_UNSPECIFIED)
+    told.device_platform = types_pb2.PLATFORM_ANDROID
+    assert one.cell == told
     assert one.measurement.latency_ms.p50 == 4.0 and one.measurement.delegate == "gpu"
     assert not one.measurement.HasField("nodes_total")
     assert await found(model_name="other") == []
@@ -271,6 +279,8 @@ async def test_lineage(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
     await store.hear(*reversed(run.all()))
 
     found = await api.GetLineage(pb.GetLineageRequest(run_id="run-1"))
+    assert all(EXECUTION_KIND.read(one.execution_kind, "") == one.kind for one in found.executions)
+    assert all(ARTIFACT_KIND.read(one.artifact_kind, "") == one.kind for one in found.artifacts)
 
     kinds = [item.kind for item in found.artifacts]
     assert {kind: kinds.count(kind) for kind in sorted(set(kinds))} == {

@@ -242,6 +242,8 @@ def _schema(contracts: _Contracts, message: _Message) -> dict[str, Any]:
         schema = _field_schema(contracts, field)
         # Many tools pass over what stands beside a $ref.
         held = {"allOf": [schema]} if comment and "$ref" in schema else schema
+        if field.options.deprecated:
+            held = {**held, "deprecated": True}
         properties[field.json_name] = {"description": comment, **held} if comment else held
     described = {"description": message.comment} if message.comment else {}
     return {"type": "object", **described, "properties": properties}

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidPlan
 from windtunnel.plan.model import Gates, Plan, VariantSpec
 from windtunnel.plan.parse import parse_plan
@@ -26,6 +27,7 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
                 farm=device.farm,
                 devices=device.device,
                 platforms=device.platform,
+                device_platforms=PLATFORM.numbers(device.platform),
                 os_versions=device.os_version,
                 accelerators=device.accelerator,
                 threads=device.threads,
@@ -104,7 +106,7 @@ def _device_to_dict(device: plan_pb2.DeviceFilter) -> dict[str, Any]:
     return {
         "farm": device.farm or None,
         "device": list(device.devices),
-        "platform": list(device.platforms),
+        "platform": list(PLATFORM.read_all(device.device_platforms, device.platforms)),
         "os_version": list(device.os_versions),
         "accelerator": list(device.accelerators),
         "threads": list(device.threads),

@@ -15,6 +15,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -26,22 +31,34 @@ class BuildRequest(_message.Message):
     MODEL_URI_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     model_uri: _builtins.str
     """URI of the variant's .tflite file. Required."""
     variant: _builtins.str
     """Name of the variant, kept in the app's configuration. Required."""
-    platform: _builtins.str
-    """host, android, ios. Required."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self) -> _builtins.str:
+        """host, android, ios. Replaced by `device_platform`."""
+
+    @platform.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self, value: _builtins.str) -> None:
+        """host, android, ios. Replaced by `device_platform`."""
+
+    device_platform: _types_pb2.Platform.ValueType
+    """What the app is to run on. Required, unless an older caller gives `platform`."""
     def __init__(
         self,
         *,
         model_uri: _builtins.str = ...,
         variant: _builtins.str = ...,
         platform: _builtins.str = ...,
+        device_platform: _types_pb2.Platform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_uri", b"model_uri", "platform", b"platform", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_platform", b"device_platform", "model_uri", b"model_uri", "platform", b"platform", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

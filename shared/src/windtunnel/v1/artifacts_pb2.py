@@ -26,13 +26,19 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwindtunnel/v1/artifacts.proto\x12\rwindtunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19windtunnel/v1/types.proto\"\x11\n\x0fGetStoreRequest\"O\n\x10GetStoreResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x14\n\x0cprobe_sha256\x18\x02 \x01(\t\x12\x18\n\x10max_upload_bytes\x18\x03 \x01(\x04\"\"\n\x10GetUploadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\";\n\x11GetUploadResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x08\x12\x16\n\x0ereceived_bytes\x18\x02 \x01(\x04\"Q\n\rUploadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\";\n\x0eUploadResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\"1\n\x0f\x44ownloadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"4\n\x10\x44ownloadResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"E\n\x14ListArtifactsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x0c\n\x04kind\x18\x03 \x01(\t\"\xcb\x01\n\x0bRunArtifact\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x10\n\x08platform\x18\x04 \x01(\t\x12\x0f\n\x07\x63\x65ll_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12\x11\n\tfile_name\x18\x07 \x01(\t\x12+\n\x07made_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"F\n\x15ListArtifactsResponse\x12-\n\tartifacts\x18\x01 \x03(\x0b\x32\x1a.windtunnel.v1.RunArtifact2\xa2\x03\n\x0f\x41rtifactService\x12K\n\x08GetStore\x12\x1e.windtunnel.v1.GetStoreRequest\x1a\x1f.windtunnel.v1.GetStoreResponse\x12N\n\tGetUpload\x12\x1f.windtunnel.v1.GetUploadRequest\x1a .windtunnel.v1.GetUploadResponse\x12G\n\x06Upload\x12\x1c.windtunnel.v1.UploadRequest\x1a\x1d.windtunnel.v1.UploadResponse(\x01\x12M\n\x08\x44ownload\x12\x1e.windtunnel.v1.DownloadRequest\x1a\x1f.windtunnel.v1.DownloadResponse0\x01\x12Z\n\rListArtifacts\x12#.windtunnel.v1.ListArtifactsRequest\x1a$.windtunnel.v1.ListArtifactsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwindtunnel/v1/artifacts.proto\x12\rwindtunnel.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19windtunnel/v1/types.proto\"\x11\n\x0fGetStoreRequest\"O\n\x10GetStoreResponse\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x14\n\x0cprobe_sha256\x18\x02 \x01(\t\x12\x18\n\x10max_upload_bytes\x18\x03 \x01(\x04\"\"\n\x10GetUploadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\";\n\x11GetUploadResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x08\x12\x16\n\x0ereceived_bytes\x18\x02 \x01(\x04\"Q\n\rUploadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x12\n\nsize_bytes\x18\x02 \x01(\x04\x12\x0e\n\x06offset\x18\x03 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\";\n\x0eUploadResponse\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\"1\n\x0f\x44ownloadRequest\x12\x0e\n\x06sha256\x18\x01 \x01(\t\x12\x0e\n\x06offset\x18\x02 \x01(\x04\"4\n\x10\x44ownloadResponse\x12\x12\n\nsize_bytes\x18\x01 \x01(\x04\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"}\n\x14ListArtifactsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x10\n\x04kind\x18\x03 \x01(\tB\x02\x18\x01\x12\x32\n\rartifact_kind\x18\x04 \x01(\x0e\x32\x1b.windtunnel.v1.ArtifactKind\"\xb9\x02\n\x0bRunArtifact\x12)\n\x08\x61rtifact\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x10\n\x04kind\x18\x02 \x01(\tB\x02\x18\x01\x12\x0f\n\x07variant\x18\x03 \x01(\t\x12\x14\n\x08platform\x18\x04 \x01(\tB\x02\x18\x01\x12\x0f\n\x07\x63\x65ll_id\x18\x05 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x06 \x01(\r\x12\x11\n\tfile_name\x18\x07 \x01(\t\x12+\n\x07made_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\rartifact_kind\x18\t \x01(\x0e\x32\x1b.windtunnel.v1.ArtifactKind\x12\x30\n\x0f\x64\x65vice_platform\x18\n \x01(\x0e\x32\x17.windtunnel.v1.Platform\"F\n\x15ListArtifactsResponse\x12-\n\tartifacts\x18\x01 \x03(\x0b\x32\x1a.windtunnel.v1.RunArtifact2\xa2\x03\n\x0f\x41rtifactService\x12K\n\x08GetStore\x12\x1e.windtunnel.v1.GetStoreRequest\x1a\x1f.windtunnel.v1.GetStoreResponse\x12N\n\tGetUpload\x12\x1f.windtunnel.v1.GetUploadRequest\x1a .windtunnel.v1.GetUploadResponse\x12G\n\x06Upload\x12\x1c.windtunnel.v1.UploadRequest\x1a\x1d.windtunnel.v1.UploadResponse(\x01\x12M\n\x08\x44ownload\x12\x1e.windtunnel.v1.DownloadRequest\x1a\x1f.windtunnel.v1.DownloadResponse0\x01\x12Z\n\rListArtifacts\x12#.windtunnel.v1.ListArtifactsRequest\x1a$.windtunnel.v1.ListArtifactsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'windtunnel.v1.artifacts_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LISTARTIFACTSREQUEST'].fields_by_name['kind']._loaded_options = None
+  _globals['_LISTARTIFACTSREQUEST'].fields_by_name['kind']._serialized_options = b'\030\001'
+  _globals['_RUNARTIFACT'].fields_by_name['kind']._loaded_options = None
+  _globals['_RUNARTIFACT'].fields_by_name['kind']._serialized_options = b'\030\001'
+  _globals['_RUNARTIFACT'].fields_by_name['platform']._loaded_options = None
+  _globals['_RUNARTIFACT'].fields_by_name['platform']._serialized_options = b'\030\001'
   _globals['_GETSTOREREQUEST']._serialized_start=108
   _globals['_GETSTOREREQUEST']._serialized_end=125
   _globals['_GETSTORERESPONSE']._serialized_start=127
@@ -50,11 +56,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DOWNLOADRESPONSE']._serialized_start=500
   _globals['_DOWNLOADRESPONSE']._serialized_end=552
   _globals['_LISTARTIFACTSREQUEST']._serialized_start=554
-  _globals['_LISTARTIFACTSREQUEST']._serialized_end=623
-  _globals['_RUNARTIFACT']._serialized_start=626
-  _globals['_RUNARTIFACT']._serialized_end=829
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=831
-  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=901
-  _globals['_ARTIFACTSERVICE']._serialized_start=904
-  _globals['_ARTIFACTSERVICE']._serialized_end=1322
+  _globals['_LISTARTIFACTSREQUEST']._serialized_end=679
+  _globals['_RUNARTIFACT']._serialized_start=682
+  _globals['_RUNARTIFACT']._serialized_end=995
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_start=997
+  _globals['_LISTARTIFACTSRESPONSE']._serialized_end=1067
+  _globals['_ARTIFACTSERVICE']._serialized_start=1070
+  _globals['_ARTIFACTSERVICE']._serialized_end=1488
 # @@protoc_insertion_point(module_scope)

@@ -18,6 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -234,22 +239,38 @@ class ListArtifactsRequest(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    ARTIFACT_KIND_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Id of the run. Required."""
     variant: _builtins.str
     """Only those of this variant, by its name. Empty: all."""
-    kind: _builtins.str
-    """Only this kind: trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Empty: all."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self) -> _builtins.str:
+        """Only this kind: trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Empty: all.
+        Replaced by `artifact_kind`.
+        """
+
+    @kind.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self, value: _builtins.str) -> None:
+        """Only this kind: trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Empty: all.
+        Replaced by `artifact_kind`.
+        """
+
+    artifact_kind: _types_pb2.ArtifactKind.ValueType
+    """Only this kind. Unspecified: all, or what an older caller gives as `kind`."""
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         variant: _builtins.str = ...,
         kind: _builtins.str = ...,
+        artifact_kind: _types_pb2.ArtifactKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "run_id", b"run_id", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact_kind", b"artifact_kind", "kind", b"kind", "run_id", b"run_id", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -269,18 +290,40 @@ class RunArtifact(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     FILE_NAME_FIELD_NUMBER: _builtins.int
     MADE_AT_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
-    """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report."""
+    ARTIFACT_KIND_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self) -> _builtins.str:
+        """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Replaced by `artifact_kind`."""
+
+    @kind.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self, value: _builtins.str) -> None:
+        """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Replaced by `artifact_kind`."""
+
     variant: _builtins.str
     """Name of the variant. Empty: it belongs to the whole run."""
-    platform: _builtins.str
-    """Of an app: android, ios or host. Empty for all other kinds."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self) -> _builtins.str:
+        """Of an app: android, ios or host. Empty for all other kinds. Replaced by `device_platform`."""
+
+    @platform.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self, value: _builtins.str) -> None:
+        """Of an app: android, ios or host. Empty for all other kinds. Replaced by `device_platform`."""
+
     cell_id: _builtins.str
     """Of a log or samples: id of the cell. Empty for all other kinds."""
     attempt: _builtins.int
     """Of a log or samples: the attempt, counted from 1. 0 for all other kinds."""
     file_name: _builtins.str
     """A file name that suits it, such as ssd-3-int8.tflite."""
+    artifact_kind: _types_pb2.ArtifactKind.ValueType
+    """Part of the artifact in the run. Unspecified: an older service gives `kind` alone."""
+    device_platform: _types_pb2.Platform.ValueType
+    """Of an app: what it runs on. Unspecified for all other kinds, or an older service gives `platform` alone."""
     @_builtins.property
     def artifact(self) -> _types_pb2.Artifact:
         """The artifact."""
@@ -300,10 +343,12 @@ class RunArtifact(_message.Message):
         attempt: _builtins.int = ...,
         file_name: _builtins.str = ...,
         made_at: _timestamp_pb2.Timestamp | None = ...,
+        artifact_kind: _types_pb2.ArtifactKind.ValueType = ...,
+        device_platform: _types_pb2.Platform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "made_at", b"made_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "attempt", b"attempt", "cell_id", b"cell_id", "file_name", b"file_name", "kind", b"kind", "made_at", b"made_at", "platform", b"platform", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "artifact_kind", b"artifact_kind", "attempt", b"attempt", "cell_id", b"cell_id", "device_platform", b"device_platform", "file_name", b"file_name", "kind", b"kind", "made_at", b"made_at", "platform", b"platform", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -119,6 +119,7 @@ class ArtifactServiceServicer:
         """What a run used and made, in the order of the steps.
 
         Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a kind that is not known.
         NOT_FOUND (NOT_FOUND): there is no such run.
         UNAVAILABLE (UNAVAILABLE): the database does not answer.
         """

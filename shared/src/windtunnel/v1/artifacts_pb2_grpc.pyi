@@ -70,6 +70,7 @@ class ArtifactServiceStub:
     """What a run used and made, in the order of the steps.
 
     Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a kind that is not known.
     NOT_FOUND (NOT_FOUND): there is no such run.
     UNAVAILABLE (UNAVAILABLE): the database does not answer.
     """
@@ -116,6 +117,7 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """What a run used and made, in the order of the steps.
 
     Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): a kind that is not known.
     NOT_FOUND (NOT_FOUND): there is no such run.
     UNAVAILABLE (UNAVAILABLE): the database does not answer.
     """
@@ -189,6 +191,7 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """What a run used and made, in the order of the steps.
 
         Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): a kind that is not known.
         NOT_FOUND (NOT_FOUND): there is no such run.
         UNAVAILABLE (UNAVAILABLE): the database does not answer.
         """

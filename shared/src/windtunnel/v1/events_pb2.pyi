@@ -22,6 +22,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -467,12 +472,23 @@ class AppBuilt(_message.Message):
     PACKAGE_FIELD_NUMBER: _builtins.int
     MODEL_SHA256_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """Name of the variant."""
-    platform: _builtins.str
-    """host, android, ios."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self) -> _builtins.str:
+        """host, android, ios. Replaced by `device_platform`."""
+
+    @platform.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self, value: _builtins.str) -> None:
+        """host, android, ios. Replaced by `device_platform`."""
+
     model_sha256: _builtins.str
     """SHA-256 of the variant's .tflite inside the package."""
+    device_platform: _types_pb2.Platform.ValueType
+    """What the app runs on. Unspecified: an older writer gives `platform` alone."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -494,10 +510,11 @@ class AppBuilt(_message.Message):
         package: _types_pb2.Artifact | None = ...,
         model_sha256: _builtins.str = ...,
         input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
+        device_platform: _types_pb2.Platform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["input_shapes", b"input_shapes", "model_sha256", b"model_sha256", "package", b"package", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_platform", b"device_platform", "input_shapes", b"input_shapes", "model_sha256", b"model_sha256", "package", b"package", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -513,10 +530,21 @@ class AppFailed(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """Name of the variant."""
-    platform: _builtins.str
-    """host, android, ios."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self) -> _builtins.str:
+        """host, android, ios. Replaced by `device_platform`."""
+
+    @platform.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self, value: _builtins.str) -> None:
+        """host, android, ios. Replaced by `device_platform`."""
+
+    device_platform: _types_pb2.Platform.ValueType
+    """What the app was to run on. Unspecified: an older writer gives `platform` alone."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -532,10 +560,11 @@ class AppFailed(_message.Message):
         variant: _builtins.str = ...,
         platform: _builtins.str = ...,
         failure: _types_pb2.Failure | None = ...,
+        device_platform: _types_pb2.Platform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_platform", b"device_platform", "failure", b"failure", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -18,6 +18,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -54,14 +59,25 @@ class Device(_message.Message):
     OS_VERSION_FIELD_NUMBER: _builtins.int
     ACCELERATORS_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
     """Name of the farm: local, arm, adb, firebase, ddp, aws."""
     name: _builtins.str
     """Device name as the farm knows it."""
-    platform: _builtins.str
-    """host, android, ios."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self) -> _builtins.str:
+        """host, android, ios. Replaced by `device_platform`."""
+
+    @platform.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self, value: _builtins.str) -> None:
+        """host, android, ios. Replaced by `device_platform`."""
+
     os_version: _builtins.str
     """Version of the operating system."""
+    device_platform: _types_pb2.Platform.ValueType
+    """Platform of the device. Unspecified: an older service gives `platform` alone."""
     @_builtins.property
     def accelerators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Accelerators that can be asked for: cpu (no delegate), xnnpack, gpu, nnapi, coreml, hexagon, ..."""
@@ -79,10 +95,11 @@ class Device(_message.Message):
         os_version: _builtins.str = ...,
         accelerators: _abc.Iterable[_builtins.str] | None = ...,
         facts: _types_pb2.DeviceFacts | None = ...,
+        device_platform: _types_pb2.Platform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerators", b"accelerators", "facts", b"facts", "farm", b"farm", "name", b"name", "os_version", b"os_version", "platform", b"platform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerators", b"accelerators", "device_platform", b"device_platform", "facts", b"facts", "farm", b"farm", "name", b"name", "os_version", b"os_version", "platform", b"platform"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

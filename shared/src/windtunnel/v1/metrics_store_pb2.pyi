@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from windtunnel.v1 import plan_pb2 as _plan_pb2
 from windtunnel.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -19,7 +20,80 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _RunState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_STATE_UNSPECIFIED: _RunState.ValueType  # 0
+    """Not said; any state where a request may leave it out."""
+    RUN_STATE_RUNNING: _RunState.ValueType  # 1
+    """"running": it has no verdict yet."""
+    RUN_STATE_COMPLETED: _RunState.ValueType  # 2
+    """"completed": it has its verdict."""
+
+class RunState(_RunState, metaclass=_RunStateEnumTypeWrapper):
+    """How far a run is."""
+
+RUN_STATE_UNSPECIFIED: RunState.ValueType  # 0
+"""Not said; any state where a request may leave it out."""
+RUN_STATE_RUNNING: RunState.ValueType  # 1
+""""running": it has no verdict yet."""
+RUN_STATE_COMPLETED: RunState.ValueType  # 2
+""""completed": it has its verdict."""
+Global___RunState: _TypeAlias = RunState  # noqa: Y015
+
+class _ExecutionKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ExecutionKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    EXECUTION_KIND_UNSPECIFIED: _ExecutionKind.ValueType  # 0
+    """Never sent by a service of this version."""
+    EXECUTION_KIND_CONVERT: _ExecutionKind.ValueType  # 1
+    """"convert": makes the float model from the trained model."""
+    EXECUTION_KIND_QUANTIZE: _ExecutionKind.ValueType  # 2
+    """"quantize": makes a variant from the float model."""
+    EXECUTION_KIND_COMPARE: _ExecutionKind.ValueType  # 3
+    """"compare": compares a variant with the float model."""
+    EXECUTION_KIND_BUILD: _ExecutionKind.ValueType  # 4
+    """"build": puts a variant into an app."""
+    EXECUTION_KIND_RUN: _ExecutionKind.ValueType  # 5
+    """"run": runs a cell once."""
+    EXECUTION_KIND_MEASURE: _ExecutionKind.ValueType  # 6
+    """"measure": reads the log of a device run."""
+    EXECUTION_KIND_JUDGE: _ExecutionKind.ValueType  # 7
+    """"judge": reaches the verdict and writes the report."""
+
+class ExecutionKind(_ExecutionKind, metaclass=_ExecutionKindEnumTypeWrapper):
+    """What a service does in one job."""
+
+EXECUTION_KIND_UNSPECIFIED: ExecutionKind.ValueType  # 0
+"""Never sent by a service of this version."""
+EXECUTION_KIND_CONVERT: ExecutionKind.ValueType  # 1
+""""convert": makes the float model from the trained model."""
+EXECUTION_KIND_QUANTIZE: ExecutionKind.ValueType  # 2
+""""quantize": makes a variant from the float model."""
+EXECUTION_KIND_COMPARE: ExecutionKind.ValueType  # 3
+""""compare": compares a variant with the float model."""
+EXECUTION_KIND_BUILD: ExecutionKind.ValueType  # 4
+""""build": puts a variant into an app."""
+EXECUTION_KIND_RUN: ExecutionKind.ValueType  # 5
+""""run": runs a cell once."""
+EXECUTION_KIND_MEASURE: ExecutionKind.ValueType  # 6
+""""measure": reads the log of a device run."""
+EXECUTION_KIND_JUDGE: ExecutionKind.ValueType  # 7
+""""judge": reaches the verdict and writes the report."""
+Global___ExecutionKind: _TypeAlias = ExecutionKind  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
@@ -60,6 +134,7 @@ class Run(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     STEPS_DONE_FIELD_NUMBER: _builtins.int
     STEPS_KNOWN_FIELD_NUMBER: _builtins.int
+    RUN_STATE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Id of the run."""
     model_name: _builtins.str
@@ -68,14 +143,24 @@ class Run(_message.Message):
     """Version of the model under that name. Empty: as for `model_name`."""
     model_sha256: _builtins.str
     """SHA-256 of the trained model as it was fetched, 64 lower-case hex digits. Empty: it was not fetched, or not yet."""
-    state: _builtins.str
-    """running or completed."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def state(self) -> _builtins.str:
+        """running or completed. Replaced by `run_state`."""
+
+    @state.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def state(self, value: _builtins.str) -> None:
+        """running or completed. Replaced by `run_state`."""
+
     verdict: _types_pb2.Verdict.ValueType
     """How it ended. Unspecified while it runs."""
     steps_done: _builtins.int
     """Steps that have ended: conversion, variants, comparisons, cells."""
     steps_known: _builtins.int
     """Steps that are known so far."""
+    run_state: Global___RunState.ValueType
+    """How far it is. Unspecified: an older service gives `state` alone."""
     @_builtins.property
     def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Gates that failed and what is missing, in words. Empty: it runs, or it passed."""
@@ -112,10 +197,11 @@ class Run(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         steps_done: _builtins.int = ...,
         steps_known: _builtins.int = ...,
+        run_state: Global___RunState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "ended_at", b"ended_at", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "ended_at", b"ended_at", "labels", b"labels", "model_name", b"model_name", "model_sha256", b"model_sha256", "model_version", b"model_version", "reasons", b"reasons", "run_id", b"run_id", "started_at", b"started_at", "state", b"state", "steps_done", b"steps_done", "steps_known", b"steps_known", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deadline", b"deadline", "ended_at", b"ended_at", "labels", b"labels", "model_name", b"model_name", "model_sha256", b"model_sha256", "model_version", b"model_version", "reasons", b"reasons", "run_id", b"run_id", "run_state", b"run_state", "started_at", b"started_at", "state", b"state", "steps_done", b"steps_done", "steps_known", b"steps_known", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,18 +288,29 @@ class ListRunsRequest(_message.Message):
     STARTED_BEFORE_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RUN_STATE_FIELD_NUMBER: _builtins.int
     model_name: _builtins.str
     """Only runs of the model of this name."""
     model_version: _builtins.str
     """Only runs of models of this version."""
-    state: _builtins.str
-    """Only runs in this state: running or completed."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def state(self) -> _builtins.str:
+        """Only runs in this state: running or completed. Replaced by `run_state`."""
+
+    @state.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def state(self, value: _builtins.str) -> None:
+        """Only runs in this state: running or completed. Replaced by `run_state`."""
+
     verdict: _types_pb2.Verdict.ValueType
     """Only runs that ended so."""
     page_size: _builtins.int
     """Most runs of the answer, at most 1000. 0: 50."""
     page_token: _builtins.str
     """`next_page_token` of the page before. Empty: the first page."""
+    run_state: Global___RunState.ValueType
+    """Only runs in this state. Unspecified: all, or what an older caller gives as `state`."""
     @_builtins.property
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Only runs that have all of these labels with these values."""
@@ -238,10 +335,11 @@ class ListRunsRequest(_message.Message):
         started_before: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        run_state: Global___RunState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["started_after", b"started_after", "started_before", b"started_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "model_name", b"model_name", "model_version", b"model_version", "page_size", b"page_size", "page_token", b"page_token", "started_after", b"started_after", "started_before", b"started_before", "state", b"state", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["labels", b"labels", "model_name", b"model_name", "model_version", b"model_version", "page_size", b"page_size", "page_token", b"page_token", "run_state", b"run_state", "started_after", b"started_after", "started_before", b"started_before", "state", b"state", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -530,14 +628,25 @@ class Execution(_message.Message):
     OUTPUT_SHA256_FIELD_NUMBER: _builtins.int
     EVENT_ID_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
+    EXECUTION_KIND_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the job."""
-    kind: _builtins.str
-    """convert, quantize, compare, build, run, measure, judge."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self) -> _builtins.str:
+        """convert, quantize, compare, build, run, measure, judge. Replaced by `execution_kind`."""
+
+    @kind.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self, value: _builtins.str) -> None:
+        """convert, quantize, compare, build, run, measure, judge. Replaced by `execution_kind`."""
+
     service: _builtins.str
     """The service that did it, for example "converter"."""
     event_id: _builtins.str
     """Id of the event that reported it."""
+    execution_kind: Global___ExecutionKind.ValueType
+    """What it did. Unspecified: an older service gives `kind` alone."""
     @_builtins.property
     def input_sha256(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """SHA-256 of each artifact that it used, sorted."""
@@ -560,10 +669,11 @@ class Execution(_message.Message):
         output_sha256: _abc.Iterable[_builtins.str] | None = ...,
         event_id: _builtins.str = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
+        execution_kind: Global___ExecutionKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event_id", b"event_id", "id", b"id", "input_sha256", b"input_sha256", "kind", b"kind", "output_sha256", b"output_sha256", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "event_id", b"event_id", "execution_kind", b"execution_kind", "id", b"id", "input_sha256", b"input_sha256", "kind", b"kind", "output_sha256", b"output_sha256", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -577,8 +687,19 @@ class LineageArtifact(_message.Message):
 
     ARTIFACT_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
-    """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report."""
+    ARTIFACT_KIND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self) -> _builtins.str:
+        """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Replaced by `artifact_kind`."""
+
+    @kind.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def kind(self, value: _builtins.str) -> None:
+        """trained_model, plan, float_model, variant, diagnosis, app, log, samples, report. Replaced by `artifact_kind`."""
+
+    artifact_kind: _types_pb2.ArtifactKind.ValueType
+    """Part of the artifact in the run. Unspecified: an older service gives `kind` alone."""
     @_builtins.property
     def artifact(self) -> _types_pb2.Artifact:
         """The artifact."""
@@ -588,10 +709,11 @@ class LineageArtifact(_message.Message):
         *,
         artifact: _types_pb2.Artifact | None = ...,
         kind: _builtins.str = ...,
+        artifact_kind: _types_pb2.ArtifactKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "kind", b"kind"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["artifact", b"artifact", "artifact_kind", b"artifact_kind", "kind", b"kind"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -17,6 +17,11 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
@@ -190,6 +195,7 @@ class DeviceFilter(_message.Message):
     OS_VERSIONS_FIELD_NUMBER: _builtins.int
     ACCELERATORS_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORMS_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
     """Name of the farm: local, arm, adb, firebase, ddp, aws. Required."""
     @_builtins.property
@@ -197,8 +203,9 @@ class DeviceFilter(_message.Message):
         """Device names as the farm knows them. Empty: any."""
 
     @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def platforms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """host, android, ios. Empty: any."""
+        """host, android, ios. Empty: any. Replaced by `device_platforms`."""
 
     @_builtins.property
     def os_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -212,6 +219,10 @@ class DeviceFilter(_message.Message):
     def threads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Numbers of inference threads. Empty: 1."""
 
+    @_builtins.property
+    def device_platforms(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Platform.ValueType]:
+        """Platforms. Empty: any, or an older writer gives `platforms` alone."""
+
     def __init__(
         self,
         *,
@@ -221,10 +232,11 @@ class DeviceFilter(_message.Message):
         os_versions: _abc.Iterable[_builtins.str] | None = ...,
         accelerators: _abc.Iterable[_builtins.str] | None = ...,
         threads: _abc.Iterable[_builtins.int] | None = ...,
+        device_platforms: _abc.Iterable[_types_pb2.Platform.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerators", b"accelerators", "devices", b"devices", "farm", b"farm", "os_versions", b"os_versions", "platforms", b"platforms", "threads", b"threads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerators", b"accelerators", "device_platforms", b"device_platforms", "devices", b"devices", "farm", b"farm", "os_versions", b"os_versions", "platforms", b"platforms", "threads", b"threads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

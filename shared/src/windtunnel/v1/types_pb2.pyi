@@ -18,7 +18,92 @@ if sys.version_info >= (3, 11):
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
+
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _Platform:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PlatformEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Platform.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PLATFORM_UNSPECIFIED: _Platform.ValueType  # 0
+    """Not said; any platform where a filter or a request may leave it out."""
+    PLATFORM_HOST: _Platform.ValueType  # 1
+    """"host": the machine of the farm dispatcher, ARM64 kernels under emulation too."""
+    PLATFORM_ANDROID: _Platform.ValueType  # 2
+    """"android": a phone or an emulator with Android."""
+    PLATFORM_IOS: _Platform.ValueType  # 3
+    """"ios": a phone with iOS."""
+
+class Platform(_Platform, metaclass=_PlatformEnumTypeWrapper):
+    """What an app runs on."""
+
+PLATFORM_UNSPECIFIED: Platform.ValueType  # 0
+"""Not said; any platform where a filter or a request may leave it out."""
+PLATFORM_HOST: Platform.ValueType  # 1
+""""host": the machine of the farm dispatcher, ARM64 kernels under emulation too."""
+PLATFORM_ANDROID: Platform.ValueType  # 2
+""""android": a phone or an emulator with Android."""
+PLATFORM_IOS: Platform.ValueType  # 3
+""""ios": a phone with iOS."""
+Global___Platform: _TypeAlias = Platform  # noqa: Y015
+
+class _ArtifactKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ArtifactKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ArtifactKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ARTIFACT_KIND_UNSPECIFIED: _ArtifactKind.ValueType  # 0
+    """Not said; any kind where a request may leave it out."""
+    ARTIFACT_KIND_TRAINED_MODEL: _ArtifactKind.ValueType  # 1
+    """"trained_model": the model as the training job made it."""
+    ARTIFACT_KIND_PLAN: _ArtifactKind.ValueType  # 2
+    """"plan": the plan of the run, as canonical JSON."""
+    ARTIFACT_KIND_FLOAT_MODEL: _ArtifactKind.ValueType  # 3
+    """"float_model": the converted model, a .tflite file."""
+    ARTIFACT_KIND_VARIANT: _ArtifactKind.ValueType  # 4
+    """"variant": a variant's .tflite file."""
+    ARTIFACT_KIND_DIAGNOSIS: _ArtifactKind.ValueType  # 5
+    """"diagnosis": a variant compared with the float model, windtunnel.diagnosis/1 as JSON."""
+    ARTIFACT_KIND_APP: _ArtifactKind.ValueType  # 6
+    """"app": a variant's app package for one platform."""
+    ARTIFACT_KIND_LOG: _ArtifactKind.ValueType  # 7
+    """"log": the benchmark log of one attempt of a cell."""
+    ARTIFACT_KIND_SAMPLES: _ArtifactKind.ValueType  # 8
+    """"samples": raw latencies of one attempt of a cell, as JSON."""
+    ARTIFACT_KIND_REPORT: _ArtifactKind.ValueType  # 9
+    """"report": windtunnel.report/1 as JSON."""
+
+class ArtifactKind(_ArtifactKind, metaclass=_ArtifactKindEnumTypeWrapper):
+    """The part that an artifact has in a run."""
+
+ARTIFACT_KIND_UNSPECIFIED: ArtifactKind.ValueType  # 0
+"""Not said; any kind where a request may leave it out."""
+ARTIFACT_KIND_TRAINED_MODEL: ArtifactKind.ValueType  # 1
+""""trained_model": the model as the training job made it."""
+ARTIFACT_KIND_PLAN: ArtifactKind.ValueType  # 2
+""""plan": the plan of the run, as canonical JSON."""
+ARTIFACT_KIND_FLOAT_MODEL: ArtifactKind.ValueType  # 3
+""""float_model": the converted model, a .tflite file."""
+ARTIFACT_KIND_VARIANT: ArtifactKind.ValueType  # 4
+""""variant": a variant's .tflite file."""
+ARTIFACT_KIND_DIAGNOSIS: ArtifactKind.ValueType  # 5
+""""diagnosis": a variant compared with the float model, windtunnel.diagnosis/1 as JSON."""
+ARTIFACT_KIND_APP: ArtifactKind.ValueType  # 6
+""""app": a variant's app package for one platform."""
+ARTIFACT_KIND_LOG: ArtifactKind.ValueType  # 7
+""""log": the benchmark log of one attempt of a cell."""
+ARTIFACT_KIND_SAMPLES: ArtifactKind.ValueType  # 8
+""""samples": raw latencies of one attempt of a cell, as JSON."""
+ARTIFACT_KIND_REPORT: ArtifactKind.ValueType  # 9
+""""report": windtunnel.report/1 as JSON."""
+Global___ArtifactKind: _TypeAlias = ArtifactKind  # noqa: Y015
 
 class _Verdict:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -650,6 +735,7 @@ class Cell(_message.Message):
     THREADS_FIELD_NUMBER: _builtins.int
     SKIP_REASON_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
+    DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the cell; deterministic in the run and the other fields."""
     variant: _builtins.str
@@ -658,8 +744,16 @@ class Cell(_message.Message):
     """Name of the farm: local, arm, adb, firebase, ddp, aws."""
     device: _builtins.str
     """Device name as the farm knows it. Empty: the cell is skipped, and any device would have done."""
-    platform: _builtins.str
-    """host, android, ios. Empty: the cell is skipped, and any platform would have done."""
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self) -> _builtins.str:
+        """host, android, ios. Empty: the cell is skipped, and any platform would have done. Replaced by `device_platform`."""
+
+    @platform.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def platform(self, value: _builtins.str) -> None:
+        """host, android, ios. Empty: the cell is skipped, and any platform would have done. Replaced by `device_platform`."""
+
     os_version: _builtins.str
     """Version of the operating system. Empty: not known, or the cell is skipped and any version would have done."""
     accelerator: _builtins.str
@@ -670,6 +764,10 @@ class Cell(_message.Message):
     """Number of inference threads."""
     skip_reason: _builtins.str
     """Why the farm cannot run this cell: it is planned, and ends as skipped. Empty: the farm can run it."""
+    device_platform: Global___Platform.ValueType
+    """Platform of the device. Unspecified: the cell is skipped, and any platform would have done; or an older writer
+    gives `platform` alone.
+    """
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
         """Shapes that the inputs have during the run. Empty: the model's own, an open dimension taken as 1."""
@@ -687,10 +785,11 @@ class Cell(_message.Message):
         threads: _builtins.int = ...,
         skip_reason: _builtins.str = ...,
         input_shapes: _abc.Iterable[Global___InputShape] | None = ...,
+        device_platform: Global___Platform.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "farm", b"farm", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "device_platform", b"device_platform", "farm", b"farm", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -125,10 +125,16 @@ def _runs(incomplete: str) -> list[tuple[str, str]]:
     if (path := _database()) is not None:
         return _rows(path, _RUNS, len(incomplete), incomplete, _MOST)
     return [
-        (run.run_id, f"{run.model_name} {run.model_version} {run.state}")
+        (run.run_id, f"{run.model_name} {run.model_version} {_state(run)}")
         for run in _listed_runs()
         if run.run_id.startswith(incomplete)
     ]
+
+
+def _state(run: Any) -> str:
+    from windtunnel.enum_words import RUN_STATE
+
+    return RUN_STATE.read(run.run_state, run.state)
 
 
 def _models() -> list[str]:

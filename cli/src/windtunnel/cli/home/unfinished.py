@@ -18,7 +18,10 @@ async def tell_unfinished(client: AsyncClient, say: Callable[[str], None], *, en
 
     `ending`: id of a run that the command is about to end.
     """
-    request = metrics_store_pb2.ListRunsRequest(state="running", page_size=1000)
+    # Both: an older metrics store reads the text alone.
+    request = metrics_store_pb2.ListRunsRequest(
+        state="running", run_state=metrics_store_pb2.RUN_STATE_RUNNING, page_size=1000
+    )
     runs: Sequence[metrics_store_pb2.Run] = ()
     with contextlib.suppress(Unavailable):
         found = (await client.call(client.store.ListRuns, request)).runs

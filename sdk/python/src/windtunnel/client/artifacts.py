@@ -9,12 +9,13 @@ from pathlib import Path
 
 from windtunnel.client.parts import held_part
 from windtunnel.client.served_store import OnProgress, ServedStore
+from windtunnel.enum_words import ARTIFACT_KIND, PLATFORM
 from windtunnel.errors import Conflict, InvalidInput, NotFound
 from windtunnel.output_files import not_written, output_target, put_in_place, taken
 from windtunnel.v1 import artifacts_pb2
 
 _NAMED = 10
-KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
+KINDS = ARTIFACT_KIND.words
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +39,12 @@ class Artifact:
 def read_artifact(message: artifacts_pb2.RunArtifact) -> Artifact:
     """The message as a value."""
     return Artifact(
-        kind=message.kind,
+        kind=ARTIFACT_KIND.read(message.artifact_kind, message.kind),
         sha256=message.artifact.sha256,
         size_bytes=message.artifact.size_bytes,
         file_name=_plain_name(message.file_name) or message.artifact.sha256,
         variant=message.variant or None,
-        platform=message.platform or None,
+        platform=PLATFORM.read(message.device_platform, message.platform) or None,
         cell_id=message.cell_id or None,
         attempt=message.attempt or None,
         made_at=message.made_at.ToJsonString() if message.HasField("made_at") else None,

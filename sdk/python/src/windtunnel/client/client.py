@@ -28,6 +28,7 @@ from windtunnel.client.report import Report
 from windtunnel.client.served_store import OnProgress, ServedStore
 from windtunnel.client.stores import Writer, find_store
 from windtunnel.client.uploads import find_model, is_uri, names_local_files, read_plan, upload, upload_plan_files
+from windtunnel.enum_words import ARTIFACT_KIND, RUN_STATE
 from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
 from windtunnel.formats import FORMATS
 from windtunnel.plan import Plan, plan_to_proto
@@ -247,7 +248,9 @@ class AsyncClient:
         """What a run used and made; see AsyncRun.artifacts."""
         if kind and kind not in KINDS:
             raise InvalidInput(f"unknown kind {kind!r}", hint=f"known are {', '.join(KINDS)}")
-        request = artifacts_pb2.ListArtifactsRequest(run_id=run_id, variant=variant, kind=kind)
+        request = artifacts_pb2.ListArtifactsRequest(
+            run_id=run_id, variant=variant, kind=kind, artifact_kind=ARTIFACT_KIND.number(kind)
+        )
         response = await self.call(self._artifact_service().ListArtifacts, request)
         return [read_artifact(message) for message in response.artifacts]
 
@@ -394,7 +397,8 @@ async def _within(seconds: float, answer: Awaitable[T], endpoints: Endpoints) ->
 
 def _progress(message: metrics_store_pb2.WatchRunResponse) -> Progress:
     run = message.run
-    return Progress(run.run_id, run.state, verdict_name(run.verdict), run.steps_done, run.steps_known, message.text)
+    state = RUN_STATE.read(run.run_state, run.state)
+    return Progress(run.run_id, state, verdict_name(run.verdict), run.steps_done, run.steps_known, message.text)
 
 
 def _version_of(uri: str) -> str:

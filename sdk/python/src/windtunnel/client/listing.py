@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from windtunnel.enum_words import RUN_STATE
 from windtunnel.errors import InvalidInput
 from windtunnel.v1 import metrics_store_pb2, types_pb2
 
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from windtunnel.client.client import AsyncClient
 
 _PAGE: Final = 1000
-_STATES: Final = ("running", "completed")
 VERDICTS: Final = ("passed", "failed", "could_not_run")
 
 
@@ -68,13 +68,14 @@ def verdict_name(verdict: types_pb2.Verdict.ValueType) -> str | None:
 
 
 def _request(wanted: RunFilter) -> metrics_store_pb2.ListRunsRequest:
-    for name, value, known in (("state", wanted.state, _STATES), ("verdict", wanted.verdict, VERDICTS)):
+    for name, value, known in (("state", wanted.state, RUN_STATE.words), ("verdict", wanted.verdict, VERDICTS)):
         if value and value not in known:
             raise InvalidInput(f"{name} is {value!r}", hint=f"known are {', '.join(known)}")
     request = metrics_store_pb2.ListRunsRequest(
         model_name=wanted.model,
         model_version=wanted.version,
         state=wanted.state,
+        run_state=RUN_STATE.number(wanted.state),
         verdict=types_pb2.Verdict.Value(f"VERDICT_{wanted.verdict.upper()}")
         if wanted.verdict
         else types_pb2.VERDICT_UNSPECIFIED,
@@ -90,7 +91,7 @@ def _summary(run: metrics_store_pb2.Run) -> RunSummary:
         run_id=run.run_id,
         model=run.model_name,
         version=run.model_version,
-        state=run.state,
+        state=RUN_STATE.read(run.run_state, run.state),
         verdict=verdict_name(run.verdict),
         started_at=_instant(run.started_at) if run.HasField("started_at") else None,
         ended_at=_instant(run.ended_at) if run.HasField("ended_at") else None,

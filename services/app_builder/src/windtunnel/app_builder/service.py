@@ -20,6 +20,7 @@ from windtunnel.app_builder.platforms import platforms_of
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import ArtifactRef, SourceReader
 from windtunnel.bus import Event, each, job_key
+from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, Unsupported, WindtunnelError
 from windtunnel.runs import ingest, plan_of
 from windtunnel.runtime import Runtime
@@ -72,7 +73,7 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
     async def Build(  # noqa: N802 - named by the contract
         self, request: app_builder_pb2.BuildRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> app_builder_pb2.BuildResponse:
-        platform = _platform(request.platform)
+        platform = _platform(request)
         if not request.model_uri:
             raise InvalidInput("model_uri is empty", hint="give the URI of the variant's .tflite")
         runtime = self._runtime
@@ -125,6 +126,7 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             package=result.package,
             model_sha256=result.model_sha256,
             input_shapes=message.input_shapes,
+            device_platform=PLATFORM.number(platform.value),
         )
         parts = (message.variant.name, platform.value)
         await self._runtime.publisher.publish(built, run_id=message.run.run_id, parts=parts)
@@ -137,6 +139,7 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             variant=message.variant.name,
             platform=platform.value,
             failure=failure_to_proto(error, self._runtime.name),
+            device_platform=PLATFORM.number(platform.value),
         )
         parts = (message.variant.name, platform.value)
         await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
@@ -212,9 +215,8 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         return BaseApp(await artifacts.path(sha256), sha256)
 
 
-def _platform(name: str) -> Platform:
-    try:
-        return Platform(name)
-    except ValueError:
-        known = ", ".join(platform.value for platform in Platform)
-        raise InvalidInput(f"platform is {name!r}", hint=f"one of {known}") from None
+def _platform(request: app_builder_pb2.BuildRequest) -> Platform:
+    name = PLATFORM.required(request.device_platform, request.platform, "platform")
+    if not name:
+        raise InvalidInput("platform is ''", hint=f"one of {', '.join(PLATFORM.words)}")
+    return Platform(name)

@@ -16,6 +16,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from windtunnel.bus import Event, each, job_key
+from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, Unavailable, WindtunnelError
 from windtunnel.farm_dispatcher.dispatch import Attempted, Dispatcher
 from windtunnel.farm_dispatcher.domain import Cell, DeviceRun, Samples
@@ -92,7 +93,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         """Handles `app.built`: publishes `device_run.finished` or `.failed` for each cell that the app is for."""
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
-        cells = _runnable(await self._plan(message.run, message.variant, message.input_shapes), message.platform)
+        cells = _runnable(await self._plan(message.run, message.variant, message.input_shapes), message)
         if not cells:
             return
         package = await self._runtime.artifacts.path(artifact_from_proto(message.package).sha256)
@@ -111,7 +112,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         except WindtunnelError as unplanned:
             await self._publish_unplanned(message.run, message.variant, unplanned)
             return
-        await each(_runnable(planned, message.platform), lambda cell: self._tell(message.run, cell, error))
+        await each(_runnable(planned, message), lambda cell: self._tell(message.run, cell, error))
 
     async def _tell(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
         # A run that ended may never have been announced: the process can die in between, or the bus be away.
@@ -220,7 +221,8 @@ def _packed(outcome: events_pb2.DeviceRunFinished | events_pb2.DeviceRunFailed) 
     return packed
 
 
-def _runnable(planned: events_pb2.CellsPlanned, platform: str) -> list[Cell]:
+def _runnable(planned: events_pb2.CellsPlanned, app: events_pb2.AppBuilt) -> list[Cell]:
+    platform = PLATFORM.read(app.device_platform, app.platform)
     cells = [cell_from_proto(cell) for cell in planned.cells]
     return [cell for cell in cells if not cell.skip_reason and cell.platform == platform]
 

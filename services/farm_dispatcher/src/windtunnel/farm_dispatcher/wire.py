@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+from windtunnel.enum_words import PLATFORM
 from windtunnel.farm_dispatcher.domain import Cell, Device, DeviceFacts
 from windtunnel.plan import shapes_from_proto, shapes_to_proto
 from windtunnel.run_conditions import RunConditions
@@ -15,12 +16,15 @@ def cell_to_proto(cell: Cell) -> types_pb2.Cell:
     """The cell on the wire."""
     message = message_of(types_pb2.Cell, dataclasses.replace(cell, input_shapes={}))
     message.input_shapes.extend(shapes_to_proto(cell.input_shapes))
+    message.device_platform = PLATFORM.number(cell.platform)
     return message
 
 
 def cell_from_proto(message: types_pb2.Cell) -> Cell:
     """The cell in `message`."""
-    return dataclasses.replace(value_of(Cell, message), input_shapes=shapes_from_proto(message.input_shapes))
+    platform = PLATFORM.read(message.device_platform, message.platform)
+    shapes = shapes_from_proto(message.input_shapes)
+    return dataclasses.replace(value_of(Cell, message), platform=platform, input_shapes=shapes)
 
 
 def facts_to_proto(facts: DeviceFacts) -> types_pb2.DeviceFacts:
@@ -42,4 +46,5 @@ def device_to_proto(device: Device) -> farm_dispatcher_pb2.Device:
         os_version=device.os_version,
         accelerators=device.accelerators,
         facts=facts_to_proto(device.facts),
+        device_platform=PLATFORM.number(device.platform),
     )

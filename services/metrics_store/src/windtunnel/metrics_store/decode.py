@@ -10,6 +10,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from windtunnel.bus import Event, Malformed
+from windtunnel.enum_words import PLATFORM
 from windtunnel.figures import rounded
 from windtunnel.metrics_store.decode_values import (
     Figures,
@@ -191,16 +192,18 @@ def _not_planned(message: events_pb2.CellsFailed) -> _Read:
 
 def _built(message: events_pb2.AppBuilt) -> _Read:
     package = required_blob(message.package, "package")
-    fact = facts.Built(message.variant, message.platform, package)
+    platform = PLATFORM.read(message.device_platform, message.platform)
+    fact = facts.Built(message.variant, platform, package)
     inside = Blob(message.model_sha256) if message.model_sha256 else None
-    work = _Work("build", (inside,), (package,), variant=message.variant, platform=message.platform)
-    return (fact,), f"the {message.platform} app of variant {message.variant} is built", _kept(app=package), work
+    work = _Work("build", (inside,), (package,), variant=message.variant, platform=platform)
+    return (fact,), f"the {platform} app of variant {message.variant} is built", _kept(app=package), work
 
 
 def _not_built(message: events_pb2.AppFailed) -> _Read:
     failure = failure_of(message.failure)
-    text = f"building the {message.platform} app of variant {message.variant} failed: {failure.message}"
-    return (facts.NotBuilt(message.variant, message.platform, failure),), text, (), None
+    platform = PLATFORM.read(message.device_platform, message.platform)
+    text = f"building the {platform} app of variant {message.variant} failed: {failure.message}"
+    return (facts.NotBuilt(message.variant, platform, failure),), text, (), None
 
 
 def _finished(message: events_pb2.DeviceRunFinished) -> _Read:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
 
 from windtunnel.artifacts.store import check_sha256
 from windtunnel.bus import Malformed
+from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput
 from windtunnel.metrics_store.domain.values import (
     Blob,
@@ -85,7 +87,8 @@ def cell_spec(message: types_pb2.Cell) -> CellSpec:
     """Raises Malformed where the cell has no id or no variant."""
     if not message.id or not message.variant:
         raise Malformed(f"a cell has id {message.id!r} and variant {message.variant!r}", hint="both are needed")
-    return value_of(CellSpec, message)
+    platform = PLATFORM.read(message.device_platform, message.platform)
+    return replace(value_of(CellSpec, message), platform=platform)
 
 
 def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:

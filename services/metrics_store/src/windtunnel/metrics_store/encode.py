@@ -8,6 +8,7 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from windtunnel.enum_words import EXECUTION_KIND, PLATFORM, RUN_STATE
 from windtunnel.metrics_store.adapters.queries import MeasuredCell, RunSummary
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
 from windtunnel.metrics_store.domain.values import Blob, Measurement
@@ -90,15 +91,18 @@ def run_message(run: RunSummary) -> metrics_store_pb2.Run:
         labels=run.labels,
         steps_done=run.steps_done,
         steps_known=run.steps_known,
+        run_state=RUN_STATE.number(run.state),
     )
 
 
 def measured_cell_message(found: MeasuredCell) -> metrics_store_pb2.MeasuredCell:
+    cell = message_of(types_pb2.Cell, found.fact.cell)
+    cell.device_platform = PLATFORM.number(found.fact.cell.platform)
     return metrics_store_pb2.MeasuredCell(
         run_id=found.run_id,
         model_name=found.model_name,
         model_version=found.model_version,
-        cell=message_of(types_pb2.Cell, found.fact.cell),
+        cell=cell,
         measurement=measurement_message(found.fact.measurement),
         measured_at=timestamp(found.measured_at),
     )
@@ -129,4 +133,5 @@ def execution_message(execution: Execution) -> metrics_store_pb2.Execution:
         output_sha256=execution.outputs,
         event_id=execution.event_id,
         at=None if execution.at is None else timestamp(execution.at),
+        execution_kind=EXECUTION_KIND.number(execution.kind),
     )

@@ -15,6 +15,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from windtunnel.artifacts import Artifacts
 from windtunnel.artifacts.store import check_sha256
+from windtunnel.enum_words import ARTIFACT_KIND, PLATFORM
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.metrics_store.adapters.queries import Queries
 from windtunnel.metrics_store.made import MadeArtifact, file_name, made_by_run
@@ -38,6 +39,7 @@ class ArtifactReader(artifacts_pb2_grpc.ArtifactServiceServicer):
     async def ListArtifacts(  # noqa: N802
         self, request: pb.ListArtifactsRequest, context: Context
     ) -> pb.ListArtifactsResponse:
+        kind = ARTIFACT_KIND.required(request.artifact_kind, request.kind, "kind")
         run = await self._queries.run(request.run_id)
         if run is None:
             raise NotFound(f"there is no run {request.run_id[:80]!r}", hint="`windtunnel runs` lists them")
@@ -47,7 +49,7 @@ class ArtifactReader(artifacts_pb2_grpc.ArtifactServiceServicer):
             artifacts=[
                 _message(item, file_name(model, item))
                 for item in made_by_run(kept, executions)
-                if request.variant in ("", item.variant) and request.kind in ("", item.kind)
+                if request.variant in ("", item.variant) and kind in ("", item.kind)
             ]
         )
 
@@ -118,4 +120,6 @@ def _message(item: MadeArtifact, name: str) -> pb.RunArtifact:
         attempt=item.attempt,
         file_name=name,
         made_at=made_at,
+        artifact_kind=ARTIFACT_KIND.number(item.kind),
+        device_platform=PLATFORM.number(item.platform),
     )

@@ -11,9 +11,10 @@ from typing import Any
 import grpc
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from windtunnel.enum_words import ARTIFACT_KIND, RUN_STATE
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.metrics_store.adapters.queries import MeasurementFilter, Queries, RunFilter, RunSummary
-from windtunnel.metrics_store.adapters.repository import COMPLETED, RUNNING, Repository, StoredRun
+from windtunnel.metrics_store.adapters.repository import COMPLETED, Repository, StoredRun
 from windtunnel.metrics_store.cancel import Canceling
 from windtunnel.metrics_store.changed import Signal, wait_for
 from windtunnel.metrics_store.documents import Documents, Reader
@@ -25,6 +26,7 @@ from windtunnel.metrics_store.encode import (
     measured_cell_message,
     run_message,
 )
+from windtunnel.metrics_store.lineage import LineageArtifact
 from windtunnel.metrics_store.plans import Plans
 from windtunnel.metrics_store.report import Ending, build_report
 from windtunnel.plan import plan_to_proto
@@ -100,7 +102,7 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
         await self._run(request.run_id)
         kept, executions = await self._queries.lineage(request.run_id)
         return pb.GetLineageResponse(
-            artifacts=[pb.LineageArtifact(artifact=artifact(item.artifact), kind=item.kind) for item in kept],
+            artifacts=map(_lineage_message, kept),
             executions=map(execution_message, executions),
         )
 
@@ -150,9 +152,13 @@ def _no_run(run_id: str) -> NotFound:
     return NotFound(f"there is no run {run_id[:80]!r}", hint="`windtunnel runs` lists them")
 
 
+def _lineage_message(item: LineageArtifact) -> pb.LineageArtifact:
+    return pb.LineageArtifact(
+        artifact=artifact(item.artifact), kind=item.kind, artifact_kind=ARTIFACT_KIND.number(item.kind)
+    )
+
+
 def _run_filter(request: pb.ListRunsRequest) -> RunFilter:
-    if request.state not in ("", RUNNING, COMPLETED):
-        raise InvalidInput(f"state is {request.state!r}", hint=f"{RUNNING} or {COMPLETED}")
     verdict = ""
     if request.verdict != types_pb2.VERDICT_UNSPECIFIED:
         if request.verdict not in VERDICT_OF:
@@ -161,7 +167,7 @@ def _run_filter(request: pb.ListRunsRequest) -> RunFilter:
     return RunFilter(
         model_name=request.model_name,
         model_version=request.model_version,
-        state=request.state,
+        state=RUN_STATE.required(request.run_state, request.state, "state"),
         verdict=verdict,
         labels=dict(sorted(request.labels.items())),
         started_after=_instant(request.started_after) if request.HasField("started_after") else None,

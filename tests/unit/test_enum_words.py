@@ -1,0 +1,132 @@
+"""Text fields and the enums that replace them: each reader takes what old, present and newer writers send."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+
+from windtunnel.client.artifacts import read_artifact
+from windtunnel.enum_words import ARTIFACT_KIND, EXECUTION_KIND, PLATFORM, RUN_STATE, EnumWords
+from windtunnel.errors import InvalidInput
+from windtunnel.farm_dispatcher.domain import Cell
+from windtunnel.farm_dispatcher.wire import cell_from_proto, cell_to_proto
+from windtunnel.metrics_store.decode_values import cell_spec
+from windtunnel.plan import Plan, plan_from_proto, plan_to_proto
+from windtunnel.plan.model import DeviceFilter, VariantSpec
+from windtunnel.v1 import artifacts_pb2, types_pb2
+
+NEWER = 99
+
+
+@pytest.mark.parametrize(
+    ("enum", "words"),
+    [
+        (PLATFORM, "host android ios"),
+        (RUN_STATE, "running completed"),
+        (EXECUTION_KIND, "convert quantize compare build run measure judge"),
+        (ARTIFACT_KIND, "trained_model plan float_model variant diagnosis app log samples report"),
+    ],
+)
+def test_words_are_those_of_the_text_fields(enum: EnumWords, words: str) -> None:
+    assert enum.words == tuple(words.split())
+    assert [enum.read(enum.number(word), "") for word in enum.words] == list(enum.words)
+
+
+def test_what_the_enum_lacks_stays_text() -> None:
+    assert PLATFORM.number("fuchsia") == PLATFORM.number("") == 0
+    assert PLATFORM.read(0, "fuchsia") == "fuchsia"
+    assert PLATFORM.read(NEWER, "fuchsia") == "fuchsia"
+    assert PLATFORM.numbers(("host", "fuchsia")) == []
+    assert PLATFORM.read_all([], ["host", "fuchsia"]) == ("host", "fuchsia")
+    assert PLATFORM.read_all([1, NEWER], ["host", "fuchsia"]) == ("host", "fuchsia")
+
+
+def test_a_request_is_refused_by_name_and_value() -> None:
+    assert RUN_STATE.required(0, "", "state") == ""
+    assert RUN_STATE.required(0, "completed", "state") == RUN_STATE.required(2, "", "state") == "completed"
+    with pytest.raises(InvalidInput, match=r"state is 'done' \(one of running, completed\)"):
+        RUN_STATE.required(0, "done", "state")
+    with pytest.raises(InvalidInput, match="state is '99'"):
+        RUN_STATE.required(NEWER, "", "state")
+
+
+@dataclass(frozen=True)
+class Place:
+    """One text field, the enum field that replaces it, and what a reader of ours makes of a message with both."""
+
+    message: Message
+    text: str
+    enum: str
+    read: Callable[[Any], Any]
+    other: Any
+
+
+def cell() -> Message:
+    return cell_to_proto(Cell("c-1", "int8", "local", "d", "android", "1", "cpu", 1))
+
+
+def one_filter(platform: tuple[str, ...]) -> Message:
+    plan = Plan(variants=(VariantSpec("int8"),), devices=(DeviceFilter("adb", platform=platform),))
+    return plan_to_proto(plan).devices[0]
+
+
+def read_filter(message: Any) -> Any:
+    plan = plan_to_proto(Plan(variants=(VariantSpec("int8"),)))
+    plan.devices.append(message)
+    return plan_from_proto(plan).devices[0].platform
+
+
+def run_artifact() -> Message:
+    message = artifacts_pb2.RunArtifact(kind="app", platform="android", artifact_kind=ARTIFACT_KIND.number("app"))
+    message.device_platform = types_pb2.PLATFORM_ANDROID
+    return message
+
+
+PLACES = [
+    Place(cell(), "platform", "device_platform", lambda m: cell_from_proto(m).platform, types_pb2.PLATFORM_IOS),
+    Place(cell(), "platform", "device_platform", lambda m: cell_spec(m).platform, types_pb2.PLATFORM_IOS),
+    Place(one_filter(("android",)), "platforms", "device_platforms", read_filter, [types_pb2.PLATFORM_IOS]),
+    Place(run_artifact(), "kind", "artifact_kind", lambda m: read_artifact(m).kind, ARTIFACT_KIND.number("log")),
+    Place(run_artifact(), "platform", "device_platform", lambda m: read_artifact(m).platform, types_pb2.PLATFORM_IOS),
+]
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda place: f"{type(place.message).__name__}.{place.text}")
+class TestPlace:
+    def copy(self, place: Place, *without: str) -> Any:
+        message = type(place.message).FromString(place.message.SerializeToString())
+        for name in without:
+            message.ClearField(name)
+        return message
+
+    def test_a_writer_fills_both(self, place: Place) -> None:
+        assert getattr(place.message, place.text) and getattr(place.message, place.enum)
+
+    def test_either_alone_is_enough(self, place: Place) -> None:
+        both = place.read(self.copy(place))
+        assert both
+        assert place.read(self.copy(place, place.enum)) == both, "what an older writer sends"
+        assert place.read(self.copy(place, place.text)) == both, "what a newer writer may send"
+
+    def test_the_enum_counts_where_they_differ(self, place: Place) -> None:
+        message = self.copy(place, place.enum)
+        if isinstance(place.other, list):
+            getattr(message, place.enum).extend(place.other)
+        else:
+            setattr(message, place.enum, place.other)
+        assert place.read(message) == place.read(self.only(message, place)) != place.read(self.copy(place))
+
+    def only(self, message: Any, place: Place) -> Any:
+        message = type(message).FromString(message.SerializeToString())
+        message.ClearField(place.text)
+        return message
+
+
+def test_words_that_no_enum_has_travel_as_text() -> None:
+    message = one_filter(("host", "fuchsia"))
+    assert not getattr(message, "device_platforms")  # noqa: B009 - the type is that of any message
+    assert read_filter(message) == ("host", "fuchsia")
