@@ -1,7 +1,7 @@
 """Words of closed sets, such as `host`, and the enum values that carry them in messages, such as PLATFORM_HOST.
 
-Messages hold both for a while: a text field that is deprecated, and the enum that replaces it. Writers fill both. Readers take
-the enum, and the text if an older writer gives that alone.
+Messages hold both for a while: a text field that is deprecated, and the enum that replaces it. Writers fill both.
+Readers take the enum, and the text if an older writer gives that alone.
 """
 
 from __future__ import annotations
