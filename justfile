@@ -11,7 +11,7 @@ default:
 check *ARGS:
     tools/check {{ARGS}}
 
-# Formats and mends what can be mended.
+# Formats the code and fixes what ruff can fix.
 format:
     ruff format .
     ruff check --fix .
@@ -21,7 +21,7 @@ generate:
     proto/generate
     python -m windtunnel.bus.asyncapi > docs/asyncapi.yaml
 
-# Freezes today's contracts as released; `check` holds later ones against them.
+# Freezes the contracts of today as released; `check` compares later contracts with them.
 release-contracts:
     buf build proto -o proto/released.binpb
 
@@ -32,3 +32,7 @@ bench:
 # Starts everything in ./var/home.
 up:
     windtunnel up --home var/home
+
+# Checks the wording of paths; without paths, of everything that must be clean.
+prose *PATHS:
+    tools/prose {{PATHS}}
