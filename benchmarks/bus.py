@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from support.nats import nats_server
 from windtunnel.bus import Event, Worker, encode, subjects
-from windtunnel.bus.jetstream import NatsBus, connect
+from windtunnel.bus.nats.jetstream import NatsBus, connect
 from windtunnel.errors import WindtunnelError
 from windtunnel.v1 import events_pb2, types_pb2
 

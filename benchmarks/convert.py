@@ -19,8 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from windtunnel.converter.convert import convert, tensorflow_job
-from windtunnel.converter.domain import Format, Source
+from windtunnel.converter.domain.conversion import Format, Source
+from windtunnel.converter.use_cases.convert_model import convert, tensorflow_job
 from windtunnel.isolation import ChildPool
 
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
@@ -55,7 +55,7 @@ async def run(rounds: int, size: int, folder: Path) -> list[dict[str, Any]]:
     model = folder / "model.keras"
     ours, peers, whole, sending = [], [], [], []
     async with ChildPool(
-        preload=("windtunnel.converter.adapters.tensorflow", "windtunnel.converter.check"),
+        preload=("windtunnel.converter.adapters.tensorflow_convert", "windtunnel.converter.use_cases.check_conversion"),
         timeout_s=600,
         memory_mb=12_000,
         env={**ENVIRONMENT, "PYTHONPATH": str(Path(__file__).parent)},

@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from windtunnel.client import AsyncClient, find_endpoints
-from windtunnel.converter.convert import convert
+from windtunnel.converter.use_cases.convert_model import convert
 from windtunnel.farm_dispatcher.bench import bench, new_pool
 from windtunnel.isolation import ChildPool
 from windtunnel.layer_diff.compare import compare_models
@@ -105,7 +105,7 @@ async def run(rounds: int, folder: Path) -> dict[str, Any]:
     parts: list[float] = []
     for seed, model in enumerate(models):
         await asyncio.to_thread(_make_in_a_process, model, seed)
-    preload = ("windtunnel.converter.adapters.tensorflow", "windtunnel.converter.check")
+    preload = ("windtunnel.converter.adapters.tensorflow_convert", "windtunnel.converter.use_cases.check_conversion")
     native = ("windtunnel.quantizer.adapters.litert", "windtunnel.layer_diff.compare")
     async with (
         ChildPool(preload=preload, timeout_s=600, memory_mb=12_000, env=ENVIRONMENT) as converter,

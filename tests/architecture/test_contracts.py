@@ -10,9 +10,9 @@ import grpc
 import pytest
 
 import windtunnel.bus.events
-import windtunnel.bus.nats_faults  # noqa: F401 - its errors are part of the tree
+import windtunnel.bus.nats.refusals  # noqa: F401 - its errors are part of the tree
 from support.contracts import Method, comments, files, methods, parts
-from windtunnel.artifacts.store import Corrupt
+from windtunnel.artifacts.stores.port import Corrupt
 from windtunnel.errors import FarmError, WindtunnelError
 from windtunnel.rpc.errors import status_of
 

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 from support import deploy
 from support.deploy import ROOT, RULES, Resource
 from windtunnel import settings
-from windtunnel.metrics_store.metrics import Metrics
+from windtunnel.metrics_store.adapters.prometheus import Metrics
 from windtunnel.settings import PREFIX, ServiceSettings
 
 FOLDERS = ("base", "overlays/dev")

@@ -21,10 +21,10 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 
 from support import deploy
 from support.servers import free_port
+from windtunnel.metrics_store.adapters.prometheus import Metrics
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
 from windtunnel.metrics_store.domain.facts import Measured, Seen
 from windtunnel.metrics_store.domain.values import CellSpec, Measurement
-from windtunnel.metrics_store.metrics import Metrics
 
 # Seconds of an inference, by device; no two of them in one bucket of the histogram.
 LATENCY = {"pixel8": 0.012, "pixel4": 0.035}

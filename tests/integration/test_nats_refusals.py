@@ -22,10 +22,10 @@ from support.bus_wires import until
 from support.nats import NatsServer, nats_server
 from support.runtime import health_of
 from support.tls import Authority
-from windtunnel.bus import nats_faults
-from windtunnel.bus.jetstream import NatsBus, connect
-from windtunnel.bus.nats_address import parse_address
-from windtunnel.bus.nats_faults import Refused
+from windtunnel.bus.nats import refusals as nats_faults
+from windtunnel.bus.nats.address import parse_address
+from windtunnel.bus.nats.jetstream import NatsBus, connect
+from windtunnel.bus.nats.refusals import Refused
 from windtunnel.errors import InvalidInput, Unavailable
 
 # nats-py leaves the socket of a refused connection to the garbage collector.

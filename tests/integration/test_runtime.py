@@ -25,8 +25,8 @@ from support.nats import NatsServer, nats_server
 from support.runtime import health_of, listed_services, make_runtime
 from support.servers import free_port, start_seaweedfs
 from support.tiny_service import API, TinySettings
-from windtunnel.bus.jetstream import connect
 from windtunnel.bus.memory import MemoryBus
+from windtunnel.bus.nats.jetstream import connect
 from windtunnel.errors import InvalidInput
 from windtunnel.settings import load
 

@@ -11,8 +11,8 @@ import nats
 
 from support.nats import NatsServer
 from windtunnel.bus import Bus, Worker, subjects
-from windtunnel.bus.jetstream import StreamLimits, connect
 from windtunnel.bus.memory import MemoryBus
+from windtunnel.bus.nats.jetstream import StreamLimits, connect
 
 
 class Wire(Protocol):

@@ -6,7 +6,7 @@ import asyncio
 import sys
 
 from windtunnel.bus import Event, Policy, Worker, subjects
-from windtunnel.bus.jetstream import connect
+from windtunnel.bus.nats.jetstream import connect
 from windtunnel.errors import WindtunnelError
 
 

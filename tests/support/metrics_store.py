@@ -18,17 +18,17 @@ from windtunnel.bus import Bus, Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.cancellation import Cancellations
 from windtunnel.metrics_store.adapters.database import Database, open_database
+from windtunnel.metrics_store.adapters.prometheus import Metrics
 from windtunnel.metrics_store.adapters.queries import Queries
 from windtunnel.metrics_store.adapters.repository import Repository
-from windtunnel.metrics_store.cancel import Canceling
-from windtunnel.metrics_store.changed import Signal
-from windtunnel.metrics_store.complete import Completer
-from windtunnel.metrics_store.deliver import Outbox, Watch
-from windtunnel.metrics_store.documents import Documents
-from windtunnel.metrics_store.hear import Hearing
-from windtunnel.metrics_store.metrics import Metrics
-from windtunnel.metrics_store.plans import Plans
 from windtunnel.metrics_store.service import MetricsStoreService, Reading
+from windtunnel.metrics_store.use_cases.cancel_runs import Canceling
+from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.complete_runs import Completer
+from windtunnel.metrics_store.use_cases.keep_plans import Plans
+from windtunnel.metrics_store.use_cases.publish_outbox import Outbox, Watch
+from windtunnel.metrics_store.use_cases.read_documents import Documents
+from windtunnel.metrics_store.use_cases.record_events import Hearing
 from windtunnel.v1 import events_pb2
 from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceStub
 

@@ -12,8 +12,8 @@ from google.protobuf.message import Message
 
 from support.nats import NatsServer
 from windtunnel.bus import Bus, decode, subjects
-from windtunnel.bus.jetstream import connect
 from windtunnel.bus.memory import MemoryBus
+from windtunnel.bus.nats.jetstream import connect
 from windtunnel.plan import Plan, plan_to_json
 from windtunnel.runtime import Runtime
 from windtunnel.settings import ServiceSettings

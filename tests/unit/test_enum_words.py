@@ -12,9 +12,9 @@ from google.protobuf.message import Message
 from windtunnel.client.artifacts import read_artifact
 from windtunnel.enum_words import ARTIFACT_KIND, EXECUTION_KIND, PLATFORM, RUN_STATE, EnumWords
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.domain import Cell
-from windtunnel.farm_dispatcher.wire import cell_from_proto, cell_to_proto
-from windtunnel.metrics_store.decode_values import cell_spec
+from windtunnel.farm_dispatcher.cell_messages import cell_from_proto, cell_to_proto
+from windtunnel.farm_dispatcher.domain.farm import Cell
+from windtunnel.metrics_store.messages.decode_values import cell_spec
 from windtunnel.plan import Plan, plan_from_proto, plan_to_proto
 from windtunnel.plan.model import DeviceFilter, VariantSpec
 from windtunnel.v1 import artifacts_pb2, types_pb2

@@ -22,9 +22,9 @@ from prometheus_client import start_http_server
 
 from windtunnel import settings as settings_module
 from windtunnel.artifacts import Artifacts, SourceReader, open_store
-from windtunnel.artifacts.store import AccessDenied
+from windtunnel.artifacts.stores.port import AccessDenied
 from windtunnel.bus import Bus, Jobs, Policy, Worker, subjects
-from windtunnel.bus.jetstream import StreamLimits, connect
+from windtunnel.bus.nats.jetstream import StreamLimits, connect
 from windtunnel.bus.publisher import Publisher
 from windtunnel.bus.worker import FailureHandler, Handler
 from windtunnel.cancellation import Cancellations

@@ -13,8 +13,8 @@ from google.cloud import storage
 from support.artifact_backend import Backend
 from support.servers import GcsServer, S3Server, free_port, start_gcs_emulator, start_seaweedfs
 from windtunnel.artifacts import ArtifactStore, LocalStore, MemoryStore, open_store
-from windtunnel.artifacts.gcs import GcsStore
-from windtunnel.artifacts.s3 import S3Store
+from windtunnel.artifacts.stores.gcs_store import GcsStore
+from windtunnel.artifacts.stores.s3_store import S3Store
 
 
 @pytest.fixture(scope="session")

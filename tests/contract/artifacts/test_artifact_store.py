@@ -19,8 +19,8 @@ from minio.error import S3Error
 from support.artifact_backend import Backend
 from support.servers import GcsServer, S3Server
 from windtunnel.artifacts import ArtifactRef, Artifacts, Corrupt, LocalStore, open_store
-from windtunnel.artifacts.s3 import S3Store
-from windtunnel.artifacts.store import VerifyingReader
+from windtunnel.artifacts.stores.port import VerifyingReader
+from windtunnel.artifacts.stores.s3_store import S3Store
 from windtunnel.errors import InvalidInput, NotFound, Unavailable
 
 MIB = 1024 * 1024

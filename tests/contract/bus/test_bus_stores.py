@@ -9,7 +9,7 @@ import pytest
 from support.bus_events import Notes, announce, listen, worker
 from support.bus_wires import NatsWire, Wire, running, until
 from windtunnel.bus import Bus, Jobs
-from windtunnel.bus.jetstream import StreamLimits, connect
+from windtunnel.bus.nats.jetstream import StreamLimits, connect
 from windtunnel.bus.port import MAX_MESSAGE_BYTES
 from windtunnel.errors import InvalidInput, Unavailable
 from windtunnel.v1 import events_pb2

@@ -19,9 +19,10 @@ from support.arm import arm_system
 from support.graphs import dense_model
 from support.open_models import conv_model
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.adapters import arm, local
-from windtunnel.farm_dispatcher.adapters.fake import FakeFarm
-from windtunnel.farm_dispatcher.domain import Cell, Device, Farm
+from windtunnel.farm_dispatcher.adapters import arm_farm as arm
+from windtunnel.farm_dispatcher.adapters import local_farm as local
+from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.log_parser import parse_log
 

@@ -19,7 +19,7 @@ def trained() -> Path:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def pool() -> AsyncIterator[ChildPool]:
-    preload = ("windtunnel.converter.adapters.tensorflow", "windtunnel.converter.check")
+    preload = ("windtunnel.converter.adapters.tensorflow_convert", "windtunnel.converter.use_cases.check_conversion")
     env = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
     async with ChildPool(preload=preload, timeout_s=120, memory_mb=6000, env=env) as running:
         yield running

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from support.trained import FORMATS
-from windtunnel.converter.convert import convert, tensorflow_job
-from windtunnel.converter.domain import Format, Source
+from windtunnel.converter.domain.conversion import Format, Source
+from windtunnel.converter.use_cases.convert_model import convert, tensorflow_job
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.isolation import ChildPool
 from windtunnel.pipeline import load_samples
@@ -169,7 +169,7 @@ async def test_samples_of_another_shape(trained: Path, pool: ChildPool, tmp_path
 
 async def test_a_changed_model_is_told_from_a_sound_conversion(trained: Path, pool: ChildPool, tmp_path: Path) -> None:
     """The check must see a conversion fault: here the converted file of another training."""
-    from windtunnel.converter import check as check_job
+    from windtunnel.converter.use_cases import check_conversion as check_job
 
     converted = await convert(trained / "frozen.pb", tmp_path, pool, samples=trained / "samples.npz")
     original = {}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from support.older_models import KERAS2, older_models
-from windtunnel.converter.convert import convert
-from windtunnel.converter.domain import Converted
+from windtunnel.converter.domain.conversion import Converted
+from windtunnel.converter.use_cases.convert_model import convert
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.isolation import ChildPool
 from windtunnel.pipeline import load_samples

@@ -21,12 +21,12 @@ from windtunnel.bus import Bus, Event, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.bus.publisher import Publisher
 from windtunnel.errors import FarmError, JobFailed, Unavailable, WindtunnelError
-from windtunnel.farm_dispatcher.adapters import local
-from windtunnel.farm_dispatcher.adapters.fake import FakeFarm
-from windtunnel.farm_dispatcher.dispatch import Dispatcher, Patience
-from windtunnel.farm_dispatcher.domain import Farm
+from windtunnel.farm_dispatcher.adapters import local_farm as local
+from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
+from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
 from windtunnel.log_parser import measure, parse_log
 from windtunnel.plan import DeviceFilter, Plan, VariantSpec
 from windtunnel.rpc import RpcServer

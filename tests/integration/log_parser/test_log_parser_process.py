@@ -9,7 +9,7 @@ from support.runtime import Outbox, publish
 from support.service_process import ServiceProcess
 from windtunnel.artifacts import LocalStore
 from windtunnel.bus import subjects
-from windtunnel.bus.jetstream import connect
+from windtunnel.bus.nats.jetstream import connect
 from windtunnel.v1 import events_pb2, types_pb2
 from windtunnel.wire import artifact_to_proto
 

@@ -25,8 +25,8 @@ from windtunnel.client.endpoints import Endpoints
 from windtunnel.client.served_store import ServedStore
 from windtunnel.client.stores import find_store
 from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable, WindtunnelError
-from windtunnel.metrics_store.reading import ARTIFACTS_API
-from windtunnel.metrics_store.serve_artifacts import ArtifactServing, StoreFacts
+from windtunnel.metrics_store.artifact_service import ArtifactServing, StoreFacts
+from windtunnel.metrics_store.read_only import ARTIFACTS_API
 from windtunnel.rpc import RpcServer, from_rpc_error
 from windtunnel.v1 import artifacts_pb2 as pb
 from windtunnel.v1 import types_pb2

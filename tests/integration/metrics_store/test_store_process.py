@@ -21,7 +21,7 @@ from support.nats import nats_server
 from support.run_events import RunEvents
 from windtunnel.artifacts import LocalStore
 from windtunnel.bus import Event, encode, event_id, subjects
-from windtunnel.bus.jetstream import connect
+from windtunnel.bus.nats.jetstream import connect
 from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
 
 if TYPE_CHECKING:

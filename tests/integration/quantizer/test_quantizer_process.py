@@ -11,7 +11,7 @@ from support.nats import NatsServer
 from support.service_process import ServiceProcess
 from support.service_runtime import Listener, run_context, settings_in
 from windtunnel.bus import subjects
-from windtunnel.bus.jetstream import connect
+from windtunnel.bus.nats.jetstream import connect
 from windtunnel.plan import BUILTIN_VARIANTS, DataSet, Plan, VariantSpec
 from windtunnel.runtime import runtime_on
 from windtunnel.settings import ServiceSettings

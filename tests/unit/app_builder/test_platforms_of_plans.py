@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from windtunnel.app_builder import Platform
-from windtunnel.app_builder.platforms import platforms_of
+from windtunnel.app_builder.domain.platforms import platforms_of
 from windtunnel.plan import DeviceFilter
 
 

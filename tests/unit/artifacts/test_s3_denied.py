@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.artifacts import open_store
-from windtunnel.artifacts.store import AccessDenied
+from windtunnel.artifacts.stores.port import AccessDenied
 from windtunnel.errors import Unavailable
 from windtunnel.runtime import _only_no_listing
 

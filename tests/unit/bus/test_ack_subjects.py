@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from nats.aio.msg import Msg
 
-from windtunnel.bus.jetstream import NatsDelivery
+from windtunnel.bus.nats.jetstream import NatsDelivery
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from windtunnel.bus.nats_address import parse_address
+from windtunnel.bus.nats.address import parse_address
 from windtunnel.errors import InvalidInput
 
 

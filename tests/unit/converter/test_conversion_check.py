@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from support.graphs import GraphWriter
-from windtunnel.converter.check import check
 from windtunnel.converter.service import _check as check_to_proto
+from windtunnel.converter.use_cases.check_conversion import check
 
 WEIGHTS = np.asarray([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [2.0, 0.0]], np.float32)
 INPUTS = np.random.default_rng(5).uniform(size=(6, 2)).astype(np.float32)

@@ -17,9 +17,9 @@ from support.runtime import Outbox, make_runtime
 from support.service_runtime import settings_in
 from windtunnel.bus import Event, decode, encode, subjects
 from windtunnel.bus.memory import MemoryBus
-from windtunnel.converter.convert import tool_versions
 from windtunnel.converter.service import ConverterService
 from windtunnel.converter.settings import ConverterSettings
+from windtunnel.converter.use_cases.convert_model import tool_versions
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.isolation import InlinePool
 from windtunnel.runs import plan_of

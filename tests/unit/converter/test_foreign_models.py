@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from windtunnel.converter.detect import locate
-from windtunnel.converter.domain import Format
+from windtunnel.converter.domain.conversion import Format
+from windtunnel.converter.formats.detect_format import locate
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.tflite import read_model
 

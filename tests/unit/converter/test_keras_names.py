@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from windtunnel.converter.domain import Format, Source
-from windtunnel.converter.keras_config import KerasConfig
-from windtunnel.converter.keras_names import require_own_names
+from windtunnel.converter.domain.conversion import Format, Source
+from windtunnel.converter.formats.keras_config import KerasConfig
+from windtunnel.converter.formats.keras_names import require_own_names
 from windtunnel.errors import InvalidInput
 
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from support.graphs import GraphWriter
-from windtunnel.converter.check import check
-from windtunnel.converter.domain import Check
+from windtunnel.converter.domain.conversion import Check
+from windtunnel.converter.use_cases.check_conversion import check
 from windtunnel.datacheck.findings import Finding
 
 RNG = np.random.default_rng(5)

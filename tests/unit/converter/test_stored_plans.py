@@ -11,7 +11,7 @@ from windtunnel.announcement import Announcement, TrainedModel
 from windtunnel.artifacts import Artifacts, MemoryStore, SourceReader
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
-from windtunnel.converter.resolve_plan import PlanResolver, named_after_model, quantized_finding
+from windtunnel.converter.use_cases.resolve_plan import PlanResolver, named_after_model, quantized_finding
 from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, VariantSpec, plan_to_json
 
 

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from support.graphs import GraphWriter
 from support.linear_digits import TEST, digits, linear_model
-from windtunnel.converter.check import check
-from windtunnel.converter.domain import Check
+from windtunnel.converter.domain.conversion import Check
+from windtunnel.converter.use_cases.check_conversion import check
 from windtunnel.pipeline import Pipeline
 
 Feed = Callable[[NDArray[np.uint8]], NDArray[Any]]

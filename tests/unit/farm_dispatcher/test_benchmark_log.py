@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from windtunnel.farm_dispatcher.adapters.benchmark_log import render
-from windtunnel.farm_dispatcher.adapters.delegation import Delegation
-from windtunnel.farm_dispatcher.adapters.measurement import Measured
+from windtunnel.farm_dispatcher.adapters.benchmark.benchmark_log import render
+from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
+from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
 from windtunnel.log_parser import RunLog, parse_log
 
 TIMES = tuple(1000.0 + (index * 37 % 101) * 13.4 for index in range(60))

@@ -11,10 +11,10 @@ from ai_edge_litert import schema_py_generated as schema
 from support.graphs import GraphWriter, dense_model
 from support.open_models import conv_model, sum_model
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.farm_dispatcher.adapters import benchmark
-from windtunnel.farm_dispatcher.adapters.benchmark import Procedure
-from windtunnel.farm_dispatcher.adapters.benchmark_log import render
-from windtunnel.farm_dispatcher.adapters.measurement import Measured, Series
+from windtunnel.farm_dispatcher.adapters.benchmark import measure_model as benchmark
+from windtunnel.farm_dispatcher.adapters.benchmark.benchmark_log import render
+from windtunnel.farm_dispatcher.adapters.benchmark.measure_model import Procedure
+from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured, Series
 
 SHORT = Procedure(Series(1, 0.0, 3, 1.0), Series(9, 0.0, 20, 5.0))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from windtunnel.farm_dispatcher.adapters.delegation import Delegation, Node, count_delegated
+from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation, Node, count_delegated
 
 # in 0 -> a -> 1 -> b -> 2 -> c -> 3 -> d -> 4; constants 10 to 13.
 CHAIN = [Node((index, 10 + index), (index + 1,)) for index in range(4)]

@@ -9,11 +9,11 @@ import pytest
 
 from support.graphs import dense_model
 from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, Unavailable, WindtunnelError
-from windtunnel.farm_dispatcher.adapters.fake import FakeFarm
-from windtunnel.farm_dispatcher.dispatch import Dispatcher, Patience
-from windtunnel.farm_dispatcher.domain import Cell
-from windtunnel.farm_dispatcher.farms import open_farms
+from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
+from windtunnel.farm_dispatcher.adapters.farm_registry import open_farms
+from windtunnel.farm_dispatcher.domain.farm import Cell
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
 from windtunnel.plan import DeviceFilter
 
 BUSY = FarmError("the device is busy")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from windtunnel.app_builder.adapters.bundle import write_bundle
-from windtunnel.app_builder.domain import BenchmarkConfig
-from windtunnel.farm_dispatcher.adapters.bundle import unpack_model
+from windtunnel.app_builder.adapters.write_bundle import write_bundle
+from windtunnel.app_builder.domain.app_package import BenchmarkConfig
+from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
 
 
 def test_a_bundle_of_the_app_builder_gives_its_model(tmp_path: Path) -> None:

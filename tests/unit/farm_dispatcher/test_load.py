@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from windtunnel.farm_dispatcher.adapters.load import Watch
-from windtunnel.farm_dispatcher.conditions import judge_series
+from windtunnel.farm_dispatcher.adapters.benchmark.host_load import Watch
+from windtunnel.farm_dispatcher.domain.trust_measurement import judge_series
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux's")
 

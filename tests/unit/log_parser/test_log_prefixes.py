@@ -159,6 +159,6 @@ def test_levels_of_outer_loggers_count_where_the_message_has_none() -> None:
     ],
 )
 def test_messages_keep_their_beginning(line: str) -> None:
-    from windtunnel.log_parser.lines import messages
+    from windtunnel.log_parser.domain.lines.read_lines import messages
 
     assert next(iter(messages(f"{line}\n"))).text.endswith(line[3:])

@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 
 from support.run_events import STARTED, RunEvents, as_event, finding
 from windtunnel import schemas
-from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, judge
-from windtunnel.metrics_store.report import Diagnoses, Ending, build_report
+from windtunnel.metrics_store.messages.decode_events import read_event
+from windtunnel.metrics_store.use_cases.build_report import Diagnoses, Ending, build_report
 from windtunnel.v1 import types_pb2
 
 PLAN = "apiVersion: windtunnel/v1\nvariants: [float32, int8]\ndevices: []\n"

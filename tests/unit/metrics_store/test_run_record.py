@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from support.run_events import RunEvents, as_event
 from windtunnel.bus import Malformed
-from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import RunRecord, Verdict, fold, is_complete, judge, progress
+from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.v1 import events_pb2
 
 RUN = RunEvents()

@@ -13,9 +13,9 @@ from google.protobuf.message import Message
 from support.reports import diagnosis
 from support.run_events import PLAN, STARTED, RunEvents, artifact, as_event
 from windtunnel import schemas
-from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import RunRecord, fold, judge
-from windtunnel.metrics_store.report import Diagnoses, Ending, build_report
+from windtunnel.metrics_store.messages.decode_events import read_event
+from windtunnel.metrics_store.use_cases.build_report import Diagnoses, Ending, build_report
 from windtunnel.v1 import events_pb2, types_pb2
 
 VALIDATOR = jsonschema.Draft202012Validator(schemas.load("report"))

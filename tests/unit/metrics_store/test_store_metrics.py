@@ -11,9 +11,9 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from windtunnel.artifacts import MemoryStore
+from windtunnel.metrics_store.adapters.prometheus import BUCKETS, MAX_CELLS, SAMPLES, Metrics, latencies
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.values import CellSpec, Latency, Measurement
-from windtunnel.metrics_store.metrics import BUCKETS, MAX_CELLS, SAMPLES, Metrics, latencies
 from windtunnel.run_conditions import RunConditions
 
 COUNT = "windtunnel_inference_latency_seconds_count"

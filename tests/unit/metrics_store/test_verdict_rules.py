@@ -11,8 +11,8 @@ import pytest
 from google.protobuf.message import Message
 
 from support.run_events import PLAN, RunEvents, as_event, finding
-from windtunnel.metrics_store.decode import read_event
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, is_complete, judge
+from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.v1 import events_pb2
 
 BUSY = "other processes used 1.9 of 2 cores"

@@ -12,8 +12,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from support.graphs import GraphWriter
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.adapters.local import LocalFarm
-from windtunnel.farm_dispatcher.adapters.measurement import NO_PATIENCE
+from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE
+from windtunnel.farm_dispatcher.adapters.local_farm import LocalFarm
 from windtunnel.isolation import InlinePool
 from windtunnel.layer_diff.compare import compare_models
 from windtunnel.layer_diff.kernels.execute import prepare

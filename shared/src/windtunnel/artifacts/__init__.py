@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from windtunnel.artifacts.cache import Artifacts
-from windtunnel.artifacts.local import LocalStore
-from windtunnel.artifacts.memory import MemoryStore
-from windtunnel.artifacts.pack import pack
-from windtunnel.artifacts.sources import SourceReader
-from windtunnel.artifacts.store import ArtifactRef, ArtifactStore, Corrupt
-from windtunnel.artifacts.unpack import unpack
-from windtunnel.artifacts.urls import open_store
+from windtunnel.artifacts.archives.pack import pack
+from windtunnel.artifacts.archives.unpack import unpack
+from windtunnel.artifacts.sources.source_reader import SourceReader
+from windtunnel.artifacts.stores.file_cache import Artifacts
+from windtunnel.artifacts.stores.local_store import LocalStore
+from windtunnel.artifacts.stores.memory_store import MemoryStore
+from windtunnel.artifacts.stores.open_store import open_store
+from windtunnel.artifacts.stores.port import ArtifactRef, ArtifactStore, Corrupt
 
 __all__ = [
     "ArtifactRef",

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.artifacts import unpack
+from windtunnel.artifacts.archives.unpack import unpack
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline.folder import ImageFiles, TemporaryFolder, find_classes
 from windtunnel.pipeline.npz import read_arrays

@@ -21,7 +21,7 @@ from windtunnel.cli.commands.models.bench import bench
 from windtunnel.cli.local.documents import bench_document
 from windtunnel.cli.report.text.measurement_text import render_bench
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.domain import DeviceFacts, DeviceRun, Samples
+from windtunnel.farm_dispatcher.domain.farm import DeviceFacts, DeviceRun, Samples
 from windtunnel.run_conditions import RunConditions
 
 

@@ -191,7 +191,7 @@ def _dead_letters() -> list[tuple[str, str]]:
     _require_endpoints()
     import asyncio
 
-    from windtunnel.bus.jetstream import connect
+    from windtunnel.bus.nats.jetstream import connect
     from windtunnel.client.endpoints import find_endpoints
 
     async def ask() -> list[tuple[str, str]]:

@@ -62,7 +62,7 @@ async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[E
             f"no Windtunnel runs in {home}; what reads its runs without one, {_SERVICE}, is not installed",
             hint="pip install 'windtunnel-cli[up]'",
         )
-    from windtunnel.metrics_store.reading import open_to_read
+    from windtunnel.metrics_store.read_only import open_to_read
     from windtunnel.rpc import RpcServer
 
     artifacts = os.environ.get("WINDTUNNEL_ARTIFACTS_URL") or str(home / "artifacts")

@@ -13,7 +13,7 @@ from windtunnel.cli.local.child_pools import new_pool, require_installed
 from windtunnel.formats import Format
 
 if TYPE_CHECKING:
-    from windtunnel.converter.domain import Converted
+    from windtunnel.converter.domain.conversion import Converted
     from windtunnel.isolation import Progress
 
 _MAGIC: Final = b"TFL3"
@@ -22,15 +22,15 @@ _MAGIC: Final = b"TFL3"
 async def convert_model(
     model: Path, workdir: Path, declared: str | None = None, *, note: str = "", **options: Any
 ) -> Converted:
-    """Converts a model below `workdir`, in a child process. `options` as `windtunnel.converter.convert.convert`.
+    """Converts a model below `workdir`, in a child process. `options` as of the use case `convert_model.convert`.
 
     `note` is said once the file was found to be a model.
     """
-    from windtunnel.converter.convert import convert as run
+    from windtunnel.converter.use_cases.convert_model import convert as run
 
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
     with progress_bar("converting") as show:
-        async with new_pool("windtunnel.converter.check", env=quiet) as pool:
+        async with new_pool("windtunnel.converter.use_cases.check_conversion", env=quiet) as pool:
             kind = None if declared is None else Format(declared)
             return await run(model, workdir, pool, declared=kind, on_progress=_saying(note, show), **options)
 

@@ -15,8 +15,8 @@ from windtunnel.log_parser import parse_log
 from windtunnel.tflite import ModelFacts, TensorFacts, precision
 
 if TYPE_CHECKING:
-    from windtunnel.converter.domain import Converted
-    from windtunnel.farm_dispatcher.domain import DeviceRun
+    from windtunnel.converter.domain.conversion import Converted
+    from windtunnel.farm_dispatcher.domain.farm import DeviceRun
     from windtunnel.quantizer.domain import Quantized
 
 

@@ -18,7 +18,7 @@ import grpc
 from windtunnel.announcement import RunIdTaken, claim_run, derived_run_id_of, wanted_run_id
 from windtunnel.artifacts import ArtifactStore, open_store
 from windtunnel.bus import Bus, Event, decode, encode, subjects
-from windtunnel.bus.jetstream import connect
+from windtunnel.bus.nats.jetstream import connect
 from windtunnel.client.artifacts import KINDS, Artifact, download, one_of, read_artifact
 from windtunnel.client.comparison import Comparison, compare_runs
 from windtunnel.client.endpoints import Endpoints, find_endpoints, reach

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TypeVar
 import grpc
 
 from windtunnel.artifacts import ArtifactRef, Corrupt
-from windtunnel.artifacts.store import READ_LIMIT, check_sha256, open_regular, read_chunks, sha256_of
+from windtunnel.artifacts.stores.port import READ_LIMIT, check_sha256, open_regular, read_chunks, sha256_of
 from windtunnel.errors import InvalidInput, Unavailable
 from windtunnel.rpc import from_rpc_error
 from windtunnel.v1 import artifacts_pb2

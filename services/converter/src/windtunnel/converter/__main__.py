@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from windtunnel import runtime
 from windtunnel.bus import subjects
-from windtunnel.converter.convert import tool_versions
 from windtunnel.converter.service import ConverterService
 from windtunnel.converter.settings import ConverterSettings
+from windtunnel.converter.use_cases.convert_model import tool_versions
 from windtunnel.isolation import ChildPool
 from windtunnel.runtime import Parts, Runtime
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc
@@ -17,7 +17,7 @@ async def build(rt: Runtime[ConverterSettings]) -> Parts:
     settings = rt.settings
     pool = ChildPool(
         lazy=True,
-        preload=("windtunnel.converter.adapters.tensorflow", "windtunnel.converter.check"),
+        preload=("windtunnel.converter.adapters.tensorflow_convert", "windtunnel.converter.use_cases.check_conversion"),
         size=settings.slots,
         timeout_s=settings.job_timeout_s,
         memory_mb=settings.job_memory_mb,

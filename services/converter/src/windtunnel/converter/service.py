@@ -22,10 +22,10 @@ from windtunnel.announcement import (
 )
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket, Event, job_key
-from windtunnel.converter.convert import convert, tree_sha256
-from windtunnel.converter.domain import Check, Converted, Format
-from windtunnel.converter.resolve_plan import PlanResolver, named_after_model, quantized_finding
+from windtunnel.converter.domain.conversion import Check, Converted, Format
 from windtunnel.converter.settings import ConverterSettings
+from windtunnel.converter.use_cases.convert_model import convert, tree_sha256
+from windtunnel.converter.use_cases.resolve_plan import PlanResolver, named_after_model, quantized_finding
 from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool
 from windtunnel.output_files import safe_file_name

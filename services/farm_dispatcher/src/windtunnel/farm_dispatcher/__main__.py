@@ -6,10 +6,10 @@ from contextlib import AsyncExitStack
 
 from windtunnel import runtime
 from windtunnel.bus import subjects
-from windtunnel.farm_dispatcher.dispatch import Dispatcher, Patience
-from windtunnel.farm_dispatcher.farms import open_farms
+from windtunnel.farm_dispatcher.adapters.farm_registry import open_farms
 from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
 from windtunnel.runtime import Parts, Runtime
 from windtunnel.v1 import farm_dispatcher_pb2, farm_dispatcher_pb2_grpc
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from windtunnel.farm_dispatcher.adapters.local import LocalFarm, new_pool
-from windtunnel.farm_dispatcher.adapters.measurement import NO_PATIENCE, Patience
-from windtunnel.farm_dispatcher.domain import DeviceRun
+from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE, Patience
+from windtunnel.farm_dispatcher.adapters.local_farm import LocalFarm, new_pool
+from windtunnel.farm_dispatcher.domain.farm import DeviceRun
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import Pool, Progress
 

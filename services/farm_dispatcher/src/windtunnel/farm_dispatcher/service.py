@@ -18,16 +18,16 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from windtunnel.bus import Event, each, job_key
 from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, Unavailable, WindtunnelError
-from windtunnel.farm_dispatcher.dispatch import Attempted, Dispatcher
-from windtunnel.farm_dispatcher.domain import Cell, DeviceRun, Samples
-from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-from windtunnel.farm_dispatcher.wire import (
+from windtunnel.farm_dispatcher.cell_messages import (
     cell_from_proto,
     cell_to_proto,
     conditions_to_proto,
     device_to_proto,
     facts_to_proto,
 )
+from windtunnel.farm_dispatcher.domain.farm import Cell, DeviceRun, Samples
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.use_cases.run_cells import Attempted, Dispatcher
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
 from windtunnel.runs import plan_of
 from windtunnel.runtime import Runtime

@@ -4,9 +4,9 @@
 `measure` turns one run of it, or raw samples, into the figures that a cell of a run is judged by.
 """
 
-from windtunnel.log_parser.domain import Delegate, Log, LogError, Memory, Op, RunLog, Stats, UnsupportedOp
-from windtunnel.log_parser.measure import Latency, Measurement, measure
-from windtunnel.log_parser.parse import parse_log
+from windtunnel.log_parser.domain.log import Delegate, Log, LogError, Memory, Op, RunLog, Stats, UnsupportedOp
+from windtunnel.log_parser.use_cases.measure_cell import Latency, Measurement, measure
+from windtunnel.log_parser.use_cases.parse_log import parse_log
 
 __all__ = [
     "Delegate",

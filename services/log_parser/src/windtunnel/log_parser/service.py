@@ -12,11 +12,11 @@ import grpc
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
 from windtunnel.errors import InvalidInput, WindtunnelError
-from windtunnel.log_parser.domain import Delegate, Log
-from windtunnel.log_parser.judge_run import judge_run
-from windtunnel.log_parser.measure import Measurement, measure
-from windtunnel.log_parser.parse import parse_log
+from windtunnel.log_parser.domain.log import Delegate, Log
 from windtunnel.log_parser.settings import LogParserSettings
+from windtunnel.log_parser.use_cases.judge_run import judge_run
+from windtunnel.log_parser.use_cases.measure_cell import Measurement, measure
+from windtunnel.log_parser.use_cases.parse_log import parse_log
 from windtunnel.plan import EMULATED_FARMS
 from windtunnel.rpc.server import MAX_MESSAGE_BYTES
 from windtunnel.runs import temporary_folder

@@ -5,20 +5,20 @@ from __future__ import annotations
 from windtunnel import runtime
 from windtunnel.bus import subjects
 from windtunnel.metrics_store.adapters.database import wait_for_database
+from windtunnel.metrics_store.adapters.prometheus import Metrics
 from windtunnel.metrics_store.adapters.queries import Queries
 from windtunnel.metrics_store.adapters.repository import Repository
-from windtunnel.metrics_store.cancel import Canceling
-from windtunnel.metrics_store.changed import Signal
-from windtunnel.metrics_store.complete import Completer
-from windtunnel.metrics_store.deliver import Outbox, Watch
-from windtunnel.metrics_store.documents import Documents
-from windtunnel.metrics_store.hear import TOPICS, Hearing
-from windtunnel.metrics_store.metrics import Metrics
-from windtunnel.metrics_store.plans import Plans
-from windtunnel.metrics_store.reading import ARTIFACTS_API, RUNS_API
-from windtunnel.metrics_store.serve_artifacts import ArtifactServing, StoreFacts
+from windtunnel.metrics_store.artifact_service import ArtifactServing, StoreFacts
+from windtunnel.metrics_store.read_only import ARTIFACTS_API, RUNS_API
 from windtunnel.metrics_store.service import MetricsStoreService, Reading
 from windtunnel.metrics_store.settings import MetricsStoreSettings
+from windtunnel.metrics_store.use_cases.cancel_runs import Canceling
+from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.complete_runs import Completer
+from windtunnel.metrics_store.use_cases.keep_plans import Plans
+from windtunnel.metrics_store.use_cases.publish_outbox import Outbox, Watch
+from windtunnel.metrics_store.use_cases.read_documents import Documents
+from windtunnel.metrics_store.use_cases.record_events import TOPICS, Hearing
 from windtunnel.runtime import Parts, Runtime
 from windtunnel.v1.artifacts_pb2_grpc import add_ArtifactServiceServicer_to_server
 from windtunnel.v1.metrics_store_pb2_grpc import add_MetricsStoreServiceServicer_to_server

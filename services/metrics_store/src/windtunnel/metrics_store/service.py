@@ -15,20 +15,20 @@ from windtunnel.enum_words import ARTIFACT_KIND, RUN_STATE
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.metrics_store.adapters.queries import MeasurementFilter, Queries, RunFilter, RunSummary
 from windtunnel.metrics_store.adapters.repository import COMPLETED, Repository, StoredRun
-from windtunnel.metrics_store.cancel import Canceling
-from windtunnel.metrics_store.changed import Signal, wait_for
-from windtunnel.metrics_store.documents import Documents, Reader
 from windtunnel.metrics_store.domain import judge
-from windtunnel.metrics_store.encode import (
+from windtunnel.metrics_store.domain.lineage import LineageArtifact
+from windtunnel.metrics_store.messages.encode_messages import (
     VERDICT_OF,
     artifact,
     execution_message,
     measured_cell_message,
     run_message,
 )
-from windtunnel.metrics_store.lineage import LineageArtifact
-from windtunnel.metrics_store.plans import Plans
-from windtunnel.metrics_store.report import Ending, build_report
+from windtunnel.metrics_store.use_cases.build_report import Ending, build_report
+from windtunnel.metrics_store.use_cases.cancel_runs import Canceling
+from windtunnel.metrics_store.use_cases.change_signal import Signal, wait_for
+from windtunnel.metrics_store.use_cases.keep_plans import Plans
+from windtunnel.metrics_store.use_cases.read_documents import Documents, Reader
 from windtunnel.plan import plan_to_proto
 from windtunnel.v1 import metrics_store_pb2 as pb
 from windtunnel.v1 import metrics_store_pb2_grpc, types_pb2

@@ -25,7 +25,7 @@ from windtunnel.cli.report.model_explorer import node_data_paths
 from windtunnel.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from windtunnel.converter.domain import Converted
+    from windtunnel.converter.domain.conversion import Converted
     from windtunnel.isolation import ChildPool, Progress
     from windtunnel.layer_diff import Comparison
     from windtunnel.layer_diff.checkpoint import Checkpoint

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from windtunnel.converter.adapters.graph_nodes import tensor_name
-from windtunnel.converter.adapters.original import reason
-from windtunnel.converter.domain import FirstNorm
+from windtunnel.converter.adapters.original_model import reason
+from windtunnel.converter.domain.conversion import FirstNorm
 
 _log = logging.getLogger(__name__)
 _SAME = frozenset({"Identity", "Cast"})

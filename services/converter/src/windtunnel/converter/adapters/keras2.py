@@ -13,8 +13,8 @@ from typing import Any, Final
 
 import tensorflow as tf
 
-from windtunnel.converter.domain import Format, Source
-from windtunnel.converter.keras_config import KerasConfig
+from windtunnel.converter.domain.conversion import Format, Source
+from windtunnel.converter.formats.keras_config import KerasConfig
 
 # Classes of Keras 2 alone: ops of TensorFlow between its layers, and models under older names.
 OWN_CLASSES: Final = frozenset(

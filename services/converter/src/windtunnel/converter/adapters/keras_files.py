@@ -11,10 +11,10 @@ from typing import Any, Final
 import tensorflow as tf
 
 from windtunnel.converter.adapters import keras2
-from windtunnel.converter.adapters.original import Arrays, Original, frozen, port, reason
-from windtunnel.converter.domain import Format, Source
-from windtunnel.converter.keras_config import CODE_HINT, KerasConfig, read_config
-from windtunnel.converter.keras_names import require_own_names
+from windtunnel.converter.adapters.original_model import Arrays, Original, frozen, port, reason
+from windtunnel.converter.domain.conversion import Format, Source
+from windtunnel.converter.formats.keras_config import CODE_HINT, KerasConfig, read_config
+from windtunnel.converter.formats.keras_names import require_own_names
 from windtunnel.datacheck.findings import CONVERSION_KERAS2, Finding
 from windtunnel.errors import InvalidInput, Unsupported
 

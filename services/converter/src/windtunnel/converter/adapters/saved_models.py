@@ -8,8 +8,8 @@ from typing import Any, Final
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
-from windtunnel.converter.adapters.original import Arrays, Original, frozen, port
-from windtunnel.converter.domain import Source
+from windtunnel.converter.adapters.original_model import Arrays, Original, frozen, port
+from windtunnel.converter.domain.conversion import Source
 from windtunnel.datacheck.findings import CONVERSION_META_GRAPH, CONVERSION_SIGNATURE, Finding
 from windtunnel.errors import InvalidInput
 

@@ -20,8 +20,8 @@ from windtunnel.metrics_store.adapters.codec import from_document
 from windtunnel.metrics_store.adapters.database import Database, from_micros, to_micros
 from windtunnel.metrics_store.adapters.rows import LONGEST_NAME, AnyRow, read_cell_spec, read_measured
 from windtunnel.metrics_store.domain import Verdict, facts
+from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact, with_implied_inputs
 from windtunnel.metrics_store.domain.values import Blob
-from windtunnel.metrics_store.lineage import Execution, LineageArtifact, with_implied_inputs
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000

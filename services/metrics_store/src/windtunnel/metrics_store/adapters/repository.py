@@ -24,9 +24,9 @@ from windtunnel.metrics_store.adapters.rows import (
     variant_row,
 )
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, facts, fold
+from windtunnel.metrics_store.domain.event_content import Heard
+from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact
 from windtunnel.metrics_store.domain.values import Blob
-from windtunnel.metrics_store.heard import Heard
-from windtunnel.metrics_store.lineage import Execution, LineageArtifact
 
 RUNNING = "running"
 COMPLETED = "completed"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from windtunnel.datacheck.chance import lowest_expected, lowest_expected_share
+from windtunnel.metrics_store.domain.measurement_warnings import doubt
 from windtunnel.metrics_store.domain.record import CellState, RunRecord
 from windtunnel.metrics_store.domain.values import Layers, Measurement, Quality
-from windtunnel.metrics_store.domain.warnings import doubt
 from windtunnel.plan.model import Plan
 
 BYTES_PER_MB: Final = 1_000_000

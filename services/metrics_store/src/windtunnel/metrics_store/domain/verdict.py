@@ -11,9 +11,9 @@ from typing import Final
 from windtunnel.datacheck.findings import Finding
 from windtunnel.figures import compared_with
 from windtunnel.metrics_store.domain.facts import Canceled
-from windtunnel.metrics_store.domain.findings import NON_FINITE, no_labels, run_findings
 from windtunnel.metrics_store.domain.gates import EXPECTED, GateResult, gate_results
 from windtunnel.metrics_store.domain.record import RunRecord
+from windtunnel.metrics_store.domain.run_findings import NON_FINITE, no_labels, run_findings
 from windtunnel.metrics_store.domain.steps import Outcome, explain, not_made, steps
 from windtunnel.plan.model import Plan
 

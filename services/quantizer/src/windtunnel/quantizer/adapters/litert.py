@@ -17,7 +17,7 @@ from litert_quantizer.utils import qsv_utils
 from numpy.typing import NDArray
 
 from windtunnel import isolation
-from windtunnel.artifacts.store import whole_file
+from windtunnel.artifacts.stores.port import whole_file
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import sample_inputs
 from windtunnel.plan import VariantSpec

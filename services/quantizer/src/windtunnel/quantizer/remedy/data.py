@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel import isolation
-from windtunnel.artifacts.store import whole_file
+from windtunnel.artifacts.stores.port import whole_file
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import InputSpec, Pipeline, load_samples, model_inputs
 from windtunnel.quantizer.remedy.figures import Measure

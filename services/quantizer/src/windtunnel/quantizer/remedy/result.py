@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from windtunnel.artifacts.store import sha256_of
+from windtunnel.artifacts.stores.port import sha256_of
 from windtunnel.quantizer.remedy.figures import Figures, Latency, Measure
 from windtunnel.quantizer.remedy.recipe import Unit
 from windtunnel.quantizer.remedy.stopwatch import Device

@@ -1,0 +1,1 @@
+"""What is built, and for which platforms. No transport."""

@@ -1,0 +1,24 @@
+"""Which platforms a plan needs apps for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from windtunnel.app_builder.domain.app_package import Platform
+from windtunnel.plan import HOST_FARMS, DeviceFilter
+
+_BY_NAME: Final = {platform.value: platform for platform in Platform}
+
+
+def platforms_of(devices: Iterable[DeviceFilter]) -> tuple[Platform, ...]:
+    """The platforms that device filters need, each once, in their order.
+
+    A filter on phones that names no platform means Android. A platform that no app is built for gives nothing: the
+    farm dispatcher plans no cell there that could run.
+    """
+    needed: dict[Platform, None] = {}
+    for wanted in devices:
+        names = (Platform.HOST,) if wanted.farm in HOST_FARMS else wanted.platform or (Platform.ANDROID,)
+        needed.update(dict.fromkeys(_BY_NAME[name] for name in names if name in _BY_NAME))
+    return tuple(needed)

@@ -1,0 +1,1 @@
+"""What the app builder does: put a model and its configuration into an app package."""

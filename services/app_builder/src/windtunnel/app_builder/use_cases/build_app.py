@@ -1,0 +1,107 @@
+"""The use case: a model and its configuration become a package."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from windtunnel.app_builder.adapters.digests import sha256_of
+from windtunnel.app_builder.adapters.signing import SigningKey
+from windtunnel.app_builder.adapters.write_apk import write_apk
+from windtunnel.app_builder.adapters.write_bundle import write_bundle
+from windtunnel.app_builder.domain.app_package import BaseApp, BuildRequest, BuiltApp, Platform
+from windtunnel.errors import InvalidInput, Unsupported
+
+
+def build(request: BuildRequest, key: SigningKey | None = None) -> BuiltApp:
+    """Builds the package that `request` asks for, at `request.output`, whole or not at all.
+
+    The same request and key give the same bytes.
+
+    Args:
+        request: what to build.
+        key: signs an APK; needed for Android, not used for the host.
+
+    Raises:
+        InvalidInput: the base app, the model or the request cannot be used; the message names the file and why.
+        Unsupported: the platform is ios.
+    """
+    if request.platform is Platform.IOS:
+        raise Unsupported(
+            "cannot build an app for ios: an .ipa must be signed with an Apple certificate and its profile on a Mac",
+            hint="sign the app with Xcode and give it to the farm yourself, or leave ios devices out of the plan",
+        )
+    with _opened(request.model, "model") as model, _replacing(request.output) as output:
+        if os.fstat(model.fileno()).st_size == 0:
+            raise InvalidInput(f"model {request.model} is empty", hint="give a .tflite file")
+        if request.platform is Platform.ANDROID:
+            model_sha256 = _android(request, key, model, output)
+        else:
+            _refuse_base(request.base)
+            model_sha256 = write_bundle(model, request.config, output)
+        output.seek(0)
+        sha256, size = sha256_of(output)
+    return BuiltApp(request.platform, request.output, sha256, size, model_sha256)
+
+
+def _android(request: BuildRequest, key: SigningKey | None, model: BinaryIO, output: BinaryIO) -> str:
+    if request.base is None:
+        raise InvalidInput("no base app for android", hint="configure an APK of the benchmark app and its SHA-256")
+    if key is None:
+        raise InvalidInput("no signing key for android", hint="configure a key, or make one with SigningKey.generate()")
+    with _opened(request.base.path, "base app") as base:
+        _check_pin(request.base, base)
+        return write_apk(base, str(request.base.path), model, request.config, key, output)
+
+
+def _refuse_base(base: BaseApp | None) -> None:
+    if base is not None:
+        raise InvalidInput(
+            f"base app {base.path} given for host", hint="the host's package has no base app: leave it out"
+        )
+
+
+def _check_pin(pinned: BaseApp, base: BinaryIO) -> None:
+    """Hashes the open file, so that what is checked is what is used."""
+    actual, size = sha256_of(base)
+    if size == 0:
+        raise InvalidInput(f"base app {pinned.path} is empty", hint="give the benchmark app's APK")
+    if actual != pinned.sha256:
+        raise InvalidInput(
+            f"base app {pinned.path} has SHA-256 {actual}, not the pinned {pinned.sha256}",
+            hint="restore the file, or pin its new SHA-256 after checking where it came from",
+        )
+    base.seek(0)
+
+
+@contextmanager
+def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise InvalidInput(f"{what} {path} cannot be read: {error.strerror}", hint="check the path") from error
+    with file:
+        yield file
+
+
+@contextmanager
+def _replacing(output: Path) -> Iterator[BinaryIO]:
+    """A temporary file beside `output` that takes its place when the block ends well."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    except OSError as error:
+        raise InvalidInput(f"cannot write {output}: {error.strerror}", hint="give a folder that exists") from error
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o644)
+        temporary.replace(output)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""What the converter does: resolve a plan, convert a model, check the conversion."""

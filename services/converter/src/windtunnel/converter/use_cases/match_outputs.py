@@ -1,0 +1,191 @@
+"""Which output of the converted model is which of the original: by name, then by the values on a few samples."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.converter.domain.conversion import MAX_OUTPUT_NRMSE
+from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, Finding
+from windtunnel.tflite import ModelFacts, TensorFacts
+
+# Samples on which outputs are recognized by their values.
+PROBED: Final = 8
+
+Arrays = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Matching:
+    """`pairs`: output tensors of the converted model to outputs of the original.
+
+    `exchanged`: those whose name is another output's in the original, which values tell. `unmatched` says which
+    outputs of the original have no counterpart, and what is there instead; empty where all have one.
+    """
+
+    pairs: Mapping[str, str]
+    exchanged: Mapping[str, str]
+    unmatched: str
+    findings: tuple[Finding, ...] = ()
+
+
+class OutputSums:
+    """Running sums of one output for sqrt(MSE) / max(range of both), in float64."""
+
+    def __init__(self) -> None:
+        self.non_finite = 0
+        self.compared = False
+        self.other_shape = ""
+        self._squares = 0.0
+        self._count = 0
+        self._low = [np.inf, np.inf]
+        self._high = [-np.inf, -np.inf]
+
+    def add(self, value: NDArray[Any], reference: NDArray[Any] | None) -> None:
+        """Adds one sample: `value` of the converted model and, where it has a counterpart, that of the original."""
+        bad = int(value.size - np.isfinite(value).sum())
+        self.non_finite += bad
+        if reference is None or bad:
+            return
+        reference = np.asarray(reference, np.float64)
+        if reference.shape != value.shape:
+            # A dynamic dimension shows its size only now.
+            self.other_shape = f"{value.shape} for {reference.shape} of the original"
+            return
+        self.compared = True
+        self._squares += float(np.square(reference - value).sum())
+        self._count += reference.size
+        for index, array in enumerate((reference, value)):
+            self._low[index] = min(self._low[index], float(array.min(initial=np.inf)))
+            self._high[index] = max(self._high[index], float(array.max(initial=-np.inf)))
+
+    def nrmse(self) -> float:
+        """0 for equal constants; infinity where constants differ."""
+        error = float(np.sqrt(self._squares / max(self._count, 1)))
+        span = max(high - low for low, high in zip(self._low, self._high, strict=True))
+        if not self._count or span == 0:
+            return 0.0 if error == 0 else float("inf")
+        return error / span
+
+
+def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]) -> Matching:
+    """Finds the counterpart of every output.
+
+    Args:
+        references: outputs of the original, (N, ...) by name.
+        probe: outputs of the converted model for the first samples, by tensor name and without the batch.
+
+    Names decide where the values agree; where they do not, or say nothing, the values decide. What neither tells is
+    paired by name, or by the nearest values of one shape, so that the figures say how far it is off.
+    """
+    if not references:
+        return Matching({}, {}, "")
+    named = _by_name(facts, references)
+    errors = {
+        (tensor.name, name): _error(tensor, references[name], [row[tensor.name] for row in probe])
+        for tensor, name in itertools.product(facts.outputs, references)
+        if _same_shape(tensor, references[name])
+    }
+    sure = {ours: theirs for ours, theirs in named.items() if _agree(errors[ours, theirs])}
+    by_value = _nearest(errors, sure, most=MAX_OUTPUT_NRMSE)
+    # In the model's order: which of two pairs is nearer depends on the processor's last digits.
+    by_value = {tensor.name: by_value[tensor.name] for tensor in facts.outputs if tensor.name in by_value}
+    exchanged = {ours: theirs for ours, theirs in by_value.items() if named.get(ours, theirs) != theirs}
+    pairs = {**sure, **by_value}
+    pairs |= {ours: theirs for ours, theirs in named.items() if ours not in pairs and theirs not in pairs.values()}
+    pairs |= _nearest(errors, pairs, most=np.inf)
+    return Matching(
+        pairs, exchanged, _unmatched(facts, pairs, references, _again(facts, errors)), _order(facts, pairs, references)
+    )
+
+
+def shown(facts: ModelFacts, tensor: TensorFacts) -> str:
+    """What an output is called: the name that the signature gives it, else the tensor's."""
+    return facts.output_name(tensor) or tensor.name
+
+
+def _agree(error: float) -> bool:
+    return error <= MAX_OUTPUT_NRMSE
+
+
+def _by_name(facts: ModelFacts, references: Arrays) -> dict[str, str]:
+    """Pairs of equal names: the signature's, the tensor's. Only outputs of equal shapes apart from the batch match."""
+    pairs: dict[str, str] = {}
+    for tensor in facts.outputs:
+        for name in (facts.output_name(tensor), tensor.name, tensor.name.split(":")[0]):
+            if (
+                name is not None
+                and name in references
+                and name not in pairs.values()
+                and _same_shape(tensor, references[name])
+            ):
+                pairs[tensor.name] = name
+                break
+    return pairs
+
+
+def _error(tensor: TensorFacts, reference: NDArray[Any], values: Sequence[NDArray[Any]]) -> float:
+    sums = OutputSums()
+    for value, row in zip(values, reference, strict=False):
+        sums.add(value, row)
+    return np.inf if sums.non_finite or sums.other_shape or not sums.compared else sums.nrmse()
+
+
+def _nearest(errors: Mapping[tuple[str, str], float], taken: Mapping[str, str], *, most: float) -> dict[str, str]:
+    """Pairs of what is not `taken` yet whose error is at most `most`, the smallest error first."""
+    pairs: dict[str, str] = {}
+    for (ours, theirs), error in sorted(errors.items(), key=lambda item: item[1]):
+        used = {*taken.values(), *pairs.values()}
+        if error <= most and ours not in taken and ours not in pairs and theirs not in used:
+            pairs[ours] = theirs
+    return pairs
+
+
+def _same_shape(tensor: TensorFacts, reference: NDArray[Any]) -> bool:
+    """Whether shapes agree apart from the batch; a dynamic dimension agrees with any size.
+
+    A constant has no batch: each row of the original's is all of it.
+    """
+    theirs, whole = reference.shape[1:], tensor.shape_signature
+    shapes = (whole, whole[1:]) if tensor.shape[:1] in ((), (1,)) else (whole,)
+    return any(
+        len(ours) == len(theirs) and all(want in (-1, got) for want, got in zip(ours, theirs, strict=True))
+        for ours in shapes
+    )
+
+
+def _again(facts: ModelFacts, errors: Mapping[tuple[str, str], float]) -> set[str]:
+    """Names that the signature gives to a tensor which may have another name too: one tensor, given out twice."""
+    names = {(facts.tensors[index].name, name) for one in facts.signatures for name, index in one.outputs.items()}
+    return {name for (tensor, name), error in errors.items() if (tensor, name) in names and _agree(error)}
+
+
+def _unmatched(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays, again: Collection[str]) -> str:
+    found = {*pairs.values(), *again}
+    missing = [f"{name!r} {array.shape[1:]}" for name, array in references.items() if name not in found]
+    if not missing:
+        return ""
+    left = [f"{shown(facts, t)!r} {t.shape[1:]}" for t in facts.outputs if t.name not in pairs]
+    return f"the original has {', '.join(missing)}, the converted model {', '.join(left) or 'no other'} (per sample)"
+
+
+def _order(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays) -> tuple[Finding, ...]:
+    """Says that outputs are listed in another order than the original's, which matters to whoever counts them."""
+    theirs = list(references)
+    ours = list(dict.fromkeys(pairs[tensor.name] for tensor in facts.outputs if tensor.name in pairs))
+    if ours == [name for name in theirs if name in ours]:
+        return ()
+    listed = ", ".join(f"{place}: {name}" for place, name in enumerate(ours))
+    return (
+        Finding(
+            CONVERSION_OUTPUT_ORDER,
+            f"the .tflite lists its outputs in another order than the original: {listed}",
+            "read outputs by the names of the signature, or in this order",
+            {"original": theirs, "converted": ours},
+        ),
+    )

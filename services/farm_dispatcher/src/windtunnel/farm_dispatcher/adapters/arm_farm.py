@@ -1,0 +1,112 @@
+"""The farm `arm`: ARM64 processors, emulated on this host. The kernels are those of phones, the times mean nothing.
+
+A cell that ran shows that the runtime takes the model on such a processor and survives it. Whether its numbers are
+right is what the layer comparison of the variant tells, and `windtunnel kernels`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import windtunnel.errors
+import windtunnel.farm_dispatcher
+from windtunnel.errors import FarmError, NotFound, Unavailable
+from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
+from windtunnel.farm_dispatcher.adapters.benchmark import emulated_benchmark as emulated
+from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
+from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
+from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
+from windtunnel.farm_dispatcher.adapters.local_farm import ACCELERATORS, exclusively, require_cell, with_nodes
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.isolation import ChildPool, Pool
+from windtunnel.settings import InvalidSetting
+from windtunnel.tflite.arm import CPUS, LITERT, in_words, missing, run_arm
+
+FARM: Final = "arm"
+_SYSTEM, _VERSION = "Debian", "12"
+# Where the emulated Python finds the measurement.
+_PACKAGES: Final = (
+    Path(windtunnel.errors.__file__).absolute().parents[1],
+    Path(windtunnel.farm_dispatcher.__file__).absolute().parents[2],
+)
+
+
+@asynccontextmanager
+async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
+    """The emulated processors. Raises InvalidSetting where the emulator or its system is missing."""
+    lacking = missing()
+    if lacking:
+        names, todo = in_words(lacking)
+        raise InvalidSetting(f"WINDTUNNEL_FARMS names {FARM!r}, which needs {names}", hint=f"run: {todo}")
+    # Each run is a process of its own under the emulator; the child watches it, and takes it along when it ends.
+    timeout_s, memory_mb = settings.job_timeout_s, settings.job_memory_mb
+    preload = ("windtunnel.tflite.arm",)
+    async with ChildPool(preload=preload, timeout_s=timeout_s, memory_mb=memory_mb, lazy=True) as pool:
+        yield ArmFarm(pool, settings.local_lock, memory_mb)
+
+
+class ArmFarm:
+    """Runs models of `host` app packages under emulation. `lock` keeps it from disturbing measurements of this host."""
+
+    default_accelerator = "xnnpack"
+    parallel = 1
+
+    def __init__(self, pool: Pool, lock: Path, memory_mb: int) -> None:
+        self._pool = pool
+        self._lock = lock
+        self._memory_mb = memory_mb
+
+    async def devices(self) -> Sequence[Device]:
+        return [Device(FARM, cpu, "host", _VERSION, ACCELERATORS, _facts(cpu)) for cpu in CPUS]
+
+    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        require_cell(FARM, cell.accelerator, cell.threads)
+        model = await asyncio.to_thread(unpack_model, package, workdir)
+        result = workdir / "measured.json"
+        job = {
+            "model": str(model.absolute()),
+            "accelerator": cell.accelerator,
+            "threads": cell.threads,
+            "shapes": dict(cell.input_shapes),
+        }
+        async with exclusively(self._lock):
+            try:
+                await self._pool.run(_job, {**job, "result": str(result.absolute())}, cell.device, self._memory_mb)
+            except (Unavailable, NotFound) as error:
+                raise FarmError(error.message, hint=error.hint) from error
+        measured = _read(json.loads(result.read_text(encoding="utf-8")))
+        log = benchmark_log.render(measured, warmup=emulated.WARMUP, inference=emulated.INFERENCE)
+        facts = with_nodes(_facts(cell.device), measured)
+        return DeviceRun(
+            log, None, facts, measured.input_shapes, measured.shapes_known, zeroed_inputs=measured.zeroed_inputs
+        )
+
+
+def _job(job: dict[str, Any], cpu: str, memory_mb: int) -> None:
+    run_arm(job, cpu, script=Path(emulated.__file__).absolute(), packages=_PACKAGES, memory_mb=memory_mb)
+
+
+def _facts(cpu: str) -> DeviceFacts:
+    return DeviceFacts(
+        name=cpu,
+        cpu=f"{cpu}, emulated by qemu-user",
+        os=_SYSTEM,
+        os_version=_VERSION,
+        runtime=f"ai-edge-litert {LITERT}",
+    )
+
+
+def _read(values: dict[str, Any]) -> Measured:
+    """What `emulated` wrote."""
+    series = {name: tuple(values[name]) for name in ("warmup_us", "inference_us")}
+    shapes = {name: tuple(shape) for name, shape in values["input_shapes"].items()}
+    # What else went on says nothing about times that mean nothing.
+    others = {"delegation": Delegation(**values["delegation"]), "input_shapes": shapes, "conditions": None}
+    others["zeroed_inputs"] = tuple(values["zeroed_inputs"])
+    return Measured(**{**values, **series, **others})

@@ -1,0 +1,1 @@
+"""A measurement on this host: the procedure, its host, and its log."""

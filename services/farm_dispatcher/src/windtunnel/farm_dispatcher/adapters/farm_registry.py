@@ -1,0 +1,32 @@
+"""Which farms there are: the one place where a farm is registered."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from windtunnel.farm_dispatcher.adapters import arm_farm as arm
+from windtunnel.farm_dispatcher.adapters import local_farm as local
+from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.settings import InvalidSetting
+
+# Opens a farm with the settings at hand and closes it in the end.
+OpenFarm = Callable[[FarmDispatcherSettings], AbstractAsyncContextManager[Farm]]
+
+FARMS: Mapping[str, OpenFarm] = {
+    "local": local.open_farm,
+    "arm": arm.open_farm,
+}
+
+
+@asynccontextmanager
+async def open_farms(settings: FarmDispatcherSettings) -> AsyncIterator[Mapping[str, Farm]]:
+    """The farms that WINDTUNNEL_FARMS names, open. Raises InvalidSetting for a name that no adapter has."""
+    unknown = [name for name in settings.farm_names if name not in FARMS]
+    if unknown:
+        raise InvalidSetting(
+            f"WINDTUNNEL_FARMS names {', '.join(map(repr, unknown))}", hint=f"there are adapters for {', '.join(FARMS)}"
+        )
+    async with AsyncExitStack() as stack:
+        yield {name: await stack.enter_async_context(FARMS[name](settings)) for name in settings.farm_names}

@@ -1,0 +1,152 @@
+"""The farm `local`: this host, one device called "host". One measurement at a time, across processes too."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import fcntl
+import itertools
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from windtunnel.cell_warnings import zeroed_words
+from windtunnel.errors import FarmError, InvalidInput, Unavailable
+from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
+from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE, Measured, Patience
+from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
+from windtunnel.farm_dispatcher.adapters.host_facts import host_facts
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm, Samples
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.input_shapes import Shapes
+from windtunnel.isolation import ChildPool, Pool, Progress
+from windtunnel.tflite import read_model, require_values
+
+FARM: Final = "local"
+DEVICE: Final = "host"
+ACCELERATORS: Final = ("cpu", "xnnpack")
+_POLL_S = 0.05
+log = logging.getLogger(__name__)
+
+
+@asynccontextmanager
+async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
+    """The local farm with its child process."""
+    async with new_pool(settings.job_timeout_s, settings.job_memory_mb) as pool:
+        yield LocalFarm(pool, settings.local_lock, Patience(own_s=settings.quiet_wait_s))
+
+
+def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
+    """A pool for measurements: each has a fresh, warm process of its own, so that its memory is the model's."""
+    return ChildPool(
+        preload=("windtunnel.farm_dispatcher.adapters.benchmark.measure_model",),
+        size=1,
+        timeout_s=timeout_s,
+        memory_mb=memory_mb,
+        max_jobs=1,
+        lazy=True,
+    )
+
+
+class LocalFarm:
+    """Runs models of `host` app packages in a child process. `lock` is a file that a measurement holds."""
+
+    default_accelerator = "xnnpack"
+    parallel = 1
+
+    def __init__(self, pool: Pool, lock: Path, patience: Patience = NO_PATIENCE) -> None:
+        self._pool = pool
+        self._lock = lock
+        self._patience = patience
+        self._was_unstable = False
+
+    async def devices(self) -> Sequence[Device]:
+        facts = await asyncio.to_thread(host_facts, DEVICE)
+        return [Device(FARM, DEVICE, "host", facts.os_version, ACCELERATORS, facts)]
+
+    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        model = await asyncio.to_thread(unpack_model, package, workdir)
+        return await self.measure(model, cell.accelerator, cell.threads, cell.input_shapes)
+
+    async def measure(
+        self,
+        model: Path,
+        accelerator: str,
+        threads: int,
+        shapes: Shapes | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> DeviceRun:
+        """Measures a bare .tflite file, with `shapes` by input name. Raises as `Farm.run`."""
+        require_cell(FARM, accelerator, threads)
+        async with exclusively(self._lock):
+            try:
+                measured = await self._pool.run(
+                    _job, model.absolute(), accelerator, threads, shapes, self._patience_now(), on_progress=on_progress
+                )
+            except Unavailable as error:
+                raise FarmError(error.message, hint=error.hint) from error
+        self._was_unstable = measured.conditions is not None and measured.conditions.unstable
+        if measured.zeroed_inputs:
+            log.warning(zeroed_words(measured.zeroed_inputs))
+        facts = await asyncio.to_thread(host_facts, DEVICE)
+        return DeviceRun(
+            log=benchmark_log.render(measured),
+            samples=Samples(measured.warmup_us, measured.inference_us),
+            facts=with_nodes(facts, measured),
+            input_shapes=measured.input_shapes,
+            shapes_known=measured.shapes_known,
+            conditions=measured.conditions,
+            zeroed_inputs=measured.zeroed_inputs,
+        )
+
+    def _patience_now(self) -> Patience:
+        """The patience with a busy host. One that stayed busy through all of it is not waited for again and again."""
+        if not self._was_unstable:
+            return self._patience
+        return dataclasses.replace(self._patience, own_s=min(self._patience.own_s, self._patience.others_s))
+
+
+def require_cell(farm: str, accelerator: str, threads: int) -> None:
+    """Raises InvalidInput for what a farm on this host cannot run."""
+    if accelerator not in ACCELERATORS:
+        known = " and ".join(ACCELERATORS)
+        raise InvalidInput(f"accelerator {accelerator!r} is not on this host", hint=f"the {farm} farm has {known}")
+    if threads < 1:
+        raise InvalidInput(f"{threads} threads cannot run a model", hint="give 1 or more")
+
+
+def _job(model: Path, accelerator: str, threads: int, shapes: Shapes | None, patience: Patience) -> Measured:
+    # Imported in the child: this process never loads the runtime.
+    from windtunnel.farm_dispatcher.adapters.benchmark import measure_model as benchmark
+
+    require_values(read_model(model))
+    return benchmark.measure(model, accelerator, threads, shapes, benchmark.Procedure(patience=patience))
+
+
+def with_nodes(facts: DeviceFacts, measured: Measured) -> DeviceFacts:
+    """The facts of a device with the nodes of the model that it ran."""
+    found = measured.delegation
+    return dataclasses.replace(facts, nodes_delegated=found.nodes_delegated, nodes_total=found.nodes_total)
+
+
+@asynccontextmanager
+async def exclusively(lock: Path) -> AsyncIterator[None]:
+    """Holds `lock` against every process on this host; it is let go when the process ends, however it ends."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("ab") as file:
+        # Asking again and again, since a blocking call could not be cancelled.
+        for wait in itertools.repeat(_POLL_S):
+            if _try_lock(file.fileno()):
+                break
+            await asyncio.sleep(wait)
+        yield
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

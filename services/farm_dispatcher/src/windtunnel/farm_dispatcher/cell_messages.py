@@ -1,0 +1,50 @@
+"""Between cells, devices and facts and their protobuf messages."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from windtunnel.enum_words import PLATFORM
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts
+from windtunnel.plan import shapes_from_proto, shapes_to_proto
+from windtunnel.run_conditions import RunConditions
+from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
+from windtunnel.wire import message_of, value_of
+
+
+def cell_to_proto(cell: Cell) -> types_pb2.Cell:
+    """The cell on the wire."""
+    message = message_of(types_pb2.Cell, dataclasses.replace(cell, input_shapes={}))
+    message.input_shapes.extend(shapes_to_proto(cell.input_shapes))
+    message.device_platform = PLATFORM.number(cell.platform)
+    return message
+
+
+def cell_from_proto(message: types_pb2.Cell) -> Cell:
+    """The cell in `message`."""
+    platform = PLATFORM.read(message.device_platform, message.platform)
+    shapes = shapes_from_proto(message.input_shapes)
+    return dataclasses.replace(value_of(Cell, message), platform=platform, input_shapes=shapes)
+
+
+def facts_to_proto(facts: DeviceFacts) -> types_pb2.DeviceFacts:
+    """The facts on the wire; None is absent."""
+    return message_of(types_pb2.DeviceFacts, facts)
+
+
+def conditions_to_proto(conditions: RunConditions | None) -> types_pb2.RunConditions | None:
+    """The conditions on the wire; None is absent."""
+    return None if conditions is None else message_of(types_pb2.RunConditions, conditions)
+
+
+def device_to_proto(device: Device) -> farm_dispatcher_pb2.Device:
+    """The device on the wire."""
+    return farm_dispatcher_pb2.Device(
+        farm=device.farm,
+        name=device.name,
+        platform=device.platform,
+        os_version=device.os_version,
+        accelerators=device.accelerators,
+        facts=facts_to_proto(device.facts),
+        device_platform=PLATFORM.number(device.platform),
+    )

@@ -1,0 +1,1 @@
+"""Devices, cells, farms, and whether a measurement can be trusted. No transport."""

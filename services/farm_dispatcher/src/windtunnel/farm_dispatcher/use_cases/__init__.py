@@ -1,0 +1,1 @@
+"""What the farm dispatcher does: plan cells and run them."""

@@ -1,0 +1,132 @@
+"""From the device filters of a plan to cells: pure rules over what the farms offer now."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from windtunnel.errors import InvalidInput
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, cell_id
+from windtunnel.plan import DeviceFilter
+
+DEFAULT_THREADS: Final = 1
+# Of one variant. More than any farm gets through, and a few lists of a plan multiply to it easily.
+MAX_CELLS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a farm has today."""
+
+    devices: tuple[Device, ...]
+    default_accelerator: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a cell would run, before accelerator and threads; `device` is None where there is no such place."""
+
+    name: str
+    platform: str
+    os_version: str
+    device: Device | None = None
+    skip_reason: str = ""
+
+
+def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: Mapping[str, Offer]) -> tuple[Cell, ...]:
+    """The cells that `filters` mean for one variant, each once, in the plan's order.
+
+    Every combination of the values that a filter lists is at least one cell: a combination that no device of the
+    farm fits, an accelerator that a device has not, and a farm that is not in `offers` become skipped cells with
+    the reason. A field that lists nothing takes every device that fits, the farm's default accelerator, 1 thread.
+    Raises InvalidInput for more than MAX_CELLS, repeats included.
+    """
+    cells: dict[str, Cell] = {}
+    meant = (cell for wanted in filters for cell in _cells(run_id, variant, wanted, offers.get(wanted.farm)))
+    for count, cell in enumerate(meant, 1):
+        if count > MAX_CELLS:
+            raise InvalidInput(
+                f"the device filters mean more than {MAX_CELLS} cells for variant {variant!r}",
+                hint="list fewer values in each filter: every combination of them is a cell",
+            )
+        cells.setdefault(cell.id, cell)
+    return tuple(cells.values())
+
+
+def _cells(run_id: str, variant: str, wanted: DeviceFilter, offer: Offer | None) -> Iterator[Cell]:
+    for place in _places(wanted, offer):
+        accelerators = wanted.accelerator or (_default_accelerator(place.device, offer),)
+        for accelerator, threads in itertools.product(accelerators, wanted.threads or (DEFAULT_THREADS,)):
+            fields = (wanted.farm, place.name, place.platform, place.os_version, accelerator, threads)
+            reason = place.skip_reason or _lacks(place.device, accelerator)
+            yield Cell(cell_id(run_id, variant, *fields), variant, *fields, skip_reason=reason)
+
+
+def _places(wanted: DeviceFilter, offer: Offer | None) -> Iterator[_Place]:
+    for name, platform, os_version in itertools.product(
+        wanted.device or ("",), wanted.platform or ("",), wanted.os_version or ("",)
+    ):
+        if offer is None:
+            reason = f"farm {wanted.farm!r} is not set up in this installation"
+            yield _Place(name, platform, os_version, skip_reason=reason)
+            continue
+        fitting = [device for device in offer.devices if _fits(device, name, platform, os_version)]
+        for device in fitting:
+            yield _Place(device.name, device.platform, device.os_version, device)
+        if not fitting:
+            reason = _why_none(wanted.farm, offer.devices, name, platform, os_version)
+            yield _Place(name, platform, os_version, skip_reason=reason)
+
+
+def _fits(device: Device, name: str, platform: str, os_version: str) -> bool:
+    """Whether a device is what is asked for; an empty value asks for nothing."""
+    return (
+        name in ("", device.name)
+        and platform in ("", device.platform)
+        and (os_version in ("", device.os_version) or device.os_version.startswith(f"{os_version}."))
+    )
+
+
+def _why_none(farm: str, devices: Sequence[Device], name: str, platform: str, os_version: str) -> str:
+    """Why no device fits: the first of the values that leaves none."""
+    if not devices:
+        return f"the {farm} farm has no devices now"
+    named = [device for device in devices if name in ("", device.name)]
+    if not named:
+        return f"the {farm} farm has no device {name!r}; {_nearest(name, [device.name for device in devices])}"
+    subject = f"device {name!r}" if name else f"the {farm} farm"
+    on_platform = [device for device in named if platform in ("", device.platform)]
+    if not on_platform:
+        return f"{subject} has platform {_words(device.platform for device in named)}, not {platform!r}"
+    return f"{subject} has OS version {_words(device.os_version for device in on_platform)}, not {os_version!r}"
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {near[0]!r}?" if near else f"it has {_words(known)}"
+
+
+def _default_accelerator(device: Device | None, offer: Offer | None) -> str:
+    if offer is None:
+        return ""
+    if device is None or offer.default_accelerator in device.accelerators:
+        return offer.default_accelerator
+    return device.accelerators[0]
+
+
+def _lacks(device: Device | None, accelerator: str) -> str:
+    if device is None or accelerator in device.accelerators:
+        return ""
+    return (
+        f"accelerator {accelerator!r} is not on device {device.name!r}: "
+        f"the {device.farm} farm has {_words(device.accelerators)} there"
+    )
+
+
+def _words(values: Iterator[str] | Sequence[str]) -> str:
+    """Each value once: "a, b and c"."""
+    words = list(dict.fromkeys(values))
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)

@@ -1,0 +1,82 @@
+"""The use cases: list devices, plan cells, run a cell with attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from windtunnel.errors import FarmError, InvalidInput, NotFound, WindtunnelError
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceRun, Farm
+from windtunnel.farm_dispatcher.use_cases.plan_cells import Offer, expand
+from windtunnel.plan import DeviceFilter
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How often a cell is tried where its farm fails. The wait doubles after each attempt."""
+
+    attempts: int = 3
+    backoff_s: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Attempted:
+    """How a cell ended at its last attempt, which counts from 1: with a run, or with the error."""
+
+    attempt: int
+    run: DeviceRun | None
+    error: WindtunnelError | None = None
+
+
+class Dispatcher:
+    """Knows the farms of this installation."""
+
+    def __init__(self, farms: Mapping[str, Farm], patience: Patience | None = None) -> None:
+        self._farms = farms
+        self._patience = patience or Patience()
+        self._free = {name: asyncio.Semaphore(farm.parallel) for name, farm in farms.items()}
+
+    async def devices(self, only: str = "") -> list[Device]:
+        """The devices of all farms, or of one. Raises NotFound for a farm that is not set up, FarmError."""
+        if only and only not in self._farms:
+            raise NotFound(f"farm {only!r} is not set up in this installation", hint=f"it has {', '.join(self._farms)}")
+        names = [only] if only else list(self._farms)
+        return [device for name in names for device in await self._farms[name].devices()]
+
+    async def plan(self, run_id: str, variant: str, filters: Sequence[DeviceFilter]) -> tuple[Cell, ...]:
+        """The cells that `filters` mean today for one variant of a run. Raises FarmError, InvalidInput for too many."""
+        wanted = dict.fromkeys(item.farm for item in filters if item.farm in self._farms)
+        offers = {
+            name: Offer(tuple(await self._farms[name].devices()), self._farms[name].default_accelerator)
+            for name in wanted
+        }
+        # Thousands of cells take a while: not in the loop, which keeps leases and answers calls.
+        return await asyncio.to_thread(expand, run_id, variant, filters, offers)
+
+    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        """Runs `cell` once. Raises what `Farm.run` raises, InvalidInput for a cell that cannot run."""
+        if cell.skip_reason:
+            raise InvalidInput(f"cell {cell.id} cannot run: {cell.skip_reason}")
+        if cell.farm not in self._farms:
+            raise InvalidInput(f"farm {cell.farm!r} is not set up in this installation")
+        async with self._free[cell.farm]:
+            workdir.mkdir(parents=True)
+            return await self._farms[cell.farm].run(cell, package, workdir)
+
+    async def run_patiently(self, cell: Cell, package: Path, workdir: Path) -> Attempted:
+        """Runs `cell`, again where the farm failed and another attempt may succeed.
+
+        What the user can fix and what the farm refuses is part of the result; anything else is raised.
+        """
+        for attempt in range(1, self._patience.attempts + 1):
+            try:
+                return Attempted(attempt, await self.run(cell, package, workdir / f"attempt-{attempt}"))
+            except WindtunnelError as error:
+                if error.retryable and not isinstance(error, FarmError):
+                    raise
+                if not error.retryable or attempt == self._patience.attempts:
+                    return Attempted(attempt, None, error)
+            await asyncio.sleep(self._patience.backoff_s * 2 ** (attempt - 1))
+        raise AssertionError("the last attempt returns")

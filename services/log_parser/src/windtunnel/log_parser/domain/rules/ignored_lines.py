@@ -1,0 +1,50 @@
+"""Lines that are known and hold nothing that we report."""
+
+from __future__ import annotations
+
+from windtunnel.log_parser.domain.rules.rule import rule
+
+KNOWN_LINES = (
+    rule("shared library", r"^Could not load shared library "),
+    rule("--", r"^\s*--\w{1,60}=.{0,60}\s(?:int32|int64|float|bool|string)\s"),
+    rule("lags:", r"^Flags:"),
+    rule("usage:", r"^usage: "),
+    rule("Number of nodes", r"^Number of nodes executed:"),
+    rule("count=", r"^(?:Timings \(microseconds\)|Memory \(bytes\)): "),
+    rule("Summary of All Runs", r"^=+ ?Summary of All Runs"),
+    rule("options to be benchmarked", r"^The list of TFLite runtime options to be benchmarked"),
+    rule("runs:  ", r"^(?:Warmup|Benchmark) runs: +\d"),
+    rule(":  ", r"^(?:Dispatch lib|Compiler plugin|Signatures|Fully accelerated): +\S"),
+    rule(": ", r"^(?:Using signature|Fully accelerated|Results saved to): \S"),
+    rule("nvironment", r"^(?:Creating environment\.\.\.|Environment created \()"),
+    rule("Loading model...", r"^Loading model\.\.\."),
+    rule("put tensors:", r"^(?:In|Out)put tensors:"),
+    rule("dtype=", r"^\s*\S{1,200}: dtype=\w+, shape=\["),
+    rule(" ms", r"^\s*(?:Warmup|Run) \d+/\d+: "),
+    rule("Accelerator: ptr=", r"^DestroyAccelerator: ptr="),
+    rule("Attempting to load", r"^Attempting to load (?:plugin|\w+ accelerator)"),
+    rule("Failed to load plugin", r"^Failed to load plugin at: "),
+    rule("Loading plugin", r"^Loading plugin at: "),
+    rule("WebGPU", r"^Create WebGPU environment"),
+    rule("Source Location Trace", r"^=+ Source Location Trace"),
+    rule("begin", r"^-- (?:Logs|Journal) begins? at "),
+    rule("-- ", r"^-- (?:Boot [0-9a-f]{32} --|No entries --|Reboot --)"),
+    rule("delegates one after", r"^Going to apply \d+ delegates one after another"),
+    rule("nitialized", r"^(?:Initialized (?:TensorFlow Lite runtime|Open[CG]L-based API|WebGPU)|"
+          r"Flatbuffer model initialized)"),
+    rule("oad", r"^(?:Loaded OpenCL library|Loading GPU accelerator|Dynamically loaded GPU accelerator)"),
+    rule("GPU delegate kernels", r"^Created \d+ GPU delegate kernels"),
+    rule("resolved reporter", r"^resolved reporter"),
+    rule("Memory", r"^Memory (?:Usage:|status at the end of exe)"),
+    rule("Rss", r"^[-+] (?:VmRSS|RssAnnon|RssAnon|RssFile)"),
+    rule("hroughput", r"^(?:Throughput: |No throughput data available)"),
+    rule("not available", r"^Peak memory usage not available"),
+    rule("benchmark result to", r"^Sav(?:ing|ed) benchmark result to"),
+    rule("Signature name", r"^Signature name: "),
+    rule("_path:", r"^(?:dispatch_library|compiler_plugin_library|compiler_cache)_path:"),
+    rule("egister", r"^(?:RegisterAccelerator: |(?:CPU|GPU|NPU) accelerator registered|.{0,80} registered\.$)"),
+    rule("Creating LiteRT", r"^Creating LiteRT environment"),
+    rule("Event: ", r"^Event: "),
+    rule("---------", r"^-{5,} (?:beginning of|switch to) \w+"),
+    rule("XNNPack", r"^(?:XNNPack weight cache|Tensor-less XNNPack)"),
+)  # fmt: skip

@@ -1,0 +1,107 @@
+"""What Prometheus sees. Counters start at 0 with the process, as Prometheus expects."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Sequence
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from windtunnel.errors import WindtunnelError
+from windtunnel.metrics_store.domain import Judgement, RunRecord, facts
+from windtunnel.metrics_store.use_cases.read_documents import Reader
+
+log = logging.getLogger(__name__)
+
+# 100 ns to 10 s, five to a decade: small models take less than a microsecond.
+BUCKETS: Final = tuple(round(10 ** (step / 5), 7 if step >= -25 else 10) for step in range(-35, 6))
+# Cells of which latencies are kept, those heard of last: every training has a version, and every version has cells.
+MAX_CELLS: Final = 500
+_LABELS: Final = ("model", "version", "variant", "device", "accelerator", "threads")
+SAMPLES: Final = 10_000
+_SAMPLES_BYTES: Final = 16 * 1024**2
+_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
+
+
+class Metrics:
+    """The metrics of this service, in `registry`."""
+
+    def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
+        self._latency = Histogram(
+            "windtunnel_inference_latency_seconds",
+            "Inference latency on a device; each timed inference where the raw figures are kept, else the median. "
+            "Unstable measurements are left out.",
+            _LABELS,
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self._unstable = Counter(
+            "windtunnel_unstable_measurements",
+            "Measurements that load, spread or drift made worthless.",
+            ("model", "device"),
+            registry=registry,
+        )
+        # The label values that there are, those heard of last at the end.
+        self._cells: dict[tuple[str, ...], None] = {}
+        self._completed = Counter(
+            "windtunnel_runs_completed",
+            "Verdicts given; a run that is judged again counts again.",
+            ("model", "verdict"),
+            registry=registry,
+        )
+        self._running = Gauge("windtunnel_runs_running", "Runs without a verdict, in the database.", registry=registry)
+
+    def completed(self, run: RunRecord, judgement: Judgement) -> None:
+        """A verdict was given."""
+        model = run.seen.model_name if run.seen else ""
+        self._completed.labels(model=model, verdict=judgement.verdict.value).inc()
+
+    def running(self, count: int) -> None:
+        """So many runs have no verdict."""
+        self._running.set(count)
+
+    def measured(self, model: str, version: str, fact: facts.Measured, seconds: Sequence[float]) -> None:
+        """A device run measured these latencies. Of an unstable one only the number is kept."""
+        cell = fact.cell
+        threads = str(cell.threads) if cell.threads else ""
+        values = (model, version, cell.variant, cell.device, cell.accelerator, threads)
+        self._cells.pop(values, None)
+        self._cells[values] = None
+        if len(self._cells) > MAX_CELLS:
+            oldest = next(iter(self._cells))
+            del self._cells[oldest]
+            self._latency.remove(*oldest)
+        child = self._latency.labels(*values)
+        if fact.measurement.unstable:
+            self._unstable.labels(model=model, device=cell.device).inc()
+            return
+        for value in seconds[:SAMPLES]:
+            child.observe(value)
+
+
+async def latencies(artifacts: Reader, samples: str | None, fact: facts.Measured) -> list[float]:
+    """The latencies of a device run in seconds: the raw ones if they can be read, else the median, else none."""
+    if samples is not None:
+        try:
+            return _raw(await artifacts.read_bytes(samples, limit=_SAMPLES_BYTES))
+        except (WindtunnelError, ValueError) as error:
+            log.warning("raw latencies %s of cell %s cannot be used, the median is: %s", samples, fact.cell.id, error)
+    p50 = fact.measurement.latency.p50
+    return [] if p50 is None else [p50 * 1e-3]
+
+
+def _raw(data: bytes) -> list[float]:
+    """The inference latencies in a samples artifact, in seconds. Raises ValueError."""
+    value = json.loads(data)
+    if not isinstance(value, dict) or str(value.get("unit")) not in _SECONDS:
+        raise ValueError("it is no object with a known unit")
+    figures = value.get("inference")
+    if not isinstance(figures, list) or not figures:
+        raise ValueError("it has no inference latencies")
+    for figure in figures:
+        if isinstance(figure, bool) or not isinstance(figure, int | float) or not math.isfinite(figure) or figure < 0:
+            raise ValueError(f"{figure!r} is no latency")
+    return [figure * _SECONDS[value["unit"]] for figure in figures[:SAMPLES]]

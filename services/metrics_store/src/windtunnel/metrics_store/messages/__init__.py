@@ -1,0 +1,1 @@
+"""Between the protobuf contracts and the values of the domain."""

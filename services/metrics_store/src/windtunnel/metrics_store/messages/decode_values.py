@@ -1,0 +1,169 @@
+"""From shared protobuf types to values. A figure that is not finite is left out and named."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+from google.protobuf.message import Message
+
+from windtunnel.artifacts.stores.port import check_sha256
+from windtunnel.bus import Malformed
+from windtunnel.enum_words import PLATFORM
+from windtunnel.errors import InvalidInput
+from windtunnel.metrics_store.domain.values import (
+    Blob,
+    CellSpec,
+    ConversionCheck,
+    Device,
+    Failure,
+    Latency,
+    Layers,
+    Measurement,
+    Quality,
+    Tensor,
+)
+from windtunnel.plan import shapes_from_proto
+from windtunnel.run_conditions import RunConditions
+from windtunnel.v1 import types_pb2
+from windtunnel.wire import findings_from_proto, value_of
+
+_LARGEST = 2**63 - 1
+
+
+class Figures:
+    """Reads optional figures and remembers those that are not finite."""
+
+    def __init__(self) -> None:
+        self._found: list[str] = []
+
+    @property
+    def anomalies(self) -> tuple[str, ...]:
+        return tuple(self._found)
+
+    def read(self, message: Message, name: str, place: str = "") -> float | None:
+        """The figure, or None where it is absent or not finite."""
+        if not message.HasField(name):
+            return None
+        value = float(getattr(message, name))
+        if math.isfinite(value):
+            return value
+        self._found.append(f"{place + '.' if place else ''}{name} is {value}")
+        return None
+
+
+def optional(message: Message, name: str) -> Any:
+    """The value of an optional field, or None."""
+    return getattr(message, name) if message.HasField(name) else None
+
+
+def blob(message: types_pb2.Artifact) -> Blob | None:
+    """The artifact that `message` names, if it names one. Raises Malformed."""
+    if not message.sha256:
+        return None
+    try:
+        check_sha256(message.sha256)
+    except InvalidInput as error:
+        raise Malformed(f"an artifact's sha256 is wrong: {error.message}") from error
+    if message.size_bytes > _LARGEST:
+        raise Malformed(f"artifact {message.sha256} claims {message.size_bytes} bytes")
+    return Blob(message.sha256, message.size_bytes, message.media_type)
+
+
+def required_blob(message: types_pb2.Artifact, field: str) -> Blob:
+    """The artifact that `message` names. Raises Malformed where it names none."""
+    found = blob(message)
+    if found is None:
+        raise Malformed(f"{field} names no artifact")
+    return found
+
+
+def failure_of(message: types_pb2.Failure) -> Failure:
+    return value_of(Failure, message)
+
+
+def cell_spec(message: types_pb2.Cell) -> CellSpec:
+    """Raises Malformed where the cell has no id or no variant."""
+    if not message.id or not message.variant:
+        raise Malformed(f"a cell has id {message.id!r} and variant {message.variant!r}", hint="both are needed")
+    platform = PLATFORM.read(message.device_platform, message.platform)
+    return replace(value_of(CellSpec, message), platform=platform)
+
+
+def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:
+    top1, precision, recall, loss, elements, spread = (
+        figures.read(message, name, place)
+        for name in ("top1", "precision", "recall", "loss", "element_accuracy", "element_spread")
+    )
+    return Quality(top1, precision, recall, loss, message.samples, elements, spread)
+
+
+def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> ConversionCheck:
+    return ConversionCheck(
+        passed=message.passed,
+        message=message.message,
+        original=quality_of(message.original, figures, "original") if message.HasField("original") else None,
+        converted=quality_of(message.converted, figures, "converted") if message.HasField("converted") else None,
+        agreement=figures.read(message, "agreement"),
+        output_nrmse=figures.read(message, "output_nrmse"),
+        synthetic_samples=message.synthetic_samples,
+        findings=findings_from_proto(message.findings),
+    )
+
+
+def layers_of(message: types_pb2.LayerSummary, figures: Figures) -> Layers:
+    nrmse = figures.read(message, "max_nrmse", "layers")
+    return Layers(message.compared, message.total, nrmse, message.first_over or None, message.non_finite)
+
+
+def measurement_of(message: types_pb2.Measurement, figures: Figures) -> Measurement:
+    latency = message.latency_ms
+    p50, p95, mean, low, high, std = (
+        figures.read(latency, name, "latency_ms") for name in ("p50", "p95", "mean", "min", "max", "std")
+    )
+    return Measurement(
+        latency=Latency(p50, p95, mean, low, high, std, optional(latency, "samples")),
+        init_ms=figures.read(message, "init_ms"),
+        memory_mb=figures.read(message, "memory_mb"),
+        delegate=message.delegate or None,
+        nodes_delegated=optional(message, "nodes_delegated"),
+        nodes_total=optional(message, "nodes_total"),
+        input_shapes=dict(sorted(shapes_from_proto(message.input_shapes).items())),
+        shapes_known=optional(message, "shapes_known"),
+        conditions=_conditions(message.conditions, figures) if message.HasField("conditions") else None,
+    )
+
+
+def _conditions(message: types_pb2.RunConditions, figures: Figures) -> RunConditions:
+    load, spread, drift, waited = (
+        figures.read(message, name, "conditions") for name in ("other_load_cores", "spread", "drift", "waited")
+    )
+    return RunConditions(load, spread, drift, waited, message.repeats, message.unstable, message.reason)
+
+
+def device_of(message: types_pb2.DeviceFacts) -> Device:
+    return Device(
+        name=message.name or None,
+        cpu=message.cpu or None,
+        cores=optional(message, "cores"),
+        memory_bytes=optional(message, "memory_bytes"),
+        os=message.os or None,
+        os_version=message.os_version or None,
+        runtime=message.runtime or None,
+        nodes_delegated=optional(message, "nodes_delegated"),
+        nodes_total=optional(message, "nodes_total"),
+    )
+
+
+def tensor_of(message: types_pb2.TensorInfo) -> Tensor:
+    """An input or output. A scale that is not finite is left out, as no scale."""
+    scales = tuple(message.scale) if all(map(math.isfinite, message.scale)) else ()
+    return Tensor(
+        name=message.signature_name or message.name,
+        tensor=message.name,
+        shape=tuple(message.shape),
+        dtype=message.dtype,
+        scale=scales,
+        zero_point=tuple(message.zero_point) if scales else (),
+    )

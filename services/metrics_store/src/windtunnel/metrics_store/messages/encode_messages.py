@@ -1,0 +1,137 @@
+"""From values to messages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from windtunnel.enum_words import EXECUTION_KIND, PLATFORM, RUN_STATE
+from windtunnel.metrics_store.adapters.queries import MeasuredCell, RunSummary
+from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
+from windtunnel.metrics_store.domain.lineage import Execution
+from windtunnel.metrics_store.domain.values import Blob, Measurement
+from windtunnel.plan import shapes_to_proto
+from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
+from windtunnel.wire import message_of
+
+VERDICTS: Final = {
+    Verdict.PASSED: types_pb2.VERDICT_PASSED,
+    Verdict.FAILED: types_pb2.VERDICT_FAILED,
+    Verdict.COULD_NOT_RUN: types_pb2.VERDICT_COULD_NOT_RUN,
+}
+# What an event tells of the reasons at most: so many, of so many characters each.
+_REASONS: Final = 50
+_REASON_LENGTH: Final = 500
+VERDICT_OF: Final = {number: verdict for verdict, number in VERDICTS.items()}
+
+
+def timestamp(instant: datetime) -> Timestamp:
+    message = Timestamp()
+    message.FromDatetime(instant)
+    return message
+
+
+def artifact(blob: Blob | None) -> types_pb2.Artifact:
+    """An empty message for None."""
+    if blob is None:
+        return types_pb2.Artifact()
+    return types_pb2.Artifact(sha256=blob.sha256, size_bytes=blob.size_bytes, media_type=blob.media_type)
+
+
+def _told(reasons: Sequence[str]) -> list[str]:
+    """The reasons as far as an event holds them: it must fit into a message. The report has all of them."""
+    told = [reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…" for reason in reasons]
+    left = len(told) - _REASONS
+    return told if left <= 0 else [*told[:_REASONS], f"and {left} more, see the report"]
+
+
+def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at: datetime) -> events_pb2.RunCompleted:
+    """The event that tells a verdict."""
+    seen = run.seen
+    message = events_pb2.RunCompleted(
+        run=types_pb2.RunContext(run_id=run.run_id),
+        verdict=VERDICTS[judgement.verdict],
+        reasons=_told(judgement.reasons),
+        report=artifact(report),
+        ended_at=timestamp(ended_at),
+    )
+    if seen is not None:
+        message.run.model_name = seen.model_name
+        message.run.model_version = seen.model_version
+        message.run.model_sha256 = seen.model_sha256
+        message.run.labels.update(seen.labels)
+        message.run.trace_id = seen.trace_id
+        message.run.started_at.CopyFrom(timestamp(seen.started_at))
+        if seen.plan is not None:
+            message.run.plan.CopyFrom(artifact(seen.plan))
+    for variant in judgement.variants:
+        model = run.variant(variant.name).model
+        outcome = message.variants.add(name=variant.name, passed=variant.passed)
+        if model is not None:
+            outcome.model.CopyFrom(artifact(model))
+    return message
+
+
+def run_message(run: RunSummary) -> metrics_store_pb2.Run:
+    """A run in an answer."""
+    return metrics_store_pb2.Run(
+        run_id=run.run_id,
+        model_name=run.model_name,
+        model_version=run.model_version,
+        model_sha256=run.model_sha256,
+        state=run.state,
+        verdict=types_pb2.VERDICT_UNSPECIFIED if run.verdict is None else VERDICTS[run.verdict],
+        reasons=run.reasons,
+        started_at=timestamp(run.started_at),
+        ended_at=None if run.ended_at is None else timestamp(run.ended_at),
+        deadline=timestamp(run.deadline),
+        labels=run.labels,
+        steps_done=run.steps_done,
+        steps_known=run.steps_known,
+        run_state=RUN_STATE.number(run.state),
+    )
+
+
+def measured_cell_message(found: MeasuredCell) -> metrics_store_pb2.MeasuredCell:
+    cell = message_of(types_pb2.Cell, found.fact.cell)
+    cell.device_platform = PLATFORM.number(found.fact.cell.platform)
+    return metrics_store_pb2.MeasuredCell(
+        run_id=found.run_id,
+        model_name=found.model_name,
+        model_version=found.model_version,
+        cell=cell,
+        measurement=measurement_message(found.fact.measurement),
+        measured_at=timestamp(found.measured_at),
+    )
+
+
+def measurement_message(measurement: Measurement) -> types_pb2.Measurement:
+    return types_pb2.Measurement(
+        latency_ms=message_of(types_pb2.LatencyFigures, measurement.latency),
+        init_ms=measurement.init_ms,
+        memory_mb=measurement.memory_mb,
+        delegate=measurement.delegate or "",
+        nodes_delegated=measurement.nodes_delegated,
+        nodes_total=measurement.nodes_total,
+        input_shapes=shapes_to_proto(measurement.input_shapes),
+        shapes_known=measurement.shapes_known,
+        conditions=None
+        if measurement.conditions is None
+        else message_of(types_pb2.RunConditions, measurement.conditions),
+    )
+
+
+def execution_message(execution: Execution) -> metrics_store_pb2.Execution:
+    return metrics_store_pb2.Execution(
+        id=execution.id,
+        kind=execution.kind,
+        service=execution.service,
+        input_sha256=execution.inputs,
+        output_sha256=execution.outputs,
+        event_id=execution.event_id,
+        at=None if execution.at is None else timestamp(execution.at),
+        execution_kind=EXECUTION_KIND.number(execution.kind),
+    )

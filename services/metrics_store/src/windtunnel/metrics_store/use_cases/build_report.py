@@ -1,0 +1,248 @@
+"""The report of a run, `windtunnel.report/1`. What is not known is null, never 0."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+
+from windtunnel.metrics_store.domain import GateResult, Judgement, RunRecord, VariantJudgement, Verdict
+from windtunnel.metrics_store.domain.gates import accuracy_drop
+from windtunnel.metrics_store.domain.measurement_warnings import cell_warnings
+from windtunnel.metrics_store.domain.record import CellState
+from windtunnel.metrics_store.domain.run_findings import accuracy_reason
+from windtunnel.metrics_store.domain.steps import cell_problem, explain
+from windtunnel.metrics_store.domain.values import Latency, Measurement, Quality, Tensor
+
+SCHEMA: Final = "windtunnel.report/1"
+_EMULATED: Final = "it ran, but times and memory under emulation mean nothing"
+_LAYERS: Final = ("compared", "total", "max_nrmse", "first_over")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How and when a run ended. `verdict` None: it has not."""
+
+    verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    ended_at: datetime | None = None
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnoses:
+    """What `windtunnel.diagnosis/1` says of each variant, and why one cannot be read."""
+
+    found: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+
+    def causes(self) -> dict[str, str]:
+        """The most likely cause for each variant, in words."""
+        texts = {name: _cause_text(diagnosis) for name, diagnosis in self.found.items()}
+        return {name: text for name, text in texts.items() if text}
+
+
+def build_report(run: RunRecord, judgement: Judgement, diagnoses: Diagnoses, ending: Ending) -> dict[str, Any]:
+    """The report as JSON values. `judgement` is on what is known now, `ending` on how the run stands."""
+    seen = run.seen
+    names = [variant.name for variant in judgement.variants]
+    judged = {variant.name: variant for variant in judgement.variants}
+    return {
+        "schema": SCHEMA,
+        "run_id": run.run_id,
+        "model": {
+            "name": seen.model_name or None if seen else None,
+            "version": seen.model_version or None if seen else None,
+            "sha256": seen.model_sha256 or None if seen else None,
+        },
+        "verdict": None if ending.verdict is None else ending.verdict.value,
+        "reasons": list(ending.reasons),
+        "canceled": run.canceled is not None,
+        "started_at": _instant(run.started_at),
+        "ended_at": _instant(ending.ended_at),
+        "revision": ending.revision,
+        "labels": dict(seen.labels) if seen else {},
+        "trace_id": seen.trace_id or None if seen else None,
+        "plan_sha256": run.plan_sha256 or None,
+        "conversion": _conversion(run),
+        "variants": [
+            _variant(run, name, judged.get(name), diagnoses, ended=ending.verdict is not None)
+            for name in names or sorted(run.variants)
+        ],
+        "findings": [one.to_json() for one in judgement.findings],
+    }
+
+
+def _cause_text(diagnosis: Mapping[str, Any]) -> str:
+    causes = diagnosis.get("causes")
+    if not isinstance(causes, list) or not causes or not isinstance(causes[0], Mapping):
+        return ""
+    first = causes[0]
+    place = first.get("place")
+    layer = place.get("layer") if isinstance(place, Mapping) else None
+    return f"{first.get('code')} at layer {layer}" if layer else str(first.get("code") or "")
+
+
+def _instant(value: datetime | None) -> str | None:
+    return None if value is None else value.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _conversion(run: RunRecord) -> dict[str, Any]:
+    """The check of the conversion; all figures null where none was made."""
+    converted = run.converted
+    check = None if converted is None else converted.check
+    passed = None if check is None else check.passed
+    message = None if check is None else check.message or None
+    if converted is None and run.not_converted is not None:
+        passed, message = False, explain(run.not_converted)
+    return {
+        "model_sha256": None if converted is None else converted.model.sha256,
+        "tool_versions": {} if converted is None else dict(converted.tool_versions),
+        "passed": passed,
+        "message": message,
+        "original": _quality(None if check is None else check.original),
+        "converted": _quality(None if check is None else check.converted),
+        "agreement": None if check is None else check.agreement,
+        "output_nrmse": None if check is None else check.output_nrmse,
+        "synthetic_samples": None if check is None else check.synthetic_samples,
+        "findings": [] if check is None else [one.to_json() for one in check.findings],
+    }
+
+
+def _quality(quality: Quality | None) -> dict[str, Any] | None:
+    if quality is None:
+        return None
+    return {
+        "top1": quality.top1,
+        "precision": quality.precision,
+        "recall": quality.recall,
+        "loss": quality.loss,
+        "element_accuracy": quality.element_accuracy,
+        "samples": quality.samples,
+    }
+
+
+def _variant(
+    run: RunRecord, name: str, judgement: VariantJudgement | None, diagnoses: Diagnoses, *, ended: bool
+) -> dict[str, Any]:
+    state = run.variant(name)
+    compared, model = state.compared, state.model
+    figures = None if compared is None else compared.candidate
+    layers = None if compared is None else compared.layers
+    return {
+        "name": name,
+        "sha256": None if model is None else model.sha256,
+        "size_bytes": None if model is None else model.size_bytes,
+        "accuracy": None if figures is None else figures.accuracy,
+        "accuracy_reason": accuracy_reason(run, name),
+        "element_accuracy": None if figures is None else figures.element_accuracy,
+        "accuracy_drop": accuracy_drop(run, name),
+        "loss": None if figures is None else figures.loss,
+        "precision": None if figures is None else figures.precision,
+        "recall": None if figures is None else figures.recall,
+        "agreement": None if compared is None else compared.agreement,
+        "samples": None if figures is None else figures.samples,
+        "synthetic_samples": None if compared is None else compared.synthetic_samples,
+        "inputs": None if state.ready is None else _tensors(state.ready.inputs),
+        "outputs": None if state.ready is None else _tensors(state.ready.outputs),
+        "tool_versions": {} if state.ready is None else dict(state.ready.tool_versions),
+        "calibration_samples": None if state.ready is None else state.ready.calibration_samples,
+        "calibration_from_samples": None if state.ready is None else state.ready.calibration_from_samples,
+        "layers": {name: getattr(layers, name, None) for name in _LAYERS},
+        "diagnosis": diagnoses.found.get(name),
+        "diagnosis_problem": diagnoses.unreadable.get(name),
+        "passed": judgement.passed if ended and judgement is not None else None,
+        "problems": list(judgement.problems) if ended and judgement is not None else [],
+        "findings": [] if compared is None else [one.to_json() for one in compared.findings],
+        "cells": [_cell(run, cell, ended=ended) for cell in run.cells_of(name)],
+        "gates": [] if judgement is None else [_gate(gate) for gate in judgement.gates],
+    }
+
+
+def _tensors(tensors: Sequence[Tensor]) -> list[dict[str, Any]] | None:
+    """The inputs or outputs of a model; None where the event did not say them."""
+    found = [
+        {
+            "name": tensor.name,
+            "tensor": tensor.tensor,
+            "shape": list(tensor.shape),
+            "dtype": tensor.dtype,
+            "scale": _one_or_all(tensor.scale),
+            "zero_point": _one_or_all(tensor.zero_point),
+        }
+        for tensor in tensors
+    ]
+    return found or None
+
+
+def _one_or_all(values: Sequence[float]) -> float | list[float] | None:
+    """None for no value, the value for one, a list for one per channel."""
+    return (values[0] if len(values) == 1 else list(values)) if values else None
+
+
+def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
+    spec, measured = cell.spec, cell.measured
+    status, reason = _status(run, cell, ended=ended)
+    found = None if measured is None else measured.measurement
+    latency = Latency() if found is None else found.latency
+    return {
+        "id": spec.id,
+        "farm": spec.farm or None,
+        "device": spec.device or None,
+        "platform": spec.platform or None,
+        "os_version": spec.os_version or None,
+        "accelerator": spec.accelerator or None,
+        "threads": spec.threads or None,
+        "status": status,
+        "latency_ms": dataclasses.asdict(latency),
+        "init_ms": None if found is None else found.init_ms,
+        "memory_mb": None if found is None else found.memory_mb,
+        "delegate": None if found is None else found.delegate,
+        "nodes_delegated": None if found is None else found.nodes_delegated,
+        "nodes_total": None if found is None else found.nodes_total,
+        **_circumstances(found),
+        "warnings": list(cell_warnings(cell)),
+        "attempts": cell.attempts,
+        "reason": reason,
+        "device_facts": None if measured is None else dataclasses.asdict(measured.device),
+    }
+
+
+def _circumstances(found: Measurement | None) -> dict[str, Any]:
+    """In which shapes a cell was measured, and what went on meanwhile."""
+    if found is None:
+        return dict.fromkeys(("input_shapes", "shapes_known", "unstable", "conditions"))
+    return {
+        "input_shapes": {name: list(shape) for name, shape in found.input_shapes.items()} or None,
+        "shapes_known": found.shapes_known,
+        "unstable": found.unstable,
+        "conditions": None if found.conditions is None else dataclasses.asdict(found.conditions),
+    }
+
+
+def _status(run: RunRecord, cell: CellState, *, ended: bool) -> tuple[str | None, str | None]:
+    """Status and reason. Of a run that goes on, a cell that may still be measured has neither."""
+    if cell.measured is not None:
+        return "measured", _EMULATED if cell.spec.is_emulated else None
+    problem = cell_problem(run, cell)
+    if problem is not None:
+        skipped = cell.not_run is None and bool(cell.skip_reason)
+        return ("skipped" if skipped else "failed"), problem
+    if not ended:
+        return None, None
+    return ("skipped", "the run was canceled") if run.canceled is not None else ("failed", "there is no measurement")
+
+
+def _gate(gate: GateResult) -> dict[str, Any]:
+    return {
+        "gate": gate.gate,
+        "limit": gate.limit,
+        "measured": gate.measured,
+        "passed": gate.passed,
+        "place": gate.place or None,
+        "bound": "at_least" if gate.at_least else "at_most",
+        "why": gate.why or None,
+        "judged_at": gate.judged_at,
+    }

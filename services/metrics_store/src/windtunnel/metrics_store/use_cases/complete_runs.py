@@ -1,0 +1,154 @@
+"""Giving verdicts: when a run is complete, when its deadline has passed, and again when what was missing arrives."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.bus import encode, event_id, subjects
+from windtunnel.metrics_store.adapters.prometheus import Metrics
+from windtunnel.metrics_store.adapters.repository import Completion, Outgoing, Repository, Standing, StoredRun
+from windtunnel.metrics_store.domain import Judgement, RunRecord, is_complete, judge, progress
+from windtunnel.metrics_store.domain.lineage import Execution
+from windtunnel.metrics_store.domain.values import Blob
+from windtunnel.metrics_store.messages.encode_messages import completed_event
+from windtunnel.metrics_store.use_cases.build_report import Ending, build_report
+from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.read_documents import Documents, PlanFound
+from windtunnel.telemetry import current_traceparent, job_context, trace_context, traceparent_in
+
+log = logging.getLogger(__name__)
+
+SOURCE: Final = "/windtunnel/metrics_store"
+_TRIES: Final = 20
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+class Writer(Protocol):
+    """What is used of the artifact store."""
+
+    async def put_bytes(self, data: bytes) -> ArtifactRef: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Completer:
+    """Judges runs."""
+
+    repository: Repository
+    documents: Documents
+    artifacts: Writer
+    metrics: Metrics
+    changed: Signal
+    deadline_s: float
+    clock: Clock = utc_now
+
+    def standing(self, stored: StoredRun, found: PlanFound, *, due: bool) -> Standing:
+        """How far a run is, under its plan as far as that is known."""
+        seconds = (found.plan.deadline_seconds if found.plan else 0) or self.deadline_s
+        started = stored.record.started_at or self.clock()
+        done, known = progress(stored.record, found.plan)
+        return Standing(due, started + timedelta(seconds=seconds), done, known)
+
+    def assess(self, stored: StoredRun) -> Standing:
+        """The same just after an event, without asking anybody: whether somebody should look for a verdict."""
+        sha256 = stored.record.plan_sha256
+        found = self.documents.known_plan(sha256)
+        unread = bool(sha256) and found.plan is None
+        due = not stored.final and (unread or is_complete(stored.record, found.plan))
+        return self.standing(stored, found, due=due)
+
+    async def look(self, run_id: str) -> None:
+        """Gives the verdict on a run if it is due. Raises Unavailable; the run then stays due."""
+        for _ in range(_TRIES):
+            stored = await self.repository.load(run_id)
+            if stored is None:
+                return
+            with _run_context(stored.record):
+                if await self._judge(stored):
+                    return
+        log.warning("run %s changes faster than it can be judged; it stays due", run_id)
+
+    async def _judge(self, stored: StoredRun) -> bool:
+        """Judges what is stored. Returns False where it has changed meanwhile."""
+        found = await self.documents.plan(stored.record.plan_sha256)
+        standing = self.standing(stored, found, due=False)
+        run_id = stored.record.run_id
+        if not self._is_due(stored, found, standing):
+            return await self.repository.settle(run_id, stored.version, standing)
+        diagnoses = await self.documents.diagnoses(stored.record)
+        judgement = judge(
+            stored.record,
+            found.plan,
+            causes=diagnoses.causes(),
+            plan_problem=found.problem,
+            late=not is_complete(stored.record, found.plan),
+        )
+        if (stored.verdict, stored.reasons) == (judgement.verdict, judgement.reasons):
+            return await self.repository.settle(run_id, stored.version, standing)
+        ending = Ending(judgement.verdict, judgement.reasons, self.clock(), stored.revision + 1)
+        report = build_report(stored.record, judgement, diagnoses, ending)
+        text = json.dumps(report, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+        ref = await self.artifacts.put_bytes(text.encode())
+        completion = _completion(stored, judgement, ending, Blob(ref.sha256, ref.size_bytes, "application/json"))
+        if not await self.repository.complete(run_id, stored.version, completion, standing):
+            return False
+        self.metrics.completed(stored.record, judgement)
+        self.changed.notify()
+        log.info("run %s: %s", run_id, "; ".join((judgement.verdict.value, *judgement.reasons)))
+        return True
+
+    def _is_due(self, stored: StoredRun, found: PlanFound, standing: Standing) -> bool:
+        if stored.final:
+            return False
+        if is_complete(stored.record, found.plan):
+            return True
+        # A run that ran into its deadline waits for all that was missing, so as not to be judged at each event.
+        return stored.verdict is None and self.clock() >= standing.deadline
+
+
+@contextlib.contextmanager
+def _run_context(run: RunRecord) -> Iterator[None]:
+    """What is logged and published inside belongs to the run; outside of any event, at a deadline, to its trace too."""
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(job_context(run_id=run.run_id))
+        own = traceparent_in(run.seen.trace_id) if run.seen is not None else ""
+        if own and not current_traceparent():
+            stack.enter_context(trace_context(own))
+        yield
+
+
+def _completion(stored: StoredRun, judgement: Judgement, ending: Ending, report: Blob) -> Completion:
+    run = stored.record
+    assert ending.ended_at is not None
+    # Named by its revision: a second verdict is news, the first one told twice is not.
+    id = event_id(subjects.RUN_COMPLETED, run.run_id, str(ending.revision))
+    subject, headers, data = encode(
+        completed_event(run, judgement, report, ending.ended_at),
+        id=id,
+        source=SOURCE,
+        run_id=run.run_id,
+        traceparent=current_traceparent(),
+    )
+    diagnoses = (s.compared.diagnosis for s in run.variants.values() if s.compared is not None)
+    inputs = {blob.sha256 for blob in diagnoses if blob is not None} | ({run.plan_sha256} - {""})
+    execution = Execution(
+        id=id,
+        kind="judge",
+        service="metrics_store",
+        event_id=id,
+        inputs=tuple(sorted(inputs)),
+        outputs=(report.sha256,),
+    )
+    event = Outgoing(id, subject, headers, data)
+    return Completion(judgement, ending.revision, ending.ended_at, report, event, execution)

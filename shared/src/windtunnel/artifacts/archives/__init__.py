@@ -1,0 +1,1 @@
+"""Folders as archives, and archives that nobody trusts."""

@@ -1,0 +1,1 @@
+"""What users' events point to, brought in: their buckets, https:// files and local files."""

@@ -1,0 +1,424 @@
+"""The bus on NATS JetStream, with nats-py pull consumers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+import nats.errors
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, KeyValueConfig, StreamConfig
+from nats.js.kv import KeyValue
+
+from windtunnel.bus import subjects as names
+from windtunnel.bus.deadletters import read_dead_letter
+from windtunnel.bus.nats.address import parse_address
+from windtunnel.bus.nats.client import EncryptingClient
+from windtunnel.bus.nats.pull import PullSubscription
+from windtunnel.bus.nats.refusals import Watch, no_jetstream
+from windtunnel.bus.port import MAX_MESSAGE_BYTES, DeadLetter, Published, check_key, check_size, message_size
+from windtunnel.errors import NotFound, Unavailable, WindtunnelError
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+DAY_S = 24 * 3600.0
+_LIST_S: Final = 10.0
+_CONNECTION: Final[dict[str, Any]] = {
+    "connect_timeout": 2,
+    "reconnect_time_wait": 0.25,
+    "max_reconnect_attempts": -1,
+    "ping_interval": 5,
+}
+_GONE: Final = (nats.errors.Error, asyncio.TimeoutError, OSError)
+# What the server says where it has no stream of this name (any more).
+_LOST: Final = (nats.js.errors.NotFoundError, nats.js.errors.NoStreamResponseError, nats.errors.NoRespondersError)
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """How much the bus keeps. `replicas` is 3 in a cluster."""
+
+    replicas: int = 1
+    max_bytes: int = 4 * 1024**3
+    max_age_s: float = 7 * DAY_S
+    results_age_s: float = 14 * DAY_S
+    duplicate_window_s: float = 3600.0
+
+
+class _Answered:
+    """Turns every way in which the server can fail to answer into Unavailable."""
+
+    __slots__ = ("_watch", "_what")
+
+    def __init__(self, what: str, watch: Watch | None = None) -> None:
+        self._what = what
+        self._watch = watch
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if isinstance(error, nats.js.errors.APIError):
+            raise Unavailable(f"{self._what}: {_description(error)}", hint=_hint(error)) from error
+        if isinstance(error, _GONE):
+            if self._watch is not None and (denied := self._watch.denied):
+                raise Unavailable(f"{self._what}: {denied}", hint="see the permissions of the user") from error
+            message = f"{self._what}: {type(error).__name__}: {error}"
+            raise Unavailable(message, hint="is the NATS server running?") from error
+
+
+def _description(error: nats.js.errors.APIError) -> str:
+    if error.description:
+        return error.description
+    silent = isinstance(error, nats.js.errors.ServiceUnavailableError)
+    return "nobody answers for JetStream" if silent else str(error)
+
+
+def _hint(error: nats.js.errors.APIError) -> str:
+    description = error.description or ""
+    if "maximum" in description:
+        return "the stream is full: raise its limits or purge old events"
+    if "insufficient" in description:
+        return "the server has less room than the streams ask for: lower the limits or give it a larger disk"
+    return ""
+
+
+def _delivered(reply: str) -> tuple[int, int]:
+    """Count of deliveries and stream sequence, from the ack subject that JetStream gives a message.
+
+    $JS.ACK.<stream>.<consumer>.<delivered>.<sequence>..., or with <domain>.<account> before the stream. The same as
+    `Msg.metadata`, which costs as much as decoding the event.
+    """
+    tokens = reply.split(".", 9)
+    first = 4 if len(tokens) == 9 else 6
+    return int(tokens[first]), int(tokens[first + 1])
+
+
+class NatsDelivery:
+    """One message in a worker's hand."""
+
+    __slots__ = ("_message", "attempt", "sequence")
+
+    def __init__(self, message: Msg) -> None:
+        self._message = message
+        self.attempt, self.sequence = _delivered(message.reply)
+
+    @property
+    def subject(self) -> str:
+        return self._message.subject
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return self._message.headers or {}
+
+    @property
+    def data(self) -> bytes:
+        return self._message.data
+
+    async def ack(self) -> None:
+        with _Answered("ack"):
+            await self._message.ack()
+
+    async def nak(self, delay_s: float) -> None:
+        with _Answered("nak"):
+            await self._message.nak(delay=delay_s or None)
+
+    async def term(self) -> None:
+        with _Answered("term"):
+            await self._message.term()
+
+    async def in_progress(self) -> None:
+        with _Answered("in_progress"):
+            await self._message.in_progress()
+
+
+class NatsSubscription:
+    """A durable pull consumer."""
+
+    def __init__(self, subscription: PullSubscription) -> None:
+        self._subscription = subscription
+
+    async def fetch(self, count: int, timeout_s: float) -> Sequence[NatsDelivery]:
+        with _Answered("fetch"):
+            return [NatsDelivery(message) for message in await self._subscription.fetch(count, timeout_s)]
+
+    async def close(self) -> None:
+        for message in await self._subscription.close():
+            with contextlib.suppress(*_GONE):
+                await message.nak()
+
+
+class NatsBucket:
+    """A JetStream key-value bucket. `reopen` makes it again where the server came back without its store."""
+
+    def __init__(self, bucket: KeyValue, reopen: Callable[[], Awaitable[KeyValue]]) -> None:
+        self._bucket = bucket
+        self._reopen = reopen
+
+    async def get(self, key: str) -> bytes | None:
+        check_key(key)
+
+        async def get(bucket: KeyValue) -> bytes | None:
+            try:
+                return (await bucket.get(key)).value or b""
+            except nats.js.errors.KeyNotFoundError:
+                return None
+
+        return await self._call(f"read {key}", get)
+
+    async def create(self, key: str, value: bytes) -> bytes:
+        check_key(key)
+        check_size(f"the value of {key}", len(value))
+
+        async def create(bucket: KeyValue) -> bytes:
+            try:
+                await bucket.create(key, value)
+                return value
+            except nats.js.errors.KeyWrongLastSequenceError:
+                return (await bucket.get(key)).value or b""
+
+        return await self._call(f"create {key}", create)
+
+    async def put(self, key: str, value: bytes) -> None:
+        check_key(key)
+        check_size(f"the value of {key}", len(value))
+        await self._call(f"write {key}", lambda bucket: bucket.put(key, value))
+
+    async def delete(self, key: str) -> None:
+        check_key(key)
+        await self._call(f"delete {key}", lambda bucket: bucket.delete(key))
+
+    async def keys(self) -> list[str]:
+        async def keys(bucket: KeyValue) -> list[str]:
+            try:
+                # nats-py waits for ever for a list that the loss of its connection has cut short.
+                async with asyncio.timeout(_LIST_S):
+                    return sorted(await bucket.keys())
+            except nats.js.errors.NoKeysError:
+                return []
+
+        return await self._call("list keys", keys)
+
+    async def revision(self) -> str:
+        async def revision(bucket: KeyValue) -> str:
+            stream = (await bucket.status()).stream_info
+            return f"{stream.created}/{stream.state.last_seq}"
+
+        return await self._call("read the revision", revision)
+
+    async def _call(self, what: str, operation: Callable[[KeyValue], Awaitable[T]]) -> T:
+        with _Answered(what):
+            try:
+                return await operation(self._bucket)
+            except _LOST:
+                self._bucket = await self._reopen()
+                return await operation(self._bucket)
+
+
+class NatsBus:
+    """All of the bus. Made by `connect`."""
+
+    def __init__(self, client: Client, limits: StreamLimits, watch: Watch) -> None:
+        self.watch = watch
+        self._client = client
+        self._begun = False
+        self._js = client.jetstream(timeout=5)
+        self._limits = limits
+        self._buckets: dict[str, NatsBucket] = {}
+
+    def _answered(self, what: str) -> _Answered:
+        return _Answered(what, self.watch)
+
+    @property
+    def connected(self) -> bool:
+        return self._client.is_connected
+
+    @property
+    def fault(self) -> WindtunnelError | None:
+        return self.watch.fault(connected=self.connected)
+
+    async def connect(self, name: str) -> None:
+        """Connects to the watched address; tries for ever."""
+        address, watch = self.watch.address, self.watch
+        self._begun = True
+        await self._client.connect(
+            list(address.servers),
+            name=name,
+            user=address.user,
+            password=address.password,
+            token=address.token,
+            error_cb=watch.heard,
+            disconnected_cb=watch.lost,
+            reconnected_cb=watch.regained,
+            closed_cb=watch.ended,
+            **_CONNECTION,
+        )
+
+    async def ensure_streams(self) -> None:
+        """Creates the streams where they are missing. Raises Unavailable."""
+        with self._answered("create streams"):
+            await self._ensure_stream(names.STREAM, names.ALL, self._limits.max_bytes)
+            await self._ensure_stream(names.DEAD_STREAM, names.DEAD, self._limits.max_bytes // 4)
+
+    async def _ensure_stream(self, name: str, subject: str, max_bytes: int) -> None:
+        try:
+            await self._js.stream_info(name)
+        except nats.js.errors.NotFoundError:
+            config = StreamConfig(
+                name=name,
+                subjects=[subject],
+                max_bytes=max_bytes,
+                num_replicas=self._limits.replicas,
+                discard=DiscardPolicy.NEW,
+                max_age=self._limits.max_age_s,
+                max_msg_size=MAX_MESSAGE_BYTES if name == names.STREAM else None,
+                duplicate_window=self._limits.duplicate_window_s,
+            )
+            await self._js.add_stream(config)
+
+    async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
+        if subject != names.DEAD:
+            check_size(f"a message on {subject}", message_size(headers, data))
+        with self._answered(f"publish on {subject}"):
+            ack = await self._js.publish(subject, data, headers=dict(headers))
+            return Published(ack.seq, bool(ack.duplicate))
+
+    async def subscribe(
+        self, durable: str, subjects: Sequence[str], *, ack_wait_s: float, max_pending: int
+    ) -> NatsSubscription:
+        config = ConsumerConfig(
+            durable_name=durable,
+            filter_subjects=list(subjects),
+            ack_policy=AckPolicy.EXPLICIT,
+            ack_wait=ack_wait_s,
+            max_deliver=-1,
+            max_ack_pending=max_pending,
+        )
+        with self._answered(f"subscribe {durable}"):
+            try:
+                await self._js.add_consumer(names.STREAM, config)
+            except nats.js.errors.NotFoundError:
+                # The server came back without its store.
+                await self.ensure_streams()
+                await self._js.add_consumer(names.STREAM, config)
+            subscription = PullSubscription(self._client, names.STREAM, durable)
+            await subscription.open()
+            return NatsSubscription(subscription)
+
+    async def bucket(self, name: str) -> NatsBucket:
+        if name not in self._buckets:
+            ttl = self._limits.results_age_s if name == names.RESULTS_BUCKET else 0
+            config = KeyValueConfig(bucket=name, ttl=ttl, replicas=self._limits.replicas)
+            with self._answered(f"open bucket {name}"):
+                self._buckets[name] = NatsBucket(await self._open(config), partial(self._open, config))
+        return self._buckets[name]
+
+    async def _open(self, config: KeyValueConfig) -> KeyValue:
+        try:
+            return await self._js.key_value(config.bucket)
+        except nats.js.errors.BucketNotFoundError:
+            return await self._js.create_key_value(config)
+
+    async def dead_letters(self) -> list[DeadLetter]:
+        with self._answered("read dead letters"):
+            state = (await self._js.stream_info(names.DEAD_STREAM)).state
+            letters = []
+            for sequence in range(state.first_seq, state.last_seq + 1) if state.messages else ():
+                with contextlib.suppress(NotFound):
+                    letters.append(await self.dead_letter(str(sequence)))
+            return letters
+
+    async def dead_letter(self, id: str) -> DeadLetter:
+        missing = NotFound(f"there is no dead letter {id!r}", hint="`windtunnel deadletters list` shows them")
+        if not id.isascii() or not id.isdigit() or int(id) == 0:
+            raise missing
+        with self._answered(f"read dead letter {id}"):
+            try:
+                message = await self._js.get_msg(names.DEAD_STREAM, int(id))
+            except nats.js.errors.NotFoundError:
+                raise missing from None
+        return read_dead_letter(id, message.headers or {}, message.data or b"")
+
+    async def forget_dead_letter(self, id: str) -> None:
+        await self.dead_letter(id)
+        with self._answered(f"remove dead letter {id}"):
+            await self._js.delete_msg(names.DEAD_STREAM, int(id))
+
+    async def flush(self) -> None:
+        """Returns once the server has everything that was sent, acks included."""
+        with self._answered("flush"):
+            await self._client.flush()
+
+    async def close(self) -> None:
+        self.watch.closing = True
+        if not self._begun:
+            return
+        with contextlib.suppress(*_GONE):
+            await self._client.close()
+
+
+async def connect(
+    url: str, *, name: str = "windtunnel", limits: StreamLimits | None = None, wait_s: float = 30.0
+) -> NatsBus:
+    """Connects, creating streams where they are missing; reconnects for ever afterwards.
+
+    What fails is logged every few seconds. Raises InvalidInput for an address that cannot be read, Refused where
+    waiting does not help (credentials, certificate, permissions, JetStream off), Unavailable when no server answers
+    within `wait_s` seconds.
+    """
+    address = parse_address(url)
+    watch = Watch(address)
+    bus = NatsBus(EncryptingClient(must_encrypt=address.wants_tls), limits or StreamLimits(), watch)
+    try:
+        async with asyncio.timeout(wait_s):
+            await _unless_refused(watch, _connected(bus, name))
+            watch.starting = False
+            return bus
+    except BaseException as error:
+        await bus.close()
+        if not isinstance(error, _GONE):
+            raise
+        reason = f": {watch.last}" if watch.last else ""
+        raise Unavailable(
+            f"no NATS server with JetStream answers at {address.shown}{reason}", hint="start one with `windtunnel up`"
+        ) from error
+
+
+async def _connected(bus: NatsBus, name: str) -> None:
+    watch = bus.watch
+    await bus.connect(name)
+    while True:
+        # A server that has just started accepts connections before JetStream is ready.
+        try:
+            await bus.ensure_streams()
+            return
+        except Unavailable as error:
+            if refused := no_jetstream(watch.address, error.message):
+                raise refused from error
+            watch.say(f"JetStream does not answer, is it on? {watch.denied or error.message}")
+            await asyncio.sleep(0.1)
+
+
+async def _unless_refused(watch: Watch, work: Coroutine[Any, Any, None]) -> None:
+    """Does `work`, unless the server refuses us first. Raises Refused."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.wait((task, watch.refused), return_when=asyncio.FIRST_COMPLETED)
+        if watch.refused.done():
+            raise watch.refused.result()
+        await task
+    finally:
+        task.cancel()
+        # A client that is connecting may swallow its cancellation: it has a second, no more.
+        await asyncio.wait((task,), timeout=1)
