@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from support.https import Handler, HttpsServer, https_server
-from windtunnel.artifacts import MemoryStore, SourceReader, source_https
+from windtunnel.artifacts import MemoryStore, SourceReader
+from windtunnel.artifacts.sources import https_file as source_https
 from windtunnel.errors import InvalidInput, NotFound, Unavailable, WindtunnelError
 
 CONTENT = bytes(range(256)) * 8192
