@@ -25,6 +25,8 @@ BLOCK = 131072
 # Longer rows lose digits, shorter ones time; BLAS starts threads only above 10000.
 _ROW = 2048
 _SAFE = (1e-17, 1e17)
+# The same of the mean of squares.
+_SAFE_SQUARES = (_SAFE[0] ** 2, _SAFE[1] ** 2)
 # Where the candidate's energy is a smaller part of the reference's, too few digits of the sums over d are left of it.
 _CANCELS = 1e-2
 # NumPy's letters for float32 and float16, and for integers of 8 and 16 bits.
@@ -90,7 +92,8 @@ class Seen(NamedTuple):
     """What is known of a side beforehand, in real values.
 
     `ends` are the least and greatest of earlier samples, `bounds` what no value can be below or above; of integers the
-    ends of their type are taken instead.
+    ends of their type are taken instead. It saves passes and changes nothing else: with any ends of earlier samples,
+    or none, `measure` takes the same way, and what is added up over the samples is the same bit for bit.
     """
 
     ends: tuple[float, float] = (math.inf, -math.inf)
@@ -101,7 +104,7 @@ _NOTHING = Seen()
 
 
 class Workspace:
-    """Buffers that all layers share."""
+    """Buffers that all layers share; every thread needs its own."""
 
     def __init__(self) -> None:
         self.values = np.empty(BLOCK, dtype=np.float32)
@@ -198,7 +201,8 @@ def _fast(sides: tuple[_Side, _Side], work: Workspace, closely: bool, channels: 
     if not math.isfinite(squares):
         return None
     largest = float(np.uint32(bits).view(np.float32))
-    if not (_is_safe(largest) and _is_safe(max(ends[1], -ends[0]))):
+    # The ends do not decide: which of them were looked for depends on the samples before.
+    if not _is_safe(largest) or (closely and not reference.holds(energy)):
         return None
     return Measured(reference.size, squares, largest, *ends, products, energy, total, per_channel)
 
@@ -277,6 +281,12 @@ class _Side:
 
     def _real(self, stored: float) -> float:
         return (stored - self._zero) * float(self._scale)
+
+    def holds(self, energy: float) -> bool:
+        """Whether float32 held the squares of the real values, of which `energy` is the sum."""
+        if energy == 0.0:
+            return not np.count_nonzero(self._array != self._zero)
+        return _SAFE_SQUARES[0] * self.size < energy < _SAFE_SQUARES[1] * self.size
 
     def real_ends(self) -> tuple[float, float]:
         """Least and greatest real value."""

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.layer_diff.blocks import Measured, Tensor, channel_ends
+from windtunnel.layer_diff.blocks import Tensor, channel_ends
 
 # More channels than this are no channels of a layer that anybody would look at one by one.
 MAX_CHANNELS = 16384
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelLook:
+    """What one sample adds to the figures per channel, (C,) arrays.
+
+    `count` is the number of values in each channel, `squares` their squared errors in real units. `ends` are the least
+    and greatest value of the reference, then of the candidate, as stored; `scales` make them real.
+    """
+
+    count: int
+    squares: NDArray[np.float64]
+    ends: tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+    scales: tuple[float, float]
+
+
+def look_at_channels(sides: tuple[Tensor, Tensor], squares: NDArray[np.float64]) -> ChannelLook:
+    """Looks at one sample, of which the squared errors of every channel are known.
+
+    Args:
+        sides: reference and candidate, of one shape whose last dimension are the channels.
+        squares: sum of squared differences of every channel, (C,), in real units.
+
+    Returns: what `ChannelSums.add` takes; it holds no view of the arrays.
+    """
+    channels = len(squares)
+    first, second = (channel_ends(one.array, channels) for one in sides)
+    scales = float(sides[0].scale[0]), float(sides[1].scale[0])
+    return ChannelLook(sides[0].array.size // channels, squares, (*first, *second), scales)
 
 
 class ChannelSums:
@@ -27,14 +57,12 @@ class ChannelSums:
         # Reference and candidate: least and greatest, as stored.
         self.ends = np.array([[[np.inf], [-np.inf]]] * 2) * np.ones(channels)
 
-    def add(self, sides: tuple[Tensor, Tensor], measured: Measured) -> None:
-        """Adds a sample that was measured per channel."""
-        if measured.channel_squares is None:
-            return
-        self.count += measured.count // self.channels
-        self.squares += measured.channel_squares
-        for ends, tensor in zip(self.ends, sides, strict=True):
-            low, high = channel_ends(tensor.array, self.channels)
+    def add(self, look: ChannelLook) -> None:
+        """Adds one sample of as many channels."""
+        self.count += look.count
+        self.squares += look.squares
+        pairs = zip(self.ends, (look.ends[:2], look.ends[2:]), strict=True)
+        for ends, (low, high) in pairs:
             np.minimum(ends[0], low, out=ends[0])
             np.maximum(ends[1], high, out=ends[1])
 

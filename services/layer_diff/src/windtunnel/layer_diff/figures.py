@@ -20,7 +20,7 @@ from windtunnel.layer_diff.blocks import (
     measure,
     second_moments,
 )
-from windtunnel.layer_diff.channels import MAX_CHANNELS, ChannelSums
+from windtunnel.layer_diff.channels import MAX_CHANNELS, ChannelLook, ChannelSums, look_at_channels
 from windtunnel.layer_diff.domain import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
 from windtunnel.tflite import Quantization
 
@@ -91,6 +91,24 @@ class LayerFigures:
         return self.saturated_low + self.saturated_high
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What one sample adds to the sums of a layer: few numbers, and no view of a tensor.
+
+    `stored` counts the candidate's stored integers that were looked at, at the low end of their type, at the high end;
+    `non_finite` the NaNs and infinities of reference and candidate. `measured` is None where these or the shapes leave
+    no sums. `moments` (sum a b, sum b^2) and `channels` are of a sample looked at closely.
+    """
+
+    shape_differs: bool = False
+    closely: bool = False
+    stored: tuple[int, int, int] = (0, 0, 0)
+    non_finite: tuple[int, int] = (0, 0)
+    measured: Measured | None = None
+    moments: tuple[float, float] = (0.0, 0.0)
+    channels: ChannelLook | None = None
+
+
 class LayerSums:
     """Sums that give a layer's figures over all samples without keeping them.
 
@@ -99,19 +117,16 @@ class LayerSums:
     NON_FINITE.
 
     Args:
-        work: buffers to share with other layers; None: own ones.
         sparing: looks closely at some samples only (`is_close`).
         bounds: real values between which the reference lies (0 and 6 after a ReLU6). A bound that was reached once is
             not looked for again.
     """
 
-    def __init__(
-        self, work: Workspace | None = None, *, sparing: bool = False, bounds: tuple[float, float] = UNBOUNDED
-    ) -> None:
+    def __init__(self, *, sparing: bool = False, bounds: tuple[float, float] = UNBOUNDED) -> None:
         self.samples = 0
         self.reference_non_finite = 0
         self.candidate_non_finite = 0
-        self._work = work
+        self._work: Workspace | None = None
         self._sparing = sparing
         self._bounds = bounds
         self._shape_differs = False
@@ -136,66 +151,72 @@ class LayerSums:
         candidate_quantization: Quantization | None = None,
     ) -> None:
         """Adds one sample: both sides in one shape, as stored with their quantisation, or as real values."""
-        index, self.samples = self.samples, self.samples + 1
-        if reference.shape != candidate.shape:
-            self._shape_differs = True
-            return
-        sides = Tensor(reference, reference_quantization), Tensor(candidate, candidate_quantization)
-        closely = not self._sparing or is_close(index)
-        if closely:
-            self._count_stored(sides[1])
-        if not (sides[0].is_fast and sides[1].is_fast):
-            sides = Tensor(sides[0].real()), Tensor(sides[1].real())
-        self._add(sides, closely)
-
-    def _add(self, sides: tuple[Tensor, Tensor], closely: bool) -> None:
-        shape = sides[0].array.shape
-        channels = shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MAX_CHANNELS else 0
         if self._work is None:
             self._work = Workspace()
+        sides = Tensor(reference, reference_quantization), Tensor(candidate, candidate_quantization)
+        self.fold(self.look(sides, self.samples, self._work))
+
+    def look(self, sides: tuple[Tensor, Tensor], index: int, work: Workspace) -> Look:
+        """Looks at one sample and changes nothing: any thread may, on any sample, in any order.
+
+        Args:
+            sides: reference and candidate, as stored with their quantization, or as real values.
+            index: which sample it is, from 0.
+            work: buffers that no other thread uses meanwhile.
+
+        Returns: what `fold` takes, in the order of the samples. Ends that samples folded so far have reached are not
+        looked for again, and the sums are the same without knowing them.
+        """
+        if sides[0].array.shape != sides[1].array.shape:
+            return Look(shape_differs=True)
+        closely = not self._sparing or is_close(index)
+        stored = _count_stored(sides[1]) if closely else (0, 0, 0)
+        if not (sides[0].is_fast and sides[1].is_fast):
+            sides = Tensor(sides[0].real()), Tensor(sides[1].real())
         low, high, *candidate = self._ends
         seen = Seen((low, high), self._bounds), Seen((candidate[0], candidate[1]))
-        measured = measure(*sides, self._work, closely=closely, channels=channels if closely else 0, seen=seen)
+        channels = _channels_of(sides[0].array.shape) if closely else 0
+        measured = measure(*sides, work, closely=closely, channels=channels, seen=seen)
         if measured is None:
-            self.reference_non_finite += count_non_finite(sides[0])
-            self.candidate_non_finite += count_non_finite(sides[1])
-            return
-        if not measured.count:
-            return
-        self._moments.add(measured.squares, measured.count)
-        self._largest = max(self._largest, measured.largest)
-        low_high = measured.reference_low, measured.reference_high, measured.candidate_low, measured.candidate_high
-        self._ends = [pick(old, new) for pick, old, new in zip((min, max, min, max), self._ends, low_high, strict=True)]
-        if closely:
-            self._add_closely(sides, measured)
-            self._add_channels(sides, measured, channels)
+            return Look(stored=stored, non_finite=(count_non_finite(sides[0]), count_non_finite(sides[1])))
+        if not closely or not measured.count:
+            return Look(stored=stored, measured=measured)
+        squares = measured.channel_squares
+        per_channel = None if squares is None else look_at_channels(sides, squares)
+        return Look(False, True, stored, (0, 0), measured, second_moments(*sides, measured), per_channel)
 
-    def _add_closely(self, sides: tuple[Tensor, Tensor], measured: Measured) -> None:
-        self._close += 1
-        moments = second_moments(*sides, measured)
-        new = measured.count, measured.reference, *moments, measured.squares, measured.difference
-        self._sums = [old + float(value) for old, value in zip(self._sums, new, strict=True)]
+    def fold(self, look: Look) -> None:
+        """Adds the next sample, as `look` saw it."""
+        self.samples += 1
+        self._shape_differs = self._shape_differs or look.shape_differs
+        self._stored = [old + new for old, new in zip(self._stored, look.stored, strict=True)]
+        self.reference_non_finite += look.non_finite[0]
+        self.candidate_non_finite += look.non_finite[1]
+        new = look.measured
+        if new is None or not new.count:
+            return
+        self._moments.add(new.squares, new.count)
+        self._largest = max(self._largest, new.largest)
+        low_high = new.reference_low, new.reference_high, new.candidate_low, new.candidate_high
+        # Replaced as a whole: another thread may just look at a sample.
+        self._ends = [pick(old, one) for pick, old, one in zip((min, max, min, max), self._ends, low_high, strict=True)]
+        if look.closely:
+            self._close += 1
+            sums = new.count, new.reference, *look.moments, new.squares, new.difference
+            self._sums = [old + float(one) for old, one in zip(self._sums, sums, strict=True)]
+            self._fold_channels(look.channels)
 
-    def _add_channels(self, sides: tuple[Tensor, Tensor], measured: Measured, channels: int) -> None:
+    def _fold_channels(self, look: ChannelLook | None) -> None:
         if self._channels is None:
-            if not channels or self._channels_vary:
+            if look is None or self._channels_vary:
                 return
-            self._channels = ChannelSums(channels)
-            self._scales = float(sides[0].scale[0]), float(sides[1].scale[0])
-        if self._channels.channels != channels:
+            self._channels = ChannelSums(len(look.squares))
+            self._scales = look.scales
+        if look is None or self._channels.channels != len(look.squares):
             # Where the number of channels changes from sample to sample they are no channels.
             self._channels, self._channels_vary = None, True
         else:
-            self._channels.add(sides, measured)
-
-    def _count_stored(self, tensor: Tensor) -> None:
-        array = tensor.array
-        if tensor.quantization is None or array.dtype.kind not in "iu":
-            return
-        limits = np.iinfo(array.dtype)
-        self._stored[0] += array.size
-        self._stored[1] += int(np.count_nonzero(array == limits.min))
-        self._stored[2] += int(np.count_nonzero(array == limits.max))
+            self._channels.add(look)
 
     def figures(self) -> LayerFigures:
         """The figures over all samples added so far."""
@@ -298,6 +319,20 @@ class LayerSums:
         if channels is not None:
             self._channels = ChannelSums(channels.shape[1])
             self._channels.restore(channels)
+
+
+def _channels_of(shape: tuple[int, ...]) -> int:
+    """The size of the last dimension where that are channels, else 0."""
+    return shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MAX_CHANNELS else 0
+
+
+def _count_stored(tensor: Tensor) -> tuple[int, int, int]:
+    """Stored integers of a quantized tensor: all, at the low end of their type, at the high end."""
+    array = tensor.array
+    if tensor.quantization is None or array.dtype.kind not in "iu":
+        return (0, 0, 0)
+    limits = np.iinfo(array.dtype)
+    return array.size, int(np.count_nonzero(array == limits.min)), int(np.count_nonzero(array == limits.max))
 
 
 def is_close(index: int) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,24 @@ from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.errors import InvalidInput
+from windtunnel.layer_diff.blocks import Tensor, Workspace
 from windtunnel.layer_diff.detections import Detections
 from windtunnel.layer_diff.domain import SHAPE_DIFFERS, Accuracy, OutputDiff
-from windtunnel.layer_diff.figures import LayerFigures, LayerSums
+from windtunnel.layer_diff.figures import LayerFigures, LayerSums, Look
 from windtunnel.layer_diff.graph.steps import TRANSPARENT
 from windtunnel.tflite import ModelFacts, OutputKind, ScoreSums, TensorFacts
 
 # A class is clear where it leads by this share of the range of all outputs: rounding turns over what is closer.
 CLEAR = 0.05
 _PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLook:
+    """What one sample adds to the figures of the outputs: of every pair, and the output that is scored, both sides."""
+
+    drift: tuple[Look, ...]
+    scored: tuple[NDArray[Any], NDArray[Any]] | None
 
 
 class OutputSums:
@@ -69,12 +79,27 @@ class OutputSums:
 
     def add(self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]) -> None:
         """Adds one sample's outputs as real numbers by tensor name."""
+        self.fold(self.look(reference, candidate, self._sample, Workspace()))
+
+    def look(
+        self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], index: int, work: Workspace
+    ) -> OutputLook:
+        """Looks at one sample and changes nothing, as `LayerSums.look`; outputs are real numbers by tensor name."""
         first, second = self._detections.aligned(reference, candidate)
-        for (ours, theirs), drift in zip(self._pairs, self._drift, strict=True):
-            drift.add(first[ours.name], second[theirs.name])
-        if self._scored is not None:
-            ours, theirs = self._scored
-            self._add_scored(reference[ours.name], candidate[theirs.name])
+        drift = tuple(
+            one.look((Tensor(first[ours.name]), Tensor(second[theirs.name])), index, work)
+            for (ours, theirs), one in zip(self._pairs, self._drift, strict=True)
+        )
+        if self._scored is None:
+            return OutputLook(drift, None)
+        return OutputLook(drift, (reference[self._scored[0].name], candidate[self._scored[1].name]))
+
+    def fold(self, look: OutputLook) -> None:
+        """Adds the next sample, as `look` saw it."""
+        for sums, one in zip(self._drift, look.drift, strict=True):
+            sums.fold(one)
+        if look.scored is not None:
+            self._add_scored(*look.scored)
         self._sample += 1
 
     def _add_scored(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
