@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from windtunnel.layer_diff.blocks import BLOCK, UNBOUNDED
+from windtunnel.layer_diff.blocks import BLOCK, UNBOUNDED, Tensor, Workspace
 from windtunnel.layer_diff.figures import CLOSE_EVERY, CLOSE_FIRST, LayerFigures, LayerSums
 from windtunnel.tflite import Quantization, dequantize, quantize
 
@@ -281,6 +281,27 @@ def test_ends_that_cannot_be_exceeded_change_no_figure(bad: float | None, stored
     if bad is None:
         assert bounded.reference_range == (0.0, 6.0)
         assert bounded.candidate_range == pytest.approx((b.min() if scale is None else 0.0, b.max()), abs=0.1)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1e-18, 1e-25, 0.0])
+@pytest.mark.parametrize("stored", ["float32", "int8"])
+def test_samples_looked_at_before_others_were_added_change_no_sum(stored: str, factor: float) -> None:
+    """Another thread does not know the ends that the samples before reach, 0 and 6 in the first one."""
+    draw = np.random.default_rng(12)
+    a = np.clip(draw.normal(3.0, 2.0, size=(5, 1, 40, 24)), 0.0, 6.0).astype(np.float32)
+    a[3] *= np.float32(factor)
+    scale = Quantization((6 / 255,), (-128,)) if stored == "int8" else None
+    b = (a * np.float32(1.01)).astype(np.float32)
+    values = b if scale is None else quantize(b, scale, "int8")
+    in_turn, early = (LayerSums(bounds=(0.0, 6.0)) for _ in range(2))
+    pairs = [(Tensor(one), Tensor(other, scale)) for one, other in zip(a, values, strict=True)]
+    looks = [early.look(sides, number, Workspace()) for number, sides in enumerate(pairs)]
+    for (one, other), look in zip(pairs, looks, strict=True):
+        in_turn.add(one.array, other.array, None, other.quantization)
+        early.fold(look)
+    assert early.figures() == in_turn.figures()
+    for name, array in in_turn.state().items():
+        np.testing.assert_array_equal(early.state()[name], array)
 
 
 def test_the_ends_of_earlier_samples_stay() -> None:

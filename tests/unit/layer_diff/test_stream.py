@@ -188,6 +188,21 @@ def test_running_ahead_breaks_off_with_the_samples_it_summed(
     assert resumed.outputs.result() == whole.outputs.result()
 
 
+def test_two_workers_resumed_at_every_sample_give_the_figures_of_one(
+    tmp_path: Path, dense: Path, candidate: Path, samples: Path
+) -> None:
+    whole = Comparing.of(dense, candidate, samples)
+    expected = whole.stream(limit=9)
+    for at in range(1, 9):
+        first, second = (Comparing.of(dense, candidate, samples) for _ in range(2))
+        checkpoint = Checkpoint(tmp_path / f"{at}.npz", "key", every_s=0.0)
+        first.stream(limit=at, checkpoint=checkpoint, ahead=Models(*(one.twin() for one in first.models)))
+        ahead = Models(*(one.twin() for one in second.models))
+        assert second.stream(limit=9, checkpoint=checkpoint, ahead=ahead) == expected
+        assert checkpoint.note is None
+        assert second.outputs.result() == whole.outputs.result()
+
+
 def test_only_large_layers_of_small_files_are_held_twice(comparing: Comparing) -> None:
     pairs = comparing.matching.pairs
     assert ahead_of(comparing.models, pairs) is None
