@@ -28,12 +28,12 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from support.mobilenet import MobileNet, mobilenet, time_quantization_debugger
-from windtunnel.layer_diff.figures import LayerFigures
-from windtunnel.layer_diff.graph import match_layers
-from windtunnel.layer_diff.layer_log import LayerLog, LogWriter, Mode
-from windtunnel.layer_diff.log_compare import compare_logs
-from windtunnel.layer_diff.outputs import OutputSums
-from windtunnel.layer_diff.stream import Models, ahead_of, stream
+from windtunnel.diagnosis.execution.output_sums import OutputSums
+from windtunnel.diagnosis.execution.run_samples import Models, ahead_of, stream
+from windtunnel.diagnosis.graph import match_layers
+from windtunnel.diagnosis.layer_log.compare_logs import compare_logs
+from windtunnel.diagnosis.layer_log.log_file import LayerLog, LogWriter, Mode
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.tflite import Accelerator, Runner, dequantize
 
 Inputs = dict[str, NDArray[Any]]

@@ -26,12 +26,12 @@ import numpy as np
 
 from windtunnel.client import AsyncClient, find_endpoints
 from windtunnel.converter.use_cases.convert_model import convert
+from windtunnel.diagnosis.comparison.compare_models import compare_models
+from windtunnel.diagnosis.quantize.make_variant import quantize
+from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.farm_dispatcher.bench import bench, new_pool
 from windtunnel.isolation import ChildPool
-from windtunnel.layer_diff.compare import compare_models
 from windtunnel.plan import DataSet, DeviceFilter, Plan, VariantSpec
-from windtunnel.quantizer.domain import Calibration
-from windtunnel.quantizer.quantize import quantize
 
 # Random weights seldom give a healthy int8 model.
 VARIANTS = ("float32", "float16", "dynamic_range")
@@ -106,7 +106,7 @@ async def run(rounds: int, folder: Path) -> dict[str, Any]:
     for seed, model in enumerate(models):
         await asyncio.to_thread(_make_in_a_process, model, seed)
     preload = ("windtunnel.converter.adapters.tensorflow_convert", "windtunnel.converter.use_cases.check_conversion")
-    native = ("windtunnel.quantizer.adapters.litert", "windtunnel.layer_diff.compare")
+    native = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.comparison.compare_models")
     async with (
         ChildPool(preload=preload, timeout_s=600, memory_mb=12_000, env=ENVIRONMENT) as converter,
         ChildPool(preload=native, timeout_s=600, memory_mb=8_000) as others,

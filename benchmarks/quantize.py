@@ -26,11 +26,11 @@ from typing import Any
 import numpy as np
 from litert_quantizer import quantizer
 
+from windtunnel.diagnosis.quantize import litert_quantizer as litert
+from windtunnel.diagnosis.quantize.make_variant import quantize
+from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.adapters import litert
-from windtunnel.quantizer.domain import Calibration
-from windtunnel.quantizer.quantize import quantize
 from windtunnel.tflite import read_model
 
 VARIANTS = ("float16", "dynamic_range", "int8", "int16x8")
@@ -64,7 +64,7 @@ async def ours(pool: ChildPool, model: Path, variant: str, samples: Path, folder
 async def compare(model: Path, samples: Path, folder: Path, repeat: int) -> list[dict[str, Any]]:
     """One row for each variant; the two sides take turns, so that both see the same machine."""
     rows = []
-    preload = ("windtunnel.quantizer.adapters.litert",)
+    preload = ("windtunnel.diagnosis.quantize.litert_quantizer",)
     async with ChildPool(preload=preload, timeout_s=600, memory_mb=8000) as pool:
         for variant in VARIANTS:
             times: dict[str, list[float]] = {"bare": [], "ours": []}

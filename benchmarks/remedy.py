@@ -25,17 +25,17 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from support import damaged
 from support.models import digits_model
+from windtunnel.diagnosis.quantize.make_variant import quantize
+from windtunnel.diagnosis.quantize.variants import Calibration
+from windtunnel.diagnosis.remedy import find_remedy
+from windtunnel.diagnosis.remedy.candidate_builder import Lab, Models
+from windtunnel.diagnosis.remedy.candidates import passes
+from windtunnel.diagnosis.remedy.model_timing import ThisMachine
+from windtunnel.diagnosis.remedy.recipes import Scheme, quantized_units, rules_of, units_of
+from windtunnel.diagnosis.remedy.sample_parts import make_parts
+from windtunnel.diagnosis.remedy.whole_model_options import anew, keeping
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import Gates, VariantSpec
-from windtunnel.quantizer.domain import Calibration
-from windtunnel.quantizer.quantize import quantize
-from windtunnel.quantizer.remedy import mend
-from windtunnel.quantizer.remedy.data import make_parts
-from windtunnel.quantizer.remedy.families import anew, keeping
-from windtunnel.quantizer.remedy.lab import Lab, Models
-from windtunnel.quantizer.remedy.recipe import Scheme, quantized_units, rules_of, units_of
-from windtunnel.quantizer.remedy.stopwatch import ThisMachine
-from windtunnel.quantizer.remedy.trial import passes
 from windtunnel.tflite import read_model
 
 INT8 = Scheme("static", 8, 8)
@@ -80,7 +80,7 @@ async def speed(pool: ChildPool, folder: Path) -> list[dict[str, Any]]:
         place.mkdir()
         spec = VariantSpec("variant", rules_of(scheme))
         made = await quantize(digits.float32, spec, place, pool, calibration=Calibration(digits.calibration))
-        found = await mend(
+        found = await find_remedy(
             digits.float32,
             made.model,
             digits.samples,
@@ -114,7 +114,7 @@ async def size(pool: ChildPool, folder: Path) -> list[dict[str, Any]]:
         np.savez(place / "c.npz", x=damaged.arrays()[0][:100])
         made = await quantize(model, VariantSpec("int8"), place, pool, calibration=Calibration(place / "c.npz"))
         given = damaged.samples(place / "samples.npz")
-        found = await mend(model, made.model, given, place / "work", pool, gates=GATES, rank=no_ranking)
+        found = await find_remedy(model, made.model, given, place / "work", pool, gates=GATES, rank=no_ranking)
         kept = 0 if found.choice is None else len(found.choice.candidate.kept)
         started = time.perf_counter()
         optimum, builds = await exhaustive(pool, Models(model, made.model), given, place / "all")
@@ -150,7 +150,7 @@ async def exhaustive(pool: ChildPool, models: Models, samples: Path, folder: Pat
 
 async def measure(only: str | None) -> dict[str, list[dict[str, Any]]]:
     """Both parts, or one of them."""
-    preload = ("windtunnel.quantizer.adapters.litert", "windtunnel.quantizer.remedy.evaluate")
+    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
     parts = {"speed": speed, "size": size}
     with tempfile.TemporaryDirectory() as name:
         async with ChildPool(preload=preload, timeout_s=600, memory_mb=8000) as pool:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from windtunnel.settings import PREFIX, ServiceSettings
+from windtunnel.service.settings import PREFIX, ServiceSettings
 
 _SERVICES = Path(__file__).parents[1] / "services"
 _HEAD = "| Variable | Default | Allowed | Meaning |\n| --- | --- | --- | --- |"

@@ -12,7 +12,7 @@ from support.faults import Case
 
 def diagnose(reference: Path, candidate: Path, samples: Path) -> dict[str, Any]:
     """The diagnosis of two models as JSON, and how many seconds it took. A job of a child process."""
-    from windtunnel.layer_diff import compare_models
+    from windtunnel.diagnosis import compare_models
 
     began = time.perf_counter()
     document = compare_models(reference, candidate, samples).to_json()

@@ -40,7 +40,7 @@ async def run_all(specs: Sequence[Spec], jobs: int) -> list[Outcome]:
     left = iter(specs)
     preload = (
         "benchmarks.diagnosis.cases",
-        "windtunnel.layer_diff.compare",
+        "windtunnel.diagnosis.comparison.compare_models",
         "ai_edge_litert.interpreter",
         "litert_quantizer.quantizer",
     )

@@ -91,7 +91,7 @@ def known_reasons() -> dict[str, set[str]]:
     for kind in by_name.values():
         for retryable in {kind.retryable, *([True, False] if issubclass(kind, FarmError) else [])}:
             known.setdefault(kind.code.upper(), set()).add(status_name(kind, retryable))
-    for folder in (ROOT / "services", ROOT / "shared/src"):
+    for folder in (ROOT / "services", ROOT / "diagnosis/src", ROOT / "shared/src"):
         for code, kinds in codes_given(folder).items():
             known.setdefault(code.upper(), set()).update(status_name(by_name[name], False) for name in kinds)
     return known
@@ -121,4 +121,11 @@ def test_the_errors_of_a_method_are_told(method: Method) -> None:
 def test_every_code_that_a_service_gives_is_told(service: str) -> None:
     told = {reason for method in methods(FILES[f"{service}.proto"]) for reason in method.errors}
     given = {code.upper() for code in set(codes_given(ROOT / "services" / service)) - OF_EVENTS_ALONE}
+    assert given - told == set()
+
+
+def test_every_code_of_the_diagnosis_library_is_told() -> None:
+    told = {reason for service in SERVICES for method in methods(FILES[f"{service}.proto"]) for reason in method.errors}
+    given = {code.upper() for code in set(codes_given(ROOT / "diagnosis/src")) - OF_EVENTS_ALONE}
+    assert given
     assert given - told == set()

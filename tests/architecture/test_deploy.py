@@ -22,9 +22,9 @@ from prometheus_client import CollectorRegistry
 
 from support import deploy
 from support.deploy import ROOT, RULES, Resource
-from windtunnel import settings
 from windtunnel.metrics_store.adapters.prometheus import Metrics
-from windtunnel.settings import PREFIX, ServiceSettings
+from windtunnel.service import settings
+from windtunnel.service.settings import PREFIX, ServiceSettings
 
 FOLDERS = ("base", "overlays/dev")
 WORKLOADS = ("Deployment", "StatefulSet")
@@ -116,7 +116,7 @@ def test_the_build_gets_every_member_of_the_workspace() -> None:
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
     for manifest in ("pyproject.toml", "shared/pyproject.toml", "cli/pyproject.toml", "sdk/python/pyproject.toml"):
         assert {manifest, *(str(parent) for parent in Path(manifest).parents)} & allowed, manifest
-    assert {"uv.lock", "shared", "services"} <= allowed
+    assert {"uv.lock", "shared", "diagnosis", "services"} <= allowed
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -310,7 +310,7 @@ def test_the_table_of_settings_is_current() -> None:
 
 def test_every_variable_in_the_code_is_in_the_table() -> None:
     table = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
-    for folder in ("shared/src", "services", "cli/src", "sdk/python/src"):
+    for folder in ("shared/src", "diagnosis/src", "services", "cli/src", "sdk/python/src"):
         for path in (ROOT / folder).rglob("*.py"):
             for name in set(re.findall(r"\bWINDTUNNEL_[A-Z0-9_]*[A-Z0-9]\b", _strings(path))):
                 assert f"`{name}`" in table or name in _NO_VARIABLES, f"{path}: {name}"

@@ -24,7 +24,7 @@ STILL_CROWDED = {
 STILL_IN_CYCLES = {
     "windtunnel",
     "windtunnel.farm_dispatcher",
-    "windtunnel.layer_diff",
+    "windtunnel.diagnosis",
     "windtunnel.metrics_store.adapters",
     "windtunnel.quantizer",
 }

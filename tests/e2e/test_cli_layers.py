@@ -15,7 +15,7 @@ import pytest
 
 from support.graphs import dense_model
 from support.models import DigitsModels, digits_model
-from windtunnel.layer_diff.layer_log import LayerLog
+from windtunnel.diagnosis.layer_log.log_file import LayerLog
 
 
 def _start(*arguments: str | Path, cwd: Path) -> subprocess.Popen[bytes]:

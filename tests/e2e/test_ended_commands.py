@@ -20,9 +20,9 @@ import psutil
 import pytest
 
 from support.damaged import arrays, outlier_activation, samples
+from windtunnel.diagnosis.quantize import litert_quantizer as litert
+from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.adapters import litert
-from windtunnel.quantizer.domain import Calibration
 
 COMMANDS = {
     "diff": "diff float32.tflite int8.tflite --samples samples.npz",

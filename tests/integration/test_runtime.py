@@ -28,7 +28,7 @@ from support.tiny_service import API, TinySettings
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.bus.nats.jetstream import connect
 from windtunnel.errors import InvalidInput
-from windtunnel.settings import load
+from windtunnel.service.settings import load
 
 TESTS = Path(__file__).parents[1]
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -9,8 +9,8 @@ from functools import cache
 
 import pytest
 
+from windtunnel.arm_emulator import ArmHome, build, default_home, missing
 from windtunnel.errors import WindtunnelError
-from windtunnel.tflite.arm import ArmHome, build, default_home, missing
 
 
 @cache

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.settings import ServiceSettings
 
 ROOT = Path(__file__).parents[2]
 DASHBOARD = ROOT / "deploy/grafana/windtunnel-latency.json"

@@ -16,7 +16,6 @@ from support.run_events import STARTED, RunEvents, as_event
 from windtunnel.artifacts import ArtifactRef, MemoryStore
 from windtunnel.bus import Bus, Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
-from windtunnel.cancellation import Cancellations
 from windtunnel.metrics_store.adapters.database import Database, open_database
 from windtunnel.metrics_store.adapters.prometheus import Metrics
 from windtunnel.metrics_store.adapters.queries import Queries
@@ -29,6 +28,7 @@ from windtunnel.metrics_store.use_cases.keep_plans import Plans
 from windtunnel.metrics_store.use_cases.publish_outbox import Outbox, Watch
 from windtunnel.metrics_store.use_cases.read_documents import Documents
 from windtunnel.metrics_store.use_cases.record_events import Hearing
+from windtunnel.service.cancellation import Cancellations
 from windtunnel.v1 import events_pb2
 from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceStub
 

@@ -18,8 +18,8 @@ from support.bus_wires import MemoryWire, NatsWire, Wire, running
 from support.nats import nats_server
 from windtunnel.bus import Bus, Event, Subscription, decode, encode
 from windtunnel.rpc import RpcServer
-from windtunnel.runtime import Build, Runtime, runtime_on
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.runtime import Build, Runtime, runtime_on
+from windtunnel.service.settings import ServiceSettings
 
 S = TypeVar("S", bound=ServiceSettings)
 

@@ -15,10 +15,10 @@ from windtunnel.bus import Bus, decode, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.bus.nats.jetstream import connect
 from windtunnel.plan import Plan, plan_to_json
-from windtunnel.runtime import Runtime
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.protobuf_values import artifact_to_proto
+from windtunnel.service.runtime import Runtime
+from windtunnel.service.settings import ServiceSettings
 from windtunnel.v1 import types_pb2
-from windtunnel.wire import artifact_to_proto
 
 S = TypeVar("S", bound=ServiceSettings)
 

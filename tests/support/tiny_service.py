@@ -7,11 +7,11 @@ import asyncio
 import grpc
 from pydantic import Field
 
-from windtunnel import runtime
 from windtunnel.bus import Event, subjects
 from windtunnel.errors import WindtunnelError
-from windtunnel.runtime import Parts, Runtime
-from windtunnel.settings import ServiceSettings
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
+from windtunnel.service.settings import ServiceSettings
 
 API = "tests.Tiny"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from windtunnel.diagnosis.kernels.kernel_jobs import Order
 from windtunnel.isolation import Pool
-from windtunnel.layer_diff.kernels.execute import Order
 from windtunnel.tflite.edit import Editor
 
 Change = Callable[[Editor], None]

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 
-from windtunnel.announcement import (
+from windtunnel.bus import Bucket, Event, Malformed, subjects
+from windtunnel.bus.memory import MemoryBus
+from windtunnel.errors import InvalidPlan
+from windtunnel.plan import parse_plan, plan_to_proto
+from windtunnel.service.announcement import (
     Announcement,
     RunIdTaken,
     TrainedModel,
@@ -18,10 +22,6 @@ from windtunnel.announcement import (
     read_announcement,
     wanted_run_id,
 )
-from windtunnel.bus import Bucket, Event, Malformed, subjects
-from windtunnel.bus.memory import MemoryBus
-from windtunnel.errors import InvalidPlan
-from windtunnel.plan import parse_plan, plan_to_proto
 from windtunnel.v1 import events_pb2, types_pb2
 
 MODEL: dict[str, Any] = {"name": "ssd", "version": "3", "uri": "s3://models/ssd.zip"}

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from pydantic import Field
 
-from windtunnel import settings
 from windtunnel.errors import InvalidInput
-from windtunnel.settings import ServiceSettings
+from windtunnel.service import settings
+from windtunnel.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):

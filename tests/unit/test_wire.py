@@ -8,8 +8,14 @@ import pytest
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.errors import InvalidInput
+from windtunnel.service.protobuf_values import (
+    failure_to_proto,
+    findings_from_proto,
+    findings_to_proto,
+    message_of,
+    value_of,
+)
 from windtunnel.v1 import types_pb2
-from windtunnel.wire import failure_to_proto, findings_from_proto, findings_to_proto, message_of, value_of
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ import pytest
 from support.bus_events import Notes, announce, listen, worker
 from support.bus_wires import NatsWire, Wire, running, until
 from windtunnel.bus import Bucket, Bus, Event, subjects
-from windtunnel.cancellation import Cancellations
 from windtunnel.errors import Unavailable, WindtunnelError
+from windtunnel.service.cancellation import Cancellations
 from windtunnel.telemetry import current_job, note_job
 
 

@@ -25,8 +25,8 @@ from windtunnel.artifacts import LocalStore
 from windtunnel.bus import decode, encode, subjects
 from windtunnel.errors import Unavailable
 from windtunnel.plan import parse_plan, plan_to_json
+from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import app_builder_pb2, events_pb2, types_pb2
-from windtunnel.wire import artifact_to_proto
 
 ANSWERS = (subjects.APP_BUILT, subjects.APP_FAILED)
 MODEL = b"\x1c\x00\x00\x00TFL3" + bytes(range(251)) * 400

@@ -14,12 +14,12 @@ from grpc_health.v1 import health_pb2
 
 from support.runtime import health_of, listed_services, make_runtime, serving
 from support.service_runtime import settings_in
-from windtunnel import settings as settings_module
 from windtunnel.app_builder.__main__ import build
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import InvalidInput, NotFound, Unsupported
 from windtunnel.rpc import from_rpc_error
+from windtunnel.service import settings as settings_module
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc, types_pb2
 
 NAME = "windtunnel.v1.AppBuilderService"

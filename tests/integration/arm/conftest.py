@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from support.arm import arm_system
-from windtunnel.tflite.arm import ArmHome
+from windtunnel.arm_emulator import ArmHome
 
 
 @pytest.fixture(scope="session")

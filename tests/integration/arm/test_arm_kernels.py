@@ -11,13 +11,13 @@ import pytest
 
 from support.kernel_models import crashing_model, long_model, ops_model
 from support.models import digits_model
+from windtunnel.arm_emulator import CPUS, ArmHome, run_arm
+from windtunnel.diagnosis.kernels import Kernel, KernelReport, compare_kernels, parse_kernels
+from windtunnel.diagnosis.kernels.kernel_jobs import Order, execute, prepare
+from windtunnel.diagnosis.kernels.single_op_models import whole
 from windtunnel.errors import InvalidInput, JobFailed, NotFound
 from windtunnel.isolation import ChildPool
-from windtunnel.layer_diff.kernels import Kernel, KernelReport, compare_kernels, parse_kernels
-from windtunnel.layer_diff.kernels.execute import Order, execute, prepare
-from windtunnel.layer_diff.kernels.isolate import whole
 from windtunnel.tflite import read_model
-from windtunnel.tflite.arm import CPUS, ArmHome, run_arm
 
 pytestmark = pytest.mark.heavy
 CHOSEN = ("none", "reference", "xnnpack", *(f"arm:{cpu}" for cpu in CPUS))
@@ -25,7 +25,7 @@ CHOSEN = ("none", "reference", "xnnpack", *(f"arm:{cpu}" for cpu in CPUS))
 
 @pytest.fixture
 async def pool(arm_home: ArmHome) -> AsyncIterator[ChildPool]:
-    preload = ("windtunnel.layer_diff.kernels.execute", "ai_edge_litert.interpreter")
+    preload = ("windtunnel.diagnosis.kernels.kernel_jobs", "ai_edge_litert.interpreter")
     async with ChildPool(preload=preload, timeout_s=280, memory_mb=8000) as opened:
         yield opened
 
@@ -70,7 +70,7 @@ async def test_the_wrong_numbers_of_xnnpack_on_cpu_max_are_found(
     pool: ChildPool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A fault of real kernels: hybrid 1x1 convolutions are wrong on `-cpu max`, which is why it is not offered."""
-    monkeypatch.setattr("windtunnel.tflite.arm.run.CPUS", (*CPUS, "max"))
+    monkeypatch.setattr("windtunnel.arm_emulator.run.CPUS", (*CPUS, "max"))
     digits = digits_model()
     kernels = (*parse_kernels(("none", "reference", "xnnpack")), Kernel("arm:max", "xnnpack", "max"))
     report = await compare_kernels(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from windtunnel.arm_emulator import ArmHome, build
+from windtunnel.arm_emulator import setup as steps
 from windtunnel.errors import Unavailable
-from windtunnel.tflite.arm import ArmHome, build
-from windtunnel.tflite.arm import setup as steps
 
 pytestmark = pytest.mark.heavy
 

@@ -10,12 +10,12 @@ import pytest
 from support.older_models import KERAS2, older_models
 from windtunnel.converter.domain.conversion import Converted
 from windtunnel.converter.use_cases.convert_model import convert
+from windtunnel.diagnosis.quantize import litert_quantizer as litert
+from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.isolation import ChildPool
 from windtunnel.pipeline import load_samples
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.adapters import litert
-from windtunnel.quantizer.domain import Calibration
 from windtunnel.tflite import Runner, precision, read_model
 
 pytestmark = [pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]

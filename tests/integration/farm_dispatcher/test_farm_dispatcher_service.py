@@ -30,9 +30,9 @@ from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
 from windtunnel.log_parser import measure, parse_log
 from windtunnel.plan import DeviceFilter, Plan, VariantSpec
 from windtunnel.rpc import RpcServer
-from windtunnel.runtime import Runtime, runtime_on
+from windtunnel.service.protobuf_values import artifact_to_proto
+from windtunnel.service.runtime import Runtime, runtime_on
 from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_dispatcher_pb2_grpc, plan_pb2, types_pb2
-from windtunnel.wire import artifact_to_proto
 
 TOPICS = [
     subjects.CELLS_PLANNED,

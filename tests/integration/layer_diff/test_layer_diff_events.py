@@ -20,8 +20,8 @@ from windtunnel.bus import subjects
 from windtunnel.layer_diff.__main__ import build
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import parse_plan, plan_to_json
+from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import events_pb2, types_pb2
-from windtunnel.wire import artifact_to_proto
 
 pytestmark = pytest.mark.heavy
 

@@ -18,10 +18,10 @@ import pytest
 from support import damaged
 from support.models import digits_model
 from windtunnel.cli.local.failing_case import write_case
+from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.minimal import MinimalCase, minimal_case
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.isolation import ChildPool
-from windtunnel.layer_diff.domain import Cause
-from windtunnel.layer_diff.minimal import MinimalCase, minimal_case
 from windtunnel.tflite import Quantization, read_model
 from windtunnel.tflite.edit import Editor
 

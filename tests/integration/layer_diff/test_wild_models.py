@@ -15,11 +15,11 @@ import pytest
 
 from support import wild_models
 from support.fault_runs import quantize, ranges, samples_of
+from windtunnel.diagnosis import Comparison, compare_models
+from windtunnel.diagnosis.comparison.survive_crashes import explain_crash
+from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 from windtunnel.errors import JobFailed, Unsupported
 from windtunnel.isolation import ChildPool
-from windtunnel.layer_diff import Comparison, compare_models
-from windtunnel.layer_diff.checkpoint import Checkpoint
-from windtunnel.layer_diff.crash import explain_crash
 from windtunnel.tflite import read_model
 from windtunnel.tflite.edit import Editor
 

@@ -16,8 +16,8 @@ from windtunnel.artifacts import LocalStore
 from windtunnel.bus import encode, subjects
 from windtunnel.log_parser.__main__ import build
 from windtunnel.log_parser.settings import LogParserSettings
+from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import events_pb2, types_pb2
-from windtunnel.wire import artifact_to_proto
 
 LOGS = Path(__file__).parents[2] / "unit/log_parser/logs"
 ANSWERS = (subjects.DEVICE_RUN_MEASURED, subjects.DEVICE_RUN_FAILED)

@@ -10,8 +10,8 @@ from support.service_process import ServiceProcess
 from windtunnel.artifacts import LocalStore
 from windtunnel.bus import subjects
 from windtunnel.bus.nats.jetstream import connect
+from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import events_pb2, types_pb2
-from windtunnel.wire import artifact_to_proto
 
 LOG = Path(__file__).parents[2] / "unit/log_parser/logs/old_nostats.txt"
 CELLS = 40

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from support.models import DigitsModels, digits_model
+from windtunnel.diagnosis.quantize.make_variant import quantize
+from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.domain import Calibration
-from windtunnel.quantizer.quantize import quantize
 from windtunnel.tflite import Runner
 
 pytestmark = pytest.mark.heavy
@@ -33,7 +33,9 @@ def accuracy(model: Path, samples: Path) -> float:
 
 async def test_variants_of_a_trained_model_are_about_as_right(digits: DigitsModels, tmp_path: Path) -> None:
     as_trained = accuracy(digits.float32, digits.samples)
-    async with ChildPool(preload=("windtunnel.quantizer.adapters.litert",), timeout_s=120, memory_mb=4000) as pool:
+    async with ChildPool(
+        preload=("windtunnel.diagnosis.quantize.litert_quantizer",), timeout_s=120, memory_mb=4000
+    ) as pool:
         for name in VARIANTS:
             calibration = Calibration(digits.calibration)
             made = await quantize(digits.float32, VariantSpec(name), tmp_path, pool, calibration=calibration)

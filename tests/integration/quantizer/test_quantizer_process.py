@@ -13,11 +13,11 @@ from support.service_runtime import Listener, run_context, settings_in
 from windtunnel.bus import subjects
 from windtunnel.bus.nats.jetstream import connect
 from windtunnel.plan import BUILTIN_VARIANTS, DataSet, Plan, VariantSpec
-from windtunnel.runtime import runtime_on
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.protobuf_values import artifact_to_proto, facts_to_proto
+from windtunnel.service.runtime import runtime_on
+from windtunnel.service.settings import ServiceSettings
 from windtunnel.tflite import read_model
 from windtunnel.v1 import events_pb2
-from windtunnel.wire import artifact_to_proto, facts_to_proto
 
 
 async def test_kill_in_the_middle_loses_and_doubles_nothing(tmp_path: Path) -> None:

@@ -18,17 +18,17 @@ from support.service_runtime import Listener, open_bus, publish_garbage, run_con
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bus, Event, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
+from windtunnel.diagnosis.quantize.make_variant import tool_versions
 from windtunnel.errors import Unavailable
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import DataSet, Plan, VariantSpec
-from windtunnel.quantizer.quantize import tool_versions
 from windtunnel.quantizer.service import QuantizerService
 from windtunnel.quantizer.settings import QuantizerSettings
 from windtunnel.rpc import RpcServer
-from windtunnel.runtime import Runtime, runtime_on
+from windtunnel.service.protobuf_values import artifact_to_proto, facts_to_proto
+from windtunnel.service.runtime import Runtime, runtime_on
 from windtunnel.tflite import read_model
 from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_to_proto, facts_to_proto
 
 TOPICS = [subjects.VARIANT_READY, subjects.VARIANT_FAILED, subjects.MODEL_FAILED]
 BUILTIN = ("float32", "float16", "dynamic_range", "int8", "int16x8")
@@ -45,7 +45,9 @@ async def bus(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[B
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ChildPool]:
-    async with ChildPool(preload=("windtunnel.quantizer.adapters.litert",), timeout_s=120, memory_mb=4000) as opened:
+    async with ChildPool(
+        preload=("windtunnel.diagnosis.quantize.litert_quantizer",), timeout_s=120, memory_mb=4000
+    ) as opened:
         yield opened
 
 

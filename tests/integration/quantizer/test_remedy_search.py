@@ -22,15 +22,15 @@ from support.damaged import (
     uneven_channels,
 )
 from windtunnel import schemas
+from windtunnel.diagnosis.quantize.make_variant import quantize
+from windtunnel.diagnosis.quantize.variants import Calibration
+from windtunnel.diagnosis.remedy import Remedy, Trial, find_remedy
+from windtunnel.diagnosis.remedy.model_timing import Device
+from windtunnel.diagnosis.remedy.recipes import Scheme, quantized_units, rules_of
+from windtunnel.diagnosis.remedy.sample_parts import Part, make_parts
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import Gates, VariantSpec
-from windtunnel.quantizer.domain import Calibration
-from windtunnel.quantizer.quantize import quantize
-from windtunnel.quantizer.remedy import Remedy, Trial, mend
-from windtunnel.quantizer.remedy.data import Part, make_parts
-from windtunnel.quantizer.remedy.recipe import Scheme, quantized_units, rules_of
-from windtunnel.quantizer.remedy.stopwatch import Device
 from windtunnel.tflite import read_model
 
 GATES = Gates(accuracy_drop=0.02)
@@ -38,7 +38,7 @@ GATES = Gates(accuracy_drop=0.02)
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ChildPool]:
-    preload = ("windtunnel.quantizer.adapters.litert", "windtunnel.quantizer.remedy.evaluate")
+    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
     async with ChildPool(preload=preload, timeout_s=120, memory_mb=4000) as pool:
         yield pool
 
@@ -69,7 +69,7 @@ async def remedy(
         return ranking
 
     given = given or samples(folder / "samples.npz")
-    found = await mend(*pair, given, folder / "work", pool, gates=gates, rank=rank, **options)
+    found = await find_remedy(*pair, given, folder / "work", pool, gates=gates, rank=rank, **options)
     jsonschema.validate(found.to_json(), schemas.load("remedy"))
     return found
 

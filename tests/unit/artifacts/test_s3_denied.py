@@ -13,7 +13,7 @@ import pytest
 from windtunnel.artifacts import open_store
 from windtunnel.artifacts.stores.port import AccessDenied
 from windtunnel.errors import Unavailable
-from windtunnel.runtime import _only_no_listing
+from windtunnel.service.runtime import _only_no_listing
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from windtunnel.converter.settings import ConverterSettings
 from windtunnel.converter.use_cases.convert_model import tool_versions
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.isolation import InlinePool
-from windtunnel.runs import plan_of
+from windtunnel.service.run_inputs import plan_of
 from windtunnel.v1 import events_pb2, plan_pb2, types_pb2
 
 ANSWERS = (subjects.MODEL_CONVERTED, subjects.MODEL_FAILED)

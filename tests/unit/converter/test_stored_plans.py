@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.announcement import Announcement, TrainedModel
 from windtunnel.artifacts import Artifacts, MemoryStore, SourceReader
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.converter.use_cases.resolve_plan import PlanResolver, named_after_model, quantized_finding
 from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, VariantSpec, plan_to_json
+from windtunnel.service.announcement import Announcement, TrainedModel
 
 
 async def test_a_stored_plan_means_what_it_meant_when_it_was_stored(tmp_path: Path) -> None:

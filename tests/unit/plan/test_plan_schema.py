@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from referencing import Registry, Resource
 
 from windtunnel import schemas
-from windtunnel.announcement import read_announcement, wanted_run_id
 from windtunnel.bus import decode, subjects
 from windtunnel.errors import InvalidInput, InvalidPlan
 from windtunnel.plan import DEFAULT_PLAN, parse_plan, plan_to_dict
+from windtunnel.service.announcement import read_announcement, wanted_run_id
 
 REGISTRY: Registry[Any] = Resource.from_contents(schemas.load("plan")) @ Registry()
 PLAN = jsonschema.Draft202012Validator(schemas.load("plan"))

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from windtunnel import runs
 from windtunnel.artifacts import MemoryStore, SourceReader
 from windtunnel.artifacts import pack as pack_folder
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound
 from windtunnel.plan import DataSet, DeviceFilter, Plan, VariantSpec, plan_to_json
-from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
+from windtunnel.service import run_inputs as runs
+from windtunnel.service.protobuf_values import artifact_to_proto
+from windtunnel.service.run_inputs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
 from windtunnel.v1 import types_pb2
-from windtunnel.wire import artifact_to_proto
 
 PIPELINE = {
     "schema": "windtunnel.pipeline/1",

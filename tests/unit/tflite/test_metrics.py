@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, precision_score, recall_score
 
+from windtunnel.datacheck.classifier_scores import ScoreSums, agreement, score
 from windtunnel.errors import InvalidInput
-from windtunnel.tflite import ScoreSums, agreement, score
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]])
 LABELS = np.array([0, 1, 0, 2])

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from support.graphs import GraphWriter, dense_model
+from windtunnel.diagnosis.quantize import litert_quantizer as litert
+from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.plan import VariantSpec
-from windtunnel.quantizer.adapters import litert
-from windtunnel.quantizer.domain import Calibration
+from windtunnel.service.protobuf_values import facts_to_proto
 from windtunnel.tflite import precision, read_model
-from windtunnel.wire import facts_to_proto
 
 
 @pytest.mark.parametrize("name", ["float32", "float16", "dynamic_range", "int8", "int16x8"])

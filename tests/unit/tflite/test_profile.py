@@ -10,11 +10,11 @@ import pytest
 
 from support.graphs import GraphWriter, dense_model
 from support.latency_models import depthwise_chain
+from windtunnel.diagnosis.latency.delegate_ops import align
+from windtunnel.diagnosis.latency.op_profile import Profile, profile_model, time_op
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.isolation import ChildPool
 from windtunnel.tflite import OpFacts
-from windtunnel.tflite.delegate_ops import align
-from windtunnel.tflite.profile import Profile, profile_model, time_op
 
 
 @pytest.fixture(scope="module")

@@ -11,14 +11,14 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 
 from support.graphs import GraphWriter
+from windtunnel.diagnosis.comparison.compare_models import compare_models
+from windtunnel.diagnosis.kernels.kernel_jobs import prepare
+from windtunnel.diagnosis.latency.op_profile import profile_model, time_op
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE
 from windtunnel.farm_dispatcher.adapters.local_farm import LocalFarm
 from windtunnel.isolation import InlinePool
-from windtunnel.layer_diff.compare import compare_models
-from windtunnel.layer_diff.kernels.execute import prepare
 from windtunnel.tflite import Runner, read_model, require_values
-from windtunnel.tflite.profile import profile_model, time_op
 from windtunnel.tflite.variables import unset_variables
 
 

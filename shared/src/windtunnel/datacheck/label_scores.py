@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.datacheck.classifier_scores import OutputKind
 from windtunnel.datacheck.findings import LABELS_TARGETS, Finding
 from windtunnel.datacheck.labels import Reading
 from windtunnel.errors import InvalidInput
-from windtunnel.tflite.metrics import OutputKind
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.datacheck.check import Given
+from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
 from windtunnel.datacheck.label_scores import ElementSums
 from windtunnel.datacheck.labels import Reading
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Pipeline
 from windtunnel.pipeline.feed import SampledFeed
-from windtunnel.tflite import OutputKind, Runner, ScoreSums
+from windtunnel.tflite import Runner
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""TensorFlow Lite models: read their facts without an interpreter, run them, score their outputs.
+"""TensorFlow Lite models: read their facts without an interpreter, run them.
 
 `read_model` never runs native code and may be called anywhere. `Runner` does: use it only in a job of
 `windtunnel.isolation.ChildPool`.
@@ -15,7 +15,6 @@ from windtunnel.tflite.facts import (
     TensorFacts,
 )
 from windtunnel.tflite.inputs import input_specs
-from windtunnel.tflite.metrics import OutputKind, Scores, ScoreSums, agreement, score
 from windtunnel.tflite.precision import Precision, precision
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
@@ -28,15 +27,11 @@ __all__ = [
     "Layer",
     "ModelFacts",
     "OpFacts",
-    "OutputKind",
     "Precision",
     "Quantization",
     "Runner",
-    "ScoreSums",
-    "Scores",
     "SignatureFacts",
     "TensorFacts",
-    "agreement",
     "dequantize",
     "input_specs",
     "layer_tensors",
@@ -44,5 +39,4 @@ __all__ = [
     "quantize",
     "read_model",
     "require_values",
-    "score",
 ]

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.cli.commands.models.layers import _alone, _part, layers
 from windtunnel.cli.report.text.layer_log_text import diff_document, exit_code
+from windtunnel.diagnosis.layer_log.compare_logs import UNREADABLE, LoggedDiff, compare_logs
+from windtunnel.diagnosis.layer_log.jobs import LogComparison, text_size
+from windtunnel.diagnosis.layer_log.log_file import LayerLog
 from windtunnel.errors import Conflict, InvalidInput, NotFound
-from windtunnel.layer_diff.layer_log import LayerLog
-from windtunnel.layer_diff.log_compare import UNREADABLE, LoggedDiff, compare_logs
-from windtunnel.layer_diff.log_jobs import LogComparison, text_size
 from windtunnel.tflite import Runner
 
 LAYERS = ["hidden_1", "hidden_2", "logits", "probabilities"]

@@ -11,8 +11,8 @@ import pytest
 
 from windtunnel.cli.commands.models import remedy as module
 from windtunnel.cli.main import cli
+from windtunnel.diagnosis.remedy import Remedy
 from windtunnel.errors import InvalidInput
-from windtunnel.quantizer.remedy import Remedy
 
 
 class _Found(SimpleNamespace):

@@ -16,8 +16,8 @@ from windtunnel.tflite import ModelFacts, TensorFacts, precision
 
 if TYPE_CHECKING:
     from windtunnel.converter.domain.conversion import Converted
+    from windtunnel.diagnosis.quantize.variants import Quantized
     from windtunnel.farm_dispatcher.domain.farm import DeviceRun
-    from windtunnel.quantizer.domain import Quantized
 
 
 def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -> dict[str, Any]:

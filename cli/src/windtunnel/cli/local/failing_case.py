@@ -12,9 +12,9 @@ from windtunnel.cli.io.progress import progress_bar
 from windtunnel.errors import NotFound
 
 if TYPE_CHECKING:
+    from windtunnel.diagnosis.findings.comparison import Cause
+    from windtunnel.diagnosis.minimal import Boundary
     from windtunnel.isolation import Pool
-    from windtunnel.layer_diff.domain import Cause
-    from windtunnel.layer_diff.minimal import Boundary
     from windtunnel.tflite import Accelerator
 
 _NONE: Final[tuple[Accelerator, Accelerator]] = ("none", "none")
@@ -43,7 +43,7 @@ async def write_case(
 
     Raises NotFound where no cause has a place, or nothing smaller than the models shows it.
     """
-    from windtunnel.layer_diff.minimal import minimal_case
+    from windtunnel.diagnosis.minimal import minimal_case
 
     cause = next((one for one in causes if one.op_index is not None), None)
     if cause is None:

@@ -15,7 +15,6 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from windtunnel.announcement import RunIdTaken, claim_run, derived_run_id_of, wanted_run_id
 from windtunnel.artifacts import ArtifactStore, open_store
 from windtunnel.bus import Bus, Event, decode, encode, subjects
 from windtunnel.bus.nats.jetstream import connect
@@ -33,6 +32,7 @@ from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
 from windtunnel.formats import FORMATS
 from windtunnel.plan import Plan, plan_to_proto
 from windtunnel.rpc import KEEPALIVE, from_rpc_error
+from windtunnel.service.announcement import RunIdTaken, claim_run, derived_run_id_of, wanted_run_id
 from windtunnel.telemetry import child_of
 from windtunnel.v1 import (
     artifacts_pb2,

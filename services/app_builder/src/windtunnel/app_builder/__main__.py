@@ -6,13 +6,13 @@ import importlib.metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from windtunnel import runtime
 from windtunnel.app_builder.adapters.keyfile import load_key
 from windtunnel.app_builder.service import AppBuilderService
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import SourceReader
 from windtunnel.bus import subjects
-from windtunnel.runtime import Parts, Runtime
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc
 
 PACKAGE = "windtunnel-app-builder"

@@ -28,10 +28,10 @@ from windtunnel.artifacts import ArtifactRef, SourceReader
 from windtunnel.bus import Event, each, job_key
 from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, Unsupported, WindtunnelError
-from windtunnel.runs import ingest, plan_of
-from windtunnel.runtime import Runtime
+from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, failure_to_proto
+from windtunnel.service.run_inputs import ingest, plan_of
+from windtunnel.service.runtime import Runtime
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc, events_pb2, types_pb2
-from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto
 
 log = logging.getLogger(__name__)
 

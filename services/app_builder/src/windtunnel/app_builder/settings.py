@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.settings import ServiceSettings
 
 
 class AppBuilderSettings(ServiceSettings):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from windtunnel import runtime
 from windtunnel.bus import subjects
 from windtunnel.converter.service import ConverterService
 from windtunnel.converter.settings import ConverterSettings
 from windtunnel.converter.use_cases.convert_model import tool_versions
 from windtunnel.isolation import ChildPool
-from windtunnel.runtime import Parts, Runtime
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc
 
 

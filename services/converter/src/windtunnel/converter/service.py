@@ -11,15 +11,6 @@ from typing import Any
 
 import grpc
 
-from windtunnel.announcement import (
-    Announcement,
-    ClaimedRun,
-    RunIdTaken,
-    TrainedModel,
-    claim_run,
-    read_announcement,
-    read_model,
-)
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket, Event, job_key
 from windtunnel.converter.domain.conversion import Check, Converted, Format
@@ -32,11 +23,26 @@ from windtunnel.output_files import safe_file_name
 from windtunnel.pipeline import Shapes
 from windtunnel.plan import AS_IT_IS, plan_to_json
 from windtunnel.plan.wire import shapes_from_proto, shapes_to_proto
-from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, temporary_folder
-from windtunnel.runtime import Runtime
+from windtunnel.service.announcement import (
+    Announcement,
+    ClaimedRun,
+    RunIdTaken,
+    TrainedModel,
+    claim_run,
+    read_announcement,
+    read_model,
+)
+from windtunnel.service.protobuf_values import (
+    artifact_to_proto,
+    facts_to_proto,
+    failure_to_proto,
+    findings_to_proto,
+    scores_to_proto,
+)
+from windtunnel.service.run_inputs import artifact_of, ingest, pipeline_in, pipeline_of, temporary_folder
+from windtunnel.service.runtime import Runtime
 from windtunnel.telemetry import current_trace_id
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
-from windtunnel.wire import artifact_to_proto, facts_to_proto, failure_to_proto, findings_to_proto, scores_to_proto
 
 MEDIA_TYPE = "application/vnd.tflite"
 

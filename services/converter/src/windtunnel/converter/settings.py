@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.settings import ServiceSettings
 
 
 class ConverterSettings(ServiceSettings):

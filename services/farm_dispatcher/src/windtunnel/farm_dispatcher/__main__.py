@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack
 
-from windtunnel import runtime
 from windtunnel.bus import subjects
 from windtunnel.farm_dispatcher.adapters.farm_registry import open_farms
 from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
-from windtunnel.runtime import Parts, Runtime
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import farm_dispatcher_pb2, farm_dispatcher_pb2_grpc
 
 

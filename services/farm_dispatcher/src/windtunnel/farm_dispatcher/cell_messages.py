@@ -8,8 +8,8 @@ from windtunnel.enum_words import PLATFORM
 from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts
 from windtunnel.plan import shapes_from_proto, shapes_to_proto
 from windtunnel.run_conditions import RunConditions
+from windtunnel.service.protobuf_values import message_of, value_of
 from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
-from windtunnel.wire import message_of, value_of
 
 
 def cell_to_proto(cell: Cell) -> types_pb2.Cell:

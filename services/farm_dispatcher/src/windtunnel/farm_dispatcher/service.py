@@ -29,11 +29,11 @@ from windtunnel.farm_dispatcher.domain.farm import Cell, DeviceRun, Samples
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.run_cells import Attempted, Dispatcher
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
-from windtunnel.runs import plan_of
-from windtunnel.runtime import Runtime
+from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, failure_to_proto
+from windtunnel.service.run_inputs import plan_of
+from windtunnel.service.runtime import Runtime
 from windtunnel.telemetry import job_context
 from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_dispatcher_pb2_grpc, plan_pb2, types_pb2
-from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto
 
 log = logging.getLogger(__name__)
 

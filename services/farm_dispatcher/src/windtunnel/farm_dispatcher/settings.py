@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.settings import ServiceSettings
 
 
 class FarmDispatcherSettings(ServiceSettings):

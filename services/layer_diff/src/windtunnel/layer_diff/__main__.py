@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from windtunnel import runtime
 from windtunnel.bus import subjects
 from windtunnel.isolation import ChildPool
 from windtunnel.layer_diff.service import LayerDiffService
 from windtunnel.layer_diff.settings import LayerDiffSettings
-from windtunnel.runtime import Parts, Runtime
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import layer_diff_pb2, layer_diff_pb2_grpc
 
 PACKAGES = ("windtunnel-layer-diff", "ai-edge-litert")
@@ -20,7 +20,7 @@ async def build(rt: Runtime[LayerDiffSettings]) -> Parts:
     settings = rt.settings
     pool = ChildPool(
         lazy=True,
-        preload=("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter"),
+        preload=("windtunnel.diagnosis.comparison.compare_models", "ai_edge_litert.interpreter"),
         size=settings.slots,
         timeout_s=settings.job_timeout_s,
         memory_mb=settings.job_memory_mb,

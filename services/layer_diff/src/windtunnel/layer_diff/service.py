@@ -13,19 +13,25 @@ import grpc
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
+from windtunnel.datacheck.classifier_scores import Scores
+from windtunnel.diagnosis.comparison.survive_crashes import compare_safely
+from windtunnel.diagnosis.findings.comparison import Accuracy, Comparison
+from windtunnel.diagnosis.kernels.planned_processors import planned_kernels, with_kernels
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
-from windtunnel.layer_diff.crash import compare_safely
-from windtunnel.layer_diff.domain import Accuracy, Comparison
-from windtunnel.layer_diff.kernels.planned import planned_kernels, with_kernels
 from windtunnel.layer_diff.settings import LayerDiffSettings
 from windtunnel.plan import Plan
-from windtunnel.runs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
-from windtunnel.runtime import Runtime
-from windtunnel.tflite import Scores
+from windtunnel.service.protobuf_values import (
+    artifact_from_proto,
+    artifact_to_proto,
+    failure_to_proto,
+    findings_to_proto,
+    scores_to_proto,
+)
+from windtunnel.service.run_inputs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
+from windtunnel.service.runtime import Runtime
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 from windtunnel.v1 import events_pb2, layer_diff_pb2, layer_diff_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_from_proto, artifact_to_proto, failure_to_proto, findings_to_proto, scores_to_proto
 
 MEDIA_TYPE: Final = "application/json"
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 
-from windtunnel import runtime
 from windtunnel.bus import subjects
 from windtunnel.log_parser.service import LogParserService
 from windtunnel.log_parser.settings import LogParserSettings
-from windtunnel.runtime import Parts, Runtime
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import log_parser_pb2, log_parser_pb2_grpc
 
 PACKAGE = "windtunnel-log-parser"

@@ -19,10 +19,10 @@ from windtunnel.log_parser.use_cases.measure_cell import Measurement, measure
 from windtunnel.log_parser.use_cases.parse_log import parse_log
 from windtunnel.plan import EMULATED_FARMS
 from windtunnel.rpc.server import MAX_MESSAGE_BYTES
-from windtunnel.runs import temporary_folder
-from windtunnel.runtime import Runtime
+from windtunnel.service.protobuf_values import artifact_from_proto, failure_to_proto, message_of
+from windtunnel.service.run_inputs import temporary_folder
+from windtunnel.service.runtime import Runtime
 from windtunnel.v1 import events_pb2, log_parser_pb2, log_parser_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_from_proto, failure_to_proto, message_of
 
 MAX_REQUEST_LOG_BYTES: Final = 4 * 1024**2
 

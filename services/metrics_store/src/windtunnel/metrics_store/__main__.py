@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from windtunnel import runtime
 from windtunnel.bus import subjects
 from windtunnel.metrics_store.adapters.database import wait_for_database
 from windtunnel.metrics_store.adapters.prometheus import Metrics
@@ -19,7 +18,8 @@ from windtunnel.metrics_store.use_cases.keep_plans import Plans
 from windtunnel.metrics_store.use_cases.publish_outbox import Outbox, Watch
 from windtunnel.metrics_store.use_cases.read_documents import Documents
 from windtunnel.metrics_store.use_cases.record_events import TOPICS, Hearing
-from windtunnel.runtime import Parts, Runtime
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1.artifacts_pb2_grpc import add_ArtifactServiceServicer_to_server
 from windtunnel.v1.metrics_store_pb2_grpc import add_MetricsStoreServiceServicer_to_server
 

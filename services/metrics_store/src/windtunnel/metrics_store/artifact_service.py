@@ -20,9 +20,9 @@ from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.metrics_store.adapters.queries import Queries
 from windtunnel.metrics_store.domain.run_artifacts import MadeArtifact, file_name, made_by_run
 from windtunnel.metrics_store.use_cases.receive_uploads import Uploads
+from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import artifacts_pb2 as pb
 from windtunnel.v1 import artifacts_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 _CHUNK: Final = 256 * 1024

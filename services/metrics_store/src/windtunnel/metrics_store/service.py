@@ -30,9 +30,9 @@ from windtunnel.metrics_store.use_cases.change_signal import Signal, wait_for
 from windtunnel.metrics_store.use_cases.keep_plans import Plans
 from windtunnel.metrics_store.use_cases.read_documents import Documents, Reader
 from windtunnel.plan import plan_to_proto
+from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import metrics_store_pb2 as pb
 from windtunnel.v1 import metrics_store_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_to_proto
 
 Context = grpc.aio.ServicerContext[Any, Any]
 # Changes that another replica made are seen after this long.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from windtunnel import runtime
 from windtunnel.bus import subjects
+from windtunnel.diagnosis.quantize.make_variant import tool_versions
 from windtunnel.isolation import ChildPool
-from windtunnel.quantizer.quantize import tool_versions
 from windtunnel.quantizer.service import QuantizerService
 from windtunnel.quantizer.settings import QuantizerSettings
-from windtunnel.runtime import Parts, Runtime
+from windtunnel.service import runtime
+from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import quantizer_pb2, quantizer_pb2_grpc
 
 
@@ -17,7 +17,7 @@ async def build(rt: Runtime[QuantizerSettings]) -> Parts:
     settings = rt.settings
     pool = ChildPool(
         lazy=True,
-        preload=("windtunnel.quantizer.adapters.litert",),
+        preload=("windtunnel.diagnosis.quantize.litert_quantizer",),
         size=settings.slots,
         timeout_s=settings.job_timeout_s,
         memory_mb=settings.job_memory_mb,

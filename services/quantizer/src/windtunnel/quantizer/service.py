@@ -13,16 +13,16 @@ import grpc
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, each, job_key
+from windtunnel.diagnosis.quantize.make_variant import is_float32, quantize
+from windtunnel.diagnosis.quantize.variants import DRAWN_SAMPLES, Calibration, Quantized, choose_calibration
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
 from windtunnel.plan import AS_IT_IS, Plan, VariantSpec, parse_plan
-from windtunnel.quantizer.domain import DRAWN_SAMPLES, Calibration, Quantized, choose_calibration
-from windtunnel.quantizer.quantize import is_float32, quantize
 from windtunnel.quantizer.settings import QuantizerSettings
-from windtunnel.runs import artifact_of, ingest, json_of, pipeline_in, pipeline_of, plan_of
-from windtunnel.runtime import Runtime
+from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, facts_to_proto, failure_to_proto
+from windtunnel.service.run_inputs import artifact_of, ingest, json_of, pipeline_in, pipeline_of, plan_of
+from windtunnel.service.runtime import Runtime
 from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc, types_pb2
-from windtunnel.wire import artifact_from_proto, artifact_to_proto, facts_to_proto, failure_to_proto
 
 log = logging.getLogger(__name__)
 

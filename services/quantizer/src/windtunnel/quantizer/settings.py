@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from windtunnel.settings import ServiceSettings
+from windtunnel.service.settings import ServiceSettings
 
 
 class QuantizerSettings(ServiceSettings):

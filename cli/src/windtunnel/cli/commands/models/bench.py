@@ -82,7 +82,7 @@ async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) 
     from windtunnel.farm_dispatcher.bench import bench as measure
     from windtunnel.farm_dispatcher.bench import new_pool as pool_of_bench
     from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-    from windtunnel.settings import load
+    from windtunnel.service.settings import load
 
     settings = load(FarmDispatcherSettings)
     told: list[str] = []

@@ -26,9 +26,9 @@ from windtunnel.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
     from windtunnel.converter.domain.conversion import Converted
+    from windtunnel.diagnosis import Comparison
+    from windtunnel.diagnosis.execution.checkpoint import Checkpoint
     from windtunnel.isolation import ChildPool, Progress
-    from windtunnel.layer_diff import Comparison
-    from windtunnel.layer_diff.checkpoint import Checkpoint
     from windtunnel.tflite import Accelerator
 
 _FILE: Final = click.Path(path_type=Path)
@@ -176,7 +176,7 @@ async def _run(given: _Given, folder: Path) -> _Done:
 
 async def _compare(given: _Given, models: tuple[Path, Path], *, look: bool) -> Comparison:
     samples, pipeline = given.samples, given.pipeline
-    async with new_pool("windtunnel.layer_diff.compare", "ai_edge_litert.interpreter") as pool:
+    async with new_pool("windtunnel.diagnosis.comparison.compare_models", "ai_edge_litert.interpreter") as pool:
         options = {
             "threshold": given.threshold,
             "accelerator": given.accelerator,
@@ -200,7 +200,7 @@ async def _compare_in(
     options: dict[str, Any],
 ) -> Comparison:
     """Runs the comparison; where native code ends the child, the error names the op."""
-    from windtunnel.layer_diff.crash import compare_safely
+    from windtunnel.diagnosis.comparison.survive_crashes import compare_safely
 
     checkpoint = options["checkpoint"]
     if checkpoint is not None and (found := checkpoint.load()) is not None:
@@ -215,7 +215,7 @@ async def _compare_in(
 
 def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | None:
     """Where an interrupted comparison of these files goes on; None for samples in a folder, which have no one hash."""
-    from windtunnel.layer_diff.checkpoint import Checkpoint
+    from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 
     present = [path for path in files if path is not None]
     if not all(path.is_file() for path in present):

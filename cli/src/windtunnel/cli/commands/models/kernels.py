@@ -18,7 +18,7 @@ from windtunnel.errors import InvalidInput
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from windtunnel.layer_diff.kernels import Kernel, KernelReport
+    from windtunnel.diagnosis.kernels import Kernel, KernelReport
 
 _FILE: Final = click.Path(path_type=Path)
 _TIMEOUT_S: Final = 3600.0
@@ -56,7 +56,7 @@ def kernels(
     windtunnel kernels model.tflite --samples test.npz
     windtunnel kernels model.tflite --samples test.npz --kernel xnnpack --kernel arm:cortex-a53
     """
-    from windtunnel.layer_diff.kernels import parse_kernels
+    from windtunnel.diagnosis.kernels import parse_kernels
 
     try:
         chosen = parse_kernels(names)
@@ -91,9 +91,9 @@ def exit_code(report: KernelReport, asked: tuple[str, ...]) -> int:
 async def _compare(
     model: Path, samples: Path | None, pipeline: Any, chosen: tuple[Kernel, ...], max_samples: int, threads: int
 ) -> KernelReport:
-    from windtunnel.layer_diff.kernels import compare_kernels
+    from windtunnel.diagnosis.kernels import compare_kernels
 
-    preload = ("windtunnel.layer_diff.kernels.execute", "ai_edge_litert.interpreter")
+    preload = ("windtunnel.diagnosis.kernels.kernel_jobs", "ai_edge_litert.interpreter")
     with progress_bar("running kernels") as show:
         async with new_pool(*preload, timeout_s=_TIMEOUT_S) as pool:
             return await compare_kernels(
@@ -187,7 +187,7 @@ def setup(as_json: bool) -> int:
     """
     import asyncio
 
-    from windtunnel.tflite.arm import build, missing
+    from windtunnel.arm_emulator import build, missing
 
     async def make() -> Any:
         return await asyncio.to_thread(build, None, lambda share, text: say(f"{share:4.0%} {text}"))
@@ -211,7 +211,7 @@ def doctor(as_json: bool) -> int:
     \b
     windtunnel arm doctor
     """
-    from windtunnel.tflite.arm import CPUS, LITERT, default_home, missing
+    from windtunnel.arm_emulator import CPUS, LITERT, default_home, missing
 
     home = default_home()
     left = missing(home)

@@ -22,11 +22,11 @@ from windtunnel.errors import Conflict, InvalidInput
 from windtunnel.output_files import locked_part, output_target, put_in_place
 
 if TYPE_CHECKING:
-    from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog
+    from windtunnel.diagnosis.layer_log.jobs import LogComparison, WrittenLog
     from windtunnel.tflite import Accelerator
 
 _FILE: Final = click.Path(path_type=Path)
-_PRELOAD: Final = ("windtunnel.layer_diff.log_jobs", "ai_edge_litert.interpreter")
+_PRELOAD: Final = ("windtunnel.diagnosis.layer_log.jobs", "ai_edge_litert.interpreter")
 
 
 @click.group("layers")
@@ -138,7 +138,7 @@ async def _log(
     accelerator: Accelerator,
     max_samples: int | None,
 ) -> WrittenLog:
-    from windtunnel.layer_diff.log_jobs import write_layer_log
+    from windtunnel.diagnosis.layer_log.jobs import write_layer_log
 
     if part.stat().st_size:
         say(f"going on with {part.name}")
@@ -206,7 +206,7 @@ def diff(first: Path, second: Path, models: tuple[Path, Path] | None, threshold:
 
 
 async def _compare(logs: tuple[Path, Path], models: tuple[Path, Path] | None) -> LogComparison:
-    from windtunnel.layer_diff.log_jobs import compare_layer_logs
+    from windtunnel.diagnosis.layer_log.jobs import compare_layer_logs
 
     async with new_pool(*_PRELOAD) as pool:
         return await pool.run(compare_layer_logs, *logs, models)

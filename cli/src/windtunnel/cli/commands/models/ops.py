@@ -18,7 +18,7 @@ from windtunnel.cli.local.child_pools import new_pool
 from windtunnel.errors import InvalidInput, JobFailed
 
 if TYPE_CHECKING:
-    from windtunnel.layer_diff.latency import LatencyDiagnosis
+    from windtunnel.diagnosis.latency import LatencyDiagnosis
 
 _FILE: Final = click.Path(path_type=Path)
 _TIMEOUT_S: Final = 3600.0
@@ -89,7 +89,7 @@ def ops(
 
 
 def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
-    from windtunnel.layer_diff.latency import diagnose_latency, profile_of_log
+    from windtunnel.diagnosis.latency import diagnose_latency, profile_of_log
     from windtunnel.log_parser import parse_log
     from windtunnel.tflite import read_model
 
@@ -102,10 +102,10 @@ def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
 
 
 async def _measure(model: Path, how: _How) -> LatencyDiagnosis:
-    from windtunnel.layer_diff.latency.measure import measure_latency
+    from windtunnel.diagnosis.latency.time_ops import measure_latency
 
     given = {one.name: getattr(how, one.name) for one in fields(how)}
-    preload = ("windtunnel.layer_diff.latency.measure", "ai_edge_litert.interpreter")
+    preload = ("windtunnel.diagnosis.latency.time_ops", "ai_edge_litert.interpreter")
     with progress_bar("timing") as show:
         async with new_pool(*preload, timeout_s=_TIMEOUT_S, limit_mb=_MEMORY_MB) as pool:
             try:

@@ -17,7 +17,7 @@ from windtunnel.cli.local.child_pools import new_pool, require_installed
 from windtunnel.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from windtunnel.quantizer.domain import Quantized
+    from windtunnel.diagnosis.quantize.variants import Quantized
 
 _FILE: Final = click.Path(path_type=Path)
 _LEFT_SHOWN: Final = 8
@@ -103,8 +103,8 @@ def _rules(recipe: Path | None) -> tuple[Any, ...] | None:
 
 
 def _require_calibration(name: str, rules: tuple[Any, ...] | None, calibration: Path | None) -> None:
+    from windtunnel.diagnosis.quantize.variants import needs_calibration
     from windtunnel.plan import VariantSpec
-    from windtunnel.quantizer.domain import needs_calibration
 
     if calibration is None and needs_calibration(VariantSpec(name, rules)):
         raise InvalidInput(
@@ -115,12 +115,12 @@ def _require_calibration(name: str, rules: tuple[Any, ...] | None, calibration: 
 async def _quantize(
     model: Path, workdir: Path, name: str, rules: tuple[Any, ...] | None, calibration: Path | None, pipeline: Any
 ) -> Quantized:
+    from windtunnel.diagnosis.quantize.make_variant import quantize as run
+    from windtunnel.diagnosis.quantize.variants import Calibration
     from windtunnel.plan import VariantSpec
-    from windtunnel.quantizer.domain import Calibration
-    from windtunnel.quantizer.quantize import quantize as run
 
     chosen = None if calibration is None else Calibration(calibration)
     with progress_bar("quantizing") as show:
-        async with new_pool("windtunnel.quantizer.adapters.litert") as pool:
+        async with new_pool("windtunnel.diagnosis.quantize.litert_quantizer") as pool:
             spec = VariantSpec(name, rules)
             return await run(model, spec, workdir, pool, calibration=chosen, pipeline=pipeline, on_progress=show)

@@ -22,8 +22,8 @@ from windtunnel.cli.local.child_pools import new_pool, require_installed
 from windtunnel.errors import InvalidInput, UserError
 
 if TYPE_CHECKING:
+    from windtunnel.diagnosis.remedy import Remedy, Trial
     from windtunnel.plan import Gates
-    from windtunnel.quantizer.remedy import Remedy, Trial
 
 _FILE: Final = click.Path(path_type=Path)
 _GATES: Final[Mapping[str, str]] = {
@@ -148,9 +148,9 @@ async def _mend(
     budget: float,
     is_target: bool,
 ) -> Remedy:
-    from windtunnel.quantizer.remedy import ThisMachine, mend
+    from windtunnel.diagnosis.remedy import ThisMachine, find_remedy
 
-    preload = ("windtunnel.quantizer.adapters.litert", "windtunnel.quantizer.remedy.evaluate")
+    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
     best: Trial | None = None
     with progress_bar("searching") as show:
         told = _Told(quiet=show is not None)
@@ -170,7 +170,7 @@ async def _mend(
                     return []
 
             try:
-                return await mend(
+                return await find_remedy(
                     reference,
                     variant,
                     samples,
@@ -211,8 +211,8 @@ def _words(trial: Trial) -> str:
 
 async def _ranking(reference: Path, variant: Path, calibration: Path, pool: Any) -> list[tuple[str, float]]:
     """The layers of the float model by the error that each of them adds, on the calibration samples."""
-    from windtunnel.layer_diff import compare_models
-    from windtunnel.quantizer.remedy.recipe import units_of
+    from windtunnel.diagnosis import compare_models
+    from windtunnel.diagnosis.remedy.recipes import units_of
     from windtunnel.tflite import read_model
 
     found = await pool.run(compare_models, reference, variant, calibration, None, max_samples=_RANKED_ON)

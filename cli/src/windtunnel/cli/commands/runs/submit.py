@@ -107,8 +107,8 @@ def tell_run(run_id: str) -> None:
 
 def check_arguments(model: str, options: dict[str, Any]) -> None:
     """What can be told before anything is started. Raises what the submission itself would raise."""
-    from windtunnel.announcement import check_run_id
     from windtunnel.client.uploads import find_model, read_plan
+    from windtunnel.service.announcement import check_run_id
 
     find_model(model, options["sha256"])
     if options["plan"] is not None:

@@ -16,8 +16,8 @@ from rich.text import Text
 from windtunnel.cli.report.formatting import UNKNOWN, VERDICTS, clean, drift, entries, figure, megabytes, part
 from windtunnel.cli.report.layer_names import common_folder, layer_title
 from windtunnel.cli.report.text.layout import GAP, room_beside
-from windtunnel.layer_diff.log_compare import UNREADABLE, LoggedDiff
-from windtunnel.layer_diff.log_jobs import LogComparison, WrittenLog, worst_first
+from windtunnel.diagnosis.layer_log.compare_logs import UNREADABLE, LoggedDiff
+from windtunnel.diagnosis.layer_log.jobs import LogComparison, WrittenLog, worst_first
 
 _SHOWN: Final = 25
 _HEADS: Final = ("op", "nRMSE", "\u00b1", "RMSE")

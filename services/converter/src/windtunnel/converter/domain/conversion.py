@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from windtunnel.datacheck.classifier_scores import Scores
 from windtunnel.datacheck.findings import Finding
 from windtunnel.formats import Format as Format
-from windtunnel.tflite import ModelFacts, Scores
+from windtunnel.tflite import ModelFacts
 
 # The converted model may differ from the original by float rounding, not by more.
 MAX_OUTPUT_NRMSE = 0.01

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from windtunnel.announcement import Announcement
 from windtunnel.artifacts import Artifacts, SourceReader
 from windtunnel.bus import Bucket
 from windtunnel.datacheck.findings import CONVERSION_QUANTIZED, Finding
@@ -19,7 +18,8 @@ from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, UserError
 from windtunnel.pipeline import Pipeline
 from windtunnel.plan import AS_IT_IS, DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
 from windtunnel.plan.parse import require_recipe_rules
-from windtunnel.runs import ingest, json_of
+from windtunnel.service.announcement import Announcement
+from windtunnel.service.run_inputs import ingest, json_of
 
 _MAX_TEXT_BYTES = 1024 * 1024
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from windtunnel import isolation
 from windtunnel.converter.domain.conversion import FirstNorm
 from windtunnel.datacheck.check import Given, data_findings
+from windtunnel.datacheck.classifier_scores import OutputKind, Scores, ScoreSums, agreement, score
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
@@ -20,7 +21,7 @@ from windtunnel.datacheck.norm import NORM_SAMPLES, NormJudge
 from windtunnel.datacheck.trials import spread
 from windtunnel.pipeline import Feed, Samples
 from windtunnel.pipeline.feed import SampledFeed
-from windtunnel.tflite import ModelFacts, OutputKind, Runner, Scores, ScoreSums, agreement, input_specs, score
+from windtunnel.tflite import ModelFacts, Runner, input_specs
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 import windtunnel.errors
 import windtunnel.farm_dispatcher
+from windtunnel.arm_emulator import CPUS, LITERT, in_words, missing, run_arm
 from windtunnel.errors import FarmError, NotFound, Unavailable
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark import emulated_benchmark as emulated
@@ -25,8 +26,7 @@ from windtunnel.farm_dispatcher.adapters.local_farm import ACCELERATORS, exclusi
 from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.isolation import ChildPool, Pool
-from windtunnel.settings import InvalidSetting
-from windtunnel.tflite.arm import CPUS, LITERT, in_words, missing, run_arm
+from windtunnel.service.settings import InvalidSetting
 
 FARM: Final = "arm"
 _SYSTEM, _VERSION = "Debian", "12"
@@ -46,7 +46,7 @@ async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
         raise InvalidSetting(f"WINDTUNNEL_FARMS names {FARM!r}, which needs {names}", hint=f"run: {todo}")
     # Each run is a process of its own under the emulator; the child watches it, and takes it along when it ends.
     timeout_s, memory_mb = settings.job_timeout_s, settings.job_memory_mb
-    preload = ("windtunnel.tflite.arm",)
+    preload = ("windtunnel.arm_emulator",)
     async with ChildPool(preload=preload, timeout_s=timeout_s, memory_mb=memory_mb, lazy=True) as pool:
         yield ArmFarm(pool, settings.local_lock, memory_mb)
 

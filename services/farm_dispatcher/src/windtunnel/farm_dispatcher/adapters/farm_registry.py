@@ -9,7 +9,7 @@ from windtunnel.farm_dispatcher.adapters import arm_farm as arm
 from windtunnel.farm_dispatcher.adapters import local_farm as local
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-from windtunnel.settings import InvalidSetting
+from windtunnel.service.settings import InvalidSetting
 
 # Opens a farm with the settings at hand and closes it in the end.
 OpenFarm = Callable[[FarmDispatcherSettings], AbstractAsyncContextManager[Farm]]

@@ -30,9 +30,9 @@ from windtunnel.metrics_store.messages.decode_values import (
     required_blob,
     tensor_of,
 )
+from windtunnel.service.protobuf_values import findings_from_proto
 from windtunnel.telemetry import traceparent_in
 from windtunnel.v1 import events_pb2, types_pb2
-from windtunnel.wire import findings_from_proto
 
 
 def read_event(event: Event) -> Heard:

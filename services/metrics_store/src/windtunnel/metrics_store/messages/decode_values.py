@@ -26,8 +26,8 @@ from windtunnel.metrics_store.domain.values import (
 )
 from windtunnel.plan import shapes_from_proto
 from windtunnel.run_conditions import RunConditions
+from windtunnel.service.protobuf_values import findings_from_proto, value_of
 from windtunnel.v1 import types_pb2
-from windtunnel.wire import findings_from_proto, value_of
 
 _LARGEST = 2**63 - 1
 

@@ -14,8 +14,8 @@ from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
 from windtunnel.metrics_store.domain.lineage import Execution
 from windtunnel.metrics_store.domain.values import Blob, Measurement
 from windtunnel.plan import shapes_to_proto
+from windtunnel.service.protobuf_values import message_of
 from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
-from windtunnel.wire import message_of
 
 VERDICTS: Final = {
     Verdict.PASSED: types_pb2.VERDICT_PASSED,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from windtunnel.cancellation import Cancellations
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.metrics_store.adapters.repository import Repository, event_key
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.event_content import Heard
 from windtunnel.metrics_store.use_cases.complete_runs import SOURCE, Completer
+from windtunnel.service.cancellation import Cancellations
 
 EVENT_TYPE: Final = "windtunnel.run.canceled.v1"
 _LONGEST_REASON: Final = 500

@@ -6,7 +6,6 @@ import logging
 from dataclasses import dataclass
 from typing import Final
 
-from windtunnel.announcement import RunIdTaken, claim_run, read_announcement
 from windtunnel.bus import Bucket, Event, subjects
 from windtunnel.errors import Unavailable, WindtunnelError
 from windtunnel.metrics_store.adapters.prometheus import Metrics, latencies
@@ -16,6 +15,7 @@ from windtunnel.metrics_store.domain.event_content import Heard
 from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.metrics_store.use_cases.complete_runs import Completer
 from windtunnel.metrics_store.use_cases.read_documents import Documents, Reader
+from windtunnel.service.announcement import RunIdTaken, claim_run, read_announcement
 from windtunnel.telemetry import current_trace_id
 
 log = logging.getLogger(__name__)

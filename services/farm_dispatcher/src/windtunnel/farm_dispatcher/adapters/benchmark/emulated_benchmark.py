@@ -16,7 +16,7 @@ from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENC
 WARMUP: Final = Series(min_runs=1, min_s=0.0, max_runs=1, max_s=600.0)
 INFERENCE: Final = Series(min_runs=3, min_s=0.0, max_runs=3, max_s=600.0)
 PROCEDURE: Final = Procedure(WARMUP, INFERENCE, NO_PATIENCE)
-# What a worker of `windtunnel.tflite.arm` ends with where the runtime refuses a model.
+# What a worker of `windtunnel.arm_emulator` ends with where the runtime refuses a model.
 _REFUSED: Final = 3
 
 

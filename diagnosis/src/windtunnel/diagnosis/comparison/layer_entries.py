@@ -1,0 +1,63 @@
+"""The entries of layers in a diagnosis, from the figures of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from windtunnel.diagnosis.findings.comparison import LayerDiff
+from windtunnel.diagnosis.graph import Matching, Pair
+from windtunnel.diagnosis.numerics.isolated_sums import Local
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
+
+
+def layer_entry(
+    pair: Pair,
+    figures: LayerFigures,
+    local: Local | None,
+    matching: Matching,
+    why: Sequence[Mapping[str, Any]],
+    *,
+    is_choice: bool,
+) -> LayerDiff:
+    """What is known of one layer: as accumulated, by itself (`local`), and why quantisation costs it that."""
+    return LayerDiff(
+        name=pair.candidate.tensor.name,
+        op=pair.candidate.op,
+        op_index=pair.candidate.op_index,
+        reference=pair.reference.tensor.name,
+        nrmse=figures.nrmse,
+        rmse=figures.rmse,
+        max_abs=figures.max_abs,
+        value_range=figures.value_range,
+        problem=figures.problem,
+        non_finite=figures.non_finite,
+        reference_non_finite=figures.reference_non_finite,
+        local_nrmse=None if local is None else local.nrmse,
+        local_rmse=None if local is None else local.rmse,
+        is_choice=is_choice,
+        more=_more(pair, figures, matching) | {"why": list(why)},
+    )
+
+
+def _more(pair: Pair, figures: LayerFigures, matching: Matching) -> dict[str, Any]:
+    """Further figures of a layer, as in the diagnosis."""
+    dead, channels = figures.dead_channels, figures.channel_nrmse
+    assert matching.ours is not None and matching.theirs is not None
+    own = matching.ours.by_op.get(pair.reference.op_index)
+    mine = matching.theirs.by_op.get(pair.candidate.op_index)
+    return {
+        "nrmse_ci": None if figures.nrmse_ci is None else list(figures.nrmse_ci),
+        "cosine": figures.cosine,
+        "snr_db": figures.snr_db,
+        "bias": figures.bias,
+        "saturated": figures.saturated,
+        "dead_channels": None
+        if dead is None
+        else {"candidate": dead.candidate, "reference": dead.reference, "channels": dead.channels},
+        "channel_nrmse": None
+        if channels is None
+        else {"axis": channels.axis, "worst": channels.worst, "max": channels.max, "median": channels.median},
+        "reference_ops": [] if own is None else list(own.members),
+        "members": [] if mine is None else list(mine.members),
+    }

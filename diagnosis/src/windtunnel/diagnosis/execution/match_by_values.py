@@ -1,0 +1,217 @@
+"""The last word on which layer is which: the values of a few samples.
+
+Structure pairs what two converters wrote alike. What it leaves (an op split into several, or several made one) and
+what it cannot decide (the order of dimensions of one size) shows in the values.
+
+Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.feeding.paired_inputs import translate
+from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.graph import Matching, Node, Pair, Steps
+from windtunnel.diagnosis.graph.fused_layers import SHAPING
+from windtunnel.diagnosis.graph.layer_matching import node, permutations
+from windtunnel.diagnosis.numerics.formulas import nrmse
+from windtunnel.tflite import Runner, dequantize
+
+Array = NDArray[np.float64]
+
+SETTLING_SAMPLES: Final = 3
+# Two layers are the same where every sample agrees this well, and no other layer does half as well.
+_SAME, _CLEAR = 0.05, 2.0
+# Values of a handful of numbers agree by chance; those of millions take long.
+_LEAST, _MOST = 8, 4_000_000
+# So many values are kept of a sample, so as not to read them again for every rival.
+_HELD = 20_000_000
+# Sizes that repeat give many orders; channels first and last, and the plain one, come first.
+_ORDERS = 8
+
+
+def settle(
+    matching: Matching,
+    reference: Runner,
+    candidate: Runner,
+    samples: Iterable[Mapping[str, NDArray[Any]]],
+    hidden: tuple[Collection[int], Collection[int]] = ((), ()),
+) -> Matching:
+    """Pairs left-over layers whose values agree on every sample, and decides unclear orders of dimensions.
+
+    Args:
+        reference, candidate: with all tensors preserved.
+        samples: the reference's inputs; the first few are run.
+        hidden: tensors of the reference and of the candidate that the runtime does not compute or show.
+    """
+    ours, theirs = matching.ours, matching.theirs
+    assert ours is not None and theirs is not None
+    moved = _transposes(ours) != _transposes(theirs)
+    unclear = [pair for pair in matching.pairs if len(_orders(pair, moved)) > 1]
+    paired = {pair.candidate.tensor.index for pair in matching.pairs}
+    left = _open(theirs, [one.op_index for one in matching.unmatched], paired.union(hidden[1]))
+    if not unclear and not left:
+        return matching
+    taken = {pair.reference.tensor.index: pair for pair in matching.pairs}
+    rivals = _open(ours, [op for op, _ in ours.layers.values()], set(hidden[0]))
+    trials = [_Trial(pair.reference, pair.candidate, order) for pair in unclear for order in _orders(pair, moved)]
+    trials += [
+        _Trial(one, mine, order)
+        for mine in left
+        for one in rivals
+        for order in [None, *_permuted(one, mine)]
+        if math.prod(one.tensor.shape) == math.prod(mine.tensor.shape)
+    ]
+    for sample in islice(samples, SETTLING_SAMPLES):
+        reference.run(sample)
+        candidate.run(translate(sample, reference.facts, candidate.facts))
+        _measure(trials, reference, candidate)
+    ordered = _reordered(matching, unclear, trials)
+    return _with_values(ordered, left, trials, taken)
+
+
+@dataclass
+class _Trial:
+    """Whether a layer of the candidate is one of the reference, in an order of dimensions; None: the same, by size."""
+
+    own: Node
+    mine: Node
+    order: tuple[int, ...] | None
+    worst: float = 0.0
+
+    def add(self, reference: Array, candidate: Array) -> None:
+        if reference.size != candidate.size or not np.isfinite(reference).all() or not np.isfinite(candidate).all():
+            self.worst = math.inf
+            return
+        moved = (
+            reference if self.order is None or reference.ndim != len(self.order) else reference.transpose(self.order)
+        )
+        difference = moved.ravel() - candidate.ravel()
+        ends = max(float(reference.max()), float(candidate.max())) - min(float(reference.min()), float(candidate.min()))
+        figure = nrmse(math.sqrt(float(np.square(difference).mean())), ends)
+        # A layer that is constant on a sample tells nothing.
+        self.worst = max(self.worst, math.inf if figure is None or ends == 0.0 else figure)
+
+
+def _orders(pair: Pair, moved: bool) -> list[tuple[int, ...]]:
+    """The orders of dimensions that a pair may have: several where sizes repeat and the layout may differ.
+
+    `moved`: one of the models transposes where the other does not.
+    """
+    own, mine = pair.reference.tensor.shape, pair.candidate.tensor.shape
+    if pair.permutation is None and (not moved or own != mine or len(own) < 3):
+        return []
+    return permutations(own, mine)[:_ORDERS]
+
+
+def _transposes(side: Steps) -> int:
+    return sum(op.name == "TRANSPOSE" for op in side.facts.ops)
+
+
+def _permuted(one: Node, mine: Node) -> list[tuple[int, ...]]:
+    own, other = one.tensor.shape, mine.tensor.shape
+    return [] if own == other or len(own) < 3 else permutations(own, other)[:_ORDERS]
+
+
+def _open(side: Steps, ops: Sequence[int], paired: set[int]) -> list[Node]:
+    """Layers of these ops that compute numbers and are in no pair."""
+    wanted = set(ops)
+    return [
+        node(side, index)
+        for index, (op, tensor) in side.layers.items()
+        if op in wanted
+        and index not in paired
+        and side.facts.ops[op].name not in SHAPING
+        and (tensor.quantization is not None or tensor.dtype.startswith("float"))
+        and _LEAST <= abs(math.prod(tensor.shape)) <= _MOST
+    ]
+
+
+def _measure(trials: Sequence[_Trial], reference: Runner, candidate: Runner) -> None:
+    """Adds what the last runs wrote. Arrays are copies: the runtime does not run while a view is held."""
+    known: dict[tuple[int, int], Array] = {}
+    held = 0
+    for trial in trials:
+        if trial.worst > 4.0 * _SAME:
+            continue
+        sides = []
+        for number, (runner, tensor) in enumerate(((reference, trial.own.tensor), (candidate, trial.mine.tensor))):
+            key = number, tensor.index
+            values = known.get(key)
+            if values is None:
+                values = dequantize(runner.view(tensor.index), tensor.quantization)
+                held += values.size
+                if held <= _HELD:
+                    known[key] = values
+            sides.append(values)
+        trial.add(sides[0], sides[1])
+
+
+def _reordered(matching: Matching, unclear: Sequence[Pair], trials: Sequence[_Trial]) -> Matching:
+    """The matching with the order of dimensions that fits best, where it fits much better than the usual one."""
+    best: dict[int, tuple[int, ...] | None] = {}
+    for pair in unclear:
+        index = pair.candidate.tensor.index
+        own = [one for one in trials if one.mine.tensor.index == index and one.order is not None]
+        plain = tuple(range(len(pair.candidate.tensor.shape)))
+        usual = next((one.worst for one in own if one.order == (pair.permutation or plain)), math.inf)
+        finest = min(own, key=lambda one: one.worst)
+        if finest.worst * _CLEAR < usual:
+            best[index] = None if finest.order == plain else finest.order
+    pairs = tuple(
+        replace(pair, permutation=best[pair.candidate.tensor.index], by="values")
+        if pair.candidate.tensor.index in best
+        else pair
+        for pair in matching.pairs
+    )
+    return replace(matching, pairs=pairs)
+
+
+def _with_values(
+    matching: Matching, left: Sequence[Node], trials: Sequence[_Trial], taken: Mapping[int, Pair]
+) -> Matching:
+    """The matching with pairs of equal values; layers that only repeat a paired one say so."""
+    close = sorted((one for one in trials if one.mine in left and one.worst <= _SAME), key=lambda one: one.worst)
+    pairs, reasons = list(matching.pairs), dict[tuple[int, str], str]()
+    used, done = set(taken), set[int]()
+    for one in close:
+        if one.mine.tensor.index in done:
+            continue
+        if one.own.tensor.index in used:
+            twin = next(p.candidate.tensor for p in pairs if p.reference.tensor.index == one.own.tensor.index)
+            reasons.setdefault((one.mine.op_index, one.mine.tensor.name), f"it repeats the values of {twin.name!r}")
+        elif not any(_rivals(one, other, used) for other in close):
+            pairs.append(Pair(one.own, one.mine, one.order, "values"))
+            used.add(one.own.tensor.index)
+        done.add(one.mine.tensor.index)
+    now = {pair.candidate.tensor.index for pair in pairs}
+    names = {(pair.reference.op_index, pair.reference.tensor.name) for pair in pairs}
+    assert matching.theirs is not None
+    index = {(op, tensor.name): place for place, (op, tensor) in matching.theirs.layers.items()}
+    return replace(
+        matching,
+        pairs=tuple(sorted(pairs, key=lambda pair: (pair.candidate.op_index, pair.candidate.tensor.index))),
+        unmatched=tuple(
+            _explained(one, reasons) for one in matching.unmatched if index.get((one.op_index, one.name), -1) not in now
+        ),
+        unmatched_reference=tuple(one for one in matching.unmatched_reference if (one.op_index, one.name) not in names),
+    )
+
+
+def _rivals(one: _Trial, other: _Trial, used: set[int]) -> bool:
+    """Whether another free layer of the reference agrees almost as well with the same layer of the candidate."""
+    free = other.own.tensor.index not in used and other.own != one.own
+    return other.mine == one.mine and free and other.worst <= _CLEAR * one.worst + 1e-6
+
+
+def _explained(one: Unmatched, reasons: Mapping[tuple[int, str], str]) -> Unmatched:
+    why = reasons.get((one.op_index, one.name))
+    return one if why is None else replace(one, reason=why)

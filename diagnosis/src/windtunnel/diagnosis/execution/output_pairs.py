@@ -1,0 +1,336 @@
+"""Which output of the candidate is which of the reference: by what a caller goes by, and by the values.
+
+A caller goes by the names of the signature, where both models have the same ones, and by the order. Where the values
+say otherwise for either, outputs or inputs were exchanged on the way: the figures are those of outputs with the same
+values, and the exchange is a cause. Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice, permutations
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, INPUTS_EXCHANGE_UNTRIED, OUTPUTS_RENAMED, Finding
+from windtunnel.diagnosis.execution.detection_slots import Slots, detection_op
+from windtunnel.diagnosis.execution.runnable_pair import Reach
+from windtunnel.diagnosis.feeding.paired_inputs import translate
+from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.numerics.formulas import nrmse
+from windtunnel.errors import UserError
+from windtunnel.input_shapes import bare_name
+from windtunnel.pipeline import Feed
+from windtunnel.tflite import ModelFacts, Runner, TensorFacts
+from windtunnel.tflite.run import NOT_VALUES
+
+CODE: Final = "conversion.outputs"
+RENAMED: Final = OUTPUTS_RENAMED
+UNTRIED: Final = INPUTS_EXCHANGE_UNTRIED
+_SAMPLES: Final = 8
+# So many values of an output are compared at most, evenly spaced.
+_MOST_VALUES: Final = 1_000_000
+# So many exchanges of two inputs are tried at most: each runs the candidate over the samples.
+_MOST_EXCHANGES: Final = 32
+# All orders of so many outputs are tried; of more, each takes the nearest that is left.
+_ALL_ORDERS: Final = 6
+# Another pairing counts where its outputs are so many times as near, and near enough to be the same at all.
+_CLEAR: Final = 2.0
+_SAME: Final = 0.15
+_CONFIDENCE: Final = 0.97
+# Nothing to compare by.
+_FAR: Final = 1.0
+
+Outputs = list[NDArray[np.float64]]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputPairs:
+    """`same`: the reference's output by the candidate's, tensor indices. Causes and findings about both sides' ends."""
+
+    same: Mapping[int, int]
+    causes: tuple[Cause, ...] = ()
+    findings: tuple[Finding, ...] = ()
+
+
+def pair_outputs(reach: Reach, given: Feed, count: int, structure: Mapping[int, int]) -> OutputPairs:
+    """Pairs the outputs of two models with as many outputs; `structure` is what the graphs say, as `same`.
+
+    Raises what `Runner` raises.
+    """
+    ours, theirs = reach.reference.facts, reach.candidate.facts
+    if len(ours.outputs) != len(theirs.outputs) or reach.keeps_state:
+        return OutputPairs(structure)
+    if len(theirs.outputs) == 1 and len(theirs.inputs) == 1:
+        return OutputPairs(structure)
+    samples = list(islice(given, min(count, _SAMPLES)))
+    first, second = _Collected(ours), _Collected(theirs)
+    for sample in samples:
+        first.add(reach.reference, sample)
+        second.add(reach.candidate, translate(sample, ours, theirs))
+    return _paired(reach, samples, first, second, structure)
+
+
+def _paired(
+    reach: Reach,
+    samples: Sequence[Mapping[str, NDArray[Any]]],
+    first: _Collected,
+    second: _Collected,
+    structure: Mapping[int, int],
+) -> OutputPairs:
+    ours, theirs = reach.reference.facts, reach.candidate.facts
+    table = _distances(first, second)
+    called = _called(ours, theirs)
+    best = min(_orders(table, called, _by_structure(ours, theirs, structure)), key=lambda order: _cost(table, order))
+    placed = tuple(range(len(called)))
+    if _is_clear(table, placed, best) and not _is_clear(table, called, best):
+        # Names find them, places do not.
+        return OutputPairs(_same(ours, theirs, called), (), (_listed_anew(ours, theirs, called),))
+    if not _is_clear(table, called, best):
+        causes, left = _exchanged_inputs(reach, samples, first, called, _cost(table, called))
+        same = structure if len(structure) == len(theirs.outputs) else _same(ours, theirs, called)
+        return OutputPairs(same, causes, (*_renamed(ours, theirs, called), *left))
+    if _names_of(ours).isdisjoint(_names_of(theirs)):
+        # A conversion that names outputs anew lists them anew: whoever takes it over looks at both.
+        return OutputPairs(_same(ours, theirs, best), (), (_listed_anew(ours, theirs, best),))
+    return OutputPairs(_same(ours, theirs, best), (_exchanged(ours, theirs, table, called, best),))
+
+
+class _Collected:
+    """The outputs of one model over the samples, in the order of its file; empty for what holds no numbers.
+
+    `sizes` are how many values each has; of many, evenly spaced ones are kept.
+    """
+
+    def __init__(self, facts: ModelFacts) -> None:
+        self._facts = facts
+        op = detection_op(facts)
+        self._slots = None if op is None else Slots(facts, op)
+        self._rows: list[list[NDArray[np.float64]]] = [[] for _ in facts.outputs]
+        self.sizes = [0] * len(facts.outputs)
+
+    def add(self, runner: Runner, inputs: Mapping[str, NDArray[Any]]) -> None:
+        made = runner.run(inputs, dequantized=True)
+        made = made if self._slots is None else self._slots.without_unset(made)
+        for place, tensor in enumerate(self._facts.outputs):
+            if tensor.dtype not in NOT_VALUES and tensor.name in made:
+                values = np.asarray(made[tensor.name], dtype=np.float64)
+                self.sizes[place] += values.size
+                self._rows[place].append(_spaced(values, _MOST_VALUES // _SAMPLES))
+
+    @property
+    def outputs(self) -> Outputs:
+        """The values of each output that are kept, in one row."""
+        return [np.concatenate(rows) if rows else np.empty(0) for rows in self._rows]
+
+
+def _spaced(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
+    """At most `most` of the values in one row, evenly spaced; a copy, so that the others can be freed."""
+    row = values.ravel()
+    step = -(-row.size // most)
+    return row if step <= 1 else row[::step].copy()
+
+
+def _distances(first: _Collected, second: _Collected) -> NDArray[np.float64]:
+    """nRMSE of every output of the reference (rows) with every one of the candidate; infinite for another size."""
+    ours, theirs = first.outputs, second.outputs
+    table = np.full((len(ours), len(theirs)), math.inf)
+    for i, own in enumerate(ours):
+        for j, mine in enumerate(theirs):
+            if first.sizes[i] == second.sizes[j] and own.shape == mine.shape:
+                table[i, j] = _distance(own, mine)
+    return table
+
+
+def _distance(own: NDArray[np.float64], mine: NDArray[np.float64]) -> float:
+    if not own.size or not (np.isfinite(own).all() and np.isfinite(mine).all()):
+        return _FAR
+    width = max(float(np.ptp(own)), float(np.ptp(mine)))
+    figure = nrmse(math.sqrt(float(np.square(own - mine).mean())), width)
+    return _FAR if figure is None else min(figure, _FAR)
+
+
+def _called(ours: ModelFacts, theirs: ModelFacts) -> tuple[int, ...]:
+    """The candidate's output for each of the reference's, as a caller finds it: by signature name, else by order."""
+    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
+    if (
+        None not in names[0]
+        and len(set(names[0])) == len(names[0])
+        and sorted(map(str, names[0])) == sorted(map(str, names[1]))
+    ):
+        return tuple(names[1].index(name) for name in names[0])
+    return tuple(range(len(ours.outputs)))
+
+
+def _by_structure(ours: ModelFacts, theirs: ModelFacts, structure: Mapping[int, int]) -> tuple[int, ...] | None:
+    places = {structure.get(tensor.index): place for place, tensor in enumerate(theirs.outputs)}
+    order = [places.get(tensor.index) for tensor in ours.outputs]
+    known = [place for place in order if place is not None]
+    return tuple(known) if len(known) == len(order) == len(set(known)) else None
+
+
+def _orders(
+    table: NDArray[np.float64], called: tuple[int, ...], structure: tuple[int, ...] | None
+) -> Iterator[tuple[int, ...]]:
+    """The pairings to choose from; the caller's first, which wins where another is as near."""
+    yield called
+    if structure is not None:
+        yield structure
+    if len(table) <= _ALL_ORDERS:
+        yield from permutations(range(len(table)))
+        return
+    left, order = set(range(len(table))), []
+    for row in table:
+        order.append(min(left, key=lambda place: row[place]))
+        left.remove(order[-1])
+    yield tuple(order)
+
+
+def _cost(table: NDArray[np.float64], order: Sequence[int]) -> float:
+    return float(np.mean([table[own, mine] for own, mine in enumerate(order)]))
+
+
+def _is_clear(table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]) -> bool:
+    """Whether the values say otherwise than the caller's pairing, and every output that moves is nearer by far."""
+    moved = [(own, mine) for own, mine in enumerate(best) if called[own] != mine]
+    return bool(moved) and all(
+        table[own, mine] < _SAME and table[own, mine] * _CLEAR < table[own, called[own]] for own, mine in moved
+    )
+
+
+def _same(ours: ModelFacts, theirs: ModelFacts, order: Sequence[int]) -> dict[int, int]:
+    return {theirs.outputs[mine].index: ours.outputs[own].index for own, mine in enumerate(order)}
+
+
+def _title(model: ModelFacts, tensor: TensorFacts) -> str:
+    return model.output_name(tensor) or tensor.name
+
+
+def _exchanged(
+    ours: ModelFacts, theirs: ModelFacts, table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]
+) -> Cause:
+    """Outputs that hold what a caller takes for another one."""
+    moved = [(own, mine) for own, mine in enumerate(best) if called[own] != mine]
+    found = _called(ours, theirs)
+    by_name = _same_names(ours, theirs) and tuple(best) != found
+    outputs = [
+        {
+            "reference": _title(ours, ours.outputs[own]),
+            "candidate": _title(theirs, theirs.outputs[mine]),
+            "place": {"reference": own, "candidate": mine},
+            "nrmse": float(table[own, mine]),
+            "nrmse_as_called": float(table[own, called[own]]),
+        }
+        for own, mine in moved
+    ]
+    tensor = theirs.outputs[moved[0][1]]
+    maker = next((op.index for op in theirs.ops if tensor.index in op.outputs), None)
+    action = (
+        "exchange the names of these outputs in the signature, or convert the model again"
+        if by_name
+        else "read the outputs in the new order, or convert the model again with the outputs in the reference's order"
+    )
+    evidence: dict[str, Any] = {"kind": "names" if by_name else "order", "outputs": outputs}
+    return Cause(CODE, _CONFIDENCE, evidence, {"action": action}, tensor.name, maker, verified=True)
+
+
+def _same_names(ours: ModelFacts, theirs: ModelFacts) -> bool:
+    names = [{model.output_name(tensor) for tensor in model.outputs} for model in (ours, theirs)]
+    return None not in names[0] and names[0] == names[1]
+
+
+def _names_of(model: ModelFacts) -> set[str]:
+    """The names that a caller may know outputs by."""
+    return {name for tensor in model.outputs for name in (model.output_name(tensor), bare_name(tensor.name)) if name}
+
+
+def _listed_anew(ours: ModelFacts, theirs: ModelFacts, best: Sequence[int]) -> Finding:
+    """That outputs have another order: under the same names, or under others altogether."""
+    pairs = [
+        {"reference": _title(ours, ours.outputs[own]), "candidate": _title(theirs, theirs.outputs[mine])}
+        for own, mine in enumerate(best)
+    ]
+    if _same_names(ours, theirs):
+        order = ", ".join(f"{_title(theirs, tensor)!r}" for tensor in theirs.outputs)
+        return Finding(
+            CONVERSION_OUTPUT_ORDER,
+            f"the candidate lists its outputs in another order ({order}); the names of the signature still find them",
+            "read outputs by their names, or convert the model again with the outputs in the reference's order",
+            {"outputs": pairs},
+        )
+    listed = ", ".join(f"{one['reference']!r} is {one['candidate']!r}" for one in pairs)
+    return Finding(
+        CONVERSION_OUTPUT_ORDER,
+        f"outputs have other names in the candidate, in another order; by their values {listed}",
+        "read them by their new names or in the new order, or keep names and order when you convert",
+        {"outputs": pairs},
+    )
+
+
+def _renamed(ours: ModelFacts, theirs: ModelFacts, called: Sequence[int]) -> Iterator[Finding]:
+    """That outputs have other places, or other names, while a caller still finds them one way."""
+    if len(called) < 2:
+        return
+    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
+    if None in names[0] or None in names[1] or _same_names(ours, theirs):
+        return
+    changed = [f"{own!r} is {mine!r}" for own, mine in zip(names[0], names[1], strict=True) if own != mine]
+    yield Finding(
+        RENAMED,
+        f"outputs have other names in the candidate, in the same order: {', '.join(changed)}",
+        "read them by the new names, or keep the names when you convert",
+        {"outputs": [{"reference": a, "candidate": b} for a, b in zip(names[0], names[1], strict=True)]},
+    )
+
+
+def _exchanged_inputs(
+    reach: Reach,
+    samples: Sequence[Mapping[str, NDArray[Any]]],
+    expected: _Collected,
+    called: Sequence[int],
+    cost: float,
+) -> tuple[tuple[Cause, ...], tuple[Finding, ...]]:
+    """Two inputs of one shape and type with which the outputs are right once they are exchanged.
+
+    A finding says where there are too many of them to try all.
+    """
+    ours, theirs = reach.reference.facts, reach.candidate.facts
+    if cost < 0.05:
+        return (), ()
+    alike = [
+        pair
+        for pair in combinations(theirs.inputs, 2)
+        if (pair[0].shape, pair[0].dtype) == (pair[1].shape, pair[1].dtype)
+    ]
+    for one, other in alike[:_MOST_EXCHANGES]:
+        made = _Collected(theirs)
+        try:
+            for sample in samples:
+                fed = translate(sample, ours, theirs)
+                fed[one.name], fed[other.name] = fed[other.name], fed[one.name]
+                made.add(reach.candidate, fed)
+        except UserError:
+            continue
+        new = _cost(_distances(expected, made), called)
+        if new * _CLEAR < cost and new < _SAME:
+            names = [theirs.input_name(tensor) or tensor.name for tensor in (one, other)]
+            evidence = {"kind": "inputs", "exchanged": names, "output_nrmse": cost, "output_nrmse_mended": new}
+            fix = {"action": "exchange these inputs, or convert the model again", "inputs": names}
+            return (Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True),), ()
+    return (), tuple(_untried(len(alike)))
+
+
+def _untried(alike: int) -> Iterator[Finding]:
+    """That not all exchanges of two inputs were tried."""
+    if alike > _MOST_EXCHANGES:
+        yield Finding(
+            UNTRIED,
+            f"the outputs differ, and {alike} pairs of inputs have one shape and type: whether two of them were "
+            f"exchanged was tried for the first {_MOST_EXCHANGES} pairs only",
+            "compare the order of the inputs in both models yourself",
+            {"pairs": alike, "tried": _MOST_EXCHANGES},
+        )

@@ -1,0 +1,310 @@
+"""Running comparison of two models' outputs: accuracy, agreement and drift."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
+from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
+from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
+from windtunnel.datacheck.labels import outputs_of, read_labels
+from windtunnel.diagnosis.execution.detection_slots import Detections
+from windtunnel.diagnosis.findings.comparison import SHAPE_DIFFERS, Accuracy, OutputDiff
+from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT
+from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
+from windtunnel.errors import InvalidInput
+from windtunnel.tflite import ModelFacts, TensorFacts
+
+# A class is clear where it leads by this share of the range of all outputs: rounding turns over what is closer.
+CLEAR = 0.05
+_PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
+
+
+@dataclass(frozen=True, slots=True)
+class OutputLook:
+    """What one sample adds to the figures of the outputs: of every pair, and the output that is scored, both sides."""
+
+    drift: tuple[Look, ...]
+    scored: tuple[NDArray[Any], NDArray[Any]] | None
+
+
+class OutputSums:
+    """Takes the outputs of both models sample by sample.
+
+    The output that labels belong to (`read_labels`) is scored. Else one output of the shape (1, C) may be a
+    classifier's: its argmax is compared. It certainly is one where there are labels or a softmax or sigmoid makes it;
+    an embedding's argmax says nothing about its health. Of other outputs only drift is told. Outputs pair as their
+    layers do (`same`: the reference's tensors by the candidate's), else by tensor or signature name, else by position.
+    `no_figure`: tensors of the reference and of the candidate that are left out.
+    """
+
+    def __init__(
+        self,
+        reference: ModelFacts,
+        candidate: ModelFacts,
+        labels: NDArray[Any] | None,
+        same: Mapping[int, int] | None = None,
+        no_figure: tuple[Collection[int], Collection[int]] = ((), ()),
+    ) -> None:
+        self._pairs = [
+            (ours, theirs)
+            for ours, theirs in _pair_outputs(reference, candidate, same or {})
+            if ours.index not in no_figure[0] and theirs.index not in no_figure[1]
+        ]
+        self._drift = [LayerSums() for _ in self._pairs]
+        self._detections = Detections(reference, candidate, {ours.name: theirs.name for ours, theirs in self._pairs})
+        known = {ours.name for ours, _ in self._pairs}
+        self.reading = read_labels(labels, [output for output in outputs_of(reference) if output.name in known])
+        scored = [pair for pair in self._pairs if pair[0].name == self.reading.output] or self._pairs[:1]
+        self._scored = scored[0] if scored else None
+        self._place = self._pairs.index(scored[0]) if scored else 0
+        has_classes = self.reading.metric == "classes" or (len(self._pairs) == 1 and self.reading.metric is None)
+        self._columns = _columns(self._scored[0]) if self._scored is not None and has_classes else 0
+        self._kind = self._kind_of(reference) or self._kind_of(candidate)
+        self._labels = self.reading.labels if self.reading.metric == "classes" else None
+        self._is_classifier = self._columns > 0 and (
+            self._labels is not None or self._kind_of(reference) == "probabilities"
+        )
+        self._scores = (ScoreSums(), ScoreSums())
+        self._elements = (ElementSums(self.reading), ElementSums(self.reading))
+        self._values = (ValueSums(self.reading), ValueSums(self.reading))
+        # By how much the reference prefers its own class to the candidate's; of one column, the output itself.
+        self._leads: list[float] = []
+        self._sample = 0
+
+    def add(self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]) -> None:
+        """Adds one sample's outputs as real numbers by tensor name."""
+        self.fold(self.look(reference, candidate, self._sample, Workspace()))
+
+    def look(
+        self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], index: int, work: Workspace
+    ) -> OutputLook:
+        """Looks at one sample and changes nothing, as `LayerSums.look`; outputs are real numbers by tensor name."""
+        first, second = self._detections.aligned(reference, candidate)
+        drift = tuple(
+            one.look((Tensor(first[ours.name]), Tensor(second[theirs.name])), index, work)
+            for (ours, theirs), one in zip(self._pairs, self._drift, strict=True)
+        )
+        if self._scored is None:
+            return OutputLook(drift, None)
+        return OutputLook(drift, (reference[self._scored[0].name], candidate[self._scored[1].name]))
+
+    def fold(self, look: OutputLook) -> None:
+        """Adds the next sample, as `look` saw it."""
+        for sums, one in zip(self._drift, look.drift, strict=True):
+            sums.fold(one)
+        if look.scored is not None:
+            self._add_scored(*look.scored)
+        self._sample += 1
+
+    def _add_scored(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
+        """Adds the output that is scored, of both models."""
+        if reference.shape != candidate.shape:
+            return
+        if self._columns:
+            self._add_rows((reference.reshape(1, -1), candidate.reshape(1, -1)))
+            return
+        for side, output in enumerate((reference, candidate)):
+            value = output[0] if output.ndim else output
+            if self.reading.metric == "elements":
+                self._elements[side].add(self._sample, value)
+            elif self.reading.metric == "values":
+                self._values[side].add(self._sample, value)
+
+    def _kind_of(self, model: ModelFacts) -> OutputKind | None:
+        """What the only output is, where the graph tells."""
+        return output_kind(model) if len(self._pairs) == 1 else None
+
+    def _add_rows(self, rows: tuple[NDArray[Any], NDArray[Any]]) -> None:
+        label = None if self._labels is None else self._labels[self._sample : self._sample + 1]
+        for scores, row in zip(self._scores, rows, strict=True):
+            scores.add(row, label)
+        first, second = rows
+        self._leads.append(
+            float(first[0, 0]) if self._columns == 1 else float(first.max() - first[0, np.argmax(second)])
+        )
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays by name, for `restore`."""
+        found = {"sample": np.array([self._sample]), "leads": np.array(self._leads)}
+        for number, sums in enumerate(self._parts()):
+            found |= {f"{number}/{name}": array for name, array in sums.state().items()}
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the sums of another `state` of the same models. Raises KeyError and ValueError where it is none."""
+        self._sample = int(state["sample"][0])
+        self._leads = state["leads"].tolist()
+        for number, sums in enumerate(self._parts()):
+            prefix = f"{number}/"
+            sums.restore({name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)})
+
+    def answers(self) -> tuple[NDArray[np.float64] | None, NDArray[np.int64] | None, OutputKind]:
+        """Of the reference: the score of each sample in [0, 1], its class, and what the scores of classes are.
+
+        None where labels do not score it, or where an output is not finite.
+        """
+        scores, kind = self._scores[0], self._shared_kind()
+        if self.reading.metric == "elements" and self._elements[0].finite:
+            return self._elements[0].shares(), None, kind
+        if self._labels is None or not scores.count or scores.non_finite:
+            return None, None, kind
+        predicted = scores.decisions(kind)
+        return np.asarray(predicted == self._labels[: len(predicted)], np.float64), predicted, kind
+
+    @property
+    def columns(self) -> int:
+        """How many classes the scored output knows; 0: it holds none."""
+        return self._columns
+
+    def _parts(self) -> tuple[LayerSums | ScoreSums | ElementSums | ValueSums, ...]:
+        return (*self._drift, *self._scores, *self._elements, *self._values)
+
+    def findings(self) -> tuple[Finding, ...]:
+        """How the labels were read, or why no accuracy comes of them; errors against targets."""
+        if self.reading.metric is None and not self.reading.findings:
+            return (Finding(ACCURACY_UNKNOWN, self.reading.reason),)
+        first, second = (sums.result() for sums in self._values)
+        said = errors_said(self.reading, first, second, ("reference", "candidate"))
+        return self.reading.findings if said is None else (*self.reading.findings, said)
+
+    def result(self) -> OutputDiff:
+        """Figures over all samples so far."""
+        figures = [drift.figures() for drift in self._drift]
+        worst = [one.nrmse for one in figures]
+        failures = [
+            f"output {theirs.name!r} holds NaN or infinity"
+            for (_, theirs), drift in zip(self._pairs, self._drift, strict=True)
+            if drift.candidate_non_finite and not drift.reference_non_finite
+        ]
+        failures += [
+            f"output {theirs.name!r} has another shape than the reference's"
+            for (_, theirs), one in zip(self._pairs, figures, strict=True)
+            if one.problem == SHAPE_DIFFERS
+        ]
+        known = [value for value in worst if value is not None]
+        finite = not self._drift or not all(drift.reference_non_finite for drift in self._drift)
+        lost, gained = self._exchanged() or (None, None)
+        agreement = self._agreement() if finite else None
+        return OutputDiff(
+            reference=self._accuracy(self._scores[0]),
+            candidate=self._accuracy(self._scores[1]),
+            agreement=agreement,
+            nrmse=max(known) if known and len(known) == len(worst) else None,
+            failures=tuple(failures),
+            is_classifier=self._is_classifier,
+            reference_finite=finite,
+            lost=lost,
+            gained=gained,
+            changed=0.0 if agreement is None else self._changed(figures[self._place]),
+            elements=(self._elements[0].result(), self._elements[1].result()),
+            judged=len(known),
+        )
+
+    def _accuracy(self, scores: ScoreSums) -> Accuracy | None:
+        if self._labels is None or not scores.count or scores.non_finite:
+            return None
+        found = scores.result(self._shared_kind())
+        return Accuracy(found.top1, found.precision, found.recall, found.loss)
+
+    def _exchanged(self) -> tuple[int, int] | None:
+        """How many samples only the reference, and only the candidate classifies as labelled."""
+        if self._labels is None or any(not scores.count or scores.non_finite for scores in self._scores):
+            return None
+        kind = self._shared_kind()
+        first, second = (scores.decisions(kind) == self._labels[: scores.count] for scores in self._scores)
+        return int((first & ~second).sum()), int((second & ~first).sum())
+
+    def _changed(self, drift: LayerFigures) -> float:
+        """Share of samples with another class where the reference's was clear."""
+        first, second = self._scores
+        ends = drift.reference_range
+        if ends is None or first.non_finite or second.non_finite:
+            return 0.0
+        kind = self._shared_kind()
+        leads = np.array(self._leads)
+        if self._columns == 1:
+            leads = np.abs(leads - (0.5 if kind == "probabilities" else 0.0))
+        clear = leads > CLEAR * (ends[1] - ends[0])
+        return float(((first.decisions(kind) != second.decisions(kind)) & clear).mean())
+
+    def _agreement(self) -> float | None:
+        first, second = self._scores
+        if (
+            not self._columns
+            or (self._columns == 1 and not self._is_classifier)
+            or first.count != self._sample
+            or not first.count
+        ):
+            return None
+        kind = self._shared_kind()
+        classes = [_with_gaps(scores, kind) for scores in (first, second)]
+        return float(((classes[0] == classes[1]) & (classes[0] >= 0)).mean())
+
+    def _shared_kind(self) -> OutputKind:
+        """Both models are read alike: a quantised softmax no longer looks like probabilities."""
+        return self._scores[0].kind(self._kind)
+
+
+def output_kind(model: ModelFacts) -> OutputKind | None:
+    """Whether the first output is made by a softmax or sigmoid; None where the graph does not tell."""
+    makers = {index: op for op in model.ops for index in op.outputs}
+    index = model.main.output_indices[0] if model.main.output_indices else -1
+    for _ in range(len(model.ops)):
+        op = makers.get(index)
+        if op is None:
+            return None
+        if op.name in ("SOFTMAX", "LOGISTIC"):
+            return "probabilities"
+        if op.name not in _PASS_THROUGH:
+            return "logits" if op.name in ("FULLY_CONNECTED", "CONV_2D") and op.fused_activation == "NONE" else None
+        index = op.inputs[0]
+    return None
+
+
+def _with_gaps(scores: ScoreSums, kind: OutputKind) -> NDArray[np.int64]:
+    """Predicted classes of all samples, -1 where the output is not finite."""
+    classes = np.full(scores.count, -1, dtype=np.int64)
+    finite = np.ones(scores.count, dtype=bool)
+    finite[scores.non_finite] = False
+    classes[finite] = scores.decisions(kind)
+    return classes
+
+
+def _columns(tensor: TensorFacts) -> int:
+    """C of a (1, C) or (1,) output, also of (1, 1, 1, C); else 0."""
+    shape = tensor.shape
+    wide = [size for size in shape[1:] if size != 1]
+    if not shape or shape[0] not in (-1, 1) or len(wide) > 1:
+        return 0
+    return wide[0] if wide else 1
+
+
+def _pair_outputs(
+    reference: ModelFacts, candidate: ModelFacts, same: Mapping[int, int]
+) -> list[tuple[TensorFacts, TensorFacts]]:
+    if len(reference.outputs) != len(candidate.outputs):
+        raise InvalidInput(
+            f"{candidate.path.name} has {len(candidate.outputs)} outputs, {reference.path.name} "
+            f"{len(reference.outputs)}",
+            hint="compare models with the same outputs",
+        )
+    by_layer = {same.get(tensor.index, -1): tensor for tensor in candidate.outputs}
+    if by_layer.keys() == {tensor.index for tensor in reference.outputs}:
+        return [(tensor, by_layer[tensor.index]) for tensor in reference.outputs]
+    by_name = {tensor.name: tensor for tensor in candidate.outputs}
+    by_signature = {candidate.output_name(tensor): tensor for tensor in candidate.outputs}
+    by_signature.pop(None, None)
+    pairs = []
+    for position, tensor in enumerate(reference.outputs):
+        named = by_name.get(tensor.name) or by_signature.get(reference.output_name(tensor))
+        pairs.append((tensor, named or candidate.outputs[position]))
+    if len({theirs.index for _, theirs in pairs}) < len(pairs):
+        return list(zip(reference.outputs, candidate.outputs, strict=True))
+    return pairs

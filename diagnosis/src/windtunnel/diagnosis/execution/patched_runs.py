@@ -1,0 +1,259 @@
+"""Running a candidate with a change: every layer by itself, and the whole model to its outputs."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Mapping, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.execution.detection_slots import detection_op
+from windtunnel.diagnosis.execution.isolated_layers import Isolated
+from windtunnel.diagnosis.execution.run_samples import add_layer
+from windtunnel.diagnosis.execution.runnable_pair import Reach
+from windtunnel.diagnosis.feeding.paired_inputs import translate
+from windtunnel.diagnosis.graph import Matching, Pair
+from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
+from windtunnel.diagnosis.numerics.isolated_sums import Local, Stored
+from windtunnel.diagnosis.numerics.layer_sums import LayerSums
+from windtunnel.diagnosis.rules.kernel_causes import OTHER_KERNELS
+from windtunnel.diagnosis.static.suspect import Patch, all_of
+from windtunnel.errors import UserError
+from windtunnel.pipeline import Feed
+from windtunnel.tflite import Accelerator, ModelFacts, Runner
+from windtunnel.tflite.edit import Editor
+
+# A suspect is tested on so many samples, by layers and as a whole.
+PROBE_SAMPLES, OUTPUT_SAMPLES = 4, 8
+# They only restate what the layer before them says, some of it less clearly.
+_CLOSING = TRANSPARENT | SHAPING | {"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"}
+
+
+class Trials:
+    """Tries changes of a candidate on the first samples.
+
+    Args:
+        reach: both models, ready to run.
+        pairs: the layers that are run by themselves.
+        count: how many samples there are.
+        mend: whether changes and other kernels are tried at all: native code may end the process.
+    """
+
+    def __init__(
+        self,
+        reach: Reach,
+        given: Feed,
+        matching: Matching,
+        pairs: Sequence[Pair],
+        count: int,
+        *,
+        threads: int,
+        accelerator: Accelerator,
+        mend: bool = True,
+    ) -> None:
+        self._reach, self._candidate = reach, reach.candidate.facts.path
+        self._given, self._matching, self._pairs, self._count = given, matching, pairs, count
+        self._threads, self._accelerator = threads, accelerator
+        # Where nothing may be tried, nothing runs it.
+        self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if mend else ()
+        self._layers: dict[Accelerator, Mapping[int, Local]] = {}
+        self._outputs: dict[Accelerator, list[float | None]] = {}
+
+    def layers(
+        self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
+    ) -> dict[int, Local]:
+        """Own errors by the candidate's tensor index, on other kernels if asked. Raises what `Isolated` raises."""
+        reference = self._reach.fresh_reference()
+        with tempfile.TemporaryDirectory(prefix="windtunnel-isolated-") as folder:
+            isolated = Isolated(
+                reference.facts.path,
+                self._candidate,
+                self._pairs,
+                Path(folder),
+                threads=self._threads,
+                accelerator=accelerator or self._accelerator,
+                patch=patch,
+            )
+            for sample in islice(self._given, min(self._count, samples)):
+                isolated.add(_values(reference, sample, self._pairs))
+            chance = self._reach.decided_by_chance
+            return {index: one for index, one in isolated.result().items() if index not in chance}
+
+    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Own errors as it is and with a change, on the same kernels; None where the runtime refuses it.
+
+        XNNPACK takes only some ratios of scales; what it refuses is run on other kernels.
+        """
+        for accelerator in self._kernels:
+            try:
+                after = self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)
+                if accelerator not in self._layers:
+                    self._layers[accelerator] = self.layers(PROBE_SAMPLES, accelerator=accelerator)
+                return self._layers[accelerator], after
+            except UserError:
+                continue
+        return None
+
+    def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        """nRMSE of the worst of the last layers as it is and with a change, on the same kernels.
+
+        Where the change leaves it alone, that of the one which it moves most. None where the runtime refuses it, or
+        where one has no figure.
+        """
+        for accelerator in self._kernels:
+            try:
+                after = self.outputs(patch, accelerator=accelerator)
+                if accelerator not in self._outputs:
+                    self._outputs[accelerator] = self.outputs(accelerator=accelerator)
+                return _moved(self._outputs[accelerator], after)
+            except UserError:
+                continue
+        return None
+
+    def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
+        """nRMSE with `base`, and with `patch` on top, of each output and last layer, on `samples` samples.
+
+        None as `try_output`, and where some output of the model cannot be judged.
+        """
+        if not self._all_judged():
+            return None
+        both = patch if base is None else all_of([base, patch])
+        for accelerator in self._kernels:
+            try:
+                before, after = (
+                    self.outputs(one, accelerator=accelerator, samples=samples, ends=self._all_ends())
+                    for one in (base, both)
+                )
+                return _known(before, after)
+            except UserError:
+                continue
+        return None
+
+    def other_kernels(self, samples: int) -> Mapping[int, Local]:
+        """Own errors on another set of kernels; empty where these cannot run the model."""
+        if not self._kernels:
+            return {}
+        try:
+            return self.layers(samples, accelerator=OTHER_KERNELS[self._accelerator])
+        except UserError:
+            return {}
+
+    def outputs(
+        self,
+        patch: Patch | None = None,
+        *,
+        accelerator: Accelerator | None = None,
+        samples: int = OUTPUT_SAMPLES,
+        ends: Sequence[Pair] | None = None,
+    ) -> list[float | None]:
+        """nRMSE of each of the last layers when the whole model runs; None where one has no figure.
+
+        A softmax hides what happens to the logits: the layer before it counts, unless `ends` are given. Raises what
+        `Runner` raises.
+        """
+        ends = self._ends() if ends is None else ends
+        sums = [LayerSums() for _ in ends]
+        with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
+            runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
+            reference = self._reach.fresh_reference()
+            for inputs in islice(self._given, min(self._count, samples)):
+                reference.run(inputs)
+                runner.run(translate(inputs, reference.facts, runner.facts))
+                for pair, one in zip(ends, sums, strict=True):
+                    add_layer(one, pair, reference, runner, moved[pair.candidate.tensor.index])
+        return [one.figures().nrmse for one in sums]
+
+    def _ends(self) -> list[Pair]:
+        """The layers that decide the outputs."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
+        ends = (self._end(output, pairs) for output in theirs.facts.main.output_indices)
+        return list({one.candidate.tensor.index: one for one in ends if one is not None}.values())
+
+    def _end(self, output: int, pairs: Mapping[int, Pair]) -> Pair | None:
+        """The layer that decides an output; None where that cannot be judged."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        if output in self._reach.no_figure[1]:
+            return None
+        index = output
+        detections = detection_op(theirs.facts)
+        if detections is not None and output in detections.outputs:
+            # Raw boxes and raw scores decide the detections.
+            index = detections.inputs[0 if output == detections.outputs[0] else 1]
+        while (maker := theirs.makers.get(index)) is not None and maker.name in _CLOSING:
+            index = maker.inputs[0]
+        return pairs.get(index) or pairs.get(output)
+
+    def _all_ends(self) -> list[Pair]:
+        """The layers that decide the outputs, and the outputs: what makes a softmax of logits may be what differs."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
+        outputs = [pairs[index] for index in theirs.facts.main.output_indices if index in pairs]
+        found = (*self._ends(), *(one for one in outputs if one.candidate.tensor.index not in self._reach.no_figure[1]))
+        return list({one.candidate.tensor.index: one for one in found}.values())
+
+    def _all_judged(self) -> bool:
+        """Whether every output of the candidate can be judged."""
+        theirs = self._matching.theirs
+        assert theirs is not None
+        pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
+        return all(self._end(output, pairs) is not None for output in theirs.facts.main.output_indices)
+
+    def _mended(self, folder: Path, patch: Patch | None, accelerator: Accelerator) -> tuple[Runner, Mapping[int, int]]:
+        """The candidate with a change, all tensors preserved, and where each tensor of the candidate lies in it."""
+        path = self._candidate
+        if patch is not None:
+            editor = Editor(self._candidate)
+            patch(editor)
+            path = editor.write(folder / self._candidate.name)
+        runner = Runner(path, threads=self._threads, accelerator=accelerator, preserve_all=True)
+        return runner, _by_maker(self._reach.candidate.facts, runner.facts)
+
+
+def _moved(before: Sequence[float | None], after: Sequence[float | None]) -> tuple[float, float] | None:
+    """The worst error before and after, or, where it is the same, the one that changes most; None: one is unknown.
+
+    What had no figure and has one now was infinitely far off.
+    """
+    if not after or any(one is None for one in after):
+        return None
+    known = [
+        (math.inf if one is None else one, other) for one, other in zip(before, after, strict=True) if other is not None
+    ]
+    worst = max(one for one, _ in known), max(other for _, other in known)
+    return worst if worst[0] != worst[1] else max(known, key=lambda pair: abs(pair[0] - pair[1]))
+
+
+def _known(before: Sequence[float | None], after: Sequence[float | None]) -> list[tuple[float, float]] | None:
+    """The errors before and after, side by side; None: one is unknown."""
+    found = [(one, other) for one, other in zip(before, after, strict=True) if one is not None and other is not None]
+    return found if found and len(found) == len(before) else None
+
+
+def _by_maker(before: ModelFacts, after: ModelFacts) -> dict[int, int]:
+    """Where the results of ops lie in a copy that has the same ops, perhaps under other indices."""
+    return {
+        index: other
+        for one, two in zip(before.ops, after.ops, strict=True)
+        for index, other in zip(one.outputs, two.outputs, strict=True)
+    }
+
+
+def _values(reference: Runner, sample: Mapping[str, NDArray[Any]], pairs: Sequence[Pair]) -> dict[int, Stored]:
+    """The reference's values of one sample by tensor index, as stored: its inputs and all paired layers."""
+    reference.run(sample)
+    tensors = reference.facts.tensors
+    found = {index: Stored(array, tensors[index].quantization) for index, array in reference.fed.items()}
+    for pair in pairs:
+        index = pair.reference.tensor.index
+        if index not in found:
+            found[index] = Stored(np.array(reference.view(index)), tensors[index].quantization)
+    return found

@@ -1,0 +1,279 @@
+"""Runs both models over the samples and sums up every layer; memory does not grow with the samples.
+
+Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from itertools import count as numbers
+from itertools import cycle, islice
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.execution.checkpoint import Checkpoint
+from windtunnel.diagnosis.execution.output_sums import OutputLook, OutputSums
+from windtunnel.diagnosis.feeding.paired_inputs import translate
+from windtunnel.diagnosis.graph import Pair
+from windtunnel.diagnosis.graph.fused_layers import activation_bounds
+from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
+from windtunnel.errors import InvalidInput
+from windtunnel.isolation import progress
+from windtunnel.pipeline import Feed
+from windtunnel.tflite import Runner
+
+# Values in all layers of one sample above which only some samples are looked at closely.
+LARGE = 500_000
+# Both models are held twice only where files and layers are smaller than this.
+_AHEAD_BYTES = 128_000_000
+
+
+class FrameLog(Protocol):
+    """What takes a model's layers frame by frame (`layer_log.LogWriter`)."""
+
+    @property
+    def frames(self) -> int:
+        """How many frames it holds."""
+        ...
+
+    def add(self, runner: Runner) -> None:
+        """Takes every layer of the runner's last run as one more frame."""
+        ...
+
+    def flush(self) -> None:
+        """Hands what it has taken to the operating system: a kill of the process no longer loses it."""
+        ...
+
+    def keep(self, frames: int) -> None:
+        """Cuts it to its first `frames` frames."""
+        ...
+
+
+class Models(NamedTuple):
+    """Both models, made with `preserve_all`."""
+
+    reference: Runner
+    candidate: Runner
+
+
+def ahead_of(models: Models, pairs: Sequence[Pair]) -> Models | None:
+    """The models once more, for a second thread in `stream`; None where it does not pay or takes much memory.
+
+    A processor has more than one core, and every interpreter of the diff has a thread of its own.
+    """
+    tensors = [tensor for runner in models for tensor in runner.facts.tensors]
+    size = sum(runner.facts.size_bytes for runner in models) + sum(4 * abs(math.prod(one.shape)) for one in tensors)
+    return Models(*(one.twin() for one in models)) if _is_large(pairs) and size < _AHEAD_BYTES else None
+
+
+def stream(
+    models: Models,
+    given: Feed,
+    pairs: Sequence[Pair],
+    outputs: OutputSums,
+    *,
+    limit: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
+    ahead: Models | None = None,
+) -> list[LayerFigures]:
+    """Figures of every pair, in their order, over the first `limit` samples; `outputs` takes the models' outputs.
+
+    Args:
+        checkpoint: goes on from it where it fits, and saves to it; complete at the end, for the caller to discard.
+            The figures are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
+        logs: of the reference and of the candidate; one that goes on is cut to the checkpoint's samples, and a
+            checkpoint with more samples than the log is ignored.
+        ahead: the models once more. Both pairs take turns, each on a thread of its own that runs a sample and looks at
+            all its layers; what they saw is added up here in the order of the samples, so the figures are those of one
+            pair bit for bit. Only for models whose runs depend on their inputs alone.
+
+    Reports progress. Raises InvalidInput and Unsupported from feeding and running.
+    """
+    if limit is not None and limit < 1:
+        raise InvalidInput(f"{limit} samples cannot be compared", hint="give at least 1")
+    count = given.count if limit is None else min(given.count, limit)
+    sparing = _is_large(pairs)
+    ops = models.reference.facts.ops
+    bounds = [activation_bounds(ops[pair.reference.op_index]) for pair in pairs]
+    sums = _Sums([LayerSums(sparing=sparing, bounds=one) for one in bounds], outputs)
+    start = _resume(checkpoint, sums, count, logs)
+    turns = [_Turn(one, pairs, sums) for one in (models, ahead) if one is not None]
+    samples = zip(numbers(start), islice(given, start, count), strict=False)
+    held = any(log is not None for log in logs)
+    for number, seen in enumerate(_in_order(turns, samples, held=held), start):
+        sums.fold(seen)
+        for log, runner in zip(logs, seen.models, strict=True):
+            if log is not None:
+                log.add(runner)
+        progress((number + 1) / count, f"sample {number + 1} of {count}")
+        if checkpoint is not None and (checkpoint.is_due() or number + 1 == count):
+            _save(checkpoint, number + 1, sums, logs)
+    return [one.figures() for one in sums.layers]
+
+
+class _Sums:
+    """All that a comparison has summed up."""
+
+    def __init__(self, layers: Sequence[LayerSums], outputs: OutputSums) -> None:
+        self.layers = layers
+        self.outputs = outputs
+
+    def fold(self, seen: _Seen) -> None:
+        """Adds the next sample."""
+        self.outputs.fold(seen.outputs)
+        for one, look in zip(self.layers, seen.layers, strict=True):
+            one.fold(look)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        found = {f"outputs/{name}": array for name, array in self.outputs.state().items()}
+        found["layers"] = np.array([len(self.layers)])
+        for number, sums in enumerate(self.layers):
+            found |= {f"layer/{number}/{name}": array for name, array in sums.state().items()}
+        return found
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        if int(state["layers"][0]) != len(self.layers):
+            raise ValueError("another number of layers")
+        parts: dict[str, dict[str, NDArray[Any]]] = {}
+        for name, array in state.items():
+            head, _, rest = name.partition("/")
+            number, _, field = rest.partition("/")
+            if head == "layer":
+                parts.setdefault(number, {})[field] = array
+            elif head == "outputs":
+                parts.setdefault(head, {})[rest] = array
+        self.outputs.restore(parts["outputs"])
+        for place, sums in enumerate(self.layers):
+            sums.restore(parts[str(place)])
+
+
+def _resume(
+    checkpoint: Checkpoint | None, sums: _Sums, count: int, logs: tuple[FrameLog | None, FrameLog | None]
+) -> int:
+    """Takes the sums of the checkpoint; returns how many samples they are of."""
+    start = 0
+    found = checkpoint.load() if checkpoint is not None else None
+    if checkpoint is not None and found is not None:
+        done, state = found
+        if done > count:
+            checkpoint.reject(f"it has {done} samples, and only {count} are asked for")
+        elif any(log is not None and log.frames < done for log in logs):
+            checkpoint.reject("the layer log does not reach as far")
+        else:
+            empty = sums.state()
+            try:
+                sums.restore(state)
+                start = done
+            except (KeyError, ValueError, IndexError, TypeError) as error:
+                sums.restore(empty)
+                checkpoint.reject(f"it is damaged ({error})")
+    for log in logs:
+        if log is not None:
+            log.keep(start)
+    if checkpoint is not None and (start or checkpoint.note):
+        progress(start / count, checkpoint.note or f"going on after sample {start} of {count}")
+    return start
+
+
+def _save(checkpoint: Checkpoint, done: int, sums: _Sums, logs: tuple[FrameLog | None, FrameLog | None]) -> None:
+    for log in logs:
+        if log is not None:
+            # A checkpoint must never know of more frames than the log holds.
+            log.flush()
+    checkpoint.save(done, sums.state())
+
+
+def _is_large(pairs: Sequence[Pair]) -> bool:
+    return sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE
+
+
+class _Seen(NamedTuple):
+    """What one sample adds to the sums, and the models that ran on it."""
+
+    models: Models
+    outputs: OutputLook
+    layers: tuple[Look, ...]
+
+
+class _Turn:
+    """A pair of models with buffers of its own: runs a sample and looks at all of it, and changes no sums."""
+
+    def __init__(self, models: Models, pairs: Sequence[Pair], sums: _Sums) -> None:
+        self._models = models
+        self._pairs = pairs
+        self._sums = sums
+        self._work = Workspace()
+
+    def __call__(self, number: int, inputs: Mapping[str, NDArray[Any]]) -> _Seen:
+        reference, candidate = self._models
+        first = reference.run(inputs, dequantized=True)
+        second = candidate.run(translate(inputs, reference.facts, candidate.facts), dequantized=True)
+        outputs = self._sums.outputs.look(first, second, number, self._work)
+        # The last layers were written last, and may still lie in the processor's cache.
+        both = zip(reversed(self._pairs), reversed(self._sums.layers), strict=True)
+        layers = [self._look(sums, pair, number) for pair, sums in both]
+        return _Seen(self._models, outputs, tuple(reversed(layers)))
+
+    def _look(self, sums: LayerSums, pair: Pair, number: int) -> Look:
+        # Views are let go with the frame of this call, as in `add_layer`.
+        return sums.look(_sides(pair, *self._models, pair.candidate.tensor.index), number, self._work)
+
+
+_Sample = tuple[int, Mapping[str, NDArray[Any]]]
+
+
+def _in_order(
+    turns: Sequence[Callable[[int, Mapping[str, NDArray[Any]]], _Seen]], samples: Iterable[_Sample], *, held: bool
+) -> Iterator[_Seen]:
+    """What the turns see of the samples, in order; several take turns, each on a thread of its own.
+
+    `held`: models are left as they ran until the next sample is asked for. Else each turn has one sample waiting, and
+    its thread need not wait until the sums are added up.
+    """
+    if len(turns) == 1:
+        yield from (turns[0](*sample) for sample in samples)
+        return
+    running: deque[Future[_Seen]] = deque()
+    with ExitStack() as stack:
+        # One thread for each: what is handed to a turn waits for its sample before.
+        threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in turns]
+        stack.callback(lambda: [one.cancel() for one in running])
+        most = len(turns) if held else 2 * len(turns)
+        for (turn, thread), sample in zip(cycle(zip(turns, threads, strict=True)), samples, strict=False):
+            running.append(thread.submit(turn, *sample))
+            if len(running) == most:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+
+
+def add_layer(sums: LayerSums, pair: Pair, reference: Runner, candidate: Runner, index: int) -> None:
+    """Adds what both models' last runs wrote for one layer; `index` is where the candidate's runner has it."""
+    # Views are let go with the frame of this call: the runtime does not run while one is held.
+    first, second = _sides(pair, reference, candidate, index)
+    sums.add(first.array, second.array, first.quantization, second.quantization)
+
+
+def _sides(pair: Pair, reference: Runner, candidate: Runner, index: int) -> tuple[Tensor, Tensor]:
+    """Views of what both models' last runs wrote for one layer, in the candidate's shape."""
+    values = candidate.view(index)
+    expected = arranged(reference.view(pair.reference.tensor.index), pair, values.shape)
+    quantizations = pair.reference.tensor.quantization, candidate.facts.tensors[index].quantization
+    return Tensor(expected, quantizations[0]), Tensor(values, quantizations[1])
+
+
+def arranged(array: NDArray[Any], pair: Pair, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The reference's values in the order and shape that the candidate's have at run time."""
+    if pair.permutation is not None and len(pair.permutation) == array.ndim:
+        return array.transpose(pair.permutation)
+    if pair.reference.tensor.shape != pair.candidate.tensor.shape and math.prod(shape) == array.size:
+        return array.reshape(shape)
+    return array

@@ -1,0 +1,1 @@
+"""What both models are fed: paired inputs, and seeded random ones if there are no samples."""

@@ -1,0 +1,72 @@
+"""What both models are fed: the reference's inputs, and the same values under the candidate's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.feeding.random_inputs import StretchedFeed, common_range
+from windtunnel.errors import InvalidInput
+from windtunnel.pipeline import Feed, Pipeline, load_samples, sample_inputs
+from windtunnel.pipeline.feed import SampledFeed
+from windtunnel.tflite import ModelFacts, TensorFacts, dequantize, input_specs
+
+
+def feed(
+    samples: Path | None, pipeline: Mapping[str, Any] | None, reference: ModelFacts, candidate: ModelFacts
+) -> Feed:
+    """The reference's inputs by tensor name, sample by sample; without samples, random ones that both take.
+
+    Raises InvalidInput and Unsupported.
+    """
+    if samples is None:
+        ranges = {
+            own.name: bounds
+            for own, mine in pair_inputs(reference, candidate)
+            if (bounds := common_range(reference, own, candidate, mine)) is not None
+        }
+        return StretchedFeed(sample_inputs(None, None, input_specs(reference)), ranges)
+    loaded = load_samples(samples)
+    return SampledFeed(loaded, None if pipeline is None else Pipeline.parse(pipeline), input_specs(reference))
+
+
+def translate(
+    inputs: Mapping[str, NDArray[Any]], reference: ModelFacts, candidate: ModelFacts
+) -> dict[str, NDArray[Any]]:
+    """The same values under the candidate's input names. Raises InvalidInput where the inputs cannot be paired."""
+    translated: dict[str, NDArray[Any]] = {}
+    for own, mine in pair_inputs(reference, candidate):
+        values = inputs[own.name]
+        if own.quantization is not None and values.dtype.kind in "iu":
+            values = dequantize(values, own.quantization)
+        translated[mine.name] = values
+    return translated
+
+
+def pair_inputs(reference: ModelFacts, candidate: ModelFacts) -> list[tuple[TensorFacts, TensorFacts]]:
+    """(reference's, candidate's) inputs that are one: by signature or tensor name, else by position.
+
+    Raises InvalidInput where they cannot be paired.
+    """
+    if len(reference.inputs) != len(candidate.inputs):
+        raise InvalidInput(
+            f"{candidate.path.name} takes {len(candidate.inputs)} inputs, {reference.path.name} "
+            f"{len(reference.inputs)}",
+            hint="compare models that take the same inputs",
+        )
+    known = {name: tensor for tensor in reference.inputs for name in _names(reference, tensor)}
+    pairs = [
+        (next((known[name] for name in _names(candidate, mine) if name in known), own), mine)
+        for mine, own in zip(candidate.inputs, reference.inputs, strict=True)
+    ]
+    if len({own.index for own, _ in pairs}) < len(pairs):
+        raise InvalidInput(f"the inputs of {candidate.path.name} and {reference.path.name} cannot be paired")
+    return pairs
+
+
+def _names(model: ModelFacts, tensor: TensorFacts) -> tuple[str, ...]:
+    signature = model.signature_name(tensor)
+    return (tensor.name,) if signature is None else (tensor.name, signature)

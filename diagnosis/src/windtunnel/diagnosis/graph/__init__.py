@@ -1,0 +1,11 @@
+"""Two models as graphs of steps, however their converters fused, split, renamed or laid them out.
+
+`steps` reads a model as canonical steps; `match` pairs the steps, and the tensors, of two models.
+"""
+
+from __future__ import annotations
+
+from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT, Step, Steps
+from windtunnel.diagnosis.graph.layer_matching import Matching, Node, Pair, match_layers
+
+__all__ = ["TRANSPARENT", "Matching", "Node", "Pair", "Step", "Steps", "match_layers"]

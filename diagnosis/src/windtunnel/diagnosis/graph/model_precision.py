@@ -1,0 +1,42 @@
+"""How coarse the numbers of two models are, and what that allows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from windtunnel.diagnosis.findings.comparison import OutputDiff
+from windtunnel.diagnosis.graph import Matching
+from windtunnel.tflite import ModelFacts, TensorFacts
+
+# An own error below this is what the precision gives anyway: float32, float16, integers.
+FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
+# A layer of matching files that departs more than this on equal inputs needs an explanation.
+UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
+# Outputs this close are the same for a model of that precision.
+QUIET: Final = {"float32": 1e-3, "float16": 1e-2, "integer": 0.02}
+_INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "uint4", "int2"})
+
+
+def is_quantized(facts: ModelFacts) -> bool:
+    """Whether a model stores some of its numbers as integers with scales."""
+    return any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in _all_tensors(facts))
+
+
+def precision_of(matching: Matching) -> str:
+    """float32, float16 or integer: the coarser of what the two models compute and store with."""
+    assert matching.ours is not None and matching.theirs is not None
+    if is_quantized(matching.ours.facts) or is_quantized(matching.theirs.facts):
+        return "integer"
+    tensors = (*_all_tensors(matching.ours.facts), *_all_tensors(matching.theirs.facts))
+    return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
+
+
+def is_quiet(output: OutputDiff, precision: str) -> bool:
+    """Whether no output and no decision shows more than the precision."""
+    return output.nrmse is not None and output.nrmse < QUIET[precision] and not output.changed and not output.failures
+
+
+def _all_tensors(facts: ModelFacts) -> Iterator[TensorFacts]:
+    """The tensors of all graphs: the weights of a loop lie in its body."""
+    return (tensor for graph in facts.graphs for tensor in graph.tensors)

@@ -1,0 +1,54 @@
+"""How alike the weights of two steps are, whatever factor each channel was scaled by."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.graph.constants import WEIGHTED, rows
+from windtunnel.diagnosis.graph.fused_layers import Step, Steps
+
+_ROWS: Final = 64
+_COLUMNS: Final = 256
+
+
+class Fingerprints:
+    """Rows of each step's weights, scaled to length 1: at most 64 channels of at most 256 values.
+
+    Folding a batch normalisation scales every output channel; quantising moves values a little. Neither changes
+    the direction of a row much.
+    """
+
+    def __init__(self, steps: Steps) -> None:
+        self._steps = steps
+        self._known: dict[int, tuple[tuple[int, int], NDArray[np.float64]] | None] = {}
+
+    def likeness(self, own: Step, others: Fingerprints, other: Step) -> float:
+        """Mean absolute cosine between the rows, in [0, 1]; 0 where one has no weights or another size."""
+        a, b = self._of(own), others._of(other)
+        if a is None or b is None or a[0] != b[0]:
+            return 0.0
+        return float(np.abs((a[1] * b[1]).sum(axis=1)).mean())
+
+    def _of(self, step: Step) -> tuple[tuple[int, int], NDArray[np.float64]] | None:
+        if step.order not in self._known:
+            self._known[step.order] = self._make(step)
+        return self._known[step.order]
+
+    def _make(self, step: Step) -> tuple[tuple[int, int], NDArray[np.float64]] | None:
+        op = self._steps.facts.ops[step.work]
+        place = WEIGHTED.get(op.name)
+        constant = dict(step.constants).get(place[0]) if place else None
+        values = None if constant is None else self._steps.constants.real(constant)
+        if place is None or values is None or values.ndim <= place[2]:
+            return None
+        table = rows(values, place[2])
+        size = (table.shape[0], table.shape[1])
+        picked = table[:: -(-size[0] // _ROWS), :: -(-size[1] // _COLUMNS)]
+        # A row of one weight has no direction; such steps are told apart by their place.
+        if picked.shape[1] < 2 or not np.isfinite(picked).all():
+            return None
+        lengths = np.linalg.norm(picked, axis=1, keepdims=True)
+        return size, picked / np.where(lengths > 0.0, lengths, 1.0)

@@ -1,0 +1,74 @@
+"""The kernels of the emulated processors that a plan names, beside a variant's comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from windtunnel.arm_emulator import CPUS
+from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
+from windtunnel.diagnosis.kernels.kernel_matrix import compare_kernels
+from windtunnel.diagnosis.kernels.kernel_report import KernelReport
+from windtunnel.diagnosis.kernels.kernel_sets import parse_kernels
+from windtunnel.errors import UserError
+from windtunnel.isolation import Pool
+from windtunnel.plan import EMULATED_FARMS, Plan
+
+_ORDER: Final[tuple[Verdict, ...]] = ("healthy", "degraded", "broken")
+# What a plan calls an accelerator, as the end of a kernel set's name.
+_ENDS: Final[Mapping[str, str]] = {"xnnpack": "", "cpu": ":none"}
+
+
+def planned_kernels(plan: Plan) -> tuple[str, ...]:
+    """The names of the kernel sets of the plan's emulated devices; what no such device is or has is left out."""
+    filters = [wanted for wanted in plan.devices if wanted.farm in EMULATED_FARMS]
+    names = [
+        f"arm:{cpu}{_ENDS[accelerator]}"
+        for wanted in filters
+        for cpu in (wanted.device or CPUS)
+        for accelerator in (wanted.accelerator or ("xnnpack",))
+        if cpu in CPUS and accelerator in _ENDS
+    ]
+    return tuple(dict.fromkeys(names))
+
+
+async def with_kernels(
+    comparison: Comparison,
+    kernels: tuple[str, ...],
+    pool: Pool,
+    model: Path,
+    samples: Path | None,
+    pipeline: Mapping[str, Any] | None,
+) -> Comparison:
+    """The comparison of the variant `model`, and what running it on other kernels, beside those of this host, shows.
+
+    A model or samples that cannot be used for it are named in `settings.kernels_problem`.
+    """
+    if not kernels:
+        return comparison
+    try:
+        report = await compare_kernels(model, samples, pipeline, parse_kernels(("xnnpack", *kernels)), pool)
+    except UserError as error:
+        return replace(comparison, settings={**comparison.settings, "kernels_problem": error.message})
+    return joined(comparison, report)
+
+
+def joined(comparison: Comparison, report: KernelReport) -> Comparison:
+    """The comparison with the causes of the kernel sets behind its own, and the worse of both verdicts."""
+    runs = [run.to_json() for run in report.runs]
+    missing = next((run.reason for run in report.runs if run.status == "not_available"), "")
+    settings = {**comparison.settings, "kernels": runs, "kernels_problem": missing}
+    if not report.causes:
+        # The layers were tried on this host's kernels too: one sentence for each.
+        excluded = (*comparison.excluded, *report.excluded)
+        return replace(comparison, settings=settings, excluded=excluded)
+    return replace(
+        comparison,
+        verdict=max(comparison.verdict, report.verdict, key=_ORDER.index),
+        reasons=(*comparison.reasons, *report.reasons),
+        causes=(*comparison.causes, *report.causes),
+        excluded=tuple(one for one in comparison.excluded if one.code != "kernel"),
+        settings=settings,
+    )

@@ -1,0 +1,325 @@
+"""How long each op of a model takes. Native code: only in a child process.
+
+Two ways. The runtime's own profiler measures the ops where they run. Where it is not to be had, every op is cut out
+as a model of its own, fed with the values that it sees in the whole model, and timed alone: caches are warmer and
+nothing is fused, so that is an estimate, and `Profile.method` says so. Either way `ops_ms` can be held against
+`total_ms`, the time of the whole model without profiling.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.latency.delegate_ops import align
+from windtunnel.diagnosis.latency.native_profiler import Event, Kernels, NativeProfiler
+from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.input_shapes import Shapes
+from windtunnel.isolation import progress
+from windtunnel.pipeline import sample_inputs
+from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.facts import ModelFacts, OpFacts
+from windtunnel.tflite.inputs import input_specs
+from windtunnel.tflite.quantization import quantize
+from windtunnel.tflite.read import read_model
+from windtunnel.tflite.run import Accelerator, Runner
+from windtunnel.tflite.variables import require_values
+
+Method = Literal["profiler", "cutting", "log"]
+
+_KERNELS: Mapping[Kernels, Accelerator] = {"xnnpack": "xnnpack", "cpu": "none"}
+_WARM_UP = 3
+_LEAST_RUNS, _MOST_RUNS = 20, 200
+_BUDGET_S = 3.0
+# One op alone: at least so many invocations, then until so much time has gone by.
+_CUT_RUNS, _CUT_MOST, _CUT_S = 7, 60, 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class OpTime:
+    """What one op takes per inference.
+
+    `ms` is None where no time can be given: what is computed before any run, or holds no numbers. `kernels` are the
+    delegate's operators that it became. `delegated` is None where that is not known.
+    """
+
+    op_index: int
+    ms: float | None
+    kernels: tuple[str, ...] = ()
+    delegated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Times of all ops, in execution order. All times are means over the faster half of the runs, in ms.
+
+    `unassigned` is time that belongs to no op: delegate nodes that do not tell of their operators.
+    `resolution_ms` is the smallest difference that the clock shows.
+    """
+
+    method: Method
+    accelerator: Kernels
+    threads: int
+    runs: int
+    total_ms: float
+    ops: tuple[OpTime, ...]
+    unassigned: tuple[tuple[str, float], ...] = ()
+    resolution_ms: float = 1e-3
+
+    @property
+    def ops_ms(self) -> float:
+        """The sum over the ops: what the method explains of `total_ms`."""
+        return sum(op.ms for op in self.ops if op.ms is not None) + sum(ms for _, ms in self.unassigned)
+
+
+def profile_model(
+    path: Path,
+    *,
+    accelerator: Kernels = "xnnpack",
+    threads: int = 1,
+    method: Method | None = None,
+    samples: Path | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
+) -> Profile:
+    """Measures every op of a model on this machine's processor.
+
+    Args:
+        accelerator: "xnnpack" (the runtime's default), or "cpu" for its own optimised kernels.
+        method: None takes the profiler, and cutting where the profiler is Unsupported.
+        samples, pipeline, shapes: as `windtunnel.pipeline.sample_inputs` takes them; the first sample is fed. None:
+            a seeded random input.
+
+    Raises InvalidInput and Unsupported from reading and running; Unsupported where `method` asks for the profiler and
+    it cannot be used.
+    """
+    if accelerator not in _KERNELS:
+        raise InvalidInput(f"unknown accelerator {accelerator!r}", hint="use " + ", ".join(_KERNELS))
+    facts = read_model(path)
+    require_values(facts)
+    inputs = first_inputs(facts, samples, pipeline, shapes)
+    if method == "cutting":
+        return _by_cutting(facts, inputs, accelerator, threads)
+    try:
+        return _by_profiler(facts, inputs, accelerator, threads)
+    except Unsupported:
+        if method == "profiler":
+            raise
+    return _by_cutting(facts, inputs, accelerator, threads)
+
+
+def first_inputs(
+    facts: ModelFacts,
+    samples: Path | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
+) -> list[NDArray[Any]]:
+    """What the model is fed when it is timed: the first sample, or a random input; arguments as `profile_model`."""
+    return _stored(facts, next(iter(sample_inputs(samples, pipeline, input_specs(facts), shapes=shapes))))
+
+
+def facts_in_use(facts: ModelFacts, inputs: Sequence[NDArray[Any]], threads: int = 1) -> ModelFacts:
+    """`facts` with the shapes that tensors have when the model is fed `inputs`; a file has 1 for an open dimension.
+
+    Runs the model once, unless the inputs have the shapes of the file. A tensor that holds no values keeps its shape.
+    """
+    if all(tensor.shape == array.shape for tensor, array in zip(facts.inputs, inputs, strict=True)):
+        return facts
+    shapes = {index: array.shape for index, array in _values(facts, inputs, threads).items()}
+    tensors = tuple(replace(one, shape=shapes.get(one.index, one.shape)) for one in facts.tensors)
+    return replace(facts, graphs=(replace(facts.main, tensors=tensors), *facts.graphs[1:]))
+
+
+def _stored(facts: ModelFacts, inputs: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+    """The inputs as the model stores them, in the order of the graph's."""
+    found = []
+    for tensor in facts.inputs:
+        array = inputs[tensor.name]
+        if tensor.quantization is not None and array.dtype.kind == "f":
+            array = quantize(array, tensor.quantization, tensor.dtype)
+        found.append(np.ascontiguousarray(array, dtype=tensor.dtype))
+    return found
+
+
+def _by_profiler(facts: ModelFacts, inputs: Sequence[NDArray[Any]], accelerator: Kernels, threads: int) -> Profile:
+    with NativeProfiler(facts, accelerator, threads) as profiler:
+        profiler.feed(inputs)
+        for _ in range(_WARM_UP):
+            profiler.run_plain()
+        total, _ = _timed(profiler.run_plain, _LEAST_RUNS, _MOST_RUNS, _BUDGET_S / 3)
+        runs: list[list[Event]] = []
+        end = time.perf_counter() + _BUDGET_S
+        while len(runs) < _LEAST_RUNS or (len(runs) < _MOST_RUNS and time.perf_counter() < end):
+            runs.append(profiler.run())
+            progress(min(len(runs) / _MOST_RUNS, 1.0), f"run {len(runs)}")
+    return _assigned(facts, runs, total, accelerator, threads)
+
+
+def _assigned(
+    facts: ModelFacts, runs: Sequence[Sequence[Event]], total: float, accelerator: Kernels, threads: int
+) -> Profile:
+    """Gives each op its time: its own event, or those of the delegate's operators that it became."""
+    first = [event for event in runs[0] if event.graph == 0]
+    times = np.array([[event.elapsed_us for event in run if event.graph == 0] for run in runs], dtype=np.float64)
+    ms = _faster_half(times) / 1e3
+    own = {e.op: value for e, value in zip(first, ms, strict=True) if not e.in_delegate and e.op < len(facts.ops)}
+    parts = [(e.tag, float(v)) for e, v in zip(first, ms, strict=True) if e.in_delegate]
+    opaque = [(e.tag, float(v)) for e, v in zip(first, ms, strict=True) if not e.in_delegate and e.op not in own]
+    rest = [op for op in facts.ops if op.index not in own]
+    folded = frozenset(op.index for op in rest if facts.main.fixed.issuperset(op.outputs))
+    owners = align(rest, [tag for tag, _ in parts], folded) if parts else []
+    if owners is None:
+        raise Unsupported("the delegate's operators cannot be told apart by op")
+    grouped: dict[int, list[tuple[str, float]]] = {}
+    for owner, part in zip(owners, parts, strict=True):
+        grouped.setdefault(rest[owner].index, []).append(part)
+    ops = tuple(_op_time(op, own.get(op.index), grouped.get(op.index), bool(parts), folded) for op in facts.ops)
+    return Profile("profiler", accelerator, threads, len(runs), total, ops, tuple(opaque))
+
+
+def _op_time(
+    op: OpFacts,
+    own: float | None,
+    parts: Sequence[tuple[str, float]] | None,
+    told: bool,
+    folded: frozenset[int],
+) -> OpTime:
+    if own is not None:
+        return OpTime(op.index, float(own), (), False)
+    if op.index in folded:
+        return OpTime(op.index, None, (), None)
+    if parts is None:
+        # Fused into a neighbour; or a delegate ran it that does not tell of its operators.
+        return OpTime(op.index, 0.0 if told else None, (), True)
+    return OpTime(op.index, sum(ms for _, ms in parts), tuple(tag for tag, _ in parts), True)
+
+
+def _by_cutting(facts: ModelFacts, inputs: Sequence[NDArray[Any]], accelerator: Kernels, threads: int) -> Profile:
+    kernels = _KERNELS[accelerator]
+    values = _values(facts, inputs, threads)
+    total, runs = _timed_model(facts.path, inputs, kernels, threads, _LEAST_RUNS, _MOST_RUNS, _BUDGET_S / 3)
+    ops = []
+    with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
+        for op in facts.ops:
+            ms = _time_alone(facts, op, values, Path(folder, "op.tflite"), kernels, threads)
+            ops.append(OpTime(op.index, ms))
+            progress((op.index + 1) / len(facts.ops), f"op {op.index + 1} of {len(facts.ops)}")
+    return Profile("cutting", accelerator, threads, runs, total, tuple(ops))
+
+
+def time_op(
+    path: Path,
+    op_index: int,
+    *,
+    accelerator: Kernels,
+    threads: int = 1,
+    samples: Path | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
+) -> float | None:
+    """What one op takes alone, in ms; None where it cannot be timed. Arguments and errors as `profile_model`."""
+    facts = read_model(path)
+    require_values(facts)
+    inputs = first_inputs(facts, samples, pipeline, shapes)
+    values = _values(facts, inputs, threads)
+    with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
+        place = Path(folder, "op.tflite")
+        return _time_alone(facts, facts.ops[op_index], values, place, _KERNELS[accelerator], threads)
+
+
+def _values(facts: ModelFacts, inputs: Sequence[NDArray[Any]], threads: int) -> dict[int, NDArray[Any]]:
+    """What every tensor holds in a run of the whole model, by tensor index."""
+    runner = Runner(facts.path, threads=threads, accelerator="none", preserve_all=True)
+    values = {tensor.index: array for tensor, array in zip(facts.inputs, inputs, strict=True)}
+    runner.run({facts.tensors[index].name: array for index, array in values.items()})
+    return values | {layer.tensor.index: layer.array for layer in runner.layers()}
+
+
+def _time_alone(
+    facts: ModelFacts,
+    op: OpFacts,
+    values: Mapping[int, NDArray[Any]],
+    path: Path,
+    kernels: Accelerator,
+    threads: int,
+) -> float | None:
+    """The time of an op as a model of its own; None where it has no values to feed or the runtime refuses it."""
+    fed = [index for index in dict.fromkeys(op.inputs) if index >= 0 and index not in facts.main.fixed]
+    made = [index for index in op.outputs if index >= 0 and index in values]
+    if not made or not fed or any(index not in values for index in fed) or op.index in _stateful(facts):
+        return None
+    editor = Editor(facts.path)
+    try:
+        editor.cut(fed, made)
+        editor.write(path)
+        given = [values[index] for index in fed]
+        return _timed_model(path, given, kernels, threads, _CUT_RUNS, _CUT_MOST, _CUT_S)[0]
+    except (InvalidInput, Unsupported, RuntimeError, ValueError):
+        return None
+
+
+def _stateful(facts: ModelFacts) -> frozenset[int]:
+    """Ops that read or write variables, or run other graphs: alone they would do something else."""
+    variable = {
+        tensor.index for tensor in facts.tensors if tensor.is_variable or tensor.dtype in ("resource", "variant")
+    }
+    graphs = {"IF", "WHILE", "CALL", "CALL_ONCE", "STABLEHLO_COMPOSITE"}
+    return frozenset(
+        op.index for op in facts.ops if op.name in graphs or variable.intersection((*op.inputs, *op.outputs))
+    )
+
+
+def _timed_model(
+    path: Path,
+    inputs: Sequence[NDArray[Any]],
+    kernels: Accelerator,
+    threads: int,
+    least: int,
+    most: int,
+    budget_s: float,
+) -> tuple[float, int]:
+    interpreter = _interpreter(path, kernels, threads)
+    places = [detail["index"] for detail in interpreter.get_input_details()]
+    for index, array in zip(places, inputs, strict=True):
+        interpreter.resize_tensor_input(index, array.shape)
+    interpreter.allocate_tensors()
+    for index, array in zip(places, inputs, strict=True):
+        interpreter.set_tensor(index, array)
+    for _ in range(_WARM_UP):
+        interpreter.invoke()
+    return _timed(interpreter.invoke, least, most, budget_s)
+
+
+def _interpreter(path: Path, kernels: Accelerator, threads: int) -> Any:
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    kind = OpResolverType.BUILTIN if kernels == "xnnpack" else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        return Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kind)
+    except (RuntimeError, ValueError) as error:
+        raise Unsupported(f"the runtime refuses {path.name}: {' '.join(str(error).split())}") from error
+
+
+def _timed(function: Callable[[], object], least: int, most: int, budget_s: float) -> tuple[float, int]:
+    """Time of a call in ms, as the mean of the faster half of the calls, and how many there were."""
+    took: list[float] = []
+    end = time.perf_counter() + budget_s
+    while len(took) < least or (len(took) < most and time.perf_counter() < end):
+        start = time.perf_counter()
+        function()
+        took.append(time.perf_counter() - start)
+    return float(_faster_half(np.array(took)[:, None])[0]) * 1e3, len(took)
+
+
+def _faster_half(times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Means over the smaller half of each column: other work on the machine only ever adds time."""
+    kept = np.sort(times, axis=0)[: max(len(times) // 2, 1)]
+    return np.asarray(kept.mean(axis=0), dtype=np.float64)

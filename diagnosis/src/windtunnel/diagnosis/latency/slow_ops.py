@@ -1,0 +1,314 @@
+"""Which ops are slower than the model itself lets expect, and which did not run on the accelerator."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from windtunnel.diagnosis.findings.comparison import SCHEMA, Cause, Exclusion, Verdict
+from windtunnel.diagnosis.latency.expected_times import Expectation, expect
+from windtunnel.diagnosis.latency.op_costs import OpCost, op_cost
+from windtunnel.diagnosis.latency.op_profile import OpTime, Profile
+from windtunnel.figures import rounded
+from windtunnel.tflite import ModelFacts
+
+# A cause costs at least a tenth of the inference, and enough ticks of the clock to be no rounding.
+MATERIAL_SHARE = 0.10
+MATERIAL_TICKS = 20
+# Where most of the time goes to kernels that are known to be slow, their peers are slow too and tell nothing.
+_WEAK_SHARE = 0.30
+_LEVEL_CONFIDENCE = {"kind": 0.9, "family": 0.75, "model": 0.6}
+_WIDE = "16-bit activations"
+
+
+@dataclass(frozen=True, slots=True)
+class OpVerdict:
+    """One row of the table: what an op takes, costs, and should take.
+
+    `verdict` is "fine", "straggler", "fallback", "not timed" or "no peers" (too few ops to expect anything).
+    """
+
+    cost: OpCost
+    time: OpTime
+    share: float | None
+    expected: Expectation | None
+    verdict: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry of `ops`."""
+        expected = self.expected
+        return {
+            "op_index": self.cost.op_index,
+            "op": self.cost.op,
+            "layer": self.cost.layer,
+            "ms": self.time.ms,
+            "share": self.share,
+            "macs": self.cost.macs,
+            "bytes": self.cost.bytes,
+            "expected_ms": None if expected is None else expected.ms,
+            "factor": None if expected is None else expected.factor,
+            "peers": None if expected is None else {"level": expected.level, "count": len(expected.peers)},
+            "delegated": self.time.delegated,
+            "kernels": list(self.time.kernels),
+            "weakness": self.cost.weakness,
+            "verdict": self.verdict,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyDiagnosis:
+    """Where the time of a model goes, and why.
+
+    `input_shapes`: those that the inputs had, by name; empty: a log does not say. `shapes_known` False: nobody gave
+    the size of an open dimension, and a made-up one was taken.
+    """
+
+    profile: Profile
+    ops: tuple[OpVerdict, ...]
+    causes: tuple[Cause, ...]
+    excluded: tuple[Exclusion, ...]
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    shapes_known: bool | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """degraded where a cause is named: a slow op gives right results, so never broken."""
+        return "degraded" if self.causes else "healthy"
+
+    def to_json(self) -> dict[str, Any]:
+        """`windtunnel.diagnosis/1` with the table as `ops`; no layer is compared, so `layers` is empty."""
+        untimed = [row for row in self.ops if row.time.ms is None]
+        profile = self.profile
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict,
+            "causes": [cause.to_json() for cause in self.causes],
+            "excluded": [{"code": one.code, "why": one.why} for one in self.excluded],
+            "coverage": {
+                "compared": len(self.ops) - len(untimed),
+                "total": len(self.ops),
+                "unmatched": [row.cost.layer for row in untimed],
+            },
+            "layers": [],
+            "latency": {
+                "method": profile.method,
+                "accelerator": profile.accelerator,
+                "threads": profile.threads,
+                "runs": profile.runs,
+                "total_ms": profile.total_ms,
+                "ops_ms": profile.ops_ms,
+                "resolution_ms": profile.resolution_ms,
+                "unassigned": [{"name": name, "ms": ms} for name, ms in profile.unassigned],
+                "input_shapes": {name: list(shape) for name, shape in self.input_shapes.items()},
+                "shapes_known": self.shapes_known,
+            },
+            "ops": [row.to_json() for row in self.ops],
+        }
+
+
+def diagnose_latency(
+    facts: ModelFacts, profile: Profile, delegate: Mapping[str, Any] | None = None
+) -> LatencyDiagnosis:
+    """Stragglers and fallbacks among the ops of a model.
+
+    Args:
+        facts: the model that was measured.
+        profile: its times.
+        delegate: `runs[].delegate` of a parsed benchmark log (`windtunnel.log/1`): what the accelerator did not take.
+
+    A straggler takes more than `factor` times what its peers let expect (see `expectation.expect`: at least 3 among
+    ops of its kind, more where these scatter or are less alike), and the excess is at least a tenth of the
+    inference and 20 ticks of the clock. Ops outside the delegate are a fallback when together they cost as much,
+    or when a log without times says so. 16-bit ops (int16x8), which all lack a fast kernel, are named when they
+    take 30 % of the inference.
+    """
+    costs = [op_cost(facts, op) for op in facts.ops]
+    total = max(profile.total_ms, profile.ops_ms)
+    rows = _rows(costs, profile, total)
+    fallback = _fallback(rows, profile, delegate, total)
+    outside = frozenset(fallback.evidence["ops"]) if fallback is not None else frozenset()
+    stragglers = [_straggler(row) for row in rows if row.verdict == "straggler" and row.cost.op_index not in outside]
+    wide = None if fallback is not None else _wide(rows, profile, total)
+    found = [cause for cause in (fallback, wide) if cause is not None] + stragglers
+    causes = tuple(sorted(found, key=lambda cause: -float(cause.evidence["excess_ms"] or 0.0)))
+    shown = tuple(_judged(row, outside) for row in rows)
+    return LatencyDiagnosis(profile, shown, causes, _excluded(shown, causes, profile, total))
+
+
+def _rows(costs: Sequence[OpCost], profile: Profile, total: float) -> list[OpVerdict]:
+    timed = [(cost, time.ms) for cost, time in zip(costs, profile.ops, strict=True) if time.ms is not None]
+    models, times = [cost for cost, _ in timed], np.array([ms for _, ms in timed], dtype=np.float64)
+    rows = []
+    for cost, time in zip(costs, profile.ops, strict=True):
+        if time.ms is None or total <= 0.0:
+            rows.append(OpVerdict(cost, time, None, None, "not timed"))
+            continue
+        expected = None if cost.family == "control" else expect(cost, models, times, profile.resolution_ms)
+        slow = expected is not None and time.ms > expected.factor * expected.ms
+        excess = 0.0 if expected is None else time.ms - expected.ms
+        verdict = (
+            "no peers" if expected is None else "straggler" if slow and _material(excess, profile, total) else "fine"
+        )
+        rows.append(OpVerdict(cost, time, time.ms / total, expected, verdict))
+    return rows
+
+
+def _material(ms: float, profile: Profile, total: float) -> bool:
+    return ms >= MATERIAL_SHARE * total and ms >= MATERIAL_TICKS * profile.resolution_ms
+
+
+def _judged(row: OpVerdict, outside: frozenset[int]) -> OpVerdict:
+    index = row.cost.op_index
+    verdict = "fallback" if index in outside else row.verdict
+    return row if verdict == row.verdict else OpVerdict(row.cost, row.time, row.share, row.expected, verdict)
+
+
+def _straggler(row: OpVerdict) -> Cause:
+    expected, ms = row.expected, row.time.ms
+    assert expected is not None and ms is not None
+    ratio = ms / expected.ms
+    confidence = _LEVEL_CONFIDENCE[expected.level] + 0.09 * (1 - expected.factor / ratio)
+    evidence = {
+        "measured_ms": ms,
+        "expected_ms": expected.ms,
+        "excess_ms": ms - expected.ms,
+        "times_slower": ratio,
+        "limit_times": expected.factor,
+        "share": row.share,
+        "macs": row.cost.macs,
+        "bytes": row.cost.bytes,
+        "peers": {"level": expected.level, "kind": row.cost.kind, "ops": list(expected.peers)},
+        "kernels": list(row.time.kernels),
+        "reason": row.cost.weakness or f"this kernel of {row.cost.op} is slow for such shapes and types",
+    }
+    return Cause("latency.straggler", confidence, evidence, _fix(row.cost), row.cost.layer, row.cost.op_index)
+
+
+def _fix(cost: OpCost) -> dict[str, Any]:
+    weakness = cost.weakness or ""
+    if weakness.startswith(_WIDE):
+        action = "quantise these ops to int8, or keep them in float: both have fast kernels"
+    elif "hybrid" in weakness:
+        action = "quantise the activations too (int8), or keep the weights in float16"
+    elif "dilation" in weakness:
+        action = "use an undilated convolution with a larger kernel, or a regular one with dilation"
+    elif "transposed" in weakness:
+        action = "resize and convolve instead of the transposed convolution"
+    elif weakness:
+        action = "express the custom op by built-in ones"
+    else:
+        action = "run the op with other kernels, or in another type"
+    return {"action": action, "op": cost.op, "op_index": cost.op_index}
+
+
+def _fallback(
+    rows: Sequence[OpVerdict], profile: Profile, delegate: Mapping[str, Any] | None, total: float
+) -> Cause | None:
+    """The ops that the accelerator did not take, as one cause placed at the slowest."""
+    refused = {str(one.get("op")): one.get("why") for one in (delegate or {}).get("unsupported_ops") or ()}
+    told = (delegate or {}).get("outcome") in ("partial", "none", "failed")
+    outside = [row for row in rows if row.time.delegated is False] if profile.accelerator != "cpu" else []
+    if told and not outside:
+        outside = [row for row in rows if row.cost.op in refused]
+    times = [row.time.ms for row in outside if row.time.ms is not None]
+    spent = sum(times) if times else None
+    if spent is not None and not _material(spent, profile, total):
+        return None
+    if not outside and not told:
+        return None
+    slowest = max(outside, key=lambda row: row.time.ms or 0.0, default=None)
+    kinds = sorted({row.cost.op for row in outside} | set(refused))
+    evidence: dict[str, Any] = {
+        "ops": [row.cost.op_index for row in outside],
+        "kinds": kinds,
+        **_spent(outside, spent, total),
+        "reasons": _reasons(outside, refused),
+        "delegate": None if delegate is None else {key: delegate.get(key) for key in _DELEGATE_FIELDS},
+        "slower_than_expected": _slow_among(outside),
+    }
+    confidence = 0.95 if spent is not None else 0.8
+    fix: dict[str, Any] = {"action": _TAKEN, "kinds": kinds}
+    if slowest is not None and slowest.cost.weakness is not None:
+        fix |= _fix(slowest.cost)
+    place = (None, None) if slowest is None else (slowest.cost.layer, slowest.cost.op_index)
+    return Cause("latency.fallback", confidence, evidence, fix, *place)
+
+
+def _reasons(rows: Sequence[OpVerdict], refused: Mapping[str, Any]) -> list[str]:
+    known = {row.cost.weakness for row in rows} | {None if why is None else str(why) for why in refused.values()}
+    return sorted(reason for reason in known if reason)
+
+
+def _spent(rows: Sequence[OpVerdict], ms: float | None, total: float) -> dict[str, Any]:
+    """Figures of several ops together; nothing is expected of them."""
+    return {
+        "measured_ms": ms,
+        "expected_ms": None,
+        "excess_ms": ms,
+        "share": None if ms is None else ms / total,
+        "macs": sum(row.cost.macs for row in rows),
+        "bytes": sum(row.cost.bytes for row in rows),
+    }
+
+
+_TAKEN = "replace these ops, or give them a type and shapes that the accelerator takes"
+_DELEGATE_FIELDS = ("name", "outcome", "nodes_delegated", "nodes_total", "partitions")
+
+
+def _slow_among(rows: Sequence[OpVerdict]) -> list[dict[str, Any]]:
+    return [
+        {"op_index": row.cost.op_index, "measured_ms": row.time.ms, "expected_ms": row.expected.ms}
+        for row in rows
+        if row.verdict == "straggler" and row.expected is not None
+    ]
+
+
+def _wide(rows: Sequence[OpVerdict], profile: Profile, total: float) -> Cause | None:
+    """16-bit ops as one cause: there is no fast kernel for any, so they are no peers to each other."""
+    weak = [row for row in rows if (row.cost.weakness or "").startswith(_WIDE) and row.time.ms is not None]
+    spent = sum(row.time.ms for row in weak if row.time.ms is not None)
+    if not weak or spent < _WEAK_SHARE * total or spent < MATERIAL_TICKS * profile.resolution_ms:
+        return None
+    slowest = max(weak, key=lambda row: row.time.ms or 0.0)
+    evidence = {
+        "ops": [row.cost.op_index for row in weak],
+        **_spent(weak, spent, total),
+        "peers": None,
+        "reason": slowest.cost.weakness,
+    }
+    return Cause("latency.straggler", 0.9, evidence, _fix(slowest.cost), slowest.cost.layer, slowest.cost.op_index)
+
+
+def _excluded(
+    rows: Sequence[OpVerdict], causes: Sequence[Cause], profile: Profile, total: float
+) -> tuple[Exclusion, ...]:
+    codes = {cause.code for cause in causes}
+    found = []
+    judged = [row for row in rows if row.expected is not None and row.verdict != "fallback"]
+    if "latency.straggler" not in codes and judged:
+        found.append(Exclusion("latency.straggler", _no_straggler(judged, total, profile)))
+    if "latency.fallback" not in codes and profile.accelerator != "cpu" and profile.method != "cutting":
+        outside = [row for row in rows if row.time.delegated is False]
+        spent = sum(row.time.ms or 0.0 for row in outside)
+        took = f"{rounded(spent)} of {rounded(total)} ms"
+        why = f"{len(outside)} of {len(rows)} ops ran outside the delegate, together {took}"
+        found.append(Exclusion("latency.fallback", why))
+    return tuple(found)
+
+
+def _no_straggler(judged: Sequence[OpVerdict], total: float, profile: Profile) -> str:
+    def excess(row: OpVerdict) -> float:
+        return (row.time.ms or 0.0) - (row.expected.ms if row.expected else 0.0)
+
+    worst = max(judged, key=excess)
+    assert worst.expected is not None
+    return (
+        f"of {len(judged)} ops that ran where they should none exceeds its expectation by its limit and by "
+        f"{rounded(max(MATERIAL_SHARE * total, MATERIAL_TICKS * profile.resolution_ms))} ms; nearest is "
+        f"{worst.cost.op} {worst.cost.op_index}: {rounded(worst.time.ms or 0.0)} ms, "
+        f"expected {rounded(worst.expected.ms)}, "
+        f"limit {worst.expected.factor:.1f} times"
+    )

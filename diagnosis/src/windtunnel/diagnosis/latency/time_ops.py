@@ -1,0 +1,62 @@
+"""The use case: time the ops of a model here, say which are slow, and try the fix.
+
+Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.latency.native_profiler import Kernels
+from windtunnel.diagnosis.latency.op_profile import Method, facts_in_use, first_inputs, profile_model, time_op
+from windtunnel.diagnosis.latency.slow_ops import LatencyDiagnosis, diagnose_latency
+from windtunnel.input_shapes import Shapes, choose_shapes
+from windtunnel.tflite import input_specs, read_model
+
+# Other kernels are a fix where they take at most half the time.
+_WORTH = 0.5
+
+
+def measure_latency(
+    model: Path,
+    *,
+    accelerator: Kernels = "xnnpack",
+    threads: int = 1,
+    method: Method | None = None,
+    samples: Path | None = None,
+    pipeline: Mapping[str, Any] | None = None,
+    shapes: Shapes = MappingProxyType({}),
+) -> LatencyDiagnosis:
+    """Times every op and diagnoses the result; arguments and errors as `op_profile.profile_model`.
+
+    A straggler is timed again alone with the runtime's other kernels (XNNPACK or its own). Where these take at most
+    half the time, they become the fix, and the cause is verified: `fix.measured_ms` is what was seen.
+    """
+    feed: dict[str, Any] = {"threads": threads, "samples": samples, "pipeline": pipeline, "shapes": shapes}
+    profile = profile_model(model, accelerator=accelerator, method=method, **feed)
+    facts = read_model(model)
+    inputs = first_inputs(facts, samples, pipeline, shapes)
+    found = diagnose_latency(facts_in_use(facts, inputs, threads), profile)
+    other: Kernels = "cpu" if accelerator == "xnnpack" else "xnnpack"
+    causes = tuple(_tried(cause, model, other, feed) for cause in found.causes)
+    fed = {tensor.name: array.shape for tensor, array in zip(facts.inputs, inputs, strict=True)}
+    specs = input_specs(facts)
+    known = samples is not None or choose_shapes(specs, shapes).known
+    return replace(found, causes=causes, input_shapes=fed, shapes_known=known)
+
+
+def _tried(cause: Cause, model: Path, other: Kernels, feed: Mapping[str, Any]) -> Cause:
+    if cause.code != "latency.straggler" or cause.op_index is None or cause.evidence.get("peers") is None:
+        return cause
+    ms = time_op(model, cause.op_index, accelerator=other, **feed)
+    tried = {"kernels": other, "measured_ms": ms}
+    if ms is None or ms > _WORTH * float(cause.evidence["measured_ms"]):
+        return replace(cause, evidence={**cause.evidence, "tried": tried})
+    action = "run the op with XNNPACK" if other == "xnnpack" else "run the op outside XNNPACK, on the runtime's kernels"
+    fix = {"action": action, **tried, "otherwise": cause.fix["action"], "op": cause.fix["op"]}
+    return replace(cause, fix=fix, verified=True)

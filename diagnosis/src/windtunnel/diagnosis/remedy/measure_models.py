@@ -1,0 +1,248 @@
+"""Runs models on a part of the samples, and measures them side by side. Native code: only in a child process."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel import isolation
+from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
+from windtunnel.diagnosis.remedy.model_figures import Answers, Drift
+from windtunnel.diagnosis.remedy.sample_parts import Part, class_columns, decides
+from windtunnel.errors import InvalidInput
+from windtunnel.tflite import ModelFacts, Runner, TensorFacts, layer_tensors, quantize, read_model
+
+Rows = Mapping[str, NDArray[Any]]
+
+# Of each tensor and sample so many values are kept to find percentiles from.
+_KEPT_VALUES: Final = 1024
+_WARM_UP: Final = 3
+_MOST_TURNS: Final = 5000
+
+
+def answer_of_reference(reference: Path, part: Part, outputs: Path, *, kind: OutputKind | None = None) -> Answers:
+    """Runs the float model over the part and keeps its outputs below `outputs`: `<i>.npy` (N, ...), float64.
+
+    `kind` is how its decisions are read: that of another part's answers. None: as the graph tells, else as they look.
+    """
+    runner = Runner(reference)
+    names = [tensor.name for tensor in runner.facts.outputs]
+    columns: list[NDArray[Any]] = []
+    outputs.mkdir(parents=True)
+    if kind is None and class_columns(runner.facts) == 1 and decides(runner.facts):
+        kind = "probabilities"
+    tally = _Tally(runner.facts, len(names), kind)
+    for number, inputs in enumerate(part.feed()):
+        found = runner.run(inputs, dequantized=True)
+        rows = [found[name] for name in names]
+        if not columns:
+            columns = [_column(outputs / f"{i}.npy", part.count, row) for i, row in enumerate(rows)]
+        for name, column, row in zip(names, columns, rows, strict=True):
+            _require_shape(row, column, name)
+            column[number] = row
+        tally.add(rows, rows)
+        isolation.progress((number + 1) / part.count)
+    return tally.answers()
+
+
+def answer(model: Path, part: Part, outputs: Path, *, reference: Path, kind: OutputKind | None) -> Answers:
+    """Runs `model` over the part and holds its outputs against the float model's.
+
+    Args:
+        model: a .tflite that takes and gives what the float model does, under any names.
+        outputs: what `answer_of_reference` kept for this part.
+        reference: the float model.
+        kind: how the float model's decisions were read: what is cut off or moved does not look the same any more.
+
+    Raises InvalidInput where the model takes or gives something else than the float model.
+    """
+    runner, ours = Runner(model), read_model(reference)
+    names, targets = pair_inputs(ours, runner.facts), pair_outputs(ours, runner.facts)
+    columns = [np.load(outputs / f"{place}.npy", mmap_mode="r") for place in range(len(targets))]
+    tally = _Tally(ours, len(targets), kind)
+    for number, inputs in enumerate(part.feed()):
+        found = runner.run({names[name]: array for name, array in inputs.items()}, dequantized=True)
+        tally.add([column[number] for column in columns], [found[name] for name in targets])
+        isolation.progress((number + 1) / part.count)
+    return tally.answers()
+
+
+class _Tally:
+    """Sums up a model's outputs against the float model's, sample by sample."""
+
+    def __init__(self, reference: ModelFacts, outputs: int, kind: OutputKind | None) -> None:
+        self._drifts = [Drift() for _ in range(outputs)]
+        self._scores = ScoreSums()
+        self._columns = class_columns(reference)
+        self._kind = kind
+        self._bad = 0
+
+    def add(self, reference: Sequence[NDArray[Any]], rows: Sequence[NDArray[Any]]) -> None:
+        right = [drift.add(ours, row) for drift, ours, row in zip(self._drifts, reference, rows, strict=True)]
+        self._bad += not all(right)
+        if self._columns:
+            self._scores.add(rows[0].reshape(1, -1), None)
+
+    def answers(self) -> Answers:
+        worst = [drift.nrmse() for drift in self._drifts]
+        known = [value for value in worst if value is not None]
+        nrmse = max(known) if known and len(known) == len(worst) and not self._bad else None
+        if not self._columns:
+            return Answers(None, nrmse, self._bad)
+        kind = self._scores.kind(self._kind)
+        return Answers(_with_gaps(self._scores, kind), nrmse, self._bad, kind)
+
+
+def _column(path: Path, count: int, row: NDArray[Any]) -> NDArray[Any]:
+    return np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(count, *row.shape))
+
+
+def _require_shape(row: NDArray[Any], column: NDArray[Any], name: str) -> None:
+    if row.shape != column.shape[1:]:
+        raise InvalidInput(
+            f"output {name!r} of the float model changes its shape from sample to sample",
+            hint="a remedy can only be proven on outputs of one shape",
+        )
+
+
+def _with_gaps(scores: ScoreSums, kind: OutputKind) -> NDArray[np.int64]:
+    decisions = np.full(scores.count, -1, dtype=np.int64)
+    finite = np.ones(scores.count, dtype=bool)
+    finite[scores.non_finite] = False
+    decisions[finite] = scores.decisions(kind)
+    return decisions
+
+
+def pair_inputs(reference: ModelFacts, model: ModelFacts) -> dict[str, str]:
+    """The model's input for each input of the float model: by name, by signature name, else by place.
+
+    Raises InvalidInput where they do not take the same.
+    """
+    pairs = _paired(reference, model, reference.inputs, model.inputs, "inputs")
+    return {ours.name: theirs.name for ours, theirs in pairs}
+
+
+def pair_outputs(reference: ModelFacts, model: ModelFacts) -> list[str]:
+    """The model's outputs in the order of the float model's. Raises InvalidInput where they do not give the same."""
+    return [theirs.name for _, theirs in _paired(reference, model, reference.outputs, model.outputs, "outputs")]
+
+
+def _paired(
+    reference: ModelFacts,
+    model: ModelFacts,
+    ours: Sequence[TensorFacts],
+    theirs: Sequence[TensorFacts],
+    what: str,
+) -> list[tuple[TensorFacts, TensorFacts]]:
+    """Pairs in the order of `ours`; their shapes must be the same."""
+    if len(ours) != len(theirs):
+        raise _stranger(model, reference, f"it has {len(theirs)} {what}, not {len(ours)}")
+    named = {tensor.name: tensor for tensor in theirs}
+    # A tensor that is both an input and an output has a name as either.
+    name = ModelFacts.output_name if what == "outputs" else ModelFacts.input_name
+    signed = {name(model, tensor): tensor for tensor in theirs}
+    signed.pop(None, None)
+    pairs = [
+        (one, named.get(one.name) or signed.get(name(reference, one)) or theirs[place])
+        for place, one in enumerate(ours)
+    ]
+    if len({other.index for _, other in pairs}) < len(pairs):
+        pairs = list(zip(ours, theirs, strict=True))
+    for one, other in pairs:
+        if one.shape_signature != other.shape_signature and one.shape != other.shape:
+            raise _stranger(
+                model, reference, f"{what} {other.name!r} has the shape {list(other.shape)}, not {list(one.shape)}"
+            )
+    return pairs
+
+
+def _stranger(model: ModelFacts, reference: ModelFacts, why: str) -> InvalidInput:
+    return InvalidInput(
+        f"{model.path.name} was not made from {reference.path.name}: {why}",
+        hint="give the float model that the variant was made from",
+    )
+
+
+def race(
+    models: Sequence[Path], part: Part, reference: Path, *, seconds: float, turns: int
+) -> list[NDArray[np.float64]]:
+    """Milliseconds of inferences on this machine, one thread, XNNPACK: in turns, so that all see the same machine.
+
+    Each turn runs every model once; there are at least `turns`, for at least `seconds` or 5,000 turns. Only
+    inference is timed. Returns (N,) per model, in the order of the turns.
+    """
+    inputs = next(part.feed())
+    facts = read_model(reference)
+    runs = [_ready(model, inputs, facts) for model in models]
+    times: list[list[float]] = [[] for _ in runs]
+    for run in runs * _WARM_UP:
+        run()
+    started = time.perf_counter()
+    turn = 0
+    while turn < turns or (turn < _MOST_TURNS and time.perf_counter() - started < seconds):
+        for place in range(len(runs)):
+            # Each model comes first in turn: what ran before leaves its mark in the caches.
+            at = (place + turn) % len(runs)
+            before = time.perf_counter()
+            runs[at]()
+            times[at].append((time.perf_counter() - before) * 1000.0)
+        turn += 1
+    return [np.asarray(own) for own in times]
+
+
+def _ready(model: Path, inputs: Rows, reference: ModelFacts) -> Callable[[], None]:
+    """A model that is fed and allocated; calling it runs it once."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    facts = read_model(model)
+    pairs = pair_inputs(reference, facts)
+    given = {pairs[name]: array for name, array in inputs.items()}
+    interpreter = Interpreter(model_path=str(model), num_threads=1)
+    for tensor in facts.inputs:
+        array = given[tensor.name]
+        if tensor.quantization is not None and array.dtype.kind == "f":
+            array = quantize(array, tensor.quantization, tensor.dtype)
+        if array.shape != tensor.shape:
+            interpreter.resize_tensor_input(tensor.index, array.shape, strict=True)
+        given[tensor.name] = array
+    interpreter.allocate_tensors()
+    for tensor in facts.inputs:
+        interpreter.set_tensor(tensor.index, given[tensor.name])
+    run: Callable[[], None] = interpreter.invoke
+    return run
+
+
+def percentile_ranges(model: Path, part: Part, percent: float) -> dict[str, tuple[float, float]]:
+    """For each float activation of the model the range that holds `percent` % of its values on either side.
+
+    From at most 1,024 seeded values of each tensor and sample; ranges hold zero, which must be representable. A
+    softmax's or sigmoid's output is left out: its range is given by the kernel.
+    """
+    runner = Runner(model, accelerator="none", preserve_all=True)
+    facts = runner.facts
+    wanted = {
+        tensor.index
+        for op, tensor in layer_tensors(facts)
+        if tensor.dtype == "float32" and facts.ops[op].name not in ("SOFTMAX", "LOGISTIC", "LOG_SOFTMAX", "TANH")
+    }
+    draw = np.random.default_rng(0)
+    values: dict[str, list[NDArray[Any]]] = {}
+    for number, inputs in enumerate(part.feed()):
+        runner.run(inputs)
+        for layer in runner.layers():
+            if layer.tensor.index in wanted:
+                flat = layer.array.ravel()
+                chosen = flat if flat.size <= _KEPT_VALUES else flat[draw.integers(0, flat.size, _KEPT_VALUES)]
+                values.setdefault(layer.name, []).append(chosen.copy())
+        isolation.progress((number + 1) / part.count)
+    ranges = {}
+    for name, found in values.items():
+        low, high = np.percentile(np.concatenate(found).astype(np.float64), (100.0 - percent, percent))
+        if min(low, 0.0) < max(high, 0.0):
+            ranges[name] = (float(min(low, 0.0)), float(max(high, 0.0)))
+    return ranges

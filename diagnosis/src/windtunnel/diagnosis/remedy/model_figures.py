@@ -1,0 +1,197 @@
+"""Figures of a model against the float model over the same samples; pure numpy, float64."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.datacheck.classifier_scores import OutputKind
+
+# What the gate accuracy_drop is measured by.
+Measure = Literal["labels", "agreement", "output_nrmse"]
+_Z: Final = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What a model answered on one part of the samples.
+
+    `decisions` (N,) are the predicted classes, -1 where an output is not finite; None where outputs are no classes.
+    `nrmse` is that of the worst output against the float model, None where it has none; `non_finite` counts samples.
+    `kind` is how the decisions were read, None where outputs are no classes.
+    """
+
+    decisions: NDArray[np.int64] | None
+    nrmse: float | None
+    non_finite: int
+    kind: OutputKind | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Milliseconds of an inference on one device, over `samples` of them."""
+
+    p50: float
+    p95: float
+    samples: int
+
+    @classmethod
+    def of(cls, times_ms: NDArray[np.float64]) -> Latency:
+        """From raw samples, (N,)."""
+        return cls(float(np.percentile(times_ms, 50)), float(np.percentile(times_ms, 95)), len(times_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyRatio:
+    """A model's p50 over the variant's, and the 95 % interval that the noise of their runs leaves."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, variant_ms: NDArray[np.float64], model_ms: NDArray[np.float64]) -> LatencyRatio:
+        """From times of the same turns, (N,) each; see `median_interval`.
+
+        A load on the machine slows both runs of a turn, so the ratio within a turn has less noise than the times.
+        """
+        value = float(np.median(model_ms) / np.median(variant_ms))
+        low, high = median_interval(model_ms / variant_ms)
+        return cls(value, min(low, value), max(high, value))
+
+    def is_below(self, other: LatencyRatio, factor: float = 1.0) -> bool:
+        """Whether even the upper end is below the other's lower end times `factor`."""
+        return self.high < other.low * factor
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """A model against the float model. `accuracy` only with labels; `drop` is what `measure` says, None: no figure."""
+
+    measure: Measure
+    accuracy: float | None
+    drop: float | None
+    drop_interval: tuple[float, float] | None
+    agreement: float | None
+    output_nrmse: float | None
+    non_finite: int
+
+    def to_json(self) -> dict[str, Any]:
+        """As in the remedy's JSON."""
+        found = asdict(self)
+        interval = found.pop("drop_interval")
+        del found["measure"]
+        return {
+            "accuracy": found["accuracy"],
+            "accuracy_drop": found.pop("drop"),
+            "accuracy_drop_ci": None if interval is None else list(interval),
+            **{key: found[key] for key in ("agreement", "output_nrmse", "non_finite")},
+        }
+
+    @property
+    def order(self) -> tuple[float, float, float]:
+        """Smaller is better; what has no figure is worst."""
+        agreement = 1.0 if self.agreement is None else 1.0 - self.agreement
+        return _or_worst(self.drop), agreement, _or_worst(self.output_nrmse)
+
+
+def _or_worst(value: float | None) -> float:
+    return math.inf if value is None else value
+
+
+def figures(reference: Answers, model: Answers, classes: NDArray[np.int64] | None, measure: Measure) -> Figures:
+    """What a model is worth against the float model.
+
+    Args:
+        reference, model: answers on the same samples in the same order.
+        classes: (N,) right classes, for the measure "labels".
+        measure: "labels": accuracy of the float model less the model's; "agreement": share of samples on which the
+            two decide differently; "output_nrmse": RMSE of the outputs over their range.
+    """
+    ours, theirs = reference.decisions, model.decisions
+    same = None if ours is None or theirs is None else (ours == theirs) & (theirs >= 0)
+    agreement = None if same is None else float(same.mean())
+    accuracy = drop = None
+    interval = None
+    if measure == "labels" and classes is not None and ours is not None and theirs is not None:
+        before, after = ours == classes, theirs == classes
+        # A difference of counts: 95 % less 94 % in floating point is more than a gate of 0.01.
+        accuracy, drop = float(after.mean()), (int(before.sum()) - int(after.sum())) / len(after)
+        interval = paired_drop_interval(before, after)
+    elif measure == "agreement" and same is not None:
+        others = int((~same).sum())
+        drop, interval = others / len(same), share_interval(others, len(same))
+    elif measure == "output_nrmse" and not model.non_finite:
+        drop = model.nrmse
+    return Figures(measure, accuracy, drop, interval, agreement, model.nrmse, model.non_finite)
+
+
+def paired_drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> tuple[float, float]:
+    """95 % interval of the drop in accuracy of paired answers: Wald with 1/2 added to each of the four cells.
+
+    Agresti and Min, "Simple improved confidence intervals for comparing matched proportions", Statistics in Medicine
+    24 (2005): it holds its level for small samples and for no discordant pair, where Wald's collapses to a point.
+    """
+    lost, won = float((before & ~after).sum()) + 0.5, float((~before & after).sum()) + 0.5
+    count = len(before) + 2.0
+    middle = (lost - won) / count
+    half = _Z * math.sqrt(max(lost + won - (lost - won) ** 2 / count, 0.0)) / count
+    return max(-1.0, middle - half), min(1.0, middle + half)
+
+
+def share_interval(hits: int, count: int) -> tuple[float, float]:
+    """95 % Wilson score interval of a share (Wilson, JASA 22, 1927)."""
+    share, z2 = hits / count, _Z**2
+    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
+    """95 % interval of the median by order statistics: no distribution is assumed.
+
+    The k-th least and greatest of n values, k the largest with 2 P(B < k) <= 0.05, B binomial with n and 1/2
+    (Conover, Practical Nonparametric Statistics, 1999, 3.2). Fewer than 6 values: the least and the greatest.
+    """
+    ordered = np.sort(values)
+    count, k = len(ordered), 0
+    # 2^n P(B = k) and 2^n P(B <= k) in whole numbers: n may be thousands.
+    ways = below = 1
+    while 40 * below <= 2**count:
+        ways = ways * (count - k) // (k + 1)
+        below, k = below + ways, k + 1
+    place = max(k - 1, 0)
+    return float(ordered[place]), float(ordered[count - 1 - place])
+
+
+class Drift:
+    """Running nRMSE of one output: sqrt(MSE) over the larger range of the two sides, as in ML-EXray (MLSys 2022)."""
+
+    def __init__(self) -> None:
+        self._squares = 0.0
+        self._count = 0
+        self._ends = [(math.inf, -math.inf), (math.inf, -math.inf)]
+
+    def add(self, reference: NDArray[Any], model: NDArray[Any]) -> bool:
+        """Adds one sample's output of both; False, and nothing added, where it is not finite or of another shape."""
+        ours, theirs = np.asarray(reference, np.float64), np.asarray(model, np.float64)
+        if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+            return False
+        self._squares += float(((theirs - ours) ** 2).sum())
+        self._count += ours.size
+        for side, array in enumerate((ours, theirs)):
+            low, high = self._ends[side]
+            self._ends[side] = (min(low, float(array.min())), max(high, float(array.max())))
+        return True
+
+    def nrmse(self) -> float | None:
+        """Over all samples so far; None without any, or where a constant output differs."""
+        if not self._count:
+            return None
+        rmse = math.sqrt(self._squares / self._count)
+        span = max(high - low for low, high in self._ends)
+        return rmse / span if span > 0.0 else (0.0 if rmse == 0.0 else None)

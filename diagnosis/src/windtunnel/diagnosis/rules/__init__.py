@@ -1,0 +1,1 @@
+"""From figures and differences to causes: what each is tested by, what is excluded, and the verdict."""

@@ -1,0 +1,67 @@
+"""Whether a layer is wrong because of the file, or because of the kernel that ran it.
+
+Every layer is run by itself on two sets of kernels. A fault of the file shows on both; one of a kernel on one only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from windtunnel.diagnosis.findings.comparison import Cause, Exclusion
+from windtunnel.diagnosis.graph import Matching
+from windtunnel.diagnosis.graph.model_precision import precision_of
+from windtunnel.diagnosis.numerics.isolated_sums import Local
+from windtunnel.tflite import Accelerator
+
+# The set of kernels that a layer is tried on when the first gave a doubtful result.
+OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {"xnnpack": "none", "none": "xnnpack", "reference": "none"}
+# Own errors from which on two sets of kernels differ by more than their order of additions and their rounding.
+_DOUBTFUL: Final = {"float32": 1e-3, "float16": 5e-3, "integer": 0.02}
+_TIMES: Final = 5.0
+
+
+def kernel_causes(
+    matching: Matching, local: Mapping[int, Local], other: Mapping[int, Local], used: Accelerator
+) -> tuple[Cause, ...]:
+    """Layers that are wrong on the kernels used and right on the others, gravest first.
+
+    Args:
+        local, other: own errors by the candidate's tensor index, on the kernels used and on the others.
+    """
+    theirs = matching.theirs
+    assert theirs is not None
+    least = _DOUBTFUL[precision_of(matching)]
+    found = []
+    for index, here in local.items():
+        there = other.get(index)
+        maker = theirs.makers.get(index)
+        if there is None or there.nrmse is None or maker is None:
+            continue
+        # Without any error it holds NaN or infinity; a constant has an error, but no range to divide it by.
+        error = here.nrmse or (math.inf if here.rmse is None else 0.0)
+        if error > max(least, _TIMES * there.nrmse):
+            evidence: dict[str, Any] = {
+                "local_nrmse": here.nrmse,
+                "local_nrmse_on_other_kernels": there.nrmse,
+                "kernels": used,
+                "other_kernels": OTHER_KERNELS[used],
+            }
+            if math.isinf(error):
+                evidence["non_finite"] = {"op": maker.name}
+            fix = {"action": f"run this op on other kernels than {used}, and report it", "op": maker.name}
+            name = theirs.facts.tensors[index].name
+            found.append((error, Cause("kernel", 0.9, evidence, fix, name, maker.index, verified=True)))
+    return tuple(cause for _, cause in sorted(found, key=lambda one: -one[0]))
+
+
+def kernels_excluded(
+    local: Mapping[int, Local], other: Mapping[int, Local], used: Accelerator
+) -> tuple[Exclusion, ...]:
+    """That no kernel is at fault; nothing where no layer was run on both sets of kernels."""
+    both = [index for index, one in local.items() if one.nrmse is not None and index in other]
+    if not both:
+        return ()
+    why = f"{len(both)} layers run by themselves are no further off on {used} kernels than on {OTHER_KERNELS[used]}"
+    return (Exclusion("kernel", why),)

@@ -1,0 +1,219 @@
+"""Constants of extreme size that set a tensor's scale: a mask or a padding of -1e9 leaves nothing of what is beside it.
+
+The tensor holds two kinds of values: those of the mask, and the rest, whose own range is less than a few quantization
+steps. Calibrating again cannot help; a smaller mask can, because a softmax makes nothing of what is 20 below the rest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.graph import Matching, Node, Pair, Steps
+from windtunnel.diagnosis.numerics.isolated_sums import representable
+from windtunnel.diagnosis.rules.effect_on_outputs import CLEAR, EFFECT_SAMPLES, Ends, gain
+from windtunnel.diagnosis.static.patches import put_activation, put_constant
+from windtunnel.diagnosis.static.suspect import Patch, all_of
+from windtunnel.tflite import Quantization
+
+# A constant from this size on is a mask, not a figure of the network.
+_LARGE: Final = 1e3
+# Values of at least this share of the mask's size are the mask's; the rest is below a tenth of it.
+_MASKED, _REST = 0.5, 0.1
+# Beside a value of extreme size these need no softmax: any value at the end of the data does the same.
+_BOUNDING: Final = frozenset({"MINIMUM", "MAXIMUM", "PADV2", "CONCATENATION"})
+_COMBINING: Final = frozenset({"ADD", "SUB", "SELECT", "SELECT_V2", "MUL"}) | _BOUNDING
+# On its way a mask may be moved, negated, and multiplied by what tells where it applies.
+_CARRYING: Final = frozenset({"MUL", "CAST", "SUB", "ADD", "NEG", "RESHAPE", "EXPAND_DIMS", "TRANSPOSE", "TILE"}) | {
+    "BROADCAST_TO",
+    "DEQUANTIZE",
+    "QUANTIZE",
+    "SELECT",
+    "SELECT_V2",
+    "FILL",
+}
+_DEPTH: Final = 6
+# exp(-20) is nothing beside 1.
+_BELOW: Final = 20.0
+_CONFIDENCE, _VERIFIED = 0.9, 0.97
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A layer that combines values with a mask of this `size`; `constant` is the reference's tensor that holds it.
+
+    `runs` False: no kernels can run the candidate's layer.
+    """
+
+    pair: Pair
+    quantization: Quantization
+    size: float
+    constant: str
+    runs: bool = True
+
+    @property
+    def bounds(self) -> bool:
+        """Whether a value at the end of the data would do the same as the constant."""
+        return self.pair.reference.op in _BOUNDING
+
+
+@dataclass
+class Rest:
+    """What a masked layer of the reference holds beside the mask."""
+
+    low: float = math.inf
+    high: float = -math.inf
+    masked: int = 0
+
+    def add(self, values: NDArray[np.float64], size: float) -> None:
+        """Adds one sample's values."""
+        sizes = np.abs(values)
+        limit = _REST * size if math.isfinite(size) else math.inf
+        rest = values[sizes < limit]
+        self.masked += int(np.count_nonzero(~(sizes < (_MASKED * size if math.isfinite(size) else math.inf))))
+        if rest.size:
+            self.low, self.high = min(self.low, float(rest.min())), max(self.high, float(rest.max()))
+
+
+def masked_layers(matching: Matching, overflowed: Sequence[Pair] = ()) -> Iterator[Masked]:
+    """The candidate's quantized layers that a constant of extreme size reaches in the reference.
+
+    `overflowed`: layers that the candidate cannot run, beside the matching's pairs.
+    """
+    ours = matching.ours
+    assert ours is not None
+    for pair in (*matching.pairs, *overflowed):
+        quantization = pair.candidate.tensor.quantization
+        if quantization is None or len(quantization.scales) != 1 or pair.reference.op not in _COMBINING:
+            continue
+        found = _extreme(ours, pair.reference.tensor.index, _DEPTH)
+        if found is not None:
+            yield Masked(pair, quantization, *found, runs=pair not in overflowed)
+
+
+def is_masked(side: Steps, node: Node) -> bool:
+    """Whether a constant of extreme size, such as the -1e9 of an attention mask, reaches a layer."""
+    return _extreme(side, node.tensor.index, _DEPTH) is not None
+
+
+def _extreme(side: Steps, tensor: int, depth: int) -> tuple[float, str] | None:
+    """The size and the name of the largest constant of extreme size that a tensor is made with; None: there is none."""
+    maker = side.makers.get(tensor)
+    if maker is None or depth == 0 or maker.name not in _COMBINING | _CARRYING:
+        return None
+    found = []
+    for index in maker.inputs:
+        constant = side.constants.find(index)
+        values = None if constant is None or not _is_real(side, index) else side.constants.real(constant)
+        if constant is not None and values is not None and values.size:
+            size = float(np.nanmax(np.abs(values)))
+            found += [(size, constant.stored.name)] if size >= _LARGE else []
+        elif index >= 0 and (deeper := _extreme(side, index, depth - 1)) is not None:
+            found.append(deeper)
+    return max(found, default=None)
+
+
+def _is_real(side: Steps, tensor: int) -> bool:
+    """Whether a tensor holds real numbers: sizes, shapes and places are no values."""
+    facts = side.facts.tensors[tensor]
+    return facts.quantization is not None or facts.dtype.startswith("float")
+
+
+def mask_causes(
+    code: str, matching: Matching, seen: Mapping[int, tuple[Masked, Rest]], fewest_steps: float, ends: Ends
+) -> list[tuple[Cause, Quantization]]:
+    """Masks that leave less than `fewest_steps` quantization steps to the rest, put to the test with a smaller mask."""
+    theirs = matching.theirs
+    assert theirs is not None
+    found = []
+    for masked, rest in seen.values():
+        width, scale = rest.high - rest.low, masked.quantization.scales[0]
+        steps = width / scale if 0.0 < scale < math.inf else 0.0
+        tensor, size = masked.pair.candidate.tensor, masked.size
+        # A bound need not be reached to set the scale.
+        sets = rest.masked or (masked.bounds and _reaches(masked.quantization, tensor.dtype, size))
+        if not sets or not 0.0 < width < math.inf or steps >= fewest_steps:
+            continue
+        smaller = float(f"{width + _BELOW:.1g}")
+        cause = _cause(code, masked, rest, steps, smaller)
+        if masked.runs and not masked.bounds:
+            cause = _tested(cause, _patch(theirs, masked.size, rest, smaller), ends)
+        found.append((cause, masked.quantization))
+    return found
+
+
+def _cause(code: str, masked: Masked, rest: Rest, steps: float, smaller: float) -> Cause:
+    node = masked.pair.candidate
+    size = masked.size if math.isfinite(masked.size) else None
+    evidence: dict[str, Any] = {
+        "kind": "mask_constant",
+        "mask": {"constant": masked.constant, "size": size},
+        "rest": [rest.low, rest.high],
+        "steps": round(steps, 3),
+        "scale": {"file": masked.quantization.scales[0] if math.isfinite(masked.quantization.scales[0]) else None},
+    }
+    action = (
+        f"use a mask of about -{smaller:g} in place of the constant, or keep this op and the softmax behind it in "
+        "float; calibrating again does not help, because the mask sets the scale"
+    )
+    if masked.bounds:
+        action = (
+            f"use a value at the end of the data ({rest.low:.3g} to {rest.high:.3g}) in place of the constant, or keep "
+            "this op in float; calibrating again does not help, because the constant sets the scale"
+        )
+    fix = {"action": action, "constant": masked.constant}
+    return Cause(code, _CONFIDENCE, evidence, fix, node.tensor.name, node.op_index)
+
+
+def _tested(cause: Cause, patch: Patch | None, ends: Ends) -> Cause:
+    """The cause with what a smaller mask does to the outputs."""
+    moved = None if patch is None else ends.try_beyond(None, patch, EFFECT_SAMPLES)
+    if moved is None:
+        return cause
+    before, after = max(moved, key=lambda pair: gain(*pair))
+    evidence = {**cause.evidence, "output_nrmse": before, "output_nrmse_mended": after}
+    verified = gain(before, after) > CLEAR
+    return replace(cause, evidence=evidence, verified=verified, confidence=_VERIFIED if verified else cause.confidence)
+
+
+def _patch(theirs: Steps, size: float, rest: Rest, smaller: float) -> Patch | None:
+    """A smaller mask: constants and scales that reach as far as the mask's end at `smaller` below the rest."""
+    limit = smaller + max(abs(rest.low), abs(rest.high))
+    patches: list[Patch] = []
+    for tensor in theirs.facts.tensors:
+        quantization = tensor.quantization
+        if quantization is None or len(quantization.scales) != 1 or tensor.dtype not in ("int8", "uint8", "int16"):
+            continue
+        if not _reaches(quantization, tensor.dtype, size):
+            continue
+        constant = theirs.constants.find(tensor.index)
+        if constant is None:
+            fitted = _fitted(quantization, tensor.dtype, limit)
+            patches.append(put_activation(theirs, frozenset({tensor.index}), fitted))
+            continue
+        values = theirs.constants.real(constant)
+        if values is None or not np.isfinite(values).all():
+            return None
+        patch = put_constant(constant, np.clip(values, -limit, limit))
+        patches += [] if patch is None or constant.stored.index != tensor.index else [patch]
+    return all_of(patches) if patches else None
+
+
+def _reaches(quantization: Quantization, dtype: str, size: float) -> bool:
+    return max(map(abs, representable(quantization, dtype))) >= _MASKED * min(size, 3e38)
+
+
+def _fitted(quantization: Quantization, dtype: str, limit: float) -> Quantization:
+    """The same kind of range, cut off at `limit` on both sides."""
+    low, high = (float(np.clip(end, -limit, limit)) for end in representable(quantization, dtype))
+    kind = np.iinfo(np.dtype(dtype))
+    if dtype == "int16":
+        return Quantization((max(-low, high) / kind.max,), (0,))
+    scale = (high - low) / (kind.max - kind.min)
+    return Quantization((scale,), (int(np.clip(round(kind.min - low / scale), kind.min, kind.max)),))

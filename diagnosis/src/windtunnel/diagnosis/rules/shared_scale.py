@@ -1,0 +1,273 @@
+"""Parts of a tensor that its one scale does not resolve: boxes in pixels beside scores, channels in other units.
+
+An integer tensor has one scale. A part whose own range is a few quantization steps loses its values to rounding, while
+the figures of the whole tensor hardly show it. Rounding to steps of s gives an RMSE of s / sqrt(12). As a share of the
+part's own range r that is over the threshold of a layer (0.10) where r < 2.9 s: then the part is lost. The range of
+probabilities is 1, whatever the samples reach.
+
+Calibrating again cannot help: another part needs the range.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.graph import Matching, Pair, Steps
+from windtunnel.diagnosis.graph.constants import WEIGHTED
+from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
+from windtunnel.diagnosis.rules.effect_on_outputs import Ends
+from windtunnel.diagnosis.rules.mask_scale import Rest, mask_causes, masked_layers
+from windtunnel.diagnosis.static.effective_weights import effective
+from windtunnel.pipeline import Feed
+from windtunnel.tflite import OpFacts, Quantization, Runner, TensorFacts, dequantize
+from windtunnel.thresholds import DEFAULT_THRESHOLD
+
+CODE: Final = "quantization.shared_scale"
+# Fewer quantization steps than this in its own range, and rounding alone puts a part over the threshold of a layer.
+FEWEST_STEPS: Final = 1.0 / (math.sqrt(12.0) * DEFAULT_THRESHOLD)
+SAMPLES: Final = 16
+# Outputs of more channels are maps and embeddings: their channels are in one unit.
+_MOST_CHANNELS: Final = 64
+_JOINING: Final = frozenset({"CONCATENATION", "PACK"})
+_PICKING: Final = frozenset({"SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "GATHER"})
+_PROBABILITIES: Final = frozenset({"LOGISTIC", "SOFTMAX"})
+# Channels of one op are in other units where their gains differ so many times: those of trained heads are alike.
+_OTHER_UNITS: Final = 16.0
+# Figures of a part at an output whose cause is proven by the files and the values, and inside of a model.
+_SURE, _LIKELY = 0.9, 0.6
+FIX: Final = (
+    "give each part an output of its own, scale the parts to one range, or keep this op in float; calibrating again "
+    "does not help, because the parts share the scale"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a joint tensor of the reference: a tensor that is joined, or single channels of one.
+
+    `channels` are its first and last place along the joint dimension. `probability`: its values are in [0, 1].
+    """
+
+    tensor: int
+    name: str
+    channels: tuple[int, int]
+    probability: bool = False
+    column: int | None = None
+
+
+@dataclass
+class _Seen:
+    """The least and the largest value of a part that the reference reaches."""
+
+    low: float = math.inf
+    high: float = -math.inf
+
+    def add(self, values: NDArray[np.float64]) -> None:
+        finite = values[np.isfinite(values)]
+        if finite.size:
+            self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
+
+
+@dataclass(frozen=True, slots=True)
+class Joint:
+    """A quantized tensor of the candidate whose parts share a scale. `is_output`: what it holds reaches an output."""
+
+    pair: Pair
+    parts: tuple[Part, ...]
+    quantization: Quantization
+    is_output: bool
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class SharedScales:
+    """Causes at outputs, at masks, and other ones inside of the model, each with the quantization that is shared."""
+
+    outputs: tuple[tuple[Cause, Quantization], ...] = ()
+    masks: tuple[tuple[Cause, Quantization], ...] = ()
+    inner: tuple[tuple[Cause, Quantization], ...] = ()
+
+    def explain(self, matching: Matching, cause: Cause) -> Cause | None:
+        """The cause that lies behind a range which does not fit one tensor; None where its scale is its own."""
+        theirs = matching.theirs
+        assert theirs is not None
+        if cause.code not in _RANGES or cause.op_index is None:
+            return None
+        made = [theirs.facts.tensors[index].quantization for index in theirs.facts.ops[cause.op_index].outputs]
+        known = (one for one, quantization in (*self.outputs, *self.masks, *self.inner) if quantization in made)
+        return next(known, None)
+
+
+_RANGES: Final = frozenset(
+    {"quantization.parameters", "quantization.calibration_wide", "quantization.calibration_clipped"}
+)
+
+
+def shared_scales(
+    matching: Matching, reference: Runner, given: Feed, count: int, ends: Ends, overflowed: Sequence[Pair] = ()
+) -> SharedScales:
+    """Finds what a shared scale does not resolve, on the reference's values of the first samples.
+
+    `overflowed`: layers that are in no pair because the candidate cannot run them.
+    """
+    joints = list(_joints(matching))
+    masked = {one.pair.candidate.tensor.index: (one, Rest()) for one in masked_layers(matching, overflowed)}
+    if not joints and not masked:
+        return SharedScales()
+    seen = {part: _Seen() for joint in joints for part in joint.parts}
+    for sample in islice(given, min(count, SAMPLES)):
+        reference.run(sample)
+        for part, one in seen.items():
+            one.add(_values(reference, part.tensor, part.column))
+        for layer, rest in masked.values():
+            rest.add(_values(reference, layer.pair.reference.tensor.index), layer.size)
+    lost = [(joint, found) for joint in joints if (found := _lost(joint, seen))]
+    causes = [(joint.is_output, (_cause(joint, found, seen), joint.quantization)) for joint, found in lost]
+    return SharedScales(
+        outputs=tuple(one for is_output, one in causes if is_output),
+        masks=tuple(mask_causes(CODE, matching, masked, FEWEST_STEPS, ends)),
+        inner=tuple(one for is_output, one in causes if not is_output),
+    )
+
+
+def _joints(matching: Matching) -> Iterator[Joint]:
+    ours, theirs = matching.ours, matching.theirs
+    assert ours is not None and theirs is not None
+    ends = _moved_to_outputs(theirs)
+    for pair in matching.pairs:
+        quantization = pair.candidate.tensor.quantization
+        # A damaged file has scales of 0 or NaN, which resolve nothing.
+        single = quantization is not None and len(quantization.scales) == 1 and 0.0 < quantization.scales[0] < math.inf
+        if quantization is None or not single or not pair.candidate.tensor.dtype.startswith(("int", "uint")):
+            continue
+        is_output = pair.candidate.tensor.index in ends
+        op = ours.facts.ops[pair.reference.op_index]
+        if op.name in _JOINING and pair.candidate.op in _JOINING:
+            parts = tuple(_joined(ours, op))
+            kind = "concatenation"
+        else:
+            parts = tuple(_channels(ours, op, pair.reference.tensor)) if is_output else ()
+            kind = "channels"
+        if len(parts) > 1:
+            yield Joint(pair, parts, quantization, is_output, kind)
+
+
+def _moved_to_outputs(side: Steps) -> set[int]:
+    """Tensors whose values reach an output of the model unchanged."""
+    left = list(side.facts.main.output_indices)
+    found = set(left)
+    while left:
+        maker = side.makers.get(left.pop())
+        if maker is not None and maker.name in TRANSPARENT | SHAPING | _JOINING | _PICKING:
+            new = [index for index in maker.inputs if index >= 0 and index not in found]
+            found.update(new)
+            left += new
+    return found
+
+
+def _joined(side: Steps, op: OpFacts) -> Iterator[Part]:
+    """The tensors that an op joins, but for constants."""
+    tensors, at = side.facts.tensors, 0
+    axis = int(op.options.get("axis", 0))
+    for index in op.inputs:
+        width = 1 if op.name == "PACK" else tensors[index].shape[axis]
+        if index not in side.facts.main.fixed:
+            yield Part(index, tensors[index].name, (at, at + width - 1), _is_probability(side, index))
+        at += width
+
+
+def _is_probability(side: Steps, tensor: int) -> bool:
+    maker = side.makers.get(side.root(tensor))
+    return maker is not None and maker.name in _PROBABILITIES
+
+
+def _channels(side: Steps, op: OpFacts, tensor: TensorFacts) -> Iterator[Part]:
+    """The channels of an output whose gains tell that they are in other units."""
+    gains = _gains(side, op, tensor)
+    if gains is None or len(gains) != tensor.shape[-1] or not 1 < len(gains) <= _MOST_CHANNELS:
+        return
+    largest = float(gains.max())
+    for channel, own in enumerate(gains):
+        # All of the largest unit are one part, which needs the range.
+        if 0.0 < own * _OTHER_UNITS < largest or own == largest:
+            yield Part(tensor.index, tensor.name, (channel, channel), column=channel)
+
+
+def _gains(side: Steps, op: OpFacts, tensor: TensorFacts) -> NDArray[np.float64] | None:
+    """How strongly each channel of an op answers: the size of its weights, or of what it is multiplied by."""
+    step = side.by_op.get(op.index)
+    if step is not None and side.facts.ops[step.work].name in WEIGHTED:
+        weights = effective(side, step).weights
+        return None if weights is None else np.sqrt(np.square(weights.values).mean(axis=1))
+    if op.name in ("MUL", "DIV"):
+        for index in op.inputs:
+            constant = side.constants.find(index)
+            values = None if constant is None else side.constants.real(constant)
+            if values is not None and values.size == tensor.shape[-1] == values.shape[-1]:
+                sizes = np.abs(values.reshape(-1))
+                return sizes if op.name == "MUL" else 1.0 / np.maximum(sizes, 1e-30)
+    return None
+
+
+def _values(runner: Runner, tensor: int, column: int | None = None) -> NDArray[np.float64]:
+    """A tensor's values of the last run as a copy, or one channel of them."""
+    real = dequantize(np.array(runner.view(tensor)), runner.facts.tensors[tensor].quantization)
+    return real if column is None else real[..., column]
+
+
+def _steps(part: Part, seen: Mapping[Part, _Seen], scale: float) -> float:
+    """The quantization steps in a part's own range; infinite where it is constant."""
+    width = seen[part].high - seen[part].low
+    return (max(width, 1.0) if part.probability else width) / scale if width > 0.0 else math.inf
+
+
+def _lost(joint: Joint, seen: Mapping[Part, _Seen]) -> list[Part]:
+    """The parts that the scale does not resolve, if another part needs it."""
+    scale = joint.quantization.scales[0]
+    steps = {part: _steps(part, seen, scale) for part in joint.parts}
+    known = [one for one in steps.values() if math.isfinite(one)]
+    if not known or max(known) < 2.0 * FEWEST_STEPS:
+        return []
+    return [part for part in joint.parts if steps[part] < FEWEST_STEPS]
+
+
+def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Cause:
+    scale = joint.quantization.scales[0]
+    parts = [
+        {
+            "layer": part.name,
+            "channels": list(part.channels),
+            "range": [seen[part].low, seen[part].high],
+            "steps": round(_steps(part, seen, scale), 3),
+            "constant": (value := _only_value(seen[part], joint.quantization)) is not None,
+            "value": value,
+        }
+        for part in lost
+    ]
+    rest = [seen[part] for part in joint.parts if part not in lost]
+    evidence: dict[str, Any] = {
+        "kind": joint.kind,
+        "lost": parts,
+        "scale": {"file": scale},
+        "others": [min(one.low for one in rest), max(one.high for one in rest)],
+        "fewest_steps": round(FEWEST_STEPS, 2),
+    }
+    node = joint.pair.candidate
+    fix = {"action": FIX, "tensor": node.tensor.name}
+    confidence = _SURE if joint.is_output else _LIKELY
+    return Cause(CODE, confidence, evidence, fix, node.tensor.name, node.op_index, verified=False)
+
+
+def _only_value(seen: _Seen, quantization: Quantization) -> float | None:
+    """The one value that all values of a part are rounded to; None where there are several."""
+    scale = quantization.scales[0]
+    low, high = round(seen.low / scale), round(seen.high / scale)
+    return low * scale if low == high else None

@@ -1,0 +1,182 @@
+"""From figures to a verdict."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
+from windtunnel.diagnosis.findings.comparison import Cause, Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
+
+# Absolute loss of top-1, and share of samples whose predicted class changed.
+DEGRADED_DROP, BROKEN_DROP = 0.02, 0.10
+DEGRADED_CHANGED, BROKEN_CHANGED = 0.05, 0.30
+# A healthy output lies well under the layer threshold; a broken kernel gives about 0.5.
+BROKEN_OUTPUT_NRMSE = 0.30
+_LONGEST = 60
+_OF_SAMPLES = frozenset({INPUT_INTEGER_CAST, INPUT_RANGE, INPUT_CHANNEL_ORDER})
+# A loss of accuracy that chance gives this often says nothing about a model.
+MAY_BE_CHANCE = 0.05
+
+
+def judge(
+    layers: tuple[LayerDiff, ...],
+    output: OutputDiff,
+    coverage: Coverage,
+    *,
+    threshold: float,
+    samples: int,
+    synthetic: bool = False,
+    causes: Sequence[Cause] = (),
+) -> tuple[Verdict, tuple[str, ...]]:
+    """The verdict and its reasons, by this rule:
+
+    - broken: the candidate gives NaN or infinity where the reference does not, or an output of another shape;
+      top-1 falls by 0.10 or more; the predicted class changes for 30 % of the samples or more; or the worst
+      output's nRMSE reaches 0.30.
+    - degraded: otherwise, when a layer is over the threshold or has no figure; top-1 falls by more than 0.02,
+      the class changes for more than 5 %, or the output's nRMSE is over the threshold; no layer could be
+      compared; or a cause is known. A difference that no output shows is not one.
+    - healthy: otherwise.
+
+    Changed classes count only for what is known to be a classifier, and not for `synthetic` samples: random inputs
+    lie near the borders between classes, where rounding is enough to change one. Of others a change counts where the
+    reference's class leads the candidate's by 5 % of the range of its outputs. A fall of top-1, and a share of changed
+    classes, count only where they are more than chance gives in 1 of 20 sets of samples. Reasons are sentences,
+    gravest first.
+    """
+    drop, changed = _drop(output, samples), 0.0 if synthetic else _changed(output, samples)
+    broken = _broken(layers, output, drop, changed)
+    degraded = [*_faults(causes), *_degraded(layers, output, coverage, threshold, drop, changed)]
+    if broken:
+        return "broken", tuple(broken + degraded)
+    return ("degraded" if degraded else "healthy"), tuple(degraded)
+
+
+def left_open(layers: Sequence[LayerDiff], output: OutputDiff, coverage: Coverage) -> tuple[str, ...]:
+    """What a comparison without a fault could not judge, where that is most of it, or every output.
+
+    A part of a layer that was compared, such as the convolution before its activation, does not count.
+    """
+    found = []
+    judged = sum(has_figure(layer) for layer in layers)
+    missing = sum(not one.inside for one in coverage.unmatched)
+    total = len(layers) + missing
+    if 2 * judged < total:
+        choices = sum(layer.is_choice for layer in layers)
+        why = [f"{choices} depend on choices that rounding may change"] if choices else []
+        why += [f"{missing} were not compared"] if missing else []
+        found.append(f"only {judged} of {total} layers could be judged: {', '.join(why)}")
+    if not output.judged:
+        found.append("no output could be judged: accuracy, agreement and nRMSE are unknown")
+    return tuple(found)
+
+
+def samples_reasons(verdict: Verdict, findings: Sequence[Finding]) -> tuple[str, ...]:
+    """Of a model that is not healthy: that its samples do not fit the reference, which is to be put right first."""
+    if verdict == "healthy":
+        return ()
+    codes = (one.code for one in findings if one.code in _OF_SAMPLES and "pipeline" in one.evidence)
+    return tuple(f"{code}: the samples do not fit the reference; prepare them first, then compare" for code in codes)
+
+
+def _faults(causes: Sequence[Cause]) -> list[str]:
+    """One sentence per fault that was found."""
+    return [cause.code + _place(cause) for cause in causes]
+
+
+def _place(cause: Cause) -> str:
+    if cause.layer is None:
+        return ""
+    return f" at {_short(cause.layer)!r}" + ("" if cause.op_index is None else f", op {cause.op_index}")
+
+
+def _short(name: str) -> str:
+    """A name that fits into a sentence: converters join those of all that they fused."""
+    first = name.split(";")[0]
+    return name if len(name) <= _LONGEST else f"{first[:_LONGEST]}…"
+
+
+def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, drop: float, changed: float) -> list[str]:
+    reasons = list(output.failures)
+    sick = [layer for layer in layers if layer.non_finite and not layer.reference_non_finite]
+    if sick:
+        reasons.append(f"{sick[0].op} {_short(sick[0].name)!r} is the first layer with NaN or infinity")
+    if drop >= BROKEN_DROP:
+        reasons.append(f"top-1 falls by {drop:.3f}")
+    if changed >= BROKEN_CHANGED:
+        reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
+    if output.nrmse is not None and output.nrmse >= BROKEN_OUTPUT_NRMSE:
+        reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
+    return reasons
+
+
+def _degraded(
+    layers: tuple[LayerDiff, ...],
+    output: OutputDiff,
+    coverage: Coverage,
+    threshold: float,
+    drop: float,
+    changed: float,
+) -> list[str]:
+    reasons = []
+    bad = [layer for layer in layers if over(layer, threshold)]
+    if bad:
+        what = bad[0].problem or f"nRMSE {bad[0].nrmse:.3f}"
+        reasons.append(
+            f"{len(bad)} of {len(layers)} layers are over {threshold:g}, "
+            f"first {bad[0].op} {_short(bad[0].name)!r} ({what})"
+        )
+    if DEGRADED_DROP < drop < BROKEN_DROP:
+        reasons.append(f"top-1 falls by {drop:.3f}")
+    if DEGRADED_CHANGED < changed < BROKEN_CHANGED:
+        reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
+    if output.nrmse is not None and threshold < output.nrmse < BROKEN_OUTPUT_NRMSE:
+        reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
+    if not output.reference_finite:
+        reasons.append("every output of the reference holds NaN or infinity: there is nothing to judge by")
+    if not coverage.compared:
+        reasons.append("no layer of the candidate could be matched with one of the reference")
+    return reasons
+
+
+def _drop(output: OutputDiff, samples: int) -> float:
+    """Fall of top-1; 0 where unknown or where chance explains it."""
+    # Shares are fractions of whole samples; binary noise must not decide at a limit.
+    drop = round(output.accuracy_drop or 0.0, 9)
+    return drop if chance_of_drop(output, samples) < MAY_BE_CHANCE else 0.0
+
+
+def chance_of_drop(output: OutputDiff, samples: int) -> float:
+    """How likely so many more losses than gains are where both are equally likely: the exact McNemar test.
+
+    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or
+    percentages", Psychometrika 12 (1947). One-sided; 1 where nothing fell.
+    """
+    fell = round((output.accuracy_drop or 0.0) * samples)
+    lost = fell if output.lost is None else output.lost
+    gained = output.gained or 0
+    if lost <= gained:
+        return 1.0
+    # From some hundreds on the sum is far below any limit or the normal approximation is as good.
+    if lost + gained > 400:
+        return 0.5 * math.erfc((lost - gained - 1) / math.sqrt(2.0 * (lost + gained)))
+    return sum(math.comb(lost + gained, k) for k in range(lost, lost + gained + 1)) / 2.0 ** (lost + gained)
+
+
+def _changed(output: OutputDiff, samples: int) -> float:
+    """Share of samples whose class changed; 0 where unknown, or where chance may have made it more than is allowed."""
+    if not output.is_classifier or not samples:
+        return 0.0
+    changed = round(output.changed, 9)
+    return changed if _at_least(changed, samples) > DEGRADED_CHANGED else 0.0
+
+
+def _at_least(share: float, samples: int) -> float:
+    """The lower end of the one-sided 95 % interval of a share.
+
+    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
+    """
+    square = 1.645**2 / samples
+    half = 1.645 * math.sqrt((share * (1.0 - share) + square / 4.0) / samples)
+    return (share + square / 2.0 - half) / (1.0 + square)

@@ -1,0 +1,138 @@
+"""All suspects of two matched models."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from windtunnel.diagnosis.graph import Matching, Step, Steps
+from windtunnel.diagnosis.numerics.isolated_sums import Local
+from windtunnel.diagnosis.static.op_differences import OpComparer
+from windtunnel.diagnosis.static.patches import input_place, put_activation
+from windtunnel.diagnosis.static.per_tensor_scales import per_tensor_suspects
+from windtunnel.diagnosis.static.quantization_ranges import ParameterReport, compare_parameters, held_to_seen
+from windtunnel.diagnosis.static.suspect import Suspect
+from windtunnel.diagnosis.static.weight_differences import ConstantComparer, ConstantReport
+from windtunnel.tflite import Quantization
+
+
+@dataclass(frozen=True, slots=True)
+class StaticReport:
+    """What the files say: suspects, and what was compared and is alike."""
+
+    suspects: tuple[Suspect, ...]
+    constants: ConstantReport
+    ops: int
+    parameters: ParameterReport
+    per_tensor: int
+
+
+def compare_files(
+    matching: Matching,
+    inputs: Sequence[int],
+    local: Mapping[int, Local],
+    reordered: frozenset[int],
+    *,
+    typical: bool = True,
+    graph: int = 0,
+) -> StaticReport:
+    """Compares ops, constants and quantisation of all matched steps; `graph` is which of the reference's they are of.
+
+    Calibrated ranges are judged only where the samples are `typical`: random inputs reach other values.
+    """
+    ours, theirs = matching.ours, matching.theirs
+    assert ours is not None and theirs is not None
+    seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
+    constants = ConstantComparer(ours, theirs)
+    ops = OpComparer(ours, theirs, reordered, seen, matching.same_values(), graph)
+    suspects: list[Suspect] = []
+    numbers: list[Suspect] = []
+    for own, mine in matching.steps:
+        suspects += ops.compare(own, mine, up_to_activation=mine.order in matching.written_out)
+        numbers += _traced(theirs, mine, constants.compare(own, mine), local)
+    report = constants.report(numbers)
+    per_tensor = per_tensor_suspects(matching)
+    seen_values = local if typical else {}
+    parameters = compare_parameters(theirs, inputs, seen_values)
+    suspects += [*report.suspects, *per_tensor, *parameters.suspects]
+    suspects = [_seen_at_end(theirs, one, local) for one in suspects]
+    return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
+
+
+def _seen_at_end(theirs: Steps, suspect: Suspect, local: Mapping[int, Local]) -> Suspect:
+    """The suspect with the end of its step as its tensor, where only that has figures: ops that cut values off."""
+    step = None if suspect.op_index is None else theirs.by_op.get(suspect.op_index)
+    if step is None or not step.clips or suspect.tensor in local or step.outputs[0] not in local:
+        return suspect
+    return replace(suspect, tensor=step.outputs[0])
+
+
+def _traced(theirs: Steps, mine: Step, found: list[Suspect], local: Mapping[int, Local]) -> list[Suspect]:
+    """Constants' suspects of one step, each fault once and at its root.
+
+    A bias that is off by one factor throughout hangs on a wrong scale of the layer's input; one that is off by the
+    factors of the weights, on the weights' scales. Weights whose channels are scaled each in its own way, with the bias
+    off as well, were so before they were quantised: a wrong normalisation was folded into both.
+    """
+    by_role = {one.evidence.get("role"): one for one in found}
+    bias, weights = by_role.get("bias"), by_role.get("weights")
+    if bias is None:
+        return found
+    if weights is not None:
+        found = [_folded(one) if one is weights else one for one in found]
+    if bias.evidence.get("pattern") != "scaled":
+        return found
+    if weights is not None and weights.code == "quantization.parameters":
+        return [one for one in found if one is not bias]
+    factor = bias.evidence.get("factor", 0.0)
+    if weights is None and factor > 0.0:
+        root = _input_scale(theirs, mine, bias, factor, local)
+        return [root if one is bias and root is not None else one for one in found]
+    return found
+
+
+def _folded(weights: Suspect) -> Suspect:
+    """Weights that a wrong normalisation was folded into, where channels have factors of their own."""
+    evidence = weights.evidence
+    if weights.code != "quantization.parameters" or "factor" in evidence or evidence["pattern"] != "scaled":
+        return weights
+    return replace(weights, code="conversion.weights", fix={**weights.fix, "action": "convert the constant again"})
+
+
+def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float, local: Mapping[int, Local]) -> Suspect | None:
+    """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it.
+
+    None where the tensor's range fits the reference's values rather than `factor` times those: then it is the bias.
+    """
+    op = theirs.facts.ops[mine.work]
+    source = theirs.facts.tensors[op.inputs[input_place(op)]]
+    if source.quantization is None or math.isclose(factor, 1.0, rel_tol=0.01):
+        return None
+    ratio = held_to_seen(theirs, local).get(source.index, math.nan)
+    if ratio > 0.0 and abs(math.log(ratio)) < abs(math.log(ratio / factor)):
+        return None
+    maker = theirs.makers.get(source.index)
+    bound = frozenset(
+        tensor.index
+        for tensor in theirs.facts.tensors
+        if tensor.quantization == source.quantization and tensor.index not in theirs.facts.main.fixed
+    )
+    fitted = Quantization((source.quantization.scales[0] / factor,), source.quantization.zero_points)
+    first = min((index for index in bound if index in theirs.makers), default=source.index)
+    place = theirs.makers.get(first) or maker
+    name = theirs.facts.tensors[first].name
+    fix = {"action": "calibrate the tensor again", "tensor": name, "scale": fitted.scales[0]}
+    evidence = {**bias.evidence, "tensor": name, "scale": {"file": source.quantization.scales[0], "factor": factor}}
+    return replace(
+        bias,
+        code="quantization.parameters",
+        layer=name,
+        op_index=None if place is None else place.index,
+        tensor=first,
+        evidence=evidence,
+        fix=fix,
+        patch=put_activation(theirs, bound, fitted),
+        tensors=bound,
+        reads=-1,
+    )

@@ -1,0 +1,148 @@
+"""What a step multiplies and adds, whichever constants it is spread over, and how exactly the file can say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, rows
+from windtunnel.diagnosis.graph.fused_layers import AFFINE, CONSTANT_FIRST, Step, Steps
+
+Array = NDArray[np.float64]
+# A tie rounds either way, and scales are float32.
+_SLACK = 1.002
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Numbers of a constant and the largest error that its storage explains; both (channels, per channel)."""
+
+    values: Array
+    tolerance: Array
+    constant: Constant | None = None
+    exact: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Effective:
+    """Weights and bias of a step with per-channel MUL and ADD folded in; `weights` None where unreadable."""
+
+    weights: Table | None
+    bias: Table | None
+    folded: bool
+
+
+def tolerance_of(constant: Constant, values: Array) -> Array:
+    """The largest error that storing a real number as this constant does may give, element by element.
+
+    Integers: half a step. float16: half a unit in the last place, or half the smallest subnormal. bfloat16 alike.
+    """
+    quantization = constant.quantization
+    if quantization is not None and quantization.scales:
+        scales = np.abs(np.asarray(quantization.scales, dtype=np.float64))
+        shape = [1] * values.ndim
+        if scales.size > 1:
+            shape[quantization.axis] = scales.size
+        scales = scales.reshape(shape)
+        # Biases are rounded again when their scale changes, and a step of theirs is nothing.
+        share = 1.0 if constant.stored.dtype in ("int32", "int64") else 0.5
+        return np.broadcast_to(share * _SLACK * scales, values.shape)
+    if constant.stored.dtype == "float16":
+        return np.asarray(np.abs(values) * 2.0**-11 * _SLACK + 2.0**-25)
+    if constant.stored.dtype == "bfloat16":
+        return np.asarray(np.abs(values) * 2.0**-8 * _SLACK)
+    return np.zeros(values.shape)
+
+
+def written_alike(ours: Steps, own: Step, theirs: Steps, mine: Step) -> bool:
+    """Whether both spread what they multiply and add over the same constants, so that each can be compared alone."""
+    if len(own.affine) != len(mine.affine):
+        return False
+    return all(
+        a.op == b.op or _equal(ours, a.constant, theirs, b.constant)
+        for a, b in zip(own.affine, mine.affine, strict=True)
+    )
+
+
+def finished_early(ours: Steps, own: Step, theirs: Steps, mine: Step) -> bool:
+    """Whether the candidate's step ends in an activation, and what the reference's multiplies and adds follows it."""
+    if not own.affine or mine.affine or mine.activation == "NONE":
+        return False
+    found: list[tuple[str, Constant]] = []
+    reading = theirs.reading(theirs.root(mine.outputs[0]))
+    while len(found) < len(own.affine):
+        if len(reading) != 1 or reading[0].kind not in AFFINE or not reading[0].constants:
+            return False
+        (step,) = reading
+        found += [(step.kind, step.constants[0][1]), *((one.op, one.constant) for one in step.affine)]
+        reading = theirs.reading(theirs.root(step.outputs[0]))
+    return all(
+        one.op == op and _equal(ours, one.constant, theirs, constant)
+        for one, (op, constant) in zip(own.affine, found, strict=False)
+    )
+
+
+def _equal(ours: Steps, one: Constant, theirs: Steps, other: Constant) -> bool:
+    a, b = ours.constants.real(one), theirs.constants.real(other)
+    if a is None or b is None or a.size != b.size:
+        return False
+    slack = tolerance_of(one, a).ravel() + tolerance_of(other, b).ravel() + 1e-6 * np.abs(a).ravel()
+    return bool((np.abs(a.ravel() - b.ravel()) <= slack).all())
+
+
+def effective(side: Steps, step: Step, *, fold: bool = True) -> Effective:
+    """Weights and bias of a weighted step as one table each; a bias left out is zeros.
+
+    With `fold` what later ops of the step multiply and add is in them.
+    """
+    op = side.facts.ops[step.work]
+    weight_place, bias_place, axis = WEIGHTED[op.name]
+    constants = dict(step.constants)
+    weights = _table(side, constants.get(weight_place), axis)
+    if weights is None:
+        return Effective(None, None, folded=False)
+    channels = len(weights.values)
+    bias = _table(side, constants.get(bias_place), 0)
+    if bias is None:
+        given = bias_place < len(op.inputs) and op.inputs[bias_place] >= 0
+        # A bias that is no constant cannot be compared.
+        bias = None if given else Table(np.zeros((channels, 1)), np.zeros((channels, 1)), exact=True)
+    for affine in step.affine if fold else ():
+        numbers = side.constants.real(affine.constant)
+        if numbers is None or bias is None or affine.op == f"DIV{CONSTANT_FIRST}":
+            return Effective(None, None, folded=True)
+        column = np.broadcast_to(numbers.reshape(-1), (channels,)).reshape(-1, 1)
+        spread = np.broadcast_to(tolerance_of(affine.constant, numbers).reshape(-1), (channels,)).reshape(-1, 1)
+        weights, bias = _apply(affine.op, weights, bias, column, spread)
+    return Effective(weights, bias, folded=fold and bool(step.affine))
+
+
+def _table(side: Steps, constant: Constant | None, axis: int) -> Table | None:
+    values = None if constant is None else side.constants.real(constant)
+    if constant is None or values is None or values.ndim <= axis:
+        return None
+    exact = constant.stored.dtype == "float32"
+    return Table(rows(values, axis), rows(tolerance_of(constant, values), axis), constant, exact)
+
+
+def _apply(op: str, weights: Table, bias: Table, column: Array, spread: Array) -> tuple[Table, Table]:
+    with np.errstate(all="ignore"):
+        factor = column if op == "MUL" else 1.0 / column if op == "DIV" else np.ones_like(column)
+        shift = column if op == "ADD" else -column if op == "SUB" else np.zeros_like(column)
+        if op == f"SUB{CONSTANT_FIRST}":
+            factor, shift = -factor, column
+        # What the rounding of the constant moves a value by, as a share of the value before.
+        loose = {"MUL": spread, "DIV": np.abs(factor) * spread / np.maximum(np.abs(column), 1e-30)}.get(
+            op, 0.0 * spread
+        )
+        more = spread if op not in ("MUL", "DIV") else np.zeros_like(spread)
+    return tuple(  # type: ignore[return-value]  # exactly the two tables
+        Table(
+            table.values * factor + add,
+            np.abs(factor) * table.tolerance + np.abs(table.values) * loose + extra,
+            table.constant,
+        )
+        for table, add, extra in ((weights, 0.0, 0.0), (bias, shift, more))
+    )

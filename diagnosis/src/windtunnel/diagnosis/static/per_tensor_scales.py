@@ -1,0 +1,95 @@
+"""Weights with one scale for channels that need one each."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.graph import Matching, Step, Steps
+from windtunnel.diagnosis.graph.constants import WEIGHTED
+from windtunnel.diagnosis.static.effective_weights import Table, effective
+from windtunnel.diagnosis.static.patches import put_per_channel
+from windtunnel.diagnosis.static.suspect import Patch, Suspect, all_of
+
+# One scale may hurt where half the channels lose two bits, and does where they lose three.
+_LOST, _SURELY_LOST = 4.0, 8.0
+# int8 with a scale per channel moves a channel by a hundredth of its size.
+_WORST_CHANNEL = 0.1
+# Every runtime takes one scale per channel for these.
+_PER_CHANNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
+
+
+def per_tensor_suspects(matching: Matching) -> list[Suspect]:
+    """Weights with one scale whose channels differ widely.
+
+    Mending any of them gives all convolutions one scale per channel: that is what a recipe can ask for, and what one
+    layer loses drowns in what the others do.
+    """
+    ours, theirs = matching.ours, matching.theirs
+    assert ours is not None and theirs is not None
+    known = [one for own, mine in matching.steps if (one := _look(ours, own, theirs, mine)) is not None]
+    others = [one.patch for one in known if one.kind in _PER_CHANNEL and one.patch is not None]
+    return [
+        replace(one.suspect, patch=None if one.patch is None else all_of([one.patch, *others]))
+        for one in known
+        if one.suspect is not None
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Coarse:
+    """Weights with one scale; `suspect` where their channels differ."""
+
+    kind: str
+    patch: Patch | None
+    suspect: Suspect | None
+
+
+def _look(ours: Steps, own: Step, theirs: Steps, mine: Step) -> _Coarse | None:
+    op = theirs.facts.ops[mine.work]
+    if op.name not in WEIGHTED or ours.facts.ops[own.work].name not in WEIGHTED:
+        return None
+    constant = theirs.constants.find(op.inputs[WEIGHTED[op.name][0]])
+    table = effective(ours, own).weights
+    if constant is None or table is None or constant.quantization is None or len(constant.quantization.scales) != 1:
+        return None
+    largest = np.abs(table.values).max(axis=1)
+    largest = largest[largest > 0.0]
+    if len(largest) < 2:
+        return None
+    patch = put_per_channel(theirs, op, table.values) if mine.affine == () else None
+    lost = float(largest.max() / np.median(largest))
+    worst = _worst_channel(table.values, effective(theirs, mine, fold=False).weights)
+    if lost < _LOST and worst < _WORST_CHANNEL:
+        return _Coarse(op.name, patch, None)
+    tensor = theirs.facts.tensors[op.outputs[0]]
+    evidence: dict[str, Any] = {
+        "constant": constant.stored.name,
+        "channels": len(largest),
+        "largest_to_median_channel": round(lost, 3),
+        "median_bits_lost": round(math.log2(lost), 2),
+        "worst_channel_relative_error": round(worst, 4),
+    }
+    fix = {"action": "quantise the weights per channel", "tensor": constant.stored.name}
+    suspect = Suspect(
+        "quantization.per_tensor", tensor.name, op.index, tensor.index, evidence, fix, plain=lost >= _SURELY_LOST
+    )
+    return _Coarse(op.name, patch, suspect)
+
+
+def _worst_channel(reference: NDArray[np.float64], candidate: Table | None) -> float:
+    """The largest rounding error of any channel, as a share of the channel's own root mean square.
+
+    Only of channels that the common scale holds much worse than one of their own would.
+    """
+    if candidate is None or candidate.values.shape != reference.shape:
+        return 0.0
+    power = np.square(reference).mean(axis=1)
+    error = np.square(candidate.values - reference).mean(axis=1)
+    largest = np.abs(reference).max(axis=1)
+    small = (power > 0.0) & (largest * _LOST <= largest.max())
+    return float(np.sqrt(error[small] / power[small]).max(initial=0.0))

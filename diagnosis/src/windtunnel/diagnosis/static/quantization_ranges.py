@@ -1,0 +1,471 @@
+"""Scales and zero points of activations, against the values that the reference gives on the samples."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from windtunnel.diagnosis.graph.fused_layers import Steps, is_rectified
+from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
+from windtunnel.diagnosis.static.patches import put_activation
+from windtunnel.diagnosis.static.suspect import Suspect, all_of
+from windtunnel.tflite import Quantization, TensorFacts
+
+# Outputs of these ops have scales that the kernels prescribe.
+_PRESCRIBED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
+# The zero point of a range around 0.
+_CENTRE = {"int8": 0, "uint8": 128}
+# They only move values, or pick among them.
+_MOVING = frozenset(
+    {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
+    | {"RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "PACK", "SPACE_TO_DEPTH", "QUANTIZE"}
+)
+# Ops of two operands, and those that choose one of the two.
+_PAIRING = frozenset({"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"})
+_CHOOSING = frozenset({"MAXIMUM", "MINIMUM"})
+_PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER"})
+# How far a range may miss the values seen, in parts of their span, before it is held against it. A calibration set
+# is never the samples, and a moving average cuts off what few of them reach: half of a tensor's range is common.
+_SHORT, _WIDE = 0.15, 2.6
+# Of one tensor, against the rest of the model's ranges, which tell how far calibration and samples differ anyway.
+_NARROW, _SURELY_NARROW, _ALL_NARROW, _APART = 0.65, 0.4, 0.6, 1.7
+# Steps between a range and its values that chance does not explain, where they start at 0 and else.
+_MOVED_FROM_ZERO, _MOVED, _MOVED_DEARLY = 6.0, 26.0, 8.0
+# What one in so many ranges does is not rare, and a fault is so much further off.
+_RARE, _OUT = 20, 1.3
+# A share of a range that the values leave empty, or pass by, without a fault.
+_DRIFT = 0.15
+# So many times what the model's ranges miss the samples by in the middle is no chance either.
+_SLACKS = 4.0
+# Clipping that costs so many times what rounding does is rare where only few values are cut off.
+_DEAR = 5.0
+# Ends of ranges that were joined are this close, in parts of the width; an end that was not is its own calibration's.
+_JOINT, _CALIBRATED = 0.006, 1.6
+# No calibration set of the same kind has values so many times as large.
+_BEYOND = 5.0
+# So many layers off at most, a range this many times as wide as another is as wide.
+_TRACE, _AS_WIDE = 6, 0.8
+# How far both sides of a range that is too wide must be beyond the values to speak of a wrong scale.
+_STRETCHED = 1.4
+_CLIP_COST = 2.5
+# How much finer than the file's own a scale may be fitted.
+_FINEST = 2.0**-10
+_MOST = 0.34
+
+
+@dataclass
+class Group:
+    """Tensors bound to one scale and zero point, and the reference's values in them."""
+
+    tensors: set[int]
+    quantization: Quantization
+    dtype: str
+    maker: str
+    low: float = math.inf
+    high: float = -math.inf
+    clip_rmse: float = 0.0
+    round_rmse: float = 0.0
+    clipped: float = 0.0
+    prescribed: bool = False
+    rectified: bool = False
+    symmetric: bool = False
+    # Whether the values of some of the tensors are not known.
+    partial: bool = False
+    # Whether it is what a layer in floats gives: TFLiteConverter's ranges of these are wide.
+    behind_float: bool = False
+    problems: dict[str, Any] = field(default_factory=dict)
+
+    def forget(self, tensor: int) -> None:
+        """Leaves out the values of a tensor that is alone in the group."""
+        if self.tensors == {tensor}:
+            self.low, self.high = math.inf, -math.inf
+            self.clip_rmse = self.round_rmse = self.clipped = 0.0
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        return representable(self.quantization, self.dtype)
+
+    @property
+    def wanted(self) -> tuple[float, float]:
+        """The values seen and 0, which every quantised range holds; symmetric for 16 bit, and where it is meant so."""
+        low, high = min(self.low, 0.0), max(self.high, 0.0)
+        if self.dtype == "int16" or self.symmetric:
+            high = max(-low, high)
+            low = -high
+        return low, high
+
+    @property
+    def ratio(self) -> float:
+        """Width of what can be held by width of what is wanted."""
+        low, high = self.wanted
+        return (self.limits[1] - self.limits[0]) / (high - low) if high > low else math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterReport:
+    """Suspects; and the least, the middle and the largest ratio of held to seen range of tensors not among them."""
+
+    suspects: tuple[Suspect, ...]
+    looked_at: int
+    least: float
+    middle: float
+    largest: float
+
+
+def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int, Local]) -> ParameterReport:
+    """Holds every quantised activation's range against the reference's values.
+
+    Many tensors off: the calibration. One tensor (with those bound to it): its scale or zero point.
+    """
+    groups, broken = _groups(theirs, local), _without_scale(theirs)
+    usable = [group for group in groups if not group.prescribed and math.isfinite(group.ratio)]
+    if not usable:
+        return ParameterReport(tuple(broken), 0, math.nan, math.nan, math.nan)
+    _note_symmetry(groups)
+    usual = median(group.ratio for group in usable)
+    slack = median(max(map(abs, _spare(group))) for group in usable)
+    off = [group for group in usable if not _is_joint(theirs, group) and _judge(group, usual, slack)]
+    # A range that is off at the model's own input tells of other data, not of one tensor.
+    sized = [group for group in off if group.problems["kind"] != "zero_point"]
+    fed = any(index in inputs or theirs.stored(index) in inputs for group in sized for index in group.tensors)
+    whole = fed or len(sized) >= max(3, math.ceil(_MOST * len(usable))) or (len(sized) == len(usable) > 1)
+    if whole:
+        # Where the calibration is at fault, what it cuts off elsewhere is the same fault.
+        for group in usable:
+            if not group.problems and group.clip_rmse > group.round_rmse and group.ratio < 1.0:
+                group.problems = {"kind": "clipped"}
+        sized = [group for group in usable if group.problems.get("kind") in ("clipped", "wide")]
+    else:
+        off = [group for group in off if _stands_out(group, usable)]
+        rest = [group for group in usable if group not in off]
+        off = [one for one in off if not _drifts(theirs, one, rest) and not _leaves_a_trace(theirs, one, usable)]
+    ratios = [group.ratio for group in usable if group not in off]
+    suspects = [_calibration(theirs, sized, len(usable))] if whole else [_single(theirs, group) for group in off]
+    ends = (min(ratios), median(ratios), max(ratios)) if ratios else (math.nan,) * 3
+    return ParameterReport((*broken, *suspects), len(ratios), *ends)
+
+
+def held_to_seen(theirs: Steps, local: Mapping[int, Local]) -> dict[int, float]:
+    """Width of what a quantised activation can hold by width of the reference's values in it, by tensor."""
+    return {index: group.ratio for group in _groups(theirs, local) for index in group.tensors}
+
+
+def has_scale(tensor: TensorFacts) -> bool:
+    """Whether all scales of a quantised tensor are positive and finite: no others mean anything."""
+    scales = () if tensor.quantization is None else tensor.quantization.scales
+    return all(0.0 < scale < math.inf for scale in scales)
+
+
+def _without_scale(theirs: Steps) -> list[Suspect]:
+    """Activations whose scale cannot be one."""
+    found = []
+    for index in _activations(theirs):
+        tensor, maker = theirs.facts.tensors[index], theirs.makers.get(index)
+        if not has_scale(tensor):
+            assert tensor.quantization is not None
+            evidence = {"tensors": [tensor.name], "scale": {"file": tensor.quantization.scales[0]}}
+            fix = {"action": "calibrate the tensor again", "tensor": tensor.name}
+            op = None if maker is None else maker.index
+            found.append(Suspect("quantization.parameters", tensor.name, op, index, evidence, fix, True))
+    return found
+
+
+def _note_symmetry(groups: Sequence[Group]) -> None:
+    """Marks the ranges around 0 of a model whose ranges mostly are: its quantiser wanted them so."""
+    centred = [group for group in groups if group.quantization.zero_points[0] == _CENTRE.get(group.dtype)]
+    if len(centred) * 2 > len(groups):
+        for group in centred:
+            group.symmetric = True
+
+
+def _judge(group: Group, usual: float, slack: float) -> bool:
+    """Whether a range is off; notes what is in `problems`. `usual` and `slack` are those of the model's ranges."""
+    low, high = group.limits
+    want_low, want_high = group.wanted
+    span = want_high - want_low
+    short = max(low - want_low, want_high - high, 0.0) / span
+    costly = group.clip_rmse > _CLIP_COST * max(group.round_rmse, span / 255 / math.sqrt(12.0) * 0.5)
+    narrow = group.ratio < max(_NARROW * min(usual, 1.0), _SURELY_NARROW)
+    shift = 0 if group.partial else _shift(group, slack)
+    doubtful = not group.rectified and not _is_dear(group)
+    if shift and _NARROW < group.ratio / usual < _APART:
+        group.problems = {
+            "kind": "zero_point",
+            "shift_steps": shift,
+            "doubtful": doubtful,
+            "starts_at_0": group.rectified,
+        }
+    elif costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
+        group.problems = {"kind": "clipped"}
+    elif group.partial:
+        # Those that are not known may need all of it.
+        return False
+    elif group.ratio > _WIDE or (group.ratio > _APART * max(usual, 1.0) and usual < _APART):
+        sure = group.rectified or group.ratio >= _WIDE or _is_stretched(group)
+        doubtful = not sure or group.behind_float
+        group.problems = {"kind": "wide", "doubtful": doubtful, "behind_float": group.behind_float}
+    return bool(group.problems)
+
+
+def _is_joint(theirs: Steps, group: Group) -> bool:
+    """Whether a range reaches beyond its values to where another one ends: TFLiteConverter joins ranges of operands."""
+    for index in _beside_in_ops(theirs, group):
+        tensor = theirs.facts.tensors[index]
+        quantization = tensor.quantization
+        if quantization is None or len(quantization.scales) != 1 or tensor.dtype != group.dtype:
+            continue
+        other, slack = representable(quantization, tensor.dtype), _JOINT * (group.limits[1] - group.limits[0])
+        ends = list(zip(group.limits, group.wanted, other, strict=True))
+        own = [abs(end) <= _CALIBRATED * abs(want) + slack for end, want, _ in ends]
+        joint = [abs(end) > abs(want) and abs(end - near) < slack for end, want, near in ends]
+        if any(joint) and all(a or b for a, b in zip(own, joint, strict=True)):
+            return True
+    return False
+
+
+def _beside_in_ops(theirs: Steps, group: Group) -> set[int]:
+    """What ops of two operands read beside a tensor of the group, and what they make of it."""
+    ops = [op for index in group.tensors for op in theirs.readers[index] if op.name in _PAIRING]
+    return {index for op in ops for index in (*op.inputs, *op.outputs) if index >= 0} - group.tensors
+
+
+def _is_stretched(group: Group) -> bool:
+    """Whether a range is too wide on both sides alike, as a wrong scale makes it; other samples stretch one side."""
+    (low, high), (want_low, want_high) = group.limits, group.wanted
+    least = 0.1 * (want_high - want_low)
+    return -want_low > least and want_high > least and min(low / want_low, high / want_high) > _STRETCHED
+
+
+def _is_dear(group: Group) -> bool:
+    """Whether what a range cuts off costs much more than rounding does."""
+    step = group.quantization.scales[0]
+    return group.clip_rmse > _DEAR * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
+
+
+def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
+    """Whether one range is further off than the model's worst others: in deep networks some always are."""
+    rank = min(2 + len(groups) // _RARE, len(groups) - 1)
+    if group.problems["kind"] == "zero_point":
+        beside = sorted((_beside(one) for one in groups), reverse=True)
+        return group.rectified or _beside(group) > _OUT * beside[rank]
+    ratios = sorted(one.ratio for one in groups)
+    wide = group.problems["kind"] == "wide"
+    return group.ratio > _OUT * ratios[-1 - rank] if wide else _OUT * group.ratio < ratios[rank]
+
+
+def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
+    """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
+    if group.problems["kind"] == "wide" and group.ratio > _BEYOND:
+        return False
+    if group.rectified and group.problems["kind"] == "zero_point":
+        # No calibration set has a rectified layer reach below 0.
+        return False
+    makers = [theirs.makers[index] for index in group.tensors if index in theirs.makers]
+    readers = [op for index in group.tensors for op in theirs.readers[index]]
+    near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
+    near |= {theirs.stored(index) for index in near if index >= 0}
+    kind = group.problems["kind"]
+    least = max(_DRIFT, 0.5 * _miss(group, kind))
+    return any(one is not group and one.tensors & near and _miss(one, kind) > least for one in groups)
+
+
+def _leaves_a_trace(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
+    """Whether a few layers off a range lies as wide as a doubtful one: rare samples of a calibration set leave such."""
+    if group.problems["kind"] != "wide" or not group.problems["doubtful"]:
+        return False
+    of = {index: one for one in groups for index in one.tensors}
+    for behind in (False, True):
+        near, seen = set(group.tensors), set(group.tensors)
+        for _ in range(_TRACE):
+            ops = [op for one in near for op in (theirs.readers[one] if behind else [theirs.makers.get(one)]) if op]
+            near = {index for op in ops for index in (op.outputs if behind else op.inputs) if index >= 0} - seen
+            seen |= near
+            found = (of[index] for index in near if index in of)
+            if any(one is not group and one.ratio > _AS_WIDE * group.ratio for one in found):
+                return True
+    return False
+
+
+def _miss(group: Group, kind: str) -> float:
+    """By how much of what it holds a range cuts values off, leaves room beside them, or either, on its worse side."""
+    below, above = _spare(group)
+    worst = {"clipped": -min(below, above), "wide": max(below, above)}.get(kind, max(abs(below), abs(above)))
+    return worst / (2.0 ** (16 if group.dtype == "int16" else 8) - 1.0)
+
+
+def _beside(group: Group) -> float:
+    """How many steps a range lies beside its values: cut off on one side and spare on the other."""
+    below, above = _spare(group)
+    return min(max(below, above), -min(below, above))
+
+
+def _spare(group: Group) -> tuple[float, float]:
+    """Steps that a range holds below and above the values; negative where it cuts them off."""
+    (low, high), (want_low, want_high) = group.limits, group.wanted
+    step = group.quantization.scales[0]
+    return (want_low - low) / step, (high - want_high) / step
+
+
+def _shift(group: Group, slack: float) -> int:
+    """By how many steps the zero point is too high (negative: too low); 0 where nothing tells.
+
+    A range that lies beside the values clips them on one side and has as much to spare on the other; one of values
+    that an activation keeps at 0 and above starts at 0. How far the model's ranges miss the samples anyway is `slack`.
+    """
+    below, above = _spare(group)
+    if group.dtype not in ("int8", "uint8") or group.symmetric:
+        return 0
+    if group.rectified and below > _MOVED_FROM_ZERO:
+        return round(below)
+    both = _beside(group)
+    least = min(_MOVED_DEARLY if _is_dear(group) else _MOVED, max(_MOVED_FROM_ZERO, _SLACKS * slack))
+    return round((below - above) / 2) if both > least else 0
+
+
+def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
+    """Quantised activations by what they are bound to, in execution order."""
+    of: dict[int, Group] = {}
+    order: list[Group] = []
+    for index in _activations(theirs):
+        tensor = theirs.facts.tensors[index]
+        if tensor.quantization is None or len(tensor.quantization.scales) != 1 or not has_scale(tensor):
+            continue
+        maker = theirs.makers.get(index)
+        group = Group({index}, tensor.quantization, tensor.dtype, "" if maker is None else maker.name)
+        group.prescribed = maker is not None and maker.name in _PRESCRIBED
+        group.rectified = maker is not None and is_rectified(maker)
+        seen = local.get(index) or local.get(theirs.stored(index))
+        group.partial = seen is None or seen.low > seen.high
+        if seen is not None and seen.low <= seen.high:
+            group.low, group.high = seen.low, seen.high
+            group.clip_rmse, group.round_rmse, group.clipped = seen.clip_rmse, seen.round_rmse, seen.clipped
+        # Kernels want one scale on both sides of ops that only move values; TFLiteConverter also gives one to others.
+        joined = False
+        for source in () if maker is None else maker.inputs:
+            if source in of and of[source].quantization == tensor.quantization:
+                if maker is not None and maker.name in _CHOOSING and len(theirs.readers[source]) == 1:
+                    # What it does not choose may be cut off.
+                    of[source].forget(source)
+                group, joined = _join(of[source], group, of, order), True
+        # A part has the range of the whole, of which other parts may not be read at all.
+        origin = theirs.makers.get(theirs.stored(index))
+        group.partial |= origin is not None and origin.name in _PICKING and not joined
+        group.behind_float = group.maker == "QUANTIZE" and origin is not None
+        if group not in order:
+            order.append(group)
+        for member in group.tensors:
+            of[member] = group
+    return order
+
+
+def _join(one: Group, other: Group, of: dict[int, Group], order: list[Group]) -> Group:
+    if one is other:
+        return one
+    one.tensors |= other.tensors
+    one.low, one.high = min(one.low, other.low), max(one.high, other.high)
+    one.clip_rmse, one.round_rmse = max(one.clip_rmse, other.clip_rmse), max(one.round_rmse, other.round_rmse)
+    one.clipped = max(one.clipped, other.clipped)
+    one.prescribed |= other.prescribed
+    one.partial |= other.partial
+    one.rectified &= other.rectified or (len(other.tensors) == 1 and other.maker in _MOVING)
+    order[:] = [group for group in order if group is not other]
+    for member in one.tensors:
+        of[member] = one
+    return one
+
+
+def _activations(theirs: Steps) -> list[int]:
+    """Integer tensors that depend on the input, in the order in which they are made."""
+    main = theirs.facts.main
+    made = [index for op in theirs.facts.ops for index in op.outputs if index >= 0 and index not in main.fixed]
+    tensors = theirs.facts.tensors
+    return [index for index in (*main.input_indices, *made) if tensors[index].dtype in ("int8", "uint8", "int16")]
+
+
+def _fitted(group: Group) -> Quantization:
+    """The scale and zero point that hold just what was seen."""
+    low, high = group.wanted
+    kind = np.iinfo(np.dtype(group.dtype))
+    # A scale far below the file's own stands for values that are next to nothing; kernels refuse the ratios it makes.
+    least = group.quantization.scales[0] * _FINEST
+    if group.dtype == "int16":
+        return Quantization((max(high / kind.max, least),), (0,))
+    scale = max((high - low) / (kind.max - kind.min), least)
+    if group.symmetric:
+        return Quantization((scale,), (_CENTRE[group.dtype],))
+    return Quantization((scale,), (int(np.clip(round(kind.min - low / scale), kind.min, kind.max)),))
+
+
+def _evidence(theirs: Steps, group: Group) -> dict[str, Any]:
+    fitted = _fitted(group)
+    return {
+        "tensors": [theirs.facts.tensors[index].name for index in sorted(group.tensors)][:8],
+        "held": [float(limit) for limit in group.limits],
+        "seen": [group.low, group.high],
+        "held_to_seen": round(group.ratio, 4),
+        "values_outside": group.clipped,
+        "scale": {"file": group.quantization.scales[0], "fitting": fitted.scales[0]},
+        "zero_point": {"file": group.quantization.zero_points[0], "fitting": fitted.zero_points[0]},
+        **group.problems,
+    }
+
+
+def _place(theirs: Steps, group: Group) -> tuple[str, int | None, int]:
+    """The first tensor of the group that an op makes; an input of the model where there is none."""
+    made = [index for index in group.tensors if index in theirs.makers]
+    first = min(made, key=lambda index: theirs.makers[index].index) if made else min(group.tensors)
+    maker = theirs.makers.get(first)
+    return theirs.facts.tensors[first].name, None if maker is None else maker.index, first
+
+
+def _single(theirs: Steps, group: Group) -> Suspect:
+    name, op, tensor = _place(theirs, group)
+    fitted = _fitted(group)
+    fix = {
+        "action": "calibrate the tensor again",
+        "tensor": name,
+        "scale": fitted.scales[0],
+        "zero_point": fitted.zero_points[0],
+    }
+    tensors = frozenset(group.tensors)
+    return Suspect(
+        "quantization.parameters", name, op, tensor, _evidence(theirs, group), fix, False,
+        put_activation(theirs, tensors, fitted), tensors,
+    )  # fmt: skip
+
+
+def _raw(theirs: Steps, group: Group) -> set[int]:
+    """The tensors of a group as they were before they were quantised."""
+    return {theirs.stored(index) for index in group.tensors}
+
+
+def _calibration(theirs: Steps, groups: Sequence[Group], total: int) -> Suspect:
+    """One cause for many ranges that are off, at the first of them."""
+    # The model's own input tells best: behind it a normalisation may turn what is clipped into what is wide.
+    first = next((group for group in groups if not _raw(theirs, group) <= theirs.makers.keys()), None)
+    kinds = [group.problems["kind"] for group in groups]
+    clipped = kinds.count("clipped") >= kinds.count("wide") if first is None else first.problems["kind"] == "clipped"
+    same = [group for group in groups if (group.problems["kind"] == "clipped") == clipped]
+    made = [group for group in same if any(index in theirs.makers for index in group.tensors)]
+    shown = (
+        group
+        for group in made
+        if any(theirs.makers[one].name != "QUANTIZE" for one in group.tensors & theirs.makers.keys())
+    )
+    name, op, tensor = _place(theirs, next(shown, (made or same)[0]))
+    evidence = {
+        "ranges_off": len(groups),
+        "ranges": total,
+        "median_held_to_seen": round(median(group.ratio for group in groups), 4),
+        "first": _evidence(theirs, (made or same)[0]),
+    }
+    fix = {"action": "calibrate again", "with": "about 100 samples like those that the model meets"}
+    patches = [put_activation(theirs, frozenset(group.tensors), _fitted(group)) for group in groups]
+    code = "quantization.calibration_clipped" if clipped else "quantization.calibration_wide"
+    tensors = frozenset(index for group in groups for index in group.tensors)
+    return Suspect(code, name, op, tensor, evidence, fix, False, all_of(patches), tensors)

@@ -1,0 +1,177 @@
+"""Graphs beside the main one: bodies of control flow, and those of further signatures.
+
+They are not run by themselves. Their files are compared as the main graph's are, and a difference in a body is put to
+the test where the op that runs it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.graph import Matching, Steps, match_layers
+from windtunnel.diagnosis.numerics.isolated_sums import Local
+from windtunnel.diagnosis.static.compare_files import compare_files
+from windtunnel.diagnosis.static.suspect import Patch, Suspect
+from windtunnel.errors import InvalidInput
+from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
+from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.facts import CALLS
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    """One inner graph in both models, by its numbers; `matching` is None where the two take other inputs.
+
+    `holder` is the op of the candidate's main graph that runs it, None for a graph that only a signature runs.
+    `handed` are its inputs that are constants of the graph around it.
+    """
+
+    graph: int
+    reference_graph: int
+    title: str
+    holder: OpFacts | None
+    facts: ModelFacts
+    matching: Matching | None
+    handed: frozenset[int] = frozenset()
+
+
+def inner_graphs(matching: Matching) -> tuple[Inner, ...]:
+    """All inner graphs that have a counterpart, in the order in which they are met, each once."""
+    found: dict[int, Inner] = {}
+    assert matching.ours is not None and matching.theirs is not None
+    _called(matching, None, found)
+    ours, theirs = matching.ours.facts, matching.theirs.facts
+    keys = {one.key: one.graph for one in ours.signatures}
+    for signature in theirs.signatures:
+        if signature.graph not in (0, *found) and keys.get(signature.key, 0):
+            title = f"the signature {signature.key!r}, which was not run"
+            pair = _Alone(matching.ours, keys[signature.key]), _Alone(matching.theirs, signature.graph)
+            _add(found, pair, title, None)
+    return tuple(found.values())
+
+
+def inner_suspects(graphs: tuple[Inner, ...], main: ModelFacts, local: Mapping[int, Local]) -> tuple[Suspect, ...]:
+    """What the files show in inner graphs, placed at the ops of `main` that run them. `local`: own errors there."""
+    found = []
+    for inner in graphs:
+        if inner.matching is not None:
+            report = compare_files(inner.matching, [], {}, frozenset(), typical=False, graph=inner.reference_graph)
+            kept = [one for one in report.suspects if one.code.startswith("conversion.")]
+            # What is handed in lies in another graph than the one that would be mended.
+            kept = [replace(one, patch=None) if one.tensors & inner.handed else one for one in kept]
+            found += [_placed(one, inner, main, local) for one in kept]
+    return tuple(found)
+
+
+def inner_layers(graphs: tuple[Inner, ...]) -> tuple[Unmatched, ...]:
+    """The layers of inner graphs, none of which has figures of its own."""
+    return tuple(_layers(graphs))
+
+
+def _called(matching: Matching, holder: OpFacts | None, found: dict[int, Inner]) -> None:
+    assert matching.ours is not None and matching.theirs is not None
+    ours, theirs = matching.ours.facts, matching.theirs.facts
+    for own, mine in matching.steps:
+        first, second = ours.ops[own.work], theirs.ops[mine.work]
+        for name in CALLS:
+            a, b = first.options.get(name, 0), second.options.get(name, 0)
+            if 0 < a < len(ours.graphs) and 0 < b < len(theirs.graphs) and b not in found:
+                pair = _Alone(matching.ours, a, first), _Alone(matching.theirs, b, second)
+                _add(found, pair, f"{name.split('_')[0]} graph of {_name(theirs, second)}", holder or second)
+
+
+def _add(found: dict[int, Inner], pair: tuple[_Alone, _Alone], title: str, holder: OpFacts | None) -> None:
+    one, other = pair
+    try:
+        matching = match_layers(one.facts, other.facts)
+    except InvalidInput:
+        matching = None
+    found[other.graph] = Inner(other.graph, one.graph, title, holder, other.facts, matching, frozenset(other.handed))
+    if matching is not None:
+        _called(matching, holder, found)
+
+
+class _Alone:
+    """An inner graph as the main one of its model: `facts`.
+
+    Constants that the op around it hands in are its own: converters write float16 weights of a loop so. `handed` has
+    them by the graph's tensor.
+    """
+
+    def __init__(self, around: Steps, graph: int, holder: OpFacts | None = None) -> None:
+        facts = around.facts
+        self.graph = graph
+        self.handed = {} if holder is None else _handed(around, graph, holder)
+        inner = facts.graphs[graph]
+        tensors = tuple(_as_constant(one, self.handed.get(one.index)) for one in inner.tensors)
+        inputs, outputs = (
+            tuple(index for index in indices if index not in self.handed)
+            for indices in (inner.input_indices, inner.output_indices)
+        )
+        inner = replace(inner, tensors=tensors, input_indices=inputs, output_indices=outputs)
+        self.facts = replace(facts, graphs=(inner, *facts.graphs[1:]), signatures=())
+
+
+def _handed(around: Steps, graph: int, holder: OpFacts) -> dict[int, TensorFacts]:
+    """Constants of the graph around an op by the inner graph's inputs that they are, in every turn of a loop."""
+    facts = around.facts
+    given = holder.inputs[1:] if holder.name == "IF" else holder.inputs
+    stays = [True] * len(given)
+    if holder.name == "WHILE":
+        body = facts.graphs[holder.options["body_subgraph_index"]]
+        stays = [a == b for a, b in zip(body.input_indices, body.output_indices, strict=False)]
+    found = {}
+    for index, source, same in zip(facts.graphs[graph].input_indices, given, stays, strict=False):
+        stored = facts.tensors[around.stored(source)]
+        if same and source >= 0 and stored.is_constant:
+            found[index] = stored
+    return found
+
+
+def _as_constant(tensor: TensorFacts, stored: TensorFacts | None) -> TensorFacts:
+    return tensor if stored is None else replace(stored, index=tensor.index, name=tensor.name)
+
+
+def _placed(suspect: Suspect, inner: Inner, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:
+    """A suspect of an inner graph at the op of the main graph that runs it; its tensor is the op's worst result."""
+    inside = {"graph": inner.title, "layer": suspect.layer, "op_index": suspect.op_index}
+    evidence = {**suspect.evidence, "inside": inside}
+    if inner.holder is None:
+        # No tensor of the main graph shows it: below zero, one of its own for each.
+        own = -2 - suspect.tensor - 1_000_000 * inner.graph
+        return replace(suspect, evidence=evidence, tensor=own, tensors=frozenset(), patch=None)
+    known = {index: local[index].nrmse or 0.0 for index in inner.holder.outputs if index in local}
+    worst = max(known, key=lambda index: known[index], default=next(iter(inner.holder.outputs), -1))
+    return replace(
+        suspect,
+        layer=main.tensors[worst].name if worst >= 0 else suspect.layer,
+        op_index=inner.holder.index,
+        tensor=worst,
+        tensors=frozenset(),
+        evidence=evidence,
+        patch=None if suspect.patch is None else _inside(suspect.patch, inner.graph),
+    )
+
+
+def _inside(patch: Patch, graph: int) -> Patch:
+    def apply(editor: Editor) -> None:
+        patch(editor.inside(graph))
+
+    return apply
+
+
+def _layers(graphs: tuple[Inner, ...]) -> Iterator[Unmatched]:
+    for inner in graphs:
+        compared = "its constants and ops were compared" if inner.matching is not None else "it takes other inputs"
+        place = -1 if inner.holder is None else inner.holder.index
+        for op, tensor in layer_tensors(inner.facts):
+            reason = f"it lies in {inner.title}, and has no figures of its own; {compared}"
+            kind, at = inner.facts.ops[op].name, place if place >= 0 else op
+            # What the op that runs the graph makes is compared as a layer of the main graph.
+            yield Unmatched(tensor.name, kind, at, reason, inside=inner.holder is not None)
+
+
+def _name(facts: ModelFacts, op: OpFacts) -> str:
+    return f"{op.name} {facts.tensors[op.outputs[0]].name!r}" if op.outputs else op.name

@@ -1,0 +1,396 @@
+"""Constants of matched steps, each within what its precision explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.graph.constants import KEEP_FLOAT32, WEIGHTED, Constant
+from windtunnel.diagnosis.graph.fused_layers import SHAPING, Step, Steps
+from windtunnel.diagnosis.static.effective_weights import Table, effective, finished_early, tolerance_of, written_alike
+from windtunnel.diagnosis.static.patches import (
+    input_place,
+    put_bias,
+    put_constant,
+    put_weight_scales,
+    put_weights,
+    stored_limits,
+)
+from windtunnel.diagnosis.static.suspect import Patch, Suspect
+from windtunnel.diagnosis.static.value_patterns import Pattern, describe
+
+Array = NDArray[np.float64]
+# Folding a batch normalisation in float32 moves weights by a few units in the last place of the channel's largest.
+_FOLDING = 4e-6
+_FOLDED = 2e-5
+# A changed bit of float32 below this one is rounding.
+_LEAST_BIT = 1 << 3
+# Quantisers that compensate errors (GPTQ, rotations) move values by a few steps all over the tensor.
+_COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
+_LARGEST_HALF = 65504.0
+# Scales that are this close, in parts of them, are one.
+_SAME_SCALE = 0.01
+# Steps that rounding the other way moves a value by, a little generously.
+_TIE = 0.6
+# Which input of an op holds axes.
+_AXES = {"SPLIT": 0, "SPLIT_V": 2, "REVERSE_V2": 1, "CUMSUM": 1, "ARG_MAX": 1, "ARG_MIN": 1, "EXPAND_DIMS": 1}
+
+
+@dataclass(frozen=True, slots=True)
+class ConstantReport:
+    """All that was compared: `worst` is the largest difference in parts of what precision explains, where it is.
+
+    `unreadable` names constants that could not be compared.
+    """
+
+    suspects: tuple[Suspect, ...]
+    compared: int
+    worst: float
+    unreadable: tuple[str, ...]
+
+
+class ConstantComparer:
+    """Compares the constants of all matched steps."""
+
+    def __init__(self, ours: Steps, theirs: Steps) -> None:
+        self._ours, self._theirs = ours, theirs
+        self._compared = 0
+        self._worst = 0.0
+        self._unreadable: list[str] = []
+        # Values that differ in bits between float32 tables that folding does not touch.
+        self._bits = 0
+        self._one_bit: list[Suspect] = []
+
+    def compare(self, own: Step, mine: Step) -> list[Suspect]:
+        """The suspects of one matched step."""
+        ops = self._ours.facts.ops[own.work], self._theirs.facts.ops[mine.work]
+        if ops[0].name in WEIGHTED and ops[1].name in WEIGHTED:
+            return list(self._weighted(own, mine))
+        if mine.kind in SHAPING or ops[0].name != ops[1].name:
+            return []
+        return list(self._operands(own, mine))
+
+    def report(self, suspects: list[Suspect]) -> ConstantReport:
+        """All suspects, and what was compared."""
+        # One changed bit in a whole model is a fault; many are another order of additions.
+        lonely = tuple(self._one_bit) if self._bits == 1 else ()
+        return ConstantReport((*suspects, *lonely), self._compared, self._worst, tuple(self._unreadable))
+
+    def _weighted(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        alike = written_alike(self._ours, own, self._theirs, mine)
+        fold = not (alike or finished_early(self._ours, own, self._theirs, mine))
+        a, b = effective(self._ours, own, fold=fold), effective(self._theirs, mine, fold=fold)
+        folded = a.folded or b.folded
+        if alike:
+            for first, second in zip(own.affine, mine.affine, strict=True):
+                yield from self._pair(mine, second.op_index, first.constant, second.constant)
+        for role, one, other in (("weights", a.weights, b.weights), ("bias", a.bias, b.bias)):
+            if one is None or other is None:
+                self._unreadable.append(self._name(mine, other))
+                continue
+            if one.values.shape != other.values.shape:
+                if one.values.size != other.values.size:
+                    continue
+                one = Table(one.values.reshape(other.values.shape), one.tolerance.reshape(other.values.shape))
+            suspect = self._table(role, mine, one, other, folded)
+            if suspect is not None:
+                yield suspect
+
+    def _table(self, role: str, mine: Step, one: Table, other: Table, folded: bool) -> Suspect | None:
+        self._compared += 1
+        name = self._name(mine, other)
+        # A mask may end where float16 does; weights that do are others.
+        other = _saturated(one, other) if role == "operand" else other
+        if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
+            return self._non_finite(mine, name, one, other, role, folded)
+        tolerance = _allowed(one, other, folded)
+        difference = _difference(one, other)
+        clipped = _clipped(one, other)
+        beyond = (difference > tolerance) & ~clipped
+        self._note(np.where(clipped, 0.0, difference), tolerance)
+        if not beyond.any():
+            if one.exact and other.exact and not folded:
+                self._count_bits(role, mine, name, one, other)
+            return None
+        if not np.isfinite(one.values).all():
+            return self._non_finite(mine, name, one, other, role, folded)
+        pattern = describe(one.values, other.values, tolerance, beyond)
+        quantized = other.constant is not None and other.constant.quantization is not None
+        if quantized and role == "weights" and pattern.kind != "few_values" and _steps(one, other) < _TIE:
+            # Rounded the other way, with scales in other digits.
+            return None
+        return self._suspect(role, mine, name, one, other, pattern, beyond, folded)
+
+    def _suspect(
+        self,
+        role: str,
+        mine: Step,
+        name: str,
+        one: Table,
+        other: Table,
+        pattern: Pattern,
+        beyond: NDArray[np.bool_],
+        folded: bool,
+    ) -> Suspect:
+        quantized = other.constant is not None and other.constant.quantization is not None
+        factors = pattern.evidence.get("factors", [])
+        scales = quantized and pattern.kind in ("scaled", "shifted") and all(factor > 0 for factor in factors)
+        by_scale = scales and role == "weights" and not _has_its_scale(one, other, pattern)
+        code = "quantization.parameters" if by_scale else "conversion.weights"
+        evidence: dict[str, Any] = {
+            "constant": name,
+            "role": role,
+            "pattern": pattern.kind,
+            "channels": list(pattern.channels[:16]),
+            "values_beyond_precision": int(beyond.sum()),
+            "values": int(beyond.size),
+            "relative_difference": _relative(one.values, other.values),
+            **pattern.evidence,
+        }
+        if quantized and role == "weights":
+            evidence["largest_difference_steps"] = _steps(one, other)
+        action = "quantize the weights again" if code.startswith("quant") else "convert the constant again"
+        if _is_cut_off(one, other):
+            action = KEEP_FLOAT32
+            evidence["float16"] = {"largest": float(np.abs(one.values[beyond]).max()), "limit": _LARGEST_HALF}
+        return self._at(
+            mine,
+            code,
+            evidence,
+            {"action": action, "tensor": name},
+            plain=not (quantized and _may_compensate(one, other, beyond, pattern)),
+            patch=None if folded else self._patch(role, mine, one, other, code),
+            tensors=frozenset() if other.constant is None else frozenset({other.constant.stored.index}),
+        )
+
+    def _patch(self, role: str, mine: Step, one: Table, other: Table, code: str) -> Patch | None:
+        op = self._theirs.facts.ops[mine.work]
+        if role == "bias":
+            return put_bias(self._theirs, op, one.values[:, 0])
+        if code == "quantization.parameters":
+            return put_weight_scales(self._theirs, op, one.values)
+        return None if other.constant is None else put_weights(self._theirs, op, other.constant, one.values)
+
+    def _operands(self, own: Step, mine: Step) -> Iterator[Suspect]:
+        """Constants of other ops, by their place among the inputs."""
+        ours = dict(own.constants)
+        for place, constant in mine.constants:
+            twin = ours.get(place) or next(iter(ours.values()), None)
+            if twin is None or len(ours) != len(mine.constants):
+                continue
+            if not (_is_attribute(twin) or _is_attribute(constant)):
+                yield from self._pair(mine, mine.work, twin, constant)
+                continue
+            a, b = self._ours.constants.real(twin), self._theirs.constants.real(constant)
+            if a is None or b is None:
+                self._unreadable.append(constant.stored.name)
+                continue
+            self._compared += 1
+            if not _same_integers(a, b, self._rank(mine, place)):
+                yield self._attribute(mine, constant, a, b)
+
+    def _pair(self, mine: Step, op_index: int, twin: Constant, constant: Constant) -> Iterator[Suspect]:
+        """Compares one constant of an op with the reference's."""
+        a, b = self._ours.constants.real(twin), self._theirs.constants.real(constant)
+        if a is None or b is None:
+            self._unreadable.append(constant.stored.name)
+        elif a.size == b.size:
+            table = Table(b.reshape(1, -1), tolerance_of(constant, b).reshape(1, -1), constant)
+            twin_table = Table(a.reshape(1, -1), tolerance_of(twin, a).reshape(1, -1), twin)
+            suspect = self._operand(mine, twin_table, table, constant)
+            if suspect is not None:
+                op = self._theirs.facts.ops[op_index]
+                tensor = self._theirs.facts.tensors[op.outputs[0]]
+                yield replace(suspect, layer=tensor.name, op_index=op_index, tensor=tensor.index)
+
+    def _operand(self, mine: Step, one: Table, other: Table, constant: Constant) -> Suspect | None:
+        suspect = self._table("operand", mine, one, other, folded=True)
+        if suspect is None or suspect.evidence["pattern"] == "non_finite":
+            return suspect
+        scaled = suspect.evidence["pattern"] in ("scaled", "shifted") and constant.quantization is not None
+        # Of a single value nothing tells a wrong scale from a wrong number.
+        by_scale = scaled and one.values.size > 1
+        code = "quantization.parameters" if by_scale else suspect.code
+        return replace(suspect, code=code, patch=put_constant(constant, one.values, new_scale=by_scale))
+
+    def _attribute(self, mine: Step, constant: Constant, a: Array, b: Array) -> Suspect:
+        evidence = {
+            "attribute": constant.stored.name,
+            "reference": a.ravel()[:16].tolist(),
+            "candidate": b.ravel()[:16].tolist(),
+        }
+        fix = {"action": "convert the op again", "op": self._theirs.facts.ops[mine.work].name}
+        patch = put_constant(constant, a) if a.shape == b.shape else None
+        return self._at(mine, "conversion.op", evidence, fix, plain=True, patch=patch)
+
+    def _non_finite(self, mine: Step, name: str, one: Table, other: Table, role: str, folded: bool) -> Suspect:
+        count = int(other.values.size - np.count_nonzero(np.isfinite(other.values)))
+        quantization = None if other.constant is None else other.constant.quantization
+        scale = quantization is not None and not np.isfinite(quantization.scales).all()
+        code = "quantization.parameters" if scale else "conversion.weights"
+        evidence = {"constant": name, "role": role, "pattern": "non_finite", "non_finite": {"values": count}}
+        is_half = other.constant is not None and other.constant.stored.dtype == "float16"
+        again = KEEP_FLOAT32 if is_half and np.isinf(other.values).any() else "convert the constant again"
+        fix = {"action": "quantize the weights again" if scale else again, "tensor": name}
+        patch = None if folded or role == "operand" else self._patch(role, mine, one, other, code)
+        return self._at(mine, code, evidence, fix, plain=True, patch=patch)
+
+    def _count_bits(self, role: str, mine: Step, name: str, one: Table, other: Table) -> None:
+        bits = [np.ascontiguousarray(table.values.astype(np.float32)).view(np.uint32) for table in (one, other)]
+        changed = np.flatnonzero((bits[0] ^ bits[1]).ravel())
+        self._bits += len(changed)
+        if len(changed) == 1:
+            flipped = int((bits[0] ^ bits[1]).ravel()[changed[0]])
+            # A last bit or two that differ are another order of additions, not a fault of storage.
+            if flipped.bit_count() == 1 and flipped >= _LEAST_BIT:
+                evidence = {
+                    "constant": name,
+                    "role": role,
+                    "pattern": "one_bit",
+                    "bit": flipped.bit_length() - 1,
+                    "at": int(changed[0]),
+                    "reference": float(one.values.ravel()[changed[0]]),
+                    "candidate": float(other.values.ravel()[changed[0]]),
+                }
+                fix = {"action": "convert the constant again", "tensor": name}
+                patch = self._patch(role, mine, one, other, "conversion.weights")
+                self._one_bit.append(self._at(mine, "conversion.weights", evidence, fix, plain=True, patch=patch))
+
+    def _at(
+        self,
+        mine: Step,
+        code: str,
+        evidence: dict[str, Any],
+        fix: dict[str, Any],
+        *,
+        plain: bool,
+        patch: Patch | None,
+        tensors: frozenset[int] = frozenset(),
+    ) -> Suspect:
+        op = self._theirs.facts.ops[mine.work]
+        tensor = self._theirs.facts.tensors[op.outputs[0]]
+        reads = op.inputs[input_place(op)] if evidence.get("role") == "bias" else -1
+        return Suspect(code, tensor.name, op.index, tensor.index, evidence, fix, plain, patch, tensors, reads)
+
+    def _note(self, difference: Array, tolerance: Array) -> None:
+        with np.errstate(all="ignore"):
+            parts = np.where(tolerance > 0.0, difference / np.where(tolerance > 0.0, tolerance, 1.0), 0.0)
+        # What is beyond it is a suspect, and is told of as one.
+        self._worst = max(self._worst, float(parts[parts <= 1.0].max(initial=0.0)))
+
+    def _name(self, mine: Step, table: Table | None) -> str:
+        if table is not None and table.constant is not None:
+            return table.constant.stored.name
+        op = self._theirs.facts.ops[mine.work]
+        return f"bias of {self._theirs.facts.tensors[op.outputs[0]].name}"
+
+    def _rank(self, mine: Step, place: int) -> int | None:
+        """The rank of what an axis at this input counts in; None where the integers are no axes."""
+        op = self._theirs.facts.ops[mine.work]
+        axes = 1 if op.name in ("MEAN", "SUM") or op.name.startswith("REDUCE_") else _AXES.get(op.name)
+        data = 1 if op.name == "SPLIT" else 0
+        return len(self._theirs.facts.tensors[op.inputs[data]].shape) or None if place == axes else None
+
+
+def _allowed(one: Table, other: Table, folded: bool) -> Array:
+    """What storage and folding explain, element by element."""
+    finite = np.where(np.isfinite(one.values), np.abs(one.values), 0.0)
+    largest = finite.max(axis=1, keepdims=True, initial=0.0)
+    arithmetic = (_FOLDED if folded else _FOLDING) * largest
+    loose = [np.where(np.isfinite(table.tolerance), table.tolerance, 0.0) for table in (one, other)]
+    return np.asarray(loose[0] + loose[1] + arithmetic + 1e-12)
+
+
+def _saturated(one: Table, other: Table) -> Table:
+    """The candidate's table with the reference's values where float16 cannot hold them and says so with its ends."""
+    if other.constant is None or other.constant.stored.dtype != "float16":
+        return other
+    ends = (np.abs(one.values) > _LARGEST_HALF) & (np.abs(other.values) >= _LARGEST_HALF)
+    ends &= np.sign(one.values) == np.sign(other.values)
+    return replace(other, values=np.where(ends, one.values, other.values)) if ends.any() else other
+
+
+def _is_cut_off(one: Table, other: Table) -> bool:
+    """Whether the candidate stores values as float16 that float16 cannot hold, at its end."""
+    return _saturated(one, other) is not other
+
+
+def _difference(one: Table, other: Table) -> Array:
+    """How far two tables are apart; equal NaN and infinity are not, others are infinitely far."""
+    with np.errstate(invalid="ignore"):
+        found = np.abs(other.values - one.values)
+        alike = (one.values == other.values) | (np.isnan(one.values) & np.isnan(other.values))
+    return np.asarray(np.where(np.isfinite(found), found, np.where(alike, 0.0, np.inf)))
+
+
+def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:
+    """Where the candidate holds the largest value it can and the reference a larger one: clipped on purpose.
+
+    A scale that is too small looks alike; then most of a channel's values are off, not its few largest.
+    """
+    none = np.zeros(other.values.shape, dtype=bool)
+    if other.constant is None or other.constant.quantization is None:
+        return none
+    largest = np.abs(other.values).max(axis=1, keepdims=True, initial=0.0)
+    at_end = (np.abs(other.values) >= largest * 0.999) & (largest > 0.0)
+    further = (np.abs(one.values) > np.abs(other.values)) & (np.sign(one.values) == np.sign(other.values))
+    clipped = at_end & further
+    few = clipped.mean(axis=1, keepdims=True) <= 0.05
+    rest = np.abs(other.values - one.values) <= 1.5 * (other.tolerance + one.tolerance)
+    rest_fits = np.where(clipped, True, rest).all(axis=1, keepdims=True)
+    fits = clipped & few & rest_fits
+    # One value alone may be another fault; several, or one in channel after channel, are a quantiser's choice.
+    several = clipped.sum(axis=1, keepdims=True) >= 2
+    slightly = np.abs(other.values - one.values) <= 1.3 * (other.tolerance + one.tolerance)
+    return np.asarray(fits & (several | slightly | (fits.any(axis=1).sum() >= 3)))
+
+
+def _has_its_scale(one: Table, other: Table, pattern: Pattern) -> bool:
+    """Whether the scales are those that the reference's values ask for: then it is the integers that are wrong."""
+    assert other.constant is not None and other.constant.quantization is not None
+    scales = np.abs(np.asarray(other.constant.quantization.scales, dtype=np.float64))
+    largest = np.abs(one.values).max(axis=1, initial=0.0)
+    if scales.size == 1:
+        largest, hit = largest.max(keepdims=True), np.array([0])
+    else:
+        hit = np.asarray(pattern.channels)
+    if scales.size != largest.size:
+        return False
+    wanted = largest[hit] / stored_limits(other.constant.stored.dtype)[1]
+    return bool(np.allclose(scales[hit], wanted, rtol=_SAME_SCALE))
+
+
+def _may_compensate(one: Table, other: Table, beyond: NDArray[np.bool_], pattern: Pattern) -> bool:
+    """Whether a quantiser that compensates errors may have moved these values: all over, by a few steps."""
+    if pattern.kind != "noise":
+        return False
+    return bool(beyond.mean() > _COMPENSATING_SHARE and _steps(one, other) < _COMPENSATING_STEPS)
+
+
+def _steps(one: Table, other: Table) -> float:
+    """The largest difference in steps of the candidate's scale."""
+    steps = 2.0 * other.tolerance
+    with np.errstate(all="ignore"):
+        return round(float(np.nanmax(np.where(steps > 0, np.abs(one.values - other.values) / steps, 0.0))), 3)
+
+
+def _relative(one: Array, other: Array) -> float | None:
+    power = float(np.square(one).mean())
+    return None if power == 0.0 else round(float(np.sqrt(np.square(one - other).mean() / power)), 6)
+
+
+def _is_attribute(constant: Constant) -> bool:
+    return constant.stored.dtype in ("int32", "int64", "bool") and constant.stored.quantization is None
+
+
+def _same_integers(a: Array, b: Array, rank: int | None) -> bool:
+    """Whether two lists of integers say the same; with a rank they are axes: in any order, negative from the end."""
+    if a.size != b.size:
+        return False
+    if np.array_equal(a.ravel(), b.ravel()):
+        return True
+    return rank is not None and sorted((a.ravel() % rank).tolist()) == sorted((b.ravel() % rank).tolist())

@@ -1,1 +1,0 @@
-"""What the quantizer talks to: litert-quantizer."""

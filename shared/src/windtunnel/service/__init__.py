@@ -1,0 +1,1 @@
+"""What every service is built from: its runtime, its settings, the plan of a run, values in protobuf."""

@@ -1,0 +1,99 @@
+"""What services do alike with the plan of a run, and with what requests name."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from windtunnel.artifacts import ArtifactRef, ArtifactStore, SourceReader, pack
+from windtunnel.errors import InvalidInput, InvalidPlan
+from windtunnel.pipeline import Pipeline
+from windtunnel.plan import MAX_PLAN_BYTES, Plan, plan_from_json
+from windtunnel.service.protobuf_values import artifact_from_proto
+from windtunnel.v1 import types_pb2
+
+_PLANS_KEPT: Final = 16
+# Every variant of a run comes with the same plan, and reading a large one takes long. Its hash is its content.
+_plans: Final[OrderedDict[str, Plan]] = OrderedDict()
+
+
+async def plan_of(run: types_pb2.RunContext, artifacts: ArtifactStore) -> Plan:
+    """The plan of a run, as the converter stored it.
+
+    Raises InvalidPlan (it is none, or not a resolved one), InvalidInput (the run names none), NotFound, Unavailable.
+    """
+    ref = artifact_from_proto(run.plan)
+    data = await artifacts.read_bytes(ref.sha256, limit=MAX_PLAN_BYTES)
+    plan = _plans[ref.sha256] if ref.sha256 in _plans else _parsed(data)
+    _plans[ref.sha256] = plan
+    _plans.move_to_end(ref.sha256)
+    while len(_plans) > _PLANS_KEPT:
+        _plans.popitem(last=False)
+    return plan
+
+
+def _parsed(data: bytes) -> Plan:
+    plan = plan_from_json(data)
+    for name, uri in (("samples", plan.data.samples), ("calibration", plan.data.calibration)):
+        if uri is not None and not uri.startswith("sha256:"):
+            raise InvalidPlan(f"the plan of a run names artifacts only, this is {uri!r}", path=f"data.{name}")
+    if isinstance(plan.preprocessing, str):
+        raise InvalidPlan("the plan of a run holds its pipeline, this is a URI", path="preprocessing")
+    return plan
+
+
+def artifact_of(uri: str | None) -> ArtifactRef | None:
+    """The artifact that a plan from `plan_of` names by `sha256:<hex>`, its size not known; None where it names none."""
+    return None if uri is None else ArtifactRef(uri.removeprefix("sha256:"), 0)
+
+
+def pipeline_in(plan: Plan) -> Mapping[str, Any] | None:
+    """The pipeline of a plan from `plan_of`."""
+    assert not isinstance(plan.preprocessing, str), "plan_of refuses it"
+    return plan.preprocessing
+
+
+def pipeline_of(text: str) -> Mapping[str, Any] | None:
+    """The `preprocessing_json` of a request, checked; None where it is empty. Raises InvalidInput."""
+    return Pipeline.parse(json_of(text, "preprocessing_json")).to_json() if text else None
+
+
+def json_of(text: str | bytes, what: str) -> Any:
+    """The JSON value in `text`. Raises InvalidInput that names `what`."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"{what} is not JSON: {error}") from error
+
+
+@asynccontextmanager
+async def temporary_folder(prefix: str) -> AsyncIterator[Path]:
+    """A new folder, gone after the block. Removing a large tree takes seconds, so that a thread does it."""
+    folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix=prefix)
+    try:
+        yield Path(folder.name)
+    finally:
+        await asyncio.to_thread(folder.cleanup)
+
+
+async def ingest(
+    artifacts: ArtifactStore, sources: SourceReader, uri: str, workdir: Path, *, sha256: str | None = None
+) -> tuple[ArtifactRef, Path]:
+    """What `uri` names, as an artifact (a folder as a zip file), and as a local file or folder below `workdir`.
+
+    Raises what `SourceReader.open` raises.
+    """
+    workdir.mkdir(parents=True)
+    path = await sources.open(uri, sha256=sha256, into=workdir)
+    if path.is_dir():
+        packed = await asyncio.to_thread(pack, path, workdir / "packed.zip")
+        return await artifacts.put_file(packed), path
+    if uri.startswith("sha256:"):
+        return ArtifactRef(uri.removeprefix("sha256:"), path.stat().st_size), path
+    return await artifacts.put_file(path), path

@@ -1,0 +1,106 @@
+"""Detections of TFLite_Detection_PostProcess: filled slots only, in any order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flatbuffers import flexbuffers
+from numpy.typing import NDArray
+
+from support.layers import Layers, random_samples, random_weights
+from windtunnel.diagnosis import compare_models
+from windtunnel.diagnosis.execution.detection_slots import OP, Detections
+from windtunnel.tflite import read_model
+
+SLOTS, ANCHORS, CLASSES = 6, 16, 3
+NAMES = [OP, f"{OP}:1", f"{OP}:2", f"{OP}:3"]
+ANCHOR = np.array([[(y + 0.5) / 4, (x + 0.5) / 4, 0.25, 0.25] for y in range(4) for x in range(4)], np.float32)
+
+
+def _settings(threshold: float) -> bytes:
+    made = flexbuffers.Builder()
+    with made.Map():
+        for name, number in (("max_detections", SLOTS), ("max_classes_per_detection", 1), ("num_classes", CLASSES)):
+            made.Key(name)
+            made.Int(number)
+        for name, value in (("nms_score_threshold", threshold), ("nms_iou_threshold", 0.5)):
+            made.Key(name)
+            made.Float(value)
+        for name in ("y_scale", "x_scale", "h_scale", "w_scale"):
+            made.Key(name)
+            made.Float(5.0)
+    return bytes(made.Finish())
+
+
+def _detector(path: Path, *, scores: int = 2, threshold: float = 0.8) -> Path:
+    """Boxes and scores of a dense layer each; `scores` is the seed of the latter's weights."""
+    net = Layers()
+    source = net.tensor("input", (1, 12))
+    boxes = net.fully_connected("raw_boxes", source, random_weights((4 * ANCHORS, 12), seed=1, scale=0.05), None, 1)
+    boxes = net.reshape("boxes", boxes, (1, ANCHORS, 4))
+    width = CLASSES * ANCHORS
+    likely = net.fully_connected("logits", source, random_weights((width, 12), seed=scores), None, 1)
+    likely = net.layer(
+        "LOGISTIC", "likely", [net.reshape("rows", likely, (1, ANCHORS, CLASSES))], (1, ANCHORS, CLASSES)
+    )
+    shapes = ((1, SLOTS, 4), (1, SLOTS), (1, SLOTS), (1,))
+    made = [net.tensor(name, shape) for name, shape in zip(NAMES, shapes, strict=True)]
+    net.op(OP, [boxes, likely, net.constant("anchors", ANCHOR)], made, _settings(threshold))
+    return net.write(path, [source], made)
+
+
+def test_a_detector_is_healthy_against_itself(tmp_path: Path) -> None:
+    """Slots that the op does not fill hold what lay in memory."""
+    one, other = _detector(tmp_path / "r.tflite"), _detector(tmp_path / "c.tflite")
+    result = compare_models(one, other, random_samples(tmp_path / "s.npz", (12,)))
+    assert (result.verdict, result.causes, result.output.nrmse) == ("healthy", (), 0.0)
+
+
+@pytest.mark.parametrize("changed", [{"scores": 3}, {"threshold": 0.95}])
+def test_other_detections_are_a_fault(tmp_path: Path, changed: dict[str, Any]) -> None:
+    one, other = _detector(tmp_path / "r.tflite"), _detector(tmp_path / "c.tflite", **changed)
+    result = compare_models(one, other, random_samples(tmp_path / "s.npz", (12,)))
+    assert result.verdict != "healthy"
+    assert result.output.nrmse is not None and result.output.nrmse > 0.05
+    assert result.causes
+
+
+def _outputs(*found: tuple[float, int, float]) -> dict[str, NDArray[np.float64]]:
+    """Detections given as (left end of the box, class, score); unset slots hold NaN."""
+    made = [np.full(shape, np.nan) for shape in ((1, SLOTS, 4), (1, SLOTS), (1, SLOTS))]
+    for slot, (left, kind, score) in enumerate(found):
+        made[0][0, slot], made[1][0, slot], made[2][0, slot] = (0.0, left, 0.2, left + 0.2), kind, score
+    return dict(zip(NAMES, (*made, np.array([float(len(found))])), strict=True))
+
+
+@pytest.fixture
+def detections(tmp_path: Path) -> Detections:
+    facts = read_model(_detector(tmp_path / "r.tflite", threshold=0.3))
+    return Detections(facts, facts, {name: name for name in NAMES})
+
+
+def _largest(detections: Detections, first: dict[str, NDArray[np.float64]], second: Any) -> list[float]:
+    """The largest difference of boxes, classes, scores and counts."""
+    one, other = detections.aligned(first, second)
+    return [float(np.abs(one[name] - other[name]).max(initial=0.0)) for name in NAMES]
+
+
+def test_near_equal_scores_change_places(detections: Detections) -> None:
+    first, second = _outputs((0.0, 1, 0.91), (0.5, 2, 0.90)), _outputs((0.5, 2, 0.92), (0.0, 1, 0.91))
+    assert _largest(detections, first, second) == pytest.approx([0.0, 0.0, 0.02, 0.0])
+
+
+@pytest.mark.parametrize("swapped", [False, True])
+def test_a_detection_at_the_threshold_comes_and_goes(detections: Detections, swapped: bool) -> None:
+    pair = _outputs((0.0, 1, 0.9), (0.5, 2, 0.31)), _outputs((0.0, 1, 0.9))
+    assert _largest(detections, *(pair[::-1] if swapped else pair)) == pytest.approx([0.0, 0.0, 0.01, 0.0])
+
+
+@pytest.mark.parametrize("other", [(), ((0.0, 2, 0.9),), ((0.6, 1, 0.9),)], ids=["none", "class", "place"])
+def test_a_sure_detection_that_is_lost_shows(
+    detections: Detections, other: tuple[tuple[float, int, float], ...]
+) -> None:
+    assert _largest(detections, _outputs((0.0, 1, 0.9)), _outputs(*other))[2] == pytest.approx(0.6)

@@ -1,0 +1,48 @@
+"""What the fixes of differences do to the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from windtunnel.diagnosis.rules import effect_on_outputs as effect
+from windtunnel.diagnosis.static.suspect import Patch, Suspect
+
+
+class Outputs:
+    """Ends of a model whose output stays as far off as it is, whatever is fixed."""
+
+    def __init__(self, nrmse: float) -> None:
+        self._nrmse = nrmse
+
+    def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> Sequence[tuple[float, float]]:
+        return [(self._nrmse, self._nrmse)]
+
+
+def difference(code: str, nrmse: float) -> effect.Tested:
+    suspect = Suspect(code, "conv", 3, 7, {"role": "bias"}, {}, plain=True, patch=lambda editor: None)
+    return effect.Tested(suspect, 0.1, 0.1, nrmse, nrmse)
+
+
+@pytest.mark.parametrize(
+    ("code", "nrmse", "is_cause"),
+    [
+        ("quantization.parameters", 0.05, True),
+        ("quantization.parameters", 0.001, False),
+        ("conversion.op", 0.05, False),
+    ],
+)
+def test_a_wrong_number_whose_fix_shows_nothing_counts_while_an_output_is_off(
+    code: str, nrmse: float, is_cause: bool
+) -> None:
+    causes, harmless = effect.by_effect([difference(code, nrmse)], Outputs(nrmse), "integer")
+    assert (len(causes), len(harmless)) == ((1, 0) if is_cause else (0, 1))
+
+
+def test_another_attribute_of_the_same_op_counts_where_the_kernels_at_hand_ignore_it() -> None:
+    suspect = Suspect(
+        "conversion.op", "probabilities", 3, 7, {"attribute": "beta"}, {}, plain=True, patch=lambda _: None
+    )
+    causes, harmless = effect.by_effect([effect.Tested(suspect, 0.1, 0.1, 0.01, 0.01)], Outputs(0.01), "integer")
+    assert (len(causes), len(harmless)) == (1, 0)
