@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +21,6 @@ from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
 from windtunnel.diagnosis.numerics.isolated_sums import Local, Stored
 from windtunnel.diagnosis.numerics.layer_sums import LayerSums
-from windtunnel.diagnosis.rules.kernel_causes import OTHER_KERNELS
 from windtunnel.diagnosis.static.suspect import Patch, all_of
 from windtunnel.errors import UserError
 from windtunnel.pipeline import Feed
@@ -30,6 +29,8 @@ from windtunnel.tflite.edit import Editor
 
 # A suspect is tested on so many samples, by layers and as a whole.
 PROBE_SAMPLES, OUTPUT_SAMPLES = 4, 8
+# The accelerator that a layer is tried on if the first one gave a doubtful result.
+OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {"xnnpack": "none", "none": "xnnpack", "reference": "none"}
 # They only restate what the layer before them says, some of it less clearly.
 _CLOSING = TRANSPARENT | SHAPING | {"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"}
 

@@ -9,14 +9,13 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS
 from windtunnel.diagnosis.findings.comparison import Cause, Exclusion
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.tflite import Accelerator
 
-# The set of kernels that a layer is tried on when the first gave a doubtful result.
-OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {"xnnpack": "none", "none": "xnnpack", "reference": "none"}
 # Own errors from which on two sets of kernels differ by more than their order of additions and their rounding.
 _DOUBTFUL: Final = {"float32": 1e-3, "float16": 5e-3, "integer": 0.02}
 _TIMES: Final = 5.0
