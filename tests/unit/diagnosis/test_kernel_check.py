@@ -12,12 +12,12 @@ from support.graphs import DenseWeights, dense_model
 from support.layers import random_weights
 from support.quantised import calibrated, images, small_network
 from windtunnel.diagnosis import compare_models
-from windtunnel.diagnosis.execution.patched_runs import Trials
+from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS, Trials
 from windtunnel.diagnosis.execution.runnable_pair import open_pair
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.graph import Matching, match_layers
 from windtunnel.diagnosis.numerics.isolated_sums import Local
-from windtunnel.diagnosis.rules.kernel_causes import OTHER_KERNELS, kernel_causes, kernels_excluded
+from windtunnel.diagnosis.rules.kernel_causes import kernel_causes, kernels_excluded
 from windtunnel.tflite import Accelerator, read_model
 from windtunnel.tflite.edit import Editor
 
