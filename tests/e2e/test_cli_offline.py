@@ -200,7 +200,7 @@ def test_parse_log_reads_files_and_standard_input(tmp_path: Path) -> None:
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
     # What makes it slow, told apart from a busy machine.
-    heavy = "numpy grpc nats rich google.protobuf ai_edge_litert tensorflow litert_quantizer pydantic"
+    heavy = "numpy grpc nats rich google.protobuf ai_edge_litert tensorflow litert_quantizer pydantic jinja2"
     program = f"import sys, windtunnel.cli.main; print([name for name in '{heavy}'.split() if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr

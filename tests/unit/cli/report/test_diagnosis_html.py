@@ -12,9 +12,11 @@ import pytest
 from support import reports
 from support.diagnoses import FUSED, diagnosis_of_named_model
 from windtunnel import schemas
-from windtunnel.cli.report.html.drift_chart import OWN, curve, drift_chart
+from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
+from windtunnel.cli.report.html.drift_chart import drift_chart
+from windtunnel.cli.report.html.drift_curves import OWN, curve
 from windtunnel.cli.report.html.histogram_chart import histogram_chart
-from windtunnel.cli.report.html.report_page import diagnosis_html, report_html
+from windtunnel.cli.report.html.report_page import report_html
 
 
 def _page(document: dict[str, Any]) -> str:
@@ -110,9 +112,9 @@ def test_a_report_folds_the_distributions_of_culprits_away() -> None:
 def test_the_layer_table_begins_with_the_culprit_and_has_all_figures() -> None:
     page = _page(diagnosis_of_named_model())
     table = page[page.index('<table class="layers">') :]
-    rows = re.findall(r"<tr.*?</tr>", table)[1:]
+    rows = re.findall(r"<tr.*?</tr>", table, re.DOTALL)[1:]
     assert [re.sub("<.*?>", " ", row).split()[0] for row in rows] == ["0", "4", "2", "3", "1", "1"]
-    cells = [re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?</td>", rows[0])]
+    cells = [re.sub("<.*?>", "", cell) for cell in re.findall(r"<td.*?</td>", rows[0], re.DOTALL)]
     assert cells[2:] == [
         "0.2100",
         "0.20000.1800 to 0.2200",

@@ -8,7 +8,8 @@ from typing import Any
 from rich.console import Console
 
 from support.reports import gate, report
-from windtunnel.cli.report.html.report_page import diagnosis_html, report_html
+from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
+from windtunnel.cli.report.html.report_page import report_html
 from windtunnel.cli.report.text.report_text import render_report
 
 PIPELINE = {"schema": "windtunnel.pipeline/1", "steps": [{"op": "normalize", "scale": 0.5, "offset": -1.0}]}
@@ -70,7 +71,7 @@ def test_a_long_reason_in_the_table_of_variants_wraps() -> None:
     document = found()
     document["variants"][0]["accuracy_reason"] = "output 'y' holds NaN or infinity, " * 12
     page = report_html(document)
-    cell = page[: page.index("output &#x27;y&#x27; holds")].rsplit("<td", 1)[1]
+    cell = page[: page.index("output &#39;y&#39; holds")].rsplit("<td", 1)[1]
     assert 'class="number unknown"' in cell
     rule = next(line for line in page.splitlines() if line.startswith("td.number.unknown"))
     assert "white-space: normal" in rule and "max-width" in rule

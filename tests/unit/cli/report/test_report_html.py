@@ -11,9 +11,11 @@ import pytest
 
 from support import reports
 from windtunnel import schemas
-from windtunnel.cli.report.html.drift_chart import curve, drift_chart
+from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
+from windtunnel.cli.report.html.drift_chart import drift_chart
+from windtunnel.cli.report.html.drift_curves import curve
 from windtunnel.cli.report.html.latency_chart import Row, latency_chart
-from windtunnel.cli.report.html.report_page import diagnosis_html, report_html
+from windtunnel.cli.report.html.report_page import report_html
 
 HOSTILE = '"><script>alert(1)</script><img src="https://evil.example/x" onerror=alert(2)>\u202e\x1b[31m\x00'
 _VOID = {"meta", "br"}

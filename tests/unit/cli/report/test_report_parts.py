@@ -8,8 +8,7 @@ import pytest
 
 from windtunnel.cli.report.formatting import clean, drift, elapsed, flat, gates_of, measure, moment, shorten
 from windtunnel.cli.report.html import chart_scale
-from windtunnel.cli.report.html.drift_chart import common_order
-from windtunnel.cli.report.html.markup import Html, tag
+from windtunnel.cli.report.html.drift_curves import common_order
 
 
 def _keys(names: str) -> list[tuple[str, int]]:
@@ -133,11 +132,6 @@ def test_a_gate_can_fail_without_a_figure() -> None:
     # A layer that holds NaN has no nRMSE, and its gate fails all the same.
     gates = gates_of({"gates": [{"gate": "layer_nrmse", "limit": 0.1, "measured": None, "passed": False}]})
     assert [gate.mark for gate in gates] == ["✗"]
-
-
-def test_tag_escapes_all_but_markup() -> None:
-    made = tag("p", "<b>&", Html("<i>x</i>"), None, title='"\x1b', class_="a b", hidden=None)
-    assert made == '<p title="&quot;\\x1b" class="a b">&lt;b&gt;&amp;<i>x</i></p>'
 
 
 def test_a_gate_shows_the_bound_that_it_was_judged_at() -> None:

@@ -11,8 +11,8 @@ from rich.console import Console
 from support import reports
 from support.diagnoses import FUSED, diagnosis_of_named_model
 from windtunnel.cli.report.formatting import NOT_COMPARED, was_compared
-from windtunnel.cli.report.html.page_parts import conversion
-from windtunnel.cli.report.html.report_page import diagnosis_html
+from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
+from windtunnel.cli.report.html.report_page import report_html
 from windtunnel.cli.report.text.diagnosis_text import render_diagnosis
 from windtunnel.cli.report.text.measurement_text import conversion_words
 from windtunnel.cli.report.text.report_text import render_log, render_report
@@ -240,7 +240,8 @@ def test_a_conversion_that_compared_nothing_did_not_pass() -> None:
     check |= {"original": None, "converted": None, "element_accuracy": {"converted": None}, "message": ""}
     said = conversion_words({"check": check, "size_bytes": 10, "ops": ["RELU"], "seconds": 0.1})
     assert NOT_COMPARED in said and "passed" not in said
-    assert NOT_COMPARED in str(conversion({"passed": True}))
+    page = report_html(reports.report(1) | {"conversion": {"passed": True}})
+    assert f"<p>{NOT_COMPARED}</p>" in page
 
 
 def test_the_head_of_a_report_has_its_labels_and_its_trace() -> None:

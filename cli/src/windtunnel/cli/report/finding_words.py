@@ -3,10 +3,36 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from windtunnel.cli.report.formatting import entries, figure, is_number, named, share
+from windtunnel.cli.report.formatting import clean, entries, figure, is_number, named, share
+
+
+@dataclass(frozen=True, slots=True)
+class FindingWords:
+    """A finding: what was noticed, the pipelines that were tried, and what to do, as a sentence and as a pipeline."""
+
+    code: str
+    message: str
+    tried: Sequence[str]
+    fix: str
+    pipeline: str
+
+
+def shown_findings(findings: Sequence[Mapping[str, Any]]) -> list[FindingWords]:
+    """The words of all findings of a document."""
+    return [
+        FindingWords(
+            code=named(one.get("code")),
+            message=named(one.get("message")),
+            tried=tried_words(one),
+            fix=clean(one.get("fix") or ""),
+            pipeline=pipeline_words(one),
+        )
+        for one in findings
+    ]
 
 
 def tried_words(finding: Mapping[str, Any]) -> list[str]:

@@ -129,7 +129,7 @@ def diff(
         document["findings"] = [one.to_json() for one in distinct((*told, *done.comparison.findings))]
         document["converted"] = {side: {"check": check_document(one)} for side, one in done.converted.items()}
     if html is not None:
-        from windtunnel.cli.report.html.report_page import diagnosis_html
+        from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
 
         page = diagnosis_html(document, reference=reference.name, candidate=candidate.name)
         write_whole(html, page.encode(), force=force)

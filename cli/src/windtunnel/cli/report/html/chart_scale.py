@@ -45,6 +45,26 @@ class Scale:
         return [value for value in finer if self.low <= value <= self.high]
 
 
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A chart's size and the edges of its drawing, in pixels."""
+
+    width: float
+    height: float
+    left: float
+    right: float
+    top: float
+    bottom: float
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """A labelled place on an axis, in pixels."""
+
+    at: float
+    label: str
+
+
 def fit(values: Sequence[float], start: float, end: float, *, zero: bool = True, whole_decades: bool = True) -> Scale:
     """A scale for figures >= 0: logarithmic where they differ by more than a factor of 30, else linear.
 

@@ -1,9 +1,12 @@
-"""Parts of a page that tell of a diagnosis: causes, evidence, distributions, what was ruled out and not compared."""
+"""What a diagnosis says, as the templates show it: causes, histograms, what was ruled out and not compared."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
+
+from markupsafe import Markup
 
 from windtunnel.cli.report.evidence import (
     accounts,
@@ -27,34 +30,72 @@ from windtunnel.cli.report.formatting import (
     shorten,
 )
 from windtunnel.cli.report.html.histogram_chart import histogram_chart
-from windtunnel.cli.report.html.markup import NOTHING, Html, joined, tag
-from windtunnel.cli.report.html.page_parts import badge, fact_rows, section
-from windtunnel.cli.report.layer_names import layer_title
 
 _NAMES_SHOWN = 40
 _HISTOGRAMS_SHOWN = 6
 
 
-def diagnoses(variants: Sequence[Mapping[str, Any]]) -> Html:
-    """What the comparison found in each variant."""
-    blocks = []
-    for variant in variants:
-        diagnosis = variant.get("diagnosis")
-        verdict = NOTHING if diagnosis is None else badge(diagnosis.get("verdict"), small=True)
-        blocks.append(tag("h3", shorten(named(variant.get("name")), 80), " ", verdict))
-        if diagnosis is None:
-            why = variant.get("diagnosis_problem") or "It was not compared with the reference."
-            blocks.append(tag("p", clean(why), class_="quiet"))
-            continue
-        blocks += [tag("p", clean(reason), class_="reason") for reason in entries(diagnosis, "reasons")]
-        facts = quality(diagnosis)
-        blocks.append(tag("div", *facts, class_="meta") if facts else NOTHING)
-        blocks += [causes(diagnosis), _folded_distributions(diagnosis), folded(diagnosis)]
-    return section("Diagnosis", *blocks)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The layer where a cause is. `op`: its kind, None if the layer was not compared."""
+
+    layer: str
+    op_index: str
+    op: str | None
 
 
-def quality(diagnosis: Mapping[str, Any]) -> list[Html]:
-    """Figures of a comparison, one `span` for each."""
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """A cause with what shows it and what fixes it. `fields`: its evidence and fix as they are in the document."""
+
+    code: str
+    place: Place | None
+    confidence: str
+    verified: bool
+    proof: str
+    points: Sequence[str]
+    fix: str
+    fields: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """The values of a layer in both models."""
+
+    layer: str
+    chart: Markup
+
+
+@dataclass(frozen=True, slots=True)
+class Excluded:
+    """Codes of causes that were ruled out, by the reason, and what could not be judged."""
+
+    ruled_out: Sequence[tuple[str, Sequence[str]]]
+    not_judged: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """A layer that has no figure, and why."""
+
+    how: str
+    layer: str
+    op: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many layers were compared, and which were not. `left_out`: how many more there are."""
+
+    compared: str
+    total: str
+    missing: Sequence[NotCompared]
+    left_out: int
+
+
+def quality(diagnosis: Mapping[str, Any]) -> list[str]:
+    """Figures of a comparison: accuracy, agreement, the output's error, samples."""
     accuracy = part(diagnosis, "accuracy")
     facts = []
     if accuracy.get("candidate") is not None:
@@ -66,62 +107,50 @@ def quality(diagnosis: Mapping[str, Any]) -> list[Html]:
         facts.append(f"output nRMSE {drift(diagnosis['output_nrmse'])}")
     if (samples := samples_words(diagnosis)) is not None:
         facts.append(samples)
-    return [tag("span", fact) for fact in facts]
+    return facts
 
 
-def causes(diagnosis: Mapping[str, Any]) -> Html:
-    """The causes, most likely first, each with what shows it and what mends it."""
+def causes(diagnosis: Mapping[str, Any]) -> list[Cause]:
+    """The causes, most likely first."""
     layers = entries(diagnosis, "layers")
-    return joined(_cause(number, cause, layers) for number, cause in enumerate(entries(diagnosis, "causes"), start=1))
+    return [_cause(cause, layers) for cause in entries(diagnosis, "causes")]
 
 
-def _cause(number: int, cause: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> Html:
-    place = part(cause, "place")
-    at = place_among(layers, place)
-    points = [*accounts(cause), *([] if at is None else notes_of(layers[at], part(cause, "evidence")))]
-    fix = remedy_words(cause)
-    proof = tag("span", proof_words(cause), class_=f"badge small {'good' if cause.get('verified') else 'warn'}")
-    rows = [(f"evidence: {key}", value) for key, value in flat(part(cause, "evidence"))]
-    rows += [(f"fix: {key}", value) for key, value in flat(part(cause, "fix"))]
-    fields = tag("details", tag("summary", "All fields"), fact_rows(rows)) if rows else NOTHING
-    return tag(
-        "div",
-        tag("p", tag("b", str(number), class_="rank"), tag("b", named(cause.get("code"))), " ", proof, class_="head"),
-        _place(place, None if at is None else layers[at]),
-        tag("p", f"Confidence {figure(cause.get('confidence'), '.2f')}", class_="quiet"),
-        tag("ul", *(tag("li", point) for point in points)) if points else NOTHING,
-        tag("p", tag("b", "Fix "), fix, class_="fix") if fix else NOTHING,
-        fields,
-        class_="cause",
+def _cause(cause: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> Cause:
+    at = place_among(layers, part(cause, "place"))
+    layer = None if at is None else layers[at]
+    fields = [(f"evidence: {key}", value) for key, value in flat(part(cause, "evidence"))]
+    return Cause(
+        code=named(cause.get("code")),
+        place=_place(part(cause, "place"), layer),
+        confidence=figure(cause.get("confidence"), ".2f"),
+        verified=bool(cause.get("verified")),
+        proof=proof_words(cause),
+        points=[*accounts(cause), *([] if layer is None else notes_of(layer, part(cause, "evidence")))],
+        fix=remedy_words(cause),
+        fields=fields + [(f"fix: {key}", value) for key, value in flat(part(cause, "fix"))],
     )
 
 
-def _place(place: Mapping[str, Any], layer: Mapping[str, Any] | None) -> Html:
+def _place(place: Mapping[str, Any], layer: Mapping[str, Any] | None) -> Place | None:
     if not place.get("layer"):
-        return NOTHING
-    kind = "" if layer is None else f", {named(layer.get('op'))}"
-    title = tag("code", layer_title(place["layer"], 120), title=clean(place["layer"]))
-    return tag("p", "at ", title, f" (op {named(place.get('op_index'))}{kind})")
+        return None
+    return Place(place["layer"], named(place.get("op_index")), None if layer is None else named(layer.get("op")))
 
 
-def distributions(diagnosis: Mapping[str, Any]) -> Html:
-    """Histograms of the culprits' values; nothing where there are none."""
-    found = part(diagnosis, "histograms")
-    shown = []
-    for name, data in list(found.items())[:_HISTOGRAMS_SHOWN]:
-        chart = histogram_chart(data, _held(diagnosis, name)) if isinstance(data, Mapping) else NOTHING
-        if chart:
-            shown.append(tag("figure", tag("figcaption", layer_title(name, 90)), chart))
-    return tag("div", *shown, class_="pair") if shown else NOTHING
-
-
-def _folded_distributions(diagnosis: Mapping[str, Any]) -> Html:
-    shown = distributions(diagnosis)
-    return tag("details", tag("summary", "Values of the culprits"), shown) if shown else NOTHING
+def histograms(diagnosis: Mapping[str, Any]) -> list[Histogram]:
+    """The values of the culprits."""
+    found = list(part(diagnosis, "histograms").items())[:_HISTOGRAMS_SHOWN]
+    drawn = [
+        Histogram(name, histogram_chart(data, _held(diagnosis, name)))
+        for name, data in found
+        if isinstance(data, Mapping)
+    ]
+    return [one for one in drawn if one.chart]
 
 
 def _held(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
-    """The ends of the range that the layer's own tensor holds, where a cause or a note of the layer tells of them.
+    """The ends of the range that the layer's own tensor holds, if a cause or a note of the layer tells of them.
 
     A cause for many ranges tells of the first one, which may be that of the model's input.
     """
@@ -135,47 +164,35 @@ def _held(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
     return next((list(note["held"]) for note in notes if isinstance(note.get("held"), list)), [])
 
 
-def excluded(diagnosis: Mapping[str, Any]) -> Html:
-    """Causes that were looked for, and how it is known that they are none; then what could not be judged."""
-    items = [
-        tag("li", *(joined([tag("code", code), " "]) for code in codes), tag("span", why, class_="quiet"))
-        for why, codes in ruled_out(entries(diagnosis, "excluded")).items()
-    ]
-    items += [tag("li", f"not judged: {words}", class_="quiet") for words in unjudged(diagnosis)]
-    return tag("ul", *items, class_="plain") if items else NOTHING
+def excluded(diagnosis: Mapping[str, Any]) -> Excluded:
+    """Causes that were ruled out and why, then what could not be judged."""
+    return Excluded(list(ruled_out(entries(diagnosis, "excluded")).items()), unjudged(diagnosis))
 
 
-def coverage(diagnosis: Mapping[str, Any]) -> Html:
-    """How many layers were compared, and why others were not."""
+def coverage(diagnosis: Mapping[str, Any]) -> Coverage | None:
+    """Which layers were not compared; None if the document does not say."""
     given = part(diagnosis, "coverage")
     if not given:
-        return NOTHING
-    words = f"{named(given.get('compared'))} of {named(given.get('total'))} layers were compared."
+        return None
     known = {one.get("name"): one for one in entries(given, "unmatched_layers")}
-    items = [_missing(known.get(name, {"name": name}), "not compared: ") for name in entries(given, "unmatched")]
-    items += [_missing(one, "only in the reference: ") for one in entries(given, "unmatched_reference")]
-    if len(items) > _NAMES_SHOWN:
-        items = [*items[:_NAMES_SHOWN], tag("li", f"and {len(items) - _NAMES_SHOWN} more layers")]
-    return joined([tag("p", words, class_="quiet"), tag("ul", *items) if items else NOTHING])
+    missing = [_not_compared(known.get(name, {"name": name}), "not compared") for name in entries(given, "unmatched")]
+    missing += [_not_compared(one, "only in the reference") for one in entries(given, "unmatched_reference")]
+    shown = missing[:_NAMES_SHOWN]
+    return Coverage(named(given.get("compared")), named(given.get("total")), shown, len(missing) - len(shown))
 
 
-def folded(diagnosis: Mapping[str, Any]) -> Html:
-    """Coverage and what was ruled out, behind a line that counts them."""
-    given = part(diagnosis, "coverage")
-    counts = [
-        _counted(len(entries(given, "unmatched")), "layer", "not compared"),
+def _not_compared(layer: Mapping[str, Any], how: str) -> NotCompared:
+    op = named(layer.get("op")) if layer.get("op") else ""
+    return NotCompared(how, shorten(clean(layer.get("name")), 200), op, clean(layer.get("reason") or ""))
+
+
+def counts(diagnosis: Mapping[str, Any]) -> str:
+    """The line that counts layers not compared and causes ruled out; empty if there are none."""
+    found = (
+        _counted(len(entries(part(diagnosis, "coverage"), "unmatched")), "layer", "not compared"),
         _counted(len(entries(diagnosis, "excluded")), "cause", "ruled out"),
-    ]
-    parts = [coverage(diagnosis), excluded(diagnosis)]
-    if not any(counts):
-        return joined(parts)
-    return tag("details", tag("summary", ", ".join(filter(None, counts))), *parts)
-
-
-def _missing(layer: Mapping[str, Any], how: str) -> Html:
-    why = f": {clean(layer['reason'])}" if layer.get("reason") else None
-    op = f" ({named(layer.get('op'))})" if layer.get("op") else None
-    return tag("li", how, tag("code", shorten(clean(layer.get("name")), 200)), op, why)
+    )
+    return ", ".join(filter(None, found))
 
 
 def _counted(count: int, what: str, how: str) -> str:

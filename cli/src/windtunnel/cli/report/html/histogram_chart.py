@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from windtunnel.cli.report.formatting import clean, figure, is_number
+from markupsafe import Markup
+
+from windtunnel.cli.report.formatting import figure, is_number
 from windtunnel.cli.report.html import chart_scale
-from windtunnel.cli.report.html.chart_scale import Scale
-from windtunnel.cli.report.html.markup import NOTHING, Html, joined, tag
+from windtunnel.cli.report.html.chart_scale import Frame, Scale, Tick
+from windtunnel.cli.report.html.rendering import render
 
 _WIDTH, _HEIGHT = 520, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 506, 30, 206
@@ -20,7 +23,25 @@ _LOG_FROM_RATIO = 20.0
 _EDGE = 0.01
 
 
-def histogram_chart(data: Mapping[str, Any], limits: Sequence[float] = ()) -> Html:
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """An end of the range that the candidate's tensor can represent; `side`: where its words are anchored."""
+
+    x: float
+    words: str
+    side: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """A strip that shows the counts of its bin when pointed at."""
+
+    x: float
+    width: float
+    words: str
+
+
+def histogram_chart(data: Mapping[str, Any], limits: Sequence[float] = ()) -> Markup:
     """The chart of `{edges, reference, candidate}`; nothing where it does not fit together.
 
     Args:
@@ -29,26 +50,24 @@ def histogram_chart(data: Mapping[str, Any], limits: Sequence[float] = ()) -> Ht
     """
     edges, reference, candidate = (list(data.get(key) or []) for key in ("edges", "reference", "candidate"))
     if not reference or len(reference) != len(candidate) or len(edges) != len(reference) + 1:
-        return NOTHING
+        return Markup()
     if not all(is_number(value) and math.isfinite(value) for value in (*edges, *reference, *candidate)):
-        return NOTHING
+        return Markup()
     if not all(low < high for low, high in pairwise(edges)):
-        return NOTHING
+        return Markup()
     across = Scale(edges[0], edges[-1], _LEFT, _RIGHT)
     up = _heights([*reference, *candidate])
-    chart = tag(
-        "svg",
-        _grid(across, up),
-        tag("path", d=f"{_steps(edges, reference, across, up)}V{_BOTTOM}H{_LEFT}Z", class_="area"),
-        tag("path", d=_steps(edges, candidate, across, up), class_="curve v1"),
-        _limits(limits, across),
-        *_strips(edges, reference, candidate, across),
-        viewBox=f"0 0 {_WIDTH} {_HEIGHT}",
-        role="img",
-        class_="chart half",
-        aria_label="Histogram of values in reference and candidate",
+    return render(
+        "histogram_chart.svg.j2",
+        frame=Frame(_WIDTH, _HEIGHT, _LEFT, _RIGHT, _TOP, _BOTTOM),
+        up=[Tick(up.at(value), chart_scale.label(value)) for value in up.ticks()],
+        across=[Tick(across.at(value), chart_scale.label(value)) for value in across.ticks()],
+        unit="values per bin, logarithmic" if up.log else "values per bin",
+        reference=_steps(edges, reference, across, up),
+        candidate=_steps(edges, candidate, across, up),
+        limits=_limits(limits, across),
+        bins=_bins(edges, reference, candidate, across),
     )
-    return joined([_legend(), chart])
 
 
 def _heights(counts: Sequence[float]) -> Scale:
@@ -68,56 +87,20 @@ def _steps(edges: Sequence[float], counts: Sequence[float], across: Scale, up: S
     return "".join((*outline, f"V{_BOTTOM}"))
 
 
-def _grid(across: Scale, up: Scale) -> Html:
-    marks = []
-    for value in up.ticks():
-        at = up.at(value)
-        marks.append(tag("line", x1=_LEFT, x2=_RIGHT, y1=at, y2=at, class_="grid"))
-        marks.append(tag("text", chart_scale.label(value), x=_LEFT - 8, y=at + 4, class_="tick end"))
-    for value in across.ticks():
-        marks.append(tag("text", chart_scale.label(value), x=across.at(value), y=_BOTTOM + 18, class_="tick middle"))
-    kind = "values per bin, logarithmic" if up.log else "values per bin"
-    marks.append(tag("text", kind, x=_LEFT - 44, y=14, class_="tick"))
-    marks.append(tag("text", "value, real units", x=(_LEFT + _RIGHT) / 2, y=_HEIGHT - 8, class_="tick middle"))
-    return tag("g", *marks)
-
-
-def _limits(limits: Sequence[float], across: Scale) -> Html:
+def _limits(limits: Sequence[float], across: Scale) -> list[Limit]:
     margin = _EDGE * (across.high - across.low)
     inside = [value for value in limits if is_number(value) and across.low + margin < value < across.high - margin]
-    marks = []
-    for value in inside:
-        x = across.at(value)
-        words = f"the tensor ends at {figure(value)}"
-        side = "end" if x > (_LEFT + _RIGHT) / 2 else "start"
-        marks.append(tag("line", x1=x, x2=x, y1=_TOP - 8, y2=_BOTTOM, class_="limit"))
-        marks.append(tag("text", words, x=x + (-6 if side == "end" else 6), y=_TOP, class_=f"tick limit-text {side}"))
-    return tag("g", *marks) if marks else NOTHING
+    return [
+        Limit(x, f"the tensor ends at {figure(value)}", "end" if x > (_LEFT + _RIGHT) / 2 else "start")
+        for value in inside
+        for x in (across.at(value),)
+    ]
 
 
-def _strips(
-    edges: Sequence[float], reference: Sequence[float], candidate: Sequence[float], across: Scale
-) -> list[Html]:
-    """One strip for each bin that shows its counts when pointed at."""
-    strips = []
-    for number, (before, after) in enumerate(zip(reference, candidate, strict=True)):
-        left, right = across.at(edges[number]), across.at(edges[number + 1])
-        words = f"{figure(edges[number])} to {figure(edges[number + 1])}: reference {before}, candidate {after}"
-        strips.append(
-            tag(
-                "rect",
-                tag("title", clean(words)),
-                x=left,
-                y=_TOP,
-                width=round(right - left, 2),
-                height=_BOTTOM - _TOP,
-                class_="strip",
-            )
-        )
-    return strips
-
-
-def _legend() -> Html:
-    area = tag("svg", tag("rect", x=0, y=1, width=26, height=11, class_="area"), viewBox="0 0 26 12", class_="swatch")
-    line = tag("svg", tag("line", x1=0, x2=26, y1=6, y2=6, class_="curve v1"), viewBox="0 0 26 12", class_="swatch")
-    return tag("ul", tag("li", area, "reference"), tag("li", line, "candidate"), class_="legend")
+def _bins(edges: Sequence[float], reference: Sequence[float], candidate: Sequence[float], across: Scale) -> list[Bin]:
+    bins = []
+    for (low, high), before, after in zip(pairwise(edges), reference, candidate, strict=True):
+        left, right = across.at(low), across.at(high)
+        words = f"{figure(low)} to {figure(high)}: reference {before}, candidate {after}"
+        bins.append(Bin(left, round(right - left, 2), words))
+    return bins

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
+
+from markupsafe import Markup
 
 from windtunnel.cli.report.evidence import culprit_codes, notes_of
 from windtunnel.cli.report.formatting import (
@@ -18,7 +21,7 @@ from windtunnel.cli.report.formatting import (
     part,
     shorten,
 )
-from windtunnel.cli.report.html.markup import NOTHING, Html, joined, tag
+from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -28,60 +31,78 @@ Layer = Mapping[str, Any]
 _SHOWN_WHOLE: Final = 16
 
 
-def layer_table(diagnosis: Mapping[str, Any]) -> Html:
-    """The culprits, then the layers with the largest own error, or drift where own errors are unknown.
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A figure of every layer, and what it means."""
 
-    Columns whose figure no layer has are left out; nothing where no layer was compared.
+    title: str
+    show: Callable[[Layer], str]
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
+class LayerCell:
+    """A figure of a layer. `share`: its part of the largest one, drawn as a bar; 0: no bar."""
+
+    shown: str
+    note: str = ""
+    is_over: bool = False
+    share: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LayerRow:
+    """A layer: its names, codes of causes that have their place here, why it drifts, and its figures."""
+
+    op_index: str
+    title: str
+    name: str
+    about: str
+    codes: Sequence[str]
+    notes: Sequence[str]
+    cells: Sequence[LayerCell]
+
+
+def layer_table(diagnosis: Mapping[str, Any]) -> Markup:
+    """The culprits, then the layers with the largest own error, or drift if own errors are unknown.
+
+    Columns whose figure no layer has are left out; nothing if no layer was compared.
     """
     layers = entries(diagnosis, "layers")
     if not layers:
-        return NOTHING
-    columns = [column for column in _COLUMNS if any(column[1](layer) != UNKNOWN for layer in layers)]
-    heads = [tag("th", "#", class_="number"), tag("th", "Layer")]
-    heads += [tag("th", title, class_="number", title=meaning) for title, _, meaning in columns]
+        return Markup()
+    columns = [column for column in _COLUMNS if any(column.show(layer) != UNKNOWN for layer in layers)]
     threshold = diagnosis.get("threshold") or DEFAULT_THRESHOLD
     worst = max((_own(layer) for layer in layers), default=0.0)
     codes = culprit_codes(diagnosis)
     order = sorted(range(len(layers)), key=lambda number: (number not in codes, -_badness(layers[number], worst)))
     rows = [_row(layers[number], codes.get(number, ()), columns, threshold=threshold, worst=worst) for number in order]
-    table = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="layers")
-    tall = " tall" if len(layers) > _SHOWN_WHOLE else ""
-    shown = tag("div", table, class_=f"scroll{tall}", tabindex="0")
-    meanings = "; ".join(f"{title}: {meaning}" for title, _, meaning in columns)
-    key = tag("p", f"{meanings}.", class_="key")
-    return joined([shown, key])
+    return render("layer_table.html.j2", columns=columns, rows=rows, is_tall=len(layers) > _SHOWN_WHOLE)
 
 
-def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Any], *, threshold: float, worst: float) -> Html:
-    share = round(_own(layer) / worst, 3) if worst > 0 else 0.0
-    cells = []
-    for title, show, _ in columns:
-        value = show(layer)
-        over = title == _DRIFT and is_over(layer, threshold)
-        below = _interval(layer) if title == _DRIFT else ""
-        bar = f"--share:{share}" if title == _OWN and share else None
-        style = f"number{' bad' if over else ''}{' share' if bar else ''}"
-        note = tag("span", below, class_="sub") if below else None
-        cells.append(tag("td", value, note, class_=style, style=bar))
-    return tag(
-        "tr",
-        tag("td", named(layer.get("op_index")), class_="number quiet"),
-        tag("td", *_name(layer, codes), class_="wide"),
-        *cells,
-        class_="culprit" if codes else None,
+def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Column], *, threshold: float, worst: float) -> LayerRow:
+    name, reference = named(layer.get("name")), named(layer.get("reference"))
+    about = named(layer.get("op"))
+    if reference not in (name, UNKNOWN):
+        about += f", in the reference {layer_title(reference, 60)}"
+    return LayerRow(
+        op_index=named(layer.get("op_index")),
+        title=layer_title(name, 70),
+        name=shorten(name, 400),
+        about=about,
+        codes=codes,
+        notes=notes_of(layer),
+        cells=[_cell(layer, column, threshold=threshold, worst=worst) for column in columns],
     )
 
 
-def _name(layer: Layer, codes: Sequence[str]) -> list[Html]:
-    """Name, op, codes of causes and why the layer drifts."""
-    name, reference = named(layer.get("name")), named(layer.get("reference"))
-    below = named(layer.get("op"))
-    if reference not in (name, UNKNOWN):
-        below += f", in the reference {layer_title(reference, 60)}"
-    marks = [tag("span", clean(code), class_="badge bad small") for code in codes]
-    notes = [tag("span", note, class_="sub") for note in notes_of(layer)]
-    title = tag("span", layer_title(name, 70), title=shorten(name, 400), class_="layer-name")
-    return [title, *marks, tag("span", below, class_="sub"), *notes]
+def _cell(layer: Layer, column: Column, *, threshold: float, worst: float) -> LayerCell:
+    shown = column.show(layer)
+    if column.title == _OWN:
+        return LayerCell(shown, share=round(_own(layer) / worst, 3) if worst > 0 else 0.0)
+    if column.title == _DRIFT:
+        return LayerCell(shown, note=_interval(layer), is_over=is_over(layer, threshold))
+    return LayerCell(shown)
 
 
 def _own(layer: Layer) -> float:
@@ -126,14 +147,14 @@ def _channel(layer: Layer) -> str:
 
 _DRIFT: Final = "nRMSE"
 _OWN: Final = "own nRMSE"
-_COLUMNS: Final[tuple[tuple[str, Callable[[Layer], str], str], ...]] = (
-    (_OWN, lambda layer: drift(layer.get("local_nrmse")), "error on the reference's own inputs"),
-    (_DRIFT, _drift, "error accumulated up to this layer, with its 95 % interval"),
-    ("worst channel", _channel, "largest nRMSE of a single channel"),
-    ("SNR dB", lambda layer: figure(layer.get("snr_db"), ".1f"), "power of the reference over that of the error"),
-    ("cosine", lambda layer: figure(layer.get("cosine"), ".4f"), "similarity of both models' values"),
-    ("bias", lambda layer: figure(layer.get("bias"), ".2g"), "mean of candidate less reference, in real units"),
-    ("max abs", lambda layer: figure(layer.get("max_abs")), "largest difference of a value, in real units"),
-    ("at the ends", _saturated, "share of stored values at an end of the integer type"),
-    ("dead channels", _dead, "channels that never change, candidate / reference"),
+_COLUMNS: Final = (
+    Column(_OWN, lambda layer: drift(layer.get("local_nrmse")), "error on the reference's own inputs"),
+    Column(_DRIFT, _drift, "error accumulated up to this layer, with its 95 % interval"),
+    Column("worst channel", _channel, "largest nRMSE of a single channel"),
+    Column("SNR dB", lambda layer: figure(layer.get("snr_db"), ".1f"), "power of the reference over that of the error"),
+    Column("cosine", lambda layer: figure(layer.get("cosine"), ".4f"), "similarity of both models' values"),
+    Column("bias", lambda layer: figure(layer.get("bias"), ".2g"), "mean of candidate less reference, in real units"),
+    Column("max abs", lambda layer: figure(layer.get("max_abs")), "largest difference of a value, in real units"),
+    Column("at the ends", _saturated, "share of stored values at an end of the integer type"),
+    Column("dead channels", _dead, "channels that never change, candidate / reference"),
 )

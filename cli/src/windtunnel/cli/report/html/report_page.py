@@ -1,187 +1,113 @@
-"""Reports as one self-contained page: no script, no request, nothing of the model unescaped."""
+"""The page of a run: self-contained, no script, no request, nothing of the model unescaped."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
+from dataclasses import dataclass
 from typing import Any
 
-from windtunnel.cli.report.cell_bests import CellBests
-from windtunnel.cli.report.evidence import caveat
+from markupsafe import Markup
+
+from windtunnel.cli.report.finding_words import shown_findings
 from windtunnel.cli.report.formatting import (
-    UNKNOWN,
-    clean,
+    NOT_COMPARED,
     elapsed,
     entries,
-    gates_of,
-    is_number,
     moment,
     named,
     part,
     shorten,
+    was_compared,
 )
-from windtunnel.cli.report.html import diagnosis_parts, page_parts
-from windtunnel.cli.report.html.drift_chart import ACCUMULATED, OWN, Curve, curve, drift_chart
-from windtunnel.cli.report.html.latency_chart import Row, latency_chart
-from windtunnel.cli.report.html.layer_table import layer_table
-from windtunnel.cli.report.html.markup import NOTHING, Html, tag
+from windtunnel.cli.report.html.diagnosis_page import variant_diagnosis
+from windtunnel.cli.report.html.drift_section import drift_of_variants
+from windtunnel.cli.report.html.facts import fact_rows, other_facts
+from windtunnel.cli.report.html.latency_section import latency
+from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.html.variant_table import variant_table
 from windtunnel.cli.report.signatures import signatures
-from windtunnel.thresholds import DEFAULT_THRESHOLD
 
-_CELLS_SHOWN = 24
-_DRIFT_TITLE = "Drift per layer"
-_DRIFT_KEY = (
-    "nRMSE is the root mean square error over the range of both tensors, after dequantising. "
-    "A ring marks the first layer over the threshold, a cross a layer without a figure (NaN, infinity), "
-    "a diamond the layer where a cause has its place. Point at a layer for its name and figures."
-)
-_OWN_KEY = "The own error of a layer is its nRMSE when it is run by itself on the reference's inputs."
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Which run this is."""
+
+    model: str
+    version: str
+    run_id: str
+    started: str
+    took: str
+    sha256: str
+    labels: Sequence[tuple[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class VariantDiagnosis:
+    """What the comparison found in a variant, or why there was none."""
+
+    variant: str
+    verdict: str | None
+    body: Markup
+    why_not: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """The check of the converted model; `words` instead of a verdict if nothing was compared."""
+
+    was_compared: bool
+    verdict: str | None
+    words: str
+    facts: Sequence[tuple[str, str]]
 
 
 def report_html(report: dict[str, Any]) -> str:
-    """The page of `windtunnel.report/1`."""
+    """The page of a `windtunnel.report/1`."""
     model = part(report, "model")
     variants = entries(report, "variants")
-    title = f"{named(model.get('name'))} {named(model.get('version'))}"
-    return _page(
-        title,
-        _report_head(report, model),
-        page_parts.reasons(report.get("verdict"), entries(report, "reasons")),
-        page_parts.findings(entries(report, "findings")),
-        page_parts.section("Variants", variant_table(variants)),
-        _drift(variants),
-        _latency(variants),
-        page_parts.tensors(signatures(variants)),
-        diagnosis_parts.diagnoses(variants),
-        page_parts.conversion(part(report, "conversion")),
-        page_parts.facts(report),
+    return render(
+        "report.html.j2",
+        title=f"{named(model.get('name'))} {named(model.get('version'))}",
+        verdict=report.get("verdict"),
+        head=_head(report, model),
+        reasons=entries(report, "reasons"),
+        findings=shown_findings(entries(report, "findings")),
+        variant_table=variant_table(variants),
+        drift=drift_of_variants(variants),
+        latency=latency(variants),
+        signatures=signatures(variants),
+        diagnoses=[_diagnosis(variant) for variant in variants],
+        conversion=conversion(part(report, "conversion")),
+        facts=other_facts(report),
     )
 
 
-def diagnosis_html(diagnosis: dict[str, Any], *, reference: str, candidate: str) -> str:
-    """The page of `windtunnel.diagnosis/1` of two models, by their names."""
-    verdict, without = diagnosis.get("verdict"), caveat(diagnosis)
-    head = tag(
-        "header",
-        page_parts.badge(verdict),
-        tag("span", f" {without}", class_="warn") if without else NOTHING,
-        tag("h1", shorten(clean(candidate), 120)),
-        tag("div", tag("span", f"against {clean(reference)}"), *diagnosis_parts.quality(diagnosis), class_="meta"),
-    )
-    return _page(
-        f"{clean(candidate)} against {clean(reference)}",
-        head,
-        page_parts.reasons(verdict, entries(diagnosis, "reasons")),
-        page_parts.findings(entries(diagnosis, "findings")),
-        page_parts.section("Causes", diagnosis_parts.causes(diagnosis)),
-        _drift_of_one(diagnosis),
-        page_parts.section("Values of the culprit", diagnosis_parts.distributions(diagnosis)),
-        page_parts.section("Layers, largest own error first", layer_table(diagnosis)),
-        page_parts.section("Ruled out", diagnosis_parts.excluded(diagnosis)),
-        page_parts.section("Coverage", diagnosis_parts.coverage(diagnosis)),
-        page_parts.section("Settings", page_parts.fact_list(part(diagnosis, "settings"))),
+def _head(report: Mapping[str, Any], model: Mapping[str, Any]) -> Head:
+    ended = report.get("ended_at")
+    return Head(
+        model=shorten(named(model.get("name")), 120),
+        version=shorten(named(model.get("version")), 80),
+        run_id=named(report.get("run_id")),
+        started=moment(report.get("started_at")),
+        took=elapsed(report.get("started_at"), ended) if ended else "",
+        sha256=named(model.get("sha256")),
+        labels=list(part(report, "labels").items()),
     )
 
 
-def _page(title: str, *parts: Html) -> str:
-    style = resources.files(__package__).joinpath("report.css").read_text(encoding="utf-8")
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        tag("title", title),
-        tag("style", Html(style)),
-    )
-    footer = tag("footer", f"Windtunnel. Figures are as measured; {UNKNOWN} is unknown.")
-    body = tag("body", tag("main", *parts, footer))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+def _diagnosis(variant: Mapping[str, Any]) -> VariantDiagnosis:
+    name, found = shorten(named(variant.get("name")), 80), variant.get("diagnosis")
+    if found is None:
+        why = variant.get("diagnosis_problem") or "It was not compared with the reference."
+        return VariantDiagnosis(name, None, Markup(), why)
+    return VariantDiagnosis(name, found.get("verdict"), variant_diagnosis(found))
 
 
-def _report_head(report: Mapping[str, Any], model: Mapping[str, Any]) -> Html:
-    facts = [tag("span", "run ", tag("code", named(report.get("run_id"))))]
-    facts.append(tag("span", f"started {moment(report.get('started_at'))}"))
-    if report.get("ended_at"):
-        facts.append(tag("span", f"took {elapsed(report.get('started_at'), report.get('ended_at'))}"))
-    facts.append(tag("span", "sha256 ", tag("code", named(model.get("sha256")))))
-    facts += [tag("span", f"{clean(key)}: {clean(value)}") for key, value in part(report, "labels").items()]
-    return tag(
-        "header",
-        page_parts.badge(report.get("verdict")),
-        tag(
-            "h1",
-            shorten(named(model.get("name")), 120),
-            " ",
-            tag("span", shorten(named(model.get("version")), 80), class_="version"),
-        ),
-        tag("div", *facts, class_="meta"),
-    )
-
-
-def _curves(variants: Sequence[Mapping[str, Any]], figure: str = ACCUMULATED) -> list[Curve]:
-    return [
-        curve(str(variant.get("name")), index, part(variant, "diagnosis"), DEFAULT_THRESHOLD, figure)
-        for index, variant in enumerate(variants)
-    ]
-
-
-def _drift(variants: Sequence[Mapping[str, Any]]) -> Html:
-    """Curves of all variants over the layers of the reference; own errors in a chart below."""
-    curves = _curves(variants)
-    if not curves:
-        return NOTHING
-    chart = drift_chart(curves)
-    if not chart:
-        return page_parts.section(_DRIFT_TITLE, tag("p", "No layer was compared.", class_="quiet"))
-    own = [one for one in _curves(variants, OWN) if one.values]
-    below = [tag("h3", "Own error per layer"), drift_chart(own), _key(_OWN_KEY)] if own else []
-    return page_parts.section(_DRIFT_TITLE, chart, _key(_DRIFT_KEY), *below, page_parts.worst_layers(curves))
-
-
-def _drift_of_one(diagnosis: Mapping[str, Any]) -> Html:
-    """Accumulated and own error of one candidate in one chart."""
-    both = [
-        curve("accumulated", 0, diagnosis, DEFAULT_THRESHOLD),
-        curve("own error", 1, diagnosis, DEFAULT_THRESHOLD, OWN),
-    ]
-    chart = drift_chart([one for one in both if one.values or one.figure == ACCUMULATED])
-    if not chart:
-        return page_parts.section(_DRIFT_TITLE, tag("p", "No layer was compared.", class_="quiet"))
-    words = f"{_DRIFT_KEY} {_OWN_KEY}" if both[1].values else _DRIFT_KEY
-    return page_parts.section(_DRIFT_TITLE, chart, _key(words))
-
-
-def _key(words: str) -> Html:
-    return tag("p", words, class_="key")
-
-
-def _latency(variants: Sequence[Mapping[str, Any]]) -> Html:
-    rows = [
-        Row(str(variant.get("name")), f"v{index % 8}", cell, _limits(variant))
-        for index, variant in enumerate(variants)
-        for cell in entries(variant, "cells")
-    ]
-    if not rows:
-        return NOTHING
-    note = (
-        "Line: minimum to maximum. Bar: p50 to p95. Dot: p50. Upright tick: the gate's limit, red where it is exceeded."
-    )
-    table = page_parts.cell_table(rows, CellBests(variants))
-    warned = sum(bool(entries(row.cell, "warnings")) for row in rows)
-    summary = tag(
-        "summary", f"{len(rows)} cells", tag("span", f", {warned} with warnings", class_="warn") if warned else ""
-    )
-    shown = table if len(rows) <= _CELLS_SHOWN else tag("details", summary, table)
-    chart = [latency_chart(rows), tag("p", note, class_="key")] if any(row.figures for row in rows) else []
-    return page_parts.section("Latency on devices", *chart, shown)
-
-
-def _limits(variant: Mapping[str, Any]) -> dict[str, float]:
-    """Latency limits in ms by figure."""
-    found = {}
-    for entry, gate in zip(entries(variant, "gates"), gates_of(variant), strict=True):
-        if gate.column in ("p50", "p95") and is_number(entry.get("limit")):
-            found[gate.column] = float(entry["limit"])
-    return found
+def conversion(check: Mapping[str, Any]) -> Conversion | None:
+    """The check of the converted model against the original; None if there was no check yet."""
+    passed = check.get("passed")
+    if passed is None and not check.get("message"):
+        return None
+    shown = {k: value for k, value in check.items() if k not in ("passed", "findings") and value not in (None, "")}
+    verdict = None if passed is None else "passed" if passed else "failed"
+    return Conversion(was_compared(check), verdict, NOT_COMPARED, fact_rows(shown))

@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
+
 from windtunnel.cli.report.cell_bests import CellBests, cell_figure, worst_cell
 from windtunnel.cli.report.formatting import (
     UNKNOWN,
     Gate,
-    clean,
     drift,
     engine_of,
     entries,
@@ -26,10 +27,9 @@ from windtunnel.cli.report.formatting import (
     shorten,
     worst,
 )
-from windtunnel.cli.report.html.markup import Html, joined, tag
+from windtunnel.cli.report.html.rendering import render
 
 Variant = Mapping[str, Any]
-_BEST = "best of all variants"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,77 +73,85 @@ _COLUMNS = (
 )
 
 
-def variant_table(variants: Sequence[Variant]) -> Html:
-    """The table, or a line where no variant was made."""
-    if not variants:
-        return tag("p", "No variant was made.", class_="quiet")
+@dataclass(frozen=True, slots=True)
+class GateLine:
+    """A gate below the figure that it holds, or below the variant's name."""
+
+    style: str
+    words: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class FigureCell:
+    """A figure of a variant. `notes` are lines in small print below it; `is_unknown`: they say why there is none."""
+
+    shown: str
+    notes: tuple[str, ...] = ()
+    gate: GateLine | None = None
+    is_best: bool = False
+    is_unknown: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class VariantRow:
+    """A variant: figures of the model, the first layer over the threshold, figures of its worst cells."""
+
+    style: str
+    name: str
+    gates: Sequence[GateLine]
+    model: Sequence[FigureCell]
+    first_over: str
+    compared: str
+    measured: Sequence[FigureCell]
+
+
+def variant_table(variants: Sequence[Variant]) -> Markup:
+    """The table, or a line if no variant was made."""
     bests = {column.key: _best(column, variants) for column in _COLUMNS}
     of_cells = CellBests(variants)
-    heads = [tag("th", column.title, class_="number") for column in _COLUMNS]
-    heads.insert(5, tag("th", "First layer over"))
-    rows = [_row(variant, index, bests, of_cells) for index, variant in enumerate(variants)]
-    table = tag("table", tag("thead", tag("tr", tag("th", "Variant"), *heads)), tag("tbody", *rows))
-    return joined([tag("div", table, class_="scroll", tabindex="0"), tag("p", _key(variants), class_="key")])
-
-
-def _key(variants: Sequence[Variant]) -> Html:
-    parts: list[object] = []
-    if len(variants) > 1:
-        parts += [tag("span", _BEST, class_="best"), "; latency and memory: on the same cell. "]
-    if any(len(entries(variant, "cells")) > 1 for variant in variants):
-        parts.append("Latency and memory are those of the variant's worst cell, which is named below them. ")
-    if any(gates_of(variant) for variant in variants):
-        parts.append("Below a figure: the gate that holds it (✓ kept, ✗ exceeded, ? not judged).")
-    return joined(parts)
+    return render(
+        "variant_table.html.j2",
+        model_titles=[column.title for column in _COLUMNS if not column.of_cell],
+        measured_titles=[column.title for column in _COLUMNS if column.of_cell],
+        rows=[_row(variant, index, bests, of_cells) for index, variant in enumerate(variants)],
+        has_several=len(variants) > 1,
+        has_several_cells=any(len(entries(variant, "cells")) > 1 for variant in variants),
+        has_gates=any(gates_of(variant) for variant in variants),
+    )
 
 
 def _best(column: Column, variants: Sequence[Variant]) -> float | None:
-    """The best figure of a column, where there is a choice."""
+    """The best figure of a column, if there is a choice."""
     values = [value for variant in variants if is_number(value := column.value(variant))]
     if column.best is None or len({column.form(value) for value in values}) < 2:
         return None
     return column.best(values)
 
 
-def _row(variant: Variant, index: int, bests: Mapping[str, float | None], of_cells: CellBests) -> Html:
-    gates = gates_of(variant)
-    cells = [
-        _worst_cell(column, variant, gates, of_cells)
-        if column.of_cell
-        else _cell(column, variant, gates, bests[column.key])
-        for column in _COLUMNS
-    ]
-    if variant.get("accuracy") is None and variant.get("accuracy_reason"):
-        cells[1] = _unknown(variant["accuracy_reason"], gates)
-    layers = part(variant, "layers")
-    compared = f"{layers.get('compared')} of {layers.get('total')} compared" if layers.get("total") else None
-    cells.insert(
-        5,
-        tag(
-            "td",
-            tag("span", first_over(layers) or ("none" if layers.get("compared") else UNKNOWN)),
-            tag("span", compared, class_="sub") if compared else None,
-            class_="layer",
-        ),
+def _row(variant: Variant, index: int, bests: Mapping[str, float | None], of_cells: CellBests) -> VariantRow:
+    gates, layers = gates_of(variant), part(variant, "layers")
+    return VariantRow(
+        style=f"v{index % 8}",
+        name=shorten(named(variant.get("name")), 40),
+        gates=[_gate_line(gate, named=True) for gate in gates if gate.column is None],
+        model=[_model_cell(one, variant, gates, bests[one.key]) for one in _COLUMNS if not one.of_cell],
+        first_over=first_over(layers) or ("none" if layers.get("compared") else UNKNOWN),
+        compared=f"{layers.get('compared')} of {layers.get('total')} compared" if layers.get("total") else "",
+        measured=[_measured_cell(one, variant, gates, of_cells) for one in _COLUMNS if one.of_cell],
     )
-    others = [_gate_line(gate, named=True) for gate in gates if gate.column is None]
-    name = tag(
-        "td",
-        tag("span", class_=f"chip v{index % 8}"),
-        tag("b", shorten(named(variant.get("name")), 40)),
-        *others,
-        class_="name",
-    )
-    return tag("tr", name, *cells)
 
 
-def _cell(column: Column, variant: Variant, gates: Sequence[Gate], best: float | None) -> Html:
+def _model_cell(column: Column, variant: Variant, gates: Sequence[Gate], best: float | None) -> FigureCell:
+    gate = _gate_of(column, gates)
+    if column.key == "accuracy" and variant.get("accuracy") is None and variant.get("accuracy_reason"):
+        return FigureCell(UNKNOWN, (str(variant["accuracy_reason"]),), gate, is_unknown=True)
     shown = column.form(column.value(variant))
-    return _figure(column, shown, gates, is_best=best is not None and shown == column.form(best))
+    return FigureCell(shown, gate=gate, is_best=best is not None and shown == column.form(best))
 
 
-def _worst_cell(column: Column, variant: Variant, gates: Sequence[Gate], of_cells: CellBests) -> Html:
-    """The worst figure of a variant's cells, with the cell where there are several."""
+def _measured_cell(column: Column, variant: Variant, gates: Sequence[Gate], of_cells: CellBests) -> FigureCell:
+    """The worst figure of a variant's cells, with the cell if there are several."""
     cells = entries(variant, "cells")
     cell = worst_cell(cells, column.of_cell)
     notes = [] if cell is None or len(cells) < 2 else [f"{named(cell.get('device'))}, {engine_of(cell)}"]
@@ -151,32 +159,19 @@ def _worst_cell(column: Column, variant: Variant, gates: Sequence[Gate], of_cell
         notes += ["unstable"] if cell.get("unstable") else []
         notes += [f"{nodes_of(cell)} nodes"] if cell.get("nodes_delegated") == 0 and nodes_of(cell) != UNKNOWN else []
     is_best = cell is not None and of_cells.is_best(cell, column.of_cell)
-    return _figure(column, column.form(column.value(variant)), gates, is_best=is_best, notes=notes)
+    return FigureCell(column.form(column.value(variant)), tuple(notes), _gate_of(column, gates), is_best)
 
 
-def _figure(column: Column, shown: str, gates: Sequence[Gate], *, is_best: bool, notes: Sequence[str] = ()) -> Html:
+def _gate_of(column: Column, gates: Sequence[Gate]) -> GateLine | None:
     gate = worst([one for one in gates if one.column == column.key])
-    return tag(
-        "td",
-        tag("span", shown, class_="best" if is_best else None, title=_BEST if is_best else None),
-        *(tag("span", note, class_="sub") for note in notes),
-        None if gate is None else _gate_line(gate),
-        class_="number",
-    )
+    return None if gate is None else _gate_line(gate)
 
 
-def _unknown(reason: object, gates: Sequence[Gate]) -> Html:
-    """An accuracy that is not known, and why."""
-    gate = worst([one for one in gates if one.column == "accuracy"])
-    said = tag("span", clean(reason), class_="sub")
-    return tag("td", tag("span", UNKNOWN), said, None if gate is None else _gate_line(gate), class_="number unknown")
-
-
-def _gate_line(gate: Gate, *, named: bool = False) -> Html:
+def _gate_line(gate: Gate, *, named: bool = False) -> GateLine:
     style = "warn" if gate.passed is None else "good" if gate.passed else "bad"
     bound = f"{gate.sign} {gate.limit} {gate.mark}"
     words = f"{gate.name}: {gate.measured} {bound}" if named else bound
     state = {True: "passed", False: "failed", None: "not judged" if gate.why else "not measured"}[gate.passed]
     if gate.why:
         state += f": {gate.why}"
-    return tag("span", words, class_=f"gate-line {style}", title=f"gate {gate.name}: {gate.measured}, {state}")
+    return GateLine(style, words, f"gate {gate.name}: {gate.measured}, {state}")

@@ -1,0 +1,105 @@
+"""Errors of layers as curves: one per variant or kind of error, and the common order of their layers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from windtunnel.cli.report.evidence import culprit_codes
+from windtunnel.cli.report.formatting import clean, drift, is_number, is_over
+
+_COLORS = 8
+_DASHES = ("", "7 3", "2 3", "9 3 2 3")
+ACCUMULATED, OWN = "nrmse", "local_nrmse"
+
+Key = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One variant's layers. `layers` maps the layer's place in the reference to its entry in the diagnosis.
+
+    `figure` is what is drawn: ACCUMULATED or OWN. Own errors have no threshold. `culprits` are codes of causes.
+    """
+
+    name: str
+    index: int
+    layers: Mapping[Key, Mapping[str, Any]]
+    threshold: float
+    figure: str = ACCUMULATED
+    culprits: Mapping[Key, Sequence[str]] = field(default_factory=dict)
+
+    @property
+    def style(self) -> str:
+        """The class that gives its colour."""
+        return f"v{self.index % _COLORS}"
+
+    @property
+    def dashes(self) -> str | None:
+        """Tells curves apart where colour does not; None: drawn through."""
+        return _DASHES[(self.index + self.index // _COLORS) % len(_DASHES)] or None
+
+    @property
+    def first_over(self) -> Key | None:
+        """The first layer over the threshold or without a figure."""
+        return next((key for key, layer in self.layers.items() if self.is_over(layer)), None)
+
+    @property
+    def largest(self) -> float | None:
+        """The largest figure."""
+        return max(self.values, default=None)
+
+    @property
+    def values(self) -> list[float]:
+        """All figures that are known."""
+        return [value for layer in self.layers.values() if is_number(value := layer.get(self.figure))]
+
+    def is_over(self, layer: Mapping[str, Any]) -> bool:
+        """Whether a layer is over the threshold, or has no figure for a named reason."""
+        return self.figure == ACCUMULATED and is_over(layer, self.threshold)
+
+    def said(self, layer: Mapping[str, Any]) -> str:
+        """A layer's figure, or why there is none."""
+        problem = layer.get("problem")
+        return drift(layer.get(self.figure)) if problem is None else clean(problem).replace("_", " ")
+
+
+def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float, figure: str = ACCUMULATED) -> Curve:
+    """The curve of a diagnosis."""
+    seen: dict[str, int] = {}
+    layers, culprits = {}, {}
+    codes = culprit_codes(diagnosis)
+    for number, layer in enumerate(diagnosis.get("layers") or []):
+        anchor = str(layer.get("reference") or layer.get("name"))
+        seen[anchor] = seen.get(anchor, 0) + 1
+        key = (anchor, seen[anchor])
+        layers[key] = layer
+        if number in codes:
+            culprits[key] = codes[number]
+    return Curve(name, index, layers, diagnosis.get("threshold") or threshold, figure, culprits)
+
+
+def common_order(sequences: Sequence[Sequence[Key]]) -> list[Key]:
+    """All keys in one order: the longest sequence's, others' own ones behind what they follow there."""
+    ordered = sorted(sequences, key=len, reverse=True)
+    if not ordered:
+        return []
+    followers: dict[Key | None, list[Key]] = {None: []}
+    known = set(ordered[0])
+    for sequence in ordered[1:]:
+        before: Key | None = None
+        for key in sequence:
+            if key not in known:
+                known.add(key)
+                followers.setdefault(before, []).append(key)
+            before = key
+    return list(_woven(list(ordered[0]), followers))
+
+
+def _woven(base: Sequence[Key], followers: Mapping[Key | None, Sequence[Key]]) -> Iterator[Key]:
+    waiting = [*reversed(base), *reversed(followers[None])]
+    while waiting:
+        key = waiting.pop()
+        yield key
+        waiting.extend(reversed(followers.get(key, ())))

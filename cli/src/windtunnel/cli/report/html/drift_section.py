@@ -1,0 +1,107 @@
+"""The section of a page on errors of layers: the drift charts, what they show, and the largest errors as a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from windtunnel.cli.report.formatting import UNKNOWN, clean, is_number, named, part, shorten
+from windtunnel.cli.report.html.drift_chart import drift_chart
+from windtunnel.cli.report.html.drift_curves import ACCUMULATED, OWN, Curve, Key, curve
+from windtunnel.cli.report.html.rendering import render
+from windtunnel.thresholds import DEFAULT_THRESHOLD
+
+_LAYERS_SHOWN = 12
+_KEY = (
+    "nRMSE is the root mean square error over the range of both tensors, after dequantising. "
+    "A ring marks the first layer over the threshold, a cross a layer without a figure (NaN, infinity), "
+    "a diamond the layer where a cause has its place. Point at a layer for its name and figures."
+)
+_OWN_KEY = "The own error of a layer is its nRMSE when it is run by itself on the reference's inputs."
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCell:
+    """A layer's figure in one variant; `style` is the class that marks it as over the threshold or not compared."""
+
+    shown: str
+    style: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorstRow:
+    """A layer with large errors."""
+
+    layer: str
+    op: str
+    cells: Sequence[WorstCell]
+
+
+def drift_of_variants(variants: Sequence[Mapping[str, Any]]) -> Markup:
+    """Curves of all variants over the layers of the reference; own errors in a chart below."""
+    curves = _curves(variants, ACCUMULATED)
+    if not curves:
+        return Markup()
+    chart = drift_chart(curves)
+    own = [one for one in _curves(variants, OWN) if one.values] if chart else []
+    peaks = _peaks(curves)
+    return render(
+        "drift_section.html.j2",
+        chart=chart,
+        key=_KEY,
+        own_chart=drift_chart(own),
+        own_key=_OWN_KEY,
+        names=[shorten(clean(one.name), 24) for one in curves],
+        worst=[_worst_row(key, curves) for key in peaks[:_LAYERS_SHOWN]],
+        total=len(peaks),
+    )
+
+
+def drift_of_one(diagnosis: Mapping[str, Any]) -> Markup:
+    """Accumulated and own error of one candidate in one chart."""
+    both = [
+        curve("accumulated", 0, diagnosis, DEFAULT_THRESHOLD),
+        curve("own error", 1, diagnosis, DEFAULT_THRESHOLD, OWN),
+    ]
+    return render(
+        "drift_section.html.j2",
+        chart=drift_chart([one for one in both if one.values or one.figure == ACCUMULATED]),
+        key=f"{_KEY} {_OWN_KEY}" if both[1].values else _KEY,
+        own_chart=Markup(),
+        own_key="",
+        names=[],
+        worst=[],
+        total=0,
+    )
+
+
+def _curves(variants: Sequence[Mapping[str, Any]], figure: str) -> list[Curve]:
+    return [
+        curve(str(variant.get("name")), index, part(variant, "diagnosis"), DEFAULT_THRESHOLD, figure)
+        for index, variant in enumerate(variants)
+    ]
+
+
+def _peaks(curves: Sequence[Curve]) -> list[Key]:
+    """All layers, the one with the largest error in any variant first."""
+    peak: dict[Key, float] = {}
+    for one in curves:
+        for key, layer in one.layers.items():
+            value = layer.get("nrmse")
+            peak[key] = max(peak.get(key, 0.0), value if is_number(value) else float("inf"))
+    return sorted(peak, key=lambda key: peak[key], reverse=True)
+
+
+def _worst_row(key: Key, curves: Sequence[Curve]) -> WorstRow:
+    layer = next(one.layers[key] for one in curves if key in one.layers)
+    cells = [_worst_cell(one, one.layers.get(key)) for one in curves]
+    return WorstRow(shorten(named(layer.get("name")), 160), named(layer.get("op")), cells)
+
+
+def _worst_cell(one: Curve, layer: Mapping[str, Any] | None) -> WorstCell:
+    if layer is None:
+        return WorstCell(UNKNOWN, "quiet")
+    return WorstCell(one.said(layer), "bad" if one.is_over(layer) else "")
