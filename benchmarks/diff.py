@@ -1,8 +1,8 @@
 """What looking into every layer costs: the all-layer diff against plain inference and TensorFlow's debugger.
 
 MobileNetV2 (keras.applications, 224) float32 against int8, XNNPACK and none. Every interpreter has one thread; the
-diff runs samples and measures their layers on two threads in turn. Plain inferences are timed before and after the
-diff, in its process. Then memory over many frames, and sizes of the layer log.
+diff runs the models on one and sums up their layers on another. Plain inferences are timed before and after the diff,
+in its process. Then memory over many frames, and sizes of the layer log.
 
     python benchmarks/diff.py [--frames 80] [--memory-frames 1000] [--log-frames 4] [--no-tensorflow] [--json]
 """

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
-from itertools import count as numbers
 from itertools import cycle, islice
 from typing import Any, NamedTuple, Protocol
 
@@ -64,9 +62,9 @@ class Models(NamedTuple):
 
 
 def ahead_of(models: Models, pairs: Sequence[Pair]) -> Models | None:
-    """The models once more, for a second thread in `stream`; None where it does not pay or takes much memory.
+    """The models once more, to run one sample ahead in `stream`; None where it does not pay or takes much memory.
 
-    A processor has more than one core, and every interpreter of the diff has a thread of its own.
+    Summing up a sample of a small network takes about as long as running it, and a processor has more than one core.
     """
     tensors = [tensor for runner in models for tensor in runner.facts.tensors]
     size = sum(runner.facts.size_bytes for runner in models) + sum(4 * abs(math.prod(one.shape)) for one in tensors)
@@ -91,9 +89,8 @@ def stream(
             The figures are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
         logs: of the reference and of the candidate; one that goes on is cut to the checkpoint's samples, and a
             checkpoint with more samples than the log is ignored.
-        ahead: the models once more. Both pairs take turns, each on a thread of its own that runs a sample and looks at
-            all its layers; what they saw is added up here in the order of the samples, so the figures are those of one
-            pair bit for bit. Only for models whose runs depend on their inputs alone.
+        ahead: the models once more; they take turns, one pair running the next sample while the other's is measured.
+            Only for models whose runs depend on their inputs alone.
 
     Reports progress. Raises InvalidInput and Unsupported from feeding and running.
     """
@@ -105,12 +102,11 @@ def stream(
     bounds = [activation_bounds(ops[pair.reference.op_index]) for pair in pairs]
     sums = _Sums([LayerSums(sparing=sparing, bounds=one) for one in bounds], outputs)
     start = _resume(checkpoint, sums, count, logs)
-    turns = [_Turn(one, pairs, sums) for one in (models, ahead) if one is not None]
-    samples = zip(numbers(start), islice(given, start, count), strict=False)
-    held = any(log is not None for log in logs)
-    for number, seen in enumerate(_in_order(turns, samples, held=held), start):
-        sums.fold(seen)
-        for log, runner in zip(logs, seen.models, strict=True):
+    turns = [models] if ahead is None else [models, ahead]
+    work = Workspace()
+    for number, run in enumerate(_runs(turns, islice(given, start, count)), start):
+        sums.fold(_look(run, pairs, sums, number, work))
+        for log, runner in zip(logs, run.models, strict=True):
             if log is not None:
                 log.add(runner)
         progress((number + 1) / count, f"sample {number + 1} of {count}")
@@ -196,63 +192,57 @@ def _is_large(pairs: Sequence[Pair]) -> bool:
 
 
 class _Seen(NamedTuple):
-    """What one sample adds to the sums, and the models that ran on it."""
+    """What one sample adds to the sums."""
 
-    models: Models
     outputs: OutputLook
     layers: tuple[Look, ...]
 
 
-class _Turn:
-    """A pair of models with buffers of its own: runs a sample and looks at all of it, and changes no sums."""
+class _Run(NamedTuple):
+    """Models that ran on a sample, and their outputs."""
 
-    def __init__(self, models: Models, pairs: Sequence[Pair], sums: _Sums) -> None:
-        self._models = models
-        self._pairs = pairs
-        self._sums = sums
-        self._work = Workspace()
-
-    def __call__(self, number: int, inputs: Mapping[str, NDArray[Any]]) -> _Seen:
-        reference, candidate = self._models
-        first = reference.run(inputs, dequantized=True)
-        second = candidate.run(translate(inputs, reference.facts, candidate.facts), dequantized=True)
-        outputs = self._sums.outputs.look(first, second, number, self._work)
-        # The last layers were written last, and may still lie in the processor's cache.
-        both = zip(reversed(self._pairs), reversed(self._sums.layers), strict=True)
-        layers = [self._look(sums, pair, number) for pair, sums in both]
-        return _Seen(self._models, outputs, tuple(reversed(layers)))
-
-    def _look(self, sums: LayerSums, pair: Pair, number: int) -> Look:
-        # Views are let go with the frame of this call, as in `add_layer`.
-        return sums.look(_sides(pair, *self._models, pair.candidate.tensor.index), number, self._work)
+    models: Models
+    first: dict[str, NDArray[Any]]
+    second: dict[str, NDArray[Any]]
 
 
-_Sample = tuple[int, Mapping[str, NDArray[Any]]]
+def _run(models: Models, inputs: Mapping[str, NDArray[Any]]) -> _Run:
+    reference, candidate = models
+    first = reference.run(inputs, dequantized=True)
+    second = candidate.run(translate(inputs, reference.facts, candidate.facts), dequantized=True)
+    return _Run(models, first, second)
 
 
-def _in_order(
-    turns: Sequence[Callable[[int, Mapping[str, NDArray[Any]]], _Seen]], samples: Iterable[_Sample], *, held: bool
-) -> Iterator[_Seen]:
-    """What the turns see of the samples, in order; several take turns, each on a thread of its own.
+def _runs(turns: Sequence[Models], given: Iterable[Mapping[str, NDArray[Any]]]) -> Iterator[_Run]:
+    """Runs of the models over the samples, in order; each is good until the next is asked for.
 
-    `held`: models are left as they ran until the next sample is asked for. Else each turn has one sample waiting, and
-    its thread need not wait until the sums are added up.
+    If several models take turns, all but one run ahead on one thread. Measuring on that thread too was slower: two
+    threads that both measure get in each other's way (shared cache, interpreter lock).
     """
     if len(turns) == 1:
-        yield from (turns[0](*sample) for sample in samples)
+        yield from (_run(turns[0], inputs) for inputs in given)
         return
-    running: deque[Future[_Seen]] = deque()
-    with ExitStack() as stack:
-        # One thread for each: what is handed to a turn waits for its sample before.
-        threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in turns]
-        stack.callback(lambda: [one.cancel() for one in running])
-        most = len(turns) if held else 2 * len(turns)
-        for (turn, thread), sample in zip(cycle(zip(turns, threads, strict=True)), samples, strict=False):
-            running.append(thread.submit(turn, *sample))
-            if len(running) == most:
+    running: deque[Future[_Run]] = deque()
+    with ThreadPoolExecutor(1) as thread:
+        for models, inputs in zip(cycle(turns), given, strict=False):
+            running.append(thread.submit(_run, models, inputs))
+            if len(running) == len(turns):
                 yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
+        yield from (one.result() for one in running)
+
+
+def _look(run: _Run, pairs: Sequence[Pair], sums: _Sums, number: int, work: Workspace) -> _Seen:
+    """Looks at one sample and changes no sums."""
+    outputs = sums.outputs.look(run.first, run.second, number, work)
+    # The last layers were written last, and may still lie in the processor's cache.
+    both = zip(reversed(pairs), reversed(sums.layers), strict=True)
+    layers = [_look_at_layer(one, pair, run.models, number, work) for pair, one in both]
+    return _Seen(outputs, tuple(reversed(layers)))
+
+
+def _look_at_layer(sums: LayerSums, pair: Pair, models: Models, number: int, work: Workspace) -> Look:
+    # Views are let go with the frame of this call, as in `add_layer`.
+    return sums.look(_sides(pair, *models, pair.candidate.tensor.index), number, work)
 
 
 def add_layer(sums: LayerSums, pair: Pair, reference: Runner, candidate: Runner, index: int) -> None:
