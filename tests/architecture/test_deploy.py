@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from support import deploy
 from support.deploy import ROOT, RULES, Resource
-from windtunnel.metrics_store.adapters.prometheus import Metrics
+from windtunnel.metrics_store.adapters.prometheus import PrometheusMetrics
 from windtunnel.service import settings
 from windtunnel.service.settings import PREFIX, ServiceSettings
 
@@ -246,7 +246,7 @@ def test_the_dashboard_has_its_variables_and_no_panel_covers_another() -> None:
 def exported_metrics() -> set[str]:
     """Names of the series that the metrics store exports."""
     registry = CollectorRegistry()
-    Metrics(registry)
+    PrometheusMetrics(registry)
     suffixes = {"histogram": ("_bucket", "_count", "_sum"), "counter": ("_total",), "gauge": ("",)}
     return {family.name + suffix for family in registry.collect() for suffix in suffixes[family.type]}
 

@@ -20,7 +20,6 @@ STILL_CROWDED: set[str] = set()
 # The first folder, in the order of names, of each group that imports itself in a circle.
 STILL_IN_CYCLES = {
     "windtunnel.farm_dispatcher",
-    "windtunnel.metrics_store.adapters",
 }
 
 

@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 
 from support import deploy
 from support.servers import free_port
-from windtunnel.metrics_store.adapters.prometheus import Metrics
+from windtunnel.metrics_store.adapters.prometheus import PrometheusMetrics
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
 from windtunnel.metrics_store.domain.facts import Measured, Seen
 from windtunnel.metrics_store.domain.values import CellSpec, Measurement
@@ -67,7 +67,7 @@ def metrics_page() -> Iterator[int]:
     """The port of the metrics store's page after one run on two devices."""
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    metrics = Metrics(registry)
+    metrics = PrometheusMetrics(registry)
     run = RunRecord("run", seen=Seen(datetime.now(UTC), sure=True, model_name="ssd"))
     for device, seconds in LATENCY.items():
         cell = CellSpec(device, "int8", "adb", device=device, accelerator="gpu", threads=4)

@@ -17,17 +17,17 @@ from windtunnel.artifacts import ArtifactRef, MemoryStore
 from windtunnel.bus import Bus, Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.metrics_store.adapters.database import Database, open_database
-from windtunnel.metrics_store.adapters.prometheus import Metrics
-from windtunnel.metrics_store.adapters.queries import Queries
-from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.adapters.prometheus import PrometheusMetrics
+from windtunnel.metrics_store.adapters.queries import SqlQueries
+from windtunnel.metrics_store.adapters.repository import SqlRepository
 from windtunnel.metrics_store.service import MetricsStoreService, Reading
-from windtunnel.metrics_store.use_cases.cancel_runs import Canceling
+from windtunnel.metrics_store.use_cases.cancel_runs import RunCanceler
 from windtunnel.metrics_store.use_cases.change_signal import Signal
 from windtunnel.metrics_store.use_cases.complete_runs import Completer
 from windtunnel.metrics_store.use_cases.keep_plans import Plans
-from windtunnel.metrics_store.use_cases.publish_outbox import Outbox, Watch
+from windtunnel.metrics_store.use_cases.publish_outbox import DeadlineWatch, Outbox
 from windtunnel.metrics_store.use_cases.read_documents import Documents
-from windtunnel.metrics_store.use_cases.record_events import Hearing
+from windtunnel.metrics_store.use_cases.record_events import EventRecorder
 from windtunnel.service.cancellation import Cancellations
 from windtunnel.v1 import events_pb2
 from windtunnel.v1.metrics_store_pb2_grpc import MetricsStoreServiceStub
@@ -45,26 +45,26 @@ class Store:
     def __init__(self, database: Database, bus: Bus, artifacts: MemoryStore, buckets: Mapping[str, Any]) -> None:
         self.bus, self.artifacts, self.database = bus, artifacts, database
         self.now: datetime = STARTED + timedelta(seconds=10)
-        self.repository, self.queries = Repository(database), Queries(database)
+        self.repository, self.queries = SqlRepository(database), SqlQueries(database)
         self.registry = CollectorRegistry()
-        documents, changed, metrics = Documents(artifacts), Signal(), Metrics(self.registry)
+        documents, changed, metrics = Documents(artifacts), Signal(), PrometheusMetrics(self.registry)
         self.completer = Completer(
             self.repository, documents, artifacts, metrics, changed, deadline_s=3600.0, clock=lambda: self.now
         )
         runs, plans = buckets[subjects.RUNS_BUCKET], buckets[subjects.PLANS_BUCKET]
         canceled = buckets[subjects.CANCELED_BUCKET]
-        self.hearing = Hearing(self.repository, self.completer, documents, artifacts, runs, metrics)
+        self.recorder = EventRecorder(self.repository, self.completer, documents, artifacts, runs, metrics)
         self.outbox = Outbox(self.repository, bus, changed, pause_s=0.05)
-        self.watch = Watch(self.repository, self.completer, pause_s=0.05)
+        self.watch = DeadlineWatch(self.repository, self.completer, pause_s=0.05)
         reading = Reading(self.queries, self.repository, documents, artifacts, changed)
         self.canceled = Cancellations(canceled)
-        canceling = Canceling(self.repository, self.completer, self.canceled)
+        canceling = RunCanceler(self.repository, self.completer, self.canceled)
         self.service = MetricsStoreService(reading, Plans(plans, artifacts), canceling)
 
-    async def hear(self, *messages: Message) -> None:
+    async def record(self, *messages: Message) -> None:
         """Takes up these events, one after the other."""
         for message in messages:
-            await self.hearing.handle(as_event(message))
+            await self.recorder.handle(as_event(message))
 
     async def keep(self, content: bytes) -> ArtifactRef:
         return await self.artifacts.put_bytes(content)

@@ -385,7 +385,7 @@ async def test_services_that_cannot_be_asked(tmp_path: Path) -> None:
 
 async def test_the_artifacts_of_a_run(served: Served, api: ArtifactServiceAsyncStub) -> None:
     run = await with_plan(served.runs, RunEvents())
-    await served.runs.hear(*run.all())
+    await served.runs.record(*run.all())
     request = pb.ListArtifactsRequest
     found = [read_artifact(item) for item in (await api.ListArtifacts(request(run_id="run-1"))).artifacts]
     kinds = [item.kind for item in found]

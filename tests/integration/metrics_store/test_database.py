@@ -50,7 +50,7 @@ def test_replicas_may_start_together(url: str) -> None:
 
 async def test_opening_again_keeps_everything(url: str) -> None:
     async with metrics_store(url) as store:
-        await store.hear(RunEvents().converted())
+        await store.record(RunEvents().converted())
     async with metrics_store(url) as store:
         stored = await store.repository.load("run-1")
         assert stored is not None and stored.record.converted is not None

@@ -42,8 +42,8 @@ async def fill(database: Path, home: Path) -> None:
     made = database.parent.parent / "made.db"
     async with metrics_store(f"sqlite:///{made}") as store:
         ended = await with_plan(store, RunEvents("ended", labels={"team": "edge"}))
-        await store.hear(*ended.all())
-        await store.hear(RunEvents("going-on").converted())
+        await store.record(*ended.all())
+        await store.record(RunEvents("going-on").converted())
         await copy_artifacts(store, home)
     made.rename(database)
 

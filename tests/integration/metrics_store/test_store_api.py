@@ -102,7 +102,7 @@ async def test_pages_hold_every_run_once_newest_first(store: Store, api: Metrics
 async def test_a_run_that_starts_between_pages_moves_nothing(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
     await fill(store, 20)
     first = await api.ListRuns(pb.ListRunsRequest(page_size=15))
-    await store.hear(RunEvents().converted())
+    await store.record(RunEvents().converted())
 
     second = await api.ListRuns(pb.ListRunsRequest(page_size=15, page_token=first.next_page_token))
 
@@ -150,7 +150,7 @@ async def test_tokens_that_are_not_ours_are_refused(store: Store, api: MetricsSt
 async def test_a_run_and_its_report(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
     run = await with_plan(store, RunEvents())
     validator = jsonschema.Draft202012Validator(schemas.load("report"))
-    await store.hear(*run.all()[:-1])
+    await store.record(*run.all()[:-1])
     found = (await api.GetRun(pb.GetRunRequest(run_id="run-1"))).run
     assert (found.state, found.steps_done, found.steps_known) == ("running", 10, 11)
     assert found.started_at == run.context.started_at and found.deadline.ToDatetime().hour == 13
@@ -158,7 +158,7 @@ async def test_a_run_and_its_report(store: Store, api: MetricsStoreServiceAsyncS
     validator.validate(draft)
     assert draft["verdict"] is None
 
-    await store.hear(run.all()[-1])
+    await store.record(run.all()[-1])
 
     found = (await api.GetRun(pb.GetRunRequest(run_id="run-1"))).run
     assert (found.state, found.verdict, found.steps_done) == ("completed", types_pb2.VERDICT_PASSED, 11)
@@ -180,7 +180,7 @@ async def test_the_report_holds_the_diagnosis_and_its_cause(store: Store, api: M
     lost = run.compared("float32", diagnosis=artifact("lost"))
     rest = [m for m in run.all() if m not in (run.compared("int8"), run.compared("float32"))]
 
-    await store.hear(bad, lost, *rest)
+    await store.record(bad, lost, *rest)
 
     report = json.loads((await api.GetReport(pb.GetReportRequest(run_id="run-1"))).report_json)
     assert report["variants"][1]["diagnosis"] == diagnosis
@@ -205,7 +205,7 @@ async def test_watching_tells_every_change_until_the_verdict(
         speaker = store if same_replica else other
         run = await with_plan(speaker, RunEvents())
         events = run.all()
-        await speaker.hear(events[0])
+        await speaker.record(events[0])
         seen: list[pb.WatchRunResponse] = []
         begun = asyncio.Event()
 
@@ -216,7 +216,7 @@ async def test_watching_tells_every_change_until_the_verdict(
 
         watching = asyncio.create_task(watch())
         await asyncio.wait_for(begun.wait(), 5)
-        await speaker.hear(*events[1:])
+        await speaker.record(*events[1:])
         await asyncio.wait_for(watching, 10)
 
     assert (seen[0].run.state, seen[0].event_type, seen[0].text) == ("running", "", "")
@@ -238,7 +238,7 @@ async def test_measurements(store: Store, api: MetricsStoreServiceAsyncStub) -> 
     for number in range(3):
         run = await with_plan(store, RunEvents(f"run-{number}"))
         store.now += timedelta(seconds=1)
-        await store.hear(*run.all())
+        await store.record(*run.all())
 
     async def found(**wanted: Any) -> list[pb.MeasuredCell]:
         return list((await api.ListMeasurements(pb.ListMeasurementsRequest(**wanted))).measurements)
@@ -267,7 +267,7 @@ async def test_a_measurement_keeps_its_shapes_and_conditions(store: Store, api: 
         "int8", nodes=(0, 65), shapes_known=True, unstable="other processes used 1.9 of 2 processors"
     )
     assert isinstance(message, events_pb2.DeviceRunMeasured)
-    await store.hear(run.planned("int8"), message)
+    await store.record(run.planned("int8"), message)
 
     (found,) = (await api.ListMeasurements(pb.ListMeasurementsRequest())).measurements
 
@@ -276,7 +276,7 @@ async def test_a_measurement_keeps_its_shapes_and_conditions(store: Store, api: 
 
 async def test_lineage(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
     run = await with_plan(store, RunEvents())
-    await store.hear(*reversed(run.all()))
+    await store.record(*reversed(run.all()))
 
     found = await api.GetLineage(pb.GetLineageRequest(run_id="run-1"))
     assert all(EXECUTION_KIND.read(one.execution_kind, "") == one.kind for one in found.executions)
@@ -344,7 +344,7 @@ async def test_plans_that_cannot_be_stored(api: MetricsStoreServiceAsyncStub) ->
 
 async def test_a_canceled_run_could_not_run_and_stays_so(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
     run = await with_plan(store, RunEvents())
-    await store.hear(run.converted(), run.ready("int8"))
+    await store.record(run.converted(), run.ready("int8"))
     answer = await api.CancelRun(pb.CancelRunRequest(run_id="run-1", reason="wrong model"))
     assert answer.canceled and answer.run.state == "completed"
     assert answer.run.verdict == types_pb2.VERDICT_COULD_NOT_RUN
@@ -357,7 +357,7 @@ async def test_a_canceled_run_could_not_run_and_stays_so(store: Store, api: Metr
     assert again.canceled and list(again.run.reasons) == ["canceled: wrong model"] and again.run.ended_at == ended_at
 
     # What was on its way still comes, and changes nothing.
-    await store.hear(*run.all())
+    await store.record(*run.all())
     assert await store.verdict() == ("could_not_run", ("canceled: wrong model",))
     report = await store.report()
     jsonschema.validate(report, schemas.load("report"))
@@ -371,7 +371,7 @@ async def test_what_cannot_be_canceled(store: Store, api: MetricsStoreServiceAsy
     unknown = await error_of(api.CancelRun(pb.CancelRunRequest(run_id="no-such-run")))
     assert isinstance(unknown, NotFound) and "'no-such-run'" in str(unknown)
     run = await with_plan(store, RunEvents())
-    await store.hear(*run.all())
+    await store.record(*run.all())
     before = await store.verdict()
     assert before[0] is not None
     answer = await api.CancelRun(pb.CancelRunRequest(run_id="run-1"))

@@ -11,9 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from windtunnel.artifacts import MemoryStore
-from windtunnel.metrics_store.adapters.prometheus import BUCKETS, MAX_CELLS, SAMPLES, Metrics, latencies
+from windtunnel.metrics_store.adapters.prometheus import BUCKETS, MAX_CELLS, PrometheusMetrics
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.values import CellSpec, Latency, Measurement
+from windtunnel.metrics_store.use_cases.read_latencies import SAMPLES, latencies
 from windtunnel.run_conditions import RunConditions
 
 COUNT = "windtunnel_inference_latency_seconds_count"
@@ -68,7 +69,7 @@ async def test_no_more_than_the_cap_is_observed() -> None:
     store, registry = MemoryStore(), CollectorRegistry()
     ref = await store.put_bytes(json.dumps({"unit": "us", "inference": [1000] * (SAMPLES + 5)}).encode())
 
-    Metrics(registry).measured("ssd", "3", FACT, await latencies(store, ref.sha256, FACT))
+    PrometheusMetrics(registry).measured("ssd", "3", FACT, await latencies(store, ref.sha256, FACT))
 
     assert registry.get_sample_value(COUNT, labels_of()) == SAMPLES
 
@@ -81,7 +82,7 @@ def labels_of(**changes: str) -> dict[str, str]:
 
 def test_thread_counts_and_versions_are_apart() -> None:
     registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    metrics = PrometheusMetrics(registry)
     other = facts.Measured(dataclasses.replace(FACT.cell, threads=4), 1, Measurement())
     for version, fact, count in (("3", FACT, 1), ("4", FACT, 2), ("3", other, 3)):
         metrics.measured("ssd", version, fact, [5e-7] * count)
@@ -95,7 +96,7 @@ def test_thread_counts_and_versions_are_apart() -> None:
 
 def test_versions_without_end_stay_bounded() -> None:
     registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    metrics = PrometheusMetrics(registry)
     for number in range(MAX_CELLS + 50):
         metrics.measured("ssd", "kept", FACT, [0.001])
         metrics.measured("ssd", str(number), FACT, [0.001])
@@ -109,7 +110,7 @@ def test_versions_without_end_stay_bounded() -> None:
 
 def test_an_unstable_measurement_is_counted_and_its_latencies_are_not() -> None:
     registry = CollectorRegistry()
-    metrics = Metrics(registry)
+    metrics = PrometheusMetrics(registry)
     unstable = dataclasses.replace(
         FACT, measurement=dataclasses.replace(FACT.measurement, conditions=RunConditions(unstable=True, reason="busy"))
     )

@@ -1,1 +1,1 @@
-"""The metrics store: hears every event, owns the state of every run, gives the verdict and keeps the figures."""
+"""The metrics store: records every event, owns the state of every run, gives the verdict and keeps the figures."""

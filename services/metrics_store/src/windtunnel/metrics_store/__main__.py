@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from windtunnel.bus import subjects
 from windtunnel.metrics_store.adapters.database import wait_for_database
-from windtunnel.metrics_store.adapters.prometheus import Metrics
-from windtunnel.metrics_store.adapters.queries import Queries
-from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.adapters.prometheus import PrometheusMetrics
+from windtunnel.metrics_store.adapters.queries import SqlQueries
+from windtunnel.metrics_store.adapters.repository import SqlRepository
 from windtunnel.metrics_store.artifact_service import ArtifactServing, StoreFacts
 from windtunnel.metrics_store.read_only import ARTIFACTS_API, RUNS_API
 from windtunnel.metrics_store.service import MetricsStoreService, Reading
 from windtunnel.metrics_store.settings import MetricsStoreSettings
-from windtunnel.metrics_store.use_cases.cancel_runs import Canceling
+from windtunnel.metrics_store.use_cases.cancel_runs import RunCanceler
 from windtunnel.metrics_store.use_cases.change_signal import Signal
 from windtunnel.metrics_store.use_cases.complete_runs import Completer
 from windtunnel.metrics_store.use_cases.keep_plans import Plans
-from windtunnel.metrics_store.use_cases.publish_outbox import Outbox, Watch
+from windtunnel.metrics_store.use_cases.publish_outbox import DeadlineWatch, Outbox
 from windtunnel.metrics_store.use_cases.read_documents import Documents
-from windtunnel.metrics_store.use_cases.record_events import TOPICS, Hearing
+from windtunnel.metrics_store.use_cases.record_events import TOPICS, EventRecorder
 from windtunnel.service import runtime
 from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1.artifacts_pb2_grpc import add_ArtifactServiceServicer_to_server
@@ -29,14 +29,14 @@ NAME = "metrics_store"
 async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
     """Opens the database and wires the parts."""
     database = await wait_for_database(own.settings.database)
-    repository, queries = Repository(database), Queries(database)
-    documents, metrics, changed = Documents(own.artifacts), Metrics(), Signal()
+    repository, queries = SqlRepository(database), SqlQueries(database)
+    documents, metrics, changed = Documents(own.artifacts), PrometheusMetrics(), Signal()
     completer = Completer(repository, documents, own.artifacts, metrics, changed, own.settings.run_deadline_s)
     runs = await own.bus.bucket(subjects.RUNS_BUCKET)
-    hearing = Hearing(repository, completer, documents, own.artifacts, runs, metrics)
+    recorder = EventRecorder(repository, completer, documents, own.artifacts, runs, metrics)
     reading = Reading(queries, repository, documents, own.artifacts, changed)
     plans = Plans(await own.bus.bucket(subjects.PLANS_BUCKET), own.artifacts)
-    servicer = MetricsStoreService(reading, plans, Canceling(repository, completer, own.canceled))
+    servicer = MetricsStoreService(reading, plans, RunCanceler(repository, completer, own.canceled))
 
     settings = own.settings
     facts = StoreFacts(settings.artifact_store, settings.home_folder, settings.max_source_bytes)
@@ -47,8 +47,11 @@ async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
             (RUNS_API, lambda server: add_MetricsStoreServiceServicer_to_server(servicer, server)),
             (ARTIFACTS_API, lambda server: add_ArtifactServiceServicer_to_server(files, server)),
         ],
-        workers=[own.worker(NAME, TOPICS, hearing.handle, hearing.on_failure, skip_canceled=False)],
-        tasks=[Outbox(repository, own.bus, changed, echo=own.publisher.echo).run, Watch(repository, completer).run],
+        workers=[own.worker(NAME, TOPICS, recorder.handle, recorder.on_failure, skip_canceled=False)],
+        tasks=[
+            Outbox(repository, own.bus, changed, echo=own.publisher.echo).run,
+            DeadlineWatch(repository, completer).run,
+        ],
     )
     parts.resources.push_async_callback(database.close)
     return parts

@@ -17,8 +17,8 @@ from windtunnel.artifacts import Artifacts
 from windtunnel.artifacts.stores.port import check_sha256
 from windtunnel.enum_words import ARTIFACT_KIND, PLATFORM
 from windtunnel.errors import InvalidInput, NotFound
-from windtunnel.metrics_store.adapters.queries import Queries
-from windtunnel.metrics_store.domain.run_artifacts import MadeArtifact, file_name, made_by_run
+from windtunnel.metrics_store.domain.run_artifacts import RunArtifact, artifacts_of_run, file_name
+from windtunnel.metrics_store.use_cases.ports import RunQueries
 from windtunnel.metrics_store.use_cases.receive_uploads import Uploads
 from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import artifacts_pb2 as pb
@@ -32,7 +32,7 @@ _CREDENTIALS: Final = re.compile(r"//[^/@]*@")
 class ArtifactReader(artifacts_pb2_grpc.ArtifactServiceServicer):
     """What windtunnel.v1.ArtifactService reads."""
 
-    def __init__(self, queries: Queries, artifacts: Artifacts) -> None:
+    def __init__(self, queries: RunQueries, artifacts: Artifacts) -> None:
         self._queries = queries
         self._artifacts = artifacts
 
@@ -48,7 +48,7 @@ class ArtifactReader(artifacts_pb2_grpc.ArtifactServiceServicer):
         return pb.ListArtifactsResponse(
             artifacts=[
                 _message(item, file_name(model, item))
-                for item in made_by_run(kept, executions)
+                for item in artifacts_of_run(kept, executions)
                 if request.variant in ("", item.variant) and kind in ("", item.kind)
             ]
         )
@@ -79,7 +79,7 @@ class StoreFacts:
 class ArtifactServing(ArtifactReader):
     """windtunnel.v1.ArtifactService."""
 
-    def __init__(self, queries: Queries, artifacts: Artifacts, facts: StoreFacts) -> None:
+    def __init__(self, queries: RunQueries, artifacts: Artifacts, facts: StoreFacts) -> None:
         super().__init__(queries, artifacts)
         self._facts = facts
         self._uploads = Uploads(facts.home / "uploads", artifacts, facts.max_upload_bytes)
@@ -105,7 +105,7 @@ class ArtifactServing(ArtifactReader):
         return pb.UploadResponse(artifact=artifact_to_proto(await self._uploads.take(requests), ""))
 
 
-def _message(item: MadeArtifact, name: str) -> pb.RunArtifact:
+def _message(item: RunArtifact, name: str) -> pb.RunArtifact:
     made_at = None
     if item.made_at is not None:
         made_at = Timestamp()

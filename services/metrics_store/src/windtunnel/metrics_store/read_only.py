@@ -12,8 +12,8 @@ import grpc
 
 from windtunnel.artifacts import open_store
 from windtunnel.metrics_store.adapters.database import open_for_reading
-from windtunnel.metrics_store.adapters.queries import Queries
-from windtunnel.metrics_store.adapters.repository import Repository
+from windtunnel.metrics_store.adapters.queries import SqlQueries
+from windtunnel.metrics_store.adapters.repository import SqlRepository
 from windtunnel.metrics_store.artifact_service import ArtifactReader
 from windtunnel.metrics_store.service import Reading, RunsReader
 from windtunnel.metrics_store.use_cases.change_signal import Signal
@@ -37,7 +37,7 @@ async def open_to_read(database: Path, artifacts_url: str, cache: Path) -> Async
         opened = await asyncio.to_thread(open_for_reading, database, Path(scratch))
         try:
             artifacts = open_store(artifacts_url, cache=cache)
-            reading = Reading(Queries(opened), Repository(opened), Documents(artifacts), artifacts, Signal())
+            reading = Reading(SqlQueries(opened), SqlRepository(opened), Documents(artifacts), artifacts, Signal())
             # What they lack, the generated base answers with UNIMPLEMENTED.
             runs = RunsReader(reading)  # type: ignore[abstract]
             files = ArtifactReader(reading.queries, artifacts)  # type: ignore[abstract]

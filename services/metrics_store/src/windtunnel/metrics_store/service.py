@@ -13,10 +13,10 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from windtunnel.enum_words import ARTIFACT_KIND, RUN_STATE
 from windtunnel.errors import InvalidInput, NotFound
-from windtunnel.metrics_store.adapters.queries import MeasurementFilter, Queries, RunFilter, RunSummary
-from windtunnel.metrics_store.adapters.repository import COMPLETED, Repository, StoredRun
 from windtunnel.metrics_store.domain import judge
 from windtunnel.metrics_store.domain.lineage import LineageArtifact
+from windtunnel.metrics_store.domain.listings import MeasurementFilter, RunFilter, RunSummary
+from windtunnel.metrics_store.domain.stored_run import COMPLETED, StoredRun
 from windtunnel.metrics_store.messages.encode_messages import (
     VERDICT_OF,
     artifact,
@@ -25,10 +25,11 @@ from windtunnel.metrics_store.messages.encode_messages import (
     run_message,
 )
 from windtunnel.metrics_store.use_cases.build_report import Ending, build_report
-from windtunnel.metrics_store.use_cases.cancel_runs import Canceling
+from windtunnel.metrics_store.use_cases.cancel_runs import RunCanceler
 from windtunnel.metrics_store.use_cases.change_signal import Signal, wait_for
 from windtunnel.metrics_store.use_cases.keep_plans import Plans
-from windtunnel.metrics_store.use_cases.read_documents import Documents, Reader
+from windtunnel.metrics_store.use_cases.ports import BlobReader, RunQueries, RunRepository
+from windtunnel.metrics_store.use_cases.read_documents import Documents
 from windtunnel.plan import plan_to_proto
 from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import metrics_store_pb2 as pb
@@ -43,10 +44,10 @@ WATCH_S = 0.5
 class Reading:
     """What the API reads from."""
 
-    queries: Queries
-    repository: Repository
+    queries: RunQueries
+    repository: RunRepository
     documents: Documents
-    artifacts: Reader
+    artifacts: BlobReader
     changed: Signal
 
 
@@ -69,14 +70,14 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
     ) -> AsyncIterator[pb.WatchRunResponse]:
         run = await self._run(request.run_id)
         yield pb.WatchRunResponse(run=run_message(run))
-        told = run.version
-        while run.state != COMPLETED or told < run.version:
+        sent = run.version
+        while run.state != COMPLETED or sent < run.version:
             watch = self._reading.changed.watch()
-            changes = await self._queries.changes(run.run_id, told)
+            changes = await self._queries.changes(run.run_id, sent)
             run = await self._run(request.run_id)
             for change in changes:
                 yield pb.WatchRunResponse(run=run_message(run), event_type=change.event_type, text=change.text)
-                told = change.version
+                sent = change.version
             if not changes:
                 await wait_for(watch, WATCH_S)
 
@@ -123,7 +124,7 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
 class MetricsStoreService(RunsReader):
     """windtunnel.v1.MetricsStoreService."""
 
-    def __init__(self, reading: Reading, plans: Plans, canceling: Canceling) -> None:
+    def __init__(self, reading: Reading, plans: Plans, canceling: RunCanceler) -> None:
         super().__init__(reading)
         self._plans = plans
         self._canceling = canceling

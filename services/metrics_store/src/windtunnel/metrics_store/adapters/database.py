@@ -28,7 +28,6 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import NullPool
 
 from windtunnel.errors import InvalidInput, Unavailable
-from windtunnel.metrics_store import migrations
 
 T = TypeVar("T")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -137,7 +136,7 @@ def _connect_to_read(path: Path) -> sqlite3.Connection:
     """A connection that writes nothing, to a file in a folder that nobody can write too."""
     name = f"file:{quote(str(path))}"
     log = path.with_name(f"{path.name}-wal")
-    # Without its log a file in a folder that cannot be written is complete, and SQLite can be told so.
+    # Without its log a file in a folder that cannot be written is complete, and SQLite can be set to treat it so.
     frozen = not log.exists() and not os.access(path.parent, os.W_OK)
     mode = "immutable=1" if frozen else "mode=ro"
     return sqlite3.connect(f"{name}?{mode}", uri=True, timeout=10, check_same_thread=False, isolation_level=None)
@@ -193,8 +192,7 @@ def alembic_config(connection: Connection) -> Config:
 
 def _alembic_scripts() -> Config:
     config = Config()
-    folder = Path(migrations.__file__).parent
-    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.set_main_option("script_location", "windtunnel.metrics_store:migrations")
     config.set_main_option("path_separator", "os")
     return config
 
@@ -268,7 +266,7 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     count = 0
     for row in rows:
-        # What was inserted is counted by what it returns: the row count of an INSERT is not told by every driver.
+        # What was inserted is counted by what it returns: the row count of an INSERT is not reported by every driver.
         statement = dialect.insert(table).values(**row).on_conflict_do_nothing()
         count += len(connection.execute(statement.returning(*table.primary_key)).all())
     return count

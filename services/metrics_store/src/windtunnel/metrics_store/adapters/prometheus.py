@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import math
 from collections.abc import Sequence
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from windtunnel.errors import WindtunnelError
 from windtunnel.metrics_store.domain import Judgement, RunRecord, facts
-from windtunnel.metrics_store.use_cases.read_documents import Reader
-
-log = logging.getLogger(__name__)
+from windtunnel.metrics_store.use_cases.read_latencies import SAMPLES
 
 # 100 ns to 10 s, five to a decade: small models take less than a microsecond.
 BUCKETS: Final = tuple(round(10 ** (step / 5), 7 if step >= -25 else 10) for step in range(-35, 6))
-# Cells of which latencies are kept, those heard of last: every training has a version, and every version has cells.
+# Cells of which latencies are kept, those measured last: every training has a version, and every version has cells.
 MAX_CELLS: Final = 500
 _LABELS: Final = ("model", "version", "variant", "device", "accelerator", "threads")
-SAMPLES: Final = 10_000
-_SAMPLES_BYTES: Final = 16 * 1024**2
-_SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
-class Metrics:
+class PrometheusMetrics:
     """The metrics of this service, in `registry`."""
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
@@ -44,7 +35,7 @@ class Metrics:
             ("model", "device"),
             registry=registry,
         )
-        # The label values that there are, those heard of last at the end.
+        # The label values that there are, those measured last at the end.
         self._cells: dict[tuple[str, ...], None] = {}
         self._completed = Counter(
             "windtunnel_runs_completed",
@@ -80,28 +71,3 @@ class Metrics:
             return
         for value in seconds[:SAMPLES]:
             child.observe(value)
-
-
-async def latencies(artifacts: Reader, samples: str | None, fact: facts.Measured) -> list[float]:
-    """The latencies of a device run in seconds: the raw ones if they can be read, else the median, else none."""
-    if samples is not None:
-        try:
-            return _raw(await artifacts.read_bytes(samples, limit=_SAMPLES_BYTES))
-        except (WindtunnelError, ValueError) as error:
-            log.warning("raw latencies %s of cell %s cannot be used, the median is: %s", samples, fact.cell.id, error)
-    p50 = fact.measurement.latency.p50
-    return [] if p50 is None else [p50 * 1e-3]
-
-
-def _raw(data: bytes) -> list[float]:
-    """The inference latencies in a samples artifact, in seconds. Raises ValueError."""
-    value = json.loads(data)
-    if not isinstance(value, dict) or str(value.get("unit")) not in _SECONDS:
-        raise ValueError("it is no object with a known unit")
-    figures = value.get("inference")
-    if not isinstance(figures, list) or not figures:
-        raise ValueError("it has no inference latencies")
-    for figure in figures:
-        if isinstance(figure, bool) or not isinstance(figure, int | float) or not math.isfinite(figure) or figure < 0:
-            raise ValueError(f"{figure!r} is no latency")
-    return [figure * _SECONDS[value["unit"]] for figure in figures[:SAMPLES]]

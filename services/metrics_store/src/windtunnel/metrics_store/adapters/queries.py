@@ -7,9 +7,7 @@ import binascii
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, Table, exists, select, tuple_
@@ -19,79 +17,16 @@ from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.codec import from_document
 from windtunnel.metrics_store.adapters.database import Database, from_micros, to_micros
 from windtunnel.metrics_store.adapters.rows import LONGEST_NAME, AnyRow, read_cell_spec, read_measured
-from windtunnel.metrics_store.domain import Verdict, facts
+from windtunnel.metrics_store.domain import Verdict
 from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact, with_implied_inputs
+from windtunnel.metrics_store.domain.listings import Change, MeasuredCell, MeasurementFilter, RunFilter, RunSummary
 from windtunnel.metrics_store.domain.values import Blob
 
 DEFAULT_PAGE = 50
 LARGEST_PAGE = 1000
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """A run in a list. `state`: running or completed."""
-
-    run_id: str
-    model_name: str
-    model_version: str
-    model_sha256: str
-    state: str
-    verdict: Verdict | None
-    reasons: tuple[str, ...]
-    started_at: datetime
-    ended_at: datetime | None
-    deadline: datetime
-    labels: Mapping[str, str]
-    steps_done: int
-    steps_known: int
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class RunFilter:
-    """Each empty field matches everything."""
-
-    model_name: str = ""
-    model_version: str = ""
-    state: str = ""
-    verdict: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-    started_after: datetime | None = None
-    started_before: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MeasurementFilter:
-    """Each empty field matches everything."""
-
-    run_id: str = ""
-    model_name: str = ""
-    variant: str = ""
-    device: str = ""
-    accelerator: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class MeasuredCell:
-    """A measurement in a list."""
-
-    run_id: str
-    model_name: str
-    model_version: str
-    fact: facts.Measured
-    measured_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """Something that happened to a run."""
-
-    version: int
-    event_type: str
-    text: str
-
-
-class Queries:
+class SqlQueries:
     """All that is read and never written. Every method raises Unavailable."""
 
     def __init__(self, database: Database) -> None:

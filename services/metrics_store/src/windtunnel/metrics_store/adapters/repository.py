@@ -1,11 +1,9 @@
-"""Writing what is heard and what is judged: each one transaction, with the inbox or the outbox in it."""
+"""Writing events and verdicts: each in one transaction, together with the inbox or the outbox."""
 
 from __future__ import annotations
 
 import base64
-import hashlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,80 +21,33 @@ from windtunnel.metrics_store.adapters.rows import (
     measurement_row,
     variant_row,
 )
-from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, facts, fold
-from windtunnel.metrics_store.domain.event_content import Heard
+from windtunnel.metrics_store.domain import RunRecord, Verdict, facts, fold
+from windtunnel.metrics_store.domain.event_content import EventContent
 from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact
-from windtunnel.metrics_store.domain.values import Blob
+from windtunnel.metrics_store.domain.stored_run import (
+    COMPLETED,
+    RUNNING,
+    Assess,
+    Completion,
+    Outgoing,
+    Standing,
+    StoredRun,
+)
 
-RUNNING = "running"
-COMPLETED = "completed"
 _PAGE = 100
 
 
-@dataclass(frozen=True, slots=True)
-class StoredRun:
-    """A run as it is stored. `version` grows with every change; `verdict` None: none yet."""
-
-    record: RunRecord
-    version: int
-    verdict: Verdict | None
-    reasons: tuple[str, ...]
-    revision: int
-    deadline: datetime
-    ended_at: datetime | None
-    report_sha256: str | None
-
-    @property
-    def final(self) -> bool:
-        """Whether the verdict can change no more."""
-        return self.verdict in (Verdict.PASSED, Verdict.FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """How far a run is: whether a verdict may be due, when it ends at the latest, steps ended and known."""
-
-    due: bool
-    deadline: datetime
-    steps_done: int
-    steps_known: int
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    """An event that waits in the outbox."""
-
-    id: str
-    subject: str
-    headers: Mapping[str, str]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A verdict to store: the judgement, its report and the event that tells it."""
-
-    judgement: Judgement
-    revision: int
-    ended_at: datetime
-    report: Blob
-    event: Outgoing
-    execution: Execution
-
-
-# Tells, from what is known after an event, how far the run is.
-Assess = Callable[[StoredRun], Standing]
-
-
-class Repository:
+class SqlRepository:
     """The state of all runs. Every method raises Unavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def hear(self, heard: Heard, *, key: str, event_type: str, at: datetime, assess: Assess) -> Standing | None:
-        """Stores what an event says, once, and returns how far its run is; None where `key` was heard before."""
-        return await self._database.write(lambda c: _hear(c, heard, key, event_type, at, assess))
+    async def record(
+        self, content: EventContent, *, key: str, event_type: str, at: datetime, assess: Assess
+    ) -> Standing | None:
+        """Stores what an event says, once. Returns how far its run is; None if `key` was recorded before."""
+        return await self._database.write(lambda c: _record(c, content, key, event_type, at, assess))
 
     async def load(self, run_id: str) -> StoredRun | None:
         """The run, or None."""
@@ -173,22 +124,19 @@ class Repository:
         return await self._database.read(lambda c: c.execute(query).scalar_one_or_none())
 
     async def forget_inbox(self, before: datetime) -> int:
-        """Removes what was heard before `before`, when the stream holds it no longer."""
+        """Removes the keys of events recorded before `before`, when the stream holds it no longer."""
         old = delete(tables.inbox).where(tables.inbox.c.heard_at < to_micros(before))
         return await self._database.write(lambda c: c.execute(old).rowcount)
 
 
-def event_key(source: str, id: str) -> str:
-    """What makes a CloudEvent unique: its source and id together."""
-    return hashlib.sha256(f"{source}\0{id}".encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _hear(c: Connection, heard: Heard, key: str, event_type: str, at: datetime, assess: Assess) -> Standing | None:
+def _record(
+    c: Connection, content: EventContent, key: str, event_type: str, at: datetime, assess: Assess
+) -> Standing | None:
     if not insert_new(c, tables.inbox, [{"event_key": key, "heard_at": to_micros(at)}]):
         return None
-    row = _lock_run(c, heard.run_id, at)
+    row = _lock_run(c, content.run_id, at)
     before = _stored(c, row)
-    record = fold(before.record, heard.facts)
+    record = fold(before.record, content.facts)
     after = StoredRun(
         record=record,
         version=before.version + 1,
@@ -200,11 +148,11 @@ def _hear(c: Connection, heard: Heard, key: str, event_type: str, at: datetime, 
         report_sha256=before.report_sha256,
     )
     _save(c, before.record, record)
-    _save_device_runs(c, heard, at)
+    _save_device_runs(c, content, at)
     standing = assess(after)
     _save_run(c, after, _standing(standing))
-    _save_lineage(c, heard.run_id, heard.artifacts, heard.execution, at)
-    _tell(c, heard.run_id, after.version, event_type, heard.text, at)
+    _save_lineage(c, content.run_id, content.artifacts, content.execution, at)
+    _save_change(c, content.run_id, after.version, event_type, content.text, at)
     return standing
 
 
@@ -258,14 +206,14 @@ def _save(c: Connection, before: RunRecord, after: RunRecord) -> None:
         insert_new(c, tables.labels, rows)
 
 
-def _save_device_runs(c: Connection, heard: Heard, at: datetime) -> None:
+def _save_device_runs(c: Connection, content: EventContent, at: datetime) -> None:
     """Writes every device run, those too whose figures the record does not take."""
-    for fact in heard.facts:
+    for fact in content.facts:
         if isinstance(fact, facts.Measured):
-            insert_new(c, tables.measurements, [measurement_row(heard.run_id, fact, to_micros(at))])
+            insert_new(c, tables.measurements, [measurement_row(content.run_id, fact, to_micros(at))])
         elif isinstance(fact, facts.Finished):
             run = {
-                "run_id": heard.run_id,
+                "run_id": content.run_id,
                 "cell_id": fact.cell.id,
                 "attempt": fact.attempt,
                 "log_sha256": None if fact.log is None else fact.log.sha256,
@@ -328,7 +276,7 @@ def _save_lineage(
         insert_new(c, table, [{"run_id": run_id, "execution_id": execution.id, "sha256": blob} for blob in blobs])
 
 
-def _tell(c: Connection, run_id: str, version: int, event_type: str, text: str, at: datetime) -> None:
+def _save_change(c: Connection, run_id: str, version: int, event_type: str, text: str, at: datetime) -> None:
     row = {"run_id": run_id, "version": version, "event_type": event_type, "text": text, "at": to_micros(at)}
     insert_new(c, tables.changes, [row])
 
@@ -360,5 +308,5 @@ def _complete(c: Connection, run_id: str, version: int, completion: Completion, 
     insert_new(c, tables.outbox, [row])
     _save_lineage(c, run_id, [LineageArtifact(completion.report, "report")], completion.execution, completion.ended_at)
     text = "; ".join((judgement.verdict.value, *judgement.reasons[:5]))
-    _tell(c, run_id, version + 1, f"{event.subject}.v1", text, completion.ended_at)
+    _save_change(c, run_id, version + 1, f"{event.subject}.v1", text, completion.ended_at)
     return True

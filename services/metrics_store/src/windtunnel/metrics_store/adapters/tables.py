@@ -75,7 +75,7 @@ runs = Table(
     Column("labels", Document, nullable=False),
     _text("trace_id"),
     Column("started_at", BigInteger, nullable=False),
-    # False while only the announcement was heard.
+    # False as long as the announcement is the only event.
     Column("started_sure", Boolean, nullable=False),
     Column("deadline", BigInteger, nullable=False),
     Column("converted", Document),
@@ -123,7 +123,7 @@ outbox = Table(
     _text("refused"),
 )
 
-# What happened to a run, one line a change: what a watcher is told.
+# What happened to a run, one line a change: what a watcher sees.
 changes = Table(
     "changes",
     metadata,

@@ -9,7 +9,7 @@ from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class EventContent:
     """What one event says. `text` is a sentence for people who watch the run."""
 
     run_id: str

@@ -41,7 +41,7 @@ class VariantState:
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """What is known of one cell. `attempts`: the highest attempt heard of."""
+    """What is known of one cell. `attempts`: the highest attempt of any event."""
 
     spec: CellSpec
     planned: bool = False
@@ -83,7 +83,7 @@ class RunRecord:
         return "" if self.seen is None or self.seen.plan is None else self.seen.plan.sha256
 
     def variant(self, name: str) -> VariantState:
-        """The state of a variant, empty if nothing was heard of it."""
+        """The state of a variant, empty if no event names it."""
         return self.variants.get(name) or VariantState(name)
 
     def cells_of(self, variant: str) -> tuple[CellState, ...]:

@@ -46,7 +46,7 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class MadeArtifact:
+class RunArtifact:
     """An artifact and its part in a run. Empty: it belongs to the whole run; `made_at` None: it was given."""
 
     artifact: Blob
@@ -58,19 +58,19 @@ class MadeArtifact:
     made_at: datetime | None = None
 
 
-def made_by_run(kept: Sequence[LineageArtifact], executions: Sequence[Execution]) -> list[MadeArtifact]:
+def artifacts_of_run(kept: Sequence[LineageArtifact], executions: Sequence[Execution]) -> list[RunArtifact]:
     """One entry for each part that an artifact has: two variants of the same bytes are two. In the order of steps."""
     found = [entry for item in kept for entry in _parts(item, executions)]
     return sorted(found, key=lambda e: (_rank(e.kind), e.variant, e.platform, e.cell_id, e.attempt, e.artifact.sha256))
 
 
-def _parts(item: LineageArtifact, executions: Sequence[Execution]) -> list[MadeArtifact]:
+def _parts(item: LineageArtifact, executions: Sequence[Execution]) -> list[RunArtifact]:
     kind = _MADE_BY.get(item.kind)
     makers = [e for e in executions if e.kind == kind and item.artifact.sha256 in e.outputs]
     if not makers:
-        return [MadeArtifact(item.artifact, item.kind)]
+        return [RunArtifact(item.artifact, item.kind)]
     parts = {
-        (e.variant, e.platform if item.kind == "app" else "", e.cell_id, e.attempt): MadeArtifact(
+        (e.variant, e.platform if item.kind == "app" else "", e.cell_id, e.attempt): RunArtifact(
             item.artifact,
             item.kind,
             e.variant,
@@ -88,7 +88,7 @@ def _rank(kind: str) -> int:
     return _ORDER.index(kind) if kind in _ORDER else len(_ORDER)
 
 
-def file_name(model: str, item: MadeArtifact) -> str:
+def file_name(model: str, item: RunArtifact) -> str:
     """A file name for `item`, in letters, digits, '.', '_' and '-'. `model` names the model and its version."""
     # Their suffix says it.
     kind = "" if item.kind in ("variant", "log") else item.kind

@@ -202,7 +202,7 @@ def _over(gate: GateResult) -> str:
 
 
 def _not_judged(variant: VariantJudgement) -> list[str]:
-    """Gates without an answer. One without a figure is not told where what is missing is a problem already."""
+    """Gates without an answer. One without a figure is left out if the missing figure is a problem already."""
     gates = [gate for gate in variant.gates if gate.passed is None and (gate.why or not variant.problems)]
     groups: dict[tuple[str, str], list[str]] = {}
     for gate in gates:

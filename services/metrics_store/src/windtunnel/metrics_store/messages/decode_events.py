@@ -13,7 +13,7 @@ from windtunnel.bus import Event, Malformed
 from windtunnel.enum_words import PLATFORM
 from windtunnel.figures import rounded
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.event_content import Heard
+from windtunnel.metrics_store.domain.event_content import EventContent
 from windtunnel.metrics_store.domain.facts import Fact
 from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact
 from windtunnel.metrics_store.domain.values import Blob
@@ -35,7 +35,7 @@ from windtunnel.telemetry import traceparent_in
 from windtunnel.v1 import events_pb2, types_pb2
 
 
-def read_event(event: Event) -> Heard:
+def read_event(event: Event) -> EventContent:
     """Reads any event of a run but `model.trained`, which belongs to whoever trains. Raises Malformed."""
     message: Any = event.message()
     context: types_pb2.RunContext = message.run
@@ -44,7 +44,7 @@ def read_event(event: Event) -> Heard:
     news, text, artifacts, work = _READERS[type(message)](message)
     plan = blob(context.plan)
     kept = [LineageArtifact(plan, "plan")] if plan is not None else []
-    return Heard(
+    return EventContent(
         run_id=context.run_id,
         event_id=event.id,
         facts=(_seen(context), *news),

@@ -9,9 +9,9 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from windtunnel.enum_words import EXECUTION_KIND, PLATFORM, RUN_STATE
-from windtunnel.metrics_store.adapters.queries import MeasuredCell, RunSummary
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
 from windtunnel.metrics_store.domain.lineage import Execution
+from windtunnel.metrics_store.domain.listings import MeasuredCell, RunSummary
 from windtunnel.metrics_store.domain.values import Blob, Measurement
 from windtunnel.plan import shapes_to_proto
 from windtunnel.service.protobuf_values import message_of
@@ -41,11 +41,11 @@ def artifact(blob: Blob | None) -> types_pb2.Artifact:
     return types_pb2.Artifact(sha256=blob.sha256, size_bytes=blob.size_bytes, media_type=blob.media_type)
 
 
-def _told(reasons: Sequence[str]) -> list[str]:
+def _event_reasons(reasons: Sequence[str]) -> list[str]:
     """The reasons as far as an event holds them: it must fit into a message. The report has all of them."""
-    told = [reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…" for reason in reasons]
-    left = len(told) - _REASONS
-    return told if left <= 0 else [*told[:_REASONS], f"and {left} more, see the report"]
+    kept = [reason if len(reason) <= _REASON_LENGTH else f"{reason[: _REASON_LENGTH - 1]}…" for reason in reasons]
+    left = len(kept) - _REASONS
+    return kept if left <= 0 else [*kept[:_REASONS], f"and {left} more, see the report"]
 
 
 def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at: datetime) -> events_pb2.RunCompleted:
@@ -54,7 +54,7 @@ def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at
     message = events_pb2.RunCompleted(
         run=types_pb2.RunContext(run_id=run.run_id),
         verdict=VERDICTS[judgement.verdict],
-        reasons=_told(judgement.reasons),
+        reasons=_event_reasons(judgement.reasons),
         report=artifact(report),
         ended_at=timestamp(ended_at),
     )

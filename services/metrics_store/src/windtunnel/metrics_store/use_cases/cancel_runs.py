@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from windtunnel.errors import InvalidInput, NotFound
-from windtunnel.metrics_store.adapters.repository import Repository, event_key
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.event_content import Heard
+from windtunnel.metrics_store.domain.event_content import EventContent
+from windtunnel.metrics_store.domain.stored_run import event_key
 from windtunnel.metrics_store.use_cases.complete_runs import SOURCE, Completer
+from windtunnel.metrics_store.use_cases.ports import RunRepository
 from windtunnel.service.cancellation import Cancellations
 
 EVENT_TYPE: Final = "windtunnel.run.canceled.v1"
@@ -17,10 +18,10 @@ _LONGEST_REASON: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Canceling:
+class RunCanceler:
     """Cancels runs."""
 
-    repository: Repository
+    repository: RunRepository
     completer: Completer
     canceled: Cancellations
 
@@ -42,8 +43,8 @@ class Canceling:
         key = f"cancel.{run_id}"
         fact = facts.Canceled(self.completer.clock(), reason.strip())
         text = "the run is canceled" + (f": {fact.reason}" if fact.reason else "")
-        await self.repository.hear(
-            Heard(run_id, key, (fact,), text),
+        await self.repository.record(
+            EventContent(run_id, key, (fact,), text),
             key=event_key(SOURCE, key),
             event_type=EVENT_TYPE,
             at=fact.at,

@@ -8,18 +8,17 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
-from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import encode, event_id, subjects
-from windtunnel.metrics_store.adapters.prometheus import Metrics
-from windtunnel.metrics_store.adapters.repository import Completion, Outgoing, Repository, Standing, StoredRun
 from windtunnel.metrics_store.domain import Judgement, RunRecord, is_complete, judge, progress
 from windtunnel.metrics_store.domain.lineage import Execution
+from windtunnel.metrics_store.domain.stored_run import Completion, Outgoing, Standing, StoredRun
 from windtunnel.metrics_store.domain.values import Blob
 from windtunnel.metrics_store.messages.encode_messages import completed_event
 from windtunnel.metrics_store.use_cases.build_report import Ending, build_report
 from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.ports import BlobWriter, RunMetrics, RunRepository
 from windtunnel.metrics_store.use_cases.read_documents import Documents, PlanFound
 from windtunnel.telemetry import current_traceparent, job_context, trace_context, traceparent_in
 
@@ -35,20 +34,14 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class Writer(Protocol):
-    """What is used of the artifact store."""
-
-    async def put_bytes(self, data: bytes) -> ArtifactRef: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Completer:
     """Judges runs."""
 
-    repository: Repository
+    repository: RunRepository
     documents: Documents
-    artifacts: Writer
-    metrics: Metrics
+    artifacts: BlobWriter
+    metrics: RunMetrics
     changed: Signal
     deadline_s: float
     clock: Clock = utc_now
@@ -131,7 +124,7 @@ def _run_context(run: RunRecord) -> Iterator[None]:
 def _completion(stored: StoredRun, judgement: Judgement, ending: Ending, report: Blob) -> Completion:
     run = stored.record
     assert ending.ended_at is not None
-    # Named by its revision: a second verdict is news, the first one told twice is not.
+    # Named by its revision: a second verdict is news, the first one published twice is not.
     id = event_id(subjects.RUN_COMPLETED, run.run_id, str(ending.revision))
     subject, headers, data = encode(
         completed_event(run, judgement, report, ending.ended_at),

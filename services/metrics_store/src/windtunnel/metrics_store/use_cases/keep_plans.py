@@ -11,7 +11,7 @@ from typing import Final
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound
-from windtunnel.metrics_store.use_cases.complete_runs import Writer
+from windtunnel.metrics_store.use_cases.ports import BlobWriter
 from windtunnel.plan import Plan, parse_plan_text, plan_from_json, plan_to_json
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\Z")
@@ -24,7 +24,7 @@ class Plans:
     """The bucket of plans, as canonical JSON under their names. Every method raises Unavailable."""
 
     bucket: Bucket
-    artifacts: Writer
+    artifacts: BlobWriter
 
     async def put(self, name: str, text: str) -> ArtifactRef:
         """Stores a plan given as YAML or JSON. Raises InvalidInput, InvalidPlan."""

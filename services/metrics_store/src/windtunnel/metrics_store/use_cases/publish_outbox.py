@@ -11,23 +11,24 @@ from typing import Final
 
 from windtunnel.bus import Bus, Event, decode
 from windtunnel.errors import Unavailable, UserError
-from windtunnel.metrics_store.adapters.repository import Outgoing, Repository
+from windtunnel.metrics_store.domain.stored_run import Outgoing
 from windtunnel.metrics_store.use_cases.change_signal import Signal, wait_for
 from windtunnel.metrics_store.use_cases.complete_runs import Completer
+from windtunnel.metrics_store.use_cases.ports import RunRepository
 from windtunnel.telemetry import job_context
 
 log = logging.getLogger(__name__)
 
-# Longer than any stream keeps an event, so that no event is heard twice.
+# Longer than any stream keeps an event, so that no event is recorded twice.
 INBOX_KEPT: Final = timedelta(days=30)
 _RETRY_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """Publishes the outbox. An event leaves it when the stream has it; told twice, its id makes it one."""
+    """Publishes the outbox. An event leaves it once the stream has it. Published twice, it counts once by its id."""
 
-    repository: Repository
+    repository: RunRepository
     bus: Bus
     changed: Signal
     pause_s: float = 1.0
@@ -70,10 +71,10 @@ class Outbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class DeadlineWatch:
     """Looks at runs whose deadline has passed, and at those whose verdict was due when a process died."""
 
-    repository: Repository
+    repository: RunRepository
     completer: Completer
     pause_s: float = 1.0
     _later: dict[str, float] = field(default_factory=dict)

@@ -5,21 +5,16 @@ from __future__ import annotations
 import json
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from windtunnel.errors import WindtunnelError
 from windtunnel.metrics_store.domain import RunRecord
 from windtunnel.metrics_store.use_cases.build_report import Diagnoses
+from windtunnel.metrics_store.use_cases.ports import BlobReader
 from windtunnel.plan import MAX_PLAN_BYTES, Plan, plan_from_json
 
 _KEPT: Final = 256
 _DIAGNOSIS_BYTES: Final = 32 * 1024**2
-
-
-class Reader(Protocol):
-    """What is used of the artifact store."""
-
-    async def read_bytes(self, sha256: str, *, limit: int = ...) -> bytes: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +28,7 @@ class PlanFound:
 class Documents:
     """Plans and diagnoses of runs."""
 
-    def __init__(self, artifacts: Reader) -> None:
+    def __init__(self, artifacts: BlobReader) -> None:
         self._artifacts = artifacts
         self._plans: OrderedDict[str, PlanFound] = OrderedDict()
 

@@ -1,4 +1,4 @@
-"""Hearing events: what each says is stored once, then the run is judged if it is complete."""
+"""Recording events: each is stored once, then its run is judged if it is complete."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import Final
 
 from windtunnel.bus import Bucket, Event, subjects
 from windtunnel.errors import Unavailable, WindtunnelError
-from windtunnel.metrics_store.adapters.prometheus import Metrics, latencies
-from windtunnel.metrics_store.adapters.repository import Repository, event_key
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.event_content import Heard
+from windtunnel.metrics_store.domain.event_content import EventContent
+from windtunnel.metrics_store.domain.stored_run import event_key
 from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.metrics_store.use_cases.complete_runs import Completer
-from windtunnel.metrics_store.use_cases.read_documents import Documents, Reader
+from windtunnel.metrics_store.use_cases.ports import BlobReader, RunMetrics, RunRepository
+from windtunnel.metrics_store.use_cases.read_documents import Documents
+from windtunnel.metrics_store.use_cases.read_latencies import latencies
 from windtunnel.service.announcement import RunIdTaken, claim_run, read_announcement
 from windtunnel.telemetry import current_trace_id
 
@@ -24,24 +25,24 @@ TOPICS: Final = tuple(subject for subject in subjects.MESSAGES if subject != sub
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
+class EventRecorder:
     """The handler of all events."""
 
-    repository: Repository
+    repository: RunRepository
     completer: Completer
     documents: Documents
-    artifacts: Reader
+    artifacts: BlobReader
     runs: Bucket
-    metrics: Metrics
+    metrics: RunMetrics
 
     async def handle(self, event: Event) -> None:
         """Takes up one event. Raises Malformed where it cannot be read, Unavailable where it cannot be stored."""
-        heard = await self._read(event)
-        if heard is None:
+        content = await self._read(event)
+        if content is None:
             return
-        await self._learn_plan(heard)
-        standing = await self.repository.hear(
-            heard,
+        await self._learn_plan(content)
+        standing = await self.repository.record(
+            content,
             key=event_key(event.source, event.id),
             event_type=event.attributes["type"],
             at=self.completer.clock(),
@@ -50,20 +51,20 @@ class Hearing:
         if standing is None:
             return
         self.completer.changed.notify()
-        await self._observe(heard)
+        await self._observe(content)
         if not standing.due:
             return
         try:
-            await self.completer.look(heard.run_id)
+            await self.completer.look(content.run_id)
         except Unavailable as error:
-            # What was heard is stored; the run stays due, and the loop looks at it again.
-            log.warning("run %s cannot be judged now: %s", heard.run_id, error)
+            # The event is stored; the run stays due, and the loop looks at it again.
+            log.warning("run %s cannot be judged now: %s", content.run_id, error)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
         """There is nobody to tell: this service reports on runs, and the message itself is a dead letter."""
         log.error("event %s on %s was given up: %s", event.id, event.subject, error)
 
-    async def _read(self, event: Event) -> Heard | None:
+    async def _read(self, event: Event) -> EventContent | None:
         if event.subject != subjects.MODEL_TRAINED:
             return read_event(event)
         try:
@@ -71,7 +72,7 @@ class Hearing:
         except RunIdTaken:
             # The run belongs to another event, and the converter tells the publisher of this one.
             return None
-        return Heard(run_id, event.id, (self._announced(event),), "a model is announced")
+        return EventContent(run_id, event.id, (self._announced(event),), "a model is announced")
 
     def _announced(self, event: Event) -> facts.Seen:
         """What the announcement says, if it can be read; its failure is for the converter to tell."""
@@ -91,18 +92,18 @@ class Hearing:
             trace_id=current_trace_id(),
         )
 
-    async def _learn_plan(self, heard: Heard) -> None:
-        for fact in heard.facts:
+    async def _learn_plan(self, content: EventContent) -> None:
+        for fact in content.facts:
             if isinstance(fact, facts.Seen):
                 try:
                     await self.documents.plan("" if fact.plan is None else fact.plan.sha256)
                 except Unavailable as error:
-                    log.warning("the plan of run %s cannot be read now: %s", heard.run_id, error)
+                    log.warning("the plan of run %s cannot be read now: %s", content.run_id, error)
 
-    async def _observe(self, heard: Heard) -> None:
-        seen = next((fact for fact in heard.facts if isinstance(fact, facts.Seen)), None)
+    async def _observe(self, content: EventContent) -> None:
+        seen = next((fact for fact in content.facts if isinstance(fact, facts.Seen)), None)
         model, version = (seen.model_name, seen.model_version) if seen is not None else ("", "")
-        for fact in heard.facts:
+        for fact in content.facts:
             if isinstance(fact, facts.Measured):
-                samples = await self.repository.samples_of(heard.run_id, fact.cell.id, fact.attempt)
+                samples = await self.repository.samples_of(content.run_id, fact.cell.id, fact.attempt)
                 self.metrics.measured(model, version, fact, await latencies(self.artifacts, samples, fact))

@@ -17,7 +17,7 @@ from windtunnel.artifacts import MemoryStore
 from windtunnel.bus import Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.metrics_store.adapters import tables
-from windtunnel.metrics_store.adapters.queries import RunFilter
+from windtunnel.metrics_store.domain.listings import RunFilter
 from windtunnel.v1 import types_pb2
 
 DEADLINE = STARTED + timedelta(hours=1)
@@ -43,7 +43,7 @@ async def test_any_order_and_doubled_gives_one_verdict(store: Store, seed: int) 
     events = twice(run.all())
     random.Random(seed).shuffle(events)
 
-    await store.hear(*events)
+    await store.record(*events)
     await store.outbox.flush()
 
     assert await store.verdict() == ("passed", ())
@@ -64,7 +64,7 @@ async def test_replicas_share_the_work(url: str) -> None:
     await artifacts.put_bytes(run.plan_json)
     async with metrics_store(url, bus, artifacts) as one, metrics_store(url, bus, artifacts) as two:
         events = run.all()
-        await asyncio.gather(*(store.hear(event) for event in events for store in (one, two)))
+        await asyncio.gather(*(store.record(event) for event in events for store in (one, two)))
         await asyncio.gather(one.watch.look(), two.watch.look())
         await asyncio.gather(one.outbox.flush(), two.outbox.flush())
 
@@ -80,11 +80,11 @@ async def test_death_between_verdict_and_publishing_loses_nothing(url: str) -> N
     bus, artifacts = MemoryBus(), MemoryStore()
     async with metrics_store(url, bus, artifacts) as store:
         run = await with_plan(store, RunEvents())
-        await store.hear(*run.all())
+        await store.record(*run.all())
         assert await completed_events(bus) == []
 
     async with metrics_store(url, bus, artifacts) as store:
-        await store.hear(*run.all())
+        await store.record(*run.all())
         assert await store.outbox.flush() == 1
         assert await store.outbox.flush() == 0
     assert len(await completed_events(bus)) == 1
@@ -92,7 +92,7 @@ async def test_death_between_verdict_and_publishing_loses_nothing(url: str) -> N
 
 async def test_death_between_publishing_and_forgetting_doubles_nothing(store: Store) -> None:
     run = await with_plan(store, RunEvents())
-    await store.hear(*run.all())
+    await store.record(*run.all())
     (waiting,) = await store.repository.outgoing()
     await store.bus.publish(waiting.subject, waiting.headers, waiting.data)
 
@@ -105,7 +105,7 @@ async def test_death_between_publishing_and_forgetting_doubles_nothing(store: St
 async def test_what_is_heard_is_kept_while_the_artifact_store_is_away(store: Store) -> None:
     run = await with_plan(store, RunEvents())
     store.artifacts.available = False
-    await store.hear(*run.all())
+    await store.record(*run.all())
     await store.watch.look()
     assert await store.verdict() == (None, ())
 
@@ -121,7 +121,7 @@ async def test_the_outbox_waits_for_the_bus(store: Store) -> None:
     run = await with_plan(store, RunEvents())
     await store.bus.stop()
     task = asyncio.create_task(store.outbox.run())
-    await store.hear(*run.all())
+    await store.record(*run.all())
     await asyncio.sleep(0.1)
     await store.bus.start()
 
@@ -131,7 +131,7 @@ async def test_the_outbox_waits_for_the_bus(store: Store) -> None:
 
 async def test_a_verdict_with_a_huge_reason_is_told_in_part(store: Store) -> None:
     run = await with_plan(store, RunEvents())
-    await store.hear(run.model_failed("x" * 600_000))
+    await store.record(run.model_failed("x" * 600_000))
     assert await store.outbox.flush() == 1
 
     ((_, completed),) = await completed_events(store.bus)
@@ -144,7 +144,7 @@ async def test_a_verdict_of_many_reasons_is_told_in_part(store: Store) -> None:
     run = await with_plan(
         store, RunEvents(plan=f"apiVersion: windtunnel/v1\ndevices: []\nvariants: [{', '.join(variants)}]\n")
     )
-    await store.hear(run.converted(), *(run.variant_failed(f"v{number}") for number in range(60)))
+    await store.record(run.converted(), *(run.variant_failed(f"v{number}") for number in range(60)))
     await store.outbox.flush()
 
     ((_, completed),) = await completed_events(store.bus)
@@ -156,7 +156,7 @@ async def test_a_verdict_of_many_reasons_is_told_in_part(store: Store) -> None:
 async def test_an_event_that_can_never_be_sent_holds_up_no_other(store: Store) -> None:
     large = await with_plan(store, RunEvents("run-0", labels={"long": "x" * 600_000}))
     small = await with_plan(store, RunEvents("run-1"))
-    await store.hear(large.model_failed(), small.model_failed())
+    await store.record(large.model_failed(), small.model_failed())
     task = asyncio.create_task(store.outbox.run())
 
     ((_, completed),) = await completed_events(store.bus, wait_s=5)
@@ -187,7 +187,7 @@ async def test_runs_that_cannot_be_judged_hide_no_other(store: Store) -> None:
     ]
     await store.database.write(lambda c: c.execute(insert(tables.runs), rows).rowcount)
     run = await with_plan(store, RunEvents())
-    await store.hear(run.converted())
+    await store.record(run.converted())
 
     store.now = DEADLINE
     await store.watch.look()
@@ -198,7 +198,7 @@ async def test_runs_that_cannot_be_judged_hide_no_other(store: Store) -> None:
 async def test_the_deadline_ends_a_run_and_names_what_is_missing(store: Store) -> None:
     run = await with_plan(store, RunEvents())
     missing = [run.compared("int8"), run.measured("int8", "adb")]
-    await store.hear(*(m for m in run.all() if m not in missing))
+    await store.record(*(m for m in run.all() if m not in missing))
     store.now = DEADLINE - timedelta(seconds=1)
     await store.watch.look()
     assert await store.verdict() == (None, ())
@@ -215,10 +215,10 @@ async def test_the_deadline_ends_a_run_and_names_what_is_missing(store: Store) -
         ),
     )
     # Part of what was missing changes nothing; all of it is a second verdict.
-    await store.hear(missing[0])
+    await store.record(missing[0])
     await store.watch.look()
     assert (await store.verdict())[0] == "could_not_run"
-    await store.hear(missing[1])
+    await store.record(missing[1])
     assert await store.verdict() == ("passed", ())
     await store.outbox.flush()
     events = await completed_events(store.bus)
@@ -229,7 +229,7 @@ async def test_the_deadline_ends_a_run_and_names_what_is_missing(store: Store) -
 
 async def test_the_deadline_of_the_plan_goes_first(store: Store) -> None:
     run = await with_plan(store, RunEvents(plan=PLAN + "deadline_seconds: 60\n"))
-    await store.hear(run.converted())
+    await store.record(run.converted())
 
     store.now = STARTED + timedelta(seconds=60)
     await store.watch.look()
@@ -239,10 +239,10 @@ async def test_the_deadline_of_the_plan_goes_first(store: Store) -> None:
 
 async def test_a_failed_cell_that_is_measured_after_all_passes(store: Store) -> None:
     run = await with_plan(store, RunEvents())
-    await store.hear(*(m for m in run.all() if m != run.measured("int8", "adb")), run.run_failed("int8", "adb"))
+    await store.record(*(m for m in run.all() if m != run.measured("int8", "adb")), run.run_failed("int8", "adb"))
     assert (await store.verdict())[0] == "could_not_run"
 
-    await store.hear(run.measured("int8", "adb"))
+    await store.record(run.measured("int8", "adb"))
 
     assert await store.verdict() == ("passed", ())
 
@@ -251,10 +251,10 @@ async def test_a_failed_cell_that_is_measured_after_all_passes(store: Store) -> 
 async def test_a_verdict_on_the_merits_never_changes(store: Store, first: str) -> None:
     run = await with_plan(store, RunEvents())
     last = run.measured("int8", "adb", p50=99.0 if first == "failed" else 4.0, attempt=2)
-    await store.hear(*(m for m in run.all() if m != run.measured("int8", "adb")), last)
+    await store.record(*(m for m in run.all() if m != run.measured("int8", "adb")), last)
     assert (await store.verdict())[0] == first
 
-    await store.hear(run.measured("int8", "adb", p50=4.0 if first == "failed" else 99.0, attempt=1))
+    await store.record(run.measured("int8", "adb", p50=4.0 if first == "failed" else 99.0, attempt=1))
     store.now = DEADLINE
     await store.watch.look()
 
@@ -267,7 +267,7 @@ async def test_a_model_that_cannot_be_converted_ends_the_run_at_once(store: Stor
     run = RunEvents()
     run.context.ClearField("plan")
 
-    await store.hear(run.model_failed())
+    await store.record(run.model_failed())
 
     verdict, reasons = await store.verdict()
     assert verdict == "could_not_run"
@@ -277,7 +277,7 @@ async def test_a_model_that_cannot_be_converted_ends_the_run_at_once(store: Stor
 
 async def test_a_plan_that_is_gone_is_named_at_the_deadline(store: Store) -> None:
     run = RunEvents()
-    await store.hear(*run.all())
+    await store.record(*run.all())
     assert await store.verdict() == (None, ())
 
     store.now = DEADLINE
@@ -289,8 +289,8 @@ async def test_a_plan_that_is_gone_is_named_at_the_deadline(store: Store) -> Non
 
 
 async def test_an_announcement_starts_the_run(store: Store) -> None:
-    await store.hearing.handle(trained(labels={"team": "edge"}))
-    await store.hearing.handle(trained(labels={"team": "edge"}))
+    await store.recorder.handle(trained(labels={"team": "edge"}))
+    await store.recorder.handle(trained(labels={"team": "edge"}))
 
     run = await store.queries.run("run-1")
     assert run is not None
@@ -301,16 +301,16 @@ async def test_an_announcement_starts_the_run(store: Store) -> None:
 async def test_the_run_begins_when_the_converter_says(store: Store) -> None:
     run = await with_plan(store, RunEvents())
     for first, second in ((trained(), as_event(run.converted())), (as_event(run.ready("int8")), trained("8"))):
-        await store.hearing.handle(first)
-        await store.hearing.handle(second)
+        await store.recorder.handle(first)
+        await store.recorder.handle(second)
 
     summary = await store.queries.run("run-1")
     assert summary is not None and summary.started_at == STARTED and summary.deadline == DEADLINE
 
 
 async def test_a_taken_run_id_is_dropped(store: Store) -> None:
-    await store.hearing.handle(trained("first"))
-    await store.hearing.handle(trained("second", labels={"team": "other"}))
+    await store.recorder.handle(trained("first"))
+    await store.recorder.handle(trained("second", labels={"team": "other"}))
 
     run = await store.queries.run("run-1")
     assert run is not None and run.labels == {}
@@ -329,7 +329,7 @@ async def test_a_taken_run_id_is_dropped(store: Store) -> None:
     ],
 )
 async def test_an_announcement_that_cannot_be_read_raises_nothing(store: Store, data: dict[str, Any]) -> None:
-    await store.hearing.handle(trained(**data))
+    await store.recorder.handle(trained(**data))
 
     run = await store.queries.run("run-1")
     assert run is not None and run.state == "running"
@@ -339,7 +339,7 @@ async def test_text_of_any_kind_is_stored(store: Store) -> None:
     run = await with_plan(store, RunEvents(labels={"nul": "a\0b", "long": "x" * 100_000, "schön": "🙂"}))
     run.context.model_name = "ssd\0" + "y" * 5000
 
-    await store.hear(run.model_failed("NUL \0 in a message"))
+    await store.record(run.model_failed("NUL \0 in a message"))
 
     verdict, reasons = await store.verdict()
     assert verdict == "could_not_run" and "NUL" in reasons[0]
@@ -351,8 +351,8 @@ async def test_latencies_are_counted_once(store: Store) -> None:
     ref = await store.keep(json.dumps({"unit": "us", "inference": [4000, 5000, 6000], "warmup": [9000]}).encode())
     raw = types_pb2.Artifact(sha256=ref.sha256, size_bytes=ref.size_bytes)
 
-    await store.hear(run.finished("int8", samples=raw), run.measured("int8"), run.measured("int8"))
-    await store.hear(run.measured("int8", "adb"))
+    await store.record(run.finished("int8", samples=raw), run.measured("int8"), run.measured("int8"))
+    await store.record(run.measured("int8", "adb"))
 
     labels = {"model": "ssd", "version": "3", "variant": "int8"}
     labels |= {"device": "host", "accelerator": "xnnpack", "threads": "1"}
@@ -364,11 +364,11 @@ async def test_latencies_are_counted_once(store: Store) -> None:
 
 async def test_runs_are_counted(store: Store) -> None:
     run = await with_plan(store, RunEvents())
-    await store.hear(run.converted())
+    await store.record(run.converted())
     await store.watch.look()
     assert store.sample("windtunnel_runs_running") == 1
 
-    await store.hear(*run.all())
+    await store.record(*run.all())
     await store.watch.look()
 
     assert store.sample("windtunnel_runs_running") == 0
@@ -376,7 +376,7 @@ async def test_runs_are_counted(store: Store) -> None:
 
 
 async def test_the_inbox_is_emptied_of_what_is_old(store: Store) -> None:
-    await store.hear(RunEvents().converted())
+    await store.record(RunEvents().converted())
 
     assert await store.repository.forget_inbox(store.now) == 0
     assert await store.repository.forget_inbox(store.now + timedelta(seconds=1)) == 1
