@@ -1,10 +1,10 @@
-"""Artifact stores against the plain tools they wrap, in the same run on the same files.
+"""Artifact stores, compared with the plain tools that they wrap, in the same run on the same files.
 
     python benchmarks/artifacts.py [--json] [--mib 64] [--rounds 6]
 
-Local: LocalStore against shutil.copyfile + fsync. S3: the adapter against the bare `minio` client, both on a
-SeaweedFS that the benchmark starts on loopback. The adapters do more: they hash and verify every byte. Times are
-the median of the rounds, in milliseconds; each round stores fresh content.
+Local: LocalStore and shutil.copyfile + fsync. S3: the adapter and the bare `minio` client, both on a SeaweedFS that the
+benchmark starts on loopback. The adapters do more: they hash and verify every byte. Times are the median of the rounds,
+in milliseconds; each round stores fresh content.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def main() -> None:
         print(json.dumps({"mib": options.mib, "rounds": options.rounds, "rows": rows}))
         return
     print(f"{options.mib} MiB, median of {options.rounds} rounds\n")
-    print("| store | operation | ours ms | peer ms | ratio |\n|---|---|---|---|---|")
+    print("| store | operation | Windtunnel ms | peer ms | ratio |\n|---|---|---|---|---|")
     for row in rows:
         print("| {store} | {operation} | {ours_ms} | {peer_ms} | {ratio} |".format(**row))
 

@@ -1,4 +1,4 @@
-"""What the rules of the bus cost: our Worker against bare nats-py, on the same server in the same run.
+"""What the rules of the bus cost: the Worker and bare nats-py, on the same server in the same run.
 
 Both take events of about 1 KB (protobuf CloudEvents) from a durable pull consumer and ack each: nats-py with
 `fetch(100)` and `ack` in a loop, the Worker with 100 slots, decoding, tracing, leases and all.

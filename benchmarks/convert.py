@@ -1,8 +1,8 @@
-"""What our conversion costs: a warm child of the converter against the bare TFLiteConverter call.
+"""What the conversion costs: a warm child process of the converter, compared with the bare TFLiteConverter call.
 
-Both convert MobileNetV2 (keras.applications, random weights) from a .keras file that is loaded already, in a process
-in which TensorFlow is warm. Ours is the time in the child plus what sending the job costs; the check against the
-original is extra work and has a row of its own.
+Both convert MobileNetV2 (keras.applications, random weights) from a .keras file that is already loaded, in a process
+in which TensorFlow is warm. The converter's time is the time in the child plus the cost of sending the job. The
+comparison with the original is extra work and has a separate row.
 
     python benchmarks/convert.py [--rounds 3] [--size 224] [--json]
 """
@@ -96,7 +96,7 @@ def main() -> None:
     if options.json:
         print(json.dumps({"rounds": options.rounds, "size": options.size, "rows": rows}))
         return
-    print("| MobileNetV2 | ours s | bare library call s | ratio |\n|---|---|---|---|")
+    print("| MobileNetV2 | converter s | bare library call s | ratio |\n|---|---|---|---|")
     for row in rows:
         print("| {what} | {ours_s} | {peer_s} | {ratio} |".format(**row))
 

@@ -1,8 +1,8 @@
-"""What looking into every layer costs: the all-layer diff against plain inference and TensorFlow's debugger.
+"""What comparing every layer costs: the all-layer diff, plain inference, and TensorFlow's debugger.
 
-MobileNetV2 (keras.applications, 224) float32 against int8, XNNPACK and none. Every interpreter has one thread; the
-diff runs the models on one and sums up their layers on another. Plain inferences are timed before and after the diff,
-in its process. Then memory over many frames, and sizes of the layer log.
+MobileNetV2 (keras.applications, 224) float32 and int8, with XNNPACK and without a delegate. Every interpreter
+has one thread; the diff runs samples and measures their layers on two threads in turn. Plain inferences are timed before
+and after the diff, in its process. Then come the memory over many frames, and sizes of the layer log.
 
     python benchmarks/diff.py [--frames 80] [--memory-frames 1000] [--log-frames 4] [--no-tensorflow] [--json]
 """
@@ -174,7 +174,7 @@ def layer_log(models: MobileNet, frames: int, *, noise: bool) -> dict[str, Any]:
 
 
 def _text(runner: Runner) -> int:
-    """Bytes of all layers of the last run as "%.9g", integers dequantised, one space between."""
+    """Bytes of all layers of the last run as "%.9g", integers dequantized, one space between."""
     size = 0
     for layer in runner.layers():
         values = dequantize(layer.array, layer.tensor.quantization).astype(np.float32).ravel().tolist()

@@ -1,8 +1,8 @@
-"""What the system costs: `model.trained` to the verdict, against the sum of its steps done one after the other.
+"""What the system costs: `model.trained` to the verdict, compared with the sum of its steps in sequence.
 
-A whole system runs (`windtunnel up`); MobileNetV2 0.35 at 96x96 with random weights is submitted, another one each
-round, so that no stored result helps. The steps are the services' own use cases in warm child processes, called in a
-row: conversion with its check, each variant, each comparison, each measurement. Readiness of `up` is measured too.
+A whole system runs (`windtunnel up`); each round submits another MobileNetV2 0.35 at 96x96 with random weights, so
+that no stored result helps. The steps are the services' use cases in warm child processes, called in sequence:
+conversion with its check, each variant, each comparison, each measurement. Readiness of `up` is measured too.
 
     python benchmarks/end_to_end.py [--rounds 3] [--json]
 """

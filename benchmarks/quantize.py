@@ -1,9 +1,9 @@
-"""Quantisation through the use case, in a warm child process, against the bare litert-quantizer call.
+"""Quantization by the use case, in a warm child process, compared with the bare litert-quantizer call.
 
     python benchmarks/quantize.py [--json] [--model FLOAT.tflite] [--samples N] [--repeat N]
 
-Both read the model and the calibration set from files and write the result to a file; ours also reads it back and
-checks it. The goal is 1.05 or less. Without --model the model is
+Both read the model and the calibration set from files and write the result to a file. The use case also reads it back
+and checks it. The goal is 1.05 or less. Without --model the model is
 MobileNetV2 at 224x224 with random weights, which needs TensorFlow once.
 """
 

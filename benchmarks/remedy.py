@@ -1,9 +1,10 @@
-"""How long a search for a remedy takes, and whether the set of layers that it keeps is the smallest there is.
+"""How long a search for a remedy takes, and whether the set of layers that it keeps is the smallest one.
 
     python benchmarks/remedy.py [--json] [--only speed|size]
 
-"speed": the digits CNN (11 ops; TensorFlow trains it once) quantised with int4 weights, which costs it accuracy.
-"size": a dense network with damage in one or more places; the search against all sets of layers, smallest first.
+"speed": the digits CNN (11 ops; TensorFlow trains it once) quantized with int4 weights, which costs accuracy.
+"size": a dense network with damage in one or more places. The search is compared with all sets of layers, smallest
+first.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ class Outcome:
 
     @property
     def code_right(self) -> bool:
-        """Whether the first cause is right; on a healthy pair, that there is none and the verdict says so."""
+        """Whether the first cause is right; for a healthy pair: no cause, and the verdict healthy."""
         if self.error:
             return False
         if self.visibility == "unsound":
@@ -85,7 +85,7 @@ class Outcome:
 
     @property
     def place_right(self) -> bool:
-        """Whether layer and op index are among the accepted ones; any is where no place is asked for."""
+        """Whether layer and op index are among the accepted ones; any place is right if none is expected."""
         if not self.expected or not self.layers:
             return self.code_right
         return self.layer in self.layers and self.op_index in self.op_indices

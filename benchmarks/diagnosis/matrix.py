@@ -1,4 +1,4 @@
-"""The command line of the fault matrix: which cases, how many at a time, and where the results go."""
+"""The command line of the fault matrix: which cases, how many at a time, where the results are written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The fault matrix: does the diagnosis name the cause and the place of a known fault, and none where there is none?
+"""The fault matrix: does the diagnosis name the cause and the place of a known fault, and nothing on a clean pair?
 
     python benchmarks/diagnosis/run.py [--arch A,B] [--only TEXT] [--seeds N] [--quick] [--jobs 2] [--json FILE]
                                        [--markdown docs/diagnosis.md] [--list] [--from FILE ...]

@@ -1,4 +1,4 @@
-"""What the outcomes of the fault matrix add up to."""
+"""Tables of the outcomes of the fault matrix."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ def _of(outcomes: Iterable[Outcome], visibility: str) -> list[Outcome]:
 
 
 def _share(part: int, whole: int) -> str:
-    # Rounded down: what is not all of it is not 100 %.
+    # Rounded down, so that only a complete share is 100 %.
     return f"{part} of {whole}" + (f" ({1000 * part // whole / 10:.1f} %)" if whole else "")
 
 
 def counts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
-    """The figures that count, as (what, figure)."""
+    """The main figures, as pairs of what is counted and the figure."""
     visible, clean = _of(outcomes, "visible"), _of(outcomes, "healthy")
     rows = [
         ("visible faults: cause and place right", _share(sum(one.right for one in visible), len(visible))),
@@ -34,7 +34,7 @@ def counts(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
     for kind in ("faint", "invisible", "unsound"):
         some = _of(outcomes, kind)
         named, quiet = sum(one.right for one in some), sum(one.quiet for one in some)
-        what = "pairs without a fault that precision alone harms" if kind == "unsound" else f"{kind} faults"
+        what = "pairs without a fault, degraded by precision alone" if kind == "unsound" else f"{kind} faults"
         rows.append((f"{what}: right, found healthy", f"{named}, {quiet} of {len(some)}"))
     rows.append(("could not be compared", str(sum(bool(one.error) for one in outcomes))))
     return rows
@@ -134,11 +134,11 @@ def markdown(outcomes: Sequence[Outcome]) -> str:
     """The page of the documentation."""
     architectures = sorted({one.name.split("/")[0] for one in outcomes})
     parts = [_INTRODUCTION.format(cases=len(outcomes), architectures=", ".join(architectures))]
-    parts.append(_markdown([["what", "figure"], *([what, figure] for what, figure in counts(outcomes))]))
+    parts.append(_markdown([["result", "figure"], *([what, figure] for what, figure in counts(outcomes))]))
     for title, rows in _tables(outcomes).items():
         parts.append(f"## {title}\n\n{_markdown(rows)}")
     wrong = [one for one in outcomes if not one.right and one.visibility in ("visible", "healthy")]
-    parts.append("## What was wrong\n\n" + ("\n".join(_wrong(one) for one in wrong) or "Nothing."))
+    parts.append("## Wrong answers\n\n" + ("\n".join(_wrong(one) for one in wrong) or "Nothing."))
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,39 +146,52 @@ def _wrong(one: Outcome) -> str:
     wanted = " or ".join(one.expected) or "healthy"
     got = one.error or (one.code or f"no cause, {one.verdict}")
     place = "at another place" if one.code_right and not one.place_right else ""
-    return f"- `{one.name}`: {wanted} expected ({one.what}, effect {one.effect:.2g}); found {got} {place}".rstrip()
+    return f"- `{one.name}`: expected {wanted} ({one.what}, effect {one.effect:.2g}); found {got} {place}".rstrip()
 
 
 _INTRODUCTION = """# How good the diagnosis is
 
-`windtunnel diff` was given {cases} pairs of models with one known fault or none, made from seeds over these
-architectures: {architectures}. The page is written by `benchmarks/diagnosis/run.py --markdown`; the faults are made by
-`tests/support/faults.py`, without any code of the diagnosis.
+`windtunnel diff` was run on {cases} pairs of models with one known fault or none. The pairs are made from seeds, over
+these architectures: {architectures}. `benchmarks/diagnosis/run.py --markdown` writes this page.
+`tests/support/faults.py` makes the faults, without any code of the diagnosis.
 
-A fault is *visible* where it changes an output on the samples by more than half of what the candidate's precision does
-by itself (twice, where the fault had all tensors quantised anew), *faint* where by less, *invisible* where it changes
-no output at all. A pair without a fault whose output is off by more than 0.06 nRMSE through its precision alone is
-counted apart. Only the first cause named counts; its place is right where layer and op index are those of the fault, or
-of a tensor that must share its scale.
+The effect of a fault is measured at the outputs, on the samples:
 
-| code | means | do |
+| effect | meaning |
+|---|---|
+| *visible* | more than half (if all tensors were quantized again: twice) of the error that precision alone causes |
+| *faint* | less than that |
+| *invisible* | no output changes |
+
+Pairs without a fault whose precision alone causes an output nRMSE of more than 0.06 are counted separately. Only the
+first cause named counts. Its place is right if layer and op index are those of the fault, or of a tensor that must
+share its scale.
+
+| code | meaning | what to do |
 |---|---|---|
-| `conversion.weights` | a constant differs by more than its precision explains | convert it again |
-| `conversion.op` | an op, its attributes, activation or inputs differ, or one is left out | convert it again |
-| `conversion.outputs` | outputs or inputs exchanged, or in another order without names | convert it again |
-| `quantization.calibration_clipped`, `_wide` | ranges too small, too large | calibrate on data like it |
+| `conversion.weights` | a constant differs by more than its precision explains | convert again |
+| `conversion.op` | an op, its attributes, activation or inputs differ, or an op is missing | convert again |
+| `conversion.outputs` | outputs or inputs are exchanged, or in another order without names | convert again |
+| `quantization.calibration_clipped`, `_wide` | ranges are too small, too large | calibrate on representative data |
 | `quantization.per_tensor` | one scale for channels whose ranges differ widely | one scale per channel |
-| `quantization.parameters` | one tensor's scale or zero point is wrong | calibrate the tensor again |
-| `quantization.shared_scale` | one scale for parts of very different range, or beside a mask | split or scale them |
-| `quantization.accumulated` | no single layer: rounding adds up | `windtunnel remedy` |
+| `quantization.parameters` | the scale or zero point of one tensor is wrong | calibrate the tensor again |
+| `quantization.shared_scale` | one scale for parts of very different range, or a mask | split or scale them |
+| `quantization.accumulated` | no single layer: rounding accumulates | `windtunnel remedy` |
 | `kernel` | the same layer is right on other kernels | run it on those, report it |
 
-A part has lost its values where its own range is less than 2.9 quantization steps of the scale that it shares: rounding
-alone then gives it an nRMSE of 1 / (2.9 sqrt(12)) = 0.10. Probabilities have a range of 1, whatever the samples reach.
-A cause is *verified* where its fix brings an output nearer by more than noise (10 %), alone or with the other causes
-fixed. A difference that no output shows is a finding (`difference.without_effect`), and changes no verdict. Outputs in
-another order that the names of the signature still find are a finding too (`conversion.output_order`).
+A part loses its values if its own range is less than 2.9 quantization steps of the scale that it shares. Rounding
+alone then gives it an nRMSE of 1 / (2.9 sqrt(12)) = 0.10. Probabilities have a range of 1, whatever range is
+observed.
 
-*broken*: NaN, another output shape, top-1 lower by 0.10 or more, 30 % of the classes changed, or output nRMSE 0.30.
-*degraded*: less than that, a layer over the threshold, or a known cause. nRMSE is the root mean square error over the
-larger range of both tensors. The faults are ours: [those of other authors](diagnosis-by-others.md) found more."""
+A cause is *verified* if its fix brings an output closer to the reference by more than noise (10 %), alone or together
+with the fixes of the other causes. A difference that changes no output is a finding (`difference.without_effect`),
+which does not affect the verdict. Outputs in another order that can still be matched by the names of the signature
+are a finding too (`conversion.output_order`).
+
+| verdict | condition, any of |
+|---|---|
+| *broken* | NaN; another output shape; top-1 lower by 0.10 or more; 30 % of the classes changed; output nRMSE of 0.30 |
+| *degraded* | less than that; a layer that diverges; a known cause |
+
+nRMSE is the root mean square error divided by the larger range of the two tensors. The developers of the diagnosis
+chose these faults: [independently written fault sets](diagnosis-by-others.md) are harder."""

@@ -33,11 +33,11 @@ class ServiceSettings(BaseSettings):
     nats_replicas: int = Field(1, ge=1, le=5, description="Copies of each stream; 3 in a cluster.")
     nats_max_bytes: int = Field(4 * 1024**3, ge=1024**2, description="Bytes that the event stream may take.")
     json_events: bool = Field(
-        False, description="Tell every event a second time as JSON, on windtunnel.json.<thing>.<past verb>."
+        False, description="Also publish every event as JSON, on windtunnel.json.<thing>.<past verb>."
     )
     artifacts_url: str = Field("", description="Artifact store: a folder, s3://bucket/prefix?endpoint=..., gs://...")
     file_roots: str = Field(
-        "", description="Folders that file:// URIs may name, ':' between them, beside <home>/inbox."
+        "", description="Folders that file:// URIs may name, in addition to <home>/inbox; ':' between them."
     )
     https_hosts: str = Field(
         "", description="Hosts that https:// URIs may name, ',' between them, each with its port unless it is 443."
