@@ -1,8 +1,8 @@
 """What comparing every layer costs: the all-layer diff, plain inference, and TensorFlow's debugger.
 
-MobileNetV2 (keras.applications, 224) float32 and int8, with XNNPACK and without a delegate. Every interpreter
-has one thread; the diff runs samples and measures their layers on two threads in turn. Plain inferences are timed before
-and after the diff, in its process. Then come the memory over many frames, and sizes of the layer log.
+MobileNetV2 (keras.applications, 224) float32 and int8, with XNNPACK and without a delegate. Every interpreter has one
+thread; the diff runs the models on one core and sums their layers on another. Plain inferences are timed before and
+after the diff, in its process. Then come the memory over many frames, and sizes of the layer log.
 
     python benchmarks/diff.py [--frames 80] [--memory-frames 1000] [--log-frames 4] [--no-tensorflow] [--json]
 """
