@@ -36,8 +36,8 @@ def _local(nrmse: float | None, rmse: float | None = None) -> Local:
 
 def _of(matching: Matching, *errors: float | Local | None) -> dict[int, Local]:
     """Own errors of the layers in execution order."""
-    assert matching.theirs is not None
-    outputs = [op.outputs[0] for op in matching.theirs.facts.ops]
+    assert matching.candidate is not None
+    outputs = [op.outputs[0] for op in matching.candidate.facts.ops]
     made = [one if isinstance(one, Local) else _local(one) for one in errors]
     return dict(zip(outputs, made, strict=False))
 
@@ -109,8 +109,8 @@ def test_what_was_run_on_one_set_only_says_nothing(matching: Matching) -> None:
 
 
 def test_an_input_has_no_kernel(matching: Matching) -> None:
-    assert matching.theirs is not None
-    (source,) = matching.theirs.facts.main.input_indices
+    assert matching.candidate is not None
+    (source,) = matching.candidate.facts.main.input_indices
     assert kernel_causes(matching, {source: _local(0.5)}, {source: _local(0.0)}, "none") == ()
 
 
@@ -118,7 +118,7 @@ def test_integers_may_differ_more(tmp_path: Path) -> None:
     reference = small_network(tmp_path / "r.tflite")
     candidate = calibrated(reference, tmp_path / "c.tflite", "int8", images(8, 2))
     matching = match_layers(read_model(reference), read_model(candidate))
-    assert matching.theirs is not None
+    assert matching.candidate is not None
     (index,) = (pair.candidate.tensor.index for pair in matching.pairs if pair.candidate.tensor.name == "conv_2")
     for error, expected in ((0.01, []), (0.05, ["conv_2"])):
         found = kernel_causes(matching, {index: _local(error)}, {index: _local(1e-4)}, "none")

@@ -86,11 +86,11 @@ def compare_models(
         raise InvalidInput(f"the threshold {threshold} is not positive")
     if max_samples is not None and max_samples < 1:
         raise InvalidInput(f"max_samples is {max_samples}", hint="give at least 1")
-    ours, theirs = read_model(reference), read_model(candidate)
-    for model in (ours, theirs):
+    reference_facts, candidate_facts = read_model(reference), read_model(candidate)
+    for model in (reference_facts, candidate_facts):
         require_values(model)
-    matching = simplest(match_layers(ours, theirs))
-    given = feed(samples, pipeline, ours, theirs)
+    matching = simplest(match_layers(reference_facts, candidate_facts))
+    given = feed(samples, pipeline, reference_facts, candidate_facts)
     count = given.count if max_samples is None else min(given.count, max_samples)
     with open_pair(
         matching, next(iter(given)), synthetic=samples is None, threads=threads, accelerator=accelerator
@@ -100,7 +100,7 @@ def compare_models(
         if not reach.keeps_state:
             matching = settle(matching, reach.reference, reach.candidate, given, reach.hidden)
         paired = pair_outputs(reach, given, count, matching.same_outputs())
-        outputs = OutputSums(ours, theirs, given.labels, paired.same, reach.no_figure)
+        outputs = OutputSums(reference_facts, candidate_facts, given.labels, paired.same, reach.no_figure)
         # What a model keeps between its runs is in no checkpoint.
         saved = None if reach.keeps_state else checkpoint
         models = Models(reach.reference, reach.candidate)
@@ -160,10 +160,9 @@ def _conclude(
         unmatched=matching.unmatched,
         unmatched_reference=matching.unmatched_reference,
     )
-    assert matching.ours is not None and matching.theirs is not None
     causes = inside.causes
     if not causes:
-        causes = plain_causes(layers, matching.pairs, matching.ours.facts, matching.theirs.facts, threshold)
+        causes = plain_causes(layers, matching.pairs, matching.reference.facts, matching.candidate.facts, threshold)
     verdict, reasons = judge(
         layers,
         output,
@@ -180,7 +179,7 @@ def _conclude(
         reasons = (*reasons, f"the candidate runs in part only: {run.reach.not_run}")
     if verdict == "healthy":
         reasons = (*reasons, *left_open(layers, output, coverage))
-    if verdict != "healthy" and is_quantized(matching.ours.facts) and not is_quantized(matching.theirs.facts):
+    if verdict != "healthy" and is_quantized(matching.reference.facts) and not is_quantized(matching.candidate.facts):
         reasons = (*reasons, "the reference is quantised and the candidate is not: are the two swapped?")
     return Comparison(
         verdict,

@@ -153,17 +153,18 @@ def _with_shared(
 def _static(run: Run, known: Mapping[int, Local], local: Mapping[int, Local]) -> StaticReport:
     """What the files show, those of inner graphs too. `known`: own errors that hang on no chance."""
     matching = run.matching
-    assert matching.theirs is not None
-    inputs = [mine.index for _, mine in pair_inputs(run.reach.reference.facts, matching.theirs.facts)]
+    inputs = [
+        candidate_tensor.index
+        for _, candidate_tensor in pair_inputs(run.reach.reference.facts, matching.candidate.facts)
+    ]
     reordered = frozenset(pair.candidate.tensor.index for pair in matching.pairs if pair.permutation is not None)
     report = compare_files(matching, inputs, known, reordered, typical=run.typical)
-    hidden = inner_suspects(run.reach.inner, matching.theirs.facts, local)
+    hidden = inner_suspects(run.reach.inner, matching.candidate.facts, local)
     return replace(report, suspects=(*report.suspects, *hidden))
 
 
 def _over_all(local: Mapping[int, Local], matching: Matching, figures: Sequence[LayerFigures]) -> dict[int, Local]:
     """Own errors with the reference's range over all samples, not only those that were run by themselves."""
-    assert matching.theirs is not None
     ranges = {
         pair.candidate.tensor.index: one.reference_range
         for pair, one in zip(matching.pairs, figures, strict=True)
@@ -172,7 +173,7 @@ def _over_all(local: Mapping[int, Local], matching: Matching, figures: Sequence[
     found = {}
     for index, one in local.items():
         # What restates a layer in integers is in no pair.
-        low, high = ranges.get(index) or ranges.get(matching.theirs.stored(index)) or (one.low, one.high)
+        low, high = ranges.get(index) or ranges.get(matching.candidate.stored(index)) or (one.low, one.high)
         found[index] = replace(one, low=min(one.low, low), high=max(one.high, high))
     return found
 

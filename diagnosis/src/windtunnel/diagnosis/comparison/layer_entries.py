@@ -43,9 +43,8 @@ def layer_entry(
 def _more(pair: Pair, figures: LayerFigures, matching: Matching) -> dict[str, Any]:
     """Further figures of a layer, as in the diagnosis."""
     dead, channels = figures.dead_channels, figures.channel_nrmse
-    assert matching.ours is not None and matching.theirs is not None
-    own = matching.ours.by_op.get(pair.reference.op_index)
-    mine = matching.theirs.by_op.get(pair.candidate.op_index)
+    reference_tensor = matching.reference.by_op.get(pair.reference.op_index)
+    candidate_tensor = matching.candidate.by_op.get(pair.candidate.op_index)
     return {
         "nrmse_ci": None if figures.nrmse_ci is None else list(figures.nrmse_ci),
         "cosine": figures.cosine,
@@ -58,6 +57,6 @@ def _more(pair: Pair, figures: LayerFigures, matching: Matching) -> dict[str, An
         "channel_nrmse": None
         if channels is None
         else {"axis": channels.axis, "worst": channels.worst, "max": channels.max, "median": channels.median},
-        "reference_ops": [] if own is None else list(own.members),
-        "members": [] if mine is None else list(mine.members),
+        "reference_ops": [] if reference_tensor is None else list(reference_tensor.members),
+        "members": [] if candidate_tensor is None else list(candidate_tensor.members),
     }

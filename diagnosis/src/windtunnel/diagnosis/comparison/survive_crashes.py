@@ -96,14 +96,14 @@ def run_prefix(
     accelerator: Accelerator,
 ) -> None:
     """Runs the first `ops` ops of the reference (`own`) or of the candidate once. A job of `ChildPool`."""
-    ours, theirs = read_model(reference), read_model(candidate)
-    sample = next(iter(feed(samples, pipeline, ours, theirs)))
+    reference_facts, candidate_facts = read_model(reference), read_model(candidate)
+    sample = next(iter(feed(samples, pipeline, reference_facts, candidate_facts)))
     with tempfile.TemporaryDirectory(prefix="windtunnel-prefix-") as folder:
         editor = Editor(reference if own else candidate)
         editor.cut(editor.facts.main.input_indices, _ends(editor.facts, ops))
         path = editor.write(Path(folder, "prefix.tflite"))
         runner = Runner(path, accelerator=accelerator)
-        inputs = sample if own else translate(sample, ours, theirs)
+        inputs = sample if own else translate(sample, reference_facts, candidate_facts)
         names = {tensor.name for tensor in runner.facts.inputs}
         runner.run({name: values for name, values in inputs.items() if name in names})
 

@@ -94,8 +94,10 @@ class Detections:
             return reference, candidate
         # A model with a higher threshold than the other loses detections by it.
         threshold = min(side.threshold for side in self._sides)
-        own, mine = (side.read(one, threshold) for side, one in zip(self._sides, (reference, candidate), strict=True))
-        found = _paired(own, mine)
+        reference_slots, candidate_slots = (
+            side.read(one, threshold) for side, one in zip(self._sides, (reference, candidate), strict=True)
+        )
+        found = _paired(reference_slots, candidate_slots)
         # Both hold as many detections as there are pairs: one more or less shows in the scores.
         return tuple(  # type: ignore[return-value]
             {**outputs, **dict(zip(side.names, (*arrays, np.zeros(1)), strict=True))}
@@ -103,26 +105,48 @@ class Detections:
         )
 
 
-def _paired(own: Found, mine: Found) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
+def _paired(
+    reference_slots: Found, candidate_slots: Found
+) -> tuple[tuple[Array, Array, Array], tuple[Array, Array, Array]]:
     """Boxes, classes and scores of both sides, pair by pair; then a score of 0, from which scores are counted."""
-    partners = _partners(own, mine)
-    lost = [place for place in range(len(own.scores)) if place not in partners]
-    new = [place for place in range(len(mine.scores)) if place not in partners.values()]
+    partners = _partners(reference_slots, candidate_slots)
+    lost = [place for place in range(len(reference_slots.scores)) if place not in partners]
+    new = [place for place in range(len(candidate_slots.scores)) if place not in partners.values()]
     first, second = list(partners), list(partners.values())
-    alone = np.full(len(lost), mine.least), np.full(len(new), own.least)
+    alone = np.full(len(lost), candidate_slots.least), np.full(len(new), reference_slots.least)
     scores = (
-        np.concatenate([own.scores[first], own.scores[lost], np.minimum(alone[1], mine.scores[new]), [0.0]]),
-        np.concatenate([mine.scores[second], np.minimum(alone[0], own.scores[lost]), mine.scores[new], [0.0]]),
+        np.concatenate(
+            [
+                reference_slots.scores[first],
+                reference_slots.scores[lost],
+                np.minimum(alone[1], candidate_slots.scores[new]),
+                [0.0],
+            ]
+        ),
+        np.concatenate(
+            [
+                candidate_slots.scores[second],
+                np.minimum(alone[0], reference_slots.scores[lost]),
+                candidate_slots.scores[new],
+                [0.0],
+            ]
+        ),
     )
-    return (own.boxes[first], own.classes[first], scores[0]), (mine.boxes[second], mine.classes[second], scores[1])
+    return (reference_slots.boxes[first], reference_slots.classes[first], scores[0]), (
+        candidate_slots.boxes[second],
+        candidate_slots.classes[second],
+        scores[1],
+    )
 
 
-def _partners(own: Found, mine: Found) -> dict[int, int]:
+def _partners(reference_slots: Found, candidate_slots: Found) -> dict[int, int]:
     """The candidate's detection for each of the reference's that has one: of its class, the one that overlaps most."""
     found: dict[int, int] = {}
-    overlaps = _overlaps(own.boxes, mine.boxes) * (own.classes[:, None] == mine.classes[None, :])
+    overlaps = _overlaps(reference_slots.boxes, candidate_slots.boxes) * (
+        reference_slots.classes[:, None] == candidate_slots.classes[None, :]
+    )
     for place in np.argsort(-overlaps, axis=None, kind="stable"):
-        first, second = divmod(int(place), len(mine.scores))
+        first, second = divmod(int(place), len(candidate_slots.scores))
         if not overlaps[first, second] >= _OVERLAP:
             break
         if first not in found and second not in found.values():
@@ -130,11 +154,13 @@ def _partners(own: Found, mine: Found) -> dict[int, int]:
     return found
 
 
-def _overlaps(own: Array, mine: Array) -> Array:
+def _overlaps(reference_boxes: Array, candidate_boxes: Array) -> Array:
     """Shared by covered area of each pair of boxes (top, left, bottom, right): (n, m)."""
-    shared = np.minimum(own[:, None, 2:], mine[None, :, 2:]) - np.maximum(own[:, None, :2], mine[None, :, :2])
+    shared = np.minimum(reference_boxes[:, None, 2:], candidate_boxes[None, :, 2:]) - np.maximum(
+        reference_boxes[:, None, :2], candidate_boxes[None, :, :2]
+    )
     both = np.prod(np.maximum(shared, 0.0), axis=-1)
-    areas = [np.prod(np.maximum(one[:, 2:] - one[:, :2], 0.0), axis=-1) for one in (own, mine)]
+    areas = [np.prod(np.maximum(one[:, 2:] - one[:, :2], 0.0), axis=-1) for one in (reference_boxes, candidate_boxes)]
     covered = areas[0][:, None] + areas[1][None, :] - both
     shares: Array = np.divide(both, covered, out=np.zeros(both.shape), where=covered > 0.0)
     return shares

@@ -59,10 +59,10 @@ def _has_ranges(figures: LayerFigures) -> bool:
 
 def _add(counts: _Counts, pair: Pair, reference: Runner, candidate: Runner) -> None:
     """Adds one sample of a layer. Views are let go with this call: the runtime does not run while one is held."""
-    own, mine = pair.reference.tensor, pair.candidate.tensor
-    values = candidate.view(mine.index)
-    expected = arranged(reference.view(own.index), pair, values.shape)
-    counts.add(dequantize(expected, own.quantization), dequantize(values, mine.quantization))
+    reference_values, candidate_values = pair.reference.tensor, pair.candidate.tensor
+    values = candidate.view(candidate_values.index)
+    expected = arranged(reference.view(reference_values.index), pair, values.shape)
+    counts.add(dequantize(expected, reference_values.quantization), dequantize(values, candidate_values.quantization))
 
 
 class _Counts:

@@ -73,10 +73,13 @@ class Isolated:
             else None
         )
         facts = self._patched.original
-        self._inputs = [(own.index, mine.index) for own, mine in pair_inputs(read_model(reference), facts)]
+        self._inputs = [
+            (reference_tensor.index, candidate_tensor.index)
+            for reference_tensor, candidate_tensor in pair_inputs(read_model(reference), facts)
+        ]
         self.sums: dict[int, LocalSums] = {pair.candidate.tensor.index: LocalSums() for pair in pairs}
-        for _, mine in self._inputs:
-            self.sums.setdefault(mine, LocalSums())
+        for _, candidate_tensor in self._inputs:
+            self.sums.setdefault(candidate_tensor, LocalSums())
         self._restated: dict[int, list[tuple[int, TensorFacts]]] = {}
         for op in facts.ops:
             if op.name == "QUANTIZE" and op.inputs[0] in self.sums and op.outputs[0] not in self.sums:
@@ -88,27 +91,32 @@ class Isolated:
         """Runs one sample. `values`: the reference's values by its tensor index, inputs and layers."""
         stored: dict[int, NDArray[Any]] = {}
         held: dict[int, Stored] = {}
-        for own, mine, permutation in self._fed():
-            if own not in values:
+        for reference_tensor, candidate_tensor, permutation in self._fed():
+            if reference_tensor not in values:
                 continue
-            given = values[own]
+            given = values[reference_tensor]
             if given.quantization is None and given.array.dtype.kind != "f":
-                stored[mine], held[own] = given.array, given
+                stored[candidate_tensor], held[reference_tensor] = given.array, given
                 continue
             moved = given.transposed(permutation)
-            kept = self._store(mine, Stored(_shaped(moved.array, self._patched.facts_of(mine)), given.quantization))
-            stored[mine] = kept.array
-            for index, tensor in self._restated.get(mine, ()):
+            kept = self._store(
+                candidate_tensor,
+                Stored(_shaped(moved.array, self._patched.facts_of(candidate_tensor)), given.quantization),
+            )
+            stored[candidate_tensor] = kept.array
+            for index, tensor in self._restated.get(candidate_tensor, ()):
                 assert tensor.quantization is not None
                 self.sums[index].hold(kept, tensor.quantization, tensor.dtype)
             back = Stored(kept.array.reshape(moved.array.shape), kept.quantization)
-            held[own] = back if permutation is None else back.transposed(tuple(np.argsort(permutation)))
+            held[reference_tensor] = back if permutation is None else back.transposed(tuple(np.argsort(permutation)))
         made = self._patched.run(stored)
         expected = values if self._reference is None else self._reference.run_real(held, like=values)
         for pair in self._pairs:
-            own, mine = pair.reference.tensor.index, pair.candidate.tensor.index
-            if mine in made and own in expected:
-                self.sums[mine].add(expected[own].transposed(pair.permutation), made[mine])
+            reference_tensor, candidate_tensor = pair.reference.tensor.index, pair.candidate.tensor.index
+            if candidate_tensor in made and reference_tensor in expected:
+                self.sums[candidate_tensor].add(
+                    expected[reference_tensor].transposed(pair.permutation), made[candidate_tensor]
+                )
 
     def result(self) -> dict[int, Local]:
         """Figures by the candidate's tensor index, graph inputs included."""
@@ -116,14 +124,17 @@ class Isolated:
 
     def _fed(self) -> list[tuple[int, int, tuple[int, ...] | None]]:
         pairs = [(pair.reference.tensor.index, pair.candidate.tensor.index, pair.permutation) for pair in self._pairs]
-        return [*((own, mine, None) for own, mine in self._inputs), *pairs]
+        return [
+            *((reference_tensor, candidate_tensor, None) for reference_tensor, candidate_tensor in self._inputs),
+            *pairs,
+        ]
 
-    def _store(self, mine: int, values: Stored) -> Stored:
+    def _store(self, candidate_tensor: int, values: Stored) -> Stored:
         """The values as the candidate's tensor stores them."""
-        tensor = self._patched.facts_of(mine)
+        tensor = self._patched.facts_of(candidate_tensor)
         if tensor.quantization is not None and tensor.dtype.startswith(("int", "uint")):
-            return self.sums[mine].hold(values, tensor.quantization, tensor.dtype)
-        self.sums[mine].see(values)
+            return self.sums[candidate_tensor].hold(values, tensor.quantization, tensor.dtype)
+        self.sums[candidate_tensor].see(values)
         return Stored(_real(values, tensor.dtype))
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.comparison import Unmatched
-from windtunnel.diagnosis.graph import Matching, Node, Pair, Steps
+from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.graph.fused_layers import SHAPING
 from windtunnel.diagnosis.graph.layer_matching import node, permutations
 from windtunnel.diagnosis.numerics.formulas import nrmse
@@ -52,23 +52,22 @@ def settle(
         samples: the reference's inputs; the first few are run.
         hidden: tensors of the reference and of the candidate that the runtime does not compute or show.
     """
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
-    moved = _transposes(ours) != _transposes(theirs)
+    reference_model, candidate_model = matching.reference, matching.candidate
+    moved = _transposes(reference_model) != _transposes(candidate_model)
     unclear = [pair for pair in matching.pairs if len(_orders(pair, moved)) > 1]
     paired = {pair.candidate.tensor.index for pair in matching.pairs}
-    left = _open(theirs, [one.op_index for one in matching.unmatched], paired.union(hidden[1]))
+    left = _open(candidate_model, [one.op_index for one in matching.unmatched], paired.union(hidden[1]))
     if not unclear and not left:
         return matching
     taken = {pair.reference.tensor.index: pair for pair in matching.pairs}
-    rivals = _open(ours, [op for op, _ in ours.layers.values()], set(hidden[0]))
+    rivals = _open(reference_model, [op for op, _ in reference_model.layers.values()], set(hidden[0]))
     trials = [_Trial(pair.reference, pair.candidate, order) for pair in unclear for order in _orders(pair, moved)]
     trials += [
-        _Trial(one, mine, order)
-        for mine in left
+        _Trial(one, candidate_layer, order)
+        for candidate_layer in left
         for one in rivals
-        for order in [None, *_permuted(one, mine)]
-        if math.prod(one.tensor.shape) == math.prod(mine.tensor.shape)
+        for order in [None, *_permuted(one, candidate_layer)]
+        if math.prod(one.tensor.shape) == math.prod(candidate_layer.tensor.shape)
     ]
     for sample in islice(samples, SETTLING_SAMPLES):
         reference.run(sample)
@@ -106,22 +105,22 @@ def _orders(pair: Pair, moved: bool) -> list[tuple[int, ...]]:
 
     `moved`: one of the models transposes where the other does not.
     """
-    own, mine = pair.reference.tensor.shape, pair.candidate.tensor.shape
-    if pair.permutation is None and (not moved or own != mine or len(own) < 3):
+    reference_node, candidate_node = pair.reference.tensor.shape, pair.candidate.tensor.shape
+    if pair.permutation is None and (not moved or reference_node != candidate_node or len(reference_node) < 3):
         return []
-    return permutations(own, mine)[:_ORDERS]
+    return permutations(reference_node, candidate_node)[:_ORDERS]
 
 
-def _transposes(side: Steps) -> int:
+def _transposes(side: FusedModel) -> int:
     return sum(op.name == "TRANSPOSE" for op in side.facts.ops)
 
 
-def _permuted(one: Node, mine: Node) -> list[tuple[int, ...]]:
-    own, other = one.tensor.shape, mine.tensor.shape
-    return [] if own == other or len(own) < 3 else permutations(own, other)[:_ORDERS]
+def _permuted(one: Node, candidate_node: Node) -> list[tuple[int, ...]]:
+    reference_node, other = one.tensor.shape, candidate_node.tensor.shape
+    return [] if reference_node == other or len(reference_node) < 3 else permutations(reference_node, other)[:_ORDERS]
 
 
-def _open(side: Steps, ops: Sequence[int], paired: set[int]) -> list[Node]:
+def _open(side: FusedModel, ops: Sequence[int], paired: set[int]) -> list[Node]:
     """Layers of these ops that compute numbers and are in no pair."""
     wanted = set(ops)
     return [
@@ -194,8 +193,7 @@ def _with_values(
         done.add(one.mine.tensor.index)
     now = {pair.candidate.tensor.index for pair in pairs}
     names = {(pair.reference.op_index, pair.reference.tensor.name) for pair in pairs}
-    assert matching.theirs is not None
-    index = {(op, tensor.name): place for place, (op, tensor) in matching.theirs.layers.items()}
+    index = {(op, tensor.name): place for place, (op, tensor) in matching.candidate.layers.items()}
     return replace(
         matching,
         pairs=tuple(sorted(pairs, key=lambda pair: (pair.candidate.op_index, pair.candidate.tensor.index))),

@@ -62,16 +62,16 @@ def pair_outputs(reach: Reach, given: Feed, count: int, structure: Mapping[int, 
 
     Raises what `Runner` raises.
     """
-    ours, theirs = reach.reference.facts, reach.candidate.facts
-    if len(ours.outputs) != len(theirs.outputs) or reach.keeps_state:
+    reference, candidate = reach.reference.facts, reach.candidate.facts
+    if len(reference.outputs) != len(candidate.outputs) or reach.keeps_state:
         return OutputPairs(structure)
-    if len(theirs.outputs) == 1 and len(theirs.inputs) == 1:
+    if len(candidate.outputs) == 1 and len(candidate.inputs) == 1:
         return OutputPairs(structure)
     samples = list(islice(given, min(count, _SAMPLES)))
-    first, second = _Collected(ours), _Collected(theirs)
+    first, second = _Collected(reference), _Collected(candidate)
     for sample in samples:
         first.add(reach.reference, sample)
-        second.add(reach.candidate, translate(sample, ours, theirs))
+        second.add(reach.candidate, translate(sample, reference, candidate))
     return _paired(reach, samples, first, second, structure)
 
 
@@ -82,22 +82,24 @@ def _paired(
     second: _Collected,
     structure: Mapping[int, int],
 ) -> OutputPairs:
-    ours, theirs = reach.reference.facts, reach.candidate.facts
+    reference, candidate = reach.reference.facts, reach.candidate.facts
     table = _distances(first, second)
-    called = _called(ours, theirs)
-    best = min(_orders(table, called, _by_structure(ours, theirs, structure)), key=lambda order: _cost(table, order))
+    called = _called(reference, candidate)
+    best = min(
+        _orders(table, called, _by_structure(reference, candidate, structure)), key=lambda order: _cost(table, order)
+    )
     placed = tuple(range(len(called)))
     if _is_clear(table, placed, best) and not _is_clear(table, called, best):
         # Names find them, places do not.
-        return OutputPairs(_same(ours, theirs, called), (), (_listed_anew(ours, theirs, called),))
+        return OutputPairs(_same(reference, candidate, called), (), (_listed_anew(reference, candidate, called),))
     if not _is_clear(table, called, best):
         causes, left = _exchanged_inputs(reach, samples, first, called, _cost(table, called))
-        same = structure if len(structure) == len(theirs.outputs) else _same(ours, theirs, called)
-        return OutputPairs(same, causes, (*_renamed(ours, theirs, called), *left))
-    if _names_of(ours).isdisjoint(_names_of(theirs)):
+        same = structure if len(structure) == len(candidate.outputs) else _same(reference, candidate, called)
+        return OutputPairs(same, causes, (*_renamed(reference, candidate, called), *left))
+    if _names_of(reference).isdisjoint(_names_of(candidate)):
         # A conversion that names outputs anew lists them anew: whoever takes it over looks at both.
-        return OutputPairs(_same(ours, theirs, best), (), (_listed_anew(ours, theirs, best),))
-    return OutputPairs(_same(ours, theirs, best), (_exchanged(ours, theirs, table, called, best),))
+        return OutputPairs(_same(reference, candidate, best), (), (_listed_anew(reference, candidate, best),))
+    return OutputPairs(_same(reference, candidate, best), (_exchanged(reference, candidate, table, called, best),))
 
 
 class _Collected:
@@ -131,44 +133,44 @@ class _Collected:
 def _spaced(values: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     """At most `most` of the values in one row, evenly spaced; a copy, so that the others can be freed."""
     row = values.ravel()
-    step = -(-row.size // most)
-    return row if step <= 1 else row[::step].copy()
+    layer = -(-row.size // most)
+    return row if layer <= 1 else row[::layer].copy()
 
 
 def _distances(first: _Collected, second: _Collected) -> NDArray[np.float64]:
     """nRMSE of every output of the reference (rows) with every one of the candidate; infinite for another size."""
-    ours, theirs = first.outputs, second.outputs
-    table = np.full((len(ours), len(theirs)), math.inf)
-    for i, own in enumerate(ours):
-        for j, mine in enumerate(theirs):
-            if first.sizes[i] == second.sizes[j] and own.shape == mine.shape:
-                table[i, j] = _distance(own, mine)
+    reference, candidate = first.outputs, second.outputs
+    table = np.full((len(reference), len(candidate)), math.inf)
+    for i, reference_output in enumerate(reference):
+        for j, candidate_output in enumerate(candidate):
+            if first.sizes[i] == second.sizes[j] and reference_output.shape == candidate_output.shape:
+                table[i, j] = _distance(reference_output, candidate_output)
     return table
 
 
-def _distance(own: NDArray[np.float64], mine: NDArray[np.float64]) -> float:
-    if not own.size or not (np.isfinite(own).all() and np.isfinite(mine).all()):
+def _distance(reference_values: NDArray[np.float64], candidate_values: NDArray[np.float64]) -> float:
+    if not reference_values.size or not (np.isfinite(reference_values).all() and np.isfinite(candidate_values).all()):
         return _FAR
-    width = max(float(np.ptp(own)), float(np.ptp(mine)))
-    figure = nrmse(math.sqrt(float(np.square(own - mine).mean())), width)
+    width = max(float(np.ptp(reference_values)), float(np.ptp(candidate_values)))
+    figure = nrmse(math.sqrt(float(np.square(reference_values - candidate_values).mean())), width)
     return _FAR if figure is None else min(figure, _FAR)
 
 
-def _called(ours: ModelFacts, theirs: ModelFacts) -> tuple[int, ...]:
+def _called(reference: ModelFacts, candidate: ModelFacts) -> tuple[int, ...]:
     """The candidate's output for each of the reference's, as a caller finds it: by signature name, else by order."""
-    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
+    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (reference, candidate)]
     if (
         None not in names[0]
         and len(set(names[0])) == len(names[0])
         and sorted(map(str, names[0])) == sorted(map(str, names[1]))
     ):
         return tuple(names[1].index(name) for name in names[0])
-    return tuple(range(len(ours.outputs)))
+    return tuple(range(len(reference.outputs)))
 
 
-def _by_structure(ours: ModelFacts, theirs: ModelFacts, structure: Mapping[int, int]) -> tuple[int, ...] | None:
-    places = {structure.get(tensor.index): place for place, tensor in enumerate(theirs.outputs)}
-    order = [places.get(tensor.index) for tensor in ours.outputs]
+def _by_structure(reference: ModelFacts, candidate: ModelFacts, structure: Mapping[int, int]) -> tuple[int, ...] | None:
+    places = {structure.get(tensor.index): place for place, tensor in enumerate(candidate.outputs)}
+    order = [places.get(tensor.index) for tensor in reference.outputs]
     known = [place for place in order if place is not None]
     return tuple(known) if len(known) == len(order) == len(set(known)) else None
 
@@ -191,19 +193,30 @@ def _orders(
 
 
 def _cost(table: NDArray[np.float64], order: Sequence[int]) -> float:
-    return float(np.mean([table[own, mine] for own, mine in enumerate(order)]))
+    return float(
+        np.mean([table[reference_output, candidate_output] for reference_output, candidate_output in enumerate(order)])
+    )
 
 
 def _is_clear(table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]) -> bool:
     """Whether the values say otherwise than the caller's pairing, and every output that moves is nearer by far."""
-    moved = [(own, mine) for own, mine in enumerate(best) if called[own] != mine]
+    moved = [
+        (reference_output, candidate_output)
+        for reference_output, candidate_output in enumerate(best)
+        if called[reference_output] != candidate_output
+    ]
     return bool(moved) and all(
-        table[own, mine] < _SAME and table[own, mine] * _CLEAR < table[own, called[own]] for own, mine in moved
+        table[reference_output, candidate_output] < _SAME
+        and table[reference_output, candidate_output] * _CLEAR < table[reference_output, called[reference_output]]
+        for reference_output, candidate_output in moved
     )
 
 
-def _same(ours: ModelFacts, theirs: ModelFacts, order: Sequence[int]) -> dict[int, int]:
-    return {theirs.outputs[mine].index: ours.outputs[own].index for own, mine in enumerate(order)}
+def _same(reference: ModelFacts, candidate: ModelFacts, order: Sequence[int]) -> dict[int, int]:
+    return {
+        candidate.outputs[candidate_output].index: reference.outputs[reference_output].index
+        for reference_output, candidate_output in enumerate(order)
+    }
 
 
 def _title(model: ModelFacts, tensor: TensorFacts) -> str:
@@ -211,24 +224,28 @@ def _title(model: ModelFacts, tensor: TensorFacts) -> str:
 
 
 def _exchanged(
-    ours: ModelFacts, theirs: ModelFacts, table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]
+    reference: ModelFacts, candidate: ModelFacts, table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]
 ) -> Cause:
     """Outputs that hold what a caller takes for another one."""
-    moved = [(own, mine) for own, mine in enumerate(best) if called[own] != mine]
-    found = _called(ours, theirs)
-    by_name = _same_names(ours, theirs) and tuple(best) != found
+    moved = [
+        (reference_output, candidate_output)
+        for reference_output, candidate_output in enumerate(best)
+        if called[reference_output] != candidate_output
+    ]
+    found = _called(reference, candidate)
+    by_name = _same_names(reference, candidate) and tuple(best) != found
     outputs = [
         {
-            "reference": _title(ours, ours.outputs[own]),
-            "candidate": _title(theirs, theirs.outputs[mine]),
-            "place": {"reference": own, "candidate": mine},
-            "nrmse": float(table[own, mine]),
-            "nrmse_as_called": float(table[own, called[own]]),
+            "reference": _title(reference, reference.outputs[reference_output]),
+            "candidate": _title(candidate, candidate.outputs[candidate_output]),
+            "place": {"reference": reference_output, "candidate": candidate_output},
+            "nrmse": float(table[reference_output, candidate_output]),
+            "nrmse_as_called": float(table[reference_output, called[reference_output]]),
         }
-        for own, mine in moved
+        for reference_output, candidate_output in moved
     ]
-    tensor = theirs.outputs[moved[0][1]]
-    maker = next((op.index for op in theirs.ops if tensor.index in op.outputs), None)
+    tensor = candidate.outputs[moved[0][1]]
+    maker = next((op.index for op in candidate.ops if tensor.index in op.outputs), None)
     action = (
         "exchange the names of these outputs in the signature, or convert the model again"
         if by_name
@@ -238,8 +255,8 @@ def _exchanged(
     return Cause(CODE, _CONFIDENCE, evidence, {"action": action}, tensor.name, maker, verified=True)
 
 
-def _same_names(ours: ModelFacts, theirs: ModelFacts) -> bool:
-    names = [{model.output_name(tensor) for tensor in model.outputs} for model in (ours, theirs)]
+def _same_names(reference: ModelFacts, candidate: ModelFacts) -> bool:
+    names = [{model.output_name(tensor) for tensor in model.outputs} for model in (reference, candidate)]
     return None not in names[0] and names[0] == names[1]
 
 
@@ -248,14 +265,17 @@ def _names_of(model: ModelFacts) -> set[str]:
     return {name for tensor in model.outputs for name in (model.output_name(tensor), bare_name(tensor.name)) if name}
 
 
-def _listed_anew(ours: ModelFacts, theirs: ModelFacts, best: Sequence[int]) -> Finding:
+def _listed_anew(reference: ModelFacts, candidate: ModelFacts, best: Sequence[int]) -> Finding:
     """That outputs have another order: under the same names, or under others altogether."""
     pairs = [
-        {"reference": _title(ours, ours.outputs[own]), "candidate": _title(theirs, theirs.outputs[mine])}
-        for own, mine in enumerate(best)
+        {
+            "reference": _title(reference, reference.outputs[reference_output]),
+            "candidate": _title(candidate, candidate.outputs[candidate_output]),
+        }
+        for reference_output, candidate_output in enumerate(best)
     ]
-    if _same_names(ours, theirs):
-        order = ", ".join(f"{_title(theirs, tensor)!r}" for tensor in theirs.outputs)
+    if _same_names(reference, candidate):
+        order = ", ".join(f"{_title(candidate, tensor)!r}" for tensor in candidate.outputs)
         return Finding(
             CONVERSION_OUTPUT_ORDER,
             f"the candidate lists its outputs in another order ({order}); the names of the signature still find them",
@@ -271,14 +291,18 @@ def _listed_anew(ours: ModelFacts, theirs: ModelFacts, best: Sequence[int]) -> F
     )
 
 
-def _renamed(ours: ModelFacts, theirs: ModelFacts, called: Sequence[int]) -> Iterator[Finding]:
+def _renamed(reference: ModelFacts, candidate: ModelFacts, called: Sequence[int]) -> Iterator[Finding]:
     """That outputs have other places, or other names, while a caller still finds them one way."""
     if len(called) < 2:
         return
-    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (ours, theirs)]
-    if None in names[0] or None in names[1] or _same_names(ours, theirs):
+    names = [[model.output_name(tensor) for tensor in model.outputs] for model in (reference, candidate)]
+    if None in names[0] or None in names[1] or _same_names(reference, candidate):
         return
-    changed = [f"{own!r} is {mine!r}" for own, mine in zip(names[0], names[1], strict=True) if own != mine]
+    changed = [
+        f"{reference_output!r} is {candidate_output!r}"
+        for reference_output, candidate_output in zip(names[0], names[1], strict=True)
+        if reference_output != candidate_output
+    ]
     yield Finding(
         RENAMED,
         f"outputs have other names in the candidate, in the same order: {', '.join(changed)}",
@@ -298,26 +322,26 @@ def _exchanged_inputs(
 
     A finding says where there are too many of them to try all.
     """
-    ours, theirs = reach.reference.facts, reach.candidate.facts
+    reference, candidate = reach.reference.facts, reach.candidate.facts
     if cost < 0.05:
         return (), ()
     alike = [
         pair
-        for pair in combinations(theirs.inputs, 2)
+        for pair in combinations(candidate.inputs, 2)
         if (pair[0].shape, pair[0].dtype) == (pair[1].shape, pair[1].dtype)
     ]
     for one, other in alike[:_MOST_EXCHANGES]:
-        made = _Collected(theirs)
+        made = _Collected(candidate)
         try:
             for sample in samples:
-                fed = translate(sample, ours, theirs)
+                fed = translate(sample, reference, candidate)
                 fed[one.name], fed[other.name] = fed[other.name], fed[one.name]
                 made.add(reach.candidate, fed)
         except UserError:
             continue
         new = _cost(_distances(expected, made), called)
         if new * _CLEAR < cost and new < _SAME:
-            names = [theirs.input_name(tensor) or tensor.name for tensor in (one, other)]
+            names = [candidate.input_name(tensor) or tensor.name for tensor in (one, other)]
             evidence = {"kind": "inputs", "exchanged": names, "output_nrmse": cost, "output_nrmse_mended": new}
             fix = {"action": "exchange these inputs, or convert the model again", "inputs": names}
             return (Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True),), ()

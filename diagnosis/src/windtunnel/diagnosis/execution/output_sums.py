@@ -53,13 +53,17 @@ class OutputSums:
         no_figure: tuple[Collection[int], Collection[int]] = ((), ()),
     ) -> None:
         self._pairs = [
-            (ours, theirs)
-            for ours, theirs in _pair_outputs(reference, candidate, same or {})
-            if ours.index not in no_figure[0] and theirs.index not in no_figure[1]
+            (reference_output, candidate_output)
+            for reference_output, candidate_output in _pair_outputs(reference, candidate, same or {})
+            if reference_output.index not in no_figure[0] and candidate_output.index not in no_figure[1]
         ]
         self._drift = [LayerSums() for _ in self._pairs]
-        self._detections = Detections(reference, candidate, {ours.name: theirs.name for ours, theirs in self._pairs})
-        known = {ours.name for ours, _ in self._pairs}
+        self._detections = Detections(
+            reference,
+            candidate,
+            {reference_output.name: candidate_output.name for reference_output, candidate_output in self._pairs},
+        )
+        known = {reference_output.name for reference_output, _ in self._pairs}
         self.reading = read_labels(labels, [output for output in outputs_of(reference) if output.name in known])
         scored = [pair for pair in self._pairs if pair[0].name == self.reading.output] or self._pairs[:1]
         self._scored = scored[0] if scored else None
@@ -88,8 +92,8 @@ class OutputSums:
         """Looks at one sample and changes nothing, as `LayerSums.look`; outputs are real numbers by tensor name."""
         first, second = self._detections.aligned(reference, candidate)
         drift = tuple(
-            one.look((Tensor(first[ours.name]), Tensor(second[theirs.name])), index, work)
-            for (ours, theirs), one in zip(self._pairs, self._drift, strict=True)
+            one.look((Tensor(first[reference_output.name]), Tensor(second[candidate_output.name])), index, work)
+            for (reference_output, candidate_output), one in zip(self._pairs, self._drift, strict=True)
         )
         if self._scored is None:
             return OutputLook(drift, None)
@@ -179,13 +183,13 @@ class OutputSums:
         figures = [drift.figures() for drift in self._drift]
         worst = [one.nrmse for one in figures]
         failures = [
-            f"output {theirs.name!r} holds NaN or infinity"
-            for (_, theirs), drift in zip(self._pairs, self._drift, strict=True)
+            f"output {candidate_output.name!r} holds NaN or infinity"
+            for (_, candidate_output), drift in zip(self._pairs, self._drift, strict=True)
             if drift.candidate_non_finite and not drift.reference_non_finite
         ]
         failures += [
-            f"output {theirs.name!r} has another shape than the reference's"
-            for (_, theirs), one in zip(self._pairs, figures, strict=True)
+            f"output {candidate_output.name!r} has another shape than the reference's"
+            for (_, candidate_output), one in zip(self._pairs, figures, strict=True)
             if one.problem == SHAPE_DIFFERS
         ]
         known = [value for value in worst if value is not None]
@@ -305,6 +309,6 @@ def _pair_outputs(
     for position, tensor in enumerate(reference.outputs):
         named = by_name.get(tensor.name) or by_signature.get(reference.output_name(tensor))
         pairs.append((tensor, named or candidate.outputs[position]))
-    if len({theirs.index for _, theirs in pairs}) < len(pairs):
+    if len({candidate_output.index for _, candidate_output in pairs}) < len(pairs):
         return list(zip(reference.outputs, candidate.outputs, strict=True))
     return pairs

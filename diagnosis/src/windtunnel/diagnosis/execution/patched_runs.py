@@ -171,42 +171,38 @@ class Trials:
 
     def _ends(self) -> list[Pair]:
         """The layers that decide the outputs."""
-        theirs = self._matching.theirs
-        assert theirs is not None
+        candidate = self._matching.candidate
         pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
-        ends = (self._end(output, pairs) for output in theirs.facts.main.output_indices)
+        ends = (self._end(output, pairs) for output in candidate.facts.main.output_indices)
         return list({one.candidate.tensor.index: one for one in ends if one is not None}.values())
 
     def _end(self, output: int, pairs: Mapping[int, Pair]) -> Pair | None:
         """The layer that decides an output; None where that cannot be judged."""
-        theirs = self._matching.theirs
-        assert theirs is not None
+        candidate = self._matching.candidate
         if output in self._reach.no_figure[1]:
             return None
         index = output
-        detections = detection_op(theirs.facts)
+        detections = detection_op(candidate.facts)
         if detections is not None and output in detections.outputs:
             # Raw boxes and raw scores decide the detections.
             index = detections.inputs[0 if output == detections.outputs[0] else 1]
-        while (maker := theirs.makers.get(index)) is not None and maker.name in _CLOSING:
+        while (maker := candidate.makers.get(index)) is not None and maker.name in _CLOSING:
             index = maker.inputs[0]
         return pairs.get(index) or pairs.get(output)
 
     def _all_ends(self) -> list[Pair]:
         """The layers that decide the outputs, and the outputs: what makes a softmax of logits may be what differs."""
-        theirs = self._matching.theirs
-        assert theirs is not None
+        candidate = self._matching.candidate
         pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
-        outputs = [pairs[index] for index in theirs.facts.main.output_indices if index in pairs]
+        outputs = [pairs[index] for index in candidate.facts.main.output_indices if index in pairs]
         found = (*self._ends(), *(one for one in outputs if one.candidate.tensor.index not in self._reach.no_figure[1]))
         return list({one.candidate.tensor.index: one for one in found}.values())
 
     def _all_judged(self) -> bool:
         """Whether every output of the candidate can be judged."""
-        theirs = self._matching.theirs
-        assert theirs is not None
+        candidate = self._matching.candidate
         pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
-        return all(self._end(output, pairs) is not None for output in theirs.facts.main.output_indices)
+        return all(self._end(output, pairs) is not None for output in candidate.facts.main.output_indices)
 
     def _mended(self, folder: Path, patch: Patch | None, accelerator: Accelerator) -> tuple[Runner, Mapping[int, int]]:
         """The candidate with a change, all tensors preserved, and where each tensor of the candidate lies in it."""

@@ -63,18 +63,17 @@ class Reach:
     """Both models, ready to run, and what of them can be judged."""
 
     def __init__(self, matching: Matching, opened: tuple[Opened, Opened]) -> None:
-        assert matching.ours is not None and matching.theirs is not None
-        ours, theirs = matching.ours.facts, matching.theirs.facts
-        self._facts = ours, theirs
+        reference, candidate = matching.reference.facts, matching.candidate.facts
+        self._facts = reference, candidate
         self.inner = inner_graphs(matching)
         self._opened = opened
         self._hidden: tuple[dict[int, str], dict[int, str]] = dict(opened[0].lost), dict(opened[1].lost)
-        self._drawn = _drawn(ours), _drawn(theirs)
-        self._exact, self._shifting = _exact_and_shifting(theirs)
+        self._drawn = _drawn(reference), _drawn(candidate)
+        self._exact, self._shifting = _exact_and_shifting(candidate)
         self._coarse = precision_of(matching) != "float32"
-        self.keeps_state = _keeps_state(ours) or _keeps_state(theirs)
+        self.keeps_state = _keeps_state(reference) or _keeps_state(candidate)
         self.decided_by_chance = frozenset(
-            index for op in theirs.ops if _runs(theirs, op, _DRAWING) for index in op.outputs
+            index for op in candidate.ops if _runs(candidate, op, _DRAWING) for index in op.outputs
         )
 
     @property
@@ -132,8 +131,8 @@ class Reach:
     @property
     def not_run(self) -> str | None:
         """Why some layers of the candidate cannot be run while all of the reference's can; None: there are none."""
-        ours, theirs = (one.lost for one in self._opened)
-        return next(iter(theirs.values()), None) if not ours else None
+        reference, candidate = (one.lost for one in self._opened)
+        return next(iter(candidate.values()), None) if not reference else None
 
     @property
     def hidden(self) -> tuple[Collection[int], Collection[int]]:
@@ -189,14 +188,13 @@ def open_pair(
     tells that the sample is random. Raises what `Runner` raises, and Unsupported where nothing is left without the
     ops that the runtime lacks.
     """
-    assert matching.ours is not None and matching.theirs is not None
-    ours, theirs = matching.ours.facts, matching.theirs.facts
-    inputs = sample, translate(sample, ours, theirs)
+    reference, candidate = matching.reference.facts, matching.candidate.facts
+    inputs = sample, translate(sample, reference, candidate)
     with tempfile.TemporaryDirectory(prefix="windtunnel-copies-") as folder:
         places = Path(folder, "reference"), Path(folder, "candidate")
         for place in places:
             place.mkdir()
-        models = list(zip((ours, theirs), inputs, places, strict=True))
+        models = list(zip((reference, candidate), inputs, places, strict=True))
         try:
             opened = [_open(*model, threads, accelerator, synthetic=synthetic) for model in models]
         except InvalidInput as error:
@@ -261,7 +259,9 @@ def _is_real(tensor: TensorFacts) -> bool:
 
 
 def _fits(shape: tuple[int, ...], stated: tuple[int, ...]) -> bool:
-    return len(shape) == len(stated) and all(size in (-1, own) for size, own in zip(stated, shape, strict=True))
+    return len(shape) == len(stated) and all(
+        size in (-1, reference_output) for size, reference_output in zip(stated, shape, strict=True)
+    )
 
 
 def _keeps_state(facts: ModelFacts) -> bool:

@@ -24,9 +24,9 @@ def feed(
     """
     if samples is None:
         ranges = {
-            own.name: bounds
-            for own, mine in pair_inputs(reference, candidate)
-            if (bounds := common_range(reference, own, candidate, mine)) is not None
+            reference_input.name: bounds
+            for reference_input, candidate_input in pair_inputs(reference, candidate)
+            if (bounds := common_range(reference, reference_input, candidate, candidate_input)) is not None
         }
         return StretchedFeed(sample_inputs(None, None, input_specs(reference)), ranges)
     loaded = load_samples(samples)
@@ -38,11 +38,11 @@ def translate(
 ) -> dict[str, NDArray[Any]]:
     """The same values under the candidate's input names. Raises InvalidInput where the inputs cannot be paired."""
     translated: dict[str, NDArray[Any]] = {}
-    for own, mine in pair_inputs(reference, candidate):
-        values = inputs[own.name]
-        if own.quantization is not None and values.dtype.kind in "iu":
-            values = dequantize(values, own.quantization)
-        translated[mine.name] = values
+    for reference_input, candidate_input in pair_inputs(reference, candidate):
+        values = inputs[reference_input.name]
+        if reference_input.quantization is not None and values.dtype.kind in "iu":
+            values = dequantize(values, reference_input.quantization)
+        translated[candidate_input.name] = values
     return translated
 
 
@@ -59,10 +59,13 @@ def pair_inputs(reference: ModelFacts, candidate: ModelFacts) -> list[tuple[Tens
         )
     known = {name: tensor for tensor in reference.inputs for name in _names(reference, tensor)}
     pairs = [
-        (next((known[name] for name in _names(candidate, mine) if name in known), own), mine)
-        for mine, own in zip(candidate.inputs, reference.inputs, strict=True)
+        (
+            next((known[name] for name in _names(candidate, candidate_input) if name in known), reference_input),
+            candidate_input,
+        )
+        for candidate_input, reference_input in zip(candidate.inputs, reference.inputs, strict=True)
     ]
-    if len({own.index for own, _ in pairs}) < len(pairs):
+    if len({reference_input.index for reference_input, _ in pairs}) < len(pairs):
         raise InvalidInput(f"the inputs of {candidate.path.name} and {reference.path.name} cannot be paired")
     return pairs
 

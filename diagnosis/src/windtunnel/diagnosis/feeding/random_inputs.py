@@ -43,12 +43,14 @@ class StretchedFeed:
             yield {name: _stretch(values, self.ranges.get(name)) for name, values in inputs.items()}
 
 
-def common_range(reference: ModelFacts, own: TensorFacts, candidate: ModelFacts, mine: TensorFacts) -> Range | None:
+def common_range(
+    reference: ModelFacts, reference_input: TensorFacts, candidate: ModelFacts, candidate_input: TensorFacts
+) -> Range | None:
     """The real numbers that both models take at an input, `own` of the reference and `mine` of the candidate.
 
     None where neither says; where the two have little or nothing in common, the reference's.
     """
-    stated = [_quantized_range(reference, own), _quantized_range(candidate, mine)]
+    stated = [_quantized_range(reference, reference_input), _quantized_range(candidate, candidate_input)]
     found = [bounds for bounds in stated if bounds is not None]
     if not found:
         return None

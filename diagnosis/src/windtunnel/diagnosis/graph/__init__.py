@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT, Step, Steps
+from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT, FusedLayer, FusedModel
 from windtunnel.diagnosis.graph.layer_matching import Matching, Node, Pair, match_layers
 
-__all__ = ["TRANSPARENT", "Matching", "Node", "Pair", "Step", "Steps", "match_layers"]
+__all__ = ["TRANSPARENT", "FusedLayer", "FusedModel", "Matching", "Node", "Pair", "match_layers"]

@@ -45,7 +45,7 @@ class Affine:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FusedLayer:
     """One layer: `work` is the op that computes it, `members` all ops of it in execution order.
 
     `inputs` are the tensors that it reads as other steps know them (through QUANTIZE, DEQUANTIZE and shaping ops),
@@ -109,7 +109,7 @@ class _Draft:
         return found
 
 
-class Steps:
+class FusedModel:
     """The steps of a model's main graph in execution order."""
 
     def __init__(self, facts: ModelFacts) -> None:
@@ -123,17 +123,19 @@ class Steps:
         found = ((op.index, self._dilation(op)) for op in facts.ops if op.name in _CONVOLVING)
         self._dilated = {index: one for index, one in found if one is not None}
         self._taken: set[int] = {index for one in self._dilated.values() for index in (*one.before, *one.after)}
-        self.steps: tuple[Step, ...] = tuple(self._step(order, draft) for order, draft in enumerate(self._drafts()))
-        self._reading: dict[int, list[Step]] = defaultdict(list)
-        for step in self.steps:
-            for index in set(step.inputs):
-                self._reading[index].append(step)
-        self.by_op: dict[int, Step] = {op: step for step in self.steps for op in step.members}
+        self.fused: tuple[FusedLayer, ...] = tuple(
+            self._step(order, draft) for order, draft in enumerate(self._drafts())
+        )
+        self._reading: dict[int, list[FusedLayer]] = defaultdict(list)
+        for layer in self.fused:
+            for index in set(layer.inputs):
+                self._reading[index].append(layer)
+        self.by_op: dict[int, FusedLayer] = {op: layer for layer in self.fused for op in layer.members}
         self.layers: dict[int, tuple[int, TensorFacts]] = {
             tensor.index: (op, tensor) for op, tensor in layer_tensors(facts) if facts.ops[op].name not in TRANSPARENT
         }
 
-    def reading(self, root: int) -> list[Step]:
+    def reading(self, root: int) -> list[FusedLayer]:
         """The steps that read a value, also through shaping ops, which are among them."""
         return self._reading[root]
 
@@ -339,7 +341,7 @@ class Steps:
         readers = self.readers[tensor]
         return readers[0] if len(readers) == 1 and tensor not in self.facts.main.output_indices else None
 
-    def _step(self, order: int, draft: _Draft) -> Step:
+    def _step(self, order: int, draft: _Draft) -> FusedLayer:
         op = draft.work
         constants = tuple(
             (position, constant)
@@ -347,7 +349,7 @@ class Steps:
             if (constant := self.constants.find(index)) is not None
         )
         kind, attributes = canonical(self.facts, op, self.constants, draft.pads, draft.dilation)
-        return Step(
+        return FusedLayer(
             order=order,
             kind=kind,
             work=op.index,
@@ -481,8 +483,8 @@ def _windowed(
     if padding is None:
         same = options.get("padding") == "SAME"
         padding = [
-            _same(size, edge, step, spread) if same else (0, 0)
-            for size, edge, step, spread in zip(sizes, window, stride, dilation, strict=False)
+            _same(size, edge, layer, spread) if same else (0, 0)
+            for size, edge, layer, spread in zip(sizes, window, stride, dilation, strict=False)
         ]
     single = tuple(facts.tensors[op.outputs[0]].shape[1:3]) == (1, 1)
     found: dict[str, Any] = {

@@ -19,7 +19,7 @@ from itertools import pairwise
 
 from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.findings.comparison import Unmatched
-from windtunnel.diagnosis.graph.fused_layers import SHAPING, Step, Steps
+from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
 from windtunnel.diagnosis.graph.weight_fingerprint import Fingerprints
 from windtunnel.tflite import ModelFacts, TensorFacts
 
@@ -59,13 +59,13 @@ class Matching:
     ops in its place: these steps are the same up to the activation.
     """
 
+    reference: FusedModel = field(repr=False)
+    candidate: FusedModel = field(repr=False)
     pairs: tuple[Pair, ...]
     unmatched: tuple[Unmatched, ...]
     unmatched_reference: tuple[Unmatched, ...]
-    steps: tuple[tuple[Step, Step], ...] = ()
+    fused: tuple[tuple[FusedLayer, FusedLayer], ...] = ()
     written_out: frozenset[int] = frozenset()
-    ours: Steps | None = field(default=None, repr=False)
-    theirs: Steps | None = field(default=None, repr=False)
 
     def set_aside(self, reference: Mapping[int, str], candidate: Mapping[int, str]) -> Matching:
         """Without the pairs of these tensors, which become unmatched for the reason given."""
@@ -86,35 +86,42 @@ class Matching:
     @property
     def lacking(self) -> int:
         """How many steps of the reference that compute something are in no pair, by structure or by values."""
-        assert self.ours is not None
         left = {
-            self.ours.by_op[one.op_index].order for one in self.unmatched_reference if one.op_index in self.ours.by_op
+            self.reference.by_op[one.op_index].order
+            for one in self.unmatched_reference
+            if one.op_index in self.reference.by_op
         }
-        paired = {step.order for step, _ in self.steps}
-        return sum(self.ours.steps[order].kind not in SHAPING for order in left - paired)
+        paired = {layer.order for layer, _ in self.fused}
+        return sum(self.reference.fused[order].kind not in SHAPING for order in left - paired)
 
     def same_values(self) -> dict[int, int]:
         """The reference's tensor by the candidate's: inputs of the models and outputs of steps, as steps read them."""
-        ours, theirs = self.ours, self.theirs
-        assert ours is not None and theirs is not None
-        found = {mine.index: own.index for own, mine in pair_inputs(ours.facts, theirs.facts)}
-        for own, mine in self.steps:
-            if mine.order in self.written_out:
-                found[theirs.facts.ops[mine.work].outputs[0]] = ours.facts.ops[own.work].outputs[0]
-            elif mine.kind not in SHAPING:
-                found |= {theirs.root(b): ours.root(a) for a, b in zip(own.outputs, mine.outputs, strict=False)}
+        reference, candidate = self.reference, self.candidate
+        found = {
+            candidate_layer.index: reference_layer.index
+            for reference_layer, candidate_layer in pair_inputs(reference.facts, candidate.facts)
+        }
+        for reference_layer, candidate_layer in self.fused:
+            if candidate_layer.order in self.written_out:
+                found[candidate.facts.ops[candidate_layer.work].outputs[0]] = reference.facts.ops[
+                    reference_layer.work
+                ].outputs[0]
+            elif candidate_layer.kind not in SHAPING:
+                found |= {
+                    candidate.root(b): reference.root(a)
+                    for a, b in zip(reference_layer.outputs, candidate_layer.outputs, strict=False)
+                }
         return found
 
     def same_outputs(self) -> dict[int, int]:
         """The reference's output by the candidate's, where each gives one value; others are left out."""
-        same, ours, theirs = self.same_values(), self.ours, self.theirs
-        assert ours is not None and theirs is not None
+        same, reference, candidate = self.same_values(), self.reference, self.candidate
         roots: dict[int, list[int]] = {}
-        for index in ours.facts.main.output_indices:
-            roots.setdefault(ours.root(index), []).append(index)
+        for index in reference.facts.main.output_indices:
+            roots.setdefault(reference.root(index), []).append(index)
         found = {}
-        for index in theirs.facts.main.output_indices:
-            values = roots.get(same.get(theirs.root(index), -1), [])
+        for index in candidate.facts.main.output_indices:
+            values = roots.get(same.get(candidate.root(index), -1), [])
             if len(values) == 1:
                 found[index] = values[0]
         return found
@@ -126,30 +133,37 @@ def match_layers(reference: ModelFacts, candidate: ModelFacts, *, names_first: b
     `names_first`: what has the same name is the same layer, whatever its weights. Raises InvalidInput where the models'
     inputs cannot be paired.
     """
-    ours, theirs = Steps(reference), Steps(candidate)
-    matcher = _Matcher(ours, theirs)
+    reference_model, candidate_model = FusedModel(reference), FusedModel(candidate)
+    matcher = _Matcher(reference_model, candidate_model)
     found = matcher.match(names_first=names_first)
-    steps = tuple((ours.steps[a], theirs.steps[b]) for b, a in sorted(found.items()))
+    fused_layers = tuple((reference_model.fused[a], candidate_model.fused[b]) for b, a in sorted(found.items()))
     written_out = frozenset(
-        mine.order
-        for own, mine in steps
-        if _is_written_out(own, theirs, mine, set(found)) or _is_written_out(mine, ours, own, set(found.values()))
+        candidate_layer.order
+        for reference_layer, candidate_layer in fused_layers
+        if _is_written_out(reference_layer, candidate_model, candidate_layer, set(found))
+        or _is_written_out(candidate_layer, reference_model, reference_layer, set(found.values()))
     )
-    return conclude(ours, theirs, steps, _pairs(ours, theirs, steps, written_out), written_out)
+    return conclude(
+        reference_model,
+        candidate_model,
+        fused_layers,
+        _pairs(reference_model, candidate_model, fused_layers, written_out),
+        written_out,
+    )
 
 
-def _is_written_out(fused: Step, side: Steps, bare: Step, known: set[int]) -> bool:
+def _is_written_out(fused: FusedLayer, side: FusedModel, bare: FusedLayer, known: set[int]) -> bool:
     """Whether the activation op of one step may be several ops on the other side, none of which is in a pair."""
     if fused.activation_op < 0 or fused.affine or bare.activation != "NONE" or bare.affine:
         return False
-    readers = [step for index in bare.outputs for step in side.reading(side.root(index)) if step.kind not in SHAPING]
-    return bool(readers) and all(step.order not in known for step in readers)
+    readers = [layer for index in bare.outputs for layer in side.reading(side.root(index)) if layer.kind not in SHAPING]
+    return bool(readers) and all(layer.order not in known for layer in readers)
 
 
 def conclude(
-    ours: Steps,
-    theirs: Steps,
-    steps: Sequence[tuple[Step, Step]],
+    reference: FusedModel,
+    candidate: FusedModel,
+    fused_layers: Sequence[tuple[FusedLayer, FusedLayer]],
     pairs: Sequence[Pair],
     written_out: frozenset[int] = frozenset(),
 ) -> Matching:
@@ -157,27 +171,33 @@ def conclude(
     ordered = sorted(pairs, key=lambda pair: (pair.candidate.op_index, pair.candidate.tensor.index))
     a = {pair.reference.tensor.index for pair in ordered}
     b = {pair.candidate.tensor.index for pair in ordered}
-    partners = {step.order: other for other, step in steps}, {step.order: other for step, other in steps}
+    partners = (
+        {layer.order: other for other, layer in fused_layers},
+        {layer.order: other for layer, other in fused_layers},
+    )
     return Matching(
         pairs=tuple(ordered),
-        unmatched=_unmatched(theirs, ours, b, partners[0], "reference"),
-        unmatched_reference=_unmatched(ours, theirs, a, partners[1], "candidate"),
-        steps=tuple(steps),
+        unmatched=_unmatched(candidate, reference, b, partners[0], "reference"),
+        unmatched_reference=_unmatched(reference, candidate, a, partners[1], "candidate"),
+        fused=tuple(fused_layers),
         written_out=written_out,
-        ours=ours,
-        theirs=theirs,
+        reference=reference,
+        candidate=candidate,
     )
 
 
 class _Matcher:
     """Pairs steps: `found` maps orders of the candidate's steps to those of the reference."""
 
-    def __init__(self, ours: Steps, theirs: Steps) -> None:
-        self.ours, self.theirs = ours, theirs
+    def __init__(self, reference: FusedModel, candidate: FusedModel) -> None:
+        self.reference, self.candidate = reference, candidate
         self.found: dict[int, int] = {}
         self.taken: set[int] = set()
-        self.tensors: dict[int, int] = {mine.index: own.index for own, mine in pair_inputs(ours.facts, theirs.facts)}
-        self.prints = Fingerprints(ours), Fingerprints(theirs)
+        self.tensors: dict[int, int] = {
+            candidate_layer.index: reference_layer.index
+            for reference_layer, candidate_layer in pair_inputs(reference.facts, candidate.facts)
+        }
+        self.prints = Fingerprints(reference), Fingerprints(candidate)
 
     def match(self, *, names_first: bool = False) -> dict[int, int]:
         if names_first:
@@ -191,23 +211,23 @@ class _Matcher:
         self._spread(guess=True, changed=True)
         return self.found
 
-    def _pair(self, own: Step, mine: Step) -> None:
-        self.found[mine.order] = own.order
-        self.taken.add(own.order)
-        if mine.kind not in SHAPING:
-            for a, b in zip(own.outputs, mine.outputs, strict=False):
-                self.tensors[self.theirs.root(b)] = self.ours.root(a)
+    def _pair(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> None:
+        self.found[candidate_layer.order] = reference_layer.order
+        self.taken.add(reference_layer.order)
+        if candidate_layer.kind not in SHAPING:
+            for a, b in zip(reference_layer.outputs, candidate_layer.outputs, strict=False):
+                self.tensors[self.candidate.root(b)] = self.reference.root(a)
 
     def _by_weights(self) -> None:
-        """Steps whose weights agree much better with each other than with any other step's."""
-        left = [step for step in self.ours.steps if step.order not in self.taken]
-        right = [step for step in self.theirs.steps if step.order not in self.found]
+        """FusedModel whose weights agree much better with each other than with any other step's."""
+        left = [layer for layer in self.reference.fused if layer.order not in self.taken]
+        right = [layer for layer in self.candidate.fused if layer.order not in self.found]
         best: dict[int, tuple[float, float, int]] = {}
         scores = {
-            (own.order, mine.order): self._likeness(own, mine)
-            for mine in right
-            for own in left
-            if own.kind == mine.kind
+            (reference_layer.order, candidate_layer.order): self._likeness(reference_layer, candidate_layer)
+            for candidate_layer in right
+            for reference_layer in left
+            if reference_layer.kind == candidate_layer.kind
         }
         for (a, b), score in scores.items():
             first, second, at = best.get(b, (0.0, 0.0, -1))
@@ -218,7 +238,7 @@ class _Matcher:
         claims = Counter(a for score, _, a in best.values() if score >= _SAME_WEIGHTS)
         for b, (score, second, a) in best.items():
             if score >= _SAME_WEIGHTS and score - second >= _MARGIN and claims[a] == 1:
-                self._pair(self.ours.steps[a], self.theirs.steps[b])
+                self._pair(self.reference.fused[a], self.candidate.fused[b])
 
     def _spread(self, *, guess: bool = False, changed: bool = False) -> None:
         """Pairs steps that read the same values, and steps whose values the same steps read, until nothing is left.
@@ -229,93 +249,105 @@ class _Matcher:
         more = True
         while more:
             more = False
-            for mine in self.theirs.steps:
-                if mine.order not in self.found and (own := self._forwards(mine, guess, changed)) is not None:
-                    self._pair(own, mine)
+            for candidate_layer in self.candidate.fused:
+                if (
+                    candidate_layer.order not in self.found
+                    and (reference_layer := self._forwards(candidate_layer, guess, changed)) is not None
+                ):
+                    self._pair(reference_layer, candidate_layer)
                     more = True
             more |= self._backwards()
 
-    def _forwards(self, mine: Step, guess: bool, changed: bool) -> Step | None:
-        wanted = [self.tensors.get(index, -1) for index in mine.inputs]
+    def _forwards(self, candidate_layer: FusedLayer, guess: bool, changed: bool) -> FusedLayer | None:
+        wanted = [self.tensors.get(index, -1) for index in candidate_layer.inputs]
         if not wanted or -1 in wanted:
             return None
         readers = {
-            step.order: step
+            layer.order: layer
             for index in wanted
-            for step in self._readers(index)
-            if step.order not in self.taken and sorted(step.inputs) == sorted(wanted) and self._fits(step, mine)
+            for layer in self._readers(index)
+            if layer.order not in self.taken
+            and sorted(layer.inputs) == sorted(wanted)
+            and self._fits(layer, candidate_layer)
         }
-        alike = [step for step in readers.values() if step.kind == mine.kind]
+        alike = [layer for layer in readers.values() if layer.kind == candidate_layer.kind]
         if alike:
-            unsure = not guess and len(alike) + len(self._rivals(mine)) > 1
-            return self._same_weights(alike, mine) if unsure else self._closest(alike, mine)
-        others = [step for step in readers.values() if self._stands_for(step, mine)]
+            unsure = not guess and len(alike) + len(self._rivals(candidate_layer)) > 1
+            return self._same_weights(alike, candidate_layer) if unsure else self._closest(alike, candidate_layer)
+        others = [layer for layer in readers.values() if self._stands_for(layer, candidate_layer)]
         return others[0] if changed and len(others) == 1 else None
 
-    def _rivals(self, mine: Step) -> list[Step]:
+    def _rivals(self, candidate_layer: FusedLayer) -> list[FusedLayer]:
         """Other steps of the candidate that do the same with the same values and are in no pair."""
         return [
-            step
-            for step in self._readers_of(self.theirs, mine.inputs[0])
-            if step.order not in {*self.found, mine.order}
-            and step.kind == mine.kind
-            and sorted(step.inputs) == sorted(mine.inputs)
-            and self._shape(self.theirs, step) == self._shape(self.theirs, mine)
+            layer
+            for layer in self._readers_of(self.candidate, candidate_layer.inputs[0])
+            if layer.order not in {*self.found, candidate_layer.order}
+            and layer.kind == candidate_layer.kind
+            and sorted(layer.inputs) == sorted(candidate_layer.inputs)
+            and self._shape(self.candidate, layer) == self._shape(self.candidate, candidate_layer)
         ]
 
-    def _same_weights(self, steps: Sequence[Step], mine: Step) -> Step | None:
+    def _same_weights(self, fused_layers: Sequence[FusedLayer], candidate_layer: FusedLayer) -> FusedLayer | None:
         """The one whose weights are the same, where the others' are not, and no other step has the same claim."""
-        scores = sorted(((self._likeness(step, mine), -step.order, step) for step in steps), reverse=True)
+        scores = sorted(
+            ((self._likeness(layer, candidate_layer), -layer.order, layer) for layer in fused_layers), reverse=True
+        )
         first, _, best = scores[0]
         claims = [scores[1][0]] if len(scores) > 1 else []
-        claims += [self._likeness(best, rival) for rival in self._rivals(mine)]
+        claims += [self._likeness(best, rival) for rival in self._rivals(candidate_layer)]
         return best if first >= max(_SAME_WEIGHTS, max(claims, default=0.0) + _MARGIN) else None
 
-    def _closest(self, steps: Sequence[Step], mine: Step) -> Step | None:
+    def _closest(self, fused_layers: Sequence[FusedLayer], candidate_layer: FusedLayer) -> FusedLayer | None:
         """The most alike of several steps; the first where nothing tells them apart."""
-        if len(steps) == 1:
-            return steps[0]
-        best = max(steps, key=lambda step: self._likeness(step, mine))
-        tied = any(abs(self._likeness(best, one) - self._likeness(best, mine)) < _MARGIN for one in self._rivals(mine))
-        if tied and len(steps) == len(self._rivals(mine)) + 1:
+        if len(fused_layers) == 1:
+            return fused_layers[0]
+        best = max(fused_layers, key=lambda layer: self._likeness(layer, candidate_layer))
+        tied = any(
+            abs(self._likeness(best, one) - self._likeness(best, candidate_layer)) < _MARGIN
+            for one in self._rivals(candidate_layer)
+        )
+        if tied and len(fused_layers) == len(self._rivals(candidate_layer)) + 1:
             # Two with one layer's weights: the order in which siblings are written tells more.
-            place = sorted([mine.order, *(one.order for one in self._rivals(mine))]).index(mine.order)
-            return sorted(steps, key=lambda step: step.order)[place]
-        names = self._names(self.theirs, mine)
+            place = sorted([candidate_layer.order, *(one.order for one in self._rivals(candidate_layer))]).index(
+                candidate_layer.order
+            )
+            return sorted(fused_layers, key=lambda layer: layer.order)[place]
+        names = self._names(self.candidate, candidate_layer)
 
-        def score(step: Step) -> tuple[float, bool, bool, bool]:
+        def score(layer: FusedLayer) -> tuple[float, bool, bool, bool]:
             return (
-                round(self._likeness(step, mine), 2),
-                self._shape(self.ours, step) == self._shape(self.theirs, mine),
-                bool(names & self._names(self.ours, step)),
-                step.activation == mine.activation,
+                round(self._likeness(layer, candidate_layer), 2),
+                self._shape(self.reference, layer) == self._shape(self.candidate, candidate_layer),
+                bool(names & self._names(self.reference, layer)),
+                layer.activation == candidate_layer.activation,
             )
 
-        return max(steps, key=lambda step: (*score(step), -step.order))
+        return max(fused_layers, key=lambda layer: (*score(layer), -layer.order))
 
-    def _stands_for(self, own: Step, mine: Step) -> bool:
+    def _stands_for(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> bool:
         """Whether another op stands in this place: what reads the two is of the same kinds, shaping aside."""
         kinds = [
             sorted(
-                step.kind
+                layer.kind
                 for tensor in one.outputs
-                for step in self._readers_of(side, tensor)
-                if step.kind not in SHAPING
+                for layer in self._readers_of(side, tensor)
+                if layer.kind not in SHAPING
             )
-            for side, one in ((self.ours, own), (self.theirs, mine))
+            for side, one in ((self.reference, reference_layer), (self.candidate, candidate_layer))
         ]
         ends = [
             any(side.root(index) in one.outputs for index in side.facts.main.output_indices)
-            for side, one in ((self.ours, own), (self.theirs, mine))
+            for side, one in ((self.reference, reference_layer), (self.candidate, candidate_layer))
         ]
         return kinds[0] == kinds[1] and ends[0] == ends[1]
 
     def _backwards(self) -> bool:
         more = False
         for b, a in list(self.found.items()):
-            own, mine = self.ours.steps[a], self.theirs.steps[b]
-            for one, other in zip(own.inputs, mine.inputs, strict=False):
-                maker, twin = self._maker(self.ours, one), self._maker(self.theirs, other)
+            reference_layer, candidate_layer = self.reference.fused[a], self.candidate.fused[b]
+            for one, other in zip(reference_layer.inputs, candidate_layer.inputs, strict=False):
+                maker, twin = self._maker(self.reference, one), self._maker(self.candidate, other)
                 if maker is None or twin is None or maker.order in self.taken or twin.order in self.found:
                     continue
                 if maker.kind == twin.kind and self._fits(maker, twin):
@@ -325,94 +357,119 @@ class _Matcher:
 
     def _by_name(self) -> None:
         """Pairs what shares a name, whole or without a quantiser's suffix, that is unique on both sides."""
-        left = _unique({s.order: self._names(self.ours, s) for s in self.ours.steps if s.order not in self.taken})
-        right = _unique({s.order: self._names(self.theirs, s) for s in self.theirs.steps if s.order not in self.found})
+        left = _unique(
+            {s.order: self._names(self.reference, s) for s in self.reference.fused if s.order not in self.taken}
+        )
+        right = _unique(
+            {s.order: self._names(self.candidate, s) for s in self.candidate.fused if s.order not in self.found}
+        )
         for key, b in right.items():
             a = left.get(key)
             if a is None or b in self.found or a in self.taken:
                 continue
-            own, mine = self.ours.steps[a], self.theirs.steps[b]
-            if own.kind == mine.kind and self._fits(own, mine):
-                self._pair(own, mine)
+            reference_layer, candidate_layer = self.reference.fused[a], self.candidate.fused[b]
+            if reference_layer.kind == candidate_layer.kind and self._fits(reference_layer, candidate_layer):
+                self._pair(reference_layer, candidate_layer)
 
     def _by_order(self) -> None:
         """Aligns kinds and sizes inside each gap between steps that are matched in the same order."""
-        edges = [(-1, -1), *_rising(self.found), (len(self.ours.steps), len(self.theirs.steps))]
+        edges = [(-1, -1), *_rising(self.found), (len(self.reference.fused), len(self.candidate.fused))]
         for (a_low, b_low), (a_high, b_high) in pairwise(edges):
-            left = [s for s in self.ours.steps[a_low + 1 : a_high] if s.order not in self.taken]
-            right = [s for s in self.theirs.steps[b_low + 1 : b_high] if s.order not in self.found]
-            kinds = [self._kind(self.ours, s) for s in left], [self._kind(self.theirs, s) for s in right]
+            left = [s for s in self.reference.fused[a_low + 1 : a_high] if s.order not in self.taken]
+            right = [s for s in self.candidate.fused[b_low + 1 : b_high] if s.order not in self.found]
+            kinds = [self._kind(self.reference, s) for s in left], [self._kind(self.candidate, s) for s in right]
             for block in SequenceMatcher(None, *kinds, autojunk=False).get_matching_blocks():
-                for step in range(block.size):
-                    self._pair(left[block.a + step], right[block.b + step])
+                for layer in range(block.size):
+                    self._pair(left[block.a + layer], right[block.b + layer])
 
-    def _fits(self, own: Step, mine: Step) -> bool:
+    def _fits(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> bool:
         """Whether the two may be one layer: their outputs are of one size."""
-        return len(own.outputs) == len(mine.outputs) and all(
-            _size(self.ours.facts.tensors[a]) == _size(self.theirs.facts.tensors[b])
-            for a, b in zip(own.outputs, mine.outputs, strict=True)
+        return len(reference_layer.outputs) == len(candidate_layer.outputs) and all(
+            _size(self.reference.facts.tensors[a]) == _size(self.candidate.facts.tensors[b])
+            for a, b in zip(reference_layer.outputs, candidate_layer.outputs, strict=True)
         )
 
-    def _likeness(self, own: Step, mine: Step) -> float:
-        return self.prints[0].likeness(own, self.prints[1], mine)
+    def _likeness(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> float:
+        return self.prints[0].likeness(reference_layer, self.prints[1], candidate_layer)
 
-    def _readers(self, root: int) -> list[Step]:
-        return self._readers_of(self.ours, root)
+    def _readers(self, root: int) -> list[FusedLayer]:
+        return self._readers_of(self.reference, root)
 
     @staticmethod
-    def _readers_of(side: Steps, tensor: int) -> list[Step]:
+    def _readers_of(side: FusedModel, tensor: int) -> list[FusedLayer]:
         return side.reading(side.root(tensor))
 
     @staticmethod
-    def _maker(side: Steps, tensor: int) -> Step | None:
+    def _maker(side: FusedModel, tensor: int) -> FusedLayer | None:
         op = side.makers.get(tensor)
         return None if op is None else side.by_op.get(op.index)
 
     @staticmethod
-    def _names(side: Steps, step: Step) -> set[Hashable]:
-        return {normalised(side.facts.tensors[index].name) for index in step.outputs}
+    def _names(side: FusedModel, layer: FusedLayer) -> set[Hashable]:
+        return {normalised(side.facts.tensors[index].name) for index in layer.outputs}
 
     @staticmethod
-    def _shape(side: Steps, step: Step) -> tuple[int, ...]:
-        return side.facts.tensors[step.outputs[0]].shape
+    def _shape(side: FusedModel, layer: FusedLayer) -> tuple[int, ...]:
+        return side.facts.tensors[layer.outputs[0]].shape
 
-    def _kind(self, side: Steps, step: Step) -> tuple[str, int]:
-        return step.kind, _size(side.facts.tensors[step.outputs[0]])
+    def _kind(self, side: FusedModel, layer: FusedLayer) -> tuple[str, int]:
+        return layer.kind, _size(side.facts.tensors[layer.outputs[0]])
 
 
-def _pairs(ours: Steps, theirs: Steps, steps: Sequence[tuple[Step, Step]], written_out: frozenset[int]) -> list[Pair]:
+def _pairs(
+    reference: FusedModel,
+    candidate: FusedModel,
+    fused_layers: Sequence[tuple[FusedLayer, FusedLayer]],
+    written_out: frozenset[int],
+) -> list[Pair]:
     """The tensors of matched steps: their outputs, and what lies inside where both are written alike."""
     pairs = []
-    for own, mine in steps:
-        for a, b in dict.fromkeys(_shown(ours, own, theirs, mine, mine.order in written_out)):
-            if a in ours.layers and b in theirs.layers:
-                pairs.append(_with_layout(Pair(node(ours, a), node(theirs, b))))
+    for reference_layer, candidate_layer in fused_layers:
+        for a, b in dict.fromkeys(
+            _shown(reference, reference_layer, candidate, candidate_layer, candidate_layer.order in written_out)
+        ):
+            if a in reference.layers and b in candidate.layers:
+                pairs.append(_with_layout(Pair(node(reference, a), node(candidate, b))))
     return [pair for pair in pairs if pair is not None]
 
 
-def _shown(ours: Steps, own: Step, theirs: Steps, mine: Step, written_out: bool) -> list[tuple[int, int]]:
+def _shown(
+    reference: FusedModel,
+    reference_layer: FusedLayer,
+    candidate: FusedModel,
+    candidate_layer: FusedLayer,
+    written_out: bool,
+) -> list[tuple[int, int]]:
     """The tensors of a step that hold the same in both models."""
-    work = [(ours.facts.ops[own.work].outputs[0], theirs.facts.ops[mine.work].outputs[0])]
-    ends = list(zip(own.outputs, mine.outputs, strict=False))
+    work = [
+        (reference.facts.ops[reference_layer.work].outputs[0], candidate.facts.ops[candidate_layer.work].outputs[0])
+    ]
+    ends = list(zip(reference_layer.outputs, candidate_layer.outputs, strict=False))
     if written_out:
         return work
-    fused = [side.facts.ops[step.work].fused_activation for side, step in ((ours, own), (theirs, mine))]
+    fused = [
+        side.facts.ops[layer.work].fused_activation
+        for side, layer in ((reference, reference_layer), (candidate, candidate_layer))
+    ]
     if fused[0] != fused[1]:
         return ends
-    names = [[side.facts.ops[op].name for op in step.members] for side, step in ((ours, own), (theirs, mine))]
+    names = [
+        [side.facts.ops[op].name for op in layer.members]
+        for side, layer in ((reference, reference_layer), (candidate, candidate_layer))
+    ]
     # One op of them may have become another.
     if len(names[0]) == len(names[1]) and sum(a != b for a, b in zip(*names, strict=True)) <= 1:
-        inner = zip(own.members[:-1], mine.members[:-1], strict=True)
-        return [*((ours.facts.ops[a].outputs[0], theirs.facts.ops[b].outputs[0]) for a, b in inner), *ends]
-    return [*work, *ends] if _is_bare(own) and _is_bare(mine) else ends
+        inner = zip(reference_layer.members[:-1], candidate_layer.members[:-1], strict=True)
+        return [*((reference.facts.ops[a].outputs[0], candidate.facts.ops[b].outputs[0]) for a, b in inner), *ends]
+    return [*work, *ends] if _is_bare(reference_layer) and _is_bare(candidate_layer) else ends
 
 
-def _is_bare(step: Step) -> bool:
+def _is_bare(layer: FusedLayer) -> bool:
     """Whether what the op of a step computes can be seen before another op applies the activation."""
-    return step.activation_op >= 0 and not step.affine
+    return layer.activation_op >= 0 and not layer.affine
 
 
-def node(side: Steps, tensor: int) -> Node:
+def node(side: FusedModel, tensor: int) -> Node:
     """The layer that a tensor is."""
     op, facts = side.layers[tensor]
     return Node(side.facts.ops[op].name, op, facts)
@@ -420,43 +477,55 @@ def node(side: Steps, tensor: int) -> Node:
 
 def _with_layout(pair: Pair) -> Pair | None:
     """The pair with the order of the candidate's dimensions; None where the sizes differ."""
-    own, mine = pair.reference.tensor.shape, pair.candidate.tensor.shape
-    if own == mine:
+    reference_shape, candidate_shape = pair.reference.tensor.shape, pair.candidate.tensor.shape
+    if reference_shape == candidate_shape:
         return pair
-    if math.prod(own) != math.prod(mine):
+    if math.prod(reference_shape) != math.prod(candidate_shape):
         return None
-    return replace(pair, permutation=next(iter(permutations(own, mine)), None))
+    return replace(pair, permutation=next(iter(permutations(reference_shape, candidate_shape)), None))
 
 
-def permutations(own: Sequence[int], mine: Sequence[int]) -> list[tuple[int, ...]]:
+def permutations(reference_shape: Sequence[int], candidate_shape: Sequence[int]) -> list[tuple[int, ...]]:
     """Every order of dimensions that makes `own` the shape `mine`; channels last and first come first."""
-    if sorted(own) != sorted(mine):
+    if sorted(reference_shape) != sorted(candidate_shape):
         return []
     found: list[tuple[int, ...]] = [()]
-    for size in mine:
-        found = [(*one, axis) for one in found for axis, width in enumerate(own) if width == size and axis not in one]
-    usual = {(0, 3, 1, 2): 0, (0, 2, 3, 1): 1, tuple(range(len(own))): -1}
+    for size in candidate_shape:
+        found = [
+            (*one, axis)
+            for one in found
+            for axis, width in enumerate(reference_shape)
+            if width == size and axis not in one
+        ]
+    usual = {(0, 3, 1, 2): 0, (0, 2, 3, 1): 1, tuple(range(len(reference_shape))): -1}
     return sorted(found, key=lambda one: usual.get(one, 2))
 
 
 def _unmatched(
-    side: Steps, other: Steps, paired: set[int], partners: Mapping[int, Step], name: str
+    side: FusedModel, other: FusedModel, paired: set[int], partners: Mapping[int, FusedLayer], name: str
 ) -> tuple[Unmatched, ...]:
     found = []
     for index, (op, tensor) in side.layers.items():
         if index not in paired:
-            step = side.by_op.get(op)
-            reason = _reason(side, other, step, index, partners, name)
-            inside = step is not None and step.order in partners and index not in step.outputs
+            layer = side.by_op.get(op)
+            reason = _reason(side, other, layer, index, partners, name)
+            inside = layer is not None and layer.order in partners and index not in layer.outputs
             found.append(Unmatched(tensor.name, side.facts.ops[op].name, op, reason, inside))
     return tuple(found)
 
 
-def _reason(side: Steps, other: Steps, step: Step | None, tensor: int, partners: Mapping[int, Step], name: str) -> str:
-    if step is not None and step.order in partners:
-        partner = partners[step.order]
-        shapes = [list(one.facts.tensors[s.outputs[0]].shape) for one, s in ((side, step), (other, partner))]
-        if tensor in step.outputs and shapes[0] != shapes[1]:
+def _reason(
+    side: FusedModel,
+    other: FusedModel,
+    layer: FusedLayer | None,
+    tensor: int,
+    partners: Mapping[int, FusedLayer],
+    name: str,
+) -> str:
+    if layer is not None and layer.order in partners:
+        partner = partners[layer.order]
+        shapes = [list(one.facts.tensors[s.outputs[0]].shape) for one, s in ((side, layer), (other, partner))]
+        if tensor in layer.outputs and shapes[0] != shapes[1]:
             return f"its shape {shapes[0]} is {shapes[1]} in the {name}"
         inside = other.facts.ops[partner.work]
         return f"the {name} computes it inside {inside.name} {other.facts.tensors[partner.outputs[0]].name!r}"

@@ -25,10 +25,9 @@ def is_quantized(facts: ModelFacts) -> bool:
 
 def precision_of(matching: Matching) -> str:
     """float32, float16 or integer: the coarser of what the two models compute and store with."""
-    assert matching.ours is not None and matching.theirs is not None
-    if is_quantized(matching.ours.facts) or is_quantized(matching.theirs.facts):
+    if is_quantized(matching.reference.facts) or is_quantized(matching.candidate.facts):
         return "integer"
-    tensors = (*_all_tensors(matching.ours.facts), *_all_tensors(matching.theirs.facts))
+    tensors = (*_all_tensors(matching.reference.facts), *_all_tensors(matching.candidate.facts))
     return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
 
 

@@ -40,8 +40,7 @@ def overflowing(facts: ModelFacts) -> Mapping[int, str]:
 
 def overflowed_pairs(matching: Matching, hidden: Collection[int]) -> tuple[Pair, ...]:
     """The layers that those ops of the candidate make, but for `hidden` tensors of the reference."""
-    assert matching.theirs is not None
-    ops: Collection[int] = overflowing(matching.theirs.facts).keys()
+    ops: Collection[int] = overflowing(matching.candidate.facts).keys()
     return tuple(
         pair for pair in matching.pairs if pair.candidate.op_index in ops and pair.reference.tensor.index not in hidden
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, rows
-from windtunnel.diagnosis.graph.fused_layers import Step, Steps
+from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
 
 _ROWS: Final = 64
 _COLUMNS: Final = 256
@@ -21,26 +21,26 @@ class Fingerprints:
     the direction of a row much.
     """
 
-    def __init__(self, steps: Steps) -> None:
-        self._steps = steps
+    def __init__(self, fused_layers: FusedModel) -> None:
+        self._steps = fused_layers
         self._known: dict[int, tuple[tuple[int, int], NDArray[np.float64]] | None] = {}
 
-    def likeness(self, own: Step, others: Fingerprints, other: Step) -> float:
+    def likeness(self, reference_layer: FusedLayer, others: Fingerprints, other: FusedLayer) -> float:
         """Mean absolute cosine between the rows, in [0, 1]; 0 where one has no weights or another size."""
-        a, b = self._of(own), others._of(other)
+        a, b = self._of(reference_layer), others._of(other)
         if a is None or b is None or a[0] != b[0]:
             return 0.0
         return float(np.abs((a[1] * b[1]).sum(axis=1)).mean())
 
-    def _of(self, step: Step) -> tuple[tuple[int, int], NDArray[np.float64]] | None:
-        if step.order not in self._known:
-            self._known[step.order] = self._make(step)
-        return self._known[step.order]
+    def _of(self, layer: FusedLayer) -> tuple[tuple[int, int], NDArray[np.float64]] | None:
+        if layer.order not in self._known:
+            self._known[layer.order] = self._make(layer)
+        return self._known[layer.order]
 
-    def _make(self, step: Step) -> tuple[tuple[int, int], NDArray[np.float64]] | None:
-        op = self._steps.facts.ops[step.work]
+    def _make(self, layer: FusedLayer) -> tuple[tuple[int, int], NDArray[np.float64]] | None:
+        op = self._steps.facts.ops[layer.work]
         place = WEIGHTED.get(op.name)
-        constant = dict(step.constants).get(place[0]) if place else None
+        constant = dict(layer.constants).get(place[0]) if place else None
         values = None if constant is None else self._steps.constants.real(constant)
         if place is None or values is None or values.ndim <= place[2]:
             return None

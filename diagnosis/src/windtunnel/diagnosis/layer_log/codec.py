@@ -179,8 +179,8 @@ class Statistics:
     def squared_distance(self, other: Statistics) -> float:
         """Estimated sum of squared differences of the values behind both."""
         own = self.sketch * math.sqrt(self.variance * self.count / SKETCH)
-        theirs = other.sketch * math.sqrt(other.variance * other.count / SKETCH)
-        return float(np.square(own - theirs).sum()) + self.count * (self.mean - other.mean) ** 2
+        candidate = other.sketch * math.sqrt(other.variance * other.count / SKETCH)
+        return float(np.square(own - candidate).sum()) + self.count * (self.mean - other.mean) ** 2
 
     def squared_rounding(self, other: Statistics) -> float:
         """The most that rounding alone makes of `squared_distance`: half a last place of every sum and of the mean."""

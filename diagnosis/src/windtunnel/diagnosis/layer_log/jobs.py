@@ -196,15 +196,18 @@ def _by_structure(
     names = [{layer["index"]: layer["name"] for layer in log.header["layers"]} for log in logs]
     pairs, unmatched = [], list(matching.unmatched)
     for pair in matching.pairs:
-        own, mine = pair.reference.tensor, pair.candidate.tensor
-        if own.index not in names[0] or mine.index not in names[1]:
+        reference_layer, candidate_layer = pair.reference.tensor, pair.candidate.tensor
+        if reference_layer.index not in names[0] or candidate_layer.index not in names[1]:
             continue
-        if pair.permutation is None and own.shape == mine.shape:
-            pairs.append((names[0][own.index], names[1][mine.index]))
+        if pair.permutation is None and reference_layer.shape == candidate_layer.shape:
+            pairs.append((names[0][reference_layer.index], names[1][candidate_layer.index]))
         else:
-            shapes = f"its shape is {list(mine.shape)}, that of {own.name} {list(own.shape)}"
+            expected = f"that of {reference_layer.name} {list(reference_layer.shape)}"
+            shapes = f"its shape is {list(candidate_layer.shape)}, {expected}"
             why = f"{shapes}: logs keep the order of each model"
-            unmatched.append(Unmatched(names[1][mine.index], pair.candidate.op, pair.candidate.op_index, why))
+            unmatched.append(
+                Unmatched(names[1][candidate_layer.index], pair.candidate.op, pair.candidate.op_index, why)
+            )
     return pairs, unmatched
 
 

@@ -44,7 +44,7 @@ def bundle(
 def readme(case: Mapping[str, Any]) -> str:
     """What the case shows, how to run it, and the figures seen."""
     place, region, versions = case["place"], case["region"], case["versions"]
-    ours, theirs = case["reference"], case["candidate"]
+    reference, candidate = case["reference"], case["candidate"]
     seen = "\n".join(f"| {number} | {error:.6g} |" for number, error in enumerate(case["errors"]))
     return f"""# {case["code"]} at op {place["op_index"]} ({place["layer"]})
 
@@ -70,8 +70,8 @@ nRMSE is sqrt(MSE) / the larger range of both outputs, over each sample. The fau
 
 | file | what |
 |---|---|
-| candidate.tflite | ops {_list(region["candidate"])} of {theirs["name"]} (sha256 {theirs["sha256"]}) |
-| reference.tflite | ops {_list(region["reference"])} of {ours["name"]} (sha256 {ours["sha256"]}) |
+| candidate.tflite | ops {_list(region["candidate"])} of {candidate["name"]} (sha256 {candidate["sha256"]}) |
+| reference.tflite | ops {_list(region["reference"])} of {reference["name"]} (sha256 {reference["sha256"]}) |
 | inputs.npz | what each is fed, one row per sample |
 | expected.npz | what the reference answers ({case["kernels"]["reference"]} kernels), as real numbers |
 

@@ -98,36 +98,43 @@ def minimal_case(
     """
     if cause.op_index is None:
         raise InvalidInput(f"{cause.code} has no op to cut out", hint="only a cause with a place makes a minimal case")
-    ours, theirs = read_model(reference), read_model(candidate)
-    if not 0 <= cause.op_index < len(theirs.ops):
+    reference_facts, candidate_facts = read_model(reference), read_model(candidate)
+    if not 0 <= cause.op_index < len(candidate_facts.ops):
         raise InvalidInput(f"{candidate.name} has no op {cause.op_index}")
-    fatal = next((why for model in (ours, theirs) for why in overflowing(model).values()), None)
+    fatal = next((why for model in (reference_facts, candidate_facts) for why in overflowing(model).values()), None)
     if fatal is not None:
         raise NotFound(f"no part of {candidate.name} can be run as a case: {fatal}", hint="the model itself shows it")
-    shared = boundaries_of(ours, theirs) if boundaries is None else list(boundaries)
-    for number, region in enumerate(regions(ours, theirs, shared, cause.op_index)):
+    shared = boundaries_of(reference_facts, candidate_facts) if boundaries is None else list(boundaries)
+    for number, region in enumerate(regions(reference_facts, candidate_facts, shared, cause.op_index)):
         progress(min(0.9, number / 20), f"part {number + 1}: {len(region.candidate_ops)} ops")
         with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
             parts = Path(folder, "reference.tflite"), Path(folder, "candidate.tflite")
             try:
-                _cut(ours, theirs, region, parts)
-                seen = _try(ours, theirs, region, parts, feed(samples, pipeline, ours, theirs), kernels)
+                _cut(reference_facts, candidate_facts, region, parts)
+                seen = _try(
+                    reference_facts,
+                    candidate_facts,
+                    region,
+                    parts,
+                    feed(samples, pipeline, reference_facts, candidate_facts),
+                    kernels,
+                )
             except UserError:
                 continue
             best = _best(seen)
             if best is not None:
-                return _pack((ours, theirs), cause, region, parts, seen, best, kernels)
+                return _pack((reference_facts, candidate_facts), cause, region, parts, seen, best, kernels)
     raise NotFound(
         f"no part of {candidate.name} around op {cause.op_index} shows {cause.code} by itself",
         hint="the fault may need more samples, or lie in another op",
     )
 
 
-def _cut(ours: ModelFacts, theirs: ModelFacts, region: Region, parts: tuple[Path, Path]) -> None:
-    for facts, path, mine in ((ours, parts[0], False), (theirs, parts[1], True)):
+def _cut(reference: ModelFacts, candidate: ModelFacts, region: Region, parts: tuple[Path, Path]) -> None:
+    for facts, path, candidate_tensor in ((reference, parts[0], False), (candidate, parts[1], True)):
         editor = Editor(facts.path)
-        inputs = [_side(one, mine) for one in _read_by(region, facts, mine)]
-        editor.cut(inputs, [_side(region.output, mine)])
+        inputs = [_side(one, candidate_tensor) for one in _read_by(region, facts, candidate_tensor)]
+        editor.cut(inputs, [_side(region.output, candidate_tensor)])
         editor.write(path)
 
 
@@ -143,19 +150,19 @@ def _read_by(region: Region, facts: ModelFacts, candidate: bool) -> list[Boundar
 
 
 def _try(
-    ours: ModelFacts,
-    theirs: ModelFacts,
+    reference: ModelFacts,
+    candidate: ModelFacts,
     region: Region,
     parts: tuple[Path, Path],
     samples: Any,
     kernels: tuple[Accelerator, Accelerator],
 ) -> _Seen:
     """Runs both parts on what the whole reference gives at the region's inputs."""
-    whole = Runner(ours.path, accelerator="none", preserve_all=True)
+    whole = Runner(reference.path, accelerator="none", preserve_all=True)
     runners = [Runner(path, accelerator=kind) for path, kind in zip(parts, kernels, strict=True)]
     fed, expected, errors = [], [], []
     for inputs in islice(samples, _TRIED):
-        given = _feed(ours, theirs, region, _values(whole, inputs))
+        given = _feed(reference, candidate, region, _values(whole, inputs))
         answers = [
             _answer(runner, arrays) for runner, arrays in zip(runners, (given.reference, given.candidate), strict=True)
         ]
@@ -164,7 +171,7 @@ def _try(
         fed.append(given)
         expected.append(np.ascontiguousarray(wanted))
         errors.append(_error(wanted, answers[1]))
-    return _Seen(tuple(fed), tuple(expected), tuple(errors), _floor(ours, theirs, region))
+    return _Seen(tuple(fed), tuple(expected), tuple(errors), _floor(reference, candidate, region))
 
 
 def _values(whole: Runner, inputs: Mapping[str, NDArray[Any]]) -> dict[int, NDArray[np.float64]]:
@@ -175,19 +182,21 @@ def _values(whole: Runner, inputs: Mapping[str, NDArray[Any]]) -> dict[int, NDAr
     return values | {one.tensor.index: dequantize(one.array, one.tensor.quantization) for one in whole.layers()}
 
 
-def _feed(ours: ModelFacts, theirs: ModelFacts, region: Region, values: Mapping[int, NDArray[np.float64]]) -> _Fed:
+def _feed(
+    reference: ModelFacts, candidate: ModelFacts, region: Region, values: Mapping[int, NDArray[np.float64]]
+) -> _Fed:
     """Both parts get the values as the candidate's tensors hold them: rounding before the part is no fault of it."""
     held = {}
     stored = {}
     for one in region.inputs:
         order = one.permutation
         moved = values[one.reference] if order is None else np.transpose(values[one.reference], order)
-        tensor = theirs.tensors[one.candidate]
+        tensor = candidate.tensors[one.candidate]
         stored[one] = _stored(moved, tensor)
         back = dequantize(stored[one], tensor.quantization)
         held[one] = back if order is None else np.transpose(back, np.argsort(order))
-    own = [_stored(held[one], ours.tensors[one.reference]) for one in _read_by(region, ours, False)]
-    return _Fed(tuple(own), tuple(stored[one] for one in _read_by(region, theirs, True)))
+    own = [_stored(held[one], reference.tensors[one.reference]) for one in _read_by(region, reference, False)]
+    return _Fed(tuple(own), tuple(stored[one] for one in _read_by(region, candidate, True)))
 
 
 def _stored(values: NDArray[np.float64], tensor: TensorFacts) -> NDArray[Any]:
@@ -211,9 +220,9 @@ def _error(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     return rmse / width if width > 0 else 0.0 if rmse == 0.0 else math.inf
 
 
-def _floor(ours: ModelFacts, theirs: ModelFacts, region: Region) -> float:
+def _floor(reference: ModelFacts, candidate: ModelFacts, region: Region) -> float:
     """What rounding explains, growing with the root of the number of ops (errors that are independent)."""
-    types = set(_types(ours, region.reference_ops)) | set(_types(theirs, region.candidate_ops))
+    types = set(_types(reference, region.reference_ops)) | set(_types(candidate, region.candidate_ops))
     coarsest = max((_FLOORS.get(kind, _FLOAT_FLOOR) for kind in types), default=_FLOAT_FLOOR)
     return coarsest * math.sqrt(len(region.candidate_ops))
 
@@ -245,7 +254,7 @@ def _pack(
     kept: Sequence[int],
     kernels: tuple[Accelerator, Accelerator],
 ) -> MinimalCase:
-    ours, theirs = models
+    reference, candidate = models
     errors = [seen.errors[number] for number in kept]
     middle = float(np.median(errors))
     limit = math.sqrt(seen.floor * middle) if math.isfinite(middle) else _SHOWS * seen.floor
@@ -260,9 +269,9 @@ def _pack(
         "showing": sum(error > limit for error in seen.errors),
         "tried": len(seen.errors),
         "kernels": {"reference": kernels[0], "candidate": kernels[1]},
-        "reference": _model(ours),
-        "candidate": _model(theirs),
-        "region": _region(ours, theirs, region),
+        "reference": _model(reference),
+        "candidate": _model(candidate),
+        "region": _region(reference, candidate, region),
         "permutation": region.output.permutation,
         "versions": {name: version(name) for name in ("ai-edge-litert", "numpy")},
     }
@@ -277,12 +286,12 @@ def _pack(
     return MinimalCase(content, case)
 
 
-def _region(ours: ModelFacts, theirs: ModelFacts, region: Region) -> dict[str, Any]:
+def _region(reference: ModelFacts, candidate: ModelFacts, region: Region) -> dict[str, Any]:
     return {
-        "reference": [{"op_index": op, "op": ours.ops[op].name} for op in region.reference_ops],
-        "candidate": [{"op_index": op, "op": theirs.ops[op].name} for op in region.candidate_ops],
-        "inputs": [theirs.tensors[one.candidate].name for one in region.inputs],
-        "output": theirs.tensors[region.output.candidate].name,
+        "reference": [{"op_index": op, "op": reference.ops[op].name} for op in region.reference_ops],
+        "candidate": [{"op_index": op, "op": candidate.ops[op].name} for op in region.candidate_ops],
+        "inputs": [candidate.tensors[one.candidate].name for one in region.inputs],
+        "output": candidate.tensors[region.output.candidate].name,
     }
 
 

@@ -46,7 +46,10 @@ def regions(
     The first ends at the first shared tensor that depends on the op and begins at the nearest shared ones before it.
     Then each side grows, one shared tensor at a time; the last begins at the graphs' inputs.
     """
-    inputs = [Boundary(own.index, mine.index) for own, mine in pair_inputs(reference, candidate)]
+    inputs = [
+        Boundary(reference_input.index, candidate_input.index)
+        for reference_input, candidate_input in pair_inputs(reference, candidate)
+    ]
     shared = [*inputs, *boundaries]
     downstream = _after(candidate.main, culprit)
     makers = {index: op.index for op in candidate.ops for index in op.outputs}
@@ -91,11 +94,11 @@ def _region(
 def _between(reference: ModelFacts, candidate: ModelFacts, stops: Sequence[Boundary], end: Boundary) -> Region | None:
     """What `end` depends on up to the first of `stops` on each path, in both models."""
     ops, met = _before(reference.main, end.reference, {one.reference for one in stops})
-    theirs, touched = _before(candidate.main, end.candidate, {one.candidate for one in stops})
+    candidate_ops, touched = _before(candidate.main, end.candidate, {one.candidate for one in stops})
     used = tuple(one for one in stops if one.reference in met or one.candidate in touched)
-    if not ops or not theirs:
+    if not ops or not candidate_ops:
         return None
-    return Region(used, end, tuple(ops), tuple(theirs))
+    return Region(used, end, tuple(ops), tuple(candidate_ops))
 
 
 def _before(graph: GraphFacts, end: int, stops: Collection[int]) -> tuple[list[int], set[int]]:

@@ -26,7 +26,7 @@ CONFIDENCE_UNEXPLAINED, CONFIDENCE_ACCUMULATED = 0.5, 0.7
 _ROUNDED = 1e-6
 # Errors this close are the same one.
 _SAME = 1e-4
-# Steps by which a rounding that compensates may move a weight.
+# FusedModel by which a rounding that compensates may move a weight.
 _ROUNDED_STEPS = 8.0
 # A share of an error that is most of it.
 _MOSTLY = 0.7
@@ -94,7 +94,7 @@ def diagnose(
     followed = Downstream(matching, [one for one in held if _shows(one, floor)], reached)
     faults = [one.suspect for one in held]
     kept = [one for one in held if not followed(one.suspect) and not _hangs_on(one.suspect, faults)]
-    detections = frozenset() if matching.theirs is None else made_by_detection(matching.theirs.facts)
+    detections = frozenset() if matching.candidate is None else made_by_detection(matching.candidate.facts)
     # The layers before a detection op, by which its outputs are judged, do not show what differs in the op itself.
     unshown = [one for one in kept if one.suspect.tensor in detections]
     kept, harmless = by_effect([one for one in kept if one not in unshown], trials, precision_of(matching))
@@ -169,9 +169,9 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
     errors = [(one.nrmse, index) for index, one in local.items() if one.nrmse is not None]
     worst, index = max(errors, default=(0.0, -1))
     least = UNEXPLAINED[precision] * (0.5 if matching.lacking else 1.0)
-    if worst <= least or matching.theirs is None:
+    if worst <= least or matching.candidate is None:
         return ()
-    maker, tensor, one = matching.theirs.makers.get(index), matching.theirs.facts.tensors[index], local[index]
+    maker, tensor, one = matching.candidate.makers.get(index), matching.candidate.facts.tensors[index], local[index]
     code, fix = "conversion.op", {"action": "convert the op again", "op": "" if maker is None else maker.name}
     evidence: dict[str, Any] = {"local_nrmse": worst}
     if tensor.quantization is not None and math.hypot(one.clip_rmse, one.round_rmse) > _MOSTLY * (one.rmse or 0.0):
@@ -187,10 +187,10 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
 
 def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
     """Rounding that adds up, for a quantised candidate that is not healthy and shows no fault."""
-    if precision_of(matching) != "integer" or matching.theirs is None:
+    if precision_of(matching) != "integer" or matching.candidate is None:
         return ()
     errors = sorted(((one.nrmse or 0.0, index) for index, one in local.items()), reverse=True)
-    tensors = matching.theirs.facts.tensors
+    tensors = matching.candidate.facts.tensors
     evidence = {
         "largest_own_errors": [{"layer": tensors[index].name, "local_nrmse": error} for error, index in errors[:5]],
         "root_sum_of_squares": math.sqrt(sum(error * error for error, _ in errors)),
@@ -294,8 +294,8 @@ def _is_rounding(tested: Tested, floor: float) -> bool:
 
     Quantisers that weigh errors against each other (GPTQ, OCTAV, MSE) choose other integers, and other scales.
     """
-    steps = tested.suspect.evidence.get("largest_difference_steps")
-    if steps is None or steps > _ROUNDED_STEPS:
+    fused_layers = tested.suspect.evidence.get("largest_difference_steps")
+    if fused_layers is None or fused_layers > _ROUNDED_STEPS:
         return False
     small = tested.before is None or tested.before < floor * 2.0
     return small and (not tested.tried or (tested.after is not None and not tested.improves))

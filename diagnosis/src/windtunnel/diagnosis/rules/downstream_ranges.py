@@ -22,8 +22,7 @@ class Downstream:
     def __init__(
         self, matching: Matching, faults: Sequence[Tested], reached: Mapping[int, tuple[float, float]]
     ) -> None:
-        assert matching.theirs is not None
-        self._steps, self._reached = matching.theirs, reached
+        self._steps, self._reached = matching.candidate, reached
         self._faults = [one.suspect for one in faults if one.suspect.code.startswith("conversion.")]
         self._after: set[int] = set()
         for fault in self._faults:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from windtunnel.diagnosis.findings.comparison import OutputDiff
-from windtunnel.diagnosis.graph import Matching, Node, Pair, Steps
+from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT
 from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
@@ -37,44 +37,47 @@ def without_rewritten(
     `figures` are those of its pairs, `output` those of the outputs: where they show nothing, a layer over the threshold
     has no effect, however coarse the numbers are.
     """
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
+    reference, candidate = matching.reference, matching.candidate
     drift = {pair.candidate.tensor.index: one.nrmse for pair, one in zip(matching.pairs, figures, strict=True)}
     precision = precision_of(matching)
     exact = precision == "float32"
     quiet = is_quiet(output, precision)
     # Another way to write the same takes other ops.
-    other_ops = _kinds(ours) != _kinds(theirs)
+    other_ops = _kinds(reference) != _kinds(candidate)
     by_own = {pair.reference.tensor.index: pair for pair in matching.pairs}
     by_mine = {pair.candidate.tensor.index: pair for pair in matching.pairs}
     apart: list[Pair] = []
     # The last ones first: what only moves their values stands between them and what agrees.
     for pair in reversed(matching.pairs):
-        own = drift[pair.candidate.tensor.index]
-        if own is None or own < _DEPARTS:
+        reference_layer = drift[pair.candidate.tensor.index]
+        if reference_layer is None or reference_layer < _DEPARTS:
             continue
-        behind, alone = _behind(theirs, pair.candidate, by_mine)
-        other, other_alone = _behind(ours, pair.reference, by_own)
+        behind, alone = _behind(candidate, pair.candidate, by_mine)
+        other, other_alone = _behind(reference, pair.reference, by_own)
         errors = [output.nrmse if index is None else drift[index] for index in behind | other]
-        shows_nothing = quiet and own > threshold and (other_ops or is_masked(ours, pair.reference))
+        shows_nothing = quiet and reference_layer > threshold and (other_ops or is_masked(reference, pair.reference))
         if not errors or not (exact or alone or other_alone or shows_nothing):
             continue
-        limit = _ROUNDED if exact else min(_SHARE * own, _COARSE)
+        limit = _ROUNDED if exact else min(_SHARE * reference_layer, _COARSE)
         if all(error is not None and error < limit for error in errors):
             apart.append(pair)
             del by_own[pair.reference.tensor.index], by_mine[pair.candidate.tensor.index]
     made = {pair.candidate.tensor.index for pair in apart}
-    steps = tuple((own, mine) for own, mine in matching.steps if not made.intersection(mine.outputs))
+    fused_layers = tuple(
+        (reference_layer, candidate_layer)
+        for reference_layer, candidate_layer in matching.fused
+        if not made.intersection(candidate_layer.outputs)
+    )
     left = [one for pair, one in zip(matching.pairs, figures, strict=True) if pair.candidate.tensor.index not in made]
-    return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), steps=steps), left
+    return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), fused=fused_layers), left
 
 
-def _kinds(side: Steps) -> Counter[str]:
+def _kinds(side: FusedModel) -> Counter[str]:
     """How many ops of each kind a model has, but for those that only restate a value."""
     return Counter(op.name for op in side.facts.ops if op.name not in TRANSPARENT)
 
 
-def _behind(side: Steps, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int | None], bool]:
+def _behind(side: FusedModel, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int | None], bool]:
     """The pairs that read a layer, past layers without one, and whether there are such layers, or ops that cut off.
 
     Pairs by the candidate's tensor; None: an output of the model.

@@ -29,13 +29,12 @@ def kernel_causes(
     Args:
         local, other: own errors by the candidate's tensor index, on the kernels used and on the others.
     """
-    theirs = matching.theirs
-    assert theirs is not None
+    candidate = matching.candidate
     least = _DOUBTFUL[precision_of(matching)]
     found = []
     for index, here in local.items():
         there = other.get(index)
-        maker = theirs.makers.get(index)
+        maker = candidate.makers.get(index)
         if there is None or there.nrmse is None or maker is None:
             continue
         # Without any error it holds NaN or infinity; a constant has an error, but no range to divide it by.
@@ -50,7 +49,7 @@ def kernel_causes(
             if math.isinf(error):
                 evidence["non_finite"] = {"op": maker.name}
             fix = {"action": f"run this op on other kernels than {used}, and report it", "op": maker.name}
-            name = theirs.facts.tensors[index].name
+            name = candidate.facts.tensors[index].name
             found.append((error, Cause("kernel", 0.9, evidence, fix, name, maker.index, verified=True)))
     return tuple(cause for _, cause in sorted(found, key=lambda one: -one[0]))
 

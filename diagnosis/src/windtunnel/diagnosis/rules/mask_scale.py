@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.comparison import Cause
-from windtunnel.diagnosis.graph import Matching, Node, Pair, Steps
+from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.rules.effect_on_outputs import CLEAR, EFFECT_SAMPLES, Ends, gain
 from windtunnel.diagnosis.static.patches import put_activation, put_constant
@@ -86,23 +86,22 @@ def masked_layers(matching: Matching, overflowed: Sequence[Pair] = ()) -> Iterat
 
     `overflowed`: layers that the candidate cannot run, beside the matching's pairs.
     """
-    ours = matching.ours
-    assert ours is not None
+    reference = matching.reference
     for pair in (*matching.pairs, *overflowed):
         quantization = pair.candidate.tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or pair.reference.op not in _COMBINING:
             continue
-        found = _extreme(ours, pair.reference.tensor.index, _DEPTH)
+        found = _extreme(reference, pair.reference.tensor.index, _DEPTH)
         if found is not None:
             yield Masked(pair, quantization, *found, runs=pair not in overflowed)
 
 
-def is_masked(side: Steps, node: Node) -> bool:
+def is_masked(side: FusedModel, node: Node) -> bool:
     """Whether a constant of extreme size, such as the -1e9 of an attention mask, reaches a layer."""
     return _extreme(side, node.tensor.index, _DEPTH) is not None
 
 
-def _extreme(side: Steps, tensor: int, depth: int) -> tuple[float, str] | None:
+def _extreme(side: FusedModel, tensor: int, depth: int) -> tuple[float, str] | None:
     """The size and the name of the largest constant of extreme size that a tensor is made with; None: there is none."""
     maker = side.makers.get(tensor)
     if maker is None or depth == 0 or maker.name not in _COMBINING | _CARRYING:
@@ -119,7 +118,7 @@ def _extreme(side: Steps, tensor: int, depth: int) -> tuple[float, str] | None:
     return max(found, default=None)
 
 
-def _is_real(side: Steps, tensor: int) -> bool:
+def _is_real(side: FusedModel, tensor: int) -> bool:
     """Whether a tensor holds real numbers: sizes, shapes and places are no values."""
     facts = side.facts.tensors[tensor]
     return facts.quantization is not None or facts.dtype.startswith("float")
@@ -129,33 +128,32 @@ def mask_causes(
     code: str, matching: Matching, seen: Mapping[int, tuple[Masked, Rest]], fewest_steps: float, ends: Ends
 ) -> list[tuple[Cause, Quantization]]:
     """Masks that leave less than `fewest_steps` quantization steps to the rest, put to the test with a smaller mask."""
-    theirs = matching.theirs
-    assert theirs is not None
+    candidate = matching.candidate
     found = []
     for masked, rest in seen.values():
         width, scale = rest.high - rest.low, masked.quantization.scales[0]
-        steps = width / scale if 0.0 < scale < math.inf else 0.0
+        fused_layers = width / scale if 0.0 < scale < math.inf else 0.0
         tensor, size = masked.pair.candidate.tensor, masked.size
         # A bound need not be reached to set the scale.
         sets = rest.masked or (masked.bounds and _reaches(masked.quantization, tensor.dtype, size))
-        if not sets or not 0.0 < width < math.inf or steps >= fewest_steps:
+        if not sets or not 0.0 < width < math.inf or fused_layers >= fewest_steps:
             continue
         smaller = float(f"{width + _BELOW:.1g}")
-        cause = _cause(code, masked, rest, steps, smaller)
+        cause = _cause(code, masked, rest, fused_layers, smaller)
         if masked.runs and not masked.bounds:
-            cause = _tested(cause, _patch(theirs, masked.size, rest, smaller), ends)
+            cause = _tested(cause, _patch(candidate, masked.size, rest, smaller), ends)
         found.append((cause, masked.quantization))
     return found
 
 
-def _cause(code: str, masked: Masked, rest: Rest, steps: float, smaller: float) -> Cause:
+def _cause(code: str, masked: Masked, rest: Rest, fused_layers: float, smaller: float) -> Cause:
     node = masked.pair.candidate
     size = masked.size if math.isfinite(masked.size) else None
     evidence: dict[str, Any] = {
         "kind": "mask_constant",
         "mask": {"constant": masked.constant, "size": size},
         "rest": [rest.low, rest.high],
-        "steps": round(steps, 3),
+        "steps": round(fused_layers, 3),
         "scale": {"file": masked.quantization.scales[0] if math.isfinite(masked.quantization.scales[0]) else None},
     }
     action = (
@@ -182,22 +180,22 @@ def _tested(cause: Cause, patch: Patch | None, ends: Ends) -> Cause:
     return replace(cause, evidence=evidence, verified=verified, confidence=_VERIFIED if verified else cause.confidence)
 
 
-def _patch(theirs: Steps, size: float, rest: Rest, smaller: float) -> Patch | None:
+def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Patch | None:
     """A smaller mask: constants and scales that reach as far as the mask's end at `smaller` below the rest."""
     limit = smaller + max(abs(rest.low), abs(rest.high))
     patches: list[Patch] = []
-    for tensor in theirs.facts.tensors:
+    for tensor in candidate.facts.tensors:
         quantization = tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or tensor.dtype not in ("int8", "uint8", "int16"):
             continue
         if not _reaches(quantization, tensor.dtype, size):
             continue
-        constant = theirs.constants.find(tensor.index)
+        constant = candidate.constants.find(tensor.index)
         if constant is None:
             fitted = _fitted(quantization, tensor.dtype, limit)
-            patches.append(put_activation(theirs, frozenset({tensor.index}), fitted))
+            patches.append(put_activation(candidate, frozenset({tensor.index}), fitted))
             continue
-        values = theirs.constants.real(constant)
+        values = candidate.constants.real(constant)
         if values is None or not np.isfinite(values).all():
             return None
         patch = put_constant(constant, np.clip(values, -limit, limit))

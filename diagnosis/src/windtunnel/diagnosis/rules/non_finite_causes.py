@@ -52,26 +52,26 @@ def plain_causes(
 
 
 def _explain(pair: Pair, reference: ModelFacts, candidate: ModelFacts) -> _Finding:
-    ours, theirs = reference.ops[pair.reference.op_index], candidate.ops[pair.candidate.op_index]
-    scaled = _non_finite_scale(candidate, theirs)
+    reference_op, candidate_op = reference.ops[pair.reference.op_index], candidate.ops[pair.candidate.op_index]
+    scaled = _non_finite_scale(candidate, candidate_op)
     if scaled is not None:
         fix = {"action": "calibrate the tensor again", "tensor": scaled}
         return _Finding("quantization.parameters", {"tensor": scaled}, fix)
-    if (ours.name, ours.fused_activation) != (theirs.name, theirs.fused_activation):
-        kinds = [f"{op.name} with {op.fused_activation}" for op in (ours, theirs)]
+    if (reference_op.name, reference_op.fused_activation) != (candidate_op.name, candidate_op.fused_activation):
+        kinds = [f"{op.name} with {op.fused_activation}" for op in (reference_op, candidate_op)]
         evidence = {"reference_op": kinds[0], "candidate_op": kinds[1]}
         return _Finding("conversion.op", evidence, {"action": "convert the op again", "op": kinds[0]})
-    constant = _bad_constant(reference, ours, candidate, theirs)
+    constant = _bad_constant(reference, reference_op, candidate, candidate_op)
     if constant is not None:
         name, again = candidate.tensors[constant].name, "convert the constant again"
         fix = {"action": KEEP_FLOAT32 if _is_half_overflow(candidate, constant) else again, "tensor": name}
         return _Finding("conversion.weights", {"constant": name}, fix)
-    rounded = _rounded_to_pole(candidate, theirs)
+    rounded = _rounded_to_pole(candidate, candidate_op)
     if rounded is not None:
-        evidence = {"tensor": rounded, "why": f"what is rounded to 0 there has no finite {theirs.name}"}
+        evidence = {"tensor": rounded, "why": f"what is rounded to 0 there has no finite {candidate_op.name}"}
         fix = {"action": "keep the layers up to here in float or 16 bit: windtunnel remedy", "tensor": rounded}
         return _Finding("quantization.parameters", evidence, fix, _BY_ELIMINATION)
-    fix = {"action": "use another kernel or accelerator for this op", "op": theirs.name}
+    fix = {"action": "use another kernel or accelerator for this op", "op": candidate_op.name}
     return _Finding("kernel", {}, fix, _BY_ELIMINATION)
 
 
@@ -94,13 +94,15 @@ def _rounded_to_pole(model: ModelFacts, op: OpFacts) -> str | None:
     return None
 
 
-def _bad_constant(reference: ModelFacts, ours: OpFacts, candidate: ModelFacts, theirs: OpFacts) -> int | None:
+def _bad_constant(
+    reference: ModelFacts, reference_op: OpFacts, candidate: ModelFacts, candidate_op: OpFacts
+) -> int | None:
     """The candidate's tensor of a constant of the op that is not finite, or far from the reference's."""
-    for position, index in enumerate(theirs.inputs):
+    for position, index in enumerate(candidate_op.inputs):
         values = _constant(candidate, index)
         if values is None:
             continue
-        expected = _constant(reference, ours.inputs[position]) if position < len(ours.inputs) else None
+        expected = _constant(reference, reference_op.inputs[position]) if position < len(reference_op.inputs) else None
         if not np.isfinite(values).all() or (expected is not None and _differs(expected, values)):
             return index
     return None

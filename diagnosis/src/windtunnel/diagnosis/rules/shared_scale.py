@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.comparison import Cause
-from windtunnel.diagnosis.graph import Matching, Pair, Steps
+from windtunnel.diagnosis.graph import FusedModel, Matching, Pair
 from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
 from windtunnel.diagnosis.rules.effect_on_outputs import Ends
@@ -97,11 +97,10 @@ class SharedScales:
 
     def explain(self, matching: Matching, cause: Cause) -> Cause | None:
         """The cause that lies behind a range which does not fit one tensor; None where its scale is its own."""
-        theirs = matching.theirs
-        assert theirs is not None
+        candidate = matching.candidate
         if cause.code not in _RANGES or cause.op_index is None:
             return None
-        made = [theirs.facts.tensors[index].quantization for index in theirs.facts.ops[cause.op_index].outputs]
+        made = [candidate.facts.tensors[index].quantization for index in candidate.facts.ops[cause.op_index].outputs]
         known = (one for one, quantization in (*self.outputs, *self.masks, *self.inner) if quantization in made)
         return next(known, None)
 
@@ -139,9 +138,8 @@ def shared_scales(
 
 
 def _joints(matching: Matching) -> Iterator[Joint]:
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
-    ends = _moved_to_outputs(theirs)
+    reference, candidate = matching.reference, matching.candidate
+    ends = _moved_to_outputs(candidate)
     for pair in matching.pairs:
         quantization = pair.candidate.tensor.quantization
         # A damaged file has scales of 0 or NaN, which resolve nothing.
@@ -149,18 +147,18 @@ def _joints(matching: Matching) -> Iterator[Joint]:
         if quantization is None or not single or not pair.candidate.tensor.dtype.startswith(("int", "uint")):
             continue
         is_output = pair.candidate.tensor.index in ends
-        op = ours.facts.ops[pair.reference.op_index]
+        op = reference.facts.ops[pair.reference.op_index]
         if op.name in _JOINING and pair.candidate.op in _JOINING:
-            parts = tuple(_joined(ours, op))
+            parts = tuple(_joined(reference, op))
             kind = "concatenation"
         else:
-            parts = tuple(_channels(ours, op, pair.reference.tensor)) if is_output else ()
+            parts = tuple(_channels(reference, op, pair.reference.tensor)) if is_output else ()
             kind = "channels"
         if len(parts) > 1:
             yield Joint(pair, parts, quantization, is_output, kind)
 
 
-def _moved_to_outputs(side: Steps) -> set[int]:
+def _moved_to_outputs(side: FusedModel) -> set[int]:
     """Tensors whose values reach an output of the model unchanged."""
     left = list(side.facts.main.output_indices)
     found = set(left)
@@ -173,7 +171,7 @@ def _moved_to_outputs(side: Steps) -> set[int]:
     return found
 
 
-def _joined(side: Steps, op: OpFacts) -> Iterator[Part]:
+def _joined(side: FusedModel, op: OpFacts) -> Iterator[Part]:
     """The tensors that an op joins, but for constants."""
     tensors, at = side.facts.tensors, 0
     axis = int(op.options.get("axis", 0))
@@ -184,12 +182,12 @@ def _joined(side: Steps, op: OpFacts) -> Iterator[Part]:
         at += width
 
 
-def _is_probability(side: Steps, tensor: int) -> bool:
+def _is_probability(side: FusedModel, tensor: int) -> bool:
     maker = side.makers.get(side.root(tensor))
     return maker is not None and maker.name in _PROBABILITIES
 
 
-def _channels(side: Steps, op: OpFacts, tensor: TensorFacts) -> Iterator[Part]:
+def _channels(side: FusedModel, op: OpFacts, tensor: TensorFacts) -> Iterator[Part]:
     """The channels of an output whose gains tell that they are in other units."""
     gains = _gains(side, op, tensor)
     if gains is None or len(gains) != tensor.shape[-1] or not 1 < len(gains) <= _MOST_CHANNELS:
@@ -201,11 +199,11 @@ def _channels(side: Steps, op: OpFacts, tensor: TensorFacts) -> Iterator[Part]:
             yield Part(tensor.index, tensor.name, (channel, channel), column=channel)
 
 
-def _gains(side: Steps, op: OpFacts, tensor: TensorFacts) -> NDArray[np.float64] | None:
+def _gains(side: FusedModel, op: OpFacts, tensor: TensorFacts) -> NDArray[np.float64] | None:
     """How strongly each channel of an op answers: the size of its weights, or of what it is multiplied by."""
-    step = side.by_op.get(op.index)
-    if step is not None and side.facts.ops[step.work].name in WEIGHTED:
-        weights = effective(side, step).weights
+    layer = side.by_op.get(op.index)
+    if layer is not None and side.facts.ops[layer.work].name in WEIGHTED:
+        weights = effective(side, layer).weights
         return None if weights is None else np.sqrt(np.square(weights.values).mean(axis=1))
     if op.name in ("MUL", "DIV"):
         for index in op.inputs:
@@ -232,11 +230,11 @@ def _steps(part: Part, seen: Mapping[Part, _Seen], scale: float) -> float:
 def _lost(joint: Joint, seen: Mapping[Part, _Seen]) -> list[Part]:
     """The parts that the scale does not resolve, if another part needs it."""
     scale = joint.quantization.scales[0]
-    steps = {part: _steps(part, seen, scale) for part in joint.parts}
-    known = [one for one in steps.values() if math.isfinite(one)]
+    fused_layers = {part: _steps(part, seen, scale) for part in joint.parts}
+    known = [one for one in fused_layers.values() if math.isfinite(one)]
     if not known or max(known) < 2.0 * FEWEST_STEPS:
         return []
-    return [part for part in joint.parts if steps[part] < FEWEST_STEPS]
+    return [part for part in joint.parts if fused_layers[part] < FEWEST_STEPS]
 
 
 def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Cause:

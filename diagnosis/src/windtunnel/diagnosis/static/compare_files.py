@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from windtunnel.diagnosis.graph import Matching, Step, Steps
+from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.static.op_differences import OpComparer
 from windtunnel.diagnosis.static.patches import input_place, put_activation
@@ -41,34 +41,37 @@ def compare_files(
 
     Calibrated ranges are judged only where the samples are `typical`: random inputs reach other values.
     """
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
+    reference, candidate = matching.reference, matching.candidate
     seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
-    constants = ConstantComparer(ours, theirs)
-    ops = OpComparer(ours, theirs, reordered, seen, matching.same_values(), graph)
+    constants = ConstantComparer(reference, candidate)
+    ops = OpComparer(reference, candidate, reordered, seen, matching.same_values(), graph)
     suspects: list[Suspect] = []
     numbers: list[Suspect] = []
-    for own, mine in matching.steps:
-        suspects += ops.compare(own, mine, up_to_activation=mine.order in matching.written_out)
-        numbers += _traced(theirs, mine, constants.compare(own, mine), local)
+    for reference_layer, candidate_layer in matching.fused:
+        suspects += ops.compare(
+            reference_layer, candidate_layer, up_to_activation=candidate_layer.order in matching.written_out
+        )
+        numbers += _traced(candidate, candidate_layer, constants.compare(reference_layer, candidate_layer), local)
     report = constants.report(numbers)
     per_tensor = per_tensor_suspects(matching)
     seen_values = local if typical else {}
-    parameters = compare_parameters(theirs, inputs, seen_values)
+    parameters = compare_parameters(candidate, inputs, seen_values)
     suspects += [*report.suspects, *per_tensor, *parameters.suspects]
-    suspects = [_seen_at_end(theirs, one, local) for one in suspects]
+    suspects = [_seen_at_end(candidate, one, local) for one in suspects]
     return StaticReport(tuple(suspects), report, ops.compared, parameters, len(per_tensor))
 
 
-def _seen_at_end(theirs: Steps, suspect: Suspect, local: Mapping[int, Local]) -> Suspect:
+def _seen_at_end(candidate: FusedModel, suspect: Suspect, local: Mapping[int, Local]) -> Suspect:
     """The suspect with the end of its step as its tensor, where only that has figures: ops that cut values off."""
-    step = None if suspect.op_index is None else theirs.by_op.get(suspect.op_index)
-    if step is None or not step.clips or suspect.tensor in local or step.outputs[0] not in local:
+    layer = None if suspect.op_index is None else candidate.by_op.get(suspect.op_index)
+    if layer is None or not layer.clips or suspect.tensor in local or layer.outputs[0] not in local:
         return suspect
-    return replace(suspect, tensor=step.outputs[0])
+    return replace(suspect, tensor=layer.outputs[0])
 
 
-def _traced(theirs: Steps, mine: Step, found: list[Suspect], local: Mapping[int, Local]) -> list[Suspect]:
+def _traced(
+    candidate: FusedModel, candidate_layer: FusedLayer, found: list[Suspect], local: Mapping[int, Local]
+) -> list[Suspect]:
     """Constants' suspects of one step, each fault once and at its root.
 
     A bias that is off by one factor throughout hangs on a wrong scale of the layer's input; one that is off by the
@@ -87,7 +90,7 @@ def _traced(theirs: Steps, mine: Step, found: list[Suspect], local: Mapping[int,
         return [one for one in found if one is not bias]
     factor = bias.evidence.get("factor", 0.0)
     if weights is None and factor > 0.0:
-        root = _input_scale(theirs, mine, bias, factor, local)
+        root = _input_scale(candidate, candidate_layer, bias, factor, local)
         return [root if one is bias and root is not None else one for one in found]
     return found
 
@@ -100,28 +103,30 @@ def _folded(weights: Suspect) -> Suspect:
     return replace(weights, code="conversion.weights", fix={**weights.fix, "action": "convert the constant again"})
 
 
-def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float, local: Mapping[int, Local]) -> Suspect | None:
+def _input_scale(
+    candidate: FusedModel, candidate_layer: FusedLayer, bias: Suspect, factor: float, local: Mapping[int, Local]
+) -> Suspect | None:
     """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it.
 
     None where the tensor's range fits the reference's values rather than `factor` times those: then it is the bias.
     """
-    op = theirs.facts.ops[mine.work]
-    source = theirs.facts.tensors[op.inputs[input_place(op)]]
+    op = candidate.facts.ops[candidate_layer.work]
+    source = candidate.facts.tensors[op.inputs[input_place(op)]]
     if source.quantization is None or math.isclose(factor, 1.0, rel_tol=0.01):
         return None
-    ratio = held_to_seen(theirs, local).get(source.index, math.nan)
+    ratio = held_to_seen(candidate, local).get(source.index, math.nan)
     if ratio > 0.0 and abs(math.log(ratio)) < abs(math.log(ratio / factor)):
         return None
-    maker = theirs.makers.get(source.index)
+    maker = candidate.makers.get(source.index)
     bound = frozenset(
         tensor.index
-        for tensor in theirs.facts.tensors
-        if tensor.quantization == source.quantization and tensor.index not in theirs.facts.main.fixed
+        for tensor in candidate.facts.tensors
+        if tensor.quantization == source.quantization and tensor.index not in candidate.facts.main.fixed
     )
     fitted = Quantization((source.quantization.scales[0] / factor,), source.quantization.zero_points)
-    first = min((index for index in bound if index in theirs.makers), default=source.index)
-    place = theirs.makers.get(first) or maker
-    name = theirs.facts.tensors[first].name
+    first = min((index for index in bound if index in candidate.makers), default=source.index)
+    place = candidate.makers.get(first) or maker
+    name = candidate.facts.tensors[first].name
     fix = {"action": "calibrate the tensor again", "tensor": name, "scale": fitted.scales[0]}
     evidence = {**bias.evidence, "tensor": name, "scale": {"file": source.quantization.scales[0], "factor": factor}}
     return replace(
@@ -132,7 +137,7 @@ def _input_scale(theirs: Steps, mine: Step, bias: Suspect, factor: float, local:
         tensor=first,
         evidence=evidence,
         fix=fix,
-        patch=put_activation(theirs, bound, fitted),
+        patch=put_activation(candidate, bound, fitted),
         tensors=bound,
         reads=-1,
     )

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, rows
-from windtunnel.diagnosis.graph.fused_layers import AFFINE, CONSTANT_FIRST, Step, Steps
+from windtunnel.diagnosis.graph.fused_layers import AFFINE, CONSTANT_FIRST, FusedLayer, FusedModel
 
 Array = NDArray[np.float64]
 # A tie rounds either way, and scales are float32.
@@ -56,50 +56,54 @@ def tolerance_of(constant: Constant, values: Array) -> Array:
     return np.zeros(values.shape)
 
 
-def written_alike(ours: Steps, own: Step, theirs: Steps, mine: Step) -> bool:
+def written_alike(
+    reference: FusedModel, reference_layer: FusedLayer, candidate: FusedModel, candidate_layer: FusedLayer
+) -> bool:
     """Whether both spread what they multiply and add over the same constants, so that each can be compared alone."""
-    if len(own.affine) != len(mine.affine):
+    if len(reference_layer.affine) != len(candidate_layer.affine):
         return False
     return all(
-        a.op == b.op or _equal(ours, a.constant, theirs, b.constant)
-        for a, b in zip(own.affine, mine.affine, strict=True)
+        a.op == b.op or _equal(reference, a.constant, candidate, b.constant)
+        for a, b in zip(reference_layer.affine, candidate_layer.affine, strict=True)
     )
 
 
-def finished_early(ours: Steps, own: Step, theirs: Steps, mine: Step) -> bool:
+def finished_early(
+    reference: FusedModel, reference_layer: FusedLayer, candidate: FusedModel, candidate_layer: FusedLayer
+) -> bool:
     """Whether the candidate's step ends in an activation, and what the reference's multiplies and adds follows it."""
-    if not own.affine or mine.affine or mine.activation == "NONE":
+    if not reference_layer.affine or candidate_layer.affine or candidate_layer.activation == "NONE":
         return False
     found: list[tuple[str, Constant]] = []
-    reading = theirs.reading(theirs.root(mine.outputs[0]))
-    while len(found) < len(own.affine):
+    reading = candidate.reading(candidate.root(candidate_layer.outputs[0]))
+    while len(found) < len(reference_layer.affine):
         if len(reading) != 1 or reading[0].kind not in AFFINE or not reading[0].constants:
             return False
-        (step,) = reading
-        found += [(step.kind, step.constants[0][1]), *((one.op, one.constant) for one in step.affine)]
-        reading = theirs.reading(theirs.root(step.outputs[0]))
+        (layer,) = reading
+        found += [(layer.kind, layer.constants[0][1]), *((one.op, one.constant) for one in layer.affine)]
+        reading = candidate.reading(candidate.root(layer.outputs[0]))
     return all(
-        one.op == op and _equal(ours, one.constant, theirs, constant)
-        for one, (op, constant) in zip(own.affine, found, strict=False)
+        one.op == op and _equal(reference, one.constant, candidate, constant)
+        for one, (op, constant) in zip(reference_layer.affine, found, strict=False)
     )
 
 
-def _equal(ours: Steps, one: Constant, theirs: Steps, other: Constant) -> bool:
-    a, b = ours.constants.real(one), theirs.constants.real(other)
+def _equal(reference: FusedModel, one: Constant, candidate: FusedModel, other: Constant) -> bool:
+    a, b = reference.constants.real(one), candidate.constants.real(other)
     if a is None or b is None or a.size != b.size:
         return False
     slack = tolerance_of(one, a).ravel() + tolerance_of(other, b).ravel() + 1e-6 * np.abs(a).ravel()
     return bool((np.abs(a.ravel() - b.ravel()) <= slack).all())
 
 
-def effective(side: Steps, step: Step, *, fold: bool = True) -> Effective:
+def effective(side: FusedModel, layer: FusedLayer, *, fold: bool = True) -> Effective:
     """Weights and bias of a weighted step as one table each; a bias left out is zeros.
 
     With `fold` what later ops of the step multiply and add is in them.
     """
-    op = side.facts.ops[step.work]
+    op = side.facts.ops[layer.work]
     weight_place, bias_place, axis = WEIGHTED[op.name]
-    constants = dict(step.constants)
+    constants = dict(layer.constants)
     weights = _table(side, constants.get(weight_place), axis)
     if weights is None:
         return Effective(None, None, folded=False)
@@ -109,17 +113,17 @@ def effective(side: Steps, step: Step, *, fold: bool = True) -> Effective:
         given = bias_place < len(op.inputs) and op.inputs[bias_place] >= 0
         # A bias that is no constant cannot be compared.
         bias = None if given else Table(np.zeros((channels, 1)), np.zeros((channels, 1)), exact=True)
-    for affine in step.affine if fold else ():
+    for affine in layer.affine if fold else ():
         numbers = side.constants.real(affine.constant)
         if numbers is None or bias is None or affine.op == f"DIV{CONSTANT_FIRST}":
             return Effective(None, None, folded=True)
         column = np.broadcast_to(numbers.reshape(-1), (channels,)).reshape(-1, 1)
         spread = np.broadcast_to(tolerance_of(affine.constant, numbers).reshape(-1), (channels,)).reshape(-1, 1)
         weights, bias = _apply(affine.op, weights, bias, column, spread)
-    return Effective(weights, bias, folded=fold and bool(step.affine))
+    return Effective(weights, bias, folded=fold and bool(layer.affine))
 
 
-def _table(side: Steps, constant: Constant | None, axis: int) -> Table | None:
+def _table(side: FusedModel, constant: Constant | None, axis: int) -> Table | None:
     values = None if constant is None else side.constants.real(constant)
     if constant is None or values is None or values.ndim <= axis:
         return None

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant
-from windtunnel.diagnosis.graph.fused_layers import Steps
+from windtunnel.diagnosis.graph.fused_layers import FusedModel
 from windtunnel.diagnosis.static.suspect import Patch
 from windtunnel.tflite import OpFacts, Quantization, quantize
 from windtunnel.tflite.edit import Editor
@@ -23,7 +23,7 @@ def stored_limits(dtype: str) -> tuple[int, int]:
     return int(kind.min), int(kind.max)
 
 
-def put_weights(side: Steps, op: OpFacts, constant: Constant, table: Array) -> Patch | None:
+def put_weights(side: FusedModel, op: OpFacts, constant: Constant, table: Array) -> Patch | None:
     """Sets the weights to a (channels, per channel) table, in the candidate's own type.
 
     Quantised weights get scales that hold the table, and the bias, whose scale is input scale times weight scale,
@@ -38,13 +38,13 @@ def put_weights(side: Steps, op: OpFacts, constant: Constant, table: Array) -> P
     return _with_scales(side, op, constant, values, scales)
 
 
-def put_weight_scales(side: Steps, op: OpFacts, table: Array) -> Patch | None:
+def put_weight_scales(side: FusedModel, op: OpFacts, table: Array) -> Patch | None:
     """Calibrates quantised weights anew from a (channels, per channel) table."""
     constant = side.constants.find(op.inputs[WEIGHTED[op.name][0]])
     return None if constant is None else put_weights(side, op, constant, table)
 
 
-def put_per_channel(side: Steps, op: OpFacts, table: Array) -> Patch | None:
+def put_per_channel(side: FusedModel, op: OpFacts, table: Array) -> Patch | None:
     """Quantises the weights anew with one scale per output channel."""
     place, _, axis = WEIGHTED[op.name]
     constant = side.constants.find(op.inputs[place])
@@ -59,7 +59,7 @@ def put_per_channel(side: Steps, op: OpFacts, table: Array) -> Patch | None:
     return None if values is None else _with_scales(side, op, constant, values, scales)
 
 
-def put_bias(side: Steps, op: OpFacts, values: Array) -> Patch | None:
+def put_bias(side: FusedModel, op: OpFacts, values: Array) -> Patch | None:
     """Sets the bias to real values; one that is left out is added."""
     place = WEIGHTED[op.name][1]
     index = op.inputs[place] if place < len(op.inputs) else -1
@@ -127,11 +127,11 @@ def _holds(one: Quantization, dtype: str, other: Quantization) -> bool:
         (each.scales[0] * (least - each.zero_points[0]), each.scales[0] * (most - each.zero_points[0]))
         for each in (one, other)
     )
-    step = max(one.scales[0], other.scales[0])
-    return low <= other_low + step and high >= other_high - step
+    layer = max(one.scales[0], other.scales[0])
+    return low <= other_low + layer and high >= other_high - layer
 
 
-def put_activation(side: Steps, tensors: frozenset[int], quantization: Quantization) -> Patch:
+def put_activation(side: FusedModel, tensors: frozenset[int], quantization: Quantization) -> Patch:
     """Gives tensors another scale and zero point, and lets the biases that hang on them say the same as before."""
     facts = side.facts
 
@@ -145,7 +145,7 @@ def put_activation(side: Steps, tensors: frozenset[int], quantization: Quantizat
     return patch
 
 
-def bias_scales(side: Steps, op: OpFacts, *, input_scale: float | None = None) -> Array | None:
+def bias_scales(side: FusedModel, op: OpFacts, *, input_scale: float | None = None) -> Array | None:
     """Input scale times weight scales, one per channel: what the kernel takes a bias integer to mean.
 
     None for an op that does not compute in integers.
@@ -165,12 +165,12 @@ def input_place(op: OpFacts) -> int:
     return 2 if op.name == "TRANSPOSE_CONV" else 0
 
 
-def _bias_kind(side: Steps, op: OpFacts) -> str:
+def _bias_kind(side: FusedModel, op: OpFacts) -> str:
     kind = side.facts.tensors[op.inputs[input_place(op)]].dtype
     return {"int8": "int32", "uint8": "int32", "int16": "int64"}.get(kind, "float32")
 
 
-def _rescale_bias(side: Steps, editor: Editor, op: OpFacts, input_scale: float) -> None:
+def _rescale_bias(side: FusedModel, editor: Editor, op: OpFacts, input_scale: float) -> None:
     place = WEIGHTED[op.name][1]
     constant = side.constants.find(op.inputs[place]) if place < len(op.inputs) else None
     scales = bias_scales(side, op, input_scale=input_scale)
@@ -187,7 +187,7 @@ def _set_bias(editor: Editor, constant: Constant, real: Array, scales: Array) ->
     editor.set_quantization(constant.stored.index, Quantization(tuple(scales), (0,) * len(scales), 0))
 
 
-def _with_scales(side: Steps, op: OpFacts, constant: Constant, values: Array, scales: Quantization) -> Patch:
+def _with_scales(side: FusedModel, op: OpFacts, constant: Constant, values: Array, scales: Quantization) -> Patch:
     bias_place = WEIGHTED[op.name][1]
     bias = side.constants.find(op.inputs[bias_place]) if bias_place < len(op.inputs) else None
     limit = stored_limits(constant.stored.dtype)[1]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.graph import Matching, Step, Steps
+from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching
 from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.static.effective_weights import Table, effective
 from windtunnel.diagnosis.static.patches import put_per_channel
@@ -29,9 +29,12 @@ def per_tensor_suspects(matching: Matching) -> list[Suspect]:
     Mending any of them gives all convolutions one scale per channel: that is what a recipe can ask for, and what one
     layer loses drowns in what the others do.
     """
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
-    known = [one for own, mine in matching.steps if (one := _look(ours, own, theirs, mine)) is not None]
+    reference, candidate = matching.reference, matching.candidate
+    known = [
+        one
+        for reference_layer, candidate_layer in matching.fused
+        if (one := _look(reference, reference_layer, candidate, candidate_layer)) is not None
+    ]
     others = [one.patch for one in known if one.kind in _PER_CHANNEL and one.patch is not None]
     return [
         replace(one.suspect, patch=None if one.patch is None else all_of([one.patch, *others]))
@@ -49,24 +52,26 @@ class _Coarse:
     suspect: Suspect | None
 
 
-def _look(ours: Steps, own: Step, theirs: Steps, mine: Step) -> _Coarse | None:
-    op = theirs.facts.ops[mine.work]
-    if op.name not in WEIGHTED or ours.facts.ops[own.work].name not in WEIGHTED:
+def _look(
+    reference: FusedModel, reference_layer: FusedLayer, candidate: FusedModel, candidate_layer: FusedLayer
+) -> _Coarse | None:
+    op = candidate.facts.ops[candidate_layer.work]
+    if op.name not in WEIGHTED or reference.facts.ops[reference_layer.work].name not in WEIGHTED:
         return None
-    constant = theirs.constants.find(op.inputs[WEIGHTED[op.name][0]])
-    table = effective(ours, own).weights
+    constant = candidate.constants.find(op.inputs[WEIGHTED[op.name][0]])
+    table = effective(reference, reference_layer).weights
     if constant is None or table is None or constant.quantization is None or len(constant.quantization.scales) != 1:
         return None
     largest = np.abs(table.values).max(axis=1)
     largest = largest[largest > 0.0]
     if len(largest) < 2:
         return None
-    patch = put_per_channel(theirs, op, table.values) if mine.affine == () else None
+    patch = put_per_channel(candidate, op, table.values) if candidate_layer.affine == () else None
     lost = float(largest.max() / np.median(largest))
-    worst = _worst_channel(table.values, effective(theirs, mine, fold=False).weights)
+    worst = _worst_channel(table.values, effective(candidate, candidate_layer, fold=False).weights)
     if lost < _LOST and worst < _WORST_CHANNEL:
         return _Coarse(op.name, patch, None)
-    tensor = theirs.facts.tensors[op.outputs[0]]
+    tensor = candidate.facts.tensors[op.outputs[0]]
     evidence: dict[str, Any] = {
         "constant": constant.stored.name,
         "channels": len(largest),

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from windtunnel.diagnosis.graph import Matching, Step, Steps
+from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant
 from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
 from windtunnel.diagnosis.static.effective_weights import effective
@@ -23,7 +23,7 @@ Note = dict[str, Any]
 # Shares of values cut off, and of the range unused, from which on it is worth a word.
 _CLIPPED: Final = 1e-3
 _WIDE: Final = 1.5
-# Steps of int8 that one standard deviation spans; a bell curve cut at four deviations has 32.
+# FusedModel of int8 that one standard deviation spans; a bell curve cut at four deviations has 32.
 _CROWDED: Final = 9.0
 # Rounding error of weights as a share of their size, and largest to median channel.
 _COARSE: Final = 0.03
@@ -34,17 +34,16 @@ _MOSTLY: Final = 0.6
 
 def notes(matching: Matching, local: Mapping[int, Local]) -> dict[int, list[Note]]:
     """Notes by the candidate's tensor index; each has a `kind`, a `text` for people and the figures behind it."""
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
+    reference, candidate = matching.reference, matching.candidate
     found: dict[int, list[Note]] = {}
     for pair in matching.pairs:
         tensor = pair.candidate.tensor
         known = local.get(tensor.index)
         if known is not None and known.low <= known.high and _is_stored_small(tensor):
             found.setdefault(tensor.index, []).extend(_activation(tensor, known))
-    for own, mine in matching.steps:
-        made = list(_weights(ours, own, theirs, mine))
-        for index in {*theirs.facts.ops[mine.work].outputs, *mine.outputs} if made else ():
+    for reference_layer, candidate_layer in matching.fused:
+        made = list(_weights(reference, reference_layer, candidate, candidate_layer))
+        for index in {*candidate.facts.ops[candidate_layer.work].outputs, *candidate_layer.outputs} if made else ():
             found.setdefault(index, []).extend(made)
     return {index: made for index, made in found.items() if made}
 
@@ -57,10 +56,10 @@ def _is_stored_small(tensor: TensorFacts) -> bool:
 def _activation(tensor: TensorFacts, known: Local) -> Iterator[Note]:
     assert tensor.quantization is not None
     low, high = representable(tensor.quantization, tensor.dtype)
-    step = tensor.quantization.scales[0]
+    layer = tensor.quantization.scales[0]
     held = {"held": [low, high], "seen": [known.low, known.high]}
     # Kernels prescribe 255/256 as the end of a softmax.
-    beyond = max(low - known.low, known.high - high) > step
+    beyond = max(low - known.low, known.high - high) > layer
     if beyond and known.clipped > _CLIPPED and known.clip_rmse > known.round_rmse:
         text = (
             f"{known.clipped:.2%} of the values lie outside of [{low:.4g}, {high:.4g}], which is all it can hold; "
@@ -72,16 +71,16 @@ def _activation(tensor: TensorFacts, known: Local) -> Iterator[Note]:
         times = (high - low) / seen
         text = f"it can hold {times:.1f} times the range of the samples: {math.log2(times):.1f} bits are unused"
         yield {"kind": "wide", "text": text, "held_to_seen": round(times, 4), **held}
-    crowded = known.deviation / step
-    if tensor.dtype != "int16" and 0.0 < crowded < _CROWDED and seen / step > 12.0 * crowded:
+    crowded = known.deviation / layer
+    if tensor.dtype != "int16" and 0.0 < crowded < _CROWDED and seen / layer > 12.0 * crowded:
         text = (
             f"outliers set its range: it reaches {seen / known.deviation:.0f} standard deviations, so that most "
-            f"values share {4 * crowded:.0f} of {round(seen / step)} steps"
+            f"values share {4 * crowded:.0f} of {round(seen / layer)} steps"
         )
         yield {"kind": "outlier_range", "text": text, "deviation_steps": round(crowded, 3), **held}
     if known.rmse and known.round_rmse > _MOSTLY * known.rmse:
-        text = f"storing its output in steps of {step:.3g} explains {_share(known):.0%} of its own error"
-        yield {"kind": "rounding", "text": text, "step": step, "share": round(_share(known), 3)}
+        text = f"storing its output in steps of {layer:.3g} explains {_share(known):.0%} of its own error"
+        yield {"kind": "rounding", "text": text, "step": layer, "share": round(_share(known), 3)}
 
 
 def _share(known: Local) -> float:
@@ -89,14 +88,19 @@ def _share(known: Local) -> float:
     return min(1.0, known.round_rmse / known.rmse)
 
 
-def _weights(ours: Steps, own: Step, theirs: Steps, mine: Step) -> Iterator[Note]:
-    op = theirs.facts.ops[mine.work]
-    if op.name not in WEIGHTED or ours.facts.ops[own.work].name not in WEIGHTED:
+def _weights(
+    reference: FusedModel, reference_layer: FusedLayer, candidate: FusedModel, candidate_layer: FusedLayer
+) -> Iterator[Note]:
+    op = candidate.facts.ops[candidate_layer.work]
+    if op.name not in WEIGHTED or reference.facts.ops[reference_layer.work].name not in WEIGHTED:
         return
-    constant = theirs.constants.find(op.inputs[WEIGHTED[op.name][0]])
+    constant = candidate.constants.find(op.inputs[WEIGHTED[op.name][0]])
     if constant is None or constant.quantization is None:
         return
-    a, b = effective(ours, own, fold=False).weights, effective(theirs, mine, fold=False).weights
+    a, b = (
+        effective(reference, reference_layer, fold=False).weights,
+        effective(candidate, candidate_layer, fold=False).weights,
+    )
     if a is None or b is None or a.values.shape != b.values.shape or not np.isfinite(b.values).all():
         return
     power = np.square(a.values).mean(axis=1)
@@ -111,7 +115,7 @@ def _weights(ours: Steps, own: Step, theirs: Steps, mine: Step) -> Iterator[Note
         kind = constant.stored.dtype
         text = f"its weights are {kind}: rounding moves a channel by {median:.1%} of its size"
         yield {"kind": "weights_rounding", "text": text, "dtype": kind, "relative_error": round(median, 5)}
-    if theirs.facts.tensors[op.inputs[0]].dtype == "int16":
+    if candidate.facts.tensors[op.inputs[0]].dtype == "int16":
         text = "activations are int16 and weights int8: what is lost is the weights' rounding"
         yield {"kind": "int16x8", "text": text, "relative_error": round(median, 5)}
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from windtunnel.diagnosis.graph.fused_layers import Steps, is_rectified
+from windtunnel.diagnosis.graph.fused_layers import FusedModel, is_rectified
 from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
 from windtunnel.diagnosis.static.patches import put_activation
 from windtunnel.diagnosis.static.suspect import Suspect, all_of
@@ -34,7 +34,7 @@ _PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "G
 _SHORT, _WIDE = 0.15, 2.6
 # Of one tensor, against the rest of the model's ranges, which tell how far calibration and samples differ anyway.
 _NARROW, _SURELY_NARROW, _ALL_NARROW, _APART = 0.65, 0.4, 0.6, 1.7
-# Steps between a range and its values that chance does not explain, where they start at 0 and else.
+# FusedModel between a range and its values that chance does not explain, where they start at 0 and else.
 _MOVED_FROM_ZERO, _MOVED, _MOVED_DEARLY = 6.0, 26.0, 8.0
 # What one in so many ranges does is not rare, and a fault is so much further off.
 _RARE, _OUT = 20, 1.3
@@ -117,22 +117,22 @@ class ParameterReport:
     largest: float
 
 
-def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int, Local]) -> ParameterReport:
+def compare_parameters(candidate: FusedModel, inputs: Sequence[int], local: Mapping[int, Local]) -> ParameterReport:
     """Holds every quantised activation's range against the reference's values.
 
     Many tensors off: the calibration. One tensor (with those bound to it): its scale or zero point.
     """
-    groups, broken = _groups(theirs, local), _without_scale(theirs)
+    groups, broken = _groups(candidate, local), _without_scale(candidate)
     usable = [group for group in groups if not group.prescribed and math.isfinite(group.ratio)]
     if not usable:
         return ParameterReport(tuple(broken), 0, math.nan, math.nan, math.nan)
     _note_symmetry(groups)
     usual = median(group.ratio for group in usable)
     slack = median(max(map(abs, _spare(group))) for group in usable)
-    off = [group for group in usable if not _is_joint(theirs, group) and _judge(group, usual, slack)]
+    off = [group for group in usable if not _is_joint(candidate, group) and _judge(group, usual, slack)]
     # A range that is off at the model's own input tells of other data, not of one tensor.
     sized = [group for group in off if group.problems["kind"] != "zero_point"]
-    fed = any(index in inputs or theirs.stored(index) in inputs for group in sized for index in group.tensors)
+    fed = any(index in inputs or candidate.stored(index) in inputs for group in sized for index in group.tensors)
     whole = fed or len(sized) >= max(3, math.ceil(_MOST * len(usable))) or (len(sized) == len(usable) > 1)
     if whole:
         # Where the calibration is at fault, what it cuts off elsewhere is the same fault.
@@ -143,16 +143,16 @@ def compare_parameters(theirs: Steps, inputs: Sequence[int], local: Mapping[int,
     else:
         off = [group for group in off if _stands_out(group, usable)]
         rest = [group for group in usable if group not in off]
-        off = [one for one in off if not _drifts(theirs, one, rest) and not _leaves_a_trace(theirs, one, usable)]
+        off = [one for one in off if not _drifts(candidate, one, rest) and not _leaves_a_trace(candidate, one, usable)]
     ratios = [group.ratio for group in usable if group not in off]
-    suspects = [_calibration(theirs, sized, len(usable))] if whole else [_single(theirs, group) for group in off]
+    suspects = [_calibration(candidate, sized, len(usable))] if whole else [_single(candidate, group) for group in off]
     ends = (min(ratios), median(ratios), max(ratios)) if ratios else (math.nan,) * 3
     return ParameterReport((*broken, *suspects), len(ratios), *ends)
 
 
-def held_to_seen(theirs: Steps, local: Mapping[int, Local]) -> dict[int, float]:
+def held_to_seen(candidate: FusedModel, local: Mapping[int, Local]) -> dict[int, float]:
     """Width of what a quantised activation can hold by width of the reference's values in it, by tensor."""
-    return {index: group.ratio for group in _groups(theirs, local) for index in group.tensors}
+    return {index: group.ratio for group in _groups(candidate, local) for index in group.tensors}
 
 
 def has_scale(tensor: TensorFacts) -> bool:
@@ -161,11 +161,11 @@ def has_scale(tensor: TensorFacts) -> bool:
     return all(0.0 < scale < math.inf for scale in scales)
 
 
-def _without_scale(theirs: Steps) -> list[Suspect]:
+def _without_scale(candidate: FusedModel) -> list[Suspect]:
     """Activations whose scale cannot be one."""
     found = []
-    for index in _activations(theirs):
-        tensor, maker = theirs.facts.tensors[index], theirs.makers.get(index)
+    for index in _activations(candidate):
+        tensor, maker = candidate.facts.tensors[index], candidate.makers.get(index)
         if not has_scale(tensor):
             assert tensor.quantization is not None
             evidence = {"tensors": [tensor.name], "scale": {"file": tensor.quantization.scales[0]}}
@@ -212,10 +212,10 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
     return bool(group.problems)
 
 
-def _is_joint(theirs: Steps, group: Group) -> bool:
+def _is_joint(candidate: FusedModel, group: Group) -> bool:
     """Whether a range reaches beyond its values to where another one ends: TFLiteConverter joins ranges of operands."""
-    for index in _beside_in_ops(theirs, group):
-        tensor = theirs.facts.tensors[index]
+    for index in _beside_in_ops(candidate, group):
+        tensor = candidate.facts.tensors[index]
         quantization = tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or tensor.dtype != group.dtype:
             continue
@@ -228,9 +228,9 @@ def _is_joint(theirs: Steps, group: Group) -> bool:
     return False
 
 
-def _beside_in_ops(theirs: Steps, group: Group) -> set[int]:
+def _beside_in_ops(candidate: FusedModel, group: Group) -> set[int]:
     """What ops of two operands read beside a tensor of the group, and what they make of it."""
-    ops = [op for index in group.tensors for op in theirs.readers[index] if op.name in _PAIRING]
+    ops = [op for index in group.tensors for op in candidate.readers[index] if op.name in _PAIRING]
     return {index for op in ops for index in (*op.inputs, *op.outputs) if index >= 0} - group.tensors
 
 
@@ -258,23 +258,23 @@ def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
     return group.ratio > _OUT * ratios[-1 - rank] if wide else _OUT * group.ratio < ratios[rank]
 
 
-def _drifts(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
+def _drifts(candidate: FusedModel, group: Group, groups: Sequence[Group]) -> bool:
     """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
     if group.problems["kind"] == "wide" and group.ratio > _BEYOND:
         return False
     if group.rectified and group.problems["kind"] == "zero_point":
         # No calibration set has a rectified layer reach below 0.
         return False
-    makers = [theirs.makers[index] for index in group.tensors if index in theirs.makers]
-    readers = [op for index in group.tensors for op in theirs.readers[index]]
+    makers = [candidate.makers[index] for index in group.tensors if index in candidate.makers]
+    readers = [op for index in group.tensors for op in candidate.readers[index]]
     near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
-    near |= {theirs.stored(index) for index in near if index >= 0}
+    near |= {candidate.stored(index) for index in near if index >= 0}
     kind = group.problems["kind"]
     least = max(_DRIFT, 0.5 * _miss(group, kind))
     return any(one is not group and one.tensors & near and _miss(one, kind) > least for one in groups)
 
 
-def _leaves_a_trace(theirs: Steps, group: Group, groups: Sequence[Group]) -> bool:
+def _leaves_a_trace(candidate: FusedModel, group: Group, groups: Sequence[Group]) -> bool:
     """Whether a few layers off a range lies as wide as a doubtful one: rare samples of a calibration set leave such."""
     if group.problems["kind"] != "wide" or not group.problems["doubtful"]:
         return False
@@ -282,7 +282,9 @@ def _leaves_a_trace(theirs: Steps, group: Group, groups: Sequence[Group]) -> boo
     for behind in (False, True):
         near, seen = set(group.tensors), set(group.tensors)
         for _ in range(_TRACE):
-            ops = [op for one in near for op in (theirs.readers[one] if behind else [theirs.makers.get(one)]) if op]
+            ops = [
+                op for one in near for op in (candidate.readers[one] if behind else [candidate.makers.get(one)]) if op
+            ]
             near = {index for op in ops for index in (op.outputs if behind else op.inputs) if index >= 0} - seen
             seen |= near
             found = (of[index] for index in near if index in of)
@@ -305,7 +307,7 @@ def _beside(group: Group) -> float:
 
 
 def _spare(group: Group) -> tuple[float, float]:
-    """Steps that a range holds below and above the values; negative where it cuts them off."""
+    """FusedModel that a range holds below and above the values; negative where it cuts them off."""
     (low, high), (want_low, want_high) = group.limits, group.wanted
     step = group.quantization.scales[0]
     return (want_low - low) / step, (high - want_high) / step
@@ -327,19 +329,19 @@ def _shift(group: Group, slack: float) -> int:
     return round((below - above) / 2) if both > least else 0
 
 
-def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
+def _groups(candidate: FusedModel, local: Mapping[int, Local]) -> list[Group]:
     """Quantised activations by what they are bound to, in execution order."""
     of: dict[int, Group] = {}
     order: list[Group] = []
-    for index in _activations(theirs):
-        tensor = theirs.facts.tensors[index]
+    for index in _activations(candidate):
+        tensor = candidate.facts.tensors[index]
         if tensor.quantization is None or len(tensor.quantization.scales) != 1 or not has_scale(tensor):
             continue
-        maker = theirs.makers.get(index)
+        maker = candidate.makers.get(index)
         group = Group({index}, tensor.quantization, tensor.dtype, "" if maker is None else maker.name)
         group.prescribed = maker is not None and maker.name in _PRESCRIBED
         group.rectified = maker is not None and is_rectified(maker)
-        seen = local.get(index) or local.get(theirs.stored(index))
+        seen = local.get(index) or local.get(candidate.stored(index))
         group.partial = seen is None or seen.low > seen.high
         if seen is not None and seen.low <= seen.high:
             group.low, group.high = seen.low, seen.high
@@ -348,12 +350,12 @@ def _groups(theirs: Steps, local: Mapping[int, Local]) -> list[Group]:
         joined = False
         for source in () if maker is None else maker.inputs:
             if source in of and of[source].quantization == tensor.quantization:
-                if maker is not None and maker.name in _CHOOSING and len(theirs.readers[source]) == 1:
+                if maker is not None and maker.name in _CHOOSING and len(candidate.readers[source]) == 1:
                     # What it does not choose may be cut off.
                     of[source].forget(source)
                 group, joined = _join(of[source], group, of, order), True
         # A part has the range of the whole, of which other parts may not be read at all.
-        origin = theirs.makers.get(theirs.stored(index))
+        origin = candidate.makers.get(candidate.stored(index))
         group.partial |= origin is not None and origin.name in _PICKING and not joined
         group.behind_float = group.maker == "QUANTIZE" and origin is not None
         if group not in order:
@@ -379,11 +381,11 @@ def _join(one: Group, other: Group, of: dict[int, Group], order: list[Group]) ->
     return one
 
 
-def _activations(theirs: Steps) -> list[int]:
+def _activations(candidate: FusedModel) -> list[int]:
     """Integer tensors that depend on the input, in the order in which they are made."""
-    main = theirs.facts.main
-    made = [index for op in theirs.facts.ops for index in op.outputs if index >= 0 and index not in main.fixed]
-    tensors = theirs.facts.tensors
+    main = candidate.facts.main
+    made = [index for op in candidate.facts.ops for index in op.outputs if index >= 0 and index not in main.fixed]
+    tensors = candidate.facts.tensors
     return [index for index in (*main.input_indices, *made) if tensors[index].dtype in ("int8", "uint8", "int16")]
 
 
@@ -401,10 +403,10 @@ def _fitted(group: Group) -> Quantization:
     return Quantization((scale,), (int(np.clip(round(kind.min - low / scale), kind.min, kind.max)),))
 
 
-def _evidence(theirs: Steps, group: Group) -> dict[str, Any]:
+def _evidence(candidate: FusedModel, group: Group) -> dict[str, Any]:
     fitted = _fitted(group)
     return {
-        "tensors": [theirs.facts.tensors[index].name for index in sorted(group.tensors)][:8],
+        "tensors": [candidate.facts.tensors[index].name for index in sorted(group.tensors)][:8],
         "held": [float(limit) for limit in group.limits],
         "seen": [group.low, group.high],
         "held_to_seen": round(group.ratio, 4),
@@ -415,16 +417,16 @@ def _evidence(theirs: Steps, group: Group) -> dict[str, Any]:
     }
 
 
-def _place(theirs: Steps, group: Group) -> tuple[str, int | None, int]:
+def _place(candidate: FusedModel, group: Group) -> tuple[str, int | None, int]:
     """The first tensor of the group that an op makes; an input of the model where there is none."""
-    made = [index for index in group.tensors if index in theirs.makers]
-    first = min(made, key=lambda index: theirs.makers[index].index) if made else min(group.tensors)
-    maker = theirs.makers.get(first)
-    return theirs.facts.tensors[first].name, None if maker is None else maker.index, first
+    made = [index for index in group.tensors if index in candidate.makers]
+    first = min(made, key=lambda index: candidate.makers[index].index) if made else min(group.tensors)
+    maker = candidate.makers.get(first)
+    return candidate.facts.tensors[first].name, None if maker is None else maker.index, first
 
 
-def _single(theirs: Steps, group: Group) -> Suspect:
-    name, op, tensor = _place(theirs, group)
+def _single(candidate: FusedModel, group: Group) -> Suspect:
+    name, op, tensor = _place(candidate, group)
     fitted = _fitted(group)
     fix = {
         "action": "calibrate the tensor again",
@@ -434,38 +436,38 @@ def _single(theirs: Steps, group: Group) -> Suspect:
     }
     tensors = frozenset(group.tensors)
     return Suspect(
-        "quantization.parameters", name, op, tensor, _evidence(theirs, group), fix, False,
-        put_activation(theirs, tensors, fitted), tensors,
+        "quantization.parameters", name, op, tensor, _evidence(candidate, group), fix, False,
+        put_activation(candidate, tensors, fitted), tensors,
     )  # fmt: skip
 
 
-def _raw(theirs: Steps, group: Group) -> set[int]:
+def _raw(candidate: FusedModel, group: Group) -> set[int]:
     """The tensors of a group as they were before they were quantised."""
-    return {theirs.stored(index) for index in group.tensors}
+    return {candidate.stored(index) for index in group.tensors}
 
 
-def _calibration(theirs: Steps, groups: Sequence[Group], total: int) -> Suspect:
+def _calibration(candidate: FusedModel, groups: Sequence[Group], total: int) -> Suspect:
     """One cause for many ranges that are off, at the first of them."""
     # The model's own input tells best: behind it a normalisation may turn what is clipped into what is wide.
-    first = next((group for group in groups if not _raw(theirs, group) <= theirs.makers.keys()), None)
+    first = next((group for group in groups if not _raw(candidate, group) <= candidate.makers.keys()), None)
     kinds = [group.problems["kind"] for group in groups]
     clipped = kinds.count("clipped") >= kinds.count("wide") if first is None else first.problems["kind"] == "clipped"
     same = [group for group in groups if (group.problems["kind"] == "clipped") == clipped]
-    made = [group for group in same if any(index in theirs.makers for index in group.tensors)]
+    made = [group for group in same if any(index in candidate.makers for index in group.tensors)]
     shown = (
         group
         for group in made
-        if any(theirs.makers[one].name != "QUANTIZE" for one in group.tensors & theirs.makers.keys())
+        if any(candidate.makers[one].name != "QUANTIZE" for one in group.tensors & candidate.makers.keys())
     )
-    name, op, tensor = _place(theirs, next(shown, (made or same)[0]))
+    name, op, tensor = _place(candidate, next(shown, (made or same)[0]))
     evidence = {
         "ranges_off": len(groups),
         "ranges": total,
         "median_held_to_seen": round(median(group.ratio for group in groups), 4),
-        "first": _evidence(theirs, (made or same)[0]),
+        "first": _evidence(candidate, (made or same)[0]),
     }
     fix = {"action": "calibrate again", "with": "about 100 samples like those that the model meets"}
-    patches = [put_activation(theirs, frozenset(group.tensors), _fitted(group)) for group in groups]
+    patches = [put_activation(candidate, frozenset(group.tensors), _fitted(group)) for group in groups]
     code = "quantization.calibration_clipped" if clipped else "quantization.calibration_wide"
     tensors = frozenset(index for group in groups for index in group.tensors)
     return Suspect(code, name, op, tensor, evidence, fix, False, all_of(patches), tensors)

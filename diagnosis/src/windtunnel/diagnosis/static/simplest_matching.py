@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
-from windtunnel.diagnosis.graph import Matching, Step, Steps, match_layers
+from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching, match_layers
 from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.graph.layer_matching import normalised
 from windtunnel.diagnosis.static.compare_files import compare_files
@@ -21,14 +21,13 @@ def simplest(matching: Matching) -> Matching:
 
     Names that are only shifted, as those of a network that was built once more, would have many layers wrong.
     """
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
+    reference, candidate = matching.reference, matching.candidate
     if _crossed(matching) < 2:
         return matching
     suspects = _suspects(matching)
     if not any(one.code == "conversion.op" for one in suspects):
         return matching
-    named = match_layers(ours.facts, theirs.facts, names_first=True)
+    named = match_layers(reference.facts, candidate.facts, names_first=True)
     others = _suspects(named)
     exchanged = all(one.evidence.get("role") in _CONSTANTS for one in others)
     fewer = len({one.tensor for one in others}) <= max(2, len({one.tensor for one in suspects}))
@@ -37,16 +36,29 @@ def simplest(matching: Matching) -> Matching:
 
 def _crossed(matching: Matching) -> int:
     """How many layers with weights have the name of another one of the reference."""
-    ours, theirs = matching.ours, matching.theirs
-    assert ours is not None and theirs is not None
-    steps = [(own, mine) for own, mine in matching.steps if theirs.facts.ops[mine.work].name in WEIGHTED]
-    names = {name: own.order for own, _ in steps for name in _names(ours, own)}
-    return sum(any(names.get(name, own.order) != own.order for name in _names(theirs, mine)) for own, mine in steps)
+    reference, candidate = matching.reference, matching.candidate
+    fused_layers = [
+        (reference_layer, candidate_layer)
+        for reference_layer, candidate_layer in matching.fused
+        if candidate.facts.ops[candidate_layer.work].name in WEIGHTED
+    ]
+    names = {
+        name: reference_layer.order
+        for reference_layer, _ in fused_layers
+        for name in _names(reference, reference_layer)
+    }
+    return sum(
+        any(
+            names.get(name, reference_layer.order) != reference_layer.order
+            for name in _names(candidate, candidate_layer)
+        )
+        for reference_layer, candidate_layer in fused_layers
+    )
 
 
-def _names(side: Steps, step: Step) -> set[Hashable]:
+def _names(side: FusedModel, layer: FusedLayer) -> set[Hashable]:
     """The names of what the op of a step computes, and of what the step ends in."""
-    tensors = side.facts.ops[step.work].outputs[0], *step.outputs
+    tensors = side.facts.ops[layer.work].outputs[0], *layer.outputs
     return {normalised(side.facts.tensors[index].name) for index in tensors}
 
 

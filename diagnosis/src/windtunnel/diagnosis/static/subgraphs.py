@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from windtunnel.diagnosis.findings.comparison import Unmatched
-from windtunnel.diagnosis.graph import Matching, Steps, match_layers
+from windtunnel.diagnosis.graph import FusedModel, Matching, match_layers
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.static.compare_files import compare_files
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
@@ -40,14 +40,13 @@ class Inner:
 def inner_graphs(matching: Matching) -> tuple[Inner, ...]:
     """All inner graphs that have a counterpart, in the order in which they are met, each once."""
     found: dict[int, Inner] = {}
-    assert matching.ours is not None and matching.theirs is not None
     _called(matching, None, found)
-    ours, theirs = matching.ours.facts, matching.theirs.facts
-    keys = {one.key: one.graph for one in ours.signatures}
-    for signature in theirs.signatures:
+    reference, candidate = matching.reference.facts, matching.candidate.facts
+    keys = {one.key: one.graph for one in reference.signatures}
+    for signature in candidate.signatures:
         if signature.graph not in (0, *found) and keys.get(signature.key, 0):
             title = f"the signature {signature.key!r}, which was not run"
-            pair = _Alone(matching.ours, keys[signature.key]), _Alone(matching.theirs, signature.graph)
+            pair = _Alone(matching.reference, keys[signature.key]), _Alone(matching.candidate, signature.graph)
             _add(found, pair, title, None)
     return tuple(found.values())
 
@@ -71,15 +70,14 @@ def inner_layers(graphs: tuple[Inner, ...]) -> tuple[Unmatched, ...]:
 
 
 def _called(matching: Matching, holder: OpFacts | None, found: dict[int, Inner]) -> None:
-    assert matching.ours is not None and matching.theirs is not None
-    ours, theirs = matching.ours.facts, matching.theirs.facts
-    for own, mine in matching.steps:
-        first, second = ours.ops[own.work], theirs.ops[mine.work]
+    reference, candidate = matching.reference.facts, matching.candidate.facts
+    for reference_layer, candidate_layer in matching.fused:
+        first, second = reference.ops[reference_layer.work], candidate.ops[candidate_layer.work]
         for name in CALLS:
             a, b = first.options.get(name, 0), second.options.get(name, 0)
-            if 0 < a < len(ours.graphs) and 0 < b < len(theirs.graphs) and b not in found:
-                pair = _Alone(matching.ours, a, first), _Alone(matching.theirs, b, second)
-                _add(found, pair, f"{name.split('_')[0]} graph of {_name(theirs, second)}", holder or second)
+            if 0 < a < len(reference.graphs) and 0 < b < len(candidate.graphs) and b not in found:
+                pair = _Alone(matching.reference, a, first), _Alone(matching.candidate, b, second)
+                _add(found, pair, f"{name.split('_')[0]} graph of {_name(candidate, second)}", holder or second)
 
 
 def _add(found: dict[int, Inner], pair: tuple[_Alone, _Alone], title: str, holder: OpFacts | None) -> None:
@@ -100,7 +98,7 @@ class _Alone:
     them by the graph's tensor.
     """
 
-    def __init__(self, around: Steps, graph: int, holder: OpFacts | None = None) -> None:
+    def __init__(self, around: FusedModel, graph: int, holder: OpFacts | None = None) -> None:
         facts = around.facts
         self.graph = graph
         self.handed = {} if holder is None else _handed(around, graph, holder)
@@ -114,7 +112,7 @@ class _Alone:
         self.facts = replace(facts, graphs=(inner, *facts.graphs[1:]), signatures=())
 
 
-def _handed(around: Steps, graph: int, holder: OpFacts) -> dict[int, TensorFacts]:
+def _handed(around: FusedModel, graph: int, holder: OpFacts) -> dict[int, TensorFacts]:
     """Constants of the graph around an op by the inner graph's inputs that they are, in every turn of a loop."""
     facts = around.facts
     given = holder.inputs[1:] if holder.name == "IF" else holder.inputs

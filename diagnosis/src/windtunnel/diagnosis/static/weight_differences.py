@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import KEEP_FLOAT32, WEIGHTED, Constant
-from windtunnel.diagnosis.graph.fused_layers import SHAPING, Step, Steps
+from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
 from windtunnel.diagnosis.static.effective_weights import Table, effective, finished_early, tolerance_of, written_alike
 from windtunnel.diagnosis.static.patches import (
     input_place,
@@ -34,7 +34,7 @@ _COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
 _LARGEST_HALF = 65504.0
 # Scales that are this close, in parts of them, are one.
 _SAME_SCALE = 0.01
-# Steps that rounding the other way moves a value by, a little generously.
+# FusedModel that rounding the other way moves a value by, a little generously.
 _TIE = 0.6
 # Which input of an op holds axes.
 _AXES = {"SPLIT": 0, "SPLIT_V": 2, "REVERSE_V2": 1, "CUMSUM": 1, "ARG_MAX": 1, "ARG_MIN": 1, "EXPAND_DIMS": 1}
@@ -56,8 +56,8 @@ class ConstantReport:
 class ConstantComparer:
     """Compares the constants of all matched steps."""
 
-    def __init__(self, ours: Steps, theirs: Steps) -> None:
-        self._ours, self._theirs = ours, theirs
+    def __init__(self, reference: FusedModel, candidate: FusedModel) -> None:
+        self._reference, self._candidate = reference, candidate
         self._compared = 0
         self._worst = 0.0
         self._unreadable: list[str] = []
@@ -65,14 +65,14 @@ class ConstantComparer:
         self._bits = 0
         self._one_bit: list[Suspect] = []
 
-    def compare(self, own: Step, mine: Step) -> list[Suspect]:
+    def compare(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> list[Suspect]:
         """The suspects of one matched step."""
-        ops = self._ours.facts.ops[own.work], self._theirs.facts.ops[mine.work]
+        ops = self._reference.facts.ops[reference_layer.work], self._candidate.facts.ops[candidate_layer.work]
         if ops[0].name in WEIGHTED and ops[1].name in WEIGHTED:
-            return list(self._weighted(own, mine))
-        if mine.kind in SHAPING or ops[0].name != ops[1].name:
+            return list(self._weighted(reference_layer, candidate_layer))
+        if candidate_layer.kind in SHAPING or ops[0].name != ops[1].name:
             return []
-        return list(self._operands(own, mine))
+        return list(self._operands(reference_layer, candidate_layer))
 
     def report(self, suspects: list[Suspect]) -> ConstantReport:
         """All suspects, and what was compared."""
@@ -80,33 +80,36 @@ class ConstantComparer:
         lonely = tuple(self._one_bit) if self._bits == 1 else ()
         return ConstantReport((*suspects, *lonely), self._compared, self._worst, tuple(self._unreadable))
 
-    def _weighted(self, own: Step, mine: Step) -> Iterator[Suspect]:
-        alike = written_alike(self._ours, own, self._theirs, mine)
-        fold = not (alike or finished_early(self._ours, own, self._theirs, mine))
-        a, b = effective(self._ours, own, fold=fold), effective(self._theirs, mine, fold=fold)
+    def _weighted(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
+        alike = written_alike(self._reference, reference_layer, self._candidate, candidate_layer)
+        fold = not (alike or finished_early(self._reference, reference_layer, self._candidate, candidate_layer))
+        a, b = (
+            effective(self._reference, reference_layer, fold=fold),
+            effective(self._candidate, candidate_layer, fold=fold),
+        )
         folded = a.folded or b.folded
         if alike:
-            for first, second in zip(own.affine, mine.affine, strict=True):
-                yield from self._pair(mine, second.op_index, first.constant, second.constant)
+            for first, second in zip(reference_layer.affine, candidate_layer.affine, strict=True):
+                yield from self._pair(candidate_layer, second.op_index, first.constant, second.constant)
         for role, one, other in (("weights", a.weights, b.weights), ("bias", a.bias, b.bias)):
             if one is None or other is None:
-                self._unreadable.append(self._name(mine, other))
+                self._unreadable.append(self._name(candidate_layer, other))
                 continue
             if one.values.shape != other.values.shape:
                 if one.values.size != other.values.size:
                     continue
                 one = Table(one.values.reshape(other.values.shape), one.tolerance.reshape(other.values.shape))
-            suspect = self._table(role, mine, one, other, folded)
+            suspect = self._table(role, candidate_layer, one, other, folded)
             if suspect is not None:
                 yield suspect
 
-    def _table(self, role: str, mine: Step, one: Table, other: Table, folded: bool) -> Suspect | None:
+    def _table(self, role: str, candidate_layer: FusedLayer, one: Table, other: Table, folded: bool) -> Suspect | None:
         self._compared += 1
-        name = self._name(mine, other)
+        name = self._name(candidate_layer, other)
         # A mask may end where float16 does; weights that do are others.
         other = _saturated(one, other) if role == "operand" else other
         if not np.isfinite(other.values).all() and np.isfinite(one.values).all():
-            return self._non_finite(mine, name, one, other, role, folded)
+            return self._non_finite(candidate_layer, name, one, other, role, folded)
         tolerance = _allowed(one, other, folded)
         difference = _difference(one, other)
         clipped = _clipped(one, other)
@@ -114,21 +117,21 @@ class ConstantComparer:
         self._note(np.where(clipped, 0.0, difference), tolerance)
         if not beyond.any():
             if one.exact and other.exact and not folded:
-                self._count_bits(role, mine, name, one, other)
+                self._count_bits(role, candidate_layer, name, one, other)
             return None
         if not np.isfinite(one.values).all():
-            return self._non_finite(mine, name, one, other, role, folded)
+            return self._non_finite(candidate_layer, name, one, other, role, folded)
         pattern = describe(one.values, other.values, tolerance, beyond)
         quantized = other.constant is not None and other.constant.quantization is not None
         if quantized and role == "weights" and pattern.kind != "few_values" and _steps(one, other) < _TIE:
             # Rounded the other way, with scales in other digits.
             return None
-        return self._suspect(role, mine, name, one, other, pattern, beyond, folded)
+        return self._suspect(role, candidate_layer, name, one, other, pattern, beyond, folded)
 
     def _suspect(
         self,
         role: str,
-        mine: Step,
+        candidate_layer: FusedLayer,
         name: str,
         one: Table,
         other: Table,
@@ -158,57 +161,59 @@ class ConstantComparer:
             action = KEEP_FLOAT32
             evidence["float16"] = {"largest": float(np.abs(one.values[beyond]).max()), "limit": _LARGEST_HALF}
         return self._at(
-            mine,
+            candidate_layer,
             code,
             evidence,
             {"action": action, "tensor": name},
             plain=not (quantized and _may_compensate(one, other, beyond, pattern)),
-            patch=None if folded else self._patch(role, mine, one, other, code),
+            patch=None if folded else self._patch(role, candidate_layer, one, other, code),
             tensors=frozenset() if other.constant is None else frozenset({other.constant.stored.index}),
         )
 
-    def _patch(self, role: str, mine: Step, one: Table, other: Table, code: str) -> Patch | None:
-        op = self._theirs.facts.ops[mine.work]
+    def _patch(self, role: str, candidate_layer: FusedLayer, one: Table, other: Table, code: str) -> Patch | None:
+        op = self._candidate.facts.ops[candidate_layer.work]
         if role == "bias":
-            return put_bias(self._theirs, op, one.values[:, 0])
+            return put_bias(self._candidate, op, one.values[:, 0])
         if code == "quantization.parameters":
-            return put_weight_scales(self._theirs, op, one.values)
-        return None if other.constant is None else put_weights(self._theirs, op, other.constant, one.values)
+            return put_weight_scales(self._candidate, op, one.values)
+        return None if other.constant is None else put_weights(self._candidate, op, other.constant, one.values)
 
-    def _operands(self, own: Step, mine: Step) -> Iterator[Suspect]:
+    def _operands(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
         """Constants of other ops, by their place among the inputs."""
-        ours = dict(own.constants)
-        for place, constant in mine.constants:
-            twin = ours.get(place) or next(iter(ours.values()), None)
-            if twin is None or len(ours) != len(mine.constants):
+        reference = dict(reference_layer.constants)
+        for place, constant in candidate_layer.constants:
+            twin = reference.get(place) or next(iter(reference.values()), None)
+            if twin is None or len(reference) != len(candidate_layer.constants):
                 continue
             if not (_is_attribute(twin) or _is_attribute(constant)):
-                yield from self._pair(mine, mine.work, twin, constant)
+                yield from self._pair(candidate_layer, candidate_layer.work, twin, constant)
                 continue
-            a, b = self._ours.constants.real(twin), self._theirs.constants.real(constant)
+            a, b = self._reference.constants.real(twin), self._candidate.constants.real(constant)
             if a is None or b is None:
                 self._unreadable.append(constant.stored.name)
                 continue
             self._compared += 1
-            if not _same_integers(a, b, self._rank(mine, place)):
-                yield self._attribute(mine, constant, a, b)
+            if not _same_integers(a, b, self._rank(candidate_layer, place)):
+                yield self._attribute(candidate_layer, constant, a, b)
 
-    def _pair(self, mine: Step, op_index: int, twin: Constant, constant: Constant) -> Iterator[Suspect]:
+    def _pair(
+        self, candidate_layer: FusedLayer, op_index: int, twin: Constant, constant: Constant
+    ) -> Iterator[Suspect]:
         """Compares one constant of an op with the reference's."""
-        a, b = self._ours.constants.real(twin), self._theirs.constants.real(constant)
+        a, b = self._reference.constants.real(twin), self._candidate.constants.real(constant)
         if a is None or b is None:
             self._unreadable.append(constant.stored.name)
         elif a.size == b.size:
             table = Table(b.reshape(1, -1), tolerance_of(constant, b).reshape(1, -1), constant)
             twin_table = Table(a.reshape(1, -1), tolerance_of(twin, a).reshape(1, -1), twin)
-            suspect = self._operand(mine, twin_table, table, constant)
+            suspect = self._operand(candidate_layer, twin_table, table, constant)
             if suspect is not None:
-                op = self._theirs.facts.ops[op_index]
-                tensor = self._theirs.facts.tensors[op.outputs[0]]
+                op = self._candidate.facts.ops[op_index]
+                tensor = self._candidate.facts.tensors[op.outputs[0]]
                 yield replace(suspect, layer=tensor.name, op_index=op_index, tensor=tensor.index)
 
-    def _operand(self, mine: Step, one: Table, other: Table, constant: Constant) -> Suspect | None:
-        suspect = self._table("operand", mine, one, other, folded=True)
+    def _operand(self, candidate_layer: FusedLayer, one: Table, other: Table, constant: Constant) -> Suspect | None:
+        suspect = self._table("operand", candidate_layer, one, other, folded=True)
         if suspect is None or suspect.evidence["pattern"] == "non_finite":
             return suspect
         scaled = suspect.evidence["pattern"] in ("scaled", "shifted") and constant.quantization is not None
@@ -217,17 +222,19 @@ class ConstantComparer:
         code = "quantization.parameters" if by_scale else suspect.code
         return replace(suspect, code=code, patch=put_constant(constant, one.values, new_scale=by_scale))
 
-    def _attribute(self, mine: Step, constant: Constant, a: Array, b: Array) -> Suspect:
+    def _attribute(self, candidate_layer: FusedLayer, constant: Constant, a: Array, b: Array) -> Suspect:
         evidence = {
             "attribute": constant.stored.name,
             "reference": a.ravel()[:16].tolist(),
             "candidate": b.ravel()[:16].tolist(),
         }
-        fix = {"action": "convert the op again", "op": self._theirs.facts.ops[mine.work].name}
+        fix = {"action": "convert the op again", "op": self._candidate.facts.ops[candidate_layer.work].name}
         patch = put_constant(constant, a) if a.shape == b.shape else None
-        return self._at(mine, "conversion.op", evidence, fix, plain=True, patch=patch)
+        return self._at(candidate_layer, "conversion.op", evidence, fix, plain=True, patch=patch)
 
-    def _non_finite(self, mine: Step, name: str, one: Table, other: Table, role: str, folded: bool) -> Suspect:
+    def _non_finite(
+        self, candidate_layer: FusedLayer, name: str, one: Table, other: Table, role: str, folded: bool
+    ) -> Suspect:
         count = int(other.values.size - np.count_nonzero(np.isfinite(other.values)))
         quantization = None if other.constant is None else other.constant.quantization
         scale = quantization is not None and not np.isfinite(quantization.scales).all()
@@ -236,10 +243,10 @@ class ConstantComparer:
         is_half = other.constant is not None and other.constant.stored.dtype == "float16"
         again = KEEP_FLOAT32 if is_half and np.isinf(other.values).any() else "convert the constant again"
         fix = {"action": "quantize the weights again" if scale else again, "tensor": name}
-        patch = None if folded or role == "operand" else self._patch(role, mine, one, other, code)
-        return self._at(mine, code, evidence, fix, plain=True, patch=patch)
+        patch = None if folded or role == "operand" else self._patch(role, candidate_layer, one, other, code)
+        return self._at(candidate_layer, code, evidence, fix, plain=True, patch=patch)
 
-    def _count_bits(self, role: str, mine: Step, name: str, one: Table, other: Table) -> None:
+    def _count_bits(self, role: str, candidate_layer: FusedLayer, name: str, one: Table, other: Table) -> None:
         bits = [np.ascontiguousarray(table.values.astype(np.float32)).view(np.uint32) for table in (one, other)]
         changed = np.flatnonzero((bits[0] ^ bits[1]).ravel())
         self._bits += len(changed)
@@ -257,12 +264,14 @@ class ConstantComparer:
                     "candidate": float(other.values.ravel()[changed[0]]),
                 }
                 fix = {"action": "convert the constant again", "tensor": name}
-                patch = self._patch(role, mine, one, other, "conversion.weights")
-                self._one_bit.append(self._at(mine, "conversion.weights", evidence, fix, plain=True, patch=patch))
+                patch = self._patch(role, candidate_layer, one, other, "conversion.weights")
+                self._one_bit.append(
+                    self._at(candidate_layer, "conversion.weights", evidence, fix, plain=True, patch=patch)
+                )
 
     def _at(
         self,
-        mine: Step,
+        candidate_layer: FusedLayer,
         code: str,
         evidence: dict[str, Any],
         fix: dict[str, Any],
@@ -271,8 +280,8 @@ class ConstantComparer:
         patch: Patch | None,
         tensors: frozenset[int] = frozenset(),
     ) -> Suspect:
-        op = self._theirs.facts.ops[mine.work]
-        tensor = self._theirs.facts.tensors[op.outputs[0]]
+        op = self._candidate.facts.ops[candidate_layer.work]
+        tensor = self._candidate.facts.tensors[op.outputs[0]]
         reads = op.inputs[input_place(op)] if evidence.get("role") == "bias" else -1
         return Suspect(code, tensor.name, op.index, tensor.index, evidence, fix, plain, patch, tensors, reads)
 
@@ -282,18 +291,18 @@ class ConstantComparer:
         # What is beyond it is a suspect, and is told of as one.
         self._worst = max(self._worst, float(parts[parts <= 1.0].max(initial=0.0)))
 
-    def _name(self, mine: Step, table: Table | None) -> str:
+    def _name(self, candidate_layer: FusedLayer, table: Table | None) -> str:
         if table is not None and table.constant is not None:
             return table.constant.stored.name
-        op = self._theirs.facts.ops[mine.work]
-        return f"bias of {self._theirs.facts.tensors[op.outputs[0]].name}"
+        op = self._candidate.facts.ops[candidate_layer.work]
+        return f"bias of {self._candidate.facts.tensors[op.outputs[0]].name}"
 
-    def _rank(self, mine: Step, place: int) -> int | None:
+    def _rank(self, candidate_layer: FusedLayer, place: int) -> int | None:
         """The rank of what an axis at this input counts in; None where the integers are no axes."""
-        op = self._theirs.facts.ops[mine.work]
+        op = self._candidate.facts.ops[candidate_layer.work]
         axes = 1 if op.name in ("MEAN", "SUM") or op.name.startswith("REDUCE_") else _AXES.get(op.name)
         data = 1 if op.name == "SPLIT" else 0
-        return len(self._theirs.facts.tensors[op.inputs[data]].shape) or None if place == axes else None
+        return len(self._candidate.facts.tensors[op.inputs[data]].shape) or None if place == axes else None
 
 
 def _allowed(one: Table, other: Table, folded: bool) -> Array:
@@ -373,9 +382,11 @@ def _may_compensate(one: Table, other: Table, beyond: NDArray[np.bool_], pattern
 
 def _steps(one: Table, other: Table) -> float:
     """The largest difference in steps of the candidate's scale."""
-    steps = 2.0 * other.tolerance
+    fused_layers = 2.0 * other.tolerance
     with np.errstate(all="ignore"):
-        return round(float(np.nanmax(np.where(steps > 0, np.abs(one.values - other.values) / steps, 0.0))), 3)
+        return round(
+            float(np.nanmax(np.where(fused_layers > 0, np.abs(one.values - other.values) / fused_layers, 0.0))), 3
+        )
 
 
 def _relative(one: Array, other: Array) -> float | None:

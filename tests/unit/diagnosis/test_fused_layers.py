@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from support.layers import Layers, options, random_samples, random_weights
 from windtunnel.diagnosis import Comparison, compare_models
-from windtunnel.diagnosis.graph import Step, Steps
+from windtunnel.diagnosis.graph import FusedLayer, FusedModel
 from windtunnel.tflite import read_model
 
 Table = NDArray[np.float32]
@@ -22,8 +22,8 @@ SCALE = np.array([0.5, 2.0, 1.5, 0.25], np.float32)
 SHIFT = np.array([0.1, -0.2, 0.3, 0.4], np.float32)
 
 
-def _steps(path: Path) -> tuple[Step, ...]:
-    return Steps(read_model(path)).steps
+def _steps(path: Path) -> tuple[FusedLayer, ...]:
+    return FusedModel(read_model(path)).fused
 
 
 def _named(result: Comparison) -> list[tuple[str, str | None, int | None]]:
