@@ -15,7 +15,7 @@ from windtunnel.cli.main import cli
 ROOT = Path(__file__).parents[2]
 PROJECTS = sorted([ROOT / "pyproject.toml", *ROOT.glob("*/pyproject.toml"), *ROOT.glob("*/*/pyproject.toml")])
 CHANGELOG = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
-HEADINGS = re.findall(r"^## (.+)$", CHANGELOG, re.MULTILINE)
+HEADINGS: list[str] = re.findall(r"^## (.+)$", CHANGELOG, re.MULTILINE)
 KINDS = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
 
 
