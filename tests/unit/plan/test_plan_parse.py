@@ -20,6 +20,7 @@ from windtunnel.plan import (
     parse_plan,
     parse_plan_text,
 )
+from windtunnel.plan.document import DataDocument, DeviceDocument
 
 V1: dict[str, Any] = {"apiVersion": "windtunnel/v1"}
 
@@ -194,6 +195,22 @@ class TestNumbersAsText:
         assert text(f"devices: [{{farm: local, os_version: {written}}}]").devices[0].os_version == (read,)
         assert text(f"devices:\n- farm: local\n  os_version: [{written}]").devices[0].os_version == (read,)
 
+    def test_every_text_of_the_models_is_read_as_it_is_written(self) -> None:
+        for field in DataDocument.model_fields:
+            read = text(f"data: {{{field}: 14.10}}").data
+            assert getattr(read, field) == "14.10"
+        for field in set(DeviceDocument.model_fields) - {"farm", "threads"}:
+            assert getattr(text(f"devices: [{{farm: local, {field}: [14.10, 1e5]}}]").devices[0], field) == (
+                "14.10",
+                "1e5",
+            )
+
+    def test_a_number_and_a_text_by_one_alias(self) -> None:
+        (read,) = text("devices: [{farm: local, os_version: &four [4, 4.0], device: *four, threads: [&n 4]}]").devices
+        assert (read.os_version, read.device, read.threads) == (("4", "4.0"), ("4", "4.0"), (4,))
+        (read,) = text("devices: [{farm: local, os_version: &four [4], threads: *four}]").devices
+        assert (read.os_version, read.threads) == (("4",), (4,))
+
     def test_numbers_of_json(self) -> None:
         assert plan(devices=[{"farm": "local", "os_version": [14, 14.5]}]).devices[0].os_version == ("14", "14.5")
 
@@ -228,7 +245,8 @@ class TestNumbersAsText:
         ("variants: [{recipe: x.json}]", "variants[0].name", (2, 12), "needs a name of its own"),
         ("variants: [{name: int8, recipe: x.json}]", "variants[0].name", (2, 13), "needs a name of its own"),
         ("variants: [{name: a/b, recipe: x.json}]", "variants[0].name", (2, 13), "needs a name of its own"),
-        ("variants: [{name: mine}]", "variants[0]", (2, 12), "unknown variant 'mine'"),
+        ("variants: [{name: mine}]", "variants[0].name", (2, 13), "unknown variant 'mine'"),
+        ("variants: [{}]", "variants[0].name", (2, 12), "unknown variant None"),
         ("variants: [{name: mine, recipe: []}]", "variants[0].recipe", (2, 25), "a list of rules"),
         ("variants: [{name: mine, recipe: [x]}]", "variants[0].recipe", (2, 25), "a list of rules"),
         ("variants: [{name: mine, recipe: '[]'}]", "variants[0].recipe", (2, 25), "a list of rules"),
@@ -237,7 +255,7 @@ class TestNumbersAsText:
         ("devices: [local]", "devices[0]", (2, 11), "a device filter must be an object"),
         ("devices:\n- threads: 1", "devices[0].farm", (3, 3), "a farm must be named"),
         ("devices:\n- farm: []", "devices[0].farm", (3, 3), "a farm must be named"),
-        ("devices:\n- farm: [local, amr]", "devices[0].farm", (3, 3), "unknown farm 'amr'"),
+        ("devices:\n- farm: [local, amr]", "devices[0].farm[1]", (3, 17), "unknown farm 'amr'"),
         ("devices:\n- farm: firebas", "devices[0].farm", (3, 3), "did you mean 'firebase'"),
         ("devices:\n- farm: local\n  threads: 0", "devices[0].threads", (4, 3), "from 1 to 1000000"),
         ("devices:\n- farm: local\n  threads: [1, -2]", "devices[0].threads[1]", (4, 16), "this is int -2"),

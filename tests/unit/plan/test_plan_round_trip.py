@@ -28,7 +28,7 @@ from windtunnel.plan import (
     plan_to_json,
     plan_to_proto,
 )
-from windtunnel.plan.parse import PlanLoader
+from windtunnel.plan.yaml_text import PlanLoader
 from windtunnel.v1 import plan_pb2
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)

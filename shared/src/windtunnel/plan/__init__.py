@@ -17,10 +17,9 @@ from windtunnel.plan.parse import (
     parse_plan,
     parse_plan_text,
     plan_from_json,
-    plan_to_dict,
-    plan_to_json,
 )
 from windtunnel.plan.wire import plan_from_proto, plan_to_proto, shapes_from_proto, shapes_to_proto
+from windtunnel.plan.write import plan_to_dict, plan_to_json
 
 __all__ = [
     "AS_IT_IS",

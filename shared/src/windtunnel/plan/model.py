@@ -6,12 +6,16 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 
-BUILTIN_VARIANTS: Final = ("float32", "float16", "dynamic_range", "int8", "int16x8")
+BuiltinVariant = Literal["float32", "float16", "dynamic_range", "int8", "int16x8"]
+BUILTIN_VARIANTS: Final[tuple[str, ...]] = get_args(BuiltinVariant)
 # The variant that is the converted model itself.
 AS_IT_IS: Final = "float32"
 API_VERSION: Final = "windtunnel/v1"
+# The farms that a plan may name.
+FarmName = Literal["local", "arm", "adb", "firebase", "ddp", "aws"]
+FARMS: Final[tuple[str, ...]] = get_args(FarmName)
 # Farms that run the app for the host on the machine of the farm dispatcher; and those whose times mean nothing.
 HOST_FARMS: Final = ("local", "arm")
 EMULATED_FARMS: Final = ("arm",)

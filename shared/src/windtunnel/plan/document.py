@@ -1,0 +1,307 @@
+"""plan.yaml as pydantic models; the JSON Schema of plans is generated from them (tools/generate_schemas.py).
+
+Importing this takes 0.1 s: import it where a plan is read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Final, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
+
+from windtunnel.documents import Document
+from windtunnel.documents.fields import AsList, OneOrMany, said
+from windtunnel.documents.problems import TAG, kind_of, nearest, problem
+from windtunnel.plan.fields import (
+    ApiVersion,
+    BuiltinName,
+    Count,
+    Farms,
+    Number,
+    OwnName,
+    Preprocessing,
+    Recipe,
+    Shapes,
+    Share,
+    Text,
+    UpperBound,
+)
+from windtunnel.plan.model import BUILTIN_VARIANTS, DEFAULT_PLAN
+
+# Cells that the device filters may ask for, for each variant.
+MAX_CELLS: Final = 10_000
+_DEFAULT_VARIANTS: Final = [variant.name for variant in DEFAULT_PLAN.variants]
+_NAME: Final = f"{TAG}name"
+_BUILTIN: Final = f"{TAG}built-in"
+_RECIPE: Final = f"{TAG}recipe"
+
+
+class DataDocument(Document):
+    """What the variants are judged on."""
+
+    called: ClassVar[str] = "data"
+
+    samples: Text | None = Field(
+        None,
+        description="An .npz with x (several inputs: x/<input name>) and y, or a folder or archive of one sub-folder "
+        "per class, or a URI of one of these.",
+    )
+    calibration: Text | None = Field(
+        None,
+        description="Samples from which ranges are taken for int8 and int16x8. Absent: drawn from `samples`, and said "
+        "so in the report.",
+    )
+
+
+_OPTIONAL: Final = (
+    "True: the run may pass without this variant if it cannot be made. Absent: the variant fails the run."
+)
+
+
+class BuiltinVariantDocument(Document):
+    """A built-in variant."""
+
+    called: ClassVar[str] = "a variant"
+
+    name: BuiltinName
+    recipe: None = None
+    optional: bool | None = Field(None, description=_OPTIONAL)
+
+
+class RecipeVariantDocument(Document):
+    """A variant of one's own: a litert-quantizer recipe under a name of its own."""
+
+    called: ClassVar[str] = "a variant"
+
+    name: OwnName
+    recipe: Recipe = Field(description="The rules, or the path or URI of a JSON file with them.")
+    optional: bool | None = Field(None, description=_OPTIONAL)
+
+
+def _variant_kind(value: Any) -> str:
+    if isinstance(value, str):
+        return _NAME
+    return _RECIPE if isinstance(value, Mapping) and value.get("recipe") is not None else _BUILTIN
+
+
+VariantDocument = Annotated[
+    Annotated[BuiltinName, Tag(_NAME)]
+    | Annotated[BuiltinVariantDocument, Tag(_BUILTIN)]
+    | Annotated[RecipeVariantDocument, Tag(_RECIPE)],
+    Discriminator(_variant_kind),
+]
+
+
+def name_of(variant: str | BuiltinVariantDocument | RecipeVariantDocument) -> str:
+    """The name of a variant in either form."""
+    return variant if isinstance(variant, str) else variant.name
+
+
+def _each_once(variants: list[Any]) -> list[Any]:
+    seen: set[str] = set()
+    for index, variant in enumerate(variants):
+        name = name_of(variant)
+        if name in seen:
+            raise problem(f"variant {name!r} is given twice", at=(index,))
+        seen.add(name)
+    return variants
+
+
+class DeviceDocument(Document):
+    """Devices to run on. Any field may be a list: every combination is a cell."""
+
+    called: ClassVar[str] = "a device filter"
+
+    farm: Farms = Field(
+        description="What runs the app: this host, ARM64 kernels under qemu, attached phones, or a device farm. A "
+        "list: each of them."
+    )
+    device: OneOrMany[Text] = Field(None, description="Device names as the farm knows them. Absent: any.")
+    platform: OneOrMany[Text] = Field(None, description="host, android, ios. Absent: any.")
+    os_version: OneOrMany[Text] = Field(None, description='For example 14, or "14.10". Absent: any.')
+    accelerator: OneOrMany[Text] = Field(
+        None,
+        description="cpu (no delegate), xnnpack, gpu, nnapi, coreml, hexagon, ...; absent: the runtime's own choice.",
+    )
+    threads: OneOrMany[Count] = Field(None, description="Number of inference threads.")
+
+    @property
+    def cells(self) -> int:
+        """How many combinations of the listed values there are; what lists nothing counts as one."""
+        listed = (self.farm, self.device, self.platform, self.os_version, self.accelerator, self.threads)
+        return math.prod(len(listed_of(value)) or 1 for value in listed)
+
+
+def listed_of(value: Any) -> tuple[Any, ...]:
+    """The values of a field that may hold one, several or none."""
+    return () if value is None else tuple(value) if isinstance(value, list) else (value,)
+
+
+def _few_cells(devices: list[DeviceDocument]) -> list[DeviceDocument]:
+    cells = sum(device.cells for device in devices)
+    if cells > MAX_CELLS:
+        raise problem(f"the matrix has {cells} cells per variant", f"at most {MAX_CELLS} are run")
+    return devices
+
+
+class _Bounds(Document):
+    """An object that must hold at least one bound."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1})
+    example: ClassVar[str]
+
+    @model_validator(mode="after")
+    def _names_one(self) -> Self:
+        if not self.model_fields_set:
+            raise problem("names no bound", f"write {self.called}: {self.example}")
+        return self
+
+
+class LatencyDocument(_Bounds):
+    """Latency of one inference in milliseconds."""
+
+    called: ClassVar[str] = "latency_ms"
+    example: ClassVar[str] = "{p95: 20}"
+
+    p50: UpperBound | None = Field(None, description="Median.")
+    p95: UpperBound | None = Field(None, description="95th percentile.")
+
+
+class AccuracyDocument(_Bounds):
+    """Accuracy of the variant itself."""
+
+    called: ClassVar[str] = "accuracy"
+    example: ClassVar[str] = "{min: 0.9}"
+
+    min: Share | None = Field(None, description="Lower bound, 0 to 1.")
+
+
+def _accuracy_object(value: Any) -> Any:
+    if value is None or isinstance(value, Mapping):
+        return value
+    # A plain number is an upper bound everywhere else, and nobody wants one on the accuracy.
+    raise problem(f"must be an object with min, this is {kind_of(value)}", f"write accuracy: {{min: {value}}}")
+
+
+class GatesDocument(Document):
+    """Bounds on measured figures of one variant."""
+
+    called: ClassVar[str] = "gates"
+
+    accuracy: Annotated[AccuracyDocument | None, BeforeValidator(_accuracy_object)] = Field(
+        None, description="Accuracy of the variant itself."
+    )
+    accuracy_drop: Number | None = Field(
+        None,
+        description="Accuracy as trained minus accuracy of the variant, absolute. Below zero: it must have "
+        "become better.",
+    )
+    latency_ms: LatencyDocument | None = Field(None, description="Latency of one inference in milliseconds.")
+    size_mb: UpperBound | None = Field(None, description="Size of the .tflite file in MB (10^6 bytes).")
+    memory_mb: UpperBound | None = Field(None, description="Memory as the benchmark tool prints it.")
+    layer_nrmse: UpperBound | None = Field(
+        None,
+        description="Largest nRMSE of any layer, compared with the float model. 0.10 separates broken from healthy.",
+    )
+
+
+def _only_object(value: Any) -> Any:
+    if value is None or isinstance(value, Mapping):
+        return value
+    raise problem(f"only must be an object, this is {kind_of(value)}")
+
+
+class AllGatesDocument(GatesDocument):
+    """Bounds on measured figures of every variant, upper ones but for `accuracy`."""
+
+    only: Annotated[dict[Text, GatesDocument] | None, BeforeValidator(_only_object)] = Field(
+        None,
+        description="Other bounds for single variants, by their names; what is not given here stays as above.",
+    )
+
+
+class ConversionDocument(Document):
+    """How the model is converted."""
+
+    called: ClassVar[str] = "conversion"
+
+    select_tf_ops: bool | None = Field(
+        None,
+        description="Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the "
+        "phone.",
+    )
+
+
+def _no_variants(value: Any) -> Any:
+    return problem("must be a list with at least one variant", f"known are {', '.join(BUILTIN_VARIANTS)}")
+
+
+def _no_list(value: Any) -> Any:
+    return problem(f"must be a list, this is {kind_of(value)}")
+
+
+class PlanDocument(Document):
+    """What to do with a model: variants, data, preprocessing, devices, gates.
+
+    Keys in snake_case; the same keys in camelCase are read too.
+    """
+
+    called: ClassVar[str] = "a plan"
+
+    api_version: ApiVersion = Field(alias="apiVersion")
+    data: DataDocument | None = Field(
+        None, description="What the variants are judged on. Absent: seeded random inputs, and no accuracy."
+    )
+    preprocessing: Preprocessing | None = Field(
+        None,
+        description="From raw samples to what the model takes: a pipeline (schema windtunnel.pipeline/1) in place, or "
+        "its path or URI. Absent: the samples are already what the model takes.",
+    )
+    variants: (
+        Annotated[
+            list[VariantDocument],
+            Field(min_length=1, json_schema_extra={"uniqueItems": True}),
+            AsList,
+            AfterValidator(_each_once),
+            said(_no_variants),
+        ]
+        | None
+    ) = Field(
+        None,
+        description="Forms of the model to make, each under its own name.",
+        json_schema_extra={"default": list(_DEFAULT_VARIANTS)},
+    )
+    devices: Annotated[list[DeviceDocument], AsList, AfterValidator(_few_cells), said(_no_list)] | None = Field(
+        None,
+        description=f"Where to run. Any field may be a list: the matrix is expanded, to at most {MAX_CELLS} cells per "
+        "variant. An empty list: on no device.",
+        json_schema_extra={"default": [{"farm": "local", "accelerator": "xnnpack", "threads": 1}]},
+    )
+    gates: AllGatesDocument | None = Field(
+        None, description="Bounds on measured figures. None given: the run passes when it is complete."
+    )
+    deadline_seconds: Count | None = Field(
+        None,
+        description="The run ends this long after its start, complete or not. Absent: the installation's default.",
+    )
+    expected_accuracy: Share | None = Field(
+        None,
+        description="Accuracy that the training reported, 0 to 1. Samples and preprocessing that do not reproduce it "
+        "fail the run.",
+    )
+    input_shapes: Shapes | None = Field(
+        None,
+        description="Shapes of inputs with open dimensions, by input name, the batch first. Absent: the samples' "
+        "shape.",
+    )
+    conversion: ConversionDocument | None = Field(None, description="How the model is converted.")
+
+    @model_validator(mode="after")
+    def _only_planned_variants(self) -> Self:
+        names = _DEFAULT_VARIANTS if self.variants is None else [name_of(variant) for variant in self.variants]
+        for name in (self.gates and self.gates.only) or {}:
+            if name not in names:
+                raise problem(f"unknown field {name!r}", nearest(name, names), ("gates", "only", name))
+        return self

@@ -1,0 +1,32 @@
+"""Writes the JSON Schemas that are generated from the models of documents.
+
+    python tools/generate_schemas.py [FOLDER]
+
+FOLDER: where to write; by default where they are committed, shared/src/windtunnel/schemas.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from windtunnel.documents.schema import schema_text
+from windtunnel.plan.document import PlanDocument
+
+COMMITTED = Path(__file__).parents[1] / "shared/src/windtunnel/schemas"
+
+
+def texts() -> Mapping[str, str]:
+    """The texts of the schemas, by the names of their files."""
+    return {"plan.schema.json": schema_text(PlanDocument, "plan", "Windtunnel plan")}
+
+
+def main(folder: Path) -> None:
+    """Writes every generated schema into `folder`."""
+    for name, text in texts().items():
+        (folder / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]) if len(sys.argv) > 1 else COMMITTED)
