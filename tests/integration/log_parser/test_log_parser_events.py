@@ -222,12 +222,25 @@ async def test_an_event_that_nobody_can_read_is_a_dead_letter(wire: Wire, tmp_pa
     assert [letter.event_id for letter in await bus.dead_letters()] == ["broken"]
 
 
-async def test_times_of_an_emulated_device_are_left_out(wire: Wire, tmp_path: Path) -> None:
+# The farm's own word, or of an older writer its name.
+@pytest.mark.parametrize("says", ["nothing", "that its times do not count"])
+async def test_times_that_do_not_count_are_left_out(wire: Wire, tmp_path: Path, says: str) -> None:
     event = await finished(tmp_path, log_named("xnnpack_implicit"), SAMPLES)
-    event.cell.farm = "arm"
+    event.cell.farm = "arm" if says == "nothing" else "a lab of ours"
+    if says != "nothing":
+        event.cell.farm_properties.CopyFrom(types_pb2.FarmProperties(times_count=False))
     answer = await answer_to(wire, tmp_path, event)
     assert isinstance(answer, events_pb2.DeviceRunMeasured)
     measurement = answer.measurement
     assert not measurement.latency_ms.ListFields()
     assert not measurement.HasField("init_ms") and not measurement.HasField("memory_mb")
     assert (measurement.delegate, measurement.nodes_delegated, measurement.nodes_total) == ("xnnpack", 46, 49)
+
+
+async def test_times_count_if_the_farm_says_so_whatever_its_name(wire: Wire, tmp_path: Path) -> None:
+    event = await finished(tmp_path, log_named("xnnpack_implicit"), SAMPLES)
+    event.cell.farm = "arm"
+    event.cell.farm_properties.CopyFrom(types_pb2.FarmProperties(times_count=True))
+    answer = await answer_to(wire, tmp_path, event)
+    assert isinstance(answer, events_pb2.DeviceRunMeasured)
+    assert answer.measurement.latency_ms.p50 > 0

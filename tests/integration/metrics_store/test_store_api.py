@@ -267,11 +267,30 @@ async def test_a_measurement_keeps_its_shapes_and_conditions(store: Store, api: 
         "int8", nodes=(0, 65), shapes_known=True, unstable="other processes used 1.9 of 2 processors"
     )
     assert isinstance(message, events_pb2.DeviceRunMeasured)
-    await store.record(run.planned("int8"), message)
+    of_farm = types_pb2.FarmProperties(platform=types_pb2.PLATFORM_HOST, emulated=True)
+    planned = run.planned("int8")
+    assert isinstance(planned, events_pb2.CellsPlanned)
+    for cell in (*planned.cells, message.cell):
+        cell.farm_properties.CopyFrom(of_farm)
+    await store.record(planned, message)
 
     (found,) = (await api.ListMeasurements(pb.ListMeasurementsRequest())).measurements
 
     assert found.measurement == message.measurement
+    assert found.cell.farm_properties == of_farm
+
+
+async def test_a_cell_of_an_older_version_has_what_its_farms_name_says(
+    store: Store, api: MetricsStoreServiceAsyncStub
+) -> None:
+    run = await with_plan(store, RunEvents())
+    await store.record(run.planned("int8"), run.measured("int8"))
+    await store.database.write(lambda c: c.execute(tables.cells.update().values(farm_properties=None)).rowcount)
+
+    (found,) = (await api.ListMeasurements(pb.ListMeasurementsRequest())).measurements
+
+    assert found.cell.farm_properties.platform == types_pb2.PLATFORM_HOST
+    assert found.cell.farm_properties.times_count
 
 
 async def test_lineage(store: Store, api: MetricsStoreServiceAsyncStub) -> None:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -13,7 +14,7 @@ from google.protobuf.message import Message
 from support.run_events import PLAN, RunEvents, as_event, finding
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, is_complete, judge
 from windtunnel.metrics_store.messages.decode_events import read_event
-from windtunnel.v1 import events_pb2
+from windtunnel.v1 import events_pb2, types_pb2
 
 BUSY = "other processes used 1.9 of 2 cores"
 PASSED, FAILED, COULD_NOT_RUN = Verdict.PASSED, Verdict.FAILED, Verdict.COULD_NOT_RUN
@@ -105,7 +106,7 @@ CASES = [
         FAILED,
         ("gate latency_ms_p50 of variant int8: 10.5 on adb/pixel-6/14/gpu/4 is over 10",),
     ),
-    # Its times mean nothing.
+    # An older writer: the name of the farm says it.
     Case("an emulated cell", lambda run: [run.measured("int8", "arm", p50=None, p95=None, memory_mb=None)], PASSED),
     Case("median at its bound", lambda run: [run.measured("int8", "adb", p50=10.0)], PASSED),
     Case(
@@ -482,3 +483,16 @@ def test_without_a_plan_the_reason_is_told() -> None:
 
     assert judgement.verdict is COULD_NOT_RUN
     assert judgement.reasons == ("the plan of the run is not known", "the plan abc cannot be read")
+
+
+@pytest.mark.parametrize(("times_count", "verdict"), [(True, FAILED), (False, PASSED)])
+def test_a_latency_is_judged_if_the_farm_says_that_its_times_count(times_count: bool, verdict: Verdict) -> None:
+    run = RunEvents()
+    over = run.measured("int8", "adb", p50=10.5)
+    messages: list[Any] = [over if subject(message) == subject(over) else message for message in run.all()]
+    for message in messages:
+        names = message.DESCRIPTOR.fields_by_name
+        for cell in (*([message.cell] if "cell" in names else []), *(message.cells if "cells" in names else [])):
+            if cell.farm == "adb":
+                cell.farm_properties.CopyFrom(types_pb2.FarmProperties(times_count=times_count))
+    assert judged(run, messages).verdict == verdict

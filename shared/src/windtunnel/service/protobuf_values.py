@@ -12,7 +12,9 @@ from google.protobuf.message import Message
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.datacheck.classifier_scores import Scores
 from windtunnel.datacheck.findings import Finding
+from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
+from windtunnel.farms import FarmProperties, properties_of
 from windtunnel.tflite import ModelFacts, TensorFacts, precision
 from windtunnel.v1 import types_pb2
 
@@ -48,6 +50,23 @@ def value_of(kind: type[V], message: Message) -> V:
             for field in fields(kind)
         }
     )
+
+
+def farm_properties_to_proto(properties: FarmProperties) -> types_pb2.FarmProperties:
+    """Returns the properties of a farm on the wire."""
+    return types_pb2.FarmProperties(
+        platform=PLATFORM.number(properties.platform),
+        emulated=properties.emulated,
+        times_count=properties.times_count,
+    )
+
+
+def farm_properties_of(cell: types_pb2.Cell) -> FarmProperties:
+    """Returns what a cell says of its farm; of a cell that says nothing, what the farm's name says."""
+    if not cell.HasField("farm_properties"):
+        return properties_of(cell.farm)
+    found = cell.farm_properties
+    return FarmProperties(PLATFORM.read(found.platform, ""), found.emulated, found.times_count)
 
 
 def artifact_to_proto(ref: ArtifactRef | None, media_type: str = "") -> types_pb2.Artifact:

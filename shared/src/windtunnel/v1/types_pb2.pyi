@@ -736,6 +736,7 @@ class Cell(_message.Message):
     SKIP_REASON_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
+    FARM_PROPERTIES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the cell; deterministic in the run and the other fields."""
     variant: _builtins.str
@@ -772,6 +773,10 @@ class Cell(_message.Message):
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
         """Shapes that the inputs have during the run. Empty: the model's own, an open dimension taken as 1."""
 
+    @_builtins.property
+    def farm_properties(self) -> Global___FarmProperties:
+        """What the farm says of all its devices. Absent: an older writer does not say; the name of the farm then does."""
+
     def __init__(
         self,
         *,
@@ -786,14 +791,47 @@ class Cell(_message.Message):
         skip_reason: _builtins.str = ...,
         input_shapes: _abc.Iterable[Global___InputShape] | None = ...,
         device_platform: Global___Platform.ValueType = ...,
+        farm_properties: Global___FarmProperties | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["farm_properties", b"farm_properties"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "device_platform", b"device_platform", "farm", b"farm", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "device_platform", b"device_platform", "farm", b"farm", "farm_properties", b"farm_properties", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Cell: _TypeAlias = Cell  # noqa: Y015
+
+@_typing.final
+class FarmProperties(_message.Message):
+    """What holds for every device of a farm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLATFORM_FIELD_NUMBER: _builtins.int
+    EMULATED_FIELD_NUMBER: _builtins.int
+    TIMES_COUNT_FIELD_NUMBER: _builtins.int
+    platform: Global___Platform.ValueType
+    """Platform of the app that all devices run. Unspecified: each device has its own."""
+    emulated: _builtins.bool
+    """The devices are emulated: they run what real ones run."""
+    times_count: _builtins.bool
+    """Latencies, initialization times and memory say something about the device. False: they are not recorded, and no
+    gate judges them.
+    """
+    def __init__(
+        self,
+        *,
+        platform: Global___Platform.ValueType = ...,
+        emulated: _builtins.bool = ...,
+        times_count: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["emulated", b"emulated", "platform", b"platform", "times_count", b"times_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FarmProperties: _TypeAlias = FarmProperties  # noqa: Y015
 
 @_typing.final
 class DeviceFacts(_message.Message):

@@ -13,8 +13,9 @@ from windtunnel.diagnosis.kernels.kernel_matrix import compare_kernels
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport
 from windtunnel.diagnosis.kernels.kernel_sets import parse_kernels
 from windtunnel.errors import UserError
+from windtunnel.farms import properties_of
 from windtunnel.isolation import Pool
-from windtunnel.plan import EMULATED_FARMS, Plan
+from windtunnel.plan import Plan
 
 _ORDER: Final[tuple[Verdict, ...]] = ("healthy", "degraded", "broken")
 # What a plan calls an accelerator, as the end of a kernel set's name.
@@ -23,7 +24,7 @@ _ENDS: Final[Mapping[str, str]] = {"xnnpack": "", "cpu": ":none"}
 
 def planned_kernels(plan: Plan) -> tuple[str, ...]:
     """The names of the kernel sets of the plan's emulated devices; what no such device is or has is left out."""
-    filters = [wanted for wanted in plan.devices if wanted.farm in EMULATED_FARMS]
+    filters = [wanted for wanted in plan.devices if properties_of(wanted.farm).emulated]
     names = [
         f"arm:{cpu}{_ENDS[accelerator]}"
         for wanted in filters

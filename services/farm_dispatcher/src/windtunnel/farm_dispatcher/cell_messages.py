@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 from windtunnel.enum_words import PLATFORM
 from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts
 from windtunnel.plan import shapes_from_proto, shapes_to_proto
 from windtunnel.run_conditions import RunConditions
-from windtunnel.service.protobuf_values import message_of, value_of
+from windtunnel.service.protobuf_values import farm_properties_of, farm_properties_to_proto, message_of
 from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
 
 
 def cell_to_proto(cell: Cell) -> types_pb2.Cell:
     """The cell on the wire."""
-    message = message_of(types_pb2.Cell, dataclasses.replace(cell, input_shapes={}))
-    message.input_shapes.extend(shapes_to_proto(cell.input_shapes))
-    message.device_platform = PLATFORM.number(cell.platform)
-    return message
+    return types_pb2.Cell(
+        id=cell.id,
+        variant=cell.variant,
+        farm=cell.farm,
+        device=cell.device,
+        platform=cell.platform,
+        os_version=cell.os_version,
+        accelerator=cell.accelerator,
+        threads=cell.threads,
+        skip_reason=cell.skip_reason,
+        input_shapes=shapes_to_proto(cell.input_shapes),
+        device_platform=PLATFORM.number(cell.platform),
+        farm_properties=farm_properties_to_proto(cell.farm_properties),
+    )
 
 
 def cell_from_proto(message: types_pb2.Cell) -> Cell:
     """The cell in `message`."""
-    platform = PLATFORM.read(message.device_platform, message.platform)
-    shapes = shapes_from_proto(message.input_shapes)
-    return dataclasses.replace(value_of(Cell, message), platform=platform, input_shapes=shapes)
+    return Cell(
+        id=message.id,
+        variant=message.variant,
+        farm=message.farm,
+        device=message.device,
+        platform=PLATFORM.read(message.device_platform, message.platform),
+        os_version=message.os_version,
+        accelerator=message.accelerator,
+        threads=message.threads,
+        skip_reason=message.skip_reason,
+        input_shapes=shapes_from_proto(message.input_shapes),
+        farm_properties=farm_properties_of(message),
+    )
 
 
 def facts_to_proto(facts: DeviceFacts) -> types_pb2.DeviceFacts:

@@ -17,9 +17,8 @@ from windtunnel.log_parser.settings import LogParserSettings
 from windtunnel.log_parser.use_cases.judge_run import judge_run
 from windtunnel.log_parser.use_cases.measure_cell import Measurement, measure
 from windtunnel.log_parser.use_cases.parse_log import parse_log
-from windtunnel.plan import EMULATED_FARMS
 from windtunnel.rpc.server import MAX_MESSAGE_BYTES
-from windtunnel.service.protobuf_values import artifact_from_proto, failure_to_proto, message_of
+from windtunnel.service.protobuf_values import artifact_from_proto, failure_to_proto, farm_properties_of, message_of
 from windtunnel.service.run_inputs import temporary_folder
 from windtunnel.service.runtime import Runtime
 from windtunnel.v1 import events_pb2, log_parser_pb2, log_parser_pb2_grpc, types_pb2
@@ -73,13 +72,13 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
     async def _measure(self, message: events_pb2.DeviceRunFinished) -> types_pb2.Measurement:
         log = artifact_from_proto(message.log)
         samples = artifact_from_proto(message.samples) if message.samples.sha256 else None
-        emulated = message.cell.farm in EMULATED_FARMS
+        times_count = farm_properties_of(message.cell).times_count
 
         async def compute() -> types_pb2.Measurement:
             texts = await self._read(log), await self._read(samples) if samples else None
-            return measurement_to_proto(await asyncio.to_thread(judge_run, *texts, emulated=emulated))
+            return measurement_to_proto(await asyncio.to_thread(judge_run, *texts, times_count=times_count))
 
-        inputs = {"log": log.sha256, "samples": samples.sha256 if samples else None, "emulated": emulated}
+        inputs = {"log": log.sha256, "samples": samples.sha256 if samples else None, "times_count": times_count}
         key = job_key("measure", inputs, self._versions)
         return await self._runtime.jobs.once(key, types_pb2.Measurement, compute)
 

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import Final
 
 from windtunnel.app_builder.domain.app_package import Platform
-from windtunnel.plan import HOST_FARMS, DeviceFilter
+from windtunnel.farms import properties_of
+from windtunnel.plan import DeviceFilter
 
 _BY_NAME: Final = {platform.value: platform for platform in Platform}
 
@@ -19,6 +20,7 @@ def platforms_of(devices: Iterable[DeviceFilter]) -> tuple[Platform, ...]:
     """
     needed: dict[Platform, None] = {}
     for wanted in devices:
-        names = (Platform.HOST,) if wanted.farm in HOST_FARMS else wanted.platform or (Platform.ANDROID,)
+        of_farm = properties_of(wanted.farm).platform
+        names = (of_farm,) if of_farm else wanted.platform or (Platform.ANDROID,)
         needed.update(dict.fromkeys(_BY_NAME[name] for name in names if name in _BY_NAME))
     return tuple(needed)

@@ -25,6 +25,7 @@ from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.local_farm import ACCELERATORS, exclusively, require_cell, with_nodes
 from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farms import EMULATED_HOST
 from windtunnel.isolation import ChildPool, Pool
 from windtunnel.service.settings import InvalidSetting
 
@@ -54,6 +55,7 @@ async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
 class ArmFarm:
     """Runs models of `host` app packages under emulation. `lock` keeps it from disturbing measurements of this host."""
 
+    properties = EMULATED_HOST
     default_accelerator = "xnnpack"
     parallel = 1
 

@@ -13,6 +13,7 @@ from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
 from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Samples
+from windtunnel.farms import THIS_HOST, FarmProperties
 from windtunnel.run_conditions import RunConditions
 from windtunnel.tflite import read_model
 
@@ -36,6 +37,7 @@ class FakeFarm:
     failures: list[WindtunnelError | None] = field(default_factory=list)
     # Raised instead of listing devices.
     down: WindtunnelError | None = None
+    properties: FarmProperties = THIS_HOST
     default_accelerator: str = "cpu"
     parallel: int = 2
     ran: list[Cell] = field(default_factory=list)

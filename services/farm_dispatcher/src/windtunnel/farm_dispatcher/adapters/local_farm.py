@@ -20,6 +20,7 @@ from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.host_facts import host_facts
 from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm, Samples
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farms import THIS_HOST
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import ChildPool, Pool, Progress
 from windtunnel.tflite import read_model, require_values
@@ -53,6 +54,7 @@ def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
 class LocalFarm:
     """Runs models of `host` app packages in a child process. `lock` is a file that a measurement holds."""
 
+    properties = THIS_HOST
     default_accelerator = "xnnpack"
     parallel = 1
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from windtunnel.farms import PHONES, FarmProperties
 from windtunnel.run_conditions import RunConditions
 
 
@@ -61,6 +62,8 @@ class Cell:
     skip_reason: str = ""
     # Shapes that the inputs are to have, by name; empty: the model's own, an open dimension taken as 1.
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    # What its farm says of all its devices.
+    farm_properties: FarmProperties = PHONES
 
 
 def cell_id(run_id: str, variant: str, *fields: str | int) -> str:
@@ -96,7 +99,12 @@ class DeviceRun:
 
 
 class Farm(Protocol):
-    """What runs apps on devices. One module in `adapters`, one entry in `farms.FARMS`."""
+    """What runs apps on devices. One module in `adapters`, one entry in `farm_registry.FARMS`."""
+
+    @property
+    def properties(self) -> FarmProperties:
+        """What holds for all its devices; each cell carries it to whoever judges the run."""
+        ...
 
     @property
     def default_accelerator(self) -> str:

@@ -10,6 +10,7 @@ from typing import Final
 
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain.farm import Cell, Device, cell_id
+from windtunnel.farms import PHONES, FarmProperties, properties_of
 from windtunnel.plan import DeviceFilter
 
 DEFAULT_THREADS: Final = 1
@@ -23,6 +24,7 @@ class Offer:
 
     devices: tuple[Device, ...]
     default_accelerator: str
+    properties: FarmProperties = PHONES
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +59,16 @@ def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: M
 
 
 def _cells(run_id: str, variant: str, wanted: DeviceFilter, offer: Offer | None) -> Iterator[Cell]:
+    # Of a farm that is not set up here only its name is known.
+    properties = properties_of(wanted.farm) if offer is None else offer.properties
     for place in _places(wanted, offer):
         accelerators = wanted.accelerator or (_default_accelerator(place.device, offer),)
         for accelerator, threads in itertools.product(accelerators, wanted.threads or (DEFAULT_THREADS,)):
             fields = (wanted.farm, place.name, place.platform, place.os_version, accelerator, threads)
             reason = place.skip_reason or _lacks(place.device, accelerator)
-            yield Cell(cell_id(run_id, variant, *fields), variant, *fields, skip_reason=reason)
+            yield Cell(
+                cell_id(run_id, variant, *fields), variant, *fields, skip_reason=reason, farm_properties=properties
+            )
 
 
 def _places(wanted: DeviceFilter, offer: Offer | None) -> Iterator[_Place]:

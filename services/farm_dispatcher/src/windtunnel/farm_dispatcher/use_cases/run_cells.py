@@ -48,10 +48,7 @@ class Dispatcher:
     async def plan(self, run_id: str, variant: str, filters: Sequence[DeviceFilter]) -> tuple[Cell, ...]:
         """The cells that `filters` mean today for one variant of a run. Raises FarmError, InvalidInput for too many."""
         wanted = dict.fromkeys(item.farm for item in filters if item.farm in self._farms)
-        offers = {
-            name: Offer(tuple(await self._farms[name].devices()), self._farms[name].default_accelerator)
-            for name in wanted
-        }
+        offers = {name: await _offer_of(self._farms[name]) for name in wanted}
         # Thousands of cells take a while: not in the loop, which keeps leases and answers calls.
         return await asyncio.to_thread(expand, run_id, variant, filters, offers)
 
@@ -80,3 +77,7 @@ class Dispatcher:
                     return Attempted(attempt, None, error)
             await asyncio.sleep(self._patience.backoff_s * 2 ** (attempt - 1))
         raise AssertionError("the last attempt returns")
+
+
+async def _offer_of(farm: Farm) -> Offer:
+    return Offer(tuple(await farm.devices()), farm.default_accelerator, farm.properties)

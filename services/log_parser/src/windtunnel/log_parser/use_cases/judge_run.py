@@ -12,7 +12,7 @@ from windtunnel.log_parser.use_cases.measure_cell import Latency, Measurement, m
 from windtunnel.log_parser.use_cases.parse_log import parse_log
 
 
-def judge_run(log: bytes, samples: bytes | None, *, emulated: bool = False) -> Measurement:
+def judge_run(log: bytes, samples: bytes | None, *, times_count: bool = True) -> Measurement:
     """Measures a device run from its benchmark log and, where there are any, its raw samples.
 
     Of several runs in a log the last one counts: what stands before it is of an earlier start of the app.
@@ -20,7 +20,7 @@ def judge_run(log: bytes, samples: bytes | None, *, emulated: bool = False) -> M
     Args:
         log: what the benchmark tool printed.
         samples: JSON `{"unit": "us", "inference": [...], "warmup": [...]}`, microseconds; or None.
-        emulated: the device is emulated: its times and its memory say nothing, and are left out.
+        times_count: False: times and memory say nothing about the device, and are left out.
 
     Raises InvalidInput where the log has no run, where the run did not come to its end, and where samples cannot be
     read; with the log's error kind as its code where the run ended in an error. What a run that failed measured
@@ -37,7 +37,7 @@ def judge_run(log: bytes, samples: bytes | None, *, emulated: bool = False) -> M
     if run.error is not None or run.truncated or (latencies is None and not _has_figures(run)):
         raise _no_measurement(run)
     found = measure(run, latencies)
-    return dataclasses.replace(found, latency_ms=Latency(), init_ms=None, memory_mb=None) if emulated else found
+    return found if times_count else dataclasses.replace(found, latency_ms=Latency(), init_ms=None, memory_mb=None)
 
 
 def read_samples(data: bytes) -> list[float]:

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, select
 
+from windtunnel.farms import FarmProperties
 from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.codec import from_document, to_document
 from windtunnel.metrics_store.adapters.database import from_micros
@@ -114,6 +115,7 @@ def read_cell_spec(row: AnyRow) -> CellSpec:
         row.os_version,
         row.accelerator,
         row.threads,
+        from_document(FarmProperties, row.farm_properties),
     )
 
 
@@ -140,6 +142,7 @@ def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
         "os_version": spec.os_version,
         "accelerator": spec.accelerator,
         "threads": spec.threads,
+        "farm_properties": to_document(spec.farm_properties),
         "planned": cell.planned,
         "skip_reason": cell.skip_reason,
         "not_run": to_document(cell.not_run),

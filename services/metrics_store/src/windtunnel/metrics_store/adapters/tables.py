@@ -174,6 +174,8 @@ cells = Table(
     _text("os_version"),
     _text("accelerator"),
     _count("threads"),
+    # What the farm says of all its devices. NULL: a cell of an older version.
+    Column("farm_properties", Document),
     Column("planned", Boolean, nullable=False),
     _text("skip_reason"),
     Column("not_run", Document),

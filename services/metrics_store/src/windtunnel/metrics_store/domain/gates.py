@@ -171,7 +171,7 @@ def _worst_cell(
 
 def _real_cells(run: RunRecord, variant: str) -> list[CellState]:
     cells = [cell for cell in run.cells_of(variant) if cell.planned or cell.measured is not None]
-    return [cell for cell in cells if not cell.spec.is_emulated]
+    return [cell for cell in cells if cell.spec.times_count]
 
 
 def _figure_of(cell: CellState, gate: str, figure: Callable[[Measurement], float | None]) -> _CellFigure:

@@ -20,7 +20,7 @@ def cell_warnings(cell: CellState) -> tuple[str, ...]:
         return ()
     found = cell.measured.measurement
     fallback = words.fallback_words(cell.spec.accelerator, found.delegate, found.nodes_delegated, found.nodes_total)
-    others = () if cell.spec.is_emulated else (_shape(found), _unstable(found))
+    others = (_shape(found), _unstable(found)) if cell.spec.times_count else ()
     return tuple(text for text in (fallback, *others) if text)
 
 

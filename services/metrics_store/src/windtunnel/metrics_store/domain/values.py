@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from windtunnel.datacheck.findings import Finding
-from windtunnel.plan import EMULATED_FARMS, HOST_FARMS
+from windtunnel.farms import FarmProperties, properties_of
 from windtunnel.run_conditions import RunConditions
 
 
@@ -160,16 +160,23 @@ class CellSpec:
     os_version: str = ""
     accelerator: str = ""
     threads: int = 0
+    # None: it was stored by a version that did not know them.
+    farm_properties: FarmProperties | None = None
+
+    @property
+    def its_farm(self) -> FarmProperties:
+        """What holds for all devices of the cell's farm."""
+        return self.farm_properties or properties_of(self.farm)
 
     @property
     def app_platform(self) -> str:
-        """The platform of the app that this cell runs; the farms on this machine run the one for the host."""
-        return "host" if self.farm in HOST_FARMS else self.platform
+        """The platform of the app that this cell runs: host, android or ios; empty if the cell is to be skipped."""
+        return self.its_farm.platform or self.platform
 
     @property
-    def is_emulated(self) -> bool:
-        """Whether the device is emulated: it runs what a real one runs, in times that mean nothing."""
-        return self.farm in EMULATED_FARMS
+    def times_count(self) -> bool:
+        """Whether latencies and memory say something about the device."""
+        return self.its_farm.times_count
 
     @property
     def label(self) -> str:

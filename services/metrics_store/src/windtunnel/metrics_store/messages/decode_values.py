@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any
 
 from google.protobuf.message import Message
@@ -26,7 +25,7 @@ from windtunnel.metrics_store.domain.values import (
 )
 from windtunnel.plan import shapes_from_proto
 from windtunnel.run_conditions import RunConditions
-from windtunnel.service.protobuf_values import findings_from_proto, value_of
+from windtunnel.service.protobuf_values import farm_properties_of, findings_from_proto, value_of
 from windtunnel.v1 import types_pb2
 
 _LARGEST = 2**63 - 1
@@ -87,8 +86,17 @@ def cell_spec(message: types_pb2.Cell) -> CellSpec:
     """Raises Malformed where the cell has no id or no variant."""
     if not message.id or not message.variant:
         raise Malformed(f"a cell has id {message.id!r} and variant {message.variant!r}", hint="both are needed")
-    platform = PLATFORM.read(message.device_platform, message.platform)
-    return replace(value_of(CellSpec, message), platform=platform)
+    return CellSpec(
+        id=message.id,
+        variant=message.variant,
+        farm=message.farm,
+        device=message.device,
+        platform=PLATFORM.read(message.device_platform, message.platform),
+        os_version=message.os_version,
+        accelerator=message.accelerator,
+        threads=message.threads,
+        farm_properties=farm_properties_of(message),
+    )
 
 
 def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:

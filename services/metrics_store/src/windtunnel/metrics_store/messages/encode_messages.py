@@ -12,9 +12,9 @@ from windtunnel.enum_words import EXECUTION_KIND, PLATFORM, RUN_STATE
 from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
 from windtunnel.metrics_store.domain.lineage import Execution
 from windtunnel.metrics_store.domain.listings import MeasuredCell, RunSummary
-from windtunnel.metrics_store.domain.values import Blob, Measurement
+from windtunnel.metrics_store.domain.values import Blob, CellSpec, Measurement
 from windtunnel.plan import shapes_to_proto
-from windtunnel.service.protobuf_values import message_of
+from windtunnel.service.protobuf_values import farm_properties_to_proto, message_of
 from windtunnel.v1 import events_pb2, metrics_store_pb2, types_pb2
 
 VERDICTS: Final = {
@@ -96,15 +96,28 @@ def run_message(run: RunSummary) -> metrics_store_pb2.Run:
 
 
 def measured_cell_message(found: MeasuredCell) -> metrics_store_pb2.MeasuredCell:
-    cell = message_of(types_pb2.Cell, found.fact.cell)
-    cell.device_platform = PLATFORM.number(found.fact.cell.platform)
     return metrics_store_pb2.MeasuredCell(
         run_id=found.run_id,
         model_name=found.model_name,
         model_version=found.model_version,
-        cell=cell,
+        cell=_cell_message(found.fact.cell),
         measurement=measurement_message(found.fact.measurement),
         measured_at=timestamp(found.measured_at),
+    )
+
+
+def _cell_message(cell: CellSpec) -> types_pb2.Cell:
+    return types_pb2.Cell(
+        id=cell.id,
+        variant=cell.variant,
+        farm=cell.farm,
+        device=cell.device,
+        platform=cell.platform,
+        os_version=cell.os_version,
+        accelerator=cell.accelerator,
+        threads=cell.threads,
+        device_platform=PLATFORM.number(cell.platform),
+        farm_properties=farm_properties_to_proto(cell.its_farm),
     )
 
 

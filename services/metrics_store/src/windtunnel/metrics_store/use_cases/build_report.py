@@ -225,7 +225,7 @@ def _circumstances(found: Measurement | None) -> dict[str, Any]:
 def _status(run: RunRecord, cell: CellState, *, ended: bool) -> tuple[str | None, str | None]:
     """Status and reason. Of a run that goes on, a cell that may still be measured has neither."""
     if cell.measured is not None:
-        return "measured", _EMULATED if cell.spec.is_emulated else None
+        return "measured", None if cell.spec.times_count else _EMULATED
     problem = cell_problem(run, cell)
     if problem is not None:
         skipped = cell.not_run is None and bool(cell.skip_reason)
