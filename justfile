@@ -36,3 +36,7 @@ up:
 # Checks the wording of paths; without paths, of everything that must be clean.
 prose *PATHS:
     tools/prose {{PATHS}}
+
+# Builds the documentation site into build/site; `just docs serve` shows it on a local port.
+docs COMMAND="build":
+    NO_MKDOCS_2_WARNING=1 mkdocs {{COMMAND}} --strict
