@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from windtunnel.documents.schema import schema_text
+from windtunnel.pipeline.document import PipelineDocument
 from windtunnel.plan.document import PlanDocument
 
 COMMITTED = Path(__file__).parents[1] / "shared/src/windtunnel/schemas"
@@ -19,7 +20,10 @@ COMMITTED = Path(__file__).parents[1] / "shared/src/windtunnel/schemas"
 
 def texts() -> Mapping[str, str]:
     """The texts of the schemas, by the names of their files."""
-    return {"plan.schema.json": schema_text(PlanDocument, "plan", "Windtunnel plan")}
+    return {
+        "plan.schema.json": schema_text(PlanDocument, "plan", "Windtunnel plan"),
+        "pipeline.schema.json": schema_text(PipelineDocument, "pipeline", "pipeline.json: preprocessing as data"),
+    }
 
 
 def main(folder: Path) -> None:

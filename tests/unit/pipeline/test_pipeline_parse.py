@@ -103,7 +103,43 @@ def test_bad_steps_are_named(step: Any, message: str, validator: jsonschema.Draf
     assert not validator.is_valid(pipeline(good, step))
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"steps": []}, "pipeline: field 'schema' is None (this version reads 'windtunnel.pipeline/1')"),
+        (pipeline() | {"steps": {}}, "pipeline: field 'steps' must be a list, this is dict {}"),
+        (pipeline() | {"task": 1}, "pipeline: field 'task' must be text, this is int 1"),
+        (pipeline() | {"taks": "x"}, "pipeline: unknown field 'taks' (did you mean 'task'?)"),
+        (pipeline({"op": "mirror"}, {}), "pipeline: step 1 has no field 'op' (for example"),
+        (pipeline({"op": "miror"}), "pipeline: step 0: unknown op 'miror' (did you mean 'mirror'?)"),
+        (pipeline({"op": "resize"}), "pipeline: step 0 (resize): field 'size' is missing"),
+        (
+            pipeline({"op": "resize", "size": [9, 99999]}),
+            "pipeline: step 0 (resize): field 'size', item 1, must be a whole number from 1 to 16384, this is int",
+        ),
+        (
+            pipeline({"op": "rotate", "degrees": 90.0}),
+            "pipeline: step 0 (rotate): field 'degrees' must be 0, 90, 180 or 270, this is float 90.0",
+        ),
+        (
+            pipeline({"op": "mirror"}, {"op": "log"}),
+            "pipeline: step 1 (log) works on audio, step 0 on image (one pipeline works on one kind of sample)",
+        ),
+    ],
+)
+def test_messages_say_where_what_and_the_value(wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        Pipeline.parse(wrong)
+    assert str(caught.value).startswith(words)
+
+
+def test_numbers_stay_as_they_are_written() -> None:
+    """A job's key is made from the text."""
+    step = {"op": "normalize", "scale": [1, 2.0, 3], "offset": 1}
+    assert json.dumps(Pipeline.parse(pipeline(step)).to_json()["steps"]) == json.dumps([step])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 10**400])
 def test_constants_are_finite(value: float) -> None:
     with pytest.raises(InvalidInput, match="finite"):
         Pipeline.parse(pipeline({"op": "normalize", "scale": value}))

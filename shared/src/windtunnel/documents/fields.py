@@ -58,6 +58,15 @@ def _as_list(value: Any) -> Any:
 AsList: Final = BeforeValidator(_as_list)
 
 
+def _as_written(value: Any, validate: Callable[[Any], Any]) -> Any:
+    validate(value)
+    return value
+
+
+# Marks a number: it stays what is written, 2 does not become 2.0.
+AsWritten: Final = WrapValidator(_as_written)
+
+
 def how_many(value: Any) -> str:
     """Discriminates a value (ONE), a list of values (MANY) and null (NONE)."""
     return NONE if value is None else MANY if isinstance(value, (list, tuple)) else ONE

@@ -103,4 +103,6 @@ def _refused(error: ErrorDetails) -> DocumentRefused:
         return DocumentRefused("is missing", path)
     asked = _ASKED.get(error["type"])
     message = asked.format(**context) if asked is not None else error["msg"]
+    if error["type"] in ("too_long", "too_short"):
+        return DocumentRefused(message, path)
     return DocumentRefused(f"{message}, this is {kind_of(error['input'])}", path)

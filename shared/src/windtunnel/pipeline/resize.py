@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-METHODS = ("bilinear", "bicubic", "area", "nearest")
+Method = Literal["bilinear", "bicubic", "area", "nearest"]
+METHODS: Final[tuple[str, ...]] = get_args(Method)
 _TABLE = 1024
 _F = np.float32
 _HALF = _F(0.5)
