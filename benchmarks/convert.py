@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from windtunnel.converter.adapters.tensorflow_job import tensorflow_job
+from windtunnel.converter.convert import convert
 from windtunnel.converter.domain.conversion import Format, Source
-from windtunnel.converter.use_cases.convert_model import convert, tensorflow_job
 from windtunnel.isolation import ChildPool
 
 ENVIRONMENT = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}

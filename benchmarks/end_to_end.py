@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from windtunnel.client import AsyncClient, find_endpoints
-from windtunnel.converter.use_cases.convert_model import convert
+from windtunnel.converter.convert import convert
 from windtunnel.diagnosis.comparison.compare_models import compare_models
 from windtunnel.diagnosis.quantize.make_variant import quantize
 from windtunnel.diagnosis.quantize.variants import Calibration

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from support.trained import FORMATS
+from windtunnel.converter.adapters.tensorflow_job import tensorflow_job
+from windtunnel.converter.convert import convert
 from windtunnel.converter.domain.conversion import Format, Source
-from windtunnel.converter.use_cases.convert_model import convert, tensorflow_job
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.isolation import ChildPool
 from windtunnel.pipeline import load_samples

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from windtunnel.converter.use_cases.convert_model import convert
+from windtunnel.converter.convert import convert
 from windtunnel.datacheck.findings import Finding
 from windtunnel.isolation import ChildPool
 

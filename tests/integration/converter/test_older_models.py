@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from support.older_models import KERAS2, older_models
+from windtunnel.converter.convert import convert
 from windtunnel.converter.domain.conversion import Converted
-from windtunnel.converter.use_cases.convert_model import convert
 from windtunnel.diagnosis.quantize import litert_quantizer as litert
 from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.errors import InvalidInput, Unsupported

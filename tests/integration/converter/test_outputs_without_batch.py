@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from windtunnel.converter.use_cases.convert_model import convert
+from windtunnel.converter.convert import convert
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import ChildPool
 

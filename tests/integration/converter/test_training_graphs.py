@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from support.training_graphs import KINDS, training_graphs
+from windtunnel.converter.convert import convert
 from windtunnel.converter.domain.conversion import Converted
-from windtunnel.converter.use_cases.convert_model import convert
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import ChildPool
 from windtunnel.pipeline import load_samples

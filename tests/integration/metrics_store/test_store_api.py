@@ -250,6 +250,7 @@ async def test_measurements(store: Store, api: MetricsStoreServiceAsyncStub) -> 
     told = RunEvents("run-1").cell("int8", "adb")
     assert (told.platform, told.device_platform) == ("android", types_pb2.PLATFORM_UNSPECIFIED)
     told.device_platform = types_pb2.PLATFORM_ANDROID
+    told.farm_properties.times_count = True
     assert one.cell == told
     assert one.measurement.latency_ms.p50 == 4.0 and one.measurement.delegate == "gpu"
     assert not one.measurement.HasField("nodes_total")

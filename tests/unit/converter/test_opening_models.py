@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from windtunnel.converter.convert import convert
 from windtunnel.converter.domain.conversion import Format, Source
 from windtunnel.converter.formats.detect_format import locate
 from windtunnel.converter.formats.keras_config import asks_for_code, refuse_code
-from windtunnel.converter.use_cases.convert_model import convert, tool_versions
+from windtunnel.converter.use_cases.convert_model import tool_versions
 from windtunnel.errors import InvalidInput, NotFound, Unavailable
 from windtunnel.isolation import InlinePool
 

@@ -26,7 +26,7 @@ async def convert_model(
 
     `note` is said once the file was found to be a model.
     """
-    from windtunnel.converter.use_cases.convert_model import convert as run
+    from windtunnel.converter.convert import convert as run
 
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "TF_ENABLE_ONEDNN_OPTS": "0"}
     with progress_bar("converting") as show:

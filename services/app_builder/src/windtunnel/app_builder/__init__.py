@@ -5,6 +5,7 @@ host. The same request gives the same bytes.
 """
 
 from windtunnel.app_builder.adapters.signing import SigningKey
+from windtunnel.app_builder.build import build
 from windtunnel.app_builder.domain.app_package import (
     BaseApp,
     BenchmarkConfig,
@@ -12,6 +13,5 @@ from windtunnel.app_builder.domain.app_package import (
     BuiltApp,
     Platform,
 )
-from windtunnel.app_builder.use_cases.build_app import build
 
 __all__ = ["BaseApp", "BenchmarkConfig", "BuildRequest", "BuiltApp", "Platform", "SigningKey", "build"]

@@ -14,6 +14,7 @@ import grpc
 
 from windtunnel.app_builder.adapters.keyfile import kept_key
 from windtunnel.app_builder.adapters.signing import SigningKey
+from windtunnel.app_builder.build import build
 from windtunnel.app_builder.domain.app_package import (
     BaseApp,
     BenchmarkConfig,
@@ -23,7 +24,6 @@ from windtunnel.app_builder.domain.app_package import (
 )
 from windtunnel.app_builder.domain.platforms import platforms_of
 from windtunnel.app_builder.settings import AppBuilderSettings
-from windtunnel.app_builder.use_cases.build_app import build
 from windtunnel.artifacts import ArtifactRef, SourceReader
 from windtunnel.bus import Event, each, job_key
 from windtunnel.enum_words import PLATFORM

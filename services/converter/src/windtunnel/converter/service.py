@@ -13,9 +13,10 @@ import grpc
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bucket, Event, job_key
+from windtunnel.converter.convert import convert
 from windtunnel.converter.domain.conversion import Check, Converted, Format
 from windtunnel.converter.settings import ConverterSettings
-from windtunnel.converter.use_cases.convert_model import convert, tree_sha256
+from windtunnel.converter.use_cases.convert_model import tree_sha256
 from windtunnel.converter.use_cases.resolve_plan import PlanResolver, named_after_model, quantized_finding
 from windtunnel.errors import WindtunnelError
 from windtunnel.isolation import Pool

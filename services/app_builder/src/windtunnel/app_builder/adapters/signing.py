@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
-from windtunnel.app_builder.adapters.digests import BLOCK, blocks
 from windtunnel.app_builder.adapters.zipfile_write import Layout
+from windtunnel.app_builder.domain.file_digests import BLOCK, blocks
 from windtunnel.errors import InvalidInput
 
 _V2_ID, _V3_ID = 0x7109871A, 0xF05368C0

@@ -9,12 +9,12 @@ import hashlib
 import re
 from typing import BinaryIO
 
-from windtunnel.app_builder.adapters.digests import blocks
 from windtunnel.app_builder.adapters.signing import SigningKey, sign
 from windtunnel.app_builder.adapters.write_bundle import ALIGNMENT, MODEL_ALIGNMENT, hashing
 from windtunnel.app_builder.adapters.zipfile_read import STORED, Entry, read_directory
 from windtunnel.app_builder.adapters.zipfile_write import ZipWriter
 from windtunnel.app_builder.domain.app_package import BenchmarkConfig
+from windtunnel.app_builder.domain.file_digests import blocks
 from windtunnel.errors import InvalidInput
 
 MODEL = "assets/windtunnel/model.tflite"

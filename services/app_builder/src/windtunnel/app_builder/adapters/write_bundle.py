@@ -6,9 +6,9 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
-from windtunnel.app_builder.adapters.digests import blocks
 from windtunnel.app_builder.adapters.zipfile_write import ZipWriter
 from windtunnel.app_builder.domain.app_package import BenchmarkConfig
+from windtunnel.app_builder.domain.file_digests import blocks
 
 MODEL, CONFIG = "model.tflite", "config.json"
 # A model may be mapped from inside the bundle: the largest page size of the machines we know.

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from windtunnel.app_builder.adapters.digests import blocks
 from windtunnel.app_builder.adapters.zipfile_read import FLAG_DESCRIPTOR, FLAG_UTF8, STORED, Entry
+from windtunnel.app_builder.domain.file_digests import blocks
 from windtunnel.errors import InvalidInput
 
 _EOCD = struct.Struct("<4s4H2IH")

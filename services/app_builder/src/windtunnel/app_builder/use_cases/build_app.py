@@ -7,24 +7,45 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
-from windtunnel.app_builder.adapters.digests import sha256_of
-from windtunnel.app_builder.adapters.signing import SigningKey
-from windtunnel.app_builder.adapters.write_apk import write_apk
-from windtunnel.app_builder.adapters.write_bundle import write_bundle
-from windtunnel.app_builder.domain.app_package import BaseApp, BuildRequest, BuiltApp, Platform
+from windtunnel.app_builder.domain.app_package import BaseApp, BenchmarkConfig, BuildRequest, BuiltApp, Platform
+from windtunnel.app_builder.domain.file_digests import sha256_of
 from windtunnel.errors import InvalidInput, Unsupported
 
 
-def build(request: BuildRequest, key: SigningKey | None = None) -> BuiltApp:
+class PackageWriters(Protocol):
+    """Writes app packages. Each method writes into an empty file and returns the model's SHA-256 in hex."""
+
+    @property
+    def can_sign(self) -> bool:
+        """Whether there is a key to sign an APK with."""
+        ...
+
+    def bundle(self, model: BinaryIO, config: BenchmarkConfig, output: BinaryIO) -> str:
+        """Writes the package for the host."""
+        ...
+
+    def apk(self, base: BinaryIO, label: str, model: BinaryIO, config: BenchmarkConfig, output: BinaryIO) -> str:
+        """Writes the signed package for Android.
+
+        Raises:
+            InvalidInput: `base`, which messages call `label`, is not an APK that can be used.
+        """
+        ...
+
+
+def build(request: BuildRequest, writers: PackageWriters) -> BuiltApp:
     """Builds the package that `request` asks for, at `request.output`, whole or not at all.
 
-    The same request and key give the same bytes.
+    The same request and writers give the same bytes.
 
     Args:
         request: what to build.
-        key: signs an APK; needed for Android, not used for the host.
+        writers: write the package; for Android they need a key.
+
+    Returns:
+        The package and the SHA-256 of the model in it.
 
     Raises:
         InvalidInput: the base app, the model or the request cannot be used; the message names the file and why.
@@ -39,23 +60,23 @@ def build(request: BuildRequest, key: SigningKey | None = None) -> BuiltApp:
         if os.fstat(model.fileno()).st_size == 0:
             raise InvalidInput(f"model {request.model} is empty", hint="give a .tflite file")
         if request.platform is Platform.ANDROID:
-            model_sha256 = _android(request, key, model, output)
+            model_sha256 = _android(request, writers, model, output)
         else:
             _refuse_base(request.base)
-            model_sha256 = write_bundle(model, request.config, output)
+            model_sha256 = writers.bundle(model, request.config, output)
         output.seek(0)
         sha256, size = sha256_of(output)
     return BuiltApp(request.platform, request.output, sha256, size, model_sha256)
 
 
-def _android(request: BuildRequest, key: SigningKey | None, model: BinaryIO, output: BinaryIO) -> str:
+def _android(request: BuildRequest, writers: PackageWriters, model: BinaryIO, output: BinaryIO) -> str:
     if request.base is None:
         raise InvalidInput("no base app for android", hint="configure an APK of the benchmark app and its SHA-256")
-    if key is None:
+    if not writers.can_sign:
         raise InvalidInput("no signing key for android", hint="configure a key, or make one with SigningKey.generate()")
     with _opened(request.base.path, "base app") as base:
         _check_pin(request.base, base)
-        return write_apk(base, str(request.base.path), model, request.config, key, output)
+        return writers.apk(base, str(request.base.path), model, request.config, output)
 
 
 def _refuse_base(base: BaseApp | None) -> None:

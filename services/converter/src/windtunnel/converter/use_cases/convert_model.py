@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from windtunnel.artifacts.stores.port import sha256_of
 from windtunnel.converter.domain.conversion import Converted, Exported, Format, Source
@@ -23,7 +23,23 @@ from windtunnel.tflite import read_model, require_values
 _PACKAGES = ("windtunnel-converter", "tensorflow-cpu", "keras", "ai-edge-litert")
 
 
+class Export(Protocol):
+    """The job of a child process that converts a model with the framework that trained it."""
+
+    def __call__(
+        self, source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
+    ) -> Exported:
+        """Writes `source` as float32 TFLite to `target`, and the original's outputs on the samples beside it.
+
+        Raises:
+            InvalidInput: the model cannot be loaded or converted, or the samples do not fit it.
+            Unsupported: the model has an op that TFLite does not have.
+        """
+        ...
+
+
 async def convert(
+    export: Export,
     path: Path,
     workdir: Path,
     pool: Pool,
@@ -40,9 +56,32 @@ async def convert(
 ) -> Converted:
     """Converts the model at `path` (a file, folder or archive) to float32 TFLite below `workdir`.
 
-    A .tflite is taken as it is. `shapes` are those that the plan gives for open dimensions, by input name. Raises
-    NotFound, InvalidInput, Unsupported, JobFailed, each saying what of the model is at fault. The check's verdict is
-    part of the result, never an error: whether a changed model fails is the run's affair.
+    A .tflite is taken as it is. The check's verdict is part of the result, never an error: whether a model that the
+    conversion changed fails is decided by the run.
+
+    Args:
+        export: converts in a child process.
+        path: the trained model.
+        workdir: private to this call.
+        pool: runs the child processes.
+        declared: the format that the user names; None: it is detected.
+        inputs: input tensors of a graph that does not name them, for example `"x:0"`.
+        outputs: output tensors, as `inputs`.
+        samples: samples for the check; None: seeded random inputs.
+        pipeline: preprocessing of the samples.
+        shapes: shapes that the plan gives for open dimensions, by input name.
+        allow_code: load models that carry Python code.
+        select_tf_ops: keep ops that only TensorFlow has.
+        on_progress: called with the share of the work that is done.
+
+    Returns:
+        The converted model, its facts, and the check's result.
+
+    Raises:
+        NotFound: there is no model at `path`.
+        InvalidInput: the model or the samples cannot be used; the message says what is at fault.
+        Unsupported: the model has an op that TFLite does not have.
+        JobFailed: a child process died.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     # A child opens the stranger's file, and it has a folder of its own.
@@ -53,7 +92,7 @@ async def convert(
         exported = Exported(source.path, {}, 0.0)
     else:
         exported = await pool.run(
-            tensorflow_job,
+            export,
             source,
             workdir.absolute() / "model.tflite",
             samples,
@@ -80,19 +119,6 @@ async def convert(
         )
     result = replace(result, findings=(*exported.findings, *result.findings))
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
-
-
-def tensorflow_job(
-    source: Source,
-    target: Path,
-    samples: Path | None,
-    pipeline: Mapping[str, Any] | None,
-    shapes: Shapes = MappingProxyType({}),
-) -> Exported:
-    """The job of a child process, which alone loads TensorFlow."""
-    from windtunnel.converter.adapters import tensorflow_convert as tensorflow
-
-    return tensorflow.convert(source, target, samples, pipeline, shapes)
 
 
 def _require_float(inputs: Any, model: Path) -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import windtunnel.errors
-import windtunnel.farm_dispatcher
 from windtunnel.arm_emulator import CPUS, LITERT, in_words, missing, run_arm
 from windtunnel.errors import FarmError, NotFound, Unavailable
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
@@ -23,8 +22,7 @@ from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
 from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.local_farm import ACCELERATORS, exclusively, require_cell, with_nodes
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm
-from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm, FarmSettings
 from windtunnel.farms import EMULATED_HOST
 from windtunnel.isolation import ChildPool, Pool
 from windtunnel.service.settings import InvalidSetting
@@ -34,12 +32,12 @@ _SYSTEM, _VERSION = "Debian", "12"
 # Where the emulated Python finds the measurement.
 _PACKAGES: Final = (
     Path(windtunnel.errors.__file__).absolute().parents[1],
-    Path(windtunnel.farm_dispatcher.__file__).absolute().parents[2],
+    Path(__file__).absolute().parents[3],
 )
 
 
 @asynccontextmanager
-async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
+async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
     """The emulated processors. Raises InvalidSetting where the emulator or its system is missing."""
     lacking = missing()
     if lacking:

@@ -7,12 +7,11 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 
 from windtunnel.farm_dispatcher.adapters import arm_farm as arm
 from windtunnel.farm_dispatcher.adapters import local_farm as local
-from windtunnel.farm_dispatcher.domain.farm import Farm
-from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.domain.farm import Farm, FarmSettings
 from windtunnel.service.settings import InvalidSetting
 
 # Opens a farm with the settings at hand and closes it in the end.
-OpenFarm = Callable[[FarmDispatcherSettings], AbstractAsyncContextManager[Farm]]
+OpenFarm = Callable[[FarmSettings], AbstractAsyncContextManager[Farm]]
 
 FARMS: Mapping[str, OpenFarm] = {
     "local": local.open_farm,
@@ -21,7 +20,7 @@ FARMS: Mapping[str, OpenFarm] = {
 
 
 @asynccontextmanager
-async def open_farms(settings: FarmDispatcherSettings) -> AsyncIterator[Mapping[str, Farm]]:
+async def open_farms(settings: FarmSettings) -> AsyncIterator[Mapping[str, Farm]]:
     """The farms that WINDTUNNEL_FARMS names, open. Raises InvalidSetting for a name that no adapter has."""
     unknown = [name for name in settings.farm_names if name not in FARMS]
     if unknown:

@@ -18,8 +18,7 @@ from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE, Measured, Patience
 from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.adapters.host_facts import host_facts
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm, Samples
-from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm, FarmSettings, Samples
 from windtunnel.farms import THIS_HOST
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import ChildPool, Pool, Progress
@@ -33,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_farm(settings: FarmDispatcherSettings) -> AsyncIterator[Farm]:
+async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
     """The local farm with its child process."""
     async with new_pool(settings.job_timeout_s, settings.job_memory_mb) as pool:
         yield LocalFarm(pool, settings.local_lock, Patience(own_s=settings.quiet_wait_s))

@@ -98,6 +98,25 @@ class DeviceRun:
     zeroed_inputs: tuple[str, ...] = ()
 
 
+class FarmSettings(Protocol):
+    """What the adapters of farms take from the settings of the service."""
+
+    @property
+    def job_timeout_s(self) -> float: ...
+
+    @property
+    def job_memory_mb(self) -> int: ...
+
+    @property
+    def quiet_wait_s(self) -> float: ...
+
+    @property
+    def farm_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def local_lock(self) -> Path: ...
+
+
 class Farm(Protocol):
     """What runs apps on devices. One module in `adapters`, one entry in `farm_registry.FARMS`."""
 
