@@ -9,15 +9,20 @@ from typing import Any
 import pytest
 from google.protobuf.message import Message
 
+from windtunnel.bus import decode, encode
 from windtunnel.client.artifacts import read_artifact
+from windtunnel.client.client import _progress as read_progress
+from windtunnel.client.listing import _summary as read_summary
 from windtunnel.enum_words import ARTIFACT_KIND, EXECUTION_KIND, PLATFORM, RUN_STATE, EnumWords
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.cell_messages import cell_from_proto, cell_to_proto
 from windtunnel.farm_dispatcher.domain.farm import Cell
+from windtunnel.metrics_store.domain.facts import Built, NotBuilt
+from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.metrics_store.messages.decode_values import cell_spec
 from windtunnel.plan import Plan, plan_from_proto, plan_to_proto
 from windtunnel.plan.model import DeviceFilter, VariantSpec
-from windtunnel.v1 import artifacts_pb2, types_pb2
+from windtunnel.v1 import artifacts_pb2, events_pb2, metrics_store_pb2, types_pb2
 
 NEWER = 99
 
@@ -86,7 +91,48 @@ def run_artifact() -> Message:
     return message
 
 
+RUN = types_pb2.RunContext(run_id="r-1")
+
+
+def app_built() -> Message:
+    app = types_pb2.Artifact(sha256="a" * 64, size_bytes=1)
+    return events_pb2.AppBuilt(
+        run=RUN, variant="int8", package=app, platform="android", device_platform=types_pb2.PLATFORM_ANDROID
+    )
+
+
+def app_failed() -> Message:
+    return events_pb2.AppFailed(
+        run=RUN,
+        variant="int8",
+        failure=types_pb2.Failure(code="x"),
+        platform="android",
+        device_platform=types_pb2.PLATFORM_ANDROID,
+    )
+
+
+def heard_platform(message: Any) -> Any:
+    """What the metrics store makes of an event of the app builder."""
+    heard = read_event(decode(*encode(message, id="e-1", source="/windtunnel/app_builder", run_id="r-1")))
+    fact = heard.facts[-1]
+    assert isinstance(fact, (Built, NotBuilt))
+    assert f"the {fact.platform} app" in heard.text
+    return fact.platform
+
+
+def run() -> Message:
+    return metrics_store_pb2.Run(run_id="r-1", state="running", run_state=metrics_store_pb2.RUN_STATE_RUNNING)
+
+
+def progress_state(message: Any) -> Any:
+    return read_progress(metrics_store_pb2.WatchRunResponse(run=message)).state
+
+
 PLACES = [
+    Place(app_built(), "platform", "device_platform", heard_platform, types_pb2.PLATFORM_HOST),
+    Place(app_failed(), "platform", "device_platform", heard_platform, types_pb2.PLATFORM_HOST),
+    Place(run(), "state", "run_state", lambda m: read_summary(m).state, metrics_store_pb2.RUN_STATE_COMPLETED),
+    Place(run(), "state", "run_state", progress_state, metrics_store_pb2.RUN_STATE_COMPLETED),
     Place(cell(), "platform", "device_platform", lambda m: cell_from_proto(m).platform, types_pb2.PLATFORM_IOS),
     Place(cell(), "platform", "device_platform", lambda m: cell_spec(m).platform, types_pb2.PLATFORM_IOS),
     Place(one_filter(("android",)), "platforms", "device_platforms", read_filter, [types_pb2.PLATFORM_IOS]),

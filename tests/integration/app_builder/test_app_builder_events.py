@@ -89,6 +89,7 @@ async def test_the_host_app_holds_the_variant(wire: Wire, tmp_path: Path) -> Non
     (answer,) = await answers_to(wire, tmp_path, settings(tmp_path), event)
     assert isinstance(answer, events_pb2.AppBuilt)
     assert (answer.run, answer.variant, answer.platform) == (event.run, "int8", "host")
+    assert answer.device_platform == types_pb2.PLATFORM_HOST
     assert answer.model_sha256 == event.variant.model.sha256
     assert list(answer.input_shapes) == list(event.input_shapes)
     package = await package_of(tmp_path, answer)
@@ -117,6 +118,7 @@ async def test_without_a_base_app_android_fails_alone(wire: Wire, tmp_path: Path
     failed, built = await answers_to(wire, tmp_path, settings(tmp_path), event, 2)
     assert isinstance(failed, events_pb2.AppFailed)
     assert (failed.run, failed.variant, failed.platform) == (event.run, "int8", "android")
+    assert failed.device_platform == types_pb2.PLATFORM_ANDROID
     assert (failed.failure.code, failed.failure.service) == ("no_base_app", "app_builder")
     assert "WINDTUNNEL_ANDROID_BASE_APP" in failed.failure.hint
     assert isinstance(built, events_pb2.AppBuilt)
