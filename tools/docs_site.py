@@ -16,7 +16,14 @@ ROOT = Path(__file__).parents[1]
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Completes the navigation: a page per command, decision, schema and Python package."""
+    """Completes the navigation: a page per command, decision, schema and Python package.
+
+    Args:
+        config: of the site; its navigation is replaced.
+
+    Returns:
+        The same configuration.
+    """
     generated = {
         "Commands": list(command_pages.pages()),
         "JSON Schemas": list(format_pages.schema_pages(ROOT)),
@@ -28,7 +35,15 @@ def on_config(config: MkDocsConfig) -> MkDocsConfig:
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Adds every page and file that has its source outside of docs/."""
+    """Adds every page and file that has its source outside of docs/.
+
+    Args:
+        files: those of docs/; the others are appended.
+        config: of the site.
+
+    Returns:
+        The same files.
+    """
     texts = {
         **repository_pages.texts(ROOT),
         **command_pages.pages(),
@@ -45,7 +60,17 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Points the links of a page at pages of the site."""
+    """Points the links of a page at pages of the site.
+
+    Args:
+        markdown: the text of the page.
+        page: says where it is.
+        config: of the site.
+        files: all files of the site.
+
+    Returns:
+        The text with its links rewritten.
+    """
     return repository_pages.with_links(markdown, page.file.src_uri, ROOT)
 
 

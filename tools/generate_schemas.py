@@ -27,7 +27,11 @@ def texts() -> Mapping[str, str]:
 
 
 def main(folder: Path) -> None:
-    """Writes every generated schema into `folder`."""
+    """Writes every generated schema.
+
+    Args:
+        folder: where the files are written.
+    """
     for name, text in texts().items():
         (folder / name).write_text(text, encoding="utf-8")
 

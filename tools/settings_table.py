@@ -79,7 +79,14 @@ def service_names() -> list[str]:
 
 
 def variable(field: str) -> str:
-    """The environment variable of a field."""
+    """The environment variable of a field.
+
+    Args:
+        field: name of a field of a settings class.
+
+    Returns:
+        The variable's name.
+    """
     return f"{PREFIX}{field.upper()}"
 
 

@@ -92,7 +92,14 @@ def check(path: str, rules: Rules) -> list[Finding]:
 
 
 def reader(path: Path) -> Callable[[str], Iterator[Passage]] | None:
-    """What splits a file of this kind into passages; None: it is not read."""
+    """What splits a file into passages.
+
+    Args:
+        path: of the file; its name decides, or whether it begins as a script does.
+
+    Returns:
+        A function from its text to passages; None if such a file is not read.
+    """
     if path.suffix in _READERS:
         return _READERS[path.suffix]
     if path.name in _SCRIPTS or path.suffix == ".sh" or (not path.suffix and _is_script(path)):

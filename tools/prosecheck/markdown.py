@@ -22,6 +22,9 @@ def passages(text: str) -> Iterator[Passage]:
 
     Args:
         text: the Markdown source.
+
+    Yields:
+        Each passage.
     """
     rows: Rows = []
     for number, line, starts in _prose_lines(_without_links(text)):

@@ -31,7 +31,14 @@ class Passage:
     lines: tuple[int, ...]
 
     def line_at(self, offset: int) -> int:
-        """The source line of the character at `offset`."""
+        """The source line of a character.
+
+        Args:
+            offset: of the character in `text`.
+
+        Returns:
+            The number of the line, from 1.
+        """
         return self.lines[max(bisect_right(self.starts, offset) - 1, 0)]
 
     def sentences(self) -> Iterator[tuple[int, str]]:
@@ -68,5 +75,12 @@ def passage(rows: Iterable[tuple[int, str]]) -> Passage | None:
 
 
 def mask(text: str) -> str:
-    """Replaces inline code and addresses by `CODE`; line breaks stay where they are."""
+    """Replaces inline code and addresses by `CODE`.
+
+    Args:
+        text: one paragraph.
+
+    Returns:
+        The text; line breaks stay where they are.
+    """
     return _ADDRESS.sub(CODE, _CODE_SPAN.sub(lambda span: CODE + "\n" * span[0].count("\n"), text))

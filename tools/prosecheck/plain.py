@@ -23,6 +23,9 @@ def hash_comments(text: str) -> Iterator[Passage]:
 
     Args:
         text: the source.
+
+    Yields:
+        Each passage.
     """
     yield from _line_comments(text, "#")
 
@@ -32,6 +35,9 @@ def slash_comments(text: str) -> Iterator[Passage]:
 
     Args:
         text: the source.
+
+    Yields:
+        Each passage.
     """
     yield from _line_comments(text, "//")
 
@@ -57,6 +63,9 @@ def templates(text: str) -> Iterator[Passage]:
 
     Args:
         text: the template's source.
+
+    Yields:
+        Each passage.
     """
     split = _BLOCK.sub(lambda found: _END + "\n" * found[0].count("\n"), text)
     flat = _TAG.sub(_same_lines(" "), _INLINE.sub(_same_lines(CODE), split))

@@ -28,6 +28,9 @@ def passages(text: str) -> Iterator[Passage]:
     Args:
         text: the Python source.
 
+    Yields:
+        Each passage.
+
     Raises:
         SyntaxError: if the source cannot be parsed.
     """

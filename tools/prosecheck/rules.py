@@ -70,6 +70,9 @@ class Rules:
         Args:
             passage: the text.
             path: of its file, relative to the repository; some rules do not hold everywhere.
+
+        Yields:
+            Each finding.
         """
         spared = [part for one in self.allowed if matches(path, one.paths) for part in _places(one.phrase, passage)]
         for rule in self.rules:
@@ -93,7 +96,14 @@ class Rules:
 
 
 def words(sentence: str) -> int:
-    """The number of words in a sentence; inline code counts as one."""
+    """The number of words in a sentence.
+
+    Args:
+        sentence: text in which inline code is `CODE`, which counts as one word.
+
+    Returns:
+        The number.
+    """
     return sum(any(c.isalnum() or c == CODE for c in word) for word in sentence.split())
 
 
@@ -102,6 +112,9 @@ def load(path: Path) -> Rules:
 
     Args:
         path: of the TOML file.
+
+    Returns:
+        The rules.
 
     Raises:
         ValueError: if an entry lacks what it needs; the message names it.
@@ -124,6 +137,9 @@ def matches(path: str, patterns: tuple[str, ...]) -> bool:
     Args:
         path: relative to the repository, with `/`.
         patterns: files, folders, or patterns as in `fnmatch`; `*` also matches `/`.
+
+    Returns:
+        True if any of them matches.
     """
     return any(path == one or path.startswith(one.rstrip("/") + "/") or fnmatch(path, one) for one in patterns)
 

@@ -14,12 +14,26 @@ SCHEMAS = "reference/schemas"
 
 
 def schemas(root: Path) -> list[Path]:
-    """The files of all JSON Schemas, by name."""
+    """The files of all JSON Schemas.
+
+    Args:
+        root: the repository.
+
+    Returns:
+        Their paths, sorted.
+    """
     return sorted((root / "shared/src/windtunnel/schemas").glob("*.schema.json"))
 
 
 def schema_pages(root: Path) -> dict[str, str]:
-    """A page for each JSON Schema, and one that lists them: place on the site to Markdown."""
+    """A page for each JSON Schema, and one that lists them.
+
+    Args:
+        root: the repository.
+
+    Returns:
+        Place on the site to Markdown.
+    """
     index = ["# JSON Schemas", "", "| schema | describes |", "|---|---|"]
     found = {}
     for file in schemas(root):
@@ -31,7 +45,14 @@ def schema_pages(root: Path) -> dict[str, str]:
 
 
 def event_page(root: Path) -> dict[str, str]:
-    """The page of all events, from docs/asyncapi.yaml: place on the site to Markdown."""
+    """The page of all events, from docs/asyncapi.yaml.
+
+    Args:
+        root: the repository.
+
+    Returns:
+        Place on the site to Markdown.
+    """
     document = yaml.safe_load((root / "docs/asyncapi.yaml").read_text(encoding="utf-8"))
     messages = document["components"]["messages"]
     lines = ["# Events", "", document["info"]["description"], ""]

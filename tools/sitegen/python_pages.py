@@ -17,10 +17,13 @@ _LIBRARY = "windtunnel.diagnosis"
 
 
 def pages(root: Path) -> dict[str, str]:
-    """The pages of all packages: place on the site to Markdown.
+    """The pages of all packages.
 
     Args:
         root: the repository.
+
+    Returns:
+        Place on the site to Markdown.
     """
     folder = root / _PACKAGES[_LIBRARY] / _LIBRARY.replace(".", "/")
     rooms = sorted(path.parent.name for path in folder.glob("*/__init__.py"))

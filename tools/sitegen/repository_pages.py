@@ -50,16 +50,26 @@ def places(root: Path) -> dict[str, str]:
 
 
 def texts(root: Path) -> dict[str, str]:
-    """The text of each page outside of docs/, by its place on the site.
+    """The text of each page outside of docs/.
 
     Args:
         root: the repository.
+
+    Returns:
+        Place on the site to Markdown.
     """
     return {place: (root / path).read_text(encoding="utf-8") for path, place in places(root).items()}
 
 
 def decisions(root: Path) -> list[str]:
-    """The places of the pages of design decisions, in order."""
+    """The places of the pages of design decisions.
+
+    Args:
+        root: the repository.
+
+    Returns:
+        Their places on the site, sorted.
+    """
     return sorted(path.relative_to(root / DOCS).as_posix() for path in (root / DOCS / "decisions").glob("*.md"))
 
 
@@ -72,6 +82,9 @@ def with_links(markdown: str, place: str, root: Path) -> str:
         markdown: the page.
         place: of the page on the site.
         root: the repository.
+
+    Returns:
+        The page with rewritten links.
 
     Raises:
         BrokenLink: if a link names a file that does not exist.
