@@ -1,7 +1,7 @@
 """Checks that docstrings of public functions say Args, Returns and Raises, in Google's form.
 
-A function without parameters may say in its summary alone what it returns. Two tools share the work: pydoclint compares a
-docstring with the signature ([tool.pydoclint] in pyproject.toml). ruff checks its form (D), and that it names the
+A function without parameters may say in its summary alone what it returns. Two tools share the work. pydoclint compares
+a docstring with the signature ([tool.pydoclint] in pyproject.toml). ruff checks its form (D), and that it names the
 exceptions that the function itself raises (DOC501).
 """
 
