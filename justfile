@@ -19,7 +19,7 @@ format:
 # Regenerates code from the contracts.
 generate:
     proto/generate
-    python -m windtunnel.bus.asyncapi > docs/asyncapi.yaml
+    python tools/asyncapi.py > docs/asyncapi.yaml
 
 # Freezes the contracts of today as released; `check` compares later contracts with them.
 release-contracts:

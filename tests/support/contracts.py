@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from asyncapi import compile_contracts
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
-
-from windtunnel.bus.asyncapi import compile_contracts
 
 ROOT = Path(__file__).parents[2]
 _ERROR = re.compile(r"([A-Z_]+) \(([A-Z0-9_, ]+)\): \S")

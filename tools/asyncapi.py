@@ -1,6 +1,6 @@
 """The events as an AsyncAPI 3.0 document, made from the contracts.
 
-    python -m windtunnel.bus.asyncapi > docs/asyncapi.yaml
+    python tools/asyncapi.py > docs/asyncapi.yaml
 
 Channels are the subjects; payloads are the protobuf messages in their JSON mapping
 (https://protobuf.dev/programming-guides/json/), described by the comments of the .proto files. Needs those files and
@@ -28,7 +28,7 @@ from google.protobuf.descriptor_pb2 import (
 from windtunnel.bus import subjects
 from windtunnel.bus.events import STRUCTURED
 
-PROTO: Final = Path(__file__).parents[4] / "proto"
+PROTO: Final = Path(__file__).parents[1] / "proto"
 
 _Field = FieldDescriptorProto
 _SCALARS: Final[dict[int, dict[str, Any]]] = {
@@ -282,7 +282,7 @@ class _Dumper(yaml.SafeDumper):
 def text(proto: Path = PROTO) -> str:
     """The document as YAML."""
     body = yaml.dump(document(compile_contracts(proto)), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
-    return f"# Generated from proto/ by `python -m windtunnel.bus.asyncapi`. Do not edit.\n{body}"
+    return f"# Generated from proto/ by `python tools/asyncapi.py`. Do not edit.\n{body}"
 
 
 if __name__ == "__main__":
