@@ -11,9 +11,9 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from windtunnel.documents.schema import schema_text
-from windtunnel.pipeline.document import PipelineDocument
-from windtunnel.plan.document import PlanDocument
+from windtunnel.documents.json_schema import schema_text
+from windtunnel.pipeline.pipeline_document import PipelineDocument
+from windtunnel.plan.plan_document import PlanDocument
 
 COMMITTED = Path(__file__).parents[1] / "shared/src/windtunnel/schemas"
 

@@ -21,7 +21,7 @@ from windtunnel.metrics_store.domain.facts import Built, NotBuilt
 from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.metrics_store.messages.decode_values import cell_spec
 from windtunnel.plan import Plan, plan_from_proto, plan_to_proto
-from windtunnel.plan.model import DeviceFilter, VariantSpec
+from windtunnel.plan.plan_values import DeviceFilter, VariantSpec
 from windtunnel.v1 import artifacts_pb2, events_pb2, metrics_store_pb2, types_pb2
 
 NEWER = 99

@@ -20,7 +20,7 @@ from windtunnel.plan import (
     parse_plan,
     parse_plan_text,
 )
-from windtunnel.plan.document import DataDocument, DeviceDocument
+from windtunnel.plan.plan_document import DataDocument, DeviceDocument
 
 V1: dict[str, Any] = {"apiVersion": "windtunnel/v1"}
 

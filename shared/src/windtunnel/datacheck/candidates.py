@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from windtunnel.datacheck.ranges import ValueRange
-from windtunnel.pipeline.parse import SCHEMA
+from windtunnel.pipeline.read_pipeline import SCHEMA
 
 # Per channel, red first: of pixels in 0 to 1 (torchvision's models); and means of pixels in 0 to 255 (Caffe's, Keras's
 # ResNet50 and VGG).

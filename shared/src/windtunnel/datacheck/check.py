@@ -20,7 +20,7 @@ from windtunnel.datacheck.trials import FIRST, Judge, Tried, spread, try_all
 from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import InputSpec, Pipeline, Samples
 from windtunnel.pipeline.feed import SampledFeed
-from windtunnel.pipeline.inputs import match_names
+from windtunnel.pipeline.samples_to_inputs import match_names
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 from windtunnel.tflite.quantization import dequantize
 

@@ -3,7 +3,7 @@
 Importing this takes 0.1 s: import it where a document is read, not at the top of a module.
 """
 
-from windtunnel.documents.model import Document
+from windtunnel.documents.document import Document
 from windtunnel.documents.problems import DocumentRefused, kind_of, nearest, problem, validated
 
 __all__ = ["Document", "DocumentRefused", "kind_of", "nearest", "problem", "validated"]

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from windtunnel.input_shapes import InputSpec, Shapes, given_shapes, shapes_fed
 from windtunnel.pipeline.feed import INVALID_SAMPLES, Feed, sample_inputs, samples_fault
-from windtunnel.pipeline.inputs import model_inputs
-from windtunnel.pipeline.parse import SCHEMA, Pipeline, Step
+from windtunnel.pipeline.read_pipeline import SCHEMA, Pipeline, Step
 from windtunnel.pipeline.resize import resize
 from windtunnel.pipeline.samples import Samples, load_samples
+from windtunnel.pipeline.samples_to_inputs import model_inputs
 
 __all__ = [
     "INVALID_SAMPLES",

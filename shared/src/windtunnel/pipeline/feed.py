@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.input_shapes import InputSpec, Shapes, bare_name, with_shapes
-from windtunnel.pipeline.inputs import model_inputs
-from windtunnel.pipeline.parse import Pipeline
+from windtunnel.pipeline.read_pipeline import Pipeline
 from windtunnel.pipeline.samples import Samples, load_samples
+from windtunnel.pipeline.samples_to_inputs import model_inputs
 
 INVALID_SAMPLES: Final = "invalid_samples"
 SYNTHETIC_COUNT = 16

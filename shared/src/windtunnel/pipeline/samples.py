@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from windtunnel.artifacts.archives.unpack import unpack
 from windtunnel.errors import InvalidInput, NotFound
-from windtunnel.pipeline.folder import ImageFiles, TemporaryFolder, find_classes
-from windtunnel.pipeline.npz import read_arrays
+from windtunnel.pipeline.class_folders import ImageFiles, TemporaryFolder, find_classes
+from windtunnel.pipeline.npz_arrays import read_arrays
 
 DEFAULT_NAME = "x"
 MAX_ARCHIVE_BYTES = 20 * 1024**3

@@ -1,6 +1,7 @@
 """The plan: what to do with a model. YAML or JSON for people, one protobuf message on the wire."""
 
-from windtunnel.plan.model import (
+from windtunnel.plan.plan_messages import plan_from_proto, plan_to_proto, shapes_from_proto, shapes_to_proto
+from windtunnel.plan.plan_values import (
     AS_IT_IS,
     BUILTIN_VARIANTS,
     DEFAULT_PLAN,
@@ -12,14 +13,13 @@ from windtunnel.plan.model import (
     Plan,
     VariantSpec,
 )
-from windtunnel.plan.parse import (
+from windtunnel.plan.read_plan import (
     MAX_PLAN_BYTES,
     parse_plan,
     parse_plan_text,
     plan_from_json,
 )
-from windtunnel.plan.wire import plan_from_proto, plan_to_proto, shapes_from_proto, shapes_to_proto
-from windtunnel.plan.write import plan_to_dict, plan_to_json
+from windtunnel.plan.write_plan import plan_to_dict, plan_to_json
 
 __all__ = [
     "AS_IT_IS",

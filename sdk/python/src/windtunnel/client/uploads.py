@@ -14,7 +14,7 @@ from windtunnel.artifacts import ArtifactRef, pack
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline import Pipeline
 from windtunnel.plan import Plan, VariantSpec, parse_plan_text
-from windtunnel.plan.parse import require_recipe_rules
+from windtunnel.plan.read_plan import require_recipe_rules
 
 _SCHEMES = ("s3://", "gs://", "https://", "sha256:", "file://")
 # A plan, a pipeline or a recipe has a few kilobytes; one with an array per channel may have more.

@@ -23,7 +23,7 @@ from windtunnel.isolation import Pool
 from windtunnel.output_files import safe_file_name
 from windtunnel.pipeline import Shapes
 from windtunnel.plan import AS_IT_IS, plan_to_json
-from windtunnel.plan.wire import shapes_from_proto, shapes_to_proto
+from windtunnel.plan.plan_messages import shapes_from_proto, shapes_to_proto
 from windtunnel.service.announcement import (
     Announcement,
     ClaimedRun,

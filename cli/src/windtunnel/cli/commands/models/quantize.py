@@ -97,7 +97,7 @@ def _rules(recipe: Path | None) -> tuple[Any, ...] | None:
     found = read_json(recipe, "recipe")
     if found is None:
         return None
-    from windtunnel.plan.parse import require_recipe_rules
+    from windtunnel.plan.read_plan import require_recipe_rules
 
     return require_recipe_rules(found, str(recipe))
 

@@ -17,7 +17,7 @@ from windtunnel.datacheck.findings import CONVERSION_QUANTIZED, Finding
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, UserError
 from windtunnel.pipeline import Pipeline
 from windtunnel.plan import AS_IT_IS, DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
-from windtunnel.plan.parse import require_recipe_rules
+from windtunnel.plan.read_plan import require_recipe_rules
 from windtunnel.service.announcement import Announcement
 from windtunnel.service.run_inputs import ingest, json_of
 

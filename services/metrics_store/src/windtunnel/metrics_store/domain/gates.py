@@ -10,7 +10,7 @@ from windtunnel.datacheck.chance import lowest_expected, lowest_expected_share
 from windtunnel.metrics_store.domain.measurement_warnings import doubt
 from windtunnel.metrics_store.domain.record import CellState, RunRecord
 from windtunnel.metrics_store.domain.values import Layers, Measurement, Quality
-from windtunnel.plan.model import Plan
+from windtunnel.plan.plan_values import Plan
 
 BYTES_PER_MB: Final = 1_000_000
 # It judges samples and preprocessing, so it is the same for every variant.

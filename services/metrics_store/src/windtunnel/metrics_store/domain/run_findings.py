@@ -18,7 +18,7 @@ from windtunnel.datacheck.findings import (
 from windtunnel.metrics_store.domain.gates import trained_accuracy
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.steps import explain, not_converted
-from windtunnel.plan.model import Plan
+from windtunnel.plan.plan_values import Plan
 
 # Findings whose message says why a model has no accuracy.
 NO_ACCURACY: Final = (ACCURACY_UNKNOWN, LABELS_AMBIGUOUS, LABELS_UNUSED, LABELS_TARGETS)

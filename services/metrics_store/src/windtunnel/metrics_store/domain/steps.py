@@ -8,7 +8,7 @@ from enum import Enum
 
 from windtunnel.metrics_store.domain.record import CellState, RunRecord, VariantState
 from windtunnel.metrics_store.domain.values import Failure
-from windtunnel.plan.model import Plan
+from windtunnel.plan.plan_values import Plan
 
 
 class Outcome(Enum):

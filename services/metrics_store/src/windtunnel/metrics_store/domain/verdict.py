@@ -15,7 +15,7 @@ from windtunnel.metrics_store.domain.gates import EXPECTED, GateResult, gate_res
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.run_findings import NON_FINITE, no_labels, run_findings
 from windtunnel.metrics_store.domain.steps import Outcome, explain, not_made, steps
-from windtunnel.plan.model import Plan
+from windtunnel.plan.plan_values import Plan
 
 # Failures that say nothing about the model: what it needs does not answer or does not suffice, or plan or samples are
 # at fault.

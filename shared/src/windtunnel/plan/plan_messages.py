@@ -8,8 +8,8 @@ from typing import Any
 
 from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidPlan
-from windtunnel.plan.model import Gates, Plan, VariantSpec
-from windtunnel.plan.parse import parse_plan
+from windtunnel.plan.plan_values import Gates, Plan, VariantSpec
+from windtunnel.plan.read_plan import parse_plan
 from windtunnel.v1 import plan_pb2, types_pb2
 
 _GATES = ("accuracy_drop", "latency_ms_p50", "latency_ms_p95", "size_mb", "memory_mb", "layer_nrmse", "accuracy_min")

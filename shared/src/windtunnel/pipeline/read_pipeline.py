@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.pipeline import image
+from windtunnel.pipeline import image_steps as image
 
 SCHEMA: Final = "windtunnel.pipeline/1"
 
@@ -45,7 +45,7 @@ class Pipeline:
             )
         # Here, not at the top: pydantic takes 0.1 s to import.
         from windtunnel.documents import DocumentRefused, validated
-        from windtunnel.pipeline.document import PipelineDocument
+        from windtunnel.pipeline.pipeline_document import PipelineDocument
 
         try:
             document = validated(PipelineDocument, obj)
@@ -71,7 +71,7 @@ class Pipeline:
         resize, letterbox and normalize, otherwise uint8 or what `cast` says. Raises InvalidInput (also where results
         differ in shape), Unsupported for audio and text.
         """
-        from windtunnel.pipeline.document import OPS
+        from windtunnel.pipeline.pipeline_document import OPS
 
         for index, step in enumerate(self.steps):
             if (kind := OPS[step.op].works_on) in ("audio", "text"):

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.input_shapes import InputSpec, bare_name, shape_words
-from windtunnel.pipeline.folder import ImageFiles
-from windtunnel.pipeline.parse import Pipeline
+from windtunnel.pipeline.class_folders import ImageFiles
+from windtunnel.pipeline.read_pipeline import Pipeline
 from windtunnel.pipeline.samples import DEFAULT_NAME, Rows, Samples
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from windtunnel.plan.model import API_VERSION, DeviceFilter, Gates, Plan, VariantSpec
+from windtunnel.plan.plan_values import API_VERSION, DeviceFilter, Gates, Plan, VariantSpec
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:

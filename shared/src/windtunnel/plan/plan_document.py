@@ -12,9 +12,9 @@ from typing import Annotated, Any, ClassVar, Final, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from windtunnel.documents import Document
-from windtunnel.documents.fields import AsList, OneOrMany, said
+from windtunnel.documents.field_types import AsList, OneOrMany, said
 from windtunnel.documents.problems import TAG, kind_of, nearest, problem
-from windtunnel.plan.fields import (
+from windtunnel.plan.plan_field_types import (
     ApiVersion,
     BuiltinName,
     Count,
@@ -28,7 +28,7 @@ from windtunnel.plan.fields import (
     Text,
     UpperBound,
 )
-from windtunnel.plan.model import BUILTIN_VARIANTS, DEFAULT_PLAN
+from windtunnel.plan.plan_values import BUILTIN_VARIANTS, DEFAULT_PLAN
 
 # Cells that the device filters may ask for, for each variant.
 MAX_CELLS: Final = 10_000

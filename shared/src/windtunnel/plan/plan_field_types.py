@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from windtunnel.documents.fields import MANY, ONE, AsList, how_many, must_be, said
+from windtunnel.documents.field_types import MANY, ONE, AsList, how_many, must_be, said
 from windtunnel.documents.problems import TAG, Path, kind_of, nearest, problem
-from windtunnel.plan.model import API_VERSION, BUILTIN_VARIANTS, FARMS, BuiltinVariant, FarmName
+from windtunnel.plan.plan_values import API_VERSION, BUILTIN_VARIANTS, FARMS, BuiltinVariant, FarmName
 from windtunnel.plan.yaml_text import MAX_DEPTH
 
 _LARGEST_COUNT: Final = 1_000_000

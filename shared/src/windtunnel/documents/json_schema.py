@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from pydantic.json_schema import GenerateJsonSchema
 
-from windtunnel.documents.model import Document
+from windtunnel.documents.document import Document
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 _HOME: Final = "https://windtunnel.dev/schemas"

@@ -21,8 +21,8 @@ from pydantic import (
 )
 
 from windtunnel.documents import Document, nearest, problem
-from windtunnel.documents.fields import MANY, ONE, AsList, AsWritten, how_many, must_be, said
-from windtunnel.pipeline.parse import SCHEMA
+from windtunnel.documents.field_types import MANY, ONE, AsList, AsWritten, how_many, must_be, said
+from windtunnel.pipeline.read_pipeline import SCHEMA
 from windtunnel.pipeline.resize import Method
 
 MAX_SIDE: Final = 16_384

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from windtunnel.errors import InvalidInput, InvalidPlan
-from windtunnel.plan.model import DEFAULT_PLAN, DataSet, DeviceFilter, Gates, Plan, VariantSpec
+from windtunnel.plan.plan_values import DEFAULT_PLAN, DataSet, DeviceFilter, Gates, Plan, VariantSpec
 from windtunnel.plan.yaml_text import Path, Places, read_yaml
 
 if TYPE_CHECKING:
-    from windtunnel.plan.document import DeviceDocument, GatesDocument, PlanDocument, VariantDocument
+    from windtunnel.plan.plan_document import DeviceDocument, GatesDocument, PlanDocument, VariantDocument
 
 # Of a plan that Windtunnel wrote: a recipe or a pipeline in it may be large.
 MAX_PLAN_BYTES: Final = 16 * 1024**2
@@ -62,7 +62,7 @@ def plan_from_json(data: bytes) -> Plan:
 def _read(value: Any, places: Places) -> Plan:
     # Here, not at the top: pydantic takes 0.1 s to import.
     from windtunnel.documents import DocumentRefused, validated
-    from windtunnel.plan.document import PlanDocument
+    from windtunnel.plan.plan_document import PlanDocument
 
     try:
         return _plan(validated(PlanDocument, value))
@@ -107,7 +107,7 @@ def _variant(document: VariantDocument) -> VariantSpec:
 
 def _filters(document: DeviceDocument) -> tuple[DeviceFilter, ...]:
     """One filter for each farm that is named."""
-    from windtunnel.plan.document import listed_of
+    from windtunnel.plan.plan_document import listed_of
 
     names = ("device", "platform", "os_version", "accelerator", "threads")
     fields = {name: listed_of(getattr(document, name)) for name in names}
