@@ -20,6 +20,11 @@ class EnumWords:
     """The words of one enum: the names of its values in lower case, without the prefix that they share."""
 
     def __init__(self, descriptor: EnumDescriptor) -> None:
+        """The words of an enum.
+
+        Args:
+            descriptor: the enum; its value 0 ends in UNSPECIFIED.
+        """
         prefix = descriptor.values_by_number[UNSPECIFIED].name.removesuffix("UNSPECIFIED")
         words = {value.number: value.name.removeprefix(prefix).lower() for value in descriptor.values}
         self._words = {number: word for number, word in words.items() if number != UNSPECIFIED}
@@ -31,15 +36,25 @@ class EnumWords:
         return tuple(self._numbers)
 
     def number(self, word: str) -> Any:
-        """The enum value of a word, for the field of a message; unspecified for a word that the enum does not have.
+        """The enum value of a word, for the field of a message.
 
         Args:
             word: for example "host"; it may be empty.
+
+        Returns:
+            The value; UNSPECIFIED for a word that the enum does not have.
         """
         return self._numbers.get(word, UNSPECIFIED)
 
     def numbers(self, words: tuple[str, ...]) -> list[Any]:
-        """The enum values of several words; empty if the enum lacks one, because a part would mean something else."""
+        """The enum values of several words.
+
+        Args:
+            words: for example ("host", "android").
+
+        Returns:
+            The values; empty if the enum lacks one, because a part would mean something else.
+        """
         return [self._numbers[word] for word in words] if all(word in self._numbers for word in words) else []
 
     def read(self, number: int, text: str) -> str:
@@ -55,18 +70,31 @@ class EnumWords:
         return self._words.get(number, text)
 
     def read_all(self, numbers: Any, texts: Any) -> tuple[str, ...]:
-        """The words that two repeated fields hold: the enum values if all are known, else the texts."""
+        """The words that two repeated fields hold.
+
+        Args:
+            numbers: the enum field.
+            texts: the deprecated text field.
+
+        Returns:
+            The words of the enum values if all are known, else the texts.
+        """
         known = [self._words[number] for number in numbers if number in self._words]
         return tuple(known) if known and len(known) == len(numbers) else tuple(texts)
 
     def required(self, number: int, text: str, field: str) -> str:
         """The word that a request holds; see `read`.
 
+        Args:
+            number: the enum field.
+            text: the deprecated text field.
+            field: its name, for messages.
+
         Returns:
             The word; empty if the request gives neither.
 
         Raises:
-            InvalidInput: an enum value or a text that is not known; it names `field`.
+            InvalidInput: an enum value or a text that is not known.
         """
         word = self.read(number, text)
         if number != UNSPECIFIED and number not in self._words and not text:

@@ -46,7 +46,14 @@ class Document(BaseModel):
 
     @classmethod
     def name_of(cls, key: str) -> str:
-        """The field that a key of the document means, in snake_case if camelCase is read too."""
+        """The field that a key of the document means.
+
+        Args:
+            key: as it is written; camelCase is read too if the model says so.
+
+        Returns:
+            The name of the field in the document: snake_case, or its alias.
+        """
         if not cls.camel_case:
             return key
         snake = snake_case(key)
@@ -55,5 +62,12 @@ class Document(BaseModel):
 
 
 def snake_case(name: str) -> str:
-    """`latencyMs` as `latency_ms`."""
+    """`latencyMs` as `latency_ms`.
+
+    Args:
+        name: in camelCase or snake_case.
+
+    Returns:
+        The name in snake_case.
+    """
     return _HUMP.sub(lambda match: f"_{match[0].lower()}", name)

@@ -24,7 +24,10 @@ def said(describe: Callable[[Any], PydanticCustomError], *, of_items: bool = Fal
 
     Args:
         describe: gives the error.
-        of_items: also when only an item of the value fails; otherwise the error is the item's own.
+        of_items: also if only an item of the value fails; otherwise the error is the item's own.
+
+    Returns:
+        What to add to the type's annotation, after its constraints.
     """
 
     def check(value: Any, validate: Callable[[Any], Any]) -> Any:
@@ -46,6 +49,9 @@ def must_be(what: str, hint: Callable[[Any], str] = lambda _: "", *, of_items: b
         what: the phrase.
         hint: gives what to do about a value that is refused; empty: nothing.
         of_items: see `said`.
+
+    Returns:
+        What to add to the type's annotation, after its constraints.
     """
     return said(lambda value: problem(f"must be {what}, this is {kind_of(value)}", hint(value)), of_items=of_items)
 
@@ -68,7 +74,14 @@ AsWritten: Final = WrapValidator(_as_written)
 
 
 def how_many(value: Any) -> str:
-    """Discriminates a value (ONE), a list of values (MANY) and null (NONE)."""
+    """Discriminates a value, a list of values and null.
+
+    Args:
+        value: as it is in the document.
+
+    Returns:
+        ONE, MANY or NONE.
+    """
     return NONE if value is None else MANY if isinstance(value, (list, tuple)) else ONE
 
 

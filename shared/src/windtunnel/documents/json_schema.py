@@ -21,12 +21,15 @@ class _Generator(GenerateJsonSchema):
 
 
 def schema_text(model: type[Document], name: str, title: str) -> str:
-    """The JSON Schema of a document as the text of its file.
+    """The JSON Schema of a document.
 
     Args:
         model: the model of the whole document.
         name: of the schema, for example "plan".
         title: one line for people.
+
+    Returns:
+        The text of its file.
     """
     schema = _plain(model.model_json_schema(mode="validation", schema_generator=_Generator))
     definitions = {"$defs": schema.pop("$defs")} if "$defs" in schema else {}

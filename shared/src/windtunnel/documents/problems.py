@@ -47,6 +47,13 @@ class DocumentRefused(Exception):
     """
 
     def __init__(self, message: str, path: Path, hint: str = "") -> None:
+        """One thing that is wrong.
+
+        Args:
+            message: what is wrong, with the value.
+            path: names of fields and indices of items that lead to it.
+            hint: what to do; empty: nothing.
+        """
         super().__init__(message)
         self.message = message
         self.path = path
@@ -60,24 +67,49 @@ def problem(message: str, hint: str = "", at: Path = ()) -> PydanticCustomError:
         message: what is wrong, with the value.
         hint: what to do; empty: nothing.
         at: where it is below the value that is checked.
+
+    Returns:
+        The error.
     """
     return PydanticCustomError(OURS, "{message}", {"message": message, "hint": hint, "at": at})
 
 
 def kind_of(value: Any) -> str:
-    """The value as messages show it: its type and its beginning; "nothing" for None."""
+    """A value as messages show it.
+
+    Args:
+        value: any value.
+
+    Returns:
+        Its type and its beginning; "nothing" for None.
+    """
     return "nothing" if value is None else f"{type(value).__name__} {value!r:.{_SHOWN}}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The hint for a name that is not known: the nearest known one, else all of them."""
+    """The hint for a name that is not known.
+
+    Args:
+        name: the name.
+        known: all known names.
+
+    Returns:
+        The nearest known name as a question, else all of them.
+    """
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
     return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
 
 
 def validated(model: type[M], value: Any) -> M:
-    """The document in `value`.
+    """The document that a value is.
+
+    Args:
+        model: the model of the document.
+        value: decoded YAML or JSON.
+
+    Returns:
+        The document.
 
     Raises:
         DocumentRefused: the first thing that is wrong with it, in the order of the model's fields.
@@ -89,7 +121,14 @@ def validated(model: type[M], value: Any) -> M:
 
 
 def path_of(location: Path) -> Path:
-    """The path by names of fields that an error of pydantic's stands at; of a key: that of its mapping."""
+    """The path by names of fields that an error of pydantic's stands at.
+
+    Args:
+        location: of the error.
+
+    Returns:
+        The path; for an error in a key of a mapping that of the mapping.
+    """
     without_key = location[:-2] if location[-1:] == (_KEY,) else location
     return tuple(part for part in without_key if not (isinstance(part, str) and part.startswith(TAG)))
 

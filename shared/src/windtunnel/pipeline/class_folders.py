@@ -25,6 +25,12 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
     """
 
     def __init__(self, paths: Sequence[Path], keep: object = None) -> None:
+        """Files of images, in this order.
+
+        Args:
+            paths: the files.
+            keep: an object that must live as long as the files are needed.
+        """
         self._paths = tuple(paths)
         self._keep = keep
 
@@ -37,15 +43,36 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
         return read_image(self._paths[index])
 
     def select(self, indices: Sequence[int]) -> ImageFiles:
-        """The images at `indices`, still on disk."""
+        """Some of the images, still on disk.
+
+        Args:
+            indices: which, in the order wanted.
+
+        Returns:
+            The images.
+        """
         return ImageFiles([self._paths[index] for index in indices], self._keep)
 
     def content(self, index: int) -> bytes:
-        """The bytes of one file, not decoded."""
+        """The bytes of one file, not decoded.
+
+        Args:
+            index: which.
+
+        Returns:
+            The bytes.
+        """
         return self._paths[index].read_bytes()
 
     def read(self) -> NDArray[np.uint8] | list[NDArray[np.uint8]]:
-        """All decoded: one (N, H, W, 3) array where the sizes agree, else a list."""
+        """All images, decoded.
+
+        Returns:
+            One (N, H, W, 3) uint8 array if all images have one size, else a list of (H, W, 3).
+
+        Raises:
+            InvalidInput: see `read_image`.
+        """
         images = [read_image(path) for path in self._paths]
         return np.stack(images) if len({image.shape for image in images}) == 1 else images
 
@@ -54,6 +81,11 @@ class TemporaryFolder:
     """A folder that goes when nothing refers to this object any more."""
 
     def __init__(self, path: Path) -> None:
+        """Takes over a folder.
+
+        Args:
+            path: the folder; it is removed with all its content.
+        """
         import shutil
 
         self.path = path
@@ -61,7 +93,17 @@ class TemporaryFolder:
 
 
 def read_image(path: Path) -> NDArray[np.uint8]:
-    """Decode a PNG or JPEG to (H, W, 3) uint8 RGB. Raises InvalidInput for damage and for decompression bombs."""
+    """Decodes a PNG or JPEG file.
+
+    Args:
+        path: the file.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        InvalidInput: damage, more than 8 bits per channel, or more than MAX_PIXELS pixels.
+    """
     # Pillow is an optional dependency, and slow to import.
     from PIL import Image, UnidentifiedImageError
 
@@ -84,7 +126,17 @@ def _bomb(where: str) -> InvalidInput:
 
 
 def find_classes(root: Path) -> tuple[list[str], list[Path], NDArray[np.int64]]:
-    """Class names sorted by name, all image paths, and each one's class index."""
+    """The images of a folder with one sub-folder per class.
+
+    Args:
+        root: the folder.
+
+    Returns:
+        Class names sorted by name, all image paths, and the class index of each image (N,).
+
+    Raises:
+        InvalidInput: other files, a class without images, or no class.
+    """
     names: list[str] = []
     paths: list[Path] = []
     labels: list[int] = []

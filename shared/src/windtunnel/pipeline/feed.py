@@ -28,10 +28,14 @@ class Feed(Protocol):
     """Per-sample inputs of a model, (1, ...) arrays by input name; can be gone through again and again."""
 
     @property
-    def count(self) -> int: ...
+    def count(self) -> int:
+        """Number of samples."""
+        ...
 
     @property
-    def labels(self) -> NDArray[Any] | None: ...
+    def labels(self) -> NDArray[Any] | None:
+        """Class indices (N,) or targets (N, ...); None: not given."""
+        ...
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]: ...
 
@@ -43,10 +47,20 @@ def sample_inputs(
     *,
     shapes: Shapes = MappingProxyType({}),
 ) -> Feed:
-    """The samples at `samples` as inputs for `specs`; None: seeded random inputs, of `shapes` where they are open.
+    """What a model is fed: samples, or seeded random inputs.
 
-    Raises InvalidInput (samples or pipeline cannot be used, or do not fit the model), Unsupported (random inputs for
-    an input that takes no numbers).
+    Args:
+        samples: an .npz file, a folder of class folders, or an archive of one; None: random inputs.
+        pipeline: content of a pipeline.json that prepares the samples; None: they are what the model takes.
+        specs: the inputs of the model.
+        shapes: for random inputs, sizes of open dimensions by input name.
+
+    Returns:
+        The inputs.
+
+    Raises:
+        InvalidInput: samples or pipeline cannot be used, or do not fit the model.
+        Unsupported: random inputs for an input that does not take numbers.
     """
     if samples is None:
         return SyntheticFeed(with_shapes(specs, shapes))
@@ -57,9 +71,18 @@ def sample_inputs(
 
 @contextmanager
 def samples_fault(samples: Path | None) -> Iterator[None]:
-    """Gives an InvalidInput of the block the code of faults of samples, labels or preprocessing, and the file's name.
+    """Marks faults of samples, labels or preprocessing, so that nobody looks for them in the model.
 
-    So that nobody looks for them in the model.
+    An InvalidInput of the block gets the code INVALID_SAMPLES and the name of the file.
+
+    Args:
+        samples: the file or folder of the samples; None: there is none, and errors stay as they are.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        InvalidInput: that of the block.
     """
     try:
         yield
@@ -76,6 +99,14 @@ class SampledFeed:
     def __init__(
         self, samples: Samples, pipeline: Pipeline | None, specs: Sequence[InputSpec], path: Path | None = None
     ) -> None:
+        """Samples through a pipeline.
+
+        Args:
+            samples: the samples.
+            pipeline: prepares them; None: they are what the model takes.
+            specs: the inputs of the model.
+            path: where the samples come from, for messages; None: not known.
+        """
         self._samples = samples
         self._path = path
         self._pipeline = pipeline
@@ -88,10 +119,12 @@ class SampledFeed:
 
     @property
     def count(self) -> int:
+        """Number of samples."""
         return self._samples.count
 
     @property
     def labels(self) -> NDArray[Any] | None:
+        """Class indices (N,) or targets (N, ...); None: not given."""
         return self._samples.labels
 
     def __iter__(self) -> Iterator[dict[str, NDArray[Any]]]:
@@ -108,6 +141,15 @@ class SyntheticFeed:
     labels: NDArray[Any] | None = None
 
     def __init__(self, specs: Sequence[InputSpec], count: int = SYNTHETIC_COUNT) -> None:
+        """Random inputs.
+
+        Args:
+            specs: the inputs of the model.
+            count: number of samples.
+
+        Raises:
+            Unsupported: an input that does not take numbers or text.
+        """
         for spec in specs:
             if spec.dtype != "string" and np.dtype(spec.dtype).kind not in "fiub":
                 raise Unsupported(f"input {spec.name!r} takes {spec.dtype}", hint="give samples")

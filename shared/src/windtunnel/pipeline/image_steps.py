@@ -17,7 +17,19 @@ Steps = Sequence[tuple[str, Fields]]
 
 
 def run(steps: Steps, raw: Images | Sequence[Images]) -> Images:
-    """Apply image steps to raw images; see Pipeline.apply."""
+    """Applies image steps to raw images; see Pipeline.apply.
+
+    Args:
+        steps: op and fields of each step, in order.
+        raw: uint8 RGB (N, H, W, 3), or a list of (H, W, 3) of any sizes, or numbers (N, ...) for steps that work value
+            by value.
+
+    Returns:
+        (N, H', W', 3), or (N, 3, H', W') after `layout` NCHW.
+
+    Raises:
+        InvalidInput: the images do not fit the steps, or results differ in shape.
+    """
     if isinstance(raw, np.ndarray) and _is_pointwise(steps, raw):
         return _run(steps, raw)
     if isinstance(raw, np.ndarray):

@@ -36,9 +36,17 @@ _BROKEN = (
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """All arrays by name. Stored members are memory-mapped; compressed ones are read, at most MAX_UNPACKED bytes.
+    """All arrays of an .npz file. Stored members are memory-mapped; compressed ones are read.
 
-    Raises InvalidInput for damage, object arrays, and headers that claim more than the file holds.
+    Args:
+        path: the file.
+
+    Returns:
+        The arrays by name.
+
+    Raises:
+        InvalidInput: damage, object arrays, headers that claim more than the file holds, or a compressed array of more
+            than MAX_UNPACKED bytes.
     """
     try:
         with path.open("rb") as source, zipfile.ZipFile(source) as archive:

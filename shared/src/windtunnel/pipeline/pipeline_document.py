@@ -89,7 +89,11 @@ class Op(Document):
     op: str
 
     def values(self) -> dict[str, Any]:
-        """The fields of the op with the defaults of those that are not given."""
+        """The fields of the op, with the defaults of those that are not given.
+
+        Returns:
+            The values by name, without `op`.
+        """
         fields = {name: getattr(self, name) for name in type(self).model_fields if name != "op"}
         return fields | (self.model_extra or {})
 

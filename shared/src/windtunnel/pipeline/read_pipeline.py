@@ -36,6 +36,12 @@ class Pipeline:
     def parse(cls, obj: Mapping[str, Any]) -> Pipeline:
         """Reads the content of a pipeline.json.
 
+        Args:
+            obj: the decoded JSON.
+
+        Returns:
+            The pipeline.
+
         Raises:
             InvalidInput: the first thing that is wrong; it names the step, counted from 0, and the field.
         """
@@ -55,7 +61,11 @@ class Pipeline:
         return cls(steps, document.task, document.name, document.description)
 
     def to_json(self) -> dict[str, Any]:
-        """The same as the content of a pipeline.json; `parse` reads it back equal."""
+        """The pipeline as the content of a pipeline.json; `parse` reads it back equal.
+
+        Returns:
+            An object of JSON, with all defaults filled in.
+        """
         texts = {"task": self.task, "name": self.name, "description": self.description}
         return {
             "schema": SCHEMA,
@@ -64,12 +74,22 @@ class Pipeline:
         }
 
     def apply(self, raw: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[Any]:
-        """Run the steps on raw images: uint8 RGB, (N, H, W, 3) or a list of (H, W, 3) of any sizes.
+        """Runs the steps on raw images.
 
-        Steps that work value by value (`normalize`, `cast`, and `channel_order` of 3 channels) take an array (N, ...)
-        of numbers of any shape and type. Returns (N, H', W', 3), or (N, 3, H', W') after `layout` NCHW; float32 after
-        resize, letterbox and normalize, otherwise uint8 or what `cast` says. Raises InvalidInput (also where results
-        differ in shape), Unsupported for audio and text.
+        Steps that work value by value (`normalize`, `cast`, and `channel_order` of 3 channels) take numbers of any
+        shape and type too.
+
+        Args:
+            raw: uint8 RGB, (N, H, W, 3) or a list of (H, W, 3) of any sizes; for steps that work value by value numbers
+                (N, ...).
+
+        Returns:
+            (N, H', W', 3), or (N, 3, H', W') after `layout` NCHW; float32 after resize, letterbox and normalize,
+            otherwise uint8 or what `cast` says.
+
+        Raises:
+            InvalidInput: the images do not fit the steps, or results differ in shape.
+            Unsupported: a step works on audio or text.
         """
         from windtunnel.pipeline.pipeline_document import OPS
 

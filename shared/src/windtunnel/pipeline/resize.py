@@ -32,9 +32,16 @@ class Taps:
 
 
 def resize(images: NDArray[Any], size: tuple[int, int], method: str = "bilinear", *, antialias: bool = False) -> Floats:
-    """Resize (N, H, W, C) to (N, *size, C); any real dtype in, float32 out, values in the input's units.
+    """Resizes images as TensorFlow does.
 
-    `antialias` matters for bilinear and bicubic only, as in TensorFlow.
+    Args:
+        images: (N, H, W, C) of any real dtype.
+        size: height and width of the result in pixels.
+        method: one of METHODS.
+        antialias: matters for bilinear and bicubic only.
+
+    Returns:
+        (N, *size, C) float32, values in the unit of `images`.
     """
     height, width = images.shape[1:3]
     if size == (height, width):
@@ -61,14 +68,32 @@ def _weighted(image: Floats, by: Taps) -> Floats:
 
 
 def nearest(size: int, out: int) -> NDArray[np.intp]:
-    """min(floor((x + 0.5) * size / out), size - 1)."""
+    """Positions of the nearest pixels along one axis: min(floor((x + 0.5) * size / out), size - 1).
+
+    Args:
+        size: pixels of the axis.
+        out: pixels of the axis in the result.
+
+    Returns:
+        For each output position the input position (out,).
+    """
     position = np.floor((np.arange(out, dtype=_F) + _HALF) * (_F(size) / _F(out)))
     index: NDArray[np.intp] = np.clip(position, 0, size - 1).astype(np.intp)
     return index
 
 
 def taps(size: int, out: int, method: str, antialias: bool) -> Taps:
-    """The weights of one axis from `size` to `out` pixels."""
+    """The weights of one axis.
+
+    Args:
+        size: pixels of the axis.
+        out: pixels of the axis in the result.
+        method: bilinear, bicubic or area.
+        antialias: see `resize`.
+
+    Returns:
+        Positions and weights.
+    """
     if method == "area":
         return _area(size, out)
     if antialias:

@@ -45,7 +45,17 @@ class Samples:
         return self.count
 
     def take(self, indices: Sequence[int] | NDArray[np.integer[Any]]) -> Samples:
-        """The samples at `indices`, in that order. Raises InvalidInput for an index that is not there."""
+        """Some of the samples.
+
+        Args:
+            indices: which, in the order wanted; at least one.
+
+        Returns:
+            The samples.
+
+        Raises:
+            InvalidInput: an index that does not exist, or none at all.
+        """
         chosen = [int(index) for index in indices]
         for index in chosen:
             if not 0 <= index < self.count:
@@ -57,7 +67,11 @@ class Samples:
         return Samples(inputs, labels, len(chosen), self.class_names)
 
     def distinct(self) -> NDArray[np.int64]:
-        """Indices of the samples whose inputs no earlier one has, bit for bit (of images: as their files are)."""
+        """Which samples repeat none before them, bit for bit (images: as their files are).
+
+        Returns:
+            Their indices, in order.
+        """
         seen: dict[bytes, int] = {}
         for index in range(self.count):
             digest = hashlib.sha256()
@@ -67,7 +81,17 @@ class Samples:
         return np.array(list(seen.values()), dtype=np.int64)
 
     def batches(self, size: int) -> Iterator[Samples]:
-        """The samples in order, `size` at a time (the last batch may be smaller), each batch read into memory."""
+        """The samples in order, each batch read into memory.
+
+        Args:
+            size: samples per batch, at least 1; the last batch may be smaller.
+
+        Yields:
+            The batches.
+
+        Raises:
+            InvalidInput: the size is below 1.
+        """
         if size < 1:
             raise InvalidInput(f"the batch size is {size}, must be 1 or more")
         for start in range(0, self.count, size):
@@ -78,11 +102,20 @@ class Samples:
 
 
 def load_samples(path: Path) -> Samples:
-    """Open samples, known by their content: an .npz file, a folder of class folders, or its .zip or .tar.gz.
+    """Opens samples. Their content decides what they are.
 
     Arrays are `x` or `x/<input name>`, (N, ...), and optionally `y` and `class_names`; stored ones stay on disk until
-    read. `y` may hold names of `class_names`, which become indices. Raises NotFound; InvalidInput for damage, no
-    samples, NaN or infinity, objects, counts that differ.
+    they are read. `y` may hold names of `class_names`, which become indices.
+
+    Args:
+        path: an .npz file, a folder of class folders, or its .zip or .tar.gz.
+
+    Returns:
+        The samples.
+
+    Raises:
+        NotFound: the path does not exist.
+        InvalidInput: damage, no samples, NaN or infinity, objects, or counts that differ.
     """
     if not path.exists():
         raise NotFound(f"there are no samples at {path}")

@@ -18,10 +18,19 @@ from windtunnel.pipeline.samples import DEFAULT_NAME, Rows, Samples
 def model_inputs(
     samples: Samples, pipeline: Pipeline | None, input_details: Sequence[InputSpec]
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """Yield each sample as arrays by the names of `input_details`, batch 1, in the model's shapes and dtypes.
+    """The samples as inputs of a model, one by one. Nothing is reshaped, and no value is changed by a cast.
 
-    Without a pipeline the samples are what the model takes. Raises InvalidInput naming what was expected and what
-    was found; nothing is reshaped, and no value is changed by a cast.
+    Args:
+        samples: the samples.
+        pipeline: prepares them; None: they are what the model takes.
+        input_details: the inputs of the model.
+
+    Yields:
+        For each sample arrays by the names of `input_details`, batch 1, in the model's shapes and dtypes.
+
+    Raises:
+        InvalidInput: samples do not fit; it names what is expected and what is found.
+        Unsupported: the model takes several samples at once.
     """
     sources = match_names(samples, input_details)
     raw = None if pipeline is None else _raw_input(samples)
@@ -37,7 +46,18 @@ def model_inputs(
 
 
 def match_names(samples: Samples, specs: Sequence[InputSpec]) -> dict[str, str]:
-    """For each input of the model the name of the samples that feed it. Raises InvalidInput unless all match."""
+    """Which samples feed which input of a model.
+
+    Args:
+        samples: the samples.
+        specs: the inputs of the model.
+
+    Returns:
+        The name of the samples for each input, by the input's name.
+
+    Raises:
+        InvalidInput: not all of both match.
+    """
     names = set(samples.inputs)
     if len(specs) == 1 and len(names) == 1 and (DEFAULT_NAME in names or names & _names(specs[0])):
         return {specs[0].name: next(iter(names))}

@@ -95,7 +95,14 @@ VariantDocument = Annotated[
 
 
 def name_of(variant: str | BuiltinVariantDocument | RecipeVariantDocument) -> str:
-    """The name of a variant in either form."""
+    """The name of a variant in either form.
+
+    Args:
+        variant: a name alone, or an object with a name.
+
+    Returns:
+        The name.
+    """
     return variant if isinstance(variant, str) else variant.name
 
 
@@ -135,7 +142,14 @@ class DeviceDocument(Document):
 
 
 def listed_of(value: Any) -> tuple[Any, ...]:
-    """The values of a field that may hold one, several or none."""
+    """The values of a field that may hold one, several or none.
+
+    Args:
+        value: a value, a list of values, or None.
+
+    Returns:
+        The values; empty for None.
+    """
     return () if value is None else tuple(value) if isinstance(value, list) else (value,)
 
 

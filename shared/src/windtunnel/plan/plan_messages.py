@@ -16,7 +16,14 @@ _GATES = ("accuracy_drop", "latency_ms_p50", "latency_ms_p95", "size_mb", "memor
 
 
 def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
-    """The plan on the wire. Where a recipe or the preprocessing has not been read yet, its URI travels."""
+    """The plan as a message.
+
+    Args:
+        plan: the plan. If a recipe or the preprocessing has not been read yet, its URI is in the message.
+
+    Returns:
+        The message.
+    """
     return plan_pb2.Plan(
         api_version="windtunnel/v1",
         data=plan_pb2.DataSet(samples=plan.data.samples or "", calibration=plan.data.calibration or ""),
@@ -45,7 +52,17 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
 
 
 def plan_from_proto(message: plan_pb2.Plan) -> Plan:
-    """The plan in `message`, checked as a plan in YAML is. Raises InvalidPlan."""
+    """The plan that a message holds, checked as a plan in YAML is.
+
+    Args:
+        message: the message.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InvalidPlan: the first thing that is wrong, with its path.
+    """
     return parse_plan(
         {
             "apiVersion": message.api_version or None,
@@ -66,17 +83,38 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
 
 
 def shapes_to_proto(shapes: Mapping[str, Sequence[int]]) -> list[types_pb2.InputShape]:
-    """Shapes by input name on the wire."""
+    """Shapes of inputs as messages.
+
+    Args:
+        shapes: every dimension, the batch first, by input name.
+
+    Returns:
+        One message per input.
+    """
     return [types_pb2.InputShape(name=name, shape=shape) for name, shape in shapes.items()]
 
 
 def shapes_from_proto(messages: Iterable[types_pb2.InputShape]) -> dict[str, tuple[int, ...]]:
-    """Shapes by input name."""
+    """Shapes of inputs from messages.
+
+    Args:
+        messages: one message per input.
+
+    Returns:
+        Every dimension, the batch first, by input name.
+    """
     return {message.name: tuple(message.shape) for message in messages}
 
 
 def variant_to_proto(variant: VariantSpec) -> plan_pb2.VariantSpec:
-    """One variant on the wire."""
+    """One variant as a message.
+
+    Args:
+        variant: the variant.
+
+    Returns:
+        The message.
+    """
     recipe = variant.recipe_uri if variant.recipe is None else [dict(rule) for rule in variant.recipe]
     return plan_pb2.VariantSpec(name=variant.name, recipe_json=_json(recipe), may_be_missing=variant.optional)
 

@@ -74,7 +74,15 @@ class Gates:
     accuracy_min: float | None = None
 
     def overridden_by(self, other: Gates | None) -> Gates:
-        """These gates with the fields that `other` gives in place of ours."""
+        """These gates with some of them replaced.
+
+        Args:
+            other: the gates that replace those of the same name; its fields that are None replace nothing. None: no
+                gates.
+
+        Returns:
+            The gates.
+        """
         if other is None:
             return self
         given = {f.name: v for f in dataclasses.fields(Gates) if (v := getattr(other, f.name)) is not None}
@@ -101,7 +109,14 @@ class Plan:
     select_tf_ops: bool = False
 
     def gates_of(self, variant: str) -> Gates:
-        """The gates that hold for one variant."""
+        """The gates that hold for one variant.
+
+        Args:
+            variant: name of the variant.
+
+        Returns:
+            The gates of the plan, overridden by those for this variant.
+        """
         return self.gates.overridden_by(self.only.get(variant))
 
 

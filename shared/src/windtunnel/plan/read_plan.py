@@ -24,6 +24,9 @@ def parse_plan_text(text: str) -> Plan:
     Args:
         text: at most MAX_CHARACTERS characters.
 
+    Returns:
+        The plan.
+
     Raises:
         InvalidPlan: the first thing that is wrong, with its path, line and column.
     """
@@ -33,7 +36,13 @@ def parse_plan_text(text: str) -> Plan:
 
 
 def parse_plan(value: Any) -> Plan:
-    """Reads a plan from decoded JSON. Keys may be camelCase.
+    """Reads a plan from decoded JSON.
+
+    Args:
+        value: the plan as an object. Keys may be camelCase.
+
+    Returns:
+        The plan.
 
     Raises:
         InvalidPlan: the first thing that is wrong, with its path.
@@ -46,6 +55,9 @@ def plan_from_json(data: bytes) -> Plan:
 
     Args:
         data: at most MAX_PLAN_BYTES bytes.
+
+    Returns:
+        The plan.
 
     Raises:
         InvalidPlan: not JSON, too large, or not a plan.
@@ -128,7 +140,18 @@ def _gates(document: GatesDocument) -> Gates:
 
 
 def require_recipe_rules(value: Any, name: str) -> tuple[Mapping[str, Any], ...]:
-    """A recipe as read from a file: a list of rules. Raises InvalidInput naming the recipe."""
+    """A recipe as it was read from a file.
+
+    Args:
+        value: the content of the file.
+        name: name of the recipe, for messages.
+
+    Returns:
+        The rules.
+
+    Raises:
+        InvalidInput: the content is not a list of rules.
+    """
     if not isinstance(value, list) or not value or not all(isinstance(rule, dict) for rule in value):
         raise InvalidInput(f"recipe {name!r} is not a list of rules", hint="see litert-quantizer's recipes")
     return tuple(value)

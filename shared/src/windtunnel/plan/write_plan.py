@@ -9,7 +9,14 @@ from windtunnel.plan.plan_values import API_VERSION, DeviceFilter, Gates, Plan, 
 
 
 def plan_to_dict(plan: Plan) -> dict[str, Any]:
-    """The plan in the form of plan.yaml; `parse_plan` of it gives the plan again."""
+    """The plan in the form of plan.yaml; `parse_plan` of it gives the plan again.
+
+    Args:
+        plan: the plan.
+
+    Returns:
+        An object of JSON.
+    """
     result: dict[str, Any] = {"apiVersion": API_VERSION}
     if data := {k: v for k in ("samples", "calibration") if (v := getattr(plan.data, k)) is not None}:
         result["data"] = data
@@ -36,7 +43,14 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
 
 
 def plan_to_json(plan: Plan) -> bytes:
-    """The plan as canonical JSON: equal plans give equal bytes, and so one hash."""
+    """The plan as canonical JSON: equal plans give equal bytes, and so one hash.
+
+    Args:
+        plan: the plan.
+
+    Returns:
+        JSON in UTF-8.
+    """
     return json.dumps(plan_to_dict(plan), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 

@@ -50,13 +50,23 @@ class Places:
     found: dict[Path, Place] = field(default_factory=dict)
 
     def nearest(self, path: Path) -> Place | None:
-        """The place of what `path` leads to, else of what should hold it; None if the document is not a text."""
+        """The place of a field or an item, else of what should hold it.
+
+        Args:
+            path: names of fields in snake_case and indices of items.
+
+        Returns:
+            The place; None if the document is not a text.
+        """
         # What is missing, or came by way of a merge key, has no place of its own.
         return next((self.found[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.found), None)
 
 
 def read_yaml(text: str) -> tuple[Any, Places]:
     """The value of a plan's text, and where each part of it stands.
+
+    Args:
+        text: YAML.
 
     Returns:
         The value (None for an empty text) and the places, by paths in snake_case.
