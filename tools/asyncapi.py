@@ -58,9 +58,9 @@ _ATTRIBUTES: Final[dict[str, dict[str, Any]]] = {
 }
 _INTRODUCTION: Final = (
     "Every event is a CloudEvent 1.0 in the NATS binding: attributes in `ce-` headers, data in protobuf. Payloads are "
-    "described in the JSON mapping of protobuf; names are also taken in snake_case. `windtunnel.model.trained` is "
-    "taken as structured JSON too: the whole event as one JSON object, without any header. Where "
-    "WINDTUNNEL_JSON_EVENTS is true, every event is told a second time on `windtunnel.json.<thing>.<past verb>`: the "
+    "described in the JSON mapping of protobuf; names are also accepted in snake_case. `windtunnel.model.trained` is "
+    "accepted as structured JSON too: the whole event as one JSON object, without any header. If "
+    "WINDTUNNEL_JSON_EVENTS is true, every event is also published on `windtunnel.json.<thing>.<past verb>`: the "
     "whole event as one JSON object, with the same id and 64-bit integers as text. Events may "
     "come in any order and more than once."
 )
@@ -107,7 +107,14 @@ def _comments(file: FileDescriptorProto) -> dict[tuple[int, ...], str]:
 
 
 def compile_contracts(proto: Path) -> FileDescriptorSet:
-    """The descriptors of all files below `proto`, comments included."""
+    """The descriptors of all contract files.
+
+    Args:
+        proto: the folder that holds them.
+
+    Returns:
+        The descriptors, comments included.
+    """
     files = sorted(str(file.relative_to(proto)) for file in proto.rglob("*.proto"))
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "descriptors"
@@ -117,7 +124,14 @@ def compile_contracts(proto: Path) -> FileDescriptorSet:
 
 
 def document(files: FileDescriptorSet) -> dict[str, Any]:
-    """The AsyncAPI document of all events."""
+    """The AsyncAPI document of all events.
+
+    Args:
+        files: descriptors of the contracts, see `compile_contracts`.
+
+    Returns:
+        The document as an object of JSON.
+    """
     contracts = _Contracts(files)
     names = {subject: message.DESCRIPTOR.name for subject, message in subjects.MESSAGES.items()}
     return {
@@ -128,20 +142,21 @@ def document(files: FileDescriptorSet) -> dict[str, Any]:
         "channels": {
             **{name: _channel(subject, name) for subject, name in names.items()},
             **{
-                _told(name): _channel(subjects.json_subject_of(subject), _told(name)) for subject, name in names.items()
+                _json_name(name): _channel(subjects.json_subject_of(subject), _json_name(name))
+                for subject, name in names.items()
             },
         },
         "operations": {
             **{name: _operation(subject, name) for subject, name in names.items()},
             **{
-                _told(name): _operation(subjects.json_subject_of(subject), _told(name))
+                _json_name(name): _operation(subjects.json_subject_of(subject), _json_name(name))
                 for subject, name in names.items()
             },
         },
         "components": {
             "messages": {
                 **{name: _message(contracts, subject, name) for subject, name in names.items()},
-                **{_told(name): _json_message(contracts, subject, name) for subject, name in names.items()},
+                **{_json_name(name): _json_message(contracts, subject, name) for subject, name in names.items()},
             },
             "schemas": {"CloudEventHeaders": _headers(), "StructuredCloudEvent": _structured(), **_schemas(contracts)},
         },
@@ -179,15 +194,15 @@ def _message(contracts: _Contracts, subject: str, name: str) -> dict[str, Any]:
     return message
 
 
-def _told(name: str) -> str:
-    """How an event is called where it is told as JSON."""
+def _json_name(name: str) -> str:
+    """The name of an event that is published as JSON."""
     return f"{name}Json"
 
 
 def _json_message(contracts: _Contracts, subject: str, name: str) -> dict[str, Any]:
     own = {"type": {"const": subjects.type_of(subject)}, "data": {"$ref": f"#/components/schemas/{name}"}}
     return {
-        "name": _told(name),
+        "name": _json_name(name),
         "title": f"{subjects.type_of(subject)}, as JSON",
         "summary": contracts.messages[f".windtunnel.v1.{name}"].comment,
         "contentType": STRUCTURED,
@@ -240,7 +255,7 @@ def _schema(contracts: _Contracts, message: _Message) -> dict[str, Any]:
     properties = {}
     for field, comment in zip(message.descriptor.field, message.field_comments, strict=True):
         schema = _field_schema(contracts, field)
-        # Many tools pass over what stands beside a $ref.
+        # Many tools ignore what is next to a $ref.
         held = {"allOf": [schema]} if comment and "$ref" in schema else schema
         if field.options.deprecated:
             held = {**held, "deprecated": True}
@@ -280,7 +295,14 @@ class _Dumper(yaml.SafeDumper):
 
 
 def text(proto: Path = PROTO) -> str:
-    """The document as YAML."""
+    """The AsyncAPI document of all events as YAML.
+
+    Args:
+        proto: the folder that holds the contracts.
+
+    Returns:
+        The text of docs/asyncapi.yaml.
+    """
     body = yaml.dump(document(compile_contracts(proto)), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
     return f"# Generated from proto/ by `python tools/asyncapi.py`. Do not edit.\n{body}"
 
