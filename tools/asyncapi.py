@@ -77,6 +77,11 @@ class _Contracts:
     """All messages and enums of the .proto files with their comments, by full name with a leading dot."""
 
     def __init__(self, files: FileDescriptorSet) -> None:
+        """Reads the contracts.
+
+        Args:
+            files: their descriptors, comments included.
+        """
         self.messages: dict[str, _Message] = {}
         self.enums: dict[str, EnumDescriptorProto] = {}
         for file in files.file:

@@ -28,7 +28,7 @@ class Document(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _by_known_names(cls, value: Any) -> dict[str, Any]:
-        """The fields by the names that the model has for them; refuses unknown and repeated ones."""
+        # The fields by the names that the model has for them; unknown and repeated ones are refused.
         if not isinstance(value, Mapping):
             raise problem(f"{cls.called} must be an object, this is {kind_of(value)}")
         known = {field.alias or name: field for name, field in cls.model_fields.items()}

@@ -117,7 +117,7 @@ def validated(model: type[M], value: Any) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        raise _refused(error.errors(include_url=False)[0]) from None
+        raise DocumentRefused(*_described(error.errors(include_url=False)[0])) from None
 
 
 def path_of(location: Path) -> Path:
@@ -133,15 +133,16 @@ def path_of(location: Path) -> Path:
     return tuple(part for part in without_key if not (isinstance(part, str) and part.startswith(TAG)))
 
 
-def _refused(error: ErrorDetails) -> DocumentRefused:
+def _described(error: ErrorDetails) -> tuple[str, Path, str]:
+    """Message, path and hint of an error of pydantic's."""
     path = path_of(error["loc"])
     context = error.get("ctx", {})
     if error["type"] == OURS:
-        return DocumentRefused(context["message"], (*path, *context["at"]), context["hint"])
+        return context["message"], (*path, *context["at"]), context["hint"]
     if error["type"] == "missing":
-        return DocumentRefused("is missing", path)
+        return "is missing", path, ""
     asked = _ASKED.get(error["type"])
     message = asked.format(**context) if asked is not None else error["msg"]
     if error["type"] in ("too_long", "too_short"):
-        return DocumentRefused(message, path)
-    return DocumentRefused(f"{message}, this is {kind_of(error['input'])}", path)
+        return message, path, ""
+    return f"{message}, this is {kind_of(error['input'])}", path, ""

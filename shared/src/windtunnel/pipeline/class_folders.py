@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from windtunnel.errors import InvalidInput
 
 MAX_PIXELS = 64_000_000
+_SMALLER = "make it smaller"
 _SUFFIXES = {".png", ".jpg", ".jpeg"}
 # What operating systems leave in folders and archives on their own.
 _IGNORED = {"Thumbs.db", "desktop.ini", "__MACOSX"}
@@ -111,18 +112,18 @@ def read_image(path: Path) -> NDArray[np.uint8]:
     try:
         with Image.open(path, formats=("PNG", "JPEG")) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise _bomb(where)
+                raise InvalidInput(_too_large(where), hint=_SMALLER)
             if image.mode not in {"1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"}:
                 raise InvalidInput(f"image {where} has mode {image.mode}", hint="save it with 8 bits per channel")
             return np.asarray(image.convert("RGB"), np.uint8)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _bomb(where) from None
+        raise InvalidInput(_too_large(where), hint=_SMALLER) from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
         raise InvalidInput(f"image {where} cannot be read: {str(error)[:120]}", hint="PNG or JPEG") from error
 
 
-def _bomb(where: str) -> InvalidInput:
-    return InvalidInput(f"image {where} has more than {MAX_PIXELS} pixels", hint="make it smaller")
+def _too_large(where: str) -> str:
+    return f"image {where} has more than {MAX_PIXELS} pixels"
 
 
 def find_classes(root: Path) -> tuple[list[str], list[Path], NDArray[np.int64]]:

@@ -124,7 +124,11 @@ def _mirror(images: Images, fields: Fields, where: str) -> Images:
 
 
 def _normalize(images: Images, fields: Fields, where: str) -> Images:
-    """y = x * scale + offset in float32; per channel in the order that the channels have at this step."""
+    """y = x * scale + offset in float32; per channel in the order that the channels have at this step.
+
+    Raises:
+        InvalidInput: the result is not finite.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         scale, offset = (np.asarray(fields[key]).astype(np.float32) for key in ("scale", "offset"))
         result = images.astype(np.float32) * scale + offset
@@ -134,7 +138,11 @@ def _normalize(images: Images, fields: Fields, where: str) -> Images:
 
 
 def _cast(images: Images, fields: Fields, where: str) -> Images:
-    """To an integer: truncated toward zero as tf.cast, or rounded half to even; out of range only with `saturate`."""
+    """To an integer: truncated toward zero as tf.cast, or rounded half to even.
+
+    Raises:
+        InvalidInput: a value is out of range, unless `saturate` is set.
+    """
     dtype = np.dtype(fields["to"])
     if dtype.kind == "f":
         values, low, high = images, -float(np.finfo(dtype).max), float(np.finfo(dtype).max)

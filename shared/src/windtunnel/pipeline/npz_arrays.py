@@ -115,7 +115,11 @@ def _map(
     size: int,
     form: tuple[tuple[int, ...], bool, np.dtype[Any]],
 ) -> NDArray[Any]:
-    """Verify the member's checksum, then map its data: it may be larger than memory."""
+    """Verifies the member's checksum, then maps its data, which may be larger than memory.
+
+    Raises:
+        InvalidInput: the header claims more than the file holds.
+    """
     shape, fortran, dtype = form
     if header + size != member.compress_size:
         raise InvalidInput(f"{path.name}: {member.filename!r} claims more than the file holds")

@@ -326,7 +326,7 @@ class PipelineDocument(Document):
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:
-        """One pipeline works on one kind of sample."""
+        # One pipeline works on one kind of sample.
         kinds = [(index, step) for index, step in enumerate(self.steps) if step.works_on != "any"]
         for index, step in kinds[1:]:
             first = kinds[0]

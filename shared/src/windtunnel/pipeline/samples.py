@@ -207,7 +207,11 @@ def _check_finite(path: Path, name: str, array: NDArray[Any]) -> None:
 
 
 def _numbered(path: Path, labels: NDArray[Any], class_names: tuple[str, ...] | None) -> NDArray[Any]:
-    """Labels that are names of classes as indices into `class_names`; others as they are."""
+    """Labels that are names of classes as indices into `class_names`; others as they are.
+
+    Raises:
+        InvalidInput: a name that is not in `class_names`.
+    """
     if labels.dtype.kind != "U" or class_names is None:
         return labels
     numbers = {name: number for number, name in enumerate(class_names)}

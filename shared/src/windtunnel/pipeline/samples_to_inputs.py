@@ -14,6 +14,8 @@ from windtunnel.pipeline.class_folders import ImageFiles
 from windtunnel.pipeline.read_pipeline import Pipeline
 from windtunnel.pipeline.samples import DEFAULT_NAME, Rows, Samples
 
+_CONVERT = 'convert the samples, or end the pipeline with {"op": "cast", "to": ...}'
+
 
 def model_inputs(
     samples: Samples, pipeline: Pipeline | None, input_details: Sequence[InputSpec]
@@ -80,7 +82,11 @@ def _names(spec: InputSpec) -> set[str]:
 
 
 def _raw_input(samples: Samples) -> str:
-    """The one input that a pipeline works on."""
+    """The one input that a pipeline works on.
+
+    Raises:
+        InvalidInput: none or several of the inputs hold raw images.
+    """
     if len(samples.inputs) == 1:
         return next(iter(samples.inputs))
     images = [name for name, rows in samples.inputs.items() if _holds_images(rows)]
@@ -128,27 +134,28 @@ def _fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
 
 
 def _cast(row: NDArray[Any], spec: InputSpec, index: int) -> NDArray[Any]:
-    """To the model's dtype where that keeps every value (floats: up to rounding)."""
+    """To the model's dtype.
+
+    Raises:
+        InvalidInput: a value would change (floats: by more than rounding).
+    """
     if spec.dtype in {"string", "str", "bytes", "object"}:
         if row.dtype.kind not in "SU":
-            raise _wrong_dtype(row, spec, index)
+            raise InvalidInput(_misfit(row, spec, index), hint=_CONVERT)
         return row
     dtype = np.dtype(spec.dtype)
     if row.dtype == dtype:
         # Not np.ascontiguousarray, which gives a scalar a dimension.
         return np.asarray(row, order="C")
     if row.dtype.kind not in "buif" or (row.dtype.kind == "f" and dtype.kind != "f"):
-        raise _wrong_dtype(row, spec, index)
+        raise InvalidInput(_misfit(row, spec, index), hint=_CONVERT)
     with np.errstate(over="ignore", invalid="ignore"):
         cast = np.asarray(row.astype(dtype), order="C")
     kept = np.isfinite(cast).all() if dtype.kind == "f" else (cast == row).all()
     if not kept:
-        raise _wrong_dtype(row, spec, index)
+        raise InvalidInput(_misfit(row, spec, index), hint=_CONVERT)
     return cast
 
 
-def _wrong_dtype(row: NDArray[Any], spec: InputSpec, index: int) -> InvalidInput:
-    return InvalidInput(
-        f"input {spec.name!r} of the model takes {spec.dtype}; sample {index} is {row.dtype} and does not fit",
-        hint='convert the samples, or end the pipeline with {"op": "cast", "to": ...}',
-    )
+def _misfit(row: NDArray[Any], spec: InputSpec, index: int) -> str:
+    return f"input {spec.name!r} of the model takes {spec.dtype}; sample {index} is {row.dtype} and does not fit"

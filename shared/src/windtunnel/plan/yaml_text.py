@@ -91,9 +91,13 @@ def read_yaml(text: str) -> tuple[Any, Places]:
 
 
 def _recorded(node: yaml.Node, path: Path, places: dict[Path, Place]) -> yaml.Node:
-    """Notes where each key and item stands. An alias that leads back to its own parent is refused.
+    """Notes where each key and item is.
 
-    Returns the node as it is to be read.
+    Returns:
+        The node as it is to be read.
+
+    Raises:
+        InvalidPlan: too deep or too many fields, as an alias that leads back to its own parent gives them.
     """
     # An item of an object is looked for at its key.
     places.setdefault(path, _place(node.start_mark))
