@@ -10,7 +10,7 @@ _INTERRUPTED = 130
 
 
 def main() -> None:
-    """Runs the command line. Signals that end it do so at once while it is imported: there is nothing to clean up."""
+    """Runs the command line. A signal during the import ends it at once: there is nothing to clean up."""
     from windtunnel.cli.io.interrupts import heeded
 
     numbers = heeded()
@@ -19,7 +19,7 @@ def main() -> None:
     from windtunnel.cli.main import main as run
 
     for number in numbers:
-        # As Ctrl-C: whoever has temporary files or child processes cleans up on the way out.
+        # Like Ctrl-C: code with temporary files or child processes cleans up.
         signal.signal(number, signal.default_int_handler)
     run()
 

@@ -1,7 +1,7 @@
 """The command group, and the one place that turns errors into exit codes.
 
 Exit codes: 0 healthy or passed, 1 degraded, broken or failed, 2 could not run, 64 wrong usage, 130 interrupted,
-141 whoever read the output has gone.
+141 the reader of the output has gone.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 EXIT_COULD_NOT_RUN = 2
 EXIT_USAGE = 64
 EXIT_INTERRUPTED = 130
-# As other tools end that SIGPIPE kills.
+# Like tools that SIGPIPE kills.
 EXIT_READER_GONE = 141
 
 
@@ -38,12 +38,12 @@ def cli() -> None:
     \b
     windtunnel up --home ./wt                                  start everything, in one folder
     windtunnel submit model.keras --plan plan.yaml --wait      a model to its verdict
-    windtunnel report RUN --html report.html                   the evidence
+    windtunnel report RUN --html report.html                   the report as a page
     windtunnel diff a.tflite b.tflite --samples test.npz       two models, layer by layer; needs no server
-    windtunnel remedy a.tflite b.tflite --samples test.npz     a recipe that mends b, proven
+    windtunnel remedy a.tflite b.tflite --samples test.npz     a proven recipe that fixes b
 
-    Shell completion: eval "$(_WINDTUNNEL_COMPLETE=bash_source windtunnel)", likewise zsh_source and fish_source. It
-    knows run ids, models, variants, stored plans and dead letters.
+    Shell completion: eval "$(_WINDTUNNEL_COMPLETE=bash_source windtunnel)"; also zsh_source and fish_source. It
+    completes run ids, models, variants, stored plans and dead letters.
     """
 
 
@@ -77,17 +77,17 @@ for _command in _COMMANDS:
 
 
 def main() -> None:
-    """Runs the command line. WINDTUNNEL_DEBUG=1 shows the traceback of an error that nobody foresaw."""
-    # What gRPC says of forks and closed connections is not for the person at the terminal.
+    """Runs the command line. WINDTUNNEL_DEBUG=1 shows the traceback of an unexpected error."""
+    # gRPC's messages about forks and closed connections do not help the user.
     os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     guard_streams()
     try:
         code = _run()
         if sys.stdout is not None:
-            # What is left of the output is written here, where it can still be told that it was not.
+            # The rest of the output is written here, where a failure can still be reported.
             sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
-        # A second one has nothing left to interrupt.
+        # A second signal has nothing left to interrupt.
         for number in heeded():
             signal.signal(number, signal.SIG_IGN)
         silence_output()
@@ -98,7 +98,7 @@ def main() -> None:
         code = EXIT_READER_GONE
     except Unwritable as error:
         silence_output()
-        _tell(str(error), "is there room where it goes?")
+        _tell(str(error), "check that the disk or device has room")
         code = EXIT_COULD_NOT_RUN
     sys.exit(code)
 

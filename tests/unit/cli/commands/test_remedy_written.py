@@ -68,7 +68,7 @@ def test_the_result_is_printed_before_the_failure_is_told(
         out.write_bytes(b"of another run")
         return found
 
-    monkeypatch.setattr(module, "_mend", mended)
+    monkeypatch.setattr(module, "_search", mended)
     monkeypatch.setattr(
         "windtunnel.cli.report.text.remedy_text.render_remedy", lambda document, console: print("the result")
     )

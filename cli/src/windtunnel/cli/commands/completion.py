@@ -1,6 +1,6 @@
-"""What a shell offers for RUN, variants, plans and dead letters. It never waits long, and never says why it finds none.
+"""What a shell completes for RUN, models, variants, plans and dead letters. It is fast, and never prints an error.
 
-A home on this machine is asked through its database, which takes milliseconds; a remote Windtunnel through its API.
+For a home on this machine it reads the database, which takes milliseconds; for a remote Windtunnel it calls the API.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from windtunnel.cli.home.database import runs_database
 
 _MOST: Final = 100
 _CALL_S: Final = 1.0
-# Whatever hangs: a shell that waits longer than this for a completion feels broken.
+# A shell that waits longer than this for a completion feels broken.
 _LIMIT_S: Final = 2.0
 _RUNS: Final = (
     "SELECT run_id, model_name || ' ' || model_version || ' ' || coalesce(verdict, state) FROM runs "
@@ -33,7 +33,7 @@ Found = list[CompletionItem]
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """Ids of runs, the newest first, with model, version and verdict."""
+    """Ids of runs, newest first, with model, version and verdict."""
     return _quietly(lambda: [CompletionItem(id, help=words) for id, words in _runs(incomplete)])
 
 
@@ -43,12 +43,12 @@ def complete_models(context: click.Context, parameter: click.Parameter, incomple
 
 
 def complete_variants(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """The variants of the run that the command line names; without one, those that Windtunnel knows by name."""
+    """The variants of the run on the command line; without a run, the variants built into Windtunnel."""
     if not any(one.name == "run_id" for one in context.command.params):
         from windtunnel.plan import BUILTIN_VARIANTS
 
         return _starting(BUILTIN_VARIANTS, incomplete)
-    # Before an option that still lacks its value, click leaves the arguments where they are.
+    # If an option still needs its value, click has not parsed the arguments yet.
     words = [str(context.params.get("run_id") or ""), *(word for word in context.args if not word.startswith("-"))]
     run_id = next(filter(None, words), "")
     return _quietly(lambda: _starting(_variants(run_id), incomplete))
@@ -60,7 +60,7 @@ def complete_plans(context: click.Context, parameter: click.Parameter, incomplet
 
 
 def complete_dead_letters(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """Ids of dead letters, with what they are about."""
+    """Ids of dead letters, with their subjects."""
     return _quietly(
         lambda: [CompletionItem(id, help=subject) for id, subject in _dead_letters() if id.startswith(incomplete)]
     )
@@ -71,11 +71,11 @@ def _starting(names: Iterable[str], incomplete: str) -> Found:
 
 
 def _quietly(ask: Callable[[], Found]) -> Found:
-    """What `ask` finds in time; nothing where it fails, without a word."""
+    """What `ask` returns in time; nothing if it fails or takes too long."""
     found: Found = []
 
     def work() -> None:
-        # Nothing runs, no permission, an older database: a shell completes nothing then.
+        # Windtunnel is not running, permission is denied, or the database is older: the shell completes nothing.
         with contextlib.suppress(Exception):
             found.extend(ask())
 
@@ -88,7 +88,7 @@ def _quietly(ask: Callable[[], Found]) -> Found:
 
 @contextlib.contextmanager
 def _no_words() -> Iterator[None]:
-    """Standard error leads nowhere inside: native libraries write to it too, in the middle of a command line."""
+    """Discards standard error inside: native libraries write to it too, in the middle of a command line."""
     kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
     try:
         os.dup2(nowhere, 2)
@@ -100,17 +100,17 @@ def _no_words() -> Iterator[None]:
 
 
 def _database() -> Path | None:
-    """The database of the home on this machine; None where a variable names a Windtunnel elsewhere."""
+    """The database of the home on this machine; None if a variable names a remote Windtunnel."""
     return None if os.environ.get("WINDTUNNEL_METRICS_STORE_ADDRESS") else runs_database(_home())
 
 
 def _home() -> Path:
-    # As windtunnel.client.endpoints.home_folder; importing the client takes half a second.
+    # The same as windtunnel.client.endpoints.home_folder; importing the client takes half a second.
     return Path(os.environ.get("WINDTUNNEL_HOME") or "~/.windtunnel").expanduser().absolute()
 
 
 def _require_endpoints() -> None:
-    """Raises FileNotFoundError where nothing runs and no variable names a server, before anything large is imported."""
+    """Raises FileNotFoundError if no Windtunnel runs and no variable names one, before anything large is imported."""
     named = any(name.startswith("WINDTUNNEL_") and name.endswith(("_ADDRESS", "_NATS_URL")) for name in os.environ)
     if not named:
         (_home() / "endpoints.json").stat()
@@ -174,7 +174,7 @@ def _listed_runs() -> list[Any]:
 
 @contextlib.contextmanager
 def _api() -> Iterator[Any]:
-    """The metrics store's API of a Windtunnel that runs. Raises Unavailable where none is known."""
+    """The API of the metrics store of a running Windtunnel. Raises Unavailable if none is known."""
     _require_endpoints()
     from windtunnel.client.endpoints import find_endpoints
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK, parse_accelerator, spelled_in_cells, spelled_in_comparisons
+from windtunnel.errors import InvalidInput
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 
 class Finite(click.FloatRange):
-    """A figure with a bound, neither NaN nor infinite: thresholds, gates, budgets. Anything else is wrong usage.
+    """A finite number with a lower bound: thresholds, gates, budgets. Anything else is wrong usage.
 
-    Without `min` it must be above 0.
+    Args:
+        min: the smallest number allowed. Without it the number must be above 0.
     """
 
     name = "figure"
@@ -22,11 +27,41 @@ class Finite(click.FloatRange):
         super().__init__(min=0.0 if min is None else min, min_open=min is None)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """As `click.FloatRange` has it."""
+        """The number, checked like `click.FloatRange` does."""
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
-            self.fail(f"{value} is no finite figure.", param, ctx)
+            self.fail(f"{value} is not a finite number.", param, ctx)
         return found
+
+
+class AcceleratorType(click.ParamType[str]):
+    """What runs the ops, in any spelling; the command gets it as its documents spell it.
+
+    Args:
+        among: the names that the command takes.
+        spell: gives the spelling of the command's documents.
+    """
+
+    name = "accelerator"
+
+    def __init__(self, among: Sequence[str], spell: Callable[[str], str]) -> None:
+        self._among = among
+        self._spell = spell
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The names, as `click.Choice` shows them."""
+        return f"[{'|'.join(self._among)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The accelerator as the command's documents spell it."""
+        try:
+            return self._spell(parse_accelerator(str(value), self._among))
+        except InvalidInput as error:
+            self.fail(f"{error.message}: {error.hint}.", param, ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names that begin with what is typed."""
+        return [CompletionItem(name) for name in self._among if name.startswith(incomplete)]
 
 
 threshold_option = click.option(
@@ -34,21 +69,22 @@ threshold_option = click.option(
     type=Finite(),
     default=DEFAULT_THRESHOLD,
     show_default=True,
-    help="nRMSE above which a layer is over.",
+    help="nRMSE above which a layer diverges.",
 )
-host_accelerator_option = click.option(
+measured_accelerator_option = click.option(
     "--accelerator",
-    type=click.Choice(["xnnpack", "cpu"]),
-    default="xnnpack",
+    type=AcceleratorType((XNNPACK, BUILTIN), spelled_in_cells),
+    default=XNNPACK,
     show_default=True,
-    help="cpu: no delegate.",
+    help="What runs the ops: the XNNPACK delegate, or the runtime's builtin kernels (also: cpu, none).",
 )
-kernels_option = click.option(
+compared_accelerator_option = click.option(
     "--accelerator",
-    type=click.Choice(["xnnpack", "none", "reference"]),
-    default="xnnpack",
+    type=AcceleratorType((XNNPACK, BUILTIN, REFERENCE), spelled_in_comparisons),
+    default=XNNPACK,
     show_default=True,
-    help="Kernels to run with: XNNPACK's, the runtime's own, or the plain reference ones.",
+    help="What runs the ops: the XNNPACK delegate, the runtime's builtin kernels (also: none, cpu), or its reference "
+    "kernels.",
 )
 threads_option = click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 

@@ -50,7 +50,9 @@ def given_shapes(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> Shapes:
 
 
 def shapes_of(model: Path, shapes: Shapes, samples: Path | None, pipeline: Any) -> Shapes:
-    """The shapes in which a model is run: those given, else those of the first sample; empty: nothing is given.
+    """The shapes in which a model is run.
+
+    They are those given, or those of the first sample; empty if neither is given.
 
     Raises InvalidInput, NotFound and Unsupported for samples that do not fit the model.
     """

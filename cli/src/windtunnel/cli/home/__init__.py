@@ -1,1 +1,1 @@
-"""The folder of an installation: which process runs Windtunnel there, and how commands find it or do without."""
+"""The folder of an installation: which process runs Windtunnel there, and how commands use it with or without one."""

@@ -1,4 +1,4 @@
-"""Where the runs of a home are, for commands that read them without a server. Nothing large is imported here."""
+"""Where the runs of a home are stored, for commands that read them without a server. Imports nothing large."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _SQLITE: Final = "sqlite:///"
 
 
 def runs_database(home: Path) -> Path | None:
-    """The SQLite file with the runs of `home`: that of WINDTUNNEL_DATABASE_URL, if it is set.
+    """The SQLite file with the runs of `home`, or that of WINDTUNNEL_DATABASE_URL if it is set.
 
     Returns None if there is no such file, or the runs are in a database of another kind.
     """

@@ -1,8 +1,8 @@
-"""Which process supervises a home. File locks say it: the kernel frees them with the process, however it ends.
+"""Which process supervises a home. File locks record it: the kernel frees them when the process ends, in any way.
 
-up.lock         held by whoever supervises the home
-embedded.lock   held beside it by a supervisor that lives for one command
-up.next         held by an `up` that starts, until it has up.lock: an embedded supervisor then makes room
+up.lock         locked by the supervisor of the home.
+embedded.lock   locked too if that supervisor lives for one command.
+up.next         locked by an `up` that starts, until it has up.lock. An embedded supervisor then ends.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from windtunnel.errors import Conflict, InvalidInput
 _RUNNING: Final = "up.lock"
 _EMBEDDED: Final = "embedded.lock"
 _NEXT: Final = "up.next"
-# Longer than anybody who only looks holds a lock.
+# Longer than a process that only checks a lock keeps it.
 _LOOK_S: Final = 0.5
-# An embedded supervisor makes room within its own limit of 5 s; a loaded machine takes longer.
+# An embedded supervisor ends within its own limit of 5 s; a loaded machine takes longer.
 _ROOM_S: Final = 60.0
 
 
@@ -34,17 +34,17 @@ class HomeLock:
         self._embedded = embedded
 
     def release(self) -> None:
-        """Gives the right back."""
-        # In this order: while up.lock is held, embedded.lock says of which kind its holder is.
+        """Releases the right."""
+        # In this order: while up.lock is locked, embedded.lock tells which kind of supervisor has it.
         self._running.close()
         if self._embedded is not None:
             self._embedded.close()
 
 
 async def take_for_up(home: Path, say: Callable[[str], None]) -> HomeLock:
-    """The right to supervise `home` for good; an embedded supervisor there is asked to make room.
+    """The right to supervise `home`. An embedded supervisor there is asked to end.
 
-    Raises Conflict where another `up` runs or starts there, InvalidInput where the folder cannot be written.
+    Raises Conflict if another `up` runs or starts there, InvalidInput if the folder cannot be written.
     """
     waiting = await _take(home / _NEXT)
     if waiting is None:
@@ -56,13 +56,13 @@ async def take_for_up(home: Path, say: Callable[[str], None]) -> HomeLock:
             if not is_embedded(home) or time.monotonic() > deadline:
                 raise _runs_already(home)
             if not told:
-                say(f"taking over from the embedded Windtunnel of another command in {home}; its runs go on")
+                say(f"taking over from the embedded Windtunnel of another command in {home}; its runs continue")
                 told = True
         return HomeLock(running)
 
 
 async def take_embedded(home: Path) -> HomeLock:
-    """The right to supervise `home` for one command. Raises Conflict where anybody else has it, InvalidInput."""
+    """The right to supervise `home` for one command. Raises Conflict if another process has it, and InvalidInput."""
     embedded = await _take(home / _EMBEDDED)
     if embedded is None:
         raise _runs_already(home)
@@ -74,17 +74,17 @@ async def take_embedded(home: Path) -> HomeLock:
 
 
 def is_taken(home: Path) -> bool:
-    """Whether some process supervises `home` now or is about to, ready or not."""
+    """Whether a process supervises `home` or is about to, even if it is not ready yet."""
     return _is_held(home / _RUNNING) or _is_held(home / _NEXT)
 
 
 def is_embedded(home: Path) -> bool:
-    """Whether what supervises `home` now lives for one command only."""
+    """Whether the supervisor of `home` lives for one command only."""
     return _is_held(home / _EMBEDDED)
 
 
 def is_wanted(home: Path) -> bool:
-    """Whether an `up` waits for the embedded supervisor of `home` to make room."""
+    """Whether an `up` waits for the embedded supervisor of `home` to end."""
     return _is_held(home / _NEXT)
 
 
@@ -93,7 +93,7 @@ def _runs_already(home: Path) -> Conflict:
 
 
 async def _take(path: Path) -> IO[str] | None:
-    """The lock at `path`; None where another process holds it, not only looks at it."""
+    """The lock at `path`; None if another process has it, and does not only check it."""
     try:
         lock = path.open("a+")
     except OSError as error:

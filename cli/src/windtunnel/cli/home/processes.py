@@ -1,4 +1,4 @@
-"""`windtunnel up` processes that have not taken their home's lock yet."""
+"""`windtunnel up` processes that do not have the lock of their home yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PROC: Final = Path("/proc")
 
 
 def is_up_starting(home: Path) -> bool:
-    """Whether a process of this user runs `windtunnel up` for `home`. Always False where there is no /proc."""
+    """Whether a process of this user runs `windtunnel up` for `home`. Always False on systems without /proc."""
     if not _PROC.is_dir():
         return False
     return any(entry.name.isdigit() and _is_up(entry, home) for entry in _PROC.iterdir())
@@ -25,7 +25,7 @@ def _is_up(process: Path, home: Path) -> bool:
         named = _home_option(words) or _home_variable(process)
         return (process / "cwd").resolve().joinpath(named).resolve() == home.resolve()
     except OSError:
-        # It has ended, or belongs to another user.
+        # The process has ended, or belongs to another user.
         return False
 
 

@@ -1,6 +1,6 @@
-"""Reading runs, reports and artifacts: from the Windtunnel that runs, or straight from the home where none does.
+"""Reading runs, reports and artifacts: from a running Windtunnel, or directly from the home if none runs.
 
-What reads the home is the service itself, in this process, on a database that is only read.
+The metrics store reads the home, in this process. It opens the database read-only.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _SERVICE: Final = "metrics_store"
 async def reading_client() -> AsyncIterator[AsyncClient]:
     """A client that reads.
 
-    Raises Unavailable where nothing runs and the home has no database, NotFound where one is there and what reads it
-    is not installed.
+    Raises Unavailable if nothing runs and the home has no database, NotFound if it has one but the metrics store is not
+    installed.
     """
     async with contextlib.AsyncExitStack() as stack:
         try:
@@ -48,13 +48,13 @@ def reads_home() -> bool:
 
 @contextlib.asynccontextmanager
 async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[Endpoints]:
-    """A metrics store in this process that reads `home`. Raises `nothing_runs` where it holds no runs."""
+    """A metrics store in this process that reads `home`. Raises `nothing_runs` if it has no runs."""
     database = runs_database(home)
     if database is None:
         if os.environ.get("WINDTUNNEL_DATABASE_URL"):
             raise nothing_runs
         raise Unavailable(
-            f"no runs yet: no Windtunnel runs in {home}, and it holds no earlier runs",
+            f"no runs yet: Windtunnel is not running in {home}, and the folder has no earlier runs",
             hint="start a run with `windtunnel submit MODEL`, or set WINDTUNNEL_HOME to a folder with runs",
         )
     if importlib.util.find_spec(f"windtunnel.{_SERVICE}") is None:
@@ -66,7 +66,7 @@ async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[E
     from windtunnel.rpc import RpcServer
 
     artifacts = os.environ.get("WINDTUNNEL_ARTIFACTS_URL") or str(home / "artifacts")
-    # The path of a socket may have 107 characters: not every home has room for it.
+    # The path of a socket is limited to 107 characters: the home may be too long.
     with tempfile.TemporaryDirectory(prefix="wt-") as folder:
         async with open_to_read(database, artifacts, home / "cache") as servicers:
             server = RpcServer(servicers)

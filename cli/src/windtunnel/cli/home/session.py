@@ -1,7 +1,7 @@
-"""Work on a running Windtunnel, whichever that is: one that runs, one that starts, or an embedded one of this command.
+"""Work on a running Windtunnel: one that runs, one that starts, or an embedded one of this command.
 
-The one that runs may change while a command works: `up` takes over from an embedded one, and an embedded one ends with
-its command. The work is then begun anew on the next one, so it must be written to be repeatable.
+It may change while a command works: `up` takes over from an embedded one, and an embedded one ends with its command.
+The work then starts again on the next one, so it must be repeatable.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from windtunnel.errors import Conflict, Unavailable
 T = TypeVar("T")
 
 _LOOK_S: Final = 0.2
-# How long an `up` that stopped may take to be started again, and one that was just called to take its lock.
+# How long an `up` that stopped may take to start again, and one that just started to get its lock.
 _PATIENCE_S: Final = 15.0
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """A client of what runs. `embedded`: that ends with a command, this one or another."""
+    """A client of the running Windtunnel. `embedded`: it ends with a command, this one or another."""
 
     client: AsyncClient
     embedded: bool
@@ -42,21 +42,21 @@ Work = Callable[[Connection], Awaitable[T]]
 
 
 class Interrupted(Protocol):
-    """Called where the command is interrupted, before anything stops. `embedded`: what it started stops with it."""
+    """Called if the command is interrupted, before anything stops. `embedded`: the Windtunnel that it started stops too."""
 
     def __call__(self, *, embedded: bool) -> None: ...
 
 
 class _Changed(Exception):
-    """Another Windtunnel runs now, or soon."""
+    """Another Windtunnel runs now or will soon run."""
 
 
 async def with_windtunnel(work: Work[T], interrupted: Interrupted, *, ending: str = "") -> T:
-    """What `work` returns on the Windtunnel that runs; where none runs, on an embedded one.
+    """What `work` returns on the running Windtunnel; if none runs, on an embedded one.
 
-    `ending`: the run that `work` ends; nobody is told that it goes on.
+    `ending`: the run that `work` ends; no message says that it continues.
 
-    Raises what `work` raises, NotFound where the services are not installed, Unavailable.
+    Raises what `work` raises, NotFound if the services are not installed, and Unavailable.
     """
     home = home_folder()
     while True:
@@ -68,7 +68,7 @@ async def with_windtunnel(work: Work[T], interrupted: Interrupted, *, ending: st
 
 
 async def running_endpoints(home: Path) -> Endpoints | None:
-    """The running Windtunnel; one that is just starting is waited for. None: nothing runs."""
+    """The running Windtunnel. If one is starting, this waits for it. None: nothing runs."""
     waiting = False
     called = time.monotonic()
     while True:
@@ -79,7 +79,7 @@ async def running_endpoints(home: Path) -> Endpoints | None:
             if not locks.is_taken(home) and not (called_now and is_up_starting(home)):
                 return None
         if not waiting:
-            say(f"waiting for the Windtunnel that starts in {home}")
+            say(f"waiting for Windtunnel to start in {home}")
             waiting = True
         await asyncio.sleep(_LOOK_S)
 
@@ -101,18 +101,18 @@ async def _on_running(home: Path, endpoints: Endpoints, work: Work[T], interrupt
 
 
 async def _while_it_runs(home: Path, endpoints: Endpoints, work: Awaitable[T]) -> T:
-    """What `work` returns; raises _Changed where another Windtunnel runs in `home` before that, or none."""
+    """What `work` returns. Raises _Changed if another Windtunnel runs in `home` before that, or none."""
     try:
         return await _unless(_replaced(home, endpoints), work)
     except Unavailable:
-        # Whoever works may notice that it has gone before we do.
+        # The work may notice that it has ended before this does.
         if _is_replaced(home, endpoints):
             raise _Changed from None
         raise
 
 
 async def _another(home: Path) -> None:
-    """Waits for another `up`: who stopped the first one does not want an embedded one. Raises Unavailable."""
+    """Waits for another `up`: a user who stopped the first one does not want an embedded one. Raises Unavailable."""
     say(f"the Windtunnel in {home} has stopped; waiting for it to run again")
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
@@ -120,13 +120,13 @@ async def _another(home: Path) -> None:
             return
         await asyncio.sleep(_LOOK_S)
     raise Unavailable(
-        f"the Windtunnel in {home} has stopped", hint="start it again with `windtunnel up`; its runs then go on"
+        f"the Windtunnel in {home} has stopped", hint="start it again with `windtunnel up`; its runs then continue"
     )
 
 
 async def _on_embedded(home: Path, work: Work[T], interrupted: Interrupted, ending: str) -> T:
     require_services()
-    say(f"no Windtunnel runs: starting an embedded one in {home} for this command")
+    say(f"Windtunnel is not running: starting an embedded one in {home} for this command")
     supervisor = Supervisor(home, on_event=say, embedded=True)
 
     async def whole() -> T:
@@ -153,7 +153,7 @@ async def _on_embedded(home: Path, work: Work[T], interrupted: Interrupted, endi
 
 
 async def _unless(change: Awaitable[None], work: Awaitable[T]) -> T:
-    """What `work` returns or raises. Raises _Changed where `change` returns first; `work` is then cancelled."""
+    """What `work` returns or raises. Raises _Changed if `change` returns first; `work` is then canceled."""
     working, changing = asyncio.ensure_future(work), asyncio.ensure_future(change)
     try:
         await asyncio.wait((working, changing), return_when=asyncio.FIRST_COMPLETED)
@@ -168,7 +168,7 @@ async def _unless(change: Awaitable[None], work: Awaitable[T]) -> T:
 
 
 async def _replaced(home: Path, endpoints: Endpoints) -> None:
-    """Returns when another Windtunnel than that of `endpoints` is the one of `home`, or none."""
+    """Returns when the Windtunnel of `home` is not that of `endpoints` any more."""
     while True:
         if _is_replaced(home, endpoints):
             return

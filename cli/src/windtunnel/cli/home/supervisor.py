@@ -39,11 +39,11 @@ SERVICES = (
 _READY_S = 60.0
 _MAX_LOG_BYTES = 50_000_000
 _STOP_S = 30.0
-# An embedded one ends with its command, for which somebody waits. Jobs that are cut off are done at the next start.
+# An embedded one ends with its command, and the user waits for that. Unfinished jobs run again at the next start.
 _EMBEDDED_STOP_S = 5.0
 _EMBEDDED_DRAIN_S = "2"
 _NATS_STOP_S = 1.0
-# What ends sooner is not worth a word: on a busy machine a service without work takes 1.5 s.
+# A shorter wait needs no message: on a busy machine an idle service takes 1.5 s to end.
 _SILENT_S = 2.0
 _PR_SET_PDEATHSIG = 1
 
@@ -58,7 +58,7 @@ class Address:
 
 @dataclass
 class _Process:
-    """A supervised process: what it runs and how it is doing."""
+    """A supervised process: its command and its state."""
 
     name: str
     arguments: Sequence[str]
@@ -85,8 +85,8 @@ class _Process:
 class Supervisor:
     """Runs everything in `home` for as long as it is entered.
 
-    `embedded`: it lives for one command, and makes room for an `up`: see `wanted`. Raises Conflict when another one
-    runs there, Unavailable when something does not come up.
+    `embedded`: it lives for one command, and ends for an `up`: see `wanted`. Raises Conflict if another one runs there,
+    Unavailable if a process does not start.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Supervisor:
 
     @property
     def endpoints(self) -> dict[str, Any]:
-        """What `windtunnel up --json` prints."""
+        """The document that `windtunnel up --json` prints."""
         return {
             "nats": f"nats://127.0.0.1:{self._nats_port}",
             "grpc": {name: f"127.0.0.1:{port.grpc}" for name, port in self._ports.items()},
@@ -137,12 +137,12 @@ class Supervisor:
 
     @property
     def addresses(self) -> Endpoints:
-        """Where clients find what it runs, whatever the environment names."""
+        """The addresses of what it runs, for clients. Variables of the environment do not matter."""
         known = self.endpoints
         return Endpoints(known["nats"], known["grpc"], known["artifacts"], self._home)
 
     async def start(self) -> None:
-        """Starts everything and returns when all of it is ready."""
+        """Starts everything and returns when all processes are ready."""
         await self._prepare_home()
         nats = self._add("nats-server", self._nats_arguments(), {})
         self._watchers[nats.name] = asyncio.create_task(self._keep(nats))
@@ -155,27 +155,27 @@ class Supervisor:
         self._write_endpoints()
 
     async def broken(self) -> None:
-        """Returns never: raises Unavailable when a process can no longer be kept running."""
+        """Never returns: raises Unavailable when a process can no longer be kept running."""
         done, _ = await asyncio.wait(self._watchers.values(), return_when=asyncio.FIRST_COMPLETED)
         for name, watcher in self._watchers.items():
             if watcher in done:
                 raise _lost(name, watcher)
 
     async def wanted(self) -> None:
-        """Returns when an `up` waits for this embedded supervisor to make room."""
+        """Returns when an `up` waits for this embedded supervisor to end."""
         while True:
             if locks.is_wanted(self._home):
                 return
             await asyncio.sleep(0.2)
 
     async def stop(self) -> None:
-        """Stops the services, which finish or hand back what they hold, then nats-server.
+        """Stops the services, which finish or return their messages, then nats-server.
 
-        What has not ended in time is killed: at most 5 seconds where this is an embedded supervisor, 30 otherwise.
+        A process that has not ended in time is killed: after 5 seconds by an embedded supervisor, otherwise after 30.
         """
         self._stopping.set()
         if self._lock is not None:
-            # First of all: nobody should connect to what is going.
+            # First, so that no client connects to what is about to end.
             (self._home / "endpoints.json").unlink(missing_ok=True)
         limit = _EMBEDDED_STOP_S if self._embedded else _STOP_S
         services, nats = self._processes[1:], self._processes[:1]
@@ -189,13 +189,13 @@ class Supervisor:
             self._lock = None
 
     def kill(self) -> None:
-        """Ends everything at once. Jobs that are cut off are done at the next start."""
+        """Ends everything at once. Unfinished jobs run again at the next start."""
         self._stopping.set()
         for process in self._processes:
             process.send(signal.SIGKILL)
 
     async def _end(self, processes: Sequence[_Process], limit_s: float) -> None:
-        """Ends the processes, within `limit_s` seconds in any case, and says for which of them it waits."""
+        """Ends the processes within `limit_s` seconds, and prints which ones it waits for."""
         alive = [process for process in processes if process.is_alive]
         for process in alive:
             process.send(signal.SIGTERM)
@@ -209,7 +209,7 @@ class Supervisor:
             self._say(f"stopping: {names} still work, and have {left:.0f} s to end")
             await asyncio.wait(late, timeout=left)
         for process in (process for process in alive if process.is_alive):
-            self._say(f"{process.name} did not end in time and was killed; its work is done at the next start")
+            self._say(f"{process.name} did not end in time and was killed; its work runs again at the next start")
             process.send(signal.SIGKILL)
         await asyncio.gather(*ends)
 
@@ -251,7 +251,7 @@ class Supervisor:
         ]
 
     async def _keep(self, process: _Process) -> None:
-        """Runs the process and starts it again whenever it ends, with back-off."""
+        """Runs the process, and starts it again with back-off when it ends."""
         while not self._stopping.is_set():
             started = time.monotonic()
             await self._run(process)
@@ -286,7 +286,7 @@ class Supervisor:
         assert process.handle is not None and process.handle.stdout is not None
         line = b"\n"
         while line:
-            # What a library prints is no ready line; readline raises ValueError for one beyond its limit.
+            # A line that a library prints is not the ready line; readline raises ValueError if a line is too long.
             with contextlib.suppress(ValueError, RecursionError):
                 line = await process.handle.stdout.readline()
                 said = json.loads(line)
@@ -314,7 +314,7 @@ class Supervisor:
 
 
 def _die_with_parent() -> None:
-    # Runs between fork and exec: a supervisor killed with -9 must not leave its services behind.
+    # Runs between fork and exec: services must end with a supervisor that is killed by SIGKILL.
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
@@ -331,7 +331,7 @@ def _lost(name: str, watcher: asyncio.Task[None]) -> Unavailable:
 
 
 def _rotate(log: Path) -> None:
-    """Keeps a log from growing without bound: a large one becomes `<name>.log.1`."""
+    """Limits the size of a log: a large one becomes `<name>.log.1`."""
     if log.exists() and log.stat().st_size > _MAX_LOG_BYTES:
         log.replace(log.with_name(f"{log.name}.1"))
 
@@ -355,7 +355,7 @@ async def _accepts(port: int) -> bool:
 
 
 def require_free_port(port: int) -> None:
-    """Raises Unavailable where another process listens: it would be taken for our NATS server."""
+    """Raises Unavailable if another process listens there: it would be mistaken for the NATS server."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -367,9 +367,9 @@ def require_free_port(port: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that nobody uses now."""
+    """Different ports of 127.0.0.1 that no process uses now."""
     with contextlib.ExitStack() as held:
-        # All are held until the last is found: a port that is let go may be given again.
+        # All stay open until the last is found: a port that is closed may be returned again.
         listeners = [held.enter_context(socket.socket()) for _ in range(count)]
         for listener in listeners:
             listener.bind(("127.0.0.1", 0))
@@ -385,7 +385,7 @@ def _nats_binary() -> str:
 
 
 def require_services() -> None:
-    """Raises NotFound where this is an installation of the offline commands alone."""
+    """Raises NotFound if only the offline commands are installed."""
     missing = [name for name in SERVICES if importlib.util.find_spec(f"windtunnel.{name}") is None]
     if missing:
         raise NotFound(

@@ -1,4 +1,4 @@
-"""Runs that an earlier Windtunnel of this home left unfinished: they go on when one runs again."""
+"""Unfinished runs of an earlier Windtunnel in this home: they continue when Windtunnel runs again."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _NAMED: Final = 5
 
 
 async def tell_unfinished(client: AsyncClient, say: Callable[[str], None], *, ending: str = "") -> None:
-    """Says which runs go on now; nothing where the metrics store does not answer: they go on all the same.
+    """Prints which runs continue now. Prints nothing if the metrics store does not answer; the runs continue anyway.
 
     `ending`: id of a run that the command is about to end.
     """
-    # Both: an older metrics store reads the text alone.
+    # Both fields: an older metrics store reads only the text.
     request = metrics_store_pb2.ListRunsRequest(
         state="running", run_state=metrics_store_pb2.RUN_STATE_RUNNING, page_size=1000
     )
@@ -30,5 +30,5 @@ async def tell_unfinished(client: AsyncClient, say: Callable[[str], None], *, en
         return
     named = ", ".join(f"{run.run_id} ({run.model_name} {run.model_version})" for run in runs[:_NAMED])
     more = f" and {len(runs) - _NAMED} more" if len(runs) > _NAMED else ""
-    what = "an unfinished run goes on" if len(runs) == 1 else f"{len(runs)} unfinished runs go on"
+    what = "an unfinished run continues" if len(runs) == 1 else f"{len(runs)} unfinished runs continue"
     say(f"{what}: {named}{more}; `windtunnel watch RUN` follows one, `windtunnel cancel RUN` ends it")

@@ -1,1 +1,1 @@
-"""Standard streams, files, progress and interrupts of a command: nothing here knows models or runs."""
+"""Standard streams, files, progress and interrupts of commands. Nothing here depends on models or runs."""

@@ -1,4 +1,4 @@
-"""What commands share: JSON on standard output, words on standard error."""
+"""JSON on standard output, messages on standard error, and coroutines that signals cancel."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 def print_json(document: Any) -> None:
-    """Writes one JSON document to standard output, whole or not at all. NaN is never JSON: it raises ValueError."""
+    """Writes one JSON document to standard output, completely or not at all. Raises ValueError for NaN, which JSON does not have."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def say(text: str) -> None:
-    """A line for the person at the terminal; scripts read standard output alone."""
+    """Prints a line for the user to standard error; scripts read only standard output."""
     click.echo(text, err=True)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a command's coroutine; Ctrl-C, SIGTERM and SIGHUP cancel it, so that it cleans up. Raises Abort then."""
+    """Runs a command's coroutine. Ctrl-C, SIGTERM and SIGHUP cancel it, so that it cleans up; then raises Abort."""
     try:
-        return asyncio.run(_cancelled_by_signals(work))
+        return asyncio.run(_canceled_by_signals(work))
     except asyncio.CancelledError:
         raise click.Abort from None
 
 
-async def _cancelled_by_signals(work: Coroutine[Any, Any, T]) -> T:
+async def _canceled_by_signals(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
-    # asyncio itself sees to SIGINT.
+    # asyncio itself handles SIGINT.
     before = {number: signal.getsignal(number) for number in heeded() if number != signal.SIGINT}
     for number in before:
         loop.add_signal_handler(number, task.cancel)
@@ -46,6 +46,6 @@ async def _cancelled_by_signals(work: Coroutine[Any, Any, T]) -> T:
         return await task
     finally:
         for number, handler in before.items():
-            # Taking it from the loop leaves the system's default: an end without any clean-up.
+            # Removing it from the loop restores the system's default, which ends the process without cleanup.
             loop.remove_signal_handler(number)
             signal.signal(number, handler or signal.SIG_DFL)

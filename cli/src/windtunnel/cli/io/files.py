@@ -21,25 +21,25 @@ _MOST_JSON: Final = 64 * 1024**2
 
 
 def require_file(path: Path, what: str) -> Path:
-    """The path of a file or folder, absolute. Raises NotFound where there is nothing."""
+    """The absolute path of a file or folder. Raises NotFound if it does not exist."""
     if not is_there(path):
         raise NotFound(f"there is no {what} {path}", hint="check the path")
     return path.absolute()
 
 
 def is_there(path: Path) -> bool:
-    """Whether there is something. Raises InvalidInput where one cannot look: a name too long, a closed folder."""
+    """Whether the path exists. Raises InvalidInput if that cannot be checked: the name is too long, or no permission."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
-        raise InvalidInput(f"{path} cannot be looked up: {error.strerror or error}", hint="check the path") from error
+        raise InvalidInput(f"{path} cannot be accessed: {error.strerror or error}", hint="check the path") from error
     return True
 
 
 def read_bytes(path: Path, what: str, *, most: int) -> bytes:
-    """The content of a file of at most `most` bytes. Raises NotFound, and InvalidInput where it cannot be read."""
+    """The content of a file of at most `most` bytes. Raises NotFound, and InvalidInput if it cannot be read."""
     require_file(path, what)
     try:
         with path.open("rb") as file:
@@ -63,20 +63,20 @@ def read_json(path: Path | None, what: str) -> Any:
 
 
 def create_folder(path: Path) -> None:
-    """Creates a folder and those above it where they are missing. Raises InvalidInput where it cannot."""
+    """Creates a folder and its parents. Raises InvalidInput if that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InvalidInput(
-            f"folder {path} cannot be made: {error.strerror or error}", hint="choose a folder that can be written"
+            f"folder {path} cannot be created: {error.strerror or error}", hint="choose a folder with write permission"
         ) from error
 
 
 def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
-    """Writes a file that is there whole or not at all.
+    """Writes a file completely or not at all.
 
-    Without `force` a file that somebody put there meanwhile stays: Conflict. Raises InvalidInput where it cannot be
-    written.
+    Raises Conflict if another process has created the file in the meantime, unless `force` is set; InvalidInput if it
+    cannot be written.
     """
     try:
         descriptor, name = tempfile.mkstemp(dir=output_target(path).parent, prefix=TEMPORARY_PREFIX)

@@ -1,17 +1,17 @@
-"""Which signals end a command. Without imports of ours: it is needed before anything else is loaded."""
+"""Which signals end a command. Imports nothing of Windtunnel: it is needed before anything else is loaded."""
 
 from __future__ import annotations
 
 import signal
 from typing import Final
 
-# Ctrl-C, `kill`, a terminal that is closed.
+# Ctrl-C, `kill`, a closed terminal.
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def heeded() -> tuple[signal.Signals, ...]:
-    """Those that whoever started the process did not have ignored.
+    """The signals that end a command, except those that the parent process told it to ignore.
 
-    A shell has SIGINT ignored in a background job, `nohup` has SIGHUP ignored: it stays so. SIGTERM always counts.
+    A shell ignores SIGINT for a background job, `nohup` ignores SIGHUP: they stay ignored. SIGTERM always ends it.
     """
     return tuple(one for one in _ENDING if one == signal.SIGTERM or signal.getsignal(one) not in (signal.SIG_IGN, None))

@@ -1,4 +1,4 @@
-"""Errors of the operating system in words: what happened, to which file or folder, and what to do."""
+"""Errors of the operating system as messages: what happened, to which file or folder, and what to do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _FULL = os.strerror(errno.ENOSPC)
 
 
 def words_of(error: OSError) -> tuple[str, str]:
-    """(message, hint) of an error that no command foresaw."""
+    """(message, hint) of an unexpected error of the operating system."""
     what = error.strerror or str(error) or type(error).__name__
     names = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     hint = _room() if error.errno == errno.ENOSPC else "check the path and its permissions" if names else ""
@@ -21,18 +21,18 @@ def words_of(error: OSError) -> tuple[str, str]:
 
 
 def said_of(error: WindtunnelError) -> tuple[str, str]:
-    """(message, hint); of a child process that ran out of room what it lacked."""
+    """(message, hint) of an error. If a child process ran out of disk space, they say where."""
     if isinstance(error, JobFailed) and _FULL in error.message:
-        return "there was no room for temporary files", _room()
+        return "there was no disk space for temporary files", _room()
     if isinstance(error, JobFailed) and not error.hint and "SIGBUS" in error.message:
-        return error.message, f"a file was cut while it was read, or there was no room for it: {_room()}"
+        return error.message, f"a file was truncated while it was read, or there was no disk space for it: {_room()}"
     return error.message, error.hint
 
 
 def _room() -> str:
     folder = tempfile.gettempdir()
     try:
-        free = f" ({shutil.disk_usage(folder).free / 1e6:.0f} MB are free there now)"
+        free = f" ({shutil.disk_usage(folder).free / 1e6:.0f} MB are free now)"
     except OSError:
         free = ""
-    return f"make room in {folder}{free}, or let TMPDIR name another folder"
+    return f"free disk space in {folder}{free}, or set TMPDIR to another folder"

@@ -1,4 +1,4 @@
-"""The one guard of every command that writes files: no output replaces an input, another output, or a file unasked."""
+"""Checks of output files before a command works: none may replace an input, another output, or an existing file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ force_option = click.option("--force", is_flag=True, help="Replace an output fil
 
 
 def require_outputs(outputs: Sequence[Path | None], *, inputs: Sequence[Path | None], force: bool) -> None:
-    """The one guard of every command that writes files: none replaces an input, another one, or a file unasked.
+    """Checks the outputs of a command before it works, so that an hour of work does not end with an error.
 
     Args:
+        outputs: every file that the command writes; None for one that was not requested.
         inputs: every file and folder that the command reads.
+        force: existing files may be replaced.
 
-    Ask before the work begins: an hour of it must not end in a refusal. Raises UsageError, and as `require_free`.
+    Raises:
+        UsageError: an output would replace an input or another output.
+        Conflict, NotFound, InvalidInput: as `require_free`.
     """
     require_distinct(outputs, inputs)
     for path in outputs:
@@ -36,10 +40,10 @@ def require_outputs(outputs: Sequence[Path | None], *, inputs: Sequence[Path | N
 
 
 def require_free(path: Path | None, *, force: bool) -> None:
-    """Raises Conflict where `path` exists and may not be replaced, NotFound where its folder does not exist.
+    """Checks that a file can be written. A link means the file that it points to.
 
-    A link stands for the file that it leads to. Raises as `output_target`, and InvalidInput where nothing can be
-    written beside the file.
+    Raises Conflict if `path` exists and may not be replaced, NotFound if its folder does not exist, InvalidInput if
+    the folder cannot be written, and what `output_target` raises.
     """
     if path is None:
         return
@@ -57,9 +61,9 @@ def require_free(path: Path | None, *, force: bool) -> None:
 
 
 def require_distinct(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
-    """Raises UsageError where two outputs are one file, or an output would replace an input, however it is spelled.
+    """Raises UsageError if two outputs are the same file, or an output would replace an input.
 
-    What lies in a folder that is read is an input too.
+    Paths that are spelled differently may be the same file. Files in a folder that is read are inputs too.
     """
     read = [path for path in inputs if path is not None]
     written: list[Path] = []
@@ -67,9 +71,9 @@ def require_distinct(outputs: Sequence[Path | None], inputs: Sequence[Path | Non
         if path is None:
             continue
         if any(_is_same(path, other) or _lies_in(path, other) for other in (*read, *_checkpoints(read))):
-            raise click.UsageError(f"{path} is an input of this command: every output needs a file of its own")
+            raise click.UsageError(f"{path} is an input of this command: choose another file")
         if any(_is_same(path, other) for other in written):
-            raise click.UsageError(f"{path} is named twice: every output needs a file of its own")
+            raise click.UsageError(f"{path} is named twice: choose another file")
         written.append(path)
 
 
@@ -79,12 +83,12 @@ def _is_same(one: Path, other: Path) -> bool:
     try:
         return one.samefile(other)
     except OSError:
-        # One of them is not there.
+        # One of them does not exist.
         return False
 
 
 def _lies_in(path: Path, folder: Path) -> bool:
-    """Whether a file that is there lies in a folder that is read."""
+    """Whether an existing file is in a folder that is read."""
     real = Path(os.path.realpath(path))
     return is_there(path) and is_there(folder) and folder.is_dir() and Path(os.path.realpath(folder)) in real.parents
 

@@ -17,7 +17,7 @@ _WORTH_A_WORD: Final = 32_000_000
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[Progress], None] | None]:
-    """A bar on standard error while the block runs; nothing where that is no terminal."""
+    """Shows a progress bar on standard error while the block runs, if that is a terminal."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -32,7 +32,7 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None] | None]:
 
 
 class _Tenths:
-    """Says how far a large transfer is, ten times in all."""
+    """Prints the progress of a large transfer, ten times."""
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -42,7 +42,7 @@ class _Tenths:
         """`done` of `total` bytes have been transferred."""
         tenth = 10 * done // total if total else 0
         if done >= total:
-            # The next file is another one.
+            # The next call is about another file.
             self._said = 0
         elif total >= _WORTH_A_WORD and tenth > self._said:
             self._said = tenth
@@ -51,7 +51,7 @@ class _Tenths:
 
 @contextmanager
 def progress_bytes(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """A bar on standard error for bytes that are sent or received; where that is not a terminal, a line per tenth."""
+    """Shows a progress bar for a transfer on standard error; if that is not a terminal, a line per tenth."""
     if not sys.stderr.isatty():
         yield _Tenths(title).reached
         return

@@ -1,4 +1,4 @@
-"""Standard output and error of a command: a reader that goes, or a disk that is full, is no verdict on a model."""
+"""Standard output and error of a command. A reader that has gone, or a full disk, must not look like a failed model."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import Any, TextIO
 
 
 class ReaderGone(Exception):
-    """Whoever read standard output or error has gone. No OSError: click and rich would make exit code 1 of it."""
+    """The reader of standard output or error has gone. Not an OSError: click and rich would exit with code 1."""
 
 
 class Unwritable(Exception):
-    """Standard output cannot be written for another reason, which the text says."""
+    """Standard output cannot be written for another reason, which is in the message."""
 
 
 def guard_streams() -> None:
-    """Makes writes to standard output and error fail as `ReaderGone` or `Unwritable`, and take every character.
+    """Makes writes to standard output and error raise `ReaderGone` or `Unwritable`, and accept every character.
 
-    What a test or an embedding program has put in their place stays as it is.
+    Streams that a test or an embedding program has replaced are not changed.
     """
     if sys.stdout is sys.__stdout__ and sys.stdout is not None:
         sys.stdout = _guarded(sys.stdout, _Output(sys.stdout.fileno(), "w", closefd=False))
@@ -28,7 +28,7 @@ def guard_streams() -> None:
 
 
 def silence_output() -> None:
-    """Leaves what could not be written behind: the interpreter must not complain when it flushes at its end."""
+    """Discards what could not be written, so that the interpreter prints no error when it flushes at exit."""
     for stream in (sys.stdout, sys.stderr):
         if not isinstance(stream, io.TextIOWrapper):
             continue
@@ -59,13 +59,13 @@ class _Errors(io.FileIO):
         except BrokenPipeError as error:
             raise ReaderGone from error
         except OSError:
-            # Words that cannot be written are no reason to lose the result.
+            # Messages that cannot be written must not lose the result.
             return len(data)
 
 
 def _guarded(stream: TextIO, raw: io.FileIO) -> io.TextIOWrapper:
     stream.flush()
-    # A terminal that is not UTF-8 must not end a run by a character of its report.
+    # On a terminal that is not UTF-8, a character of the report must not end the command.
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
         encoding=stream.encoding,

@@ -1,1 +1,1 @@
-"""What the offline commands do on this machine: conversion, the failing case, the demo's model, JSON documents."""
+"""The work of offline commands: conversion, the minimal failing case, the demo's model, JSON documents."""

@@ -1,4 +1,4 @@
-"""What commands share that run native code here: the pool of child processes, and what must be installed for it."""
+"""The child process in which commands run native code, and the check that the optional packages are installed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,20 @@ TIMEOUT_S: Final = 6 * 3600.0
 
 
 def memory_mb() -> int:
-    """A child may use nine tenths of this machine's memory: the machine must survive it."""
+    """The memory that a child process may use: 90 % of this machine's, in MB."""
     return int(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 0.9 / 1e6)
 
 
 def new_pool(
     *preload: str, env: dict[str, str] | None = None, timeout_s: float = TIMEOUT_S, limit_mb: int | None = None
 ) -> ChildPool:
-    """One child process, with what a command's job needs loaded before it begins. `limit_mb`: of its memory."""
+    """A pool of one child process.
+
+    Args:
+        preload: modules that it imports before the first job.
+        env: its additional environment variables.
+        timeout_s: limit of a job, in seconds.
+        limit_mb: limit of its memory, in MB; default: `memory_mb()`."""
     from windtunnel.isolation import ChildPool
 
     most = memory_mb() if limit_mb is None else limit_mb
@@ -30,7 +36,7 @@ def new_pool(
 
 
 def require_installed(command: str, *modules: str) -> None:
-    """Raises Unsupported where the command's optional part is not installed."""
+    """Raises Unsupported if a module that the command needs is not installed."""
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise Unsupported(

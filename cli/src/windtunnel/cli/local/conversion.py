@@ -1,4 +1,4 @@
-"""Conversion of a trained model to float32 .tflite, for `convert` and for commands that compare .tflite models."""
+"""Conversion of trained models to float32 .tflite, for `convert` and for commands that compare models."""
 
 from __future__ import annotations
 
@@ -22,9 +22,14 @@ _MAGIC: Final = b"TFL3"
 async def convert_model(
     model: Path, workdir: Path, declared: str | None = None, *, note: str = "", **options: Any
 ) -> Converted:
-    """Converts a model below `workdir`, in a child process. `options` as of the use case `convert_model.convert`.
+    """Converts a model in a child process.
 
-    `note` is said once the file was found to be a model.
+    Args:
+        model: the file or folder.
+        workdir: folder for the result.
+        declared: its format; default: from its content.
+        note: printed when the file is known to be a model.
+        options: arguments of the use case `convert_model.convert`.
     """
     from windtunnel.converter.convert import convert as run
 
@@ -36,7 +41,7 @@ async def convert_model(
 
 
 def _saying(note: str, show: Callable[[Progress], None] | None) -> Callable[[Progress], None] | None:
-    """`show`, which says `note` before the first report of progress."""
+    """`show`, which prints `note` before the first report of progress."""
     if not note:
         return show
     left = [note]
@@ -51,16 +56,16 @@ def _saying(note: str, show: Callable[[Progress], None] | None) -> Callable[[Pro
 
 
 def model_source(model: Path, folder: Path) -> Path:
-    """The model's path; the files of a checkpoint, which is named by its prefix, are copied below `folder`."""
+    """The path of a model. The files of a checkpoint, which is named by its prefix, are copied below `folder`."""
     from windtunnel.client.uploads import checkpoint_folder
 
     folder.mkdir(parents=True, exist_ok=True)
-    # Messages name the folder, which must be what the user named.
+    # Messages contain the folder's name: it must be the name that the user gave.
     return checkpoint_folder(model, folder / (model.name or "checkpoint")) or require_file(model, "model")
 
 
 def is_tflite(model: Path) -> bool:
-    """Whether this is, or by its name should be, a .tflite file: a damaged one is a damaged .tflite."""
+    """Whether a file is a .tflite by its name or content. A damaged one still counts as .tflite."""
     if not model.is_file():
         return False
     with model.open("rb") as file:
@@ -70,16 +75,16 @@ def is_tflite(model: Path) -> bool:
 async def as_tflite(
     command: str, source: Path, workdir: Path, samples: Path | None, pipeline: Any
 ) -> tuple[Path, Converted | None]:
-    """The model of `model_source` as .tflite: itself, or what is made of it below `workdir`, and that conversion.
+    """The model of `model_source` as .tflite, converted below `workdir` if it is not one, and the conversion.
 
-    Says that it converts, and where the result computes something else than the original on the samples. Raises what
-    conversion raises, and Unsupported where the converter is not installed.
+    Prints that it converts, and if the result does not compute what the original computes on the samples. Raises what
+    conversion raises, and Unsupported if the converter is not installed.
     """
     if is_tflite(source):
         return source, None
     require_installed(f"{command} {source.name}", "windtunnel.converter", "tensorflow")
-    note = f"{source.name} is no .tflite: it is converted to float32 first, as `windtunnel convert` does"
+    note = f"{source.name} is not a .tflite: it is converted to float32 first, as `windtunnel convert` does"
     done = await convert_model(source, workdir, note=note, samples=samples, pipeline=pipeline)
     if not done.check.passed:
-        say(f"the conversion of {source.name} is at fault: {done.check.message}")
+        say(f"the conversion of {source.name} is faulty: {done.check.message}")
     return done.model, done

@@ -1,4 +1,4 @@
-"""A real model in seconds: a small depthwise network on scikit-learn's images of handwritten digits.
+"""The demo's model: a small depthwise network, trained in seconds on scikit-learn's images of handwritten digits.
 
 Runs in a child process: it loads TensorFlow.
 """
@@ -20,7 +20,7 @@ EPOCHS = 12
 def train(folder: Path) -> float:
     """Writes digits.keras, test.npz and calibration.npz to `folder`; returns the accuracy on the test images.
 
-    Images are uint8 RGB, (N, 32, 32, 3), as a camera would give them; the plan's pipeline does the rest.
+    Images are uint8 RGB, (N, 32, 32, 3), as from a camera; the plan's pipeline normalizes them.
     """
     import keras
 

@@ -48,7 +48,7 @@ def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -
 
 
 def _warnings(run: DeviceRun, accelerator: str) -> list[str]:
-    """What makes the figures mean less than they seem to."""
+    """Conditions that limit what the figures mean."""
     facts, conditions = run.facts, run.conditions
     found = [fallback_words(accelerator, None, facts.nodes_delegated, facts.nodes_total)]
     if run.shapes_known is False:
@@ -68,7 +68,7 @@ def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
         "schema": "windtunnel.conversion/1",
         **_file(out),
         **_facts(done.facts),
-        # By tensor name; empty: open dimensions whose size neither samples nor a plan say.
+        # By tensor name; empty if neither samples nor a plan give the size of open dimensions.
         "input_shapes": shapes,
         "check": check,
         "tool_versions": dict(done.tool_versions),
@@ -77,7 +77,7 @@ def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
 
 
 def check_document(done: Converted) -> dict[str, Any]:
-    """The check of a conversion. A figure that is not finite has no JSON and is null; the check's message says it."""
+    """The check of a conversion. A figure that is not finite is null, since JSON does not have it; `message` names it."""
     check = asdict(done.check)
     before, after = check.pop("elements")
     del check["spreads"]

@@ -33,22 +33,28 @@ async def write_case(
     kernels: tuple[Accelerator, Accelerator] = _NONE,
     force: bool = True,
 ) -> Mapping[str, Any]:
-    """Writes the smallest case of the most likely cause that has a place, and returns what its case.json says.
+    """Writes the minimal failing case of the most likely cause that has a place.
 
     Args:
-        causes: most likely first, as a comparison lists them.
+        path: the .zip to write.
+        reference, candidate: the two models.
+        causes: most likely first, as in a comparison.
         pool: where native code runs.
-        boundaries, kernels: as `minimal_case` takes them.
+        samples, pipeline, boundaries, kernels: arguments of `minimal_case`.
         force: replace a file that exists at `path`.
 
-    Raises NotFound where no cause has a place, or nothing smaller than the models shows it.
+    Returns:
+        The content of its case.json.
+
+    Raises:
+        NotFound: no cause has a place, or nothing smaller than the models shows it.
     """
     from windtunnel.diagnosis.minimal import minimal_case
 
     cause = next((one for one in causes if one.op_index is not None), None)
     if cause is None:
-        raise NotFound("no cause with a place was found: there is nothing to cut out")
-    with progress_bar("cutting out") as show:
+        raise NotFound("no cause has a place in the model: there is no case to write")
+    with progress_bar("searching the smallest case") as show:
         made = await pool.run(
             minimal_case,
             reference,
@@ -62,5 +68,5 @@ async def write_case(
         )
     write_whole(path, made.content, force=force)
     count = len(made.case["region"]["candidate"])
-    say(f"wrote {path}: {count} op{'s' if count != 1 else ''}, {len(made.case['errors'])} samples; run run.py in it")
+    say(f"wrote {path}: {count} op{'s' if count != 1 else ''}, {len(made.case['errors'])} samples; run the run.py in it")
     return made.case

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from windtunnel.cli.commands.options import host_accelerator_option, threads_option
+from windtunnel.cli.commands.options import measured_accelerator_option, threads_option
 from windtunnel.cli.commands.shape_option import Shapes, given_shapes, shape_option, shapes_of
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.files import read_json, require_file, write_whole
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from windtunnel.isolation import Progress
 
 _FILE: Final = click.Path(path_type=Path)
-# Somebody waits for the answer of `bench`, and can ask again.
+# A person waits for the answer of `bench`, and can run it again.
 _QUIET_S: Final = 5.0
 
 
 @click.command()
 @click.argument("model", type=_FILE)
-@host_accelerator_option
+@measured_accelerator_option
 @threads_option
 @shape_option
 @click.option("--samples", type=_FILE, help="Take the shapes of the inputs from the first of these samples.")
@@ -46,15 +46,15 @@ def bench(
     """Measures latency, start-up time and memory of a .tflite model on this machine.
 
     Inputs are seeded random numbers. A dimension that the model leaves open is 1, unless --shape or --samples gives
-    its size. If other processes disturb the measurement, it is repeated twice at most; a warning says so if it stays
-    unstable.
+    its size. If other processes disturb the measurement, it is repeated at most twice. If it is still unstable, a
+    warning is printed.
 
     \b
     windtunnel bench model.tflite
     windtunnel bench model.tflite --shape 1,224,224,3
     windtunnel bench model.tflite --shape image=1,224,224,3 --shape mask=1,224,224,1
     windtunnel bench model.tflite --samples test.npz
-    windtunnel bench model.tflite --accelerator cpu --threads 4 --json | jq .latency_ms.p95
+    windtunnel bench model.tflite --accelerator builtin --threads 4 --json | jq .latency_ms.p95
     """
     from windtunnel.cli.local.documents import bench_document
     from windtunnel.cli.report.text.measurement_text import render_bench
@@ -88,7 +88,7 @@ async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) 
     told: list[str] = []
 
     def tell(now: Progress) -> None:
-        # Once, and without a bar: what draws on the screen takes time from what is measured.
+        # Once, and without a progress bar: drawing takes time from what is measured.
         if not told:
             told.append(now.text)
             say(now.text)

@@ -28,14 +28,14 @@ _FILE: Final = click.Path(path_type=Path)
     "--samples", type=_FILE, help="Samples on which the conversion is checked; default: seeded random inputs."
 )
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
-@click.option("--input", "inputs", multiple=True, metavar="NAME", help="Input tensor, where the file does not say.")
-@click.option("--output", "outputs", multiple=True, metavar="NAME", help="Output tensor, where the file does not say.")
+@click.option("--input", "inputs", multiple=True, metavar="NAME", help="Input tensor, if the file does not name it.")
+@click.option("--output", "outputs", multiple=True, metavar="NAME", help="Output tensor, if the file does not name it.")
 @click.option("--format", "declared", type=click.Choice(FORMATS), help="Format of MODEL; default: from its content.")
 @click.option("--allow-code", is_flag=True, help="Load models that carry Python code (Lambda layers).")
 @click.option(
     "--select-tf-ops",
     is_flag=True,
-    help="Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone.",
+    help="Convert ops that TensorFlow Lite does not have to Select TF ops, which need the Flex library on the phone.",
 )
 @force_option
 @json_option
@@ -55,7 +55,7 @@ def convert(
     """Converts a trained model to float32 TensorFlow Lite and checks the result against the original.
 
     MODEL is a SavedModel folder, a .keras, .h5 or frozen .pb file, a TF1 checkpoint, or an archive of one.
-    Exit code 0: converted; 1: converted, but it computes something else than the original.
+    Exit code 0: converted; 1: converted, but the result does not compute what the original computes.
 
     \b
     windtunnel convert model.keras

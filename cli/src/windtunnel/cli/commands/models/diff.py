@@ -1,4 +1,4 @@
-"""`windtunnel diff`: two models, layer by layer; which layer is at fault, and why."""
+"""`windtunnel diff`: compares two models layer by layer and names the faulty layer and the cause."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from windtunnel.cli.commands.options import kernels_option, threshold_option
+from windtunnel.cli.commands.options import compared_accelerator_option, threshold_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.files import read_json, require_file, write_whole
 from windtunnel.cli.io.output_guard import force_option, require_outputs
@@ -36,7 +36,7 @@ _FILE: Final = click.Path(path_type=Path)
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What is compared, and how. `models`: reference and candidate, as given."""
+    """What is compared, and how. `models`: reference and candidate, as the user gave them."""
 
     models: tuple[Path, Path]
     samples: Path | None
@@ -50,7 +50,7 @@ class _Given:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    """A comparison, the .tflite files that were compared, and how they were made where they were converted."""
+    """A comparison, the .tflite files that were compared, and the conversions of those that were not .tflite."""
 
     comparison: Comparison
     models: tuple[Path, Path]
@@ -63,16 +63,16 @@ class _Done:
 @click.option("--samples", type=_FILE, help="Arrays x and optionally y (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
 @threshold_option
-@kernels_option
-@click.option("--max-samples", type=click.IntRange(1), help="Compare only the first so many samples; default: all.")
+@compared_accelerator_option
+@click.option("--max-samples", type=click.IntRange(1), help="Compare only this many samples, the first ones; default: all.")
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
 @click.option(
     "--node-data",
     type=_FILE,
-    help="Write nRMSE per node to this .json, which Model Explorer shows on CANDIDATE's graph; own errors and causes "
-    "go to NAME.own.json and NAME.cause.json beside it.",
+    help="Write nRMSE per node to this .json, which Model Explorer shows on CANDIDATE's graph. Isolated errors and "
+    "causes go to NAME.own.json and NAME.cause.json next to it.",
 )
-@click.option("--case", type=_FILE, help="Write the smallest submodel that shows the first cause to this .zip.")
+@click.option("--case", type=_FILE, help="Write the smallest part of the model that shows the first cause to this .zip.")
 @force_option
 @json_option
 def diff(
@@ -89,13 +89,13 @@ def diff(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Compares two models layer by layer over the same samples, and names cause and place of a fault.
+    """Compares two models layer by layer over the same samples, and names the cause and place of a fault.
 
-    Models are .tflite; what `convert` takes (SavedModel, .keras, .h5, frozen graph, an archive of one) is converted to
-    float32 first. An interrupted comparison goes on where it stopped when it is started again with the same files and
-    options. Without --samples seeded random inputs are taken: they show drift, but no accuracy.
-    Exit code 0: healthy; 1: degraded or broken, or a conversion computes something else than the original; 2: the
-    models could not be compared; 64: wrong usage.
+    Models are .tflite files. Other formats that `convert` reads (SavedModel, .keras, .h5, frozen graph, an archive of
+    one) are converted to float32 first. An interrupted comparison continues if you run the same command again.
+    Without --samples, seeded random inputs are used: they show errors of layers, but no accuracy.
+    Exit code 0: healthy; 1: degraded or broken, or a converted model does not compute what the original computes; 2:
+    the models could not be compared; 64: wrong usage.
 
     \b
     windtunnel diff float32.tflite int8.tflite --samples test.npz
@@ -114,7 +114,7 @@ def diff(
     if samples is None:
         if pipeline is not None:
             raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
-        say("no samples given: seeded random inputs stand in; they show drift, but no accuracy")
+        say("no samples given: seeded random inputs are used; they show errors of layers, but no accuracy")
     given = _Given((reference, candidate), source, steps, threshold, accelerator, max_samples, case, force)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         done = run_async(_run(given, Path(folder)))
@@ -156,9 +156,9 @@ def _write_node_data(path: Path, document: dict[str, Any], candidate: Path, *, f
 
 
 async def _run(given: _Given, folder: Path) -> _Done:
-    """Compares the models, after those that are no .tflite were converted below `folder`."""
+    """Converts models that are not .tflite below `folder`, then compares both."""
     sides = ("reference", "candidate")
-    # Both are looked for before one is converted.
+    # Both files must exist before one is converted.
     sources = [
         model_source(model, folder / side / "checkpoint") for side, model in zip(sides, given.models, strict=True)
     ]
@@ -169,7 +169,7 @@ async def _run(given: _Given, folder: Path) -> _Done:
         if conversion is not None:
             converted[side] = conversion
     pair = models[0], models[1]
-    # Of a model that was converted, the conversion has said what there is to say of the samples.
+    # The conversion of the reference has already checked the samples.
     look = given.samples is not None and "reference" not in converted
     return _Done(await _compare(given, pair, look=look), pair, converted)
 
@@ -199,22 +199,22 @@ async def _compare_in(
     given: tuple[Path, Path, Path | None, Any],
     options: dict[str, Any],
 ) -> Comparison:
-    """Runs the comparison; where native code ends the child, the error names the op."""
+    """Runs the comparison. If native code ends the child process, the error names the op."""
     from windtunnel.diagnosis.comparison.survive_crashes import compare_safely
 
     checkpoint = options["checkpoint"]
     if checkpoint is not None and (found := checkpoint.load()) is not None:
-        say(f"going on with an interrupted comparison, after {found[0]} samples")
+        say(f"continuing an interrupted comparison after {found[0]} samples")
     try:
         return await compare_safely(pool, given, on_progress=show, **options)
     except asyncio.CancelledError:
         if checkpoint is not None and checkpoint.path.exists():
-            say("what was compared is kept: the same command goes on from there")
+            say("what was compared is kept: run the same command again to continue")
         raise
 
 
 def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | None:
-    """Where an interrupted comparison of these files goes on; None for samples in a folder, which have no one hash."""
+    """The checkpoint of an interrupted comparison of these files; None if samples are in a folder, which has no hash."""
     from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 
     present = [path for path in files if path is not None]
@@ -239,4 +239,4 @@ async def _write_case(case: Path, given: _Given, models: tuple[Path, Path], foun
     try:
         await write_case(case, *models, found.causes, pool, **options)
     except NotFound as error:
-        say(f"no case written: {error.message}")
+        say(f"no case was written: {error.message}")

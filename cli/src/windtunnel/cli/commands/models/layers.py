@@ -1,4 +1,4 @@
-"""`windtunnel layers`: keep what a model's layers held over samples, and compare two such logs."""
+"""`windtunnel layers`: logs the values of a model's layers, and compares two such logs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from windtunnel.cli.commands.options import kernels_option, threshold_option
+from windtunnel.cli.commands.options import compared_accelerator_option, threshold_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.files import read_json, require_file
 from windtunnel.cli.io.output_guard import force_option, require_free, require_outputs
@@ -31,9 +31,9 @@ _PRELOAD: Final = ("windtunnel.diagnosis.layer_log.jobs", "ai_edge_litert.interp
 
 @click.group("layers")
 def layers() -> None:
-    """Keeps what a model's layers held, frame by frame, and compares two such logs.
+    """Logs the values of a model's layers, sample by sample, and compares two such logs.
 
-    A device, a build or a runtime that cannot be at hand at the same time leaves a log, and the logs are compared.
+    Use it if two devices, builds or runtimes are not available on the same machine at the same time.
 
     \b
     windtunnel layers log model.tflite --samples test.npz --out here.log
@@ -46,9 +46,9 @@ def layers() -> None:
 @click.option("--samples", type=_FILE, required=True, help="Arrays x (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
 @click.option("-o", "--out", type=_FILE, required=True, help="The log to write.")
-@click.option("--statistics", is_flag=True, help="56 bytes per layer and frame instead of every value.")
-@kernels_option
-@click.option("--max-samples", type=click.IntRange(1), help="Log only the first so many samples; default: all.")
+@click.option("--statistics", is_flag=True, help="Write 56 bytes of statistics per layer and sample instead of every value.")
+@compared_accelerator_option
+@click.option("--max-samples", type=click.IntRange(1), help="Log only this many samples, the first ones; default: all.")
 @force_option
 @json_option
 def log(
@@ -62,27 +62,27 @@ def log(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Runs a .tflite model over samples and writes every layer of each to a log.
+    """Runs a .tflite model over samples and writes the values of every layer to a log.
 
-    The log gives every value back, bit for bit; reading it takes the model (FILE.tflite beside it, or --models of
-    `layers diff`). With --statistics it needs no model, and figures from it are estimates. An interrupted log keeps
-    its whole frames in OUT.ID.part, and the same command goes on there.
+    The log keeps every value exactly. Reading it needs the model: FILE.tflite next to it, or --models of
+    `layers diff`. A log with --statistics needs no model, and figures from it are estimates. An interrupted log keeps
+    its complete frames in OUT.ID.part; run the same command again to continue.
 
-    "Times smaller than text" holds the file against the same values written as text: of the first frame every real
-    value as "%.9g", as numpy.savetxt writes it, and a space; of a layer of more than 10,000 values so many are written,
-    and the rest is taken to be as long.
+    "Times smaller than text" compares the file with the same values as text. Each real value of the first frame is
+    written as "%.9g" and a space, as numpy.savetxt does. Of a layer with more than 10,000 values only that many are
+    written; the rest is assumed to be as long.
 
     \b
     windtunnel layers log model.tflite --samples test.npz --out model.log
     windtunnel layers log model.tflite --samples photos/ --pipeline pipeline.json --out model.log --max-samples 50
-    windtunnel layers log model.tflite --samples test.npz --out model.log --statistics --accelerator none
+    windtunnel layers log model.tflite --samples test.npz --out model.log --statistics --accelerator builtin
     """
     require_outputs((out,), inputs=(model, samples, pipeline), force=force)
     path, source = require_file(model, "model"), require_file(samples, "samples")
     steps = read_json(pipeline, "pipeline")
     part = _part(output_target(out), path, source, [steps, statistics, accelerator])
     with _alone(part):
-        # Another run may have written it while this one looked.
+        # Another run may have written it in the meantime.
         require_free(out, force=force)
         written = run_async(_log(path, part, source, steps, statistics, accelerator, max_samples))
         try:
@@ -102,7 +102,7 @@ def log(
 
 @contextmanager
 def _alone(part: Path) -> Iterator[None]:
-    """Holds the frames of a log for this run alone. Raises Conflict while another run writes them."""
+    """Locks the frames of a log for this run. Raises Conflict while another run writes them."""
     require_free(part, force=True)
     hint = "wait until it is done, or give another --out"
     with locked_part(part, Conflict(f"another run is writing {part.name} right now", hint=hint)):
@@ -115,7 +115,7 @@ def _alone(part: Path) -> Iterator[None]:
 
 
 def _part(out: Path, model: Path, samples: Path, settings: Any) -> Path:
-    """Where frames are kept until the log is whole: the same for the same command, else another file."""
+    """Where frames are kept until the log is complete. The same command gets the same file, another command another one."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in (model, samples):
         for file in [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file()):
@@ -141,7 +141,7 @@ async def _log(
     from windtunnel.diagnosis.layer_log.jobs import write_layer_log
 
     if part.stat().st_size:
-        say(f"going on with {part.name}")
+        say(f"continuing with {part.name}")
     try:
         with progress_bar("logging") as show:
             async with new_pool(*_PRELOAD) as pool:
@@ -159,7 +159,7 @@ async def _log(
                 )
     except asyncio.CancelledError:
         if part.exists() and part.stat().st_size:
-            say(f"what was logged is kept in {part.name}: the same command goes on from there")
+            say(f"what was logged is kept in {part.name}: run the same command again to continue")
         raise
 
 
@@ -171,17 +171,17 @@ async def _log(
     type=_FILE,
     nargs=2,
     metavar="A.tflite B.tflite",
-    help="The models of both logs: layers are then paired by what they compute, not by name.",
+    help="The models of both logs. Layers are then paired by what they compute, not by name.",
 )
 @threshold_option
 @json_option
 def diff(first: Path, second: Path, models: tuple[Path, Path] | None, threshold: float, as_json: bool) -> int:
     """Compares two logs of the same samples, layer by layer.
 
-    Two logs of all values give exact figures. Where one holds statistics they are estimates, and the table says how
-    far off: one standard deviation, as a share of the figure.
-    Exit code 0: no layer is over the threshold; 1: one is, or has no figure (NaN, another shape); 2: the logs could
-    not be compared, or layers of them could not be read; 64: wrong usage.
+    Two logs of all values give exact figures. If one has only statistics, the figures are estimates. The table then
+    shows one standard deviation of each, as a share of the figure.
+    Exit code 0: no layer diverges; 1: a layer diverges, or has no figure (NaN, another shape); 2: the logs could not
+    be compared, or layers of them could not be read; 64: wrong usage.
 
     \b
     windtunnel layers diff phone.log desk.log

@@ -1,4 +1,4 @@
-"""`windtunnel ops`: where the time of a model goes, op by op."""
+"""`windtunnel ops`: the time of a model, op by op."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from windtunnel.cli.commands.options import host_accelerator_option, threads_option
+from windtunnel.cli.commands.options import measured_accelerator_option, threads_option
 from windtunnel.cli.commands.shape_option import given_shapes, shape_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.files import MAX_LOG_BYTES, read_bytes, read_json, require_file
@@ -27,7 +27,7 @@ _MEMORY_MB: Final = 16_000
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """How the ops are timed; the fields are arguments of `measure_latency`."""
+    """How the ops are timed: arguments of `measure_latency`."""
 
     accelerator: str
     threads: int
@@ -38,8 +38,8 @@ class _How:
 
 @click.command()
 @click.argument("model", type=_FILE)
-@click.option("--log", type=_FILE, help="Take the times from this benchmark log, instead of measuring here.")
-@host_accelerator_option
+@click.option("--log", type=_FILE, help="Read the times from this benchmark log instead of measuring here.")
+@measured_accelerator_option
 @threads_option
 @shape_option
 @click.option("--samples", type=_FILE, help="Feed the first of these samples; default: a seeded random input.")
@@ -55,16 +55,16 @@ def ops(
     pipeline: Path | None,
     as_json: bool,
 ) -> int:
-    """Times every op of a .tflite model and names those slower than the rest of the model lets expect.
+    """Times every op of a .tflite model, and names ops that are slower than the rest of the model suggests.
 
     Work (MMAC) and times are those of the input that is fed: if the model leaves dimensions open, give --samples or
     --shape. A log needs the benchmark tool's table of ops (--enable_op_profiling=true).
-    Exit code 0: nothing is slow without need; 1: a straggler, or ops that did not run on the accelerator.
+    Exit code 0: no op is slower than it should be; 1: a straggler, or ops that did not run on the accelerator.
 
     \b
     windtunnel ops model.tflite
     windtunnel ops model.tflite --samples test.npz
-    windtunnel ops model.tflite --accelerator cpu --threads 4 --json | jq .causes
+    windtunnel ops model.tflite --accelerator builtin --threads 4 --json | jq .causes
     windtunnel ops model.tflite --log benchmark.txt
     """
     path = require_file(model, "model")
@@ -74,7 +74,7 @@ def ops(
     else:
         given = None if samples is None else require_file(samples, "samples")
         if given is not None and shapes:
-            raise click.UsageError("--samples have shapes of their own: leave --shape out")
+            raise click.UsageError("the shapes come from --samples: leave --shape out")
         found = run_async(_measure(path, _How(accelerator, threads, given, steps, given_shapes(shapes))))
     document = found.to_json()
     if as_json:
@@ -96,7 +96,7 @@ def _of_log(model: Path, log: Path) -> LatencyDiagnosis:
     runs = parse_log(read_bytes(log, "benchmark log", most=MAX_LOG_BYTES)).to_json()["runs"]
     chosen = next((run for run in runs if run["ops"] or run["top_ops"]), runs[0] if runs else None)
     if chosen is None:
-        raise InvalidInput(f"{log.name} holds no benchmark run")
+        raise InvalidInput(f"{log.name} has no benchmark run")
     facts = read_model(model)
     return diagnose_latency(facts, profile_of_log(facts, chosen), chosen["delegate"])
 
@@ -113,6 +113,6 @@ async def _measure(model: Path, how: _How) -> LatencyDiagnosis:
             except JobFailed as error:
                 if error.how != "signal":
                     raise
-                # The profiler is reached through a C interface that other versions of the runtime may lay out anew.
-                say("the runtime's profiler crashed: each op is timed alone instead")
+                # The profiler is called through a C interface that another version of the runtime may change.
+                say("the runtime's profiler crashed: each op is timed in isolation instead")
             return await pool.run(measure_latency, model, method="cutting", on_progress=show, **given)

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def parse_log(file: Path, as_json: bool) -> int:
     """Reads a log of the TFLite or LiteRT benchmark tool. FILE "-" is standard input.
 
-    Prefixes of adb logcat, journald, CI systems, containers and loggers are taken off. Exit code 0: at least one run
-    was read; 2: the file has none.
+    Prefixes of adb logcat, journald, CI systems, containers and loggers are removed. Exit code 0: at least one run was
+    read; 2: the file has no run.
 
     \b
     windtunnel parse-log benchmark.txt
@@ -46,21 +46,21 @@ def parse_log(file: Path, as_json: bool) -> int:
 
 
 def _require_run(document: dict[str, Any], file: Path) -> None:
-    """Raises InvalidInput where the log has no run; what ended a process says nothing of a benchmark by itself."""
+    """Raises InvalidInput if the log has no run. The end of a process alone does not make a run."""
     ends = ("crash", "out_of_memory")
     bare = [run for run in document["runs"] if run["error"] and run["error"]["kind"] in ends and not _says_more(run)]
     if len(bare) < len(document["runs"]):
         return
     where = "standard input" if str(file) == "-" else str(file)
-    said = f"; it says {bare[0]['error']['message']!r:.200}" if bare else ""
+    said = f"; it has the error {bare[0]['error']['message']!r:.200}" if bare else ""
     raise InvalidInput(
         f"no benchmark run was found in {where}: {document['unrecognized_lines']} lines were not recognized{said}",
-        hint="give what benchmark_model, litert-benchmark or the benchmark app printed, or the logcat that holds it",
+        hint="give the output of benchmark_model, litert-benchmark or the benchmark app, or a logcat that contains it",
     )
 
 
 def _says_more(run: dict[str, Any]) -> bool:
-    """Whether a run says anything beside its error."""
+    """Whether a run has anything but its error."""
     figures = [*run["inference"].values(), *run["warmup"].values(), *run["memory"].values()]
     facts = [run[name] for name in ("model", "model_size_mb", "threads", "init_us", "delegate", "runtime_version")]
     lists = [run[name] for name in ("ops", "top_ops", "other_delegates")]

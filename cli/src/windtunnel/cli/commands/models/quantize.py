@@ -1,4 +1,4 @@
-"""`windtunnel quantize`: one variant of a float32 .tflite."""
+"""`windtunnel quantize`: makes one variant of a float32 .tflite model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LEFT_SHOWN: Final = 8
 @click.argument("model", type=_FILE)
 @click.option(
     "--variant",
-    help="float16, dynamic_range, int8 or int16x8; with --recipe: a name of your own.",
+    help="float16, dynamic_range, int8 or int16x8; with --recipe: any name.",
     shell_complete=complete_variants,
 )
 @click.option("--recipe", type=_FILE, help="A litert-quantizer recipe (JSON list of rules).")
@@ -71,7 +71,7 @@ def quantize(
     for one in done.left_float[:_LEFT_SHOWN]:
         say(f"rule {one.rule} leaves {one.op} {one.layer} (op {one.op_index}) in float")
     if len(done.left_float) > _LEFT_SHOWN:
-        say(f"and {len(done.left_float) - _LEFT_SHOWN} ops more, which --json names")
+        say(f"and {len(done.left_float) - _LEFT_SHOWN} more ops, which --json lists")
     if as_json:
         print_json(document)
     else:
@@ -87,9 +87,9 @@ def _variant_name(variant: str | None, recipe: Path | None) -> str:
         raise click.UsageError("give --variant or --recipe")
     name = variant or (recipe.stem if recipe is not None else "")
     if recipe is None and name not in BUILTIN_VARIANTS:
-        raise click.BadParameter(f"{name!r} is none of {', '.join(BUILTIN_VARIANTS)}", param_hint="--variant")
+        raise click.BadParameter(f"{name!r} is not one of {', '.join(BUILTIN_VARIANTS)}", param_hint="--variant")
     if "/" in name or name.startswith("."):
-        raise click.BadParameter(f"{name!r} is no name for a file", param_hint="--variant")
+        raise click.BadParameter(f"{name!r} cannot be a file name", param_hint="--variant")
     return name
 
 

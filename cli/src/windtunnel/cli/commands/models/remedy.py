@@ -1,4 +1,4 @@
-"""`remedy`: a recipe that mends a variant which loses accuracy, searched, built, run and proven."""
+"""`windtunnel remedy`: searches a quantization recipe that fixes a variant's loss of accuracy, and proves it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _GATES: Final[Mapping[str, str]] = {
     "size_mb": "size_mb",
 }
 _DEFAULT_DROP: Final = 0.01
-# The diff only ranks layers: more samples would not change their order much.
+# The comparison only ranks layers: more samples would not change their order much.
 _RANKED_ON: Final = 50
 
 
@@ -47,18 +47,18 @@ _RANKED_ON: Final = 50
     "gates",
     multiple=True,
     metavar="NAME=LIMIT",
-    help=f"{', '.join(_GATES)}; upper bounds. Default: accuracy_drop={_DEFAULT_DROP}.",
+    help=f"upper limits on {', '.join(_GATES)}; default: accuracy_drop={_DEFAULT_DROP}.",
 )
-@click.option("--budget", type=Finite(min=1.0), default=900.0, show_default=True, help="Seconds to search.")
+@click.option("--budget", type=Finite(min=1.0), default=900.0, show_default=True, help="Time to search, in seconds.")
 @click.option(
     "--for-this-machine",
     is_flag=True,
-    help="The model is meant for this machine: of remedies, a smaller and clearly faster one may win.",
+    help="The model will run on this machine: prefer a smaller and clearly faster model.",
 )
-@click.option("-o", "--out", type=_FILE, help="Write the mended model to this .tflite.")
+@click.option("-o", "--out", type=_FILE, help="Write the fixed model to this .tflite.")
 @click.option("--recipe-out", type=_FILE, help="Write the recipe to this file (JSON).")
 @click.option(
-    "--calibration-out", type=_FILE, help="Write its calibration set here (.npz); default: beside the recipe."
+    "--calibration-out", type=_FILE, help="Write its calibration set here (.npz); default: next to the recipe."
 )
 @force_option
 @json_option
@@ -76,18 +76,18 @@ def remedy(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Finds how to quantise REFERENCE, the float model, so that VARIANT's loss of accuracy is mended.
+    """Searches a way to quantize REFERENCE, the float model, without VARIANT's loss of accuracy.
 
-    Recipes are built and run: other calibration, scales per channel, other algorithms, the smallest set of layers
-    kept in float or 16 bit, other precisions. What is found is proven on samples that the search has not seen.
-    Accuracy and size decide between recipes; the latency of this machine is shown, and decides only where you say that
-    the model is meant for it. Exit code 0: proven, or not needed; 1: nothing found, or not proven; 2: could not run.
+    It builds and runs recipes: other calibration, scales per channel, other algorithms, the smallest set of layers
+    kept in float or 16 bits, other precisions. The result is proven on samples that the search did not use.
+    Accuracy and size decide between recipes. Latency on this machine is shown; it decides only with
+    --for-this-machine. Exit code 0: proven, or not needed; 1: nothing found, or not proven; 2: could not run.
 
     \b
     windtunnel remedy float32.tflite int8.tflite --samples test.npz
     windtunnel remedy float32.tflite int8.tflite --samples test.npz --gate accuracy_drop=0.005 --gate size_mb=4 \\
-        -o mended.tflite --recipe-out recipe.json
-    windtunnel quantize float32.tflite --recipe recipe.json --calibration recipe.calibration.npz    # the same again
+        -o fixed.tflite --recipe-out recipe.json
+    windtunnel quantize float32.tflite --recipe recipe.json --calibration recipe.calibration.npz    # builds it again
     """
     require_installed("remedy", "windtunnel.quantizer", "litert_quantizer")
     limits = _gates(gates)
@@ -99,7 +99,7 @@ def remedy(
     models = require_file(reference, "model"), require_file(variant, "model")
     given = require_file(samples, "samples")
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
-        found = run_async(_mend(*models, given, Path(folder), limits, steps, budget, for_this_machine))
+        found = run_async(_search(*models, given, Path(folder), limits, steps, budget, for_this_machine))
         document = found.to_json()
         document["written"], failed = _write(found, targets, force=force)
     if as_json:
@@ -113,7 +113,7 @@ def remedy(
         if failed:
             print_json(found.recipe)
     if failed:
-        raise InvalidInput("; ".join(failed), hint="the recipe is above, and builds the model again")
+        raise InvalidInput("; ".join(failed), hint="use the recipe above to build the model again")
     return 0 if document["verdict"] in ("proven", "not_needed") else 1
 
 
@@ -124,21 +124,21 @@ def _gates(texts: Sequence[str]) -> Gates:
     for text in texts:
         name, equals, value = text.partition("=")
         if name not in _GATES or not equals:
-            raise click.BadParameter(f"{text!r} is none of {', '.join(_GATES)}, with =LIMIT", param_hint="--gate")
+            raise click.BadParameter(f"{text!r} is not NAME=LIMIT with a name of {', '.join(_GATES)}", param_hint="--gate")
         if _GATES[name] in found:
             raise click.BadParameter(f"{name} is given twice", param_hint="--gate")
         try:
-            # A model may be asked to be more accurate than the float model: that drop is below 0.
+            # The drop is negative if the model must be more accurate than the float model.
             limit = Finite(min=-1.0 if name == "accuracy_drop" else None).convert(value, None, None)
         except click.BadParameter as error:
             raise click.BadParameter(
-                f"{value!r} is no limit for {name}: {error.message}", param_hint="--gate"
+                f"{value!r} is not a limit for {name}: {error.message}", param_hint="--gate"
             ) from None
         found[_GATES[name]] = limit
     return Gates(**{"accuracy_drop": _DEFAULT_DROP, **found})
 
 
-async def _mend(
+async def _search(
     reference: Path,
     variant: Path,
     samples: Path,
@@ -153,12 +153,12 @@ async def _mend(
     preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
     best: Trial | None = None
     with progress_bar("searching") as show:
-        told = _Told(quiet=show is not None)
+        printer = _TrialPrinter(quiet=show is not None)
 
         def on_trial(trial: Trial, now: Trial | None) -> None:
             nonlocal best
             best = now
-            told.tell(trial, now)
+            printer.on_trial(trial, now)
 
         async with new_pool(*preload) as pool:
 
@@ -166,7 +166,7 @@ async def _mend(
                 try:
                     return await _ranking(reference, variant, calibration, pool)
                 except UserError as error:
-                    say(f"the layers could not be compared ({error.message}); they are tried one by one")
+                    say(f"the layers could not be compared ({error.message}): they are tried one by one")
                     return []
 
             try:
@@ -189,14 +189,14 @@ async def _mend(
                 raise
 
 
-class _Told:
-    """Says what is tried; on a terminal, where a bar runs, only what is better than before."""
+class _TrialPrinter:
+    """Prints trials: all of them, or only improvements if a progress bar is on the terminal."""
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
         self._best = ""
 
-    def tell(self, trial: Trial, best: Trial | None) -> None:
+    def on_trial(self, trial: Trial, best: Trial | None) -> None:
         new = best is not None and best.id == trial.id
         if new or not self._quiet:
             say(f"{'found' if new else 'tried'} {_words(trial)}")
@@ -210,7 +210,7 @@ def _words(trial: Trial) -> str:
 
 
 async def _ranking(reference: Path, variant: Path, calibration: Path, pool: Any) -> list[tuple[str, float]]:
-    """The layers of the float model by the error that each of them adds, on the calibration samples."""
+    """Ranks the layers of the float model by the error that each of them adds on the calibration samples."""
     from windtunnel.diagnosis import compare_models
     from windtunnel.diagnosis.remedy.recipes import units_of
     from windtunnel.tflite import read_model
@@ -242,9 +242,9 @@ def rank_layers(layers: Sequence[Mapping[str, Any]], reads: Mapping[str, Sequenc
 def _write(
     found: Remedy, targets: Mapping[str, Path | None], *, force: bool
 ) -> tuple[dict[str, str | None], list[str]]:
-    """Writes what was asked for and is there. Returns what it wrote, and what it could not write.
+    """Writes the requested files of a remedy. Returns the paths that it wrote, and messages about those it could not.
 
-    After the search nothing may be lost: what cannot be written is kept in a folder for temporary files.
+    The result of a search must not be lost: files that cannot be written are kept in a temporary folder.
     """
     written: dict[str, str | None] = dict.fromkeys(targets)
     failed: list[str] = []
@@ -270,7 +270,7 @@ def _write(
 
 
 def _keep(contents: Mapping[str, bytes]) -> None:
-    """Keeps the files of a remedy whose outputs could not be written; nothing where there is no room for them."""
+    """Keeps the files of a remedy in a temporary folder, if there is room for them."""
     names = {"model": "remedy.tflite", "recipe": "remedy.json", "calibration": "remedy.calibration.npz"}
     with suppress(OSError):
         folder = Path(tempfile.mkdtemp(prefix="windtunnel-remedy-"))
@@ -280,7 +280,7 @@ def _keep(contents: Mapping[str, bytes]) -> None:
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        say(f"what was found is kept in {folder}")
+        say(f"the result is kept in {folder}")
 
 
 def _recipe(found: Remedy) -> bytes:

@@ -1,4 +1,4 @@
-"""`windtunnel artifacts`: what a run used and made, and files of it on this machine."""
+"""`windtunnel artifacts`: lists and downloads the files that a run used and made."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from windtunnel.cli.io.progress import progress_bytes
 if TYPE_CHECKING:
     from windtunnel.client import Artifact
 
-# As windtunnel.client.artifacts.KINDS; importing that would slow every command down.
+# The same as windtunnel.client.artifacts.KINDS; importing it would slow every command down.
 _KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
-_WHICH = "choose one with --variant and --kind, or fetch all of them into a folder with -o FOLDER/"
+_WHICH = "choose one with --variant and --kind, or download all of them to a folder with -o FOLDER/"
 _RUN = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
-_VARIANT = click.option("--variant", help="Only those of this variant, such as int8.", shell_complete=complete_variants)
-_KIND = click.option("--kind", type=click.Choice(_KINDS), help="Only those of this kind.")
+_VARIANT = click.option("--variant", help="Only artifacts of this variant, for example int8.", shell_complete=complete_variants)
+_KIND = click.option("--kind", type=click.Choice(_KINDS), help="Only artifacts of this kind.")
 
 
 @click.group()
 def artifacts() -> None:
-    """Lists and fetches what a run used and made: models, diagnoses, apps, logs, reports.
+    """Lists and downloads what a run used and made: models, diagnoses, apps, logs, reports.
 
     \b
     windtunnel artifacts list r-0f3c
@@ -74,12 +74,12 @@ async def _list(run_id: str, variant: str, kind: str) -> list[Artifact]:
     "-o",
     "--output",
     type=click.Path(),
-    help="File, or a folder for all that match, made where its name ends in '/'.  [a fitting name, here]",
+    help="File, or a folder for all artifacts that match. A name that ends in '/' creates the folder.  [a fitting name, here]",
 )
 @force_option
 @json_option
 def get(run_id: str, variant: str | None, kind: str | None, output: str | None, force: bool, as_json: bool) -> None:
-    """Fetches artifacts of RUN: verified by their SHA-256, from where a broken download stopped.
+    """Downloads artifacts of RUN, verified by SHA-256. A download that was interrupted continues.
 
     \b
     windtunnel artifacts get r-0f3c --variant int8 -o model.tflite
@@ -113,7 +113,7 @@ async def _get(run_id: str, variant: str, kind: str, output: str | None, force: 
 
 
 def _targets(found: Sequence[Artifact], what: str, output: Path | None) -> list[tuple[Artifact, Path]]:
-    """Where each artifact goes. Raises NotFound for none, InvalidInput for several where a file is named."""
+    """The path for each artifact. Raises NotFound if there is none, InvalidInput if there are several for one file."""
     from windtunnel.client.artifacts import one_of
 
     if output is None or not output.is_dir():
@@ -121,7 +121,7 @@ def _targets(found: Sequence[Artifact], what: str, output: Path | None) -> list[
         return [(artifact, output or Path(artifact.file_name))]
     if not found:
         one_of(found, what)
-    # Parts of one name are different artifacts, or the same one in two parts of the run.
+    # Artifacts with the same file name: different ones, or one that two steps of the run made.
     named: dict[Path, Artifact] = {}
     for artifact in found:
         path = output / artifact.file_name

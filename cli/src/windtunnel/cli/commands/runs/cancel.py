@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
-@click.option("--reason", default="", help="Why, in words; stands in the report.")
+@click.option("--reason", default="", help="Why, in words; shown in the report.")
 @json_option
 def cancel(run_id: str, reason: str, as_json: bool) -> int:
-    """Ends RUN: its verdict becomes could_not_run, and no service works for it any more.
+    """Ends RUN: its verdict becomes could_not_run, and services stop working for it.
 
-    Canceling it again changes nothing. A run that has ended already stays as it is; the exit code is then 2. Where no
-    Windtunnel runs, an embedded one is started to cancel a run that is not finished, so that it never goes on.
+    Canceling it again changes nothing. A run that has already ended is not changed; the exit code is then 2. If
+    Windtunnel is not running, an embedded one is started to cancel an unfinished run, so that it never continues.
 
     \b
     windtunnel cancel r-0f3c
@@ -34,7 +34,7 @@ def cancel(run_id: str, reason: str, as_json: bool) -> int:
     elif answer["canceled"]:
         click.echo(f"run {run_id} is canceled")
     else:
-        say(f"run {run_id} has ended already, with verdict {answer['verdict']}; it stays as it is")
+        say(f"run {run_id} has already ended with verdict {answer['verdict']}; it is not changed")
     return 0 if answer["canceled"] else 2
 
 
@@ -43,7 +43,7 @@ async def _cancel(run_id: str, reason: str) -> dict[str, Any]:
     from windtunnel.cli.home.session import with_windtunnel
 
     if reads_home():
-        # Only a run that goes on is worth starting anything for.
+        # Only an unfinished run needs a Windtunnel.
         async with reading_client() as client:
             report = await client.run(run_id).report()
         if report.verdict is not None:
@@ -55,6 +55,6 @@ async def _cancel(run_id: str, reason: str) -> dict[str, Any]:
         return {"run_id": run_id, "verdict": (await run.report()).verdict, "canceled": canceled}
 
     def interrupted(*, embedded: bool) -> None:
-        say(f"interrupted: run {run_id} may be canceled or not; `windtunnel cancel {run_id}` again is harmless")
+        say(f"interrupted: it is not known whether run {run_id} is canceled; run `windtunnel cancel {run_id}` again")
 
     return await with_windtunnel(work, interrupted, ending=run_id)

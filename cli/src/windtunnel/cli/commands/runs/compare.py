@@ -1,4 +1,4 @@
-"""`windtunnel compare`: runs side by side."""
+"""`windtunnel compare`: compares runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def compare(targets: tuple[str, ...], as_json: bool) -> None:
     """Compares two or more runs: every figure, and how it differs from that of the first RUN.
 
-    RUN is the id of a run, or MODEL@VERSION for the newest completed run of that. Cells are matched by farm, device,
+    RUN is the id of a run, or MODEL@VERSION for its newest completed run. Cells are matched by farm, device,
     OS, accelerator, threads and input shapes. The exit code says only whether the runs could be compared.
 
     \b
@@ -28,7 +28,7 @@ def compare(targets: tuple[str, ...], as_json: bool) -> None:
     windtunnel compare r-0f3c r-77ab --json | jq '.rows[] | select(.name == "accuracy")'
     """
     if len(targets) < 2:
-        raise click.UsageError("one run is given: name two or more")
+        raise click.UsageError("only one run is given: name two or more")
     found = run_async(_compare(targets))
     if as_json:
         print_json(found.to_json())

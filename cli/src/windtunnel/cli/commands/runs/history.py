@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     help="Path of the figure in the report: variants by name, gates by gate, cells by id or"
     " farm/device/os_version/accelerator/threads.",
 )
-@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most so many runs.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="At most this many runs.")
 @json_option
 def history(model: str, figure: str, limit: int, as_json: bool) -> None:
     """Shows a figure in the newest completed runs of MODEL, oldest first.

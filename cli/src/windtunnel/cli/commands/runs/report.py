@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def report(run_id: str, html: Path | None, force: bool, as_json: bool) -> int:
     """Shows the report of RUN: verdict, evidence and cause.
 
-    The exit code is the verdict's: 0 passed, 1 failed, 2 could not run; 0 too while the run still goes on.
+    The exit code is the verdict's: 0 passed, 1 failed, 2 could not run. It is 0 while the run is not finished.
 
     \b
     windtunnel report r-0f3c

@@ -23,13 +23,13 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 @click.command()
 @click.option("--model", help="Only runs of this model.", shell_complete=complete_models)
 @click.option("--version", help="Only runs of this version of the model.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label; repeatable.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label; may be repeated.")
 @click.option("--state", type=click.Choice(["running", "completed"]), help="Only runs in this state.")
 @click.option(
     "--verdict", type=click.Choice(["passed", "failed", "could_not_run"]), help="Only runs with this verdict."
 )
-@click.option("--since", metavar="TIME", help="Only runs started since: 36h, 7d, 2026-11-20, 2026-11-20T08:00Z.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option("--since", metavar="TIME", help="Only runs started since then: 36h, 7d, 2026-11-20, 2026-11-20T08:00Z.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most this many.")
 @json_option
 def runs(
     model: str | None,
@@ -41,7 +41,7 @@ def runs(
     limit: int,
     as_json: bool,
 ) -> None:
-    """Lists runs, newest first; all filters must hold.
+    """Lists the runs that match all filters, newest first.
 
     \b
     windtunnel runs --model ssd --verdict failed
@@ -78,9 +78,9 @@ async def _runs(wanted: RunFilter, limit: int) -> list[RunSummary]:
 
 
 def since_of(text: str, now: datetime) -> datetime:
-    """The instant that `text` names: minutes, hours, days or weeks before `now`, a date or a time. Raises BadParameter.
+    """The time that `text` names: minutes, hours, days or weeks before `now`, a date or a time. Raises BadParameter.
 
-    A date is its midnight, and a time without a zone is one, in local time.
+    A date means its midnight. Dates, and times without a zone, are in local time.
     """
     if match := _AGO.fullmatch(text.strip()):
         return now - timedelta(**{_UNITS[match[2]]: float(match[1])})

@@ -1,4 +1,4 @@
-"""`windtunnel submit`: a model is announced, a run begins."""
+"""`windtunnel submit`: announces a model, which starts a run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--plan", type=click.Path(path_type=Path), help="The plan, a YAML file.")
 @click.option("--plan-name", help="A stored plan instead (see `windtunnel plans`).", shell_complete=complete_plans)
-@click.option("--name", help="Name of the model; the file's name otherwise.")
-@click.option("--version", help="Version of the model; from its content otherwise.")
-@click.option("--sha256", metavar="HEX", help="SHA-256 of what the URI must hold; https:// needs it.")
-@click.option("--format", "model_format", help="Format of the model; told from its content otherwise.")
-@click.option("--input", "inputs", multiple=True, help="Input tensor of a graph that does not say; may be repeated.")
-@click.option("--output", "outputs", multiple=True, help="Output tensor likewise.")
+@click.option("--name", help="Name of the model; default: the file's name.")
+@click.option("--version", help="Version of the model; default: from its content.")
+@click.option("--sha256", metavar="HEX", help="SHA-256 of the content of the URI; required for https://.")
+@click.option("--format", "model_format", help="Format of the model; default: from its content.")
+@click.option("--input", "inputs", multiple=True, help="Input tensor, if the file does not name it; may be repeated.")
+@click.option("--output", "outputs", multiple=True, help="Output tensor, if the file does not name it; may be repeated.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the run; may be repeated.")
 @click.option("--run-id", help="Id of the run: letters, digits, '-' and '_'.")
 @click.option("--wait", is_flag=True, help="Wait for the verdict, with progress, and print the report.")
@@ -47,11 +47,11 @@ def submit(
     wait: bool,
     as_json: bool,
 ) -> int:
-    """Announces MODEL (a file, folder, checkpoint prefix or URI) and so starts a run.
+    """Announces MODEL (a file, folder, checkpoint prefix or URI), which starts a run.
 
-    With --wait the exit code is the verdict's: 0 passed, 1 failed, 2 could not run. A Windtunnel that is starting is
-    waited for. Where none runs, an embedded one is started for the life of this command; then --wait is implied. A
-    `windtunnel up` takes over from it. Ctrl-C stops the command, not the run.
+    With --wait the exit code is the verdict's: 0 passed, 1 failed, 2 could not run. If Windtunnel is starting, the
+    command waits for it. If it is not running, the command starts an embedded one for its own lifetime; --wait is then
+    implied. A `windtunnel up` takes over from it. Ctrl-C stops the command, not the run.
 
     \b
     windtunnel submit model.keras --plan plan.yaml --wait
@@ -78,7 +78,7 @@ async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: b
     from windtunnel.cli.home.session import Connection, with_windtunnel
 
     check_arguments(model, options)
-    # The same for every try: where the first one was announced before it broke, the next one is no second run.
+    # The same id for every try: if the first one was announced before it failed, the next one is not a second run.
     event_id = uuid.uuid4().hex
     announced: list[str] = []
 
@@ -101,12 +101,12 @@ async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: b
 
 
 def tell_run(run_id: str) -> None:
-    """The id of a run that has begun, and what can be done with it."""
+    """Prints the id of a run that has started, and the commands for it."""
     say(f"run {run_id}; `windtunnel watch {run_id}` follows it, `windtunnel cancel {run_id}` ends it")
 
 
 def check_arguments(model: str, options: dict[str, Any]) -> None:
-    """What can be told before anything is started. Raises what the submission itself would raise."""
+    """Checks the arguments before anything is started. Raises what the submission itself would raise."""
     from windtunnel.client.uploads import find_model, read_plan
     from windtunnel.service.announcement import check_run_id
 

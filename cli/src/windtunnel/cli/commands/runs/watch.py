@@ -1,4 +1,4 @@
-"""`windtunnel watch`, and how every command follows a run to its report."""
+"""`windtunnel watch`: follows a run to its report. Other commands that wait for a run use the same functions."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 @click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
 @json_option
 def watch(run_id: str, as_json: bool) -> int:
-    """Shows the progress of RUN until its verdict, then its report; the exit code is the verdict's.
+    """Shows the progress of RUN until its verdict, then its report. The exit code is the verdict's.
 
-    Where no Windtunnel runs, an embedded one resumes a run that is not finished, for the life of this command.
+    If Windtunnel is not running, an embedded one resumes an unfinished run for the lifetime of this command.
 
     \b
     windtunnel watch r-0f3c
@@ -47,9 +47,9 @@ async def _watch(run_id: str, as_json: bool) -> int:
 
 
 async def _report_without_server(run_id: str) -> Report | None:
-    """The report of a run that has ended, where no Windtunnel runs. None: there is something to watch.
+    """The report of a run that has ended, if Windtunnel is not running. None: there is something to watch.
 
-    Raises NotFound for a run that is not in the home, Unavailable where there is no home either.
+    Raises NotFound for a run that is not in the home, Unavailable if there is no home either.
     """
     from windtunnel.cli.home.reading import reading_client, reads_home
 
@@ -61,7 +61,7 @@ async def _report_without_server(run_id: str) -> Report | None:
 
 
 async def follow(run: AsyncRun, *, as_json: bool) -> int:
-    """Progress on standard error, the report on standard output, the verdict as exit code."""
+    """Shows progress on standard error and the report on standard output; returns the verdict's exit code."""
     await _show_progress(run)
     report = await run.report()
     show_report(report, as_json=as_json)
@@ -69,7 +69,7 @@ async def follow(run: AsyncRun, *, as_json: bool) -> int:
 
 
 def exit_code(report: Report) -> int:
-    """0 passed, 1 failed, 2 could not run; 0 while the run goes on."""
+    """0 passed, 1 failed, 2 could not run; 0 while the run is not finished."""
     return _EXIT_OF_VERDICT[report.verdict]
 
 
@@ -94,13 +94,13 @@ async def _show_progress(run: AsyncRun) -> None:
 
 
 def progress_words(step: Progress) -> str:
-    """What a step of a run says; of the verdict only its name: its reasons head the report, which follows."""
+    """The text of a step of a run. Of the verdict only its name: the report, which follows, begins with the reasons."""
     verdict = "" if step.verdict is None else str(step.verdict)
     return verdict if verdict and step.text.startswith(f"{verdict}; ") else step.text
 
 
 def show_report(report: Report, *, as_json: bool) -> None:
-    """The report on standard output."""
+    """Prints the report to standard output."""
     if as_json:
         print_json(report.json)
         return
@@ -112,15 +112,15 @@ def show_report(report: Report, *, as_json: bool) -> None:
 
 
 def tell_interrupted(announced: Sequence[str], *, embedded: bool) -> None:
-    """What becomes of the run, where the command that follows it is interrupted."""
+    """Prints what happens to the run if the command that follows it is interrupted."""
     if not announced:
         say("interrupted before the model was announced: no run was started")
         return
     run_id = announced[0]
     if embedded:
-        say(f"run {run_id} is not finished; it pauses with this command and goes on when Windtunnel runs again:")
+        say(f"run {run_id} is not finished; it stops with this command and continues when Windtunnel runs again:")
         say(f"  `windtunnel watch {run_id}` resumes and follows it, `windtunnel up` resumes it in the background")
     else:
-        say(f"run {run_id} goes on:")
+        say(f"run {run_id} continues:")
         say(f"  `windtunnel watch {run_id}` follows it")
     say(f"  `windtunnel cancel {run_id}` ends it")

@@ -1,4 +1,4 @@
-"""`windtunnel deadletters`: messages that were given up."""
+"""`windtunnel deadletters`: messages that no service could process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def deadletters() -> None:
-    """Shows messages that were given up, sends them again, and deletes them.
+    """Shows messages that no service could process, sends them again, or deletes them.
 
     \b
     windtunnel deadletters list
@@ -88,7 +88,7 @@ async def _show(letter_id: str) -> DeadLetter:
 
 
 def _readable(letter: DeadLetter) -> Any:
-    """The data as a message in JSON where it can be read, else as text with every other byte escaped."""
+    """The data as JSON if it is a known message; otherwise as text with all other bytes escaped."""
     from google.protobuf.json_format import MessageToDict
 
     from windtunnel.bus import decode
@@ -102,10 +102,10 @@ def _readable(letter: DeadLetter) -> Any:
 
 @deadletters.command()
 @click.argument("letter_ids", metavar="ID...", nargs=-1, shell_complete=complete_dead_letters)
-@click.option("--all", "every", is_flag=True, help="All of them.")
+@click.option("--all", "every", is_flag=True, help="All dead letters.")
 @json_option
 def replay(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
-    """Sends dead letters again and removes them; services that had done their part change nothing.
+    """Sends dead letters again and removes them. Services that had already processed one change nothing.
 
     \b
     windtunnel deadletters replay 3 4
@@ -136,7 +136,7 @@ def _require_choice(letter_ids: tuple[str, ...], *, every: bool) -> None:
 
 
 async def _chosen(bus: Bus, letter_ids: tuple[str, ...]) -> list[str]:
-    """The ids that are named, each once; all dead letters if none is named."""
+    """The given ids, each once; all dead letters if none is given."""
     wanted = list(dict.fromkeys(letter_ids)) or [letter.id for letter in await bus.dead_letters()]
     if not wanted:
         say("no dead letters")
@@ -145,10 +145,10 @@ async def _chosen(bus: Bus, letter_ids: tuple[str, ...]) -> list[str]:
 
 @deadletters.command()
 @click.argument("letter_ids", metavar="ID...", nargs=-1, shell_complete=complete_dead_letters)
-@click.option("--all", "every", is_flag=True, help="All of them.")
+@click.option("--all", "every", is_flag=True, help="All dead letters.")
 @json_option
 def delete(letter_ids: tuple[str, ...], every: bool, as_json: bool) -> None:
-    """Deletes dead letters for good, without sending them again.
+    """Deletes dead letters without sending them again.
 
     \b
     windtunnel deadletters delete 3 4

@@ -1,4 +1,4 @@
-"""`windtunnel demo`: everything at once, on a model trained there and then."""
+"""`windtunnel demo`: a complete run, on a small model that it trains first."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from windtunnel.cli.io.files import create_folder, write_whole
 )
 @json_option
 def demo(home: Path, as_json: bool) -> int:
-    """Trains a small model on scikit-learn's digits, starts everything, and takes the model to its verdict.
+    """Trains a small model on scikit-learn's digits, starts all services, and takes the model to its verdict.
 
     \b
     windtunnel demo
@@ -46,7 +46,7 @@ async def _demo(home: Path, *, as_json: bool) -> int:
     write_whole(folder / "plan.yaml", PLAN.encode())
     say(f"2/3  starting nats-server and seven services in {home}")
     async with Supervisor(home, on_event=say), AsyncClient(find_endpoints(home)) as client:
-        say("3/3  submitting the model: five variants, compared layer by layer and measured on this host")
+        say("3/3  submitting the model: five variants, compared layer by layer and measured on this machine")
         run = await client.submit(folder / "digits.keras", plan=folder / "plan.yaml", labels={"demo": "digits"})
         code = await follow(run, as_json=as_json)
         page = home / "report.html"

@@ -1,4 +1,4 @@
-"""`windtunnel devices`: what the farms offer now."""
+"""`windtunnel devices`: the devices that farms offer now."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`windtunnel plans`: plans under a name, for events that give `plan_name`."""
+"""`windtunnel plans`: stored plans, for events that give `plan_name`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plans() -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def check(file: Path, as_json: bool) -> None:
-    """Checks the plan in FILE; errors name line and column. Needs no server.
+    """Checks the plan in FILE. Errors name line and column. Needs no server.
 
     \b
     windtunnel plans check plan.yaml
@@ -49,7 +49,7 @@ def check(file: Path, as_json: bool) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @json_option
 def put(name: str, file: Path, as_json: bool) -> None:
-    """Stores the plan in FILE as NAME; an earlier one is replaced. Local paths in it become artifacts.
+    """Stores the plan in FILE as NAME, or replaces it. Files that it names become artifacts.
 
     \b
     windtunnel plans put nightly plan.yaml
@@ -76,7 +76,7 @@ async def _put(name: str, file: Path) -> str:
 
 
 def _read(file: Path) -> Plan:
-    """The plan in `file`, with what it names on this machine looked at too."""
+    """The plan in `file`. The files that it names on this machine are checked too."""
     from windtunnel.client.uploads import check_plan_files, read_plan
 
     plan = read_plan(file)
@@ -140,7 +140,7 @@ async def _list() -> list[str]:
 @click.argument("name", shell_complete=complete_plans)
 @json_option
 def delete(name: str, as_json: bool) -> None:
-    """Removes the plan NAME. Runs that follow it are not touched.
+    """Removes the plan NAME. Runs that already use it are not affected.
 
     \b
     windtunnel plans delete nightly

@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder for all data. [WINDTUNNEL_HOME]")
-@click.option("--nats-port", type=click.IntRange(1, 65535), help="Port of the NATS server; any free one otherwise.")
+@click.option("--nats-port", type=click.IntRange(1, 65535), help="Port of the NATS server; default: any free one.")
 @json_option
 def up(home: Path | None, nats_port: int | None, as_json: bool) -> None:
-    """Starts nats-server and all services, and stays until SIGTERM or Ctrl-C; a second Ctrl-C does not wait.
+    """Starts nats-server and all services, and runs until SIGTERM or Ctrl-C. A second Ctrl-C does not wait.
 
     When everything is ready it prints one line of JSON with all addresses, which is also in HOME/endpoints.json. A
-    process that ends is started again. Logs are in HOME/logs. Runs that an earlier Windtunnel left unfinished go on;
-    where a command such as `submit` runs an embedded one in HOME, this one takes over from it.
+    process that ends is started again. Logs are in HOME/logs. Unfinished runs of an earlier Windtunnel continue. If a
+    command such as `submit` runs an embedded Windtunnel in HOME, this one takes over from it.
 
     \b
     windtunnel up --home ./wt
@@ -43,14 +43,14 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
     stop = asyncio.Event()
     supervisor = Supervisor(home or home_folder(), nats_port=nats_port, on_event=say)
 
-    def heed() -> None:
-        """The first signal stops, a second one does not wait for what still works."""
+    def on_signal() -> None:
+        """The first signal stops the services; a second one does not wait for their work."""
         if stop.is_set():
             supervisor.kill()
         stop.set()
 
     for number in heeded():
-        asyncio.get_running_loop().add_signal_handler(number, heed)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
     running = asyncio.create_task(_keep_up(supervisor, quiet=quiet))
     stopped = asyncio.create_task(stop.wait())
     try:
@@ -65,7 +65,7 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
 
 
 async def _keep_up(supervisor: Supervisor, *, quiet: bool) -> None:
-    """Starts everything and says where it is; ends only by an error."""
+    """Starts everything and prints the addresses; ends only by an error."""
     from windtunnel.cli.home.unfinished import tell_unfinished
     from windtunnel.client import AsyncClient
 
@@ -81,7 +81,7 @@ async def _keep_up(supervisor: Supervisor, *, quiet: bool) -> None:
 @click.command()
 @json_option
 def status(as_json: bool) -> int:
-    """Shows whether each service answers and is serving. Exit code 2 when one is not.
+    """Shows whether each service answers and is serving. Exit code 2 if one is not.
 
     \b
     windtunnel status
@@ -99,7 +99,7 @@ async def _status(as_json: bool) -> int:
     endpoints = find_endpoints()
     if not endpoints.grpc:
         raise Unavailable(
-            "the address of no service is known", hint="set WINDTUNNEL_HOME, or WINDTUNNEL_<SERVICE>_ADDRESS"
+            "no service address is known", hint="set WINDTUNNEL_HOME, or WINDTUNNEL_<SERVICE>_ADDRESS"
         )
     states: dict[str, str] = {}
     for name, address in sorted(endpoints.grpc.items()):

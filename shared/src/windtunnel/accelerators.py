@@ -1,0 +1,81 @@
+"""One vocabulary for what runs the ops of a model: an op resolver of the runtime, or a delegate.
+
+    builtin    the runtime's optimized kernels, without a delegate
+    reference  the runtime's plain reference kernels
+    xnnpack    the builtin kernels with the XNNPACK delegate
+    gpu, nnapi, coreml   delegates on phones
+
+Documents keep the spelling in which they were promised: plans, cells and measurements call the builtin kernels `cpu`,
+comparisons and layer logs call them `none`. People may write any spelling anywhere; texts for people say `builtin`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from windtunnel.errors import InvalidInput
+
+BUILTIN: Final = "builtin"
+REFERENCE: Final = "reference"
+XNNPACK: Final = "xnnpack"
+
+# Other spellings of each name. Case does not matter, nor whether words are joined by `-`, `_` or a space.
+SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
+    BUILTIN: ("cpu", "none", "optimized", "builtin_without_default_delegates"),
+    REFERENCE: ("ref", "builtin_ref"),
+    XNNPACK: ("xnn",),
+    "gpu": (),
+    "nnapi": (),
+    "coreml": ("core_ml",),
+}
+_NAMES: Final = {spelling: name for name, others in SPELLINGS.items() for spelling in (name, *others)}
+# The spelling in a plan, a cell and a measurement, and the one in a comparison and a layer log.
+_IN_CELLS: Final = {BUILTIN: "cpu"}
+_IN_COMPARISONS: Final = {BUILTIN: "none"}
+
+
+def accelerator_name(text: str) -> str:
+    """The name of an accelerator, however it is spelled; a text that is not known is returned as it is."""
+    return _NAMES.get(text.strip().lower().replace("-", "_").replace(" ", "_"), text)
+
+
+def parse_accelerator(text: str, among: Sequence[str]) -> str:
+    """The name of an accelerator.
+
+    Args:
+        text: in any spelling.
+        among: the names that are possible here.
+
+    Raises:
+        InvalidInput: it is not one of them.
+    """
+    name = accelerator_name(text)
+    if name not in among:
+        raise InvalidInput(f"unknown accelerator {text!r}", hint=f"use {', '.join(among)}")
+    return name
+
+
+def spelled_in_cells(text: str) -> str:
+    """An accelerator, in any spelling, as plans, cells and measurements spell it."""
+    name = accelerator_name(text)
+    return _IN_CELLS.get(name, name)
+
+
+def spelled_in_comparisons(text: str) -> str:
+    """An accelerator, in any spelling, as comparisons, `kernels` and layer logs spell it.
+
+    `arm:CPU:ACCELERATOR`, an accelerator on an emulated ARM CPU, is spelled accordingly.
+    """
+    place, separator, last = text.rpartition(":")
+    if place.count(":") == 0 and separator:
+        # `arm:CPU` alone names a CPU, not an accelerator.
+        return text
+    name = accelerator_name(last)
+    return f"{place}{separator}{_IN_COMPARISONS.get(name, name)}"
+
+
+def shown_accelerator(text: str) -> str:
+    """An accelerator as texts for people name it, also as `arm:CPU:ACCELERATOR`."""
+    place, separator, last = text.rpartition(":")
+    return text if separator and ":" not in place else f"{place}{separator}{accelerator_name(last)}"
