@@ -118,7 +118,7 @@ def test_a_keras_model_is_converted_first(tmp_path: Path) -> None:
     given = ("--samples", home / "samples.npz", "--json")
     code, out, error = _run("diff", home / "model.keras", "c.tflite", *given, "--node-data", "n.json", cwd=tmp_path)
     assert code == 0, error
-    assert "model.keras is no .tflite: it is converted to float32 first" in error
+    assert "model.keras is not a .tflite: it is converted to float32 first" in error
     document = _json(out)
     assert (document["samples"], document["max_nrmse"]) == (60, 0)
     assert list(document["converted"]) == ["reference"]

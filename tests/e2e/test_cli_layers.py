@@ -46,7 +46,7 @@ def test_an_interrupted_log_goes_on(tmp_path: Path, number: signal.Signals, mode
         process.send_signal(number)
         error = process.communicate(timeout=60)[1].decode()
     assert process.returncode == 130
-    assert "the same command goes on from there" in error
+    assert "run the same command again to continue" in error
     assert not (tmp_path / "m.log").exists()
     (part,) = tmp_path.glob("m.log.*.part")
     assert part.name in error
@@ -56,7 +56,7 @@ def test_an_interrupted_log_goes_on(tmp_path: Path, number: signal.Signals, mode
     count = str(kept + 100)
     code, out, error = _run(*command, "--max-samples", count, "--json", cwd=tmp_path)
     assert code == 0, error
-    assert "going on" in error
+    assert "continuing" in error
     document = json.loads(out)
     assert (document["resumed"], document["frames"]) == (kept, kept + 100)
     assert document["text_bytes_per_frame"] > 0
@@ -85,7 +85,7 @@ def test_exit_codes_and_streams(tmp_path: Path) -> None:
     assert out.startswith("m.tflite: 5 frames, 4 layers, lossless\n")
     code, out, error = _run(*log, cwd=tmp_path)
     assert (code, out) == (2, "")
-    assert error.startswith("error: m.log exists already") and "--force" in error
+    assert error.startswith("error: m.log already exists") and "--force" in error
     code, out, error = _run("layers", "diff", "m.log", "m.log", cwd=tmp_path)
     assert (code, error) == (0, "")
     assert "\x1b" not in out and "HEALTHY" in out

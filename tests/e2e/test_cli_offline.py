@@ -85,7 +85,7 @@ def test_a_broken_layer_is_found_and_fails(pair: tuple[Path, Path, Path], tmp_pa
     assert document["first_over"]["layer"] == "hidden_2"
     page = (tmp_path / "d.html").read_text()
     assert page.startswith("<!doctype html>")
-    assert "first over: hidden_2" in page
+    assert "first diverges: hidden_2" in page
     words = _run("diff", good, bad, "--samples", samples, cwd=tmp_path)
     assert words.returncode == 1
     assert "hidden_2" in words.stdout.decode()

@@ -85,7 +85,7 @@ def test_a_used_run_id_is_refused(system: System, report: dict[str, Any], models
     assert json.loads(first.stdout)["run_id"] == "only-once"
     again = system.cli("submit", str(models.float32), "--run-id", "only-once", "--wait", "--json")
     assert again.returncode == 2 and again.stdout == ""
-    assert "'only-once' exists already" in again.stderr
+    assert "'only-once' already exists" in again.stderr
 
 
 def test_replaying_nothing_is_said_in_json(system: System) -> None:

@@ -140,7 +140,7 @@ def test_an_interrupted_run_is_resumed_or_canceled(home: Home, submission: tuple
     assert json.loads(home.cli("report", run_id, "--json").stdout)["verdict"] is None
     resumed = home.cli("watch", run_id, "--json")
     assert resumed.returncode == 0, resumed.stderr
-    assert f"an unfinished run goes on: {run_id}" in resumed.stderr
+    assert f"an unfinished run continues: {run_id}" in resumed.stderr
     assert json.loads(resumed.stdout)["verdict"] == "passed"
 
 

@@ -103,7 +103,7 @@ def test_what_a_run_made_is_fetched(cli: Cli, report: dict[str, Any], tmp_path: 
     assert result.returncode == 0, result.stderr
     assert hashlib.sha256(target.read_bytes()).hexdigest() == int8["sha256"]
     again = cli("artifacts", "get", run_id, "--variant", "int8", "-o", str(target))
-    assert again.returncode == 2 and "exists already" in again.stderr and "--force" in again.stderr
+    assert again.returncode == 2 and "already exists" in again.stderr and "--force" in again.stderr
     assert cli("artifacts", "get", run_id, "--variant", "int8", "-o", str(target), "--force").returncode == 0
     several = cli("artifacts", "get", run_id, "--kind", "diagnosis", "-o", str(tmp_path / "d.json"))
     assert several.returncode == 2 and "digits-1-int8-diagnosis.json" in several.stderr

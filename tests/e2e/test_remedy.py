@@ -89,7 +89,7 @@ def test_a_remedy_is_found_written_and_made_again_by_its_recipe(tmp_path: Path) 
     assert (tmp_path / "again.tflite").read_bytes() == (tmp_path / "mended.tflite").read_bytes()
     refused = run(*start, *files, cwd=tmp_path)
     assert refused.returncode == 2
-    assert "mended.tflite exists already" in refused.stderr
+    assert "mended.tflite already exists" in refused.stderr
 
 
 def test_people_read_what_was_kept_and_what_it_costs(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_people_read_what_was_kept_and_what_it_costs(tmp_path: Path) -> None:
         "times the size and",
         "of the variant",
         "float16 weights",
-        "100 to calibrate, 359 to search, 438 held back, drawn in equal shares of each class, seed 20261121",
+        "100 to calibrate, 359 to search, 438 held out, drawn in equal shares of each class, seed 20261121",
     ):
         assert words in done.stdout, words
 

@@ -1,4 +1,4 @@
-"""What makes the figures of a measurement mean less than they seem to: the same words in a report and a benchmark."""
+"""Warnings about the figures of a measurement, in the same words in a report and in `bench`."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Final
 
 SHAPE_UNKNOWN: Final = "the input shape is not known: open dimensions were taken as 1"
 _NO_DELEGATE: Final = frozenset({"", "cpu"})
-# Delegates whose log calls them otherwise than a plan.
+# Delegates that a log names differently than a plan.
 _SAME: Final[Mapping[str, frozenset[str]]] = {"gpu": frozenset({"gpu", "metal"})}
 
 
 def unstable_words(reason: str) -> str:
-    """That a latency is unstable, and why."""
+    """The warning that a latency is unstable, and why."""
     return f"the latency is unstable: {reason}"
 
 
 def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int | None, nodes_total: int | None) -> str:
-    """What to say of a requested delegate that took no part; empty where it took some nodes, or nothing is known.
+    """The warning that a requested delegate ran no node; empty if it ran some, or if that is not known.
 
     Args:
-        accelerator: what was asked for; "cpu" is not a delegate.
+        accelerator: the requested one; "cpu", the builtin kernels, is not a delegate.
         delegate: the one that ran, as in `windtunnel.log/1`; None: none, or not known.
     """
     if accelerator in _NO_DELEGATE:
@@ -29,14 +29,14 @@ def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int 
         return f"{accelerator} was requested but {delegate} ran: the figures are not those of {accelerator}"
     if nodes_total and nodes_delegated == 0:
         return (
-            f"{accelerator} ran 0 of {nodes_total} nodes: all of them fell back to the runtime's own kernels, "
+            f"{accelerator} ran 0 of {nodes_total} nodes: all of them fell back to the builtin kernels, "
             f"so the figures are not those of {accelerator}"
         )
     return ""
 
 
 def zeroed_words(inputs: Sequence[str]) -> str:
-    """What it means that inputs of a measurement were 0."""
+    """The warning that inputs of a measurement were 0."""
     return (
         f"the model refuses random indices: {', '.join(inputs)} were 0 in every inference, so each read the same rows, "
         "and the latency on data may differ"

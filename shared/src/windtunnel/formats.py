@@ -1,4 +1,4 @@
-"""Formats of trained models. Imports nothing: the command line names them in its help."""
+"""Formats of trained models. Imports nothing else: the command line lists them in its help."""
 
 from __future__ import annotations
 

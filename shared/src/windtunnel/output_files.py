@@ -1,4 +1,4 @@
-"""Files that a user names for an output: which file that is, and how a whole one gets its name."""
+"""Output files that a user names: which file a path means, and how a complete file gets its name."""
 
 from __future__ import annotations
 
@@ -13,21 +13,24 @@ from typing import BinaryIO, Final
 from windtunnel.errors import Conflict, InvalidInput
 
 _MOST_LINKS: Final = 40
-# As many bytes leave room, in the 255 that a name may have, for what is put before and after it.
+# A name may have 255 bytes: this leaves room for prefixes and suffixes.
 _MOST_NAME: Final = 100
-# What lies below is not a file of its own but an open stream of a process: /dev/stdout leads there.
+# Entries below are not files but open streams of a process: /dev/stdout points there.
 _STREAMS: Final = ("/proc", "/dev/fd")
 
-# A link would lead to a file of somebody else's, and a FIFO would hold the call for ever.
+# A link could point to another user's file, and opening a FIFO would block forever.
 _APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def output_target(path: Path) -> Path:
-    """The file that an output named `path` makes or replaces: a link is followed, and stays.
+    """The file that an output named `path` creates or replaces. A link is followed, and kept.
 
-    Returns: an absolute path, which is not a link; nothing needs to be there.
-    Raises: Conflict where it is a device, a FIFO, or an open stream such as /dev/stdout; InvalidInput for a folder,
-        links without an end, and what cannot be looked up.
+    Returns:
+        An absolute path that is not a link. It need not exist.
+
+    Raises:
+        Conflict: it is a device, a FIFO, or an open stream such as /dev/stdout.
+        InvalidInput: it is a folder or a loop of links, or cannot be accessed.
     """
     target = _without_links(path)
     try:
@@ -41,12 +44,12 @@ def output_target(path: Path) -> Path:
 
 
 def not_a_plain_file(path: Path) -> Conflict:
-    """The error for a name that leads to a device or a stream."""
-    return Conflict(f"{path} is no plain file, and is not replaced", hint="give the name of a file")
+    """The error for a path that is a device or a stream."""
+    return Conflict(f"{path} is not a regular file, and is not replaced", hint="give the name of a file")
 
 
 def _without_links(path: Path) -> Path:
-    """Follows one link at a time: the whole of them at once would hide that they lead through an open stream."""
+    """Follows one link at a time: resolving all at once would hide that they pass through an open stream."""
     target = path.absolute()
     try:
         for _ in range(_MOST_LINKS):
@@ -64,9 +67,11 @@ def _without_links(path: Path) -> Path:
 
 
 def put_in_place(made: Path, path: Path, *, force: bool) -> None:
-    """Gives the whole file `made` the name of the output `path`, on the same file system.
+    """Renames the complete file `made` to the output `path`, on the same file system.
 
-    Raises: Conflict where that is taken and not `force`, or may never be replaced; InvalidInput; OSError.
+    Raises:
+        Conflict: `path` exists and `force` is not set, or it may never be replaced.
+        InvalidInput, OSError: as `output_target` and the file system raise them.
     """
     target = output_target(path)
     if not force:
@@ -86,13 +91,14 @@ def put_in_place(made: Path, path: Path, *, force: bool) -> None:
 
 def taken(path: Path) -> Conflict:
     """The error for an output that exists and may not be replaced."""
-    return Conflict(f"{path} exists already", hint="give another name, or --force to replace it")
+    return Conflict(f"{path} already exists", hint="give another name, or --force to replace it")
 
 
 def open_part(part: Path) -> BinaryIO:
-    """The file in which an output grows, opened to append to it; it is made where it is not there.
+    """Opens the file in which an output grows, to append to it. Creates it if it does not exist.
 
-    Raises: InvalidInput where it is not a regular file, as a link or a FIFO is, or cannot be written.
+    Raises:
+        InvalidInput: it is not a regular file but, for example, a link or a FIFO, or it cannot be written.
     """
     try:
         descriptor = os.open(part, _APPEND, 0o666)
@@ -105,18 +111,20 @@ def open_part(part: Path) -> BinaryIO:
 
 
 def locked_part(part: Path, busy: Conflict) -> BinaryIO:
-    """The file `part`, opened by `open_part` and held against every other process until it is closed.
+    """Opens the file `part` with `open_part` and locks it until it is closed.
 
     Args:
-        busy: raised where another process holds it.
+        busy: raised if another process has locked it.
 
-    Raises: `busy`; InvalidInput where it is not a regular file, or cannot be written.
+    Raises:
+        busy: see above.
+        InvalidInput: it is not a regular file, or cannot be written.
     """
     while True:
         file = open_part(part)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who had it may have given the file its name meanwhile.
+            # The process that had the lock may have renamed the file in the meantime.
             if os.fstat(file.fileno()).st_ino == part.stat().st_ino:
                 return file
         except BlockingIOError:
@@ -132,7 +140,7 @@ def locked_part(part: Path, busy: Conflict) -> BinaryIO:
 
 def not_written(path: Path, error: OSError) -> InvalidInput:
     """The error for a file that cannot be written."""
-    hint = "choose a folder that can be written, with room on its disk"
+    hint = "choose a folder with write permission and free disk space"
     return InvalidInput(f"{path} cannot be written: {error.strerror or error}", hint=hint)
 
 
@@ -141,10 +149,10 @@ def _not_regular(part: Path) -> InvalidInput:
 
 
 def safe_file_name(text: str) -> str:
-    """A file name made of `text` for a folder of ours: ASCII, at most 100 bytes, without a dot at its beginning."""
+    """A safe file name made from `text`: ASCII, at most 100 bytes, without a leading dot."""
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:_MOST_NAME]
     return re.sub(r"^\.+", lambda dots: "_" * len(dots[0]), name) or "_"
 
 
 def _not_looked_up(path: Path, error: OSError) -> InvalidInput:
-    return InvalidInput(f"{path} cannot be looked up: {error.strerror or error}", hint="check the path")
+    return InvalidInput(f"{path} cannot be accessed: {error.strerror or error}", hint="check the path")

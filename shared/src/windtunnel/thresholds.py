@@ -1,8 +1,8 @@
-"""What holds where a plan or a user says nothing."""
+"""Defaults for a plan or a user that gives no value."""
 
 from __future__ import annotations
 
 from typing import Final
 
-# nRMSE above which a layer of a variant is over.
+# nRMSE above which a layer of a variant diverges.
 DEFAULT_THRESHOLD: Final = 0.10

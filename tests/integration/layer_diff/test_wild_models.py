@@ -349,11 +349,11 @@ def test_an_interrupted_command_goes_on(tmp_path: Path) -> None:
         time.sleep(0.05)
     first.send_signal(signal.SIGINT)
     _, err = first.communicate(timeout=60)
-    assert (first.returncode, "the same command goes on from there" in err) == (130, True)
+    assert (first.returncode, "run the same command again to continue" in err) == (130, True)
     second = _diff(tmp_path, model, bad, "--samples", samples, "--json")
     out, err = second.communicate(timeout=240)
     document = json.loads(out)
-    assert "going on with an interrupted comparison, after" in err
+    assert "continuing an interrupted comparison, after" in err
     assert (second.returncode, document["samples"]) == (1, 1500)
     assert [one["place"]["layer"] for one in document["causes"]] == [layer]
     assert not list(tmp_path.glob("cache/windtunnel/diff/*"))

@@ -182,7 +182,7 @@ async def test_a_link_stays_and_its_file_is_replaced(api: ArtifactServiceAsyncSt
     device.symlink_to("/dev/null")
     await download(ServedStore(api), wanted, link, force=True)
     assert link.is_symlink() and (tmp_path / "mine").read_bytes() == b"theirs"
-    with pytest.raises(Conflict, match="device is no plain file"):
+    with pytest.raises(Conflict, match="device is not a regular file"):
         await download(ServedStore(api), wanted, device, force=True)
     assert device.readlink() == Path("/dev/null")
 
@@ -207,7 +207,7 @@ async def test_a_name_that_is_taken_meanwhile_leaves_no_part(api: ArtifactServic
     def take_name(done: int, total: int) -> None:
         target.write_bytes(b"mine")
 
-    with pytest.raises(Conflict, match="exists already"):
+    with pytest.raises(Conflict, match="already exists"):
         await download(ServedStore(api), wanted, target, on_progress=take_name)
     assert target.read_bytes() == b"mine" and list(tmp_path.glob(".m*")) == []
 

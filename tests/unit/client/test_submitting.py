@@ -55,7 +55,7 @@ async def announced(bus: MemoryBus) -> int:
 async def test_a_used_run_id_is_refused(bus: MemoryBus, endpoints: Endpoints, model: Path) -> None:
     async with AsyncClient(endpoints) as client:
         assert (await client.submit(model, run_id="mine")).run_id == "mine"
-        with pytest.raises(Conflict, match="'mine' exists already"):
+        with pytest.raises(Conflict, match="'mine' already exists"):
             await client.submit(model, run_id="mine")
         assert (await client.submit(model)).run_id != (await client.submit(model)).run_id
         assert await announced(bus) == 3

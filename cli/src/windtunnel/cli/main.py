@@ -35,11 +35,17 @@ EXIT_READER_GONE = 141
 def cli() -> None:
     """Tests trained models on real devices before users meet them.
 
+    Runs, which need services:
+
     \b
     windtunnel up --home ./wt                                  start everything, in one folder
     windtunnel submit model.keras --plan plan.yaml --wait      a model to its verdict
     windtunnel report RUN --html report.html                   the report as a page
-    windtunnel diff a.tflite b.tflite --samples test.npz       two models, layer by layer; needs no server
+
+    Model files on this machine:
+
+    \b
+    windtunnel diff a.tflite b.tflite --samples test.npz       two models, layer by layer
     windtunnel remedy a.tflite b.tflite --samples test.npz     a proven recipe that fixes b
 
     Shell completion: eval "$(_WINDTUNNEL_COMPLETE=bash_source windtunnel)"; also zsh_source and fish_source. It

@@ -135,7 +135,7 @@ def test_a_log_is_not_replaced_unasked_and_nothing_is_left_of_one_that_failed(
 ) -> None:
     out = tmp_path / "mine.log"
     out.write_text("mine")
-    with pytest.raises(Conflict, match=r"mine\.log exists"):
+    with pytest.raises(Conflict, match=r"mine\.log already exists"):
         run("log", good, "--samples", tmp_path / "samples.npz", "--out", out)
     np.savez(tmp_path / "shape.npz", x=np.zeros((4, 9), np.float32))
     with pytest.raises(InvalidInput, match=r"\[any, 8\]"):
@@ -204,7 +204,7 @@ def test_the_table_shows_the_worst_first(
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "! DEGRADED"
     assert lines[1].strip() == "4 of 4 layers compared over 20 frames, exact figures"
-    assert lines[2].strip() == "first over 0.1: hidden_2"
+    assert lines[2].strip() == "diverges first (threshold 0.1): hidden_2"
     assert lines[-1].split()[-1] == "hidden_1"
 
 
@@ -311,7 +311,7 @@ def test_a_cut_log_and_other_samples_are_said(
     backwards = logged(dense_model(tmp_path / "copy.tflite"))
     _, document = compared(capsys, whole, backwards)
     assert document["same_inputs"] is False
-    assert "other inputs" in document["notes"][0]
+    assert "different inputs" in document["notes"][0]
 
 
 def test_what_is_left_of_a_log_is_compared_and_said(

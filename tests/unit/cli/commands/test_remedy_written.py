@@ -40,7 +40,7 @@ def test_what_can_be_written_is_and_the_rest_is_kept(
     targets = {"model": taken, "recipe": tmp_path / "r.json", "calibration": None}
     written, failed = module._write(found, targets, force=False)
     assert written == {"model": None, "recipe": str(tmp_path / "r.json"), "calibration": None}
-    assert len(failed) == 1 and "out.tflite exists already" in failed[0]
+    assert len(failed) == 1 and "out.tflite already exists" in failed[0]
     assert taken.read_bytes() == b"of another run"
     (kept,) = (tmp_path / "tmp").iterdir()
     assert str(kept) in capsys.readouterr().err
@@ -72,7 +72,7 @@ def test_the_result_is_printed_before_the_failure_is_told(
     monkeypatch.setattr(
         "windtunnel.cli.report.text.remedy_text.render_remedy", lambda document, console: print("the result")
     )
-    with pytest.raises(InvalidInput, match=r"out\.tflite exists already"):
+    with pytest.raises(InvalidInput, match=r"out\.tflite already exists"):
         cli.main(["remedy", *models[:2], "--samples", models[2], "-o", str(out), *options], standalone_mode=False)
     printed = capsys.readouterr().out
     assert '"regex": ".*"' in printed

@@ -219,8 +219,8 @@ async def test_an_embedded_one_stops_in_five_seconds_and_says_what_it_waits_for(
     assert 3.5 < asyncio.get_running_loop().time() - begun < 7
     assert not psutil.pid_exists(pid)
     assert said == [
-        "stopping: stubborn still work, and have 2 s to end",
-        "stubborn did not end in time and was killed; its work is done at the next start",
+        "stopping: waiting for stubborn, 2 s at most",
+        "stubborn did not end in time and was killed; its work runs again at the next start",
     ]
 
 

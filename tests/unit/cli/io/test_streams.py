@@ -110,7 +110,7 @@ def test_errors_of_the_system_name_the_file() -> None:
 def test_a_child_without_room_says_where_it_wanted_it() -> None:
     full = JobFailed("compare_models raised OSError: [Errno 28] No space left on device", how="exit")
     message, hint = said_of(full)
-    assert message == "there was no room for temporary files"
+    assert message == "there was no disk space for temporary files"
     assert "TMPDIR" in hint and "free" in hint
     crash = JobFailed("make_parts died of SIGBUS", how="signal")
     assert said_of(crash)[0] == "make_parts died of SIGBUS"

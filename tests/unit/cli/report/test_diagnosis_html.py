@@ -14,7 +14,7 @@ from support.diagnoses import FUSED, diagnosis_of_named_model
 from windtunnel import schemas
 from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
 from windtunnel.cli.report.html.drift_chart import drift_chart
-from windtunnel.cli.report.html.drift_curves import OWN, curve
+from windtunnel.cli.report.html.drift_curves import ISOLATED, curve
 from windtunnel.cli.report.html.histogram_chart import histogram_chart
 from windtunnel.cli.report.html.report_page import report_html
 
@@ -36,7 +36,7 @@ def test_a_cause_has_its_evidence_its_proof_and_its_fix() -> None:
     page = _page(diagnosis_of_named_model())
     assert "quantization.parameters" in page
     assert "verified by running" in page
-    assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values lie outside" in page
+    assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values are outside" in page
     causes, table = page.split('<table class="layers">')
     assert "rounding explains a tenth of its own error." in causes
     assert "3 % of the values are cut." not in causes
@@ -48,7 +48,7 @@ def test_a_cause_has_its_evidence_its_proof_and_its_fix() -> None:
 def test_both_curves_are_drawn_and_the_culprit_is_marked_on_them() -> None:
     page = _page(diagnosis_of_named_model())
     assert "<b>accumulated</b>" in page
-    assert "<b>own error</b>" in page
+    assert "<b>isolated</b>" in page
     assert _classes(page, "diamond") == 2
     assert _classes(page, "culprit-line") == 1
     assert "culprit: quantization.parameters" in page
@@ -59,24 +59,24 @@ def test_without_own_errors_there_is_one_curve() -> None:
     for layer in document["layers"]:
         layer["local_nrmse"] = None
     page = _page(document)
-    assert "<b>own error</b>" not in page
-    assert "own nRMSE" not in page
+    assert "<b>isolated</b>" not in page
+    assert "isolated nRMSE" not in page
     assert _classes(page, "diamond") == 1
 
 
 def test_own_errors_have_no_threshold_and_no_first_layer_over_it() -> None:
-    chart = drift_chart([curve("own", 0, diagnosis_of_named_model(), 0.1, OWN)])
+    chart = drift_chart([curve("isolated", 0, diagnosis_of_named_model(), 0.1, ISOLATED)])
     assert "threshold" not in chart
-    assert "first over" not in chart
+    assert "first diverges" not in chart
     assert _classes(chart, "cross") == 0
 
 
 def test_what_is_nothing_beside_the_largest_stretches_no_axis() -> None:
     document = diagnosis_of_named_model()
     document["layers"][1]["local_nrmse"] = 4.9e-9
-    own = drift_chart([curve("own", 0, document, 0.1, OWN)])
-    assert "1e-4" not in own
-    assert "\u2264 0.001" in own
+    isolated = drift_chart([curve("isolated", 0, document, 0.1, ISOLATED)])
+    assert "1e-4" not in isolated
+    assert "\u2264 0.001" in isolated
 
 
 def test_curves_of_variants_stand_over_the_layers_of_the_reference() -> None:
@@ -94,11 +94,11 @@ def test_curves_of_variants_stand_over_the_layers_of_the_reference() -> None:
 
 def test_a_report_draws_own_errors_of_all_variants_below() -> None:
     document = reports.report(3)
-    assert "Own error per layer" not in report_html(document)
+    assert "Isolated error per layer" not in report_html(document)
     for variant in document["variants"]:
         for layer in variant["diagnosis"]["layers"]:
             layer["local_nrmse"] = 0.01
-    assert "Own error per layer" in report_html(document)
+    assert "Isolated error per layer" in report_html(document)
 
 
 def test_a_report_folds_the_distributions_of_culprits_away() -> None:
@@ -233,7 +233,7 @@ def test_a_layer_of_choices_does_not_come_first_over_the_threshold() -> None:
 
 def test_what_could_not_be_judged_is_on_the_page() -> None:
     document = diagnosis_of_named_model() | {"settings": {"local_problem": "a copy could not be run"}}
-    assert "not judged: own errors of layers: a copy could not be run" in _page(document)
+    assert "not judged: isolated errors of layers: a copy could not be run" in _page(document)
 
 
 @pytest.mark.parametrize("place", ["top", "settings"])

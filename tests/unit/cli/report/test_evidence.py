@@ -55,10 +55,13 @@ def _weights(**more: Any) -> dict[str, Any]:
         ),
         (
             {"largest_own_errors": [{"layer": "a", "local_nrmse": 0.02}], "root_sum_of_squares": 0.05},
-            "largest own errors: a 0.0200",
+            "largest isolated errors: a 0.0200",
         ),
         ({"non_finite": {"values": 3, "op": "EXP"}}, "3 values are NaN or infinite from EXP"),
-        ({"departs": ["xnnpack"], "agree": ["ref", "cpu"]}, "xnnpack departs on the same inputs; ref, cpu agree"),
+        (
+            {"departs": ["xnnpack"], "agree": ["ref", "cpu"]},
+            "xnnpack diverges on the same inputs; reference, builtin agree",
+        ),
         (
             {
                 "local_nrmse": 0.4,
@@ -66,8 +69,8 @@ def _weights(**more: Any) -> dict[str, Any]:
                 "kernels": "xnnpack",
                 "other_kernels": "none",
             },
-            "run by itself it is off by nRMSE 0.4000 on the kernels of XNNPACK and is off by 1e-06 on the runtime's "
-            "own kernels: the kernel is wrong, not the file",
+            "run in isolation it differs by nRMSE 0.4000 on the kernels of XNNPACK, and differs by 1e-06 on the "
+            "runtime's builtin kernels: the kernel is wrong, not the file",
         ),
         (
             {
@@ -77,8 +80,8 @@ def _weights(**more: Any) -> dict[str, Any]:
                 "other_kernels": "none",
                 "non_finite": {"op": "EXP"},
             },
-            "run by itself it makes NaN or infinity on the reference kernels and is off by 0 on the runtime's own "
-            "kernels: the kernel is wrong, not the file",
+            "run in isolation it makes NaN or infinity on the reference kernels, and differs by 0 on the runtime's "
+            "builtin kernels: the kernel is wrong, not the file",
         ),
         (
             {"output_nrmse": 0.25, "output_nrmse_mended": 0.002},
@@ -94,7 +97,7 @@ def _weights(**more: Any) -> dict[str, Any]:
         ),
         (
             {"inside": {"graph": "while/body", "layer": "x", "op_index": 2}},
-            "it lies inside while/body: x (op 2 there)",
+            "it is inside while/body: x (op 2 there)",
         ),
         (
             {"lost": [{"layer": "cls", "channels": [4, 6], "range": [0, 0.998], "constant": True, "value": 0.0}]},
@@ -127,7 +130,7 @@ def test_a_fault_of_a_kernel_is_told_once() -> None:
 def test_what_a_fix_does_to_the_output_is_told_beside_other_evidence() -> None:
     evidence = {"local_nrmse": 0.2, "local_nrmse_mended": 0.01, "output_nrmse": 0.25, "output_nrmse_mended": 0.002}
     assert accounts({"evidence": evidence}) == [
-        "own error on the reference's inputs: nRMSE 0.2000, 0.0100 with the fix",
+        "isolated error: nRMSE 0.2000, 0.0100 with the fix",
         "the output's error falls from nRMSE 0.2500 to 0.0020 with the fix",
     ]
 

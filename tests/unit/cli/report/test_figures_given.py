@@ -23,7 +23,7 @@ def test_it_is_finite_and_above_0(option: str, command: str, value: str) -> None
 
 @pytest.mark.parametrize("text", ["size_mb=0", "size_mb=inf", "latency_ms.p95=nan", "accuracy_drop=nan", "size_mb="])
 def test_a_gate_has_a_limit_that_can_be_met(text: str) -> None:
-    with pytest.raises(click.BadParameter, match="is no limit for"):
+    with pytest.raises(click.BadParameter, match="is not a limit for"):
         _gates([text])
 
 

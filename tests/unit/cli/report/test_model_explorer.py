@@ -30,7 +30,7 @@ def test_each_set_has_its_own_file(facts: ModelFacts, tmp_path: Path) -> None:
     files = node_data_files(tmp_path / "nodes.json", diagnosis_of_named_model(), facts)
     assert [path.name for path in files] == ["nodes.json", "nodes.own.json", "nodes.cause.json"]
     names = [json.loads(content)["main"]["name"] for content in files.values()]
-    assert names == ["nRMSE", "own nRMSE", "cause"]
+    assert names == ["nRMSE", "isolated nRMSE", "cause"]
 
 
 def test_culprits_are_red_whatever_their_figure(facts: ModelFacts) -> None:
@@ -78,5 +78,5 @@ def test_diff_writes_it_and_replaces_nothing_unasked(tmp_path: Path) -> None:
     (tmp_path / "nodes.json").unlink()
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "nodes.own.json exists already" in done.stderr
+    assert "nodes.own.json already exists" in done.stderr
     assert not (tmp_path / "nodes.json").exists()

@@ -156,7 +156,7 @@ def test_the_drift_chart_shows_every_layer_of_every_variant() -> None:
     assert all(len(words.splitlines()) == 7 + (words in culprits) for words in tips)
     assert page.of_class("ring") == 1
     assert page.of_class("limit") == 1
-    assert "first over: block_3/conv_1/Conv2D;bias (int8_per_tensor)" in page.text
+    assert "first diverges: block_3/conv_1/Conv2D;bias (int8_per_tensor)" in page.text
     assert "nRMSE, logarithmic" in page.text
 
 
@@ -241,5 +241,5 @@ def test_labels_of_charts_have_room() -> None:
     diagnosed = reports.diagnosis(level=0.3, verdict="broken")
     chart = drift_chart([curve("int8", 0, diagnosed, 0.1)])
     (title,) = re.findall(r'y="([\d.]+)" class="tick">nRMSE', chart)
-    (first,) = re.findall(r'y="([\d.]+)" class="note \w+">first over', chart)
+    (first,) = re.findall(r'y="([\d.]+)" class="note \w+">first diverges', chart)
     assert float(first) - float(title) >= 14

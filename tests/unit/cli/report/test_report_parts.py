@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from windtunnel.cli.report.formatting import clean, drift, elapsed, flat, gates_of, measure, moment, shorten
+from windtunnel.cli.report.formatting import clean, elapsed, flat, gates_of, measure, moment, nrmse_text, shorten
 from windtunnel.cli.report.html import chart_scale
 from windtunnel.cli.report.html.drift_curves import common_order
 
@@ -101,7 +101,7 @@ def test_measure(value: object, text: str) -> None:
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (3.4e-5, "3.4e-05"), (0.1, "0.1000"), (None, "\u2013")])
 def test_drift(value: object, text: str) -> None:
-    assert drift(value) == text
+    assert nrmse_text(value) == text
 
 
 def test_times() -> None:

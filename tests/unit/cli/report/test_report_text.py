@@ -138,9 +138,9 @@ def test_a_layer_without_a_figure_is_the_worst() -> None:
 def test_a_layer_of_choices_is_not_over_the_threshold() -> None:
     document = reports.diagnosis(level=0.001)
     document["layers"][3] = reports.layer("chosen", 3, 5.0)
-    assert next(row for row in _shown(render_diagnosis, document).splitlines() if "chosen" in row).endswith("over")
+    assert next(row for row in _shown(render_diagnosis, document).splitlines() if "chosen" in row).endswith("diverges")
     document["layers"][3]["is_choice"] = True
-    assert "over" not in next(row for row in _shown(render_diagnosis, document).splitlines() if "chosen" in row)
+    assert "diverges" not in next(row for row in _shown(render_diagnosis, document).splitlines() if "chosen" in row)
 
 
 def test_a_stored_diagnosis_tells_of_random_inputs_in_its_settings() -> None:
@@ -152,14 +152,14 @@ def test_what_could_not_be_judged_is_said_with_the_reason() -> None:
     document = reports.diagnosis() | {"settings": {"local_problem": "", "calibration_problem": "random inputs"}}
     text = _shown(render_diagnosis, document, 200)
     assert "not judged: calibration: random inputs" in text
-    assert "own errors" not in text
+    assert "isolated errors" not in text
 
 
 def test_a_cause_says_what_shows_it_and_what_mends_it() -> None:
     text = " ".join(_shown(render_diagnosis, diagnosis_of_named_model(), 100).split())
     assert f"quantization.parameters at {FUSED} (op 0), confidence 0.90, verified by running" in text
-    assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values lie outside" in text
-    assert "own error on the reference's inputs: nRMSE 0.2100, 0.0010 with the fix" in text
+    assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values are outside" in text
+    assert "isolated error: nRMSE 0.2100, 0.0010 with the fix" in text
     assert "rounding explains a tenth of its own error." in text
     assert "3 % of the values are cut." not in text
     assert "fix: calibrate the tensor again: scale 0.0235" in text
@@ -176,7 +176,7 @@ def test_the_worst_layers_are_those_with_the_largest_own_error() -> None:
     rows = [line.split() for line in _shown(render_diagnosis, diagnosis_of_named_model(), 100).splitlines()]
     head = next(number for number, row in enumerate(rows) if row and row[0].startswith("──"))
     assert [row[0] for row in rows[head + 1 : head + 5]] == ["4", "0", "2", "3"]
-    assert rows[head + 2][-2:] == ["over,", "culprit"]
+    assert rows[head + 2][-2:] == ["diverges,", "culprit"]
 
 
 def test_what_most_layers_begin_with_is_left_out_of_the_table() -> None:
@@ -216,7 +216,7 @@ def test_names_in_the_table_of_layers_stay_on_one_line(width: int) -> None:
     names = ["a_rather_long_scope/of_a_block/" * count + "Relu6" for count in (1, 2, 5)]
     long = [{**layer, "name": name, "op": "DEPTHWISE_CONV_2D_OF_A_KIND", "op_index": 1200} for name in names]
     document["layers"] = long
-    rows = _shown(render_diagnosis, document, width).split("Largest own error")[1].splitlines()[3:]
+    rows = _shown(render_diagnosis, document, width).split("Largest isolated error")[1].splitlines()[3:]
     assert [row.split()[0] for row in rows if row.strip()] == ["1200"] * 3
     assert all("Relu6" in row and len(row) <= width for row in rows if row.strip())
 

@@ -9,7 +9,14 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
-from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK, parse_accelerator, spelled_in_cells, spelled_in_comparisons
+from windtunnel.accelerators import (
+    BUILTIN,
+    REFERENCE,
+    XNNPACK,
+    parse_accelerator,
+    spelled_in_cells,
+    spelled_in_comparisons,
+)
 from windtunnel.errors import InvalidInput
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 

@@ -35,7 +35,7 @@ class HomeLock:
 
     def release(self) -> None:
         """Releases the right."""
-        # In this order: while up.lock is locked, embedded.lock tells which kind of supervisor has it.
+        # In this order: while up.lock is locked, embedded.lock shows which kind of supervisor has it.
         self._running.close()
         if self._embedded is not None:
             self._embedded.close()

@@ -42,7 +42,7 @@ Work = Callable[[Connection], Awaitable[T]]
 
 
 class Interrupted(Protocol):
-    """Called if the command is interrupted, before anything stops. `embedded`: the Windtunnel that it started stops too."""
+    """Called if the command is interrupted, before anything stops. `embedded`: its own Windtunnel will stop too."""
 
     def __call__(self, *, embedded: bool) -> None: ...
 

@@ -206,7 +206,7 @@ class Supervisor:
         left = limit_s - _SILENT_S
         names = ", ".join(process.name for process in alive if process.is_alive)
         if late and names and left > 0.0:
-            self._say(f"stopping: {names} still work, and have {left:.0f} s to end")
+            self._say(f"stopping: waiting for {names}, {left:.0f} s at most")
             await asyncio.wait(late, timeout=left)
         for process in (process for process in alive if process.is_alive):
             self._say(f"{process.name} did not end in time and was killed; its work runs again at the next start")

@@ -18,7 +18,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 def print_json(document: Any) -> None:
-    """Writes one JSON document to standard output, completely or not at all. Raises ValueError for NaN, which JSON does not have."""
+    """Writes one JSON document to standard output, completely or not at all. Raises ValueError for NaN."""
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 

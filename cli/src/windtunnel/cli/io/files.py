@@ -28,7 +28,7 @@ def require_file(path: Path, what: str) -> Path:
 
 
 def is_there(path: Path) -> bool:
-    """Whether the path exists. Raises InvalidInput if that cannot be checked: the name is too long, or no permission."""
+    """Whether the path exists. Raises InvalidInput if that cannot be checked: name too long, no permission."""
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):

@@ -10,7 +10,7 @@ _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 def heeded() -> tuple[signal.Signals, ...]:
-    """The signals that end a command, except those that the parent process told it to ignore.
+    """The signals that end a command, except those that the parent process had it ignore.
 
     A shell ignores SIGINT for a background job, `nohup` ignores SIGHUP: they stay ignored. SIGTERM always ends it.
     """

@@ -77,7 +77,7 @@ def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
 
 
 def check_document(done: Converted) -> dict[str, Any]:
-    """The check of a conversion. A figure that is not finite is null, since JSON does not have it; `message` names it."""
+    """The check of a conversion. A figure that is not finite is null, as JSON requires; `message` names it."""
     check = asdict(done.check)
     before, after = check.pop("elements")
     del check["spreads"]

@@ -68,5 +68,7 @@ async def write_case(
         )
     write_whole(path, made.content, force=force)
     count = len(made.case["region"]["candidate"])
-    say(f"wrote {path}: {count} op{'s' if count != 1 else ''}, {len(made.case['errors'])} samples; run the run.py in it")
+    say(
+        f"wrote {path}: {count} op{'s' if count != 1 else ''}, {len(made.case['errors'])} samples; run the run.py in it"
+    )
     return made.case

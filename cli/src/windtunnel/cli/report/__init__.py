@@ -1,1 +1,1 @@
-"""Reports for people. Here: words and figures that the terminal and the page share."""
+"""Reports for people. This folder: words and figures that the terminal and the pages share."""

@@ -1,4 +1,4 @@
-"""Which figure of a cell is the best of all variants: compared in one cell, never across devices or threads."""
+"""The best figure of all variants, compared within one cell: never across devices or threads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def cell_figure(cell: Cell, path: Path) -> float | None:
 
 
 def worst_cell(cells: Sequence[Cell], path: Path) -> Cell | None:
-    """The cell with the largest figure; None where no cell has it."""
+    """The cell with the largest figure; None if no cell has that figure."""
     known = [(value, index) for index, cell in enumerate(cells) if (value := cell_figure(cell, path)) is not None]
     return cells[max(known)[1]] if known else None
 
@@ -39,7 +39,7 @@ class CellBests:
     def is_best(self, cell: Cell, path: Path) -> bool:
         """Whether no other variant has a smaller figure in the same cell, and some variant has a larger one.
 
-        Figures that look the same are equal. One that cannot be trusted is neither best nor worst.
+        Figures that are shown with the same digits are equal. An unstable figure is neither best nor worst.
         """
         own = cell_figure(cell, path)
         if own is None or not _can_be_compared(cell):

@@ -1,11 +1,12 @@
-"""What the evidence of a cause says, in one sentence for each point: the same words for the terminal and the page."""
+"""The evidence of a cause as sentences, the same for the terminal and the page."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from windtunnel.cli.report.formatting import clean, drift, entries, figure, flat, is_number, named, part, shorten
+from windtunnel.accelerators import shown_accelerator
+from windtunnel.cli.report.formatting import clean, entries, figure, flat, is_number, named, nrmse_text, part, shorten
 from windtunnel.cli.report.layer_names import layer_title
 
 Evidence = Mapping[str, Any]
@@ -23,18 +24,18 @@ _PATTERNS: Final[Mapping[str, str]] = {
     "non_finite": "hold NaN or infinity",
 }
 
-# The field of a cause's evidence that tells the same as a layer's note of a kind.
+# By kind of a layer's note: the field of a cause's evidence with the same content.
 _TELLS: Final[Mapping[str, str]] = {"clipped": "held", "wide": "held", "per_tensor": "largest_to_median_channel"}
 _KERNELS: Final[Mapping[str, str]] = {
     "xnnpack": "the kernels of XNNPACK",
-    "none": "the runtime's own kernels",
+    "none": "the runtime's builtin kernels",
     "reference": "the reference kernels",
 }
 NOTHING_TOLD: Final[Evidence] = {}
 
 
 def accounts(cause: Mapping[str, Any]) -> list[str]:
-    """The points that matter in a cause's evidence; all fields in short where none is known."""
+    """The main points of a cause's evidence; all fields, shortened, if no point is known."""
     evidence = part(cause, "evidence")
     found = [words for account in _ACCOUNTS for words in account(evidence)]
     if found:
@@ -44,7 +45,7 @@ def accounts(cause: Mapping[str, Any]) -> list[str]:
 
 
 def remedy_words(cause: Mapping[str, Any]) -> str:
-    """The fix as a sentence: what to do and with which figures; empty where none is known."""
+    """The fix as a sentence: what to do and with which figures; empty if none is known."""
     fix = dict(part(cause, "fix"))
     action = clean(fix.pop("action", ""))
     layer = part(cause, "place").get("layer")
@@ -58,7 +59,7 @@ def proof_words(cause: Mapping[str, Any]) -> str:
 
 
 def ruled_out(excluded: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Codes by the reason why they are none of the causes."""
+    """Codes of ruled-out causes by reason."""
     found: dict[str, list[str]] = {}
     for one in excluded:
         found.setdefault(named(one.get("why")), []).append(named(one.get("code")))
@@ -68,24 +69,24 @@ def ruled_out(excluded: Sequence[Mapping[str, Any]]) -> dict[str, list[str]]:
 def unjudged(diagnosis: Mapping[str, Any]) -> list[str]:
     """What could not be judged, and why."""
     settings = part(diagnosis, "settings")
-    subjects = (("local_problem", "own errors of layers"), ("calibration_problem", "calibration"))
+    subjects = (("local_problem", "isolated errors of layers"), ("calibration_problem", "calibration"))
     return [f"{subject}: {clean(settings[key])}" for key, subject in subjects if settings.get(key)]
 
 
 def caveat(diagnosis: Mapping[str, Any]) -> str:
-    """What a healthy verdict leaves out, for its headline; empty where it leaves nothing out."""
+    """What a healthy verdict did not judge, for its headline; empty if it judged everything."""
     is_open = diagnosis.get("verdict") == "healthy" and part(diagnosis, "settings").get("calibration_problem")
     return "calibration not judged" if is_open else ""
 
 
 def notes_of(layer: Mapping[str, Any], told: Evidence = NOTHING_TOLD) -> list[str]:
-    """The sentences that say why a layer drifts, but for what a cause's evidence tells already."""
+    """The sentences that explain a layer's error, except those whose content is in a cause's evidence."""
     notes = [note for note in entries(layer, "why") if isinstance(note, Mapping) and note.get("text")]
     return [clean(note["text"]) for note in notes if _TELLS.get(str(note.get("kind")), "") not in told]
 
 
 def culprit_codes(diagnosis: Mapping[str, Any]) -> dict[int, list[str]]:
-    """Codes of causes by the number of the layer (among `layers`) where they have their place."""
+    """Codes of causes by the number of their layer among `layers`."""
     layers = entries(diagnosis, "layers")
     found: dict[int, list[str]] = {}
     for cause in entries(diagnosis, "causes"):
@@ -96,7 +97,7 @@ def culprit_codes(diagnosis: Mapping[str, Any]) -> dict[int, list[str]]:
 
 
 def place_among(layers: Sequence[Mapping[str, Any]], place: Mapping[str, Any]) -> int | None:
-    """The number of the layer that a cause's place names: by its tensor, else by its op; None where there is none."""
+    """The number of the layer that a cause's place names: by its tensor, otherwise by its op; None if there is none."""
     name, op = place.get("layer"), place.get("op_index")
     if name is None and op is None:
         return None
@@ -129,7 +130,7 @@ def _constant(evidence: Evidence) -> Iterator[str]:
 
 
 def _changed(evidence: Evidence) -> Iterator[str]:
-    """How far a constant differs."""
+    """How much a constant differs."""
     for key, label in (("factors", "by factors"), ("offsets", "by")):
         if evidence.get(key):
             yield f"{label} {_few(evidence[key])}"
@@ -164,7 +165,7 @@ def _range(evidence: Evidence) -> Iterator[str]:
     if _listed(one.get("held")) and _listed(one.get("seen")):
         lead = "the first one" if one is not evidence else "the tensor"
         outside = one.get("values_outside")
-        share = f"; {_percent(outside)} of the values lie outside" if is_number(outside) and outside > 0 else ""
+        share = f"; {_percent(outside)} of the values are outside" if is_number(outside) and outside > 0 else ""
         yield f"{lead} holds {_span(one['held'])}, the samples need {_span(one['seen'])}{share}"
     for key, words in (("scale", "scale"), ("zero_point", "zero point")):
         pair = one.get(key)
@@ -175,16 +176,16 @@ def _range(evidence: Evidence) -> Iterator[str]:
 
 
 def _outputs(evidence: Evidence) -> Iterator[str]:
-    """Outputs or inputs that were exchanged."""
+    """Outputs or inputs that are exchanged."""
     for one in _listed(evidence.get("outputs"))[:8]:
         if isinstance(one, Mapping) and is_number(one.get("nrmse")):
             place = one.get("place")
             places: Evidence = place if isinstance(place, Mapping) else NOTHING_TOLD
             yield (
                 f"the candidate's output {layer_title(one.get('candidate'))} (number {named(places.get('candidate'))}) "
-                f"holds the values of the reference's {layer_title(one.get('reference'))} "
-                f"(number {named(places.get('reference'))}): nRMSE {drift(one['nrmse'])}, and "
-                f"{drift(one.get('nrmse_as_called'))} where a caller looks for them"
+                f"has the values of the reference's {layer_title(one.get('reference'))} "
+                f"(number {named(places.get('reference'))}): nRMSE {nrmse_text(one['nrmse'])}, and "
+                f"{nrmse_text(one.get('nrmse_as_called'))} at the number that a caller reads"
             )
     if _listed(evidence.get("exchanged")):
         names = " and ".join(layer_title(one) for one in evidence["exchanged"])
@@ -202,7 +203,7 @@ def _per_tensor(evidence: Evidence) -> Iterator[str]:
 
 
 def _shared_scale(evidence: Evidence) -> Iterator[str]:
-    """Parts that one scale does not resolve."""
+    """Parts of a tensor that one scale does not resolve."""
     for one in _listed(evidence.get("lost"))[:6]:
         places = _listed(one.get("channels")) if isinstance(one, Mapping) else []
         if len(places) == 2 and all(map(is_number, places)) and _listed(one.get("range")):
@@ -236,15 +237,15 @@ def _range_scale(evidence: Evidence) -> Any:
 
 def _largest(evidence: Evidence) -> Iterator[str]:
     found = [
-        f"{layer_title(one.get('layer'))} {drift(one.get('local_nrmse'))}"
+        f"{layer_title(one.get('layer'))} {nrmse_text(one.get('local_nrmse'))}"
         for one in _listed(evidence.get("largest_own_errors"))[:3]
         if isinstance(one, Mapping)
     ]
     if found:
-        yield f"largest own errors: {', '.join(found)}"
+        yield f"largest isolated errors: {', '.join(found)}"
     if is_number(evidence.get("root_sum_of_squares")):
-        total = drift(evidence["root_sum_of_squares"])
-        yield f"own errors of all layers add up to {total} (root of the sum of squares)"
+        total = nrmse_text(evidence["root_sum_of_squares"])
+        yield f"isolated errors of all layers add up to {total} (root of the sum of squares)"
 
 
 def _kernel(evidence: Evidence) -> Iterator[str]:
@@ -254,51 +255,52 @@ def _kernel(evidence: Evidence) -> Iterator[str]:
         yield f"{bad['values']} values are NaN or infinite{maker}"
     if is_number(evidence.get("local_nrmse_on_other_kernels")):
         here, there = (_kernels(evidence.get(key)) for key in ("kernels", "other_kernels"))
-        wrong = "makes NaN or infinity" if bad else f"is off by nRMSE {drift(evidence.get('local_nrmse'))}"
-        right = drift(evidence["local_nrmse_on_other_kernels"])
-        yield f"run by itself it {wrong} on {here} and is off by {right} on {there}: the kernel is wrong, not the file"
+        wrong = "makes NaN or infinity" if bad else f"differs by nRMSE {nrmse_text(evidence.get('local_nrmse'))}"
+        right = nrmse_text(evidence["local_nrmse_on_other_kernels"])
+        found = f"run in isolation it {wrong} on {here}, and differs by {right} on {there}"
+        yield f"{found}: the kernel is wrong, not the file"
     if evidence.get("departs"):
-        agree = ", ".join(clean(one) for one in _listed(evidence.get("agree")))
-        apart = ", ".join(clean(one) for one in _listed(evidence.get("departs")))
-        yield f"{apart} departs on the same inputs{f'; {agree} agree' if agree else ''}"
+        agree = ", ".join(shown_accelerator(clean(one)) for one in _listed(evidence.get("agree")))
+        apart = ", ".join(shown_accelerator(clean(one)) for one in _listed(evidence.get("departs")))
+        yield f"{apart} diverges on the same inputs{f'; {agree} agree' if agree else ''}"
     if evidence.get("crash"):
         yield f"the process ends: {clean(evidence['crash'])}"
 
 
 def _kernels(name: Any) -> str:
-    """A set of kernels by the name of its accelerator."""
+    """The kernels of an accelerator, by its name."""
     return _KERNELS.get(str(name)) or ("other kernels" if name is None else f"{clean(name)} kernels")
 
 
 def _own(evidence: Evidence) -> Iterator[str]:
     before, after = evidence.get("local_nrmse"), evidence.get("local_nrmse_mended")
-    # A fault of kernels has told it together with that of the others.
+    # For a fault of kernels, it is reported together with the error on other kernels.
     if is_number(before) and "local_nrmse_on_other_kernels" not in evidence:
-        mended = f", {drift(after)} with the fix" if is_number(after) else ""
-        yield f"own error on the reference's inputs: nRMSE {drift(before)}{mended}"
+        mended = f", {nrmse_text(after)} with the fix" if is_number(after) else ""
+        yield f"isolated error: nRMSE {nrmse_text(before)}{mended}"
     yield from _output(evidence.get("output_nrmse"), evidence.get("output_nrmse_mended"))
     beyond = _listed(evidence.get("output_nrmse_with_others_fixed"))
     if len(beyond) == 2:
-        errors = f"from nRMSE {drift(beyond[0])} to {drift(beyond[1])}"
+        errors = f"from nRMSE {nrmse_text(beyond[0])} to {nrmse_text(beyond[1])}"
         yield f"with the other causes fixed, the output's error falls {errors}"
     inside = evidence.get("inside")
     if isinstance(inside, Mapping):
         where = f"{layer_title(inside.get('layer'))} (op {named(inside.get('op_index'))} there)"
-        yield f"it lies inside {named(inside.get('graph'))}: {where}"
+        yield f"it is inside {named(inside.get('graph'))}: {where}"
     if evidence.get("why"):
         yield clean(evidence["why"])
 
 
 def _output(before: Any, after: Any) -> Iterator[str]:
-    """What the fix does to the whole model: often the only proof of a cause."""
+    """The effect of the fix on the whole model: often the only proof of a cause."""
     if is_number(before) and is_number(after) and after < before:
-        yield f"the output's error falls from nRMSE {drift(before)} to {drift(after)} with the fix"
+        yield f"the output's error falls from nRMSE {nrmse_text(before)} to {nrmse_text(after)} with the fix"
     elif is_number(before) and is_number(after):
-        yield f"the output's error is nRMSE {drift(before)}, and {drift(after)} with the fix"
+        yield f"the output's error is nRMSE {nrmse_text(before)}, and {nrmse_text(after)} with the fix"
     elif is_number(after):
-        yield f"with the fix the output's error is nRMSE {drift(after)}, without it there is no figure"
+        yield f"with the fix the output's error is nRMSE {nrmse_text(after)}, without it there is no figure"
     elif is_number(before):
-        yield f"the output's error is nRMSE {drift(before)}"
+        yield f"the output's error is nRMSE {nrmse_text(before)}"
 
 
 _ACCOUNTS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
@@ -315,7 +317,7 @@ _ACCOUNTS: Final[tuple[Callable[[Evidence], Iterator[str]], ...]] = (
 
 
 def _listed(value: Any) -> list[Any]:
-    """The items of a list; none where the value is no list."""
+    """The items of a list; none if the value is not a list."""
     return list(value) if isinstance(value, list | tuple) else []
 
 

@@ -48,6 +48,6 @@ def tried_words(finding: Mapping[str, Any]) -> list[str]:
 
 
 def pipeline_words(finding: Mapping[str, Any]) -> str:
-    """The pipeline that a finding offers, as JSON for a file; empty where it offers none."""
+    """The pipeline that a finding suggests, as JSON for a file; empty if it suggests none."""
     pipeline = (finding.get("evidence") or {}).get("pipeline")
     return json.dumps(pipeline, ensure_ascii=True) if isinstance(pipeline, Mapping) else ""

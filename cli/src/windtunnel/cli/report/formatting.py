@@ -1,4 +1,4 @@
-"""Figures and names of reports as text: one way for the terminal and the page. Unknown is a dash."""
+"""Figures and names of reports as text, the same for the terminal and the page. Unknown is a dash."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, TypeGuard
 
+from windtunnel.accelerators import shown_accelerator
 from windtunnel.input_shapes import shapes_words
 
 UNKNOWN: Final = "\u2013"
@@ -24,12 +25,12 @@ VERDICTS: Final[Mapping[str | None, tuple[str, str]]] = {
 }
 GOOD: Final = frozenset({"passed", "healthy"})
 BAD: Final = frozenset({"failed", "broken"})
-# Of a conversion in which there was nothing to compare.
+# For a conversion with nothing to compare.
 NOT_COMPARED: Final = "not checked: no original model was run, so nothing was compared"
 
 
 def clean(value: object) -> str:
-    """Text as one harmless line: control and direction characters become visible escapes."""
+    """Text on one line: control and direction characters become visible escapes."""
     return "".join(_visible(letter) for letter in str(value))
 
 
@@ -40,12 +41,12 @@ def _visible(letter: str) -> str:
 
 
 def named(value: object) -> str:
-    """A name, or the dash where there is none."""
+    """A name, or the dash if there is none."""
     return UNKNOWN if value is None or value == "" else clean(value)
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters: the middle gives way, since layer names differ at both ends."""
+    """At most `width` characters. The middle is left out, since layer names differ at both ends."""
     if len(text) <= width:
         return text
     head = (width - 1) // 2
@@ -53,7 +54,7 @@ def shorten(text: str, width: int) -> str:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether `value` is a figure; booleans are none."""
+    """Whether `value` is a number; booleans are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -77,8 +78,8 @@ def share(value: Any) -> str:
     return figure(value, ".4f")
 
 
-def drift(value: Any) -> str:
-    """An nRMSE."""
+def nrmse_text(value: Any) -> str:
+    """An nRMSE, four decimals, or two digits if it is very small or large."""
     if is_number(value) and 0.001 <= abs(value) < 100:
         return f"{value:.4f}"
     return "0" if is_number(value) and value == 0 else figure(value, ".2g")
@@ -117,10 +118,10 @@ def _time(value: Any) -> datetime | None:
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One judged gate. `column` is the figure it holds: accuracy, size, drop, p50, ...; None: unknown to us.
+    """One judged gate. `column` is the figure that it limits: accuracy, size, drop, p50, ...; None: unknown here.
 
-    `limit` is the bound that it was judged at; `sign` is ≤ for an upper and ≥ for a lower one. `why`: why it
-    failed or was not judged, where that is said.
+    `limit` is the limit at which it was judged; `sign` is ≤ for an upper and ≥ for a lower one. `why`: why it
+    failed or was not judged, if that is known.
     """
 
     name: str
@@ -133,7 +134,7 @@ class Gate:
 
     @property
     def mark(self) -> str:
-        """✓, ✗, or ? where the figure is unknown."""
+        """✓, ✗, or ? if the figure is unknown."""
         return "?" if self.passed is None else "✓" if self.passed else "✗"
 
 
@@ -144,7 +145,7 @@ _COLUMNS: Final = (
     ("latency_ms_p95", "p95", measure),
     ("size_mb", "size", measure),
     ("memory_mb", "memory", measure),
-    ("layer_nrmse", "nrmse", drift),
+    ("layer_nrmse", "nrmse", nrmse_text),
 )
 
 
@@ -158,14 +159,14 @@ def _gate(entry: Mapping[str, Any]) -> Gate:
     key = name.replace(".", "_")
     column, form = next(((column, form) for known, column, form in _COLUMNS if key == known), (None, figure))
     sign = "≥" if entry.get("bound") == "at_least" else "≤"
-    # A figure between the plan's limit and the bound that the samples allow has passed.
+    # A figure between the plan's limit and the limit that the number of samples allows has passed.
     bound = entry.get("limit") if entry.get("judged_at") is None else entry.get("judged_at")
     limit, measured, why = figure(bound, "g"), form(entry.get("measured")), entry.get("why")
     return Gate(name, limit, measured, entry.get("passed"), column, sign, "" if why is None else clean(why))
 
 
 def worst(gates: Sequence[Gate]) -> Gate | None:
-    """The gate that matters most: a failed one, else an unknown one, else any."""
+    """The gate that matters most: a failed one, otherwise an unknown one, otherwise any."""
     order: Mapping[bool | None, int] = {False: 0, None: 1, True: 2}
     return min(gates, key=lambda gate: order[gate.passed], default=None)
 
@@ -181,29 +182,29 @@ def part(owner: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
 
 
 def first_over(summary: Mapping[str, Any]) -> str | None:
-    """The first layer over the threshold, named alone or with its index."""
+    """The name of the first layer that diverges. Documents give the name only, or with its index."""
     found = summary.get("first_over")
     name = found.get("layer") if isinstance(found, Mapping) else found
     return None if name in (None, "") else clean(name)
 
 
-def is_over(layer: Mapping[str, Any], threshold: float) -> bool:
-    """Whether an entry of `layers` is over the threshold; one without a figure is, one of choices never."""
+def diverges(layer: Mapping[str, Any], threshold: float) -> bool:
+    """Whether an entry of `layers` diverges. One without a figure does; one of choices (argmax) never does."""
     value = layer.get("nrmse")
     counts = layer.get("problem") is not None or not is_number(value) or value > threshold
     return counts and not layer.get("is_choice")
 
 
 def was_compared(check: Mapping[str, Any]) -> bool:
-    """Whether the check of a conversion judged anything: a .tflite has no original to compare it with."""
+    """Whether the check of a conversion compared anything: a .tflite has no original."""
     judged = [check.get(key) for key in ("output_nrmse", "agreement", "original")]
     return check.get("passed") is not True or any(one is not None for one in judged)
 
 
 def samples_words(diagnosis: Mapping[str, Any]) -> str | None:
-    """How many samples a diagnosis is of, and of which kind; None where it does not say.
+    """The number and kind of a diagnosis' samples; None if it does not say.
 
-    `windtunnel diff` tells of random inputs at the top of its document, a stored diagnosis in its settings.
+    `windtunnel diff` notes random inputs at the top of its document, a stored diagnosis in its settings.
     """
     if diagnosis.get("samples") is None:
         return None
@@ -220,21 +221,21 @@ def place_of(cell: Mapping[str, Any]) -> str:
 
 def engine_of(cell: Mapping[str, Any]) -> str:
     """What a cell runs on: accelerator and threads."""
-    threads = cell.get("threads")
+    threads, accelerator = cell.get("threads"), named(shown_accelerator(str(cell.get("accelerator") or "")))
     if not threads:
-        return named(cell.get("accelerator"))
-    return f"{named(cell.get('accelerator'))}, {threads} thread{'' if threads == 1 else 's'}"
+        return accelerator
+    return f"{accelerator}, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def nodes_of(cell: Mapping[str, Any]) -> str:
-    """Nodes that the delegate took over, of all: "40/65"; the dash where there is no delegate."""
+    """Nodes that the delegate took over, of all: "40/65"; the dash if there is no delegate."""
     if cell.get("accelerator") == "cpu" or cell.get("nodes_total") is None:
         return UNKNOWN
     return f"{named(cell.get('nodes_delegated'))}/{cell['nodes_total']}"
 
 
 def conditions_words(conditions: Mapping[str, Any]) -> str:
-    """What went on while a cell was timed: load of other processes, spread, drift."""
+    """The conditions of a measurement: load of other processes, spread, drift."""
     found = [
         (f"others used {measure(conditions.get('other_load_cores'))} cores", conditions.get("other_load_cores")),
         (f"spread {figure(conditions.get('spread'), '.0%')}", conditions.get("spread")),
@@ -244,7 +245,7 @@ def conditions_words(conditions: Mapping[str, Any]) -> str:
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """A nested value as dotted keys and text, for evidence and facts whose fields we do not know."""
+    """A nested value as dotted keys and text, for evidence and facts with unknown fields."""
     if isinstance(value, Mapping):
         return [
             row for key, item in value.items() for row in flat(item, f"{path}.{clean(key)}" if path else clean(key))

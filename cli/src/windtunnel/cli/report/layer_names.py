@@ -1,4 +1,4 @@
-"""Names of layers where room is short: what tells them apart stays."""
+"""Short names of layers that can still be distinguished."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _WIDTH: Final = 64
 
 
 def layer_title(name: object, width: int = _WIDTH, *, folder: str = "") -> str:
-    """A layer's name at most `width` wide; of a fused one, named by its parts, the first with a mark for the others.
+    """A layer's name, at most `width` characters. A fused layer has the names of its parts: the first one is shown.
 
-    `folder` is what `common_folder` found: it gives way to an ellipsis.
+    `folder` is the result of `common_folder`: it is replaced by an ellipsis.
     """
     text = clean(name)
     if folder and text.startswith(folder):
@@ -24,7 +24,7 @@ def layer_title(name: object, width: int = _WIDTH, *, folder: str = "") -> str:
 
 
 def common_folder(names: Sequence[object]) -> str:
-    """The first part of most names' paths, which tells none of them apart; empty where there is none."""
+    """The first folder in the paths of most names; empty if they do not share one."""
     texts = [clean(name) for name in names]
     folders = Counter(f"{text.split('/')[0]}/" for text in texts if "/" in text)
     folder, count = max(folders.items(), key=lambda item: item[1], default=("", 0))

@@ -19,10 +19,10 @@ from windtunnel.thresholds import DEFAULT_THRESHOLD
 if TYPE_CHECKING:
     from windtunnel.tflite import ModelFacts
 
-# Sets of node data: what the file name gets before its suffix, and the figure. The first one is the file as named.
+# Sets of node data: the end of the file name before its suffix, and the figure. The first one has the given name.
 SETS: Final = (("", "nrmse"), (".own", "local_nrmse"), (".cause", "cause"))
 
-_TITLES: Final = {"nrmse": "nRMSE", "local_nrmse": "own nRMSE", "cause": "cause"}
+_TITLES: Final = {"nrmse": "nRMSE", "local_nrmse": "isolated nRMSE", "cause": "cause"}
 _CULPRIT: Final = {"bgColor": "#b3261e", "textColor": "#ffffff"}
 _FAILED: Final = {"bgColor": "#6a1b9a", "textColor": "#ffffff"}
 _LARGEST: Final = 1e30
@@ -35,18 +35,18 @@ def node_data(document: Mapping[str, Any], facts: ModelFacts, figure: str = "nrm
     Args:
         document: a `windtunnel.diagnosis/1`.
         facts: the candidate.
-        figure: `nrmse` (accumulated) or `local_nrmse` (a layer's own error), a number per node, coloured by the
-            diagnosis' threshold or by the largest; `cause`: the code of the cause that has its place at the node.
+        figure: `nrmse` (accumulated) or `local_nrmse` (isolated), a number per node, colored by the diagnosis'
+            threshold or by the largest; `cause`: the code of the node's cause.
 
-    A node is named by its output tensor where that name is the only one of its kind, else by its op's index, which is
-    its id in Model Explorer. Culprits are red in every set. A layer without a figure has its problem in its place.
+    A node is named by its output tensor if no other tensor has that name, otherwise by its op's index, which is its id
+    in Model Explorer. Culprits are red in every set. A layer without a figure shows its problem.
     """
     values: Mapping[str, Any] = {"results": _results(document, facts, figure), "name": _TITLES[figure]}
-    return {graph_id(facts): {**values, **_colours(document, figure)}}
+    return {graph_id(facts): {**values, **_colors(document, figure)}}
 
 
 def graph_id(facts: ModelFacts) -> str:
-    """What Model Explorer calls the main graph: its name, else its signature's, else `main`."""
+    """Model Explorer's name for the main graph: its own name, or that of its signature, or `main`."""
     signatures = (signature.key for signature in facts.signatures if signature.graph == 0)
     return facts.main.name or next(signatures, "") or "main"
 
@@ -81,7 +81,7 @@ def _results(document: Mapping[str, Any], facts: ModelFacts, figure: str) -> dic
 
 
 def _rounded(value: Any) -> Any:
-    """Four digits: Model Explorer shows all that it gets."""
+    """Four digits: Model Explorer shows every digit of a number."""
     return float(f"{value:.4g}") if is_number(value) else value
 
 
@@ -97,8 +97,8 @@ def _keys(facts: ModelFacts) -> Callable[[Mapping[str, Any]], str]:
     return key
 
 
-def _colours(document: Mapping[str, Any], figure: str) -> dict[str, Any]:
-    """How nodes without a colour of their own are coloured, and which statistics are left out (sums mean nothing)."""
+def _colors(document: Mapping[str, Any], figure: str) -> dict[str, Any]:
+    """How nodes without a fixed color are colored, and which statistics are left out (sums have no meaning)."""
     if figure == "cause":
         return {"hideInAggregatedStatsTable": True, "hideInChildrenStatsTable": True}
     shown = {"hideInChildrenStatsTable": True, "hideAggregatedStats": ["sum"]}

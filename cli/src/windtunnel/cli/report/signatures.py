@@ -1,4 +1,4 @@
-"""Inputs and outputs of the variants in a report, in words; variants that agree share a line."""
+"""Inputs and outputs of the variants in a report, as text; variants with the same ones share a line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from windtunnel.cli.report.formatting import UNKNOWN, clean, entries, named, sho
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What goes in and comes out, one text per tensor, and the variants of which that is so."""
+    """Inputs and outputs, one text per tensor, and the variants that have them."""
 
     variants: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -19,7 +19,7 @@ class Signature:
 
 
 def signatures(variants: Sequence[Mapping[str, Any]]) -> list[Signature]:
-    """The signatures of all variants whose tensors are known, in their order."""
+    """The signatures of all variants whose tensors are known, in the order of the variants."""
     found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for variant in variants:
         sides = _texts(variant, "inputs"), _texts(variant, "outputs")

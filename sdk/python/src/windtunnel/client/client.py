@@ -382,7 +382,7 @@ async def _claim(bus: Bus, event: Event) -> None:
     try:
         await claim_run(await bus.bucket(subjects.RUNS_BUCKET), event)
     except RunIdTaken:
-        raise Conflict(f"run {run_id!r} exists already", hint="leave the run id out, or choose another") from None
+        raise Conflict(f"run {run_id!r} already exists", hint="leave the run id out, or choose another") from None
 
 
 async def _within(seconds: float, answer: Awaitable[T], endpoints: Endpoints) -> T:

@@ -64,7 +64,7 @@ class _Done:
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
 @threshold_option
 @compared_accelerator_option
-@click.option("--max-samples", type=click.IntRange(1), help="Compare only this many samples, the first ones; default: all.")
+@click.option("--max-samples", type=click.IntRange(1), help="Compare only the first N samples; default: all.")
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
 @click.option(
     "--node-data",
@@ -72,7 +72,7 @@ class _Done:
     help="Write nRMSE per node to this .json, which Model Explorer shows on CANDIDATE's graph. Isolated errors and "
     "causes go to NAME.own.json and NAME.cause.json next to it.",
 )
-@click.option("--case", type=_FILE, help="Write the smallest part of the model that shows the first cause to this .zip.")
+@click.option("--case", type=_FILE, help="Write the smallest part of the model that shows the first cause (.zip).")
 @force_option
 @json_option
 def diff(
@@ -99,11 +99,19 @@ def diff(
 
     \b
     windtunnel diff float32.tflite int8.tflite --samples test.npz
-    windtunnel diff model.keras int8.tflite --samples test.npz               the model as trained
+    windtunnel diff model.keras int8.tflite --samples test.npz
     windtunnel diff a.tflite b.tflite --samples photos/ --pipeline pipeline.json --html diff.html
-    windtunnel diff a.tflite b.tflite --samples test.npz --max-samples 50    a first look
+    windtunnel diff a.tflite b.tflite --samples test.npz --max-samples 50
+
+    For scripts and bug reports:
+
+    \b
     windtunnel diff a.tflite b.tflite --samples test.npz --json | jq .causes
-    windtunnel diff a.tflite b.tflite --samples test.npz --case bug.zip      to attach to a bug report
+    windtunnel diff a.tflite b.tflite --samples test.npz --case bug.zip
+
+    Model Explorer shows the figures on the graph:
+
+    \b
     windtunnel diff a.tflite b.tflite --samples test.npz --node-data nodes.json
     model-explorer b.tflite --node_data_paths nodes.json,nodes.own.json,nodes.cause.json
     """
@@ -214,7 +222,7 @@ async def _compare_in(
 
 
 def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | None:
-    """The checkpoint of an interrupted comparison of these files; None if samples are in a folder, which has no hash."""
+    """The checkpoint of an interrupted comparison of these files; None if the samples are a folder, without a hash."""
     from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 
     present = [path for path in files if path is not None]

@@ -46,9 +46,9 @@ def layers() -> None:
 @click.option("--samples", type=_FILE, required=True, help="Arrays x (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
 @click.option("-o", "--out", type=_FILE, required=True, help="The log to write.")
-@click.option("--statistics", is_flag=True, help="Write 56 bytes of statistics per layer and sample instead of every value.")
+@click.option("--statistics", is_flag=True, help="Write 56 bytes per layer and sample instead of every value.")
 @compared_accelerator_option
-@click.option("--max-samples", type=click.IntRange(1), help="Log only this many samples, the first ones; default: all.")
+@click.option("--max-samples", type=click.IntRange(1), help="Log only the first N samples; default: all.")
 @force_option
 @json_option
 def log(
@@ -115,7 +115,7 @@ def _alone(part: Path) -> Iterator[None]:
 
 
 def _part(out: Path, model: Path, samples: Path, settings: Any) -> Path:
-    """Where frames are kept until the log is complete. The same command gets the same file, another command another one."""
+    """Where frames are kept until the log is complete: one file for each command line."""
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for path in (model, samples):
         for file in [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file()):

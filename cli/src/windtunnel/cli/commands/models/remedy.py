@@ -124,7 +124,7 @@ def _gates(texts: Sequence[str]) -> Gates:
     for text in texts:
         name, equals, value = text.partition("=")
         if name not in _GATES or not equals:
-            raise click.BadParameter(f"{text!r} is not NAME=LIMIT with a name of {', '.join(_GATES)}", param_hint="--gate")
+            raise click.BadParameter(f"{text!r} is not NAME=LIMIT; NAME: {', '.join(_GATES)}", param_hint="--gate")
         if _GATES[name] in found:
             raise click.BadParameter(f"{name} is given twice", param_hint="--gate")
         try:

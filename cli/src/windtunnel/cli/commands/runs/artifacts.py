@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 _KINDS = ("trained_model", "plan", "float_model", "variant", "diagnosis", "app", "log", "samples", "report")
 _WHICH = "choose one with --variant and --kind, or download all of them to a folder with -o FOLDER/"
 _RUN = click.argument("run_id", metavar="RUN", shell_complete=complete_runs)
-_VARIANT = click.option("--variant", help="Only artifacts of this variant, for example int8.", shell_complete=complete_variants)
-_KIND = click.option("--kind", type=click.Choice(_KINDS), help="Only artifacts of this kind.")
+_VARIANT = click.option(
+    "--variant", help="Only those of this variant, for example int8.", shell_complete=complete_variants
+)
+_KIND = click.option("--kind", type=click.Choice(_KINDS), help="Only those of this kind.")
 
 
 @click.group()
@@ -74,7 +76,7 @@ async def _list(run_id: str, variant: str, kind: str) -> list[Artifact]:
     "-o",
     "--output",
     type=click.Path(),
-    help="File, or a folder for all artifacts that match. A name that ends in '/' creates the folder.  [a fitting name, here]",
+    help="File, or a folder for all that match; a name that ends in '/' creates the folder.  [a fitting name, here]",
 )
 @force_option
 @json_option

@@ -23,7 +23,7 @@ _UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 @click.command()
 @click.option("--model", help="Only runs of this model.", shell_complete=complete_models)
 @click.option("--version", help="Only runs of this version of the model.")
-@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label; may be repeated.")
+@click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Only runs with this label; repeatable.")
 @click.option("--state", type=click.Choice(["running", "completed"]), help="Only runs in this state.")
 @click.option(
     "--verdict", type=click.Choice(["passed", "failed", "could_not_run"]), help="Only runs with this verdict."

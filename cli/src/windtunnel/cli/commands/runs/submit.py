@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @click.option("--sha256", metavar="HEX", help="SHA-256 of the content of the URI; required for https://.")
 @click.option("--format", "model_format", help="Format of the model; default: from its content.")
 @click.option("--input", "inputs", multiple=True, help="Input tensor, if the file does not name it; may be repeated.")
-@click.option("--output", "outputs", multiple=True, help="Output tensor, if the file does not name it; may be repeated.")
+@click.option("--output", "outputs", multiple=True, help="Output tensor, in the same way; may be repeated.")
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the run; may be repeated.")
 @click.option("--run-id", help="Id of the run: letters, digits, '-' and '_'.")
 @click.option("--wait", is_flag=True, help="Wait for the verdict, with progress, and print the report.")

@@ -98,9 +98,7 @@ async def _status(as_json: bool) -> int:
 
     endpoints = find_endpoints()
     if not endpoints.grpc:
-        raise Unavailable(
-            "no service address is known", hint="set WINDTUNNEL_HOME, or WINDTUNNEL_<SERVICE>_ADDRESS"
-        )
+        raise Unavailable("no service address is known", hint="set WINDTUNNEL_HOME, or WINDTUNNEL_<SERVICE>_ADDRESS")
     states: dict[str, str] = {}
     for name, address in sorted(endpoints.grpc.items()):
         async with grpc.aio.insecure_channel(address) as channel:

@@ -1,4 +1,4 @@
-"""From figures to places on a chart."""
+"""Scales: from figures to places on a chart."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# Below one thirtieth of the largest figure a linear scale shows a flat line.
+# A linear scale shows figures below one thirtieth of the largest one as a flat line.
 _LOG_FROM_RATIO = 30.0
 _MAX_DECADES = 6
-# Less than this counts as 0: a part of it can no longer be told from 0.
+# Less than this counts as 0: a fraction of it would underflow to 0.
 _LEAST = 1e-300
 
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Maps [low, high] to the pixels [start, end], linearly or by the logarithm; figures outside are held inside."""
+    """Maps [low, high] to the pixels [start, end], linearly or logarithmically; figures outside go to the ends."""
 
     low: float
     high: float
@@ -59,16 +59,20 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A labelled place on an axis, in pixels."""
+    """A labeled place on an axis, in pixels."""
 
     at: float
     label: str
 
 
 def fit(values: Sequence[float], start: float, end: float, *, zero: bool = True, whole_decades: bool = True) -> Scale:
-    """A scale for figures >= 0: logarithmic where they differ by more than a factor of 30, else linear.
+    """A scale for figures >= 0: logarithmic if they differ by more than a factor of 30, linear otherwise.
 
-    `zero` begins a linear scale at 0. `whole_decades` ends a logarithmic one at powers of ten.
+    Args:
+        values: the figures.
+        start, end: the pixels of the smallest and the largest figure.
+        zero: begin a linear scale at 0.
+        whole_decades: end a logarithmic scale at powers of ten.
     """
     positive = [value for value in values if value > _LEAST and math.isfinite(value)]
     if not positive:
@@ -90,7 +94,7 @@ def _round_steps(low: float, high: float) -> list[float]:
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough * 0.999)
     first = math.ceil(low / step - 1e-9)
     count = math.floor((high - first * step) / step + 1e-9)
-    # Every tick is a multiple of `power`: what is less comes of the multiplication.
+    # Every tick is a multiple of `power`: smaller digits are rounding of the multiplication.
     return [round((first + number) * step, -exponent) for number in range(count + 1)]
 
 

@@ -26,7 +26,7 @@ def diagnosis_html(diagnosis: dict[str, Any], *, reference: str, candidate: str)
     """
     return render(
         "diagnosis.html.j2",
-        title=f"{clean(candidate)} against {clean(reference)}",
+        title=f"{clean(candidate)} compared with {clean(reference)}",
         verdict=diagnosis.get("verdict"),
         caveat=caveat(diagnosis),
         candidate=clean(candidate),

@@ -19,11 +19,11 @@ from windtunnel.cli.report.evidence import (
 )
 from windtunnel.cli.report.formatting import (
     clean,
-    drift,
     entries,
     figure,
     flat,
     named,
+    nrmse_text,
     part,
     samples_words,
     share,
@@ -46,7 +46,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A cause with what shows it and what fixes it. `fields`: its evidence and fix as they are in the document."""
+    """A cause with its evidence and its fix. `fields`: evidence and fix with all their fields."""
 
     code: str
     place: Place | None
@@ -104,7 +104,7 @@ def quality(diagnosis: Mapping[str, Any]) -> list[str]:
     if diagnosis.get("agreement") is not None:
         facts.append(f"agreement {share(diagnosis['agreement'])}")
     if diagnosis.get("output_nrmse") is not None:
-        facts.append(f"output nRMSE {drift(diagnosis['output_nrmse'])}")
+        facts.append(f"output nRMSE {nrmse_text(diagnosis['output_nrmse'])}")
     if (samples := samples_words(diagnosis)) is not None:
         facts.append(samples)
     return facts
@@ -142,17 +142,17 @@ def histograms(diagnosis: Mapping[str, Any]) -> list[Histogram]:
     """The values of the culprits."""
     found = list(part(diagnosis, "histograms").items())[:_HISTOGRAMS_SHOWN]
     drawn = [
-        Histogram(name, histogram_chart(data, _held(diagnosis, name)))
+        Histogram(name, histogram_chart(data, _range_of(diagnosis, name)))
         for name, data in found
         if isinstance(data, Mapping)
     ]
     return [one for one in drawn if one.chart]
 
 
-def _held(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
-    """The ends of the range that the layer's own tensor holds, if a cause or a note of the layer tells of them.
+def _range_of(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
+    """The quantization range of the layer's tensor, if a cause or a note of the layer has it; otherwise empty.
 
-    A cause for many ranges tells of the first one, which may be that of the model's input.
+    A cause for many ranges has the first one, which may be the range of the model's input.
     """
     for cause in entries(diagnosis, "causes"):
         evidence = part(cause, "evidence")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from windtunnel.cli.report.formatting import clean, drift, is_number, named, shorten
+from windtunnel.cli.report.formatting import clean, is_number, named, nrmse_text, shorten
 from windtunnel.cli.report.html import chart_scale
 from windtunnel.cli.report.html.chart_scale import Frame, Scale, Tick
 from windtunnel.cli.report.html.drift_curves import ACCUMULATED, Curve, Key, common_order
@@ -16,13 +16,13 @@ from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
 
 _WIDTH, _HEIGHT = 1060, 360
-# Above the drawing: the axis' title, the name of the first layer over, and the numbers of culprits, a line each.
+# Above the drawing: the axis' title, the name of the first diverging layer, and the numbers of culprits, a line each.
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 960, 64, 314
-# More layers than this are drawn as a line alone, and drawn through: dashes would not be told from the curve.
+# With more layers than this, curves have no dots and no dashes: they could not be distinguished.
 _MOST_DOTS = 90
-# Numbers of culprits that would stand closer than this are left out: the list below the chart has them.
+# Numbers of culprits that would be closer than this are left out: the list below the chart has them.
 _NUMBER_ROOM = 12
-# A curve's figures this far below its largest are held at the floor: a reshape's last digits are no reason for decades.
+# Figures below this share of a curve's largest are drawn at the bottom: rounding of a reshape must not add decades.
 _NEGLIGIBLE = 1e-4
 
 Point = tuple[float, float]
@@ -30,7 +30,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class DrawnCurve:
-    """A curve: its line in pieces, broken if a layer has no figure, its points, and crosses for figures that lack."""
+    """A curve: its line in pieces, broken if a layer has no figure, its points, and crosses for missing figures."""
 
     style: str
     dashes: str | None
@@ -43,7 +43,7 @@ class DrawnCurve:
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """The name of the first layer over the threshold; `side`: where it is anchored."""
+    """The name of the first diverging layer; `side`: where the text is anchored."""
 
     x: float
     words: str
@@ -62,7 +62,7 @@ class Culprit:
 
 @dataclass(frozen=True, slots=True)
 class Strip:
-    """A layer: what is shown when it is pointed at, a line each."""
+    """A layer's tooltip, line by line."""
 
     x: float
     lines: Sequence[str]
@@ -70,7 +70,7 @@ class Strip:
 
 @dataclass(frozen=True, slots=True)
 class LegendEntry:
-    """A curve's name and what there is to say about all of it."""
+    """A curve's name and a summary."""
 
     style: str
     dashes: str | None
@@ -132,7 +132,7 @@ def _up_ticks(up: Scale, *, has_lower: bool) -> list[Tick]:
 
 
 def _across_ticks(curves: Sequence[Curve], across: _Across) -> list[Tick]:
-    """Ops of layers, as tables and texts number them: those of the variant with the most layers."""
+    """Op indices, as in tables and texts: those of the variant with the most layers."""
     longest = max(curves, key=lambda one: len(one.layers))
     numbers = {key: layer.get("op_index") for key, layer in longest.layers.items()}
     # At most 22 labels have room.
@@ -150,7 +150,7 @@ def _draw(one: Curve, across: _Across, up: Scale) -> DrawnCurve:
             pieces[-1].append(point)
             continue
         pieces.append([])
-        if one.is_over(layer):
+        if one.diverges(layer):
             crosses.append(across.at(key))
     return DrawnCurve(
         style=one.style,
@@ -169,23 +169,23 @@ def _point(one: Curve, key: Key, across: _Across, up: Scale) -> Point | None:
 
 
 def _ring(one: Curve, across: _Across, up: Scale) -> Point | None:
-    """Around the first layer over the threshold; above the drawing if it has no figure."""
+    """The first diverging layer; above the drawing if it has no figure."""
     key = one.first_over
     return None if key is None else _point(one, key, across, up) or (across.at(key), _TOP)
 
 
 def _pointer(curves: Sequence[Curve], across: _Across) -> Pointer | None:
-    """The earliest of the layers that are first over the threshold in their variant."""
+    """The earliest of the variants' first diverging layers."""
     found = [(across.at(key), key, one) for one in curves if (key := one.first_over) is not None]
     if not found:
         return None
     x, key, one = min(found, key=lambda item: item[0])
-    words = f"first over: {layer_title(one.layers[key].get('name'), 40)} ({shorten(clean(one.name), 16)})"
+    words = f"first diverges: {layer_title(one.layers[key].get('name'), 40)} ({shorten(clean(one.name), 16)})"
     return Pointer(x, words, "end" if x > (_LEFT + _RIGHT) / 2 else "start")
 
 
 def _culprits(curves: Sequence[Curve], across: _Across) -> list[Key]:
-    """Layers where a cause has its place, in execution order: their numbers in the chart count from 1."""
+    """Layers of causes, in execution order. Their numbers in the chart count from 1."""
     return sorted({key for one in curves for key in one.culprits}, key=across.at)
 
 
@@ -201,7 +201,7 @@ def _culprit_lines(curves: Sequence[Curve], across: _Across) -> list[Tick]:
 
 
 def _culprit_list(curves: Sequence[Curve], across: _Across) -> list[Culprit]:
-    """What the numbers in the chart stand for."""
+    """The explanation of the numbers in the chart."""
     several = len({one.name for one in curves if one.figure == curves[0].figure}) > 1
     found = []
     for number, key in enumerate(_culprits(curves, across), start=1):
@@ -231,9 +231,9 @@ def _legend_entry(one: Curve, across: _Across) -> LegendEntry:
     if not one.layers:
         words = "not compared"
     elif one.figure != ACCUMULATED:
-        words = f"max {drift(one.largest)}"
+        words = f"max {nrmse_text(one.largest)}"
     elif key is None:
-        words = f"max {drift(one.largest)}, none over"
+        words = f"max {nrmse_text(one.largest)}, none diverges"
     else:
-        words = f"max {drift(one.largest)}, first over {layer_title(one.layers[key].get('name'), 48)}"
+        words = f"max {nrmse_text(one.largest)}, first diverges at {layer_title(one.layers[key].get('name'), 48)}"
     return LegendEntry(one.style, across.dashes(one), shorten(clean(one.name), 40), words)

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from windtunnel.cli.report.evidence import culprit_codes
-from windtunnel.cli.report.formatting import clean, drift, is_number, is_over
+from windtunnel.cli.report.formatting import clean, diverges, is_number, nrmse_text
 
 _COLORS = 8
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
-ACCUMULATED, OWN = "nrmse", "local_nrmse"
+ACCUMULATED, ISOLATED = "nrmse", "local_nrmse"
 
 Key = tuple[str, int]
 
@@ -20,7 +20,7 @@ Key = tuple[str, int]
 class Curve:
     """One variant's layers. `layers` maps the layer's place in the reference to its entry in the diagnosis.
 
-    `figure` is what is drawn: ACCUMULATED or OWN. Own errors have no threshold. `culprits` are codes of causes.
+    `figure` is what is drawn: ACCUMULATED or ISOLATED, which has no threshold. `culprits` are codes of causes.
     """
 
     name: str
@@ -32,18 +32,18 @@ class Curve:
 
     @property
     def style(self) -> str:
-        """The class that gives its colour."""
+        """The class that gives its color."""
         return f"v{self.index % _COLORS}"
 
     @property
     def dashes(self) -> str | None:
-        """Tells curves apart where colour does not; None: drawn through."""
+        """The dashes of its line, which distinguish curves without color; None: a solid line."""
         return _DASHES[(self.index + self.index // _COLORS) % len(_DASHES)] or None
 
     @property
     def first_over(self) -> Key | None:
-        """The first layer over the threshold or without a figure."""
-        return next((key for key, layer in self.layers.items() if self.is_over(layer)), None)
+        """The first layer that diverges."""
+        return next((key for key, layer in self.layers.items() if self.diverges(layer)), None)
 
     @property
     def largest(self) -> float | None:
@@ -55,14 +55,14 @@ class Curve:
         """All figures that are known."""
         return [value for layer in self.layers.values() if is_number(value := layer.get(self.figure))]
 
-    def is_over(self, layer: Mapping[str, Any]) -> bool:
-        """Whether a layer is over the threshold, or has no figure for a named reason."""
-        return self.figure == ACCUMULATED and is_over(layer, self.threshold)
+    def diverges(self, layer: Mapping[str, Any]) -> bool:
+        """Whether a layer's accumulated error exceeds the threshold, or has no figure for a known reason."""
+        return self.figure == ACCUMULATED and diverges(layer, self.threshold)
 
     def said(self, layer: Mapping[str, Any]) -> str:
         """A layer's figure, or why there is none."""
         problem = layer.get("problem")
-        return drift(layer.get(self.figure)) if problem is None else clean(problem).replace("_", " ")
+        return nrmse_text(layer.get(self.figure)) if problem is None else clean(problem).replace("_", " ")
 
 
 def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float, figure: str = ACCUMULATED) -> Curve:
@@ -81,7 +81,7 @@ def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float,
 
 
 def common_order(sequences: Sequence[Sequence[Key]]) -> list[Key]:
-    """All keys in one order: the longest sequence's, others' own ones behind what they follow there."""
+    """All keys in one order: that of the longest sequence; other keys come after their predecessor."""
     ordered = sorted(sequences, key=len, reverse=True)
     if not ordered:
         return []

@@ -10,22 +10,22 @@ from markupsafe import Markup
 
 from windtunnel.cli.report.formatting import UNKNOWN, clean, is_number, named, part, shorten
 from windtunnel.cli.report.html.drift_chart import drift_chart
-from windtunnel.cli.report.html.drift_curves import ACCUMULATED, OWN, Curve, Key, curve
+from windtunnel.cli.report.html.drift_curves import ACCUMULATED, ISOLATED, Curve, Key, curve
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _LAYERS_SHOWN = 12
 _KEY = (
-    "nRMSE is the root mean square error over the range of both tensors, after dequantising. "
-    "A ring marks the first layer over the threshold, a cross a layer without a figure (NaN, infinity), "
-    "a diamond the layer where a cause has its place. Point at a layer for its name and figures."
+    "nRMSE is the root mean square error over the range of both tensors, after dequantization. "
+    "A ring marks the first layer that diverges, a cross a layer without a figure (NaN, infinity), "
+    "a diamond the layer of a cause. Point at a layer for its name and figures."
 )
-_OWN_KEY = "The own error of a layer is its nRMSE when it is run by itself on the reference's inputs."
+_ISOLATED_KEY = "The isolated error of a layer is its nRMSE when it runs on the reference's inputs."
 
 
 @dataclass(frozen=True, slots=True)
 class WorstCell:
-    """A layer's figure in one variant; `style` is the class that marks it as over the threshold or not compared."""
+    """A layer's figure in one variant; `style` is the class that marks it as diverging or not compared."""
 
     shown: str
     style: str
@@ -41,19 +41,19 @@ class WorstRow:
 
 
 def drift_of_variants(variants: Sequence[Mapping[str, Any]]) -> Markup:
-    """Curves of all variants over the layers of the reference; own errors in a chart below."""
+    """Curves of all variants over the layers of the reference; isolated errors in a chart below."""
     curves = _curves(variants, ACCUMULATED)
     if not curves:
         return Markup()
     chart = drift_chart(curves)
-    own = [one for one in _curves(variants, OWN) if one.values] if chart else []
+    isolated = [one for one in _curves(variants, ISOLATED) if one.values] if chart else []
     peaks = _peaks(curves)
     return render(
         "drift_section.html.j2",
         chart=chart,
         key=_KEY,
-        own_chart=drift_chart(own),
-        own_key=_OWN_KEY,
+        isolated_chart=drift_chart(isolated),
+        isolated_key=_ISOLATED_KEY,
         names=[shorten(clean(one.name), 24) for one in curves],
         worst=[_worst_row(key, curves) for key in peaks[:_LAYERS_SHOWN]],
         total=len(peaks),
@@ -61,17 +61,17 @@ def drift_of_variants(variants: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def drift_of_one(diagnosis: Mapping[str, Any]) -> Markup:
-    """Accumulated and own error of one candidate in one chart."""
+    """Accumulated and isolated errors of one candidate in one chart."""
     both = [
         curve("accumulated", 0, diagnosis, DEFAULT_THRESHOLD),
-        curve("own error", 1, diagnosis, DEFAULT_THRESHOLD, OWN),
+        curve("isolated", 1, diagnosis, DEFAULT_THRESHOLD, ISOLATED),
     ]
     return render(
         "drift_section.html.j2",
         chart=drift_chart([one for one in both if one.values or one.figure == ACCUMULATED]),
-        key=f"{_KEY} {_OWN_KEY}" if both[1].values else _KEY,
-        own_chart=Markup(),
-        own_key="",
+        key=f"{_KEY} {_ISOLATED_KEY}" if both[1].values else _KEY,
+        isolated_chart=Markup(),
+        isolated_key="",
         names=[],
         worst=[],
         total=0,
@@ -104,4 +104,4 @@ def _worst_row(key: Key, curves: Sequence[Curve]) -> WorstRow:
 def _worst_cell(one: Curve, layer: Mapping[str, Any] | None) -> WorstCell:
     if layer is None:
         return WorstCell(UNKNOWN, "quiet")
-    return WorstCell(one.said(layer), "bad" if one.is_over(layer) else "")
+    return WorstCell(one.said(layer), "bad" if one.diverges(layer) else "")

@@ -14,7 +14,7 @@ _SHOWN_ELSEWHERE = frozenset(
         *("variants", "conversion", "labels", "findings"),
     }
 )
-# Nodes belong to a model on a device, not to the device.
+# Counts of nodes describe a model on a device, not the device.
 _NODE_COUNTS = frozenset({"nodes_delegated", "nodes_total"})
 _VARIANT_FACTS = (
     "sha256",

@@ -17,9 +17,9 @@ from windtunnel.cli.report.html.rendering import render
 
 _WIDTH, _HEIGHT = 520, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 506, 30, 206
-# Where a single value, as the zero behind a ReLU, has most of the counts, all others would lie flat on a linear axis.
+# If one value, such as the zero after a ReLU, has most of the counts, a linear axis would show the others as flat.
 _LOG_FROM_RATIO = 20.0
-# A limit this close to an end of the chart, as a share of its width, is the end.
+# A limit this close to an end of the chart, as a share of its width, is not drawn.
 _EDGE = 0.01
 
 
@@ -42,11 +42,11 @@ class Bin:
 
 
 def histogram_chart(data: Mapping[str, Any], limits: Sequence[float] = ()) -> Markup:
-    """The chart of `{edges, reference, candidate}`; nothing where it does not fit together.
+    """The chart of `{edges, reference, candidate}`; nothing if their lengths do not match.
 
     Args:
         data: `edges` are n + 1 rising numbers in the layer's real units, the others n counts each.
-        limits: ends of the range that the candidate's tensor can hold, in the same units; drawn where they lie inside.
+        limits: ends of the quantization range of the candidate's tensor, in the same units; drawn if inside the chart.
     """
     edges, reference, candidate = (list(data.get(key) or []) for key in ("edges", "reference", "candidate"))
     if not reference or len(reference) != len(candidate) or len(edges) != len(reference) + 1:
@@ -71,7 +71,7 @@ def histogram_chart(data: Mapping[str, Any], limits: Sequence[float] = ()) -> Ma
 
 
 def _heights(counts: Sequence[float]) -> Scale:
-    """From counts to pixels; logarithmic from half a count upwards where one bin stands far above the middle one."""
+    """From counts to pixels; logarithmic, from half a count, if the largest bin is far above the median one."""
     filled = sorted(count for count in counts if count > 0)
     if not filled:
         return Scale(0.0, 1.0, _BOTTOM, _TOP)

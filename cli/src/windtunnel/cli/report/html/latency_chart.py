@@ -14,7 +14,7 @@ from windtunnel.cli.report.html.chart_scale import Frame, Scale, Tick
 from windtunnel.cli.report.html.rendering import render
 
 _WIDTH = 1060
-# Behind the marks is room for both figures and `unstable`.
+# To the right of the marks is room for both figures and `unstable`.
 _LEFT, _RIGHT = 190, 800
 _ROW, _HEAD, _AXIS = 26, 30, 34
 _FIGURES = ("min", "p50", "p95", "max")
@@ -22,7 +22,7 @@ _FIGURES = ("min", "p50", "p95", "max")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One cell. `style` is the variant's colour, `limits` its latency gates in ms by figure (p50, p95)."""
+    """One cell. `style` is the variant's color, `limits` its latency gates in ms by figure (p50, p95)."""
 
     variant: str
     style: str
@@ -37,13 +37,13 @@ class Row:
 
     @property
     def group(self) -> str:
-        """What cells of one block share."""
+        """The title of the block of cells."""
         return f"{place_of(self.cell)} · {engine_of(self.cell)}"
 
 
 @dataclass(frozen=True, slots=True)
 class GateMark:
-    """An upright tick where a gate lies."""
+    """A tick at the limit of a gate."""
 
     x: float
     words: str
@@ -117,7 +117,7 @@ def _line(row: Row, along: Scale, y: float) -> CellLine:
 
 
 def _gates(row: Row, along: Scale) -> list[GateMark]:
-    """Where gates lie, as far as they are on the scale."""
+    """The limits of gates that are on the scale."""
     return [
         GateMark(along.at(limit), f"gate: {name} at most {limit:g} ms", row.figures.get(name, 0.0) > limit)
         for name, limit in row.limits.items()

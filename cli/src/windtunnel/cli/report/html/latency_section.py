@@ -27,7 +27,7 @@ from windtunnel.cli.report.html.rendering import render
 from windtunnel.input_shapes import shapes_words
 
 _CELLS_SHOWN = 24
-_KEY = "Line: minimum to maximum. Bar: p50 to p95. Dot: p50. Upright tick: the gate's limit, red where it is exceeded."
+_KEY = "Line: minimum to maximum. Bar: p50 to p95. Dot: p50. Vertical tick: the gate's limit, red if it is exceeded."
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class CellFigure:
 
 @dataclass(frozen=True, slots=True)
 class CellRow:
-    """A cell: where it ran, what became of it, and its figures."""
+    """A cell: where it ran, its status, and its figures."""
 
     style: str
     variant: str
@@ -104,7 +104,7 @@ def _cell_row(row: Row, bests: CellBests) -> CellRow:
 
 
 def _status(cell: Mapping[str, Any]) -> tuple[str, str]:
-    """What became of a cell, and the class that colors it."""
+    """The status of a cell, and the class that colors it."""
     if cell.get("unstable"):
         return "unstable", "warn"
     status = cell.get("status")

@@ -12,12 +12,12 @@ from windtunnel.cli.report.evidence import culprit_codes, notes_of
 from windtunnel.cli.report.formatting import (
     UNKNOWN,
     clean,
-    drift,
+    diverges,
     entries,
     figure,
     is_number,
-    is_over,
     named,
+    nrmse_text,
     part,
     shorten,
 )
@@ -46,13 +46,13 @@ class LayerCell:
 
     shown: str
     note: str = ""
-    is_over: bool = False
+    diverges: bool = False
     share: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class LayerRow:
-    """A layer: its names, codes of causes that have their place here, why it drifts, and its figures."""
+    """A layer: its names, codes of its causes, why it differs, and its figures."""
 
     op_index: str
     title: str
@@ -64,7 +64,7 @@ class LayerRow:
 
 
 def layer_table(diagnosis: Mapping[str, Any]) -> Markup:
-    """The culprits, then the layers with the largest own error, or drift if own errors are unknown.
+    """The culprits, then layers by isolated error, largest first; by accumulated error if isolated errors are unknown.
 
     Columns whose figure no layer has are left out; nothing if no layer was compared.
     """
@@ -73,7 +73,7 @@ def layer_table(diagnosis: Mapping[str, Any]) -> Markup:
         return Markup()
     columns = [column for column in _COLUMNS if any(column.show(layer) != UNKNOWN for layer in layers)]
     threshold = diagnosis.get("threshold") or DEFAULT_THRESHOLD
-    worst = max((_own(layer) for layer in layers), default=0.0)
+    worst = max((_isolated(layer) for layer in layers), default=0.0)
     codes = culprit_codes(diagnosis)
     order = sorted(range(len(layers)), key=lambda number: (number not in codes, -_badness(layers[number], worst)))
     rows = [_row(layers[number], codes.get(number, ()), columns, threshold=threshold, worst=worst) for number in order]
@@ -98,34 +98,34 @@ def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Column], *, thres
 
 def _cell(layer: Layer, column: Column, *, threshold: float, worst: float) -> LayerCell:
     shown = column.show(layer)
-    if column.title == _OWN:
-        return LayerCell(shown, share=round(_own(layer) / worst, 3) if worst > 0 else 0.0)
-    if column.title == _DRIFT:
-        return LayerCell(shown, note=_interval(layer), is_over=is_over(layer, threshold))
+    if column.title == _ISOLATED:
+        return LayerCell(shown, share=round(_isolated(layer) / worst, 3) if worst > 0 else 0.0)
+    if column.title == _ACCUMULATED:
+        return LayerCell(shown, note=_interval(layer), diverges=diverges(layer, threshold))
     return LayerCell(shown)
 
 
-def _own(layer: Layer) -> float:
+def _isolated(layer: Layer) -> float:
     value = layer.get("local_nrmse")
     return float(value) if is_number(value) else 0.0
 
 
 def _badness(layer: Layer, worst: float) -> float:
-    """What layers are sorted by: one without a figure comes first."""
+    """The sort key of layers: one without a figure comes first."""
     if layer.get("problem") is not None:
         return float("inf")
-    return _own(layer) if worst > 0 else float(layer.get("nrmse") or 0.0)
+    return _isolated(layer) if worst > 0 else float(layer.get("nrmse") or 0.0)
 
 
-def _drift(layer: Layer) -> str:
+def _accumulated(layer: Layer) -> str:
     problem = layer.get("problem")
-    return drift(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
+    return nrmse_text(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
 
 
 def _interval(layer: Layer) -> str:
-    """The 95 % interval of the drift, or nothing."""
+    """The 95 % interval of the accumulated error; empty if unknown."""
     ends = layer.get("nrmse_ci")
-    return f"{drift(ends[0])} to {drift(ends[1])}" if isinstance(ends, list) and len(ends) == 2 else ""
+    return f"{nrmse_text(ends[0])} to {nrmse_text(ends[1])}" if isinstance(ends, list) and len(ends) == 2 else ""
 
 
 def _saturated(layer: Layer) -> str:
@@ -142,18 +142,22 @@ def _dead(layer: Layer) -> str:
 
 def _channel(layer: Layer) -> str:
     found = part(layer, "channel_nrmse")
-    return f"{drift(found.get('max'))} (no. {named(found.get('worst'))})" if found else UNKNOWN
+    return f"{nrmse_text(found.get('max'))} (no. {named(found.get('worst'))})" if found else UNKNOWN
 
 
-_DRIFT: Final = "nRMSE"
-_OWN: Final = "own nRMSE"
+_ACCUMULATED: Final = "nRMSE"
+_ISOLATED: Final = "isolated nRMSE"
 _COLUMNS: Final = (
-    Column(_OWN, lambda layer: drift(layer.get("local_nrmse")), "error on the reference's own inputs"),
-    Column(_DRIFT, _drift, "error accumulated up to this layer, with its 95 % interval"),
+    Column(_ISOLATED, lambda layer: nrmse_text(layer.get("local_nrmse")), "error on the reference's inputs"),
+    Column(_ACCUMULATED, _accumulated, "error accumulated up to this layer, with its 95 % interval"),
     Column("worst channel", _channel, "largest nRMSE of a single channel"),
-    Column("SNR dB", lambda layer: figure(layer.get("snr_db"), ".1f"), "power of the reference over that of the error"),
+    Column(
+        "SNR dB",
+        lambda layer: figure(layer.get("snr_db"), ".1f"),
+        "power of reference divided by power of error",
+    ),
     Column("cosine", lambda layer: figure(layer.get("cosine"), ".4f"), "similarity of both models' values"),
-    Column("bias", lambda layer: figure(layer.get("bias"), ".2g"), "mean of candidate less reference, in real units"),
+    Column("bias", lambda layer: figure(layer.get("bias"), ".2g"), "mean of candidate minus reference, in real units"),
     Column("max abs", lambda layer: figure(layer.get("max_abs")), "largest difference of a value, in real units"),
     Column("at the ends", _saturated, "share of stored values at an end of the integer type"),
     Column("dead channels", _dead, "channels that never change, candidate / reference"),

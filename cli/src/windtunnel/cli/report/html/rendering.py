@@ -1,4 +1,4 @@
-"""Templates of pages: text is escaped and its control characters are made visible, only `Markup` is taken as it is."""
+"""Templates of pages. Text is escaped and its control characters are made visible; only `Markup` is not."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from windtunnel.cli.report.formatting import (
     UNKNOWN,
     VERDICTS,
     clean,
-    drift,
     figure,
     measure,
     named,
+    nrmse_text,
     share,
     shorten,
 )
@@ -30,7 +30,7 @@ def render(template: str, **values: Any) -> Markup:
 
     Args:
         template: its file name.
-        values: what it names. A name that is not given is an error, not an empty string.
+        values: the names that it uses. A name that is not given is an error, not an empty string.
 
     Returns:
         The markup. Every text in it is escaped, unless it was `Markup` already.
@@ -61,7 +61,7 @@ def _environment() -> Environment:
         auto_reload=False,
     )
     made.filters |= {
-        "drift": drift,
+        "nrmse_text": nrmse_text,
         "figure": figure,
         "layer_title": layer_title,
         "measure": measure,
@@ -71,18 +71,18 @@ def _environment() -> Environment:
         "tone": tone,
         "verdict_words": verdict_words,
     }
-    # A line break in a text would be made visible; this one is wanted.
+    # A line break in a text would become a visible escape; this one stays.
     made.globals |= {"UNKNOWN": UNKNOWN, "style": Markup(_style()), "newline": Markup("\n")}
     return made
 
 
 def _style() -> str:
-    """The style sheet. Its braces are not those of a template."""
+    """The style sheet. It is not a template: its braces are CSS."""
     return resources.files(__package__).joinpath("templates/report.css").read_text(encoding="utf-8")
 
 
 def _harmless(value: object) -> object:
-    """What a template writes for a value: nothing for None, markup as it is, else text without control characters."""
+    """What a template writes for a value: nothing for None, markup unchanged, other text without control characters."""
     if value is None:
         return ""
     return value if isinstance(value, Markup) else clean(value)

@@ -1,4 +1,4 @@
-"""The page of a run: self-contained, no script, no request, nothing of the model unescaped."""
+"""The page of a run: self-contained, without scripts and requests, and with all names escaped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of all variants: each figure with the best of its column and the gate that holds it."""
+"""The table of all variants: each figure, with marks for the best of its column and for its gate."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from windtunnel.cli.report.cell_bests import CellBests, cell_figure, worst_cell
 from windtunnel.cli.report.formatting import (
     UNKNOWN,
     Gate,
-    drift,
     engine_of,
     entries,
     figure,
@@ -22,6 +21,7 @@ from windtunnel.cli.report.formatting import (
     measure,
     named,
     nodes_of,
+    nrmse_text,
     part,
     share,
     shorten,
@@ -34,10 +34,10 @@ Variant = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure of all variants. `best` picks the best one; None: it has none.
+    """A figure of all variants. `best` selects the best one; None: no variant is the best.
 
-    `of_cell`: the path to it in a cell, where it is the worst one of a variant's cells; bests are then told cell by
-    cell (`CellBests`).
+    `of_cell`: the path in a cell, if the column shows the worst of a variant's cells. The best is then found within
+    each cell (`CellBests`).
     """
 
     key: str
@@ -66,7 +66,7 @@ _COLUMNS = (
     Column("accuracy", "Accuracy", lambda variant: variant.get("accuracy"), share, max),
     Column("drop", "Drop", lambda variant: variant.get("accuracy_drop"), share, None),
     Column("loss", "Loss", lambda variant: variant.get("loss"), lambda value: figure(value, ".4f"), min),
-    Column("nrmse", "Max layer nRMSE", lambda variant: part(variant, "layers").get("max_nrmse"), drift, None),
+    Column("nrmse", "Max layer nRMSE", lambda variant: part(variant, "layers").get("max_nrmse"), nrmse_text, None),
     _of_cells("p50", "p50, ms", "latency_ms", "p50"),
     _of_cells("p95", "p95, ms", "latency_ms", "p95"),
     _of_cells("memory", "Memory, MB", "memory_mb"),
@@ -75,7 +75,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class GateLine:
-    """A gate below the figure that it holds, or below the variant's name."""
+    """A gate, shown below the figure that it limits, or below the variant's name."""
 
     style: str
     words: str
@@ -84,7 +84,7 @@ class GateLine:
 
 @dataclass(frozen=True, slots=True)
 class FigureCell:
-    """A figure of a variant. `notes` are lines in small print below it; `is_unknown`: they say why there is none."""
+    """A figure of a variant. `notes` are lines in small print below; `is_unknown`: they explain why there is none."""
 
     shown: str
     notes: tuple[str, ...] = ()
@@ -95,7 +95,7 @@ class FigureCell:
 
 @dataclass(frozen=True, slots=True)
 class VariantRow:
-    """A variant: figures of the model, the first layer over the threshold, figures of its worst cells."""
+    """A variant: figures of the model, the first diverging layer, figures of its worst cells."""
 
     style: str
     name: str

@@ -1,4 +1,4 @@
-"""A diagnosis for the terminal: causes with what shows them, what was ruled out, the worst layers."""
+"""A diagnosis for the terminal: causes with their evidence, what was ruled out, the worst layers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from windtunnel.cli.report.evidence import (
 )
 from windtunnel.cli.report.formatting import (
     clean,
-    drift,
+    diverges,
     entries,
     figure,
     is_number,
-    is_over,
     named,
+    nrmse_text,
     part,
     samples_words,
     share,
@@ -41,7 +41,7 @@ from windtunnel.thresholds import DEFAULT_THRESHOLD
 _LAYERS_SHOWN = 10
 _NAMES_SHOWN = 8
 _LONG_NAME = 120
-# Terminals narrower than this have no room for the signal-to-noise ratio.
+# Narrower terminals have no room for the signal-to-noise ratio.
 _WIDE = 100
 _OP_WIDTH = 18
 
@@ -81,7 +81,7 @@ def _quality(diagnosis: Mapping[str, Any], console: Console) -> None:
         facts.append(f"element accuracy {share(elements.get('reference'))} → {share(elements['candidate'])}")
     for key, label in (("agreement", "agreement"), ("output_nrmse", "output nRMSE")):
         if diagnosis.get(key) is not None:
-            facts.append(f"{label} {drift(diagnosis[key])}")
+            facts.append(f"{label} {nrmse_text(diagnosis[key])}")
     if (samples := samples_words(diagnosis)) is not None:
         facts.append(samples)
     if facts:
@@ -124,15 +124,15 @@ def _coverage(coverage: Mapping[str, Any], console: Console) -> None:
 
 
 def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
-    """The layers with the largest own error; with the largest drift where own errors are unknown."""
+    """The layers with the largest isolated error; with the largest accumulated error if isolated errors are unknown."""
     layers = entries(diagnosis, "layers")
     if not layers:
         return
     key = "local_nrmse" if any(is_number(one.get("local_nrmse")) for one in layers) else "nrmse"
     order = sorted(range(len(layers)), key=lambda number: _badness(layers[number], key), reverse=True)[:_LAYERS_SHOWN]
     threshold = diagnosis.get("threshold", DEFAULT_THRESHOLD)
-    title = "Largest own error" if key == "local_nrmse" else "Largest drift"
-    heading(console, f"{title} ({len(order)} of {len(layers)} layers, threshold of drift {figure(threshold, 'g')})")
+    title = "Largest isolated error" if key == "local_nrmse" else "Largest error"
+    heading(console, f"{title} ({len(order)} of {len(layers)} layers, threshold {figure(threshold, 'g')})")
     codes = culprit_codes(diagnosis)
     rows = [_cells(layers[number], threshold, culprit=number in codes) for number in order]
     heads: tuple[str, ...] = ("#", "Op", "own", "nRMSE", "SNR dB", "")
@@ -143,7 +143,7 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     table = new_table(heads[0], "Layer", *heads[1:], words=("Layer", "Op", ""))
     for number, (index, op, own, *figures, marks) in zip(order, rows, strict=True):
         name = layer_title(named(layers[number].get("name")), room, folder=folder)
-        over = "red" if is_over(layers[number], threshold) else ""
+        over = "red" if diverges(layers[number], threshold) else ""
         nrmse = Text(figures[0], style=over)
         table.add_row(index, Text(name), Text(op), own, nrmse, *figures[1:], Text(marks, style="red"))
     console.print(table)
@@ -151,12 +151,12 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
 
 def _cells(layer: Mapping[str, Any], threshold: float, *, culprit: bool) -> tuple[str, ...]:
     """A layer's op, figures and marks."""
-    problem = clean(layer.get("problem") or ("over" if is_over(layer, threshold) else "")).replace("_", " ")
+    problem = clean(layer.get("problem") or ("diverges" if diverges(layer, threshold) else "")).replace("_", " ")
     return (
         named(layer.get("op_index")),
         shorten(named(layer.get("op")), _OP_WIDTH),
-        drift(layer.get("local_nrmse")),
-        drift(layer.get("nrmse")),
+        nrmse_text(layer.get("local_nrmse")),
+        nrmse_text(layer.get("nrmse")),
         figure(layer.get("snr_db"), ".1f"),
         ", ".join(filter(None, (problem, "culprit" if culprit else ""))),
     )

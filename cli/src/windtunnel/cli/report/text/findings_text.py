@@ -13,7 +13,7 @@ from windtunnel.cli.report.text.layout import heading, line
 
 
 def findings_text(findings: Sequence[Mapping[str, Any]], console: Console, title: str = "Findings") -> None:
-    """Prints findings under a heading; nothing where there are none."""
+    """Prints findings under a heading; nothing if there are none."""
     if not findings:
         return
     heading(console, title)

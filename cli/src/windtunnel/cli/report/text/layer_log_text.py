@@ -1,4 +1,4 @@
-"""What `windtunnel layers` prints."""
+"""The texts and JSON documents of `windtunnel layers`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from windtunnel.cli.report.formatting import UNKNOWN, VERDICTS, clean, drift, entries, figure, megabytes, part
+from windtunnel.cli.report.formatting import UNKNOWN, VERDICTS, clean, entries, figure, megabytes, nrmse_text, part
 from windtunnel.cli.report.layer_names import common_folder, layer_title
 from windtunnel.cli.report.text.layout import GAP, room_beside
 from windtunnel.diagnosis.layer_log.compare_logs import UNREADABLE, LoggedDiff
@@ -21,7 +21,7 @@ from windtunnel.diagnosis.layer_log.jobs import LogComparison, WrittenLog, worst
 
 _SHOWN: Final = 25
 _HEADS: Final = ("op", "nRMSE", "\u00b1", "RMSE")
-# The least of a name that tells anything.
+# The shortest part of a name that is useful.
 _LEAST_NAME: Final = 12
 _EXITS: Final[Mapping[str, int]] = {"healthy": 0, "degraded": 1, "could_not_run": 2}
 
@@ -43,7 +43,7 @@ def log_document(written: WrittenLog, model: str, out: Path) -> dict[str, Any]:
 def log_words(document: Mapping[str, Any]) -> str:
     """The document as lines for the terminal."""
     frames, layers = document["frames"], document["layers"]
-    before = f", {document['resumed']} of them from before" if document["resumed"] else ""
+    before = f", {document['resumed']} of them from an earlier run" if document["resumed"] else ""
     lines = [
         f"{clean(document['model'])}: {frames} frame{'s' if frames != 1 else ''}{before}, {layers} layers, "
         f"{document['mode']}",
@@ -113,11 +113,11 @@ def _notes(found: LogComparison, names: tuple[str, str], unreadable: list[str], 
         short = names[found.held.index(found.frames)]
         notes.append(f"only the first {found.frames} frames were compared: {held}; {short} is not complete")
     if found.same_inputs is False:
-        notes.append("the first frames were fed other inputs: these are no logs of the same samples")
+        notes.append("the first frames have different inputs: the logs are not of the same samples")
     if unreadable:
         notes.append(
-            f"{len(unreadable)} layers could not be read: this runtime computes other values than the one that wrote "
-            "the log"
+            f"{len(unreadable)} layers could not be read: this runtime computes different values than the one "
+            "that wrote the log"
         )
     if vague:
         notes.append(
@@ -127,7 +127,7 @@ def _notes(found: LogComparison, names: tuple[str, str], unreadable: list[str], 
 
 
 def exit_code(document: Mapping[str, Any]) -> int:
-    """0 healthy, 1 degraded, 2 where nothing is over and layers could not be read."""
+    """0 healthy, 1 degraded, 2 if no layer diverges but layers could not be read."""
     return _EXITS[document["verdict"]]
 
 
@@ -145,12 +145,12 @@ def render_diff(document: Mapping[str, Any], console: Console) -> None:
         )
     )
     if document["first_over"] is not None:
-        console.print(Text(f"  first over {document['threshold']:g}: {clean(document['first_over'])}"))
+        console.print(Text(f"  diverges first (threshold {document['threshold']:g}): {clean(document['first_over'])}"))
     rows = {row["layer"]: row for row in entries(document, "layers")}
     folder = common_folder(list(rows))
     console.print(_table([rows[name] for name in document["worst"][:_SHOWN]], console.width, folder))
     if len(rows) > _SHOWN:
-        console.print(Text(f"  and {len(rows) - _SHOWN} layers with less"), style="dim")
+        console.print(Text(f"  and {len(rows) - _SHOWN} layers with smaller errors"), style="dim")
     if coverage["unmatched"]:
         for one in coverage["unmatched"][:5]:
             console.print(Text(f"  not compared: {clean(one['name'])}: {clean(one['reason'])}"), style="dim")
@@ -159,7 +159,7 @@ def render_diff(document: Mapping[str, Any], console: Console) -> None:
 
 
 def _table(rows: list[Any], width: int, folder: str) -> Table:
-    """The rows, `width` wide: names of layers share what the figures leave. Most lie in `folder`."""
+    """The rows, `width` characters wide. Names of layers share the space next to the figures; most are in `folder`."""
     renamed = any(row["reference"] != row["layer"] for row in rows)
     figures = [_figures(row) for row in rows]
     room = room_beside(width, *zip(_HEADS, *figures, strict=True))
@@ -181,7 +181,7 @@ def _figures(row: Mapping[str, Any]) -> tuple[str, ...]:
     error, under = row["relative_error"], "under " if row["is_bound"] else ""
     return (
         f"{row['op_index']} {clean(row['op'])}",
-        row["problem"] or under + drift(row["nrmse"]),
+        row["problem"] or under + nrmse_text(row["nrmse"]),
         UNKNOWN if error is None else "0" if error == 0 else f"{error:.0%}",
-        under + drift(row["rmse"]),
+        under + nrmse_text(row["rmse"]),
     )

@@ -1,4 +1,4 @@
-"""Parts that reports for a terminal are made of."""
+"""Parts of reports for the terminal."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ GAP: Final = 3
 
 
 def heading(console: Console, text: str) -> None:
-    """A blank line and a bold one."""
+    """Prints a blank line and a bold one."""
     console.print()
     console.print(Text(text, style="bold"))
 
 
 def line(console: Console, text: str, *, style: str = "", indent: int = 0) -> None:
-    """A line whose continuations stand below its beginning."""
+    """Prints a line. If it is wrapped, further lines are indented like it."""
     console.print(Padding(Text(text, style=style), (0, 0, 0, indent), expand=False))
 
 
 def bullets(texts: Sequence[object], console: Console) -> None:
-    """Points whose further lines stand below their text."""
+    """Prints points. If one is wrapped, further lines are indented like its text."""
     grid = Table.grid(padding=(0, 1))
     grid.add_column()
     grid.add_column(overflow="fold")
@@ -40,7 +40,7 @@ def bullets(texts: Sequence[object], console: Console) -> None:
 
 
 def new_table(*columns: str, words: tuple[str, ...] = ()) -> Table:
-    """A table whose columns hold figures, but for those named in `words`."""
+    """A table with columns of figures, except those named in `words`."""
     table = Table(
         box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False, collapse_padding=True
     )
@@ -50,12 +50,12 @@ def new_table(*columns: str, words: tuple[str, ...] = ()) -> Table:
 
 
 def room_beside(width: int, *columns: Sequence[str], least: int = 12) -> int:
-    """What a table `width` wide leaves for one more column beside these, of head and cells each."""
+    """The width left for one more column in a table `width` wide, next to these columns of head and cells."""
     return max(least, width - sum(max(map(len, column)) + GAP for column in columns))
 
 
 def verdict_words(verdict: str | None) -> Text:
-    """A verdict with its mark and colour."""
+    """A verdict with its mark and color."""
     mark, words = VERDICTS.get(verdict, ("?", clean(verdict)))
     style = "bold green" if verdict in GOOD else "bold red" if verdict in BAD else "bold yellow"
     return Text(f"{mark} {words.upper()}", style=style)

@@ -1,4 +1,4 @@
-"""What the offline commands print about one measurement, conversion or variant."""
+"""The texts of `bench` and `convert`: one measurement, one conversion."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from windtunnel.cli.report.formatting import (
     NOT_COMPARED,
     clean,
     conditions_words,
-    drift,
     engine_of,
     entries,
     input_words,
     measure,
     megabytes,
     named,
+    nrmse_text,
     part,
     share,
     was_compared,
@@ -53,13 +53,13 @@ def render_bench(document: Mapping[str, Any], console: Console) -> None:
 
 
 def conversion_words(document: Mapping[str, Any]) -> str:
-    """A conversion for a person."""
+    """A conversion as text."""
     check = document["check"]
     what = "seeded random inputs" if check["synthetic"] else "samples"
     lines = [
         f"{megabytes(document['size_bytes'])} MB, {len(document['ops'])} ops, {document['seconds']:.1f} s",
         f"check {'passed' if check['passed'] else 'failed'} on {check['samples']} {what}: "
-        f"output nRMSE {drift(check['output_nrmse'])}, agreement {share(check['agreement'])}"
+        f"output nRMSE {nrmse_text(check['output_nrmse'])}, agreement {share(check['agreement'])}"
         if was_compared(check)
         else NOT_COMPARED,
     ]

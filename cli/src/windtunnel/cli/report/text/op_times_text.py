@@ -10,28 +10,30 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from windtunnel.accelerators import shown_accelerator
 from windtunnel.cli.report.formatting import UNKNOWN, clean, entries, input_words, is_number, measure, named, part
 from windtunnel.cli.report.layer_names import common_folder, layer_title
 
 _SHOWN: Final = 25
-# What the table takes beside the names of layers, and the least of a name that tells anything.
+# The width of the table without the names of layers, and the shortest part of a name that is useful.
 _OTHER_COLUMNS: Final = 84
 _LEAST_NAME: Final = 12
-_UNKNOWN_SHAPE: Final = "the model leaves the size of its input open and none was given (--samples or --shape)"
+_UNKNOWN_SHAPE: Final = "the model leaves the size of its input open, and neither --samples nor --shape gives it"
 _METHODS: Final = {
     "profiler": "the runtime's profiler",
-    "cutting": "each op alone, as a model of its own",
+    "cutting": "each op in isolation, as a model",
     "log": "the log's table of ops",
 }
 
 
 def render_ops(document: Mapping[str, Any], console: Console) -> None:
-    """Prints the table of ops, slowest first, and what was found."""
+    """Prints the table of ops, slowest first, and the causes."""
     latency = part(document, "latency")
     threads = latency["threads"]
     total, explained = latency["total_ms"], latency["ops_ms"]
     console.print(Text(f"{document['verdict']}: {measure(total)} ms per inference"), style="bold")
-    how = f"{latency['accelerator']}, {threads} thread{'s' if threads > 1 else ''}, {latency['runs']} runs"
+    accelerator = shown_accelerator(latency["accelerator"])
+    how = f"{accelerator}, {threads} thread{'s' if threads > 1 else ''}, {latency['runs']} runs"
     if shapes := part(latency, "input_shapes"):
         how += f", {clean(input_words(shapes))}"
     console.print(Text(f"  {how}; by {_METHODS[latency['method']]}, which explains {measure(explained)} ms"))
@@ -50,7 +52,7 @@ def render_ops(document: Mapping[str, Any], console: Console) -> None:
 
 
 def _table(rows: list[Any], room: int, folder: str) -> Table:
-    """The rows, with the layers' names where there is `room` for them; most lie in `folder`."""
+    """The rows, with the layers' names if there is `room` for them; most are in `folder`."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", show_edge=False)
     table.add_column("op", no_wrap=True)
     for name in ("ms", "share", "MMAC", "kB", "expected"):
@@ -79,7 +81,7 @@ def _cause(cause: Mapping[str, Any], console: Console) -> None:
     if is_number(evidence["share"]):
         spent += f", {evidence['share']:.0%} of the inference"
     if is_number(evidence["expected_ms"]):
-        spent += f"; its peers let expect {measure(evidence['expected_ms'])} ms"
+        spent += f"; expected from similar ops: {measure(evidence['expected_ms'])} ms"
     console.print(Text(f"{cause['code']} at {where}: {spent}"), style="bold")
     reasons = [evidence["reason"]] if evidence.get("reason") else evidence.get("reasons") or []
     for reason in reasons:

@@ -1,4 +1,4 @@
-"""A remedy for a person at the terminal."""
+"""A remedy for the terminal."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rich.text import Text
 from windtunnel.cli.report.formatting import (
     UNKNOWN,
     clean,
-    drift,
     entries,
     figure,
     megabytes,
     named,
+    nrmse_text,
     part,
     share,
     shorten,
@@ -25,22 +25,22 @@ from windtunnel.figures import compared_with
 
 _HEADS: Final[Mapping[str, tuple[str, str, str]]] = {
     "proven": ("✓", "a remedy, proven", "bold green"),
-    "uncertain": ("✓", "a remedy, within the gates on these held-back samples", "bold yellow"),
+    "uncertain": ("✓", "a remedy, within the gates on the held-out samples", "bold yellow"),
     "not_proven": ("!", "a remedy that is not proven", "bold yellow"),
     "none": ("✗", "no remedy found", "bold red"),
     "not_needed": ("✓", "no remedy needed", "bold green"),
 }
 _MEASURES: Final[Mapping[str, str]] = {
-    "labels": "accuracy_drop is the float model's top-1 accuracy less the model's",
-    "agreement": "no labels: accuracy_drop is the share of samples on which the model decides unlike the float model",
-    "output_nrmse": "no labels, outputs are no classes: accuracy_drop is the outputs' nRMSE against the float model",
+    "labels": "accuracy_drop is the float model's top-1 accuracy minus the model's",
+    "agreement": "no labels: accuracy_drop is the share of samples on which the model and the float model disagree",
+    "output_nrmse": "no labels, and outputs are not classes: accuracy_drop is the nRMSE of the outputs",
 }
 _WIDTH: Final = 60
 _NARROW: Final = 44
 
 
 def render_remedy(document: Mapping[str, Any], console: Console) -> None:
-    """Prints what was found, why, what it costs, and what else there would be."""
+    """Prints the recipe that was found, why, what it costs, and the alternatives."""
     uncertain = document["verdict"] == "proven" and document["certain"] is False
     sign, head, style = _HEADS["uncertain" if uncertain else document["verdict"]]
     console.print(Text(f"{sign} {head}", style=style))
@@ -68,9 +68,9 @@ def _remedy(remedy: Mapping[str, Any], console: Console) -> None:
     for kept in entries(remedy, "kept"):
         why = []
         if kept["drop_without"] is not None:
-            why.append(f"quantised again, the drop is {figure(kept['drop_without'])}")
+            why.append(f"quantized again, the drop is {figure(kept['drop_without'])}")
         if kept["weight"]:
-            why.append(f"it adds an nRMSE of {drift(kept['weight'])} in the variant")
+            why.append(f"it adds an nRMSE of {nrmse_text(kept['weight'])} in the variant")
         name = shorten(clean(kept["layer"]), _WIDTH)
         _line(console, f"{how}: {clean(kept['op'])} {name}" + (f": {'; '.join(why)}" if why else ""))
 
@@ -84,7 +84,7 @@ def _gates(document: Mapping[str, Any], console: Console) -> None:
     proof = part(document, "proof")
     interval = (proof["remedy"] or proof["variant"])["accuracy_drop_ci"]
     if interval is not None:
-        beyond = "" if document["certain"] else ", which reaches beyond the gate: more samples would tell"
+        beyond = "" if document["certain"] else ", which includes the gate: more samples would decide"
         sign = "✓" if document["certain"] else "!"
         low, high = (figure(end) for end in interval)
         _line(console, f"{sign} 95 % interval of the drop: {low} to {high}{beyond}")
@@ -93,8 +93,8 @@ def _gates(document: Mapping[str, Any], console: Console) -> None:
 def _sides(document: Mapping[str, Any], console: Console) -> None:
     proof = part(document, "proof")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("held back", "top-1", "drop", "agreement", "nRMSE", "MB", "p50 ms", "p95 ms"):
-        table.add_column(title, justify="left" if title == "held back" else "right", no_wrap=True)
+    for title in ("held out", "top-1", "drop", "agreement", "nRMSE", "MB", "p50 ms", "p95 ms"):
+        table.add_column(title, justify="left" if title == "held out" else "right", no_wrap=True)
     for name in ("float", "variant", "remedy"):
         side = proof[name]
         if side is not None:
@@ -109,7 +109,7 @@ def _figures(side: Mapping[str, Any]) -> list[str]:
         share(side["accuracy"]),
         figure(side["accuracy_drop"]),
         share(side["agreement"]),
-        drift(side["output_nrmse"]),
+        nrmse_text(side["output_nrmse"]),
         megabytes(side["size_bytes"]),
         figure(latency.get("p50")),
         figure(latency.get("p95")),
@@ -130,7 +130,7 @@ def _front(document: Mapping[str, Any], console: Console) -> None:
     tried = {trial["id"]: trial for trial in entries(document, "tried")}
     chosen = (document["remedy"] or {}).get("trial")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("", "recipes that no other beats", "drop", "MB", "latency"):
+    for title in ("", "recipes that no other one beats in both", "drop", "MB", "latency"):
         table.add_column(title, justify="left" if len(title) > 7 else "right", no_wrap=title != "")
     for name in entries(document, "front"):
         trial = tried[name]
@@ -143,15 +143,15 @@ def _front(document: Mapping[str, Any], console: Console) -> None:
     console.print(table)
     if document["remedy"] is not None and document["remedy"]["dominated_by"]:
         names = ", ".join(clean(tried[name]["what"]) for name in document["remedy"]["dominated_by"])
-        _line(console, f"! as accurate, small and fast here, but of another kind than the variant: {names}")
+        _line(console, f"! as accurate, small and fast here, but of a different kind than the variant: {names}")
     device = part(document, "latency_device")
     role = "it may decide" if device.get("is_target") else "it did not decide between recipes"
     _line(console, f"latency: of {named(device.get('name'))}, one thread, XNNPACK; {role}")
     failed = sum(trial["error"] is not None for trial in tried.values())
-    said = f"; {failed} could not be made" if failed else ""
+    said = f"; {failed} could not be built" if failed else ""
     _line(console, f"of {len(tried) - 1} recipes, on the search samples{said}; {figure(document['seconds'])} s")
     if document["out_of_time"]:
-        _line(console, "! the budget ended the search: there may be better")
+        _line(console, "! the budget ended the search: a better recipe may exist")
 
 
 def _samples(document: Mapping[str, Any], console: Console) -> None:
@@ -159,16 +159,16 @@ def _samples(document: Mapping[str, Any], console: Console) -> None:
     how = "in equal shares of each class, " if drawn["stratified"] else ""
     _line(
         console,
-        f"samples: {drawn['calibration']} to calibrate, {drawn['search']} to search, {drawn['held_back']} held back, "
+        f"samples: {drawn['calibration']} to calibrate, {drawn['search']} to search, {drawn['held_back']} held out, "
         f"drawn {how}seed {drawn['seed']}",
     )
     if drawn["repeated"]:
-        _line(console, f"! {drawn['repeated']} samples equal another and were left out")
+        _line(console, f"! {drawn['repeated']} samples are repeated and were left out")
     _line(console, _MEASURES[drawn["measure"]])
     strange = part(document, "variant").get("strange")
     if strange:
         names = ", ".join(shorten(clean(name), _WIDTH) for name in strange[:3])
-        _line(console, f"! weights of the variant that are not the float model's: {names}; see `windtunnel diff`")
+        _line(console, f"! weights of the variant that differ from the float model's: {names}; see `windtunnel diff`")
 
 
 def _again(document: Mapping[str, Any], console: Console) -> None:
@@ -176,4 +176,4 @@ def _again(document: Mapping[str, Any], console: Console) -> None:
     if written.get("recipe"):
         calibration = f" --calibration {clean(written['calibration'])}" if written.get("calibration") else ""
         model = named(part(document, "float").get("name"))
-        _line(console, f"again: windtunnel quantize {model} --recipe {clean(written['recipe'])}{calibration}")
+        _line(console, f"build it again: windtunnel quantize {model} --recipe {clean(written['recipe'])}{calibration}")

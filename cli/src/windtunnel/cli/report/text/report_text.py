@@ -1,4 +1,4 @@
-"""Reports for a terminal."""
+"""Reports of runs, and benchmark logs, for the terminal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from windtunnel.cli.report.formatting import (
     UNKNOWN,
     Gate,
     clean,
-    drift,
     elapsed,
     engine_of,
     entries,
@@ -29,6 +28,7 @@ from windtunnel.cli.report.formatting import (
     moment,
     named,
     nodes_of,
+    nrmse_text,
     part,
     place_of,
     share,
@@ -54,7 +54,7 @@ _GATE_TITLES = {
 
 
 def render_report(report: dict[str, Any], console: Console) -> None:
-    """Prints `windtunnel.report/1`: verdict and reasons, then what was measured of every variant."""
+    """Prints `windtunnel.report/1`: verdict and reasons, then the figures of every variant."""
     _report_head(report, console)
     variants = entries(report, "variants")
     findings_text(entries(report, "findings"), console)
@@ -89,7 +89,7 @@ def render_log(log: dict[str, Any], console: Console) -> None:
 
 
 def _is_unmeasured(run: Mapping[str, Any]) -> bool:
-    """Whether a run of a log has no timings, though no error is known: its log stops early."""
+    """Whether a run of a log has no timings and no known error: its log stops early."""
     figures = [*part(run, "inference").values(), *part(run, "warmup").values()]
     return not run.get("error") and not entries(run, "ops") and all(value is None for value in figures)
 
@@ -113,8 +113,8 @@ def _report_head(report: Mapping[str, Any], console: Console) -> None:
 
 
 def _variants(variants: list[Any], width: int) -> Table:
-    words = ("Variant", "First over", "Gates")
-    table = new_table("Variant", "MB", "Accuracy", "Drop", "Loss", "nRMSE", "First over", "Gates", words=words)
+    words = ("Variant", "First diverging", "Gates")
+    table = new_table("Variant", "MB", "Accuracy", "Drop", "Loss", "nRMSE", "First diverging", "Gates", words=words)
     room = min(60, max(10, width - 66))
     for variant in variants:
         layers, gates = part(variant, "layers"), gates_of(variant)
@@ -124,7 +124,7 @@ def _variants(variants: list[Any], width: int) -> Table:
             share(variant.get("accuracy")),
             share(variant.get("accuracy_drop")),
             figure(variant.get("loss"), ".4f"),
-            drift(layers.get("max_nrmse")),
+            nrmse_text(layers.get("max_nrmse")),
             Text(shorten(first_over(layers) or UNKNOWN, room)),
             _tally(gates),
         )
@@ -132,7 +132,7 @@ def _variants(variants: list[Any], width: int) -> Table:
 
 
 def _remarks(variants: list[Any], console: Console) -> None:
-    """What qualifies a variant's figures."""
+    """Remarks that qualify a variant's figures."""
     for variant in variants:
         name = shorten(named(variant.get("name")), 24)
         if variant.get("synthetic_samples"):
@@ -142,7 +142,7 @@ def _remarks(variants: list[Any], console: Console) -> None:
         if variant.get("accuracy") is None and variant.get("accuracy_reason"):
             line(console, f"{name}: no accuracy: {clean(variant['accuracy_reason'])}", indent=2)
         elif variant.get("element_accuracy") is not None:
-            line(console, f"{name}: the accuracy is the share of right elements of the labels", indent=2)
+            line(console, f"{name}: the accuracy is the share of correct elements of the labels", indent=2)
         if variant.get("diagnosis_problem"):
             line(console, f"{name}: {clean(variant['diagnosis_problem'])}", indent=2)
 
@@ -187,13 +187,13 @@ def _input_of(cell: Mapping[str, Any]) -> str:
 
 
 def _cell_remarks(name: str, cell: Mapping[str, Any], console: Console) -> None:
-    """Why a cell is as it is."""
+    """The reasons for a cell's status."""
     if cell.get("reason"):
         line(console, f"{name}: {clean(cell['reason'])}", indent=2)
 
 
 def _warnings(cells: Sequence[tuple[str, Mapping[str, Any]]], console: Console) -> None:
-    """What the figures of cells do not mean. What several cells share in all but its numbers is said once."""
+    """Warnings about the figures of cells. One that several cells share except for its numbers is printed once."""
     shared: dict[str, list[tuple[str, str]]] = {}
     for name, cell in cells:
         for warning in entries(cell, "warnings"):
@@ -218,7 +218,7 @@ def _status(cell: Mapping[str, Any]) -> Text:
 
 
 def _gates(variants: list[Any], console: Console) -> None:
-    """One column for each gate; a limit that holds for all variants stands in its heading."""
+    """One column for each gate. A limit that is the same for all variants is in its heading."""
     judged = [(variant, _worst_by_name(gates_of(variant))) for variant in variants]
     names = list(dict.fromkeys(name for _, gates in judged for name in gates))
     if not names:
@@ -241,7 +241,7 @@ def _gates(variants: list[Any], console: Console) -> None:
 
 
 def _worst_by_name(gates: list[Gate]) -> dict[str, Gate]:
-    """A latency gate holds for every cell: the one that matters most stands for all."""
+    """A latency gate applies to every cell: the result that matters most is shown for all."""
     found: dict[str, list[Gate]] = {}
     for gate in gates:
         found.setdefault(gate.name, []).append(gate)
@@ -256,7 +256,7 @@ def _gate_cell(gate: Gate | None, *, with_limit: bool) -> Text:
 
 
 def _tensors(variants: list[Any], console: Console) -> None:
-    """What goes into each variant and what comes out of it."""
+    """The inputs and outputs of each variant."""
     found = signatures(variants)
     if found:
         heading(console, "Inputs and outputs")
@@ -283,7 +283,7 @@ def _conversion(check: Mapping[str, Any], console: Console) -> None:
         if before is not None or after is not None:
             facts.append(f"{label} {share(before)} → {share(after)}")
     facts.append(f"agreement {share(check.get('agreement'))}")
-    facts.append(f"output nRMSE {drift(check.get('output_nrmse'))}")
+    facts.append(f"output nRMSE {nrmse_text(check.get('output_nrmse'))}")
     if check.get("synthetic_samples"):
         facts.append("on seeded random inputs")
     line(console, ", ".join(facts), style="red" if passed is False else "", indent=2)

@@ -1,4 +1,4 @@
-"""Comparisons and histories for a terminal."""
+"""Comparisons and histories of runs for the terminal."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _style(row: Row, index: int, difference: float) -> str:
 
 
 def _within_spread(row: Row, index: int) -> bool:
-    """Whether a latency differs by no more than the inferences of one run do."""
+    """Whether a latency differs by no more than the spread of one run's inferences."""
     ratio = row.ratios[index]
     if ratio is None or not row.spreads:
         return False
@@ -134,7 +134,7 @@ def render_history(history: History, console: Console) -> None:
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """One character a value, lowest to highest; a space where there is none."""
+    """One character per value, from lowest to highest; a space if there is no value."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=0.0)
     span = high - low
