@@ -19,6 +19,7 @@ from windtunnel.accelerators import (
 )
 from windtunnel.cli.commands.options import compared_accelerator_option, measured_accelerator_option
 from windtunnel.errors import InvalidInput
+from windtunnel.plan import parse_plan
 
 
 @pytest.mark.parametrize(
@@ -98,3 +99,12 @@ def test_the_default_and_what_a_command_does_not_take() -> None:
     assert refused.exit_code == 2
     assert "unknown accelerator 'reference': use xnnpack, builtin." in refused.output
     assert "[xnnpack|builtin]" in CliRunner().invoke(measured, ["--help"]).output
+
+
+def test_a_plan_takes_every_spelling_and_keeps_that_of_cells() -> None:
+    document = {
+        "apiVersion": "windtunnel/v1",
+        "variants": ["float32"],
+        "devices": [{"farm": "local", "accelerator": ["XNNPACK", "builtin", "hexagon"]}],
+    }
+    assert parse_plan(document).devices[0].accelerator == ("xnnpack", "cpu", "hexagon")
