@@ -130,7 +130,8 @@ class DeviceDocument(Document):
     os_version: OneOrMany[Text] = Field(None, description='For example 14, or "14.10". Absent: any.')
     accelerator: OneOrMany[Text] = Field(
         None,
-        description="builtin (no delegate; also cpu, none), xnnpack, gpu, nnapi, coreml, hexagon, ...; absent: the farm's default.",
+        description="builtin (no delegate; also: cpu, none), xnnpack, gpu, nnapi, coreml, hexagon, ...; absent: the "
+        "farm's default.",
     )
     threads: OneOrMany[Count] = Field(None, description="Number of inference threads.")
 
