@@ -16,10 +16,11 @@ format:
     ruff format .
     ruff check --fix .
 
-# Regenerates code from the contracts.
+# Regenerates code from the contracts, and JSON Schemas from the models of documents.
 generate:
     proto/generate
     python tools/asyncapi.py > docs/asyncapi.yaml
+    python tools/generate_schemas.py
 
 # Freezes the contracts of today as released; `check` compares later contracts with them.
 release-contracts:

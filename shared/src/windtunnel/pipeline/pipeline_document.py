@@ -1,6 +1,6 @@
 """pipeline.json as pydantic models, one per op; its JSON Schema is generated from them (tools/generate_schemas.py).
 
-To add an op, write its model here and list it in `StepDocument`. Importing this takes 0.1 s: import it where a pipeline
+To add an op, write its model here and list it in `_Ops`. Importing this takes 0.1 s: import it where a pipeline
 is read.
 """
 
