@@ -43,7 +43,11 @@ _SCALARS: Final[dict[int, dict[str, Any]]] = {
     _Field.TYPE_INT64: {"type": ["string", "integer"], "format": "int64"},
     _Field.TYPE_UINT64: {"type": ["string", "integer"], "format": "uint64"},
 }
-_WELL_KNOWN: Final = {".google.protobuf.Timestamp": {"type": "string", "format": "date-time"}}
+_WELL_KNOWN: Final[dict[str, dict[str, Any]]] = {
+    ".google.protobuf.Timestamp": {"type": "string", "format": "date-time"},
+    # Seconds, for example "1.5s".
+    ".google.protobuf.Duration": {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]{1,9})?s$"},
+}
 
 _ATTRIBUTES: Final[dict[str, dict[str, Any]]] = {
     "ce-specversion": {"const": "1.0"},

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FieldDescriptorProto
 
 import windtunnel.bus.events
 import windtunnel.bus.nats.refusals  # noqa: F401 - its errors are part of the tree
-from support.contracts import Method, comments, files, methods, parts
+from support.contracts import Method, comments, files, messages, methods, parts, released
 from windtunnel.artifacts.stores.port import Corrupt
 from windtunnel.errors import FarmError, WindtunnelError
 from windtunnel.rpc.errors import status_of
@@ -129,3 +131,72 @@ def test_every_code_of_the_diagnosis_library_is_told() -> None:
     given = {code.upper() for code in set(codes_given(ROOT / "diagnosis/src")) - OF_EVENTS_ALONE}
     assert given
     assert given - told == set()
+
+
+OLD_FIELDS = {f"{name}.{field.name}" for file in released().file for name, m in messages(file) for field in m.field}
+OLD_METHODS = {f"{s.name}.{method.name}" for file in released().file for s in file.service for method in s.method}
+NEW_FIELDS = [
+    (f"{name}.{field.name}", field)
+    for file in FILES.values()
+    for name, message in messages(file)
+    for field in message.field
+    if f"{name}.{field.name}" not in OLD_FIELDS and not field.options.deprecated
+]
+# Not in the last released contracts, and older than the rules all the same.
+OLD_METHODS |= {"ArtifactService.Upload", "ArtifactService.Download", "ArtifactService.ListArtifacts"}
+CLOSED_SETS = re.compile(r"(^|_)(state|status|platform|kind|severity|level|type)s?$")
+DURATIONS = re.compile(r"(^|_)(ms|us|ns|s|seconds|minutes|hours|duration|timeout|interval)$")
+NUMBERS = range(FieldDescriptorProto.TYPE_DOUBLE, FieldDescriptorProto.TYPE_BOOL)
+
+
+def breaks_a_rule(name: str, field: FieldDescriptorProto) -> bool:
+    """Whether a new field should be an enum, or a Duration."""
+    text = field.type == FieldDescriptorProto.TYPE_STRING
+    number = field.type in NUMBERS
+    return bool((text and CLOSED_SETS.search(field.name)) or (number and DURATIONS.search(field.name)))
+
+
+def test_new_fields_use_enums_and_durations() -> None:
+    assert len(OLD_FIELDS) > 100 and len(NEW_FIELDS) > 5
+    assert [name for name, field in NEW_FIELDS if breaks_a_rule(name, field)] == []
+
+
+def test_the_rules_catch_what_the_old_fields_do() -> None:
+    broken = {
+        f"{name}.{field.name}"
+        for file in released().file
+        for name, message in messages(file)
+        for field in message.field
+        if breaks_a_rule(name, field)
+    }
+    assert {"Cell.platform", "Run.state", "Execution.kind", "ModelConverted.duration_ms"} <= broken
+    assert "Measurement.memory_mb" not in broken and "Cell.variant" not in broken
+
+
+def test_new_methods_have_aip_names() -> None:
+    by_name = {name: message for file in FILES.values() for name, message in messages(file)}
+    for file in FILES.values():
+        for service in file.service:
+            for method in service.method:
+                if f"{service.name}.{method.name}" in OLD_METHODS:
+                    continue
+                assert re.fullmatch(r"([A-Z][a-z]+){2,}", method.name), f"{method.name} is not a verb and a noun"
+                asked, answer = (by_name[f"{method.name}{kind}"] for kind in ("Request", "Response"))
+                if method.name.startswith("List"):
+                    assert {"page_size", "page_token"} <= {field.name for field in asked.field}, method.name
+                    assert "next_page_token" in {field.name for field in answer.field}, method.name
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_deprecated_field_names_the_enum_that_replaces_it(name: str) -> None:
+    said = comments(FILES[name])
+    paths = dict(parts(FILES[name]))
+    for message_name, message in messages(FILES[name]):
+        fields = {field.name: field for field in message.field}
+        for field in message.field:
+            if field.options.deprecated:
+                comment = " ".join(said[paths[f"{message_name}.{field.name}"]].split())
+                found = re.search(r"Replaced by `(\w+)`\.", comment)
+                assert found is not None, f"{message_name}.{field.name}"
+                assert fields[found[1]].type == FieldDescriptorProto.TYPE_ENUM
+                assert fields[found[1]].label == field.label

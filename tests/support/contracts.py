@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 from asyncapi import compile_contracts
-from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
+from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto, FileDescriptorSet
 
 ROOT = Path(__file__).parents[2]
 _ERROR = re.compile(r"([A-Z_]+) \(([A-Z0-9_, ]+)\): \S")
@@ -21,6 +21,22 @@ Path_ = tuple[int, ...]
 def files() -> dict[str, FileDescriptorProto]:
     """The contract files by name, such as "events.proto"."""
     return {file.name.rsplit("/", 1)[-1]: file for file in compile_contracts(ROOT / "proto").file}
+
+
+@cache
+def released() -> FileDescriptorSet:
+    """The contracts of the last release."""
+    return FileDescriptorSet.FromString((ROOT / "proto/released.binpb").read_bytes())
+
+
+def messages(file: FileDescriptorProto) -> Iterator[tuple[str, DescriptorProto]]:
+    """All messages of a file by name, nested ones too, entries of maps not."""
+    waiting = [(message.name, message) for message in file.message_type]
+    while waiting:
+        name, message = waiting.pop()
+        if not message.options.map_entry:
+            yield name, message
+            waiting += [(f"{name}.{nested.name}", nested) for nested in message.nested_type]
 
 
 def comments(file: FileDescriptorProto) -> Mapping[Path_, str]:

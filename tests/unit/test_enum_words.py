@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.message import Message
 
 from windtunnel.bus import decode, encode
+from windtunnel.cli.commands.runs import artifacts
 from windtunnel.client.artifacts import read_artifact
 from windtunnel.client.client import _progress as read_progress
 from windtunnel.client.listing import _summary as read_summary
@@ -17,6 +18,7 @@ from windtunnel.enum_words import ARTIFACT_KIND, EXECUTION_KIND, PLATFORM, RUN_S
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.cell_messages import cell_from_proto, cell_to_proto
 from windtunnel.farm_dispatcher.domain.farm import Cell
+from windtunnel.metrics_store.domain import run_artifacts
 from windtunnel.metrics_store.domain.facts import Built, NotBuilt
 from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.metrics_store.messages.decode_values import cell_spec
@@ -39,6 +41,10 @@ NEWER = 99
 def test_words_are_those_of_the_text_fields(enum: EnumWords, words: str) -> None:
     assert enum.words == tuple(words.split())
     assert [enum.read(enum.number(word), "") for word in enum.words] == list(enum.words)
+
+
+def test_other_lists_of_kinds_are_the_same() -> None:
+    assert run_artifacts._ORDER == artifacts._KINDS == ARTIFACT_KIND.words
 
 
 def test_what_the_enum_lacks_stays_text() -> None:
