@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final, TypeVar
 from pydantic import BeforeValidator, Discriminator, Tag, ValidationError, WrapValidator
 from pydantic_core import PydanticCustomError
 
-from windtunnel.documents.problems import OURS, TAG, kind_of, path_of, problem
+from windtunnel.documents.problems import PROBLEM, TAG, kind_of, path_of, problem
 
 T = TypeVar("T")
 # The tags of `how_many`.
@@ -35,7 +35,7 @@ def said(describe: Callable[[Any], PydanticCustomError], *, of_items: bool = Fal
             return validate(value)
         except ValidationError as error:
             found = error.errors(include_url=False, include_input=False)
-            if any(one["type"] == OURS or (path_of(one["loc"]) and not of_items) for one in found):
+            if any(one["type"] == PROBLEM or (path_of(one["loc"]) and not of_items) for one in found):
                 raise
             raise describe(value) from None
 

@@ -15,7 +15,7 @@ M = TypeVar("M", bound=BaseModel)
 # Begins the tag of a union's alternative, which pydantic puts into the path of an error. No name in YAML begins so.
 TAG: Final = "\0"
 # The type of the errors that `problem` makes.
-OURS: Final = "windtunnel"
+PROBLEM: Final = "windtunnel"
 # Ends the path of an error in the key of a mapping.
 _KEY: Final = "[key]"
 _SHOWN: Final = 60
@@ -71,7 +71,7 @@ def problem(message: str, hint: str = "", at: Path = ()) -> PydanticCustomError:
     Returns:
         The error.
     """
-    return PydanticCustomError(OURS, "{message}", {"message": message, "hint": hint, "at": at})
+    return PydanticCustomError(PROBLEM, "{message}", {"message": message, "hint": hint, "at": at})
 
 
 def kind_of(value: Any) -> str:
@@ -137,7 +137,7 @@ def _described(error: ErrorDetails) -> tuple[str, Path, str]:
     """Message, path and hint of an error of pydantic's."""
     path = path_of(error["loc"])
     context = error.get("ctx", {})
-    if error["type"] == OURS:
+    if error["type"] == PROBLEM:
         return context["message"], (*path, *context["at"]), context["hint"]
     if error["type"] == "missing":
         return "is missing", path, ""
