@@ -12,7 +12,7 @@ from google.protobuf.message import Message
 from windtunnel.bus import decode, encode
 from windtunnel.cli.commands.runs import artifacts
 from windtunnel.client.artifacts import read_artifact
-from windtunnel.client.client import _progress as read_progress
+from windtunnel.client.async_run import _progress as read_progress
 from windtunnel.client.listing import _summary as read_summary
 from windtunnel.enum_words import ARTIFACT_KIND, EXECUTION_KIND, PLATFORM, RUN_STATE, EnumWords
 from windtunnel.errors import InvalidInput

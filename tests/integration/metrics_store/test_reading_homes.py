@@ -97,14 +97,14 @@ async def test_a_database_elsewhere(home: Path, tmp_path: Path, monkeypatch: pyt
     await check(tmp_path / "elsewhere" / "m.db")
     monkeypatch.setenv("WINDTUNNEL_DATABASE_URL", "postgresql://user@db/windtunnel")
     assert not reads_home()
-    with pytest.raises(Unavailable, match="no Windtunnel runs"):
+    with pytest.raises(Unavailable, match="Windtunnel is not running"):
         async with reading_client():
             pass
 
 
 async def test_a_home_without_runs(home: Path) -> None:
     assert not reads_home()
-    with pytest.raises(Unavailable, match="no runs yet: no Windtunnel runs in") as error:
+    with pytest.raises(Unavailable, match="no runs yet: Windtunnel is not running in") as error:
         async with reading_client():
             pass
     assert "windtunnel submit" in str(error.value.hint)
@@ -156,6 +156,6 @@ async def test_an_installation_without_the_service_says_what_is_missing(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("windtunnel.cli.home.reading.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(NotFound, match=r"metrics_store, is not installed.*windtunnel-cli\[up\]"):
+    with pytest.raises(NotFound, match=r"metrics_store, which reads runs without it, is not installed.*windtunnel-cli\[up\]"):
         async with reading_client():
             pass

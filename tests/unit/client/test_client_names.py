@@ -6,17 +6,17 @@ import re
 
 import pytest
 
-from windtunnel.client.client import _format_by_name, _version_of
 from windtunnel.client.listing import verdict_name
+from windtunnel.client.submission import format_by_name, version_of
 from windtunnel.v1 import types_pb2
 
 
 def test_the_version_of_an_artifact_follows_its_content() -> None:
-    assert _version_of("sha256:" + "0123456789abcdef" * 4) == "0123456789ab"
+    assert version_of("sha256:" + "0123456789abcdef" * 4) == "0123456789ab"
 
 
 def test_the_version_of_another_uri_is_the_time() -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d\.\d{6}", _version_of("s3://models/ssd.zip"))
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d\.\d{6}", version_of("s3://models/ssd.zip"))
 
 
 @pytest.mark.parametrize(
@@ -24,14 +24,14 @@ def test_the_version_of_another_uri_is_the_time() -> None:
     [
         ("frozen.pb", "frozen_graph"),
         ("s3://models/v1/frozen_inference_graph.pb", "frozen_graph"),
-        ("exported/saved_model.pb", None),
-        ("model.keras", None),
-        ("saved_model", None),
-        ("sha256:" + "0" * 64, None),
+        ("exported/saved_model.pb", ""),
+        ("model.keras", ""),
+        ("saved_model", ""),
+        ("sha256:" + "0" * 64, ""),
     ],
 )
-def test_only_a_graphdef_needs_its_name(model: str, expected: str | None) -> None:
-    assert _format_by_name(model) == expected
+def test_only_a_graphdef_needs_its_name(model: str, expected: str) -> None:
+    assert format_by_name(model) == expected
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_figures_at_an_unknown_input_shape_are_kept_and_noted() -> None:
     found = compare_reports([report("a"), report("b", larger), report("c", unknown)])
     values = [row.values for row in found.rows if row.name == "latency_ms.p50"]
     assert values == [[2.0, None, None], [None, 50.0, None], [None, None, 7.0]]
-    assert "not every run says at which input shape" in "\n".join(found.notes)
+    assert "not every run has the input shape" in "\n".join(found.notes)
 
 
 def test_a_cell_without_figures_is_matched_all_the_same() -> None:

@@ -75,7 +75,7 @@ def test_the_file_of_one_that_was_killed_counts_for_nothing(tmp_path: Path, monk
     with subprocess.Popen([sys.executable, "-c", ""]) as ended:
         ended.wait()
     write(tmp_path, json.dumps({**WRITTEN, "pids": {"up": ended.pid}}))
-    with pytest.raises(Unavailable, match="no Windtunnel runs"):
+    with pytest.raises(Unavailable, match="Windtunnel is not running"):
         find_endpoints(tmp_path)
     monkeypatch.setenv("WINDTUNNEL_NATS_URL", "nats://elsewhere:4222")
     assert find_endpoints(tmp_path).grpc == {}

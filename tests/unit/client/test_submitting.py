@@ -15,8 +15,9 @@ import pytest
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.client import AsyncClient, Client, Progress
-from windtunnel.client import client as module
-from windtunnel.client.client import AsyncRun
+from windtunnel.client import async_run as module
+from windtunnel.client import client as client_module
+from windtunnel.client.async_run import AsyncRun
 from windtunnel.client.endpoints import Endpoints
 from windtunnel.client.sync import Run
 from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
@@ -30,7 +31,7 @@ def bus(monkeypatch: pytest.MonkeyPatch) -> MemoryBus:
     async def connect(*_: object, **__: object) -> MemoryBus:
         return made
 
-    monkeypatch.setattr(module, "connect", connect)
+    monkeypatch.setattr(client_module, "connect", connect)
     return made
 
 

@@ -11,9 +11,9 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Runs the command line. A signal during the import ends it at once: there is nothing to clean up."""
-    from windtunnel.cli.io.interrupts import heeded
+    from windtunnel.cli.io.interrupts import ending_signals
 
-    numbers = heeded()
+    numbers = ending_signals()
     for number in numbers:
         signal.signal(number, _leave)
     from windtunnel.cli.main import main as run

@@ -16,8 +16,8 @@ import click
 from windtunnel.cli.commands.models import bench, convert, diff, kernels, layers, ops, parse_log, quantize, remedy
 from windtunnel.cli.commands.runs import artifacts, cancel, compare, history, report, runs, submit, watch
 from windtunnel.cli.commands.server import deadletters, demo, devices, plans, up
-from windtunnel.cli.io.interrupts import heeded
-from windtunnel.cli.io.os_errors import said_of, words_of
+from windtunnel.cli.io.interrupts import ending_signals
+from windtunnel.cli.io.os_errors import error_message, os_error_message
 from windtunnel.cli.io.streams import ReaderGone, Unwritable, guard_streams, silence_output
 from windtunnel.errors import WindtunnelError
 
@@ -94,7 +94,7 @@ def main() -> None:
             sys.stdout.flush()
     except (click.Abort, KeyboardInterrupt):
         # A second signal has nothing left to interrupt.
-        for number in heeded():
+        for number in ending_signals():
             signal.signal(number, signal.SIG_IGN)
         silence_output()
         click.echo("interrupted", err=True)
@@ -104,7 +104,7 @@ def main() -> None:
         code = EXIT_READER_GONE
     except Unwritable as error:
         silence_output()
-        _tell(str(error), "check that the disk or device has room")
+        _print_error(str(error), "check that the disk or device has room")
         code = EXIT_COULD_NOT_RUN
     sys.exit(code)
 
@@ -123,17 +123,17 @@ def _run() -> int:
         error.show()
         return EXIT_COULD_NOT_RUN
     except WindtunnelError as error:
-        _tell(*said_of(error))
+        _print_error(*error_message(error))
     except Exception as error:
         unforeseen = f"{type(error).__name__}: {error}", "WINDTUNNEL_DEBUG=1 shows where"
-        _tell(*(words_of(error) if isinstance(error, OSError) else unforeseen))
+        _print_error(*(os_error_message(error) if isinstance(error, OSError) else unforeseen))
         if os.environ.get("WINDTUNNEL_DEBUG"):
             log.exception("the command failed")
     # Exit code 1 would say that the model has failed.
     return EXIT_COULD_NOT_RUN
 
 
-def _tell(message: str, hint: str) -> None:
+def _print_error(message: str, hint: str) -> None:
     click.echo(f"error: {message}", err=True)
     if hint:
         click.echo(f"hint:  {hint}", err=True)

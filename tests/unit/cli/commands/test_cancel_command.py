@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from windtunnel.cli.commands.runs.cancel import cancel
 from windtunnel.cli.home import reading
-from windtunnel.cli.home.unfinished import tell_unfinished
+from windtunnel.cli.home.unfinished import print_unfinished_runs
 from windtunnel.client import Report
 from windtunnel.v1 import metrics_store_pb2
 
@@ -50,9 +50,9 @@ async def test_the_run_that_is_canceled_is_not_said_to_go_on(ending: str, named:
 
     said: list[str] = []
     client: Any = SimpleNamespace(call=call, store=SimpleNamespace(ListRuns=None))
-    await tell_unfinished(client, said.append, ending=ending)
+    await print_unfinished_runs(client, said.append, ending=ending)
     assert len(said) == 1 and f": {named};" in said[0]
     del runs[1]
     said.clear()
-    await tell_unfinished(client, said.append, ending="r-1")
+    await print_unfinished_runs(client, said.append, ending="r-1")
     assert said == []

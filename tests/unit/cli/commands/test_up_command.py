@@ -24,7 +24,7 @@ async def test_it_says_that_it_is_ready_without_a_terminal(
         pass
 
     monkeypatch.setattr("windtunnel.client.AsyncClient", client)
-    monkeypatch.setattr("windtunnel.cli.home.unfinished.tell_unfinished", nothing)
+    monkeypatch.setattr("windtunnel.cli.home.unfinished.print_unfinished_runs", nothing)
     supervisor: Any = SimpleNamespace(start=nothing, broken=nothing, endpoints={"nats": "x"}, addresses=None)
 
     await up._keep_up(supervisor, quiet=quiet)

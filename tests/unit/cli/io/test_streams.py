@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from windtunnel.cli.io.console import print_json
-from windtunnel.cli.io.os_errors import said_of, words_of
+from windtunnel.cli.io.os_errors import error_message, os_error_message
 from windtunnel.errors import InvalidInput, JobFailed
 
 _COMMAND = (sys.executable, "-m", "windtunnel.cli")
@@ -102,17 +102,17 @@ def test_json_is_printed_whole_or_not_at_all(capsys: pytest.CaptureFixture[str])
 
 
 def test_errors_of_the_system_name_the_file() -> None:
-    message, hint = words_of(IsADirectoryError(errno.EISDIR, "Is a directory", "/tmp"))
+    message, hint = os_error_message(IsADirectoryError(errno.EISDIR, "Is a directory", "/tmp"))
     assert (message, hint) == ("/tmp: Is a directory", "check the path and its permissions")
-    assert "TMPDIR" in words_of(OSError(errno.ENOSPC, "No space left on device"))[1]
+    assert "TMPDIR" in os_error_message(OSError(errno.ENOSPC, "No space left on device"))[1]
 
 
 def test_a_child_without_room_says_where_it_wanted_it() -> None:
     full = JobFailed("compare_models raised OSError: [Errno 28] No space left on device", how="exit")
-    message, hint = said_of(full)
+    message, hint = error_message(full)
     assert message == "there was no disk space for temporary files"
     assert "TMPDIR" in hint and "free" in hint
     crash = JobFailed("make_parts died of SIGBUS", how="signal")
-    assert said_of(crash)[0] == "make_parts died of SIGBUS"
-    assert "TMPDIR" in said_of(crash)[1]
-    assert said_of(InvalidInput("a", hint="b")) == ("a", "b")
+    assert error_message(crash)[0] == "make_parts died of SIGBUS"
+    assert "TMPDIR" in error_message(crash)[1]
+    assert error_message(InvalidInput("a", hint="b")) == ("a", "b")

@@ -59,7 +59,7 @@ async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[E
         )
     if importlib.util.find_spec(f"windtunnel.{_SERVICE}") is None:
         raise NotFound(
-            f"no Windtunnel runs in {home}; what reads its runs without one, {_SERVICE}, is not installed",
+            f"Windtunnel is not running in {home}, and {_SERVICE}, which reads runs without it, is not installed",
             hint="pip install 'windtunnel-cli[up]'",
         )
     from windtunnel.metrics_store.read_only import open_to_read

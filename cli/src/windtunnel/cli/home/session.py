@@ -17,7 +17,7 @@ from typing import Final, Protocol, TypeVar
 from windtunnel.cli.home import locks
 from windtunnel.cli.home.processes import is_up_starting
 from windtunnel.cli.home.supervisor import Supervisor, require_services
-from windtunnel.cli.home.unfinished import tell_unfinished
+from windtunnel.cli.home.unfinished import print_unfinished_runs
 from windtunnel.cli.io.console import say
 from windtunnel.client import AsyncClient, Endpoints, find_endpoints
 from windtunnel.client.endpoints import home_folder
@@ -136,7 +136,7 @@ async def _on_embedded(home: Path, work: Work[T], interrupted: Interrupted, endi
             # Another command was faster.
             raise _Changed from None
         async with AsyncClient(supervisor.addresses) as client:
-            await tell_unfinished(client, say, ending=ending)
+            await print_unfinished_runs(client, say, ending=ending)
             return await work(Connection(client, embedded=True))
 
     try:

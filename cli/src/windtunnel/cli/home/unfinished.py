@@ -13,7 +13,7 @@ from windtunnel.v1 import metrics_store_pb2
 _NAMED: Final = 5
 
 
-async def tell_unfinished(client: AsyncClient, say: Callable[[str], None], *, ending: str = "") -> None:
+async def print_unfinished_runs(client: AsyncClient, say: Callable[[str], None], *, ending: str = "") -> None:
     """Prints which runs continue now. Prints nothing if the metrics store does not answer; the runs continue anyway.
 
     `ending`: id of a run that the command is about to end.

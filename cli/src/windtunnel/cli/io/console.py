@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
-from windtunnel.cli.io.interrupts import heeded
+from windtunnel.cli.io.interrupts import ending_signals
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ async def _canceled_by_signals(work: Coroutine[Any, Any, T]) -> T:
     task = asyncio.ensure_future(work)
     loop = asyncio.get_running_loop()
     # asyncio itself handles SIGINT.
-    before = {number: signal.getsignal(number) for number in heeded() if number != signal.SIGINT}
+    before = {number: signal.getsignal(number) for number in ending_signals() if number != signal.SIGINT}
     for number in before:
         loop.add_signal_handler(number, task.cancel)
     try:

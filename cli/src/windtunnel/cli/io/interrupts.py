@@ -9,7 +9,7 @@ from typing import Final
 _ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def heeded() -> tuple[signal.Signals, ...]:
+def ending_signals() -> tuple[signal.Signals, ...]:
     """The signals that end a command, except those that the parent process had it ignore.
 
     A shell ignores SIGINT for a background job, `nohup` ignores SIGHUP: they stay ignored. SIGTERM always ends it.

@@ -12,7 +12,7 @@ from windtunnel.errors import JobFailed, WindtunnelError
 _FULL = os.strerror(errno.ENOSPC)
 
 
-def words_of(error: OSError) -> tuple[str, str]:
+def os_error_message(error: OSError) -> tuple[str, str]:
     """(message, hint) of an unexpected error of the operating system."""
     what = error.strerror or str(error) or type(error).__name__
     names = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
@@ -20,7 +20,7 @@ def words_of(error: OSError) -> tuple[str, str]:
     return (f"{names}: {what}" if names else what), hint or "WINDTUNNEL_DEBUG=1 shows where"
 
 
-def said_of(error: WindtunnelError) -> tuple[str, str]:
+def error_message(error: WindtunnelError) -> tuple[str, str]:
     """(message, hint) of an error. If a child process ran out of disk space, they say where."""
     if isinstance(error, JobFailed) and _FULL in error.message:
         return "there was no disk space for temporary files", _room()

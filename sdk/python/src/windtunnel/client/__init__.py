@@ -10,7 +10,8 @@
 """
 
 from windtunnel.client.artifacts import Artifact
-from windtunnel.client.client import AsyncClient, AsyncRun, AsyncVariant, Progress
+from windtunnel.client.async_run import AsyncRun, AsyncVariant, Progress
+from windtunnel.client.client import AsyncClient
 from windtunnel.client.comparison import Comparison
 from windtunnel.client.endpoints import Endpoints, find_endpoints
 from windtunnel.client.history import History

@@ -1,4 +1,4 @@
-"""What a run used and made, and files of it on this machine."""
+"""The artifacts of a run, and their download."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ KINDS = ARTIFACT_KIND.words
 class Artifact:
     """An artifact of a run and its part in it. None: it belongs to the whole run, or was given to it.
 
-    `file_name` suits it, for example ssd-3-int8.tflite, and has no folders; `made_at` is RFC 3339, in UTC.
+    `file_name` is a suggestion, for example ssd-3-int8.tflite, and has no folders; `made_at` is RFC 3339, in UTC.
     """
 
     kind: str
@@ -52,15 +52,15 @@ def read_artifact(message: artifacts_pb2.RunArtifact) -> Artifact:
 
 
 def _plain_name(text: str) -> str:
-    """A file name without folders; empty where none is left. The server says it, so it must not lead elsewhere."""
+    """A file name without folders; empty if nothing is left. It comes from a server, so it must not contain a path."""
     name = re.sub(r"[\x00-\x1f\x7f-\x9f]", "_", text).replace("\\", "/").rpartition("/")[2]
     return "" if name in (".", "..") else name
 
 
 def one_of(found: Sequence[Artifact], what: str, hint: str = "say which") -> Artifact:
-    """The only artifact. Raises NotFound for none, InvalidInput with `hint` for several different ones, naming them."""
+    """The only artifact. Raises NotFound if there is none, InvalidInput with names and `hint` if there are several."""
     if not found:
-        raise NotFound(f"there is no {what}", hint="`windtunnel artifacts list RUN` shows what there is")
+        raise NotFound(f"there is no {what}", hint="`windtunnel artifacts list RUN` shows all artifacts")
     if len({artifact.sha256 for artifact in found}) > 1:
         names = ", ".join(artifact.file_name for artifact in found[:_NAMED])
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
@@ -71,11 +71,13 @@ def one_of(found: Sequence[Artifact], what: str, hint: str = "say which") -> Art
 async def download(
     store: ServedStore, artifact: Artifact, target: Path, *, force: bool = False, on_progress: OnProgress | None = None
 ) -> Path:
-    """Writes an artifact to `target`: verified, whole or not at all.
+    """Writes a verified artifact to `target`, completely or not at all.
 
-    A link is followed, and stays. A download that broke, in this process or an earlier one, goes on from what lies
-    beside the file. Raises Conflict where `target` exists and not `force`, is a device or a stream, or is written by
-    another download; NotFound, InvalidInput, Unavailable.
+    A link is followed, and kept. An interrupted download continues from the part next to the file.
+
+    Raises:
+        Conflict: `target` exists and `force` is not set, is a device or a stream, or another download writes it.
+        NotFound, InvalidInput, Unavailable: the artifact or the folder cannot be used.
     """
     place = output_target(target)
     if place.exists() and not force:
@@ -88,7 +90,7 @@ async def download(
         try:
             put_in_place(part, target, force=force)
         except Conflict:
-            # Somebody took the name meanwhile.
+            # Another process has created the file in the meantime.
             part.unlink(missing_ok=True)
             raise
         except OSError as error:

@@ -1,70 +1,40 @@
-"""The asyncio client: publishes `model.trained`, follows runs through the metrics store."""
+"""The asyncio client: submits models, and reads runs from the metrics store."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import json
 import uuid
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import grpc
 
 from windtunnel.artifacts import ArtifactStore, open_store
-from windtunnel.bus import Bus, Event, decode, encode, subjects
+from windtunnel.bus import Bus
 from windtunnel.bus.nats.jetstream import connect
-from windtunnel.client.artifacts import KINDS, Artifact, download, one_of, read_artifact
+from windtunnel.client.artifacts import KINDS, Artifact, read_artifact
+from windtunnel.client.async_run import AsyncRun
 from windtunnel.client.comparison import Comparison, compare_runs
 from windtunnel.client.endpoints import Endpoints, find_endpoints, reach
 from windtunnel.client.history import History, read_history
-from windtunnel.client.listing import RunFilter, RunSummary, list_runs, verdict_name
-from windtunnel.client.report import Report
+from windtunnel.client.listing import RunFilter, RunSummary, list_runs
 from windtunnel.client.served_store import OnProgress, ServedStore
 from windtunnel.client.stores import Writer, find_store
-from windtunnel.client.uploads import find_model, is_uri, names_local_files, read_plan, upload, upload_plan_files
-from windtunnel.enum_words import ARTIFACT_KIND, RUN_STATE
-from windtunnel.errors import Conflict, InvalidInput, NotFound, Unavailable
-from windtunnel.formats import FORMATS
-from windtunnel.plan import Plan, plan_to_proto
+from windtunnel.client.submission import Submission, submit
+from windtunnel.enum_words import ARTIFACT_KIND
+from windtunnel.errors import InvalidInput, Unavailable
+from windtunnel.plan import Plan
 from windtunnel.rpc import KEEPALIVE, from_rpc_error
-from windtunnel.service.announcement import RunIdTaken, claim_run, derived_run_id_of, wanted_run_id
-from windtunnel.telemetry import child_of
 from windtunnel.v1 import (
     artifacts_pb2,
     artifacts_pb2_grpc,
-    events_pb2,
-    metrics_store_pb2,
     metrics_store_pb2_grpc,
-    types_pb2,
 )
-
-SOURCE = "/windtunnel/client"
-_PATIENCE_S = 15.0
-_UNHEARD_S = 2.0
-_PLAN_LOOK_S = 5.0
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where a run is. `verdict` is None until it has one."""
-
-    run_id: str
-    state: str
-    verdict: str | None
-    steps_done: int
-    steps_known: int
-    text: str
 
 
 class AsyncClient:
-    """A connection to a running Windtunnel. Raises Unavailable where there is none."""
+    """A connection to a running Windtunnel. Raises Unavailable if none runs."""
 
     def __init__(self, endpoints: Endpoints | None = None) -> None:
         self._endpoints = endpoints or find_endpoints()
@@ -126,9 +96,9 @@ class AsyncClient:
         return self._channel
 
     async def services_store(self, on_upload: OnProgress | None = None) -> Writer:
-        """The services' artifact store: straight where this machine reaches it too, else through their API.
+        """The services' artifact store: directly if this machine can reach it, otherwise through their API.
 
-        Raises Unavailable where neither is possible.
+        Raises Unavailable if neither is possible.
         """
         return await find_store(self._endpoints, self._artifact_service, on_upload)
 
@@ -155,69 +125,35 @@ class AsyncClient:
         Args:
             model: a local file, folder or checkpoint prefix, or a URI that the services can read.
             plan: a plan, or the path of a plan.yaml; its local paths are relative to that file.
-            plan_name: instead, a stored plan, which must exist. Neither: the default plan.
-            metrics: figures of the training itself; samples and preprocessing must reproduce its `accuracy`, 0 to 1.
-            name, version: else the file's name, and a version from the content.
-            sha256: hash of what the URI must hold; https:// needs it.
-            event_id: submitting again under the same one is the same run; else a new one.
-            on_upload: called with bytes sent and bytes in all, where files go through the services' API.
+            plan_name: a stored plan instead. Without both, the default plan.
+            metrics: figures of the training. Samples and preprocessing must reproduce its `accuracy`, 0 to 1.
+            name, version: default: the file's name, and a version from the content.
+            sha256: hash of the content of the URI; required for https://.
+            format: of the model; default: from its content.
+            inputs, outputs: tensor names, if the file does not name them.
+            labels: of the run.
+            run_id: default: a new one.
+            event_id: submitting again with the same one is the same run; default: a new one.
+            on_upload: called with bytes sent and bytes in all, if files go through the services' API.
 
         Raises InvalidInput, InvalidPlan, NotFound, Unavailable.
         """
-        if plan is not None and plan_name is not None:
-            raise InvalidInput("plan and plan_name are given", hint="give one of them")
-        find_model(str(model), sha256)
-        declared = format or _format_by_name(str(model))
-        if declared is not None and declared not in FORMATS:
-            raise InvalidInput(f"unknown format {declared!r}", hint=f"known are {', '.join(FORMATS)}")
-        if plan_name:
-            await self._require_plan(plan_name)
-        uri = str(model)
-        if not is_uri(uri):
-            uri = await upload(await self.services_store(on_upload), Path(model))
-        message = events_pb2.ModelTrained(
-            model=types_pb2.Model(
-                name=name or Path(str(model).rstrip("/")).stem,
-                version=version or _version_of(uri),
-                uri=uri,
-                sha256=sha256 or "",
-                format=declared or "",
-                inputs=inputs,
-                outputs=outputs,
-                metrics=metrics,
-            ),
+        given = Submission(
+            model=str(model),
+            plan=plan,
             plan_name=plan_name or "",
-            labels=labels,
+            name=name or "",
+            version=version or "",
+            sha256=sha256 or "",
+            format=format or "",
+            inputs=inputs,
+            outputs=outputs,
+            labels=labels or {},
+            metrics=metrics or {},
             run_id=run_id or "",
+            event_id=event_id or uuid.uuid4().hex,
         )
-        if plan is not None:
-            message.plan.CopyFrom(plan_to_proto(await self._plan(plan, on_upload)))
-        return await self._publish(message, event_id or uuid.uuid4().hex)
-
-    async def _require_plan(self, name: str) -> None:
-        """Raises NotFound for a stored plan that does not exist; a store that does not answer is not waited for."""
-        with contextlib.suppress(Unavailable):
-            request = metrics_store_pb2.GetPlanRequest(name=name)
-            await self.call(self.store.GetPlan, request, timeout_s=_PLAN_LOOK_S)
-
-    async def _plan(self, plan: str | Path | Plan, on_upload: OnProgress | None) -> Plan:
-        folder = Path.cwd()
-        if not isinstance(plan, Plan):
-            folder = Path(plan).parent
-            plan = read_plan(Path(plan))
-        if not names_local_files(plan):
-            # Nothing is stored: the way to the store need not be known.
-            return await upload_plan_files(self.artifacts, plan, folder)
-        return await upload_plan_files(await self.services_store(on_upload), plan, folder)
-
-    async def _publish(self, message: events_pb2.ModelTrained, id: str) -> AsyncRun:
-        run_id = message.run_id or derived_run_id_of(SOURCE, id)
-        subject, headers, data = encode(message, id=id, source=SOURCE, run_id=run_id, traceparent=child_of(""))
-        bus = await self.bus()
-        if message.run_id:
-            await _claim(bus, decode(subject, headers, data))
-        await bus.publish(subject, headers, data)
-        return AsyncRun(self, run_id)
+        return AsyncRun(self, await submit(self, given, on_upload))
 
     def run(self, run_id: str) -> AsyncRun:
         """A handle on a run."""
@@ -228,10 +164,10 @@ class AsyncClient:
         return await list_runs(self, wanted, limit)
 
     async def compare(self, *targets: str) -> Comparison:
-        """Runs side by side: figures, and their differences from the first run's.
+        """Compares runs: figures, and their differences from the first run's.
 
         Args:
-            targets: two or more run ids, or MODEL@VERSION for the newest completed run of that.
+            targets: two or more run ids, or MODEL@VERSION for its newest completed run.
 
         Raises InvalidInput, NotFound, Unavailable.
         """
@@ -245,7 +181,7 @@ class AsyncClient:
         return await read_history(self, RunFilter(model=model, state="completed"), figure, limit)
 
     async def artifacts_of(self, run_id: str, variant: str = "", kind: str = "") -> list[Artifact]:
-        """What a run used and made; see AsyncRun.artifacts."""
+        """The artifacts of a run; see AsyncRun.artifacts."""
         if kind and kind not in KINDS:
             raise InvalidInput(f"unknown kind {kind!r}", hint=f"known are {', '.join(KINDS)}")
         request = artifacts_pb2.ListArtifactsRequest(
@@ -262,7 +198,9 @@ class AsyncClient:
         timeout_s: float = 30.0,
         elsewhere: tuple[str, grpc.aio.Channel] | None = None,
     ) -> Any:
-        """Calls a stub's method; raises our errors. `elsewhere`: of a stub that is not the metrics store's."""
+        """Calls a method of a stub; raises the errors of `windtunnel.errors`.
+
+        `elsewhere`: service and channel of a stub that is not the metrics store's."""
         service, channel = elsewhere or ("metrics_store", self._metrics_store())
         if service not in self._reached:
             await reach(self._endpoints, service, channel)
@@ -271,144 +209,3 @@ class AsyncClient:
             return await method(request, timeout=timeout_s, wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
-
-
-class AsyncRun:
-    """A run that was submitted."""
-
-    def __init__(self, client: AsyncClient, run_id: str) -> None:
-        self._client = client
-        self.run_id = run_id
-
-    async def watch(self) -> AsyncGenerator[Progress, None]:
-        """Progress until the run has its verdict; survives restarts of the metrics store.
-
-        Raises NotFound when no service has heard of the run within 15 seconds, Unavailable when the metrics store
-        says nothing for as long.
-        """
-        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
-        while True:
-            try:
-                async with contextlib.aclosing(self._try_to_watch()) as steps:
-                    async for progress in steps:
-                        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
-                        yield progress
-                        if progress.verdict is not None:
-                            return
-            except grpc.aio.AioRpcError as error:
-                # The event may still be on its way, and the store may be starting again.
-                mapped = from_rpc_error(error)
-                passing = isinstance(mapped, (NotFound, Unavailable)) or error.code() is grpc.StatusCode.CANCELLED
-                if not passing or asyncio.get_running_loop().time() > deadline:
-                    raise mapped from error
-            await asyncio.sleep(0.2)
-
-    async def _try_to_watch(self) -> AsyncGenerator[Progress, None]:
-        request = metrics_store_pb2.WatchRunRequest(run_id=self.run_id)
-        call = self._client.store.WatchRun(request, wait_for_ready=True)
-        messages = aiter(call)
-        try:
-            # The store tells at once where the run is; later messages may be hours apart.
-            message = await _within(_PATIENCE_S, anext(messages, None), self._client.endpoints)
-            while message is not None:
-                yield _progress(message)
-                message = await anext(messages, None)
-        finally:
-            call.cancel()
-
-    async def wait(self) -> Report:
-        """The report, once the run has its verdict."""
-        async for _ in self.watch():
-            pass
-        return await self.report()
-
-    async def cancel(self, reason: str = "") -> bool:
-        """Ends the run: its verdict becomes could_not_run, and no service works for it any more.
-
-        Returns False where it had ended before. Raises NotFound where no service has heard of it within 2 seconds,
-        Unavailable.
-        """
-        request = metrics_store_pb2.CancelRunRequest(run_id=self.run_id, reason=reason)
-        deadline = asyncio.get_running_loop().time() + _UNHEARD_S
-        while True:
-            try:
-                return bool((await self._client.call(self._client.store.CancelRun, request)).canceled)
-            except NotFound:
-                # It may just have been announced.
-                if asyncio.get_running_loop().time() > deadline:
-                    raise
-            await asyncio.sleep(0.2)
-
-    async def artifacts(self, *, variant: str = "", kind: str = "") -> list[Artifact]:
-        """What the run used and made so far, in the order of the steps. Raises NotFound.
-
-        Args:
-            variant, kind: only those of this variant, of this kind (see `Artifact.kind`).
-        """
-        return await self._client.artifacts_of(self.run_id, variant, kind)
-
-    def variant(self, name: str) -> AsyncVariant:
-        """A handle on a variant of the run."""
-        return AsyncVariant(self._client, self.run_id, name)
-
-    async def report(self) -> Report:
-        """The report as far as it is known. Raises NotFound."""
-        request = metrics_store_pb2.GetReportRequest(run_id=self.run_id)
-        response = await self._client.call(self._client.store.GetReport, request)
-        return Report(json.loads(response.report_json))
-
-
-class AsyncVariant:
-    """A variant of a run."""
-
-    def __init__(self, client: AsyncClient, run_id: str, name: str) -> None:
-        self._client = client
-        self._run_id = run_id
-        self.name = name
-
-    async def download(self, path: str | Path, *, force: bool = False) -> Path:
-        """Writes the variant's .tflite to `path`, verified; a broken download goes on where it stopped.
-
-        Raises Conflict where `path` exists and not `force`, NotFound, InvalidInput, Unavailable.
-        """
-        found = await self._client.artifacts_of(self._run_id, self.name, "variant")
-        artifact = one_of(found, f"variant {self.name!r} of run {self._run_id}")
-        return await download(self._client.served, artifact, Path(path), force=force)
-
-
-async def _claim(bus: Bus, event: Event) -> None:
-    """Takes the run id that the user wants, before anybody hears of the run."""
-    run_id = wanted_run_id(event)
-    try:
-        await claim_run(await bus.bucket(subjects.RUNS_BUCKET), event)
-    except RunIdTaken:
-        raise Conflict(f"run {run_id!r} already exists", hint="leave the run id out, or choose another") from None
-
-
-async def _within(seconds: float, answer: Awaitable[T], endpoints: Endpoints) -> T:
-    try:
-        return await asyncio.wait_for(answer, seconds)
-    except TimeoutError:
-        raise Unavailable(
-            f"the metrics store at {endpoints.address_of('metrics_store')} does not answer",
-            hint="`windtunnel status` shows what runs",
-        ) from None
-
-
-def _progress(message: metrics_store_pb2.WatchRunResponse) -> Progress:
-    run = message.run
-    state = RUN_STATE.read(run.run_state, run.state)
-    return Progress(run.run_id, state, verdict_name(run.verdict), run.steps_done, run.steps_known, message.text)
-
-
-def _version_of(uri: str) -> str:
-    """The first digits of an artifact's hash; else the time of day, since a URI does not say what it holds."""
-    if uri.startswith("sha256:"):
-        return uri.removeprefix("sha256:")[:12]
-    return datetime.now(UTC).strftime("%Y-%m-%d.%H%M%S")
-
-
-def _format_by_name(model: str) -> str | None:
-    # A GraphDef says nothing of itself, and an artifact has no name: only here is it still known.
-    path = Path(model)
-    return "frozen_graph" if path.suffix == ".pb" and path.name != "saved_model.pb" else None

@@ -1,4 +1,4 @@
-"""Runs side by side: each figure of their reports with its difference from the first run's."""
+"""Comparison of runs: each figure of their reports with its difference from the first run's."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ class Row:
     """One figure in every run.
 
     Attributes:
-        figure: its path in the reports; of a cell with the cell's label, since ids differ between runs.
+        figure: its path in the reports, with the label of a cell, since ids differ between runs.
         cell: the cell that it was measured on, None for a figure of the variant.
-        more_is_better: None where neither is.
-        values: one per run; None where that run does not know it.
-        differences: from the first run, one per run; None for the first, and where one of both is not known.
-        ratios: to the first run, likewise; None too where that is 0.
+        more_is_better: None if neither is better.
+        values: one per run; None if that run does not have it.
+        differences: from the first run, one per run; None for the first, and if one of both is not known.
+        ratios: to the first run, in the same way; also None if that is 0.
         unstable: whether load or spread made the run's figure worthless.
-        spreads: of a latency, how far the run's inferences lie apart, as a share of their median: the interquartile
-            range, or else the standard deviation; None where it is not known. Empty for other figures.
+        spreads: the spread of a latency over the run's inferences, as a share of their median: the interquartile
+            range, otherwise the standard deviation; None if neither is known. Empty for other figures.
     """
 
     figure: str
@@ -77,7 +77,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Runs side by side. `notes` say what makes figures hard to compare."""
+    """A comparison of runs. `notes` name what makes figures hard to compare."""
 
     runs: Sequence[ComparedRun]
     rows: Sequence[Row]
@@ -110,7 +110,7 @@ async def find_run(client: AsyncClient, target: str) -> str:
 
 
 async def compare_runs(client: AsyncClient, targets: Sequence[str]) -> Comparison:
-    """The runs that `targets` name side by side. Raises InvalidInput for fewer than two, NotFound, Unavailable."""
+    """Compares the runs that `targets` name. Raises InvalidInput for fewer than two, NotFound, Unavailable."""
     if len(targets) < 2:
         raise InvalidInput(f"{len(targets)} run is given", hint="give two or more")
     reports = [(await client.run(await find_run(client, target)).report()).json for target in targets]
@@ -118,7 +118,7 @@ async def compare_runs(client: AsyncClient, targets: Sequence[str]) -> Compariso
 
 
 def compare_reports(reports: Sequence[Report]) -> Comparison:
-    """`windtunnel.report/1` documents side by side; the first is what the others are compared with."""
+    """`windtunnel.report/1` documents, each compared with the first."""
     variants = [{variant["name"]: variant for variant in report["variants"]} for report in reports]
     names = dict.fromkeys(name for of_run in variants for name in of_run)
     rows = [row for name in names for row in _variant_rows(name, [of_run.get(name) for of_run in variants])]
@@ -148,7 +148,7 @@ def _variant_rows(name: str, variants: Sequence[Report | None]) -> Iterator[Row]
         for figure, unit, more in _OF_CELL:
             path = f"variants[{name}].cells[{cell_label(first)}].{figure}"
             values = [_value(cell, figure) for cell in cells]
-            # Other work takes time, not memory.
+            # Load of other processes changes times, not memory.
             marks = [False] * len(cells) if figure == "memory_mb" else unstable
             row = _row(path, name, figure, unit, more, place, values, marks)
             spreads = [None if cell is None else _spread(cell) for cell in cells]
@@ -188,7 +188,7 @@ def _against_first(
 
 
 def _spread(cell: Report) -> float | None:
-    """How far the times of a cell lie apart, as a share of the median; see `Row.spreads`."""
+    """The spread of a cell's times, as a share of the median; see `Row.spreads`."""
     spread = _value(cell, "conditions.spread")
     if spread is not None:
         return spread
@@ -204,7 +204,7 @@ def _value(owner: Report | None, path: str) -> float | None:
 
 
 def _matched_cells(by_identity: Sequence[Mapping[Identity, Report]]) -> Iterator[list[Report | None]]:
-    """The same cell in every run, None where a run has none. Cells at different input sizes are different ones.
+    """The same cell in every run, None if a run does not have it. Different input sizes are different cells.
 
     A cell whose input sizes are not known may be any of those, so it is a row of its own.
     """
@@ -219,7 +219,7 @@ def _matched_cells(by_identity: Sequence[Mapping[Identity, Report]]) -> Iterator
 
 
 def _cells(variant: Report | None) -> dict[Identity, Report]:
-    """The cells of a variant by what they are, whatever their ids; of two that are the same the one with figures."""
+    """The cells of a variant by place and inputs, not by id; of two that are the same, the one with figures."""
     found: dict[Identity, Report] = {}
     for cell in (variant or {}).get("cells", ()):
         identity = cell_identity(cell)
@@ -253,7 +253,7 @@ def _notes(reports: Sequence[Report], variants: Sequence[Mapping[str, Report]], 
 
 
 def _shape_notes(name: str, variants: Sequence[Report | None]) -> Iterator[str]:
-    """Which measured cells do not say at which input sizes they ran, where the same cell of another run does."""
+    """Notes on measured cells without input sizes, if the same cell of another run has them."""
     by_identity = [_cells(variant) for variant in variants]
     for identity in dict.fromkeys(identity for cells in by_identity for identity in cells):
         cells = [of_run[identity] for of_run in by_identity if identity in of_run]
@@ -261,6 +261,6 @@ def _shape_notes(name: str, variants: Sequence[Report | None]) -> Iterator[str]:
         known = [bool(cell_sizes(cell)) for cell in measured]
         if any(known) and not all(known):
             yield (
-                f"variant {name} on {cell_label(measured[0])}: not every run says at which input shape it was "
-                "measured; its figures may not be comparable"
+                f"variant {name} on {cell_label(measured[0])}: not every run has the input shape of its "
+                "measurement; the figures may not be comparable"
             )

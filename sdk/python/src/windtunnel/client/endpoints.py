@@ -1,4 +1,4 @@
-"""Where a running Windtunnel is."""
+"""The addresses of a running Windtunnel."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ _CONNECT_S: Final = 8.0
 class Endpoints:
     """Addresses of the NATS server, of each service's gRPC API by service name, and of the artifact store.
 
-    `nats` is empty where only services are named: runs can then be read, not submitted. `artifacts_assumed`: nobody
-    named the store, and the one of the home is assumed.
+    `nats` is empty if only services are named: runs can then be read, not submitted. `artifacts_assumed`: the store is
+    not named, and that of the home is assumed.
     """
 
     nats: str
@@ -44,14 +44,14 @@ class Endpoints:
 
 
 def home_folder() -> Path:
-    """The folder of the installation: WINDTUNNEL_HOME, else ~/.windtunnel."""
+    """The folder of the installation: WINDTUNNEL_HOME, or ~/.windtunnel."""
     return Path(os.environ.get("WINDTUNNEL_HOME") or DEFAULT_HOME).expanduser().absolute()
 
 
 def find_endpoints(home: Path | None = None) -> Endpoints:
-    """The running Windtunnel: `<home>/endpoints.json`, with what WINDTUNNEL_* variables say in its place.
+    """The running Windtunnel: `<home>/endpoints.json`, overridden by WINDTUNNEL_* variables.
 
-    Raises Unavailable when nothing runs there and no variable names a server.
+    Raises Unavailable if nothing runs there and no variable names a server.
     """
     home = home or home_folder()
     written = _read(home / ENDPOINTS_FILE)
@@ -64,7 +64,7 @@ def find_endpoints(home: Path | None = None) -> Endpoints:
     nats = os.environ.get("WINDTUNNEL_NATS_URL") or written.get("nats") or ""
     if not nats and not named:
         raise Unavailable(
-            f"no Windtunnel runs in {home}", hint="start one with `windtunnel up`, or set WINDTUNNEL_NATS_URL"
+            f"Windtunnel is not running in {home}", hint="start one with `windtunnel up`, or set WINDTUNNEL_NATS_URL"
         )
     artifacts = os.environ.get("WINDTUNNEL_ARTIFACTS_URL") or written.get("artifacts")
     return Endpoints(
@@ -77,7 +77,7 @@ def find_endpoints(home: Path | None = None) -> Endpoints:
 
 
 async def reach(endpoints: Endpoints, service: str, channel: grpc.aio.Channel) -> None:
-    """Waits for the first connection to a service. Raises Unavailable where nothing answers for some seconds."""
+    """Waits for the first connection to a service. Raises Unavailable if it does not answer for some seconds."""
     try:
         await asyncio.wait_for(channel.channel_ready(), _CONNECT_S)
     except TimeoutError:

@@ -13,10 +13,10 @@ from typing import Any, Final
 from windtunnel.errors import InvalidInput
 
 _STEP: Final = re.compile(r"\.?([A-Za-z_][A-Za-z0-9_]*)|\[([^\]]+)\]")
-# What makes a cell of one run, or of one variant, the same as another: ids differ between runs.
+# Cells of two runs or variants with the same values of these are the same cell: ids differ between runs.
 CELL_IDENTITY: Final = ("farm", "device", "platform", "os_version", "accelerator", "threads")
 _LABEL: Final = ("farm", "device", "os_version", "accelerator", "threads")
-# Under these an entry of a list is found.
+# Keys that name an entry of a list.
 _KEYS: Final = ("name", "gate", "id")
 
 
@@ -43,7 +43,7 @@ def parse_path(path: str) -> list[str]:
 
 
 def figure_at(report: Mapping[str, Any], path: Sequence[str]) -> float | None:
-    """The figure of a report; None where it is not known. Raises Missing where there is nothing, or no figure."""
+    """The figure of a report; None if it is not known. Raises Missing if the path leads nowhere, or not to a figure."""
     value: Any = report
     for step in path:
         value = _step(value, step)
@@ -68,13 +68,13 @@ def cell_label(cell: Mapping[str, Any]) -> str:
 
 
 def cell_identity(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Where a cell ran and how, whatever its id: the values of `CELL_IDENTITY`."""
+    """The place and settings of a cell, without its id: the values of `CELL_IDENTITY`."""
     return tuple(cell.get(name) for name in CELL_IDENTITY)
 
 
 def cell_sizes(cell: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
-    """The sizes of a cell's inputs in a fixed order; empty where they are not known.
+    """The sizes of a cell's inputs in a fixed order; empty if they are not known.
 
-    Runs and variants may call their inputs differently; the sizes tell whether they did the same work.
+    Runs and variants may name their inputs differently; equal sizes mean equal work.
     """
     return tuple(sorted(tuple(shape) for shape in (cell.get("input_shapes") or {}).values()))

@@ -18,7 +18,7 @@ SCHEMA: Final = "windtunnel.history/1"
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The figure of one run; `value` None: that run has none."""
+    """The figure of one run; `value` None: the run does not have it."""
 
     run_id: str
     version: str
@@ -44,7 +44,7 @@ class History:
 async def read_history(client: AsyncClient, wanted: RunFilter, figure: str, limit: int) -> History:
     """The figure in the newest `limit` completed runs that `wanted` names.
 
-    Raises InvalidInput for a path that no report has, NotFound where there is no run, Unavailable.
+    Raises InvalidInput for a path that no report has, NotFound if there is no run, Unavailable.
     """
     path = parse_path(figure)
     runs = await list_runs(client, wanted, limit)

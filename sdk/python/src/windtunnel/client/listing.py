@@ -22,7 +22,7 @@ VERDICTS: Final = ("passed", "failed", "could_not_run")
 
 @dataclass(frozen=True, slots=True)
 class RunFilter:
-    """Which runs. Each empty field matches everything; of `labels` all must be there. `since`: started after it."""
+    """A filter of runs. An empty field matches everything; a run must have all `labels`, and start after `since`."""
 
     model: str = ""
     version: str = ""

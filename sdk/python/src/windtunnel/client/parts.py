@@ -1,4 +1,4 @@
-"""The file beside a download's target that holds what has arrived: of one download at a time, and never another's."""
+"""The file next to a download's target with the bytes received so far. One download at a time uses it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from windtunnel.output_files import locked_part
 
 @contextmanager
 def held_part(part: Path, size_bytes: int) -> Iterator[BinaryIO]:
-    """The file `part`, at its end, for this download alone; a leftover of more than `size_bytes` bytes is emptied.
+    """Opens the file `part` at its end and locks it. One that is larger than `size_bytes` bytes is emptied.
 
-    Raises: Conflict while another download writes it; InvalidInput where it is not a regular file, or cannot be
-        written.
+    Raises:
+        Conflict: another download writes it.
+        InvalidInput: it is not a regular file, or cannot be written.
     """
     busy = Conflict(f"another download is writing {part} right now", hint="wait until it is done, or name another file")
     with locked_part(part, busy) as file:
@@ -27,7 +28,7 @@ def held_part(part: Path, size_bytes: int) -> Iterator[BinaryIO]:
         try:
             yield file
         finally:
-            # Nothing arrived, and nothing need be kept. Under its final name it is not here any more.
+            # No bytes arrived: nothing to keep. A complete file has already been renamed.
             with suppress(OSError):
                 if not os.fstat(file.fileno()).st_size and not part.stat().st_size:
                     part.unlink()

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`windtunnel.report/1`. `json` is the whole of it."""
+    """A `windtunnel.report/1`; `json` is the whole document."""
 
     json: Mapping[str, Any]
 
@@ -19,7 +19,7 @@ class Report:
 
     @property
     def verdict(self) -> str | None:
-        """passed, failed or could_not_run; None while the run goes on."""
+        """passed, failed or could_not_run; None while the run is not finished."""
         value = self.json["verdict"]
         return None if value is None else str(value)
 
@@ -29,7 +29,7 @@ class Report:
 
     @property
     def canceled(self) -> bool:
-        """Whether the run was ended by a request."""
+        """Whether the run was canceled."""
         return bool(self.json.get("canceled"))
 
     @property

@@ -1,4 +1,4 @@
-"""The services' artifact store through their API, for those who cannot reach it: uploads and downloads that resume."""
+"""The services' artifact store through their API, for machines that cannot reach it. Transfers resume."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from windtunnel.v1.artifacts_pb2_grpc import ArtifactServiceAsyncStub
 
 T = TypeVar("T")
-# Called with the bytes that have been sent or received, and how many there are in all.
+# Called with the bytes sent or received so far, and the bytes in all.
 OnProgress = Callable[[int, int], None]
 
 _CHUNK: Final = 256 * 1024
 _CALL_S: Final = 30.0
-# How often a transfer is begun again without getting any further.
+# How often a transfer is tried again without progress.
 _TRIES: Final = 8
 _PASSING: Final = (
     grpc.StatusCode.UNAVAILABLE,
@@ -44,9 +44,9 @@ class ServedStore:
         self._on_upload = on_upload
 
     async def put_file(self, path: Path) -> ArtifactRef:
-        """Stores a regular file. What the services have already is not sent again.
+        """Stores a regular file. Bytes that the services already have are not sent again.
 
-        Raises InvalidInput for a file that cannot be read, is too large, or changes meanwhile; Unavailable.
+        Raises InvalidInput for a file that cannot be read, is too large, or changes during the upload; Unavailable.
         """
         ref = await asyncio.to_thread(_reference, path)
         attempts = _Attempts("the upload")
@@ -54,7 +54,7 @@ class ServedStore:
             asked = await self._ask(self._service.GetUpload, artifacts_pb2.GetUploadRequest(sha256=ref.sha256))
             if asked.stored:
                 return ref
-            # More than there is was left by an upload that announced another size: it is begun again.
+            # An upload with another size left more bytes than the file has: start again.
             offset = asked.received_bytes if asked.received_bytes <= ref.size_bytes else 0
             attempts.reached(offset)
             try:
@@ -92,12 +92,12 @@ class ServedStore:
         return ref
 
     async def fetch_part(self, sha256: str, part: Path, file: BinaryIO, on_progress: OnProgress | None = None) -> None:
-        """Writes the verified blob to `part`, going on from what a try before has left there.
+        """Writes the verified blob to `part`, continuing after the bytes of an earlier try.
 
         Args:
             file: `part`, opened to append to it, at its end.
 
-        Raises NotFound, Corrupt, InvalidInput where `part` cannot be written, Unavailable.
+        Raises NotFound, Corrupt, InvalidInput if `part` cannot be written, Unavailable.
         """
         check_sha256(sha256)
         attempts = _Attempts("the download")
@@ -153,7 +153,7 @@ class ServedStore:
 
 
 class _Attempts:
-    """How often a transfer is begun again: as long as it gets further, and some times without."""
+    """Tries of a transfer: as long as it makes progress, and a few times without."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -161,19 +161,19 @@ class _Attempts:
         self._failed = 0
 
     def reached(self, position: int) -> None:
-        """The transfer has got to byte `position`."""
+        """The transfer has reached byte `position`."""
         if position > self._furthest:
             self._furthest, self._failed = position, 0
 
     async def again(self, error: grpc.aio.AioRpcError) -> None:
-        """Waits before the next try. Raises where trying again does not help, or did not."""
+        """Waits before the next try. Raises if another try cannot help, or the tries are used up."""
         if error.code() not in _PASSING:
             raise from_rpc_error(error) from error
         self._failed += 1
         if self._failed > _TRIES:
             raise Unavailable(
                 f"{self._what} broke {self._failed} times at byte {max(0, self._furthest)}: {error.details()}",
-                hint="it goes on from there when you try again",
+                hint="try again: it continues from there",
             ) from error
         await asyncio.sleep(min(5.0, 0.2 * 2**self._failed))
 

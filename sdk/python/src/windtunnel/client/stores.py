@@ -1,4 +1,4 @@
-"""Which way artifacts go: straight into the services' store where that is ours too, else through their API."""
+"""The way of artifacts to the services: directly to their store if reachable, otherwise through their API."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from windtunnel.errors import Unavailable, WindtunnelError
 from windtunnel.v1 import artifacts_pb2
 
 if TYPE_CHECKING:
-    # Only type checkers know it: there is one class for both kinds of channel.
+    # Exists only for type checkers: at run time both kinds of channel have one class.
     from windtunnel.v1.artifacts_pb2_grpc import ArtifactServiceAsyncStub
 
 _ANSWER_S = 10.0
 
 
 class Writer(Protocol):
-    """Where a submission puts its files, and what reads them back."""
+    """Where a submission stores its files."""
 
     async def put_file(self, path: Path) -> ArtifactRef: ...
     async def put_bytes(self, data: bytes) -> ArtifactRef: ...
@@ -35,10 +35,10 @@ async def find_store(
 ) -> Writer:
     """The way to the services' store.
 
-    The services name an artifact that only their store holds: where ours holds it too, it is the same store. Services
-    that cannot be asked are taken to use the store that is named here, by WINDTUNNEL_ARTIFACTS_URL or endpoints.json.
+    The services name an artifact that only their store has. If the store named here has it too, both are the same. If
+    the services do not answer, the store named by WINDTUNNEL_ARTIFACTS_URL or endpoints.json is used.
 
-    Raises Unavailable where none is named.
+    Raises Unavailable if no store is named.
     """
     probe = await _probe(endpoints, service)
     if probe is None:
@@ -59,7 +59,7 @@ def _unknown(address: str | None) -> Unavailable:
 
 
 async def _probe(endpoints: Endpoints, service: Callable[[], ArtifactServiceAsyncStub]) -> str | None:
-    """SHA-256 of what only the services' store holds; None where they cannot be asked."""
+    """SHA-256 of an artifact that only the services' store has; None if they do not answer."""
     if "metrics_store" not in endpoints.grpc:
         return None
     try:
@@ -73,7 +73,7 @@ async def _probe(endpoints: Endpoints, service: Callable[[], ArtifactServiceAsyn
 
 
 async def _holding(url: str, sha256: str) -> ArtifactStore | None:
-    """The store at `url`, where it can be reached and holds this artifact."""
+    """The store at `url`, if it is reachable and has this artifact."""
     try:
         store = open_store(url)
         return store if await asyncio.wait_for(store.stat(sha256), _ANSWER_S) is not None else None

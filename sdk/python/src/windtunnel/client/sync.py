@@ -1,4 +1,4 @@
-"""The blocking client: the asyncio client on a loop of its own in a thread."""
+"""The blocking client: the asyncio client on its own loop in a thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from windtunnel.client.artifacts import Artifact
-from windtunnel.client.client import AsyncClient, AsyncRun, AsyncVariant, Progress
+from windtunnel.client.async_run import AsyncRun, AsyncVariant, Progress
+from windtunnel.client.client import AsyncClient
 from windtunnel.client.comparison import Comparison
 from windtunnel.client.endpoints import Endpoints
 from windtunnel.client.history import History
@@ -22,7 +23,7 @@ T = TypeVar("T")
 
 
 class Client:
-    """A connection to a running Windtunnel. Raises Unavailable where there is none."""
+    """A connection to a running Windtunnel. Raises Unavailable if none runs."""
 
     def __init__(self, endpoints: Endpoints | None = None) -> None:
         self._client = AsyncClient(endpoints)
@@ -62,7 +63,7 @@ class Client:
         return self.block(self._client.runs(wanted, limit=limit))
 
     def compare(self, *targets: str) -> Comparison:
-        """Runs side by side; see AsyncClient.compare."""
+        """Compares runs; see AsyncClient.compare."""
         return self.block(self._client.compare(*targets))
 
     def history(self, model: str, figure: str, *, limit: int = 50) -> History:
@@ -101,7 +102,7 @@ class Run:
             while (progress := self._client.block(step())) is not None:
                 yield progress
         finally:
-            # A caller that leaves early must not leave the call to the store open.
+            # If the caller stops early, the call to the store must be closed.
             self._client.block(steps.aclose())
 
     def wait(self) -> Report:
@@ -109,7 +110,7 @@ class Run:
         return self._client.block(self._run.wait())
 
     def report(self) -> Report:
-        """The report as far as it is known."""
+        """The report, as complete as it is now."""
         return self._client.block(self._run.report())
 
     def cancel(self, reason: str = "") -> bool:
@@ -117,7 +118,7 @@ class Run:
         return self._client.block(self._run.cancel(reason))
 
     def artifacts(self, *, variant: str = "", kind: str = "") -> list[Artifact]:
-        """What the run used and made so far; see AsyncRun.artifacts."""
+        """The artifacts of the run so far; see AsyncRun.artifacts."""
         return self._client.block(self._run.artifacts(variant=variant, kind=kind))
 
     def variant(self, name: str) -> Variant:
@@ -137,5 +138,5 @@ class Variant:
         return self._variant.name
 
     def download(self, path: str | Path, *, force: bool = False) -> Path:
-        """Writes the variant's .tflite to `path`, verified; see AsyncVariant.download."""
+        """Writes the variant's verified .tflite to `path`; see AsyncVariant.download."""
         return self._client.block(self._variant.download(path, force=force))

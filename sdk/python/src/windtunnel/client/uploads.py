@@ -1,4 +1,4 @@
-"""Local files of a submission become artifacts: the services may run elsewhere."""
+"""Uploads of local files: they become artifacts, since the services may run on another machine."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from windtunnel.plan import Plan, VariantSpec, parse_plan_text
 from windtunnel.plan.read_plan import require_recipe_rules
 
 _SCHEMES = ("s3://", "gs://", "https://", "sha256:", "file://")
-# A plan, a pipeline or a recipe has a few kilobytes; one with an array per channel may have more.
+# Plans, pipelines and recipes have a few kilobytes; arrays per channel may need more.
 _MOST_TEXT: Final = 64 * 1024**2
 
 
 class FileStore(Protocol):
-    """What is used of an artifact store."""
+    """The part of an artifact store that uploads use."""
 
     async def put_file(self, path: Path) -> ArtifactRef: ...
 
@@ -33,10 +33,10 @@ def is_uri(text: str) -> bool:
 
 
 def find_model(model: str, sha256: str | None = None) -> None:
-    """Raises where `model` is neither a URI that services fetch nor something on this machine.
+    """Raises if `model` is neither a URI that services can fetch nor a file or folder on this machine.
 
     Args:
-        sha256: hash of the content, 64 hex digits; what comes over https:// must have one.
+        sha256: hash of the content, 64 hex digits; required for https://.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"sha256 is {sha256!r:.80}", hint="64 hex digits, as sha256sum prints them")
@@ -50,7 +50,7 @@ def find_model(model: str, sha256: str | None = None) -> None:
         raise InvalidInput(f"{model} cannot be fetched", hint=f"URIs begin with {', '.join(_SCHEMES)}")
     path = Path(model)
     if not path.exists() and not any(_checkpoint_files(path)):
-        raise NotFound(f"there is no file or folder {path}", hint="is the path right?")
+        raise NotFound(f"there is no file or folder {path}", hint="check the path")
 
 
 def read_plan(path: Path) -> Plan:
@@ -64,7 +64,7 @@ def read_plan(path: Path) -> Plan:
 
 
 def _read_text(path: Path, what: str) -> str:
-    """The text of a file or pipe: one without an end, such as /dev/zero, is not read for ever. Raises InvalidInput."""
+    """The text of a file or pipe: one without an end, such as /dev/zero, is not read forever. Raises InvalidInput."""
     with path.open("rb") as file:
         content = file.read(_MOST_TEXT + 1)
     if len(content) > _MOST_TEXT:
@@ -81,14 +81,14 @@ async def upload(artifacts: FileStore, path: Path) -> str:
                 raise InvalidInput(f"{path} is an empty folder")
             source = pack(source, Path(folder, "packed.zip"))
         if not source.is_file():
-            raise NotFound(f"there is no file or folder {path}", hint="is the path right?")
+            raise NotFound(f"there is no file or folder {path}", hint="check the path")
         return (await artifacts.put_file(source)).uri
 
 
 def checkpoint_folder(path: Path, folder: Path) -> Path | None:
     """Copies the TF1 checkpoint that `path` names by its prefix or by one of its files to the new folder `folder`.
 
-    Returns `folder`; None where `path` names no checkpoint.
+    Returns `folder`; None if `path` is not a checkpoint.
     """
     files = _checkpoint_files(path)
     if not files:
@@ -100,7 +100,7 @@ def checkpoint_folder(path: Path, folder: Path) -> Path | None:
 
 
 def _checkpoint_files(path: Path) -> list[Path]:
-    """All files of the TF1 checkpoint that `path` names; none where it names no checkpoint."""
+    """All files of the TF1 checkpoint that `path` names; empty if it is not a checkpoint."""
     prefix = path.with_suffix("") if path.suffix in (".meta", ".index") else path
     if path.is_dir() or not prefix.parent.is_dir():
         return []
@@ -109,7 +109,7 @@ def _checkpoint_files(path: Path) -> list[Path]:
 
 
 def check_plan_files(plan: Plan, folder: Path) -> None:
-    """Checks what a plan names on this machine: data sets that exist, a pipeline and recipes that can be read.
+    """Checks the files that a plan names on this machine: data sets exist, pipeline and recipes can be read.
 
     Raises NotFound, InvalidInput, Unsupported.
     """
@@ -127,7 +127,7 @@ def check_plan_files(plan: Plan, folder: Path) -> None:
 
 
 def names_local_files(plan: Plan) -> bool:
-    """Whether data of the plan lies on this machine, and has to go to the services' store."""
+    """Whether data of the plan is on this machine and must be uploaded."""
     return any(path is not None and not is_uri(path) for path in (plan.data.samples, plan.data.calibration))
 
 

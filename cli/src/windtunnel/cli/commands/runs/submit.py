@@ -10,7 +10,7 @@ import click
 
 from windtunnel.cli.commands.completion import complete_plans
 from windtunnel.cli.commands.options import label_of
-from windtunnel.cli.commands.runs.watch import follow, tell_interrupted
+from windtunnel.cli.commands.runs.watch import follow, print_interrupted
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.progress import progress_bytes
 
@@ -87,7 +87,7 @@ async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: b
             with progress_bytes("uploading") as progress:
                 run = await on.client.submit(model, event_id=event_id, on_upload=progress, **options)
             announced.append(run.run_id)
-            tell_run(run.run_id)
+            print_started(run.run_id)
         run = on.client.run(announced[0])
         if wait or on.embedded:
             return await follow(run, as_json=as_json)
@@ -97,10 +97,10 @@ async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: b
             click.echo(run.run_id)
         return 0
 
-    return await with_windtunnel(work, lambda *, embedded: tell_interrupted(announced, embedded=embedded))
+    return await with_windtunnel(work, lambda *, embedded: print_interrupted(announced, embedded=embedded))
 
 
-def tell_run(run_id: str) -> None:
+def print_started(run_id: str) -> None:
     """Prints the id of a run that has started, and the commands for it."""
     say(f"run {run_id}; `windtunnel watch {run_id}` follows it, `windtunnel cancel {run_id}` ends it")
 

@@ -43,7 +43,7 @@ async def _watch(run_id: str, as_json: bool) -> int:
     async def work(on: Connection) -> int:
         return await follow(on.client.run(run_id), as_json=as_json)
 
-    return await with_windtunnel(work, lambda *, embedded: tell_interrupted([run_id], embedded=embedded))
+    return await with_windtunnel(work, lambda *, embedded: print_interrupted([run_id], embedded=embedded))
 
 
 async def _report_without_server(run_id: str) -> Report | None:
@@ -111,7 +111,7 @@ def show_report(report: Report, *, as_json: bool) -> None:
     render_report(dict(report.json), Console())
 
 
-def tell_interrupted(announced: Sequence[str], *, embedded: bool) -> None:
+def print_interrupted(announced: Sequence[str], *, embedded: bool) -> None:
     """Prints what happens to the run if the command that follows it is interrupted."""
     if not announced:
         say("interrupted before the model was announced: no run was started")

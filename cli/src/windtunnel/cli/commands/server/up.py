@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.interrupts import heeded
+from windtunnel.cli.io.interrupts import ending_signals
 from windtunnel.errors import Unavailable
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
             supervisor.kill()
         stop.set()
 
-    for number in heeded():
+    for number in ending_signals():
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
     running = asyncio.create_task(_keep_up(supervisor, quiet=quiet))
     stopped = asyncio.create_task(stop.wait())
@@ -66,13 +66,13 @@ async def _up(home: Path | None, nats_port: int, *, quiet: bool) -> None:
 
 async def _keep_up(supervisor: Supervisor, *, quiet: bool) -> None:
     """Starts everything and prints the addresses; ends only by an error."""
-    from windtunnel.cli.home.unfinished import tell_unfinished
+    from windtunnel.cli.home.unfinished import print_unfinished_runs
     from windtunnel.client import AsyncClient
 
     await supervisor.start()
     print(json.dumps(supervisor.endpoints), flush=True)
     async with AsyncClient(supervisor.addresses) as client:
-        await tell_unfinished(client, say)
+        await print_unfinished_runs(client, say)
     if not quiet:
         say("Windtunnel is ready. Ctrl-C or SIGTERM stops it.")
     await supervisor.broken()

@@ -220,7 +220,7 @@ def _strip(key: Key, curves: Sequence[Curve], across: _Across) -> Strip:
     layer: Mapping[str, object] = layers[0][1]
     where = f"{named(layer.get('op'))}, op {named(layer.get('op_index'))}"
     lines = [f"{shorten(clean(layer.get('name')), 160)} ({where})"]
-    lines += [f"{shorten(clean(one.name), 40)}: {one.said(entry)}" for one, entry in layers]
+    lines += [f"{shorten(clean(one.name), 40)}: {one.shown(entry)}" for one, entry in layers]
     codes = dict.fromkeys(code for one, _ in layers for code in one.culprits.get(key, ()))
     lines += [f"culprit: {code}" for code in codes]
     return Strip(round(across.at(key) - across.step / 2, 2), lines)

@@ -59,7 +59,7 @@ class Curve:
         """Whether a layer's accumulated error exceeds the threshold, or has no figure for a known reason."""
         return self.figure == ACCUMULATED and diverges(layer, self.threshold)
 
-    def said(self, layer: Mapping[str, Any]) -> str:
+    def shown(self, layer: Mapping[str, Any]) -> str:
         """A layer's figure, or why there is none."""
         problem = layer.get("problem")
         return nrmse_text(layer.get(self.figure)) if problem is None else clean(problem).replace("_", " ")

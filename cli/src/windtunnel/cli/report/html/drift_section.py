@@ -104,4 +104,4 @@ def _worst_row(key: Key, curves: Sequence[Curve]) -> WorstRow:
 def _worst_cell(one: Curve, layer: Mapping[str, Any] | None) -> WorstCell:
     if layer is None:
         return WorstCell(UNKNOWN, "quiet")
-    return WorstCell(one.said(layer), "bad" if one.diverges(layer) else "")
+    return WorstCell(one.shown(layer), "bad" if one.diverges(layer) else "")

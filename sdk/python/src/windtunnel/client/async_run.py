@@ -1,0 +1,160 @@
+"""A run and its variants, for asyncio: progress, report, artifacts."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, Awaitable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import grpc
+
+from windtunnel.client.artifacts import Artifact, download, one_of
+from windtunnel.client.endpoints import Endpoints
+from windtunnel.client.listing import verdict_name
+from windtunnel.client.report import Report
+from windtunnel.enum_words import RUN_STATE
+from windtunnel.errors import NotFound, Unavailable
+from windtunnel.rpc import from_rpc_error
+from windtunnel.v1 import metrics_store_pb2
+
+if TYPE_CHECKING:
+    from windtunnel.client.client import AsyncClient
+
+_PATIENCE_S = 15.0
+_UNKNOWN_S = 2.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The progress of a run. `verdict` is None until it has one."""
+
+    run_id: str
+    state: str
+    verdict: str | None
+    steps_done: int
+    steps_known: int
+    text: str
+
+
+class AsyncRun:
+    """A run that was submitted."""
+
+    def __init__(self, client: AsyncClient, run_id: str) -> None:
+        self._client = client
+        self.run_id = run_id
+
+    async def watch(self) -> AsyncGenerator[Progress, None]:
+        """Progress until the run has its verdict; survives restarts of the metrics store.
+
+        Raises NotFound if the run is unknown for 15 seconds, Unavailable if the metrics store does not answer for as
+        long.
+        """
+        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+        while True:
+            try:
+                async with contextlib.aclosing(self._try_to_watch()) as steps:
+                    async for progress in steps:
+                        deadline = asyncio.get_running_loop().time() + _PATIENCE_S
+                        yield progress
+                        if progress.verdict is not None:
+                            return
+            except grpc.aio.AioRpcError as error:
+                # The event may not have arrived yet, or the store may be restarting.
+                mapped = from_rpc_error(error)
+                passing = isinstance(mapped, (NotFound, Unavailable)) or error.code() is grpc.StatusCode.CANCELLED
+                if not passing or asyncio.get_running_loop().time() > deadline:
+                    raise mapped from error
+            await asyncio.sleep(0.2)
+
+    async def _try_to_watch(self) -> AsyncGenerator[Progress, None]:
+        request = metrics_store_pb2.WatchRunRequest(run_id=self.run_id)
+        call = self._client.store.WatchRun(request, wait_for_ready=True)
+        messages = aiter(call)
+        try:
+            # The store sends the state of the run at once; later messages may be hours apart.
+            message = await _within(_PATIENCE_S, anext(messages, None), self._client.endpoints)
+            while message is not None:
+                yield _progress(message)
+                message = await anext(messages, None)
+        finally:
+            call.cancel()
+
+    async def wait(self) -> Report:
+        """The report, once the run has its verdict."""
+        async for _ in self.watch():
+            pass
+        return await self.report()
+
+    async def cancel(self, reason: str = "") -> bool:
+        """Ends the run: its verdict becomes could_not_run, and services stop working for it.
+
+        Returns False if it had already ended. Raises NotFound if the run is unknown for 2 seconds, and Unavailable.
+        """
+        request = metrics_store_pb2.CancelRunRequest(run_id=self.run_id, reason=reason)
+        deadline = asyncio.get_running_loop().time() + _UNKNOWN_S
+        while True:
+            try:
+                return bool((await self._client.call(self._client.store.CancelRun, request)).canceled)
+            except NotFound:
+                # It may have been announced a moment ago.
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+            await asyncio.sleep(0.2)
+
+    async def artifacts(self, *, variant: str = "", kind: str = "") -> list[Artifact]:
+        """The artifacts of the run so far, in the order of the steps. Raises NotFound.
+
+        Args:
+            variant, kind: only those of this variant, of this kind (see `Artifact.kind`).
+        """
+        return await self._client.artifacts_of(self.run_id, variant, kind)
+
+    def variant(self, name: str) -> AsyncVariant:
+        """A handle on a variant of the run."""
+        return AsyncVariant(self._client, self.run_id, name)
+
+    async def report(self) -> Report:
+        """The report, as complete as it is now. Raises NotFound."""
+        request = metrics_store_pb2.GetReportRequest(run_id=self.run_id)
+        response = await self._client.call(self._client.store.GetReport, request)
+        return Report(json.loads(response.report_json))
+
+
+class AsyncVariant:
+    """A variant of a run."""
+
+    def __init__(self, client: AsyncClient, run_id: str, name: str) -> None:
+        self._client = client
+        self._run_id = run_id
+        self.name = name
+
+    async def download(self, path: str | Path, *, force: bool = False) -> Path:
+        """Writes the variant's verified .tflite to `path`. An interrupted download continues.
+
+        Raises Conflict if `path` exists and `force` is not set, NotFound, InvalidInput, Unavailable.
+        """
+        found = await self._client.artifacts_of(self._run_id, self.name, "variant")
+        artifact = one_of(found, f"variant {self.name!r} of run {self._run_id}")
+        return await download(self._client.served, artifact, Path(path), force=force)
+
+
+async def _within(seconds: float, answer: Awaitable[T], endpoints: Endpoints) -> T:
+    try:
+        return await asyncio.wait_for(answer, seconds)
+    except TimeoutError:
+        raise Unavailable(
+            f"the metrics store at {endpoints.address_of('metrics_store')} does not answer",
+            hint="`windtunnel status` shows what runs",
+        ) from None
+
+
+def _progress(message: metrics_store_pb2.WatchRunResponse) -> Progress:
+    run = message.run
+    state = RUN_STATE.read(run.run_state, run.state)
+    return Progress(run.run_id, state, verdict_name(run.verdict), run.steps_done, run.steps_known, message.text)
