@@ -156,6 +156,8 @@ async def test_an_installation_without_the_service_says_what_is_missing(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("windtunnel.cli.home.reading.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(NotFound, match=r"metrics_store, which reads runs without it, is not installed.*windtunnel-cli\[up\]"):
+    with pytest.raises(
+        NotFound, match=r"metrics_store, which reads runs without it, is not installed.*windtunnel-cli\[up\]"
+    ):
         async with reading_client():
             pass
