@@ -18,9 +18,9 @@ import pytest
 
 from support.damaged import Network, arrays, huge_weights_for_a_dead_channel, network, outlier_activation, samples
 from windtunnel import schemas
-from windtunnel.cli.commands.models.remedy import rank_layers
 from windtunnel.diagnosis.quantize import litert_quantizer as litert
 from windtunnel.diagnosis.quantize.variants import Calibration
+from windtunnel.diagnosis.remedy.rank_layers import rank_layers
 from windtunnel.plan import VariantSpec
 
 

@@ -13,7 +13,8 @@ import pytest
 
 from support.kernel_models import crashing_model, long_model, overflowing_model
 from windtunnel import schemas
-from windtunnel.cli.commands.models.kernels import arm, kernels
+from windtunnel.cli.commands.models.arm import arm
+from windtunnel.cli.commands.models.kernels import kernels
 from windtunnel.errors import InvalidInput
 
 

@@ -13,7 +13,7 @@ import sys
 
 import click
 
-from windtunnel.cli.commands.models import bench, convert, diff, kernels, layers, ops, parse_log, quantize, remedy
+from windtunnel.cli.commands.models import arm, bench, convert, diff, kernels, layers, ops, parse_log, quantize, remedy
 from windtunnel.cli.commands.runs import artifacts, cancel, compare, history, report, runs, submit, watch
 from windtunnel.cli.commands.server import deadletters, demo, devices, plans, up
 from windtunnel.cli.io.interrupts import ending_signals
@@ -76,7 +76,8 @@ _COMMANDS = (
     quantize.quantize,
     remedy.remedy,
     ops.ops,
-    *kernels.commands,
+    kernels.kernels,
+    arm.arm,
 )
 for _command in _COMMANDS:
     cli.add_command(_command)

@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from windtunnel.cli.commands.models import remedy as module
+from windtunnel.cli.local.remedy_files import write_remedy
 from windtunnel.cli.main import cli
 from windtunnel.diagnosis.remedy import Remedy
 from windtunnel.errors import InvalidInput
@@ -38,7 +39,7 @@ def test_what_can_be_written_is_and_the_rest_is_kept(
     taken = tmp_path / "out.tflite"
     taken.write_bytes(b"of another run")
     targets = {"model": taken, "recipe": tmp_path / "r.json", "calibration": None}
-    written, failed = module._write(found, targets, force=False)
+    written, failed = write_remedy(found, targets, force=False)
     assert written == {"model": None, "recipe": str(tmp_path / "r.json"), "calibration": None}
     assert len(failed) == 1 and "out.tflite already exists" in failed[0]
     assert taken.read_bytes() == b"of another run"
@@ -63,12 +64,12 @@ def test_the_result_is_printed_before_the_failure_is_told(
     for model in models[1:]:
         Path(model).write_bytes(b"")
 
-    async def mended(*_: Any) -> Remedy:
+    async def fixed(*_: Any) -> Remedy:
         # Another run ends first.
         out.write_bytes(b"of another run")
         return found
 
-    monkeypatch.setattr(module, "_search", mended)
+    monkeypatch.setattr(module, "search_remedy", fixed)
     monkeypatch.setattr(
         "windtunnel.cli.report.text.remedy_text.render_remedy", lambda document, console: print("the result")
     )

@@ -1,14 +1,13 @@
-"""`windtunnel kernels`: one model with several accelerators; `windtunnel arm`: the emulated ARM64 system."""
+"""`windtunnel kernels`: one model with several accelerators."""
 
 from __future__ import annotations
 
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from windtunnel.accelerators import shown_accelerator, spelled_in_comparisons
+from windtunnel.accelerators import spelled_in_comparisons
 from windtunnel.cli.commands.options import threads_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.files import read_json, require_file
@@ -17,8 +16,6 @@ from windtunnel.cli.local.child_pools import new_pool
 from windtunnel.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from windtunnel.diagnosis.kernels import Kernel, KernelReport
 
 _FILE: Final = click.Path(path_type=Path)
@@ -79,7 +76,9 @@ def kernels(
     else:
         from rich.console import Console
 
-        _render(report, Console())
+        from windtunnel.cli.report.text.kernels_text import render_kernels
+
+        render_kernels(report, Console())
     return exit_code(report, asked)
 
 
@@ -111,135 +110,3 @@ async def _compare(
                 threads=threads,
                 on_progress=show,
             )
-
-
-def _render(report: KernelReport, console: Console) -> None:
-    from rich.table import Table
-
-    coverage = report.coverage
-    console.print(
-        f"[bold]{report.verdict}[/]: {coverage.compared} of {coverage.total} layers, {report.samples} samples, "
-        f"each op fed with the values of "
-        f"{shown_accelerator(report.base) if report.base else 'no accelerator: all crash'}"
-    )
-    table = Table("accelerator", "state", "worst op on the same inputs", "layers that differ", "output nRMSE", box=None)
-    for run in report.runs:
-        output = run.output.nrmse if run.output is not None else None
-        table.add_row(
-            shown_accelerator(run.name),
-            run.status.replace("_", " "),
-            # If only some ops ran, the figures of their layers are in the JSON.
-            _local(run.local_steps, run.local_of_range) if run.status == "ran" else "",
-            "" if run.differing_layers is None else str(run.differing_layers),
-            "" if output is None else f"{output:.2g}",
-        )
-    console.print(table)
-    if not report.causes:
-        # The lines below explain causes, and accelerators that did not run.
-        for reason in report.reasons:
-            if " did not run: " not in reason:
-                console.print(reason, markup=False)
-    for run in report.runs:
-        if run.status != "ran" or run.reason:
-            console.print(f"{shown_accelerator(run.name)} {run.status.replace('_', ' ')}: {run.reason}", markup=False)
-            if run.todo:
-                console.print(f"  do: {run.todo}", markup=False)
-    for cause in report.causes:
-        place = f"op {cause.op_index} ({cause.evidence.get('op')}, {cause.layer})" if cause.layer else "no single op"
-        sure = "confirmed in isolation" if cause.verified else "not confirmed"
-        who = ", ".join(map(shown_accelerator, cause.evidence["departs"]))
-        console.print(f"cause {cause.code}: {who} at {place}, confidence {cause.confidence:.2f}, {sure}", markup=False)
-        console.print(f"  {_evidence(cause.evidence)}", markup=False)
-    for one in report.excluded:
-        console.print(f"not {one.code}: {one.why}", markup=False)
-
-
-def _local(steps: float | None, of_range: float | None) -> str:
-    """Integer steps and a share of the float range. Floats of an integer model that agree are left out."""
-    parts = [f"{steps:g} steps"] if steps is not None else []
-    if of_range is not None and (of_range > 0.0 or steps is None):
-        parts.append(f"{of_range:.1e} of range")
-    return ", ".join(parts)
-
-
-def _evidence(evidence: Any) -> str:
-    if "crash" in evidence:
-        return f"{evidence['said']}; found in {evidence['tries']} tries"
-    if evidence.get("non_finite"):
-        return f"{evidence['non_finite']} values are NaN or infinite; {_agreeing(evidence)} have none there"
-    if "limit" not in evidence:
-        return "the outputs change if the layers between are kept: the fault is in how ops are fused"
-    limit = evidence["limit"]
-    found = evidence["max_abs"] if limit["unit"] == "steps" else evidence["of_range"]
-    unit = "steps" if limit["unit"] == "steps" else "of the range"
-    return (
-        f"{found:.3g} {unit} from {_agreeing(evidence)}; rounding explains {limit['value']:.3g} "
-        f"({limit['why']}); {evidence['share']:.0%} of the values differ"
-    )
-
-
-def _agreeing(evidence: Any) -> str:
-    return ", ".join(map(shown_accelerator, evidence["agree"]))
-
-
-@click.group("arm")
-def arm() -> None:
-    """The emulated ARM64 system in which the accelerators `arm:CPU` run."""
-
-
-@arm.command()
-@json_option
-def setup(as_json: bool) -> int:
-    """Builds the ARM64 system once. It downloads 40 MB, takes 150 MB on disk and needs no root rights.
-
-    \b
-    windtunnel arm setup
-    """
-    import asyncio
-
-    from windtunnel.arm_emulator import build, missing
-
-    async def make() -> Any:
-        return await asyncio.to_thread(build, None, lambda share, text: say(f"{share:4.0%} {text}"))
-
-    home = run_async(make())
-    left = missing(home)
-    if as_json:
-        print_json({"root": str(home.root), "missing": [{"what": one.what, "todo": one.todo} for one in left]})
-    else:
-        click.echo(str(home.root))
-    for one in left:
-        say(f"still missing: {one.what}; run: {one.todo}")
-    return _EXIT_COULD_NOT_RUN if left else 0
-
-
-@arm.command()
-@json_option
-def doctor(as_json: bool) -> int:
-    """Lists what the ARM64 system needs and this machine does not have. Exit code 0: nothing; 2: something.
-
-    \b
-    windtunnel arm doctor
-    """
-    from windtunnel.arm_emulator import CPUS, LITERT, default_home, missing
-
-    home = default_home()
-    left = missing(home)
-    document = {
-        "root": str(home.root),
-        "litert": LITERT,
-        "cpus": list(CPUS),
-        "machine": platform.machine(),
-        "missing": [{"what": one.what, "todo": one.todo} for one in left],
-    }
-    if as_json:
-        print_json(document)
-    elif not left:
-        click.echo(f"ready: LiteRT {LITERT} for {', '.join(CPUS)} in {home.root}")
-    else:
-        for one in left:
-            click.echo(f"missing: {one.what}\n  run: {one.todo}")
-    return _EXIT_COULD_NOT_RUN if left else 0
-
-
-commands = [kernels, arm]
