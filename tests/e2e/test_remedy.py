@@ -102,7 +102,7 @@ def test_people_read_what_was_kept_and_what_it_costs(tmp_path: Path) -> None:
     for words in (
         "✓ a remedy, proven",
         "1 layer kept in float: FULLY_CONNECTED hidden_2",
-        "quantised again, the drop is 0.",
+        "quantized again, the drop is 0.",
         "95 % interval of the drop",
         "times the size and",
         "of the variant",

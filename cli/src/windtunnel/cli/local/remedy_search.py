@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from windtunnel.cli.io.console import say
 from windtunnel.cli.io.progress import progress_bar
@@ -13,7 +13,10 @@ from windtunnel.errors import UserError
 
 if TYPE_CHECKING:
     from windtunnel.diagnosis.remedy import Remedy, Trial
+    from windtunnel.isolation import Pool
     from windtunnel.plan import Gates
+# The comparison only ranks layers: more samples would not change their order much.
+_RANKED_ON: Final = 50
 
 
 async def search_remedy(
@@ -37,7 +40,6 @@ async def search_remedy(
         is_target: the model will run on this machine.
     """
     from windtunnel.diagnosis.remedy import ThisMachine, find_remedy
-    from windtunnel.diagnosis.remedy.rank_layers import rank_by_comparison
 
     preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
     best: Trial | None = None
@@ -53,7 +55,7 @@ async def search_remedy(
 
             async def rank(calibration: Path) -> list[tuple[str, float]]:
                 try:
-                    return await rank_by_comparison(reference, variant, calibration, pool)
+                    return await _rank(reference, variant, calibration, pool)
                 except UserError as error:
                     say(f"the layers could not be compared ({error.message}): they are tried one by one")
                     return []
@@ -76,6 +78,18 @@ async def search_remedy(
             except asyncio.CancelledError:
                 say("best so far: " + ("nothing that meets every gate" if best is None else _words(best)))
                 raise
+
+
+async def _rank(reference: Path, variant: Path, calibration: Path, pool: Pool) -> list[tuple[str, float]]:
+    """Ranks the layers of the float model by the error that each of them adds on the calibration samples."""
+    from windtunnel.diagnosis import compare_models
+    from windtunnel.diagnosis.remedy.rank_layers import rank_layers
+    from windtunnel.diagnosis.remedy.recipes import units_of
+    from windtunnel.tflite import read_model
+
+    found = await pool.run(compare_models, reference, variant, calibration, None, max_samples=_RANKED_ON)
+    units = units_of(await asyncio.to_thread(read_model, reference))
+    return rank_layers(found.to_json()["layers"], {unit.name: unit.reads for unit in units})
 
 
 class _TrialPrinter:

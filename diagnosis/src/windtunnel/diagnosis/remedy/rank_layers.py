@@ -2,38 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Final
-
-from windtunnel.diagnosis.comparison.compare_models import compare_models
-from windtunnel.diagnosis.remedy.recipes import units_of
-from windtunnel.isolation import Pool
-from windtunnel.tflite import read_model
-
-# The comparison only ranks layers: more samples would not change their order much.
-_MAX_SAMPLES: Final = 50
-
-
-async def rank_by_comparison(reference: Path, variant: Path, calibration: Path, pool: Pool) -> list[tuple[str, float]]:
-    """Ranks the layers of the float model by the error that each of them adds.
-
-    Args:
-        reference: the float model.
-        variant: the quantized model.
-        calibration: the samples, an .npz file.
-        pool: where native code runs.
-
-    Returns:
-        As `rank_layers`.
-
-    Raises:
-        UserError: the models cannot be compared.
-    """
-    found = await pool.run(compare_models, reference, variant, calibration, None, max_samples=_MAX_SAMPLES)
-    units = units_of(await asyncio.to_thread(read_model, reference))
-    return rank_layers(found.to_json()["layers"], {unit.name: unit.reads for unit in units})
+from typing import Any
 
 
 def rank_layers(layers: Sequence[Mapping[str, Any]], reads: Mapping[str, Sequence[str]]) -> list[tuple[str, float]]:
