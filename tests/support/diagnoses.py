@@ -14,7 +14,7 @@ FUSED = "block/Relu;block/BiasAdd;block/MatMul"
 
 NOTES = [
     {"kind": "clipped", "text": "3 % of the values are cut."},
-    {"kind": "rounding", "text": "rounding explains a tenth of its own error."},
+    {"kind": "rounding", "text": "rounding explains a tenth of its isolated error."},
 ]
 
 

@@ -55,9 +55,9 @@ async def announced(bus: MemoryBus) -> int:
 
 async def test_a_used_run_id_is_refused(bus: MemoryBus, endpoints: Endpoints, model: Path) -> None:
     async with AsyncClient(endpoints) as client:
-        assert (await client.submit(model, run_id="mine")).run_id == "mine"
-        with pytest.raises(Conflict, match="'mine' already exists"):
-            await client.submit(model, run_id="mine")
+        assert (await client.submit(model, run_id="own-name")).run_id == "own-name"
+        with pytest.raises(Conflict, match="'own-name' already exists"):
+            await client.submit(model, run_id="own-name")
         assert (await client.submit(model)).run_id != (await client.submit(model)).run_id
         assert await announced(bus) == 3
 
@@ -65,18 +65,18 @@ async def test_a_used_run_id_is_refused(bus: MemoryBus, endpoints: Endpoints, mo
 async def test_an_optional_variant_with_a_recipe_file_stays_optional(
     bus: MemoryBus, endpoints: Endpoints, model: Path
 ) -> None:
-    (model.parent / "mine.json").write_text('[{"regex": ".*", "operation": "*", "algorithm_key": "no_quantize"}]')
+    (model.parent / "own-name.json").write_text('[{"regex": ".*", "operation": "*", "algorithm_key": "no_quantize"}]')
     plan = model.parent / "plan.yaml"
     plan.write_text(
         "apiVersion: windtunnel/v1\ndevices: [{farm: local}]\n"
-        "variants: [float32, {name: mine, recipe: mine.json, optional: true}]\n"
+        "variants: [float32, {name: own-name, recipe: own-name.json, optional: true}]\n"
     )
     async with AsyncClient(endpoints) as client:
         await client.submit(model, plan=plan)
         subscription = await bus.subscribe("reader", [subjects.MODEL_TRAINED], ack_wait_s=30, max_pending=100)
         (delivery,) = await subscription.fetch(1, 0.1)
     variants = events_pb2.ModelTrained.FromString(delivery.data).plan.variants
-    assert [(variant.name, variant.may_be_missing) for variant in variants] == [("float32", False), ("mine", True)]
+    assert [(variant.name, variant.may_be_missing) for variant in variants] == [("float32", False), ("own-name", True)]
     assert "no_quantize" in variants[1].recipe_json
 
 
@@ -158,7 +158,7 @@ async def test_a_plan_that_is_not_stored_is_refused_at_once(bus: MemoryBus, endp
 async def slow_watch(
     request: metrics_store_pb2.WatchRunRequest, context: object
 ) -> AsyncGenerator[metrics_store_pb2.WatchRunResponse, None]:
-    """Tells where the run is, and takes longer than the client's patience to end it."""
+    """Reports the state of the run, and takes longer than the client's patience to end it."""
     run = metrics_store_pb2.Run(run_id=request.run_id)
     yield metrics_store_pb2.WatchRunResponse(run=run)
     await asyncio.sleep(1)

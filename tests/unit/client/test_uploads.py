@@ -20,7 +20,7 @@ PLAN = """\
 apiVersion: windtunnel/v1
 data: {samples: data/test.npz, calibration: "s3://sets/calibration.npz"}
 preprocessing: pipeline.json
-variants: [float32, {name: mine, recipe: recipes/mine.json}]
+variants: [float32, {name: other, recipe: recipes/other.json}]
 devices: [{farm: local}]
 """
 
@@ -93,7 +93,7 @@ def lay_out(folder: Path) -> Plan:
     for name, data in {
         "data/test.npz": b"samples",
         "pipeline.json": json.dumps(PIPELINE).encode(),
-        "recipes/mine.json": json.dumps(RULES).encode(),
+        "recipes/other.json": json.dumps(RULES).encode(),
     }.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(data)
@@ -106,7 +106,7 @@ async def test_paths_of_a_plan_are_relative_to_it(store: ArtifactStore, work: Pa
     assert await content(store, plan.data.samples) == b"samples"
     assert plan.data.calibration == "s3://sets/calibration.npz"
     assert plan.preprocessing == PIPELINE
-    assert [variant.name for variant in plan.variants] == ["float32", "mine"]
+    assert [variant.name for variant in plan.variants] == ["float32", "other"]
     assert (plan.variants[1].recipe, plan.variants[1].recipe_uri) == (tuple(RULES), None)
 
 
@@ -115,7 +115,7 @@ async def test_a_plan_without_files_stays_as_it_is(store: ArtifactStore, work: P
     assert await upload_plan_files(store, plan, work) == plan
 
 
-@pytest.mark.parametrize("missing", ["data/test.npz", "pipeline.json", "recipes/mine.json"])
+@pytest.mark.parametrize("missing", ["data/test.npz", "pipeline.json", "recipes/other.json"])
 async def test_a_missing_file_of_a_plan_is_named(store: ArtifactStore, work: Path, missing: str) -> None:
     plan = lay_out(work)
     (work / missing).unlink()
@@ -127,9 +127,9 @@ async def test_a_missing_file_of_a_plan_is_named(store: ArtifactStore, work: Pat
     ("broken", "text", "message"),
     [
         ("pipeline.json", "{", r"pipeline\.json is not JSON"),
-        ("recipes/mine.json", "{", r"mine\.json is not JSON"),
-        ("recipes/mine.json", "{}", "list of rules"),
-        ("recipes/mine.json", "[]", "list of rules"),
+        ("recipes/other.json", "{", r"other\.json is not JSON"),
+        ("recipes/other.json", "{}", "list of rules"),
+        ("recipes/other.json", "[]", "list of rules"),
     ],
 )
 async def test_a_broken_file_of_a_plan_is_named(
@@ -143,7 +143,7 @@ async def test_a_broken_file_of_a_plan_is_named(
 
 async def test_what_never_ends_is_not_read(store: ArtifactStore, work: Path) -> None:
     plan = lay_out(work)
-    for name in ("recipes/mine.json", "pipeline.json"):
+    for name in ("recipes/other.json", "pipeline.json"):
         (work / name).unlink()
         (work / name).symlink_to("/dev/zero")
         with pytest.raises(InvalidInput, match=rf"{name} is larger than .*bytes"):

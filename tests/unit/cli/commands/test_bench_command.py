@@ -1,4 +1,4 @@
-"""`windtunnel bench` on models with open dimensions, beside other work, and where the delegate takes nothing."""
+"""`windtunnel bench` on models with open dimensions, under load, and if the delegate takes no node."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a shell offers: run ids, models, variants; and silence where nothing runs."""
+"""What a shell completes: run ids, models, variants; nothing if Windtunnel is not running."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from windtunnel.plan import BUILTIN_VARIANTS
 
 
 def complete(home: Path, words: str, **environment: str) -> tuple[list[str], str]:
-    """What bash is offered for the last of `words`, and what stands on standard error."""
+    """What bash completes for the last of `words`, and standard error."""
     parts = words.split(" ")
     bare = {name: value for name, value in os.environ.items() if not name.startswith("WINDTUNNEL_")}
     own = {"COMP_WORDS": words, "COMP_CWORD": str(len(parts) - 1), "_WINDTUNNEL_COMPLETE": "bash_complete"}

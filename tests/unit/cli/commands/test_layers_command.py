@@ -52,7 +52,7 @@ def run(*arguments: str | Path) -> int:
 
 
 def logged(model: Path, *options: str | Path) -> Path:
-    """A log of the samples beside the model."""
+    """A log of the samples, next to the model."""
     out = model.with_suffix(".stat.log" if "--statistics" in options else ".log")
     samples = model.parent / "samples.npz"
     assert run("log", model, "--samples", samples, "--out", out, "--force", *options) == 0
@@ -133,9 +133,9 @@ def test_statistics_take_little_and_need_no_model(
 def test_a_log_is_not_replaced_unasked_and_nothing_is_left_of_one_that_failed(
     good: Path, x: NDArray[np.float32], tmp_path: Path
 ) -> None:
-    out = tmp_path / "mine.log"
+    out = tmp_path / "kept.log"
     out.write_text("mine")
-    with pytest.raises(Conflict, match=r"mine\.log already exists"):
+    with pytest.raises(Conflict, match=r"kept\.log already exists"):
         run("log", good, "--samples", tmp_path / "samples.npz", "--out", out)
     np.savez(tmp_path / "shape.npz", x=np.zeros((4, 9), np.float32))
     with pytest.raises(InvalidInput, match=r"\[any, 8\]"):

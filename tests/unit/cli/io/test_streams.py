@@ -1,4 +1,4 @@
-"""A reader that goes, a full disk and an interrupt end a command as other tools end, and are no verdict."""
+"""A closed reader, a full disk and an interrupt end a command like other tools, not with the code of a verdict."""
 
 from __future__ import annotations
 

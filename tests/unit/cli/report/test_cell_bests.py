@@ -1,4 +1,4 @@
-"""The best of all variants is told within one cell, never across devices or threads."""
+"""The best of all variants is found within one cell, never across devices or threads."""
 
 from __future__ import annotations
 

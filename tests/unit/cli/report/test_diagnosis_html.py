@@ -38,7 +38,7 @@ def test_a_cause_has_its_evidence_its_proof_and_its_fix() -> None:
     assert "verified by running" in page
     assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values are outside" in page
     causes, table = page.split('<table class="layers">')
-    assert "rounding explains a tenth of its own error." in causes
+    assert "rounding explains a tenth of its isolated error." in causes
     assert "3 % of the values are cut." not in causes
     assert "3 % of the values are cut." in table
     assert "calibrate the tensor again: scale 0.0235" in page

@@ -1,4 +1,4 @@
-"""Thresholds, gates and budgets: what is no figure is wrong usage, in every command."""
+"""Thresholds, gates and budgets: what is not a number is wrong usage, in every command."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Node data of Model Explorer: files, graph ids, colours; and what `windtunnel diff --node-data` writes."""
+"""Node data of Model Explorer: files, graph ids, colors; and what `windtunnel diff --node-data` writes."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     heading(console, f"{title} ({len(order)} of {len(layers)} layers, threshold {figure(threshold, 'g')})")
     codes = culprit_codes(diagnosis)
     rows = [_cells(layers[number], threshold, culprit=number in codes) for number in order]
-    heads: tuple[str, ...] = ("#", "Op", "own", "nRMSE", "SNR dB", "")
+    heads: tuple[str, ...] = ("#", "Op", "isolated", "nRMSE", "SNR dB", "")
     if console.width < _WIDE:
         heads, rows = (*heads[:4], ""), [(*row[:4], row[5]) for row in rows]
     room = room_beside(console.width, *zip(heads, *rows, strict=True))

@@ -45,7 +45,7 @@ def render_kernels(report: KernelReport, console: Console) -> None:
 def _table(report: KernelReport) -> Table:
     from rich.table import Table
 
-    table = Table("accelerator", "state", "worst op on the same inputs", "layers that differ", "output nRMSE", box=None)
+    table = Table("accelerator", "state", "worst op in isolation", "layers that differ", "output nRMSE", box=None)
     for run in report.runs:
         output = run.output.nrmse if run.output is not None else None
         table.add_row(
@@ -61,7 +61,7 @@ def _table(report: KernelReport) -> Table:
 
 def _local(steps: float | None, of_range: float | None) -> str:
     """Integer steps and a share of the float range. Floats of an integer model that agree are left out."""
-    parts = [f"{steps:g} steps"] if steps is not None else []
+    parts = [f"{steps:g} step{'' if steps == 1 else 's'}"] if steps is not None else []
     if of_range is not None and (of_range > 0.0 or steps is None):
         parts.append(f"{of_range:.1e} of range")
     return ", ".join(parts)
