@@ -185,7 +185,7 @@ async def test_the_command_line_writes_the_first_cause_with_a_place(sound: Path,
     causes = [cause(None, "quantization.accumulated"), cause(1)]
     async with ChildPool(size=1, timeout_s=120.0, memory_mb=2000) as pool:
         case = await write_case(out, sound, broken, causes, pool, samples=samples)
-        with pytest.raises(NotFound, match="no cause with a place"):
+        with pytest.raises(NotFound, match="no cause has a place in the model"):
             await write_case(out, sound, broken, causes[:1], pool, samples=samples)
     assert case["code"] == "conversion.weights"
     assert sorted(zipfile.ZipFile(out).namelist()) == FILES
