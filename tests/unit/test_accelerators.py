@@ -1,4 +1,4 @@
-"""One vocabulary for accelerators: every spelling is accepted everywhere, and documents keep theirs."""
+"""One vocabulary for accelerators: every spelling is accepted everywhere, and documents keep the spelling they have."""
 
 from __future__ import annotations
 

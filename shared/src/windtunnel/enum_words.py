@@ -65,7 +65,7 @@ class EnumWords:
             text: the deprecated text field.
 
         Returns:
-            The word of the enum, else the text; empty if the message gives neither.
+            The word of the enum, or the text if the enum gives none; empty if the message gives neither.
         """
         return self._words.get(number, text)
 
@@ -77,7 +77,7 @@ class EnumWords:
             texts: the deprecated text field.
 
         Returns:
-            The words of the enum values if all are known, else the texts.
+            The words of the enum values if all are known, otherwise the texts.
         """
         known = [self._words[number] for number in numbers if number in self._words]
         return tuple(known) if known and len(known) == len(numbers) else tuple(texts)

@@ -49,7 +49,7 @@ class Document(BaseModel):
         """The field that a key of the document means.
 
         Args:
-            key: as it is written; camelCase is read too if the model says so.
+            key: as it is written; camelCase is read too if `camel_case` is set.
 
         Returns:
             The name of the field in the document: snake_case, or its alias.

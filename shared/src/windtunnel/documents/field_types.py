@@ -85,7 +85,7 @@ def how_many(value: Any) -> str:
     return NONE if value is None else MANY if isinstance(value, (list, tuple)) else ONE
 
 
-# A value, or a list of such values; null is no value.
+# A value, or a list of such values; null gives none.
 OneOrMany = Annotated[
     Annotated[T, Tag(ONE)] | Annotated[list[T], AsList, Tag(MANY)] | Annotated[None, Tag(NONE)],
     Discriminator(how_many),

@@ -94,7 +94,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
         known: all known names.
 
     Returns:
-        The nearest known name as a question, else all of them.
+        The nearest known name as a question; all known names if none is near.
     """
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
@@ -121,7 +121,7 @@ def validated(model: type[M], value: Any) -> M:
 
 
 def path_of(location: Path) -> Path:
-    """The path by names of fields that an error of pydantic's stands at.
+    """The path by names of fields to what an error of pydantic's is about.
 
     Args:
         location: of the error.

@@ -69,7 +69,7 @@ class ImageFiles(Sequence[NDArray[np.uint8]]):
         """All images, decoded.
 
         Returns:
-            One (N, H, W, 3) uint8 array if all images have one size, else a list of (H, W, 3).
+            One (N, H, W, 3) uint8 array if all images have one size, otherwise a list of (H, W, 3).
 
         Raises:
             InvalidInput: see `read_image`.
@@ -144,7 +144,7 @@ def find_classes(root: Path) -> tuple[list[str], list[Path], NDArray[np.int64]]:
     for folder in _entries(root):
         if not folder.is_dir():
             raise InvalidInput(
-                f"{folder.name} lies beside the class folders", hint="one sub-folder per class, images in it"
+                f"{folder.name} is next to the class folders", hint="one sub-folder per class, images in it"
             )
         images = list(_entries(folder))
         for path in images:

@@ -1,4 +1,4 @@
-"""What a model is fed: the samples through the pipeline, or seeded random inputs where there are no samples."""
+"""What a model is fed: the samples through the pipeline, or seeded random inputs if there are no samples."""
 
 from __future__ import annotations
 

@@ -101,7 +101,7 @@ def _central_crop(images: Images, fields: Fields, where: str) -> Images:
 
 
 def _letterbox(images: Images, fields: Fields, where: str) -> Images:
-    """Fit inside, centre, pad: as tf.image.resize_with_pad, whose float32 decides where a side is nearly whole."""
+    """Fits inside, centers and pads as tf.image.resize_with_pad; its float32 decides if a side is nearly whole."""
     height, width = fields["size"]
     before, target = np.asarray(images.shape[1:3], np.float32), np.asarray([height, width], np.float32)
     fitted_size = before / (before / target).max()

@@ -64,7 +64,7 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
 def _array_name(path: Path, member: zipfile.ZipInfo) -> str:
     if not member.filename.endswith(".npy"):
         raise InvalidInput(
-            f"{path.name}: member {member.filename[:80]!r} is no array", hint="write it with numpy.savez"
+            f"{path.name}: member {member.filename[:80]!r} is not an array", hint="write it with numpy.savez"
         )
     return member.filename.removesuffix(".npy")
 

@@ -1,4 +1,4 @@
-"""Resizing as TensorFlow 2's `tf.image.resize` does it, with half-pixel centres, in numpy.
+"""Resizing as TensorFlow 2's `tf.image.resize` does it, with half-pixel centers, in numpy.
 
 Source: TensorFlow 2.21 kernels `resize_bilinear_op.cc`, `resize_bicubic_op.cc` (Keys' cubic, a = -0.5, from a table
 of 1024 steps), `resize_area_op.cc`, `resize_nearest_neighbor_op.cc`, and `scale_and_translate_op.cc`, which does the

@@ -31,9 +31,9 @@ Rows = NDArray[Any] | ImageFiles | list[NDArray[np.uint8]]
 
 @dataclass(frozen=True, slots=True)
 class Samples:
-    """`count` samples. `inputs` by name ("x" where there is one without a name).
+    """`count` samples. `inputs` by name ("x" if there is one without a name).
 
-    `labels` are class indices (N,) or targets (N, ...) as given; `class_names` only where folders name them.
+    `labels` are class indices (N,) or targets (N, ...) as given; `class_names` only if folders name them.
     """
 
     inputs: Mapping[str, Rows]

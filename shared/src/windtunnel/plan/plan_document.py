@@ -50,8 +50,8 @@ class DataDocument(Document):
     )
     calibration: Text | None = Field(
         None,
-        description="Samples from which ranges are taken for int8 and int16x8. Absent: drawn from `samples`, and said "
-        "so in the report.",
+        description="Samples from which ranges are taken for int8 and int16x8. Absent: drawn from `samples`, which "
+        "the report mentions.",
     )
 
 

@@ -44,7 +44,7 @@ class VariantSpec:
 
     @property
     def needs_calibration(self) -> bool:
-        """Whether this variant needs a calibration set; of a recipe only the quantiser can tell."""
+        """Whether this variant needs a calibration set; for a recipe only the quantizer knows."""
         return self.name in ("int8", "int16x8") and self.recipe is None
 
 

@@ -37,7 +37,7 @@ PlanLoader.add_implicit_resolver("tag:yaml.org,2002:float", _JSON_FLOAT, list("-
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where something stands in the text; lines and columns count from 1."""
+    """Where something is in the text; lines and columns count from 1."""
 
     line: int
     column: int
@@ -45,12 +45,12 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where each field and item of a document stands in its text; empty: the document is not a text."""
+    """Where each field and item of a document is in its text; empty: the document is not a text."""
 
     found: dict[Path, Place] = field(default_factory=dict)
 
     def nearest(self, path: Path) -> Place | None:
-        """The place of a field or an item, else of what should hold it.
+        """The place of a field or an item, or of what should hold it.
 
         Args:
             path: names of fields in snake_case and indices of items.

@@ -38,8 +38,9 @@ class AppBuilderServiceStub:
 
     Errors:
     INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the platform or the variant's name is not known, the
-    base app or the signing key cannot be used, a URI has a scheme or a place that is not allowed, or what it names
-    is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    base app or the signing key cannot be used.
+    INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+    than WINDTUNNEL_MAX_SOURCE_BYTES.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     NOT_FOUND (NOT_FOUND): what a URI names does not exist.
     FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
@@ -58,8 +59,9 @@ class AppBuilderServiceAsyncStub(AppBuilderServiceStub):
 
     Errors:
     INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the platform or the variant's name is not known, the
-    base app or the signing key cannot be used, a URI has a scheme or a place that is not allowed, or what it names
-    is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    base app or the signing key cannot be used.
+    INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+    than WINDTUNNEL_MAX_SOURCE_BYTES.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     NOT_FOUND (NOT_FOUND): what a URI names does not exist.
     FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
@@ -81,8 +83,9 @@ class AppBuilderServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the platform or the variant's name is not known, the
-        base app or the signing key cannot be used, a URI has a scheme or a place that is not allowed, or what it names
-        is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        base app or the signing key cannot be used.
+        INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+        than WINDTUNNEL_MAX_SOURCE_BYTES.
         INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
         NOT_FOUND (NOT_FOUND): what a URI names does not exist.
         FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.

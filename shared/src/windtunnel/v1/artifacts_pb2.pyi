@@ -52,7 +52,7 @@ class GetStoreResponse(_message.Message):
     PROBE_SHA256_FIELD_NUMBER: _builtins.int
     MAX_UPLOAD_BYTES_FIELD_NUMBER: _builtins.int
     url: _builtins.str
-    """Where the services keep artifacts: a folder of theirs, s3://..., gs://... Without credentials."""
+    """Where the services keep artifacts: a folder on their machine, s3://..., gs://... Without credentials."""
     probe_sha256: _builtins.str
     """An artifact that only this store holds: whoever finds it in another place has the same store."""
     max_upload_bytes: _builtins.int
@@ -105,7 +105,7 @@ class GetUploadResponse(_message.Message):
     stored: _builtins.bool
     """The store holds the artifact: there is nothing to upload."""
     received_bytes: _builtins.int
-    """Bytes that have arrived of it: where `Upload` goes on."""
+    """Bytes that have arrived of it: the offset at which `Upload` continues."""
     def __init__(
         self,
         *,

@@ -52,9 +52,10 @@ class ArtifactServiceStub:
     """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused.
 
     Errors:
-    INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, an offset
-    beyond what has arrived, too few or too many bytes, another size than that of the stored artifact, or bytes with
-    another hash.
+    INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, or an offset
+    beyond what has arrived.
+    INVALID_ARGUMENT (INVALID_INPUT): too few or too many bytes, another size than that of the stored artifact, or bytes
+    with another hash.
     UNAVAILABLE (UNAVAILABLE): the artifact store does not answer, or the disk of the service is full.
     """
     Download: _grpc.UnaryStreamMultiCallable[_artifacts_pb2.DownloadRequest, _artifacts_pb2.DownloadResponse]
@@ -99,9 +100,10 @@ class ArtifactServiceAsyncStub(ArtifactServiceStub):
     """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused.
 
     Errors:
-    INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, an offset
-    beyond what has arrived, too few or too many bytes, another size than that of the stored artifact, or bytes with
-    another hash.
+    INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, or an offset
+    beyond what has arrived.
+    INVALID_ARGUMENT (INVALID_INPUT): too few or too many bytes, another size than that of the stored artifact, or bytes
+    with another hash.
     UNAVAILABLE (UNAVAILABLE): the artifact store does not answer, or the disk of the service is full.
     """
     Download: _aio.UnaryStreamMultiCallable[_artifacts_pb2.DownloadRequest, _artifacts_pb2.DownloadResponse]  # type: ignore[assignment]
@@ -161,9 +163,10 @@ class ArtifactServiceServicer(metaclass=_abc_1.ABCMeta):
         """Stores an artifact. A broken call is resumed from `GetUpload.received_bytes`; a wrong hash is refused.
 
         Errors:
-        INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, an offset
-        beyond what has arrived, too few or too many bytes, another size than that of the stored artifact, or bytes with
-        another hash.
+        INVALID_ARGUMENT (INVALID_INPUT): no message, a wrong `sha256`, more bytes than `max_upload_bytes`, or an offset
+        beyond what has arrived.
+        INVALID_ARGUMENT (INVALID_INPUT): too few or too many bytes, another size than that of the stored artifact, or bytes
+        with another hash.
         UNAVAILABLE (UNAVAILABLE): the artifact store does not answer, or the disk of the service is full.
         """
 

@@ -51,8 +51,9 @@ class ConverterServiceServicer:
         A deadline of the caller stops the conversion.
 
         Errors:
-        INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used, a URI has a scheme or a
-        place that is not allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (INVALID_INPUT): the model, the pipeline or a shape cannot be used.
+        INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+        than WINDTUNNEL_MAX_SOURCE_BYTES.
         INVALID_ARGUMENT (MALFORMED_EVENT): `model` has no name, version or URI, or a field of it is wrong.
         INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the model.
         INVALID_ARGUMENT (CONVERSION_FAILED): TensorFlow's converter refuses the model.

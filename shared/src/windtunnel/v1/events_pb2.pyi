@@ -159,7 +159,7 @@ class ModelConverted(_message.Message):
 
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
-        """Shapes in which samples reach the model (from the plan, else from the first sample). Empty: not known."""
+        """Shapes in which samples reach the model (from the plan, otherwise from the first sample). Empty: not known."""
 
     def __init__(
         self,
@@ -277,7 +277,7 @@ class VariantFailed(_message.Message):
         """Comparing the variant with the float model."""
 
     class Step(_Step, metaclass=_StepEnumTypeWrapper):
-        """A step of a variant's way."""
+        """A step in which a variant can fail."""
 
     STEP_UNSPECIFIED: VariantFailed.Step.ValueType  # 0
     """Never sent."""
@@ -627,7 +627,7 @@ class DeviceRunFinished(_message.Message):
 
     @_builtins.property
     def conditions(self) -> _types_pb2.RunConditions:
-        """What went on during the run. Absent: the farm does not record it."""
+        """The conditions of the run. Absent: the farm does not record it."""
 
     def __init__(
         self,

@@ -245,7 +245,7 @@ class RunCellResponse(_message.Message):
 
     @_builtins.property
     def conditions(self) -> _types_pb2.RunConditions:
-        """What went on during the run. Absent: the farm does not record it."""
+        """The conditions of the run. Absent: the farm does not record it."""
 
     def __init__(
         self,

@@ -86,8 +86,9 @@ class FarmDispatcherServiceServicer:
 
         Errors:
         INVALID_ARGUMENT (INVALID_INPUT): the package URI is empty, the cell is to be skipped, its farm is not set up,
-        the package cannot be used, a URI has a scheme or a place that is not allowed, or what it names is larger than
-        WINDTUNNEL_MAX_SOURCE_BYTES.
+        the package cannot be used.
+        INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+        than WINDTUNNEL_MAX_SOURCE_BYTES.
         INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
         INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details
         hold its last words under `stderr`.

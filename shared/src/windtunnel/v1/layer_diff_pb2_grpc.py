@@ -51,8 +51,9 @@ class LayerDiffServiceServicer:
 
         Errors:
         INVALID_ARGUMENT (INVALID_INPUT): a URI is empty, a model or the pipeline cannot be used, the inputs or outputs
-        of the models cannot be paired, the threshold is below 0, a URI has a scheme or a place that is not allowed, or
-        what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        of the models cannot be paired, the threshold is below 0.
+        INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+        than WINDTUNNEL_MAX_SOURCE_BYTES.
         INVALID_ARGUMENT (INVALID_SAMPLES): the samples do not fit the models.
         INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
         INVALID_ARGUMENT (JOB_FAILED): native code crashed, or ran out of its time or memory, on this input; the details

@@ -38,8 +38,9 @@ class LogParserServiceStub:
 
     Errors:
     INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
-    not fit into an answer, the log states a count that no device has, a URI has a scheme or a place that is not
-    allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    not fit into an answer, the log states a count that no device has.
+    INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+    than WINDTUNNEL_MAX_SOURCE_BYTES.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     NOT_FOUND (NOT_FOUND): what a URI names does not exist.
     UNAVAILABLE (UNAVAILABLE): what holds the URI does not answer.
@@ -56,8 +57,9 @@ class LogParserServiceAsyncStub(LogParserServiceStub):
 
     Errors:
     INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
-    not fit into an answer, the log states a count that no device has, a URI has a scheme or a place that is not
-    allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+    not fit into an answer, the log states a count that no device has.
+    INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+    than WINDTUNNEL_MAX_SOURCE_BYTES.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     NOT_FOUND (NOT_FOUND): what a URI names does not exist.
     UNAVAILABLE (UNAVAILABLE): what holds the URI does not answer.
@@ -77,8 +79,9 @@ class LogParserServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
-        not fit into an answer, the log states a count that no device has, a URI has a scheme or a place that is not
-        allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        not fit into an answer, the log states a count that no device has.
+        INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+        than WINDTUNNEL_MAX_SOURCE_BYTES.
         INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
         NOT_FOUND (NOT_FOUND): what a URI names does not exist.
         UNAVAILABLE (UNAVAILABLE): what holds the URI does not answer.

@@ -97,7 +97,7 @@ Global___ExecutionKind: _TypeAlias = ExecutionKind  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
-    """A run as it stands now."""
+    """A run in its present state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -405,12 +405,12 @@ class WatchRunResponse(_message.Message):
     EVENT_TYPE_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     event_type: _builtins.str
-    """Type of the event that has just been heard, as in CloudEvents. Empty in the first message."""
+    """Type of the event that the store has just received, as in CloudEvents. Empty in the first message."""
     text: _builtins.str
     """What has just happened, in a sentence, for a progress line. Empty in the first message."""
     @_builtins.property
     def run(self) -> Global___Run:
-        """The run as it stands after the change."""
+        """The run after the change."""
 
     def __init__(
         self,
@@ -545,7 +545,7 @@ class MeasuredCell(_message.Message):
 
     @_builtins.property
     def measured_at(self) -> _timestamp_pb2.Timestamp:
-        """When the event with the figures was heard."""
+        """When the store received the event with the figures."""
 
     def __init__(
         self,
@@ -969,7 +969,7 @@ class CancelRunResponse(_message.Message):
     """False: the run had ended before, with the verdict in `run`, and was left as it is."""
     @_builtins.property
     def run(self) -> Global___Run:
-        """The run as it stands now."""
+        """The run in its present state."""
 
     def __init__(
         self,

@@ -97,7 +97,7 @@ class MetricsStoreServiceServicer:
     """
 
     def GetRun(self, request, context):
-        """One run as it stands now.
+        """One run in its present state.
 
         Errors:
         NOT_FOUND (NOT_FOUND): there is no such run.

@@ -34,7 +34,7 @@ class MetricsStoreServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> MetricsStoreServiceAsyncStub: ...
     GetRun: _grpc.UnaryUnaryMultiCallable[_metrics_store_pb2.GetRunRequest, _metrics_store_pb2.GetRunResponse]
-    """One run as it stands now.
+    """One run in its present state.
 
     Errors:
     NOT_FOUND (NOT_FOUND): there is no such run.
@@ -125,7 +125,7 @@ class MetricsStoreServiceAsyncStub(MetricsStoreServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetRun: _aio.UnaryUnaryMultiCallable[_metrics_store_pb2.GetRunRequest, _metrics_store_pb2.GetRunResponse]  # type: ignore[assignment]
-    """One run as it stands now.
+    """One run in its present state.
 
     Errors:
     NOT_FOUND (NOT_FOUND): there is no such run.
@@ -219,7 +219,7 @@ class MetricsStoreServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metrics_store_pb2.GetRunRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metrics_store_pb2.GetRunResponse, _abc.Awaitable[_metrics_store_pb2.GetRunResponse]]:
-        """One run as it stands now.
+        """One run in its present state.
 
         Errors:
         NOT_FOUND (NOT_FOUND): there is no such run.

@@ -50,8 +50,9 @@ class QuantizerServiceServicer:
         """Makes one variant. Equal requests give one variant.
 
         Errors:
-        INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the model or the recipe cannot be used, a URI has a
-        scheme or a place that is not allowed, or what it names is larger than WINDTUNNEL_MAX_SOURCE_BYTES.
+        INVALID_ARGUMENT (INVALID_INPUT): the model URI is empty, the model or the recipe cannot be used.
+        INVALID_ARGUMENT (INVALID_INPUT): a URI has a scheme or a place that is not allowed, or what it names is larger
+        than WINDTUNNEL_MAX_SOURCE_BYTES.
         INVALID_ARGUMENT (INVALID_PLAN): the variant is wrong, as it would be in a plan, or needs a calibration set and
         has none.
         INVALID_ARGUMENT (INVALID_SAMPLES): the calibration set does not fit the model.

@@ -206,7 +206,7 @@ class Model(_message.Message):
     version: _builtins.str
     """Version under that name, for example "2026-11-20.3". Required."""
     uri: _builtins.str
-    """Where the trained model lies: s3://, gs://, sha256:<hex>, https:// of an allowed host (with `sha256`), or file://
+    """Where the trained model is: s3://, gs://, sha256:<hex>, https:// of an allowed host (with `sha256`), or file://
     below an allowed folder. Required. Never carries credentials.
     """
     sha256: _builtins.str
@@ -215,11 +215,11 @@ class Model(_message.Message):
     """saved_model, keras, hdf5, frozen_graph, checkpoint, torch or tflite; guessed from the content when empty."""
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Input tensor names, where the file does not say (frozen graphs, checkpoints)."""
+        """Input tensor names, if the file does not say (frozen graphs, checkpoints)."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Output tensor names, where the file does not say."""
+        """Output tensor names, if the file does not say."""
 
     @_builtins.property
     def metrics(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
@@ -581,7 +581,7 @@ Global___Variant: _TypeAlias = Variant  # noqa: Y015
 
 @_typing.final
 class QualityFigures(_message.Message):
-    """Quality of one model on labelled samples. A figure that cannot be had is absent."""
+    """Quality of one model on labeled samples. A figure that cannot be had is absent."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1014,7 +1014,7 @@ class Measurement(_message.Message):
 
     @_builtins.property
     def conditions(self) -> Global___RunConditions:
-        """What went on during the run. Absent: the farm does not record it."""
+        """The conditions of the run. Absent: the farm does not record it."""
 
     def __init__(
         self,
@@ -1058,7 +1058,7 @@ Global___Measurement: _TypeAlias = Measurement  # noqa: Y015
 
 @_typing.final
 class RunConditions(_message.Message):
-    """What went on while a device run was timed, and whether its figures can be trusted."""
+    """The conditions in which a device run was timed, and whether its figures can be trusted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1137,7 +1137,7 @@ class LayerSummary(_message.Message):
     max_nrmse: _builtins.float
     """Largest nRMSE of all compared layers. Absent: no layer has one."""
     first_over: _builtins.str
-    """Output tensor of the first layer over the threshold, or without a figure, in execution order; empty: none."""
+    """Output tensor of the first layer that exceeds the threshold or has no figure, in execution order. Empty: none."""
     non_finite: _builtins.int
     """Compared layers, and outputs of the variant, that hold NaN or infinity: they have no nRMSE."""
     def __init__(
