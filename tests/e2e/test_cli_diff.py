@@ -151,7 +151,7 @@ def test_a_conversion_that_changes_the_model_is_not_healthy(tmp_path: Path) -> N
     assert _run("convert", "r.pb", "-o", "r.tflite", "--samples", "samples.npz", cwd=tmp_path)[0] == 1
     given = ("--samples", "samples.npz", "--json", "--threshold", "1")
     code, out, error = _run("diff", "r.pb", "r.tflite", *given, cwd=tmp_path)
-    assert "the conversion of r.pb is at fault: the converted model's output differs" in error
+    assert "the conversion of r.pb is faulty: the converted model's output differs" in error
     assert code == 1
     document = _json(out)
     assert document["verdict"] == "healthy"

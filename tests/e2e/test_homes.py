@@ -107,7 +107,7 @@ def answers_without_a_server(home: Home, report: dict[str, Any], tmp_path: Path)
     unknown = home.cli("report", "no-such-run")
     assert unknown.returncode == 2 and "'no-such-run'" in unknown.stderr
     canceled = home.cli("cancel", run_id)
-    assert canceled.returncode == 2 and "has ended already" in canceled.stderr
+    assert canceled.returncode == 2 and "has already ended" in canceled.stderr
     assert not (home.folder / "endpoints.json").exists()
 
 

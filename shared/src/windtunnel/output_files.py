@@ -25,6 +25,9 @@ _APPEND: Final = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_NON
 def output_target(path: Path) -> Path:
     """The file that an output named `path` creates or replaces. A link is followed, and kept.
 
+    Args:
+        path: the name that the user gave.
+
     Returns:
         An absolute path that is not a link. It need not exist.
 
@@ -44,7 +47,14 @@ def output_target(path: Path) -> Path:
 
 
 def not_a_plain_file(path: Path) -> Conflict:
-    """The error for a path that is a device or a stream."""
+    """The error for a path that is a device or a stream.
+
+    Args:
+        path: the name that the user gave.
+
+    Returns:
+        The error, to raise.
+    """
     return Conflict(f"{path} is not a regular file, and is not replaced", hint="give the name of a file")
 
 
@@ -69,6 +79,11 @@ def _without_links(path: Path) -> Path:
 def put_in_place(made: Path, path: Path, *, force: bool) -> None:
     """Renames the complete file `made` to the output `path`, on the same file system.
 
+    Args:
+        made: the complete file, in the folder of the output.
+        path: the name that the user gave.
+        force: replace a file that exists.
+
     Raises:
         Conflict: `path` exists and `force` is not set, or it may never be replaced.
         InvalidInput, OSError: as `output_target` and the file system raise them.
@@ -90,12 +105,25 @@ def put_in_place(made: Path, path: Path, *, force: bool) -> None:
 
 
 def taken(path: Path) -> Conflict:
-    """The error for an output that exists and may not be replaced."""
+    """The error for an output that exists and may not be replaced.
+
+    Args:
+        path: the name that the user gave.
+
+    Returns:
+        The error, to raise.
+    """
     return Conflict(f"{path} already exists", hint="give another name, or --force to replace it")
 
 
 def open_part(part: Path) -> BinaryIO:
     """Opens the file in which an output grows, to append to it. Creates it if it does not exist.
+
+    Args:
+        part: its path.
+
+    Returns:
+        The open file, at its end.
 
     Raises:
         InvalidInput: it is not a regular file but, for example, a link or a FIFO, or it cannot be written.
@@ -114,10 +142,14 @@ def locked_part(part: Path, busy: Conflict) -> BinaryIO:
     """Opens the file `part` with `open_part` and locks it until it is closed.
 
     Args:
+        part: its path.
         busy: raised if another process has locked it.
 
+    Returns:
+        The open file, at its end; closing it releases the lock.
+
     Raises:
-        busy: see above.
+        Conflict: `busy`, if another process has locked it.
         InvalidInput: it is not a regular file, or cannot be written.
     """
     while True:
@@ -139,7 +171,15 @@ def locked_part(part: Path, busy: Conflict) -> BinaryIO:
 
 
 def not_written(path: Path, error: OSError) -> InvalidInput:
-    """The error for a file that cannot be written."""
+    """The error for a file that cannot be written.
+
+    Args:
+        path: the name that the user gave.
+        error: what the system reports.
+
+    Returns:
+        The error, to raise.
+    """
     hint = "choose a folder with write permission and free disk space"
     return InvalidInput(f"{path} cannot be written: {error.strerror or error}", hint=hint)
 
@@ -149,7 +189,14 @@ def _not_regular(part: Path) -> InvalidInput:
 
 
 def safe_file_name(text: str) -> str:
-    """A safe file name made from `text`: ASCII, at most 100 bytes, without a leading dot."""
+    """A safe file name made from any text.
+
+    Args:
+        text: for example the name of a model.
+
+    Returns:
+        ASCII, at most 100 bytes, without a leading dot.
+    """
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", text)[:_MOST_NAME]
     return re.sub(r"^\.+", lambda dots: "_" * len(dots[0]), name) or "_"
 

@@ -46,14 +46,24 @@ class AsyncRun:
     """A run that was submitted."""
 
     def __init__(self, client: AsyncClient, run_id: str) -> None:
+        """Does not check that the run exists.
+
+        Args:
+            client: a connection to the services.
+            run_id: id of the run.
+        """
         self._client = client
         self.run_id = run_id
 
     async def watch(self) -> AsyncGenerator[Progress, None]:
         """Progress until the run has its verdict; survives restarts of the metrics store.
 
-        Raises NotFound if the run is unknown for 15 seconds, Unavailable if the metrics store does not answer for as
-        long.
+        Yields:
+            The progress after each step.
+
+        Raises:
+            NotFound: the run is unknown for 15 seconds.
+            Unavailable: the metrics store does not answer for 15 seconds.
         """
         deadline = asyncio.get_running_loop().time() + _PATIENCE_S
         while True:
@@ -94,7 +104,15 @@ class AsyncRun:
     async def cancel(self, reason: str = "") -> bool:
         """Ends the run: its verdict becomes could_not_run, and services stop working for it.
 
-        Returns False if it had already ended. Raises NotFound if the run is unknown for 2 seconds, and Unavailable.
+        Args:
+            reason: shown in the report.
+
+        Returns:
+            False if it had already ended.
+
+        Raises:
+            NotFound: the run is unknown for 2 seconds.
+            Unavailable: the metrics store does not answer.
         """
         request = metrics_store_pb2.CancelRunRequest(run_id=self.run_id, reason=reason)
         deadline = asyncio.get_running_loop().time() + _UNKNOWN_S
@@ -108,19 +126,40 @@ class AsyncRun:
             await asyncio.sleep(0.2)
 
     async def artifacts(self, *, variant: str = "", kind: str = "") -> list[Artifact]:
-        """The artifacts of the run so far, in the order of the steps. Raises NotFound.
+        """The artifacts of the run so far, in the order of the steps.
 
         Args:
-            variant, kind: only those of this variant, of this kind (see `Artifact.kind`).
+            variant: only artifacts of this variant; empty: all.
+            kind: only artifacts of this kind (see `Artifact.kind`); empty: all.
+
+        Returns:
+            The artifacts.
+
+        Raises:
+            NotFound: the run does not exist.
         """
         return await self._client.artifacts_of(self.run_id, variant, kind)
 
     def variant(self, name: str) -> AsyncVariant:
-        """A handle on a variant of the run."""
+        """A handle on a variant of the run.
+
+        Args:
+            name: of the variant, for example int8.
+
+        Returns:
+            The handle.
+        """
         return AsyncVariant(self._client, self.run_id, name)
 
     async def report(self) -> Report:
-        """The report, as complete as it is now. Raises NotFound."""
+        """The report, as complete as it is now.
+
+        Returns:
+            The report.
+
+        Raises:
+            NotFound: the run does not exist.
+        """
         request = metrics_store_pb2.GetReportRequest(run_id=self.run_id)
         response = await self._client.call(self._client.store.GetReport, request)
         return Report(json.loads(response.report_json))
@@ -130,6 +169,13 @@ class AsyncVariant:
     """A variant of a run."""
 
     def __init__(self, client: AsyncClient, run_id: str, name: str) -> None:
+        """Does not check that the variant exists.
+
+        Args:
+            client: a connection to the services.
+            run_id: id of the run.
+            name: of the variant.
+        """
         self._client = client
         self._run_id = run_id
         self.name = name
@@ -137,7 +183,18 @@ class AsyncVariant:
     async def download(self, path: str | Path, *, force: bool = False) -> Path:
         """Writes the variant's verified .tflite to `path`. An interrupted download continues.
 
-        Raises Conflict if `path` exists and `force` is not set, NotFound, InvalidInput, Unavailable.
+        Args:
+            path: the file to write.
+            force: replace a file that exists.
+
+        Returns:
+            `path`.
+
+        Raises:
+            Conflict: `path` exists and `force` is not set.
+            NotFound: the run has no such variant, or the folder does not exist.
+            InvalidInput: the file cannot be written.
+            Unavailable: the services do not answer.
         """
         found = await self._client.artifacts_of(self._run_id, self.name, "variant")
         artifact = one_of(found, f"variant {self.name!r} of run {self._run_id}")

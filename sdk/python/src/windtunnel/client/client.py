@@ -34,9 +34,17 @@ from windtunnel.v1 import (
 
 
 class AsyncClient:
-    """A connection to a running Windtunnel. Raises Unavailable if none runs."""
+    """A connection to a running Windtunnel."""
 
     def __init__(self, endpoints: Endpoints | None = None) -> None:
+        """Connects at the first call.
+
+        Args:
+            endpoints: addresses of the services; default: `find_endpoints`.
+
+        Raises:
+            Unavailable: Windtunnel is not running, and no variable names one.
+        """
         self._endpoints = endpoints or find_endpoints()
         self._bus: Bus | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -44,6 +52,7 @@ class AsyncClient:
 
     @property
     def endpoints(self) -> Endpoints:
+        """The addresses of the services."""
         return self._endpoints
 
     @property
@@ -67,7 +76,14 @@ class AsyncClient:
             await self._channel.close(None)
 
     async def bus(self) -> Bus:
-        """The bus, connected."""
+        """The bus, connected.
+
+        Returns:
+            The bus; the same one for every call.
+
+        Raises:
+            Unavailable: its address is not known, or it does not answer.
+        """
         if self._bus is None:
             if not self._endpoints.nats:
                 raise Unavailable(
@@ -98,7 +114,14 @@ class AsyncClient:
     async def services_store(self, on_upload: OnProgress | None = None) -> Writer:
         """The services' artifact store: directly if this machine can reach it, otherwise through their API.
 
-        Raises Unavailable if neither is possible.
+        Args:
+            on_upload: called with bytes sent and bytes in all, if files go through the services' API.
+
+        Returns:
+            The store, for uploads.
+
+        Raises:
+            Unavailable: neither is possible.
         """
         return await find_store(self._endpoints, self._artifact_service, on_upload)
 
@@ -126,17 +149,26 @@ class AsyncClient:
             model: a local file, folder or checkpoint prefix, or a URI that the services can read.
             plan: a plan, or the path of a plan.yaml; its local paths are relative to that file.
             plan_name: a stored plan instead. Without both, the default plan.
-            metrics: figures of the training. Samples and preprocessing must reproduce its `accuracy`, 0 to 1.
-            name, version: default: the file's name, and a version from the content.
+            name: of the model; default: the file's name.
+            version: of the model; default: from its content.
             sha256: hash of the content of the URI; required for https://.
             format: of the model; default: from its content.
-            inputs, outputs: tensor names, if the file does not name them.
+            inputs: names of input tensors, if the file does not name them.
+            outputs: names of output tensors, in the same way.
             labels: of the run.
+            metrics: figures of the training. Samples and preprocessing must reproduce its `accuracy`, 0 to 1.
             run_id: default: a new one.
             event_id: submitting again with the same one is the same run; default: a new one.
             on_upload: called with bytes sent and bytes in all, if files go through the services' API.
 
-        Raises InvalidInput, InvalidPlan, NotFound, Unavailable.
+        Returns:
+            A handle on the run.
+
+        Raises:
+            InvalidInput, InvalidPlan: the arguments or the plan are not valid.
+            NotFound: the model or the stored plan does not exist.
+            Conflict: the run id is taken.
+            Unavailable: a service does not answer.
         """
         given = Submission(
             model=str(model),
@@ -156,32 +188,80 @@ class AsyncClient:
         return AsyncRun(self, await submit(self, given, on_upload))
 
     def run(self, run_id: str) -> AsyncRun:
-        """A handle on a run."""
+        """A handle on a run. Does not check that the run exists.
+
+        Args:
+            run_id: its id.
+
+        Returns:
+            The handle.
+        """
         return AsyncRun(self, run_id)
 
     async def runs(self, wanted: RunFilter = RunFilter(), *, limit: int = 50) -> list[RunSummary]:  # noqa: B008
-        """At most `limit` runs, newest first. Raises InvalidInput, Unavailable."""
+        """Lists runs, newest first.
+
+        Args:
+            wanted: a filter; default: all runs.
+            limit: at most this many.
+
+        Returns:
+            The runs.
+
+        Raises:
+            InvalidInput: the filter has an unknown state or verdict.
+            Unavailable: the metrics store does not answer.
+        """
         return await list_runs(self, wanted, limit)
 
     async def compare(self, *targets: str) -> Comparison:
         """Compares runs: figures, and their differences from the first run's.
 
         Args:
-            targets: two or more run ids, or MODEL@VERSION for its newest completed run.
+            *targets: two or more run ids, or MODEL@VERSION for its newest completed run.
 
-        Raises InvalidInput, NotFound, Unavailable.
+        Returns:
+            The comparison, with the first run as the reference.
+
+        Raises:
+            InvalidInput: fewer than two targets, or a run without figures.
+            NotFound: a run does not exist.
+            Unavailable: the metrics store does not answer.
         """
         return await compare_runs(self, targets)
 
     async def history(self, model: str, figure: str, *, limit: int = 50) -> History:
-        """A figure, such as `variants[int8].accuracy`, in the newest `limit` completed runs of a model, oldest first.
+        """A figure in the newest completed runs of a model, oldest first.
 
-        Raises InvalidInput for a path that no report has, NotFound, Unavailable.
+        Args:
+            model: its name.
+            figure: path of the figure in a report, such as `variants[int8].accuracy`.
+            limit: at most this many runs.
+
+        Returns:
+            The figure of each run.
+
+        Raises:
+            InvalidInput: no report has the path.
+            NotFound: the model has no completed run.
+            Unavailable: the metrics store does not answer.
         """
         return await read_history(self, RunFilter(model=model, state="completed"), figure, limit)
 
     async def artifacts_of(self, run_id: str, variant: str = "", kind: str = "") -> list[Artifact]:
-        """The artifacts of a run; see AsyncRun.artifacts."""
+        """The artifacts of a run; see `AsyncRun.artifacts`.
+
+        Args:
+            run_id: id of the run.
+            variant: only artifacts of this variant; empty: all.
+            kind: only artifacts of this kind; empty: all.
+
+        Returns:
+            The artifacts, in the order of the steps.
+
+        Raises:
+            InvalidInput: the kind is unknown.
+        """
         if kind and kind not in KINDS:
             raise InvalidInput(f"unknown kind {kind!r}", hint=f"known are {', '.join(KINDS)}")
         request = artifacts_pb2.ListArtifactsRequest(
@@ -198,9 +278,20 @@ class AsyncClient:
         timeout_s: float = 30.0,
         elsewhere: tuple[str, grpc.aio.Channel] | None = None,
     ) -> Any:
-        """Calls a method of a stub; raises the errors of `windtunnel.errors`.
+        """Calls a method of a stub.
 
-        `elsewhere`: service and channel of a stub that is not the metrics store's."""
+        Args:
+            method: the method.
+            request: its message.
+            timeout_s: limit of the call, in seconds.
+            elsewhere: service and channel of a stub that is not the metrics store's.
+
+        Returns:
+            The response.
+
+        Raises:
+            WindtunnelError: the error of the call, as one of `windtunnel.errors`.
+        """
         service, channel = elsewhere or ("metrics_store", self._metrics_store())
         if service not in self._reached:
             await reach(self._endpoints, service, channel)
