@@ -33,12 +33,13 @@ from windtunnel.diagnosis.findings.comparison import (
 from windtunnel.diagnosis.graph import Matching, match_layers
 from windtunnel.diagnosis.graph.model_precision import is_quantized
 from windtunnel.diagnosis.graph.scale_overflow import overflowed_pairs
-from windtunnel.diagnosis.rules.diagnose import accumulated
 from windtunnel.diagnosis.rules.equivalent_layers import without_rewritten
 from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
 from windtunnel.diagnosis.rules.non_finite_outputs import non_finite
-from windtunnel.diagnosis.rules.verdict import MAY_BE_CHANCE, chance_of_drop, judge, left_open, samples_reasons
+from windtunnel.diagnosis.rules.unexplained_layers import accumulated
+from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open, samples_reasons
 from windtunnel.diagnosis.static.simplest_matching import simplest
+from windtunnel.diagnosis.thresholds.verdict_thresholds import CHANCE
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, read_model, require_values
@@ -227,4 +228,4 @@ def _by_chance(output: OutputDiff, samples: int, causes: Sequence[Cause]) -> tup
         f"{output.lost} of {samples} samples lose the right class and {output.gained} gain it: "
         f"chance does that {chance:.0%} of the time"
     )
-    return (Exclusion("quantization.accumulated", why),) if chance >= MAY_BE_CHANCE else ()
+    return (Exclusion("quantization.accumulated", why, rule="drop_may_be_chance"),) if chance >= CHANCE else ()

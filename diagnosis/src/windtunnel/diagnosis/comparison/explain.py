@@ -19,10 +19,12 @@ from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
-from windtunnel.diagnosis.rules.diagnose import diagnose, exclusions, unexplained
+from windtunnel.diagnosis.rules.diagnose import diagnose
 from windtunnel.diagnosis.rules.effect_on_outputs import is_alike, without_effect
+from windtunnel.diagnosis.rules.exclusions import exclusions
 from windtunnel.diagnosis.rules.kernel_causes import kernel_causes, kernels_excluded
 from windtunnel.diagnosis.rules.shared_scale import SharedScales, shared_scales
+from windtunnel.diagnosis.rules.unexplained_layers import unexplained
 from windtunnel.diagnosis.static.compare_files import StaticReport, compare_files
 from windtunnel.diagnosis.static.quantization_notes import notes
 from windtunnel.diagnosis.static.quantization_ranges import has_scale

@@ -156,7 +156,10 @@ class OutputDiff:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A reason for a difference; `code` is one of the table in the formats' documentation."""
+    """A reason for a difference; `code` is one of the table in the formats' documentation.
+
+    `rule` names the rule that decided.
+    """
 
     code: str
     confidence: float
@@ -165,6 +168,7 @@ class Cause:
     layer: str | None = None
     op_index: int | None = None
     verified: bool = False
+    rule: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `causes` in a diagnosis."""
@@ -175,19 +179,21 @@ class Cause:
             "evidence": dict(self.evidence),
             "fix": dict(self.fix),
             "verified": self.verified,
+            "rule": self.rule,
         }
 
 
 @dataclass(frozen=True, slots=True)
 class Exclusion:
-    """A cause that was looked for and ruled out."""
+    """A cause that was looked for and ruled out. `rule` names the rule that decided."""
 
     code: str
     why: str
+    rule: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `excluded` in a diagnosis."""
-        return {"code": self.code, "why": self.why}
+        return {"code": self.code, "why": self.why, "rule": self.rule}
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
 
 from windtunnel.diagnosis.findings.comparison import OutputDiff
 from windtunnel.diagnosis.graph import Matching
+from windtunnel.diagnosis.thresholds.precision_thresholds import QUIET_OUTPUT
 from windtunnel.tflite import ModelFacts, TensorFacts
 
-# An own error below this is what the precision gives anyway: float32, float16, integers.
-FLOORS: Final = {"float32": 1e-4, "float16": 2e-3, "integer": 4e-3}
-# A layer of matching files that departs more than this on equal inputs needs an explanation.
-UNEXPLAINED: Final = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
-# Outputs this close are the same for a model of that precision.
-QUIET: Final = {"float32": 1e-3, "float16": 1e-2, "integer": 0.02}
 _INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "uint4", "int2"})
 
 
@@ -33,7 +27,12 @@ def precision_of(matching: Matching) -> str:
 
 def is_quiet(output: OutputDiff, precision: str) -> bool:
     """Whether no output and no decision shows more than the precision."""
-    return output.nrmse is not None and output.nrmse < QUIET[precision] and not output.changed and not output.failures
+    return (
+        output.nrmse is not None
+        and output.nrmse < QUIET_OUTPUT[precision]
+        and not output.changed
+        and not output.failures
+    )
 
 
 def _all_tensors(facts: ModelFacts) -> Iterator[TensorFacts]:

@@ -18,58 +18,74 @@ from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT
 from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.rules.mask_scale import is_masked
+from windtunnel.diagnosis.thresholds.rule_thresholds import (
+    REWRITE_DIVERGES,
+    REWRITE_READERS_MOST,
+    REWRITE_READERS_ROUND,
+    REWRITE_READERS_SHARE,
+)
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # They cut off what may then be cut off before them too: a range that ends there holds all that counts.
 _CUTTING = frozenset({"MAXIMUM", "MINIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"})
-# A layer departs from this nRMSE on. What reads it agrees where float32 rounds as much; where numbers are coarser, if
-# it has less than this share of the layer's own nRMSE, and no more than precision makes.
-_DEPARTS, _ROUNDED = 1e-3, 1e-5
-_SHARE, _COARSE = 0.05, 0.03
 _WHY = "it holds another value, and all that reads it agrees: the same is computed in another way"
 
 
 def without_rewritten(
     matching: Matching, figures: Sequence[LayerFigures], output: OutputDiff, threshold: float = DEFAULT_THRESHOLD
 ) -> tuple[Matching, list[LayerFigures]]:
-    """The matching without pairs that depart where everything behind them agrees, and the figures of the others.
+    """The matching without pairs that diverge while everything that reads them agrees.
 
-    `figures` are those of its pairs, `output` those of the outputs: where they show nothing, a layer over the threshold
-    has no effect, however coarse the numbers are.
+    Args:
+        matching: the two models.
+        figures: those of the matching's pairs, in their order.
+        output: how the outputs compare. If they show nothing, a layer over the threshold has no effect, however coarse
+            the numbers are.
+        threshold: nRMSE above which a layer is over.
+
+    Returns:
+        The matching and the figures without these pairs.
     """
-    reference, candidate = matching.reference, matching.candidate
+    rewritten = _rewritten(matching, figures, output, threshold)
+    layers = tuple(
+        (reference, candidate)
+        for reference, candidate in matching.fused
+        if not rewritten.intersection(candidate.outputs)
+    )
+    left = [
+        one for pair, one in zip(matching.pairs, figures, strict=True) if pair.candidate.tensor.index not in rewritten
+    ]
+    return replace(matching.set_aside({}, dict.fromkeys(rewritten, _WHY)), fused=layers), left
+
+
+def _rewritten(
+    matching: Matching, figures: Sequence[LayerFigures], output: OutputDiff, threshold: float
+) -> frozenset[int]:
+    """The candidate's tensors of the pairs that are equivalent rewrites."""
     drift = {pair.candidate.tensor.index: one.nrmse for pair, one in zip(matching.pairs, figures, strict=True)}
     precision = precision_of(matching)
-    exact = precision == "float32"
-    quiet = is_quiet(output, precision)
-    # Another way to write the same takes other ops.
-    other_ops = _kinds(reference) != _kinds(candidate)
-    by_own = {pair.reference.tensor.index: pair for pair in matching.pairs}
-    by_mine = {pair.candidate.tensor.index: pair for pair in matching.pairs}
-    apart: list[Pair] = []
+    exact, quiet = precision == "float32", is_quiet(output, precision)
+    # An equivalent rewrite has other ops.
+    other_ops = _kinds(matching.reference) != _kinds(matching.candidate)
+    by_reference = {pair.reference.tensor.index: pair for pair in matching.pairs}
+    by_candidate = {pair.candidate.tensor.index: pair for pair in matching.pairs}
+    found: set[int] = set()
     # The last ones first: what only moves their values stands between them and what agrees.
     for pair in reversed(matching.pairs):
-        reference_layer = drift[pair.candidate.tensor.index]
-        if reference_layer is None or reference_layer < _DEPARTS:
+        error = drift[pair.candidate.tensor.index]
+        if error is None or error < REWRITE_DIVERGES:
             continue
-        behind, alone = _behind(candidate, pair.candidate, by_mine)
-        other, other_alone = _behind(reference, pair.reference, by_own)
-        errors = [output.nrmse if index is None else drift[index] for index in behind | other]
-        shows_nothing = quiet and reference_layer > threshold and (other_ops or is_masked(reference, pair.reference))
-        if not errors or not (exact or alone or other_alone or shows_nothing):
+        behind, alone = _behind(matching.candidate, pair.candidate, by_candidate)
+        other, other_alone = _behind(matching.reference, pair.reference, by_reference)
+        readers = [output.nrmse if index is None else drift[index] for index in behind | other]
+        shows_nothing = quiet and error > threshold and (other_ops or is_masked(matching.reference, pair.reference))
+        if not readers or not (exact or alone or other_alone or shows_nothing):
             continue
-        limit = _ROUNDED if exact else min(_SHARE * reference_layer, _COARSE)
-        if all(error is not None and error < limit for error in errors):
-            apart.append(pair)
-            del by_own[pair.reference.tensor.index], by_mine[pair.candidate.tensor.index]
-    made = {pair.candidate.tensor.index for pair in apart}
-    fused_layers = tuple(
-        (reference_layer, candidate_layer)
-        for reference_layer, candidate_layer in matching.fused
-        if not made.intersection(candidate_layer.outputs)
-    )
-    left = [one for pair, one in zip(matching.pairs, figures, strict=True) if pair.candidate.tensor.index not in made]
-    return replace(matching.set_aside({}, dict.fromkeys(made, _WHY)), fused=fused_layers), left
+        limit = REWRITE_READERS_ROUND if exact else min(REWRITE_READERS_SHARE * error, REWRITE_READERS_MOST)
+        if all(one is not None and one < limit for one in readers):
+            found.add(pair.candidate.tensor.index)
+            del by_reference[pair.reference.tensor.index], by_candidate[pair.candidate.tensor.index]
+    return frozenset(found)
 
 
 def _kinds(side: FusedModel) -> Counter[str]:

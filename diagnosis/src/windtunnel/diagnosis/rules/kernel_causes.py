@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS
 from windtunnel.diagnosis.findings.comparison import Cause, Exclusion
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
+from windtunnel.diagnosis.thresholds.confidences import KERNEL
+from windtunnel.diagnosis.thresholds.precision_thresholds import KERNEL_ERROR, KERNEL_TIMES
 from windtunnel.tflite import Accelerator
-
-# Own errors from which on two sets of kernels differ by more than their order of additions and their rounding.
-_DOUBTFUL: Final = {"float32": 1e-3, "float16": 5e-3, "integer": 0.02}
-_TIMES: Final = 5.0
 
 
 def kernel_causes(
@@ -30,7 +28,7 @@ def kernel_causes(
         local, other: own errors by the candidate's tensor index, on the kernels used and on the others.
     """
     candidate = matching.candidate
-    least = _DOUBTFUL[precision_of(matching)]
+    least = KERNEL_ERROR[precision_of(matching)]
     found = []
     for index, here in local.items():
         there = other.get(index)
@@ -39,7 +37,7 @@ def kernel_causes(
             continue
         # Without any error it holds NaN or infinity; a constant has an error, but no range to divide it by.
         error = here.nrmse or (math.inf if here.rmse is None else 0.0)
-        if error > max(least, _TIMES * there.nrmse):
+        if error > max(least, KERNEL_TIMES * there.nrmse):
             evidence: dict[str, Any] = {
                 "local_nrmse": here.nrmse,
                 "local_nrmse_on_other_kernels": there.nrmse,
@@ -50,7 +48,14 @@ def kernel_causes(
                 evidence["non_finite"] = {"op": maker.name}
             fix = {"action": f"run this op on other kernels than {used}, and report it", "op": maker.name}
             name = candidate.facts.tensors[index].name
-            found.append((error, Cause("kernel", 0.9, evidence, fix, name, maker.index, verified=True)))
+            found.append(
+                (
+                    error,
+                    Cause(
+                        "kernel", KERNEL, evidence, fix, name, maker.index, verified=True, rule="right_on_other_kernels"
+                    ),
+                )
+            )
     return tuple(cause for _, cause in sorted(found, key=lambda one: -one[0]))
 
 
@@ -62,4 +67,4 @@ def kernels_excluded(
     if not both:
         return ()
     why = f"{len(both)} layers run by themselves are no further off on {used} kernels than on {OTHER_KERNELS[used]}"
-    return (Exclusion("kernel", why),)
+    return (Exclusion("kernel", why, rule="right_on_all_kernels"),)

@@ -17,15 +17,20 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.comparison import Cause
 from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.numerics.isolated_sums import representable
-from windtunnel.diagnosis.rules.effect_on_outputs import CLEAR, EFFECT_SAMPLES, Ends, gain
+from windtunnel.diagnosis.rules.effect_on_outputs import Ends, gain
 from windtunnel.diagnosis.static.patches import put_activation, put_constant
 from windtunnel.diagnosis.static.suspect import Patch, all_of
+from windtunnel.diagnosis.thresholds.confidences import MASK, MASK_VERIFIED
+from windtunnel.diagnosis.thresholds.rule_thresholds import EFFECT_SAMPLES, OUTPUT_BETTER
+from windtunnel.diagnosis.thresholds.scale_thresholds import (
+    MASK_BELOW,
+    MASK_DEPTH,
+    MASK_REST_SHARE,
+    MASK_SHARE,
+    MASK_SIZE,
+)
 from windtunnel.tflite import Quantization
 
-# A constant from this size on is a mask, not a figure of the network.
-_LARGE: Final = 1e3
-# Values of at least this share of the mask's size are the mask's; the rest is below a tenth of it.
-_MASKED, _REST = 0.5, 0.1
 # Beside a value of extreme size these need no softmax: any value at the end of the data does the same.
 _BOUNDING: Final = frozenset({"MINIMUM", "MAXIMUM", "PADV2", "CONCATENATION"})
 _COMBINING: Final = frozenset({"ADD", "SUB", "SELECT", "SELECT_V2", "MUL"}) | _BOUNDING
@@ -38,10 +43,6 @@ _CARRYING: Final = frozenset({"MUL", "CAST", "SUB", "ADD", "NEG", "RESHAPE", "EX
     "SELECT_V2",
     "FILL",
 }
-_DEPTH: Final = 6
-# exp(-20) is nothing beside 1.
-_BELOW: Final = 20.0
-_CONFIDENCE, _VERIFIED = 0.9, 0.97
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,9 @@ class Rest:
     def add(self, values: NDArray[np.float64], size: float) -> None:
         """Adds one sample's values."""
         sizes = np.abs(values)
-        limit = _REST * size if math.isfinite(size) else math.inf
+        limit = MASK_REST_SHARE * size if math.isfinite(size) else math.inf
         rest = values[sizes < limit]
-        self.masked += int(np.count_nonzero(~(sizes < (_MASKED * size if math.isfinite(size) else math.inf))))
+        self.masked += int(np.count_nonzero(~(sizes < (MASK_SHARE * size if math.isfinite(size) else math.inf))))
         if rest.size:
             self.low, self.high = min(self.low, float(rest.min())), max(self.high, float(rest.max()))
 
@@ -91,14 +92,14 @@ def masked_layers(matching: Matching, overflowed: Sequence[Pair] = ()) -> Iterat
         quantization = pair.candidate.tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or pair.reference.op not in _COMBINING:
             continue
-        found = _extreme(reference, pair.reference.tensor.index, _DEPTH)
+        found = _extreme(reference, pair.reference.tensor.index, MASK_DEPTH)
         if found is not None:
             yield Masked(pair, quantization, *found, runs=pair not in overflowed)
 
 
 def is_masked(side: FusedModel, node: Node) -> bool:
     """Whether a constant of extreme size, such as the -1e9 of an attention mask, reaches a layer."""
-    return _extreme(side, node.tensor.index, _DEPTH) is not None
+    return _extreme(side, node.tensor.index, MASK_DEPTH) is not None
 
 
 def _extreme(side: FusedModel, tensor: int, depth: int) -> tuple[float, str] | None:
@@ -112,7 +113,7 @@ def _extreme(side: FusedModel, tensor: int, depth: int) -> tuple[float, str] | N
         values = None if constant is None or not _is_real(side, index) else side.constants.real(constant)
         if constant is not None and values is not None and values.size:
             size = float(np.nanmax(np.abs(values)))
-            found += [(size, constant.stored.name)] if size >= _LARGE else []
+            found += [(size, constant.stored.name)] if size >= MASK_SIZE else []
         elif index >= 0 and (deeper := _extreme(side, index, depth - 1)) is not None:
             found.append(deeper)
     return max(found, default=None)
@@ -138,7 +139,7 @@ def mask_causes(
         sets = rest.masked or (masked.bounds and _reaches(masked.quantization, tensor.dtype, size))
         if not sets or not 0.0 < width < math.inf or fused_layers >= fewest_steps:
             continue
-        smaller = float(f"{width + _BELOW:.1g}")
+        smaller = float(f"{width + MASK_BELOW:.1g}")
         cause = _cause(code, masked, rest, fused_layers, smaller)
         if masked.runs and not masked.bounds:
             cause = _tested(cause, _patch(candidate, masked.size, rest, smaller), ends)
@@ -166,7 +167,7 @@ def _cause(code: str, masked: Masked, rest: Rest, fused_layers: float, smaller: 
             "this op in float; calibrating again does not help, because the constant sets the scale"
         )
     fix = {"action": action, "constant": masked.constant}
-    return Cause(code, _CONFIDENCE, evidence, fix, node.tensor.name, node.op_index)
+    return Cause(code, MASK, evidence, fix, node.tensor.name, node.op_index, rule="mask_sets_scale")
 
 
 def _tested(cause: Cause, patch: Patch | None, ends: Ends) -> Cause:
@@ -176,8 +177,10 @@ def _tested(cause: Cause, patch: Patch | None, ends: Ends) -> Cause:
         return cause
     before, after = max(moved, key=lambda pair: gain(*pair))
     evidence = {**cause.evidence, "output_nrmse": before, "output_nrmse_mended": after}
-    verified = gain(before, after) > CLEAR
-    return replace(cause, evidence=evidence, verified=verified, confidence=_VERIFIED if verified else cause.confidence)
+    verified = gain(before, after) > OUTPUT_BETTER
+    return replace(
+        cause, evidence=evidence, verified=verified, confidence=MASK_VERIFIED if verified else cause.confidence
+    )
 
 
 def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Patch | None:
@@ -204,7 +207,7 @@ def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Pa
 
 
 def _reaches(quantization: Quantization, dtype: str, size: float) -> bool:
-    return max(map(abs, representable(quantization, dtype))) >= _MASKED * min(size, 3e38)
+    return max(map(abs, representable(quantization, dtype))) >= MASK_SHARE * min(size, 3e38)
 
 
 def _fitted(quantization: Quantization, dtype: str, limit: float) -> Quantization:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,23 +12,39 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.comparison import Cause, LayerDiff, over
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.graph.constants import KEEP_FLOAT32, Constants
+from windtunnel.diagnosis.thresholds.confidences import BY_ELIMINATION, NON_FINITE
+from windtunnel.diagnosis.thresholds.rule_thresholds import FOREIGN_CONSTANT
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.tflite import ModelFacts, OpFacts, dequantize
 
-# No weight format in use moves a value by a tenth of the tensor's largest.
-_PRECISION = 0.10
 # Not finite at 0.
 _POLES = frozenset({"LOG", "DIV", "RSQRT"})
-# What is left when nothing else is found.
-_BY_ELIMINATION = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class _Finding:
+class _Ops:
+    """The op of each model at the first layer with NaN or infinity."""
+
+    reference: ModelFacts
+    candidate: ModelFacts
+    reference_op: OpFacts
+    candidate_op: OpFacts
+
+
+@dataclass(frozen=True, slots=True)
+class _Explanation:
     code: str
     evidence: Mapping[str, Any]
     fix: Mapping[str, Any]
-    confidence: float = 0.9
+    confidence: float = NON_FINITE
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """`explain` gives None if the rule does not explain the op."""
+
+    name: str
+    explain: Callable[[_Ops], _Explanation | None]
 
 
 def plain_causes(
@@ -36,43 +52,78 @@ def plain_causes(
 ) -> tuple[Cause, ...]:
     """The cause of NaN or infinity that only the candidate has.
 
-    Told for the first such layer, and only while every layer before it is within the threshold; otherwise the
-    fault lies earlier and is not plain. A scale or constant of the op that is not finite or differs, or another
-    op in its place, or values that are rounded to 0 before a logarithm, explain it; where none does, the kernel is at
-    fault.
+    Only for the first such layer, and only while every layer before it is within the threshold; otherwise the fault
+    lies before it and is not plain. The first of `_RULES` that explains the op decides.
+
+    Args:
+        layers: the compared layers, in execution order.
+        pairs: their tensors in both models.
+        reference, candidate: the two models.
+        threshold: nRMSE above which a layer is over.
     """
     for layer, pair in zip(layers, pairs, strict=True):
         if layer.non_finite and not layer.reference_non_finite:
-            found = _explain(pair, reference, candidate)
+            ops = _Ops(
+                reference, candidate, reference.ops[pair.reference.op_index], candidate.ops[pair.candidate.op_index]
+            )
+            rule, found = next((one, found) for one in _RULES if (found := one.explain(ops)) is not None)
             evidence = {"non_finite": {"values": layer.non_finite, "op": layer.op}, **found.evidence}
-            return (Cause(found.code, found.confidence, evidence, found.fix, layer.name, layer.op_index),)
+            return (
+                Cause(found.code, found.confidence, evidence, found.fix, layer.name, layer.op_index, rule=rule.name),
+            )
         if over(layer, threshold):
             return ()
     return ()
 
 
-def _explain(pair: Pair, reference: ModelFacts, candidate: ModelFacts) -> _Finding:
-    reference_op, candidate_op = reference.ops[pair.reference.op_index], candidate.ops[pair.candidate.op_index]
-    scaled = _non_finite_scale(candidate, candidate_op)
-    if scaled is not None:
-        fix = {"action": "calibrate the tensor again", "tensor": scaled}
-        return _Finding("quantization.parameters", {"tensor": scaled}, fix)
-    if (reference_op.name, reference_op.fused_activation) != (candidate_op.name, candidate_op.fused_activation):
-        kinds = [f"{op.name} with {op.fused_activation}" for op in (reference_op, candidate_op)]
-        evidence = {"reference_op": kinds[0], "candidate_op": kinds[1]}
-        return _Finding("conversion.op", evidence, {"action": "convert the op again", "op": kinds[0]})
-    constant = _bad_constant(reference, reference_op, candidate, candidate_op)
-    if constant is not None:
-        name, again = candidate.tensors[constant].name, "convert the constant again"
-        fix = {"action": KEEP_FLOAT32 if _is_half_overflow(candidate, constant) else again, "tensor": name}
-        return _Finding("conversion.weights", {"constant": name}, fix)
-    rounded = _rounded_to_pole(candidate, candidate_op)
-    if rounded is not None:
-        evidence = {"tensor": rounded, "why": f"what is rounded to 0 there has no finite {candidate_op.name}"}
-        fix = {"action": "keep the layers up to here in float or 16 bit: windtunnel remedy", "tensor": rounded}
-        return _Finding("quantization.parameters", evidence, fix, _BY_ELIMINATION)
-    fix = {"action": "use another kernel or accelerator for this op", "op": candidate_op.name}
-    return _Finding("kernel", {}, fix, _BY_ELIMINATION)
+def _scale_not_finite(ops: _Ops) -> _Explanation | None:
+    scaled = _non_finite_scale(ops.candidate, ops.candidate_op)
+    if scaled is None:
+        return None
+    fix = {"action": "calibrate the tensor again", "tensor": scaled}
+    return _Explanation("quantization.parameters", {"tensor": scaled}, fix)
+
+
+def _op_differs(ops: _Ops) -> _Explanation | None:
+    one, other = ops.reference_op, ops.candidate_op
+    if (one.name, one.fused_activation) == (other.name, other.fused_activation):
+        return None
+    kinds = [f"{op.name} with {op.fused_activation}" for op in (one, other)]
+    evidence = {"reference_op": kinds[0], "candidate_op": kinds[1]}
+    return _Explanation("conversion.op", evidence, {"action": "convert the op again", "op": kinds[0]})
+
+
+def _constant_differs(ops: _Ops) -> _Explanation | None:
+    constant = _bad_constant(ops.reference, ops.reference_op, ops.candidate, ops.candidate_op)
+    if constant is None:
+        return None
+    name, again = ops.candidate.tensors[constant].name, "convert the constant again"
+    fix = {"action": KEEP_FLOAT32 if _is_half_overflow(ops.candidate, constant) else again, "tensor": name}
+    return _Explanation("conversion.weights", {"constant": name}, fix)
+
+
+def _input_rounded_to_zero(ops: _Ops) -> _Explanation | None:
+    rounded = _rounded_to_pole(ops.candidate, ops.candidate_op)
+    if rounded is None:
+        return None
+    evidence = {"tensor": rounded, "why": f"what is rounded to 0 there has no finite {ops.candidate_op.name}"}
+    fix = {"action": "keep the layers up to here in float or 16 bit: windtunnel remedy", "tensor": rounded}
+    return _Explanation("quantization.parameters", evidence, fix, BY_ELIMINATION)
+
+
+def _kernel_left(ops: _Ops) -> _Explanation:
+    fix = {"action": "use another kernel or accelerator for this op", "op": ops.candidate_op.name}
+    return _Explanation("kernel", {}, fix, BY_ELIMINATION)
+
+
+# In this order; the last one explains every op.
+_RULES: Final[Sequence[_Rule]] = (
+    _Rule("non_finite_scale", _scale_not_finite),
+    _Rule("non_finite_op_differs", _op_differs),
+    _Rule("non_finite_constant", _constant_differs),
+    _Rule("non_finite_input_rounded_to_zero", _input_rounded_to_zero),
+    _Rule("non_finite_kernel_left", _kernel_left),
+)
 
 
 def _non_finite_scale(model: ModelFacts, op: OpFacts) -> str | None:
@@ -84,7 +135,7 @@ def _non_finite_scale(model: ModelFacts, op: OpFacts) -> str | None:
 
 
 def _rounded_to_pole(model: ModelFacts, op: OpFacts) -> str | None:
-    """The quantised tensor that an op reads, as it is or as real numbers again, which is not finite at 0."""
+    """The quantized tensor that an op reads, as it is or as real numbers again, which is not finite at 0."""
     makers = {index: maker for maker in model.ops for index in maker.outputs}
     for index in op.inputs if op.name in _POLES else ():
         maker = makers.get(index)
@@ -117,7 +168,7 @@ def _is_half_overflow(model: ModelFacts, index: int) -> bool:
 def _differs(expected: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
     if expected.shape != values.shape or not expected.size:
         return False
-    return bool(np.abs(expected - values).max() > _PRECISION * np.abs(expected).max())
+    return bool(np.abs(expected - values).max() > FOREIGN_CONSTANT * np.abs(expected).max())
 
 
 def _constant(model: ModelFacts, index: int) -> NDArray[np.float64] | None:

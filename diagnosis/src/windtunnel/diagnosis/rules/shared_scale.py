@@ -26,23 +26,21 @@ from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
 from windtunnel.diagnosis.rules.effect_on_outputs import Ends
 from windtunnel.diagnosis.rules.mask_scale import Rest, mask_causes, masked_layers
 from windtunnel.diagnosis.static.effective_weights import effective
+from windtunnel.diagnosis.thresholds.confidences import PART_AT_OUTPUT, PART_INSIDE
+from windtunnel.diagnosis.thresholds.scale_thresholds import (
+    PART_FEWEST_STEPS,
+    PART_MOST_CHANNELS,
+    PART_NEEDS_STEPS,
+    PART_OTHER_UNITS,
+    PART_SAMPLES,
+)
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import OpFacts, Quantization, Runner, TensorFacts, dequantize
-from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 CODE: Final = "quantization.shared_scale"
-# Fewer quantization steps than this in its own range, and rounding alone puts a part over the threshold of a layer.
-FEWEST_STEPS: Final = 1.0 / (math.sqrt(12.0) * DEFAULT_THRESHOLD)
-SAMPLES: Final = 16
-# Outputs of more channels are maps and embeddings: their channels are in one unit.
-_MOST_CHANNELS: Final = 64
 _JOINING: Final = frozenset({"CONCATENATION", "PACK"})
 _PICKING: Final = frozenset({"SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "GATHER"})
 _PROBABILITIES: Final = frozenset({"LOGISTIC", "SOFTMAX"})
-# Channels of one op are in other units where their gains differ so many times: those of trained heads are alike.
-_OTHER_UNITS: Final = 16.0
-# Figures of a part at an output whose cause is proven by the files and the values, and inside of a model.
-_SURE, _LIKELY = 0.9, 0.6
 FIX: Final = (
     "give each part an output of its own, scale the parts to one range, or keep this op in float; calibrating again "
     "does not help, because the parts share the scale"
@@ -122,7 +120,7 @@ def shared_scales(
     if not joints and not masked:
         return SharedScales()
     seen = {part: _Seen() for joint in joints for part in joint.parts}
-    for sample in islice(given, min(count, SAMPLES)):
+    for sample in islice(given, min(count, PART_SAMPLES)):
         reference.run(sample)
         for part, one in seen.items():
             one.add(_values(reference, part.tensor, part.column))
@@ -132,7 +130,7 @@ def shared_scales(
     causes = [(joint.is_output, (_cause(joint, found, seen), joint.quantization)) for joint, found in lost]
     return SharedScales(
         outputs=tuple(one for is_output, one in causes if is_output),
-        masks=tuple(mask_causes(CODE, matching, masked, FEWEST_STEPS, ends)),
+        masks=tuple(mask_causes(CODE, matching, masked, PART_FEWEST_STEPS, ends)),
         inner=tuple(one for is_output, one in causes if not is_output),
     )
 
@@ -190,12 +188,12 @@ def _is_probability(side: FusedModel, tensor: int) -> bool:
 def _channels(side: FusedModel, op: OpFacts, tensor: TensorFacts) -> Iterator[Part]:
     """The channels of an output whose gains tell that they are in other units."""
     gains = _gains(side, op, tensor)
-    if gains is None or len(gains) != tensor.shape[-1] or not 1 < len(gains) <= _MOST_CHANNELS:
+    if gains is None or len(gains) != tensor.shape[-1] or not 1 < len(gains) <= PART_MOST_CHANNELS:
         return
     largest = float(gains.max())
     for channel, own in enumerate(gains):
         # All of the largest unit are one part, which needs the range.
-        if 0.0 < own * _OTHER_UNITS < largest or own == largest:
+        if 0.0 < own * PART_OTHER_UNITS < largest or own == largest:
             yield Part(tensor.index, tensor.name, (channel, channel), column=channel)
 
 
@@ -232,9 +230,9 @@ def _lost(joint: Joint, seen: Mapping[Part, _Seen]) -> list[Part]:
     scale = joint.quantization.scales[0]
     fused_layers = {part: _steps(part, seen, scale) for part in joint.parts}
     known = [one for one in fused_layers.values() if math.isfinite(one)]
-    if not known or max(known) < 2.0 * FEWEST_STEPS:
+    if not known or max(known) < PART_NEEDS_STEPS * PART_FEWEST_STEPS:
         return []
-    return [part for part in joint.parts if fused_layers[part] < FEWEST_STEPS]
+    return [part for part in joint.parts if fused_layers[part] < PART_FEWEST_STEPS]
 
 
 def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Cause:
@@ -256,12 +254,12 @@ def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Ca
         "lost": parts,
         "scale": {"file": scale},
         "others": [min(one.low for one in rest), max(one.high for one in rest)],
-        "fewest_steps": round(FEWEST_STEPS, 2),
+        "fewest_steps": round(PART_FEWEST_STEPS, 2),
     }
     node = joint.pair.candidate
     fix = {"action": FIX, "tensor": node.tensor.name}
-    confidence = _SURE if joint.is_output else _LIKELY
-    return Cause(CODE, confidence, evidence, fix, node.tensor.name, node.op_index, verified=False)
+    confidence = PART_AT_OUTPUT if joint.is_output else PART_INSIDE
+    return Cause(CODE, confidence, evidence, fix, node.tensor.name, node.op_index, rule="scale_does_not_resolve_part")
 
 
 def _only_value(seen: _Seen, quantization: Quantization) -> float | None:

@@ -7,16 +7,19 @@ from collections.abc import Sequence
 
 from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
 from windtunnel.diagnosis.findings.comparison import Cause, Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
+from windtunnel.diagnosis.thresholds.verdict_thresholds import (
+    BROKEN_CHANGED,
+    BROKEN_DROP,
+    BROKEN_OUTPUT,
+    CHANCE,
+    CHANCE_EXACT_SAMPLES,
+    CHANCE_Z,
+    DEGRADED_CHANGED,
+    DEGRADED_DROP,
+    REASON_NAME_LENGTH,
+)
 
-# Absolute loss of top-1, and share of samples whose predicted class changed.
-DEGRADED_DROP, BROKEN_DROP = 0.02, 0.10
-DEGRADED_CHANGED, BROKEN_CHANGED = 0.05, 0.30
-# A healthy output lies well under the layer threshold; a broken kernel gives about 0.5.
-BROKEN_OUTPUT_NRMSE = 0.30
-_LONGEST = 60
 _OF_SAMPLES = frozenset({INPUT_INTEGER_CAST, INPUT_RANGE, INPUT_CHANNEL_ORDER})
-# A loss of accuracy that chance gives this often says nothing about a model.
-MAY_BE_CHANCE = 0.05
 
 
 def judge(
@@ -94,7 +97,7 @@ def _place(cause: Cause) -> str:
 def _short(name: str) -> str:
     """A name that fits into a sentence: converters join those of all that they fused."""
     first = name.split(";")[0]
-    return name if len(name) <= _LONGEST else f"{first[:_LONGEST]}…"
+    return name if len(name) <= REASON_NAME_LENGTH else f"{first[:REASON_NAME_LENGTH]}…"
 
 
 def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, drop: float, changed: float) -> list[str]:
@@ -106,7 +109,7 @@ def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, drop: float, chan
         reasons.append(f"top-1 falls by {drop:.3f}")
     if changed >= BROKEN_CHANGED:
         reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
-    if output.nrmse is not None and output.nrmse >= BROKEN_OUTPUT_NRMSE:
+    if output.nrmse is not None and output.nrmse >= BROKEN_OUTPUT:
         reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
     return reasons
 
@@ -131,7 +134,7 @@ def _degraded(
         reasons.append(f"top-1 falls by {drop:.3f}")
     if DEGRADED_CHANGED < changed < BROKEN_CHANGED:
         reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
-    if output.nrmse is not None and threshold < output.nrmse < BROKEN_OUTPUT_NRMSE:
+    if output.nrmse is not None and threshold < output.nrmse < BROKEN_OUTPUT:
         reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
     if not output.reference_finite:
         reasons.append("every output of the reference holds NaN or infinity: there is nothing to judge by")
@@ -144,7 +147,7 @@ def _drop(output: OutputDiff, samples: int) -> float:
     """Fall of top-1; 0 where unknown or where chance explains it."""
     # Shares are fractions of whole samples; binary noise must not decide at a limit.
     drop = round(output.accuracy_drop or 0.0, 9)
-    return drop if chance_of_drop(output, samples) < MAY_BE_CHANCE else 0.0
+    return drop if chance_of_drop(output, samples) < CHANCE else 0.0
 
 
 def chance_of_drop(output: OutputDiff, samples: int) -> float:
@@ -159,7 +162,7 @@ def chance_of_drop(output: OutputDiff, samples: int) -> float:
     if lost <= gained:
         return 1.0
     # From some hundreds on the sum is far below any limit or the normal approximation is as good.
-    if lost + gained > 400:
+    if lost + gained > CHANCE_EXACT_SAMPLES:
         return 0.5 * math.erfc((lost - gained - 1) / math.sqrt(2.0 * (lost + gained)))
     return sum(math.comb(lost + gained, k) for k in range(lost, lost + gained + 1)) / 2.0 ** (lost + gained)
 
@@ -177,6 +180,6 @@ def _at_least(share: float, samples: int) -> float:
 
     Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
     """
-    square = 1.645**2 / samples
-    half = 1.645 * math.sqrt((share * (1.0 - share) + square / 4.0) / samples)
+    square = CHANCE_Z**2 / samples
+    half = CHANCE_Z * math.sqrt((share * (1.0 - share) + square / 4.0) / samples)
     return (share + square / 2.0 - half) / (1.0 + square)

@@ -1,0 +1,79 @@
+"""Causes without a difference between the files: a layer that diverges in isolation, and rounding that accumulates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.graph import Matching
+from windtunnel.diagnosis.graph.model_precision import precision_of
+from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
+from windtunnel.diagnosis.thresholds.confidences import ACCUMULATED, UNEXPLAINED
+from windtunnel.diagnosis.thresholds.precision_thresholds import UNEXPLAINED_ERROR, UNEXPLAINED_SHARE_OPS_MISSING
+from windtunnel.diagnosis.thresholds.rule_thresholds import CLIPPING_OR_ROUNDING, LISTED_ERRORS
+from windtunnel.tflite import Quantization, TensorFacts
+
+
+def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
+    """The layer that diverges most on equal inputs, if the files show no reason.
+
+    If storing its output explains most of the error, its range clips values or is too coarse, by no more than other
+    samples may explain. Otherwise the op itself differs.
+
+    Args:
+        matching: the two models.
+        local: isolated errors by the candidate's tensor index.
+
+    Returns:
+        One cause, or none if no layer diverges by more than `UNEXPLAINED_ERROR`.
+    """
+    errors = [(one.nrmse, index) for index, one in local.items() if one.nrmse is not None]
+    worst, index = max(errors, default=(0.0, -1))
+    least = UNEXPLAINED_ERROR[precision_of(matching)] * (UNEXPLAINED_SHARE_OPS_MISSING if matching.lacking else 1.0)
+    if worst <= least:
+        return ()
+    maker, tensor, one = matching.candidate.makers.get(index), matching.candidate.facts.tensors[index], local[index]
+    op_index = None if maker is None else maker.index
+    evidence: dict[str, Any] = {"local_nrmse": worst}
+    stored = math.hypot(one.clip_rmse, one.round_rmse)
+    if tensor.quantization is not None and stored > CLIPPING_OR_ROUNDING * (one.rmse or 0.0):
+        evidence |= _range(one, tensor, tensor.quantization)
+        fix = {"action": "calibrate the tensor again", "tensor": tensor.name}
+        code, rule = "quantization.parameters", "unexplained_range"
+    else:
+        evidence["why"] = "on the reference's inputs this layer gives something else"
+        fix = {"action": "convert the op again", "op": "" if maker is None else maker.name}
+        code, rule = "conversion.op", "unexplained_op"
+    return (Cause(code, UNEXPLAINED, evidence, fix, tensor.name, op_index, rule=rule),)
+
+
+def _range(local: Local, tensor: TensorFacts, quantization: Quantization) -> dict[str, Any]:
+    return {
+        "seen": [local.low, local.high],
+        "values_outside": local.clipped,
+        "kind": "clipped" if local.clip_rmse > local.round_rmse else "wide",
+        "held": [float(end) for end in representable(quantization, tensor.dtype)],
+    }
+
+
+def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
+    """Rounding that accumulates, for a quantized candidate that is not healthy and shows no fault.
+
+    Args:
+        matching: the two models.
+        local: isolated errors by the candidate's tensor index.
+    """
+    if precision_of(matching) != "integer":
+        return ()
+    errors = sorted(((one.nrmse or 0.0, index) for index, one in local.items()), reverse=True)
+    tensors = matching.candidate.facts.tensors
+    evidence = {
+        "largest_own_errors": [
+            {"layer": tensors[index].name, "local_nrmse": error} for error, index in errors[:LISTED_ERRORS]
+        ],
+        "root_sum_of_squares": math.sqrt(sum(error * error for error, _ in errors)),
+    }
+    fix = {"action": "keep the layers with the largest own errors in float or 16 bit: windtunnel remedy"}
+    return (Cause("quantization.accumulated", ACCUMULATED, evidence, fix, rule="rounding_accumulates"),)

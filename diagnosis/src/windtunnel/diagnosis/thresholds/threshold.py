@@ -1,0 +1,46 @@
+"""What is written down about a threshold."""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+# "measured": a record of it exists. "derived": it follows from a format, a formula or another threshold. "chosen": no
+# measurement set it.
+Basis = Literal["measured", "derived", "chosen"]
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """The annotation of a constant: `NAME: Annotated[float, Threshold(...)] = 1.1`.
+
+    Args:
+        unit: what the number counts, for example "nRMSE" or "samples".
+        meaning: what the program concludes from a value on either side.
+        basis: how well the value is founded.
+        record: the measurement, the derivation, or the reason of the choice.
+    """
+
+    unit: str
+    meaning: str
+    basis: Basis
+    record: str
+
+
+def thresholds_of(module: types.ModuleType) -> Iterator[tuple[str, Any, Threshold]]:
+    """The thresholds that a module defines.
+
+    Args:
+        module: a module of `windtunnel.diagnosis.thresholds`.
+
+    Returns:
+        Name, value and annotation of each, in the order of their definition.
+    """
+    hints: Mapping[str, Any] = typing.get_type_hints(module, include_extras=True)
+    for name, hint in hints.items():
+        for note in typing.get_args(hint)[1:]:
+            if isinstance(note, Threshold):
+                yield name, getattr(module, name), note
