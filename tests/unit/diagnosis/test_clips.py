@@ -12,7 +12,7 @@ from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_samples, random_weights
 from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, named, then
-from windtunnel.diagnosis.rules.effect_on_outputs import Effect
+from windtunnel.diagnosis.rules.tried_suspect import Effect
 
 Build = Callable[[Layers, int], int]
 SHAPE = (1, 8)

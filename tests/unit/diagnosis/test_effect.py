@@ -6,7 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from windtunnel.diagnosis.rules import effect_on_outputs as effect
+from windtunnel.diagnosis.rules.effect_on_outputs import with_effects, without_harmless
+from windtunnel.diagnosis.rules.suspect_rules import Decision, decide
+from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
 
 
@@ -20,9 +22,13 @@ class Outputs:
         return [(self._nrmse, self._nrmse)]
 
 
-def difference(code: str, nrmse: float) -> effect.Tested:
+def split(causes: Sequence[Decision], outputs: Outputs) -> tuple[list[Decision], list[Decision]]:
+    return without_harmless(with_effects(causes, outputs, "integer"), "integer")
+
+
+def difference(code: str, nrmse: float) -> Decision:
     suspect = Suspect(code, "conv", 3, 7, {"role": "bias"}, {}, plain=True, patch=lambda editor: None)
-    return effect.Tested(suspect, 0.1, 0.1, nrmse, nrmse)
+    return decide(TriedSuspect(suspect, "integer", 0.1, 0.1, nrmse, nrmse))
 
 
 @pytest.mark.parametrize(
@@ -36,7 +42,7 @@ def difference(code: str, nrmse: float) -> effect.Tested:
 def test_a_wrong_number_whose_fix_shows_nothing_counts_while_an_output_is_off(
     code: str, nrmse: float, is_cause: bool
 ) -> None:
-    causes, harmless = effect.by_effect([difference(code, nrmse)], Outputs(nrmse), "integer")
+    causes, harmless = split([difference(code, nrmse)], Outputs(nrmse))
     assert (len(causes), len(harmless)) == ((1, 0) if is_cause else (0, 1))
 
 
@@ -44,5 +50,5 @@ def test_another_attribute_of_the_same_op_counts_where_the_kernels_at_hand_ignor
     suspect = Suspect(
         "conversion.op", "probabilities", 3, 7, {"attribute": "beta"}, {}, plain=True, patch=lambda _: None
     )
-    causes, harmless = effect.by_effect([effect.Tested(suspect, 0.1, 0.1, 0.01, 0.01)], Outputs(0.01), "integer")
+    causes, harmless = split([decide(TriedSuspect(suspect, "integer", 0.1, 0.1, 0.01, 0.01))], Outputs(0.01))
     assert (len(causes), len(harmless)) == (1, 0)

@@ -12,7 +12,7 @@ from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_samples, random_weights
 from support.quantised import calibrated, change_range, images, small_network
 from windtunnel.diagnosis import Comparison, compare_models
-from windtunnel.diagnosis.rules.diagnose import CONFIDENCE_UNEXPLAINED
+from windtunnel.diagnosis.thresholds.confidences import UNEXPLAINED
 from windtunnel.tflite import Quantization
 from windtunnel.tflite.edit import Editor
 
@@ -199,7 +199,7 @@ def test_a_range_that_cuts_values_off_is_told_from_another_op(tmp_path: Path) ->
     result = compare_models(reference, bad, tmp_path / "s.npz")
     (cause,) = result.causes
     assert (cause.code, cause.layer, cause.evidence["kind"]) == ("quantization.parameters", "count", "clipped")
-    assert cause.confidence == CONFIDENCE_UNEXPLAINED
+    assert cause.confidence == UNEXPLAINED
 
 
 def test_a_constant_that_several_layers_read_is_one_fault(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from windtunnel.diagnosis.rules.effect_on_outputs import Ends, note_of, with_eff
 from windtunnel.diagnosis.rules.explained_by_others import Group, RunsOutputs, explain_by_others
 from windtunnel.diagnosis.rules.rank_causes import cause_of, ranked
 from windtunnel.diagnosis.rules.suspect_rules import Decision, Outcome, decide
-from windtunnel.diagnosis.rules.tested_suspect import TestedSuspect, range_of
+from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect, range_of
 from windtunnel.diagnosis.static.compare_files import StaticReport
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
 from windtunnel.diagnosis.thresholds.rule_thresholds import PROBED_SUSPECTS
@@ -96,25 +96,25 @@ def _exclusion(decision: Decision) -> Exclusion:
 
 def _tested(
     suspects: Sequence[Suspect], precision: str, local: Mapping[int, Local], trials: Prober
-) -> list[TestedSuspect]:
+) -> list[TriedSuspect]:
     """The suspects with their errors; only the first ones are fixed and run."""
     return [
         *(_test(one, precision, local, trials) for one in suspects[:PROBED_SUSPECTS]),
         *(
-            TestedSuspect(one, precision, isolated_error(local, one), None, tried=False)
+            TriedSuspect(one, precision, isolated_error(local, one), None, tried=False)
             for one in suspects[PROBED_SUSPECTS:]
         ),
     ]
 
 
-def _test(suspect: Suspect, precision: str, local: Mapping[int, Local], trials: Prober) -> TestedSuspect:
+def _test(suspect: Suspect, precision: str, local: Mapping[int, Local], trials: Prober) -> TriedSuspect:
     """Runs the fix of a suspect, on the same samples and kernels as without it."""
     layers = None if suspect.patch is None else trials.try_layers(suspect.patch)
     if suspect.patch is None or layers is None:
-        return TestedSuspect(suspect, precision, isolated_error(local, suspect), None)
+        return TriedSuspect(suspect, precision, isolated_error(local, suspect), None)
     output = trials.try_output(suspect.patch) or (None, None)
     before, after = (isolated_error(one, suspect) for one in layers)
-    return TestedSuspect(suspect, precision, before, after, *output)
+    return TriedSuspect(suspect, precision, before, after, *output)
 
 
 def isolated_error(local: Mapping[int, Local], suspect: Suspect) -> float | None:

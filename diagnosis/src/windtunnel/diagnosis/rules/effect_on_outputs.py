@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 from windtunnel.datacheck.findings import DIFFERENCE_WITHOUT_EFFECT, Finding
 from windtunnel.diagnosis.findings.comparison import Cause, OutputDiff
 from windtunnel.diagnosis.rules.suspect_rules import Decision
-from windtunnel.diagnosis.rules.tested_suspect import Effect, TestedSuspect
+from windtunnel.diagnosis.rules.tried_suspect import Effect, TriedSuspect
 from windtunnel.diagnosis.static.suspect import Patch, all_of
 from windtunnel.diagnosis.thresholds.precision_thresholds import OUTPUT_NOISE, QUIET_OUTPUT
 from windtunnel.diagnosis.thresholds.rule_thresholds import EFFECT_SAMPLES, NO_ERROR, OUTPUT_BETTER, SAME_GAIN
@@ -56,7 +56,7 @@ def with_effects(causes: Sequence[Decision], trials: Ends, precision: str) -> li
     return [replace(one, tested=replace(one.tested, effect=effect)) for one, effect in zip(causes, found, strict=True)]
 
 
-def _alone(tested: TestedSuspect) -> tuple[float, float] | None:
+def _alone(tested: TriedSuspect) -> tuple[float, float] | None:
     if tested.output_error is None or tested.output_error_fixed is None:
         return None
     return tested.output_error, tested.output_error_fixed
@@ -79,7 +79,7 @@ def _is_setting(evidence: Mapping[str, Any]) -> bool:
     return "attribute" in evidence and evidence["attribute"] not in _WAYS
 
 
-def _may_explain(tested: TestedSuspect, quiet: float) -> bool:
+def _may_explain(tested: TriedSuspect, quiet: float) -> bool:
     """Whether a difference that no fix shows is the only one that may explain why an output is off.
 
     A fix may miss what a wrong number does to the kernels: then the number is still wrong.
@@ -88,12 +88,12 @@ def _may_explain(tested: TestedSuspect, quiet: float) -> bool:
     return left is not None and left >= quiet and not _is_way(tested)
 
 
-def _is_way(tested: TestedSuspect) -> bool:
+def _is_way(tested: TriedSuspect) -> bool:
     """Whether a difference may be another way to write the same: another op, or another bound."""
     return tested.code == "conversion.op" or tested.is_bound
 
 
-def _is_harmless(tested: TestedSuspect, noise: float, quiet: float) -> bool:
+def _is_harmless(tested: TriedSuspect, noise: float, quiet: float) -> bool:
     """Whether no output shows a difference.
 
     Another op, or another bound, may be another way to write the same. Weights and scales that differ are faults unless
@@ -106,7 +106,7 @@ def _is_harmless(tested: TestedSuspect, noise: float, quiet: float) -> bool:
     return effect.is_none(noise, quiet) and (_is_way(tested) or not effect.changes)
 
 
-def note_of(tested: TestedSuspect) -> Finding:
+def note_of(tested: TriedSuspect) -> Finding:
     """A difference that no output shows, as a note."""
     suspect = tested.suspect
     output = "unknown" if tested.output_error is None else f"{tested.output_error:.2g}"

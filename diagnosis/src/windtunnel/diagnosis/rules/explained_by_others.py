@@ -12,7 +12,7 @@ from typing import Final, Protocol
 
 from windtunnel.diagnosis.graph import FusedModel, Matching
 from windtunnel.diagnosis.rules.suspect_rules import Decision, Outcome, why
-from windtunnel.diagnosis.rules.tested_suspect import TestedSuspect, is_lower
+from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect, is_lower
 from windtunnel.diagnosis.static.suspect import Patch, Suspect, all_of
 from windtunnel.diagnosis.thresholds.rule_thresholds import (
     BIAS_FOLLOWS_SCALE,
@@ -45,7 +45,7 @@ class Group:
 
     matching: Matching
     suspects: Sequence[Suspect]
-    causes: Sequence[TestedSuspect]
+    causes: Sequence[TriedSuspect]
     reached: Mapping[int, tuple[float, float]]
     trials: RunsOutputs
 
@@ -55,12 +55,12 @@ class GroupRule:
     """One line of the table: which causes of a group the others explain, and what becomes of them."""
 
     name: str
-    explained: Callable[[Group], Sequence[TestedSuspect]]
+    explained: Callable[[Group], Sequence[TriedSuspect]]
     outcome: Outcome
     reason: str
 
 
-def rounded_by_quantizer(group: Group) -> Sequence[TestedSuspect]:
+def rounded_by_quantizer(group: Group) -> Sequence[TriedSuspect]:
     """Integers that are a few steps off all over the model, if no fix of them helps.
 
     Quantizers that weigh errors against each other (GPTQ, OCTAV, MSE) choose other integers, and other scales.
@@ -69,7 +69,7 @@ def rounded_by_quantizer(group: Group) -> Sequence[TestedSuspect]:
     return [one for one in group.causes if _is_rounding(one)] if layers >= ROUNDED_LAYERS else []
 
 
-def _is_rounding(one: TestedSuspect) -> bool:
+def _is_rounding(one: TriedSuspect) -> bool:
     if one.integer_steps is None or one.integer_steps > ROUNDED_STEPS:
         return False
     small = one.isolated_error is None or one.isolated_error < one.floor * ROUNDED_FLOORS
@@ -77,7 +77,7 @@ def _is_rounding(one: TestedSuspect) -> bool:
     return small and (not one.tried or fix_does_not_help)
 
 
-def constants_that_balance(group: Group) -> Sequence[TestedSuspect]:
+def constants_that_balance(group: Group) -> Sequence[TriedSuspect]:
     """Constants that compensate for each other: fixing one alone does harm, and fixing all is not better.
 
     Channels that are scaled in one layer and scaled back in the next give the same outputs.
@@ -90,7 +90,7 @@ def constants_that_balance(group: Group) -> Sequence[TestedSuspect]:
     return [] if output is None or is_lower(*output, OUTPUT_BETTER) else harming
 
 
-def ranges_that_follow_a_fault(group: Group) -> Sequence[TestedSuspect]:
+def ranges_that_follow_a_fault(group: Group) -> Sequence[TriedSuspect]:
     """Ranges behind a fault of the conversion, which changes the values there.
 
     A candidate that was quantized with the fault in it has ranges that fit its own values.
@@ -128,7 +128,7 @@ def _tensors_behind(model: FusedModel, faults: Sequence[Suspect]) -> frozenset[i
     return frozenset(found)
 
 
-def biases_that_follow_a_scale(group: Group) -> Sequence[TestedSuspect]:
+def biases_that_follow_a_scale(group: Group) -> Sequence[TriedSuspect]:
     """Biases that differ only because the scale of their layer's input is wrong."""
     suspects = [one.suspect for one in group.causes]
     return [one for one in group.causes if any(_is_bias_behind(one.suspect, other) for other in suspects)]

@@ -8,7 +8,7 @@ from typing import Any
 from windtunnel.diagnosis.findings.comparison import Cause
 from windtunnel.diagnosis.rules.effect_on_outputs import finite
 from windtunnel.diagnosis.rules.suspect_rules import Decision
-from windtunnel.diagnosis.rules.tested_suspect import TestedSuspect
+from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect
 from windtunnel.diagnosis.thresholds.confidences import BY_EVIDENCE
 from windtunnel.diagnosis.thresholds.rule_thresholds import OUTPUT_BETTER, SHOWN_FLOORS
 
@@ -34,12 +34,12 @@ def ranked(causes: Sequence[Decision]) -> list[Decision]:
     return sorted(causes, key=key)
 
 
-def proofs(tested: TestedSuspect) -> int:
+def proofs(tested: TriedSuspect) -> int:
     """How many of two proofs there are: the files show a fault; running proves it. Index of `BY_EVIDENCE`."""
     return int(tested.suspect.plain) + int(is_verified(tested))
 
 
-def is_verified(tested: TestedSuspect) -> bool:
+def is_verified(tested: TriedSuspect) -> bool:
     """Whether running proves a cause: the fix brings an output closer by more than noise.
 
     If no output can be judged, the isolated error of the layer must decrease.

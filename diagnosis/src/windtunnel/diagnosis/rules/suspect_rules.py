@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
-from windtunnel.diagnosis.rules.tested_suspect import TestedSuspect
+from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect
 from windtunnel.diagnosis.thresholds.rule_thresholds import OP_ROUNDING, UNFIXED_FLOORS
 
 
@@ -24,7 +24,7 @@ class Outcome(Enum):
     FOLLOWS = "follows"
 
 
-Judgement = Callable[[TestedSuspect], bool]
+Judgement = Callable[[TriedSuspect], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Rule:
 class Decision:
     """A suspect, what becomes of it, and the rule that says so."""
 
-    tested: TestedSuspect
+    tested: TriedSuspect
     outcome: Outcome
     rule: str
     reason: str
@@ -61,79 +61,79 @@ class Decision:
         return self.outcome is Outcome.CAUSE
 
 
-def _always(_: TestedSuspect) -> bool:
+def _always(_: TriedSuspect) -> bool:
     return True
 
 
-def _was_run(one: TestedSuspect) -> bool:
+def _was_run(one: TriedSuspect) -> bool:
     return one.isolated_error is not None
 
 
-def _was_not_run(one: TestedSuspect) -> bool:
+def _was_not_run(one: TriedSuspect) -> bool:
     return one.isolated_error is None
 
 
-def _fix_was_not_run(one: TestedSuspect) -> bool:
+def _fix_was_not_run(one: TriedSuspect) -> bool:
     return one.isolated_error_fixed is None
 
 
-def _is_op(one: TestedSuspect) -> bool:
+def _is_op(one: TriedSuspect) -> bool:
     return one.code == "conversion.op"
 
 
-def _is_bound_of_integers(one: TestedSuspect) -> bool:
+def _is_bound_of_integers(one: TriedSuspect) -> bool:
     return one.is_bound and one.precision == "integer"
 
 
-def _is_conversion_not_run(one: TestedSuspect) -> bool:
+def _is_conversion_not_run(one: TriedSuspect) -> bool:
     return _was_not_run(one) and one.code.startswith("conversion")
 
 
-def _is_per_tensor(one: TestedSuspect) -> bool:
+def _is_per_tensor(one: TriedSuspect) -> bool:
     return one.code == "quantization.per_tensor"
 
 
-def constants_compensate(one: TestedSuspect) -> bool:
+def constants_compensate(one: TriedSuspect) -> bool:
     """The layer is right as it is, and wrong with the reference's constants: they make up for constants before it."""
     return one.layer_worsens and one.output_worsens
 
 
-def equals_exactly(one: TestedSuspect) -> bool:
+def equals_exactly(one: TriedSuspect) -> bool:
     """An end that is left open, an axis counted from the other side: the same, written in another way."""
     return one.isolated_error == 0.0
 
 
-def equals_to_rounding(one: TestedSuspect) -> bool:
+def equals_to_rounding(one: TriedSuspect) -> bool:
     """Another op that computes the same except for the order of its additions."""
     return 0.0 < (one.isolated_error or 0.0) < OP_ROUNDING
 
 
-def bound_is_unnoticed(one: TestedSuspect) -> bool:
+def bound_is_unnoticed(one: TriedSuspect) -> bool:
     """A bound that the integers cannot reach need not be stored as it is; a bound that was not run proves nothing."""
     return _was_not_run(one) or one.is_unnoticed or one.all_stays
 
 
-def proven_by_files(one: TestedSuspect) -> bool:
+def proven_by_files(one: TriedSuspect) -> bool:
     """The files alone prove the difference."""
     return one.suspect.plain
 
 
-def diverges_without_fix(one: TestedSuspect) -> bool:
+def diverges_without_fix(one: TriedSuspect) -> bool:
     """The layer diverges clearly, and no changed file could be run to confirm the suspect."""
     return one.tried and one.isolated_error is not None and one.isolated_error > one.floor * UNFIXED_FLOORS
 
 
-def range_is_harmless(one: TestedSuspect) -> bool:
+def range_is_harmless(one: TriedSuspect) -> bool:
     """With another range the output is the same or worse, or hardly better if other samples may explain the range."""
     return one.output_worsens or one.output_stays or (one.is_doubtful_range and not one.doubtful_range_is_confirmed)
 
 
-def fix_helps(one: TestedSuspect) -> bool:
+def fix_helps(one: TriedSuspect) -> bool:
     """The fix lowers the error of the layer or of the output."""
     return one.fix_helps
 
 
-def fix_helps_beyond_precision(one: TestedSuspect) -> bool:
+def fix_helps_beyond_precision(one: TriedSuspect) -> bool:
     """The fix lowers an error that precision alone does not make."""
     return one.fix_helps and one.exceeds_precision
 
@@ -207,7 +207,7 @@ RULES: Final[Sequence[Rule]] = (
 )
 
 
-def decide(tested: TestedSuspect, rules: Sequence[Rule] = RULES) -> Decision:
+def decide(tested: TriedSuspect, rules: Sequence[Rule] = RULES) -> Decision:
     """What becomes of a suspect.
 
     Args:
@@ -221,7 +221,7 @@ def decide(tested: TestedSuspect, rules: Sequence[Rule] = RULES) -> Decision:
     return Decision(tested, rule.outcome, rule.name, why(rule.reason, tested))
 
 
-def why(reason: str, tested: TestedSuspect) -> str:
+def why(reason: str, tested: TriedSuspect) -> str:
     """A rule's reason with the layer and the errors of a suspect."""
     error, fixed = (
         "unknown" if one is None else f"{one:.2g}" for one in (tested.isolated_error, tested.isolated_error_fixed)

@@ -57,7 +57,7 @@ UNKNOWN: Final = Effect(None)
 
 
 @dataclass(frozen=True, slots=True)
-class TestedSuspect:
+class TriedSuspect:
     """A suspect and the errors without and with its fix, on the same samples and kernels. None: not known.
 
     Attributes:
