@@ -188,6 +188,9 @@ with the fixes of the other causes. A difference that changes no output is a fin
 which does not affect the verdict. Outputs in another order that can still be matched by the names of the signature
 are a finding too (`conversion.output_order`).
 
+Causes and exclusions name the rule that decided (`rule`); [thresholds.md](thresholds.md) lists the rules and their
+thresholds.
+
 | verdict | condition, any of |
 |---|---|
 | *broken* | NaN; another output shape; top-1 lower by 0.10 or more; 30 % of the classes changed; output nRMSE of 0.30 |

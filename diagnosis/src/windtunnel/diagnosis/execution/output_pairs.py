@@ -252,7 +252,16 @@ def _exchanged(
         else "read the outputs in the new order, or convert the model again with the outputs in the reference's order"
     )
     evidence: dict[str, Any] = {"kind": "names" if by_name else "order", "outputs": outputs}
-    return Cause(CODE, _CONFIDENCE, evidence, {"action": action}, tensor.name, maker, verified=True)
+    return Cause(
+        CODE,
+        _CONFIDENCE,
+        evidence,
+        {"action": action},
+        tensor.name,
+        maker,
+        verified=True,
+        rule="outputs_agree_in_other_order",
+    )
 
 
 def _same_names(reference: ModelFacts, candidate: ModelFacts) -> bool:
@@ -344,7 +353,9 @@ def _exchanged_inputs(
             names = [candidate.input_name(tensor) or tensor.name for tensor in (one, other)]
             evidence = {"kind": "inputs", "exchanged": names, "output_nrmse": cost, "output_nrmse_mended": new}
             fix = {"action": "exchange these inputs, or convert the model again", "inputs": names}
-            return (Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True),), ()
+            return (
+                Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True, rule="inputs_exchanged_agree"),
+            ), ()
     return (), tuple(_untried(len(alike)))
 
 

@@ -80,7 +80,7 @@ def _keeping_causes(facts: ModelFacts, found: Evidence) -> list[Cause]:
         if worst is not None and (worst.nrmse is None or worst.nrmse > _natural(facts)):
             evidence = {"departs": [name], "agree": [], "layers_kept_changes_outputs": True, "nrmse": worst.nrmse}
             fix = {"action": "bisect", "how": "the fault shows only where the kernel may fuse ops: bisect prefixes"}
-            causes.append(Cause("kernel", 0.8, evidence, fix))
+            causes.append(Cause("kernel", 0.8, evidence, fix, rule="fused_ops_diverge"))
     return causes
 
 
@@ -169,7 +169,11 @@ def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause
         local.append(f"{shares:.1e} of the range of floats" if shares is not None else "")
         names = ", ".join(run.name for run in calm)
         text = " and ".join(part for part in local if part) or "no difference"
-        excluded.append(Exclusion("kernel", f"{names} agree op by op: fed alike, at most {text}, within rounding"))
+        excluded.append(
+            Exclusion(
+                "kernel", f"{names} agree op by op: fed alike, at most {text}, within rounding", rule="kernels_agree"
+            )
+        )
     for run in calm:
         drift = run.output.nrmse if run.output is not None else None
         if drift is not None and drift > _natural(facts):
@@ -177,7 +181,7 @@ def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause
                 f"{run.name} leaves an output nRMSE of {drift:.2g} although no op departs: rounding adds up over the "
                 "layers; that is the model's numbers, not a kernel"
             )
-            excluded.append(Exclusion("kernel", why))
+            excluded.append(Exclusion("kernel", why, rule="rounding_accumulates_between_kernels"))
     return tuple(excluded)
 
 

@@ -115,7 +115,16 @@ def _departure_cause(kind: str, group: Sequence[Departure], verified: Mapping[in
         evidence["non_finite"] = bad
     sure = verified.get(first.op_index, False)
     confidence = (0.6 if first.tied else 0.9) + (0.05 if sure else 0.0) - (0.1 if len(first.agreeing) < 2 else 0.0)
-    return Cause("kernel", confidence, evidence, _avoid(kernels), first.layer, first.op_index, sure)
+    return Cause(
+        "kernel",
+        confidence,
+        evidence,
+        _avoid(kernels),
+        first.layer,
+        first.op_index,
+        sure,
+        rule="op_diverges_between_kernels",
+    )
 
 
 def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cause:
@@ -134,7 +143,14 @@ def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cau
     }
     place = None if op is None else op.index
     return Cause(
-        "kernel", 0.97 if place is not None else 0.8, evidence, _avoid([crash.kernel]), layer, place, crash.verified
+        "kernel",
+        0.97 if place is not None else 0.8,
+        evidence,
+        _avoid([crash.kernel]),
+        layer,
+        place,
+        crash.verified,
+        rule="kernel_ends_process",
     )
 
 

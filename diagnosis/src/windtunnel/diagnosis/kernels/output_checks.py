@@ -103,6 +103,7 @@ def fallback_cause(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: 
             "samples": len(cpu),
         },
         fix={"action": "run_on_accelerator", "how": f"{where} gave the CPU's very bits: it did not run; see its log"},
+        rule="outputs_equal_cpu_bits",
     )
 
 
@@ -126,6 +127,7 @@ def _kernel(output: str, evidence: dict[str, Any]) -> Cause:
         confidence=0.9,
         evidence={"output": output, **evidence},
         fix={"action": "bisect", "how": "cut the model after an op, until the first op whose result departs is left"},
+        rule="outputs_differ_from_cpu",
     )
 
 

@@ -184,7 +184,10 @@ def _straggler(row: OpVerdict) -> Cause:
         "kernels": list(row.time.kernels),
         "reason": row.cost.weakness or f"this kernel of {row.cost.op} is slow for such shapes and types",
     }
-    return Cause("latency.straggler", confidence, evidence, _fix(row.cost), row.cost.layer, row.cost.op_index)
+    cost = row.cost
+    return Cause(
+        "latency.straggler", confidence, evidence, _fix(cost), cost.layer, cost.op_index, rule="slower_than_peers"
+    )
 
 
 def _fix(cost: OpCost) -> dict[str, Any]:
@@ -234,7 +237,7 @@ def _fallback(
     if slowest is not None and slowest.cost.weakness is not None:
         fix |= _fix(slowest.cost)
     place = (None, None) if slowest is None else (slowest.cost.layer, slowest.cost.op_index)
-    return Cause("latency.fallback", confidence, evidence, fix, *place)
+    return Cause("latency.fallback", confidence, evidence, fix, *place, rule="outside_the_delegate")
 
 
 def _reasons(rows: Sequence[OpVerdict], refused: Mapping[str, Any]) -> list[str]:
@@ -279,7 +282,10 @@ def _wide(rows: Sequence[OpVerdict], profile: Profile, total: float) -> Cause | 
         "peers": None,
         "reason": slowest.cost.weakness,
     }
-    return Cause("latency.straggler", 0.9, evidence, _fix(slowest.cost), slowest.cost.layer, slowest.cost.op_index)
+    cost = slowest.cost
+    return Cause(
+        "latency.straggler", 0.9, evidence, _fix(cost), cost.layer, cost.op_index, rule="kernels_known_to_be_slow"
+    )
 
 
 def _excluded(
@@ -289,13 +295,13 @@ def _excluded(
     found = []
     judged = [row for row in rows if row.expected is not None and row.verdict != "fallback"]
     if "latency.straggler" not in codes and judged:
-        found.append(Exclusion("latency.straggler", _no_straggler(judged, total, profile)))
+        found.append(Exclusion("latency.straggler", _no_straggler(judged, total, profile), rule="peers_explain_times"))
     if "latency.fallback" not in codes and profile.accelerator != "cpu" and profile.method != "cutting":
         outside = [row for row in rows if row.time.delegated is False]
         spent = sum(row.time.ms or 0.0 for row in outside)
         took = f"{rounded(spent)} of {rounded(total)} ms"
         why = f"{len(outside)} of {len(rows)} ops ran outside the delegate, together {took}"
-        found.append(Exclusion("latency.fallback", why))
+        found.append(Exclusion("latency.fallback", why, rule="delegate_took_the_ops"))
     return tuple(found)
 
 
