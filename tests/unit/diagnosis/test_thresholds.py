@@ -1,4 +1,4 @@
-"""Numbers that judgements depend on are in the room of thresholds, and say where they come from."""
+"""Numbers that judgments depend on are in the room of thresholds, and say where they come from."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import ast
 from pathlib import Path
 
 import windtunnel.diagnosis
-from tools.thresholds_table import table, threshold_modules
+from thresholds_table import table, threshold_modules
 from windtunnel.diagnosis.thresholds.threshold import thresholds_of
 
 ROOT = Path(windtunnel.diagnosis.__path__[0])

@@ -149,7 +149,7 @@ STAGES: Final[Sequence[Sequence[GroupRule]]] = (
             "rounded_by_quantizer",
             rounded_by_quantizer,
             Outcome.EXCLUDED,
-            "the integers of {layer!r} are rounded in another way, as in other layers; its isolated error is {error}",
+            "the integers of {layer!r} are rounded differently, as in other layers; its isolated error is {error}",
         ),
     ),
     (

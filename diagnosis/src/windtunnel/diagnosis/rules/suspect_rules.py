@@ -24,7 +24,7 @@ class Outcome(Enum):
     FOLLOWS = "follows"
 
 
-Judgement = Callable[[TriedSuspect], bool]
+Judgment = Callable[[TriedSuspect], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class Rule:
     """
 
     name: str
-    applies: Judgement
-    test: Judgement
+    applies: Judgment
+    test: Judgment
     outcome: Outcome
     reason: str
 
@@ -99,7 +99,7 @@ def constants_compensate(one: TriedSuspect) -> bool:
 
 
 def equals_exactly(one: TriedSuspect) -> bool:
-    """An end that is left open, an axis counted from the other side: the same, written in another way."""
+    """An end that is left open, an axis counted from the other side: the same, written differently."""
     return one.isolated_error == 0.0
 
 
@@ -138,7 +138,7 @@ def fix_helps_beyond_precision(one: TriedSuspect) -> bool:
     return one.fix_helps and one.exceeds_precision
 
 
-_WRITTEN_OTHERWISE = "{layer!r} is written in another way, and its isolated error is {error}"
+_WRITTEN_OTHERWISE = "{layer!r} is written differently, and its isolated error is {error}"
 _NO_HELP = "fixing {layer!r} does not help: its isolated error is {error} before and {fixed} after"
 _WITHIN_PRECISION = "the isolated error of {layer!r} is {error}, which its precision explains"
 _NOT_MEASURED = "the isolated error of {layer!r} could not be measured, and the files prove nothing"

@@ -1,7 +1,7 @@
 """A suspect with the errors that were measured without and with its fix, and what can be read from them.
 
 Two errors are measured, both as nRMSE: the isolated error of the suspect's layer, and the error of the model's worst
-output. A rule decides by these judgements; none of them decides alone.
+output. A rule decides by these judgments; none of them decides alone.
 """
 
 from __future__ import annotations

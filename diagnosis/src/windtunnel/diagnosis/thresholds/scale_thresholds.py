@@ -1,4 +1,4 @@
-"""What decides that one scale does not resolve parts of a tensor, or what is beside a mask (room `rules`)."""
+"""What decides that one scale does not resolve parts of a tensor, or the values next to a mask (room `rules`)."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ MASK_DEPTH: Annotated[
         "ops",
         "A mask is followed back through so many ops.",
         "chosen",
-        "The masks of the networks in the tests take up to five ops: cast, subtract, multiply, reshape, broadcast.",
+        "A mask passes a cast, a subtraction, a multiplication, a reshape and a broadcast.",
     ),
 ] = 6
 
@@ -96,7 +96,7 @@ PART_MOST_CHANNELS: Annotated[
         "channels",
         "Outputs with more channels are maps or embeddings: their channels have one unit.",
         "chosen",
-        "Detection heads in use have up to 6 channels of boxes and scores per anchor.",
+        "Not measured.",
     ),
 ] = 64
 
@@ -106,6 +106,6 @@ PART_OTHER_UNITS: Annotated[
         "gain of the largest channel / of a channel",
         "Channels of one op whose gains differ more than this have other units.",
         "chosen",
-        "Gains of trained heads are alike; the values tried in the tests are boxes in pixels beside scores.",
+        "The tests have boxes in pixels next to scores. Other values were not tried.",
     ),
 ] = 16.0
