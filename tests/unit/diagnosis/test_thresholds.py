@@ -5,8 +5,9 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-import windtunnel.diagnosis
 from thresholds_table import table, threshold_modules
+
+import windtunnel.diagnosis
 from windtunnel.diagnosis.thresholds.threshold import thresholds_of
 
 ROOT = Path(windtunnel.diagnosis.__path__[0])

@@ -138,7 +138,7 @@ DOUBTFUL_RANGE_BETTER: Annotated[
         "nRMSE of an output without the fix / with it",
         "A range that other samples may explain counts only if its fix lowers the error of an output more than this.",
         "chosen",
-        "Equals OUTPUT_NOISE of integers. A second limit for ranges that only rare values pass (1.02 to 1.2) lost three "
+        "Equals OUTPUT_NOISE of integers. A second limit for ranges that rare values pass (1.02 to 1.2) lost three "
         "common faults on the fault matrix and found one rare one.",
     ),
 ] = 1.06
