@@ -236,8 +236,8 @@ def _fallback(
     fix: dict[str, Any] = {"action": _TAKEN, "kinds": kinds}
     if slowest is not None and slowest.cost.weakness is not None:
         fix |= _fix(slowest.cost)
-    place = (None, None) if slowest is None else (slowest.cost.layer, slowest.cost.op_index)
-    return Cause("latency.fallback", confidence, evidence, fix, *place, rule="outside_the_delegate")
+    layer, op_index = (None, None) if slowest is None else (slowest.cost.layer, slowest.cost.op_index)
+    return Cause("latency.fallback", confidence, evidence, fix, layer, op_index, rule="outside_the_delegate")
 
 
 def _reasons(rows: Sequence[OpVerdict], refused: Mapping[str, Any]) -> list[str]:
