@@ -12,13 +12,10 @@ from windtunnel.diagnosis.kernels.judge_kernels import Crash, Departure, Gaps, c
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun, OpFigures
 from windtunnel.diagnosis.kernels.result_distance import Gap
 from windtunnel.diagnosis.kernels.rounding_bounds import is_hybrid, local_limit
+from windtunnel.diagnosis.thresholds.kernel_thresholds import BROKEN_LAYER, NATURAL_OUTPUT_DRIFT
 from windtunnel.errors import JobFailed
 from windtunnel.tflite import ModelFacts, layer_tensors
 
-# Above these, drift of a whole model's outputs is worth a word. Kernels without a fault were seen to leave an nRMSE of
-# 0.010 (int8) and 2e-7 (float) at the outputs, and hybrid ones up to 0.012 of the range at the logits: docs/arm.md.
-_NATURAL: Final = {"integer": 0.03, "hybrid": 0.05, "float": 1e-4}
-_BROKEN_NRMSE: Final = 0.10
 # What stands around the runtime's reason: our own words before it, and the place in a model of single ops behind it.
 _OWN_WORDS: Final = re.compile(r"^the runtime (refuses|lacks) .*?: ")
 _OF_ONE_NODE: Final = re.compile(r"Node number \d+ \([^)]*\) failed to \w+\.(Failed to apply .*)?$")
@@ -154,7 +151,7 @@ def _verdict(causes: list[Cause], runs: tuple[KernelRun, ...]) -> Verdict:
         return "healthy"
     severe = any("crash" in cause.evidence or "non_finite" in cause.evidence for cause in causes)
     worst = [run.output for run in runs if run.output is not None]
-    far = any(gap.nrmse is None or gap.nrmse > _BROKEN_NRMSE for gap in worst)
+    far = any(gap.nrmse is None or gap.nrmse > BROKEN_LAYER for gap in worst)
     return "broken" if severe or far else "degraded"
 
 
@@ -200,9 +197,13 @@ def _reasons(runs: tuple[KernelRun, ...], causes: list[Cause]) -> tuple[str, ...
 
 def _natural(facts: ModelFacts) -> float:
     if any(is_hybrid(facts, op) for op in facts.ops):
-        return _NATURAL["hybrid"]
+        return NATURAL_OUTPUT_DRIFT["hybrid"]
     layers = [tensor.dtype for _, tensor in layer_tensors(facts)]
-    return _NATURAL["integer"] if any(_is_integer(dtype) for dtype in layers) else _NATURAL["float"]
+    return (
+        NATURAL_OUTPUT_DRIFT["integer"]
+        if any(_is_integer(dtype) for dtype in layers)
+        else NATURAL_OUTPUT_DRIFT["float"]
+    )
 
 
 def _worst(gaps: Gaps) -> Gap | None:

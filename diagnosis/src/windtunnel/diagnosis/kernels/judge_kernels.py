@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from windtunnel.diagnosis.findings.comparison import Cause
 from windtunnel.diagnosis.kernels.result_distance import Gap, consensus
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit, local_limit
+from windtunnel.diagnosis.thresholds.kernel_thresholds import LISTED_OPS
 from windtunnel.tflite import ModelFacts, layer_tensors
 
 Gaps = Mapping[tuple[int, str, str], Gap]
-
-_PLACES: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +100,7 @@ def _departure_cause(kind: str, group: Sequence[Departure], verified: Mapping[in
         "departs": kernels,
         "agree": list(first.agreeing),
         "op": kind,
-        "ops": list(dict.fromkeys(one.op_index for one in group))[:_PLACES],
+        "ops": list(dict.fromkeys(one.op_index for one in group))[:LISTED_OPS],
         "fed_alike": True,
         "in_whole_model_only": first.in_graph,
         "limit": {"value": worst.limit.value, "unit": worst.limit.unit, "why": worst.limit.why},

@@ -11,14 +11,13 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.comparison import Cause
 from windtunnel.diagnosis.kernels.first_op_search import Agree, Outputs
 from windtunnel.diagnosis.kernels.result_distance import GapSums
+from windtunnel.diagnosis.thresholds.kernel_thresholds import FEWEST_TELLING_VALUES
 from windtunnel.errors import InvalidInput
 
 Arrays = Mapping[str, NDArray[Any]]
 
 # What an accelerator is expected to leave of float32: relative step of its numbers. float32 itself promises nothing.
 PRECISIONS: Final[Mapping[str, float]] = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "int8": 2.0**-8}
-# Fewer values can be equal by chance.
-_FEWEST_VALUES: Final = 16
 
 
 def agree_within(nrmse: float) -> Agree:
@@ -90,7 +89,7 @@ def fallback_cause(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: 
                 return None
             equal += wanted.size
             telling += _telling(wanted, PRECISIONS[promised])
-    if telling < _FEWEST_VALUES:
+    if telling < FEWEST_TELLING_VALUES:
         return None
     return Cause(
         code="latency.fallback",

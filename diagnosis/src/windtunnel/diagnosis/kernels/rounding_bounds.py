@@ -13,6 +13,7 @@ from typing import Final
 
 import numpy as np
 
+from windtunnel.diagnosis.thresholds.kernel_thresholds import TABLE_STEPS
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts
 
 # These move values or choose among them: no kernel has anything to round.
@@ -27,7 +28,6 @@ _EXACT: Final = frozenset(
 )
 # Computed from a table or in fixed point, with other intermediate precisions.
 _TABLES: Final = frozenset({"LOGISTIC", "TANH", "SOFTMAX", "GELU", "HARD_SWISH", "EXP", "RSQRT", "LOG_SOFTMAX", "ELU"})
-_TABLE_STEPS: Final = {"int16": 2.0, "int8": 2.0, "uint8": 2.0}
 # Exact ones that restate the scale may round.
 _RESCALE: Final = frozenset({"CONCATENATION", "PAD", "MAX_POOL_2D", "SELECT", "SELECT_V2", "GATHER", "PACK"})
 
@@ -63,8 +63,8 @@ def _integer_limit(facts: ModelFacts, op: OpFacts, tensor: TensorFacts) -> Limit
         return Limit(0.0, "steps", "plain integers are exact")
     if op.name in _EXACT and not (op.name in _RESCALE and _rescales(facts, op, tensor)):
         return Limit(0.0, "steps", f"{op.name} only moves values")
-    if op.name in _TABLES and tensor.dtype in _TABLE_STEPS:
-        return Limit(_TABLE_STEPS[tensor.dtype], "steps", f"{op.name} is computed from a table or in fixed point")
+    if op.name in _TABLES and tensor.dtype in TABLE_STEPS:
+        return Limit(TABLE_STEPS[tensor.dtype], "steps", f"{op.name} is computed from a table or in fixed point")
     return Limit(1.0, "steps", "rounded in fixed point by one kernel and in float by another")
 
 

@@ -10,6 +10,13 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from windtunnel.diagnosis.thresholds.latency_thresholds import (
+    ASSIGNMENT_SLACK,
+    DROPPED_COST,
+    HELPER_COST,
+    MOST_OPERATORS_PER_OP,
+    WRONG_COST,
+)
 from windtunnel.tflite.facts import OpFacts
 
 _BINARY = frozenset({"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "POW"})
@@ -52,9 +59,6 @@ _HELPERS = frozenset(
     {"Static Reshape", "Static Expand Dims", "Fuse Dims", "Split Dims", "Convert", "Copy", "Transpose", "Constant Pad"}
     | {"Clamp", "Multiply"}
 )
-_HELPER_COST, _DROPPED_COST, _WRONG_COST = 0.25, 1.0, 100.0
-_MOST_OPERATORS = 6
-_SLACK = 40
 
 
 def align(ops: Sequence[OpFacts], operators: Sequence[str], folded: frozenset[int]) -> list[int] | None:
@@ -70,20 +74,20 @@ def align(ops: Sequence[OpFacts], operators: Sequence[str], folded: frozenset[in
     something else than its op.
     """
     names = [_plain(name) for name in operators]
-    width = abs(len(ops) - len(names)) + _SLACK
+    width = abs(len(ops) - len(names)) + ASSIGNMENT_SLACK
     steps: list[dict[int, int]] = []
     costs = {0: 0.0}
     for position, op in enumerate(ops):
         reached: dict[int, float] = {}
         taken: dict[int, int] = {}
         for start, cost in costs.items():
-            for end in range(start, min(start + _MOST_OPERATORS, len(names)) + 1):
+            for end in range(start, min(start + MOST_OPERATORS_PER_OP, len(names)) + 1):
                 total = cost + _segment(op, names[start:end], op.index in folded)
                 if abs(end - position) <= width and total < reached.get(end, math.inf):
                     reached[end], taken[end] = total, start
         costs = reached
         steps.append(taken)
-    if costs.get(len(names), math.inf) >= _WRONG_COST:
+    if costs.get(len(names), math.inf) >= WRONG_COST:
         return None
     return _trace(steps, len(names))
 
@@ -102,9 +106,9 @@ def _segment(op: OpFacts, names: Sequence[str], folded: bool) -> float:
     computing = sum(_computes(name, op.name) for name in names)
     helpers = sum(name in _HELPERS and not _computes(name, op.name) for name in names)
     wrong = len(names) - computing - helpers
-    missing = 0.0 if computing or folded else _DROPPED_COST
+    missing = 0.0 if computing or folded else DROPPED_COST
     repeated = max(computing - 1, 0)
-    return missing + _HELPER_COST * (helpers + repeated) + _WRONG_COST * wrong
+    return missing + HELPER_COST * (helpers + repeated) + WRONG_COST * wrong
 
 
 def _computes(operator: str, op: str) -> bool:

@@ -11,19 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.latency.op_costs import OpCost
+from windtunnel.diagnosis.thresholds.latency_thresholds import (
+    CLEAR_TICKS,
+    FIT_AS_WELL,
+    FIT_ROUNDS,
+    LEAST_PEERS,
+    SLOWER_FACTORS,
+    SLOWER_SPREADS,
+)
 
 Level = Literal["kind", "family", "model"]
-
-# How many peers each level needs, and between what the factor lies that a straggler must be slower by: the less
-# alike the peers, the larger.
-_LEAST_PEERS: dict[Level, int] = {"kind": 3, "family": 3, "model": 4}
-_FACTORS: dict[Level, tuple[float, float]] = {"kind": (3.0, 9.0), "family": (5.0, 10.0), "model": (8.0, 16.0)}
-# 1.4826 * MAD estimates a standard deviation; four of them are chance once in 30,000 ops.
-_SPREADS = 4 * 1.4826
-_ROUNDS = 25
-_CLEAR_TICKS = 3
-# Fits within a tenth of the best one's error explain the peers as well.
-_AS_WELL = 0.10
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +53,20 @@ def expect(cost: OpCost, costs: Sequence[OpCost], times: NDArray[np.float64], re
     """
     others = [(one, time) for one, time in zip(costs, times, strict=True) if one.op_index != cost.op_index]
     for level in ("kind", "family", "model"):
-        peers = _measurable(
-            [pair for pair in others if _is_peer(cost, pair[0], level)], _LEAST_PEERS[level], resolution
-        )
-        if len(peers) < _LEAST_PEERS[level]:
+        peers = _measurable([pair for pair in others if _is_peer(cost, pair[0], level)], LEAST_PEERS[level], resolution)
+        if len(peers) < LEAST_PEERS[level]:
             continue
         taken = np.array([time for _, time in peers])
         models = [one for one, _ in peers]
         ms, spread = _fitted(cost, models, taken) if level == "kind" else _rated(cost, models, taken)
-        factor = float(np.clip(np.exp(_SPREADS * spread), *_FACTORS[level]))
+        factor = float(np.clip(np.exp(SLOWER_SPREADS * spread), *SLOWER_FACTORS[level]))
         return Expectation(max(ms, resolution), factor, level, tuple(one.op_index for one in models), spread)
     return None
 
 
 def _measurable(peers: Sequence[tuple[OpCost, float]], least: int, resolution: float) -> list[tuple[OpCost, float]]:
     """Peers that take long enough for the clock, where there are enough of them; else all, at least one tick each."""
-    clear = [(one, time) for one, time in peers if time >= _CLEAR_TICKS * resolution]
+    clear = [(one, time) for one, time in peers if time >= CLEAR_TICKS * resolution]
     return clear if len(clear) >= least else [(one, max(time, resolution)) for one, time in peers]
 
 
@@ -99,7 +94,7 @@ def _fitted(cost: OpCost, peers: Sequence[OpCost], times: NDArray[np.float64]) -
                 spread = float(np.median(np.abs(np.log(times / np.maximum(fitted, 1e-12)))))
                 fits.append((spread, float(own[list(chosen)] @ found)))
     least = min(spread for spread, _ in fits)
-    ms = max(ms for spread, ms in fits if spread <= least + _AS_WELL)
+    ms = max(ms for spread, ms in fits if spread <= least + FIT_AS_WELL)
     return ms, least
 
 
@@ -111,7 +106,7 @@ def _robust_fit(terms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArr
     scale = np.abs(relative).max(axis=0)
     relative = relative / scale
     weights = np.ones(len(times))
-    for _ in range(_ROUNDS):
+    for _ in range(FIT_ROUNDS):
         root = np.sqrt(weights)
         found, _, rank, _ = np.linalg.lstsq(relative * root[:, None], root, rcond=1e-9)
         if rank < relative.shape[1]:

@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from windtunnel.diagnosis.thresholds.latency_thresholds import HEAVY_OP_WEIGHT
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts
 
 Family = Literal["dense", "depthwise", "memory", "unknown", "control"]
 
 _BITS: Mapping[str, int] = {"int2": 2, "int4": 4, "uint4": 4, "bool": 8, "bfloat16": 16, "complex64": 64}
-# A table or an exponential per value, against the one instruction of an addition.
-_HEAVY_WEIGHT = 8.0
 _HEAVY = frozenset({"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "TANH", "GELU", "EXP", "LOG", "ELU", "POW", "SIN", "COS"})
 # Runtimes let these share the memory of their input.
 _FREE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE"})
@@ -143,7 +142,7 @@ def _weight(op: OpFacts) -> float:
     if op.name in _POOLS:
         window = int(op.options.get("filter_height", 1)) * int(op.options.get("filter_width", 1))
         return max(1.0, window / 4)
-    return _HEAVY_WEIGHT if op.name in _HEAVY else 1.0
+    return HEAVY_OP_WEIGHT if op.name in _HEAVY else 1.0
 
 
 def _bytes(tensor: TensorFacts) -> int:

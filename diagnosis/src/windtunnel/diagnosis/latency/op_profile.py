@@ -21,6 +21,15 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.latency.delegate_ops import align
 from windtunnel.diagnosis.latency.native_profiler import Event, Kernels, NativeProfiler
+from windtunnel.diagnosis.thresholds.latency_thresholds import (
+    CUT_LEAST_RUNS,
+    CUT_MOST_RUNS,
+    CUT_SECONDS,
+    LEAST_RUNS,
+    MOST_RUNS,
+    PROFILE_SECONDS,
+    WARM_UP_RUNS,
+)
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import progress
@@ -36,11 +45,6 @@ from windtunnel.tflite.variables import require_values
 Method = Literal["profiler", "cutting", "log"]
 
 _KERNELS: Mapping[Kernels, Accelerator] = {"xnnpack": "xnnpack", "cpu": "none"}
-_WARM_UP = 3
-_LEAST_RUNS, _MOST_RUNS = 20, 200
-_BUDGET_S = 3.0
-# One op alone: at least so many invocations, then until so much time has gone by.
-_CUT_RUNS, _CUT_MOST, _CUT_S = 7, 60, 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +156,14 @@ def _stored(facts: ModelFacts, inputs: Mapping[str, NDArray[Any]]) -> list[NDArr
 def _by_profiler(facts: ModelFacts, inputs: Sequence[NDArray[Any]], accelerator: Kernels, threads: int) -> Profile:
     with NativeProfiler(facts, accelerator, threads) as profiler:
         profiler.feed(inputs)
-        for _ in range(_WARM_UP):
+        for _ in range(WARM_UP_RUNS):
             profiler.run_plain()
-        total, _ = _timed(profiler.run_plain, _LEAST_RUNS, _MOST_RUNS, _BUDGET_S / 3)
+        total, _ = _timed(profiler.run_plain, LEAST_RUNS, MOST_RUNS, PROFILE_SECONDS / 3)
         runs: list[list[Event]] = []
-        end = time.perf_counter() + _BUDGET_S
-        while len(runs) < _LEAST_RUNS or (len(runs) < _MOST_RUNS and time.perf_counter() < end):
+        end = time.perf_counter() + PROFILE_SECONDS
+        while len(runs) < LEAST_RUNS or (len(runs) < MOST_RUNS and time.perf_counter() < end):
             runs.append(profiler.run())
-            progress(min(len(runs) / _MOST_RUNS, 1.0), f"run {len(runs)}")
+            progress(min(len(runs) / MOST_RUNS, 1.0), f"run {len(runs)}")
     return _assigned(facts, runs, total, accelerator, threads)
 
 
@@ -205,7 +209,7 @@ def _op_time(
 def _by_cutting(facts: ModelFacts, inputs: Sequence[NDArray[Any]], accelerator: Kernels, threads: int) -> Profile:
     kernels = _KERNELS[accelerator]
     values = _values(facts, inputs, threads)
-    total, runs = _timed_model(facts.path, inputs, kernels, threads, _LEAST_RUNS, _MOST_RUNS, _BUDGET_S / 3)
+    total, runs = _timed_model(facts.path, inputs, kernels, threads, LEAST_RUNS, MOST_RUNS, PROFILE_SECONDS / 3)
     ops = []
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         for op in facts.ops:
@@ -261,7 +265,7 @@ def _time_alone(
         editor.cut(fed, made)
         editor.write(path)
         given = [values[index] for index in fed]
-        return _timed_model(path, given, kernels, threads, _CUT_RUNS, _CUT_MOST, _CUT_S)[0]
+        return _timed_model(path, given, kernels, threads, CUT_LEAST_RUNS, CUT_MOST_RUNS, CUT_SECONDS)[0]
     except (InvalidInput, Unsupported, RuntimeError, ValueError):
         return None
 
@@ -293,7 +297,7 @@ def _timed_model(
     interpreter.allocate_tensors()
     for index, array in zip(places, inputs, strict=True):
         interpreter.set_tensor(index, array)
-    for _ in range(_WARM_UP):
+    for _ in range(WARM_UP_RUNS):
         interpreter.invoke()
     return _timed(interpreter.invoke, least, most, budget_s)
 

@@ -12,15 +12,15 @@ from windtunnel.diagnosis.findings.comparison import SCHEMA, Cause, Exclusion, V
 from windtunnel.diagnosis.latency.expected_times import Expectation, expect
 from windtunnel.diagnosis.latency.op_costs import OpCost, op_cost
 from windtunnel.diagnosis.latency.op_profile import OpTime, Profile
+from windtunnel.diagnosis.thresholds.latency_thresholds import (
+    MATERIAL_SHARE,
+    MATERIAL_TICKS,
+    STRAGGLER_CONFIDENCE,
+    WEAK_SHARE,
+)
 from windtunnel.figures import rounded
 from windtunnel.tflite import ModelFacts
 
-# A cause costs at least a tenth of the inference, and enough ticks of the clock to be no rounding.
-MATERIAL_SHARE = 0.10
-MATERIAL_TICKS = 20
-# Where most of the time goes to kernels that are known to be slow, their peers are slow too and tell nothing.
-_WEAK_SHARE = 0.30
-_LEVEL_CONFIDENCE = {"kind": 0.9, "family": 0.75, "model": 0.6}
 _WIDE = "16-bit activations"
 
 
@@ -170,7 +170,7 @@ def _straggler(row: OpVerdict) -> Cause:
     expected, ms = row.expected, row.time.ms
     assert expected is not None and ms is not None
     ratio = ms / expected.ms
-    confidence = _LEVEL_CONFIDENCE[expected.level] + 0.09 * (1 - expected.factor / ratio)
+    confidence = STRAGGLER_CONFIDENCE[expected.level] + 0.09 * (1 - expected.factor / ratio)
     evidence = {
         "measured_ms": ms,
         "expected_ms": expected.ms,
@@ -273,7 +273,7 @@ def _wide(rows: Sequence[OpVerdict], profile: Profile, total: float) -> Cause | 
     """16-bit ops as one cause: there is no fast kernel for any, so they are no peers to each other."""
     weak = [row for row in rows if (row.cost.weakness or "").startswith(_WIDE) and row.time.ms is not None]
     spent = sum(row.time.ms for row in weak if row.time.ms is not None)
-    if not weak or spent < _WEAK_SHARE * total or spent < MATERIAL_TICKS * profile.resolution_ms:
+    if not weak or spent < WEAK_SHARE * total or spent < MATERIAL_TICKS * profile.resolution_ms:
         return None
     slowest = max(weak, key=lambda row: row.time.ms or 0.0)
     evidence = {

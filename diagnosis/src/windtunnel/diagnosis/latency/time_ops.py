@@ -15,11 +15,9 @@ from windtunnel.diagnosis.findings.comparison import Cause
 from windtunnel.diagnosis.latency.native_profiler import Kernels
 from windtunnel.diagnosis.latency.op_profile import Method, facts_in_use, first_inputs, profile_model, time_op
 from windtunnel.diagnosis.latency.slow_ops import LatencyDiagnosis, diagnose_latency
+from windtunnel.diagnosis.thresholds.latency_thresholds import OTHER_KERNELS_WORTH
 from windtunnel.input_shapes import Shapes, choose_shapes
 from windtunnel.tflite import input_specs, read_model
-
-# Other kernels are a fix where they take at most half the time.
-_WORTH = 0.5
 
 
 def measure_latency(
@@ -55,7 +53,7 @@ def _tried(cause: Cause, model: Path, other: Kernels, feed: Mapping[str, Any]) -
         return cause
     ms = time_op(model, cause.op_index, accelerator=other, **feed)
     tried = {"kernels": other, "measured_ms": ms}
-    if ms is None or ms > _WORTH * float(cause.evidence["measured_ms"]):
+    if ms is None or ms > OTHER_KERNELS_WORTH * float(cause.evidence["measured_ms"]):
         return replace(cause, evidence={**cause.evidence, "tried": tried})
     action = "run the op with XNNPACK" if other == "xnnpack" else "run the op outside XNNPACK, on the runtime's kernels"
     fix = {"action": action, **tried, "otherwise": cause.fix["action"], "op": cause.fix["op"]}

@@ -9,13 +9,13 @@ from typing import Any
 from windtunnel.diagnosis.latency.delegate_ops import align
 from windtunnel.diagnosis.latency.native_profiler import Kernels
 from windtunnel.diagnosis.latency.op_profile import OpTime, Profile
+from windtunnel.diagnosis.thresholds.latency_thresholds import LOG_TICK_MS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts
 
 # The profiler names a row "[output tensors]:index".
 _INDEX = re.compile(r":(\d+)\s*$")
 _OP_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
-_TICK_MS = 1e-3
 
 
 def profile_of_log(facts: ModelFacts, run: Mapping[str, Any]) -> Profile:
@@ -54,7 +54,7 @@ def profile_of_log(facts: ModelFacts, run: Mapping[str, Any]) -> Profile:
     accelerator: Kernels = "xnnpack" if parts or any("elegate" in kind for kind, _ in unassigned) else "cpu"
     count = (run.get("inference") or {}).get("count")
     threads = run.get("threads")
-    return Profile("log", accelerator, int(threads or 1), int(count or 1), total, ops, tuple(unassigned), _TICK_MS)
+    return Profile("log", accelerator, int(threads or 1), int(count or 1), total, ops, tuple(unassigned), LOG_TICK_MS)
 
 
 _Sorted = tuple[dict[int, float], list[tuple[str, float]], list[tuple[str, float]]]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -16,14 +16,13 @@ from windtunnel.diagnosis.layer_log.codec import SKETCH, Sketcher, Statistics
 from windtunnel.diagnosis.layer_log.log_file import Frame, LayerLog
 from windtunnel.diagnosis.numerics.formulas import nrmse, rmse
 from windtunnel.diagnosis.numerics.layer_sums import LayerSums
+from windtunnel.diagnosis.thresholds.layer_log_thresholds import BOUND_SPREADS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import Quantization, dequantize
 
 UNREADABLE = "unreadable"
 # How the name of a log ends that is still being written, or was interrupted.
 PART = ".part"
-# So many standard deviations of the estimate a bound lies above it.
-_SPREADS: Final = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +177,7 @@ class _Estimate:
         low, high, other_low, other_high = self._ends
         span = max(high - low, other_high - other_low)
         if rounding > 0.0 and error <= rounding and span > 0.0:
-            most = (error + rounding) * (1.0 + _SPREADS * spread)
+            most = (error + rounding) * (1.0 + BOUND_SPREADS * spread)
             return LoggedDiff(first, second, most / span, most, 0.0, is_bound=True)
         figure = nrmse(error, span)
         # Rounding is evenly spread within its bound.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,14 +21,10 @@ from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.layer_log.compare_logs import LoggedDiff, common_frames, compare_logs
 from windtunnel.diagnosis.layer_log.log_file import LayerLog, LogWriter, Mode
+from windtunnel.diagnosis.thresholds.layer_log_thresholds import OTHER_INPUTS_SHARE, TEXT_VALUES
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
 from windtunnel.tflite import Accelerator, Runner, dequantize, layer_tensors, read_model
-
-# So many values of a layer are written as text to estimate how long all of them would be.
-TEXT_VALUES: Final = 10_000
-# Inputs of one frame in two logs are the same where at most this share of their values is not.
-_OTHER_SHARE: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +241,7 @@ def _first_inputs(log: LayerLog) -> Iterator[tuple[NDArray[np.float64], float]]:
 def _alike(first: NDArray[np.float64], second: NDArray[np.float64], step: float) -> bool:
     # What an integer input cannot hold is clipped: not every value is the same.
     tolerance = step + 1e-6 * float(np.abs(first).max(initial=0.0))
-    return not first.size or bool(np.mean(np.abs(first - second) > tolerance) <= _OTHER_SHARE)
+    return not first.size or bool(np.mean(np.abs(first - second) > tolerance) <= OTHER_INPUTS_SHARE)
 
 
 def worst_first(layers: Sequence[LoggedDiff]) -> list[LoggedDiff]:

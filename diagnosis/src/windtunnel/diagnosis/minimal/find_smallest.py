@@ -23,24 +23,18 @@ from windtunnel.diagnosis.findings.comparison import Cause
 from windtunnel.diagnosis.graph.scale_overflow import overflowing
 from windtunnel.diagnosis.minimal.case_bundle import bundle
 from windtunnel.diagnosis.minimal.graph_region import Boundary, Region, boundaries_of, regions
+from windtunnel.diagnosis.thresholds.minimal_thresholds import (
+    LEAST_SAMPLES,
+    MOST_SAMPLES,
+    ROUNDING_FLOOR,
+    ROUNDING_FLOOR_FLOAT,
+    SHOWN_TIMES,
+    TRIED_SAMPLES,
+)
 from windtunnel.errors import InvalidInput, NotFound, UserError
 from windtunnel.isolation import progress
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
 from windtunnel.tflite.edit import Editor
-
-# Samples looked at, and samples that go into the case.
-_TRIED, _KEPT, _LEAST = 32, 5, 3
-# nRMSE of one op that rounding alone explains, by the coarsest type that it computes with; twice that is a fault.
-_FLOORS: Mapping[str, float] = {
-    "int4": 0.08,
-    "int2": 0.2,
-    "int8": 0.008,
-    "uint8": 0.008,
-    "int16": 0.004,
-    "float16": 1e-3,
-}
-_FLOAT_FLOOR = 1e-5
-_SHOWS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +155,7 @@ def _try(
     whole = Runner(reference.path, accelerator="none", preserve_all=True)
     runners = [Runner(path, accelerator=kind) for path, kind in zip(parts, kernels, strict=True)]
     fed, expected, errors = [], [], []
-    for inputs in islice(samples, _TRIED):
+    for inputs in islice(samples, TRIED_SAMPLES):
         given = _feed(reference, candidate, region, _values(whole, inputs))
         answers = [
             _answer(runner, arrays) for runner, arrays in zip(runners, (given.reference, given.candidate), strict=True)
@@ -223,7 +217,7 @@ def _error(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
 def _floor(reference: ModelFacts, candidate: ModelFacts, region: Region) -> float:
     """What rounding explains, growing with the root of the number of ops (errors that are independent)."""
     types = set(_types(reference, region.reference_ops)) | set(_types(candidate, region.candidate_ops))
-    coarsest = max((_FLOORS.get(kind, _FLOAT_FLOOR) for kind in types), default=_FLOAT_FLOOR)
+    coarsest = max((ROUNDING_FLOOR.get(kind, ROUNDING_FLOOR_FLOAT) for kind in types), default=ROUNDING_FLOOR_FLOAT)
     return coarsest * math.sqrt(len(region.candidate_ops))
 
 
@@ -239,9 +233,9 @@ def _types(facts: ModelFacts, ops: Sequence[int]) -> Iterator[str]:
 def _best(seen: _Seen) -> list[int] | None:
     """The samples that show the fault best, worst first; None where it does not show."""
     order = sorted(range(len(seen.errors)), key=lambda number: (-seen.errors[number], number))
-    over = sum(error >= _SHOWS * seen.floor for error in seen.errors)
-    kept = order[: max(min(over, _KEPT), min(_LEAST, len(order)))]
-    shown = bool(kept) and float(np.median([seen.errors[number] for number in kept])) >= _SHOWS * seen.floor
+    over = sum(error >= SHOWN_TIMES * seen.floor for error in seen.errors)
+    kept = order[: max(min(over, MOST_SAMPLES), min(LEAST_SAMPLES, len(order)))]
+    shown = bool(kept) and float(np.median([seen.errors[number] for number in kept])) >= SHOWN_TIMES * seen.floor
     return kept if shown else None
 
 
@@ -257,7 +251,7 @@ def _pack(
     reference, candidate = models
     errors = [seen.errors[number] for number in kept]
     middle = float(np.median(errors))
-    limit = math.sqrt(seen.floor * middle) if math.isfinite(middle) else _SHOWS * seen.floor
+    limit = math.sqrt(seen.floor * middle) if math.isfinite(middle) else SHOWN_TIMES * seen.floor
     case: dict[str, Any] = {
         "schema": "windtunnel.case/1",
         "code": cause.code,

@@ -7,10 +7,8 @@ from dataclasses import dataclass
 
 from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.graph import match_layers
+from windtunnel.diagnosis.thresholds.minimal_thresholds import MOST_GROWTH
 from windtunnel.tflite import GraphFacts, ModelFacts
-
-# Each further tensor on either side is another build and run of both parts.
-_MOST_STEPS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +53,9 @@ def regions(
     makers = {index: op.index for op in candidate.ops for index in op.outputs}
     ends = sorted((one for one in boundaries if one.candidate in downstream), key=lambda one: makers[one.candidate])
     seen: set[Region] = set()
-    for total in range(2 * _MOST_STEPS):
+    for total in range(2 * MOST_GROWTH):
         for back in range(total + 1):
-            if total - back < min(len(ends), _MOST_STEPS) and back < _MOST_STEPS:
+            if total - back < min(len(ends), MOST_GROWTH) and back < MOST_GROWTH:
                 yield from _new(_region(reference, candidate, shared, inputs, ends[total - back], back), culprit, seen)
     for end in (*ends[:1], *ends[-1:]):
         yield from _new(_between(reference, candidate, inputs, end), culprit, seen)

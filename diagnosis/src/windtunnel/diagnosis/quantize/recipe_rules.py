@@ -19,6 +19,7 @@ from litert_quantizer.algorithms.utils import common_utils
 from litert_quantizer.utils import tfl_flatbuffer_utils
 
 from windtunnel.diagnosis.quantize.variants import LeftFloat
+from windtunnel.diagnosis.thresholds.remedy_thresholds import REGEX_SECONDS
 from windtunnel.errors import InvalidInput
 from windtunnel.plan import VariantSpec
 from windtunnel.tflite import ModelFacts, OpFacts
@@ -27,9 +28,6 @@ Rule = Mapping[str, Any]
 # What a value must be, and whether it is.
 Takes = tuple[str, Callable[[Any], bool]]
 
-# Seconds of processor time that one rule's regex may take over all names of a model; one that does not run away
-# takes milliseconds.
-_REGEX_S: Final = 1.0
 _ALL: Final = "*"
 _NO_QUANTIZE: Final = algorithm_manager.AlgorithmName.NO_QUANTIZE.value
 _SHOWN: Final = 80
@@ -176,7 +174,7 @@ def _deadline(where: str, regex: str) -> Iterator[None]:
         )
 
     before = signal.signal(signal.SIGVTALRM, late)
-    signal.setitimer(signal.ITIMER_VIRTUAL, _REGEX_S)
+    signal.setitimer(signal.ITIMER_VIRTUAL, REGEX_SECONDS)
     try:
         yield
     finally:

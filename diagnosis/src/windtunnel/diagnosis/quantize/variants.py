@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.plan import AS_IT_IS, VariantSpec
@@ -15,8 +15,6 @@ from windtunnel.tflite import GraphFacts, ModelFacts, OpFacts, TensorFacts, prec
 
 T = TypeVar("T")
 
-# Where the plan has no calibration set, this many samples from the front of the samples calibrate.
-DRAWN_SAMPLES: Final = 100
 # Algorithms of litert-quantizer that look at activations whatever precision the rule asks for.
 _LOOK_AT_ACTIVATIONS = frozenset({"GPTQ", "OSCAR"})
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from windtunnel.datacheck.classifier_scores import OutputKind
 from windtunnel.diagnosis.quantize.make_variant import quantize
@@ -18,15 +17,10 @@ from windtunnel.diagnosis.remedy.model_timing import Stopwatch, Times
 from windtunnel.diagnosis.remedy.recipes import Unit, hits, quantized_units, require_kept
 from windtunnel.diagnosis.remedy.sample_parts import Part, Parts
 from windtunnel.diagnosis.remedy.whole_model_options import Ranges
+from windtunnel.diagnosis.thresholds.remedy_thresholds import PROOF_SECONDS, PROOF_TURNS, SEARCH_SECONDS, SEARCH_TURNS
 from windtunnel.errors import InvalidInput, UserError, WindtunnelError
 from windtunnel.isolation import Pool, Progress
 from windtunnel.plan import VariantSpec
-
-# Both by far enough to tell apart what differs by a tenth; a search measures often, the proof once.
-_SEARCH_SECONDS: Final = 0.2
-_SEARCH_TURNS: Final = 8
-_PROOF_SECONDS: Final = 3.0
-_PROOF_TURNS: Final = 50
 
 OnProgress = Callable[[Progress], None] | None
 
@@ -75,7 +69,7 @@ class Lab:
         path = self._models.variant
         found = await self.figures(path, self._parts.search)
         candidate = Candidate("variant", "the variant as it is", ())
-        (times,) = await self._race([path], _SEARCH_SECONDS, _SEARCH_TURNS)
+        (times,) = await self._race([path], SEARCH_SECONDS, SEARCH_TURNS)
         size = path.stat().st_size
         ratio = LatencyRatio(1.0, 1.0, 1.0)
         return Trial(0, candidate, found, size, Latency.of(times), ratio, time.monotonic() - started)
@@ -89,7 +83,7 @@ class Lab:
         try:
             made = await self.make(candidate, folder)
             found = await self.figures(made.model, self._parts.search)
-            before, after = await self._race([self._models.variant, made.model], _SEARCH_SECONDS, _SEARCH_TURNS)
+            before, after = await self._race([self._models.variant, made.model], SEARCH_SECONDS, SEARCH_TURNS)
             size, states = made.model.stat().st_size, quantized_units(made.facts)
             latency, ratio = Latency.of(after), LatencyRatio.of(before, after)
             return Trial(number, candidate, found, size, latency, ratio, time.monotonic() - started, states=states)
@@ -144,7 +138,7 @@ class Lab:
 
     async def race(self, models: list[Path]) -> list[Latency]:
         """Latencies of the models in turns, for the proof."""
-        return [Latency.of(times) for times in await self._race(models, _PROOF_SECONDS, _PROOF_TURNS)]
+        return [Latency.of(times) for times in await self._race(models, PROOF_SECONDS, PROOF_TURNS)]
 
     async def _race(self, models: list[Path], seconds: float, turns: int) -> list[Times]:
         fed, reference = self._parts.calibration, self._models.reference

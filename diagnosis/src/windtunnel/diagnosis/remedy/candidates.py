@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 
 from windtunnel.diagnosis.remedy.model_figures import Figures, Latency, LatencyRatio
 from windtunnel.diagnosis.remedy.recipes import Precision, Rule, Unit
+from windtunnel.diagnosis.thresholds.remedy_thresholds import CLEARLY_FASTER, CLEARLY_SMALLER
 from windtunnel.plan import Gates
 
 Family = Literal["variant", "calibration", "per_channel", "percentile", "algorithm", "layers", "precision"]
@@ -22,10 +23,6 @@ CLOSEST: Final[Mapping[Family, int]] = {
     "layers": 5,
     "precision": 6,
 }
-# On a device that the model is meant for, another precision goes before kept layers only if it is smaller and, beyond
-# the noise, faster by more than this.
-_CLEARLY_SMALLER: Final = 0.98
-_CLEARLY_FASTER: Final = 0.90
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +183,8 @@ def _distance(trial: Trial) -> tuple[int, int, int, int]:
 def _clearly_cheaper(trial: Trial, than: Trial) -> bool:
     if trial.size_bytes is None or than.size_bytes is None or trial.latency_ratio is None or than.latency_ratio is None:
         return False
-    is_smaller = trial.size_bytes < than.size_bytes * _CLEARLY_SMALLER
-    return is_smaller and trial.latency_ratio.is_below(than.latency_ratio, _CLEARLY_FASTER)
+    is_smaller = trial.size_bytes < than.size_bytes * CLEARLY_SMALLER
+    return is_smaller and trial.latency_ratio.is_below(than.latency_ratio, CLEARLY_FASTER)
 
 
 def closest(trials: Sequence[Trial]) -> Trial | None:

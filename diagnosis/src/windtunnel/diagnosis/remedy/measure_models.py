@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,15 +14,11 @@ from windtunnel import isolation
 from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
 from windtunnel.diagnosis.remedy.model_figures import Answers, Drift
 from windtunnel.diagnosis.remedy.sample_parts import Part, class_columns, decides
+from windtunnel.diagnosis.thresholds.remedy_thresholds import PERCENTILE_VALUES, TIMING_MOST_TURNS, TIMING_WARM_UP_RUNS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts, Runner, TensorFacts, layer_tensors, quantize, read_model
 
 Rows = Mapping[str, NDArray[Any]]
-
-# Of each tensor and sample so many values are kept to find percentiles from.
-_KEPT_VALUES: Final = 1024
-_WARM_UP: Final = 3
-_MOST_TURNS: Final = 5000
 
 
 def answer_of_reference(reference: Path, part: Part, outputs: Path, *, kind: OutputKind | None = None) -> Answers:
@@ -180,11 +176,11 @@ def race(
     facts = read_model(reference)
     runs = [_ready(model, inputs, facts) for model in models]
     times: list[list[float]] = [[] for _ in runs]
-    for run in runs * _WARM_UP:
+    for run in runs * TIMING_WARM_UP_RUNS:
         run()
     started = time.perf_counter()
     turn = 0
-    while turn < turns or (turn < _MOST_TURNS and time.perf_counter() - started < seconds):
+    while turn < turns or (turn < TIMING_MOST_TURNS and time.perf_counter() - started < seconds):
         for place in range(len(runs)):
             # Each model comes first in turn: what ran before leaves its mark in the caches.
             at = (place + turn) % len(runs)
@@ -237,7 +233,9 @@ def percentile_ranges(model: Path, part: Part, percent: float) -> dict[str, tupl
         for layer in runner.layers():
             if layer.tensor.index in wanted:
                 flat = layer.array.ravel()
-                chosen = flat if flat.size <= _KEPT_VALUES else flat[draw.integers(0, flat.size, _KEPT_VALUES)]
+                chosen = (
+                    flat if flat.size <= PERCENTILE_VALUES else flat[draw.integers(0, flat.size, PERCENTILE_VALUES)]
+                )
                 values.setdefault(layer.name, []).append(chosen.copy())
         isolation.progress((number + 1) / part.count)
     ranges = {}

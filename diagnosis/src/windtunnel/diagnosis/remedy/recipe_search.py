@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Protocol
 
 from windtunnel.diagnosis.remedy.candidates import CLOSEST, Candidate, Trial, passes, pick
 from windtunnel.diagnosis.remedy.recipes import Precision, Scheme, Unit
 from windtunnel.diagnosis.remedy.smallest_set import smallest_set
 from windtunnel.diagnosis.remedy.whole_model_options import (
-    PERCENTILES,
     Ranges,
     algorithms,
     anew,
@@ -21,12 +20,8 @@ from windtunnel.diagnosis.remedy.whole_model_options import (
     other_precisions,
     ranked,
 )
+from windtunnel.diagnosis.thresholds.remedy_thresholds import MOST_SINGLE_LAYERS, PERCENTILES, SAME_DROP
 from windtunnel.plan import Gates
-
-# Single layers are measured one by one only up to so many.
-_MOST_SINGLES: Final = 64
-# Drops of recipes that differ by less count as the same, and the simpler one is taken.
-_SAME_DROP: Final = 0.01
 
 
 class Bench(Protocol):
@@ -147,7 +142,7 @@ class Search:
         found = await smallest_set(ranked(quantized, self._ranking), holds)
         if found is None or len(found) == len(quantized):
             return
-        if len(found) > 1 and len(quantized) <= _MOST_SINGLES:
+        if len(found) > 1 and len(quantized) <= MOST_SINGLE_LAYERS:
             found = await self._smaller(base, quantized, found)
         if self._scheme.method == "static" and self._scheme.activation_bits == 8:
             await self._keep(base, found, "int16")
@@ -196,4 +191,4 @@ class Search:
 
 def _roughly(trial: Trial) -> tuple[float, int, int]:
     drop = trial.figures.drop if trial.figures is not None and trial.figures.drop is not None else 1.0
-    return round(drop / _SAME_DROP), CLOSEST[trial.candidate.family], trial.number
+    return round(drop / SAME_DROP), CLOSEST[trial.candidate.family], trial.number

@@ -8,14 +8,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.thresholds.remedy_thresholds import SPLIT_FEWEST, SPLIT_MOST, SPLIT_SHARES
 from windtunnel.errors import InvalidInput
 
 SEED: Final = 20261121
-# Shares of the samples, the fewest that a part may have, and the most that it is given.
-_SHARES: Final = (0.2, 0.4, 0.4)
-_FEWEST: Final = (10, 20, 20)
-_MOST: Final = (100, 500, 2000)
-LEAST_SAMPLES: Final = sum(_FEWEST)
+LEAST_SAMPLES: Final = sum(SPLIT_FEWEST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +43,9 @@ def split(count: int, classes: NDArray[Any] | None, *, seed: int = SEED, repeate
             hint=f"give at least {LEAST_SAMPLES}; a drop of 1 % shows from some hundreds on",
         )
     order = _spread(count, classes, np.random.default_rng(seed))
-    first = min(max(round(count * _SHARES[0]), _FEWEST[0]), _MOST[0])
-    second = first + min(max(round(count * _SHARES[1]), _FEWEST[1]), _MOST[1])
-    third = min(count, second + _MOST[2])
+    first = min(max(round(count * SPLIT_SHARES[0]), SPLIT_FEWEST[0]), SPLIT_MOST[0])
+    second = first + min(max(round(count * SPLIT_SHARES[1]), SPLIT_FEWEST[1]), SPLIT_MOST[1])
+    third = min(count, second + SPLIT_MOST[2])
     parts = [np.sort(order[a:b]) for a, b in ((0, first), (first, second), (second, third))]
     return Split(parts[0], parts[1], parts[2], stratified=classes is not None, seed=seed)
 

@@ -6,22 +6,19 @@ Reads all weights of both: call it in a child process.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.thresholds.remedy_thresholds import (
+    FOREIGN_FEWEST_VALUES,
+    FOREIGN_MOST_VALUES,
+    FOREIGN_STEPS,
+    FOREIGN_WEIGHT,
+)
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.tflite import ModelFacts, Quantization, TensorFacts, dequantize
-
-# A weight further than this from every constant of the float model (RMS of the difference over RMS) is another one:
-# int4 with one scale stays below 0.3, unrelated weights of the same kind come to 1.4.
-_FAR: Final = 0.6
-_FEWEST_VALUES: Final = 8
-# A channel is another one where it is as far from its own, and further than rounding takes it: so many steps.
-_STEPS: Final = 3.0
-# Of larger weights so many values are compared, the same of all that have one shape.
-_MOST_VALUES: Final = 16_384
 
 # Whether a constant of the float model explains a weight, but for a channel, or none does.
 Fit = Literal["whole", "part", "none"]
@@ -73,7 +70,7 @@ def _weights(facts: ModelFacts) -> list[TensorFacts]:
         and (tensor.dtype.startswith("float") or (tensor.quantization is not None and tensor.dtype.startswith("int")))
         and tensor.dtype != "int32"
         and len(tensor.shape) > 1
-        and int(np.prod(tensor.shape)) >= _FEWEST_VALUES
+        and int(np.prod(tensor.shape)) >= FOREIGN_FEWEST_VALUES
     ]
 
 
@@ -81,7 +78,7 @@ def _values(facts: ModelFacts, tensor: TensorFacts) -> NDArray[np.float64] | Non
     """Real values of a weight, (N,); of a large one a seeded choice of them. None where they cannot be read."""
     try:
         stored, quantization = facts.constant(tensor), tensor.quantization
-        if stored.size <= _MOST_VALUES:
+        if stored.size <= FOREIGN_MOST_VALUES:
             return dequantize(stored, quantization).ravel()
         chosen = _chosen(stored.size)
         return dequantize(stored.reshape(-1)[chosen], _of_values(quantization, chosen, stored.shape))
@@ -91,9 +88,9 @@ def _values(facts: ModelFacts, tensor: TensorFacts) -> NDArray[np.float64] | Non
 
 def _chosen(size: int) -> NDArray[np.int64]:
     """Which of a weight's flat values are looked at."""
-    if size <= _MOST_VALUES:
+    if size <= FOREIGN_MOST_VALUES:
         return np.arange(size)
-    return np.random.default_rng(0).integers(0, size, _MOST_VALUES)
+    return np.random.default_rng(0).integers(0, size, FOREIGN_MOST_VALUES)
 
 
 def _of_values(
@@ -127,7 +124,7 @@ def _fit(variant: ModelFacts, tensor: TensorFacts, ours: Iterable[NDArray[np.flo
 def _is_near(values: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
     size = float(np.sqrt(np.mean(other**2)))
     apart = float(np.sqrt(np.mean((values - other) ** 2)))
-    return apart <= _FAR * size or apart == 0.0
+    return apart <= FOREIGN_WEIGHT * size or apart == 0.0
 
 
 def _has_foreign_channel(tensor: TensorFacts, values: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
@@ -142,4 +139,4 @@ def _has_foreign_channel(tensor: TensorFacts, values: NDArray[np.float64], other
     apart = np.sqrt(np.bincount(channels, (values - other) ** 2, total) / counts)
     size = np.sqrt(np.bincount(channels, other**2, total) / counts)
     steps = np.asarray(quantization.scales if quantization is not None and quantization.scales else [0.0])
-    return bool(((apart > _FAR * size) & (apart > _STEPS * steps)).any())
+    return bool(((apart > FOREIGN_WEIGHT * size) & (apart > FOREIGN_STEPS * steps)).any())

@@ -20,7 +20,6 @@ from windtunnel.diagnosis.remedy.recipes import (
 )
 
 ALGORITHMS: Final = ("MSE", "OCTAV", "GPTQ")
-PERCENTILES: Final = (99.99, 99.9)
 
 Ranges = Mapping[str, tuple[float, float]]
 

@@ -14,7 +14,8 @@ import grpc
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, each, job_key
 from windtunnel.diagnosis.quantize.make_variant import is_float32, quantize
-from windtunnel.diagnosis.quantize.variants import DRAWN_SAMPLES, Calibration, Quantized, choose_calibration
+from windtunnel.diagnosis.quantize.variants import Calibration, Quantized, choose_calibration
+from windtunnel.diagnosis.thresholds.remedy_thresholds import DRAWN_SAMPLES
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
 from windtunnel.plan import AS_IT_IS, Plan, VariantSpec, parse_plan
