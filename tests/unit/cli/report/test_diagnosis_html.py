@@ -45,6 +45,14 @@ def test_a_cause_has_its_evidence_its_proof_and_its_fix() -> None:
     assert "evidence: held" in page
 
 
+def test_a_cause_names_the_rule_that_decided_it_if_the_document_does() -> None:
+    document = diagnosis_of_named_model()
+    document["causes"][0].pop("rule", None)
+    assert "decided by rule" not in _page(document)
+    document["causes"][0]["rule"] = "range_<clipped>"
+    assert "decided by rule <code>range_&lt;clipped&gt;</code>" in _page(document)
+
+
 def test_both_curves_are_drawn_and_the_culprit_is_marked_on_them() -> None:
     page = _page(diagnosis_of_named_model())
     assert "<b>accumulated</b>" in page

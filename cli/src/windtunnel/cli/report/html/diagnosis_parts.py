@@ -46,11 +46,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """A cause with its evidence and its fix. `fields`: evidence and fix with all their fields."""
+    """A cause with its evidence and its fix.
+
+    `rule` is the rule that decided; empty in older documents. `fields`: evidence and fix with all their fields.
+    """
 
     code: str
     place: Place | None
     confidence: str
+    rule: str
     verified: bool
     proof: str
     points: Sequence[str]
@@ -124,6 +128,7 @@ def _cause(cause: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> Cau
         code=named(cause.get("code")),
         place=_place(part(cause, "place"), layer),
         confidence=figure(cause.get("confidence"), ".2f"),
+        rule=str(cause.get("rule") or ""),
         verified=bool(cause.get("verified")),
         proof=proof_words(cause),
         points=[*accounts(cause), *([] if layer is None else notes_of(layer, part(cause, "evidence")))],
