@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.numerics.block_sums import BLOCK, UNBOUNDED, Tensor, Workspace
-from windtunnel.diagnosis.numerics.layer_sums import CLOSE_EVERY, CLOSE_FIRST, LayerFigures, LayerSums
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums
+from windtunnel.diagnosis.thresholds.numerics_thresholds import CLOSE_EVERY, CLOSE_FIRST
 from windtunnel.tflite import Quantization, dequantize, quantize
 
 

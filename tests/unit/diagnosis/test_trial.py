@@ -15,11 +15,12 @@ from support.graphs import DenseWeights, dense_model
 from support.layers import Layers, options, random_samples, random_weights
 from support.quantised import calibrated, change_range, images, small_network
 from windtunnel.diagnosis import compare_models
-from windtunnel.diagnosis.execution.patched_runs import OUTPUT_SAMPLES, Trials
+from windtunnel.diagnosis.execution.patched_runs import Trials
 from windtunnel.diagnosis.execution.runnable_pair import open_pair
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.static.suspect import Patch
+from windtunnel.diagnosis.thresholds.execution_thresholds import OUTPUT_SAMPLES
 from windtunnel.tflite import Quantization, Runner, read_model
 from windtunnel.tflite.edit import Editor
 

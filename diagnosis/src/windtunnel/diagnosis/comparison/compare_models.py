@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from windtunnel.diagnosis.comparison.explain import LOCAL_SAMPLES, Inside, Run, histograms_of, look_inside
+from windtunnel.diagnosis.comparison.explain import Inside, Run, histograms_of, look_inside
 from windtunnel.diagnosis.comparison.layer_entries import layer_entry
 from windtunnel.diagnosis.comparison.sample_findings import look_at_data
 from windtunnel.diagnosis.execution.checkpoint import Checkpoint
@@ -39,14 +39,12 @@ from windtunnel.diagnosis.rules.non_finite_outputs import non_finite
 from windtunnel.diagnosis.rules.unexplained_layers import accumulated
 from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open, samples_reasons
 from windtunnel.diagnosis.static.simplest_matching import simplest
+from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES, ISOLATED_SAMPLES
 from windtunnel.diagnosis.thresholds.verdict_thresholds import CHANCE
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, read_model, require_values
 from windtunnel.thresholds import DEFAULT_THRESHOLD
-
-# Fewer samples say nothing about the ranges that a model meets.
-FEWEST_TYPICAL = 4
 
 
 def compare_models(
@@ -109,7 +107,7 @@ def compare_models(
         figures = stream(models, given, matching.pairs, outputs, limit=count, checkpoint=saved, ahead=ahead)
         output, findings = outputs.result(), outputs.findings()
         matching, figures = without_rewritten(matching, figures, output, threshold)
-        typical = samples is not None and count >= FEWEST_TYPICAL
+        typical = samples is not None and count >= FEWEST_TYPICAL_SAMPLES
         run = Run(reach, given, matching, figures, output, count, threads, typical, threshold, mend, overflowed)
         inside = look_inside(run)
         inside = replace(inside, causes=(*paired.causes, *inside.causes), notes=(*paired.findings, *inside.notes))
@@ -119,7 +117,7 @@ def compare_models(
         "threads": threads,
         "max_samples": max_samples,
         "synthetic_samples": samples is None,
-        "local_samples": min(count, LOCAL_SAMPLES) if inside.local else 0,
+        "local_samples": min(count, ISOLATED_SAMPLES) if inside.local else 0,
         "local_problem": inside.problem,
         "calibration_problem": "" if typical else _not_typical(matching, given, count),
         "mended_for_a_try": mend,
@@ -142,7 +140,7 @@ def _not_typical(matching: Matching, given: Feed, count: int) -> str:
         ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in given.ranges.values())
         held = f" (they fill what the models' own inputs hold, {ranges})" if ranges else ""
         return f"random inputs reach other values than data{held}: give samples"
-    return f"{count} of at least {FEWEST_TYPICAL} samples that tell which values the model meets"
+    return f"{count} of at least {FEWEST_TYPICAL_SAMPLES} samples that tell which values the model meets"
 
 
 def _conclude(

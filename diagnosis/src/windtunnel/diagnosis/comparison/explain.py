@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.execution.histograms import histograms
@@ -29,16 +29,10 @@ from windtunnel.diagnosis.static.compare_files import StaticReport, compare_file
 from windtunnel.diagnosis.static.quantization_notes import notes
 from windtunnel.diagnosis.static.quantization_ranges import has_scale
 from windtunnel.diagnosis.static.subgraphs import inner_suspects
+from windtunnel.diagnosis.thresholds.execution_thresholds import HISTOGRAM_LAYERS, ISOLATED_SAMPLES, RIGHT_WHEN_FIXED
 from windtunnel.errors import UserError
 from windtunnel.pipeline import Feed
 from windtunnel.thresholds import DEFAULT_THRESHOLD
-
-# Own errors are measured on the first samples.
-LOCAL_SAMPLES: Final = 16
-# So many layers at fault get a histogram.
-DRAWN_LAYERS: Final = 3
-# An own error that nobody would look for a reason for.
-_RIGHT: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +90,7 @@ def look_inside(run: Run) -> Inside:
     )
     local, problem = {}, ""
     try:
-        local = _over_all(trials.layers(LOCAL_SAMPLES), matching, run.figures)
+        local = _over_all(trials.layers(ISOLATED_SAMPLES), matching, run.figures)
     except UserError as error:
         problem = str(error)
     known = {index: one for index, one in local.items() if index not in run.reach.by_chance}
@@ -107,12 +101,12 @@ def look_inside(run: Run) -> Inside:
         if one.candidate_range is not None
     }
     findings = diagnose(matching, report, local, reached, trials)
-    other = trials.other_kernels(LOCAL_SAMPLES) if local else {}
+    other = trials.other_kernels(ISOLATED_SAMPLES) if local else {}
     # On other kernels the reference has drawn other numbers.
     kernels = kernel_causes(matching, known, other, accelerator)
     # A layer that is right on these kernels once its file is mended was not wrong because of them.
     own = {cause.op_index: cause.evidence.get("local_nrmse_mended") for cause in findings.causes}
-    mended = {index for index, error in own.items() if error is not None and error < _RIGHT}
+    mended = {index for index, error in own.items() if error is not None and error < RIGHT_WHEN_FIXED}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
     shared = shared_scales(matching, run.reach.fresh_reference(), run.given, run.count, trials, run.overflowed)
     causes, noted = (*findings.causes, *at_fault), findings.notes
@@ -184,7 +178,7 @@ def histograms_of(run: Run, causes: Sequence[Cause], threshold: float) -> dict[s
     """Histograms of the layers at fault; where none is known, of the first one over the threshold."""
     named = [cause.layer for cause in causes if cause.layer is not None]
     picked = [
-        place for place, pair in enumerate(run.matching.pairs) if pair.candidate.tensor.name in named[:DRAWN_LAYERS]
+        place for place, pair in enumerate(run.matching.pairs) if pair.candidate.tensor.name in named[:HISTOGRAM_LAYERS]
     ] or [place for place, one in enumerate(run.figures) if (one.nrmse or 0.0) > threshold][:1]
     if not picked or run.reach.keeps_state:
         return {}
@@ -194,7 +188,7 @@ def histograms_of(run: Run, causes: Sequence[Cause], threshold: float) -> dict[s
         run.given,
         [run.matching.pairs[place] for place in picked],
         [run.figures[place] for place in picked],
-        limit=min(run.count, LOCAL_SAMPLES),
+        limit=min(run.count, ISOLATED_SAMPLES),
     )
     names = [run.matching.pairs[place].candidate.tensor.name for place in picked]
     return {name: one for name, one in zip(names, made, strict=True) if one is not None}

@@ -14,12 +14,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.thresholds.execution_thresholds import SAME_BOX_OVERLAP
 from windtunnel.tflite import ModelFacts, OpFacts
 
 OP: Final = "TFLite_Detection_PostProcess"
 WHY: Final = "detections are compared as outputs: in pairs of one class and one place, filled slots only"
-# Boxes that overlap by this share of what both cover are of one place: what the op itself takes for one by default.
-_OVERLAP: Final = 0.5
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
 
@@ -147,7 +146,7 @@ def _partners(reference_slots: Found, candidate_slots: Found) -> dict[int, int]:
     )
     for place in np.argsort(-overlaps, axis=None, kind="stable"):
         first, second = divmod(int(place), len(candidate_slots.scores))
-        if not overlaps[first, second] >= _OVERLAP:
+        if not overlaps[first, second] >= SAME_BOX_OVERLAP:
             break
         if first not in found and second not in found.values():
             found[first] = second

@@ -12,7 +12,7 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,19 +23,20 @@ from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.graph.fused_layers import SHAPING
 from windtunnel.diagnosis.graph.layer_matching import node, permutations
 from windtunnel.diagnosis.numerics.formulas import nrmse
+from windtunnel.diagnosis.thresholds.execution_thresholds import (
+    CLEARLY_SAME_VALUES,
+    MATCHED_LEAST_VALUES,
+    MATCHED_MOST_VALUES,
+    MATCHED_ORDERS,
+    MATCHING_SAMPLES,
+    SAME_VALUES,
+)
 from windtunnel.tflite import Runner, dequantize
 
 Array = NDArray[np.float64]
 
-SETTLING_SAMPLES: Final = 3
-# Two layers are the same where every sample agrees this well, and no other layer does half as well.
-_SAME, _CLEAR = 0.05, 2.0
-# Values of a handful of numbers agree by chance; those of millions take long.
-_LEAST, _MOST = 8, 4_000_000
 # So many values are kept of a sample, so as not to read them again for every rival.
 _HELD = 20_000_000
-# Sizes that repeat give many orders; channels first and last, and the plain one, come first.
-_ORDERS = 8
 
 
 def settle(
@@ -69,7 +70,7 @@ def settle(
         for order in [None, *_permuted(one, candidate_layer)]
         if math.prod(one.tensor.shape) == math.prod(candidate_layer.tensor.shape)
     ]
-    for sample in islice(samples, SETTLING_SAMPLES):
+    for sample in islice(samples, MATCHING_SAMPLES):
         reference.run(sample)
         candidate.run(translate(sample, reference.facts, candidate.facts))
         _measure(trials, reference, candidate)
@@ -108,7 +109,7 @@ def _orders(pair: Pair, moved: bool) -> list[tuple[int, ...]]:
     reference_node, candidate_node = pair.reference.tensor.shape, pair.candidate.tensor.shape
     if pair.permutation is None and (not moved or reference_node != candidate_node or len(reference_node) < 3):
         return []
-    return permutations(reference_node, candidate_node)[:_ORDERS]
+    return permutations(reference_node, candidate_node)[:MATCHED_ORDERS]
 
 
 def _transposes(side: FusedModel) -> int:
@@ -117,7 +118,11 @@ def _transposes(side: FusedModel) -> int:
 
 def _permuted(one: Node, candidate_node: Node) -> list[tuple[int, ...]]:
     reference_node, other = one.tensor.shape, candidate_node.tensor.shape
-    return [] if reference_node == other or len(reference_node) < 3 else permutations(reference_node, other)[:_ORDERS]
+    return (
+        []
+        if reference_node == other or len(reference_node) < 3
+        else permutations(reference_node, other)[:MATCHED_ORDERS]
+    )
 
 
 def _open(side: FusedModel, ops: Sequence[int], paired: set[int]) -> list[Node]:
@@ -130,7 +135,7 @@ def _open(side: FusedModel, ops: Sequence[int], paired: set[int]) -> list[Node]:
         and index not in paired
         and side.facts.ops[op].name not in SHAPING
         and (tensor.quantization is not None or tensor.dtype.startswith("float"))
-        and _LEAST <= abs(math.prod(tensor.shape)) <= _MOST
+        and MATCHED_LEAST_VALUES <= abs(math.prod(tensor.shape)) <= MATCHED_MOST_VALUES
     ]
 
 
@@ -139,7 +144,7 @@ def _measure(trials: Sequence[_Trial], reference: Runner, candidate: Runner) -> 
     known: dict[tuple[int, int], Array] = {}
     held = 0
     for trial in trials:
-        if trial.worst > 4.0 * _SAME:
+        if trial.worst > 4.0 * SAME_VALUES:
             continue
         sides = []
         for number, (runner, tensor) in enumerate(((reference, trial.own.tensor), (candidate, trial.mine.tensor))):
@@ -163,7 +168,7 @@ def _reordered(matching: Matching, unclear: Sequence[Pair], trials: Sequence[_Tr
         plain = tuple(range(len(pair.candidate.tensor.shape)))
         usual = next((one.worst for one in own if one.order == (pair.permutation or plain)), math.inf)
         finest = min(own, key=lambda one: one.worst)
-        if finest.worst * _CLEAR < usual:
+        if finest.worst * CLEARLY_SAME_VALUES < usual:
             best[index] = None if finest.order == plain else finest.order
     pairs = tuple(
         replace(pair, permutation=best[pair.candidate.tensor.index], by="values")
@@ -178,7 +183,7 @@ def _with_values(
     matching: Matching, left: Sequence[Node], trials: Sequence[_Trial], taken: Mapping[int, Pair]
 ) -> Matching:
     """The matching with pairs of equal values; layers that only repeat a paired one say so."""
-    close = sorted((one for one in trials if one.mine in left and one.worst <= _SAME), key=lambda one: one.worst)
+    close = sorted((one for one in trials if one.mine in left and one.worst <= SAME_VALUES), key=lambda one: one.worst)
     pairs, reasons = list(matching.pairs), dict[tuple[int, str], str]()
     used, done = set(taken), set[int]()
     for one in close:
@@ -207,7 +212,7 @@ def _with_values(
 def _rivals(one: _Trial, other: _Trial, used: set[int]) -> bool:
     """Whether another free layer of the reference agrees almost as well with the same layer of the candidate."""
     free = other.own.tensor.index not in used and other.own != one.own
-    return other.mine == one.mine and free and other.worst <= _CLEAR * one.worst + 1e-6
+    return other.mine == one.mine and free and other.worst <= CLEARLY_SAME_VALUES * one.worst + 1e-6
 
 
 def _explained(one: Unmatched, reasons: Mapping[tuple[int, str], str]) -> Unmatched:

@@ -22,6 +22,16 @@ from windtunnel.diagnosis.execution.runnable_pair import Reach
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.comparison import Cause
 from windtunnel.diagnosis.numerics.formulas import nrmse
+from windtunnel.diagnosis.thresholds.confidences import OUTPUTS_PAIRED
+from windtunnel.diagnosis.thresholds.execution_thresholds import (
+    ALL_ORDERS_OUTPUTS,
+    MOST_EXCHANGES,
+    OUTPUT_PAIRING_SAMPLES,
+    OUTPUT_PAIRING_VALUES,
+    PAIRED_CLEARLY,
+    PAIRED_SAME,
+    UNCOMPARABLE,
+)
 from windtunnel.errors import UserError
 from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import Feed
@@ -31,19 +41,6 @@ from windtunnel.tflite.run import NOT_VALUES
 CODE: Final = "conversion.outputs"
 RENAMED: Final = OUTPUTS_RENAMED
 UNTRIED: Final = INPUTS_EXCHANGE_UNTRIED
-_SAMPLES: Final = 8
-# So many values of an output are compared at most, evenly spaced.
-_MOST_VALUES: Final = 1_000_000
-# So many exchanges of two inputs are tried at most: each runs the candidate over the samples.
-_MOST_EXCHANGES: Final = 32
-# All orders of so many outputs are tried; of more, each takes the nearest that is left.
-_ALL_ORDERS: Final = 6
-# Another pairing counts where its outputs are so many times as near, and near enough to be the same at all.
-_CLEAR: Final = 2.0
-_SAME: Final = 0.15
-_CONFIDENCE: Final = 0.97
-# Nothing to compare by.
-_FAR: Final = 1.0
 
 Outputs = list[NDArray[np.float64]]
 
@@ -67,7 +64,7 @@ def pair_outputs(reach: Reach, given: Feed, count: int, structure: Mapping[int, 
         return OutputPairs(structure)
     if len(candidate.outputs) == 1 and len(candidate.inputs) == 1:
         return OutputPairs(structure)
-    samples = list(islice(given, min(count, _SAMPLES)))
+    samples = list(islice(given, min(count, OUTPUT_PAIRING_SAMPLES)))
     first, second = _Collected(reference), _Collected(candidate)
     for sample in samples:
         first.add(reach.reference, sample)
@@ -122,7 +119,7 @@ class _Collected:
             if tensor.dtype not in NOT_VALUES and tensor.name in made:
                 values = np.asarray(made[tensor.name], dtype=np.float64)
                 self.sizes[place] += values.size
-                self._rows[place].append(_spaced(values, _MOST_VALUES // _SAMPLES))
+                self._rows[place].append(_spaced(values, OUTPUT_PAIRING_VALUES // OUTPUT_PAIRING_SAMPLES))
 
     @property
     def outputs(self) -> Outputs:
@@ -150,10 +147,10 @@ def _distances(first: _Collected, second: _Collected) -> NDArray[np.float64]:
 
 def _distance(reference_values: NDArray[np.float64], candidate_values: NDArray[np.float64]) -> float:
     if not reference_values.size or not (np.isfinite(reference_values).all() and np.isfinite(candidate_values).all()):
-        return _FAR
+        return UNCOMPARABLE
     width = max(float(np.ptp(reference_values)), float(np.ptp(candidate_values)))
     figure = nrmse(math.sqrt(float(np.square(reference_values - candidate_values).mean())), width)
-    return _FAR if figure is None else min(figure, _FAR)
+    return UNCOMPARABLE if figure is None else min(figure, UNCOMPARABLE)
 
 
 def _called(reference: ModelFacts, candidate: ModelFacts) -> tuple[int, ...]:
@@ -182,7 +179,7 @@ def _orders(
     yield called
     if structure is not None:
         yield structure
-    if len(table) <= _ALL_ORDERS:
+    if len(table) <= ALL_ORDERS_OUTPUTS:
         yield from permutations(range(len(table)))
         return
     left, order = set(range(len(table))), []
@@ -206,8 +203,9 @@ def _is_clear(table: NDArray[np.float64], called: Sequence[int], best: Sequence[
         if called[reference_output] != candidate_output
     ]
     return bool(moved) and all(
-        table[reference_output, candidate_output] < _SAME
-        and table[reference_output, candidate_output] * _CLEAR < table[reference_output, called[reference_output]]
+        table[reference_output, candidate_output] < PAIRED_SAME
+        and table[reference_output, candidate_output] * PAIRED_CLEARLY
+        < table[reference_output, called[reference_output]]
         for reference_output, candidate_output in moved
     )
 
@@ -254,7 +252,7 @@ def _exchanged(
     evidence: dict[str, Any] = {"kind": "names" if by_name else "order", "outputs": outputs}
     return Cause(
         CODE,
-        _CONFIDENCE,
+        OUTPUTS_PAIRED,
         evidence,
         {"action": action},
         tensor.name,
@@ -339,7 +337,7 @@ def _exchanged_inputs(
         for pair in combinations(candidate.inputs, 2)
         if (pair[0].shape, pair[0].dtype) == (pair[1].shape, pair[1].dtype)
     ]
-    for one, other in alike[:_MOST_EXCHANGES]:
+    for one, other in alike[:MOST_EXCHANGES]:
         made = _Collected(candidate)
         try:
             for sample in samples:
@@ -349,23 +347,25 @@ def _exchanged_inputs(
         except UserError:
             continue
         new = _cost(_distances(expected, made), called)
-        if new * _CLEAR < cost and new < _SAME:
+        if new * PAIRED_CLEARLY < cost and new < PAIRED_SAME:
             names = [candidate.input_name(tensor) or tensor.name for tensor in (one, other)]
             evidence = {"kind": "inputs", "exchanged": names, "output_nrmse": cost, "output_nrmse_mended": new}
             fix = {"action": "exchange these inputs, or convert the model again", "inputs": names}
             return (
-                Cause(CODE, _CONFIDENCE, evidence, fix, one.name, None, verified=True, rule="inputs_exchanged_agree"),
+                Cause(
+                    CODE, OUTPUTS_PAIRED, evidence, fix, one.name, None, verified=True, rule="inputs_exchanged_agree"
+                ),
             ), ()
     return (), tuple(_untried(len(alike)))
 
 
 def _untried(alike: int) -> Iterator[Finding]:
     """That not all exchanges of two inputs were tried."""
-    if alike > _MOST_EXCHANGES:
+    if alike > MOST_EXCHANGES:
         yield Finding(
             UNTRIED,
             f"the outputs differ, and {alike} pairs of inputs have one shape and type: whether two of them were "
-            f"exchanged was tried for the first {_MOST_EXCHANGES} pairs only",
+            f"exchanged was tried for the first {MOST_EXCHANGES} pairs only",
             "compare the order of the inputs in both models yourself",
-            {"pairs": alike, "tried": _MOST_EXCHANGES},
+            {"pairs": alike, "tried": MOST_EXCHANGES},
         )

@@ -18,11 +18,10 @@ from windtunnel.diagnosis.findings.comparison import SHAPE_DIFFERS, Accuracy, Ou
 from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT
 from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
+from windtunnel.diagnosis.thresholds.execution_thresholds import CLEAR_CLASS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts, TensorFacts
 
-# A class is clear where it leads by this share of the range of all outputs: rounding turns over what is closer.
-CLEAR = 0.05
 _PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
 
 
@@ -235,7 +234,7 @@ class OutputSums:
         leads = np.array(self._leads)
         if self._columns == 1:
             leads = np.abs(leads - (0.5 if kind == "probabilities" else 0.0))
-        clear = leads > CLEAR * (ends[1] - ends[0])
+        clear = leads > CLEAR_CLASS * (ends[1] - ends[0])
         return float(((first.decisions(kind) != second.decisions(kind)) & clear).mean())
 
     def _agreement(self) -> float | None:

@@ -22,13 +22,12 @@ from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
 from windtunnel.diagnosis.numerics.isolated_sums import Local, Stored
 from windtunnel.diagnosis.numerics.layer_sums import LayerSums
 from windtunnel.diagnosis.static.suspect import Patch, all_of
+from windtunnel.diagnosis.thresholds.execution_thresholds import OUTPUT_SAMPLES, PROBE_SAMPLES
 from windtunnel.errors import UserError
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, ModelFacts, Runner
 from windtunnel.tflite.edit import Editor
 
-# A suspect is tested on so many samples, by layers and as a whole.
-PROBE_SAMPLES, OUTPUT_SAMPLES = 4, 8
 # The accelerator that a layer is tried on if the first one gave a doubtful result.
 OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {"xnnpack": "none", "none": "xnnpack", "reference": "none"}
 # They only restate what the layer before them says, some of it less clearly.

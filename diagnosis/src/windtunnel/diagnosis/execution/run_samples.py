@@ -22,13 +22,12 @@ from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.graph.fused_layers import activation_bounds
 from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
+from windtunnel.diagnosis.thresholds.execution_thresholds import LARGE_MODEL_VALUES
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import Runner
 
-# Values in all layers of one sample above which only some samples are looked at closely.
-LARGE = 500_000
 # Both models are held twice only where files and layers are smaller than this.
 _AHEAD_BYTES = 128_000_000
 
@@ -188,7 +187,7 @@ def _save(checkpoint: Checkpoint, done: int, sums: _Sums, logs: tuple[FrameLog |
 
 
 def _is_large(pairs: Sequence[Pair]) -> bool:
-    return sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE
+    return sum(abs(math.prod(pair.candidate.tensor.shape)) for pair in pairs) > LARGE_MODEL_VALUES
 
 
 class _Seen(NamedTuple):

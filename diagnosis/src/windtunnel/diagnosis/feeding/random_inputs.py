@@ -12,13 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.thresholds.execution_thresholds import INPUT_RANGE_SHARE
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import ModelFacts, TensorFacts
 
 Range = tuple[float, float]
-
-# A candidate's input that holds less than this part of what the reference's holds is a fault to show, not to avoid.
-_LEAST_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def common_range(
         return None
     low, high = max(low for low, _ in found), min(high for _, high in found)
     width = found[0][1] - found[0][0]
-    return (low, high) if high - low >= _LEAST_SHARE * width else found[0]
+    return (low, high) if high - low >= INPUT_RANGE_SHARE * width else found[0]
 
 
 def _stretch(values: NDArray[Any], bounds: Range | None) -> NDArray[Any]:

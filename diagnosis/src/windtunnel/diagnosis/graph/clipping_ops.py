@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from windtunnel.diagnosis.graph.constants import Constant, Constants
+from windtunnel.diagnosis.thresholds.graph_thresholds import SAME_BOUND
 from windtunnel.tflite import OpFacts
 
 Bounds = tuple[float, float]
@@ -28,8 +29,6 @@ BOUNDS: Final[Mapping[str, Bounds]] = {
     "RELU_0_TO_1": (0.0, 1.0),
 }
 _NAMES: Final = {bounds: name for name, bounds in BOUNDS.items()}
-# Bounds this close are one, as float16 stores them.
-_SAME: Final = 2.0**-10
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,4 +71,4 @@ def named(bounds: Bounds) -> str:
 
 def same(one: Bounds, other: Bounds) -> bool:
     """Whether two pairs of bounds let the same values through, but for what float16 rounds."""
-    return all(a == b or math.isclose(a, b, rel_tol=_SAME) for a, b in zip(one, other, strict=True))
+    return all(a == b or math.isclose(a, b, rel_tol=SAME_BOUND) for a, b in zip(one, other, strict=True))

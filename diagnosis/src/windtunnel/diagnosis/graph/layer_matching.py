@@ -21,11 +21,10 @@ from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
 from windtunnel.diagnosis.graph.weight_fingerprint import Fingerprints
+from windtunnel.diagnosis.thresholds.graph_thresholds import SAME_WEIGHTS, SAME_WEIGHTS_MARGIN
 from windtunnel.tflite import ModelFacts, TensorFacts
 
 _SUFFIX = re.compile(r"(_quantized|_dequant|_requant)+(_\d+)?$")
-# Weights that agree this well belong to one layer; the runner-up must stay behind by the margin.
-_SAME_WEIGHTS, _MARGIN = 0.98, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +234,9 @@ class _Matcher:
                 best[b] = (score, first, a)
             elif score > second:
                 best[b] = (first, score, at)
-        claims = Counter(a for score, _, a in best.values() if score >= _SAME_WEIGHTS)
+        claims = Counter(a for score, _, a in best.values() if score >= SAME_WEIGHTS)
         for b, (score, second, a) in best.items():
-            if score >= _SAME_WEIGHTS and score - second >= _MARGIN and claims[a] == 1:
+            if score >= SAME_WEIGHTS and score - second >= SAME_WEIGHTS_MARGIN and claims[a] == 1:
                 self._pair(self.reference.fused[a], self.candidate.fused[b])
 
     def _spread(self, *, guess: bool = False, changed: bool = False) -> None:
@@ -296,7 +295,7 @@ class _Matcher:
         first, _, best = scores[0]
         claims = [scores[1][0]] if len(scores) > 1 else []
         claims += [self._likeness(best, rival) for rival in self._rivals(candidate_layer)]
-        return best if first >= max(_SAME_WEIGHTS, max(claims, default=0.0) + _MARGIN) else None
+        return best if first >= max(SAME_WEIGHTS, max(claims, default=0.0) + SAME_WEIGHTS_MARGIN) else None
 
     def _closest(self, fused_layers: Sequence[FusedLayer], candidate_layer: FusedLayer) -> FusedLayer | None:
         """The most alike of several steps; the first where nothing tells them apart."""
@@ -304,7 +303,7 @@ class _Matcher:
             return fused_layers[0]
         best = max(fused_layers, key=lambda layer: self._likeness(layer, candidate_layer))
         tied = any(
-            abs(self._likeness(best, one) - self._likeness(best, candidate_layer)) < _MARGIN
+            abs(self._likeness(best, one) - self._likeness(best, candidate_layer)) < SAME_WEIGHTS_MARGIN
             for one in self._rivals(candidate_layer)
         )
         if tied and len(fused_layers) == len(self._rivals(candidate_layer)) + 1:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, rows
 from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
-
-_ROWS: Final = 64
-_COLUMNS: Final = 256
+from windtunnel.diagnosis.thresholds.graph_thresholds import FINGERPRINT_COLUMNS, FINGERPRINT_ROWS
 
 
 class Fingerprints:
@@ -46,7 +42,7 @@ class Fingerprints:
             return None
         table = rows(values, place[2])
         size = (table.shape[0], table.shape[1])
-        picked = table[:: -(-size[0] // _ROWS), :: -(-size[1] // _COLUMNS)]
+        picked = table[:: -(-size[0] // FINGERPRINT_ROWS), :: -(-size[1] // FINGERPRINT_COLUMNS)]
         # A row of one weight has no direction; such steps are told apart by their place.
         if picked.shape[1] < 2 or not np.isfinite(picked).all():
             return None

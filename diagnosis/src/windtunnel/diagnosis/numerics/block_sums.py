@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.thresholds.numerics_thresholds import CANCELS
 from windtunnel.tflite import Quantization, dequantize
 
 # Half a megabyte of floats: a block and what it is compared with fit a second-level cache of 1 MB; smaller ones cost
@@ -27,8 +28,6 @@ _ROW = 2048
 _SAFE = (1e-17, 1e17)
 # The same of the mean of squares.
 _SAFE_SQUARES = (_SAFE[0] ** 2, _SAFE[1] ** 2)
-# Where the candidate's energy is a smaller part of the reference's, too few digits of the sums over d are left of it.
-_CANCELS = 1e-2
 # NumPy's letters for float32 and float16, and for integers of 8 and 16 bits.
 _FAST_FLOATS, _FAST_INTEGERS = "fe", "bBhH"
 _LIMITS = {kind: (float(np.iinfo(kind).min), float(np.iinfo(kind).max)) for kind in _FAST_INTEGERS}
@@ -149,7 +148,7 @@ def second_moments(reference: Tensor, candidate: Tensor, measured: Measured) -> 
     """
     products = measured.reference + measured.products
     energy = measured.reference + 2.0 * measured.products + measured.squares
-    if energy >= _CANCELS * measured.reference:
+    if energy >= CANCELS * measured.reference:
         return products, energy
     a, b = reference.real().ravel(), candidate.real().ravel()
     return float(np.einsum("i,i->", a, b)), float(np.einsum("i,i->", b, b))

@@ -10,9 +10,6 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.numerics.block_sums import Tensor, channel_ends
 
-# More channels than this are no channels of a layer that anybody would look at one by one.
-MAX_CHANNELS = 16384
-
 
 @dataclass(frozen=True, slots=True)
 class ChannelLook:

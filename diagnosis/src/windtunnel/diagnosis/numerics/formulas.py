@@ -12,6 +12,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.thresholds.numerics_thresholds import MOST_INTERVAL
+
 # Quantiles 0.975 of Student's t for 1 to 30 degrees of freedom (any statistics table).
 _T_975 = (
     12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139,
@@ -19,8 +21,6 @@ _T_975 = (
     2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.045230, 2.042272,
 )  # fmt: skip
 _Z_975 = 1.959963984540054
-# Two samples can give an interval over thousands of decades; nobody can use that, and it must stay finite.
-_MAX_EXPONENT = 40.0
 
 
 def rmse(squares: float, count: float) -> float:
@@ -81,7 +81,7 @@ def nrmse_interval(sums: SampleMoments, value_range: float) -> tuple[float, floa
     scatter = max(0.0, sums.squares_squared - 2.0 * mse * sums.squares_counts + mse * mse * sums.counts_squared)
     mean_count = sums.counts / sums.samples
     error = math.sqrt(scatter / (sums.samples * (sums.samples - 1))) / mean_count
-    reach = min(_MAX_EXPONENT, t_975(sums.samples - 1) * error / mse)
+    reach = min(MOST_INTERVAL, t_975(sums.samples - 1) * error / mse)
     middle = math.sqrt(mse) / value_range
     return (middle * math.exp(-reach / 2.0), middle * math.exp(reach / 2.0))
 

@@ -21,11 +21,10 @@ from windtunnel.diagnosis.numerics.block_sums import (
     measure,
     second_moments,
 )
-from windtunnel.diagnosis.numerics.channel_sums import MAX_CHANNELS, ChannelLook, ChannelSums, look_at_channels
+from windtunnel.diagnosis.numerics.channel_sums import ChannelLook, ChannelSums, look_at_channels
+from windtunnel.diagnosis.thresholds.numerics_thresholds import CLOSE_EVERY, CLOSE_FIRST, MOST_CHANNELS
 from windtunnel.tflite import Quantization
 
-# Layers of large models are looked at closely on these samples only.
-CLOSE_FIRST, CLOSE_EVERY = 4, 32
 State = dict[str, NDArray[np.float64]]
 
 
@@ -323,7 +322,7 @@ class LayerSums:
 
 def _channels_of(shape: tuple[int, ...]) -> int:
     """The size of the last dimension where that are channels, else 0."""
-    return shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MAX_CHANNELS else 0
+    return shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MOST_CHANNELS else 0
 
 
 def _count_stored(tensor: Tensor) -> tuple[int, int, int]:
