@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from windtunnel.datacheck.findings import Finding
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 
 Verdict = Literal["healthy", "degraded", "broken"]
 
@@ -152,48 +153,6 @@ class OutputDiff:
         if self.reference is None or self.candidate is None:
             return None
         return self.reference.top1 - self.candidate.top1
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """A reason for a difference; `code` is one of the table in the formats' documentation.
-
-    `rule` names the rule that decided.
-    """
-
-    code: str
-    confidence: float
-    evidence: Mapping[str, Any]
-    fix: Mapping[str, Any]
-    layer: str | None = None
-    op_index: int | None = None
-    verified: bool = False
-    rule: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry of `causes` in a diagnosis."""
-        return {
-            "code": self.code,
-            "place": {"layer": self.layer, "op_index": self.op_index},
-            "confidence": self.confidence,
-            "evidence": dict(self.evidence),
-            "fix": dict(self.fix),
-            "verified": self.verified,
-            "rule": self.rule,
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Exclusion:
-    """A cause that was looked for and ruled out. `rule` names the rule that decided."""
-
-    code: str
-    why: str
-    rule: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """The entry of `excluded` in a diagnosis."""
-        return {"code": self.code, "why": self.why, "rule": self.rule}
 
 
 @dataclass(frozen=True, slots=True)

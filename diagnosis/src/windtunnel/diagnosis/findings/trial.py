@@ -20,6 +20,16 @@ class LayerTrial:
     before: float | None
     after: float | None = None
 
+    @property
+    def finite_before(self) -> float | None:
+        """`before`, None also where it is infinite."""
+        return _finite(self.before)
+
+    @property
+    def finite_after(self) -> float | None:
+        """`after`, None also where it is infinite."""
+        return _finite(self.after)
+
 
 @dataclass(frozen=True, slots=True)
 class OutputTrial:

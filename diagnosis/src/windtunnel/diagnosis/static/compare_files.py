@@ -6,6 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.kinds.constants import (
+    ConstantDiffers,
+    ConstantFinding,
+    ConstantScaleDiffers,
+    InputScale,
+    InputScaleDiffers,
+    WeightsDiffer,
+    of_kind,
+)
 from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.static.op_differences import OpComparer
@@ -78,33 +88,39 @@ def _traced(
     factors of the weights, on the weights' scales. Weights whose channels are scaled each in its own way, with the bias
     off as well, were so before they were quantised: a wrong normalisation was folded into both.
     """
-    by_role = {one.evidence.get("role"): one for one in found}
+    by_role = {one.finding.role: one for one in found if isinstance(one.finding, ConstantFinding)}
     bias, weights = by_role.get("bias"), by_role.get("weights")
     if bias is None:
         return found
     if weights is not None:
         found = [_folded(one) if one is weights else one for one in found]
-    if bias.evidence.get("pattern") != "scaled":
+    difference = bias.finding
+    if not isinstance(difference, ConstantDiffers) or difference.pattern != "scaled":
         return found
-    if weights is not None and weights.code == "quantization.parameters":
+    if weights is not None and weights.code == CauseCode.PARAMETERS:
         return [one for one in found if one is not bias]
-    factor = bias.evidence.get("factor", 0.0)
+    factor = difference.factor or 0.0
     if weights is None and factor > 0.0:
-        root = _input_scale(candidate, candidate_layer, bias, factor, local)
+        root = _input_scale(candidate, candidate_layer, bias, difference, factor, local)
         return [root if one is bias and root is not None else one for one in found]
     return found
 
 
 def _folded(weights: Suspect) -> Suspect:
     """Weights that a wrong normalisation was folded into, where channels have factors of their own."""
-    evidence = weights.evidence
-    if weights.code != "quantization.parameters" or "factor" in evidence or evidence["pattern"] != "scaled":
+    finding = weights.finding
+    if not isinstance(finding, ConstantScaleDiffers) or finding.factor is not None or finding.pattern != "scaled":
         return weights
-    return replace(weights, code="conversion.weights", fix={**weights.fix, "action": "convert the constant again"})
+    return replace(weights, finding=of_kind(WeightsDiffer, finding))
 
 
 def _input_scale(
-    candidate: FusedModel, candidate_layer: FusedLayer, bias: Suspect, factor: float, local: Mapping[int, Local]
+    candidate: FusedModel,
+    candidate_layer: FusedLayer,
+    bias: Suspect,
+    difference: ConstantDiffers,
+    factor: float,
+    local: Mapping[int, Local],
 ) -> Suspect | None:
     """The layer's input tensor as the suspect: its scale is off by `factor`, and the bias with it.
 
@@ -127,16 +143,13 @@ def _input_scale(
     first = min((index for index in bound if index in candidate.makers), default=source.index)
     place = candidate.makers.get(first) or maker
     name = candidate.facts.tensors[first].name
-    fix = {"action": "calibrate the tensor again", "tensor": name, "scale": fitted.scales[0]}
-    evidence = {**bias.evidence, "tensor": name, "scale": {"file": source.quantization.scales[0], "factor": factor}}
+    scale = InputScale(source.quantization.scales[0], factor)
     return replace(
         bias,
-        code="quantization.parameters",
+        finding=of_kind(InputScaleDiffers, difference, tensor=name, scale=scale),
         layer=name,
         op_index=None if place is None else place.index,
         tensor=first,
-        evidence=evidence,
-        fix=fix,
         patch=put_activation(candidate, bound, fitted),
         tensors=bound,
         reads=-1,

@@ -9,6 +9,16 @@ from typing import Any
 
 import numpy as np
 
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.kinds.ops import (
+    ActivationDiffers,
+    AttributeDiffers,
+    InputsDiffer,
+    OpDiffers,
+    OpMissing,
+    OpOfReference,
+)
+from windtunnel.diagnosis.findings.kinds.phrases import BothSides
 from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, Clip, same
 from windtunnel.diagnosis.graph.fused_layers import ACTIVATIONS, SHAPING, FusedLayer, FusedModel
 from windtunnel.diagnosis.numerics.isolated_sums import representable
@@ -62,8 +72,8 @@ class OpComparer:
                     reference_layer,
                     candidate_layer,
                     candidate_layer.work,
-                    {"op": {"reference": names[0], "candidate": names[1]}},
-                    False,
+                    OpDiffers(op=BothSides(*names), converted=names[0]),
+                    plain=False,
                 )
             ]
         wiring = *self._wiring(reference_layer, candidate_layer), *self._placing(reference_layer, candidate_layer)
@@ -73,8 +83,10 @@ class OpComparer:
             *self._affine(reference_layer, candidate_layer),
         ]
         if finished_early(self._reference, reference_layer, self._candidate, candidate_layer):
-            evidence = {"activation": {"reference": "NONE", "candidate": candidate_layer.activation}}
-            suspect = self._suspect(reference_layer, candidate_layer, self._activates(candidate_layer), evidence, True)
+            finding = ActivationDiffers(
+                activation=BothSides("NONE", candidate_layer.activation), converted=self._kind(reference_layer)
+            )
+            suspect = self._suspect(reference_layer, candidate_layer, self._activates(candidate_layer), finding)
             return [*found, replace(suspect, patch=self._without_activation(candidate_layer))]
         if (
             not up_to_activation
@@ -86,15 +98,16 @@ class OpComparer:
 
     def _activation(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Suspect:
         """Another activation, at the op that has another bound where there is one."""
-        evidence: dict[str, Any] = {
-            "activation": {"reference": reference_layer.activation, "candidate": candidate_layer.activation}
-        }
+        finding = ActivationDiffers(
+            activation=BothSides(reference_layer.activation, candidate_layer.activation),
+            converted=self._kind(reference_layer),
+        )
         found = _other_bound(reference_layer, candidate_layer)
         if found is None:
-            return self._suspect(reference_layer, candidate_layer, self._activates(candidate_layer), evidence, True)
+            return self._suspect(reference_layer, candidate_layer, self._activates(candidate_layer), finding)
         clip, bound, wanted = found
-        evidence |= {"bound": {"reference": wanted, "candidate": bound}}
-        suspect = self._suspect(reference_layer, candidate_layer, clip.op_index, evidence, True)
+        finding = replace(finding, bound=BothSides(wanted, bound))
+        suspect = self._suspect(reference_layer, candidate_layer, clip.op_index, finding)
         return replace(suspect, patch=self._bounded(clip, wanted) or suspect.patch)
 
     def _bounded(self, clip: Clip, bound: float) -> Patch | None:
@@ -127,8 +140,10 @@ class OpComparer:
         for name in sorted({*reference_layer.attributes, *candidate_layer.attributes}):
             a, b = reference_layer.attributes.get(name), candidate_layer.attributes.get(name)
             if not _same(a, b, self._rank(candidate_layer)):
-                evidence = {"attribute": name, "reference": _plain(a), "candidate": _plain(b)}
-                yield self._suspect(reference_layer, candidate_layer, candidate_layer.work, evidence, True)
+                finding = AttributeDiffers(
+                    attribute=name, reference=_plain(a), candidate=_plain(b), converted=self._kind(reference_layer)
+                )
+                yield self._suspect(reference_layer, candidate_layer, candidate_layer.work, finding)
 
     def _affine(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
         """Another op with the same constant after the one that does the work."""
@@ -136,8 +151,8 @@ class OpComparer:
             return
         for a, b in zip(reference_layer.affine, candidate_layer.affine, strict=True):
             if a.op != b.op:
-                evidence = {"op": {"reference": a.op, "candidate": b.op}}
-                yield self._suspect(reference_layer, candidate_layer, b.op_index, evidence, True)
+                finding = OpDiffers(op=BothSides(a.op, b.op), converted=self._kind(reference_layer))
+                yield self._suspect(reference_layer, candidate_layer, b.op_index, finding)
 
     def _wiring(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
         """Inputs in another order, another layer's output in their place, or an op that is left out before them."""
@@ -155,10 +170,10 @@ class OpComparer:
             [self._reference.facts.tensors[index].name for index in indices]
             for indices in (reference_layer.inputs, read)
         ]
-        evidence = {"inputs": {"reference": names[0], "candidate": names[1]}}
+        finding = InputsDiffer(inputs=BothSides(*names), converted=self._kind(reference_layer))
         reordered = sorted(read) == sorted(reference_layer.inputs)
         yield replace(
-            self._suspect(reference_layer, candidate_layer, candidate_layer.work, evidence, reordered),
+            self._suspect(reference_layer, candidate_layer, candidate_layer.work, finding, plain=reordered),
             patch=self._rewired(reference_layer, candidate_layer),
         )
 
@@ -171,7 +186,7 @@ class OpComparer:
             return
         facts = self._reference.facts, self._candidate.facts
         names = [[side.tensors[index].name for index in op.inputs] for side, op in zip(facts, ops, strict=True)]
-        evidence = {"inputs": {"reference": names[0], "candidate": names[1]}}
+        finding = InputsDiffer(inputs=BothSides(*names), converted=self._kind(reference_layer))
         constants = [index for place, index in enumerate(ops[1].inputs) if place in places[1]]
         rest = [index for place, index in enumerate(ops[1].inputs) if place not in places[1]]
         inputs = [(constants if place in places[0] else rest).pop(0) for place in range(len(ops[1].inputs))]
@@ -179,9 +194,7 @@ class OpComparer:
         def patch(editor: Editor) -> None:
             editor.set_inputs(candidate_layer.work, inputs)
 
-        yield replace(
-            self._suspect(reference_layer, candidate_layer, candidate_layer.work, evidence, True), patch=patch
-        )
+        yield replace(self._suspect(reference_layer, candidate_layer, candidate_layer.work, finding), patch=patch)
 
     def _left_out(
         self, read: list[int], reference_layer: FusedLayer, candidate_layer: FusedLayer, known: set[int]
@@ -192,13 +205,9 @@ class OpComparer:
             layer = None if maker is None else self._reference.by_op.get(maker.index)
             if wanted not in known and layer is not None and got in layer.inputs and layer.kind not in SHAPING:
                 missing = self._reference.facts.ops[layer.work]
-                evidence = {"missing": {"op": missing.name, "layer": self._reference.facts.tensors[wanted].name}}
-                fix = {"action": "convert the model again", "op": missing.name}
-                yield replace(
-                    self._suspect(reference_layer, candidate_layer, candidate_layer.work, evidence, False),
-                    patch=None,
-                    fix=fix,
-                )
+                finding = OpMissing(missing=OpOfReference(missing.name, self._reference.facts.tensors[wanted].name))
+                suspect = self._suspect(reference_layer, candidate_layer, candidate_layer.work, finding, plain=False)
+                yield replace(suspect, patch=None)
 
     def _rewired(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Patch | None:
         """Lets the op read what the reference's reads, where these tensors take each other's place."""
@@ -252,22 +261,18 @@ class OpComparer:
         reference_layer: FusedLayer,
         candidate_layer: FusedLayer,
         op_index: int,
-        evidence: dict[str, Any],
-        plain: bool,
+        finding: CauseFinding,
+        *,
+        plain: bool = True,
     ) -> Suspect:
         op = self._candidate.facts.ops[op_index]
         tensor = self._candidate.facts.tensors[op.outputs[0]]
-        fix = {"action": "convert the op again", "op": self._reference.facts.ops[reference_layer.work].name}
-        return Suspect(
-            "conversion.op",
-            tensor.name,
-            op.index,
-            tensor.index,
-            evidence,
-            fix,
-            plain,
-            self._patch(reference_layer, candidate_layer),
-        )
+        patch = self._patch(reference_layer, candidate_layer)
+        return Suspect(finding, tensor.name, op.index, tensor.index, plain, patch)
+
+    def _kind(self, reference_layer: FusedLayer) -> str:
+        """The kind of op that a layer of the reference computes with."""
+        return self._reference.facts.ops[reference_layer.work].name
 
     def _patch(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Patch | None:
         """The reference's op in the candidate's place, where both steps are written with the same number of ops."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.findings.kinds.scales import PerTensorTooCoarse
 from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching
 from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.static.effective_weights import Table, effective
@@ -72,17 +72,14 @@ def _look(
     if lost < _LOST and worst < _WORST_CHANNEL:
         return _Coarse(op.name, patch, None)
     tensor = candidate.facts.tensors[op.outputs[0]]
-    evidence: dict[str, Any] = {
-        "constant": constant.stored.name,
-        "channels": len(largest),
-        "largest_to_median_channel": round(lost, 3),
-        "median_bits_lost": round(math.log2(lost), 2),
-        "worst_channel_relative_error": round(worst, 4),
-    }
-    fix = {"action": "quantise the weights per channel", "tensor": constant.stored.name}
-    suspect = Suspect(
-        "quantization.per_tensor", tensor.name, op.index, tensor.index, evidence, fix, plain=lost >= _SURELY_LOST
+    finding = PerTensorTooCoarse(
+        constant=constant.stored.name,
+        channels=len(largest),
+        largest_to_median_channel=round(lost, 3),
+        median_bits_lost=round(math.log2(lost), 2),
+        worst_channel_relative_error=round(worst, 4),
     )
+    suspect = Suspect(finding, tensor.name, op.index, tensor.index, plain=lost >= _SURELY_LOST)
     return _Coarse(op.name, patch, suspect)
 
 

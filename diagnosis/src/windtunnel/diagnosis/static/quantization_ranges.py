@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from windtunnel.diagnosis.findings.kinds.ranges import (
+    CalibrationClipped,
+    CalibrationTooWide,
+    FileAndFitting,
+    FileScale,
+    RangeClipped,
+    RangeFinding,
+    RangeTooWide,
+    ScaleInvalid,
+    ZeroPoints,
+    ZeroPointShifted,
+)
 from windtunnel.diagnosis.graph.fused_layers import FusedModel, is_rectified
 from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
 from windtunnel.diagnosis.static.patches import put_activation
@@ -58,6 +70,18 @@ _FINEST = 2.0**-10
 _MOST = 0.34
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """How a range is off: it cuts values off, is too wide, or lies `shift_steps` beside them.
+
+    `doubtful`: other samples may explain it.
+    """
+
+    kind: Literal["clipped", "wide", "zero_point"]
+    doubtful: bool = False
+    shift_steps: int = 0
+
+
 @dataclass
 class Group:
     """Tensors bound to one scale and zero point, and the reference's values in them."""
@@ -78,7 +102,13 @@ class Group:
     partial: bool = False
     # Whether it is what a layer in floats gives: TFLiteConverter's ranges of these are wide.
     behind_float: bool = False
-    problems: dict[str, Any] = field(default_factory=dict)
+    # What is wrong with it; None: nothing, or it was not judged.
+    problem: Problem | None = None
+
+    @property
+    def kind(self) -> str:
+        """The kind of its problem; empty where it has none."""
+        return "" if self.problem is None else self.problem.kind
 
     def forget(self, tensor: int) -> None:
         """Leaves out the values of a tensor that is alone in the group."""
@@ -131,15 +161,15 @@ def compare_parameters(candidate: FusedModel, inputs: Sequence[int], local: Mapp
     slack = median(max(map(abs, _spare(group))) for group in usable)
     off = [group for group in usable if not _is_joint(candidate, group) and _judge(group, usual, slack)]
     # A range that is off at the model's own input tells of other data, not of one tensor.
-    sized = [group for group in off if group.problems["kind"] != "zero_point"]
+    sized = [group for group in off if group.kind != "zero_point"]
     fed = any(index in inputs or candidate.stored(index) in inputs for group in sized for index in group.tensors)
     whole = fed or len(sized) >= max(3, math.ceil(_MOST * len(usable))) or (len(sized) == len(usable) > 1)
     if whole:
         # Where the calibration is at fault, what it cuts off elsewhere is the same fault.
         for group in usable:
-            if not group.problems and group.clip_rmse > group.round_rmse and group.ratio < 1.0:
-                group.problems = {"kind": "clipped"}
-        sized = [group for group in usable if group.problems.get("kind") in ("clipped", "wide")]
+            if group.problem is None and group.clip_rmse > group.round_rmse and group.ratio < 1.0:
+                group.problem = Problem("clipped")
+        sized = [group for group in usable if group.kind in ("clipped", "wide")]
     else:
         off = [group for group in off if _stands_out(group, usable)]
         rest = [group for group in usable if group not in off]
@@ -168,10 +198,9 @@ def _without_scale(candidate: FusedModel) -> list[Suspect]:
         tensor, maker = candidate.facts.tensors[index], candidate.makers.get(index)
         if not has_scale(tensor):
             assert tensor.quantization is not None
-            evidence = {"tensors": [tensor.name], "scale": {"file": tensor.quantization.scales[0]}}
-            fix = {"action": "calibrate the tensor again", "tensor": tensor.name}
+            finding = ScaleInvalid(tensors=(tensor.name,), scale=FileScale(tensor.quantization.scales[0]))
             op = None if maker is None else maker.index
-            found.append(Suspect("quantization.parameters", tensor.name, op, index, evidence, fix, True))
+            found.append(Suspect(finding, tensor.name, op, index, plain=True))
     return found
 
 
@@ -184,7 +213,7 @@ def _note_symmetry(groups: Sequence[Group]) -> None:
 
 
 def _judge(group: Group, usual: float, slack: float) -> bool:
-    """Whether a range is off; notes what is in `problems`. `usual` and `slack` are those of the model's ranges."""
+    """Whether a range is off; notes its `problem`. `usual` and `slack` are those of the model's ranges."""
     low, high = group.limits
     want_low, want_high = group.wanted
     span = want_high - want_low
@@ -194,22 +223,17 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
     shift = 0 if group.partial else _shift(group, slack)
     doubtful = not group.rectified and not _is_dear(group)
     if shift and _NARROW < group.ratio / usual < _APART:
-        group.problems = {
-            "kind": "zero_point",
-            "shift_steps": shift,
-            "doubtful": doubtful,
-            "starts_at_0": group.rectified,
-        }
+        group.problem = Problem("zero_point", doubtful, shift_steps=shift)
     elif costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
-        group.problems = {"kind": "clipped"}
+        group.problem = Problem("clipped")
     elif group.partial:
         # Those that are not known may need all of it.
         return False
     elif group.ratio > _WIDE or (group.ratio > _APART * max(usual, 1.0) and usual < _APART):
         sure = group.rectified or group.ratio >= _WIDE or _is_stretched(group)
         doubtful = not sure or group.behind_float
-        group.problems = {"kind": "wide", "doubtful": doubtful, "behind_float": group.behind_float}
-    return bool(group.problems)
+        group.problem = Problem("wide", doubtful)
+    return group.problem is not None
 
 
 def _is_joint(candidate: FusedModel, group: Group) -> bool:
@@ -250,33 +274,33 @@ def _is_dear(group: Group) -> bool:
 def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
     """Whether one range is further off than the model's worst others: in deep networks some always are."""
     rank = min(2 + len(groups) // _RARE, len(groups) - 1)
-    if group.problems["kind"] == "zero_point":
+    if group.kind == "zero_point":
         beside = sorted((_beside(one) for one in groups), reverse=True)
         return group.rectified or _beside(group) > _OUT * beside[rank]
     ratios = sorted(one.ratio for one in groups)
-    wide = group.problems["kind"] == "wide"
+    wide = group.kind == "wide"
     return group.ratio > _OUT * ratios[-1 - rank] if wide else _OUT * group.ratio < ratios[rank]
 
 
 def _drifts(candidate: FusedModel, group: Group, groups: Sequence[Group]) -> bool:
     """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
-    if group.problems["kind"] == "wide" and group.ratio > _BEYOND:
+    if group.kind == "wide" and group.ratio > _BEYOND:
         return False
-    if group.rectified and group.problems["kind"] == "zero_point":
+    if group.rectified and group.kind == "zero_point":
         # No calibration set has a rectified layer reach below 0.
         return False
     makers = [candidate.makers[index] for index in group.tensors if index in candidate.makers]
     readers = [op for index in group.tensors for op in candidate.readers[index]]
     near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
     near |= {candidate.stored(index) for index in near if index >= 0}
-    kind = group.problems["kind"]
+    kind = group.kind
     least = max(_DRIFT, 0.5 * _miss(group, kind))
     return any(one is not group and one.tensors & near and _miss(one, kind) > least for one in groups)
 
 
 def _leaves_a_trace(candidate: FusedModel, group: Group, groups: Sequence[Group]) -> bool:
     """Whether a few layers off a range lies as wide as a doubtful one: rare samples of a calibration set leave such."""
-    if group.problems["kind"] != "wide" or not group.problems["doubtful"]:
+    if group.problem is None or group.problem.kind != "wide" or not group.problem.doubtful:
         return False
     of = {index: one for one in groups for index in one.tensors}
     for behind in (False, True):
@@ -403,18 +427,27 @@ def _fitted(group: Group) -> Quantization:
     return Quantization((scale,), (int(np.clip(round(kind.min - low / scale), kind.min, kind.max)),))
 
 
-def _evidence(candidate: FusedModel, group: Group) -> dict[str, Any]:
-    fitted = _fitted(group)
-    return {
-        "tensors": [candidate.facts.tensors[index].name for index in sorted(group.tensors)][:8],
-        "held": [float(limit) for limit in group.limits],
-        "seen": [group.low, group.high],
+def _finding(candidate: FusedModel, group: Group, tensor: str) -> RangeFinding:
+    """What is wrong with a range whose place is `tensor`."""
+    problem, fitted = group.problem, _fitted(group)
+    assert problem is not None
+    facts: dict[str, Any] = {
+        "tensors": tuple(candidate.facts.tensors[index].name for index in sorted(group.tensors))[:8],
+        "held": tuple(float(limit) for limit in group.limits),
+        "seen": (group.low, group.high),
         "held_to_seen": round(group.ratio, 4),
         "values_outside": group.clipped,
-        "scale": {"file": group.quantization.scales[0], "fitting": fitted.scales[0]},
-        "zero_point": {"file": group.quantization.zero_points[0], "fitting": fitted.zero_points[0]},
-        **group.problems,
+        "scale": FileAndFitting(group.quantization.scales[0], fitted.scales[0]),
+        "zero_point": ZeroPoints(group.quantization.zero_points[0], fitted.zero_points[0]),
+        "tensor": tensor,
     }
+    if problem.kind == "clipped":
+        return RangeClipped(**facts)
+    if problem.kind == "wide":
+        return RangeTooWide(**facts, doubtful=problem.doubtful, behind_float=group.behind_float)
+    return ZeroPointShifted(
+        **facts, shift_steps=problem.shift_steps, doubtful=problem.doubtful, starts_at_0=group.rectified
+    )
 
 
 def _place(candidate: FusedModel, group: Group) -> tuple[str, int | None, int]:
@@ -427,18 +460,9 @@ def _place(candidate: FusedModel, group: Group) -> tuple[str, int | None, int]:
 
 def _single(candidate: FusedModel, group: Group) -> Suspect:
     name, op, tensor = _place(candidate, group)
-    fitted = _fitted(group)
-    fix = {
-        "action": "calibrate the tensor again",
-        "tensor": name,
-        "scale": fitted.scales[0],
-        "zero_point": fitted.zero_points[0],
-    }
     tensors = frozenset(group.tensors)
-    return Suspect(
-        "quantization.parameters", name, op, tensor, _evidence(candidate, group), fix, False,
-        put_activation(candidate, tensors, fitted), tensors,
-    )  # fmt: skip
+    patch = put_activation(candidate, tensors, _fitted(group))
+    return Suspect(_finding(candidate, group, name), name, op, tensor, plain=False, patch=patch, tensors=tensors)
 
 
 def _raw(candidate: FusedModel, group: Group) -> set[int]:
@@ -450,9 +474,9 @@ def _calibration(candidate: FusedModel, groups: Sequence[Group], total: int) -> 
     """One cause for many ranges that are off, at the first of them."""
     # The model's own input tells best: behind it a normalisation may turn what is clipped into what is wide.
     first = next((group for group in groups if not _raw(candidate, group) <= candidate.makers.keys()), None)
-    kinds = [group.problems["kind"] for group in groups]
-    clipped = kinds.count("clipped") >= kinds.count("wide") if first is None else first.problems["kind"] == "clipped"
-    same = [group for group in groups if (group.problems["kind"] == "clipped") == clipped]
+    kinds = [group.kind for group in groups]
+    clipped = kinds.count("clipped") >= kinds.count("wide") if first is None else first.kind == "clipped"
+    same = [group for group in groups if (group.kind == "clipped") == clipped]
     made = [group for group in same if any(index in candidate.makers for index in group.tensors)]
     shown = (
         group
@@ -460,14 +484,14 @@ def _calibration(candidate: FusedModel, groups: Sequence[Group], total: int) -> 
         if any(candidate.makers[one].name != "QUANTIZE" for one in group.tensors & candidate.makers.keys())
     )
     name, op, tensor = _place(candidate, next(shown, (made or same)[0]))
-    evidence = {
-        "ranges_off": len(groups),
-        "ranges": total,
-        "median_held_to_seen": round(median(group.ratio for group in groups), 4),
-        "first": _evidence(candidate, (made or same)[0]),
-    }
-    fix = {"action": "calibrate again", "with": "about 100 samples like those that the model meets"}
+    off = _finding(candidate, (made or same)[0], name)
+    assert isinstance(off, RangeClipped | RangeTooWide)
+    finding = (CalibrationClipped if clipped else CalibrationTooWide)(
+        ranges_off=len(groups),
+        ranges=total,
+        median_held_to_seen=round(median(group.ratio for group in groups), 4),
+        first=off,
+    )
     patches = [put_activation(candidate, frozenset(group.tensors), _fitted(group)) for group in groups]
-    code = "quantization.calibration_clipped" if clipped else "quantization.calibration_wide"
     tensors = frozenset(index for group in groups for index in group.tensors)
-    return Suspect(code, name, op, tensor, evidence, fix, False, all_of(patches), tensors)
+    return Suspect(finding, name, op, tensor, plain=False, patch=all_of(patches), tensors=tensors)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.kinds.constants import ConstantFinding
 from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching, match_layers
 from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.graph.layer_matching import normalised
 from windtunnel.diagnosis.static.compare_files import compare_files
 from windtunnel.diagnosis.static.suspect import Suspect
-
-_CONSTANTS = frozenset({"weights", "bias"})
 
 
 def simplest(matching: Matching) -> Matching:
@@ -25,13 +25,18 @@ def simplest(matching: Matching) -> Matching:
     if _crossed(matching) < 2:
         return matching
     suspects = _suspects(matching)
-    if not any(one.code == "conversion.op" for one in suspects):
+    if not any(one.code == CauseCode.CONVERSION_OP for one in suspects):
         return matching
     named = match_layers(reference.facts, candidate.facts, names_first=True)
     others = _suspects(named)
-    exchanged = all(one.evidence.get("role") in _CONSTANTS for one in others)
+    exchanged = all(_is_of_weights(one) for one in others)
     fewer = len({one.tensor for one in others}) <= max(2, len({one.tensor for one in suspects}))
     return named if exchanged and fewer and len(named.pairs) >= len(matching.pairs) else matching
+
+
+def _is_of_weights(suspect: Suspect) -> bool:
+    """Whether it is about the weights or the bias of a layer."""
+    return isinstance(suspect.finding, ConstantFinding) and suspect.finding.role != "operand"
 
 
 def _crossed(matching: Matching) -> int:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.trial import SubgraphPlace
 from windtunnel.diagnosis.graph import FusedModel, Matching, match_layers
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.static.compare_files import compare_files
@@ -57,7 +58,7 @@ def inner_suspects(graphs: tuple[Inner, ...], main: ModelFacts, local: Mapping[i
     for inner in graphs:
         if inner.matching is not None:
             report = compare_files(inner.matching, [], {}, frozenset(), typical=False, graph=inner.reference_graph)
-            kept = [one for one in report.suspects if one.code.startswith("conversion.")]
+            kept = [one for one in report.suspects if one.code.is_conversion]
             # What is handed in lies in another graph than the one that would be mended.
             kept = [replace(one, patch=None) if one.tensors & inner.handed else one for one in kept]
             found += [_placed(one, inner, main, local) for one in kept]
@@ -134,12 +135,11 @@ def _as_constant(tensor: TensorFacts, stored: TensorFacts | None) -> TensorFacts
 
 def _placed(suspect: Suspect, inner: Inner, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:
     """A suspect of an inner graph at the op of the main graph that runs it; its tensor is the op's worst result."""
-    inside = {"graph": inner.title, "layer": suspect.layer, "op_index": suspect.op_index}
-    evidence = {**suspect.evidence, "inside": inside}
+    inside = SubgraphPlace(inner.title, suspect.layer, suspect.op_index)
     if inner.holder is None:
         # No tensor of the main graph shows it: below zero, one of its own for each.
         own = -2 - suspect.tensor - 1_000_000 * inner.graph
-        return replace(suspect, evidence=evidence, tensor=own, tensors=frozenset(), patch=None)
+        return replace(suspect, inside=inside, tensor=own, tensors=frozenset(), patch=None)
     known = {index: local[index].nrmse or 0.0 for index in inner.holder.outputs if index in local}
     worst = max(known, key=lambda index: known[index], default=next(iter(inner.holder.outputs), -1))
     return replace(
@@ -148,7 +148,7 @@ def _placed(suspect: Suspect, inner: Inner, main: ModelFacts, local: Mapping[int
         op_index=inner.holder.index,
         tensor=worst,
         tensors=frozenset(),
-        evidence=evidence,
+        inside=inside,
         patch=None if suspect.patch is None else _inside(suspect.patch, inner.graph),
     )
 

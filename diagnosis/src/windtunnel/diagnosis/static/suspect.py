@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.trial import SubgraphPlace
 from windtunnel.tflite.edit import Editor
 
 Patch = Callable[[Editor], None]
@@ -23,19 +25,23 @@ def all_of(patches: Sequence[Patch]) -> Patch:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """A possible cause: `code` and place as in a diagnosis, and `tensor`, the place's tensor index.
+    """A possible cause: what was found, its place as in a diagnosis, and `tensor`, the place's tensor index.
 
     `plain` tells that the files alone prove the difference, whatever its effect. `patch` mends the candidate, None
     where that cannot be done by changing the file. `tensors` are the candidate's tensors in which the fault lies.
     """
 
-    code: str
+    finding: CauseFinding
     layer: str
     op_index: int | None
     tensor: int
-    evidence: Mapping[str, Any]
-    fix: Mapping[str, Any]
     plain: bool
     patch: Patch | None = None
     tensors: frozenset[int] = frozenset()
     reads: int = -1
+    inside: SubgraphPlace | None = None
+
+    @property
+    def code(self) -> CauseCode:
+        """The code that a cause of it has."""
+        return self.finding.code

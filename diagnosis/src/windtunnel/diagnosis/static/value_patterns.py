@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from windtunnel.diagnosis.findings.kinds.constants import PatternKind, ValueDiffers
 
 Array = NDArray[np.float64]
 # Noise of rounding leaves the factor of a channel this close to 1.
@@ -19,11 +19,19 @@ _ROWS, _NEAR = 64, 0.1
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """`kind`: missing, zeroed, sign, scaled, shifted, permuted_channels, permuted_inputs, few_values, noise."""
+    """How a table differs: `kind`, the `channels` that do, and by kind the figures behind it.
 
-    kind: str
+    `factors`, `offsets`: of the first channels; `factor`: one for all; `order`: which channel of the reference each
+    one is; `values`: the few that differ.
+    """
+
+    kind: PatternKind
     channels: tuple[int, ...]
-    evidence: Mapping[str, Any]
+    factors: tuple[float, ...] | None = None
+    factor: float | None = None
+    offsets: tuple[float, ...] | None = None
+    order: tuple[int, ...] | None = None
+    values: tuple[ValueDiffers, ...] | None = None
 
 
 def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArray[np.bool_]) -> Pattern:
@@ -36,38 +44,34 @@ def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArr
     channels = tuple(int(channel) for channel in hit)
     a, b, slack = reference[hit], candidate[hit], tolerance[hit]
     if not candidate.any():
-        return Pattern("missing", channels, {})
+        return Pattern("missing", channels)
     if not b.any():
-        return Pattern("zeroed", channels, {})
+        return Pattern("zeroed", channels)
     if int(beyond.sum()) <= _FEW and beyond.sum() < beyond.size:
-        return Pattern("few_values", channels, _values(reference, candidate, beyond))
+        return Pattern("few_values", channels, values=_values(reference, candidate, beyond))
     allowed = slack * 1.5 + 1e-6 * np.abs(b)
     factor = _factors(a, b)
     if (np.abs(b - factor * a) <= allowed).all() and (np.abs(factor - 1.0) > _FACTOR).any():
-        kind = "sign" if np.allclose(factor, -1.0, atol=_FACTOR) else "scaled"
+        kind: PatternKind = "sign" if np.allclose(factor, -1.0, atol=_FACTOR) else "scaled"
         common = _factors(a.reshape(1, -1), b.reshape(1, -1)).item()
-        one = {"factor": round(common, 6)} if (np.abs(b - common * a) <= allowed).all() else {}
-        return Pattern(kind, channels, {"factors": _short(factor.ravel()), **one})
+        one = round(common, 6) if (np.abs(b - common * a) <= allowed).all() else None
+        return Pattern(kind, channels, factors=_short(factor.ravel()), factor=one)
     offset = (b - a).mean(axis=1, keepdims=True)
     if a.shape[1] > 1 and (np.abs(b - a - offset) <= slack * 1.5).all():
-        return Pattern("shifted", channels, {"offsets": _short(offset.ravel())})
+        return Pattern("shifted", channels, offsets=_short(offset.ravel()))
     order = _permutation(reference, candidate, tolerance)
     if order is not None:
-        return Pattern("permuted_channels", channels, {"order": order})
+        return Pattern("permuted_channels", channels, order=tuple(order))
     order = _permutation(reference.T, candidate.T, tolerance.T)
     if order is not None:
-        return Pattern("permuted_inputs", channels, {"order": order})
-    return Pattern("noise", channels, {})
+        return Pattern("permuted_inputs", channels, order=tuple(order))
+    return Pattern("noise", channels)
 
 
-def _values(reference: Array, candidate: Array, beyond: NDArray[np.bool_]) -> dict[str, Any]:
-    places = np.argwhere(beyond)
-    return {
-        "values": [
-            {"channel": int(i), "at": int(j), "reference": float(reference[i, j]), "candidate": float(candidate[i, j])}
-            for i, j in places
-        ]
-    }
+def _values(reference: Array, candidate: Array, beyond: NDArray[np.bool_]) -> tuple[ValueDiffers, ...]:
+    return tuple(
+        ValueDiffers(int(i), int(j), float(reference[i, j]), float(candidate[i, j])) for i, j in np.argwhere(beyond)
+    )
 
 
 def _factors(a: Array, b: Array) -> Array:
@@ -106,5 +110,5 @@ def _permutation(reference: Array, candidate: Array, tolerance: Array) -> list[i
     return order if share > 0.98 else None
 
 
-def _short(values: Array) -> list[float]:
-    return [round(float(value), 6) for value in values[:16]]
+def _short(values: Array) -> tuple[float, ...]:
+    return tuple(round(float(value), 6) for value in values[:16])

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.graph.constants import KEEP_FLOAT32, WEIGHTED, Constant
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.kinds.constants import (
+    ConstantDiffers,
+    ConstantFinding,
+    ConstantScaleDiffers,
+    Float16Overflow,
+    OneBitDiffers,
+    Role,
+    ValueCount,
+    WeightScaleNonFinite,
+    WeightsDiffer,
+    WeightsNonFinite,
+    of_kind,
+)
+from windtunnel.diagnosis.findings.kinds.ops import AttributeDiffers
+from windtunnel.diagnosis.findings.kinds.phrases import MOST_CHANNELS
+from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
 from windtunnel.diagnosis.static.effective_weights import Table, effective, finished_early, tolerance_of, written_alike
 from windtunnel.diagnosis.static.patches import (
@@ -91,7 +106,9 @@ class ConstantComparer:
         if alike:
             for first, second in zip(reference_layer.affine, candidate_layer.affine, strict=True):
                 yield from self._pair(candidate_layer, second.op_index, first.constant, second.constant)
-        for role, one, other in (("weights", a.weights, b.weights), ("bias", a.bias, b.bias)):
+        tables: tuple[tuple[Role, Table | None, Table | None], ...]
+        tables = ("weights", a.weights, b.weights), ("bias", a.bias, b.bias)
+        for role, one, other in tables:
             if one is None or other is None:
                 self._unreadable.append(self._name(candidate_layer, other))
                 continue
@@ -103,7 +120,7 @@ class ConstantComparer:
             if suspect is not None:
                 yield suspect
 
-    def _table(self, role: str, candidate_layer: FusedLayer, one: Table, other: Table, folded: bool) -> Suspect | None:
+    def _table(self, role: Role, candidate_layer: FusedLayer, one: Table, other: Table, folded: bool) -> Suspect | None:
         self._compared += 1
         name = self._name(candidate_layer, other)
         # A mask may end where float16 does; weights that do are others.
@@ -130,7 +147,7 @@ class ConstantComparer:
 
     def _suspect(
         self,
-        role: str,
+        role: Role,
         candidate_layer: FusedLayer,
         name: str,
         one: Table,
@@ -140,41 +157,41 @@ class ConstantComparer:
         folded: bool,
     ) -> Suspect:
         quantized = other.constant is not None and other.constant.quantization is not None
-        factors = pattern.evidence.get("factors", [])
+        factors = pattern.factors or ()
         scales = quantized and pattern.kind in ("scaled", "shifted") and all(factor > 0 for factor in factors)
         by_scale = scales and role == "weights" and not _has_its_scale(one, other, pattern)
-        code = "quantization.parameters" if by_scale else "conversion.weights"
-        evidence: dict[str, Any] = {
-            "constant": name,
-            "role": role,
-            "pattern": pattern.kind,
-            "channels": list(pattern.channels[:16]),
-            "values_beyond_precision": int(beyond.sum()),
-            "values": int(beyond.size),
-            "relative_difference": _relative(one.values, other.values),
-            **pattern.evidence,
-        }
-        if quantized and role == "weights":
-            evidence["largest_difference_steps"] = _steps(one, other)
-        action = "quantize the weights again" if code.startswith("quant") else "convert the constant again"
-        if _is_cut_off(one, other):
-            action = KEEP_FLOAT32
-            evidence["float16"] = {"largest": float(np.abs(one.values[beyond]).max()), "limit": _LARGEST_HALF}
+        largest = float(np.abs(one.values[beyond]).max())
+        kind = ConstantScaleDiffers if by_scale else WeightsDiffer
+        finding = kind(
+            constant=name,
+            role=role,
+            pattern=pattern.kind,
+            channels=pattern.channels[:MOST_CHANNELS],
+            values_beyond_precision=int(beyond.sum()),
+            values=int(beyond.size) if pattern.values is None else pattern.values,
+            relative_difference=_relative(one.values, other.values),
+            factors=pattern.factors,
+            factor=pattern.factor,
+            offsets=pattern.offsets,
+            order=pattern.order,
+            largest_difference_steps=_steps(one, other) if quantized and role == "weights" else None,
+            float16=Float16Overflow(largest, _LARGEST_HALF) if _is_cut_off(one, other) else None,
+        )
         return self._at(
             candidate_layer,
-            code,
-            evidence,
-            {"action": action, "tensor": name},
+            finding,
             plain=not (quantized and _may_compensate(one, other, beyond, pattern)),
-            patch=None if folded else self._patch(role, candidate_layer, one, other, code),
+            patch=None if folded else self._patch(role, candidate_layer, one, other, by_scale=by_scale),
             tensors=frozenset() if other.constant is None else frozenset({other.constant.stored.index}),
         )
 
-    def _patch(self, role: str, candidate_layer: FusedLayer, one: Table, other: Table, code: str) -> Patch | None:
+    def _patch(
+        self, role: Role, candidate_layer: FusedLayer, one: Table, other: Table, *, by_scale: bool
+    ) -> Patch | None:
         op = self._candidate.facts.ops[candidate_layer.work]
         if role == "bias":
             return put_bias(self._candidate, op, one.values[:, 0])
-        if code == "quantization.parameters":
+        if by_scale:
             return put_weight_scales(self._candidate, op, one.values)
         return None if other.constant is None else put_weights(self._candidate, op, other.constant, one.values)
 
@@ -214,39 +231,44 @@ class ConstantComparer:
 
     def _operand(self, candidate_layer: FusedLayer, one: Table, other: Table, constant: Constant) -> Suspect | None:
         suspect = self._table("operand", candidate_layer, one, other, folded=True)
-        if suspect is None or suspect.evidence["pattern"] == "non_finite":
+        if suspect is None or not isinstance(suspect.finding, WeightsDiffer):
             return suspect
-        scaled = suspect.evidence["pattern"] in ("scaled", "shifted") and constant.quantization is not None
+        finding: ConstantDiffers = suspect.finding
+        scaled = finding.pattern in ("scaled", "shifted") and constant.quantization is not None
         # Of a single value nothing tells a wrong scale from a wrong number.
         by_scale = scaled and one.values.size > 1
-        code = "quantization.parameters" if by_scale else suspect.code
-        return replace(suspect, code=code, patch=put_constant(constant, one.values, new_scale=by_scale))
+        if by_scale:
+            finding = of_kind(ConstantScaleDiffers, finding)
+        return replace(suspect, finding=finding, patch=put_constant(constant, one.values, new_scale=by_scale))
 
     def _attribute(self, candidate_layer: FusedLayer, constant: Constant, a: Array, b: Array) -> Suspect:
-        evidence = {
-            "attribute": constant.stored.name,
-            "reference": a.ravel()[:16].tolist(),
-            "candidate": b.ravel()[:16].tolist(),
-        }
-        fix = {"action": "convert the op again", "op": self._candidate.facts.ops[candidate_layer.work].name}
+        finding = AttributeDiffers(
+            attribute=constant.stored.name,
+            reference=a.ravel()[:16].tolist(),
+            candidate=b.ravel()[:16].tolist(),
+            converted=self._candidate.facts.ops[candidate_layer.work].name,
+        )
         patch = put_constant(constant, a) if a.shape == b.shape else None
-        return self._at(candidate_layer, "conversion.op", evidence, fix, plain=True, patch=patch)
+        return self._at(candidate_layer, finding, plain=True, patch=patch)
 
     def _non_finite(
-        self, candidate_layer: FusedLayer, name: str, one: Table, other: Table, role: str, folded: bool
+        self, candidate_layer: FusedLayer, name: str, one: Table, other: Table, role: Role, folded: bool
     ) -> Suspect:
         count = int(other.values.size - np.count_nonzero(np.isfinite(other.values)))
         quantization = None if other.constant is None else other.constant.quantization
         scale = quantization is not None and not np.isfinite(quantization.scales).all()
-        code = "quantization.parameters" if scale else "conversion.weights"
-        evidence = {"constant": name, "role": role, "pattern": "non_finite", "non_finite": {"values": count}}
         is_half = other.constant is not None and other.constant.stored.dtype == "float16"
-        again = KEEP_FLOAT32 if is_half and np.isinf(other.values).any() else "convert the constant again"
-        fix = {"action": "quantize the weights again" if scale else again, "tensor": name}
-        patch = None if folded or role == "operand" else self._patch(role, candidate_layer, one, other, code)
-        return self._at(candidate_layer, code, evidence, fix, plain=True, patch=patch)
+        too_large = bool(is_half and np.isinf(other.values).any())
+        finding = (
+            WeightScaleNonFinite(constant=name, role=role, non_finite=ValueCount(count))
+            if scale
+            else WeightsNonFinite(constant=name, role=role, non_finite=ValueCount(count), too_large=too_large)
+        )
+        skip = folded or role == "operand"
+        patch = None if skip else self._patch(role, candidate_layer, one, other, by_scale=scale)
+        return self._at(candidate_layer, finding, plain=True, patch=patch)
 
-    def _count_bits(self, role: str, candidate_layer: FusedLayer, name: str, one: Table, other: Table) -> None:
+    def _count_bits(self, role: Role, candidate_layer: FusedLayer, name: str, one: Table, other: Table) -> None:
         bits = [np.ascontiguousarray(table.values.astype(np.float32)).view(np.uint32) for table in (one, other)]
         changed = np.flatnonzero((bits[0] ^ bits[1]).ravel())
         self._bits += len(changed)
@@ -254,27 +276,21 @@ class ConstantComparer:
             flipped = int((bits[0] ^ bits[1]).ravel()[changed[0]])
             # A last bit or two that differ are another order of additions, not a fault of storage.
             if flipped.bit_count() == 1 and flipped >= _LEAST_BIT:
-                evidence = {
-                    "constant": name,
-                    "role": role,
-                    "pattern": "one_bit",
-                    "bit": flipped.bit_length() - 1,
-                    "at": int(changed[0]),
-                    "reference": float(one.values.ravel()[changed[0]]),
-                    "candidate": float(other.values.ravel()[changed[0]]),
-                }
-                fix = {"action": "convert the constant again", "tensor": name}
-                patch = self._patch(role, candidate_layer, one, other, "conversion.weights")
-                self._one_bit.append(
-                    self._at(candidate_layer, "conversion.weights", evidence, fix, plain=True, patch=patch)
+                finding = OneBitDiffers(
+                    constant=name,
+                    role=role,
+                    bit=flipped.bit_length() - 1,
+                    at=int(changed[0]),
+                    reference=float(one.values.ravel()[changed[0]]),
+                    candidate=float(other.values.ravel()[changed[0]]),
                 )
+                patch = self._patch(role, candidate_layer, one, other, by_scale=False)
+                self._one_bit.append(self._at(candidate_layer, finding, plain=True, patch=patch))
 
     def _at(
         self,
         candidate_layer: FusedLayer,
-        code: str,
-        evidence: dict[str, Any],
-        fix: dict[str, Any],
+        finding: CauseFinding,
         *,
         plain: bool,
         patch: Patch | None,
@@ -282,8 +298,9 @@ class ConstantComparer:
     ) -> Suspect:
         op = self._candidate.facts.ops[candidate_layer.work]
         tensor = self._candidate.facts.tensors[op.outputs[0]]
-        reads = op.inputs[input_place(op)] if evidence.get("role") == "bias" else -1
-        return Suspect(code, tensor.name, op.index, tensor.index, evidence, fix, plain, patch, tensors, reads)
+        is_bias = isinstance(finding, ConstantFinding) and finding.role == "bias"
+        reads = op.inputs[input_place(op)] if is_bias else -1
+        return Suspect(finding, tensor.name, op.index, tensor.index, plain, patch, tensors, reads)
 
     def _note(self, difference: Array, tolerance: Array) -> None:
         with np.errstate(all="ignore"):

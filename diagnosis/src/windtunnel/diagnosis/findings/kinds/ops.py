@@ -1,0 +1,111 @@
+"""Ops that differ: their kind, attributes, fused activation, inputs, or that they are missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.document import OPTIONAL, in_fix
+from windtunnel.diagnosis.findings.fixes import Fix, OpFix
+from windtunnel.diagnosis.findings.kinds.phrases import BothSides, few
+from windtunnel.plain_text import layer_title
+
+
+@dataclass(frozen=True, slots=True)
+class OpOfReference:
+    """An op of the reference, and its output tensor's name."""
+
+    op: str
+    layer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpFinding(CauseFinding):
+    """A difference of an op that converting it again removes; `converted` is the kind of op to convert."""
+
+    is_family: ClassVar[bool] = True
+    code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
+    converted: str = field(default="", metadata=in_fix("op"))
+
+    def fix(self) -> Fix:
+        """Convert again."""
+        return OpFix(action="convert the op again", op=self.converted)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpDiffers(OpFinding):
+    """Another op stands in its place."""
+
+    op: BothSides
+
+    def words(self) -> tuple[str, ...]:
+        """Both kinds."""
+        return (f"the op is {self.op.words()}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationDiffers(OpFinding):
+    """Another activation is fused or stands behind it; `bound`: the end at which it cuts values off."""
+
+    activation: BothSides
+    bound: BothSides | None = field(default=None, metadata=OPTIONAL)
+
+    def words(self) -> tuple[str, ...]:
+        """Both activations, and the bound that differs where there is one."""
+        bound = () if self.bound is None else (f"it cuts values off at {self.bound.words()}",)
+        return (f"the activation is {self.activation.words()}", *bound)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeDiffers(OpFinding):
+    """An attribute, or a constant that acts as one, has another value."""
+
+    attribute: str
+    reference: Any
+    candidate: Any
+
+    def words(self) -> tuple[str, ...]:
+        """Both values."""
+        return (f"{layer_title(self.attribute)} is {few(self.candidate)} instead of {few(self.reference)}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputsDiffer(OpFinding):
+    """The op reads other tensors, or the same in another order."""
+
+    inputs: BothSides
+
+    def words(self) -> tuple[str, ...]:
+        """Both lists."""
+        return (f"it reads {self.inputs.words()}",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpMissing(CauseFinding):
+    """The candidate skips an op of the reference: it reads what that op reads, where its result is read."""
+
+    code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
+    missing: OpOfReference
+
+    def fix(self) -> Fix:
+        """Convert the whole model again."""
+        return OpFix(action="convert the model again", op=self.missing.op)
+
+    def words(self) -> tuple[str, ...]:
+        """Which op."""
+        missing = f"{layer_title(self.missing.op)} {layer_title(self.missing.layer)}"
+        return (f"the candidate skips an op of the reference: {missing} is missing before this layer",)
+
+
+__all__ = [
+    "ActivationDiffers",
+    "AttributeDiffers",
+    "BothSides",
+    "InputsDiffer",
+    "OpDiffers",
+    "OpFinding",
+    "OpMissing",
+    "OpOfReference",
+]
