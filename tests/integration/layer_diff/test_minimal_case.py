@@ -17,8 +17,9 @@ import pytest
 
 from support import damaged
 from support.models import digits_model
+from support.cause_findings import sample_of
 from windtunnel.cli.local.failing_case import write_case
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.minimal import MinimalCase, minimal_case
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.isolation import ChildPool
@@ -29,7 +30,7 @@ FILES = ["README.md", "candidate.tflite", "case.json", "expected.npz", "inputs.n
 
 
 def cause(op_index: int | None, code: str = "conversion.weights") -> Cause:
-    return Cause(code, 0.9, {}, {}, None if op_index is None else f"op_{op_index}", op_index)
+    return Cause(sample_of(code), 0.9, None if op_index is None else f"op_{op_index}", op_index)
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from support.layers import Layers, options, random_weights
 from windtunnel.diagnosis import Comparison, compare_models
-from windtunnel.diagnosis.rules.shared_scale import CODE
+from windtunnel.diagnosis.findings.codes import CauseCode
 
 ROWS = np.random.default_rng(5).normal(size=(16, 12)).astype(np.float32)
 # No value of the hidden layer is larger; so 0 is the last integer where the constant is far below.
@@ -76,7 +76,7 @@ def _compare(folder: Path, op: str, constant: float) -> Comparison:
 def test_a_constant_that_sets_the_scale_is_named(tmp_path: Path, op: str, constant: float) -> None:
     result = _compare(tmp_path, op, constant)
     (cause,) = result.causes
-    assert (cause.code, cause.layer) == (CODE, "joint")
+    assert (cause.code, cause.layer) == (CauseCode.SHARED_SCALE, "joint")
     assert cause.evidence["mask"] == {"constant": "value", "size": -constant}
     assert "calibrating again does not help" in cause.fix["action"]
     assert "softmax" not in cause.fix["action"]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel import schemas
 from windtunnel.diagnosis import Comparison, compare_models
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
 from windtunnel.errors import InvalidInput

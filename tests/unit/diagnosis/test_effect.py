@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from support.cause_findings import sample_of
+from windtunnel.diagnosis.findings.kinds.ops import AttributeDiffers
 from windtunnel.diagnosis.rules.effect_on_outputs import with_effects, without_harmless
 from windtunnel.diagnosis.rules.suspect_rules import Decision, decide
 from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect
@@ -27,7 +29,7 @@ def split(causes: Sequence[Decision], outputs: Outputs) -> tuple[list[Decision],
 
 
 def difference(code: str, nrmse: float) -> Decision:
-    suspect = Suspect(code, "conv", 3, 7, {"role": "bias"}, {}, plain=True, patch=lambda editor: None)
+    suspect = Suspect(sample_of(code), "conv", 3, 7, plain=True, patch=lambda editor: None)
     return decide(TriedSuspect(suspect, "integer", 0.1, 0.1, nrmse, nrmse))
 
 
@@ -47,8 +49,7 @@ def test_a_wrong_number_whose_fix_shows_nothing_counts_while_an_output_is_off(
 
 
 def test_another_attribute_of_the_same_op_counts_where_the_kernels_at_hand_ignore_it() -> None:
-    suspect = Suspect(
-        "conversion.op", "probabilities", 3, 7, {"attribute": "beta"}, {}, plain=True, patch=lambda _: None
-    )
+    finding = AttributeDiffers(attribute="beta", reference=1.0, candidate=2.0)
+    suspect = Suspect(finding, "probabilities", 3, 7, plain=True, patch=lambda _: None)
     causes, harmless = split([decide(TriedSuspect(suspect, "integer", 0.1, 0.1, 0.01, 0.01))], Outputs(0.01))
     assert (len(causes), len(harmless)) == (1, 0)

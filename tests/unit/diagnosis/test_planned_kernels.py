@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from windtunnel.diagnosis.findings.comparison import Cause, Comparison, Coverage, Exclusion, OutputDiff, Verdict
+from support.cause_findings import sample_of
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.comparison import Comparison, Coverage, OutputDiff, Verdict
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun
 from windtunnel.diagnosis.kernels.planned_processors import joined, planned_kernels
 from windtunnel.plan import parse_plan_text
@@ -55,8 +57,8 @@ def test_kernels_that_agree_are_excluded_beside_those_of_the_host() -> None:
 
 
 def test_a_kernel_that_departs_is_a_cause_behind_those_of_the_file() -> None:
-    own = Cause("conversion.weights", 0.97, {}, {}, "a", 1)
-    kernel = Cause("kernel", 0.9, {"departs": ["arm:cortex-a53"]}, {}, "b", 2)
+    own = Cause(sample_of("conversion.weights"), 0.97, "a", 1)
+    kernel = Cause(sample_of("kernel"), 0.9, "b", 2)
     found = joined(compared("degraded", own), on_kernels("broken", kernel))
     assert (found.verdict, found.causes, found.reasons) == ("broken", (own, kernel), ("departs at op 2",))
     assert found.excluded == ()

@@ -17,7 +17,8 @@ from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.minimal import minimal_case
 from windtunnel.diagnosis.rules.effect_on_outputs import Ends
-from windtunnel.diagnosis.rules.shared_scale import CODE, shared_scales
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.rules.shared_scale import shared_scales
 from windtunnel.errors import NotFound
 from windtunnel.tflite import Quantization, Runner, read_model
 from windtunnel.tflite.edit import Editor
@@ -65,7 +66,7 @@ def test_scores_beside_boxes_in_pixels_are_lost(tmp_path: Path, variant: str, fi
     result = _compare(tmp_path, _detector(tmp_path / "r.tflite", 100.0, first=first), variant)
     assert result.verdict == "degraded"
     (cause,) = result.causes
-    assert (cause.code, cause.layer) == (CODE, "joint")
+    assert (cause.code, cause.layer) == (CauseCode.SHARED_SCALE, "joint")
     (lost,) = cause.evidence["lost"]
     assert (lost["channels"], lost["constant"], lost["value"]) == ([4, 6], True, 0.0)
     assert "calibrating again does not help" in cause.fix["action"]
@@ -120,7 +121,7 @@ def test_channels_of_one_head_in_other_units(tmp_path: Path) -> None:
     factors = np.array([500.0, 500.0, 1.0, 400.0, 0.5], np.float32)
     result = _compare(tmp_path, _regression(tmp_path / "r.tflite", factors))
     (cause,) = result.causes
-    assert (cause.code, cause.layer, cause.evidence["kind"]) == (CODE, "head", "channels")
+    assert (cause.code, cause.layer, cause.evidence["kind"]) == (CauseCode.SHARED_SCALE, "head", "channels")
     assert [one["channels"][0] for one in cause.evidence["lost"]] == [2, 4]
 
 
@@ -175,7 +176,7 @@ def _attention(path: Path, mask: float, how: str, *, beside: bool = False, store
 def test_a_mask_that_sets_the_scale_is_named(tmp_path: Path, mask: float, variant: str, how: str) -> None:
     result = _compare(tmp_path, _attention(tmp_path / "r.tflite", mask, how), variant)
     cause = result.causes[0]
-    assert (cause.code, cause.layer, cause.evidence["kind"]) == (CODE, "masked", "mask_constant")
+    assert (cause.code, cause.layer, cause.evidence["kind"]) == (CauseCode.SHARED_SCALE, "masked", "mask_constant")
     assert "quantization.accumulated" not in {one.code for one in result.causes}
     assert cause.verified
     assert cause.evidence["output_nrmse_mended"] < cause.evidence["output_nrmse"]
@@ -186,7 +187,7 @@ def test_a_mask_that_sets_the_scale_is_named(tmp_path: Path, mask: float, varian
 def test_a_mask_whose_scale_ends_the_process_is_named(tmp_path: Path, variant: str, how: str) -> None:
     result = _compare(tmp_path, _attention(tmp_path / "r.tflite", LEAST, how), variant)
     (cause,) = result.causes
-    assert (cause.code, cause.layer, cause.evidence["kind"]) == (CODE, "masked", "mask_constant")
+    assert (cause.code, cause.layer, cause.evidence["kind"]) == (CauseCode.SHARED_SCALE, "masked", "mask_constant")
     assert cause.evidence["mask"]["size"] == pytest.approx(-LEAST)
     assert (result.verdict, cause.verified) == ("degraded", False)
     assert any("ADD 'masked'" in reason and "too large" in reason for reason in result.reasons)
@@ -232,4 +233,4 @@ def test_a_mask_that_no_output_shows_counts_where_a_layer_is_over_the_threshold_
     result = compare_models(model, candidate, tmp_path / "s.npz", threshold=threshold)
     assert result.output.nrmse is not None and result.output.nrmse < 0.02
     assert any(0.1 < (layer.nrmse or 0.0) < 0.9 for layer in result.layers)
-    assert (CODE in {cause.code for cause in result.causes}) is named
+    assert (CauseCode.SHARED_SCALE in {cause.code for cause in result.causes}) is named

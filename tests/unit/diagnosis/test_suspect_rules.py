@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 import windtunnel.diagnosis
+from support.cause_findings import kind_of, sample_of
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.kinds.constants import WeightsDiffer
+from windtunnel.diagnosis.findings.kinds.ops import AttributeDiffers
+from windtunnel.diagnosis.findings.kinds.ranges import RangeTooWide
 from windtunnel.diagnosis.rules.explained_by_others import STAGES
 from windtunnel.diagnosis.rules.suspect_rules import RULES, Outcome, decide
 from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect
 from windtunnel.diagnosis.static.suspect import Suspect
 
-WEIGHTS, OP, RANGE, PER_TENSOR = (
-    "conversion.weights",
-    "conversion.op",
-    "quantization.parameters",
-    "quantization.per_tensor",
+WEIGHTS, OP, PER_TENSOR = (
+    sample_of(code) for code in (CauseCode.CONVERSION_WEIGHTS, CauseCode.CONVERSION_OP, CauseCode.PER_TENSOR)
 )
-HELD: Mapping[str, Any] = {"held": [0.0, 1.0]}
-OPERAND: Mapping[str, Any] = {"role": "operand"}
+OPERAND = replace(kind_of(WeightsDiffer), role="operand")
+ATTRIBUTE = kind_of(AttributeDiffers)
+RANGE = replace(kind_of(RangeTooWide), doubtful=False, behind_float=False)
+DOUBTFUL = replace(RANGE, doubtful=True)
+BEHIND_FLOAT = replace(DOUBTFUL, behind_float=True)
 
 
 def tried(
-    code: str = WEIGHTS,
+    finding: CauseFinding = WEIGHTS,
     layer: tuple[float | None, float | None] = (0.1, 0.0),
     output: tuple[float | None, float | None] = (None, None),
-    evidence: Mapping[str, Any] | None = None,
     *,
     plain: bool = False,
     precision: str = "integer",
     was_tried: bool = True,
 ) -> TriedSuspect:
     """A suspect with its isolated error and its output error, without and with the fix."""
-    suspect = Suspect(code, "{conv}", 3, 7, evidence or {}, {}, plain=plain)
+    suspect = Suspect(finding, "{conv}", 3, 7, plain=plain)
     return TriedSuspect(suspect, precision, *layer, *output, tried=was_tried)
 
 
@@ -57,8 +60,8 @@ CASES = [
     ),
     pytest.param(
         "attribute_restated",
-        tried(OP, (0.0, 0.0), evidence={"attribute": "axis"}, plain=True),
-        tried(OP, (0.1, 0.0), evidence={"attribute": "axis"}, plain=True),
+        tried(ATTRIBUTE, (0.0, 0.0), plain=True),
+        tried(ATTRIBUTE, (0.1, 0.0), plain=True),
         id="another attribute",
     ),
     pytest.param(
@@ -75,14 +78,14 @@ CASES = [
     ),
     pytest.param(
         "bound_out_of_reach",
-        tried(layer=(1e-4, 0.0), evidence=OPERAND, plain=True),
-        tried(layer=(1e-3, 0.0), evidence=OPERAND, plain=True),
+        tried(OPERAND, layer=(1e-4, 0.0), plain=True),
+        tried(OPERAND, layer=(1e-3, 0.0), plain=True),
         id="a bound that shows nothing",
     ),
     pytest.param(
         "bound_out_of_reach",
-        tried(layer=(None, None), evidence=OPERAND, plain=True),
-        tried(layer=(None, None), evidence=OPERAND, plain=True, precision="float32"),
+        tried(OPERAND, layer=(None, None), plain=True),
+        tried(OPERAND, layer=(None, None), plain=True, precision="float32"),
         id="a bound of floats is always reached",
     ),
     pytest.param(
@@ -108,20 +111,20 @@ CASES = [
     pytest.param("agrees_without_fix", tried(layer=(0.0079, None)), tried(layer=(0.0079, 0.0)), id="no fix, no error"),
     pytest.param(
         "range_harmless",
-        tried(RANGE, (0.1, 0.0), (0.05, 0.05), HELD),
-        tried(RANGE, (0.1, 0.0), (0.05, 0.049), HELD),
+        tried(RANGE, (0.1, 0.0), (0.05, 0.05)),
+        tried(RANGE, (0.1, 0.0), (0.05, 0.049)),
         id="another range changes no output",
     ),
     pytest.param(
         "range_harmless",
-        tried(RANGE, (0.1, 0.0), (0.053, 0.051), {**HELD, "doubtful": True}),
-        tried(RANGE, (0.1, 0.0), (0.055, 0.051), {**HELD, "doubtful": True}),
+        tried(DOUBTFUL, (0.1, 0.0), (0.053, 0.051)),
+        tried(DOUBTFUL, (0.1, 0.0), (0.055, 0.051)),
         id="a doubtful range must bring the output closer",
     ),
     pytest.param(
         "range_harmless",
-        tried(RANGE, (0.1, 0.0), (0.055, 0.051), {**HELD, "doubtful": True, "behind_float": True}),
-        tried(RANGE, (0.1, 0.0), (0.08, 0.051), {**HELD, "doubtful": True, "behind_float": True}),
+        tried(BEHIND_FLOAT, (0.1, 0.0), (0.055, 0.051)),
+        tried(BEHIND_FLOAT, (0.1, 0.0), (0.08, 0.051)),
         id="behind float by more",
     ),
     pytest.param(
@@ -155,15 +158,15 @@ def test_every_rule_has_a_case() -> None:
 # Of two rules that both take a suspect, the first one decides.
 ORDER = [
     ("constants_compensate", "proven_by_files", tried(layer=(0.001, 0.2), output=(0.01, 0.2), plain=True)),
-    ("attribute_restated", "proven_by_files", tried(OP, (0.0, 0.0), evidence={"attribute": "axis"}, plain=True)),
+    ("attribute_restated", "proven_by_files", tried(ATTRIBUTE, (0.0, 0.0), plain=True)),
     ("op_equal_to_rounding", "proven_by_files", tried(OP, (9e-7, 0.0), plain=True)),
-    ("bound_out_of_reach", "proven_by_files", tried(layer=(None, None), evidence=OPERAND, plain=True)),
+    ("bound_out_of_reach", "proven_by_files", tried(OPERAND, layer=(None, None), plain=True)),
     ("proven_by_files", "conversion_not_run", tried(layer=(None, None), plain=True)),
     ("proven_by_files", "fix_does_not_help", tried(layer=(0.0, 0.0), plain=True)),
     ("conversion_not_run", "diverges_without_fix", tried(layer=(None, None))),
     ("quantization_not_run", "agrees_without_fix", tried(RANGE, (None, None))),
     ("diverges_without_fix", "agrees_without_fix", tried(layer=(0.1, None))),
-    ("range_harmless", "fix_helps", tried(RANGE, (0.1, 0.0), (0.05, 0.05), HELD)),
+    ("range_harmless", "fix_helps", tried(RANGE, (0.1, 0.0), (0.05, 0.05))),
     ("scale_per_channel_helps", "within_precision", tried(PER_TENSOR, (0.0005, 0.0003))),
     ("fix_helps", "within_precision", tried(layer=(0.1, 0.0))),
     ("within_precision", "fix_does_not_help", tried(layer=(0.0009, 0.0))),

@@ -12,7 +12,7 @@ from windtunnel.cli.io.progress import progress_bar
 from windtunnel.errors import NotFound
 
 if TYPE_CHECKING:
-    from windtunnel.diagnosis.findings.comparison import Cause
+    from windtunnel.diagnosis.findings.causes import Cause
     from windtunnel.diagnosis.minimal import Boundary
     from windtunnel.isolation import Pool
     from windtunnel.tflite import Accelerator

@@ -21,15 +21,8 @@ from windtunnel.diagnosis.execution.run_samples import Models, ahead_of, stream
 from windtunnel.diagnosis.execution.runnable_pair import open_pair
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.feeding.random_inputs import StretchedFeed
-from windtunnel.diagnosis.findings.comparison import (
-    Cause,
-    Comparison,
-    Coverage,
-    Exclusion,
-    Histogram,
-    LayerDiff,
-    OutputDiff,
-)
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.comparison import Comparison, Coverage, Histogram, LayerDiff, OutputDiff
 from windtunnel.diagnosis.graph import Matching, match_layers
 from windtunnel.diagnosis.graph.model_precision import is_quantized
 from windtunnel.diagnosis.graph.scale_overflow import overflowed_pairs

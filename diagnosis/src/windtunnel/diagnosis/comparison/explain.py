@@ -14,7 +14,8 @@ from windtunnel.diagnosis.execution.histograms import histograms
 from windtunnel.diagnosis.execution.patched_runs import Trials
 from windtunnel.diagnosis.execution.runnable_pair import Reach
 from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
-from windtunnel.diagnosis.findings.comparison import Cause, Exclusion, Histogram, OutputDiff
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.comparison import Histogram, OutputDiff
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
@@ -105,7 +106,7 @@ def look_inside(run: Run) -> Inside:
     # On other kernels the reference has drawn other numbers.
     kernels = kernel_causes(matching, known, other, accelerator)
     # A layer that is right on these kernels once its file is mended was not wrong because of them.
-    own = {cause.op_index: cause.evidence.get("local_nrmse_mended") for cause in findings.causes}
+    own = {cause.op_index: cause.isolated_error_fixed for cause in findings.causes}
     mended = {index for index, error in own.items() if error is not None and error < RIGHT_WHEN_FIXED}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
     shared = shared_scales(matching, run.reach.fresh_reference(), run.given, run.count, trials, run.overflowed)

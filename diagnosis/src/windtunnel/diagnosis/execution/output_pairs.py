@@ -20,7 +20,9 @@ from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, INPUTS_EXCHAN
 from windtunnel.diagnosis.execution.detection_slots import Slots, detection_op
 from windtunnel.diagnosis.execution.runnable_pair import Reach
 from windtunnel.diagnosis.feeding.paired_inputs import translate
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.kinds.model_ends import InputsExchanged, MovedOutput, OutputPlaces, OutputsExchanged
+from windtunnel.diagnosis.findings.trial import OutputTrial, Trial
 from windtunnel.diagnosis.numerics.formulas import nrmse
 from windtunnel.diagnosis.thresholds.confidences import OUTPUTS_PAIRED
 from windtunnel.diagnosis.thresholds.execution_thresholds import (
@@ -232,34 +234,20 @@ def _exchanged(
     ]
     found = _called(reference, candidate)
     by_name = _same_names(reference, candidate) and tuple(best) != found
-    outputs = [
-        {
-            "reference": _title(reference, reference.outputs[reference_output]),
-            "candidate": _title(candidate, candidate.outputs[candidate_output]),
-            "place": {"reference": reference_output, "candidate": candidate_output},
-            "nrmse": float(table[reference_output, candidate_output]),
-            "nrmse_as_called": float(table[reference_output, called[reference_output]]),
-        }
+    outputs = tuple(
+        MovedOutput(
+            _title(reference, reference.outputs[reference_output]),
+            _title(candidate, candidate.outputs[candidate_output]),
+            OutputPlaces(reference_output, candidate_output),
+            nrmse=float(table[reference_output, candidate_output]),
+            nrmse_as_called=float(table[reference_output, called[reference_output]]),
+        )
         for reference_output, candidate_output in moved
-    ]
+    )
     tensor = candidate.outputs[moved[0][1]]
     maker = next((op.index for op in candidate.ops if tensor.index in op.outputs), None)
-    action = (
-        "exchange the names of these outputs in the signature, or convert the model again"
-        if by_name
-        else "read the outputs in the new order, or convert the model again with the outputs in the reference's order"
-    )
-    evidence: dict[str, Any] = {"kind": "names" if by_name else "order", "outputs": outputs}
-    return Cause(
-        CODE,
-        OUTPUTS_PAIRED,
-        evidence,
-        {"action": action},
-        tensor.name,
-        maker,
-        verified=True,
-        rule="outputs_agree_in_other_order",
-    )
+    finding = OutputsExchanged(kind="names" if by_name else "order", outputs=outputs)
+    return Cause(finding, OUTPUTS_PAIRED, tensor.name, maker, verified=True, rule="outputs_agree_in_other_order")
 
 
 def _same_names(reference: ModelFacts, candidate: ModelFacts) -> bool:
@@ -349,13 +337,15 @@ def _exchanged_inputs(
         new = _cost(_distances(expected, made), called)
         if new * PAIRED_CLEARLY < cost and new < PAIRED_SAME:
             names = [candidate.input_name(tensor) or tensor.name for tensor in (one, other)]
-            evidence = {"kind": "inputs", "exchanged": names, "output_nrmse": cost, "output_nrmse_mended": new}
-            fix = {"action": "exchange these inputs, or convert the model again", "inputs": names}
-            return (
-                Cause(
-                    CODE, OUTPUTS_PAIRED, evidence, fix, one.name, None, verified=True, rule="inputs_exchanged_agree"
-                ),
-            ), ()
+            cause = Cause(
+                InputsExchanged(exchanged=tuple(names)),
+                OUTPUTS_PAIRED,
+                one.name,
+                verified=True,
+                trial=Trial(output=OutputTrial(cost, new)),
+                rule="inputs_exchanged_agree",
+            )
+            return (cause,), ()
     return (), tuple(_untried(len(alike)))
 
 

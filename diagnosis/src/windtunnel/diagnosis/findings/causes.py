@@ -41,6 +41,11 @@ class Cause:
         return self.finding.isolated_error if known is None else known.finite_before
 
     @property
+    def isolated_error_fixed(self) -> float | None:
+        """The same with the fix; None where the fix was not run or leaves NaN or infinity."""
+        return None if self.trial.layer is None else self.trial.layer.finite_after
+
+    @property
     def evidence(self) -> dict[str, Any]:
         """`evidence` in JSON: for documents only, rules read `finding` and `trial`."""
         return evidence_of(self.finding, self.inside) | self.trial.evidence()

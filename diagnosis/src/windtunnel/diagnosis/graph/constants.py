@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +21,6 @@ WEIGHTED: dict[str, tuple[int, int, int]] = {
 }
 
 
-# The fix of a constant that is too large for float16, which then holds infinity.
-KEEP_FLOAT32: Final = "keep the constant in float32: float16 ends at 65504"
 # Every comparison asks for the same constants again; so many values are kept.
 _HELD = 8_000_000
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
-from windtunnel.diagnosis.findings.comparison import Cause, Coverage, Exclusion, Unmatched, Verdict
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.comparison import Coverage, Unmatched, Verdict
+from windtunnel.diagnosis.findings.kinds.kernels import FusionDiverges, KernelCrash, KernelSetsFinding
 from windtunnel.diagnosis.kernels.judge_kernels import Crash, Departure, Gaps, crash_cause, departure_causes
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun, OpFigures
 from windtunnel.diagnosis.kernels.result_distance import Gap
@@ -75,9 +77,8 @@ def _keeping_causes(facts: ModelFacts, found: Evidence) -> list[Cause]:
     for name, gaps in found.keeping.items():
         worst = _worst(gaps)
         if worst is not None and (worst.nrmse is None or worst.nrmse > _natural(facts)):
-            evidence = {"departs": [name], "agree": [], "layers_kept_changes_outputs": True, "nrmse": worst.nrmse}
-            fix = {"action": "bisect", "how": "the fault shows only where the kernel may fuse ops: bisect prefixes"}
-            causes.append(Cause("kernel", 0.8, evidence, fix, rule="fused_ops_diverge"))
+            finding = FusionDiverges(diverging=(name,), agree=(), nrmse=worst.nrmse)
+            causes.append(Cause(finding, 0.8, rule="fused_ops_diverge"))
     return causes
 
 
@@ -146,17 +147,22 @@ def _coverage(facts: ModelFacts, found: Evidence) -> Coverage:
     return Coverage(len(layers) - len(missed), len(layers), tuple(missed))
 
 
+def _of_sets(causes: Sequence[Cause]) -> list[KernelSetsFinding]:
+    """What the causes say of kernel sets."""
+    return [cause.finding for cause in causes if isinstance(cause.finding, KernelSetsFinding)]
+
+
 def _verdict(causes: list[Cause], runs: tuple[KernelRun, ...]) -> Verdict:
     if not causes:
         return "healthy"
-    severe = any("crash" in cause.evidence or "non_finite" in cause.evidence for cause in causes)
+    severe = any(one.is_severe for one in _of_sets(causes))
     worst = [run.output for run in runs if run.output is not None]
     far = any(gap.nrmse is None or gap.nrmse > BROKEN_LAYER for gap in worst)
     return "broken" if severe or far else "degraded"
 
 
 def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause]) -> tuple[Exclusion, ...]:
-    named = {name for cause in causes for name in cause.evidence.get("departs", ())}
+    named = {name for one in _of_sets(causes) for name in one.diverging}
     calm = [run for run in runs if run.status == "ran" and run.name not in named]
     excluded = []
     if len(calm) > 1:
@@ -185,9 +191,12 @@ def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause
 def _reasons(runs: tuple[KernelRun, ...], causes: list[Cause]) -> tuple[str, ...]:
     reasons = []
     for cause in causes:
-        who = ", ".join(cause.evidence.get("departs", ()))
-        what = "ends its process" if "crash" in cause.evidence else "departs beyond rounding"
-        place = f"op {cause.op_index} ({cause.evidence.get('op')})" if cause.op_index is not None else "the model"
+        finding = cause.finding
+        who, op = "", None
+        if isinstance(finding, KernelSetsFinding):
+            who, op = ", ".join(finding.diverging), finding.op_name
+        what = "ends its process" if isinstance(finding, KernelCrash) else "departs beyond rounding"
+        place = f"op {cause.op_index} ({op})" if cause.op_index is not None else "the model"
         reasons.append(f"{who} {what} at {place}")
     reasons += [f"{run.name} did not run: {run.reason}" for run in runs if run.status in ("refused", "not_available")]
     if sum(run.status in ("ran", "crashed") for run in runs) < 2:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.kinds.kernels import KernelCrash, KernelSetsDiverge, RoundingLimit
 from windtunnel.diagnosis.kernels.result_distance import Gap, consensus
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit, local_limit
 from windtunnel.diagnosis.thresholds.kernel_thresholds import LISTED_OPS
@@ -96,34 +96,23 @@ def _departure_cause(kind: str, group: Sequence[Departure], verified: Mapping[in
     kernels = list(dict.fromkeys(one.kernel for one in group))
     worst = max(group, key=lambda one: (one.gap.nrmse is None, one.gap.of_range))
     bad = sum(one.gap.non_finite[1] for one in group)
-    evidence: dict[str, Any] = {
-        "departs": kernels,
-        "agree": list(first.agreeing),
-        "op": kind,
-        "ops": list(dict.fromkeys(one.op_index for one in group))[:LISTED_OPS],
-        "fed_alike": True,
-        "in_whole_model_only": first.in_graph,
-        "limit": {"value": worst.limit.value, "unit": worst.limit.unit, "why": worst.limit.why},
-        "max_abs": worst.gap.max_abs,
-        "of_range": worst.gap.of_range,
-        "nrmse": worst.gap.nrmse,
-        "share": worst.gap.share,
-        "sides_equal": first.tied,
-    }
-    if bad:
-        evidence["non_finite"] = bad
+    finding = KernelSetsDiverge(
+        diverging=tuple(kernels),
+        agree=tuple(first.agreeing),
+        op=kind,
+        ops=tuple(dict.fromkeys(one.op_index for one in group))[:LISTED_OPS],
+        in_whole_model_only=first.in_graph,
+        limit=RoundingLimit(worst.limit.value, worst.limit.unit, worst.limit.why),
+        max_abs=worst.gap.max_abs,
+        of_range=worst.gap.of_range,
+        nrmse=worst.gap.nrmse,
+        share=worst.gap.share,
+        sides_equal=first.tied,
+        non_finite=bad or None,
+    )
     sure = verified.get(first.op_index, False)
     confidence = (0.6 if first.tied else 0.9) + (0.05 if sure else 0.0) - (0.1 if len(first.agreeing) < 2 else 0.0)
-    return Cause(
-        "kernel",
-        confidence,
-        evidence,
-        _avoid(kernels),
-        first.layer,
-        first.op_index,
-        sure,
-        rule="op_diverges_between_kernels",
-    )
+    return Cause(finding, confidence, first.layer, first.op_index, sure, rule="op_diverges_between_kernels")
 
 
 def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cause:
@@ -132,31 +121,17 @@ def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cau
     layer = None
     if op is not None:
         layer = next((tensor.name for index, tensor in layer_tensors(facts) if index == op.index), None)
-    evidence: dict[str, Any] = {
-        "departs": [crash.kernel],
-        "agree": list(survived),
-        "crash": crash.how,
-        "said": crash.said,
-        "op": None if op is None else op.name,
-        "tries": crash.tries,
-    }
-    place = None if op is None else op.index
-    return Cause(
-        "kernel",
-        0.97 if place is not None else 0.8,
-        evidence,
-        _avoid([crash.kernel]),
-        layer,
-        place,
-        crash.verified,
-        rule="kernel_ends_process",
+    finding = KernelCrash(
+        diverging=(crash.kernel,),
+        agree=tuple(survived),
+        crash=crash.how,
+        said=crash.said,
+        op=None if op is None else op.name,
+        tries=crash.tries,
     )
-
-
-def _avoid(kernels: Sequence[str]) -> dict[str, Any]:
-    names = ", ".join(kernels)
-    how = f"report it with this op's inputs; until it is mended, keep the op off {names}"
-    return {"action": "avoid_kernel", "kernels": list(kernels), "how": how}
+    place = None if op is None else op.index
+    confidence = 0.97 if place is not None else 0.8
+    return Cause(finding, confidence, layer, place, crash.verified, rule="kernel_ends_process")
 
 
 def _gap(gaps: Gaps, tensor: int, first: str, second: str) -> Gap:

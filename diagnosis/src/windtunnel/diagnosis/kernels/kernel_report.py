@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from windtunnel.diagnosis.findings.comparison import SCHEMA, Cause, Coverage, Exclusion, Verdict
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.comparison import SCHEMA, Coverage, Verdict
 from windtunnel.diagnosis.kernels.result_distance import Gap
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit
 

@@ -8,7 +8,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.kinds.kernels import AcceleratorDidNotRun, OutputAllZero, OutputNonFinite
 from windtunnel.diagnosis.kernels.first_op_search import Agree, Outputs
 from windtunnel.diagnosis.kernels.result_distance import GapSums
 from windtunnel.diagnosis.thresholds.kernel_thresholds import FEWEST_TELLING_VALUES
@@ -57,10 +58,11 @@ def output_causes(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: s
         bad = sum(int(np.count_nonzero(_broken(b) & ~_broken(a))) for a, b in zip(trusted, found, strict=True))
         if bad:
             total = sum(one.size for one in found)
-            causes.append(_kernel(name, {"kernel": where, "non_finite": bad, "values": total, "cpu_non_finite": 0}))
+            finding = OutputNonFinite(output=name, kernel=where, non_finite=bad, values=total)
+            causes.append(_cause(finding))
         elif any(np.any(one) for one in trusted) and not any(np.any(one) for one in found):
             largest = max(float(np.abs(one.astype(np.float64)).max()) for one in trusted)
-            causes.append(_kernel(name, {"kernel": where, "all_zero": True, "cpu_max_abs": largest}))
+            causes.append(_cause(OutputAllZero(output=name, kernel=where, cpu_max_abs=largest)))
     return causes
 
 
@@ -91,19 +93,14 @@ def fallback_cause(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: 
             telling += _telling(wanted, PRECISIONS[promised])
     if telling < FEWEST_TELLING_VALUES:
         return None
-    return Cause(
-        code="latency.fallback",
-        confidence=0.97,
-        evidence={
-            "accelerator": where,
-            "promised": promised,
-            "bit_equal_values": equal,
-            "values_that_would_differ": telling,
-            "samples": len(cpu),
-        },
-        fix={"action": "run_on_accelerator", "how": f"{where} gave the CPU's very bits: it did not run; see its log"},
-        rule="outputs_equal_cpu_bits",
+    finding = AcceleratorDidNotRun(
+        accelerator=where,
+        promised=promised,
+        bit_equal_values=equal,
+        values_that_would_differ=telling,
+        samples=len(cpu),
     )
+    return Cause(finding, 0.97, rule="outputs_equal_cpu_bits")
 
 
 def _telling(values: NDArray[Any], step: float) -> int:
@@ -120,14 +117,8 @@ def _broken(values: NDArray[Any]) -> NDArray[np.bool_]:
     return ~finite
 
 
-def _kernel(output: str, evidence: dict[str, Any]) -> Cause:
-    return Cause(
-        code="kernel",
-        confidence=0.9,
-        evidence={"output": output, **evidence},
-        fix={"action": "bisect", "how": "cut the model after an op, until the first op whose result departs is left"},
-        rule="outputs_differ_from_cpu",
-    )
+def _cause(finding: OutputNonFinite | OutputAllZero) -> Cause:
+    return Cause(finding, 0.9, rule="outputs_differ_from_cpu")
 
 
 def _require_alike(cpu: Sequence[Arrays], accelerated: Sequence[Arrays]) -> None:

@@ -8,7 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from windtunnel.diagnosis.findings.comparison import SCHEMA, Cause, Exclusion, Verdict
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.comparison import SCHEMA, Verdict
+from windtunnel.diagnosis.findings.kinds.latency import (
+    DelegateCoverage,
+    DelegateFallback,
+    LatencyStraggler,
+    Peers,
+    SlowOp,
+    WideOpsSlow,
+)
 from windtunnel.diagnosis.latency.expected_times import Expectation, expect
 from windtunnel.diagnosis.latency.op_costs import OpCost, op_cost
 from windtunnel.diagnosis.latency.op_profile import OpTime, Profile
@@ -129,11 +138,11 @@ def diagnose_latency(
     total = max(profile.total_ms, profile.ops_ms)
     rows = _rows(costs, profile, total)
     fallback = _fallback(rows, profile, delegate, total)
-    outside = frozenset(fallback.evidence["ops"]) if fallback is not None else frozenset()
+    outside = _outside(fallback)
     stragglers = [_straggler(row) for row in rows if row.verdict == "straggler" and row.cost.op_index not in outside]
     wide = None if fallback is not None else _wide(rows, profile, total)
     found = [cause for cause in (fallback, wide) if cause is not None] + stragglers
-    causes = tuple(sorted(found, key=lambda cause: -float(cause.evidence["excess_ms"] or 0.0)))
+    causes = tuple(sorted(found, key=lambda cause: -_excess(cause)))
     shown = tuple(_judged(row, outside) for row in rows)
     return LatencyDiagnosis(profile, shown, causes, _excluded(shown, causes, profile, total))
 
@@ -166,45 +175,57 @@ def _judged(row: OpVerdict, outside: frozenset[int]) -> OpVerdict:
     return row if verdict == row.verdict else OpVerdict(row.cost, row.time, row.share, row.expected, verdict)
 
 
+def _outside(fallback: Cause | None) -> frozenset[int]:
+    """The ops that a fallback is about."""
+    finding = None if fallback is None else fallback.finding
+    return frozenset(finding.ops) if isinstance(finding, DelegateFallback) else frozenset()
+
+
+def _excess(cause: Cause) -> float:
+    """The time that a cause costs, in ms; 0 where it is not known."""
+    finding = cause.finding
+    return (finding.excess_ms or 0.0) if isinstance(finding, LatencyStraggler | WideOpsSlow | DelegateFallback) else 0.0
+
+
 def _straggler(row: OpVerdict) -> Cause:
     expected, ms = row.expected, row.time.ms
     assert expected is not None and ms is not None
     ratio = ms / expected.ms
     confidence = STRAGGLER_CONFIDENCE[expected.level] + 0.09 * (1 - expected.factor / ratio)
-    evidence = {
-        "measured_ms": ms,
-        "expected_ms": expected.ms,
-        "excess_ms": ms - expected.ms,
-        "times_slower": ratio,
-        "limit_times": expected.factor,
-        "share": row.share,
-        "macs": row.cost.macs,
-        "bytes": row.cost.bytes,
-        "peers": {"level": expected.level, "kind": row.cost.kind, "ops": list(expected.peers)},
-        "kernels": list(row.time.kernels),
-        "reason": row.cost.weakness or f"this kernel of {row.cost.op} is slow for such shapes and types",
-    }
     cost = row.cost
-    return Cause(
-        "latency.straggler", confidence, evidence, _fix(cost), cost.layer, cost.op_index, rule="slower_than_peers"
+    finding = LatencyStraggler(
+        measured_ms=ms,
+        expected_ms=expected.ms,
+        excess_ms=ms - expected.ms,
+        times_slower=ratio,
+        limit_times=expected.factor,
+        share=row.share,
+        macs=cost.macs,
+        bytes=cost.bytes,
+        peers=Peers(expected.level, cost.kind, tuple(expected.peers)),
+        kernels=tuple(row.time.kernels),
+        reason=cost.weakness or f"this kernel of {cost.op} is slow for such shapes and types",
+        advice=_advice(cost),
+        op=cost.op,
+        op_index=cost.op_index,
     )
+    return Cause(finding, confidence, cost.layer, cost.op_index, rule="slower_than_peers")
 
 
-def _fix(cost: OpCost) -> dict[str, Any]:
+def _advice(cost: OpCost) -> str:
+    """What to do about a slow op, by the weakness of its kernel."""
     weakness = cost.weakness or ""
     if weakness.startswith(_WIDE):
-        action = "quantise these ops to int8, or keep them in float: both have fast kernels"
-    elif "hybrid" in weakness:
-        action = "quantise the activations too (int8), or keep the weights in float16"
-    elif "dilation" in weakness:
-        action = "use an undilated convolution with a larger kernel, or a regular one with dilation"
-    elif "transposed" in weakness:
-        action = "resize and convolve instead of the transposed convolution"
-    elif weakness:
-        action = "express the custom op by built-in ones"
-    else:
-        action = "run the op with other kernels, or in another type"
-    return {"action": action, "op": cost.op, "op_index": cost.op_index}
+        return "quantise these ops to int8, or keep them in float: both have fast kernels"
+    if "hybrid" in weakness:
+        return "quantise the activations too (int8), or keep the weights in float16"
+    if "dilation" in weakness:
+        return "use an undilated convolution with a larger kernel, or a regular one with dilation"
+    if "transposed" in weakness:
+        return "resize and convolve instead of the transposed convolution"
+    if weakness:
+        return "express the custom op by built-in ones"
+    return "run the op with other kernels, or in another type"
 
 
 def _fallback(
@@ -224,20 +245,25 @@ def _fallback(
         return None
     slowest = max(outside, key=lambda row: row.time.ms or 0.0, default=None)
     kinds = sorted({row.cost.op for row in outside} | set(refused))
-    evidence: dict[str, Any] = {
-        "ops": [row.cost.op_index for row in outside],
-        "kinds": kinds,
-        **_spent(outside, spent, total),
-        "reasons": _reasons(outside, refused),
-        "delegate": None if delegate is None else {key: delegate.get(key) for key in _DELEGATE_FIELDS},
-        "slower_than_expected": _slow_among(outside),
-    }
+    weak = slowest.cost if slowest is not None and slowest.cost.weakness is not None else None
+    finding = DelegateFallback(
+        ops=tuple(row.cost.op_index for row in outside),
+        kinds=tuple(kinds),
+        measured_ms=spent,
+        excess_ms=spent,
+        share=None if spent is None else spent / total,
+        macs=sum(row.cost.macs for row in outside),
+        bytes=sum(row.cost.bytes for row in outside),
+        reasons=tuple(_reasons(outside, refused)),
+        delegate=None if delegate is None else _coverage(delegate),
+        slower_than_expected=tuple(_slow_among(outside)),
+        advice=_TAKEN if weak is None else _advice(weak),
+        slowest=None if weak is None else weak.op,
+        slowest_index=None if weak is None else weak.op_index,
+    )
     confidence = 0.95 if spent is not None else 0.8
-    fix: dict[str, Any] = {"action": _TAKEN, "kinds": kinds}
-    if slowest is not None and slowest.cost.weakness is not None:
-        fix |= _fix(slowest.cost)
     layer, op_index = (None, None) if slowest is None else (slowest.cost.layer, slowest.cost.op_index)
-    return Cause("latency.fallback", confidence, evidence, fix, layer, op_index, rule="outside_the_delegate")
+    return Cause(finding, confidence, layer, op_index, rule="outside_the_delegate")
 
 
 def _reasons(rows: Sequence[OpVerdict], refused: Mapping[str, Any]) -> list[str]:
@@ -245,25 +271,23 @@ def _reasons(rows: Sequence[OpVerdict], refused: Mapping[str, Any]) -> list[str]
     return sorted(reason for reason in known if reason)
 
 
-def _spent(rows: Sequence[OpVerdict], ms: float | None, total: float) -> dict[str, Any]:
-    """Figures of several ops together; nothing is expected of them."""
-    return {
-        "measured_ms": ms,
-        "expected_ms": None,
-        "excess_ms": ms,
-        "share": None if ms is None else ms / total,
-        "macs": sum(row.cost.macs for row in rows),
-        "bytes": sum(row.cost.bytes for row in rows),
-    }
-
-
 _TAKEN = "replace these ops, or give them a type and shapes that the accelerator takes"
-_DELEGATE_FIELDS = ("name", "outcome", "nodes_delegated", "nodes_total", "partitions")
 
 
-def _slow_among(rows: Sequence[OpVerdict]) -> list[dict[str, Any]]:
+def _coverage(delegate: Mapping[str, Any]) -> DelegateCoverage:
+    """What a log says of the delegate."""
+    return DelegateCoverage(
+        delegate.get("name"),
+        delegate.get("outcome"),
+        delegate.get("nodes_delegated"),
+        delegate.get("nodes_total"),
+        delegate.get("partitions"),
+    )
+
+
+def _slow_among(rows: Sequence[OpVerdict]) -> list[SlowOp]:
     return [
-        {"op_index": row.cost.op_index, "measured_ms": row.time.ms, "expected_ms": row.expected.ms}
+        SlowOp(row.cost.op_index, row.time.ms, row.expected.ms)
         for row in rows
         if row.verdict == "straggler" and row.expected is not None
     ]
@@ -276,16 +300,20 @@ def _wide(rows: Sequence[OpVerdict], profile: Profile, total: float) -> Cause | 
     if not weak or spent < WEAK_SHARE * total or spent < MATERIAL_TICKS * profile.resolution_ms:
         return None
     slowest = max(weak, key=lambda row: row.time.ms or 0.0)
-    evidence = {
-        "ops": [row.cost.op_index for row in weak],
-        **_spent(weak, spent, total),
-        "peers": None,
-        "reason": slowest.cost.weakness,
-    }
     cost = slowest.cost
-    return Cause(
-        "latency.straggler", 0.9, evidence, _fix(cost), cost.layer, cost.op_index, rule="kernels_known_to_be_slow"
+    finding = WideOpsSlow(
+        ops=tuple(row.cost.op_index for row in weak),
+        measured_ms=spent,
+        excess_ms=spent,
+        share=spent / total,
+        macs=sum(row.cost.macs for row in weak),
+        bytes=sum(row.cost.bytes for row in weak),
+        reason=cost.weakness or "",
+        advice=_advice(cost),
+        op=cost.op,
+        op_index=cost.op_index,
     )
+    return Cause(finding, 0.9, cost.layer, cost.op_index, rule="kernels_known_to_be_slow")
 
 
 def _excluded(

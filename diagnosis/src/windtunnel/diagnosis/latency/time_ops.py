@@ -11,7 +11,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.kinds.latency import LatencyStraggler, TriedKernels
 from windtunnel.diagnosis.latency.native_profiler import Kernels
 from windtunnel.diagnosis.latency.op_profile import Method, facts_in_use, first_inputs, profile_model, time_op
 from windtunnel.diagnosis.latency.slow_ops import LatencyDiagnosis, diagnose_latency
@@ -49,12 +50,11 @@ def measure_latency(
 
 
 def _tried(cause: Cause, model: Path, other: Kernels, feed: Mapping[str, Any]) -> Cause:
-    if cause.code != "latency.straggler" or cause.op_index is None or cause.evidence.get("peers") is None:
+    finding = cause.finding
+    if not isinstance(finding, LatencyStraggler) or cause.op_index is None:
         return cause
     ms = time_op(model, cause.op_index, accelerator=other, **feed)
-    tried = {"kernels": other, "measured_ms": ms}
-    if ms is None or ms > OTHER_KERNELS_WORTH * float(cause.evidence["measured_ms"]):
-        return replace(cause, evidence={**cause.evidence, "tried": tried})
-    action = "run the op with XNNPACK" if other == "xnnpack" else "run the op outside XNNPACK, on the runtime's kernels"
-    fix = {"action": action, **tried, "otherwise": cause.fix["action"], "op": cause.fix["op"]}
-    return replace(cause, fix=fix, verified=True)
+    tried = TriedKernels(other, ms)
+    if ms is None or ms > OTHER_KERNELS_WORTH * finding.measured_ms:
+        return replace(cause, finding=replace(finding, tried=tried))
+    return replace(cause, finding=replace(finding, faster=tried), verified=True)

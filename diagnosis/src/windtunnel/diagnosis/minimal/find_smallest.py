@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.feeding.paired_inputs import feed
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.graph.scale_overflow import overflowing
 from windtunnel.diagnosis.minimal.case_bundle import bundle
 from windtunnel.diagnosis.minimal.graph_region import Boundary, Region, boundaries_of, regions

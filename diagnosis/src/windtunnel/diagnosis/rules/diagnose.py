@@ -9,7 +9,8 @@ from typing import Protocol
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.execution.detection_slots import made_by_detection
-from windtunnel.diagnosis.findings.comparison import Cause, Exclusion
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.kinds.constants import ConstantFinding
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
@@ -122,7 +123,7 @@ def isolated_error(local: Mapping[int, Local], suspect: Suspect) -> float | None
 
     None if none of them could be measured.
     """
-    places = {suspect.tensor, *suspect.tensors} if "held" in range_of(suspect) else {suspect.tensor}
+    places = {suspect.tensor, *suspect.tensors} if range_of(suspect) is not None else {suspect.tensor}
     errors = [error for index in places if index in local and (error := _error(local[index])) is not None]
     return math.sqrt(sum(error * error for error in errors) / len(errors)) if errors else None
 
@@ -141,9 +142,10 @@ def _one_per_place(suspects: Sequence[Suspect]) -> list[Suspect]:
     """One suspect per code and place, or per constant; if several layers read a constant, its place is the first."""
     found: dict[tuple[str, frozenset[int]], Suspect] = {}
     for suspect in sorted(suspects, key=lambda one: -1 if one.op_index is None else one.op_index):
-        code, place = suspect.code, frozenset({suspect.tensor})
+        code, place = str(suspect.code), frozenset({suspect.tensor})
         # No tensors: the constant is left out.
-        if suspect.evidence.get("role") in ("weights", "bias") and suspect.tensors and not place <= suspect.tensors:
+        is_of_weights = isinstance(suspect.finding, ConstantFinding) and suspect.finding.role != "operand"
+        if is_of_weights and suspect.tensors and not place <= suspect.tensors:
             code, place = "constant", suspect.tensors
         key = code, place
         if key not in found or (suspect.plain and not found[key].plain):

@@ -7,12 +7,16 @@ another way to write the same, or one that these samples do not reach: a note, n
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from windtunnel.datacheck.findings import DIFFERENCE_WITHOUT_EFFECT, Finding
-from windtunnel.diagnosis.findings.comparison import Cause, OutputDiff
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.causes import Cause, evidence_of
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.comparison import OutputDiff
+from windtunnel.diagnosis.findings.kinds.ops import ActivationDiffers, AttributeDiffers
 from windtunnel.diagnosis.rules.suspect_rules import Decision
 from windtunnel.diagnosis.rules.tried_suspect import Effect, TriedSuspect
 from windtunnel.diagnosis.static.suspect import Patch, all_of
@@ -74,9 +78,9 @@ def without_harmless(causes: Sequence[Decision], precision: str) -> tuple[list[D
     return [one for one in causes if one not in harmless], harmless
 
 
-def _is_setting(evidence: Mapping[str, Any]) -> bool:
+def _is_setting(finding: CauseFinding) -> bool:
     """Whether one op has another attribute in the candidate, one that makes it another function."""
-    return "attribute" in evidence and evidence["attribute"] not in _WAYS
+    return isinstance(finding, AttributeDiffers) and finding.attribute not in _WAYS
 
 
 def _may_explain(tested: TriedSuspect, quiet: float) -> bool:
@@ -90,7 +94,7 @@ def _may_explain(tested: TriedSuspect, quiet: float) -> bool:
 
 def _is_way(tested: TriedSuspect) -> bool:
     """Whether a difference may be another way to write the same: another op, or another bound."""
-    return tested.code == "conversion.op" or tested.is_bound
+    return tested.code == CauseCode.CONVERSION_OP or tested.is_bound
 
 
 def _is_harmless(tested: TriedSuspect, noise: float, quiet: float) -> bool:
@@ -100,7 +104,7 @@ def _is_harmless(tested: TriedSuspect, noise: float, quiet: float) -> bool:
     they change nothing at all: their fix rounds anew, which may cost what it gains.
     """
     suspect, effect = tested.suspect, tested.effect
-    if suspect.plain and suspect.code == "conversion.op" and _is_setting(suspect.evidence):
+    if suspect.plain and suspect.code == CauseCode.CONVERSION_OP and _is_setting(suspect.finding):
         # Some kernels ignore an attribute that others follow: where the files differ in it, running proves nothing.
         return False
     return effect.is_none(noise, quiet) and (_is_way(tested) or not effect.changes)
@@ -111,11 +115,11 @@ def note_of(tested: TriedSuspect) -> Finding:
     suspect = tested.suspect
     output = "unknown" if tested.output_error is None else f"{tested.output_error:.2g}"
     evidence = {
-        "code": suspect.code,
+        "code": str(suspect.code),
         "place": {"layer": suspect.layer, "op_index": suspect.op_index},
         "output_nrmse": finite(tested.output_error),
         "output_nrmse_mended": tested.output_error_fixed,
-        **suspect.evidence,
+        **evidence_of(suspect.finding, suspect.inside),
     }
     return Finding(
         NO_EFFECT,
@@ -130,16 +134,16 @@ def is_alike(cause: Cause, output: OutputDiff) -> bool:
 
     The two ways to compute a GELU are an example. Running may well prove that they differ, by less than anyone sees.
     """
-    if _is_setting(cause.evidence) or "activation" in cause.evidence:
+    if _is_setting(cause.finding) or isinstance(cause.finding, ActivationDiffers):
         return False
-    own = cause.evidence.get("local_nrmse")
+    own = cause.isolated_error
     small = (
         own is not None
         and own < QUIET_OUTPUT["float32"]
         and output.nrmse is not None
         and output.nrmse < QUIET_OUTPUT["float32"]
     )
-    return cause.code == "conversion.op" and small and output.agreement in (None, 1.0)
+    return cause.code == CauseCode.CONVERSION_OP and small and output.agreement in (None, 1.0)
 
 
 def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding, ...]:
@@ -149,7 +153,7 @@ def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding
             NO_EFFECT,
             f"{one.code} at {one.layer!r} (op {one.op_index}): this layer gives something else on the same inputs, but "
             f"no output shows it (nRMSE {output.nrmse:.2g})",
-            evidence={"code": one.code, "place": {"layer": one.layer, "op_index": one.op_index}, **one.evidence},
+            evidence={"code": str(one.code), "place": {"layer": one.layer, "op_index": one.op_index}, **one.evidence},
         )
         for one in causes
     )

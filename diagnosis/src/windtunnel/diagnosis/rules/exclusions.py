@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from windtunnel.diagnosis.findings.comparison import Cause, Exclusion
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.rules.diagnose import Diagnosis
 from windtunnel.diagnosis.static.compare_files import StaticReport
 

@@ -10,9 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.kinds.constants import ConstantDiffers, InputScaleDiffers
+from windtunnel.diagnosis.findings.kinds.ranges import CalibrationFinding, RangeFinding, RangeTooWide
 from windtunnel.diagnosis.graph import FusedModel, Matching
 from windtunnel.diagnosis.rules.suspect_rules import Decision, Outcome, why
-from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect, is_lower
+from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect, integer_steps, is_lower
 from windtunnel.diagnosis.static.suspect import Patch, Suspect, all_of
 from windtunnel.diagnosis.thresholds.rule_thresholds import (
     BIAS_FOLLOWS_SCALE,
@@ -65,7 +68,7 @@ def rounded_by_quantizer(group: Group) -> Sequence[TriedSuspect]:
 
     Quantizers that weigh errors against each other (GPTQ, OCTAV, MSE) choose other integers, and other scales.
     """
-    layers = sum("largest_difference_steps" in one.evidence for one in group.suspects)
+    layers = sum(integer_steps(one) is not None for one in group.suspects)
     return [one for one in group.causes if _is_rounding(one)] if layers >= ROUNDED_LAYERS else []
 
 
@@ -82,7 +85,7 @@ def constants_that_balance(group: Group) -> Sequence[TriedSuspect]:
 
     Channels that are scaled in one layer and scaled back in the next give the same outputs.
     """
-    harming = [one for one in group.causes if one.output_worsens and one.code == "conversion.weights"]
+    harming = [one for one in group.causes if one.output_worsens and one.code == CauseCode.CONVERSION_WEIGHTS]
     patches = [one.suspect.patch for one in harming if one.suspect.patch is not None]
     if len(patches) < 2:
         return []
@@ -95,7 +98,7 @@ def ranges_that_follow_a_fault(group: Group) -> Sequence[TriedSuspect]:
 
     A candidate that was quantized with the fault in it has ranges that fit its own values.
     """
-    faults = [one.suspect for one in group.causes if one.exceeds_precision and one.code.startswith("conversion.")]
+    faults = [one.suspect for one in group.causes if one.exceeds_precision and one.code.is_conversion]
     behind = _tensors_behind(group.matching.candidate, faults)
     return [one for one in group.causes if _follows(one.suspect, faults, behind, group.reached)]
 
@@ -103,15 +106,15 @@ def ranges_that_follow_a_fault(group: Group) -> Sequence[TriedSuspect]:
 def _follows(
     suspect: Suspect, faults: Sequence[Suspect], behind: frozenset[int], reached: Mapping[int, tuple[float, float]]
 ) -> bool:
-    if suspect.code.startswith("quantization.calibration"):
+    if isinstance(suspect.finding, CalibrationFinding):
         return any(
             one.op_index is not None and suspect.op_index is not None and one.op_index <= suspect.op_index
             for one in faults
         )
-    held, values = suspect.evidence.get("held"), reached.get(suspect.tensor)
-    if held is None or not suspect.tensors & behind:
+    if not isinstance(suspect.finding, RangeFinding) or not suspect.tensors & behind:
         return False
-    if suspect.evidence.get("kind") != "wide" or values is None:
+    held, values = suspect.finding.held, reached.get(suspect.tensor)
+    if not isinstance(suspect.finding, RangeTooWide) or values is None:
         return True
     return not held[1] - held[0] > RANGE_FITS * (max(values[1], 0.0) - min(values[0], 0.0))
 
@@ -135,11 +138,14 @@ def biases_that_follow_a_scale(group: Group) -> Sequence[TriedSuspect]:
 
 
 def _is_bias_behind(suspect: Suspect, other: Suspect) -> bool:
-    change = suspect.evidence.get("relative_difference")
-    if suspect.reads not in other.tensors or other.code != "quantization.parameters" or change is None:
+    change = suspect.finding.relative_difference if isinstance(suspect.finding, ConstantDiffers) else None
+    if suspect.reads not in other.tensors or other.code != CauseCode.PARAMETERS or change is None:
         return False
-    scale = other.evidence.get("scale", {})
-    factor = scale["file"] / scale["fitting"] if "fitting" in scale else scale.get("factor", 1.0)
+    factor = 1.0
+    if isinstance(other.finding, RangeFinding):
+        factor = other.finding.scale.file / other.finding.scale.fitting
+    elif isinstance(other.finding, InputScaleDiffers):
+        factor = other.finding.scale.factor
     return math.isclose(abs(factor - 1.0), change, rel_tol=BIAS_FOLLOWS_SCALE)
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS
-from windtunnel.diagnosis.findings.comparison import Cause, Exclusion
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.kinds.kernels import KernelDiffers, OpName
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
@@ -38,24 +39,17 @@ def kernel_causes(
         # Without any error it holds NaN or infinity; a constant has an error, but no range to divide it by.
         error = here.nrmse or (math.inf if here.rmse is None else 0.0)
         if error > max(least, KERNEL_TIMES * there.nrmse):
-            evidence: dict[str, Any] = {
-                "local_nrmse": here.nrmse,
-                "local_nrmse_on_other_kernels": there.nrmse,
-                "kernels": used,
-                "other_kernels": OTHER_KERNELS[used],
-            }
-            if math.isinf(error):
-                evidence["non_finite"] = {"op": maker.name}
-            fix = {"action": f"run this op on other kernels than {used}, and report it", "op": maker.name}
-            name = candidate.facts.tensors[index].name
-            found.append(
-                (
-                    error,
-                    Cause(
-                        "kernel", KERNEL, evidence, fix, name, maker.index, verified=True, rule="right_on_other_kernels"
-                    ),
-                )
+            finding = KernelDiffers(
+                local_nrmse=here.nrmse,
+                local_nrmse_on_other_kernels=there.nrmse,
+                kernels=used,
+                other_kernels=OTHER_KERNELS[used],
+                non_finite=OpName(maker.name) if math.isinf(error) else None,
+                op=maker.name,
             )
+            name = candidate.facts.tensors[index].name
+            cause = Cause(finding, KERNEL, name, maker.index, verified=True, rule="right_on_other_kernels")
+            found.append((error, cause))
     return tuple(cause for _, cause in sorted(found, key=lambda one: -one[0]))
 
 
@@ -67,4 +61,4 @@ def kernels_excluded(
     if not both:
         return ()
     why = f"{len(both)} layers run by themselves are no further off on {used} kernels than on {OTHER_KERNELS[used]}"
-    return (Exclusion("kernel", why, rule="right_on_all_kernels"),)
+    return (Exclusion(CauseCode.KERNEL, why, rule="right_on_all_kernels"),)

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.kinds.ranges import FileScale
+from windtunnel.diagnosis.findings.kinds.scales import MaskConstant, MaskScale
+from windtunnel.diagnosis.findings.trial import OutputTrial, Trial
 from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.rules.effect_on_outputs import Ends, gain
@@ -126,7 +129,7 @@ def _is_real(side: FusedModel, tensor: int) -> bool:
 
 
 def mask_causes(
-    code: str, matching: Matching, seen: Mapping[int, tuple[Masked, Rest]], fewest_steps: float, ends: Ends
+    matching: Matching, seen: Mapping[int, tuple[Masked, Rest]], fewest_steps: float, ends: Ends
 ) -> list[tuple[Cause, Quantization]]:
     """Masks that leave less than `fewest_steps` quantization steps to the rest, put to the test with a smaller mask."""
     candidate = matching.candidate
@@ -140,34 +143,25 @@ def mask_causes(
         if not sets or not 0.0 < width < math.inf or fused_layers >= fewest_steps:
             continue
         smaller = float(f"{width + MASK_BELOW:.1g}")
-        cause = _cause(code, masked, rest, fused_layers, smaller)
+        cause = _cause(masked, rest, fused_layers, smaller)
         if masked.runs and not masked.bounds:
             cause = _tested(cause, _patch(candidate, masked.size, rest, smaller), ends)
         found.append((cause, masked.quantization))
     return found
 
 
-def _cause(code: str, masked: Masked, rest: Rest, fused_layers: float, smaller: float) -> Cause:
+def _cause(masked: Masked, rest: Rest, fused_layers: float, smaller: float) -> Cause:
     node = masked.pair.candidate
     size = masked.size if math.isfinite(masked.size) else None
-    evidence: dict[str, Any] = {
-        "kind": "mask_constant",
-        "mask": {"constant": masked.constant, "size": size},
-        "rest": [rest.low, rest.high],
-        "steps": round(fused_layers, 3),
-        "scale": {"file": masked.quantization.scales[0] if math.isfinite(masked.quantization.scales[0]) else None},
-    }
-    action = (
-        f"use a mask of about -{smaller:g} in place of the constant, or keep this op and the softmax behind it in "
-        "float; calibrating again does not help, because the mask sets the scale"
+    scale = masked.quantization.scales[0]
+    finding = MaskScale(
+        mask=MaskConstant(masked.constant, size),
+        rest=(rest.low, rest.high),
+        steps=round(fused_layers, 3),
+        scale=FileScale(scale if math.isfinite(scale) else None),
+        smaller=None if masked.bounds else smaller,
     )
-    if masked.bounds:
-        action = (
-            f"use a value at the end of the data ({rest.low:.3g} to {rest.high:.3g}) in place of the constant, or keep "
-            "this op in float; calibrating again does not help, because the constant sets the scale"
-        )
-    fix = {"action": action, "constant": masked.constant}
-    return Cause(code, MASK, evidence, fix, node.tensor.name, node.op_index, rule="mask_sets_scale")
+    return Cause(finding, MASK, node.tensor.name, node.op_index, rule="mask_sets_scale")
 
 
 def _tested(cause: Cause, patch: Patch | None, ends: Ends) -> Cause:
@@ -176,11 +170,9 @@ def _tested(cause: Cause, patch: Patch | None, ends: Ends) -> Cause:
     if moved is None:
         return cause
     before, after = max(moved, key=lambda pair: gain(*pair))
-    evidence = {**cause.evidence, "output_nrmse": before, "output_nrmse_mended": after}
+    trial = Trial(output=OutputTrial(before, after))
     verified = gain(before, after) > OUTPUT_BETTER
-    return replace(
-        cause, evidence=evidence, verified=verified, confidence=MASK_VERIFIED if verified else cause.confidence
-    )
+    return replace(cause, trial=trial, verified=verified, confidence=MASK_VERIFIED if verified else cause.confidence)
 
 
 def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Patch | None:

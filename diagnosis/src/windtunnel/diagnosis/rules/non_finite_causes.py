@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.findings.comparison import Cause, LayerDiff, over
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.comparison import LayerDiff, over
+from windtunnel.diagnosis.findings.kinds.non_finite import (
+    NonFiniteByConstant,
+    NonFiniteByKernel,
+    NonFiniteByOp,
+    NonFiniteByRounding,
+    NonFiniteByScale,
+    NonFiniteFinding,
+    NonFiniteValues,
+)
 from windtunnel.diagnosis.graph import Pair
-from windtunnel.diagnosis.graph.constants import KEEP_FLOAT32, Constants
+from windtunnel.diagnosis.graph.constants import Constants
 from windtunnel.diagnosis.thresholds.confidences import BY_ELIMINATION, NON_FINITE
 from windtunnel.diagnosis.thresholds.rule_thresholds import FOREIGN_CONSTANT
 from windtunnel.errors import InvalidInput, Unsupported
@@ -23,20 +33,13 @@ _POLES = frozenset({"LOG", "DIV", "RSQRT"})
 
 @dataclass(frozen=True, slots=True)
 class _Ops:
-    """The op of each model at the first layer with NaN or infinity."""
+    """The op of each model at the first layer with NaN or infinity, and how many values these are."""
 
     reference: ModelFacts
     candidate: ModelFacts
     reference_op: OpFacts
     candidate_op: OpFacts
-
-
-@dataclass(frozen=True, slots=True)
-class _Explanation:
-    code: str
-    evidence: Mapping[str, Any]
-    fix: Mapping[str, Any]
-    confidence: float = NON_FINITE
+    found: NonFiniteValues
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,8 @@ class _Rule:
     """`explain` gives None if the rule does not explain the op."""
 
     name: str
-    explain: Callable[[_Ops], _Explanation | None]
+    explain: Callable[[_Ops], NonFiniteFinding | None]
+    confidence: float = NON_FINITE
 
 
 def plain_causes(
@@ -64,56 +68,51 @@ def plain_causes(
     for layer, pair in zip(layers, pairs, strict=True):
         if layer.non_finite and not layer.reference_non_finite:
             ops = _Ops(
-                reference, candidate, reference.ops[pair.reference.op_index], candidate.ops[pair.candidate.op_index]
+                reference,
+                candidate,
+                reference.ops[pair.reference.op_index],
+                candidate.ops[pair.candidate.op_index],
+                NonFiniteValues(layer.non_finite, layer.op),
             )
             rule, found = next((one, found) for one in _RULES if (found := one.explain(ops)) is not None)
-            evidence = {"non_finite": {"values": layer.non_finite, "op": layer.op}, **found.evidence}
-            return (
-                Cause(found.code, found.confidence, evidence, found.fix, layer.name, layer.op_index, rule=rule.name),
-            )
+            return (Cause(found, rule.confidence, layer.name, layer.op_index, rule=rule.name),)
         if over(layer, threshold):
             return ()
     return ()
 
 
-def _scale_not_finite(ops: _Ops) -> _Explanation | None:
+def _scale_not_finite(ops: _Ops) -> NonFiniteFinding | None:
     scaled = _non_finite_scale(ops.candidate, ops.candidate_op)
-    if scaled is None:
-        return None
-    fix = {"action": "calibrate the tensor again", "tensor": scaled}
-    return _Explanation("quantization.parameters", {"tensor": scaled}, fix)
+    return None if scaled is None else NonFiniteByScale(non_finite=ops.found, tensor=scaled)
 
 
-def _op_differs(ops: _Ops) -> _Explanation | None:
+def _op_differs(ops: _Ops) -> NonFiniteFinding | None:
     one, other = ops.reference_op, ops.candidate_op
     if (one.name, one.fused_activation) == (other.name, other.fused_activation):
         return None
-    kinds = [f"{op.name} with {op.fused_activation}" for op in (one, other)]
-    evidence = {"reference_op": kinds[0], "candidate_op": kinds[1]}
-    return _Explanation("conversion.op", evidence, {"action": "convert the op again", "op": kinds[0]})
+    reference, candidate = (f"{op.name} with {op.fused_activation}" for op in (one, other))
+    return NonFiniteByOp(non_finite=ops.found, reference_op=reference, candidate_op=candidate)
 
 
-def _constant_differs(ops: _Ops) -> _Explanation | None:
+def _constant_differs(ops: _Ops) -> NonFiniteFinding | None:
     constant = _bad_constant(ops.reference, ops.reference_op, ops.candidate, ops.candidate_op)
     if constant is None:
         return None
-    name, again = ops.candidate.tensors[constant].name, "convert the constant again"
-    fix = {"action": KEEP_FLOAT32 if _is_half_overflow(ops.candidate, constant) else again, "tensor": name}
-    return _Explanation("conversion.weights", {"constant": name}, fix)
+    too_large = _is_half_overflow(ops.candidate, constant)
+    name = ops.candidate.tensors[constant].name
+    return NonFiniteByConstant(non_finite=ops.found, constant=name, too_large=too_large)
 
 
-def _input_rounded_to_zero(ops: _Ops) -> _Explanation | None:
+def _input_rounded_to_zero(ops: _Ops) -> NonFiniteFinding | None:
     rounded = _rounded_to_pole(ops.candidate, ops.candidate_op)
     if rounded is None:
         return None
-    evidence = {"tensor": rounded, "why": f"what is rounded to 0 there has no finite {ops.candidate_op.name}"}
-    fix = {"action": "keep the layers up to here in float or 16 bit: windtunnel remedy", "tensor": rounded}
-    return _Explanation("quantization.parameters", evidence, fix, BY_ELIMINATION)
+    why = f"what is rounded to 0 there has no finite {ops.candidate_op.name}"
+    return NonFiniteByRounding(non_finite=ops.found, tensor=rounded, why=why)
 
 
-def _kernel_left(ops: _Ops) -> _Explanation:
-    fix = {"action": "use another kernel or accelerator for this op", "op": ops.candidate_op.name}
-    return _Explanation("kernel", {}, fix, BY_ELIMINATION)
+def _kernel_left(ops: _Ops) -> NonFiniteFinding:
+    return NonFiniteByKernel(non_finite=ops.found)
 
 
 # In this order; the last one explains every op.
@@ -121,8 +120,8 @@ _RULES: Final[Sequence[_Rule]] = (
     _Rule("non_finite_scale", _scale_not_finite),
     _Rule("non_finite_op_differs", _op_differs),
     _Rule("non_finite_constant", _constant_differs),
-    _Rule("non_finite_input_rounded_to_zero", _input_rounded_to_zero),
-    _Rule("non_finite_kernel_left", _kernel_left),
+    _Rule("non_finite_input_rounded_to_zero", _input_rounded_to_zero, BY_ELIMINATION),
+    _Rule("non_finite_kernel_left", _kernel_left, BY_ELIMINATION),
 )
 
 

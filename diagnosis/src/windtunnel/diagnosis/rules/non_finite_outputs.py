@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from windtunnel.datacheck.findings import OUTPUT_NON_FINITE, Finding
 from windtunnel.diagnosis.findings.comparison import HOLDS_NON_FINITE, Comparison
-from windtunnel.diagnosis.graph.constants import KEEP_FLOAT32
+from windtunnel.diagnosis.findings.kinds.constants import KEEP_FLOAT32
 
 
 def non_finite(found: Comparison) -> tuple[Finding, ...]:
@@ -32,6 +32,6 @@ def non_finite(found: Comparison) -> tuple[Finding, ...]:
 
 def _fix(found: Comparison) -> str:
     """What to do: the cause's own fix where weights are too large for float16, else smaller values."""
-    if any(cause.fix.get("action") == KEEP_FLOAT32 for cause in found.causes):
+    if any(cause.finding.fix().action == KEEP_FLOAT32 for cause in found.causes):
         return f"{KEEP_FLOAT32}; or train the model to smaller weights"
     return "keep the first of these layers in float32, or scale its inputs down: float16 ends at 65504"

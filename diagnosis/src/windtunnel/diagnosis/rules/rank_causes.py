@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from windtunnel.diagnosis.findings.comparison import Cause
-from windtunnel.diagnosis.rules.effect_on_outputs import finite
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.trial import LayerTrial, OutputTrial, Trial
 from windtunnel.diagnosis.rules.suspect_rules import Decision
 from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect
 from windtunnel.diagnosis.thresholds.confidences import BY_EVIDENCE
@@ -28,7 +27,7 @@ def ranked(causes: Sequence[Decision]) -> list[Decision]:
             -proofs(one),
             decides and not one.output_improves,
             -one.error_explained,
-            -one.suspect.evidence.get("largest_to_median_channel", 0.0),
+            -one.channel_unevenness,
         )
 
     return sorted(causes, key=key)
@@ -54,23 +53,19 @@ def is_verified(tested: TriedSuspect) -> bool:
 def cause_of(decision: Decision) -> Cause:
     """The cause with its figures, its confidence, and the rule that decided."""
     tested, suspect = decision.tested, decision.tested.suspect
-    evidence: dict[str, Any] = {**suspect.evidence, "local_nrmse": finite(tested.isolated_error)}
-    if tested.isolated_error_fixed is not None:
-        evidence["local_nrmse_mended"] = finite(tested.isolated_error_fixed)
-    if tested.output_error_fixed is not None:
-        evidence |= {
-            "output_nrmse": finite(tested.output_error),
-            "output_nrmse_mended": tested.output_error_fixed,
-        }
-    if tested.effect.beyond is not None:
-        evidence["output_nrmse_with_others_fixed"] = list(tested.effect.beyond)
+    fixed = tested.output_error_fixed
+    trial = Trial(
+        LayerTrial(tested.isolated_error, tested.isolated_error_fixed),
+        None if fixed is None else OutputTrial(tested.output_error, fixed),
+        tested.effect.beyond,
+    )
     return Cause(
-        suspect.code,
+        suspect.finding,
         BY_EVIDENCE[proofs(tested)],
-        evidence,
-        dict(suspect.fix),
         suspect.layer,
         suspect.op_index,
         verified=is_verified(tested),
+        trial=trial,
+        inside=suspect.inside,
         rule=decision.rule,
     )

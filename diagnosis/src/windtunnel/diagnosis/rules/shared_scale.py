@@ -14,12 +14,15 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.kinds.ranges import FileScale
+from windtunnel.diagnosis.findings.kinds.scales import LostPart, SharedScale
 from windtunnel.diagnosis.graph import FusedModel, Matching, Pair
 from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
@@ -37,14 +40,9 @@ from windtunnel.diagnosis.thresholds.scale_thresholds import (
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import OpFacts, Quantization, Runner, TensorFacts, dequantize
 
-CODE: Final = "quantization.shared_scale"
 _JOINING: Final = frozenset({"CONCATENATION", "PACK"})
 _PICKING: Final = frozenset({"SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "GATHER"})
 _PROBABILITIES: Final = frozenset({"LOGISTIC", "SOFTMAX"})
-FIX: Final = (
-    "give each part an output of its own, scale the parts to one range, or keep this op in float; calibrating again "
-    "does not help, because the parts share the scale"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ class Joint:
     parts: tuple[Part, ...]
     quantization: Quantization
     is_output: bool
-    kind: str
+    kind: Literal["concatenation", "channels"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +101,7 @@ class SharedScales:
         return next(known, None)
 
 
-_RANGES: Final = frozenset(
-    {"quantization.parameters", "quantization.calibration_wide", "quantization.calibration_clipped"}
-)
+_RANGES: Final = frozenset({CauseCode.PARAMETERS, CauseCode.CALIBRATION_WIDE, CauseCode.CALIBRATION_CLIPPED})
 
 
 def shared_scales(
@@ -130,7 +126,7 @@ def shared_scales(
     causes = [(joint.is_output, (_cause(joint, found, seen), joint.quantization)) for joint, found in lost]
     return SharedScales(
         outputs=tuple(one for is_output, one in causes if is_output),
-        masks=tuple(mask_causes(CODE, matching, masked, PART_FEWEST_STEPS, ends)),
+        masks=tuple(mask_causes(matching, masked, PART_FEWEST_STEPS, ends)),
         inner=tuple(one for is_output, one in causes if not is_output),
     )
 
@@ -238,28 +234,28 @@ def _lost(joint: Joint, seen: Mapping[Part, _Seen]) -> list[Part]:
 def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Cause:
     scale = joint.quantization.scales[0]
     parts = [
-        {
-            "layer": part.name,
-            "channels": list(part.channels),
-            "range": [seen[part].low, seen[part].high],
-            "steps": round(_steps(part, seen, scale), 3),
-            "constant": (value := _only_value(seen[part], joint.quantization)) is not None,
-            "value": value,
-        }
+        LostPart(
+            part.name,
+            part.channels,
+            (seen[part].low, seen[part].high),
+            round(_steps(part, seen, scale), 3),
+            (value := _only_value(seen[part], joint.quantization)) is not None,
+            value,
+        )
         for part in lost
     ]
     rest = [seen[part] for part in joint.parts if part not in lost]
-    evidence: dict[str, Any] = {
-        "kind": joint.kind,
-        "lost": parts,
-        "scale": {"file": scale},
-        "others": [min(one.low for one in rest), max(one.high for one in rest)],
-        "fewest_steps": round(PART_FEWEST_STEPS, 2),
-    }
     node = joint.pair.candidate
-    fix = {"action": FIX, "tensor": node.tensor.name}
+    finding = SharedScale(
+        kind=joint.kind,
+        lost=tuple(parts),
+        scale=FileScale(scale),
+        others=(min(one.low for one in rest), max(one.high for one in rest)),
+        fewest_steps=round(PART_FEWEST_STEPS, 2),
+        tensor=node.tensor.name,
+    )
     confidence = PART_AT_OUTPUT if joint.is_output else PART_INSIDE
-    return Cause(CODE, confidence, evidence, fix, node.tensor.name, node.op_index, rule="scale_does_not_resolve_part")
+    return Cause(finding, confidence, node.tensor.name, node.op_index, rule="scale_does_not_resolve_part")
 
 
 def _only_value(seen: _Seen, quantization: Quantization) -> float | None:

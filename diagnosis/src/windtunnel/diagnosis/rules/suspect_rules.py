@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect
 from windtunnel.diagnosis.thresholds.rule_thresholds import OP_ROUNDING, UNFIXED_FLOORS
 
@@ -78,7 +79,7 @@ def _fix_was_not_run(one: TriedSuspect) -> bool:
 
 
 def _is_op(one: TriedSuspect) -> bool:
-    return one.code == "conversion.op"
+    return one.code == CauseCode.CONVERSION_OP
 
 
 def _is_bound_of_integers(one: TriedSuspect) -> bool:
@@ -86,11 +87,11 @@ def _is_bound_of_integers(one: TriedSuspect) -> bool:
 
 
 def _is_conversion_not_run(one: TriedSuspect) -> bool:
-    return _was_not_run(one) and one.code.startswith("conversion")
+    return _was_not_run(one) and one.code.is_conversion
 
 
 def _is_per_tensor(one: TriedSuspect) -> bool:
-    return one.code == "quantization.per_tensor"
+    return one.code == CauseCode.PER_TENSOR
 
 
 def constants_compensate(one: TriedSuspect) -> bool:

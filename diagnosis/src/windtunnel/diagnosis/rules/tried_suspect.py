@@ -7,10 +7,14 @@ output. A rule decides by these judgments; none of them decides alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.findings.kinds.constants import ConstantDiffers, ConstantFinding
+from windtunnel.diagnosis.findings.kinds.ops import AttributeDiffers
+from windtunnel.diagnosis.findings.kinds.ranges import CalibrationFinding, RangeFinding
+from windtunnel.diagnosis.findings.kinds.scales import PerTensorTooCoarse
 from windtunnel.diagnosis.static.suspect import Suspect
 from windtunnel.diagnosis.thresholds.precision_thresholds import PRECISION_FLOOR
 from windtunnel.diagnosis.thresholds.rule_thresholds import (
@@ -81,7 +85,7 @@ class TriedSuspect:
     effect: Effect = UNKNOWN
 
     @property
-    def code(self) -> str:
+    def code(self) -> CauseCode:
         """The code of the cause that the suspect may be."""
         return self.suspect.code
 
@@ -150,41 +154,50 @@ class TriedSuspect:
         """The error, as nRMSE, that this suspect explains: that of its layer, or what the output loses with the fix."""
         gain = (self.output_error or 0.0) - (self.output_error_fixed or 0.0) if self.output_improves else 0.0
         # The figure of a whole layer hardly shows what one scale does to small channels.
-        return gain if self.code == "quantization.per_tensor" else max(self.isolated_error or 0.0, gain)
+        return gain if self.code == CauseCode.PER_TENSOR else max(self.isolated_error or 0.0, gain)
 
     @property
     def is_range(self) -> bool:
         """Whether the suspect is a range that does not fit the samples."""
-        return "held" in range_of(self.suspect)
+        return range_of(self.suspect) is not None
 
     @property
     def is_doubtful_range(self) -> bool:
         """Whether the suspect is a range that other samples may explain."""
-        return bool(self.suspect.evidence.get("doubtful", False))
+        finding = self.suspect.finding
+        return isinstance(finding, RangeFinding) and finding.is_doubtful
 
     @property
     def doubtful_range_is_confirmed(self) -> bool:
         """Whether the fix of a doubtful range lowers the output error enough; yes if that is not known."""
         if self.output_error is None or self.output_error_fixed is None:
             return True
-        behind_float = self.suspect.evidence.get("behind_float")
+        finding = self.suspect.finding
+        behind_float = isinstance(finding, RangeFinding) and finding.follows_float
         least = DOUBTFUL_RANGE_BETTER_BEHIND_FLOAT if behind_float else DOUBTFUL_RANGE_BETTER
         return is_lower(self.output_error, self.output_error_fixed, least)
 
     @property
     def is_bound(self) -> bool:
         """Whether the suspect is a constant operand, such as the bound of a MINIMUM, and not a weight or a bias."""
-        return self.suspect.evidence.get("role") == "operand"
+        finding = self.suspect.finding
+        return isinstance(finding, ConstantFinding) and finding.role == "operand"
 
     @property
     def changes_attribute(self) -> bool:
         """Whether the suspect is an op with another attribute."""
-        return "attribute" in self.suspect.evidence
+        return isinstance(self.suspect.finding, AttributeDiffers)
 
     @property
     def integer_steps(self) -> float | None:
         """How far the integers of a constant differ, in quantization steps; None if it is not such a suspect."""
-        return self.suspect.evidence.get("largest_difference_steps")
+        return integer_steps(self.suspect)
+
+    @property
+    def channel_unevenness(self) -> float:
+        """The largest channel's range by the median one's, of weights with one scale; 0 if it is not such a suspect."""
+        finding = self.suspect.finding
+        return finding.largest_to_median_channel if isinstance(finding, PerTensorTooCoarse) else 0.0
 
 
 def is_lower(error: float | None, fixed: float | None, times: float) -> bool:
@@ -197,7 +210,15 @@ def is_same(one: float | None, other: float | None) -> bool:
     return one is not None and other is not None and math.isclose(one, other, rel_tol=SAME_ERROR)
 
 
-def range_of(suspect: Suspect) -> Mapping[str, Any]:
-    """The range that a suspect speaks of; of several, the first. Empty if it speaks of none."""
-    found = suspect.evidence.get("first", suspect.evidence)
-    return found if isinstance(found, Mapping) else {}
+def range_of(suspect: Suspect) -> RangeFinding | None:
+    """The range that a suspect is about; of several, the first. None if it is about no range."""
+    finding = suspect.finding
+    if isinstance(finding, CalibrationFinding):
+        return finding.first
+    return finding if isinstance(finding, RangeFinding) else None
+
+
+def integer_steps(suspect: Suspect) -> float | None:
+    """How far the integers of a constant differ, in quantization steps; None if it is not such a suspect."""
+    finding = suspect.finding
+    return finding.largest_difference_steps if isinstance(finding, ConstantDiffers) else None

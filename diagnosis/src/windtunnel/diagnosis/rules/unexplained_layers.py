@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
-from windtunnel.diagnosis.findings.comparison import Cause
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.kinds.layers import LayerDiverges, LayerError, RangeUnexplained, RoundingAccumulated
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
@@ -36,26 +37,25 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
         return ()
     maker, tensor, one = matching.candidate.makers.get(index), matching.candidate.facts.tensors[index], local[index]
     op_index = None if maker is None else maker.index
-    evidence: dict[str, Any] = {"local_nrmse": worst}
+    finding: CauseFinding
     stored = math.hypot(one.clip_rmse, one.round_rmse)
     if tensor.quantization is not None and stored > CLIPPING_OR_ROUNDING * (one.rmse or 0.0):
-        evidence |= _range(one, tensor, tensor.quantization)
-        fix = {"action": "calibrate the tensor again", "tensor": tensor.name}
-        code, rule = "quantization.parameters", "unexplained_range"
+        finding, rule = _range(worst, one, tensor, tensor.quantization), "unexplained_range"
     else:
-        evidence["why"] = "on the reference's inputs this layer gives something else"
-        fix = {"action": "convert the op again", "op": "" if maker is None else maker.name}
-        code, rule = "conversion.op", "unexplained_op"
-    return (Cause(code, UNEXPLAINED, evidence, fix, tensor.name, op_index, rule=rule),)
+        finding, rule = LayerDiverges(local_nrmse=worst, op="" if maker is None else maker.name), "unexplained_op"
+    return (Cause(finding, UNEXPLAINED, tensor.name, op_index, rule=rule),)
 
 
-def _range(local: Local, tensor: TensorFacts, quantization: Quantization) -> dict[str, Any]:
-    return {
-        "seen": [local.low, local.high],
-        "values_outside": local.clipped,
-        "kind": "clipped" if local.clip_rmse > local.round_rmse else "wide",
-        "held": [float(end) for end in representable(quantization, tensor.dtype)],
-    }
+def _range(error: float, local: Local, tensor: TensorFacts, quantization: Quantization) -> RangeUnexplained:
+    low, high = representable(quantization, tensor.dtype)
+    return RangeUnexplained(
+        local_nrmse=error,
+        seen=(local.low, local.high),
+        values_outside=local.clipped,
+        kind="clipped" if local.clip_rmse > local.round_rmse else "wide",
+        held=(float(low), float(high)),
+        tensor=tensor.name,
+    )
 
 
 def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
@@ -69,11 +69,8 @@ def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
         return ()
     errors = sorted(((one.nrmse or 0.0, index) for index, one in local.items()), reverse=True)
     tensors = matching.candidate.facts.tensors
-    evidence = {
-        "largest_own_errors": [
-            {"layer": tensors[index].name, "local_nrmse": error} for error, index in errors[:LISTED_ERRORS]
-        ],
-        "root_sum_of_squares": math.sqrt(sum(error * error for error, _ in errors)),
-    }
-    fix = {"action": "keep the layers with the largest own errors in float or 16 bit: windtunnel remedy"}
-    return (Cause("quantization.accumulated", ACCUMULATED, evidence, fix, rule="rounding_accumulates"),)
+    finding = RoundingAccumulated(
+        largest_own_errors=tuple(LayerError(tensors[index].name, error) for error, index in errors[:LISTED_ERRORS]),
+        root_sum_of_squares=math.sqrt(sum(error * error for error, _ in errors)),
+    )
+    return (Cause(finding, ACCUMULATED, rule="rounding_accumulates"),)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Sequence
 
 from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
-from windtunnel.diagnosis.findings.comparison import Cause, Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
+from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.comparison import Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
 from windtunnel.diagnosis.thresholds.verdict_thresholds import (
     BROKEN_CHANGED,
     BROKEN_DROP,

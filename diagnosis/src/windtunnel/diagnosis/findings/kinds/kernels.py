@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
@@ -248,7 +248,7 @@ class AcceleratorDidNotRun(CauseFinding):
 
     code: ClassVar[CauseCode] = CauseCode.LATENCY_FALLBACK
     accelerator: str
-    promised: Literal["float16", "bfloat16", "int8"]
+    promised: str
     bit_equal_values: int
     values_that_would_differ: int
     samples: int
@@ -262,5 +262,5 @@ class AcceleratorDidNotRun(CauseFinding):
         """How that is known."""
         return (
             f"{named(self.accelerator)} computes in {self.promised}, and {self.bit_equal_values} values of "
-            f"{self.samples} samples are the CPU's bit for bit; {self.values_that_would_differ} of them would differ",
+            f"{self.samples} samples equal the CPU's bit for bit; {self.values_that_would_differ} of them would differ",
         )

@@ -63,7 +63,7 @@ class LatencyStraggler(CauseFinding):
     excess_ms: float
     times_slower: float
     limit_times: float
-    share: float
+    share: float | None
     macs: int
     bytes: int
     peers: Peers

@@ -93,7 +93,7 @@ def _trial(evidence: Mapping[str, Any]) -> Trial | None:
 
 def _parsed(kind: type[_T], value: Any) -> _T | None:
     try:
-        found: _T = _adapter(kind).validate_python(value)
+        found: _T = _adapter(kind).validate_python(value)  # type: ignore[arg-type]  # Types are hashable.
     except ValidationError:
         return None
     return found
