@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from support import damaged
-from support.models import digits_model
 from support.cause_findings import sample_of
+from support.models import digits_model
 from windtunnel.cli.local.failing_case import write_case
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.minimal import MinimalCase, minimal_case

@@ -14,10 +14,10 @@ from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_weights
 from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.diagnosis.feeding.paired_inputs import feed
+from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.minimal import minimal_case
 from windtunnel.diagnosis.rules.effect_on_outputs import Ends
-from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.rules.shared_scale import shared_scales
 from windtunnel.errors import NotFound
 from windtunnel.tflite import Quantization, Runner, read_model

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Final, Literal
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.kinds.ranges import FileScale
-from windtunnel.diagnosis.findings.kinds.scales import LostPart, SharedScale
+from windtunnel.diagnosis.findings.kinds.scales import LostPart, PartKind, SharedScale
 from windtunnel.diagnosis.graph import FusedModel, Matching, Pair
 from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
@@ -80,7 +80,7 @@ class Joint:
     parts: tuple[Part, ...]
     quantization: Quantization
     is_output: bool
-    kind: Literal["concatenation", "channels"]
+    kind: PartKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,7 @@ def _joints(matching: Matching) -> Iterator[Joint]:
         op = reference.facts.ops[pair.reference.op_index]
         if op.name in _JOINING and pair.candidate.op in _JOINING:
             parts = tuple(_joined(reference, op))
-            kind = "concatenation"
+            kind: PartKind = "concatenation"
         else:
             parts = tuple(_channels(reference, op, pair.reference.tensor)) if is_output else ()
             kind = "channels"

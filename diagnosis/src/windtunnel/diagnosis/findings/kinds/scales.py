@@ -14,6 +14,8 @@ from windtunnel.diagnosis.findings.kinds.phrases import span
 from windtunnel.diagnosis.findings.kinds.ranges import FileScale
 from windtunnel.plain_text import figure, layer_title
 
+# What the parts of a tensor are.
+PartKind = Literal["concatenation", "channels"]
 _PARTS_SHOWN: Final = 6
 _SEPARATE: Final = (
     "give each part an output of its own, scale the parts to one range, or keep this op in float; calibrating again "
@@ -80,7 +82,7 @@ class SharedScale(CauseFinding):
     """
 
     code: ClassVar[CauseCode] = CauseCode.SHARED_SCALE
-    kind: Literal["concatenation", "channels"]
+    kind: PartKind
     lost: tuple[LostPart, ...]
     scale: FileScale
     others: tuple[float, float]
