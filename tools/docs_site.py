@@ -53,6 +53,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for place, text in texts.items():
         files.append(File.generated(config, place, content=text))
+    files.append(File.generated(config, "site.css", abs_src_path=str(ROOT / "tools/sitegen/site.css")))
     for schema in format_pages.schemas(ROOT):
         place = f"{format_pages.SCHEMAS}/{schema.name}"
         files.append(File.generated(config, place, abs_src_path=str(schema), inclusion=InclusionLevel.NOT_IN_NAV))

@@ -100,3 +100,10 @@ def test_documented_json_yaml_and_python_can_be_read(page: Path) -> None:
             ast.parse(block)
         elif block.startswith(("devices:", "apiVersion:")):
             assert isinstance(yaml.safe_load(block), dict)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_what_belongs_to_a_list_item_is_indented_by_four(page: Path) -> None:
+    """The Markdown of the site needs four spaces, GitHub's only two: with fewer the site shows another list."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    assert re.findall(r"^ {1,3}(?:[-*]|\d+\.) .*|(?<=\n\n) {1,3}\S.*", text, re.MULTILINE) == []
