@@ -153,7 +153,7 @@ def test_an_output_that_is_an_input_is_called_by_its_output_name(tmp_path: Path)
 
 
 def test_of_many_values_evenly_spaced_ones_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(output_pairs, "_MOST_VALUES", 24)
+    monkeypatch.setattr(output_pairs, "OUTPUT_PAIRING_VALUES", 24)
     kept = output_pairs._spaced(np.arange(10.0), 3)
     assert kept.tolist() == [0.0, 4.0, 8.0]
     assert kept.base is None

@@ -28,6 +28,7 @@ from windtunnel.diagnosis.thresholds.rule_thresholds import EFFECT_SAMPLES, OUTP
 from windtunnel.diagnosis.thresholds.scale_thresholds import (
     MASK_BELOW,
     MASK_DEPTH,
+    MASK_LARGEST,
     MASK_REST_SHARE,
     MASK_SHARE,
     MASK_SIZE,
@@ -199,7 +200,7 @@ def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Pa
 
 
 def _reaches(quantization: Quantization, dtype: str, size: float) -> bool:
-    return max(map(abs, representable(quantization, dtype))) >= MASK_SHARE * min(size, 3e38)
+    return max(map(abs, representable(quantization, dtype))) >= MASK_SHARE * min(size, MASK_LARGEST)
 
 
 def _fitted(quantization: Quantization, dtype: str, limit: float) -> Quantization:

@@ -32,6 +32,7 @@ from windtunnel.diagnosis.static.effective_weights import effective
 from windtunnel.diagnosis.thresholds.confidences import PART_AT_OUTPUT, PART_INSIDE
 from windtunnel.diagnosis.thresholds.scale_thresholds import (
     PART_FEWEST_STEPS,
+    PART_LEAST_DIVISOR,
     PART_MOST_CHANNELS,
     PART_NEEDS_STEPS,
     PART_OTHER_UNITS,
@@ -205,7 +206,7 @@ def _gains(side: FusedModel, op: OpFacts, tensor: TensorFacts) -> NDArray[np.flo
             values = None if constant is None else side.constants.real(constant)
             if values is not None and values.size == tensor.shape[-1] == values.shape[-1]:
                 sizes = np.abs(values.reshape(-1))
-                return sizes if op.name == "MUL" else 1.0 / np.maximum(sizes, 1e-30)
+                return sizes if op.name == "MUL" else 1.0 / np.maximum(sizes, PART_LEAST_DIVISOR)
     return None
 
 

@@ -109,3 +109,23 @@ PART_OTHER_UNITS: Annotated[
         "The tests have boxes in pixels next to scores. Other values were not tried.",
     ),
 ] = 16.0
+
+MASK_LARGEST: Annotated[
+    float,
+    Threshold(
+        "absolute value of a constant",
+        "A larger mask, such as minus infinity, counts as one of this size.",
+        "derived",
+        "Just below the largest float32.",
+    ),
+] = 3e38
+
+PART_LEAST_DIVISOR: Annotated[
+    float,
+    Threshold(
+        "absolute value of a constant",
+        "A smaller divisor counts as this: the gain of its channel stays finite.",
+        "derived",
+        "Far below any divisor in use, and its inverse is a float32.",
+    ),
+] = 1e-30
