@@ -16,7 +16,7 @@ from windtunnel.diagnosis.layer_log.codec import SKETCH, Sketcher, Statistics
 from windtunnel.diagnosis.layer_log.log_file import Frame, LayerLog
 from windtunnel.diagnosis.numerics.formulas import nrmse, rmse
 from windtunnel.diagnosis.numerics.layer_sums import LayerSums
-from windtunnel.diagnosis.thresholds.layer_log_thresholds import BOUND_SPREADS
+from windtunnel.diagnosis.thresholds.numerics_thresholds import BOUND_SPREADS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import Quantization, dequantize
 

@@ -21,7 +21,7 @@ from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.layer_log.compare_logs import LoggedDiff, common_frames, compare_logs
 from windtunnel.diagnosis.layer_log.log_file import LayerLog, LogWriter, Mode
-from windtunnel.diagnosis.thresholds.layer_log_thresholds import OTHER_INPUTS_SHARE, TEXT_VALUES
+from windtunnel.diagnosis.thresholds.numerics_thresholds import OTHER_INPUTS_SHARE, TEXT_VALUES
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
 from windtunnel.tflite import Accelerator, Runner, dequantize, layer_tensors, read_model

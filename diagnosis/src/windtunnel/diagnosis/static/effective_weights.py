@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, rows
 from windtunnel.diagnosis.graph.fused_layers import AFFINE, CONSTANT_FIRST, FusedLayer, FusedModel
+from windtunnel.diagnosis.thresholds.static_thresholds import ROUNDING_SLACK
 
 Array = NDArray[np.float64]
-# A tie rounds either way, and scales are float32.
-_SLACK = 1.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +47,11 @@ def tolerance_of(constant: Constant, values: Array) -> Array:
         scales = scales.reshape(shape)
         # Biases are rounded again when their scale changes, and a step of theirs is nothing.
         share = 1.0 if constant.stored.dtype in ("int32", "int64") else 0.5
-        return np.broadcast_to(share * _SLACK * scales, values.shape)
+        return np.broadcast_to(share * ROUNDING_SLACK * scales, values.shape)
     if constant.stored.dtype == "float16":
-        return np.asarray(np.abs(values) * 2.0**-11 * _SLACK + 2.0**-25)
+        return np.asarray(np.abs(values) * 2.0**-11 * ROUNDING_SLACK + 2.0**-25)
     if constant.stored.dtype == "bfloat16":
-        return np.asarray(np.abs(values) * 2.0**-8 * _SLACK)
+        return np.asarray(np.abs(values) * 2.0**-8 * ROUNDING_SLACK)
     return np.zeros(values.shape)
 
 

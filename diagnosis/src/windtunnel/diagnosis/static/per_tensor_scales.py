@@ -14,11 +14,8 @@ from windtunnel.diagnosis.graph.constants import WEIGHTED
 from windtunnel.diagnosis.static.effective_weights import Table, effective
 from windtunnel.diagnosis.static.patches import put_per_channel
 from windtunnel.diagnosis.static.suspect import Patch, Suspect, all_of
+from windtunnel.diagnosis.thresholds.static_thresholds import CHANNELS_LOST, CHANNELS_SURELY_LOST, WORST_CHANNEL
 
-# One scale may hurt where half the channels lose two bits, and does where they lose three.
-_LOST, _SURELY_LOST = 4.0, 8.0
-# int8 with a scale per channel moves a channel by a hundredth of its size.
-_WORST_CHANNEL = 0.1
 # Every runtime takes one scale per channel for these.
 _PER_CHANNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 
@@ -69,7 +66,7 @@ def _look(
     patch = put_per_channel(candidate, op, table.values) if candidate_layer.affine == () else None
     lost = float(largest.max() / np.median(largest))
     worst = _worst_channel(table.values, effective(candidate, candidate_layer, fold=False).weights)
-    if lost < _LOST and worst < _WORST_CHANNEL:
+    if lost < CHANNELS_LOST and worst < WORST_CHANNEL:
         return _Coarse(op.name, patch, None)
     tensor = candidate.facts.tensors[op.outputs[0]]
     finding = PerTensorTooCoarse(
@@ -79,7 +76,7 @@ def _look(
         median_bits_lost=round(math.log2(lost), 2),
         worst_channel_relative_error=round(worst, 4),
     )
-    suspect = Suspect(finding, tensor.name, op.index, tensor.index, plain=lost >= _SURELY_LOST)
+    suspect = Suspect(finding, tensor.name, op.index, tensor.index, plain=lost >= CHANNELS_SURELY_LOST)
     return _Coarse(op.name, patch, suspect)
 
 
@@ -93,5 +90,5 @@ def _worst_channel(reference: NDArray[np.float64], candidate: Table | None) -> f
     power = np.square(reference).mean(axis=1)
     error = np.square(candidate.values - reference).mean(axis=1)
     largest = np.abs(reference).max(axis=1)
-    small = (power > 0.0) & (largest * _LOST <= largest.max())
+    small = (power > 0.0) & (largest * CHANNELS_LOST <= largest.max())
     return float(np.sqrt(error[small] / power[small]).max(initial=0.0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,20 +16,17 @@ from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant
 from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
 from windtunnel.diagnosis.static.effective_weights import effective
+from windtunnel.diagnosis.thresholds.static_thresholds import (
+    NOTE_CLIPPED,
+    NOTE_COARSE,
+    NOTE_CROWDED,
+    NOTE_MOSTLY,
+    NOTE_UNEVEN,
+    NOTE_WIDE,
+)
 from windtunnel.tflite import TensorFacts
 
 Note = dict[str, Any]
-
-# Shares of values cut off, and of the range unused, from which on it is worth a word.
-_CLIPPED: Final = 1e-3
-_WIDE: Final = 1.5
-# FusedModel of int8 that one standard deviation spans; a bell curve cut at four deviations has 32.
-_CROWDED: Final = 9.0
-# Rounding error of weights as a share of their size, and largest to median channel.
-_COARSE: Final = 0.03
-_UNLIKE: Final = 2.0
-# Share of a layer's own error that storing its output explains.
-_MOSTLY: Final = 0.6
 
 
 def notes(matching: Matching, local: Mapping[int, Local]) -> dict[int, list[Note]]:
@@ -60,25 +57,25 @@ def _activation(tensor: TensorFacts, known: Local) -> Iterator[Note]:
     held = {"held": [low, high], "seen": [known.low, known.high]}
     # Kernels prescribe 255/256 as the end of a softmax.
     beyond = max(low - known.low, known.high - high) > layer
-    if beyond and known.clipped > _CLIPPED and known.clip_rmse > known.round_rmse:
+    if beyond and known.clipped > NOTE_CLIPPED and known.clip_rmse > known.round_rmse:
         text = (
             f"{known.clipped:.2%} of the values lie outside of [{low:.4g}, {high:.4g}], which is all it can hold; "
             f"the samples reach [{known.low:.4g}, {known.high:.4g}]"
         )
         yield {"kind": "clipped", "text": text, "values_outside": known.clipped, **held}
     seen = max(known.high, 0.0) - min(known.low, 0.0)
-    if tensor.dtype != "int16" and seen > 0.0 and (high - low) / seen > _WIDE:
+    if tensor.dtype != "int16" and seen > 0.0 and (high - low) / seen > NOTE_WIDE:
         times = (high - low) / seen
         text = f"it can hold {times:.1f} times the range of the samples: {math.log2(times):.1f} bits are unused"
         yield {"kind": "wide", "text": text, "held_to_seen": round(times, 4), **held}
     crowded = known.deviation / layer
-    if tensor.dtype != "int16" and 0.0 < crowded < _CROWDED and seen / layer > 12.0 * crowded:
+    if tensor.dtype != "int16" and 0.0 < crowded < NOTE_CROWDED and seen / layer > 12.0 * crowded:
         text = (
             f"outliers set its range: it reaches {seen / known.deviation:.0f} standard deviations, so that most "
             f"values share {4 * crowded:.0f} of {round(seen / layer)} steps"
         )
         yield {"kind": "outlier_range", "text": text, "deviation_steps": round(crowded, 3), **held}
-    if known.rmse and known.round_rmse > _MOSTLY * known.rmse:
+    if known.rmse and known.round_rmse > NOTE_MOSTLY * known.rmse:
         text = f"storing its output in steps of {layer:.3g} explains {_share(known):.0%} of its own error"
         yield {"kind": "rounding", "text": text, "step": layer, "share": round(_share(known), 3)}
 
@@ -111,7 +108,7 @@ def _weights(
         return
     yield from _granularity(constant, largest, float(lossy.max()))
     median = float(np.median(lossy))
-    if median > _COARSE:
+    if median > NOTE_COARSE:
         kind = constant.stored.dtype
         text = f"its weights are {kind}: rounding moves a channel by {median:.1%} of its size"
         yield {"kind": "weights_rounding", "text": text, "dtype": kind, "relative_error": round(median, 5)}
@@ -123,7 +120,7 @@ def _weights(
 def _granularity(constant: Constant, largest: Any, worst: float) -> Iterator[Note]:
     assert constant.quantization is not None
     lost = float(largest.max() / np.median(largest))
-    if len(constant.quantization.scales) == 1 and len(largest) > 1 and lost > _UNLIKE:
+    if len(constant.quantization.scales) == 1 and len(largest) > 1 and lost > NOTE_UNEVEN:
         text = (
             f"one scale serves {len(largest)} channels whose ranges differ: half of them lose {math.log2(lost):.1f} "
             f"bits or more, and one is off by {worst:.0%} of its size"

@@ -26,6 +26,31 @@ from windtunnel.diagnosis.graph.fused_layers import FusedModel, is_rectified
 from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
 from windtunnel.diagnosis.static.patches import put_activation
 from windtunnel.diagnosis.static.suspect import Suspect, all_of
+from windtunnel.diagnosis.thresholds.range_thresholds import (
+    CLIP_COST,
+    CLIPPING_COSTLY,
+    FINEST_SCALE,
+    JOINED_CALIBRATED,
+    JOINED_ENDS,
+    OUTLIER_TIMES,
+    RANGE_APART,
+    RANGE_AS_WIDE,
+    RANGE_BEYOND,
+    RANGE_DRIFT,
+    RANGE_NARROW,
+    RANGE_SHORT,
+    RANGE_STRETCHED,
+    RANGE_SURELY_NARROW,
+    RANGE_TRACE,
+    RANGE_WIDE,
+    RANGES_ALL_NARROW,
+    RANGES_OFF_SHARE,
+    RARE_ONE_IN,
+    SHIFT_SLACKS,
+    SHIFTED,
+    SHIFTED_COSTLY,
+    SHIFTED_FROM_ZERO,
+)
 from windtunnel.tflite import Quantization, TensorFacts
 
 # Outputs of these ops have scales that the kernels prescribe.
@@ -41,33 +66,6 @@ _MOVING = frozenset(
 _PAIRING = frozenset({"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"})
 _CHOOSING = frozenset({"MAXIMUM", "MINIMUM"})
 _PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER"})
-# How far a range may miss the values seen, in parts of their span, before it is held against it. A calibration set
-# is never the samples, and a moving average cuts off what few of them reach: half of a tensor's range is common.
-_SHORT, _WIDE = 0.15, 2.6
-# Of one tensor, against the rest of the model's ranges, which tell how far calibration and samples differ anyway.
-_NARROW, _SURELY_NARROW, _ALL_NARROW, _APART = 0.65, 0.4, 0.6, 1.7
-# FusedModel between a range and its values that chance does not explain, where they start at 0 and else.
-_MOVED_FROM_ZERO, _MOVED, _MOVED_DEARLY = 6.0, 26.0, 8.0
-# What one in so many ranges does is not rare, and a fault is so much further off.
-_RARE, _OUT = 20, 1.3
-# A share of a range that the values leave empty, or pass by, without a fault.
-_DRIFT = 0.15
-# So many times what the model's ranges miss the samples by in the middle is no chance either.
-_SLACKS = 4.0
-# Clipping that costs so many times what rounding does is rare where only few values are cut off.
-_DEAR = 5.0
-# Ends of ranges that were joined are this close, in parts of the width; an end that was not is its own calibration's.
-_JOINT, _CALIBRATED = 0.006, 1.6
-# No calibration set of the same kind has values so many times as large.
-_BEYOND = 5.0
-# So many layers off at most, a range this many times as wide as another is as wide.
-_TRACE, _AS_WIDE = 6, 0.8
-# How far both sides of a range that is too wide must be beyond the values to speak of a wrong scale.
-_STRETCHED = 1.4
-_CLIP_COST = 2.5
-# How much finer than the file's own a scale may be fitted.
-_FINEST = 2.0**-10
-_MOST = 0.34
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +161,7 @@ def compare_parameters(candidate: FusedModel, inputs: Sequence[int], local: Mapp
     # A range that is off at the model's own input tells of other data, not of one tensor.
     sized = [group for group in off if group.kind != "zero_point"]
     fed = any(index in inputs or candidate.stored(index) in inputs for group in sized for index in group.tensors)
-    whole = fed or len(sized) >= max(3, math.ceil(_MOST * len(usable))) or (len(sized) == len(usable) > 1)
+    whole = fed or len(sized) >= max(3, math.ceil(RANGES_OFF_SHARE * len(usable))) or (len(sized) == len(usable) > 1)
     if whole:
         # Where the calibration is at fault, what it cuts off elsewhere is the same fault.
         for group in usable:
@@ -218,19 +216,19 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
     want_low, want_high = group.wanted
     span = want_high - want_low
     short = max(low - want_low, want_high - high, 0.0) / span
-    costly = group.clip_rmse > _CLIP_COST * max(group.round_rmse, span / 255 / math.sqrt(12.0) * 0.5)
-    narrow = group.ratio < max(_NARROW * min(usual, 1.0), _SURELY_NARROW)
+    costly = group.clip_rmse > CLIP_COST * max(group.round_rmse, span / 255 / math.sqrt(12.0) * 0.5)
+    narrow = group.ratio < max(RANGE_NARROW * min(usual, 1.0), RANGE_SURELY_NARROW)
     shift = 0 if group.partial else _shift(group, slack)
     doubtful = not group.rectified and not _is_dear(group)
-    if shift and _NARROW < group.ratio / usual < _APART:
+    if shift and RANGE_NARROW < group.ratio / usual < RANGE_APART:
         group.problem = Problem("zero_point", doubtful, shift_steps=shift)
-    elif costly and short > _SHORT and (narrow or (usual < _ALL_NARROW and group.ratio < 0.7)):
+    elif costly and short > RANGE_SHORT and (narrow or (usual < RANGES_ALL_NARROW and group.ratio < 0.7)):
         group.problem = Problem("clipped")
     elif group.partial:
         # Those that are not known may need all of it.
         return False
-    elif group.ratio > _WIDE or (group.ratio > _APART * max(usual, 1.0) and usual < _APART):
-        sure = group.rectified or group.ratio >= _WIDE or _is_stretched(group)
+    elif group.ratio > RANGE_WIDE or (group.ratio > RANGE_APART * max(usual, 1.0) and usual < RANGE_APART):
+        sure = group.rectified or group.ratio >= RANGE_WIDE or _is_stretched(group)
         doubtful = not sure or group.behind_float
         group.problem = Problem("wide", doubtful)
     return group.problem is not None
@@ -243,9 +241,9 @@ def _is_joint(candidate: FusedModel, group: Group) -> bool:
         quantization = tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or tensor.dtype != group.dtype:
             continue
-        other, slack = representable(quantization, tensor.dtype), _JOINT * (group.limits[1] - group.limits[0])
+        other, slack = representable(quantization, tensor.dtype), JOINED_ENDS * (group.limits[1] - group.limits[0])
         ends = list(zip(group.limits, group.wanted, other, strict=True))
-        own = [abs(end) <= _CALIBRATED * abs(want) + slack for end, want, _ in ends]
+        own = [abs(end) <= JOINED_CALIBRATED * abs(want) + slack for end, want, _ in ends]
         joint = [abs(end) > abs(want) and abs(end - near) < slack for end, want, near in ends]
         if any(joint) and all(a or b for a, b in zip(own, joint, strict=True)):
             return True
@@ -262,29 +260,29 @@ def _is_stretched(group: Group) -> bool:
     """Whether a range is too wide on both sides alike, as a wrong scale makes it; other samples stretch one side."""
     (low, high), (want_low, want_high) = group.limits, group.wanted
     least = 0.1 * (want_high - want_low)
-    return -want_low > least and want_high > least and min(low / want_low, high / want_high) > _STRETCHED
+    return -want_low > least and want_high > least and min(low / want_low, high / want_high) > RANGE_STRETCHED
 
 
 def _is_dear(group: Group) -> bool:
     """Whether what a range cuts off costs much more than rounding does."""
     step = group.quantization.scales[0]
-    return group.clip_rmse > _DEAR * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
+    return group.clip_rmse > CLIPPING_COSTLY * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
 
 
 def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
     """Whether one range is further off than the model's worst others: in deep networks some always are."""
-    rank = min(2 + len(groups) // _RARE, len(groups) - 1)
+    rank = min(2 + len(groups) // RARE_ONE_IN, len(groups) - 1)
     if group.kind == "zero_point":
         beside = sorted((_beside(one) for one in groups), reverse=True)
-        return group.rectified or _beside(group) > _OUT * beside[rank]
+        return group.rectified or _beside(group) > OUTLIER_TIMES * beside[rank]
     ratios = sorted(one.ratio for one in groups)
     wide = group.kind == "wide"
-    return group.ratio > _OUT * ratios[-1 - rank] if wide else _OUT * group.ratio < ratios[rank]
+    return group.ratio > OUTLIER_TIMES * ratios[-1 - rank] if wide else OUTLIER_TIMES * group.ratio < ratios[rank]
 
 
 def _drifts(candidate: FusedModel, group: Group, groups: Sequence[Group]) -> bool:
     """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
-    if group.kind == "wide" and group.ratio > _BEYOND:
+    if group.kind == "wide" and group.ratio > RANGE_BEYOND:
         return False
     if group.rectified and group.kind == "zero_point":
         # No calibration set has a rectified layer reach below 0.
@@ -294,7 +292,7 @@ def _drifts(candidate: FusedModel, group: Group, groups: Sequence[Group]) -> boo
     near = {index for op in makers for index in op.inputs} | {index for op in readers for index in op.outputs}
     near |= {candidate.stored(index) for index in near if index >= 0}
     kind = group.kind
-    least = max(_DRIFT, 0.5 * _miss(group, kind))
+    least = max(RANGE_DRIFT, 0.5 * _miss(group, kind))
     return any(one is not group and one.tensors & near and _miss(one, kind) > least for one in groups)
 
 
@@ -305,14 +303,14 @@ def _leaves_a_trace(candidate: FusedModel, group: Group, groups: Sequence[Group]
     of = {index: one for one in groups for index in one.tensors}
     for behind in (False, True):
         near, seen = set(group.tensors), set(group.tensors)
-        for _ in range(_TRACE):
+        for _ in range(RANGE_TRACE):
             ops = [
                 op for one in near for op in (candidate.readers[one] if behind else [candidate.makers.get(one)]) if op
             ]
             near = {index for op in ops for index in (op.outputs if behind else op.inputs) if index >= 0} - seen
             seen |= near
             found = (of[index] for index in near if index in of)
-            if any(one is not group and one.ratio > _AS_WIDE * group.ratio for one in found):
+            if any(one is not group and one.ratio > RANGE_AS_WIDE * group.ratio for one in found):
                 return True
     return False
 
@@ -346,10 +344,10 @@ def _shift(group: Group, slack: float) -> int:
     below, above = _spare(group)
     if group.dtype not in ("int8", "uint8") or group.symmetric:
         return 0
-    if group.rectified and below > _MOVED_FROM_ZERO:
+    if group.rectified and below > SHIFTED_FROM_ZERO:
         return round(below)
     both = _beside(group)
-    least = min(_MOVED_DEARLY if _is_dear(group) else _MOVED, max(_MOVED_FROM_ZERO, _SLACKS * slack))
+    least = min(SHIFTED_COSTLY if _is_dear(group) else SHIFTED, max(SHIFTED_FROM_ZERO, SHIFT_SLACKS * slack))
     return round((below - above) / 2) if both > least else 0
 
 
@@ -418,7 +416,7 @@ def _fitted(group: Group) -> Quantization:
     low, high = group.wanted
     kind = np.iinfo(np.dtype(group.dtype))
     # A scale far below the file's own stands for values that are next to nothing; kernels refuse the ratios it makes.
-    least = group.quantization.scales[0] * _FINEST
+    least = group.quantization.scales[0] * FINEST_SCALE
     if group.dtype == "int16":
         return Quantization((max(high / kind.max, least),), (0,))
     scale = max((high - low) / (kind.max - kind.min), least)

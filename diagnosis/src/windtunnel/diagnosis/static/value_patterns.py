@@ -8,13 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.kinds.constants import PatternKind, ValueDiffers
+from windtunnel.diagnosis.thresholds.static_thresholds import PATTERN_FACTOR, PATTERN_FEW, PATTERN_NEAR, PATTERN_ROWS
 
 Array = NDArray[np.float64]
-# Noise of rounding leaves the factor of a channel this close to 1.
-_FACTOR = 0.02
-_FEW = 3
-# Rows that are compared at once, and how far a row may be from its twin, in parts of its own power: int4 rounds most.
-_ROWS, _NEAR = 64, 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +43,12 @@ def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArr
         return Pattern("missing", channels)
     if not b.any():
         return Pattern("zeroed", channels)
-    if int(beyond.sum()) <= _FEW and beyond.sum() < beyond.size:
+    if int(beyond.sum()) <= PATTERN_FEW and beyond.sum() < beyond.size:
         return Pattern("few_values", channels, values=_values(reference, candidate, beyond))
     allowed = slack * 1.5 + 1e-6 * np.abs(b)
     factor = _factors(a, b)
-    if (np.abs(b - factor * a) <= allowed).all() and (np.abs(factor - 1.0) > _FACTOR).any():
-        kind: PatternKind = "sign" if np.allclose(factor, -1.0, atol=_FACTOR) else "scaled"
+    if (np.abs(b - factor * a) <= allowed).all() and (np.abs(factor - 1.0) > PATTERN_FACTOR).any():
+        kind: PatternKind = "sign" if np.allclose(factor, -1.0, atol=PATTERN_FACTOR) else "scaled"
         common = _factors(a.reshape(1, -1), b.reshape(1, -1)).item()
         one = round(common, 6) if (np.abs(b - common * a) <= allowed).all() else None
         return Pattern(kind, channels, factors=_short(factor.ravel()), factor=one)
@@ -90,14 +86,14 @@ def _permutation(reference: Array, candidate: Array, tolerance: Array) -> list[i
         return None
     order: list[int] = []
     free = np.ones(count, dtype=bool)
-    for start in range(0, count, _ROWS):
-        block = slice(start, start + _ROWS)
+    for start in range(0, count, PATTERN_ROWS):
+        block = slice(start, start + PATTERN_ROWS)
         near = powers[0] + powers[1][block, None] - 2.0 * (candidate[block] @ reference.T)
         for row, distances in enumerate(near, start):
             left = np.where(free, distances, np.inf)
             # A row in its own place stays there, also where a twin of it is as near.
             best = row if left[row] <= left.min() else int(left.argmin())
-            if left[best] > _NEAR * powers[1][row]:
+            if left[best] > PATTERN_NEAR * powers[1][row]:
                 return None
             order.append(best)
             free[best] = False

@@ -37,20 +37,18 @@ from windtunnel.diagnosis.static.patches import (
 )
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
 from windtunnel.diagnosis.static.value_patterns import Pattern, describe
+from windtunnel.diagnosis.thresholds.static_thresholds import (
+    COMPENSATING_SHARE,
+    COMPENSATING_STEPS,
+    FOLDED_ROUNDING,
+    FOLDING_ROUNDING,
+    LARGEST_FLOAT16,
+    LEAST_BIT,
+    SAME_SCALE,
+    TIE_STEPS,
+)
 
 Array = NDArray[np.float64]
-# Folding a batch normalisation in float32 moves weights by a few units in the last place of the channel's largest.
-_FOLDING = 4e-6
-_FOLDED = 2e-5
-# A changed bit of float32 below this one is rounding.
-_LEAST_BIT = 1 << 3
-# Quantisers that compensate errors (GPTQ, rotations) move values by a few steps all over the tensor.
-_COMPENSATING_STEPS, _COMPENSATING_SHARE = 8.0, 0.02
-_LARGEST_HALF = 65504.0
-# Scales that are this close, in parts of them, are one.
-_SAME_SCALE = 0.01
-# FusedModel that rounding the other way moves a value by, a little generously.
-_TIE = 0.6
 # Which input of an op holds axes.
 _AXES = {"SPLIT": 0, "SPLIT_V": 2, "REVERSE_V2": 1, "CUMSUM": 1, "ARG_MAX": 1, "ARG_MIN": 1, "EXPAND_DIMS": 1}
 
@@ -140,7 +138,7 @@ class ConstantComparer:
             return self._non_finite(candidate_layer, name, one, other, role, folded)
         pattern = describe(one.values, other.values, tolerance, beyond)
         quantized = other.constant is not None and other.constant.quantization is not None
-        if quantized and role == "weights" and pattern.kind != "few_values" and _steps(one, other) < _TIE:
+        if quantized and role == "weights" and pattern.kind != "few_values" and _steps(one, other) < TIE_STEPS:
             # Rounded the other way, with scales in other digits.
             return None
         return self._suspect(role, candidate_layer, name, one, other, pattern, beyond, folded)
@@ -175,7 +173,7 @@ class ConstantComparer:
             offsets=pattern.offsets,
             order=pattern.order,
             largest_difference_steps=_steps(one, other) if quantized and role == "weights" else None,
-            float16=Float16Overflow(largest, _LARGEST_HALF) if _is_cut_off(one, other) else None,
+            float16=Float16Overflow(largest, LARGEST_FLOAT16) if _is_cut_off(one, other) else None,
         )
         return self._at(
             candidate_layer,
@@ -275,7 +273,7 @@ class ConstantComparer:
         if len(changed) == 1:
             flipped = int((bits[0] ^ bits[1]).ravel()[changed[0]])
             # A last bit or two that differ are another order of additions, not a fault of storage.
-            if flipped.bit_count() == 1 and flipped >= _LEAST_BIT:
+            if flipped.bit_count() == 1 and flipped >= LEAST_BIT:
                 finding = OneBitDiffers(
                     constant=name,
                     role=role,
@@ -326,7 +324,7 @@ def _allowed(one: Table, other: Table, folded: bool) -> Array:
     """What storage and folding explain, element by element."""
     finite = np.where(np.isfinite(one.values), np.abs(one.values), 0.0)
     largest = finite.max(axis=1, keepdims=True, initial=0.0)
-    arithmetic = (_FOLDED if folded else _FOLDING) * largest
+    arithmetic = (FOLDED_ROUNDING if folded else FOLDING_ROUNDING) * largest
     loose = [np.where(np.isfinite(table.tolerance), table.tolerance, 0.0) for table in (one, other)]
     return np.asarray(loose[0] + loose[1] + arithmetic + 1e-12)
 
@@ -335,7 +333,7 @@ def _saturated(one: Table, other: Table) -> Table:
     """The candidate's table with the reference's values where float16 cannot hold them and says so with its ends."""
     if other.constant is None or other.constant.stored.dtype != "float16":
         return other
-    ends = (np.abs(one.values) > _LARGEST_HALF) & (np.abs(other.values) >= _LARGEST_HALF)
+    ends = (np.abs(one.values) > LARGEST_FLOAT16) & (np.abs(other.values) >= LARGEST_FLOAT16)
     ends &= np.sign(one.values) == np.sign(other.values)
     return replace(other, values=np.where(ends, one.values, other.values)) if ends.any() else other
 
@@ -387,14 +385,14 @@ def _has_its_scale(one: Table, other: Table, pattern: Pattern) -> bool:
     if scales.size != largest.size:
         return False
     wanted = largest[hit] / stored_limits(other.constant.stored.dtype)[1]
-    return bool(np.allclose(scales[hit], wanted, rtol=_SAME_SCALE))
+    return bool(np.allclose(scales[hit], wanted, rtol=SAME_SCALE))
 
 
 def _may_compensate(one: Table, other: Table, beyond: NDArray[np.bool_], pattern: Pattern) -> bool:
     """Whether a quantiser that compensates errors may have moved these values: all over, by a few steps."""
     if pattern.kind != "noise":
         return False
-    return bool(beyond.mean() > _COMPENSATING_SHARE and _steps(one, other) < _COMPENSATING_STEPS)
+    return bool(beyond.mean() > COMPENSATING_SHARE and _steps(one, other) < COMPENSATING_STEPS)
 
 
 def _steps(one: Table, other: Table) -> float:
