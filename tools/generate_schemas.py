@@ -7,10 +7,12 @@ FOLDER: where to write; by default where they are committed, shared/src/windtunn
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.documents.json_schema import schema_text
 from windtunnel.pipeline.pipeline_document import PipelineDocument
 from windtunnel.plan.plan_document import PlanDocument
@@ -23,7 +25,14 @@ def texts() -> Mapping[str, str]:
     return {
         "plan.schema.json": schema_text(PlanDocument, "plan", "Windtunnel plan"),
         "pipeline.schema.json": schema_text(PipelineDocument, "pipeline", "pipeline.json: preprocessing as data"),
+        "diagnosis.schema.json": _with_codes((COMMITTED / "diagnosis.schema.json").read_text(encoding="utf-8")),
     }
+
+
+def _with_codes(text: str) -> str:
+    """The schema of a diagnosis with the codes of causes that there are now, one on each line."""
+    codes = ",\n".join(f'        "{code}"' for code in CauseCode)
+    return re.sub(r'("code": \{\s*"enum": \[)[^]]*\]', lambda found: f"{found[1]}\n{codes}\n      ]", text, count=1)
 
 
 def main(folder: Path) -> None:

@@ -70,7 +70,7 @@ def measure(value: Any) -> str:
     return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
 
 
-def drift(value: Any) -> str:
+def nrmse_text(value: Any) -> str:
     """An nRMSE."""
     if is_number(value) and 0.001 <= abs(value) < 100:
         return f"{value:.4f}"

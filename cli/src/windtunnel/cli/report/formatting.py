@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-import math
-import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, TypeGuard
+from typing import Any, Final
 
 from windtunnel.accelerators import shown_accelerator
 from windtunnel.input_shapes import shapes_words
-
-UNKNOWN: Final = "\u2013"
+from windtunnel.plain_text import UNKNOWN as UNKNOWN
+from windtunnel.plain_text import clean as clean
+from windtunnel.plain_text import figure as figure
+from windtunnel.plain_text import flat as flat
+from windtunnel.plain_text import is_number as is_number
+from windtunnel.plain_text import measure as measure
+from windtunnel.plain_text import named as named
+from windtunnel.plain_text import nrmse_text as nrmse_text
+from windtunnel.plain_text import shorten as shorten
 
 VERDICTS: Final[Mapping[str | None, tuple[str, str]]] = {
     "passed": ("✓", "passed"),
@@ -29,60 +34,9 @@ BAD: Final = frozenset({"failed", "broken"})
 NOT_COMPARED: Final = "not checked: no original model was run, so nothing was compared"
 
 
-def clean(value: object) -> str:
-    """Text on one line: control and direction characters become visible escapes."""
-    return "".join(_visible(letter) for letter in str(value))
-
-
-def _visible(letter: str) -> str:
-    if unicodedata.category(letter) not in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return letter
-    return f"\\x{ord(letter):02x}" if ord(letter) < 256 else f"\\u{ord(letter):04x}"
-
-
-def named(value: object) -> str:
-    """A name, or the dash if there is none."""
-    return UNKNOWN if value is None or value == "" else clean(value)
-
-
-def shorten(text: str, width: int) -> str:
-    """At most `width` characters. The middle is left out, since layer names differ at both ends."""
-    if len(text) <= width:
-        return text
-    head = (width - 1) // 2
-    return f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
-
-
-def is_number(value: object) -> TypeGuard[float]:
-    """Whether `value` is a number; booleans are not."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def figure(value: Any, pattern: str = ".3g") -> str:
-    """A figure by a format pattern; `nan` and `inf` are shown as they are."""
-    if not is_number(value):
-        return UNKNOWN
-    return format(value, pattern) if math.isfinite(value) else str(float(value))
-
-
-def measure(value: Any) -> str:
-    """Milliseconds or megabytes, three digits; decimals stay aligned from 1 upwards."""
-    if not is_number(value) or not math.isfinite(value) or abs(value) < 1:
-        return figure(value)
-    size = abs(value)
-    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2}f}"
-
-
 def share(value: Any) -> str:
     """A share in [0, 1], four digits."""
     return figure(value, ".4f")
-
-
-def nrmse_text(value: Any) -> str:
-    """An nRMSE, four decimals, or two digits if it is very small or large."""
-    if is_number(value) and 0.001 <= abs(value) < 100:
-        return f"{value:.4f}"
-    return "0" if is_number(value) and value == 0 else figure(value, ".2g")
 
 
 def megabytes(size_bytes: Any) -> str:
@@ -242,28 +196,6 @@ def conditions_words(conditions: Mapping[str, Any]) -> str:
         (f"drift {figure(conditions.get('drift'), '+.0%')}", conditions.get("drift")),
     ]
     return ", ".join(words for words, value in found if is_number(value)) or UNKNOWN
-
-
-def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """A nested value as dotted keys and text, for evidence and facts with unknown fields."""
-    if isinstance(value, Mapping):
-        return [
-            row for key, item in value.items() for row in flat(item, f"{path}.{clean(key)}" if path else clean(key))
-        ]
-    if isinstance(value, list | tuple):
-        if any(isinstance(item, Mapping | list | tuple) for item in value):
-            return [row for number, item in enumerate(value[:8]) for row in flat(item, f"{path}[{number}]")]
-        shown = ", ".join(_scalar(item) for item in value[:8])
-        return [(path, f"{shown}, … ({len(value)})" if len(value) > 8 else shown or UNKNOWN)]
-    return [(path, _scalar(value))]
-
-
-def _scalar(value: Any) -> str:
-    if value is None:
-        return UNKNOWN
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return figure(value, ".6g") if isinstance(value, float) else clean(value)
 
 
 def input_words(shapes: Any, *, known: bool | None = True) -> str:

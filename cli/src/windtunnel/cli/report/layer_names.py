@@ -4,23 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Final
 
-from windtunnel.cli.report.formatting import clean, shorten
-
-_WIDTH: Final = 64
-
-
-def layer_title(name: object, width: int = _WIDTH, *, folder: str = "") -> str:
-    """A layer's name, at most `width` characters. A fused layer has the names of its parts: the first one is shown.
-
-    `folder` is the result of `common_folder`: it is replaced by an ellipsis.
-    """
-    text = clean(name)
-    if folder and text.startswith(folder):
-        text = f"…/{text[len(folder) :]}"
-    first, *others = text.split(";")
-    return shorten(text, width) if not others or len(text) <= width else f"{shorten(first, width - 2)};…"
+from windtunnel.plain_text import clean
+from windtunnel.plain_text import layer_title as layer_title
 
 
 def common_folder(names: Sequence[object]) -> str:

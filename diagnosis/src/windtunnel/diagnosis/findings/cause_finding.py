@@ -31,7 +31,6 @@ class CauseFinding(ABC):
         """
         if "is_family" in cls.__dict__:
             return
-        cls.is_family = False
         missing = [name for name in ("fix", "words") if getattr(getattr(cls, name), "__isabstractmethod__", False)]
         if not hasattr(cls, "code"):
             missing.append("code")

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from windtunnel.plain_text import drift, layer_title, named
+from windtunnel.plain_text import layer_title, named, nrmse_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +70,8 @@ class Trial:
         if self.output is not None:
             yield _output_words(_finite(self.output.before), self.output.after)
         if self.with_others_fixed is not None:
-            before, after = self.with_others_fixed
-            yield f"with the other causes fixed, the output's error falls from nRMSE {drift(before)} to {drift(after)}"
+            before, after = (nrmse_text(one) for one in self.with_others_fixed)
+            yield f"with the other causes fixed, the output's error falls from nRMSE {before} to {after}"
 
 
 NO_TRIAL = Trial()
@@ -87,22 +87,22 @@ class SubgraphPlace:
 
     def words(self) -> str:
         """Where it is."""
-        return f"it lies inside {named(self.graph)}: {layer_title(self.layer)} (op {named(self.op_index)} there)"
+        return f"it is inside {named(self.graph)}: {layer_title(self.layer)} (op {named(self.op_index)} there)"
 
 
 def isolated_words(before: float | None, after: float | None = None) -> str:
     """An isolated error, and what the fix leaves of it where that is known."""
-    with_fix = "" if after is None else f", {drift(after)} with the fix"
-    return f"isolated error on the reference's inputs: nRMSE {drift(before)}{with_fix}"
+    with_fix = "" if after is None else f", {nrmse_text(after)} with the fix"
+    return f"isolated error: nRMSE {nrmse_text(before)}{with_fix}"
 
 
 def _output_words(before: float | None, after: float) -> str:
     """What the fix does to the whole model: often the only proof of a cause."""
     if before is None:
-        return f"with the fix the output's error is nRMSE {drift(after)}; without it there is no figure"
+        return f"with the fix the output's error is nRMSE {nrmse_text(after)}, without it there is no figure"
     if after < before:
-        return f"the output's error falls from nRMSE {drift(before)} to {drift(after)} with the fix"
-    return f"the output's error is nRMSE {drift(before)}, and {drift(after)} with the fix"
+        return f"the output's error falls from nRMSE {nrmse_text(before)} to {nrmse_text(after)} with the fix"
+    return f"the output's error is nRMSE {nrmse_text(before)}, and {nrmse_text(after)} with the fix"
 
 
 def _finite(error: float | None) -> float | None:

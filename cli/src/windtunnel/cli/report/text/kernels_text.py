@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from windtunnel.accelerators import shown_accelerator
 
@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from windtunnel.diagnosis.kernels import KernelReport
+    from windtunnel.diagnosis.findings.kinds.kernels import KernelSetsFinding
+from windtunnel.diagnosis.kernels import KernelReport
 
 
 def render_kernels(report: KernelReport, console: Console) -> None:
@@ -33,11 +34,14 @@ def render_kernels(report: KernelReport, console: Console) -> None:
             if run.todo:
                 console.print(f"  do: {run.todo}", markup=False)
     for cause in report.causes:
-        place = f"op {cause.op_index} ({cause.evidence.get('op')}, {cause.layer})" if cause.layer else "no single op"
+        finding = cause.finding
+        if not isinstance(finding, KernelSetsFinding):
+            continue
+        place = f"op {cause.op_index} ({finding.op_name}, {cause.layer})" if cause.layer else "no single op"
         sure = "confirmed in isolation" if cause.verified else "not confirmed"
-        who = ", ".join(map(shown_accelerator, cause.evidence["departs"]))
+        who = ", ".join(map(shown_accelerator, finding.diverging))
         console.print(f"cause {cause.code}: {who} at {place}, confidence {cause.confidence:.2f}, {sure}", markup=False)
-        console.print(f"  {_evidence(cause.evidence)}", markup=False)
+        console.print(f"  {finding.amount()}", markup=False)
     for one in report.excluded:
         console.print(f"not {one.code}: {one.why}", markup=False)
 
@@ -65,23 +69,3 @@ def _local(steps: float | None, of_range: float | None) -> str:
     if of_range is not None and (of_range > 0.0 or steps is None):
         parts.append(f"{of_range:.1e} of range")
     return ", ".join(parts)
-
-
-def _evidence(evidence: Any) -> str:
-    if "crash" in evidence:
-        return f"{evidence['said']}; found in {evidence['tries']} tries"
-    if evidence.get("non_finite"):
-        return f"{evidence['non_finite']} values are NaN or infinite; {_agreeing(evidence)} have none there"
-    if "limit" not in evidence:
-        return "the outputs change if the layers between are kept: the fault is in how ops are fused"
-    limit = evidence["limit"]
-    found = evidence["max_abs"] if limit["unit"] == "steps" else evidence["of_range"]
-    unit = "steps" if limit["unit"] == "steps" else "of the range"
-    return (
-        f"{found:.3g} {unit} from {_agreeing(evidence)}; rounding explains {limit['value']:.3g} "
-        f"({limit['why']}); {evidence['share']:.0%} of the values differ"
-    )
-
-
-def _agreeing(evidence: Any) -> str:
-    return ", ".join(map(shown_accelerator, evidence["agree"]))

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
+from windtunnel.accelerators import shown_accelerator
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.document import OPTIONAL, as_key, in_fix
 from windtunnel.diagnosis.findings.fixes import AvoidKernelsFix, Fix, GuidedFix, OpFix
-from windtunnel.plain_text import clean, drift, figure, layer_title, named
+from windtunnel.plain_text import clean, figure, layer_title, named, nrmse_text
 
 _KERNELS: Final[Mapping[str, str]] = {
     "xnnpack": "the kernels of XNNPACK",
-    "none": "the runtime's own kernels",
+    "none": "the runtime's builtin kernels",
     "reference": "the reference kernels",
 }
+
+
+def _names(sets: Sequence[str]) -> str:
+    """Kernel sets as people write them."""
+    return ", ".join(shown_accelerator(clean(one)) for one in sets)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +59,14 @@ class KernelDiffers(CauseFinding):
 
     def words(self) -> tuple[str, ...]:
         """The errors on both."""
-        wrong = f"is off by nRMSE {drift(self.local_nrmse)}" if self.non_finite is None else "makes NaN or infinity"
+        wrong = (
+            f"differs by nRMSE {nrmse_text(self.local_nrmse)}" if self.non_finite is None else "makes NaN or infinity"
+        )
         used, other = (_KERNELS.get(one) or f"{clean(one)} kernels" for one in (self.kernels, self.other_kernels))
-        right = drift(self.local_nrmse_on_other_kernels)
+        right = nrmse_text(self.local_nrmse_on_other_kernels)
         return (
-            f"run by itself it {wrong} on {used} and is off by {right} on {other}: the kernel is wrong, not the file",
+            f"run in isolation it {wrong} on {used}, and differs by {right} on {other}: the kernel is wrong, not the "
+            "file",
         )
 
 
@@ -83,6 +93,10 @@ class KernelSetsFinding(CauseFinding):
         """The kind of op at which it shows, where it is known."""
         return None
 
+    @abstractmethod
+    def amount(self) -> str:
+        """How far they differ, or how they fail."""
+
     @property
     def is_severe(self) -> bool:
         """Whether it ends the process, or gives NaN or infinity."""
@@ -95,10 +109,8 @@ class KernelSetsFinding(CauseFinding):
 
     @property
     def _sets(self) -> str:
-        agree = ", ".join(clean(one) for one in self.agree)
-        return f"{', '.join(clean(one) for one in self.diverging)} diverges on the same inputs" + (
-            f"; {agree} agree" if agree else ""
-        )
+        agree = f"; {_names(self.agree)} agree" if self.agree else ""
+        return f"{_names(self.diverging)} diverges on the same inputs{agree}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +150,7 @@ class KernelSetsDiverge(KernelSetsFinding):
 
     def amount(self) -> str:
         """By how much, and what rounding explains."""
-        agree = ", ".join(clean(one) for one in self.agree)
+        agree = _names(self.agree)
         if self.non_finite:
             return f"{self.non_finite} values are NaN or infinite; {agree} have none there"
         in_steps = self.limit.unit == "steps"
@@ -191,11 +203,11 @@ class FusionDiverges(KernelSetsFinding):
 
     def words(self) -> tuple[str, ...]:
         """Who, and when."""
-        return (f"{', '.join(clean(one) for one in self.diverging)}: {self.amount()}",)
+        return (f"{_names(self.diverging)}: {self.amount()}",)
 
     def amount(self) -> str:
         """When it shows."""
-        return "its outputs change when layers are kept: the fault is in how ops are fused"
+        return "the outputs change if the layers between are kept: the fault is in how ops are fused"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

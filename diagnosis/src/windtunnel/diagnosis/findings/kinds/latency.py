@@ -92,7 +92,7 @@ class LatencyStraggler(CauseFinding):
     def words(self) -> tuple[str, ...]:
         """Its time, what was expected, and why."""
         time = time_words(self.measured_ms, self.share)
-        return (f"it takes {time}; its peers let expect {measure(self.expected_ms)} ms", clean(self.reason))
+        return (f"it takes {time}; expected from similar ops: {measure(self.expected_ms)} ms", clean(self.reason))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

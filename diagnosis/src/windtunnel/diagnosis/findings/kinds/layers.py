@@ -12,7 +12,7 @@ from windtunnel.diagnosis.findings.document import in_fix
 from windtunnel.diagnosis.findings.fixes import Fix, OpFix, TensorFix
 from windtunnel.diagnosis.findings.kinds.ranges import CALIBRATE_TENSOR, range_words
 from windtunnel.diagnosis.findings.trial import isolated_words
-from windtunnel.plain_text import clean, drift, layer_title
+from windtunnel.plain_text import clean, layer_title, nrmse_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +90,8 @@ class RoundingAccumulated(CauseFinding):
         return tuple(self._words())
 
     def _words(self) -> Iterator[str]:
-        found = [f"{layer_title(one.layer)} {drift(one.local_nrmse)}" for one in self.largest_own_errors[:3]]
+        found = [f"{layer_title(one.layer)} {nrmse_text(one.local_nrmse)}" for one in self.largest_own_errors[:3]]
         if found:
             yield f"largest isolated errors: {', '.join(found)}"
-        total = drift(self.root_sum_of_squares)
+        total = nrmse_text(self.root_sum_of_squares)
         yield f"isolated errors of all layers add up to {total} (root of the sum of squares)"

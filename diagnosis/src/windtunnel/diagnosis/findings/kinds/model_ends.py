@@ -8,7 +8,7 @@ from typing import ClassVar, Final, Literal
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.fixes import Fix, InputsFix
-from windtunnel.plain_text import drift, layer_title
+from windtunnel.plain_text import layer_title, nrmse_text
 
 _OUTPUTS_SHOWN: Final = 8
 
@@ -37,9 +37,9 @@ class MovedOutput:
     def words(self) -> str:
         """Where its values are."""
         return (
-            f"the candidate's output {layer_title(self.candidate)} (number {self.place.candidate}) holds the values "
+            f"the candidate's output {layer_title(self.candidate)} (number {self.place.candidate}) has the values "
             f"of the reference's {layer_title(self.reference)} (number {self.place.reference}): nRMSE "
-            f"{drift(self.nrmse)}, and {drift(self.nrmse_as_called)} where a caller looks for them"
+            f"{nrmse_text(self.nrmse)}, and {nrmse_text(self.nrmse_as_called)} at the number that a caller reads"
         )
 
 

@@ -91,7 +91,7 @@ class RangeFinding(CauseFinding):
 
 def range_words(held: tuple[float, float], seen: tuple[float, float], values_outside: float) -> str:
     """What a range holds, and what the samples need."""
-    share = f"; {percent(values_outside)} of the values lie outside" if values_outside > 0 else ""
+    share = f"; {percent(values_outside)} of the values are outside" if values_outside > 0 else ""
     return f"holds {span(held)}, the samples need {span(seen)}{share}"
 
 
