@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from windtunnel.cache_folders import cache_folder
 
 # Later ones end with a segmentation fault under qemu-user 7.2.
 LITERT: Final = "2.1.0"
@@ -56,10 +57,8 @@ def in_words(lacking: Sequence[Missing]) -> tuple[str, str]:
 
 
 def default_home() -> ArmHome:
-    """`$XDG_CACHE_HOME/windtunnel/arm`, or `~/.cache/windtunnel/arm`."""
-    cache = os.environ.get("XDG_CACHE_HOME")
-    base = Path(cache) if cache and Path(cache).is_absolute() else Path.home() / ".cache"
-    return ArmHome(base / "windtunnel" / "arm")
+    """Returns the system in this user's cache folder, by default `~/.cache/windtunnel/arm`."""
+    return ArmHome(cache_folder("arm"))
 
 
 def qemu() -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from windtunnel.cache_folders import cache_folder
 from windtunnel.cli.commands.options import compared_accelerator_option, threshold_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.files import read_json, require_file, write_whole
@@ -232,7 +232,7 @@ def _checkpoint(files: tuple[Path | None, ...], settings: Any) -> Checkpoint | N
     for path in present:
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "windtunnel" / "diff"
+    cache = cache_folder("diff")
     try:
         cache.mkdir(parents=True, exist_ok=True)
     except OSError:
