@@ -35,6 +35,7 @@ class Member:
 
     @property
     def source(self) -> Path:
+        """The folder of its modules."""
         return self.folder / "src" / NAMESPACE
 
     @property
@@ -44,7 +45,14 @@ class Member:
 
 
 def members_of(root: Path) -> list[Member]:
-    """Returns the members that the workspace of `root` lists, in the order of their folders."""
+    """Returns the members that the workspace of `root` lists, in the order of their folders.
+
+    Args:
+        root: the workspace's folder.
+
+    Returns:
+        One member per listed folder that has a pyproject.toml.
+    """
     patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["uv"]["workspace"]["members"]
     folders = sorted(folder for pattern in patterns for folder in root.glob(pattern))
     return [_member(folder) for folder in folders if (folder / "pyproject.toml").is_file()]
@@ -64,7 +72,14 @@ def _bare(requirement: str) -> str:
 
 
 def imported_packages(source: Path) -> frozenset[str]:
-    """Returns the names directly below `windtunnel` that the modules under `source` import, wherever they do."""
+    """Returns the names directly below `windtunnel` that the modules under `source` import, wherever they do.
+
+    Args:
+        source: a folder of Python modules.
+
+    Returns:
+        The names; imports inside functions count.
+    """
     return frozenset(name for path in source.rglob("*.py") for name in _imports(ast.parse(path.read_text())))
 
 
@@ -82,7 +97,15 @@ def _imports(tree: ast.Module) -> Iterator[str]:
 
 
 def member_problems(member: Member, members: Sequence[Member]) -> list[str]:
-    """Returns what is wrong between the members that `member` imports and those that it declares."""
+    """Returns what is wrong between the members that `member` imports and those that it declares.
+
+    Args:
+        member: the member to check.
+        members: all members of the workspace.
+
+    Returns:
+        One sentence per problem.
+    """
     owner: Mapping[str, str] = {package: one.name for one in members for package in one.packages}
     names = imported_packages(member.source) - member.packages
     strange = [
@@ -107,7 +130,15 @@ def member_problems(member: Member, members: Sequence[Member]) -> list[str]:
 
 
 def deptry_problems(member: Member, members: Sequence[Member]) -> list[str]:
-    """Returns what deptry says of the packages of others."""
+    """Returns what deptry says of the packages of others.
+
+    Args:
+        member: the member to check.
+        members: all members of the workspace.
+
+    Returns:
+        One line per problem.
+    """
     ignored = "|".join((*_LOADED_OTHERWISE, *(one.name for one in members)))
     command = [
         str(Path(sys.executable).with_name("deptry")),
@@ -124,7 +155,14 @@ def deptry_problems(member: Member, members: Sequence[Member]) -> list[str]:
 
 
 def problems(root: Path) -> list[str]:
-    """Returns all problems of the workspace of `root`, one sentence each; none if all is declared as it is used."""
+    """Returns all problems of the workspace of `root`, one sentence each; none if all is declared as it is used.
+
+    Args:
+        root: the workspace's folder.
+
+    Returns:
+        One sentence per problem.
+    """
     members = members_of(root)
     return [
         problem
@@ -134,6 +172,14 @@ def problems(root: Path) -> list[str]:
 
 
 def main(arguments: Sequence[str]) -> int:
+    """Prints all problems.
+
+    Args:
+        arguments: the workspace's folder, or none for this one.
+
+    Returns:
+        1 if there is a problem, else 0.
+    """
     found = problems(Path(arguments[0]) if arguments else Path(__file__).parents[1])
     for problem in found:
         print(problem, file=sys.stderr)
