@@ -178,7 +178,7 @@ def main(arguments: Sequence[str]) -> int:
         arguments: the workspace's folder, or none for this one.
 
     Returns:
-        1 if there is a problem, else 0.
+        1 if there is a problem; otherwise 0.
     """
     found = problems(Path(arguments[0]) if arguments else Path(__file__).parents[1])
     for problem in found:
