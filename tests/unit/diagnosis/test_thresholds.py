@@ -48,6 +48,7 @@ STRUCTURE = {
     },
     "layer_log/log_file.py": {"_MOST_HEADER"},
     "minimal/case_bundle.py": {"_EPOCH"},
+    "numerics/block_kernel.py": {"KINDS", "_CLOSELY, _REFERENCE_ENDS, _CANDIDATE_ENDS"},
     "numerics/block_sums.py": {"BLOCK", "_ROW", "_SAFE", "_SAFE_SQUARES"},
     "numerics/formulas.py": {"_T_975", "_Z_975"},
     "numerics/isolated_sums.py": {"_BLOCK"},

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from windtunnel.diagnosis.comparison.count_coverage import coverage_of
 from windtunnel.diagnosis.comparison.explain import Inside, Run, histograms_of, look_inside
 from windtunnel.diagnosis.comparison.layer_entries import layer_entry
 from windtunnel.diagnosis.comparison.sample_findings import look_at_data
@@ -22,7 +23,7 @@ from windtunnel.diagnosis.execution.runnable_pair import open_pair
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.feeding.random_inputs import StretchedFeed
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import Comparison, Coverage, Histogram, LayerDiff, OutputDiff
+from windtunnel.diagnosis.findings.comparison import Comparison, Histogram, LayerDiff, OutputDiff
 from windtunnel.diagnosis.graph import Matching, match_layers
 from windtunnel.diagnosis.graph.model_precision import is_quantized
 from windtunnel.diagnosis.graph.scale_overflow import overflowed_pairs
@@ -32,6 +33,7 @@ from windtunnel.diagnosis.rules.non_finite_outputs import non_finite
 from windtunnel.diagnosis.rules.unexplained_layers import accumulated
 from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open, samples_reasons
 from windtunnel.diagnosis.static.simplest_matching import simplest
+from windtunnel.diagnosis.static.subgraphs import inner_layers
 from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES, ISOLATED_SAMPLES
 from windtunnel.diagnosis.thresholds.verdict_thresholds import CHANCE
 from windtunnel.errors import InvalidInput
@@ -146,12 +148,7 @@ def _conclude(
 ) -> Comparison:
     matching = run.reach.judged(run.matching, run.figures)
     layers = _layers(run, matching, inside)
-    coverage = Coverage(
-        compared=len(layers),
-        total=len(layers) + len(matching.unmatched),
-        unmatched=matching.unmatched,
-        unmatched_reference=matching.unmatched_reference,
-    )
+    coverage = coverage_of(matching, inner_layers(run.reach.inner))
     causes = inside.causes
     if not causes:
         causes = plain_causes(layers, matching.pairs, matching.reference.facts, matching.candidate.facts, threshold)

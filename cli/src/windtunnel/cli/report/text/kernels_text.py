@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from windtunnel.accelerators import shown_accelerator
+from windtunnel.diagnosis.findings.kinds.kernels import KernelSetsFinding
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-    from windtunnel.diagnosis.findings.kinds.kernels import KernelSetsFinding
-from windtunnel.diagnosis.kernels import KernelReport
+    from windtunnel.diagnosis.kernels import KernelReport
 
 
 def render_kernels(report: KernelReport, console: Console) -> None:
