@@ -21,7 +21,6 @@ from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
 from windtunnel.cli.local.conversion import as_tflite, model_source
-from windtunnel.cli.report.model_explorer import node_data_paths
 from windtunnel.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
@@ -115,6 +114,8 @@ def diff(
     windtunnel diff a.tflite b.tflite --samples test.npz --node-data nodes.json
     model-explorer b.tflite --node_data_paths nodes.json,nodes.own.json,nodes.cause.json
     """
+    from windtunnel.cli.report.model_explorer import node_data_paths
+
     written = (html, case, *(() if node_data is None else node_data_paths(node_data)))
     require_outputs(written, inputs=(reference, candidate, samples, pipeline), force=force)
     steps = read_json(pipeline, "pipeline")
