@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit
+from windtunnel.numerics import nrmse
 
 # Kernels may or may not flush denormal numbers to zero; nothing real lies below the smallest normal float32.
 _NOTHING: Final = float(np.finfo(np.float32).tiny)
@@ -40,12 +41,12 @@ class Gap:
 
     @property
     def nrmse(self) -> float | None:
-        """`rmse` as a share of `size` (the nRMSE of ML-EXray where the range is the larger of both); None where
-        there is no figure.
+        """`rmse` as a share of `size`; None if the shapes differ, or only one side is finite.
+
+        For integers it is the nRMSE of a comparison. Real values are divided by the larger of their range and their
+        absolute value: rounding is relative to that, and a constant output has a figure too.
         """
-        if not self.shapes or any(self.non_finite):
-            return None
-        return self.rmse / self.size if self.size > 0.0 else 0.0
+        return None if not self.shapes or any(self.non_finite) else nrmse(self.rmse, self.size)
 
     def turned(self) -> Gap:
         """The gap seen from the other side."""

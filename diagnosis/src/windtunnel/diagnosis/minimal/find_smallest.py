@@ -33,6 +33,7 @@ from windtunnel.diagnosis.thresholds.minimal_thresholds import (
 )
 from windtunnel.errors import InvalidInput, NotFound, UserError
 from windtunnel.isolation import progress
+from windtunnel.numerics import nrmse
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
 from windtunnel.tflite.edit import Editor
 
@@ -211,7 +212,8 @@ def _error(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
         return math.inf
     width = max(float(np.ptp(expected)), float(np.ptp(found)))
     rmse = float(np.sqrt(np.mean((found - expected) ** 2)))
-    return rmse / width if width > 0 else 0.0 if rmse == 0.0 else math.inf
+    figure = nrmse(rmse, width)
+    return math.inf if figure is None else figure
 
 
 def _floor(reference: ModelFacts, candidate: ModelFacts, region: Region) -> float:

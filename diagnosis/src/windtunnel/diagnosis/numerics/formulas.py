@@ -13,6 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.thresholds.numerics_thresholds import MOST_INTERVAL
+from windtunnel.numerics import nrmse, rmse
+
+__all__ = ["SampleMoments", "channel_nrmse", "cosine", "nrmse", "nrmse_interval", "rmse", "snr_db", "t_975"]
 
 # Quantiles 0.975 of Student's t for 1 to 30 degrees of freedom (any statistics table).
 _T_975 = (
@@ -21,21 +24,6 @@ _T_975 = (
     2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.045230, 2.042272,
 )  # fmt: skip
 _Z_975 = 1.959963984540054
-
-
-def rmse(squares: float, count: float) -> float:
-    """Root of the mean squared error, sqrt(sum d^2 / n); 0 where there are no values."""
-    return math.sqrt(squares / count) if count else 0.0
-
-
-def nrmse(error: float, value_range: float) -> float | None:
-    """RMSE / max(range of a, range of b) (ML-EXray, MLSys 2022).
-
-    Both sides constant: 0 where they are equal, else None.
-    """
-    if value_range > 0.0:
-        return error / value_range
-    return 0.0 if error == 0.0 else None
 
 
 def channel_nrmse(squares: NDArray[np.float64], count: int, ranges: NDArray[np.float64]) -> NDArray[np.float64]:

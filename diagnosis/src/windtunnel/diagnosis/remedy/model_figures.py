@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.datacheck.classifier_scores import OutputKind
+from windtunnel.numerics import RunningNrmse, wilson_interval
 
 # What the gate accuracy_drop is measured by.
 Measure = Literal["labels", "agreement", "output_nrmse"]
@@ -144,11 +145,8 @@ def paired_drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) ->
 
 
 def share_interval(hits: int, count: int) -> tuple[float, float]:
-    """95 % Wilson score interval of a share (Wilson, JASA 22, 1927)."""
-    share, z2 = hits / count, _Z**2
-    middle = (share + z2 / (2 * count)) / (1 + z2 / count)
-    half = _Z * math.sqrt(share * (1 - share) / count + z2 / (4 * count**2)) / (1 + z2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
+    """95 % interval of a share, both ends in [0, 1]."""
+    return wilson_interval(hits / count, count, _Z)
 
 
 def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
@@ -169,29 +167,18 @@ def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 class Drift:
-    """Running nRMSE of one output: sqrt(MSE) over the larger range of the two sides, as in ML-EXray (MLSys 2022)."""
+    """Running nRMSE of one output over the samples on which both sides are finite and of one shape."""
 
     def __init__(self) -> None:
-        self._squares = 0.0
-        self._count = 0
-        self._ends = [(math.inf, -math.inf), (math.inf, -math.inf)]
+        self._sums = RunningNrmse()
 
     def add(self, reference: NDArray[Any], model: NDArray[Any]) -> bool:
-        """Adds one sample's output of both; False, and nothing added, where it is not finite or of another shape."""
-        ours, theirs = np.asarray(reference, np.float64), np.asarray(model, np.float64)
-        if ours.shape != theirs.shape or not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        """Adds one sample's output of both; False, and nothing added, if it is not finite or of another shape."""
+        if np.shape(reference) != np.shape(model) or not (np.isfinite(reference).all() and np.isfinite(model).all()):
             return False
-        self._squares += float(((theirs - ours) ** 2).sum())
-        self._count += ours.size
-        for side, array in enumerate((ours, theirs)):
-            low, high = self._ends[side]
-            self._ends[side] = (min(low, float(array.min())), max(high, float(array.max())))
+        self._sums.add(reference, model)
         return True
 
     def nrmse(self) -> float | None:
-        """Over all samples so far; None without any, or where a constant output differs."""
-        if not self._count:
-            return None
-        rmse = math.sqrt(self._squares / self._count)
-        span = max(high - low for low, high in self._ends)
-        return rmse / span if span > 0.0 else (0.0 if rmse == 0.0 else None)
+        """Over all samples so far; None without any, or if a constant output differs."""
+        return self._sums.nrmse() if self._sums.count else None

@@ -19,6 +19,7 @@ from windtunnel.diagnosis.thresholds.verdict_thresholds import (
     DEGRADED_DROP,
     REASON_NAME_LENGTH,
 )
+from windtunnel.numerics import wilson_interval
 
 _OF_SAMPLES = frozenset({INPUT_INTEGER_CAST, INPUT_RANGE, INPUT_CHANNEL_ORDER})
 
@@ -177,10 +178,5 @@ def _changed(output: OutputDiff, samples: int) -> float:
 
 
 def _at_least(share: float, samples: int) -> float:
-    """The lower end of the one-sided 95 % interval of a share.
-
-    Source: E. B. Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927).
-    """
-    square = CHANCE_Z**2 / samples
-    half = CHANCE_Z * math.sqrt((share * (1.0 - share) + square / 4.0) / samples)
-    return (share + square / 2.0 - half) / (1.0 + square)
+    """The lower end of the one-sided 95 % interval of a share."""
+    return wilson_interval(share, samples, CHANCE_Z)[0]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from windtunnel.converter.domain.conversion import MAX_OUTPUT_NRMSE
 from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, Finding
+from windtunnel.numerics import RunningNrmse
 from windtunnel.tflite import ModelFacts, TensorFacts
 
 # Samples on which outputs are recognized by their values.
@@ -41,10 +42,7 @@ class OutputSums:
         self.non_finite = 0
         self.compared = False
         self.other_shape = ""
-        self._squares = 0.0
-        self._count = 0
-        self._low = [np.inf, np.inf]
-        self._high = [-np.inf, -np.inf]
+        self._sums = RunningNrmse()
 
     def add(self, value: NDArray[Any], reference: NDArray[Any] | None) -> None:
         """Adds one sample: `value` of the converted model and, where it has a counterpart, that of the original."""
@@ -58,19 +56,12 @@ class OutputSums:
             self.other_shape = f"{value.shape} for {reference.shape} of the original"
             return
         self.compared = True
-        self._squares += float(np.square(reference - value).sum())
-        self._count += reference.size
-        for index, array in enumerate((reference, value)):
-            self._low[index] = min(self._low[index], float(array.min(initial=np.inf)))
-            self._high[index] = max(self._high[index], float(array.max(initial=-np.inf)))
+        self._sums.add(reference, value)
 
     def nrmse(self) -> float:
-        """0 for equal constants; infinity where constants differ."""
-        error = float(np.sqrt(self._squares / max(self._count, 1)))
-        span = max(high - low for low, high in zip(self._low, self._high, strict=True))
-        if not self._count or span == 0:
-            return 0.0 if error == 0 else float("inf")
-        return error / span
+        """Over all samples so far; infinity if both sides are constant and differ."""
+        figure = self._sums.nrmse()
+        return float("inf") if figure is None else figure
 
 
 def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]) -> Matching:

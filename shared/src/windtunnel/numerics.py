@@ -1,0 +1,82 @@
+"""Formulas that the diagnosis library and a service share: one copy of each, in float64."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def rmse(squares: float, count: float) -> float:
+    """The root of the mean squared error.
+
+    Args:
+        squares: sum of d^2 over all values, d = candidate - reference.
+        count: how many values.
+
+    Returns:
+        sqrt(squares / count), in the unit of the values; 0 without values.
+    """
+    return math.sqrt(squares / count) if count else 0.0
+
+
+def nrmse(error: float, value_range: float) -> float | None:
+    """RMSE / the larger range of both tensors (ML-EXray, MLSys 2022): the one rule for every nRMSE.
+
+    Args:
+        error: the RMSE.
+        value_range: the larger of max - min of the reference and max - min of the candidate, over all samples.
+
+    Returns:
+        A number without unit, at least 0. If both sides are constant: 0 if they are equal, else None (no figure).
+    """
+    if value_range > 0.0:
+        return error / value_range
+    return 0.0 if error == 0.0 else None
+
+
+def wilson_interval(share: float, count: int, z: float) -> tuple[float, float]:
+    """Score interval of a share (E. B. Wilson, JASA 22, 1927).
+
+    Args:
+        share: hits / count, in [0, 1].
+        count: how many independent trials, at least 1.
+        z: quantile of the standard normal distribution: 1.96 for both ends of a 95 % interval, 1.645 for one.
+
+    Returns:
+        The lower and the upper end, in [0, 1].
+    """
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
+class RunningNrmse:
+    """The nRMSE of one tensor over samples that come one by one."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._squares = 0.0
+        self._ends = [(math.inf, -math.inf), (math.inf, -math.inf)]
+
+    def add(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
+        """Adds one sample.
+
+        Args:
+            reference, candidate: finite real numbers of one shape.
+        """
+        sides = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
+        self._squares += float(np.square(sides[1] - sides[0]).sum())
+        self.count += sides[0].size
+        for side, array in enumerate(sides):
+            low, high = self._ends[side]
+            self._ends[side] = (
+                min(low, float(array.min(initial=math.inf))),
+                max(high, float(array.max(initial=-math.inf))),
+            )
+
+    def nrmse(self) -> float | None:
+        """Over all samples so far, as `nrmse` defines it; 0 without values."""
+        return nrmse(rmse(self._squares, self.count), max(high - low for low, high in self._ends))
