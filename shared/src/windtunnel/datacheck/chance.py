@@ -97,6 +97,22 @@ def _student(freedom: int) -> float:
     return z + math.fsum(term / float(freedom**power) for power, term in enumerate(terms, start=1))
 
 
+def wilson_interval(share: float, count: int, z: float) -> tuple[float, float]:
+    """Score interval of a share (E. B. Wilson, JASA 22, 1927).
+
+    Args:
+        share: hits / count, in [0, 1].
+        count: how many independent trials, at least 1.
+        z: quantile of the standard normal distribution: 1.96 for both ends of a 95 % interval, 1.645 for one.
+
+    Returns:
+        The lower and the upper end, in [0, 1].
+    """
+    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def better_by_luck(gained: int, lost: int) -> float:
     """P(at least `gained` of `gained` + `lost` changed answers are gains) where both are equally likely.
 

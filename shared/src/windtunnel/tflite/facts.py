@@ -60,6 +60,11 @@ class TensorFacts:
         """Whether the file holds the tensor's value."""
         return self.buffer_size > 0 and not self.is_variable
 
+    @property
+    def is_quantized_integer(self) -> bool:
+        """Whether it stores integers of any width that stand for real numbers, biases in int32 included."""
+        return self.quantization is not None and self.dtype.startswith(("int", "uint"))
+
 
 @dataclass(frozen=True, slots=True)
 class OpFacts:

@@ -132,7 +132,7 @@ class Isolated:
     def _store(self, candidate_tensor: int, values: Stored) -> Stored:
         """The values as the candidate's tensor stores them."""
         tensor = self._patched.facts_of(candidate_tensor)
-        if tensor.quantization is not None and tensor.dtype.startswith(("int", "uint")):
+        if tensor.quantization is not None and tensor.is_quantized_integer:
             return self.sums[candidate_tensor].hold(values, tensor.quantization, tensor.dtype)
         self.sums[candidate_tensor].see(values)
         return Stored(_real(values, tensor.dtype))
@@ -213,8 +213,7 @@ class _Freed:
         fed = {}
         for index, tensor in zip(self._inputs, self._runner.facts.inputs, strict=True):
             given = values.get(index) or like[index]
-            integer = tensor.quantization is not None and tensor.dtype.startswith(("int", "uint"))
-            if integer and given.quantization != tensor.quantization:
+            if tensor.is_quantized_integer and given.quantization != tensor.quantization:
                 assert tensor.quantization is not None
                 real = dequantize(given.array, given.quantization)
                 fed[index] = quantize(real, tensor.quantization, tensor.dtype)

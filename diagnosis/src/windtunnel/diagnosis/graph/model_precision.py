@@ -7,14 +7,12 @@ from collections.abc import Iterator
 from windtunnel.diagnosis.findings.comparison import OutputDiff
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.thresholds.precision_thresholds import QUIET_OUTPUT
-from windtunnel.tflite import ModelFacts, TensorFacts
-
-_INTEGERS = frozenset({"int8", "uint8", "int16", "int4", "uint4", "int2"})
+from windtunnel.tflite import INTEGER_DTYPES, ModelFacts, TensorFacts
 
 
 def is_quantized(facts: ModelFacts) -> bool:
     """Whether a model stores some of its numbers as integers with scales."""
-    return any(tensor.quantization is not None and tensor.dtype in _INTEGERS for tensor in _all_tensors(facts))
+    return any(tensor.quantization is not None and tensor.dtype in INTEGER_DTYPES for tensor in _all_tensors(facts))
 
 
 def precision_of(matching: Matching) -> str:

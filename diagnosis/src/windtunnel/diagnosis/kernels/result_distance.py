@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit
-from windtunnel.numerics import nrmse
+from windtunnel.tflite.tensor_error import nrmse
 
 # Kernels may or may not flush denormal numbers to zero; nothing real lies below the smallest normal float32.
 _NOTHING: Final = float(np.finfo(np.float32).tiny)

@@ -33,9 +33,9 @@ from windtunnel.diagnosis.thresholds.minimal_thresholds import (
 )
 from windtunnel.errors import InvalidInput, NotFound, UserError
 from windtunnel.isolation import progress
-from windtunnel.numerics import nrmse
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
 from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.tensor_error import nrmse
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +195,7 @@ def _feed(
 
 
 def _stored(values: NDArray[np.float64], tensor: TensorFacts) -> NDArray[Any]:
-    if tensor.quantization is not None and tensor.dtype.startswith(("int", "uint")):
+    if tensor.quantization is not None and tensor.is_quantized_integer:
         return quantize(values, tensor.quantization, tensor.dtype)
     return np.ascontiguousarray(values, dtype=tensor.dtype)
 

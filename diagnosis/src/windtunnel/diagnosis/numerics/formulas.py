@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.thresholds.numerics_thresholds import MOST_INTERVAL
-from windtunnel.numerics import nrmse, rmse
+from windtunnel.tflite.tensor_error import nrmse, rmse
 
 __all__ = ["SampleMoments", "channel_nrmse", "cosine", "nrmse", "nrmse_interval", "rmse", "snr_db", "t_975"]
 

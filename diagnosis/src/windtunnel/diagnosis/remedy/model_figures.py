@@ -9,8 +9,9 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.datacheck.chance import wilson_interval
 from windtunnel.datacheck.classifier_scores import OutputKind
-from windtunnel.numerics import RunningNrmse, wilson_interval
+from windtunnel.tflite.tensor_error import RunningNrmse
 
 # What the gate accuracy_drop is measured by.
 Measure = Literal["labels", "agreement", "output_nrmse"]

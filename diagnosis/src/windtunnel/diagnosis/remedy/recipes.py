@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from windtunnel.errors import InternalError, InvalidInput
-from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts
+from windtunnel.tflite import INTEGER_DTYPES, ModelFacts, OpFacts, TensorFacts
 
 Rule = Mapping[str, Any]
 Precision = Literal["float", "int16"]
@@ -27,7 +27,6 @@ OUTPUT: Final = "OUTPUT"
 _LIBRARY_NAMES: Final[Mapping[str, str]] = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 # litert-quantizer cuts longer scopes.
 _MAX_SCOPE: Final = 10_000
-_INTEGERS: Final = frozenset({"int2", "int4", "uint4", "int8", "uint8", "int16"})
 _RESTATE: Final = frozenset({"QUANTIZE", "DEQUANTIZE"})
 _HALF: Final = frozenset({"float16", "bfloat16"})
 _BITS: Final[Mapping[str, int]] = {"int2": 2, "int4": 4, "uint4": 4, "int8": 8, "uint8": 8, "int16": 16}
@@ -79,8 +78,8 @@ def scheme_of(facts: ModelFacts) -> Scheme | None:
     """How the model at hand is quantised, by the majority of its ops; None: it is a float model."""
     weights = [tensor for op in facts.ops for tensor in _weights(facts, op)]
     activations = [kind for op in facts.ops for kind in _activation_types(facts, op)]
-    quantized = [kind for kind in activations if kind in _INTEGERS]
-    integer = [tensor for tensor in weights if tensor.dtype in _INTEGERS]
+    quantized = [kind for kind in activations if kind in INTEGER_DTYPES]
+    integer = [tensor for tensor in weights if tensor.dtype in INTEGER_DTYPES]
     granularity = _granularity(integer)
     bits = min((_BITS[tensor.dtype] for tensor in integer), default=8)
     if quantized:
@@ -193,7 +192,7 @@ def quantized_units(facts: ModelFacts) -> dict[tuple[str, str], str]:
         if op.outputs and op.outputs[0] >= 0 and op.name not in _RESTATE
     }
     for operation, tensors in ((INPUT, facts.inputs), (OUTPUT, facts.outputs)):
-        kinds = {tensor.dtype for tensor in tensors} & _INTEGERS
+        kinds = {tensor.dtype for tensor in tensors} & INTEGER_DTYPES
         state = min(kinds, key=lambda kind: (_BITS[kind], kind), default="float")
         # An end that was converted on the way has got a suffix; what it restates carries the name that is known.
         states |= {(operation, name): state for tensor in tensors for name in _names(facts, tensor)}
@@ -209,10 +208,10 @@ def _names(facts: ModelFacts, tensor: TensorFacts) -> set[str]:
 
 
 def _state(facts: ModelFacts, op: OpFacts) -> str:
-    activations = [kind for kind in _activation_types(facts, op) if kind in _INTEGERS]
+    activations = [kind for kind in _activation_types(facts, op) if kind in INTEGER_DTYPES]
     if activations:
         return max(activations, key=lambda kind: _BITS[kind])
-    weights = [one.dtype for one in _weights(facts, op) if one.dtype in _INTEGERS | _HALF]
+    weights = [one.dtype for one in _weights(facts, op) if one.dtype in INTEGER_DTYPES | _HALF]
     return weights[0] if weights else "float"
 
 
@@ -237,7 +236,7 @@ def _weights(facts: ModelFacts, op: OpFacts) -> list[TensorFacts]:
     for index in op.inputs:
         source = makers[index].inputs[0] if index in makers else index
         tensor = facts.tensors[source] if source >= 0 else None
-        if tensor is not None and tensor.is_constant and tensor.dtype in _INTEGERS | _HALF | {"float32"}:
+        if tensor is not None and tensor.is_constant and tensor.dtype in INTEGER_DTYPES | _HALF | {"float32"}:
             found.append(tensor)
     return found
 

@@ -139,7 +139,7 @@ def _joints(matching: Matching) -> Iterator[Joint]:
         quantization = pair.candidate.tensor.quantization
         # A damaged file has scales of 0 or NaN, which resolve nothing.
         single = quantization is not None and len(quantization.scales) == 1 and 0.0 < quantization.scales[0] < math.inf
-        if quantization is None or not single or not pair.candidate.tensor.dtype.startswith(("int", "uint")):
+        if quantization is None or not single or not pair.candidate.tensor.is_quantized_integer:
             continue
         is_output = pair.candidate.tensor.index in ends
         op = reference.facts.ops[pair.reference.op_index]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from windtunnel.datacheck.chance import wilson_interval
 from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.comparison import Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
@@ -19,7 +20,6 @@ from windtunnel.diagnosis.thresholds.verdict_thresholds import (
     DEGRADED_DROP,
     REASON_NAME_LENGTH,
 )
-from windtunnel.numerics import wilson_interval
 
 _OF_SAMPLES = frozenset({INPUT_INTEGER_CAST, INPUT_RANGE, INPUT_CHANNEL_ORDER})
 

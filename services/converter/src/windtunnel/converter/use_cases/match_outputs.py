@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from windtunnel.converter.domain.conversion import MAX_OUTPUT_NRMSE
 from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, Finding
-from windtunnel.numerics import RunningNrmse
 from windtunnel.tflite import ModelFacts, TensorFacts
+from windtunnel.tflite.tensor_error import RunningNrmse
 
 # Samples on which outputs are recognized by their values.
 PROBED: Final = 8

@@ -1,4 +1,4 @@
-"""Formulas that the diagnosis library and a service share: one copy of each, in float64."""
+"""How far two tensors are apart: RMSE and nRMSE, one copy of each formula, in float64."""
 
 from __future__ import annotations
 
@@ -35,22 +35,6 @@ def nrmse(error: float, value_range: float) -> float | None:
     if value_range > 0.0:
         return error / value_range
     return 0.0 if error == 0.0 else None
-
-
-def wilson_interval(share: float, count: int, z: float) -> tuple[float, float]:
-    """Score interval of a share (E. B. Wilson, JASA 22, 1927).
-
-    Args:
-        share: hits / count, in [0, 1].
-        count: how many independent trials, at least 1.
-        z: quantile of the standard normal distribution: 1.96 for both ends of a 95 % interval, 1.645 for one.
-
-    Returns:
-        The lower and the upper end, in [0, 1].
-    """
-    middle = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z * math.sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 class RunningNrmse:

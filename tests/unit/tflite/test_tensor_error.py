@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from windtunnel.numerics import RunningNrmse, nrmse, rmse, wilson_interval
+from windtunnel.datacheck.chance import wilson_interval
+from windtunnel.tflite.tensor_error import RunningNrmse, nrmse, rmse
 
 
 @pytest.mark.parametrize(
