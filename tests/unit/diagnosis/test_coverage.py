@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from windtunnel.diagnosis.comparison.count_coverage import LOST, coverage_of
+from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.tflite import read_model
 
@@ -28,3 +29,11 @@ def test_a_layer_that_was_set_aside_keeps_its_reason(dense: Path) -> None:
     found = coverage_of(whole.set_aside({}, {whole.pairs[0].candidate.tensor.index: "a reason"}), ())
     assert (found.compared, found.total) == (len(whole.pairs) - 1, len(whole.pairs))
     assert [one.reason for one in found.unmatched] == ["a reason"]
+
+
+def test_text_and_layers_of_subgraphs_count_besides_the_list(dense: Path) -> None:
+    facts = read_model(dense)
+    whole = match_layers(facts, facts)
+    text, inner = Unmatched("words", "CUSTOM", 0, "it holds text, no numbers"), Unmatched("body/x", "ADD", 1, "inside")
+    found = coverage_of(whole.with_unmatched([text, inner]), [inner])
+    assert (found.compared, found.total) == (len(whole.pairs), len(whole.pairs) + 2)

@@ -30,9 +30,12 @@ def coverage_of(matching: Matching, inside: Sequence[Unmatched]) -> Coverage:
         for index, (op, tensor) in matching.candidate.layers.items()
         if index not in paired and (op, tensor.name) not in named
     ]
+    listed = {(op, tensor.name) for op, tensor in matching.candidate.layers.values()}
+    # Text is no layer of numbers, so the list has none of it; it is named as unmatched and counts.
+    unlisted = [one for one in matching.unmatched if one not in inside and (one.op_index, one.name) not in listed]
     return Coverage(
         compared=len(matching.pairs),
-        total=len(matching.candidate.layers) + len(inside),
+        total=len(matching.candidate.layers) + len(inside) + len(unlisted),
         unmatched=tuple(sorted((*matching.unmatched, *lost), key=lambda one: one.op_index)),
         unmatched_reference=matching.unmatched_reference,
     )
