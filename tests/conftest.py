@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-# A shell ignores SIGINT in background jobs, nohup ignores SIGHUP, and a child inherits that. A handler is not inherited:
+# A shell ignores SIGINT in background jobs, nohup ignores SIGHUP; children inherit that. A handler is not inherited:
 # every child that a test starts takes these signals as from a terminal, and the tests themselves go on ignoring them.
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
