@@ -16,9 +16,6 @@ API_VERSION: Final = "windtunnel/v1"
 # The farms that a plan may name.
 FarmName = Literal["local", "arm", "adb", "firebase", "ddp", "aws"]
 FARMS: Final[tuple[str, ...]] = get_args(FarmName)
-# Farms that run the app for the host on the machine of the farm dispatcher; and those whose times mean nothing.
-HOST_FARMS: Final = ("local", "arm")
-EMULATED_FARMS: Final = ("arm",)
 
 
 @dataclass(frozen=True, slots=True)

@@ -178,7 +178,10 @@ __attribute__((visibility("default"))) void block_sums(
     tensor a = {reference, reference_kind, reference_scale, reference_zero};
     tensor b = {candidate, candidate_kind, candidate_scale, candidate_zero};
 #if defined(__x86_64__)
-    if (has_avx2()) {
+    // Asked once: under a hypervisor the question leaves the guest. Threads that ask at once get the same answer.
+    static int avx2 = -1;
+    if (avx2 < 0) avx2 = has_avx2();
+    if (avx2) {
         sums_avx2(a, b, count, wanted, channels, out, squares_of_channels);
         return;
     }
