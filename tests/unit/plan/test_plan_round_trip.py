@@ -49,13 +49,15 @@ shares = st.none() | st.floats(0, 1)
 gates = st.builds(Gates, st.none() | st.floats(-1, 1), bounds, bounds, bounds, bounds, bounds, shares)
 shapes = st.dictionaries(words, st.lists(st.integers(1, 4096), max_size=4).map(tuple), max_size=3)
 texts = st.lists(words, max_size=3).map(tuple)
+spellings = st.sampled_from(["cpu", "NONE", "builtin", "Core-ML", "xnn", "XNNPACK", "gpu", "npu"])
+accelerators = st.lists(spellings | words, max_size=3).map(tuple)
 devices = st.builds(
     DeviceFilter,
     st.sampled_from(["local", "arm", "adb", "firebase", "ddp", "aws"]),
     texts,
     texts,
     texts,
-    texts,
+    accelerators,
     st.lists(st.integers(1, 64), max_size=3).map(tuple),
 )
 
@@ -86,6 +88,12 @@ def test_by_dict(plan: Plan) -> None:
 @given(plans())
 def test_by_json_text(plan: Plan) -> None:
     assert plan_from_json(plan_to_json(plan)) == plan
+
+
+def test_accelerators_are_spelled_one_way_however_the_filter_is_made() -> None:
+    spelled = DeviceFilter("adb", accelerator=("NONE", "Core-ML", "XNN", "npu"))
+    assert spelled == DeviceFilter("adb", accelerator=("cpu", "coreml", "xnnpack", "npu"))
+    assert spelled.accelerator == ("cpu", "coreml", "xnnpack", "npu")
 
 
 def test_canonical_json_of_small_numbers_is_read_either_way() -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
+from windtunnel.accelerators import spelled_in_cells
+
 BuiltinVariant = Literal["float32", "float16", "dynamic_range", "int8", "int16x8"]
 BUILTIN_VARIANTS: Final[tuple[str, ...]] = get_args(BuiltinVariant)
 # The variant that is the converted model itself.
@@ -47,7 +49,10 @@ class VariantSpec:
 
 @dataclass(frozen=True, slots=True)
 class DeviceFilter:
-    """Devices to run on; every combination of the values is a cell of each variant. Empty: any."""
+    """Devices to run on; every combination of the values is a cell of each variant. Empty: any.
+
+    Accelerators may be given in any spelling; the value holds the one that plans and cells use.
+    """
 
     farm: str
     device: tuple[str, ...] = ()
@@ -55,6 +60,9 @@ class DeviceFilter:
     os_version: tuple[str, ...] = ()
     accelerator: tuple[str, ...] = ()
     threads: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "accelerator", tuple(map(spelled_in_cells, self.accelerator)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from windtunnel.accelerators import spelled_in_cells
 from windtunnel.errors import InvalidInput, InvalidPlan
 from windtunnel.plan.plan_values import DEFAULT_PLAN, DataSet, DeviceFilter, Gates, Plan, VariantSpec
 from windtunnel.plan.yaml_text import Path, Places, read_yaml
@@ -124,7 +123,6 @@ def _filters(document: DeviceDocument) -> tuple[DeviceFilter, ...]:
 
     names = ("device", "platform", "os_version", "accelerator", "threads")
     fields = {name: listed_of(getattr(document, name)) for name in names}
-    fields["accelerator"] = tuple(map(spelled_in_cells, fields["accelerator"]))
     return tuple(DeviceFilter(farm, **fields) for farm in listed_of(document.farm))
 
 
