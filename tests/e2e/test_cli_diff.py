@@ -156,3 +156,47 @@ def test_a_conversion_that_changes_the_model_is_not_healthy(tmp_path: Path) -> N
     document = _json(out)
     assert document["verdict"] == "healthy"
     assert document["converted"]["reference"]["check"]["passed"] is False
+
+
+def _stored(good: Path, tmp_path: Path) -> tuple[str, Path]:
+    """The JSON of a comparison that was stored, and the stored run."""
+    bad = dense_model(tmp_path / "bad.tflite", DenseWeights.random(9))
+    np.savez(tmp_path / "s.npz", x=np.random.default_rng(1).normal(size=(8, 8)).astype(np.float32))
+    arguments = ("--samples", tmp_path / "s.npz", "--save", tmp_path / "run.wtr", "--json")
+    code, out, _ = _run("diff", good, bad, *arguments, cwd=tmp_path)
+    assert code == 1
+    for one in (good, bad, tmp_path / "s.npz"):
+        one.unlink()
+    return out, tmp_path / "run.wtr"
+
+
+def test_a_stored_run_is_judged_again_without_its_models(good: Path, tmp_path: Path) -> None:
+    live, run = _stored(good, tmp_path)
+    code, out, err = _run("diff", "--from", run, "--json", cwd=tmp_path)
+    assert (code, out) == (1, live)
+    assert f"bad.tflite compared with {good.name} on 8 samples (s.npz)" in " ".join(err.split())
+    code, out, _ = _run("diff", "--from", run, "--json", "--threshold", "0.01", "--html", "d.html", cwd=tmp_path)
+    assert _json(out)["threshold"] == 0.01
+    assert good.name in (tmp_path / "d.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (("--samples", "s.npz"), 64, "--samples runs models"),
+        (("--accelerator", "builtin"), 64, "--accelerator runs models"),
+        (("--max-samples", "3"), 64, "--max-samples runs models"),
+        (("--case", "c.zip"), 64, "--case runs models"),
+        (("--save", "other.wtr"), 64, "--save runs models"),
+        (("a.tflite",), 64, "give both REFERENCE and CANDIDATE"),
+        (("--json", "--html", "run.wtr"), 64, "run.wtr"),
+        (("a.tflite", "b.tflite"), 2, "a.tflite does not exist"),
+    ],
+)
+def test_what_does_not_go_with_a_stored_run_is_refused(
+    good: Path, tmp_path: Path, options: tuple[str, ...], code: int, message: str
+) -> None:
+    _, run = _stored(good, tmp_path)
+    found, _, err = _run("diff", "--from", run, *options, cwd=tmp_path)
+    assert found == code
+    assert message in " ".join(err.split())

@@ -12,7 +12,7 @@ from support.graphs import DenseWeights, dense_model
 from support.layers import random_weights
 from support.quantised import calibrated, images, small_network
 from windtunnel.diagnosis import compare_models
-from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS, Trials
+from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS, LiveTrials
 from windtunnel.diagnosis.execution.runnable_pair import open_pair
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.graph import Matching, match_layers
@@ -162,7 +162,7 @@ def test_a_kernel_that_ignores_an_activation(tmp_path: Path, dense: Path, sample
         editor.set_options(0, fused_activation_function="NONE")
 
     with open_pair(matching, next(iter(given)), synthetic=False, threads=1, accelerator="none") as reach:
-        trials = Trials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="none")
+        trials = LiveTrials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="none")
         local, other = trials.layers(4, ignore), trials.other_kernels(4)
     (cause,) = kernel_causes(matching, local, other, "none")
     assert (cause.layer, cause.op_index) == ("hidden_1", 0)

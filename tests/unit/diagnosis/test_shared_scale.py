@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from itertools import islice
 from pathlib import Path
 from typing import cast
 
@@ -13,6 +15,7 @@ from numpy.typing import NDArray
 from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_weights
 from windtunnel.diagnosis import Comparison, compare_models
+from windtunnel.diagnosis.execution.trials import ValueSums
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.graph import match_layers
@@ -104,7 +107,14 @@ def test_a_damaged_scale_of_a_joint_resolves_nothing(tmp_path: Path, scale: floa
     ours, theirs = read_model(model), read_model(damaged)
     given = feed(tmp_path / "s.npz", None, ours, theirs)
     runner = Runner(model, preserve_all=True)
-    shared = shared_scales(match_layers(ours, theirs), runner, given, given.count, cast("Ends", None))
+
+    def observe(sums: Mapping[str, ValueSums], samples: int) -> None:
+        for sample in islice(given, samples):
+            runner.run(sample)
+            for one in sums.values():
+                one.add(np.array(runner.view(one.tensor), np.float64))
+
+    shared = shared_scales(match_layers(ours, theirs), observe, cast("Ends", None))
     assert len(shared.outputs) == found
 
 

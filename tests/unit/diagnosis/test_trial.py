@@ -15,7 +15,7 @@ from support.graphs import DenseWeights, dense_model
 from support.layers import Layers, options, random_samples, random_weights
 from support.quantised import calibrated, change_range, images, small_network
 from windtunnel.diagnosis import compare_models
-from windtunnel.diagnosis.execution.patched_runs import Trials
+from windtunnel.diagnosis.execution.patched_runs import LiveTrials
 from windtunnel.diagnosis.execution.runnable_pair import open_pair
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.graph import match_layers
@@ -29,12 +29,12 @@ NOISY = replace(WEIGHTS, second=WEIGHTS.second + random_weights((16, 16), seed=9
 
 
 @contextmanager
-def _trials(reference: Path, candidate: Path, samples: Path) -> Iterator[Trials]:
+def _trials(reference: Path, candidate: Path, samples: Path) -> Iterator[LiveTrials]:
     ours, theirs = read_model(reference), read_model(candidate)
     matching = match_layers(ours, theirs)
     given = feed(samples, None, ours, theirs)
     with open_pair(matching, next(iter(given)), synthetic=False, threads=1, accelerator="none") as reach:
-        yield Trials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="none")
+        yield LiveTrials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="none")
 
 
 def _mend(editor: Editor) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -78,11 +79,16 @@ def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
     Raises Conflict if another process has created the file in the meantime, unless `force` is set; InvalidInput if it
     cannot be written.
     """
+    write_file_whole(path, lambda made: made.write_bytes(content), force=force)
+
+
+def write_file_whole(path: Path, write: Callable[[Path], object], *, force: bool = True) -> None:
+    """As `write_whole`; `write` writes the content to the empty file that it is given."""
     try:
         descriptor, name = tempfile.mkstemp(dir=output_target(path).parent, prefix=TEMPORARY_PREFIX)
+        os.close(descriptor)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
+            write(Path(name))
             Path(name).chmod(0o666 & ~_umask())
             put_in_place(Path(name), path, force=force)
         except BaseException:

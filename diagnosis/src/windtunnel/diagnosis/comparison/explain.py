@@ -1,6 +1,6 @@
 """What happens inside a candidate: every layer by itself, the files side by side, causes put to the test.
 
-Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
+Runs are requested through `Trials`: nothing here loads an interpreter.
 """
 
 from __future__ import annotations
@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from windtunnel.datacheck.findings import Finding
-from windtunnel.diagnosis.execution.histograms import histograms
-from windtunnel.diagnosis.execution.patched_runs import Trials
-from windtunnel.diagnosis.execution.runnable_pair import Reach
+from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
+from windtunnel.diagnosis.execution.trials import Trials
 from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import Histogram, OutputDiff
@@ -32,34 +31,10 @@ from windtunnel.diagnosis.static.quantization_ranges import has_scale
 from windtunnel.diagnosis.static.subgraphs import inner_suspects
 from windtunnel.diagnosis.thresholds.execution_thresholds import HISTOGRAM_LAYERS, ISOLATED_SAMPLES, RIGHT_WHEN_FIXED
 from windtunnel.errors import UserError
-from windtunnel.pipeline import Feed
-from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
-    """Two models that were run over `count` samples: `figures` are those of the matching's pairs, `output`
-    those of the outputs. `threshold`: nRMSE above which a layer is over.
-
-    `typical`: the samples are like those that the model meets, and no random numbers. `mend`: what looks wrong is
-    mended for a try, and layers are tried on other kernels. `overflowed`: layers that no kernels can run.
-    """
-
-    reach: Reach
-    given: Feed
-    matching: Matching
-    figures: Sequence[LayerFigures]
-    output: OutputDiff
-    count: int
-    threads: int
-    typical: bool
-    threshold: float = DEFAULT_THRESHOLD
-    mend: bool = True
-    overflowed: Sequence[Pair] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Inside:
+class Explanation:
     """Own errors and notes by the candidate's tensor, causes, and what is excluded.
 
     `problem` says why there are no own errors; `notes` are differences that no output shows.
@@ -75,30 +50,27 @@ class Inside:
     shared: tuple[Cause, ...] = ()
 
 
-def look_inside(run: Run) -> Inside:
-    """Runs every layer by itself, compares the files, and tests what they show."""
-    matching, accelerator = run.matching, run.reach.accelerator
-    pairs = [
-        pair
-        for pair, one in zip(matching.pairs, run.figures, strict=True)
-        if not one.reference_non_finite
-        and one.problem != "shape_differs"
-        and run.reach.may_be_fed(pair)
-        and has_scale(pair.candidate.tensor)
-    ]
-    trials = Trials(
-        run.reach, run.given, matching, pairs, run.count, threads=run.threads, accelerator=accelerator, mend=run.mend
-    )
+def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Trials, threshold: float) -> Explanation:
+    """Compares the files, looks at every layer by itself, and tests what they show.
+
+    Args:
+        run: what was run.
+        matched: the layers to judge.
+        output: figures of the outputs.
+        trials: runs on request, or their record.
+        threshold: nRMSE above which a layer diverges.
+    """
+    matching, accelerator = matched.matching, run.facts.accelerator
     local, problem = {}, ""
     try:
-        local = _over_all(trials.layers(ISOLATED_SAMPLES), matching, run.figures)
+        local = _over_all(trials.layers(ISOLATED_SAMPLES), matching, matched.figures)
     except UserError as error:
         problem = str(error)
-    known = {index: one for index, one in local.items() if index not in run.reach.by_chance}
-    report = _static(run, known, local)
+    known = {index: one for index, one in local.items() if index not in run.facts.by_chance}
+    report = _static(run, matching, known, local)
     reached = {
         pair.candidate.tensor.index: one.candidate_range
-        for pair, one in zip(matching.pairs, run.figures, strict=True)
+        for pair, one in zip(matching.pairs, matched.figures, strict=True)
         if one.candidate_range is not None
     }
     findings = diagnose(matching, report, local, reached, trials)
@@ -109,24 +81,24 @@ def look_inside(run: Run) -> Inside:
     own = {cause.op_index: cause.isolated_error_fixed for cause in findings.causes}
     mended = {index for index, error in own.items() if error is not None and error < RIGHT_WHEN_FIXED}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
-    shared = shared_scales(matching, run.reach.fresh_reference(), run.given, run.count, trials, run.overflowed)
+    shared = shared_scales(matching, trials.observe, trials, run.overflowed)
     causes, noted = (*findings.causes, *at_fault), findings.notes
-    over = any((one.nrmse or 0.0) > run.threshold for one in run.figures)
-    quiet = not over and is_quiet(run.output, precision_of(matching))
+    over = any((one.nrmse or 0.0) > threshold for one in matched.figures)
+    quiet = not over and is_quiet(output, precision_of(matching))
     if quiet:
-        alike = tuple(one for one in causes if is_alike(one, run.output))
+        alike = tuple(one for one in causes if is_alike(one, output))
         causes = tuple(one for one in causes if one not in alike)
-        noted = (*noted, *without_effect(alike, run.output))
+        noted = (*noted, *without_effect(alike, output))
     causes = _with_shared(matching, causes, shared, quiet=quiet)
     if not causes:
         causes = unexplained(matching, local)
         if quiet:
-            causes, noted = (), (*noted, *without_effect(causes, run.output))
+            causes, noted = (), (*noted, *without_effect(causes, output))
         causes = _with_shared(matching, causes, shared, quiet=quiet)
     excluded = exclusions(report, causes, findings, precision_of(matching), matching.lacking)
     excluded += () if kernels else kernels_excluded(known, other, accelerator)
-    why = notes(matching, known if run.typical else {})
-    return Inside(local, causes, excluded, problem, why, noted, tuple(one for one, _ in shared.inner))
+    why = notes(matching, known if run.settings.typical else {})
+    return Explanation(local, causes, excluded, problem, why, noted, tuple(one for one, _ in shared.inner))
 
 
 def _with_shared(
@@ -147,16 +119,27 @@ def _with_shared(
     return (*found, *(one for one in kept if one not in found))
 
 
-def _static(run: Run, known: Mapping[int, Local], local: Mapping[int, Local]) -> StaticReport:
-    """What the files show, those of inner graphs too. `known`: own errors that hang on no chance."""
-    matching = run.matching
+def isolated_pairs(run: RunResult, matched: MatchedRun) -> list[Pair]:
+    """The pairs whose candidate layer can run on the reference's inputs."""
+    return [
+        pair
+        for pair, one in zip(matched.matching.pairs, matched.figures, strict=True)
+        if not one.reference_non_finite
+        and one.problem != "shape_differs"
+        and pair.candidate.tensor.index in run.feedable
+        and has_scale(pair.candidate.tensor)
+    ]
+
+
+def _static(run: RunResult, matching: Matching, known: Mapping[int, Local], local: Mapping[int, Local]) -> StaticReport:
+    """What the files show, those of inner graphs too. `known`: isolated errors that depend on no chance."""
     inputs = [
         candidate_tensor.index
-        for _, candidate_tensor in pair_inputs(run.reach.reference.facts, matching.candidate.facts)
+        for _, candidate_tensor in pair_inputs(matching.reference.facts, matching.candidate.facts)
     ]
     reordered = frozenset(pair.candidate.tensor.index for pair in matching.pairs if pair.permutation is not None)
-    report = compare_files(matching, inputs, known, reordered, typical=run.typical)
-    hidden = inner_suspects(run.reach.inner, matching.candidate.facts, local)
+    report = compare_files(matching, inputs, known, reordered, typical=run.settings.typical)
+    hidden = inner_suspects(run.facts.inner, matching.candidate.facts, local)
     return replace(report, suspects=(*report.suspects, *hidden))
 
 
@@ -175,21 +158,17 @@ def _over_all(local: Mapping[int, Local], matching: Matching, figures: Sequence[
     return found
 
 
-def histograms_of(run: Run, causes: Sequence[Cause], threshold: float) -> dict[str, Histogram]:
-    """Histograms of the layers at fault; where none is known, of the first one over the threshold."""
+def histograms_of(
+    run: RunResult, matched: MatchedRun, causes: Sequence[Cause], trials: Trials, threshold: float
+) -> dict[str, Histogram]:
+    """Histograms of the layers at fault; if none is known, of the first one that diverges."""
+    pairs, figures = matched.matching.pairs, matched.figures
     named = [cause.layer for cause in causes if cause.layer is not None]
-    picked = [
-        place for place, pair in enumerate(run.matching.pairs) if pair.candidate.tensor.name in named[:HISTOGRAM_LAYERS]
-    ] or [place for place, one in enumerate(run.figures) if (one.nrmse or 0.0) > threshold][:1]
-    if not picked or run.reach.keeps_state:
+    picked = [place for place, pair in enumerate(pairs) if pair.candidate.tensor.name in named[:HISTOGRAM_LAYERS]] or [
+        place for place, one in enumerate(figures) if (one.nrmse or 0.0) > threshold
+    ][:1]
+    if not picked or run.facts.keeps_state:
         return {}
-    made = histograms(
-        run.reach.reference,
-        run.reach.candidate,
-        run.given,
-        [run.matching.pairs[place] for place in picked],
-        [run.figures[place] for place in picked],
-        limit=min(run.count, ISOLATED_SAMPLES),
-    )
-    names = [run.matching.pairs[place].candidate.tensor.name for place in picked]
-    return {name: one for name, one in zip(names, made, strict=True) if one is not None}
+    drawn = [pairs[place] for place in picked]
+    made = trials.histograms(drawn, [figures[place] for place in picked], ISOLATED_SAMPLES)
+    return {pair.candidate.tensor.name: one for pair, one in zip(drawn, made, strict=True) if one is not None}

@@ -39,7 +39,7 @@ Array = NDArray[np.float64]
 _HELD = 20_000_000
 
 
-def settle(
+def match_by_values(
     matching: Matching,
     reference: Runner,
     candidate: Runner,

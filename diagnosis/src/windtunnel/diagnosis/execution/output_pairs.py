@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, INPUTS_EXCHANGE_UNTRIED, OUTPUTS_RENAMED, Finding
 from windtunnel.diagnosis.execution.detection_slots import Slots, detection_op
-from windtunnel.diagnosis.execution.runnable_pair import Reach
+from windtunnel.diagnosis.execution.runnable_pair import RunnablePair
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.kinds.model_ends import InputsExchanged, MovedOutput, OutputPlaces, OutputsExchanged
@@ -56,32 +56,32 @@ class OutputPairs:
     findings: tuple[Finding, ...] = ()
 
 
-def pair_outputs(reach: Reach, given: Feed, count: int, structure: Mapping[int, int]) -> OutputPairs:
+def pair_outputs(runnable: RunnablePair, given: Feed, count: int, structure: Mapping[int, int]) -> OutputPairs:
     """Pairs the outputs of two models with as many outputs; `structure` is what the graphs say, as `same`.
 
     Raises what `Runner` raises.
     """
-    reference, candidate = reach.reference.facts, reach.candidate.facts
-    if len(reference.outputs) != len(candidate.outputs) or reach.keeps_state:
+    reference, candidate = runnable.reference.facts, runnable.candidate.facts
+    if len(reference.outputs) != len(candidate.outputs) or runnable.facts.keeps_state:
         return OutputPairs(structure)
     if len(candidate.outputs) == 1 and len(candidate.inputs) == 1:
         return OutputPairs(structure)
     samples = list(islice(given, min(count, OUTPUT_PAIRING_SAMPLES)))
     first, second = _Collected(reference), _Collected(candidate)
     for sample in samples:
-        first.add(reach.reference, sample)
-        second.add(reach.candidate, translate(sample, reference, candidate))
-    return _paired(reach, samples, first, second, structure)
+        first.add(runnable.reference, sample)
+        second.add(runnable.candidate, translate(sample, reference, candidate))
+    return _paired(runnable, samples, first, second, structure)
 
 
 def _paired(
-    reach: Reach,
+    runnable: RunnablePair,
     samples: Sequence[Mapping[str, NDArray[Any]]],
     first: _Collected,
     second: _Collected,
     structure: Mapping[int, int],
 ) -> OutputPairs:
-    reference, candidate = reach.reference.facts, reach.candidate.facts
+    reference, candidate = runnable.reference.facts, runnable.candidate.facts
     table = _distances(first, second)
     called = _called(reference, candidate)
     best = min(
@@ -92,7 +92,7 @@ def _paired(
         # Names find them, places do not.
         return OutputPairs(_same(reference, candidate, called), (), (_listed_anew(reference, candidate, called),))
     if not _is_clear(table, called, best):
-        causes, left = _exchanged_inputs(reach, samples, first, called, _cost(table, called))
+        causes, left = _exchanged_inputs(runnable, samples, first, called, _cost(table, called))
         same = structure if len(structure) == len(candidate.outputs) else _same(reference, candidate, called)
         return OutputPairs(same, causes, (*_renamed(reference, candidate, called), *left))
     if _names_of(reference).isdisjoint(_names_of(candidate)):
@@ -307,7 +307,7 @@ def _renamed(reference: ModelFacts, candidate: ModelFacts, called: Sequence[int]
 
 
 def _exchanged_inputs(
-    reach: Reach,
+    runnable: RunnablePair,
     samples: Sequence[Mapping[str, NDArray[Any]]],
     expected: _Collected,
     called: Sequence[int],
@@ -317,7 +317,7 @@ def _exchanged_inputs(
 
     A finding says where there are too many of them to try all.
     """
-    reference, candidate = reach.reference.facts, reach.candidate.facts
+    reference, candidate = runnable.reference.facts, runnable.candidate.facts
     if cost < 0.05:
         return (), ()
     alike = [
@@ -331,7 +331,7 @@ def _exchanged_inputs(
             for sample in samples:
                 fed = translate(sample, reference, candidate)
                 fed[one.name], fed[other.name] = fed[other.name], fed[one.name]
-                made.add(reach.candidate, fed)
+                made.add(runnable.candidate, fed)
         except UserError:
             continue
         new = _cost(_distances(expected, made), called)

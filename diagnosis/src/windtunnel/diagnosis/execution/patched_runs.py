@@ -13,19 +13,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.execution.detection_slots import detection_op
+from windtunnel.diagnosis.execution.histograms import histograms
 from windtunnel.diagnosis.execution.isolated_layers import Isolated
 from windtunnel.diagnosis.execution.run_samples import add_layer
-from windtunnel.diagnosis.execution.runnable_pair import Reach
+from windtunnel.diagnosis.execution.runnable_pair import RunnablePair
+from windtunnel.diagnosis.execution.trials import ValueSums
 from windtunnel.diagnosis.feeding.paired_inputs import translate
+from windtunnel.diagnosis.findings.comparison import Histogram
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
 from windtunnel.diagnosis.numerics.isolated_sums import Local, Stored
-from windtunnel.diagnosis.numerics.layer_sums import LayerSums
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums
 from windtunnel.diagnosis.static.suspect import Patch, all_of
 from windtunnel.diagnosis.thresholds.execution_thresholds import OUTPUT_SAMPLES, PROBE_SAMPLES
 from windtunnel.errors import UserError
 from windtunnel.pipeline import Feed
-from windtunnel.tflite import Accelerator, ModelFacts, Runner
+from windtunnel.tflite import Accelerator, ModelFacts, Runner, dequantize
 from windtunnel.tflite.edit import Editor
 
 # The accelerator that a layer is tried on if the first one gave a doubtful result.
@@ -34,11 +37,11 @@ OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {"xnnpack": "none", "n
 _CLOSING = TRANSPARENT | SHAPING | {"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"}
 
 
-class Trials:
+class LiveTrials:
     """Tries changes of a candidate on the first samples.
 
     Args:
-        reach: both models, ready to run.
+        runnable: both models, ready to run.
         pairs: the layers that are run by themselves.
         count: how many samples there are.
         mend: whether changes and other kernels are tried at all: native code may end the process.
@@ -46,7 +49,7 @@ class Trials:
 
     def __init__(
         self,
-        reach: Reach,
+        runnable: RunnablePair,
         given: Feed,
         matching: Matching,
         pairs: Sequence[Pair],
@@ -56,7 +59,7 @@ class Trials:
         accelerator: Accelerator,
         mend: bool = True,
     ) -> None:
-        self._reach, self._candidate = reach, reach.candidate.facts.path
+        self._runnable, self._candidate = runnable, runnable.candidate.facts.path
         self._given, self._matching, self._pairs, self._count = given, matching, pairs, count
         self._threads, self._accelerator = threads, accelerator
         # Where nothing may be tried, nothing runs it.
@@ -68,7 +71,7 @@ class Trials:
         self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
     ) -> dict[int, Local]:
         """Own errors by the candidate's tensor index, on other kernels if asked. Raises what `Isolated` raises."""
-        reference = self._reach.fresh_reference()
+        reference = self._runnable.fresh_reference()
         with tempfile.TemporaryDirectory(prefix="windtunnel-isolated-") as folder:
             isolated = Isolated(
                 reference.facts.path,
@@ -81,8 +84,23 @@ class Trials:
             )
             for sample in islice(self._given, min(self._count, samples)):
                 isolated.add(_values(reference, sample, self._pairs))
-            chance = self._reach.decided_by_chance
+            chance = self._runnable.facts.decided_by_chance
             return {index: one for index, one in isolated.result().items() if index not in chance}
+
+    def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
+        """Adds the reference's values to the sums. Raises what `Runner` raises."""
+        reference = self._runnable.fresh_reference()
+        for sample in islice(self._given, min(self._count, samples)):
+            reference.run(sample)
+            for one in sums.values():
+                one.add(_real_values(reference, one.tensor))
+
+    def histograms(
+        self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
+    ) -> list[Histogram | None]:
+        """A histogram of each pair over the first samples. Raises what `Runner` raises."""
+        models = self._runnable.reference, self._runnable.candidate
+        return histograms(*models, self._given, pairs, figures, limit=min(self._count, samples))
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
         """Own errors as it is and with a change, on the same kernels; None where the runtime refuses it.
@@ -160,7 +178,7 @@ class Trials:
         sums = [LayerSums() for _ in ends]
         with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
             runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
-            reference = self._reach.fresh_reference()
+            reference = self._runnable.fresh_reference()
             for inputs in islice(self._given, min(self._count, samples)):
                 reference.run(inputs)
                 runner.run(translate(inputs, reference.facts, runner.facts))
@@ -178,7 +196,7 @@ class Trials:
     def _end(self, output: int, pairs: Mapping[int, Pair]) -> Pair | None:
         """The layer that decides an output; None where that cannot be judged."""
         candidate = self._matching.candidate
-        if output in self._reach.no_figure[1]:
+        if output in self._runnable.facts.no_figure[1]:
             return None
         index = output
         detections = detection_op(candidate.facts)
@@ -194,7 +212,10 @@ class Trials:
         candidate = self._matching.candidate
         pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
         outputs = [pairs[index] for index in candidate.facts.main.output_indices if index in pairs]
-        found = (*self._ends(), *(one for one in outputs if one.candidate.tensor.index not in self._reach.no_figure[1]))
+        found = (
+            *self._ends(),
+            *(one for one in outputs if one.candidate.tensor.index not in self._runnable.facts.no_figure[1]),
+        )
         return list({one.candidate.tensor.index: one for one in found}.values())
 
     def _all_judged(self) -> bool:
@@ -211,7 +232,7 @@ class Trials:
             patch(editor)
             path = editor.write(folder / self._candidate.name)
         runner = Runner(path, threads=self._threads, accelerator=accelerator, preserve_all=True)
-        return runner, _by_maker(self._reach.candidate.facts, runner.facts)
+        return runner, _by_maker(self._runnable.candidate.facts, runner.facts)
 
 
 def _moved(before: Sequence[float | None], after: Sequence[float | None]) -> tuple[float, float] | None:
@@ -241,6 +262,11 @@ def _by_maker(before: ModelFacts, after: ModelFacts) -> dict[int, int]:
         for one, two in zip(before.ops, after.ops, strict=True)
         for index, other in zip(one.outputs, two.outputs, strict=True)
     }
+
+
+def _real_values(runner: Runner, tensor: int) -> NDArray[np.float64]:
+    """A tensor's values of the last run as real numbers, as a copy."""
+    return dequantize(np.array(runner.view(tensor)), runner.facts.tensors[tensor].quantization)
 
 
 def _values(reference: Runner, sample: Mapping[str, NDArray[Any]], pairs: Sequence[Pair]) -> dict[int, Stored]:

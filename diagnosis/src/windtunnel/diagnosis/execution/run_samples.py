@@ -26,7 +26,7 @@ from windtunnel.diagnosis.thresholds.execution_thresholds import LARGE_MODEL_VAL
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
 from windtunnel.pipeline import Feed
-from windtunnel.tflite import Runner
+from windtunnel.tflite import ModelFacts, Runner
 
 # Both models are held twice only where files and layers are smaller than this.
 _AHEAD_BYTES = 128_000_000
@@ -93,13 +93,26 @@ def stream(
 
     Reports progress. Raises InvalidInput and Unsupported from feeding and running.
     """
+    summed = sum_samples(models, given, pairs, outputs, limit=limit, checkpoint=checkpoint, logs=logs, ahead=ahead)
+    return summed.figures()
+
+
+def sum_samples(
+    models: Models,
+    given: Feed,
+    pairs: Sequence[Pair],
+    outputs: OutputSums,
+    *,
+    limit: int | None = None,
+    checkpoint: Checkpoint | None = None,
+    logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
+    ahead: Models | None = None,
+) -> Sums:
+    """As `stream`, but returns the sums: what a stored run keeps. Raises what `stream` raises."""
     if limit is not None and limit < 1:
         raise InvalidInput(f"{limit} samples cannot be compared", hint="give at least 1")
     count = given.count if limit is None else min(given.count, limit)
-    sparing = _is_large(pairs)
-    ops = models.reference.facts.ops
-    bounds = [activation_bounds(ops[pair.reference.op_index]) for pair in pairs]
-    sums = _Sums([LayerSums(sparing=sparing, bounds=one) for one in bounds], outputs)
+    sums = empty_sums(models.reference.facts, pairs, outputs)
     start = _resume(checkpoint, sums, count, logs)
     turns = [models] if ahead is None else [models, ahead]
     work = Workspace()
@@ -111,10 +124,17 @@ def stream(
         progress((number + 1) / count, f"sample {number + 1} of {count}")
         if checkpoint is not None and (checkpoint.is_due() or number + 1 == count):
             _save(checkpoint, number + 1, sums, logs)
-    return [one.figures() for one in sums.layers]
+    return sums
 
 
-class _Sums:
+def empty_sums(reference: ModelFacts, pairs: Sequence[Pair], outputs: OutputSums) -> Sums:
+    """Sums of these layers before the first sample; `reference` are the facts of the reference."""
+    sparing = _is_large(pairs)
+    bounds = [activation_bounds(reference.ops[pair.reference.op_index]) for pair in pairs]
+    return Sums([LayerSums(sparing=sparing, bounds=one) for one in bounds], outputs)
+
+
+class Sums:
     """All that a comparison has summed up."""
 
     def __init__(self, layers: Sequence[LayerSums], outputs: OutputSums) -> None:
@@ -127,7 +147,12 @@ class _Sums:
         for one, look in zip(self.layers, seen.layers, strict=True):
             one.fold(look)
 
+    def figures(self) -> list[LayerFigures]:
+        """The figures of every layer, in the order of the pairs."""
+        return [one.figures() for one in self.layers]
+
     def state(self) -> dict[str, NDArray[Any]]:
+        """The sums as arrays by name, for `restore`."""
         found = {f"outputs/{name}": array for name, array in self.outputs.state().items()}
         found["layers"] = np.array([len(self.layers)])
         for number, sums in enumerate(self.layers):
@@ -135,6 +160,7 @@ class _Sums:
         return found
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Takes the sums of another `state`. Raises KeyError, ValueError, IndexError and TypeError if it is not one."""
         if int(state["layers"][0]) != len(self.layers):
             raise ValueError("another number of layers")
         parts: dict[str, dict[str, NDArray[Any]]] = {}
@@ -151,7 +177,7 @@ class _Sums:
 
 
 def _resume(
-    checkpoint: Checkpoint | None, sums: _Sums, count: int, logs: tuple[FrameLog | None, FrameLog | None]
+    checkpoint: Checkpoint | None, sums: Sums, count: int, logs: tuple[FrameLog | None, FrameLog | None]
 ) -> int:
     """Takes the sums of the checkpoint; returns how many samples they are of."""
     start = 0
@@ -178,7 +204,7 @@ def _resume(
     return start
 
 
-def _save(checkpoint: Checkpoint, done: int, sums: _Sums, logs: tuple[FrameLog | None, FrameLog | None]) -> None:
+def _save(checkpoint: Checkpoint, done: int, sums: Sums, logs: tuple[FrameLog | None, FrameLog | None]) -> None:
     for log in logs:
         if log is not None:
             # A checkpoint must never know of more frames than the log holds.
@@ -230,7 +256,7 @@ def _runs(turns: Sequence[Models], given: Iterable[Mapping[str, NDArray[Any]]]) 
         yield from (one.result() for one in running)
 
 
-def _look(run: _Run, pairs: Sequence[Pair], sums: _Sums, number: int, work: Workspace) -> _Seen:
+def _look(run: _Run, pairs: Sequence[Pair], sums: Sums, number: int, work: Workspace) -> _Seen:
     """Looks at one sample and changes no sums."""
     outputs = sums.outputs.look(run.first, run.second, number, work)
     # The last layers were written last, and may still lie in the processor's cache.

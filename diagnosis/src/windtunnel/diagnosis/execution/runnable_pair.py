@@ -1,14 +1,13 @@
 """What of a model can be run and judged, and why the rest cannot.
 
-A runtime lacks custom ops; those, and what hangs on them, are put out of work in a copy, and the rest is compared.
-Random numbers are drawn anew in every run, so what hangs on them is no ground to judge by.
+A runtime lacks custom ops; those, and what depends on them, are put out of work in a copy, and the rest is compared.
 """
 
 from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,18 +16,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.execution.detection_slots import WHY, detection_op
+from windtunnel.diagnosis.execution.pair_facts import PairFacts, Tensors, downstream, op_title, runs_op
 from windtunnel.diagnosis.feeding.paired_inputs import translate
-from windtunnel.diagnosis.findings.comparison import Unmatched
-from windtunnel.diagnosis.graph import Matching, Pair
-from windtunnel.diagnosis.graph.model_precision import precision_of
+from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.scale_overflow import overflowing
-from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
-from windtunnel.diagnosis.static.subgraphs import inner_graphs, inner_layers
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.tflite import Accelerator, GraphFacts, ModelFacts, OpFacts, Runner, TensorFacts
+from windtunnel.tflite import Accelerator, ModelFacts, OpFacts, Runner
 from windtunnel.tflite.edit import Editor
-from windtunnel.tflite.facts import CALLS
-from windtunnel.tflite.run import NOT_VALUES
 
 # How the runtime says that it lacks an op; the group is the op's name.
 _LACKS = (
@@ -42,10 +36,6 @@ _NOT_THESE_TYPES = re.compile(
 )
 # XNNPACK names itself where it cannot take what it promised to.
 _DELEGATE = "TfLiteXNNPackDelegate"
-_DRAWING = frozenset({"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"})
-_PLAIN = frozenset({"bool", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
-# Ops whose results are as long as their inputs' values ask for.
-_SIZING = frozenset({"WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "RANGE"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +49,13 @@ class Opened:
     lost: Mapping[int, str]
 
 
-class Reach:
-    """Both models, ready to run, and what of them can be judged."""
+class RunnablePair:
+    """Both models, ready to run, and what of them can be judged (`facts`)."""
 
     def __init__(self, matching: Matching, opened: tuple[Opened, Opened]) -> None:
-        reference, candidate = matching.reference.facts, matching.candidate.facts
-        self._facts = reference, candidate
-        self.inner = inner_graphs(matching)
         self._opened = opened
-        self._hidden: tuple[dict[int, str], dict[int, str]] = dict(opened[0].lost), dict(opened[1].lost)
-        self._drawn = _drawn(reference), _drawn(candidate)
-        self._exact, self._shifting = _exact_and_shifting(candidate)
-        self._coarse = precision_of(matching) != "float32"
-        self.keeps_state = _keeps_state(reference) or _keeps_state(candidate)
-        self.decided_by_chance = frozenset(
-            index for op in candidate.ops if _runs(candidate, op, _DRAWING) for index in op.outputs
-        )
+        lost = Tensors(opened[0].lost, opened[1].lost)
+        self.facts = PairFacts(matching, lost, opened[0].runner.accelerator)
 
     @property
     def reference(self) -> Runner:
@@ -86,91 +67,30 @@ class Reach:
         """The candidate, or a copy without the ops that the runtime lacks."""
         return self._opened[1].runner
 
-    @property
-    def accelerator(self) -> Accelerator:
-        """What both models run on."""
-        return self.reference.accelerator
-
-    @property
-    def no_figure(self) -> tuple[frozenset[int], frozenset[int]]:
-        """Outputs of the models that are not computed, hang on chance, or hold no numbers, or only choices."""
-        first, second = (
-            frozenset(
-                tensor.index
-                for tensor in facts.outputs
-                if tensor.index in opened.lost or tensor.index in drawn or tensor.dtype in NOT_VALUES
-            )
-            for facts, opened, drawn in zip(self._facts, self._opened, self._drawn, strict=True)
-        )
-        return first, second | {tensor.index for tensor in self._facts[1].outputs if self.is_choice(tensor)}
-
-    @property
-    def repeats(self) -> bool:
-        """Whether what a run gives hangs on its inputs alone."""
-        return not (self.keeps_state or any(self._drawn))
-
-    @property
-    def by_chance(self) -> Collection[int]:
-        """The candidate's tensors that hang on random numbers."""
-        return self._drawn[1].keys()
-
-    def is_choice(self, tensor: TensorFacts) -> bool:
-        """Whether a layer of a coarser candidate holds indices, counts, or as many values as others decide.
-
-        Rounding before it may change it, so another result is not a fault. What follows from shapes and integer inputs
-        alone is not rounded.
-        """
-        if not self._coarse or tensor.index in self._exact:
-            return False
-        return not _is_real(tensor) or tensor.index in self._shifting
-
     def fresh_reference(self) -> Runner:
         """The reference as before its first run."""
-        return self.reference.twin() if self.keeps_state else self.reference
+        return self.reference.twin() if self.facts.keeps_state else self.reference
 
-    @property
-    def not_run(self) -> str | None:
-        """Why some layers of the candidate cannot be run while all of the reference's can; None: there are none."""
-        reference, candidate = (one.lost for one in self._opened)
-        return next(iter(candidate.values()), None) if not reference else None
-
-    @property
-    def hidden(self) -> tuple[Collection[int], Collection[int]]:
-        """Tensors of both that the runtime does not compute or show, as `readable` found them."""
-        return self._hidden[0].keys(), self._hidden[1].keys()
-
-    def readable(self, matching: Matching) -> Matching:
-        """The matching without layers that the runtime does not compute or show; call it after a run."""
-        pairs = matching.pairs
-        self._hidden = (
-            dict(self._opened[0].lost) | _hidden(self._opened[0], [pair.reference.tensor.index for pair in pairs]),
-            dict(self._opened[1].lost) | _hidden(self._opened[1], [pair.candidate.tensor.index for pair in pairs]),
+    def hidden(self, matching: Matching) -> Tensors:
+        """Tensors that the runtime does not compute or show; call it after a run."""
+        first, second = self._opened
+        return Tensors(
+            dict(first.lost) | _hidden(first, [pair.reference.tensor.index for pair in matching.pairs]),
+            dict(second.lost) | _hidden(second, [pair.candidate.tensor.index for pair in matching.pairs]),
         )
-        kept = matching.set_aside(*self._hidden)
-        texts = [one for one in _texts(self._facts[1]) if one.name not in {known.name for known in kept.unmatched}]
-        return kept.with_unmatched(texts)
 
-    def may_be_fed(self, pair: Pair) -> bool:
-        """Whether a layer can be fed by hand.
+    def feedable(self, matching: Matching) -> frozenset[int]:
+        """The candidate's tensors of the layers that can be fed by hand; call it after a run.
 
-        Shapes and indices are right or wrong, and fed they fix dynamic shapes; sizes that hang on values may be zero.
-        Some files leave out how many dimensions a tensor has. Complex numbers come as pairs, which no tensor takes.
+        Some files leave out how many dimensions a tensor has: the last run decides.
         """
-        tensor = pair.candidate.tensor
-        if not _is_real(tensor) or tensor.dtype.startswith("complex") or tensor.index in self._shifting:
-            return False
-        sides = (self.reference, pair.reference.tensor), (self.candidate, tensor)
-        return all(_fits(runner.view(one.index).shape, one.shape_signature) for runner, one in sides)
-
-    def judged(self, matching: Matching, figures: Sequence[LayerFigures]) -> Matching:
-        """The matching without layers that hang on chance, and those where the reference itself is not finite."""
-        why = {
-            pair.reference.tensor.index: f"the reference holds NaN or infinity in {one.reference_non_finite} values"
-            for pair, one in zip(matching.pairs, figures, strict=True)
-            if one.reference_non_finite
-        }
-        judged = matching.set_aside({**why, **self._drawn[0]}, self._drawn[1])
-        return judged.with_unmatched(inner_layers(self.inner))
+        return frozenset(
+            pair.candidate.tensor.index
+            for pair in matching.pairs
+            if self.facts.may_be_fed(pair.candidate.tensor)
+            and _fits(self.reference.view(pair.reference.tensor.index).shape, pair.reference.tensor.shape_signature)
+            and _fits(self.candidate.view(pair.candidate.tensor.index).shape, pair.candidate.tensor.shape_signature)
+        )
 
 
 @contextmanager
@@ -181,10 +101,10 @@ def open_pair(
     synthetic: bool,
     threads: int,
     accelerator: Accelerator,
-) -> Iterator[Reach]:
+) -> Iterator[RunnablePair]:
     """Runs both models once on a sample of the reference; copies are gone when the block ends.
 
-    Where XNNPACK cannot take a model, both run on the runtime's own kernels: `Reach.accelerator` tells. `synthetic`
+    Where XNNPACK cannot take a model, both run on the runtime's own kernels: `PairFacts.accelerator` tells. `synthetic`
     tells that the sample is random. Raises what `Runner` raises, and Unsupported where nothing is left without the
     ops that the runtime lacks.
     """
@@ -201,7 +121,7 @@ def open_pair(
             if accelerator != "xnnpack" or _DELEGATE not in error.message:
                 raise
             opened = [_open(*model, threads, "none", synthetic=synthetic) for model in models]
-        yield Reach(matching, (opened[0], opened[1]))
+        yield RunnablePair(matching, (opened[0], opened[1]))
 
 
 def _not_run(facts: ModelFacts, error: InvalidInput, *, synthetic: bool) -> InvalidInput:
@@ -254,62 +174,10 @@ def _copy(facts: ModelFacts, lost: Mapping[int, str], folder: Path, nothing: Uns
     return editor.write(folder / facts.path.name)
 
 
-def _is_real(tensor: TensorFacts) -> bool:
-    return tensor.quantization is not None or tensor.dtype.startswith(("float", "bfloat", "complex"))
-
-
 def _fits(shape: tuple[int, ...], stated: tuple[int, ...]) -> bool:
     return len(shape) == len(stated) and all(
         size in (-1, reference_output) for size, reference_output in zip(stated, shape, strict=True)
     )
-
-
-def _keeps_state(facts: ModelFacts) -> bool:
-    """Whether a run depends on the runs before it: variables, or the inner state of a recurrent op."""
-    return any(
-        any(tensor.is_variable for tensor in graph.tensors) or any(op.name == "VAR_HANDLE" for op in graph.ops)
-        for graph in facts.graphs
-    )
-
-
-def _drawn(facts: ModelFacts) -> dict[int, str]:
-    """Tensors of the main graph that hang on random numbers, by index, with the reason."""
-    ops = {op.index for op in facts.ops if _runs(facts, op, _DRAWING)}
-    return {
-        tensor: f"{facts.ops[by].name} draws other numbers in every run"
-        if tensor in facts.ops[by].outputs
-        else f"it hangs on random numbers of {_title(facts, by)}"
-        for tensor, by in _downstream(facts.main, ops).items()
-    }
-
-
-def _exact_and_shifting(facts: ModelFacts) -> tuple[frozenset[int], frozenset[int]]:
-    """Tensors of the main graph that no rounding can change, and those whose sizes depend on values.
-
-    Exact are shapes, integer inputs, constants that are not quantized, and what is computed from these alone: the same
-    for every candidate. An op that sizes its result by its inputs' values depends on shapes where these are exact.
-    """
-    inputs = {index for index in facts.main.input_indices if not _is_real(facts.tensors[index])}
-    made_or_fed = {index for op in facts.ops for index in op.outputs} | set(facts.main.input_indices)
-    # A constant without elements has no bytes: the shape of a scalar is one.
-    constants = (one for one in facts.tensors if one.is_constant or (0 in one.shape and one.index not in made_or_fed))
-    exact = inputs | {one.index for one in constants if _is_plain(one)}
-    shifting: set[int] = set()
-    for op in facts.ops:
-        given = [index for index in op.inputs if index >= 0]
-        made = [index for index in op.outputs if index >= 0]
-        if op.name in ("SHAPE", "RANK") and shifting.isdisjoint(given):
-            exact.update(made)
-        elif given and exact.issuperset(given) and not _runs(facts, op, _DRAWING):
-            exact.update(index for index in made if _is_plain(facts.tensors[index]))
-        elif op.name in _SIZING or not shifting.isdisjoint(given):
-            shifting.update(made)
-    return frozenset(exact), frozenset(shifting)
-
-
-def _is_plain(tensor: TensorFacts) -> bool:
-    """Whether a tensor holds integers, truth values or float32, as they are."""
-    return tensor.quantization is None and tensor.dtype in _PLAIN
 
 
 def _hidden(opened: Opened, tensors: Collection[int]) -> dict[int, str]:
@@ -332,13 +200,6 @@ def _unread(facts: ModelFacts) -> frozenset[int]:
     return frozenset(index for op in several for index in op.outputs) - facts.main.read
 
 
-def _texts(facts: ModelFacts) -> Iterator[Unmatched]:
-    for op in facts.ops:
-        for index in op.outputs:
-            if index >= 0 and facts.tensors[index].dtype == "string":
-                yield Unmatched(facts.tensors[index].name, op.name, op.index, "it holds text, no numbers")
-
-
 def _lacked(message: str) -> tuple[str | None, str]:
     """The op that the runtime cannot run, and why, from its complaint."""
     name = next((found.group(1) for sign in _LACKS if (found := sign.search(message)) is not None), None)
@@ -353,12 +214,12 @@ def _without(facts: ModelFacts, names: Mapping[str, str], fatal: Mapping[int, st
 
     `names` are kinds of ops, `fatal` single ones by their index.
     """
-    ops = {op.index for op in facts.ops if op.index in fatal or _runs(facts, op, names)}
+    ops = {op.index for op in facts.ops if op.index in fatal or runs_op(facts, op, names)}
     return {
         tensor: fatal.get(by) or _missing(facts.ops[by], names)
         if tensor in facts.ops[by].outputs
-        else f"it hangs on {_title(facts, by)}, which the runtime cannot run"
-        for tensor, by in _downstream(facts.main, ops).items()
+        else f"it hangs on {op_title(facts, by)}, which the runtime cannot run"
+        for tensor, by in downstream(facts.main, ops).items()
     }
 
 
@@ -384,31 +245,3 @@ def _rest(editor: Editor, lost: Mapping[int, str]) -> bool:
     read = {index for op in facts.ops if op.index not in idle for index in op.inputs}
     editor.set_outputs(list(dict.fromkeys([*editor.outputs, *(index for index in left if index not in read)])))
     return True
-
-
-def _downstream(graph: GraphFacts, ops: Collection[int]) -> dict[int, int]:
-    """Every tensor that one of these ops decides, and the first op that does."""
-    found: dict[int, int] = {}
-    for op in graph.ops:
-        by = op.index if op.index in ops else next((found[index] for index in op.inputs if index in found), None)
-        if by is not None:
-            found |= {index: by for index in op.outputs if index >= 0}
-    return found
-
-
-def _runs(facts: ModelFacts, op: OpFacts, names: Collection[str], depth: int = 0) -> bool:
-    """Whether an op is one of these, or runs a graph that has one."""
-    if op.name in names:
-        return True
-    called = [op.options[name] for name in CALLS if name in op.options]
-    return depth < len(facts.graphs) and any(
-        _runs(facts, inner, names, depth + 1)
-        for number in called
-        if 0 < number < len(facts.graphs)
-        for inner in facts.graphs[number].ops
-    )
-
-
-def _title(facts: ModelFacts, op: int) -> str:
-    outputs = facts.ops[op].outputs
-    return f"{facts.ops[op].name} {facts.tensors[outputs[0]].name!r}" if outputs else facts.ops[op].name

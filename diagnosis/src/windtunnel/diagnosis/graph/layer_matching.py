@@ -3,8 +3,8 @@
 Names are the last thing asked: converters rename, and a name says nothing about what is computed. First come steps
 whose weights are the same up to a factor per channel; from these and from the inputs the matching spreads along the
 graph, forwards to readers of the same values and backwards to their makers; then equal names, then the order of what
-is left between matched steps. Last, `settle` looks at the values of a few samples: it pairs what no rule did, and
-finds the order of the dimensions where the two models lay them out differently (`execution.match_by_values`).
+is left between matched steps. Last, `execution.match_by_values` looks at the values of a few samples: it pairs what no
+rule did, and finds the order of the dimensions where the two models lay them out differently.
 """
 
 from __future__ import annotations

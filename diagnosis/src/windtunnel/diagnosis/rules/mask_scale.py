@@ -72,13 +72,23 @@ class Masked:
 class Rest:
     """What a masked layer of the reference holds beside the mask."""
 
+    tensor: int
+    size: float
     low: float = math.inf
     high: float = -math.inf
     masked: int = 0
 
-    def add(self, values: NDArray[np.float64], size: float) -> None:
+    def state(self) -> list[float]:
+        """The sums, for `restore`."""
+        return [self.low, self.high, self.masked]
+
+    def restore(self, state: Sequence[float]) -> None:
+        """Takes the sums of another `state`."""
+        self.low, self.high, self.masked = state[0], state[1], int(state[2])
+
+    def add(self, values: NDArray[np.float64]) -> None:
         """Adds one sample's values."""
-        sizes = np.abs(values)
+        sizes, size = np.abs(values), self.size
         limit = MASK_REST_SHARE * size if math.isfinite(size) else math.inf
         rest = values[sizes < limit]
         self.masked += int(np.count_nonzero(~(sizes < (MASK_SHARE * size if math.isfinite(size) else math.inf))))

@@ -11,14 +11,14 @@ Calibrating again cannot help: another part needs the range.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.execution.trials import ValueSums
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.kinds.ranges import FileScale
@@ -38,9 +38,9 @@ from windtunnel.diagnosis.thresholds.scale_thresholds import (
     PART_OTHER_UNITS,
     PART_SAMPLES,
 )
-from windtunnel.pipeline import Feed
-from windtunnel.tflite import OpFacts, Quantization, Runner, TensorFacts, dequantize
+from windtunnel.tflite import OpFacts, Quantization, TensorFacts
 
+Observe = Callable[[Mapping[str, ValueSums], int], None]
 _JOINING: Final = frozenset({"CONCATENATION", "PACK"})
 _PICKING: Final = frozenset({"SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "GATHER"})
 _PROBABILITIES: Final = frozenset({"LOGISTIC", "SOFTMAX"})
@@ -64,13 +64,22 @@ class Part:
 class _Seen:
     """The least and the largest value of a part that the reference reaches."""
 
+    tensor: int
+    column: int | None = None
     low: float = math.inf
     high: float = -math.inf
 
     def add(self, values: NDArray[np.float64]) -> None:
-        finite = values[np.isfinite(values)]
+        part = values if self.column is None else values[..., self.column]
+        finite = part[np.isfinite(part)]
         if finite.size:
             self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
+
+    def state(self) -> list[float]:
+        return [self.low, self.high]
+
+    def restore(self, state: Sequence[float]) -> None:
+        self.low, self.high = state
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,24 +114,26 @@ class SharedScales:
 _RANGES: Final = frozenset({CauseCode.PARAMETERS, CauseCode.CALIBRATION_WIDE, CauseCode.CALIBRATION_CLIPPED})
 
 
-def shared_scales(
-    matching: Matching, reference: Runner, given: Feed, count: int, ends: Ends, overflowed: Sequence[Pair] = ()
-) -> SharedScales:
+def shared_scales(matching: Matching, observe: Observe, ends: Ends, overflowed: Sequence[Pair] = ()) -> SharedScales:
     """Finds what a shared scale does not resolve, on the reference's values of the first samples.
 
-    `overflowed`: layers that are in no pair because the candidate cannot run them.
+    Args:
+        matching: the layers to judge.
+        observe: adds the reference's values to sums, as `Trials.observe`.
+        ends: tries patches.
+        overflowed: layers that are in no pair because the candidate cannot run them.
     """
     joints = list(_joints(matching))
-    masked = {one.pair.candidate.tensor.index: (one, Rest()) for one in masked_layers(matching, overflowed)}
+    masked = {
+        one.pair.candidate.tensor.index: (one, Rest(one.pair.reference.tensor.index, one.size))
+        for one in masked_layers(matching, overflowed)
+    }
     if not joints and not masked:
         return SharedScales()
-    seen = {part: _Seen() for joint in joints for part in joint.parts}
-    for sample in islice(given, min(count, PART_SAMPLES)):
-        reference.run(sample)
-        for part, one in seen.items():
-            one.add(_values(reference, part.tensor, part.column))
-        for layer, rest in masked.values():
-            rest.add(_values(reference, layer.pair.reference.tensor.index), layer.size)
+    seen = {part: _Seen(part.tensor, part.column) for joint in joints for part in joint.parts}
+    parts: dict[str, ValueSums] = {f"part {part.tensor} {part.column} {part.channels}": seen[part] for part in seen}
+    rests = {f"rest {index} {rest.tensor} {rest.size!r}": rest for index, (_, rest) in masked.items()}
+    observe({**parts, **rests}, PART_SAMPLES)
     lost = [(joint, found) for joint in joints if (found := _lost(joint, seen))]
     causes = [(joint.is_output, (_cause(joint, found, seen), joint.quantization)) for joint, found in lost]
     return SharedScales(
@@ -208,12 +219,6 @@ def _gains(side: FusedModel, op: OpFacts, tensor: TensorFacts) -> NDArray[np.flo
                 sizes = np.abs(values.reshape(-1))
                 return sizes if op.name == "MUL" else 1.0 / np.maximum(sizes, PART_LEAST_DIVISOR)
     return None
-
-
-def _values(runner: Runner, tensor: int, column: int | None = None) -> NDArray[np.float64]:
-    """A tensor's values of the last run as a copy, or one channel of them."""
-    real = dequantize(np.array(runner.view(tensor)), runner.facts.tensors[tensor].quantization)
-    return real if column is None else real[..., column]
 
 
 def _steps(part: Part, seen: Mapping[Part, _Seen], scale: float) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from windtunnel.cache_folders import cache_folder
 from windtunnel.cli.commands.options import compared_accelerator_option, threshold_option
@@ -24,18 +25,24 @@ from windtunnel.cli.local.conversion import as_tflite, model_source
 from windtunnel.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
+    from windtunnel.cli.local.stored_runs import CommandFacts
     from windtunnel.converter.domain.conversion import Converted
     from windtunnel.diagnosis import Comparison
     from windtunnel.diagnosis.execution.checkpoint import Checkpoint
     from windtunnel.isolation import ChildPool, Progress
-    from windtunnel.tflite import Accelerator
+    from windtunnel.tflite import Accelerator, ModelFacts
 
 _FILE: Final = click.Path(path_type=Path)
+# What decides how models run: nothing to judge again.
+_RUN_OPTIONS: Final = ("samples", "pipeline", "accelerator", "max_samples", "case", "save")
 
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """What is compared, and how. `models`: reference and candidate, as the user gave them."""
+    """What is compared, and how.
+
+    `models`: reference and candidate, as the user gave them. `made`: where the run is written; None: it is not stored.
+    """
 
     models: tuple[Path, Path]
     samples: Path | None
@@ -45,6 +52,7 @@ class _Given:
     max_samples: int | None
     case: Path | None
     force: bool
+    made: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +65,8 @@ class _Done:
 
 
 @click.command()
-@click.argument("reference", type=_FILE)
-@click.argument("candidate", type=_FILE)
+@click.argument("reference", type=_FILE, required=False)
+@click.argument("candidate", type=_FILE, required=False)
 @click.option("--samples", type=_FILE, help="Arrays x and optionally y (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
 @threshold_option
@@ -72,11 +80,15 @@ class _Done:
     "causes go to NAME.own.json and NAME.cause.json next to it.",
 )
 @click.option("--case", type=_FILE, help="Write the smallest part of the model that shows the first cause (.zip).")
+@click.option("--save", type=_FILE, help="Store what was run in this file (.wtr), to judge it again with --from.")
+@click.option("--from", "stored", type=_FILE, help="Judge the run in this file (.wtr) again; no model runs.")
 @force_option
 @json_option
+@click.pass_context
 def diff(
-    reference: Path,
-    candidate: Path,
+    context: click.Context,
+    reference: Path | None,
+    candidate: Path | None,
     samples: Path | None,
     pipeline: Path | None,
     threshold: float,
@@ -85,6 +97,8 @@ def diff(
     html: Path | None,
     node_data: Path | None,
     case: Path | None,
+    save: Path | None,
+    stored: Path | None,
     force: bool,
     as_json: bool,
 ) -> int:
@@ -108,42 +122,102 @@ def diff(
     windtunnel diff a.tflite b.tflite --samples test.npz --json | jq .causes
     windtunnel diff a.tflite b.tflite --samples test.npz --case bug.zip
 
+    Run once, judge again with another threshold:
+
+    \b
+    windtunnel diff a.tflite b.tflite --samples test.npz --save run.wtr
+    windtunnel diff --from run.wtr --threshold 0.05
+
     Model Explorer shows the figures on the graph:
 
     \b
     windtunnel diff a.tflite b.tflite --samples test.npz --node-data nodes.json
     model-explorer b.tflite --node_data_paths nodes.json,nodes.own.json,nodes.cause.json
     """
+    from windtunnel.cli.local.stored_runs import diagnosis_document, store_run
     from windtunnel.cli.report.model_explorer import node_data_paths
+    from windtunnel.tflite import read_model
 
-    written = (html, case, *(() if node_data is None else node_data_paths(node_data)))
-    require_outputs(written, inputs=(reference, candidate, samples, pipeline), force=force)
+    outputs = _Outputs(html, node_data, force, as_json)
+    written = (html, case, save, *(() if node_data is None else node_data_paths(node_data)))
+    require_outputs(written, inputs=(reference, candidate, samples, pipeline, stored), force=force)
+    if stored is not None:
+        return _judge_again(context, stored, reference, candidate, outputs)
+    if reference is None or candidate is None:
+        raise click.UsageError(f"Missing argument '{'REFERENCE' if reference is None else 'CANDIDATE'}'.", context)
     steps = read_json(pipeline, "pipeline")
     source = None if samples is None else require_file(samples, "samples")
     if samples is None:
         if pipeline is not None:
             raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
         say("no samples given: seeded random inputs are used; they show errors of layers, but no accuracy")
-    given = _Given((reference, candidate), source, steps, threshold, accelerator, max_samples, case, force)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
-        done = run_async(_run(given, Path(folder)))
-        document = done.comparison.to_json() | {"synthetic_samples": samples is None}
-        if node_data is not None:
-            _write_node_data(node_data, document, done.models[1], force=force)
-    if done.converted:
-        from windtunnel.cli.local.documents import check_document
-        from windtunnel.datacheck.findings import distinct
+        made = None if save is None else Path(folder, "run.wtr")
+        options = threshold, accelerator, max_samples, case, force, made
+        done = run_async(_run(_Given((reference, candidate), source, steps, *options), Path(folder)))
+        command = _command_facts((reference, candidate), done.converted)
+        document = diagnosis_document(done.comparison, samples is None, command)
+        if save is not None and made is not None:
+            store_run(made, save, command, force=force)
+        return _show(document, command, read_model(done.models[1]), outputs)
 
-        told = [one for conversion in done.converted.values() for one in conversion.check.findings]
-        document["findings"] = [one.to_json() for one in distinct((*told, *done.comparison.findings))]
-        document["converted"] = {side: {"check": check_document(one)} for side, one in done.converted.items()}
-    if html is not None:
+
+@dataclass(frozen=True, slots=True)
+class _Outputs:
+    """Where a diagnosis goes."""
+
+    html: Path | None
+    node_data: Path | None
+    force: bool
+    as_json: bool
+
+
+def _judge_again(
+    context: click.Context, stored: Path, reference: Path | None, candidate: Path | None, outputs: _Outputs
+) -> int:
+    """Judges a stored run with the options given; without a threshold, with that of the run."""
+    from windtunnel.cli.local.stored_runs import judge_stored
+
+    given = [name for name in _RUN_OPTIONS if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        flag = f"--{given[0].replace('_', '-')}"
+        why = f"{flag} runs models, and --from runs none: leave out {flag}, or give both models without --from."
+        raise click.UsageError(why, context)
+    if (reference is None) != (candidate is None):
+        raise click.UsageError("With --from, give both REFERENCE and CANDIDATE, or neither.", context)
+    models = None if reference is None or candidate is None else (reference, candidate)
+    threshold = context.params["threshold"]
+    default = context.get_parameter_source("threshold") is ParameterSource.DEFAULT
+    judged = judge_stored(stored, models, None if default else threshold)
+    return _show(judged.document, judged.command, judged.candidate, outputs)
+
+
+def _command_facts(models: tuple[Path, Path], converted: dict[str, Converted]) -> CommandFacts:
+    from windtunnel.cli.local.documents import check_document
+    from windtunnel.cli.local.stored_runs import CommandFacts
+
+    names = models[0].name, models[1].name
+    if not converted:
+        return CommandFacts(*names)
+    return CommandFacts(
+        *names,
+        tuple(one for conversion in converted.values() for one in conversion.check.findings),
+        {side: {"check": check_document(one)} for side, one in converted.items()},
+        all(one.check.passed for one in converted.values()),
+    )
+
+
+def _show(document: dict[str, Any], command: CommandFacts, candidate: ModelFacts, outputs: _Outputs) -> int:
+    """Writes a diagnosis to the files that the user asked for, then to the terminal; the exit code."""
+    if outputs.node_data is not None:
+        _write_node_data(outputs.node_data, document, candidate, force=outputs.force)
+    if outputs.html is not None:
         from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
 
-        page = diagnosis_html(document, reference=reference.name, candidate=candidate.name)
-        write_whole(html, page.encode(), force=force)
-        say(f"wrote {html}")
-    if as_json:
+        page = diagnosis_html(document, reference=command.reference, candidate=command.candidate)
+        write_whole(outputs.html, page.encode(), force=outputs.force)
+        say(f"wrote {outputs.html}")
+    if outputs.as_json:
         print_json(document)
     else:
         from rich.console import Console
@@ -151,15 +225,13 @@ def diff(
         from windtunnel.cli.report.text.diagnosis_text import render_diagnosis
 
         render_diagnosis(document, Console())
-    sound = all(one.check.passed for one in done.converted.values())
-    return 0 if sound and document["verdict"] == "healthy" else 1
+    return 0 if command.sound and document["verdict"] == "healthy" else 1
 
 
-def _write_node_data(path: Path, document: dict[str, Any], candidate: Path, *, force: bool) -> None:
+def _write_node_data(path: Path, document: dict[str, Any], candidate: ModelFacts, *, force: bool) -> None:
     from windtunnel.cli.report.model_explorer import node_data_files
-    from windtunnel.tflite import read_model
 
-    for name, content in node_data_files(path, document, read_model(candidate)).items():
+    for name, content in node_data_files(path, document, candidate).items():
         write_whole(name, content, force=force)
         say(f"wrote {name}")
 
@@ -194,7 +266,9 @@ async def _compare(given: _Given, models: tuple[Path, Path], *, look: bool) -> C
         }
         checkpoint = _checkpoint((*models, samples), (pipeline, options))
         with progress_bar("comparing") as show:
-            found = await _compare_in(pool, show, (*models, samples, pipeline), {**options, "checkpoint": checkpoint})
+            found = await _compare_in(
+                pool, show, (*models, samples, pipeline), {**options, "checkpoint": checkpoint, "save": given.made}
+            )
         if checkpoint is not None:
             checkpoint.discard()
         if given.case is not None:

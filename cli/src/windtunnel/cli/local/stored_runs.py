@@ -1,0 +1,124 @@
+"""Runs that `diff` stores, and judges again without the models."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from windtunnel.cli.io.console import say
+from windtunnel.cli.io.files import write_file_whole
+from windtunnel.datacheck.findings import Finding, distinct
+
+if TYPE_CHECKING:
+    from windtunnel.diagnosis import Comparison
+    from windtunnel.diagnosis.comparison.run_archive import StoredRun
+    from windtunnel.tflite import ModelFacts
+
+
+@dataclass(frozen=True, slots=True)
+class CommandFacts:
+    """What `diff` knows in addition to the run: the files as the user named them, and the checks of conversions by side.
+
+    `sound`: each converted model computes what the original computes.
+    """
+
+    reference: str
+    candidate: str
+    findings: tuple[Finding, ...] = ()
+    converted: Mapping[str, Any] | None = None
+    sound: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """The document `command.json` of a stored run."""
+        return {
+            "reference": self.reference,
+            "candidate": self.candidate,
+            "findings": [one.to_json() for one in self.findings],
+            "converted": None if self.converted is None else dict(self.converted),
+            "sound": self.sound,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The diagnosis document of a run, what the command knows in addition to it, and the candidate as .tflite."""
+
+    document: dict[str, Any]
+    command: CommandFacts
+    candidate: ModelFacts
+
+
+def diagnosis_document(found: Comparison, synthetic: bool, command: CommandFacts) -> dict[str, Any]:
+    """The diagnosis of a comparison as JSON, with what conversions add; `synthetic`: the samples were random."""
+    document = found.to_json() | {"synthetic_samples": synthetic}
+    if command.converted is not None:
+        document["findings"] = [one.to_json() for one in distinct((*command.findings, *found.findings))]
+        document["converted"] = dict(command.converted)
+    return document
+
+
+def store_run(made: Path, path: Path, command: CommandFacts, *, force: bool) -> None:
+    """Completes the run `made`, and copies it to `path`, whole or not at all.
+
+    Raises Conflict and InvalidInput as `write_whole`.
+    """
+    from windtunnel.diagnosis.comparison.run_archive import add_command
+
+    add_command(made, command.to_json())
+    write_file_whole(path, lambda target: shutil.copyfile(made, target), force=force)
+    say(f"wrote {path}")
+
+
+def judge_stored(path: Path, models: tuple[Path, Path] | None, threshold: float | None) -> Judged:
+    """Judges a stored run again, and says which.
+
+    Args:
+        path: the file of `diff --save`.
+        models: reference and candidate, if the file does not store them.
+        threshold: nRMSE above which a layer diverges; None: the one that the run was judged with.
+
+    Raises:
+        InvalidInput: the file is not a run, or is damaged; a model is not the one that ran.
+        NotFound: the file or a model does not exist.
+    """
+    from windtunnel.diagnosis.comparison.run_archive import stored_run
+    from windtunnel.tflite import read_model
+
+    with stored_run(path, *(models or (None, None))) as run:
+        command = _command(run)
+        say(_title(path, run, command))
+        found = run.judge(run.threshold if threshold is None else threshold)
+        document = diagnosis_document(found, run.run.settings.synthetic, command)
+        return Judged(document, command, read_model(run.files.candidate))
+
+
+def _command(run: StoredRun) -> CommandFacts:
+    kept = run.command
+    if kept is None:
+        return CommandFacts(run.files.reference.name, run.files.candidate.name)
+    return CommandFacts(
+        str(kept["reference"]),
+        str(kept["candidate"]),
+        _findings(kept["findings"]),
+        kept["converted"],
+        bool(kept["sound"]),
+    )
+
+
+def _findings(kept: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
+    return tuple(Finding(one["code"], one["message"], one["fix"] or "", one["evidence"]) for one in kept)
+
+
+def _title(path: Path, run: StoredRun, command: CommandFacts) -> str:
+    from windtunnel.plain_text import clean
+
+    settings, about = run.run.settings, run.about
+    samples = "1 sample" if settings.count == 1 else f"{settings.count} samples"
+    source = "random inputs" if settings.synthetic else clean(str(about["samples"]))
+    return (
+        f"{path}: {clean(command.candidate)} compared with {clean(command.reference)} on {samples} ({source}), run "
+        f"{clean(str(about['created']))} by version {clean(str(about['version']))}"
+    )

@@ -1,0 +1,159 @@
+"""Judges a run: which layers diverge, whether the candidate is healthy, and why it is not.
+
+A pure function of the run, the threshold and the answers of trials: nothing here loads an interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from windtunnel.diagnosis.comparison.count_coverage import coverage_of
+from windtunnel.diagnosis.comparison.explain import Explanation, explain, histograms_of
+from windtunnel.diagnosis.comparison.layer_entries import layer_entry
+from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
+from windtunnel.diagnosis.execution.trials import Trials
+from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.comparison import Comparison, LayerDiff, OutputDiff
+from windtunnel.diagnosis.graph import Matching
+from windtunnel.diagnosis.graph.model_precision import is_quantized
+from windtunnel.diagnosis.rules.equivalent_layers import without_rewritten
+from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
+from windtunnel.diagnosis.rules.non_finite_outputs import non_finite
+from windtunnel.diagnosis.rules.unexplained_layers import accumulated
+from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open, samples_reasons
+from windtunnel.diagnosis.static.subgraphs import inner_layers
+from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES, ISOLATED_SAMPLES
+from windtunnel.diagnosis.thresholds.verdict_thresholds import CHANCE
+
+
+def layers_to_judge(run: RunResult, threshold: float) -> MatchedRun:
+    """The layers of a run without those that are computed in another way; `threshold`: nRMSE of a layer."""
+    matching, figures = without_rewritten(run.matching, run.sums.figures(), run.sums.outputs.result(), threshold)
+    return MatchedRun(matching, tuple(figures))
+
+
+def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, threshold: float) -> Comparison:
+    """Judges what was run.
+
+    Args:
+        run: what was run.
+        matched: `layers_to_judge` of it, with the same threshold.
+        trials: runs on request, or their record.
+        threshold: nRMSE above which a layer diverges.
+
+    Raises:
+        InvalidInput, Unsupported: from trials that run models.
+    """
+    output, findings = run.sums.outputs.result(), (*run.sums.outputs.findings(), *run.data)
+    inside = explain(run, matched, output, trials, threshold)
+    causes, notes = (*run.outputs.causes, *inside.causes), (*run.outputs.findings, *inside.notes)
+    inside = replace(inside, causes=causes, notes=notes)
+    drawn = histograms_of(run, matched, inside.causes, trials, threshold)
+    found = replace(_conclude(run, matched, output, inside, threshold), histograms=drawn)
+    return replace(
+        found,
+        reasons=(*samples_reasons(found.verdict, findings), *found.reasons),
+        findings=(*found.findings, *non_finite(found), *findings),
+    )
+
+
+def _settings(run: RunResult, matched: MatchedRun, inside: Explanation) -> dict[str, Any]:
+    settings = run.settings
+    return {
+        "accelerator": run.facts.accelerator,
+        "threads": settings.threads,
+        "max_samples": settings.max_samples,
+        "synthetic_samples": settings.synthetic,
+        "local_samples": min(settings.count, ISOLATED_SAMPLES) if inside.local else 0,
+        "local_problem": inside.problem,
+        "calibration_problem": "" if settings.typical else _not_typical(run, matched.matching),
+        "mended_for_a_try": settings.patches,
+    }
+
+
+def _not_typical(run: RunResult, matching: Matching) -> str:
+    """Why calibrated ranges cannot be judged by the samples; empty if the candidate has none."""
+    if not any(pair.candidate.tensor.quantization for pair in matching.pairs):
+        return ""
+    if run.settings.ranges is not None:
+        ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in run.settings.ranges.values())
+        held = f" (they fill what the models' own inputs hold, {ranges})" if ranges else ""
+        return f"random inputs reach other values than data{held}: give samples"
+    return f"{run.settings.count} of at least {FEWEST_TYPICAL_SAMPLES} samples that tell which values the model meets"
+
+
+def _conclude(
+    run: RunResult, matched: MatchedRun, output: OutputDiff, inside: Explanation, threshold: float
+) -> Comparison:
+    judged = run.facts.judged(matched.matching, matched.figures)
+    layers, count = _layers(run, matched, judged, inside), run.settings.count
+    coverage = coverage_of(judged, inner_layers(run.facts.inner))
+    causes = inside.causes
+    if not causes:
+        causes = plain_causes(layers, judged.pairs, judged.reference.facts, judged.candidate.facts, threshold)
+    verdict, reasons = judge(
+        layers,
+        output,
+        coverage,
+        threshold=threshold,
+        samples=count,
+        synthetic=run.settings.synthetic,
+        causes=causes,
+    )
+    if verdict != "healthy" and not causes:
+        causes = inside.shared or accumulated(judged, inside.local)
+    if run.facts.not_run is not None:
+        verdict = "degraded" if verdict == "healthy" else verdict
+        reasons = (*reasons, f"the candidate runs in part only: {run.facts.not_run}")
+    if verdict == "healthy":
+        reasons = (*reasons, *left_open(layers, output, coverage))
+    if verdict != "healthy" and is_quantized(judged.reference.facts) and not is_quantized(judged.candidate.facts):
+        reasons = (*reasons, "the reference is quantised and the candidate is not: are the two swapped?")
+    return Comparison(
+        verdict,
+        reasons,
+        coverage,
+        layers,
+        output,
+        threshold,
+        count,
+        causes,
+        tuple(
+            one
+            for one in (*inside.excluded, *_by_chance(output, count, causes))
+            if one.code not in {cause.code for cause in causes}
+        ),
+        settings=_settings(run, matched, inside),
+        findings=inside.notes,
+    )
+
+
+def _layers(run: RunResult, matched: MatchedRun, judged: Matching, inside: Explanation) -> tuple[LayerDiff, ...]:
+    """The entries of the layers that can be judged: those of `judged`."""
+    kept = {pair.candidate.tensor.index for pair in judged.pairs}
+    return tuple(
+        layer_entry(
+            pair,
+            figures,
+            inside.local.get(pair.candidate.tensor.index),
+            matched.matching,
+            inside.why.get(pair.candidate.tensor.index, ()),
+            is_choice=run.facts.is_choice(pair.candidate.tensor),
+        )
+        for pair, figures in zip(matched.matching.pairs, matched.figures, strict=True)
+        if pair.candidate.tensor.index in kept
+    )
+
+
+def _by_chance(output: OutputDiff, samples: int, causes: Sequence[Cause]) -> tuple[Exclusion, ...]:
+    """A loss of accuracy that is too small for these samples to mean something, said where no cause is known."""
+    if causes or not output.lost or (output.accuracy_drop or 0.0) <= 0.0:
+        return ()
+    chance = chance_of_drop(output, samples)
+    why = (
+        f"{output.lost} of {samples} samples lose the right class and {output.gained} gain it: "
+        f"chance does that {chance:.0%} of the time"
+    )
+    return (Exclusion("quantization.accumulated", why, rule="drop_may_be_chance"),) if chance >= CHANCE else ()

@@ -1,0 +1,217 @@
+"""The file of a run, `run.wtr`: what was run, to judge it again without running the models.
+
+A zip with `run.json` (schema `windtunnel.run_result/1`), `sums.npz` (the sums of layers and outputs, and the labels),
+and both models, content-addressed as `models/SHA256.tflite`. A model above `STORED_MODEL_BYTES` is not stored: its name
+and SHA-256 are, and whoever judges the run again gives the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.comparison.archive_members import (
+    COMMAND_MEMBER,
+    MODEL_MEMBER,
+    RUN_MEMBER,
+    SUMS_MEMBER,
+    read_arrays,
+    read_members,
+)
+from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge
+from windtunnel.diagnosis.comparison.run_codec import SCHEMA, decode_run, encode_run, plain_json, with_floats
+from windtunnel.diagnosis.comparison.run_result import RunResult
+from windtunnel.diagnosis.execution.recorded_trials import Answers, RecordedTrials
+from windtunnel.diagnosis.findings.comparison import Comparison
+from windtunnel.errors import InvalidInput, NotFound
+
+# A larger model is named in the file, and not stored in it.
+STORED_MODEL_BYTES: Final = 256 * 2**20
+_LABELS: Final = "labels"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of a run."""
+
+    reference: Path
+    candidate: Path
+    samples: Path | None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run from a file. `about`: `run.json` without what the run is decoded from; models lie in `files`.
+
+    `command`: what `add_command` added, None: nothing.
+    """
+
+    run: RunResult
+    files: RunFiles
+    answers: Mapping[str, dict[str, Any]]
+    about: Mapping[str, Any]
+    command: Mapping[str, Any] | None = None
+
+    @property
+    def threshold(self) -> float:
+        """The threshold (nRMSE) with which it was judged when the models ran."""
+        return float(self.about["threshold"])
+
+    def judge(self, threshold: float) -> Comparison:
+        """Judges the run again, without models; a test that the record does not hold is named in the reasons."""
+        trials = RecordedTrials(self.files.candidate, self.answers)
+        found = judge_run(self.run, layers_to_judge(self.run, threshold), trials, threshold)
+        return found if not trials.missing else _with_missing(found, trials.missing)
+
+
+def write_run(
+    path: Path, files: RunFiles, run: RunResult, answers: Answers, labels: NDArray[Any] | None, threshold: float
+) -> None:
+    """Writes a run whole or not at all; a file that exists is replaced.
+
+    Args:
+        path: the file.
+        files: the models and the samples that ran.
+        run: what was run.
+        answers: of the trials.
+        labels: of the samples.
+        threshold: nRMSE with which the run was judged.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    models = {"reference": _about_model(files.reference), "candidate": _about_model(files.candidate)}
+    about = {
+        "schema": SCHEMA,
+        "version": version("windtunnel-diagnosis"),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "models": models,
+        "samples": None if files.samples is None else files.samples.name,
+        "threshold": threshold,
+        "run": encode_run(run),
+        "answers": answers,
+    }
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(RUN_MEMBER, json.dumps(plain_json(about), allow_nan=False, sort_keys=True))
+            archive.writestr(SUMS_MEMBER, _npz(run.sums.state(), labels))
+            stored = {one["sha256"]: model for model, one in _stored(files, models)}
+            for digest, model in stored.items():
+                archive.write(model, MODEL_MEMBER.format(digest))
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def add_command(path: Path, document: Mapping[str, Any]) -> None:
+    """Adds to a run what the command that made it knows in addition to it, as JSON. Raises OSError."""
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr(COMMAND_MEMBER, json.dumps(document, allow_nan=False, sort_keys=True))
+
+
+@contextmanager
+def stored_run(path: Path, reference: Path | None = None, candidate: Path | None = None) -> Iterator[StoredRun]:
+    """Reads a run; its models are gone when the block ends. Nothing of the file is executed.
+
+    Args:
+        path: the file.
+        reference, candidate: the models, if the file does not store them; they must be the ones that ran.
+
+    Raises:
+        InvalidInput: the file is not a run, is damaged, or is of another format; a model is not the one that ran.
+        NotFound: a model is not stored, and not given.
+    """
+    members = read_members(path)
+    with tempfile.TemporaryDirectory(prefix="windtunnel-run-") as folder:
+        try:
+            about = with_floats(members.run)
+            files = RunFiles(
+                _model(members.models, about, "reference", reference, path, Path(folder)),
+                _model(members.models, about, "candidate", candidate, path, Path(folder)),
+                None if about["samples"] is None else Path(about["samples"]),
+            )
+            arrays = read_arrays(members.sums)
+            labels = arrays.pop(_LABELS, None)
+            run = decode_run(about["run"], files.reference, files.candidate, arrays, labels)
+            yield StoredRun(run, files, about["answers"], about, members.command)
+        except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
+            raise damaged(path, error) from error
+
+
+def damaged(path: Path, error: Exception) -> InvalidInput:
+    """The error of a file whose content does not fit its format."""
+    return InvalidInput(
+        f"{path} is damaged: {type(error).__name__} ({error})",
+        hint="run diff with --save again, or copy the file again",
+    )
+
+
+def _with_missing(found: Comparison, missing: int) -> Comparison:
+    tests = "1 test is" if missing == 1 else f"{missing} tests are"
+    why = f"{tests} not in the stored run, so some fixes are not verified: run diff again with the models for that"
+    return replace(found, reasons=(*found.reasons, why))
+
+
+def _about_model(path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    size = path.stat().st_size
+    return {"name": path.name, "sha256": digest, "size_bytes": size, "stored": size <= STORED_MODEL_BYTES}
+
+
+def _stored(files: RunFiles, models: Mapping[str, dict[str, Any]]) -> Iterator[tuple[Path, dict[str, Any]]]:
+    for path, one in ((files.reference, models["reference"]), (files.candidate, models["candidate"])):
+        if one["stored"]:
+            yield path, one
+
+
+def _npz(state: Mapping[str, NDArray[Any]], labels: NDArray[Any] | None) -> bytes:
+    arrays = dict(state) if labels is None else {**state, _LABELS: labels}
+    content = io.BytesIO()
+    np.savez_compressed(content, allow_pickle=False, **arrays)
+    return content.getvalue()
+
+
+def _model(
+    stored: Mapping[str, bytes], about: Mapping[str, Any], side: str, given: Path | None, path: Path, folder: Path
+) -> Path:
+    """The file of a model: the one given, or the stored one, written below the folder."""
+    known = about["models"][side]
+    digest, name = str(known["sha256"]), str(known["name"])
+    if given is not None:
+        if not given.is_file():
+            raise NotFound(f"the {side} {given} does not exist", hint="give the file that ran, or leave it out")
+        if _about_model(given)["sha256"] != digest:
+            raise InvalidInput(
+                f"the {side} {given} is not the model of {path}: its SHA-256 differs from {digest}",
+                hint=f"give the {name} that ran",
+            )
+        return given
+    content = stored.get(digest)
+    if content is None:
+        hint = f"run diff --from {path} REFERENCE CANDIDATE with the files that ran"
+        raise NotFound(f"{path} does not store the {side} {name} (SHA-256 {digest})", hint=hint)
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise ValueError(f"the content of the {side} has another SHA-256")
+    if not name or name != Path(name).name or "\\" in name or "\0" in name:
+        raise ValueError(f"{name!r} is not a file name")
+    target = folder / side / name
+    target.parent.mkdir()
+    target.write_bytes(content)
+    return target

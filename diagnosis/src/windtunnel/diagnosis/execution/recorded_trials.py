@@ -1,0 +1,185 @@
+"""Answers of trials on record: one adapter of `Trials` writes them down, the other answers from them without a model.
+
+A question is known by what it asks: the kind of trial, the number of samples, and the SHA-256 of the model file that
+a patch makes of the candidate. So a patch that another rule made the same way finds its answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from windtunnel.diagnosis.execution.trials import Trials, ValueSums
+from windtunnel.diagnosis.findings.comparison import Histogram
+from windtunnel.diagnosis.graph import Pair
+from windtunnel.diagnosis.numerics.isolated_sums import Local
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
+from windtunnel.diagnosis.static.suspect import Patch, all_of
+from windtunnel.errors import InvalidInput, UserError, WindtunnelError
+from windtunnel.tflite.edit import Editor
+
+# An answer as JSON values: {"error": [message, hint]}, or {"is": ...}.
+Answers = MutableMapping[str, dict[str, Any]]
+T = TypeVar("T")
+NOT_RECORDED: Final = "the record has no answer: run diff again with the models"
+
+
+class RecordingTrials:
+    """Asks `live`, and writes down what it answers.
+
+    Args:
+        candidate: the candidate's file, for the names of patches.
+        answers: where the answers go.
+    """
+
+    def __init__(self, live: Trials, candidate: Path, answers: Answers) -> None:
+        self._live, self._candidate, self._answers = live, candidate, answers
+
+    def layers(self, samples: int) -> Mapping[int, Local]:
+        return self._kept(f"layers {samples}", lambda: self._live.layers(samples), _errors_json)
+
+    def other_kernels(self, samples: int) -> Mapping[int, Local]:
+        return self._kept(f"other_kernels {samples}", lambda: self._live.other_kernels(samples), _errors_json)
+
+    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        key = f"try_layers {patched_sha256(self._candidate, patch)}"
+        return self._kept(key, lambda: self._live.try_layers(patch), lambda both: [_errors_json(one) for one in both])
+
+    def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        key = f"try_output {patched_sha256(self._candidate, patch)}"
+        return self._kept(key, lambda: self._live.try_output(patch), list)
+
+    def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
+        key = _beyond_key(self._candidate, base, patch, samples)
+        return self._kept(
+            key, lambda: self._live.try_beyond(base, patch, samples), lambda all_: [[*one] for one in all_]
+        )
+
+    def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
+        self._live.observe(sums, samples)
+        for name, one in sums.items():
+            self._answers[f"observe {samples} {name}"] = {"is": one.state()}
+
+    def histograms(
+        self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
+    ) -> Sequence[Histogram | None]:
+        made = self._live.histograms(pairs, figures, samples)
+        for pair, one in zip(pairs, made, strict=True):
+            self._answers[_histogram_key(pair, samples)] = {"is": None if one is None else one.to_json()}
+        return made
+
+    def _kept(self, key: str, ask: Callable[[], T], to_json: Callable[[Any], Any]) -> T:
+        try:
+            found = ask()
+        except UserError as error:
+            self._answers[key] = {"error": [error.message, error.hint]}
+            raise
+        self._answers[key] = {"is": None if found is None else to_json(found)}
+        return found
+
+
+class RecordedTrials:
+    """Answers from a record. What it was not asked when the models ran is not known, and counted in `missing`.
+
+    Args:
+        candidate: the candidate's file.
+        answers: of the run.
+    """
+
+    def __init__(self, candidate: Path, answers: Mapping[str, dict[str, Any]]) -> None:
+        self._candidate, self._answers = candidate, answers
+        self.missing = 0
+
+    def layers(self, samples: int) -> Mapping[int, Local]:
+        found = self._answer(f"layers {samples}")
+        if found is None:
+            raise InvalidInput(NOT_RECORDED)
+        return _errors(found)
+
+    def other_kernels(self, samples: int) -> Mapping[int, Local]:
+        return _errors(self._answer(f"other_kernels {samples}") or [])
+
+    def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        found = self._patched(lambda: f"try_layers {patched_sha256(self._candidate, patch)}")
+        return None if found is None else (_errors(found[0]), _errors(found[1]))
+
+    def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        found = self._patched(lambda: f"try_output {patched_sha256(self._candidate, patch)}")
+        return None if found is None else (found[0], found[1])
+
+    def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
+        found = self._patched(lambda: _beyond_key(self._candidate, base, patch, samples))
+        return None if found is None else [(one[0], one[1]) for one in found]
+
+    def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
+        for name, one in sums.items():
+            state = self._answer(f"observe {samples} {name}")
+            if state is not None:
+                one.restore(state)
+
+    def histograms(
+        self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
+    ) -> Sequence[Histogram | None]:
+        # A histogram that was not drawn changes no answer: it is left out, not counted.
+        kept = [self._answers.get(_histogram_key(pair, samples), {}).get("is") for pair in pairs]
+        return [
+            None if one is None else Histogram(tuple(one["edges"]), tuple(one["reference"]), tuple(one["candidate"]))
+            for one in kept
+        ]
+
+    def _patched(self, key: Callable[[], str]) -> Any:
+        try:
+            return self._answer(key())
+        except WindtunnelError:
+            # A patch that cannot be written was not run live either.
+            return None
+
+    def _answer(self, key: str) -> Any:
+        kept = self._answers.get(key)
+        if kept is None:
+            self.missing += 1
+            return None
+        if "error" in kept:
+            message, hint = kept["error"]
+            raise InvalidInput(message, hint=hint)
+        return kept["is"]
+
+
+def patched_sha256(candidate: Path, patch: Patch) -> str:
+    """The SHA-256 of the file that a patch makes of the candidate; that of its error if it cannot be written."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="windtunnel-patched-") as folder:
+            editor = Editor(candidate)
+            patch(editor)
+            return hashlib.sha256(editor.write(Path(folder, "patched.tflite")).read_bytes()).hexdigest()
+    except UserError as error:
+        return hashlib.sha256(error.message.encode()).hexdigest()
+
+
+def _beyond_key(candidate: Path, base: Patch | None, patch: Patch, samples: int) -> str:
+    before = "candidate" if base is None else patched_sha256(candidate, base)
+    after = patched_sha256(candidate, patch if base is None else all_of([base, patch]))
+    return f"try_beyond {samples} {before} {after}"
+
+
+def _histogram_key(pair: Pair, samples: int) -> str:
+    return f"histogram {samples} {pair.reference.tensor.index} {pair.candidate.tensor.index}"
+
+
+def _errors_json(errors: Mapping[int, Local]) -> list[list[Any]]:
+    return [[index, *(getattr(one, name) for name in _FIELDS)] for index, one in errors.items()]
+
+
+def _errors(kept: Sequence[Sequence[Any]]) -> dict[int, Local]:
+    return dict(_with_index(kept))
+
+
+def _with_index(kept: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Local]]:
+    for index, *values in kept:
+        yield index, Local(**dict(zip(_FIELDS, values, strict=True)))
+
+
+_FIELDS: Final = tuple(Local.__dataclass_fields__)
