@@ -26,6 +26,7 @@ from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.comparison import run_archive
 from windtunnel.diagnosis.comparison.run_archive import stored_run
 from windtunnel.diagnosis.comparison.run_codec import plain_json, with_floats
+from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.recorded_trials import patched_sha256
 from windtunnel.diagnosis.static.suspect import Patch
 from windtunnel.errors import InvalidInput, NotFound
@@ -185,6 +186,31 @@ def test_a_run_that_cannot_be_written_leaves_the_old_file(run: Path, monkeypatch
     assert not list(run.parent.glob(".run.wtr-*"))
 
 
+def test_what_fails_while_judging_is_not_called_a_damaged_file(run: Path) -> None:
+    with pytest.raises(KeyError, match="ours"), stored_run(run) as stored:
+        assert stored.judge(0.1).causes
+        raise KeyError("ours")
+
+
+def test_layers_that_only_this_threshold_judges_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = _weights_differ(tmp_path)
+    compare_models(*models, threshold=0.2, save=tmp_path / "run.wtr")
+    judged = run_archive.layers_to_judge
+
+    def without_first(run: RunResult, threshold: float) -> MatchedRun:
+        """The threshold of the run leaves the first layer out."""
+        found = judged(run, threshold)
+        if threshold != 0.2:
+            return found
+        matching = replace(found.matching, pairs=found.matching.pairs[1:])
+        return MatchedRun(matching, found.figures[1:])
+
+    monkeypatch.setattr(run_archive, "layers_to_judge", without_first)
+    with stored_run(tmp_path / "run.wtr") as stored:
+        assert "1 layer has no isolated error" in stored.judge(0.1).reasons[-1]
+        assert not any("no isolated error" in reason for reason in stored.judge(0.2).reasons)
+
+
 def test_numbers_that_are_not_finite_survive() -> None:
     values = {"a": [1.5, math.inf, -math.inf], "b": (math.nan, None, "x")}
     again = with_floats(json.loads(json.dumps(plain_json(values), allow_nan=False)))
@@ -270,6 +296,10 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "a word": (_field("run", "lost", value={"float": "much"}), "damaged"),
     "a path": (_field("models", "reference", "name", value="../../evil"), "damaged"),
     "answers": (_field("answers", value=[]), "damaged"),
+    "an unknown question": (_field("answers", value={"guess 16": {"is": 1}}), "damaged"),
+    "a short answer": (_field("answers", value={"layers 16": {"is": [[1, 0.5]]}}), "damaged"),
+    "an answer of words": (_field("answers", value={"try_output 0": {"is": ["a", "b"]}}), "damaged"),
+    "a threshold": (_field("threshold", value=-1), "-1.0 is not positive"),
 }
 
 

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CommandFacts:
-    """What `diff` knows in addition to the run: the files as the user named them, and the checks of conversions by side.
+    """What `diff` knows in addition to the run.
 
+    `reference`, `candidate`: the files as the user named them. `converted`: the checks of conversions, by side.
     `sound`: each converted model computes what the original computes.
     """
 
@@ -88,24 +89,29 @@ def judge_stored(path: Path, models: tuple[Path, Path] | None, threshold: float 
     from windtunnel.tflite import read_model
 
     with stored_run(path, *(models or (None, None))) as run:
-        command = _command(run)
+        command = _command(path, run)
         say(_title(path, run, command))
         found = run.judge(run.threshold if threshold is None else threshold)
         document = diagnosis_document(found, run.run.settings.synthetic, command)
         return Judged(document, command, read_model(run.files.candidate))
 
 
-def _command(run: StoredRun) -> CommandFacts:
+def _command(path: Path, run: StoredRun) -> CommandFacts:
+    from windtunnel.diagnosis.comparison.run_archive import damaged
+
     kept = run.command
     if kept is None:
         return CommandFacts(run.files.reference.name, run.files.candidate.name)
-    return CommandFacts(
-        str(kept["reference"]),
-        str(kept["candidate"]),
-        _findings(kept["findings"]),
-        kept["converted"],
-        bool(kept["sound"]),
-    )
+    try:
+        return CommandFacts(
+            str(kept["reference"]),
+            str(kept["candidate"]),
+            _findings(kept["findings"]),
+            None if kept["converted"] is None else dict(kept["converted"]),
+            bool(kept["sound"]),
+        )
+    except (KeyError, ValueError, TypeError) as error:
+        raise damaged(path, error) from error
 
 
 def _findings(kept: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
@@ -115,10 +121,10 @@ def _findings(kept: Sequence[Mapping[str, Any]]) -> tuple[Finding, ...]:
 def _title(path: Path, run: StoredRun, command: CommandFacts) -> str:
     from windtunnel.plain_text import clean
 
-    settings, about = run.run.settings, run.about
+    settings = run.run.settings
     samples = "1 sample" if settings.count == 1 else f"{settings.count} samples"
-    source = "random inputs" if settings.synthetic else clean(str(about["samples"]))
+    source = "random inputs" if settings.synthetic else clean(str(run.samples))
     return (
         f"{path}: {clean(command.candidate)} compared with {clean(command.reference)} on {samples} ({source}), run "
-        f"{clean(str(about['created']))} by version {clean(str(about['version']))}"
+        f"{clean(run.created)} by version {clean(run.version)}"
     )

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge
+from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge, require_threshold
 from windtunnel.diagnosis.comparison.run_archive import RunFiles, write_run
 from windtunnel.diagnosis.comparison.run_models import RunOptions, open_run
 from windtunnel.diagnosis.execution.checkpoint import Checkpoint
@@ -72,9 +72,3 @@ def compare_models(
         labels = run.given.labels
     write_run(save, RunFiles(reference, candidate, samples), run.result, answers, labels, threshold)
     return found
-
-
-def require_threshold(threshold: float) -> None:
-    """Raises InvalidInput unless the threshold is positive."""
-    if not threshold > 0.0:
-        raise InvalidInput(f"the threshold {threshold} is not positive")

@@ -26,6 +26,13 @@ from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open,
 from windtunnel.diagnosis.static.subgraphs import inner_layers
 from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES, ISOLATED_SAMPLES
 from windtunnel.diagnosis.thresholds.verdict_thresholds import CHANCE
+from windtunnel.errors import InvalidInput
+
+
+def require_threshold(threshold: float) -> None:
+    """Raises InvalidInput unless the threshold is positive."""
+    if not threshold > 0.0:
+        raise InvalidInput(f"the threshold {threshold} is not positive")
 
 
 def layers_to_judge(run: RunResult, threshold: float) -> MatchedRun:

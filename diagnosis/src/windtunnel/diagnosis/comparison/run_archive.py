@@ -13,7 +13,7 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -29,13 +29,15 @@ from windtunnel.diagnosis.comparison.archive_members import (
     MODEL_MEMBER,
     RUN_MEMBER,
     SUMS_MEMBER,
+    Members,
     read_arrays,
     read_members,
 )
-from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge
+from windtunnel.diagnosis.comparison.explain import isolated_pairs
+from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge, require_threshold
 from windtunnel.diagnosis.comparison.run_codec import SCHEMA, decode_run, encode_run, plain_json, with_floats
-from windtunnel.diagnosis.comparison.run_result import RunResult
-from windtunnel.diagnosis.execution.recorded_trials import Answers, RecordedTrials
+from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
+from windtunnel.diagnosis.execution.recorded_trials import Answered, Answers, RecordedTrials, decode_answers
 from windtunnel.diagnosis.findings.comparison import Comparison
 from windtunnel.errors import InvalidInput, NotFound
 
@@ -55,27 +57,47 @@ class RunFiles:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run from a file. `about`: `run.json` without what the run is decoded from; models lie in `files`.
+    """A run from a file, whose models lie in `files`.
 
-    `command`: what `add_command` added, None: nothing.
+    `answers`: of the trials. `threshold`: the nRMSE with which it was judged when the models ran. `created`: when that
+    was (ISO 8601), and `version`: by which version. `samples`: the name of the samples' file; None: random inputs.
+    `command`: what `add_command` added; None: nothing.
     """
 
     run: RunResult
     files: RunFiles
-    answers: Mapping[str, dict[str, Any]]
-    about: Mapping[str, Any]
+    answers: Mapping[str, Answered]
+    threshold: float
+    created: str
+    version: str
+    samples: str | None
     command: Mapping[str, Any] | None = None
 
-    @property
-    def threshold(self) -> float:
-        """The threshold (nRMSE) with which it was judged when the models ran."""
-        return float(self.about["threshold"])
-
     def judge(self, threshold: float) -> Comparison:
-        """Judges the run again, without models; a test that the record does not hold is named in the reasons."""
+        """Judges the run again, without models.
+
+        What the record does not hold is named in the reasons: tests of fixes, and layers that this threshold judges
+        and that of the run left out as computed in another way.
+
+        Args:
+            threshold: nRMSE above which a layer diverges.
+
+        Raises:
+            InvalidInput: the threshold is not positive.
+        """
+        require_threshold(threshold)
         trials = RecordedTrials(self.files.candidate, self.answers)
-        found = judge_run(self.run, layers_to_judge(self.run, threshold), trials, threshold)
-        return found if not trials.missing else _with_missing(found, trials.missing)
+        matched = layers_to_judge(self.run, threshold)
+        found = judge_run(self.run, matched, trials, threshold)
+        missing = [*_missing_layers(self._isolated(matched) - self._isolated_then()), *_missing_tests(trials.missing)]
+        return found if not missing else replace(found, reasons=(*found.reasons, *missing))
+
+    def _isolated_then(self) -> set[int]:
+        return self._isolated(layers_to_judge(self.run, self.threshold))
+
+    def _isolated(self, matched: MatchedRun) -> set[int]:
+        """The candidate's tensors of the layers that run by themselves."""
+        return {pair.candidate.tensor.index for pair in isolated_pairs(self.run, matched)}
 
 
 def write_run(
@@ -140,18 +162,36 @@ def stored_run(path: Path, reference: Path | None = None, candidate: Path | None
     members = read_members(path)
     with tempfile.TemporaryDirectory(prefix="windtunnel-run-") as folder:
         try:
-            about = with_floats(members.run)
-            files = RunFiles(
-                _model(members.models, about, "reference", reference, path, Path(folder)),
-                _model(members.models, about, "candidate", candidate, path, Path(folder)),
-                None if about["samples"] is None else Path(about["samples"]),
-            )
-            arrays = read_arrays(members.sums)
-            labels = arrays.pop(_LABELS, None)
-            run = decode_run(about["run"], files.reference, files.candidate, arrays, labels)
-            yield StoredRun(run, files, about["answers"], about, members.command)
+            run = _decoded(path, members, (reference, candidate), Path(folder))
         except (KeyError, ValueError, TypeError, IndexError, AttributeError, OverflowError, RecursionError) as error:
             raise damaged(path, error) from error
+        # Outside of the block above: what fails while judging is not the file's fault.
+        yield run
+
+
+def _decoded(path: Path, members: Members, given: tuple[Path | None, Path | None], folder: Path) -> StoredRun:
+    """The run of the file `path`; `given`: reference and candidate, if the file does not store them."""
+    about = with_floats(members.run)
+    samples = None if about["samples"] is None else str(about["samples"])
+    files = RunFiles(
+        _model(members.models, about, "reference", given[0], path, folder),
+        _model(members.models, about, "candidate", given[1], path, folder),
+        None if samples is None else Path(samples),
+    )
+    arrays = read_arrays(members.sums)
+    labels = arrays.pop(_LABELS, None)
+    threshold = float(about["threshold"])
+    require_threshold(threshold)
+    return StoredRun(
+        decode_run(about["run"], files.reference, files.candidate, arrays, labels),
+        files,
+        decode_answers(about["answers"]),
+        threshold,
+        str(about["created"]),
+        str(about["version"]),
+        samples,
+        members.command,
+    )
 
 
 def damaged(path: Path, error: Exception) -> InvalidInput:
@@ -162,10 +202,19 @@ def damaged(path: Path, error: Exception) -> InvalidInput:
     )
 
 
-def _with_missing(found: Comparison, missing: int) -> Comparison:
-    tests = "1 test is" if missing == 1 else f"{missing} tests are"
-    why = f"{tests} not in the stored run, so some fixes are not verified: run diff again with the models for that"
-    return replace(found, reasons=(*found.reasons, why))
+def _missing_tests(missing: int) -> Iterator[str]:
+    if missing:
+        tests = "1 test is" if missing == 1 else f"{missing} tests are"
+        yield f"{tests} not in the stored run, so some fixes are not verified: run diff again with the models for that"
+
+
+def _missing_layers(layers: Collection[int]) -> Iterator[str]:
+    if layers:
+        some = "1 layer has" if len(layers) == 1 else f"{len(layers)} layers have"
+        yield (
+            f"{some} no isolated error, because the threshold of the stored run left it out: run diff again with the "
+            "models for that"
+        )
 
 
 def _about_model(path: Path) -> dict[str, Any]:

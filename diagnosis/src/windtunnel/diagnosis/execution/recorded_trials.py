@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -81,6 +82,26 @@ class RecordingTrials:
         return found
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a trial answered: a value of the type that the method of `Trials` returns, or an error."""
+
+    value: Any = None
+    error: InvalidInput | None = None
+
+
+def decode_answers(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Answered]:
+    """The answers of a record.
+
+    Args:
+        kept: what `RecordingTrials` wrote down.
+
+    Raises:
+        KeyError, ValueError, TypeError, IndexError: it is something else.
+    """
+    return {key: _decoded(key, answer) for key, answer in kept.items()}
+
+
 class RecordedTrials:
     """Answers from a record. What it was not asked when the models ran is not known, and counted in `missing`.
 
@@ -89,30 +110,34 @@ class RecordedTrials:
         answers: of the run.
     """
 
-    def __init__(self, candidate: Path, answers: Mapping[str, dict[str, Any]]) -> None:
+    def __init__(self, candidate: Path, answers: Mapping[str, Answered]) -> None:
         self._candidate, self._answers = candidate, answers
         self.missing = 0
 
     def layers(self, samples: int) -> Mapping[int, Local]:
-        found = self._answer(f"layers {samples}")
+        found: Mapping[int, Local] | None = self._answer(f"layers {samples}")
         if found is None:
             raise InvalidInput(NOT_RECORDED)
-        return _errors(found)
+        return found
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
-        return _errors(self._answer(f"other_kernels {samples}") or [])
+        found: Mapping[int, Local] | None = self._answer(f"other_kernels {samples}")
+        return found or {}
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        found: tuple[Mapping[int, Local], Mapping[int, Local]] | None
         found = self._patched(lambda: f"try_layers {patched_sha256(self._candidate, patch)}")
-        return None if found is None else (_errors(found[0]), _errors(found[1]))
+        return found
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        found: tuple[float, float] | None
         found = self._patched(lambda: f"try_output {patched_sha256(self._candidate, patch)}")
-        return None if found is None else (found[0], found[1])
+        return found
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
+        found: list[tuple[float, float]] | None
         found = self._patched(lambda: _beyond_key(self._candidate, base, patch, samples))
-        return None if found is None else [(one[0], one[1]) for one in found]
+        return found
 
     def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
         for name, one in sums.items():
@@ -124,11 +149,7 @@ class RecordedTrials:
         self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
     ) -> Sequence[Histogram | None]:
         # A histogram that was not drawn changes no answer: it is left out, not counted.
-        kept = [self._answers.get(_histogram_key(pair, samples), {}).get("is") for pair in pairs]
-        return [
-            None if one is None else Histogram(tuple(one["edges"]), tuple(one["reference"]), tuple(one["candidate"]))
-            for one in kept
-        ]
+        return [self._answers.get(_histogram_key(pair, samples), Answered()).value for pair in pairs]
 
     def _patched(self, key: Callable[[], str]) -> Any:
         try:
@@ -142,10 +163,17 @@ class RecordedTrials:
         if kept is None:
             self.missing += 1
             return None
-        if "error" in kept:
-            message, hint = kept["error"]
-            raise InvalidInput(message, hint=hint)
-        return kept["is"]
+        if kept.error is not None:
+            raise kept.error
+        return kept.value
+
+
+def _decoded(key: str, answer: Mapping[str, Any]) -> Answered:
+    if "error" in answer:
+        message, hint = answer["error"]
+        return Answered(error=InvalidInput(str(message), hint=str(hint)))
+    value = answer["is"]
+    return Answered(None if value is None else _DECODERS[key.split(" ", 1)[0]](value))
 
 
 def patched_sha256(candidate: Path, patch: Patch) -> str:
@@ -182,4 +210,24 @@ def _with_index(kept: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Local]]:
         yield index, Local(**dict(zip(_FIELDS, values, strict=True)))
 
 
+def _two(kept: Sequence[Any]) -> tuple[float, float]:
+    before, after = kept
+    return float(before), float(after)
+
+
+def _both(kept: Sequence[Any]) -> tuple[Mapping[int, Local], Mapping[int, Local]]:
+    before, after = kept
+    return _errors(before), _errors(after)
+
+
 _FIELDS: Final = tuple(Local.__dataclass_fields__)
+# How the value of an answer is read, by the kind of trial: the first word of the question.
+_DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "layers": _errors,
+    "other_kernels": _errors,
+    "try_layers": _both,
+    "try_output": _two,
+    "try_beyond": lambda kept: [_two(one) for one in kept],
+    "observe": lambda kept: [float(one) for one in kept],
+    "histogram": lambda kept: Histogram(tuple(kept["edges"]), tuple(kept["reference"]), tuple(kept["candidate"])),
+}
