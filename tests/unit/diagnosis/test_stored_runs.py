@@ -24,6 +24,7 @@ from support.layers import Layers, random_samples, random_weights
 from windtunnel import schemas
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.comparison import run_archive
+from windtunnel.diagnosis.comparison.judge_run import layers_to_judge
 from windtunnel.diagnosis.comparison.run_archive import stored_run
 from windtunnel.diagnosis.comparison.run_codec import plain_json, with_floats
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
@@ -195,7 +196,7 @@ def test_what_fails_while_judging_is_not_called_a_damaged_file(run: Path) -> Non
 def test_layers_that_only_this_threshold_judges_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = _weights_differ(tmp_path)
     compare_models(*models, threshold=0.2, save=tmp_path / "run.wtr")
-    judged = run_archive.layers_to_judge
+    judged = layers_to_judge
 
     def without_first(run: RunResult, threshold: float) -> MatchedRun:
         """The threshold of the run leaves the first layer out."""
