@@ -1,4 +1,4 @@
-"""Events as JSON beside the binary ones: the same id rules, and no harm where they cannot be told."""
+"""Events as JSON beside the binary ones: the same id rules, and no harm where they cannot be published."""
 
 from __future__ import annotations
 
@@ -60,4 +60,4 @@ async def test_what_does_not_fit_as_json_does_no_harm(bus: Bus, caplog: pytest.L
     )
     assert not published.duplicate
     assert [subject for subject, _ in await heard(bus)] == ["windtunnel.model.failed"]
-    assert "cannot be told as JSON" in caplog.text
+    assert "cannot be published as JSON" in caplog.text

@@ -69,7 +69,7 @@ def worker(
     attempts: int = 3,
     backoff_s: tuple[float, ...] = (0.1, 0.2),
     drain_s: float = 5.0,
-    tell_malformed: bool = False,
+    report_malformed: bool = False,
     is_canceled: IsCanceled | None = None,
     cancel_s: float = 0.05,
 ) -> Worker:
@@ -82,7 +82,7 @@ def worker(
         on_failure=on_failure or notes.fail,
         slots=slots,
         policy=policy,
-        tell_malformed=tell_malformed,
+        report_malformed=report_malformed,
         is_canceled=is_canceled,
     )
 

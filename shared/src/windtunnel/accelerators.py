@@ -36,7 +36,14 @@ _IN_COMPARISONS: Final = {BUILTIN: "none"}
 
 
 def accelerator_name(text: str) -> str:
-    """The name of an accelerator, however it is spelled; a text that is not known is returned as it is."""
+    """The name of an accelerator.
+
+    Args:
+        text: in any spelling.
+
+    Returns:
+        A text that is not known is returned as it is.
+    """
     return _NAMES.get(text.strip().lower().replace("-", "_").replace(" ", "_"), text)
 
 
@@ -46,6 +53,9 @@ def parse_accelerator(text: str, among: Sequence[str]) -> str:
     Args:
         text: in any spelling.
         among: the names that are possible here.
+
+    Returns:
+        One of `among`.
 
     Raises:
         InvalidInput: it is not one of them.
@@ -57,15 +67,26 @@ def parse_accelerator(text: str, among: Sequence[str]) -> str:
 
 
 def spelled_in_cells(text: str) -> str:
-    """An accelerator, in any spelling, as plans, cells and measurements spell it."""
+    """An accelerator as plans, cells and measurements spell it.
+
+    Args:
+        text: in any spelling.
+
+    Returns:
+        A text that is not known is returned as it is.
+    """
     name = accelerator_name(text)
     return _IN_CELLS.get(name, name)
 
 
 def spelled_in_comparisons(text: str) -> str:
-    """An accelerator, in any spelling, as comparisons, `kernels` and layer logs spell it.
+    """An accelerator as comparisons, `kernels` and layer logs spell it.
 
-    `arm:CPU:ACCELERATOR`, an accelerator on an emulated ARM CPU, is spelled accordingly.
+    Args:
+        text: in any spelling; also `arm:CPU:ACCELERATOR`, an accelerator on an emulated ARM CPU.
+
+    Returns:
+        A text that is not known is returned as it is.
     """
     place, separator, last = text.rpartition(":")
     if place.count(":") == 0 and separator:
@@ -76,6 +97,13 @@ def spelled_in_comparisons(text: str) -> str:
 
 
 def shown_accelerator(text: str) -> str:
-    """An accelerator as texts for people name it, also as `arm:CPU:ACCELERATOR`."""
+    """An accelerator as texts for people name it.
+
+    Args:
+        text: in any spelling; also `arm:CPU:ACCELERATOR`.
+
+    Returns:
+        A text that is not known is returned as it is.
+    """
     place, separator, last = text.rpartition(":")
     return text if separator and ":" not in place else f"{place}{separator}{accelerator_name(last)}"

@@ -12,16 +12,28 @@ _SAME: Final[Mapping[str, frozenset[str]]] = {"gpu": frozenset({"gpu", "metal"})
 
 
 def unstable_words(reason: str) -> str:
-    """The warning that a latency is unstable, and why."""
+    """The warning that a latency is unstable.
+
+    Args:
+        reason: why.
+
+    Returns:
+        The warning.
+    """
     return f"the latency is unstable: {reason}"
 
 
 def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int | None, nodes_total: int | None) -> str:
-    """The warning that a requested delegate ran no node; empty if it ran some, or if that is not known.
+    """The warning that a requested delegate ran no node.
 
     Args:
         accelerator: the requested one; "cpu", the builtin kernels, is not a delegate.
         delegate: the one that ran, as in `windtunnel.log/1`; None: none, or not known.
+        nodes_delegated: how many nodes the delegate ran; None: not known.
+        nodes_total: how many nodes the graph has; None: not known.
+
+    Returns:
+        Empty if the delegate ran some nodes, or if that is not known.
     """
     if accelerator in _NO_DELEGATE:
         return ""
@@ -36,7 +48,14 @@ def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int 
 
 
 def zeroed_words(inputs: Sequence[str]) -> str:
-    """The warning that inputs of a measurement were 0."""
+    """The warning that inputs of a measurement were 0.
+
+    Args:
+        inputs: their names.
+
+    Returns:
+        The warning.
+    """
     return (
         f"the model refuses random indices: {', '.join(inputs)} were 0 in every inference, so each read the same rows, "
         "and the latency on data may differ"

@@ -23,7 +23,13 @@ from typing import Any
 
 
 class WindtunnelError(Exception):
-    """Base of all errors that Windtunnel raises on purpose."""
+    """Base of all errors that Windtunnel raises on purpose.
+
+    Args:
+        message: what happened, and which value.
+        hint: what to do.
+        code: stable, for programs; None: that of the class.
+    """
 
     code: str = "internal"
     retryable: bool = False
@@ -63,7 +69,15 @@ class InvalidInput(UserError):
 
 
 class InvalidPlan(InvalidInput):
-    """A plan cannot be read. `line` and `column` count from 1 and are None where the plan is no text."""
+    """A plan cannot be read. `line` and `column` count from 1 and are None if the plan is not a text.
+
+    Args:
+        message: what is wrong.
+        path: of the field, such as `gates.latency_ms`.
+        line: from 1; None: the plan is not a text.
+        column: from 1.
+        hint: what to do.
+    """
 
     code = "invalid_plan"
 
@@ -105,6 +119,12 @@ class JobFailed(UserError):
     """Native code crashed, or ran out of its time or memory, on this input.
 
     `how` is one of "signal", "exit", "timeout", "memory"; `stderr` holds the last lines the child wrote.
+
+    Args:
+        message: what happened.
+        how: exit, signal, timeout or memory.
+        stderr: the last lines that the job printed.
+        hint: what to do.
     """
 
     code = "job_failed"
@@ -116,7 +136,14 @@ class JobFailed(UserError):
 
 
 class OutsideError(WindtunnelError):
-    """Something that Windtunnel talks to failed."""
+    """Something that Windtunnel talks to failed.
+
+    Args:
+        message: what happened.
+        retryable: whether another try may succeed.
+        hint: what to do.
+        code: stable, for programs; None: that of the class.
+    """
 
     code = "outside"
 
@@ -132,7 +159,7 @@ class Unavailable(OutsideError):
 
 
 class FarmError(OutsideError):
-    """A device farm failed; `retryable` tells a busy device from a refused request."""
+    """A device farm failed; `retryable` distinguishes a busy device from a refused request."""
 
     code = "farm"
 

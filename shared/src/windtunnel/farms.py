@@ -47,5 +47,12 @@ KNOWN_FARMS: Final[Mapping[str, FarmProperties]] = MappingProxyType(
 
 
 def properties_of(farm: str) -> FarmProperties:
-    """Returns what is known of the farm with this name; one that is not known has phones."""
+    """What is known of a farm by its name.
+
+    Args:
+        farm: its name.
+
+    Returns:
+        Those of a farm with phones if the name is not known.
+    """
     return KNOWN_FARMS.get(farm, PHONES)

@@ -1,4 +1,4 @@
-"""Figures in messages: few digits, but enough to show what is said about them."""
+"""Figures in messages: few digits, but enough to show what the message says about them."""
 
 from __future__ import annotations
 
@@ -10,16 +10,29 @@ _EXACT: Final = 17
 
 
 def rounded(value: float, digits: int = _DIGITS) -> str:
-    """`value` with `digits` significant digits: 0.00482, 17.2, 103, 1030."""
+    """A figure with few significant digits: 0.00482, 17.2, 103, 1030.
+
+    Args:
+        value: any number.
+        digits: how many; digits before the point are all shown.
+
+    Returns:
+        The text.
+    """
     if math.isfinite(value) and abs(value) >= 10 ** (digits - 1):
         return f"{value:.0f}"
     return f"{value:.{digits}g}"
 
 
 def compared_with(measured: float, limit: float) -> str:
-    """`measured` rounded, for a sentence in which it is compared with `limit`.
+    """A figure for a sentence in which it is compared with a limit.
 
-    It has as many digits as it takes to lie on the same side of `limit` as the value itself.
+    Args:
+        measured: the figure.
+        limit: what it is compared with.
+
+    Returns:
+        Rounded, with as many digits as put it on the same side of the limit as the figure itself.
     """
     side = (measured > limit, measured < limit)
     for digits in range(_DIGITS, _EXACT):

@@ -36,27 +36,40 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class ChosenShapes:
-    """The shape of every input, by name. `known` is False if an open dimension was taken as 1 because nothing says
-    its size."""
+    """The shape of every input, by name.
+
+    `known` is False if an open dimension was taken as 1 because nothing says its size.
+    """
 
     shapes: Mapping[str, tuple[int, ...]]
     known: bool
 
 
 def bare_name(name: str) -> str:
-    """TFLite wraps the name that the author gave: `serving_default_image:0` is `image`."""
+    """The name that the author gave; TFLite wraps it: `serving_default_image:0` is `image`.
+
+    Args:
+        name: of a tensor.
+
+    Returns:
+        The inner name.
+    """
     return name.split(":")[0].removeprefix("serving_default_")
 
 
 def given_shapes(specs: Sequence[InputSpec], given: Shapes) -> dict[str, tuple[int, ...]]:
-    """The shapes that a plan gives for open dimensions, by the names of `specs`.
+    """The shapes that a plan gives for open dimensions.
 
     Args:
-        given: shapes with the batch, by tensor name, signature name, or the name that the author gave; "" is the
-            only input of the model.
+        specs: of the model's inputs.
+        given: shapes with the batch, by tensor name, signature name, or the name that the author gave; "" is the only
+            input of the model.
 
-    Raises InvalidInput for a name that is not an input, a shape that the input does not take, and two shapes for one
-    input.
+    Returns:
+        By the names of `specs`; only inputs that the plan names.
+
+    Raises:
+        InvalidInput: a name is not an input, an input does not take its shape, or one input has two shapes.
     """
     found: dict[str, tuple[int, ...]] = {}
     for name, shape in given.items():
@@ -73,7 +86,14 @@ def given_shapes(specs: Sequence[InputSpec], given: Shapes) -> dict[str, tuple[i
 
 
 def shape_words(shape: Sequence[int]) -> str:
-    """A shape for people: -1, an open dimension, is "any"."""
+    """A shape for people.
+
+    Args:
+        shape: -1 is an open dimension.
+
+    Returns:
+        For example [1, any, 3].
+    """
     return f"[{', '.join('any' if size < 0 else str(size) for size in shape)}]"
 
 
@@ -104,7 +124,18 @@ def _shown(spec: InputSpec) -> str:
 
 
 def with_shapes(specs: Sequence[InputSpec], given: Shapes) -> list[InputSpec]:
-    """The specs with the shapes of `given` in place of their own. Raises as `given_shapes`."""
+    """The specs with given shapes in place of their own.
+
+    Args:
+        specs: of the model's inputs.
+        given: see `given_shapes`.
+
+    Returns:
+        In the same order.
+
+    Raises:
+        InvalidInput: as from `given_shapes`.
+    """
     planned = given_shapes(specs, given)
     return [dataclasses.replace(spec, shape=planned.get(spec.name, spec.shape)) for spec in specs]
 
@@ -112,10 +143,18 @@ def with_shapes(specs: Sequence[InputSpec], given: Shapes) -> list[InputSpec]:
 def shapes_fed(
     specs: Sequence[InputSpec], given: Shapes, sample: Mapping[str, NDArray[Any]] | None
 ) -> dict[str, tuple[int, ...]]:
-    """The shapes in which samples reach the model, by the names of `specs`; empty where one is not known.
+    """The shapes in which samples reach the model.
 
-    A shape that the model fixes is its own; an open one comes from `given` (see `given_shapes`), else from `sample`
-    (what the inputs are fed), else it is not known. An open batch alone is 1.
+    A shape that the model fixes is its own. An open one comes from `given`; without that, from `sample`. An open batch
+    alone is 1.
+
+    Args:
+        specs: of the model's inputs.
+        given: see `given_shapes`.
+        sample: what the inputs are fed, by name; None: not known.
+
+    Returns:
+        By the names of `specs`; empty if one is not known.
     """
     sampled = {} if sample is None else {name: tuple(map(int, array.shape)) for name, array in sample.items()}
     chosen = choose_shapes(specs, {**sampled, **given_shapes(specs, given)})
@@ -123,9 +162,16 @@ def shapes_fed(
 
 
 def choose_shapes(specs: Sequence[InputSpec], given: Shapes) -> ChosenShapes:
-    """The shapes in which a model is run: those given (see `given_shapes`), 1 where it leaves a dimension open.
+    """The shapes in which a model is run: those given, and 1 for a dimension that stays open.
 
     1 is a known size for the batch, the first of several dimensions: samples are run one by one.
+
+    Args:
+        specs: of the model's inputs.
+        given: see `given_shapes`.
+
+    Returns:
+        The shape of every input.
     """
     planned = given_shapes(specs, given)
     shapes = {spec.name: planned.get(spec.name) or tuple(abs(size) for size in spec.shape) for spec in specs}
@@ -138,7 +184,14 @@ def _has_fixed_size(shape: Sequence[int]) -> bool:
 
 
 def shapes_words(shapes: Shapes) -> str:
-    """Shapes for people: 1x224x224x3; with the names of the inputs where there are several."""
+    """Shapes for people.
+
+    Args:
+        shapes: by input.
+
+    Returns:
+        For example 1x224x224x3; with the names of the inputs if there are several.
+    """
     if len(shapes) == 1:
         return _words(next(iter(shapes.values())))
     return ", ".join(f"{bare_name(name)} {_words(shape)}" for name, shape in shapes.items())

@@ -12,7 +12,14 @@ _NAME_WIDTH: Final = 64
 
 
 def clean(value: object) -> str:
-    """Text as one harmless line: control and direction characters become visible escapes."""
+    """Text as one harmless line.
+
+    Args:
+        value: any value; its text is taken.
+
+    Returns:
+        Control and direction characters become visible escapes.
+    """
     return "".join(_visible(letter) for letter in str(value))
 
 
@@ -23,12 +30,27 @@ def _visible(letter: str) -> str:
 
 
 def named(value: object) -> str:
-    """A name, or the dash where there is none."""
+    """A name as text.
+
+    Args:
+        value: None or empty: there is none.
+
+    Returns:
+        A dash if there is none.
+    """
     return UNKNOWN if value is None or value == "" else clean(value)
 
 
 def shorten(text: str, width: int) -> str:
-    """At most `width` characters: the middle gives way, since layer names differ at both ends."""
+    """Shortens a text in the middle, since layer names differ at both ends.
+
+    Args:
+        text: one line.
+        width: most characters.
+
+    Returns:
+        With an ellipsis if something was left out.
+    """
     if len(text) <= width:
         return text
     head = (width - 1) // 2
@@ -36,12 +58,15 @@ def shorten(text: str, width: int) -> str:
 
 
 def layer_title(name: object, width: int = _NAME_WIDTH, *, folder: str = "") -> str:
-    """A layer's name at most `width` wide; of a fused one, named by its parts, the first with a mark for the others.
+    """A layer's name in limited width. A fused layer is named by its parts: the first, with a mark for the others.
 
     Args:
         name: the name of its output tensor.
         width: in characters.
-        folder: a first part that most names share; it gives way to an ellipsis.
+        folder: a first part that most names share; an ellipsis replaces it.
+
+    Returns:
+        One line of at most `width` characters.
     """
     text = clean(name)
     if folder and text.startswith(folder):
@@ -51,19 +76,41 @@ def layer_title(name: object, width: int = _NAME_WIDTH, *, folder: str = "") -> 
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether `value` is a figure; a boolean is not one."""
+    """Whether a value is a figure.
+
+    Args:
+        value: any value.
+
+    Returns:
+        False for a boolean.
+    """
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def figure(value: Any, pattern: str = ".3g") -> str:
-    """A figure by a format pattern; `nan` and `inf` are shown as they are."""
+    """A figure as text.
+
+    Args:
+        value: anything that is not a number is unknown.
+        pattern: a format specification.
+
+    Returns:
+        `nan` and `inf` as they are; a dash for unknown.
+    """
     if not is_number(value):
         return UNKNOWN
     return format(value, pattern) if math.isfinite(value) else str(float(value))
 
 
 def measure(value: Any) -> str:
-    """Milliseconds or megabytes, three digits; decimals stay aligned from 1 upwards."""
+    """Milliseconds or megabytes as text.
+
+    Args:
+        value: anything that is not a number is unknown.
+
+    Returns:
+        Three digits; decimals stay aligned from 1 upwards.
+    """
     if not is_number(value) or not math.isfinite(value) or abs(value) < 1:
         return figure(value)
     size = abs(value)
@@ -71,14 +118,29 @@ def measure(value: Any) -> str:
 
 
 def nrmse_text(value: Any) -> str:
-    """An nRMSE."""
+    """An nRMSE as text.
+
+    Args:
+        value: without unit; anything that is not a number is unknown.
+
+    Returns:
+        A dash for unknown.
+    """
     if is_number(value) and 0.001 <= abs(value) < 100:
         return f"{value:.4f}"
     return "0" if is_number(value) and value == 0 else figure(value, ".2g")
 
 
 def flat(value: Any, path: str = "") -> list[tuple[str, str]]:
-    """A nested value as dotted keys and text, for facts whose fields are not known."""
+    """A nested value as rows, for facts whose fields are not known.
+
+    Args:
+        value: JSON value.
+        path: key of the value itself; empty: it is the whole.
+
+    Returns:
+        Dotted keys and texts.
+    """
     if isinstance(value, Mapping):
         return [
             row for key, item in value.items() for row in flat(item, f"{path}.{clean(key)}" if path else clean(key))

@@ -14,7 +14,14 @@ _FIXED: Final = {1: 8, 5: 4}
 
 
 def fields_of(path: Path) -> Fields | None:
-    """The top-level fields of the message in a file; None where it is not one."""
+    """The top-level fields of the protobuf message in a file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Wire type by field number; None if the file is not a message.
+    """
     size = path.stat().st_size
     found: Fields = {}
     with path.open("rb") as file:
@@ -29,7 +36,14 @@ def fields_of(path: Path) -> Fields | None:
 
 
 def kind_of(path: Path) -> str | None:
-    """onnx, coreml, saved_model, meta_graph, graph_def or caffe2; None: none of them, or it cannot be known."""
+    """The kind of model that a protobuf file has.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        onnx, coreml, saved_model, meta_graph, graph_def or caffe2; None: none of them, or it cannot be known.
+    """
     fields = fields_of(path)
     if not fields:
         return None

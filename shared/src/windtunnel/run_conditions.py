@@ -1,4 +1,4 @@
-"""What went on while a device run was timed: one type for the farm that measures and the store that reports."""
+"""The conditions under which a device run was timed: one type for the farm that measures and the store that reports."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class RunConditions:
-    """What went on while a device run was timed, and whether its figures can be trusted; None: not known.
+    """The conditions under which a device run was timed, and whether its figures can be trusted; None: not known.
 
     Attributes:
         other_load_cores: processor time of other processes, in cores.

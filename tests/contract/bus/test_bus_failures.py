@@ -119,7 +119,7 @@ async def test_data_that_is_no_message_is_one_dead_letter_and_told_to_who_asks(w
     subject, headers, _ = encode(variant_ready("m"), id="m", source=SOURCE, run_id="run-1")
     await bus.publish(subject, headers, b"\xff\xff")
     async with running(
-        worker(bus, reader(one), one, durable="one", lease_s=wire.lease_s, tell_malformed=True),  # type: ignore[arg-type]
+        worker(bus, reader(one), one, durable="one", lease_s=wire.lease_s, report_malformed=True),  # type: ignore[arg-type]
         worker(bus, reader(two), two, durable="two", lease_s=wire.lease_s),  # type: ignore[arg-type]
     ):
         await until(lambda: len(one.failed) == 1, "who asks is told")

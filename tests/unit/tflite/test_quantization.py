@@ -49,5 +49,5 @@ def test_floats_are_only_widened() -> None:
 
 def test_a_complex_number_becomes_two() -> None:
     assert dequantize(np.array([[1 + 2j, 3]], np.complex64), None).tolist() == [[1.0, 2.0, 3.0, 0.0]]
-    with pytest.raises(Unsupported, match="no numbers"):
+    with pytest.raises(Unsupported, match="not numbers"):
         dequantize(np.array([b"text"]), None)

@@ -60,6 +60,30 @@ def test_a_complete_docstring_has_no_findings(folder: Path) -> None:
     assert codes(folder, COMPLETE) == set()
 
 
+PORT = '''"""A module."""
+
+
+class MemoryStore:
+    """A store."""
+
+    def read(self, name: str) -> str:
+        """Implements `Store.read`."""
+        if not name:
+            raise ValueError(name)
+        return name
+'''
+
+
+def test_a_method_may_refer_to_the_port_that_it_implements(folder: Path) -> None:
+    assert codes(folder, PORT) == set()
+    assert codes(folder, PORT.replace("Implements `Store.read`", "Reads")) == {"DOC103", "DOC201", "DOC501"}
+
+
+def test_an_exception_that_a_function_makes_has_no_class_to_name(folder: Path) -> None:
+    text = COMPLETE.replace("    raise ValueError(factor)", "    raise _refused(factor)")
+    assert codes(folder, text.replace("ValueError", "OverflowError")) == set()
+
+
 @pytest.mark.parametrize(
     ("lacking", "code"),
     [

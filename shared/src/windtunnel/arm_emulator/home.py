@@ -16,7 +16,7 @@ NUMPY: Final = "2.3.5"
 # `max` is left out on purpose: XNNPACK gives wrong numbers on it.
 CPUS: Final = ("cortex-a53", "cortex-a76")
 SETUP: Final = "windtunnel arm setup"
-# Changes whenever the recipe of the system does: an older one is then built anew.
+# Changes whenever the recipe of the system does: an older one is then built again.
 _RECIPE: Final = "1"
 
 
@@ -38,7 +38,7 @@ class ArmHome:
 
     @property
     def python(self) -> Path | None:
-        """The ARM64 Python; None where there is none."""
+        """The ARM64 Python; None if there is none."""
         found = sorted((self.root / "usr" / "bin").glob("python3.?*"))
         return found[-1] if found else None
 
@@ -52,7 +52,14 @@ class Missing:
 
 
 def in_words(lacking: Sequence[Missing]) -> tuple[str, str]:
-    """What is missing, and what to run."""
+    """What is missing, for messages.
+
+    Args:
+        lacking: at least one.
+
+    Returns:
+        What is missing, and what to run.
+    """
     return " and ".join(one.what for one in lacking), "; ".join(one.todo for one in lacking)
 
 
@@ -67,7 +74,14 @@ def qemu() -> str | None:
 
 
 def missing(home: ArmHome | None = None) -> Sequence[Missing]:
-    """What is missing before ARM64 kernels can run here; empty: nothing."""
+    """What is missing before ARM64 kernels can run here.
+
+    Args:
+        home: of the ARM64 system; None: the default one.
+
+    Returns:
+        Empty: nothing.
+    """
     home = home or default_home()
     found = []
     if qemu() is None:

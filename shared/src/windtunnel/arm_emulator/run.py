@@ -37,14 +37,26 @@ def run_arm(
     memory_mb: int = 4000,
     on_sample: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Runs a job of `worker.run` on ARM64 kernels of `cpu`; paths in it are absolute.
+    """Runs a job of `worker.run` on the ARM64 kernels of a CPU; paths in it are absolute.
 
-    Another `script` is given the file of its job too, finds pure Python packages in the folders `packages`, and ends
-    as `worker.main` does. Times under emulation mean nothing; the numbers are those of the real kernels. The process
-    stays in the caller's process group, so a pool that ends the caller ends it too.
+    Another `script` gets the file of its job too, and ends as `worker.main` does. Times under emulation mean nothing;
+    the numbers are those of the real kernels. The process stays in the caller's process group, so a pool that ends the
+    caller ends it too.
 
-    Raises NotFound where the emulator or the system is missing (it says what to run), InvalidInput for an unknown
-    CPU or a model that the runtime refuses, JobFailed as `ChildPool.run` does.
+    Args:
+        job: what `worker.run` takes, as JSON values.
+        cpu: one of CPUS.
+        script: the program; it runs under the ARM64 Python.
+        packages: folders in which it finds pure Python packages.
+        home: of the ARM64 system; None: the default one.
+        timeout_s: the longest run, in seconds.
+        memory_mb: the most memory, in MB.
+        on_sample: called with the number of samples that are done.
+
+    Raises:
+        NotFound: the emulator or the system is missing; the hint says what to run.
+        InvalidInput: the CPU is not known, or the runtime refuses the model.
+        JobFailed: as from `ChildPool.run`.
     """
     home = home or default_home()
     emulator = _require(cpu, home)

@@ -32,13 +32,22 @@ Report = Callable[[float, str], None]
 
 
 def build(home: ArmHome | None = None, report: Report = lambda share, text: None) -> ArmHome:
-    """Builds the ARM64 system where it is missing; about 40 MB of downloads, 150 MB on disk, half a minute.
+    """Builds the ARM64 system if it is missing: about 40 MB of downloads, 150 MB on disk, half a minute.
 
-    Downloads that are there already are kept, so that an interrupted build goes on; the system appears whole or not
-    at all, and builds at the same time wait for each other. `report` hears the share done and what comes next.
+    Downloads are kept, so that an interrupted build continues. The system appears whole or not at all. Builds at the
+    same time wait for each other.
 
-    Raises Unsupported where a tool is missing, Unavailable where a download fails, InvalidInput where the folder
-    cannot be written.
+    Args:
+        home: of the system; None: the default one.
+        report: called with the share done and what comes next.
+
+    Returns:
+        The home that has the system.
+
+    Raises:
+        Unsupported: a tool is missing.
+        Unavailable: a download fails.
+        InvalidInput: the folder cannot be written.
     """
     home = home or default_home()
     _require_tools()
@@ -102,7 +111,7 @@ def _apt_options(folder: Path, sources: Path) -> Iterator[str]:
 
 
 def _mirror() -> str:
-    """The mirror that this machine uses for Debian, else the official one."""
+    """The mirror that this machine uses for Debian; without one, the official one."""
     for file in (Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))):
         with suppress(OSError, UnicodeDecodeError):
             found = re.search(r"https?://\S*/debian/?(?=\s)", file.read_text() + "\n")
@@ -135,7 +144,11 @@ def _require_tools() -> None:
 
 
 def _pip() -> list[str]:
-    """A pip: this environment's own, or one on the PATH."""
+    """A pip: this environment's own, or one on the PATH.
+
+    Raises:
+        Unsupported: there is none.
+    """
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     for name in ("pip3", "pip"):
@@ -145,7 +158,11 @@ def _pip() -> list[str]:
 
 
 def _run(command: Sequence[str], what: str) -> None:
-    """Runs a tool; raises Unavailable with its last words where it fails."""
+    """Runs a tool.
+
+    Raises:
+        Unavailable: it fails; the message has its last words.
+    """
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, errors="replace", timeout=_LIMIT_S, stdin=subprocess.DEVNULL

@@ -20,9 +20,14 @@ _RESOLVERS = {"xnnpack": "BUILTIN", "none": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
 def run(job: dict[str, Any], on_sample: Callable[[int], None] = lambda done: None) -> None:
     """Runs `job["model"]` once per file of `job["feeds"]` and writes `job["tensors"]` to each of `job["results"]`.
 
-    `inputs` and `tensors` are [tensor index in the model, key in the .npz] pairs; `accelerator` is xnnpack, none or
-    reference; `preserve_all` keeps every tensor, `threads` is a number of CPU threads. Raises ValueError or
-    RuntimeError where the runtime refuses the model.
+    Args:
+        job: `inputs` and `tensors` are [tensor index in the model, key in the .npz] pairs; `accelerator` is xnnpack,
+            none or reference; `preserve_all` keeps every tensor; `threads` is a number of CPU threads.
+        on_sample: called with the number of samples that are done.
+
+    Raises:
+        ValueError: the runtime refuses the model.
+        RuntimeError: the runtime refuses the model.
     """
     interpreter = _interpreter(job)
     shapes: list[tuple[int, ...]] | None = None

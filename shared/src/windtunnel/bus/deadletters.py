@@ -21,7 +21,18 @@ MAX_REASON: Final = 2000
 def dead_letter_headers(
     delivery: Delivery, *, event_id: str | None, reason: str, consumer: str, message_id: str
 ) -> dict[str, str]:
-    """Headers of the dead letter about `delivery`; its data is that of the message. `reason` becomes one line."""
+    """Headers of the dead letter about a message; its data is that of the message.
+
+    Args:
+        delivery: the message that is given up.
+        event_id: of the event in it; None: it cannot be read.
+        reason: why it is given up; it becomes one line.
+        consumer: the durable that gives it up.
+        message_id: the Nats-Msg-Id of the letter, so that two workers write one letter.
+
+    Returns:
+        Values are percent-encoded.
+    """
     happened = {
         "dead-subject": delivery.subject,
         "dead-reason": " ".join(reason.split())[:MAX_REASON],
@@ -37,7 +48,16 @@ def dead_letter_headers(
 
 
 def read_dead_letter(id: str, headers: Mapping[str, str], data: bytes) -> DeadLetter:
-    """The dead letter that was stored as `headers` and `data`."""
+    """Reads a dead letter.
+
+    Args:
+        id: its number in the dead-letter stream.
+        headers: as stored.
+        data: as stored.
+
+    Returns:
+        Headers that are missing, in a letter from elsewhere, are empty.
+    """
     text = {name: unquote(value) for name, value in headers.items()}
     at = text.get("dead-at")
     return DeadLetter(
@@ -54,9 +74,20 @@ def read_dead_letter(id: str, headers: Mapping[str, str], data: bytes) -> DeadLe
 
 
 async def replay(bus: Bus, id: str) -> Published:
-    """Publishes the message of dead letter `id` again, then removes the letter. Raises NotFound, Unavailable.
+    """Publishes the message of a dead letter again, then removes the letter.
 
-    Every consumer of the subject sees it; those that have done their part find their result and change nothing.
+    Every consumer of the subject receives it; those that have done their part find their result and change nothing.
+
+    Args:
+        bus: that has the letter.
+        id: of the letter.
+
+    Returns:
+        What the stream stored.
+
+    Raises:
+        NotFound: there is no such letter.
+        Unavailable: the bus does not answer.
     """
     letter = await bus.dead_letter(id)
     # The first message id is within the stream's memory and would make this a duplicate that nobody sees.

@@ -14,10 +14,17 @@ from windtunnel.telemetry.trace import trace_context, trace_id_of, traceparent_f
 
 @contextlib.contextmanager
 def event_context(event: Event) -> Iterator[None]:
-    """Everything inside belongs to the job of `event`, in the trace of its run.
+    """Everything inside belongs to the job of an event, in the trace of its run.
 
-    An event without a trace belongs to the one of its run; an announcement without one begins the trace that follows
-    from its source and id, the same in every service that hears it and at every delivery.
+    An event without a trace belongs to the trace of its run. An announcement without one begins a trace that follows
+    from its source and id. That trace is the same in every service that receives the announcement and at every
+    delivery.
+
+    Args:
+        event: that a handler works on.
+
+    Yields:
+        Nothing.
     """
     message = _run_message(event)
     run = None if message is None else message.run

@@ -44,7 +44,7 @@ _RFC3339 = re.compile(
 
 
 class Malformed(InvalidInput):
-    """A message on the bus is no CloudEvent 1.0 of the type that its subject asks for."""
+    """A message on the bus is not a CloudEvent 1.0 of the type that its subject asks for."""
 
     code = "malformed_event"
 
@@ -62,10 +62,12 @@ class Event:
 
     @property
     def id(self) -> str:
+        """The attribute `id`."""
         return self.attributes["id"]
 
     @property
     def source(self) -> str:
+        """The attribute `source`."""
         return self.attributes["source"]
 
     @property
@@ -74,7 +76,11 @@ class Event:
         return self.headers.get("traceparent") or self.attributes.get("traceparent", "")
 
     def json(self) -> Any:
-        """The data as JSON. Raises Malformed where it is something else."""
+        """The data as JSON.
+
+        Raises:
+            Malformed: it is something else.
+        """
         try:
             return json.loads(self.data, parse_constant=_refuse_constant)
         except (ValueError, UnicodeDecodeError, RecursionError) as error:
@@ -82,6 +88,7 @@ class Event:
 
     @property
     def is_json(self) -> bool:
+        """Whether the media type is JSON."""
         media_type = _media_type(self.content_type)
         return media_type == JSON or media_type.endswith("+json")
 
@@ -125,14 +132,33 @@ def _refuse_constant(text: str) -> float:
 
 
 def event_id(event_type: str, *parts: str) -> str:
-    """A deterministic event id: the same type and parts give the same id, so that doing a job twice says it once."""
+    """A deterministic event id: doing a job twice publishes its events once.
+
+    Args:
+        event_type: the subject.
+        *parts: the run, and what distinguishes the event from others of the run.
+
+    Returns:
+        32 hexadecimal digits; the same for the same type and parts.
+    """
     return hashlib.sha256("\0".join((event_type, *parts)).encode()).hexdigest()[:32]
 
 
 def encode(
     message: Message, *, id: str, source: str, run_id: str, traceparent: str = ""
 ) -> tuple[str, dict[str, str], bytes]:
-    """Subject, headers and data of an event in binary mode. `id` also becomes the Nats-Msg-Id."""
+    """Encodes an event in binary mode.
+
+    Args:
+        message: its data.
+        id: it also becomes the Nats-Msg-Id.
+        source: the CloudEvents source, such as /windtunnel/converter.
+        run_id: the CloudEvents subject.
+        traceparent: W3C trace context; empty: none.
+
+    Returns:
+        Subject, headers and data.
+    """
     subject = subjects.subject_of(message)
     headers = {
         "ce-specversion": "1.0",
@@ -152,12 +178,31 @@ def encode(
 
 
 def percent_encoded(text: str) -> str:
-    """`text` as the value of a header: all but printable ASCII, and space, quote and percent, encoded."""
+    """Text as the value of a header.
+
+    Args:
+        text: any text.
+
+    Returns:
+        Printable ASCII without space, quote and percent; the rest is percent-encoded.
+    """
     return quote(text, safe=_HEADER_SAFE, errors="replace")
 
 
 def decode(subject: str, headers: Mapping[str, str] | None, data: bytes) -> Event:
-    """Reads a message of the bus as a CloudEvent. Raises Malformed, saying which attribute is wrong."""
+    """Reads a message of the bus as a CloudEvent.
+
+    Args:
+        subject: of the message.
+        headers: of the message, in any case; None: none.
+        data: of the message.
+
+    Returns:
+        The event.
+
+    Raises:
+        Malformed: an attribute is missing or wrong; the message names it.
+    """
     lower = {name.lower(): value for name, value in headers.items()} if headers else {}
     structured = "ce-specversion" not in lower or lower.get("content-type", "").lower().startswith(
         "application/cloudevents"
@@ -178,7 +223,11 @@ def _binary(subject: str, headers: dict[str, str], data: bytes) -> Event:
 
 
 def _unescaped(name: str, value: str) -> str:
-    """The text in a header: quotes off (RFC 7230, 3.2.6), then one round of percent-decoding."""
+    """The text in a header: quotes off (RFC 7230, 3.2.6), then one round of percent-decoding.
+
+    Raises:
+        Malformed: the bytes are not UTF-8.
+    """
     if len(value) > 1 and value[0] == value[-1] == '"':
         value = re.sub(r"\\(.)", r"\1", value[1:-1])
     try:

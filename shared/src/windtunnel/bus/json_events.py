@@ -20,9 +20,18 @@ log = logging.getLogger(__name__)
 
 
 def structured(event: Event) -> tuple[str, dict[str, str], bytes]:
-    """Subject, headers and data of `event` in structured mode with JSON data. Raises Malformed.
+    """An event in structured mode with JSON data.
 
     The data is the message in protobuf's JSON mapping, as docs/asyncapi.yaml describes it.
+
+    Args:
+        event: in any mode.
+
+    Returns:
+        Subject, headers and data.
+
+    Raises:
+        Malformed: the data is not of the type that the subject asks for.
     """
     envelope: dict[str, Any] = {
         **event.attributes,
@@ -47,8 +56,13 @@ def _data(event: Event) -> dict[str, Any]:
 
 
 async def echo(bus: Bus, event: Event) -> None:
-    """Publishes `event` as JSON. What fails is logged: no run depends on it."""
+    """Publishes an event as JSON. Failures are logged: no run depends on it.
+
+    Args:
+        bus: to publish on.
+        event: as received.
+    """
     try:
         await bus.publish(*structured(event))
     except (WindtunnelError, ValueError) as error:
-        log.warning("event %s on %s cannot be told as JSON: %s", event.id, event.subject, error)
+        log.warning("event %s on %s cannot be published as JSON: %s", event.id, event.subject, error)

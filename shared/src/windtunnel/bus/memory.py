@@ -46,7 +46,13 @@ def _matches(pattern: str, subject: str) -> bool:
 
 
 class MemoryDelivery:
-    """One message in a worker's hand."""
+    """One message in a worker's hand.
+
+    Args:
+        bus: that has the message.
+        consumer: that receives it.
+        lease: how long this delivery may take.
+    """
 
     def __init__(self, bus: MemoryBus, consumer: _Consumer, lease: _Lease) -> None:
         self._bus = bus
@@ -60,30 +66,40 @@ class MemoryDelivery:
         self.attempt: int = lease.attempt
 
     async def ack(self) -> None:
+        """Implements `Delivery.ack`."""
         # As in JetStream: the ack of a first worker counts even after the message was handed to a second one.
         self._consumer.pending.pop(self.sequence, None)
 
     async def term(self) -> None:
+        """Implements `Delivery.term`."""
         self._consumer.pending.pop(self.sequence, None)
 
     async def nak(self, delay_s: float) -> None:
+        """Implements `Delivery.nak`."""
         if self._lease.token == self._token:
             self._lease.until = time.monotonic() + delay_s
             self._bus.wake()
 
     async def in_progress(self) -> None:
+        """Implements `Delivery.in_progress`."""
         if self._lease.token == self._token:
             self._lease.until = time.monotonic() + self._consumer.ack_wait_s
 
 
 class MemorySubscription:
-    """A durable consumer."""
+    """A durable consumer.
+
+    Args:
+        bus: that has the messages.
+        consumer: whose messages are fetched.
+    """
 
     def __init__(self, bus: MemoryBus, consumer: _Consumer) -> None:
         self._bus = bus
         self._consumer = consumer
 
     async def fetch(self, count: int, timeout_s: float) -> Sequence[MemoryDelivery]:
+        """Implements `Subscription.fetch`."""
         deadline = time.monotonic() + timeout_s
         while True:
             taken = self._take(count) if self._bus.connected else []
@@ -115,7 +131,11 @@ class MemorySubscription:
 
 
 class MemoryBucket:
-    """A key-value bucket."""
+    """A key-value bucket.
+
+    Args:
+        bus: it decides whether the bucket answers.
+    """
 
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus
@@ -123,11 +143,13 @@ class MemoryBucket:
         self._writes = 0
 
     async def get(self, key: str) -> bytes | None:
+        """Implements `Bucket.get`."""
         check_key(key)
         self._bus.check()
         return self._values.get(key)
 
     async def create(self, key: str, value: bytes) -> bytes:
+        """Implements `Bucket.create`."""
         check_key(key)
         check_size(f"the value of {key}", len(value))
         self._bus.check()
@@ -135,6 +157,7 @@ class MemoryBucket:
         return self._values.setdefault(key, value)
 
     async def put(self, key: str, value: bytes) -> None:
+        """Implements `Bucket.put`."""
         check_key(key)
         check_size(f"the value of {key}", len(value))
         self._bus.check()
@@ -142,22 +165,29 @@ class MemoryBucket:
         self._values[key] = value
 
     async def delete(self, key: str) -> None:
+        """Implements `Bucket.delete`."""
         check_key(key)
         self._bus.check()
         self._writes += 1
         self._values.pop(key, None)
 
     async def keys(self) -> list[str]:
+        """Implements `Bucket.keys`."""
         self._bus.check()
         return sorted(self._values)
 
     async def revision(self) -> str:
+        """Implements `Bucket.revision`."""
         self._bus.check()
         return str(self._writes)
 
 
 class MemoryBus:
-    """All of the bus. `stop` and `start` act as the server's death and return; `max_messages` as a full stream."""
+    """All of the bus. `stop` and `start` act as the server's death and return; `max_messages` as a full stream.
+
+    Args:
+        max_messages: how many messages fit into the stream; None: any number.
+    """
 
     def __init__(self, max_messages: int | None = None) -> None:
         self._max_messages = max_messages
@@ -172,13 +202,24 @@ class MemoryBus:
         self.fault: WindtunnelError | None = None
 
     def check(self) -> None:
+        """Makes sure that the bus answers.
+
+        Raises:
+            Unavailable: it was stopped.
+        """
         if not self.connected:
             raise Unavailable("the bus does not answer")
 
     def wake(self) -> None:
+        """Lets waiting `fetch` calls look again."""
         self._wakeup.set()
 
     async def changed(self, timeout_s: float) -> None:
+        """Waits for a change.
+
+        Args:
+            timeout_s: the longest wait, in seconds.
+        """
         self._wakeup.clear()
         try:
             await asyncio.wait_for(self._wakeup.wait(), timeout_s)
@@ -186,13 +227,16 @@ class MemoryBus:
             return
 
     async def stop(self) -> None:
+        """Lets the bus answer nothing, as during an outage."""
         self.connected = False
 
     async def start(self) -> None:
+        """Ends the outage."""
         self.connected = True
         self.wake()
 
     async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
+        """Implements `Bus.publish`."""
         self.check()
         if subject != subjects.DEAD:
             check_size(f"a message on {subject}", message_size(headers, data))
@@ -222,6 +266,7 @@ class MemoryBus:
     async def subscribe(
         self, durable: str, subjects: Sequence[str], *, ack_wait_s: float, max_pending: int
     ) -> MemorySubscription:
+        """Implements `Bus.subscribe`."""
         self.check()
         if durable not in self._consumers:
             consumer = _Consumer(tuple(subjects), ack_wait_s, max_pending)
@@ -236,28 +281,37 @@ class MemoryBus:
         return MemorySubscription(self, consumer)
 
     async def purge(self, subject: str) -> None:
-        """Removes the events on `subject`, as an operator does with a full stream."""
+        """Removes events, as an operator does with a full stream.
+
+        Args:
+            subject: of the events.
+        """
         self._messages = [stored for stored in self._messages if stored.subject != subject]
         for consumer in self._consumers.values():
             consumer.pending = {n: lease for n, lease in consumer.pending.items() if lease.stored.subject != subject}
 
     async def bucket(self, name: str) -> MemoryBucket:
+        """Implements `Bus.bucket`."""
         self.check()
         return self._buckets.setdefault(name, MemoryBucket(self))
 
     async def dead_letters(self) -> list[DeadLetter]:
+        """Implements `Bus.dead_letters`."""
         self.check()
         return [read_dead_letter(str(s.sequence), s.headers, s.data) for s in self._dead.values()]
 
     async def dead_letter(self, id: str) -> DeadLetter:
+        """Implements `Bus.dead_letter`."""
         for letter in await self.dead_letters():
             if letter.id == id:
                 return letter
         raise NotFound(f"there is no dead letter {id!r}", hint="`windtunnel deadletters list` shows them")
 
     async def forget_dead_letter(self, id: str) -> None:
+        """Implements `Bus.forget_dead_letter`."""
         await self.dead_letter(id)
         del self._dead[int(id)]
 
     async def close(self) -> None:
+        """Implements `Bus.close`."""
         self.connected = False

@@ -27,47 +27,120 @@ class Delivery(Protocol):
     """One message in a worker's hand. `attempt` counts deliveries to this consumer from 1."""
 
     @property
-    def subject(self) -> str: ...
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    @property
-    def data(self) -> bytes: ...
-    @property
-    def sequence(self) -> int: ...
-    @property
-    def attempt(self) -> int: ...
+    def subject(self) -> str:
+        """The subject on which the message was published."""
+        ...
 
-    async def ack(self) -> None: ...
-    async def nak(self, delay_s: float) -> None: ...
-    async def term(self) -> None: ...
-    async def in_progress(self) -> None: ...
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """As stored."""
+        ...
+
+    @property
+    def data(self) -> bytes:
+        """As stored."""
+        ...
+
+    @property
+    def sequence(self) -> int:
+        """The message's number in the stream."""
+        ...
+
+    @property
+    def attempt(self) -> int:
+        """Counts deliveries to this consumer from 1."""
+        ...
+
+    async def ack(self) -> None:
+        """Marks the message as done."""
+        ...
+
+    async def nak(self, delay_s: float) -> None:
+        """Asks for another delivery.
+
+        Args:
+            delay_s: after so many seconds.
+        """
+        ...
+
+    async def term(self) -> None:
+        """Marks the message as given up: there is no other delivery."""
+        ...
+
+    async def in_progress(self) -> None:
+        """Renews the lease: the message is still worked on."""
+        ...
 
 
 class Subscription(Protocol):
     """A durable consumer. Two subscriptions of one durable share its messages."""
 
     async def fetch(self, count: int, timeout_s: float) -> Sequence[Delivery]:
-        """At most `count` messages; none after `timeout_s`, or while the server is away."""
+        """Fetches messages, as soon as there is one.
+
+        Args:
+            count: at most so many.
+            timeout_s: the longest wait, in seconds.
+
+        Returns:
+            Empty after the longest wait, or while the server is away.
+        """
         ...
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Ends the subscription and hands back messages that nobody works on. The consumer remains."""
+        ...
 
 
 class Bucket(Protocol):
     """A key-value bucket. Keys: letters, digits, '-', '_', '/', '=' and inner dots; others raise InvalidInput."""
 
-    async def get(self, key: str) -> bytes | None: ...
+    async def get(self, key: str) -> bytes | None:
+        """Reads a value.
 
-    async def create(self, key: str, value: bytes) -> bytes:
-        """Stores `value` unless the key is taken; returns what is stored now: ours, or the first one's."""
+        Args:
+            key: of the value.
+
+        Returns:
+            None: there is none.
+        """
         ...
 
-    async def put(self, key: str, value: bytes) -> None: ...
-    async def delete(self, key: str) -> None: ...
-    async def keys(self) -> list[str]: ...
+    async def create(self, key: str, value: bytes) -> bytes:
+        """Stores a value unless the key has one.
+
+        Args:
+            key: of the value.
+            value: at most MAX_MESSAGE_BYTES.
+
+        Returns:
+            What is stored now: this value, or the earlier one.
+        """
+        ...
+
+    async def put(self, key: str, value: bytes) -> None:
+        """Stores a value, whatever the key has.
+
+        Args:
+            key: of the value.
+            value: at most MAX_MESSAGE_BYTES.
+        """
+        ...
+
+    async def delete(self, key: str) -> None:
+        """Removes a value, if there is one.
+
+        Args:
+            key: of the value.
+        """
+        ...
+
+    async def keys(self) -> list[str]:
+        """All keys that have a value."""
+        ...
 
     async def revision(self) -> str:
-        """Changes with every write to the bucket, and where the bucket was made anew: it asks what `keys` need not."""
+        """Changes with every write, and if the bucket was created again. Cheaper than `keys`."""
         ...
 
 
@@ -90,7 +163,9 @@ class Bus(Protocol):
     """The bus. Every method raises Unavailable while the server does not answer or the stream is full."""
 
     @property
-    def connected(self) -> bool: ...
+    def connected(self) -> bool:
+        """Whether the server can be reached now."""
+        ...
 
     @property
     def fault(self) -> WindtunnelError | None:
@@ -98,39 +173,105 @@ class Bus(Protocol):
         ...
 
     async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
-        """Returns once the stream has stored the message. A `Nats-Msg-Id` header makes a repeat harmless.
+        """Publishes a message and returns once the stream has stored it.
 
-        Raises InvalidInput for a message of more than MAX_MESSAGE_BYTES.
+        Args:
+            subject: see `subjects`.
+            headers: a `Nats-Msg-Id` makes a repeat harmless.
+            data: of the message.
+
+        Returns:
+            The number in the stream, and whether the message was there already.
+
+        Raises:
+            InvalidInput: the message is larger than MAX_MESSAGE_BYTES.
         """
         ...
 
     async def subscribe(
         self, durable: str, subjects: Sequence[str], *, ack_wait_s: float, max_pending: int
-    ) -> Subscription: ...
+    ) -> Subscription:
+        """Creates a durable consumer if there is none, and subscribes to it.
 
-    async def bucket(self, name: str) -> Bucket: ...
+        Args:
+            durable: name of the consumer; subscribers of one durable share its messages.
+            subjects: what it receives.
+            ack_wait_s: lease of a delivery, in seconds.
+            max_pending: how many messages may be worked on at once, over all subscribers.
+
+        Returns:
+            The subscription.
+        """
+        ...
+
+    async def bucket(self, name: str) -> Bucket:
+        """Opens a bucket, and creates it if there is none.
+
+        Args:
+            name: of the bucket.
+
+        Returns:
+            The bucket.
+        """
+        ...
 
     async def dead_letters(self) -> Sequence[DeadLetter]:
         """All dead letters, oldest first."""
         ...
 
     async def dead_letter(self, id: str) -> DeadLetter:
-        """Raises NotFound."""
+        """Reads a dead letter.
+
+        Args:
+            id: its number in the dead-letter stream.
+
+        Returns:
+            The letter.
+
+        Raises:
+            NotFound: there is no such letter.
+        """
         ...
 
-    async def forget_dead_letter(self, id: str) -> None: ...
+    async def forget_dead_letter(self, id: str) -> None:
+        """Removes a dead letter.
 
-    async def close(self) -> None: ...
+        Args:
+            id: its number in the dead-letter stream.
+
+        Raises:
+            NotFound: there is no such letter.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Ends the connection."""
+        ...
 
 
 def check_key(key: str) -> None:
-    """Raises InvalidInput for a key that no bucket takes."""
+    """Makes sure that a bucket takes a key.
+
+    Args:
+        key: any text.
+
+    Raises:
+        InvalidInput: it does not.
+    """
     if not _KEY.match(key):
         raise InvalidInput(f"{key!r} cannot be a key", hint="letters, digits, '-', '_', '/', '=' and inner dots")
 
 
 def check_size(what: str, size: int) -> None:
-    """Raises InvalidInput where `size` bytes are more than MAX_MESSAGE_BYTES."""
+    """Makes sure that the bus takes so many bytes.
+
+    Args:
+        what: what they are, for the message.
+        size: in bytes.
+
+    Raises:
+        InvalidInput: they are more than MAX_MESSAGE_BYTES.
+    """
     if size > MAX_MESSAGE_BYTES:
         raise InvalidInput(
             f"{what} would have {size} bytes, the bus takes {MAX_MESSAGE_BYTES}",
@@ -139,5 +280,13 @@ def check_size(what: str, size: int) -> None:
 
 
 def message_size(headers: Mapping[str, str], data: bytes) -> int:
-    """Bytes of a message, headers included."""
+    """The size of a message with its headers.
+
+    Args:
+        headers: of the message.
+        data: of the message.
+
+    Returns:
+        Bytes.
+    """
     return len(data) + sum(len(name) + len(value) + 4 for name, value in headers.items())

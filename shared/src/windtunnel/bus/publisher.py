@@ -12,19 +12,34 @@ from windtunnel.telemetry.trace import current_traceparent
 
 
 class Publisher:
-    """Publishes the events of one service."""
+    """Publishes the events of one service.
+
+    Args:
+        bus: to publish on.
+        service: name of the publishing service.
+        json_events: publish every event a second time as JSON, for listeners.
+    """
 
     def __init__(self, bus: Bus, service: str, *, json_events: bool = False) -> None:
-        """`json_events`: tell every event a second time as JSON, for listeners."""
         self._bus = bus
         self._source = f"/windtunnel/{service}"
         self._json_events = json_events
 
     async def publish(self, message: Message, *, run_id: str, parts: tuple[str, ...] = ()) -> Published:
-        """Publishes `message` and returns when the stream has stored it.
+        """Publishes an event and returns when the stream has stored it.
 
-        The event id follows from type, run and `parts` (the variant, the cell, the attempt: what tells this event
-        of the run from its siblings), so publishing again changes nothing. Raises Unavailable.
+        The event id follows from type, run and `parts`, so publishing again changes nothing.
+
+        Args:
+            message: the data.
+            run_id: of the run.
+            parts: what distinguishes this event of the run from others of its type: the variant, the cell, the attempt.
+
+        Returns:
+            What the stream stored.
+
+        Raises:
+            Unavailable: the bus does not answer.
         """
         id = event_id(subjects.subject_of(message), run_id, *parts)
         subject, headers, data = encode(
@@ -36,6 +51,10 @@ class Publisher:
         return published
 
     async def echo(self, event: Event) -> None:
-        """Tells an event of somebody else as JSON too, where that is asked for. Never raises for what fails."""
+        """Publishes an event of another service as JSON too, if JSON events are on. Failures are logged.
+
+        Args:
+            event: as received.
+        """
         if self._json_events:
             await echo(self._bus, event)

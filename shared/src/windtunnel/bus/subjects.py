@@ -55,15 +55,39 @@ _SUBJECT_OF: Final = {message.DESCRIPTOR.full_name: subject for subject, message
 
 
 def subject_of(message: Message) -> str:
-    """The subject on which `message` travels. Raises KeyError for a message that is no event."""
+    """The subject on which a message travels.
+
+    Args:
+        message: the data of an event.
+
+    Returns:
+        The subject.
+
+    Raises:
+        KeyError: the message is not an event.
+    """
     return _SUBJECT_OF[message.DESCRIPTOR.full_name]
 
 
 def json_subject_of(subject: str) -> str:
-    """The subject on which the events on `subject` are told again as JSON, for listeners."""
+    """The subject on which events are published again as JSON, for listeners.
+
+    Args:
+        subject: of the events.
+
+    Returns:
+        The subject.
+    """
     return f"{JSON_PREFIX}{subject.removeprefix('windtunnel.')}"
 
 
 def type_of(subject: str) -> str:
-    """The CloudEvents type of the events on `subject`."""
+    """The CloudEvents type of events.
+
+    Args:
+        subject: of the events.
+
+    Returns:
+        The type.
+    """
     return f"{subject}.v1"

@@ -1,8 +1,8 @@
 """The worker: every rule of the bus in one loop.
 
-Fetches only as many messages as it has free slots; keeps the lease of a running job alive; acks after the handler
-has returned (and so has published its results); decides from the error what becomes of a message; dead-letters what
-is given up; drains on request.
+It fetches only as many messages as it has free slots, and keeps the lease of a running job alive. It acks after the
+handler has returned, and so has published its results. The error decides what becomes of a message; one that is given
+up becomes a dead letter. The worker drains on request.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Policy:
     backoff_s: tuple[float, ...] = (1.0, 5.0, 15.0, 60.0)
     drain_s: float = 20.0
     # Time between two questions whether the run of a handler at work is canceled; the handler then ends. What it has
-    # begun in a thread goes on to its end: nobody can stop it.
+    # begun in a thread continues to its end: nobody can stop it.
     cancel_s: float = 1.0
 
     def __post_init__(self) -> None:
@@ -50,6 +50,14 @@ class Policy:
             raise InvalidInput(f"{self} cannot be kept", hint="at least one attempt, a lease and a delay")
 
     def delay_after(self, attempt: int) -> float:
+        """The wait before the next attempt.
+
+        Args:
+            attempt: the one that failed, from 1.
+
+        Returns:
+            Seconds.
+        """
         return self.backoff_s[min(attempt, len(self.backoff_s)) - 1]
 
 
@@ -62,23 +70,39 @@ class Outcome(Enum):
 
 
 def outcome_of(error: BaseException) -> Outcome:
-    """The table from error to ack, retry or dead letter."""
+    """The table from error to ack, retry or dead letter.
+
+    Args:
+        error: of the handler.
+
+    Returns:
+        What becomes of the event.
+    """
     if isinstance(error, Malformed):
         return Outcome.DEAD_LETTER
     if isinstance(error, UserError):
         return Outcome.FAIL
     if isinstance(error, WindtunnelError):
         return Outcome.RETRY if error.retryable else Outcome.FAIL
-    # A bug of ours may be a race: worth the attempts, and a dead letter keeps the message for the mended version.
+    # A bug of Windtunnel may be a race: worth the attempts, and a dead letter keeps the message for the fixed version.
     return Outcome.RETRY
 
 
 class Worker:
     """Consumes `topics` as `durable` and hands each event to `handle`, at most `slots` at once.
 
-    An event for which `is_canceled` says so is acked without a handler; a handler in hand is then cancelled.
-    `on_failure` tells of each event that is given up. Of an event whose data nobody can read it is told only where
-    `tell_malformed` says so: as a rule such an event does not say of whose run it speaks.
+    Args:
+        bus: to consume from.
+        durable: name of the consumer; workers of one durable share its events.
+        topics: subjects of the events.
+        handle: does the work of one event; its error decides what becomes of the event.
+        on_failure: called for each event that is given up.
+        slots: how many events are handled at once.
+        policy: attempts, waits and leases; None: the defaults.
+        report_malformed: call `on_failure` also for an event whose data nobody can read. Such an event usually does
+            not name its run.
+        is_canceled: whether the run of an event is canceled. Then the event is acked without a handler, and a running
+            handler is canceled. None: never.
     """
 
     def __init__(
@@ -91,7 +115,7 @@ class Worker:
         on_failure: FailureHandler,
         slots: int = 1,
         policy: Policy | None = None,
-        tell_malformed: bool = False,
+        report_malformed: bool = False,
         is_canceled: IsCanceled | None = None,
     ) -> None:
         self._bus = bus
@@ -101,7 +125,7 @@ class Worker:
         self._on_failure = on_failure
         self._slots = slots
         self._policy = policy or Policy()
-        self._tell_malformed = tell_malformed
+        self._report_malformed = report_malformed
         self._is_canceled = is_canceled
         self._running: dict[asyncio.Task[None], Delivery] = {}
         self._draining = asyncio.Event()
@@ -226,7 +250,11 @@ class Worker:
                 await self._settle(delivery, event, error)
 
     async def _work_on(self, event: Event) -> None:
-        """Handles the event, unless its run is canceled before or meanwhile."""
+        """Handles the event, unless its run is canceled before or meanwhile.
+
+        Raises:
+            CancelledError: the worker itself is canceled.
+        """
         if self._is_canceled is None:
             await self._handle(event)
             return
@@ -257,10 +285,10 @@ class Worker:
             try:
                 canceled = await self._is_canceled(event)
             except Unavailable:
-                # Where the bus does not answer the handler goes on: it can only be asked again.
+                # The handler continues while the bus does not answer: it can only be asked again.
                 continue
             except Exception:
-                log.exception("%s cannot tell whether the run of event %s is canceled", self._durable, event.id)
+                log.exception("%s cannot find out whether the run of event %s is canceled", self._durable, event.id)
                 continue
             if canceled:
                 work.cancel()
@@ -284,7 +312,7 @@ class Worker:
                 return
             if outcome is not Outcome.FAIL:
                 await self._bury(delivery, event, error)
-            if event is not None and (self._tell_malformed or not isinstance(error, Malformed)):
+            if event is not None and (self._report_malformed or not isinstance(error, Malformed)):
                 await self._on_failure(event, _as_windtunnel_error(error))
             await delivery.term()
         except Exception as second:  # noqa: BLE001 - whatever it was, the message is not settled yet

@@ -14,7 +14,7 @@ from windtunnel.pipeline.read_pipeline import SCHEMA
 _TORCH_MEAN, _TORCH_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _CAFFE_MEAN_BGR: Final = (103.939, 116.779, 123.68)
 _BYTE: Final = 255.0
-# Steps that candidates stand in the place of.
+# Steps that candidates replace.
 _REPLACED: Final = frozenset({"normalize", "channel_order", "cast"})
 
 
@@ -26,19 +26,42 @@ class Candidate:
     steps: tuple[Mapping[str, Any], ...]
 
     def pipeline(self, before: Sequence[Mapping[str, Any]], task: str | None = None) -> dict[str, Any]:
-        """The whole pipeline, as the content of a pipeline.json; `before` are the steps in front."""
+        """The whole pipeline, as the content of a pipeline.json.
+
+        Args:
+            before: the steps that run first.
+            task: of the model; None: not stated.
+
+        Returns:
+            A JSON object.
+        """
         head = {"schema": SCHEMA} if task is None else {"schema": SCHEMA, "task": task}
         return {**head, "steps": [dict(step) for step in (*before, *self.steps)]}
 
 
 def kept_steps(pipeline: Mapping[str, Any] | None) -> tuple[Mapping[str, Any], ...]:
-    """The steps of a pipeline that say nothing of values or channel order: candidates come behind them."""
+    """The steps of a pipeline that change neither values nor channel order: candidates follow them.
+
+    Args:
+        pipeline: content of a pipeline.json; None: no steps.
+
+    Returns:
+        The steps, in their order.
+    """
     steps = () if pipeline is None else pipeline.get("steps") or ()
     return tuple(step for step in steps if step.get("op") not in _REPLACED)
 
 
 def raw_domain(found: ValueRange, *, whole: bool) -> ValueRange:
-    """The range that raw values come from, by those that were found; `whole`: they are integers, of whatever type."""
+    """The range of the source that values come from, such as 0 to 255 for 8-bit images.
+
+    Args:
+        found: lowest and highest value.
+        whole: the values are integers, whatever their type is.
+
+    Returns:
+        The smallest usual range that includes them.
+    """
     low, high = found.low, found.high
     if low < 0.0:
         bound = max(-low, high)
@@ -52,11 +75,16 @@ def raw_domain(found: ValueRange, *, whole: bool) -> ValueRange:
 
 
 def candidates(domain: ValueRange, channels: int) -> Iterator[Candidate]:
-    """Ways to bring values from `domain` to what models are usually trained on, the most usual first.
+    """Ways to bring values to the ranges that models are usually trained on.
 
-    `channels`: of the last axis; only images of 3 channels have a channel order.
+    Args:
+        domain: range of the values as they are.
+        channels: size of the last axis; only images with 3 channels have a channel order.
+
+    Yields:
+        The most usual first.
     """
-    # x * unit + zero lies in 0 to 1.
+    # x * unit + zero is in 0 to 1.
     unit = 1.0 / domain.span
     zero = -domain.low * unit
     plain = (

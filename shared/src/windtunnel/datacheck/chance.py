@@ -8,14 +8,23 @@ from typing import Final
 
 # One in so many sets of samples may be misjudged.
 ALPHA: Final = 0.01
-# An expected accuracy is rounded, and measured with another runtime: this much less is no fault, whatever the samples.
+# An expected accuracy is rounded, and measured with another runtime: this much less is acceptable for all samples.
 TOLERANCE: Final = 0.01
 # Fewer samples say too little of their spread.
 _FEW: Final = 4
 
 
 def at_most(right: int, count: int, share: float) -> float:
-    """P(X <= right) for X binomial with `count` trials of probability `share`; the exact sum."""
+    """P(X <= right) for X binomial with `count` trials of probability `share`; the exact sum.
+
+    Args:
+        right: how many trials succeeded.
+        count: how many trials there were.
+        share: probability of success, 0 to 1.
+
+    Returns:
+        A probability, 0 to 1.
+    """
     if right >= count or share <= 0.0:
         return 1.0
     if right < 0 or share >= 1.0:
@@ -27,7 +36,16 @@ def at_most(right: int, count: int, share: float) -> float:
 
 
 def at_least(right: int, count: int, share: float) -> float:
-    """P(X >= right) for X binomial with `count` trials of probability `share`."""
+    """P(X >= right) for X binomial with `count` trials of probability `share`.
+
+    Args:
+        right: how many trials succeeded.
+        count: how many trials there were.
+        share: probability of success, 0 to 1.
+
+    Returns:
+        A probability, 0 to 1.
+    """
     return at_most(count - right, count, 1.0 - share)
 
 
@@ -38,24 +56,43 @@ def is_chance(right: int, count: int, classes: int, largest_class: float) -> boo
     that an answer without a look at the sample can do. Chance: P(X >= right) > ALPHA for X ~ Binomial(count, p).
 
     Args:
-        right, count: right samples of all.
+        right: how many samples are right.
+        count: how many samples there are.
         classes: how many classes the model knows, at least 2.
         largest_class: share of the most frequent label, 0 to 1.
+
+    Returns:
+        False without samples.
     """
     return count > 0 and at_least(right, count, guessing(classes, largest_class)) > ALPHA
 
 
 def guessing(classes: int, largest_class: float) -> float:
-    """Accuracy of the best answer that does not depend on the sample."""
+    """Accuracy of the best answer that does not depend on the sample.
+
+    Args:
+        classes: how many classes the model knows.
+        largest_class: share of the most frequent label, 0 to 1.
+
+    Returns:
+        A share, 0 to 1.
+    """
     return max(1.0 / max(classes, 2), largest_class)
 
 
 def lowest_expected(expected: float, count: int) -> float:
     """The lowest accuracy on `count` samples that still agrees with an expected one.
 
-    It is k / count with the smallest k for which P(X <= k) >= ALPHA, X ~ Binomial(count, expected - TOLERANCE): less
-    happens by chance in fewer than 1 of 100 sets of samples, even where the true accuracy is TOLERANCE below the
-    expected one. Without samples it is 0.
+    It is k / count with the smallest k for which P(X <= k) >= ALPHA, X ~ Binomial(count, expected - TOLERANCE). Less
+    happens by chance in fewer than 1 of 100 sets of samples, even if the true accuracy is TOLERANCE below the expected
+    one.
+
+    Args:
+        expected: accuracy, 0 to 1.
+        count: how many samples are measured.
+
+    Returns:
+        A share, 0 to 1; 0 without samples.
     """
     if count < 1:
         return 0.0
@@ -71,11 +108,16 @@ def lowest_expected(expected: float, count: int) -> float:
 def lowest_expected_share(expected: float, count: int, spread: float | None) -> float:
     """The lowest share of right elements of masks on `count` samples that still agrees with an expected one.
 
-    It is expected - TOLERANCE - t * spread / sqrt(count), with Student's t of ALPHA and count - 1 degrees of freedom,
-    and at least `lowest_expected`: shares from 0 to 1 differ at most as much as right and wrong samples do.
+    It is expected - TOLERANCE - t * spread / sqrt(count), with Student's t of ALPHA and count - 1 degrees of freedom.
+    It is at least `lowest_expected`: shares from 0 to 1 differ at most as much as right and wrong samples do.
 
     Args:
+        expected: share, 0 to 1.
+        count: how many samples are measured.
         spread: standard deviation of a sample's share; None: not known.
+
+    Returns:
+        A share, 0 to 1.
     """
     lowest = lowest_expected(expected, count)
     if spread is None or count < _FEW:
@@ -114,10 +156,16 @@ def wilson_interval(share: float, count: int, z: float) -> tuple[float, float]:
 
 
 def better_by_luck(gained: int, lost: int) -> float:
-    """P(at least `gained` of `gained` + `lost` changed answers are gains) where both are equally likely.
+    """The probability of so many gains among the changed answers if gains and losses are equally likely.
 
-    The exact one-sided McNemar test of two classifiers on the same samples: `gained` samples become right with the
-    second one, `lost` become wrong.
+    The exact one-sided McNemar test of two classifiers on the same samples.
+
+    Args:
+        gained: how many samples become right with the second classifier.
+        lost: how many become wrong.
+
+    Returns:
+        P(X >= gained) for X ~ Binomial(gained + lost, 1/2); 1 if no answer changed.
     """
     return at_least(gained, gained + lost, 0.5) if gained + lost else 1.0
 

@@ -1,4 +1,4 @@
-"""All that can be said of samples, labels and preprocessing, from a model and its answers on them."""
+"""All findings on samples, labels and preprocessing, from a model and its answers on them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from windtunnel.tflite.quantization import dequantize
 
 # So many samples show which values there are.
 _LOOKED_AT: Final = 64
-# Above this accuracy no other pipeline is looked for where nothing else is strange.
+# Above this accuracy no other pipeline is looked for if nothing else is suspicious.
 _FINE: Final = 0.95
-# So many samples of each other pipeline are enough where nothing is strange.
+# So many samples of each other pipeline are enough if nothing is suspicious.
 _GLANCE: Final = 24
 # Real values above this were not normalized: they are counts of a sensor.
 _NOT_NORMALIZED: Final = 16.0
@@ -40,9 +40,9 @@ _USE = "use this pipeline (`preprocessing` in a plan, --pipeline in `windtunnel 
 class Given:
     """A model, and the samples that it was run on.
 
-    `specs` are those of the model's inputs; `right`: score of each sample in [0, 1] with the model as trained, None
-    without usable labels; `predicted`: its class of each sample, where labels are classes; `columns`: how many
-    classes the model knows.
+    `specs` are those of the model's inputs. `right` is the score of each sample in [0, 1] with the model as trained;
+    None without usable labels. `predicted` is the model's class of each sample, if labels are classes. `columns` is
+    how many classes the model knows.
     """
 
     model: ModelFacts
@@ -69,7 +69,7 @@ class _Input:
     expected: Expected | None
 
     @property
-    def strange(self) -> str:
+    def mismatched(self) -> str:
         """Why the values are not what the model is made for; empty where they may be."""
         if self.expected is not None:
             return mismatch(self.fed, self.expected.values)
@@ -80,9 +80,16 @@ class _Input:
 def data_findings(given: Given, judge: Judge | None, norm: NormJudge | None = None) -> tuple[Finding, ...]:
     """Findings on values, channel order, accuracy and labels.
 
-    `judge` scores samples under another pipeline; None: nothing is tried. Where labels show that the model is right
-    as it is, and no other pipeline does better, there is nothing to say of the values. `norm` says without labels how
-    well values fit.
+    If labels show that the model is right as it is, and no other pipeline does better, nothing is reported on the
+    values.
+
+    Args:
+        given: the model and its answers on the samples.
+        judge: scores samples under another pipeline; None: none is tried.
+        norm: says without labels how well values fit; None: the model has no batch norm that could.
+
+    Returns:
+        The findings, the most important first.
     """
     look = _look_at(given)
     accuracy = None if given.right is None else float(given.right.mean())
@@ -109,7 +116,7 @@ def _by_norm(given: Given, look: _Input, norm: NormJudge) -> list[Finding]:
     before = kept_steps(given.pipeline)
     choices = [(one, one.pipeline(before)) for one in _choices(given, look)]
     found = [(one, pipeline, score) for one, pipeline in choices if (score := norm.divergence(pipeline)) is not None]
-    # The most usual of those that fit as well comes first: statistics alone do not tell red from blue.
+    # The most usual of those that fit as well comes first: statistics alone do not distinguish red from blue.
     least = min((score for _, _, score in found), default=0.0)
     found.sort(key=lambda one: max(one[2], least + AS_GOOD))
     if not found or found[0][2] * BETTER > now:
@@ -157,7 +164,7 @@ def _order(given: Given, best: Tried | None) -> list[Finding]:
 
 
 def _look_at(given: Given) -> _Input | None:
-    """The values of the only input, or the only one with images; None where there is none to judge."""
+    """The values of the only input, or the only one with images; None if there is none to judge."""
     inputs = [tensor for tensor in given.model.inputs if tensor.dtype != "string"]
     if len(inputs) > 1:
         inputs = [tensor for tensor in inputs if len(tensor.shape) == 4]
@@ -215,7 +222,7 @@ def _best(
     """The pipeline that is right more often than the one in use, and all that were tried."""
     if look is None or accuracy is None or given.right is None or judge is None:
         return None, []
-    suspicious = chance or bool(look.strange) or (look.is_cast and look.expected is None)
+    suspicious = chance or bool(look.mismatched) or (look.is_cast and look.expected is None)
     choices = _choices(given, look)
     if not choices or accuracy >= _FINE or not (suspicious or look.channels in (1, 3)):
         return None, []
@@ -258,9 +265,9 @@ def _scale_and_order(pipeline: Mapping[str, Any]) -> tuple[list[float], str]:
 
 
 def _values(given: Given, look: _Input, tried: list[Tried]) -> list[Finding]:
-    """Values that are strange, where no label says which pipeline is right."""
+    """Values that do not fit, if no label says which pipeline is right."""
     expected = look.expected
-    if not look.strange and not (look.is_cast and expected is None and look.fed.high > 1.0):
+    if not look.mismatched and not (look.is_cast and expected is None and look.fed.high > 1.0):
         return []
     measure = _measure(given)
     evidence = _evidence(look) | {"tried": [one.to_json(measure) for one in tried]}

@@ -34,10 +34,13 @@ def score(outputs: NDArray[Any], labels: NDArray[Any] | None, *, kind: OutputKin
     Args:
         outputs: (N, C) probabilities or logits; (N, 1) or (N,) is a sigmoid's output or logit for class 1.
         labels: (N,) class indices, or (N, C) one-hot; None: there is nothing to score.
-        kind: what the outputs are, where it is known; None: see `ScoreSums`.
+        kind: what the outputs are, if it is known; None: see `ScoreSums`.
 
-    Returns None without labels, and where labels are no classes (real-valued targets, another shape).
-    Raises InvalidInput for non-finite outputs, an empty set, or labels outside the classes.
+    Returns:
+        None without labels, and if labels are not classes (real-valued targets, another shape).
+
+    Raises:
+        InvalidInput: outputs are not finite, there are no samples, or labels are outside the classes.
     """
     scores = np.asarray(outputs, dtype=np.float64)
     scores = scores[:, None] if scores.ndim == 1 else scores
@@ -55,11 +58,12 @@ class ScoreSums:
     """Running figures of a classifier; a few numbers per sample are kept, never its outputs.
 
     Precision and recall are macro averages over the classes that occur among labels or predictions; one never
-    predicted has precision 0, one without a sample has recall 0 (scikit-learn's zero_division=0). Outputs count
-    as probabilities when all lie in [0, 1] and every row sums to 1 within 1e-3, else as logits through softmax
-    (one column: in [0, 1] a probability, else a logit through the sigmoid). A quantised softmax misses that sum
-    by rounding: give the kind where the model tells it. Probabilities are clipped to [1e-7, 1] before the
-    logarithm, as in Keras, for both kinds.
+    predicted has precision 0, one without a sample has recall 0 (scikit-learn's zero_division=0).
+
+    Outputs count as probabilities if all are in [0, 1] and every row sums to 1 within 1e-3. Otherwise they count as
+    logits, through softmax. With one column, numbers in [0, 1] are probabilities, others logits through the sigmoid.
+    A quantized softmax misses that sum by rounding: give the kind if the model states it. Probabilities are clipped
+    to [1e-7, 1] before the logarithm, as in Keras, for both kinds.
     """
 
     def __init__(self) -> None:
@@ -73,9 +77,11 @@ class ScoreSums:
         self._looks_like_probabilities = True
 
     def add(self, outputs: NDArray[Any], classes: NDArray[np.int64] | None) -> None:
-        """Adds (B, C) outputs and (B,) class indices, as `class_indices` gives them.
+        """Adds samples.
 
-        Without classes only `decisions` can be asked for.
+        Args:
+            outputs: (B, C) scores.
+            classes: (B,) as `class_indices` gives them; None: only `decisions` can be asked for.
         """
         scores = np.asarray(outputs, dtype=np.float64)
         bad = ~np.isfinite(scores).all(axis=1)
@@ -105,7 +111,15 @@ class ScoreSums:
         }
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes the sums of another `state`. Raises KeyError and ValueError where it is none."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: arrays by name.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array does not have the right size.
+        """
         self.count, self._columns, looks = (int(value) for value in state["numbers"])
         self._looks_like_probabilities = bool(looks)
         self.non_finite = state["non_finite"].tolist()
@@ -115,18 +129,42 @@ class ScoreSums:
         self._loss = {"probabilities": probabilities, "logits": logits}
 
     def decisions(self, kind: OutputKind | None = None) -> NDArray[np.int64]:
-        """The predicted class of every sample so far, in order; `kind` matters for one column only."""
+        """The predicted class of every sample so far.
+
+        Args:
+            kind: of the outputs; it matters for one column only.
+
+        Returns:
+            (N,) class indices, in the order of the samples.
+        """
         joined = np.concatenate(self._decisions) if self._decisions else np.zeros(0)
         if self._columns == 1:
             return (joined > (0.5 if self.kind(kind) == "probabilities" else 0.0)).astype(np.int64)
         return joined.astype(np.int64)
 
     def kind(self, known: OutputKind | None = None) -> OutputKind:
-        """What the outputs are: as known, or as they look."""
+        """What the outputs are: as known, or as they look.
+
+        Args:
+            known: the kind that the caller knows; None: values decide.
+
+        Returns:
+            As known, or as the outputs look.
+        """
         return known or ("probabilities" if self._looks_like_probabilities else "logits")
 
     def result(self, kind: OutputKind | None = None) -> Scores:
-        """The figures over all samples. Raises InvalidInput for non-finite outputs or without samples."""
+        """The figures over all samples.
+
+        Args:
+            kind: of the outputs; None: values decide.
+
+        Returns:
+            Shares from 0 to 1; the cross-entropy in nats.
+
+        Raises:
+            InvalidInput: outputs are not finite, or there are no samples.
+        """
         if not self.count:
             raise InvalidInput("there are no samples to score")
         if self.non_finite:
@@ -148,10 +186,21 @@ class ScoreSums:
 
 
 def agreement(first: NDArray[Any], second: NDArray[Any], *, kind: OutputKind | None = None) -> float:
-    """Share of samples for which two classifiers' (N, C) outputs name the same class.
+    """Share of samples for which two classifiers name the same class.
 
-    With one column: the same side of 0.5 (probabilities) or 0 (logits). A sample with a non-finite output names
-    no class and never agrees. Raises InvalidInput for differing shapes or no samples.
+    With one column: the same side of 0.5 (probabilities) or 0 (logits). A sample with a non-finite output names no
+    class and never agrees.
+
+    Args:
+        first: (N, C) outputs.
+        second: (N, C) outputs.
+        kind: of the outputs; None: values decide.
+
+    Returns:
+        A share, 0 to 1.
+
+    Raises:
+        InvalidInput: shapes differ, or there are no samples.
     """
     a, b = (np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1) for outputs in (first, second))
     if a.shape != b.shape or not len(a):
@@ -165,10 +214,19 @@ def agreement(first: NDArray[Any], second: NDArray[Any], *, kind: OutputKind | N
 
 
 def class_indices(labels: NDArray[Any], columns: int) -> NDArray[np.int64] | None:
-    """Labels as (N,) class indices for outputs of `columns` columns, or None where they are no classes.
+    """Labels as class indices.
 
-    For one column, classes are 0 and 1; other numbers are targets of a regression. Raises InvalidInput for a
-    label outside the classes.
+    For one column, classes are 0 and 1; other numbers are targets of a regression.
+
+    Args:
+        labels: class indices (N,) or (N, 1), or one-hot rows (N, columns).
+        columns: of the outputs.
+
+    Returns:
+        (N,) class indices; None if the labels are not classes.
+
+    Raises:
+        InvalidInput: a label is outside the classes.
     """
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

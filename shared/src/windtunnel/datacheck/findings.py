@@ -43,7 +43,7 @@ class Finding:
     """One thing that was noticed. It changes no verdict by itself.
 
     `code` is stable, for example "input.range", "accuracy.chance", "labels.unused". `message` says what was found,
-    with the values; `fix` what to do about it, empty where there is nothing to do; `evidence` has the figures behind
+    with the values; `fix` what to do about it, empty if there is nothing to do; `evidence` has the figures behind
     it as JSON values.
     """
 
@@ -58,5 +58,12 @@ class Finding:
 
 
 def distinct(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """The findings in their order, each once: what holds for every variant is said once."""
+    """Removes repeated findings: what holds for every variant is reported once.
+
+    Args:
+        findings: of all variants.
+
+    Returns:
+        Each once, in their order.
+    """
     return tuple({(one.code, one.message): one for one in findings}.values())

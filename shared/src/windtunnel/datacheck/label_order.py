@@ -1,4 +1,4 @@
-"""Labels that are numbered in another way than the model's outputs: shifted by one, or permuted."""
+"""Labels that are numbered differently from the model's outputs: shifted by one, or permuted."""
 
 from __future__ import annotations
 
@@ -23,16 +23,21 @@ _LISTED: Final = 200
 def label_order(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int, names: tuple[str, ...] | None = None
 ) -> list[Finding]:
-    """Says where another numbering of the same labels would make the model right far more often.
+    """Reports another numbering of the same labels under which the model is right far more often.
 
-    Each label's class is the one that the model names most often for it. That is another numbering if no two labels
-    have the same one, if the accuracy under it is higher by 0.1, and if that is more than luck (McNemar, each half of
-    the samples under the numbering that fits the other half). Classes with fewer than 3 samples keep their number.
+    Each label's class is the one that the model names most often for it. Three conditions make that another numbering.
+    No two labels have the same class. The accuracy under it is higher by 0.1. This is more than luck, by McNemar's
+    test: each half of the samples is judged under the numbering that fits the other half. Classes with fewer than 3
+    samples keep their number.
 
     Args:
-        labels, predicted: (N,) class indices.
+        labels: (N,) class indices.
+        predicted: (N,) class indices.
         classes: how many the model knows.
-        names: of the labels' classes, where folders name them.
+        names: of the labels' classes, if folders name them.
+
+    Returns:
+        One finding, or none.
     """
     mapping = _mapping(labels, predicted)
     renamed = np.array([mapping.get(int(label), int(label)) for label in labels])
@@ -64,7 +69,7 @@ def label_order(
 
 
 def _luck(labels: NDArray[np.int64], predicted: NDArray[np.int64], moved: Mapping[int, int]) -> float:
-    """P(so many gains by luck) of a numbering, where no sample is judged by what was fitted to it.
+    """P(so many gains by luck) of a numbering; no sample is judged by a numbering that was fitted to it.
 
     Of each label every second sample is in the same half.
     """

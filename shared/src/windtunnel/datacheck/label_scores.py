@@ -1,4 +1,4 @@
-"""Figures of one model on labelled samples, summed up sample by sample, however the labels are read."""
+"""Figures of one model on labeled samples, summed up sample by sample, however the labels are read."""
 
 from __future__ import annotations
 
@@ -26,8 +26,12 @@ class Error:
 class ElementSums:
     """Share of right elements of masks: right / counted, over all samples.
 
-    With a class axis an element's class is the largest score along it. Else an integer output is the class itself,
-    and a real one says yes over 0.5 where all outputs so far lie in [0, 1], over 0 otherwise.
+    With a class axis an element's class is the largest score along it. Without one, an integer output is the class
+    itself, and a real output says yes above 0.5 if all outputs so far are in [0, 1], above 0 otherwise.
+
+    Args:
+        reading: how the labels are read.
+        kind: of the outputs; None: values decide.
     """
 
     def __init__(self, reading: Reading, kind: OutputKind | None = None) -> None:
@@ -39,7 +43,12 @@ class ElementSums:
         self.finite = True
 
     def add(self, sample: int, output: NDArray[Any]) -> None:
-        """Adds the output of one sample, without its batch axis."""
+        """Adds one sample.
+
+        Args:
+            sample: its number, for the labels and for messages.
+            output: of the model, without its batch axis.
+        """
         assert self._reading.labels is not None
         labels = self._reading.labels[sample]
         counts = labels >= 0
@@ -52,7 +61,7 @@ class ElementSums:
     def _classes(self, scores: NDArray[Any], shape: tuple[int, ...]) -> tuple[NDArray[Any], NDArray[Any]]:
         axis = self._reading.class_axis
         if axis is not None:
-            # Axes of size 1 beside those of the labels carry nothing.
+            # Axes of size 1 in addition to those of the labels carry nothing.
             kept = [size for size in scores.shape if size != 1]
             classes = scores.reshape(kept).argmax(axis=axis)
             return classes, classes
@@ -68,7 +77,7 @@ class ElementSums:
         return float(right.sum() / counted.sum()) if counted.sum() and self.finite else None
 
     def spread(self) -> float | None:
-        """Standard deviation of a sample's share of right elements, weighted by its elements; None where not known.
+        """Standard deviation of a sample's share of right elements, weighted by its elements; None if not known.
 
         sqrt(sum((right - p * counted)^2) / (n - 1)) / mean(counted) over the n samples with elements that count, with
         the share p of all: divided by sqrt(n) it is the standard error of p as a ratio of sums.
@@ -96,20 +105,37 @@ class ElementSums:
         return {"flags": np.array([self._within, self.finite], dtype=np.int64), "counts": counts}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes the sums of another `state`. Raises KeyError and ValueError where it is none."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: arrays by name.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array does not have the right size.
+        """
         self._within, self.finite = (bool(value) for value in state["flags"])
         self._counts = [(int(a), int(b), int(c)) for a, b, c in state["counts"]]
 
 
 class ValueSums:
-    """Errors against targets over all samples and elements."""
+    """Errors against targets over all samples and elements.
+
+    Args:
+        reading: how the targets are read.
+    """
 
     def __init__(self, reading: Reading) -> None:
         self._reading = reading
         self._sums = np.zeros(3)
 
     def add(self, sample: int, output: NDArray[Any]) -> None:
-        """Adds the output of one sample, without its batch axis."""
+        """Adds one sample.
+
+        Args:
+            sample: its number, for the targets and for messages.
+            output: of the model, without its batch axis.
+        """
         assert self._reading.labels is not None
         wanted = np.atleast_1d(self._reading.labels[sample])
         _require_fit(np.shape(output), wanted.shape, None, sample)
@@ -128,12 +154,23 @@ class ValueSums:
         return {"sums": self._sums}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes the sums of another `state`. Raises KeyError where it is none."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: arrays by name.
+
+        Raises:
+            KeyError: an array is missing.
+        """
         self._sums = np.array(state["sums"])
 
 
 def _require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: int | None, sample: int) -> None:
-    """Raises InvalidInput where an output with open dimensions came out in another size than its labels have."""
+    """Compares the size of an output with open dimensions with the size of its labels.
+
+    Raises:
+        InvalidInput: they differ.
+    """
     # Axes of size 1 carry nothing.
     kept = [size for size in output if size != 1]
     wanted = [size for size in labels if size != 1]
@@ -149,7 +186,17 @@ def _require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: i
 
 
 def errors_said(reading: Reading, first: Error | None, second: Error | None, names: tuple[str, str]) -> Finding | None:
-    """The errors of two models against targets as a finding; None where there are none."""
+    """The errors of two models against targets as a finding.
+
+    Args:
+        reading: how the targets are read.
+        first: errors of the first model, in the targets' unit; None: not measured.
+        second: errors of the second model.
+        names: of the two models, for the message.
+
+    Returns:
+        None if the labels are not targets, or nothing was measured.
+    """
     known = {name: error for name, error in zip(names, (first, second), strict=True) if error is not None}
     if reading.metric != "values" or not known:
         return None

@@ -73,7 +73,14 @@ class Reading:
 
 
 def outputs_of(model: ModelFacts) -> list[Output]:
-    """The outputs of a model as real numbers: integers with a scale are scores, those without are classes."""
+    """The outputs of a model as real numbers: integers with a scale are scores, those without are classes.
+
+    Args:
+        model: the facts of its file.
+
+    Returns:
+        In the model's order.
+    """
     return [
         Output(
             tensor.name,
@@ -89,14 +96,19 @@ def outputs_of(model: ModelFacts) -> list[Output]:
 def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Reading:
     """Finds the output that labels belong to, and how they are read.
 
+    Integers, or floats that are whole, fit as classes of an output with one score for each class. One-hot rows and
+    distributions over the classes fit as their largest entry. Masks fit an output of their size, real numbers an output
+    of their shape. An output that labels fit as classes is preferred to masks, masks to targets.
+
     Args:
         labels: class indices (N,), one-hot rows, masks (N, *S), or targets; as given.
         outputs: of the model, in its order.
 
-    What fits: integers, or floats that are whole, as classes of an output with one score for each class; one-hot
-    rows and distributions over the classes as their largest entry; masks of the size of an output; real numbers in
-    the shape of an output. An output that labels fit as classes is preferred to masks, masks to targets. Raises
-    InvalidInput for class indices that no output has.
+    Returns:
+        How they are read; a reading without an output says why they are not used.
+
+    Raises:
+        InvalidInput: there are class indices that no output has.
     """
     if labels is None:
         return Reading(None, reason="the samples have no labels: add an array y")
@@ -187,7 +199,7 @@ def _one_hot_mask(numbers: NDArray[np.int64], output: Output) -> Reading | None:
 
 
 def _fit_plain_mask(numbers: NDArray[np.int64], output: Output) -> Reading | None:
-    """One number for each element: a class where the output is of integers, else a score for yes."""
+    """One number for each element: a class if the output has integers, a score for yes if not."""
     is_class = _holds_classes(output)
     marked, said = _ignoring(numbers, int(np.iinfo(np.int64).max) if is_class else 2)
     return None if marked is None else Reading("elements", output.name, marked, is_class=is_class, findings=said)
@@ -238,7 +250,11 @@ def _without_ones(labels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _check_range(labels: NDArray[Any], outputs: Sequence[Output]) -> None:
-    """Raises InvalidInput where labels are class indices, and no output has so many classes."""
+    """Makes sure that some output has as many classes as the labels name.
+
+    Raises:
+        InvalidInput: no output has.
+    """
     if labels.ndim != 1 or not _is_whole(labels):
         return
     columns = [shape[0] for output in outputs if len(shape := [n for n in output.shape if n != 1]) == 1]

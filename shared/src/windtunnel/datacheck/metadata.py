@@ -33,7 +33,14 @@ class InputMetadata:
 
 
 def input_metadata(model: ModelFacts) -> list[InputMetadata]:
-    """Metadata of the inputs in the model's order; empty without metadata, or with metadata that cannot be read."""
+    """Metadata of the inputs.
+
+    Args:
+        model: the facts of its file.
+
+    Returns:
+        In the model's order; empty without metadata, or if it cannot be read.
+    """
     if NAME not in model.metadata:
         return []
     try:

@@ -31,7 +31,19 @@ class ModelJudge:
     kind: OutputKind | None
 
     def __call__(self, pipeline: Mapping[str, Any], indices: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Score of each of the samples at `indices`, in [0, 1]. Raises InvalidInput and Unsupported."""
+        """Scores samples under another pipeline.
+
+        Args:
+            pipeline: content of a pipeline.json.
+            indices: of the samples.
+
+        Returns:
+            The score of each of them, in [0, 1].
+
+        Raises:
+            InvalidInput: the samples do not fit the model after this pipeline.
+            Unsupported: the runtime cannot run it.
+        """
         reading: Reading = self.given.reading
         assert reading.labels is not None
         labels = reading.labels[indices]
@@ -51,7 +63,18 @@ class ModelJudge:
 
 
 def decisions(rows: NDArray[np.float64], kind: OutputKind | None) -> NDArray[np.int64]:
-    """The class of each row. Raises InvalidInput where a row is not finite."""
+    """The class of each row.
+
+    Args:
+        rows: (N, C) scores.
+        kind: of the scores; it matters for one column only.
+
+    Returns:
+        (N,) class indices.
+
+    Raises:
+        InvalidInput: a row is not finite.
+    """
     sums = ScoreSums()
     sums.add(rows, None)
     if sums.non_finite:

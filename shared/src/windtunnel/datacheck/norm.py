@@ -27,7 +27,11 @@ _SMALLEST: Final = 1e-12
 
 
 class Moments:
-    """Mean and variance of each channel over all that is added, in float64; no values are kept."""
+    """Mean and variance of each channel over all that is added, in float64; no values are kept.
+
+    Args:
+        channels: how many; the last axis of the values.
+    """
 
     def __init__(self, channels: int) -> None:
         self.mean: NDArray[np.float64] = np.zeros(channels)
@@ -35,7 +39,14 @@ class Moments:
         self._count = 0
 
     def add(self, values: NDArray[Any]) -> None:
-        """Adds values of shape (..., channels). Raises ValueError where their number does not fit."""
+        """Adds values.
+
+        Args:
+            values: of the shape (..., channels).
+
+        Raises:
+            ValueError: their number is not a multiple of the channels.
+        """
         rows = np.asarray(values).reshape(-1, len(self.mean))
         if not len(rows):
             return
@@ -70,7 +81,13 @@ class NormJudge:
         """Kullback-Leibler divergence of the values from the statistics, both as normal distributions.
 
         (v / V + (m - M)^2 / V - 1 - ln(v / V)) / 2 with the mean m and variance v of the values and M and V of the
-        batch norm, the median of all channels, in nats. 0: the same. None where the samples do not fit.
+        batch norm: the median of all channels.
+
+        Args:
+            pipeline: content of a pipeline.json; None: the samples as they are.
+
+        Returns:
+            In nats; 0: the same distribution. None if the samples do not fit.
         """
         steps = None if pipeline is None else Pipeline.parse(pipeline)
         try:

@@ -26,7 +26,7 @@ _UNCHANGED: Final = frozenset(
     }
 )
 _AFFINE: Final = frozenset({"MUL", "DIV", "ADD", "SUB"})
-# Values outside by half of the range are no outliers.
+# Values outside by half of the range are not outliers.
 _OUTSIDE: Final = 0.5
 # Values that fill less than this share of the range are of another unit.
 _TINY: Final = 0.05
@@ -42,6 +42,7 @@ class ValueRange:
 
     @property
     def span(self) -> float:
+        """Highest minus lowest value."""
         return self.high - self.low
 
     def __str__(self) -> str:
@@ -57,20 +58,35 @@ class Expected:
 
 
 def expected_range(model: ModelFacts, tensor: TensorFacts) -> Expected | None:
-    """What the model says of the values of an input; None where it says nothing.
+    """What the model says of the values of an input.
 
-    In this order: the normalization in its metadata, the scale and zero point of a quantized input (or of the QUANTIZE
-    op behind it, whose range comes from calibration), a leading rescaling or normalization in the graph.
+    Three things are looked at, in this order: the normalization in its metadata; the scale and zero point of a
+    quantized input; a leading rescaling or normalization in the graph. If a QUANTIZE op follows the input, that op's
+    range comes from calibration and counts as the input's.
+
+    Args:
+        model: the facts of its file.
+        tensor: one of its inputs.
+
+    Returns:
+        None: the model says nothing.
     """
     position = model.main.input_indices.index(tensor.index)
     return _by_metadata(model, position) or _by_quantization(model, tensor) or _by_graph(model, tensor)
 
 
 def mismatch(found: ValueRange, expected: ValueRange) -> str:
-    """Why values are not such as an input is made for, in words; empty where they may be.
+    """Says why values are not those that an input is made for.
 
-    They are not where they exceed its range by more than half of it, fill less than 5 % of it, or lie in one half of a
-    range around 0 that they fill on that side.
+    Three things show it. They exceed its range by more than half of it. They fill less than 5 % of it. Or the range is
+    around 0, and they fill only one half of it.
+
+    Args:
+        found: range of the values.
+        expected: range that the input is made for.
+
+    Returns:
+        A verb phrase for a message; empty if the values may be right.
     """
     beyond = max(expected.low - found.low, found.high - expected.high)
     if beyond > _OUTSIDE * expected.span:
@@ -146,7 +162,7 @@ def _by_graph(model: ModelFacts, tensor: TensorFacts) -> Expected | None:
 
 
 def _raw_values(mean: float, spread: float) -> ValueRange | None:
-    """Raw values that a leading (x - mean) / spread is made for; None where that is not a usual one."""
+    """Raw values that a leading (x - mean) / spread is made for; None if that is not a usual one."""
     if mean == 0.0:
         return ValueRange(0.0, spread) if spread > 10.0 else None
     if 5.0 < mean < 250.0:

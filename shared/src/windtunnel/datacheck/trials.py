@@ -1,4 +1,4 @@
-"""Trying pipelines on labelled samples: which one makes a model right more often than the one in use."""
+"""Trying pipelines on labeled samples: which one makes a model right more often than the one in use."""
 
 from __future__ import annotations
 
@@ -41,11 +41,25 @@ class Tried:
     sure: bool = False
 
     def as_good_as(self, best: Tried) -> bool:
-        """Whether its score differs too little from that of `best` to prefer one of them."""
+        """Whether its score differs too little from that of `best` to prefer one of them.
+
+        Args:
+            best: another trial on the same samples.
+
+        Returns:
+            True if neither is preferred.
+        """
         return self.score >= best.score - _AS_GOOD
 
     def to_json(self, measure: str) -> dict[str, Any]:
-        """The entry of `tried` in a finding's evidence."""
+        """The entry of `tried` in a finding's evidence.
+
+        Args:
+            measure: name of what the scores measure.
+
+        Returns:
+            A JSON object.
+        """
         return {
             "what": self.what,
             "measure": measure,
@@ -57,7 +71,15 @@ class Tried:
 
 
 def spread(count: int, wanted: int) -> NDArray[np.int64]:
-    """At most `wanted` of `count` indices, evenly spread: samples often lie sorted by class."""
+    """Evenly spread indices: samples are often sorted by class.
+
+    Args:
+        count: how many samples there are.
+        wanted: how many are enough.
+
+    Returns:
+        At most `wanted` indices, ascending.
+    """
     return np.unique(np.linspace(0, count - 1, min(count, wanted)).astype(np.int64))
 
 
@@ -70,12 +92,19 @@ def try_all(
     first: int = FIRST,
     task: str | None = None,
 ) -> list[Tried]:
-    """Tries candidates behind the steps `before`, best first; those that cannot be used are left out.
+    """Tries candidates after the steps `before`.
 
     Args:
+        given: the candidates.
+        before: the steps that run first.
         right: score of each sample as it is fed now, in [0, 1].
-        judge: scores of the samples at some indices under a pipeline. May raise WindtunnelError.
-        first: on so many samples all candidates are tried; the best three go on, if they are better than now.
+        judge: scores the samples at some indices under a pipeline. May raise WindtunnelError.
+        first: on so many samples all candidates are tried; the best three are tried on more if they are better than
+            now.
+        task: of the model; None: not stated.
+
+    Returns:
+        The best first; candidates that cannot be used are left out.
     """
     pipelines = [(one.what, one.pipeline(before, task)) for one in given]
     few, more = spread(len(right), first), spread(len(right), LAST)

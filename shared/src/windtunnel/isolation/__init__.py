@@ -1,7 +1,7 @@
 """Native work in child processes: a crash, a leak or an endless loop ends one job, never the service.
 
 `ChildPool` keeps warm children and runs module-level functions in them; `InlinePool` is the fake with the same
-interface, for tests. Inside a job, `progress` tells the parent how far it is.
+interface, for tests. Inside a job, `progress` reports to the parent how far it is.
 """
 
 from __future__ import annotations

@@ -27,7 +27,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: list[str]) -> None:
-    """Serves jobs until the parent closes the channel."""
+    """Serves jobs until the parent closes the channel.
+
+    Args:
+        arguments: channel and lifeline as file descriptors, and the parent's process id.
+    """
     channel_fd, lifeline_fd, parent = (int(argument) for argument in arguments)
     for descriptor in (channel_fd, lifeline_fd):
         os.set_inheritable(descriptor, False)

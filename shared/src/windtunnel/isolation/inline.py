@@ -19,6 +19,9 @@ class InlinePool:
     """Runs jobs in a thread: no isolation and no memory limit. For tests, and for work known to be safe.
 
     A job that runs into its time limit is abandoned, not killed: a thread cannot be.
+
+    Args:
+        timeout_s: the limit of a job that gives none, in seconds.
     """
 
     def __init__(self, *, timeout_s: float = 60.0) -> None:
@@ -48,7 +51,7 @@ class InlinePool:
         on_progress: Callable[[Progress], None] | None = None,
         **kwargs: Any,
     ) -> T:
-        """As `ChildPool.run`, less the memory limit."""
+        """Implements `Pool.run`, without the memory limit."""
         reference = reference_of(function)
         loop = asyncio.get_running_loop()
 

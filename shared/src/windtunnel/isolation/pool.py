@@ -34,12 +34,36 @@ class Pool(Protocol):
         on_progress: Callable[[Progress], None] | None = None,
         **kwargs: Any,
     ) -> T:
-        """Runs `function(*args, **kwargs)` and returns its result."""
+        """Runs a function in a child, and kills the child if the call is canceled.
+
+        Args:
+            function: defined at the top of an importable module; arguments and result are pickled.
+            *args: of the function.
+            timeout_s: this job's limit, in seconds; None: the pool's.
+            memory_mb: this job's limit, in MB; None: the pool's.
+            on_progress: called in the event loop with what the job reports through `isolation.progress`.
+            **kwargs: of the function.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            WindtunnelError: the one that the job raised, as itself.
+            JobFailed: how="exit": the job raised anything else, or left the process (`stderr` has the last lines of the
+                traceback or of what it printed). how="signal": native code crashed. how="timeout". how="memory": more
+                than the limit, or MemoryError.
+            Unavailable: somebody else killed the child, or none can be started; worth another try.
+            InternalError: function, arguments or result cannot be sent.
+        """
         ...
 
 
 class _Slot:
-    """A place for one child. `warm` is the task that starts it, so a replacement comes up in the background."""
+    """A place for one child. `warm` is the task that starts it, so a replacement comes up in the background.
+
+    Args:
+        start: starts a child.
+    """
 
     def __init__(self, start: Callable[[], asyncio.Task[Child]]) -> None:
         self._start = start
@@ -52,7 +76,11 @@ class _Slot:
         return done and self.warm.result().alive
 
     async def child(self) -> Child:
-        """The child of this slot, started anew where the earlier one is gone. Raises what starting raises."""
+        """The child of this slot, started again if the earlier one is gone.
+
+        Raises:
+            Unavailable: the pool is closed.
+        """
         if self.warm.done() and not self.ready:
             await self.replace()
         await asyncio.wait({self.warm})
@@ -86,9 +114,9 @@ class ChildPool:
         max_jobs: a child is replaced after so many jobs.
         env: environment variables set on top of this process's own.
         lazy: `start` returns at once, and the children begin to warm up a few seconds later or with the first job:
-            a service that starts beside others does not take the processor from them.
+            a service that starts together with others does not take the processor from them.
 
-    A job runs in a private working directory that is removed afterwards: give absolute paths. What it prints
+    A job runs in a private working directory that is removed when it ends: give absolute paths. What it prints
     is kept for its error, never parsed. Children die with this process, however it ends.
     """
 
@@ -155,22 +183,7 @@ class ChildPool:
         on_progress: Callable[[Progress], None] | None = None,
         **kwargs: Any,
     ) -> T:
-        """Runs `function(*args, **kwargs)` in a child and returns its result.
-
-        Args:
-            function: defined at the top of an importable module; arguments and result are pickled.
-            timeout_s, memory_mb: this job's limits, else the pool's.
-            on_progress: called in the event loop with what the job reports through `isolation.progress`.
-
-        Raises:
-            WindtunnelError: the one that the job raised, as itself.
-            JobFailed: how="exit": the job raised anything else, or left the process (`stderr` has the last
-                lines of the traceback or of what it printed); "signal": native code crashed; "timeout";
-                "memory": past the limit, or MemoryError.
-            Unavailable: somebody else killed the child, or none can be started; worth another try.
-            InternalError: function, arguments or result cannot be sent.
-        Cancelling kills the child.
-        """
+        """Implements `Pool.run`."""
         call = Call(reference_of(function), pack_arguments(args, kwargs))
         limits = Limits(
             self._limits.timeout_s if timeout_s is None else timeout_s,

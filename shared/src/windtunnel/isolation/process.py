@@ -64,7 +64,14 @@ class Call:
 
 
 class Child:
-    """A warm child process. Create with `Child.start`; end with `kill`, always."""
+    """A warm child process. Create with `Child.start`; end with `kill`, always.
+
+    Args:
+        process: started with the child's program.
+        reader: of the channel.
+        writer: of the channel.
+        lifeline: a pipe; its end shows the child that the parent is gone.
+    """
 
     def __init__(
         self,
@@ -86,7 +93,16 @@ class Child:
     async def start(cls, preload: Sequence[str], env: Mapping[str, str]) -> Child:
         """Starts a child and waits until it is warm.
 
-        Raises InternalError when a preload module cannot be imported, Unavailable when it does not come up.
+        Args:
+            preload: modules that it imports first.
+            env: variables on top of this process's own.
+
+        Returns:
+            The child, ready for a job.
+
+        Raises:
+            InternalError: a preload module cannot be imported.
+            Unavailable: the child does not start in time.
         """
         child = await cls._spawn(env)
         try:
@@ -105,16 +121,16 @@ class Child:
 
     @classmethod
     async def _spawn(cls, env: Mapping[str, str]) -> Child:
-        ours, theirs = socket.socketpair()
+        parent_end, child_end = socket.socketpair()
         lifeline_read, lifeline_write = os.pipe()
-        # What is ours is closed when this fails or is cancelled; the child, if there is one, ends with it.
-        with contextlib.ExitStack() as undo, contextlib.closing(theirs):
+        # The parent's end is closed when this fails or is canceled; the child, if there is one, ends with it.
+        with contextlib.ExitStack() as undo, contextlib.closing(child_end):
             undo.callback(os.close, lifeline_write)
-            undo.callback(ours.close)
+            undo.callback(parent_end.close)
             try:
-                reader, writer = await asyncio.open_connection(sock=ours, limit=1 << 20)
+                reader, writer = await asyncio.open_connection(sock=parent_end, limit=1 << 20)
                 undo.callback(writer.close)
-                process = await _launch(theirs.fileno(), lifeline_read, env)
+                process = await _launch(child_end.fileno(), lifeline_read, env)
             finally:
                 os.close(lifeline_read)
             undo.pop_all()
@@ -131,10 +147,24 @@ class Child:
         return self._process.returncode is None and not self._killed_for and not self._reader.at_eof()
 
     async def run(self, call: Call, limits: Limits, on_progress: Callable[[Progress], None] | None) -> Any:
-        """Runs one job and returns its result; the child lives on unless the job ended it.
+        """Runs one job; the child lives on unless the job ended it.
 
-        Raises what the job raised (a WindtunnelError as itself), JobFailed, Unavailable, InternalError, or
-        NeverStarted. When cancelled, or when `on_progress` raises, the child is killed.
+        The child is killed if the call is canceled, or if `on_progress` raises.
+
+        Args:
+            call: the function and its arguments.
+            limits: of this job.
+            on_progress: called with what the job reports; None: reports are dropped.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            WindtunnelError: the one that the job raised, as itself.
+            JobFailed: the job raised anything else, crashed, or exceeded a limit.
+            Unavailable: somebody else killed the child.
+            InternalError: the result cannot be sent.
+            NeverStarted: the child was gone before the job began.
         """
         folder = tempfile.mkdtemp(prefix="windtunnel-job-")
         watch = asyncio.create_task(self._watch(limits))
@@ -194,7 +224,7 @@ class Child:
     async def _receive(self) -> Any:
         (length,) = HEADER.unpack(await self._reader.readexactly(HEADER.size))
         if length > MAX_FRAME_BYTES:
-            raise EOFError(f"a frame of {length} bytes is no frame of ours")
+            raise EOFError(f"a frame of {length} bytes is larger than any message")
         return pickle.loads(await self._reader.readexactly(length))
 
     async def _watch(self, limits: Limits) -> None:

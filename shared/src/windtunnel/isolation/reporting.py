@@ -24,7 +24,12 @@ _listener: ContextVar[Callable[[Progress], None] | None] = ContextVar("windtunne
 def progress(fraction: float, text: str = "") -> None:
     """Reports progress; does nothing outside a job, so that use cases may call it anywhere.
 
-    Raises InternalError for a fraction outside [0, 1].
+    Args:
+        fraction: share of the work that is done, 0 to 1.
+        text: what is worked on.
+
+    Raises:
+        InternalError: the fraction is outside 0 to 1.
     """
     if not 0.0 <= fraction <= 1.0:
         raise InternalError(f"a progress of {fraction} is outside 0..1")
@@ -35,7 +40,14 @@ def progress(fraction: float, text: str = "") -> None:
 
 @contextmanager
 def reporting_to(listener: Callable[[Progress], None]) -> Iterator[None]:
-    """Sends what `progress` reports in this context to `listener`."""
+    """Sends what `progress` reports in this context to a listener.
+
+    Args:
+        listener: called in the thread that reports.
+
+    Yields:
+        Nothing.
+    """
     token = _listener.set(listener)
     try:
         yield

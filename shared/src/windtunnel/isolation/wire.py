@@ -1,6 +1,6 @@
 """What parent and child say to each other: pickled messages behind an eight-byte length.
 
-Only our own child talks on this socket; nothing that comes from a network is ever unpickled here.
+Only this process's own child talks on this socket; nothing that comes from a network is ever unpickled here.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Raised:
-    """The job raised. `error` is a pickled WindtunnelError, or None: then `text` and `trace` tell."""
+    """The job raised. `error` is a pickled WindtunnelError, or None: then `text` and `trace` say what happened."""
 
     error: bytes | None
     text: str
@@ -87,18 +87,40 @@ Message = Hello | Ready | Job | Started | Progress | Result | Raised
 
 
 def encode(message: Message) -> bytes:
-    """One frame: length and pickle."""
+    """One frame: length and pickle.
+
+    Args:
+        message: to send.
+
+    Returns:
+        The bytes of the frame.
+    """
     body = pickle.dumps(message, protocol=5)
     return HEADER.pack(len(body)) + body
 
 
 def send(channel: socket.socket, message: Message) -> None:
-    """Blocking send, for the child."""
+    """Sends a message, for the child; blocks until it is written.
+
+    Args:
+        channel: to the other side.
+        message: to send.
+    """
     channel.sendall(encode(message))
 
 
 def receive(channel: socket.socket) -> Any:
-    """Blocking receive, for the child. Raises EOFError when the parent is gone."""
+    """Receives a message, for the child; blocks until it is there.
+
+    Args:
+        channel: from the other side.
+
+    Returns:
+        The message.
+
+    Raises:
+        EOFError: the parent is gone.
+    """
     (length,) = HEADER.unpack(_read_exactly(channel, HEADER.size))
     return pickle.loads(_read_exactly(channel, length))
 
@@ -115,7 +137,18 @@ def _read_exactly(channel: socket.socket, count: int) -> bytearray:
 
 
 def pack_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-    """Pickles a call's arguments. Raises InternalError where one cannot be."""
+    """Pickles a call's arguments.
+
+    Args:
+        args: by position.
+        kwargs: by name.
+
+    Returns:
+        The pickle.
+
+    Raises:
+        InternalError: one cannot be pickled.
+    """
     try:
         return pickle.dumps((args, dict(kwargs)), protocol=5)
     except Exception as error:
@@ -123,7 +156,17 @@ def pack_arguments(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
 
 
 def reference_of(function: Callable[..., Any]) -> str:
-    """`module:qualname` of a module-level function. Raises InternalError for lambdas, closures and __main__."""
+    """The name by which a child finds a function.
+
+    Args:
+        function: defined at the top of a module.
+
+    Returns:
+        `module:qualname`.
+
+    Raises:
+        InternalError: it is a lambda, a closure, or in __main__.
+    """
     module, name = getattr(function, "__module__", ""), getattr(function, "__qualname__", "")
     reference = f"{module}:{name}"
     if not module or module == "__main__" or "<" in name:
@@ -134,7 +177,18 @@ def reference_of(function: Callable[..., Any]) -> str:
 
 
 def resolve(reference: str) -> Callable[..., Any]:
-    """The function behind `module:qualname`. Raises ImportError or AttributeError."""
+    """The function behind a name.
+
+    Args:
+        reference: `module:qualname`.
+
+    Returns:
+        The function.
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: the module has no such function.
+    """
     module, _, name = reference.partition(":")
     found: Any = importlib.import_module(module)
     for part in name.split("."):

@@ -61,14 +61,28 @@ _FROM_STATUS: Final[dict[grpc.StatusCode, type[WindtunnelError]]] = {
 
 
 def status_of(error: WindtunnelError) -> grpc.StatusCode:
-    """The gRPC status of an error."""
+    """The gRPC status of an error.
+
+    Args:
+        error: of any kind.
+
+    Returns:
+        INTERNAL for kinds that the table does not have.
+    """
     if isinstance(error, FarmError):
         return grpc.StatusCode.UNAVAILABLE if error.retryable else grpc.StatusCode.FAILED_PRECONDITION
     return next((status for kind, status in _TABLE if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
 
 
 def from_rpc_error(error: grpc.aio.AioRpcError) -> WindtunnelError:
-    """The error that a server of ours raised, as far as the wire tells."""
+    """The error that a Windtunnel server raised, as far as the wire says.
+
+    Args:
+        error: of the call.
+
+    Returns:
+        An error of the same kind, message, hint and code; OutsideError if no server answered.
+    """
     kind = _FROM_STATUS.get(error.code(), WindtunnelError)
     message, hint, code = error.details() or error.code().name, "", None
     metadata: dict[str, Any] = {entry[0]: entry[1] for entry in _pairs(error.trailing_metadata())}
@@ -114,6 +128,7 @@ class ErrorInterceptor(_Interceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler[Any, Any]:
+        """Implements `ServerInterceptor.intercept_service`: an error ends the call with its status."""
         handler = await continuation(handler_call_details)
         if handler is None or handler_call_details.method.startswith("/grpc."):
             return handler
@@ -159,7 +174,11 @@ def _about(request: Any) -> dict[str, str]:
 
 @asynccontextmanager
 async def _answering(context: grpc.aio.ServicerContext[Any, Any]) -> AsyncIterator[None]:
-    """Ends the call with a status for whatever its handler raises."""
+    """Ends the call with a status for whatever its handler raises.
+
+    Raises:
+        AbortError: how gRPC ends the call; it passes unchanged.
+    """
     try:
         yield
     except WindtunnelError as error:

@@ -22,10 +22,13 @@ _NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 class RpcServer:
-    """Serves one or more gRPC services; `port` is known after `start`."""
+    """Serves one or more gRPC services; `port` is known after `start`.
+
+    Args:
+        services: the full name of each service, and what registers its servicer on a server.
+    """
 
     def __init__(self, services: Sequence[tuple[str, Callable[[grpc.aio.Server], None]]]) -> None:
-        """`services`: the full name of each service, and what registers its servicer on a server."""
         self._names = ["", *(name for name, _ in services)]
         self._health = HealthServicer()
         options: list[tuple[str, Any]] = [
@@ -49,11 +52,26 @@ class RpcServer:
         self.port = 0
 
     async def start(self, host: str, port: int) -> None:
-        """Listens. Raises InvalidInput when the port is taken."""
+        """Listens.
+
+        Args:
+            host: name or address.
+            port: 0: any free one.
+
+        Raises:
+            InvalidInput: the port is taken.
+        """
         await self.start_at(f"{host}:{port}")
 
     async def start_at(self, address: str) -> None:
-        """Listens at `host:port` or `unix:<path>`. Raises InvalidInput where that cannot be had."""
+        """Listens at an address.
+
+        Args:
+            address: `host:port` or `unix:<path>`.
+
+        Raises:
+            InvalidInput: it cannot be had.
+        """
         try:
             self.port = self._server.add_insecure_port(address)
         except RuntimeError as error:
@@ -62,13 +80,21 @@ class RpcServer:
         await self._server.start()
 
     async def set_serving(self, serving: bool) -> None:
-        """Sets the health of every service."""
+        """Sets the health of every service.
+
+        Args:
+            serving: whether calls can be answered.
+        """
         if serving != self._serving:
             for name in self._names:
                 await self._health.set(name, _SERVING if serving else _NOT_SERVING)
             self._serving = serving
 
     async def stop(self, grace_s: float) -> None:
-        """Lets running calls end, for at most `grace_s` seconds."""
+        """Lets running calls end.
+
+        Args:
+            grace_s: the longest wait, in seconds.
+        """
         await self._health.enter_graceful_shutdown()
         await self._server.stop(grace_s)

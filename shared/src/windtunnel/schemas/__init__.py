@@ -8,7 +8,17 @@ from typing import Any
 
 
 def load(name: str) -> dict[str, Any]:
-    """The schema `name`, for example "log" or "plan". Raises FileNotFoundError."""
+    """Reads a schema.
+
+    Args:
+        name: for example "log" or "plan".
+
+    Returns:
+        The JSON Schema.
+
+    Raises:
+        FileNotFoundError: there is no such schema.
+    """
     text = resources.files(__package__).joinpath(f"{name}.schema.json").read_text(encoding="utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema

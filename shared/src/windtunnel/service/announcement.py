@@ -65,7 +65,15 @@ class Announcement:
 def read_announcement(event: Event) -> Announcement:
     """Reads the data of a `model.trained` event, protobuf or JSON.
 
-    Raises Malformed where the data is no announcement, and InvalidPlan where only the plan in it is wrong.
+    Args:
+        event: as received.
+
+    Returns:
+        The model, and how to get its plan.
+
+    Raises:
+        Malformed: the data is not an announcement.
+        InvalidPlan: only the plan in it is wrong.
     """
     message, plan = _from_json(event) if event.is_json else _from_protobuf(event)
     given = [
@@ -110,7 +118,17 @@ def _object(event: Event) -> dict[str, Any]:
 
 
 def read_model(message: Any) -> TrainedModel:
-    """The model in a windtunnel.v1.Model. Raises Malformed that names the missing or wrong field."""
+    """Reads the model in a windtunnel.v1.Model.
+
+    Args:
+        message: of that type.
+
+    Returns:
+        The model.
+
+    Raises:
+        Malformed: a field is missing or wrong; the message names it.
+    """
     for name in ("name", "version", "uri"):
         if not getattr(message, name):
             raise Malformed(f"model.{name} is missing", hint="a model has a name, a version and a uri")
@@ -139,12 +157,27 @@ def _metrics(metrics: Mapping[str, float]) -> dict[str, float]:
 
 
 def derived_run_id(event: Event) -> str:
-    """The run id of an event that asks for none."""
+    """The run id of an event that asks for none.
+
+    Args:
+        event: as received.
+
+    Returns:
+        The same for every delivery of the event.
+    """
     return derived_run_id_of(event.source, event.id)
 
 
 def derived_run_id_of(source: str, id: str) -> str:
-    """The run id that follows from source and id of an event: the same give the same."""
+    """The run id that follows from source and id of an event.
+
+    Args:
+        source: of the event.
+        id: of the event.
+
+    Returns:
+        The same for the same source and id.
+    """
     return f"r-{_owner(source, id)[:20]}"
 
 
@@ -153,7 +186,17 @@ def _owner(source: str, id: str) -> str:
 
 
 def wanted_run_id(event: Event) -> str:
-    """`data.run_id`, or the derived one. Raises Malformed where the wanted one is not allowed."""
+    """The run id that an event asks for; if it asks for none, the derived one.
+
+    Args:
+        event: as received.
+
+    Returns:
+        The id.
+
+    Raises:
+        Malformed: the id is not allowed.
+    """
     wanted = _given_run_id(event)
     if not wanted:
         return derived_run_id(event)
@@ -161,7 +204,17 @@ def wanted_run_id(event: Event) -> str:
 
 
 def check_run_id(wanted: Any) -> str:
-    """`wanted`, where it may be the id of a run. Raises Malformed."""
+    """Makes sure that a text may be the id of a run.
+
+    Args:
+        wanted: any value.
+
+    Returns:
+        The same text.
+
+    Raises:
+        Malformed: it may not.
+    """
     if not isinstance(wanted, str) or not _RUN_ID.match(wanted):
         raise Malformed(f"run_id is {wanted!r}", hint="letters, digits, '-' and '_', at most 64")
     return wanted
@@ -177,10 +230,20 @@ def _given_run_id(event: Event) -> Any:
 
 
 async def claim_run(runs: Bucket, event: Event) -> ClaimedRun:
-    """The run of this event and its start, the same for every service and every redelivery.
+    """The run of an event and its start, the same for every service and every redelivery.
 
-    An event that cannot be read has the derived run id, under which its failure is told. Raises RunIdTaken where
-    another event has the wanted id, Unavailable where the bus does not answer.
+    An event that cannot be read has the derived run id, under which its failure is reported.
+
+    Args:
+        runs: the bucket of claims.
+        event: as received.
+
+    Returns:
+        The run.
+
+    Raises:
+        RunIdTaken: another event has the wanted id.
+        Unavailable: the bus does not answer.
     """
     try:
         wanted = wanted_run_id(event)
@@ -198,7 +261,7 @@ async def claim_run(runs: Bucket, event: Event) -> ClaimedRun:
 
 
 def _claimed(stored: bytes, now: datetime) -> ClaimedRun:
-    """Reads the claim of an event. A claim may be the run id alone, without a time: then `now` stands in."""
+    """Reads the claim of an event. A claim may be the run id alone, without a time: then `now` is taken."""
     text = stored.decode()
     if not text.startswith("{"):
         return ClaimedRun(text, now)

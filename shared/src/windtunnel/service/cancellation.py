@@ -20,6 +20,10 @@ class Cancellations:
 
     The canceled runs are held in memory. While somebody asks, the bucket's revision is read at most every `fresh_s`
     seconds, and its keys only where the revision is another one.
+
+    Args:
+        bucket: has one key for each canceled run.
+        fresh_s: how long an answer of the bucket counts, in seconds.
     """
 
     def __init__(self, bucket: Bucket, *, fresh_s: float = _FRESH_S) -> None:
@@ -31,12 +35,23 @@ class Cancellations:
         self._asking: asyncio.Task[None] | None = None
 
     async def add(self, run_id: str) -> None:
-        """Cancels a run. Repeating it changes nothing."""
+        """Cancels a run. Repeating it changes nothing.
+
+        Args:
+            run_id: of the run.
+        """
         await self._bucket.create(run_id, b"canceled")
         self._canceled.add(run_id)
 
     async def has(self, run_id: str) -> bool:
-        """Whether the run was canceled, as of `fresh_s` seconds ago or later."""
+        """Whether a run was canceled, as of `fresh_s` seconds ago or later.
+
+        Args:
+            run_id: of the run.
+
+        Returns:
+            True: it was.
+        """
         if run_id not in self._canceled and time.monotonic() - self._asked_at >= self._fresh_s:
             await self._ask_once()
         return run_id in self._canceled
@@ -58,13 +73,27 @@ class Cancellations:
         self._asked_at = at
 
     async def covers(self, event: Event) -> bool:
-        """Whether `event` belongs to a canceled run. An event that names no run belongs to none."""
+        """Whether an event belongs to a canceled run.
+
+        Args:
+            event: as received.
+
+        Returns:
+            False for an event that does not name a run.
+        """
         run_id = run_id_of(event)
         return bool(run_id) and await self.has(run_id)
 
 
 def run_id_of(event: Event) -> str:
-    """The run that an event belongs to; empty where it does not say."""
+    """The run that an event belongs to.
+
+    Args:
+        event: as received.
+
+    Returns:
+        Empty if the event does not say it.
+    """
     try:
         if event.subject == subjects.MODEL_TRAINED:
             return wanted_run_id(event)

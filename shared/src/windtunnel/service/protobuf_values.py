@@ -32,15 +32,31 @@ V = TypeVar("V", bound="DataclassInstance")
 
 
 def message_of(kind: type[M], value: DataclassInstance) -> M:
-    """A flat value as the message whose fields have the same names; None is absent.
+    """A flat value as a message whose fields have the same names.
 
-    Raises ValueError for a field that the message does not have, and for a number that its field cannot hold.
+    Args:
+        kind: message type.
+        value: None fields are absent in the message.
+
+    Returns:
+        The message.
+
+    Raises:
+        ValueError: the message does not have a field, or a field cannot hold its number.
     """
     return kind(**{field.name: getattr(value, field.name) for field in fields(value)})
 
 
 def value_of(kind: type[V], message: Message) -> V:
-    """The flat value whose fields have the same names as those of `message`; what is absent is None."""
+    """A message as a flat value whose fields have the same names.
+
+    Args:
+        kind: dataclass.
+        message: any message.
+
+    Returns:
+        Absent fields are None.
+    """
     known = message.DESCRIPTOR.fields_by_name
     return kind(
         **{
@@ -53,7 +69,14 @@ def value_of(kind: type[V], message: Message) -> V:
 
 
 def farm_properties_to_proto(properties: FarmProperties) -> types_pb2.FarmProperties:
-    """Returns the properties of a farm on the wire."""
+    """The properties of a farm on the wire.
+
+    Args:
+        properties: of the farm.
+
+    Returns:
+        The message.
+    """
     return types_pb2.FarmProperties(
         platform=PLATFORM.number(properties.platform),
         emulated=properties.emulated,
@@ -62,7 +85,14 @@ def farm_properties_to_proto(properties: FarmProperties) -> types_pb2.FarmProper
 
 
 def farm_properties_of(cell: types_pb2.Cell) -> FarmProperties:
-    """Returns what a cell says of its farm; of a cell that says nothing, what the farm's name says."""
+    """What a cell says of its farm.
+
+    Args:
+        cell: of the matrix.
+
+    Returns:
+        What the farm's name says if the cell says nothing.
+    """
     if not cell.HasField("farm_properties"):
         return properties_of(cell.farm)
     found = cell.farm_properties
@@ -70,21 +100,47 @@ def farm_properties_of(cell: types_pb2.Cell) -> FarmProperties:
 
 
 def artifact_to_proto(ref: ArtifactRef | None, media_type: str = "") -> types_pb2.Artifact:
-    """The artifact on the wire; an empty message for None."""
+    """An artifact on the wire.
+
+    Args:
+        ref: None: there is none.
+        media_type: of the artifact.
+
+    Returns:
+        An empty message if there is none.
+    """
     if ref is None:
         return types_pb2.Artifact()
     return types_pb2.Artifact(sha256=ref.sha256, size_bytes=ref.size_bytes, media_type=media_type)
 
 
 def artifact_from_proto(message: types_pb2.Artifact) -> ArtifactRef:
-    """The artifact that `message` names. Raises InvalidInput when it names none."""
+    """The artifact that a message names.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        Its reference.
+
+    Raises:
+        InvalidInput: it names none.
+    """
     if not message.sha256:
         raise InvalidInput("an artifact is missing: its sha256 is empty")
     return ArtifactRef(message.sha256, message.size_bytes)
 
 
 def failure_to_proto(error: WindtunnelError, service: str) -> types_pb2.Failure:
-    """What a `.failed` event says of an error. Texts are cut, so that the event always fits into a message."""
+    """What a `.failed` event says of an error. Texts are cut, so that the event always fits into a message.
+
+    Args:
+        error: of the job.
+        service: its name.
+
+    Returns:
+        The message.
+    """
     detail = error.stderr if isinstance(error, JobFailed) else ""
     return types_pb2.Failure(
         code=error.code, message=_cut(error.message), hint=_cut(error.hint), service=service, detail=detail[-4000:]
@@ -96,7 +152,14 @@ def _cut(text: str) -> str:
 
 
 def facts_to_proto(facts: ModelFacts) -> types_pb2.ModelFacts:
-    """Inputs, outputs and op list of a model."""
+    """Inputs, outputs and op list of a model on the wire.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        The message.
+    """
     return types_pb2.ModelFacts(
         inputs=[_tensor(tensor, facts.input_name(tensor)) for tensor in facts.inputs],
         outputs=[_tensor(tensor, facts.output_name(tensor)) for tensor in facts.outputs],
@@ -120,9 +183,16 @@ def _tensor(tensor: TensorFacts, signature_name: str | None) -> types_pb2.Tensor
 def scores_to_proto(
     scores: Scores | None, samples: int, elements: float | None = None, spread: float | None = None
 ) -> types_pb2.QualityFigures:
-    """The figures of one model on `samples` samples; absent ones where it cannot be scored.
+    """The figures of one model on samples.
 
-    `elements`: share of right elements, where labels are masks; `spread`: how much it differs from sample to sample.
+    Args:
+        scores: of a classifier; None: it cannot be scored.
+        samples: how many.
+        elements: share of right elements, if labels are masks.
+        spread: standard deviation of a sample's share.
+
+    Returns:
+        The message; what is not known is absent.
     """
     if scores is None:
         return types_pb2.QualityFigures(samples=samples, element_accuracy=elements, element_spread=spread)
@@ -132,7 +202,14 @@ def scores_to_proto(
 
 
 def findings_to_proto(findings: Iterable[Finding]) -> list[types_pb2.Finding]:
-    """Findings on the wire. Texts and evidence are cut, so that the event fits into a message."""
+    """Findings on the wire. Texts and evidence are cut, so that the event fits into a message.
+
+    Args:
+        findings: in their order.
+
+    Returns:
+        The messages.
+    """
     return [
         types_pb2.Finding(
             code=one.code,
@@ -162,7 +239,14 @@ def _evidence_text(evidence: Mapping[str, Any]) -> str:
 
 
 def findings_from_proto(messages: Iterable[types_pb2.Finding]) -> tuple[Finding, ...]:
-    """Findings from the wire; evidence that is not a JSON object is left out."""
+    """Findings from the wire.
+
+    Args:
+        messages: in their order.
+
+    Returns:
+        Evidence that is not a JSON object is left out.
+    """
     return tuple(Finding(one.code, one.message, one.fix, _evidence(one.evidence_json)) for one in messages)
 
 

@@ -1,4 +1,4 @@
-"""What services do alike with the plan of a run, and with what requests name."""
+"""What all services do with the plan of a run, and with what requests name."""
 
 from __future__ import annotations
 
@@ -26,7 +26,18 @@ _plans: Final[OrderedDict[str, Plan]] = OrderedDict()
 async def plan_of(run: types_pb2.RunContext, artifacts: ArtifactStore) -> Plan:
     """The plan of a run, as the converter stored it.
 
-    Raises InvalidPlan (it is none, or not a resolved one), InvalidInput (the run names none), NotFound, Unavailable.
+    Args:
+        run: names the plan.
+        artifacts: the store.
+
+    Returns:
+        A resolved plan.
+
+    Raises:
+        InvalidPlan: it is not a plan, or not a resolved one.
+        InvalidInput: the run names none.
+        NotFound: the store does not have it.
+        Unavailable: the store does not answer.
     """
     ref = artifact_from_proto(run.plan)
     data = await artifacts.read_bytes(ref.sha256, limit=MAX_PLAN_BYTES)
@@ -49,23 +60,58 @@ def _parsed(data: bytes) -> Plan:
 
 
 def artifact_of(uri: str | None) -> ArtifactRef | None:
-    """The artifact that a plan from `plan_of` names by `sha256:<hex>`, its size not known; None where it names none."""
+    """The artifact that a plan from `plan_of` names.
+
+    Args:
+        uri: `sha256:<hex>`, or None.
+
+    Returns:
+        Its size is not known, and 0. None: the plan names none.
+    """
     return None if uri is None else ArtifactRef(uri.removeprefix("sha256:"), 0)
 
 
 def pipeline_in(plan: Plan) -> Mapping[str, Any] | None:
-    """The pipeline of a plan from `plan_of`."""
+    """The pipeline of a plan from `plan_of`.
+
+    Args:
+        plan: resolved.
+
+    Returns:
+        Content of a pipeline.json; None: none.
+    """
     assert not isinstance(plan.preprocessing, str), "plan_of refuses it"
     return plan.preprocessing
 
 
 def pipeline_of(text: str) -> Mapping[str, Any] | None:
-    """The `preprocessing_json` of a request, checked; None where it is empty. Raises InvalidInput."""
+    """The pipeline of a request.
+
+    Args:
+        text: its `preprocessing_json`.
+
+    Returns:
+        Content of a pipeline.json; None if the text is empty.
+
+    Raises:
+        InvalidInput: it is not a pipeline.
+    """
     return Pipeline.parse(json_of(text, "preprocessing_json")).to_json() if text else None
 
 
 def json_of(text: str | bytes, what: str) -> Any:
-    """The JSON value in `text`. Raises InvalidInput that names `what`."""
+    """Reads JSON.
+
+    Args:
+        text: of a request or a file.
+        what: its name, for the message.
+
+    Returns:
+        The value.
+
+    Raises:
+        InvalidInput: it is not JSON.
+    """
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -74,7 +120,14 @@ def json_of(text: str | bytes, what: str) -> Any:
 
 @asynccontextmanager
 async def temporary_folder(prefix: str) -> AsyncIterator[Path]:
-    """A new folder, gone after the block. Removing a large tree takes seconds, so that a thread does it."""
+    """A new folder, removed after the block. A thread removes it, since a large tree takes seconds.
+
+    Args:
+        prefix: of its name.
+
+    Yields:
+        The folder.
+    """
     folder = await asyncio.to_thread(tempfile.TemporaryDirectory, prefix=prefix)
     try:
         yield Path(folder.name)
@@ -85,9 +138,22 @@ async def temporary_folder(prefix: str) -> AsyncIterator[Path]:
 async def ingest(
     artifacts: ArtifactStore, sources: SourceReader, uri: str, workdir: Path, *, sha256: str | None = None
 ) -> tuple[ArtifactRef, Path]:
-    """What `uri` names, as an artifact (a folder as a zip file), and as a local file or folder below `workdir`.
+    """Copies what a URI names into the store, and to disk.
 
-    Raises what `SourceReader.open` raises.
+    Args:
+        artifacts: the store.
+        sources: reads the URI.
+        uri: of a file or a folder.
+        workdir: a new folder for the local copy.
+        sha256: what the content must hash to; None: not checked.
+
+    Returns:
+        The artifact (a folder as a zip file), and the local file or folder.
+
+    Raises:
+        InvalidInput: as from `SourceReader.open`.
+        NotFound: as from `SourceReader.open`.
+        Unavailable: as from `SourceReader.open`.
     """
     workdir.mkdir(parents=True)
     path = await sources.open(uri, sha256=sha256, into=workdir)

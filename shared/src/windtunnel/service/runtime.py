@@ -1,6 +1,6 @@
 """Running a service: one asyncio loop with its gRPC server, its bus workers, health and metrics.
 
-A service's `__main__.py` says what it is made of; everything that all services do alike happens here.
+A service's `__main__.py` says what it is made of; what all services do the same way is here.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 _STORE_PAUSE_S = 5.0
 # A store that is there answers within this time; the ready line waits for it no longer.
 _MOMENT_S = 2.0
-# A key that may not look at the bucket may still be right: it is said, and not too often.
+# A key that may not look at the bucket may still be right: that is logged, and not too often.
 _DOUBT_PAUSE_S = 60.0
 # No artifact has this hash.
 _NOBODY = "0" * 64
@@ -68,10 +68,23 @@ class Runtime(Generic[S]):
         on_failure: FailureHandler,
         *,
         slots: int | None = None,
-        tell_malformed: bool = False,
+        report_malformed: bool = False,
         skip_canceled: bool = True,
     ) -> Worker:
-        """A worker with this service's policy. `skip_canceled`: it does not work for canceled runs."""
+        """A worker with this service's policy.
+
+        Args:
+            durable: name of the consumer.
+            topics: subjects of its events.
+            handle: does the work of one event.
+            on_failure: called for each event that is given up.
+            slots: how many events are handled at once; None: as the settings say.
+            report_malformed: call `on_failure` also for an event that nobody can read.
+            skip_canceled: do not work for canceled runs.
+
+        Returns:
+            The worker, not yet running.
+        """
         policy = Policy(
             ack_wait_s=self.settings.ack_wait_s, attempts=self.settings.attempts, drain_s=self.settings.drain_s
         )
@@ -83,7 +96,7 @@ class Runtime(Generic[S]):
             on_failure=on_failure,
             slots=slots or self.settings.slots,
             policy=policy,
-            tell_malformed=tell_malformed,
+            report_malformed=report_malformed,
             is_canceled=self.canceled.covers if skip_canceled else None,
         )
 
@@ -105,7 +118,13 @@ Build = Callable[[Runtime[S]], Awaitable[Parts]]
 
 
 def main(name: str, settings_type: type[S], build: Build[S]) -> None:
-    """Runs the service until SIGTERM or SIGINT. Exit codes: 0, 64 for bad settings, 2 where it could not run."""
+    """Runs the service until SIGTERM or SIGINT. Exit codes: 0, 64 for bad settings, 2 if it could not run.
+
+    Args:
+        name: of the service.
+        settings_type: read from the environment.
+        build: makes the service of what the runtime gives.
+    """
     try:
         settings = settings_module.load(settings_type)
         configure_logging(name, settings.log_level)
@@ -131,7 +150,7 @@ async def _serve(name: str, settings: S, build: Build[S]) -> None:
         if started is not None:
             await _run(*started, stop)
             return
-    # A thread that waits for a database cannot be cancelled, and `asyncio.run` would wait for it.
+    # A thread that waits for a database cannot be canceled, and `asyncio.run` would wait for it.
     logging.shutdown()
     os._exit(0)
 
@@ -175,7 +194,19 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
 
 
 async def runtime_on(bus: Bus, name: str, settings: S) -> Runtime[S]:
-    """What the service `name` is given to work with on `bus`. Raises InvalidInput where its folder is no use."""
+    """What a service has to work with.
+
+    Args:
+        bus: connected.
+        name: of the service.
+        settings: of the service.
+
+    Returns:
+        The runtime.
+
+    Raises:
+        InvalidInput: its folder cannot be used.
+    """
     try:
         settings.home_folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -259,9 +290,10 @@ async def _watch_health(server: RpcServer, bus: Bus, store: asyncio.Event) -> No
 
 
 async def _check_store(artifacts: Artifacts, usable: asyncio.Event) -> None:
-    """Says what is wrong with the artifact store before a run needs it; sets `usable` and waits once it answers.
+    """Logs what is wrong with the artifact store before a run needs it; sets `usable` and waits once it answers.
 
-    Raises Unavailable where waiting does not help: no bucket, a wrong key.
+    Raises:
+        Unavailable: waiting does not help: no bucket, a wrong key.
     """
     while True:
         try:

@@ -58,11 +58,12 @@ class ServiceSettings(BaseSettings):
 
     @property
     def home_folder(self) -> Path:
+        """The folder of all local data, absolute."""
         return self.home.expanduser().absolute()
 
     @property
     def artifact_store(self) -> str:
-        """URL of the artifact store; the folder `<home>/artifacts` where none is set."""
+        """URL of the artifact store; the folder `<home>/artifacts` if none is set."""
         return self.artifacts_url or str(self.home_folder / "artifacts")
 
     @property
@@ -78,7 +79,17 @@ class ServiceSettings(BaseSettings):
 
 
 def load(kind: type[S]) -> S:
-    """The settings in the environment. Raises InvalidSetting that names every bad variable."""
+    """Reads settings from the environment.
+
+    Args:
+        kind: of the settings.
+
+    Returns:
+        The settings.
+
+    Raises:
+        InvalidSetting: some are wrong; the message names every bad variable.
+    """
     try:
         return kind()
     except ValidationError as error:

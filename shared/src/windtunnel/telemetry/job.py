@@ -17,18 +17,29 @@ def current_job() -> Mapping[str, str]:
 
 @contextlib.contextmanager
 def job_context(**fields: str) -> Iterator[None]:
-    """Log lines inside carry `fields` beside those around it; an empty value adds nothing."""
+    """Log lines inside carry fields, in addition to those of the contexts around it.
+
+    Args:
+        **fields: by name; an empty value adds nothing.
+
+    Yields:
+        Nothing.
+    """
     token = _current.set({**current_job(), **_given(fields)})
     try:
         yield
     finally:
-        # A stream that its caller gave up is closed in another context, where there is nothing to reset.
+        # A stream that its caller gave up is closed in another context, which has nothing to reset.
         with contextlib.suppress(ValueError):
             _current.reset(token)
 
 
 def note_job(**fields: str) -> None:
-    """Adds `fields` to the innermost `job_context`: what becomes known only during the work."""
+    """Adds fields to the innermost `job_context`: what becomes known only during the work.
+
+    Args:
+        **fields: by name; an empty value adds nothing.
+    """
     job = _current.get()
     if job is not None:
         job.update(_given(fields))

@@ -12,13 +12,18 @@ from windtunnel.telemetry.trace import current_trace_id
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, service, message, trace id, what the job is about, and the traceback where there is one."""
+    """Time, level, service, message, trace id, what the job is about, and the traceback, if there is one.
+
+    Args:
+        service: its name, in every line.
+    """
 
     def __init__(self, service: str) -> None:
         super().__init__()
         self._service = service
 
     def format(self, record: logging.LogRecord) -> str:
+        """Implements `Formatter.format`: one JSON object."""
         entry = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
@@ -35,7 +40,12 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(service: str, level: str = "info") -> None:
-    """Sends all logging of this process to standard error as JSON."""
+    """Sends all logging of this process to standard error as JSON.
+
+    Args:
+        service: its name, in every line.
+        level: the lowest that is logged.
+    """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter(service))
     root = logging.getLogger()

@@ -25,9 +25,20 @@ _PLAIN = frozenset(
 
 
 def decode(data: bytes, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The array of `shape` that the bytes of constant `name` hold; int4 and int2 as int8, bfloat16 as float32.
+    """Reads a constant from its bytes.
 
-    `dtype` is the name that TFLite gives the type. Raises InvalidInput or Unsupported.
+    Args:
+        data: the bytes as in the file, little-endian.
+        name: of the tensor, for messages.
+        dtype: TFLite's name of the type, for example "int4".
+        shape: of the tensor; every dimension must be known.
+
+    Returns:
+        The array of `shape`. int4 and int2 are unpacked to int8, bfloat16 is widened to float32.
+
+    Raises:
+        InvalidInput: the shape is dynamic, or the number of bytes does not fit it.
+        Unsupported: the type has no arrays (strings, handles).
     """
     count = math.prod(shape)
     if count < 0:
@@ -68,10 +79,19 @@ def _unpack(data: bytes, count: int, bits: int, signed: bool) -> NDArray[Any]:
 
 
 def encode(array: NDArray[Any], name: str, dtype: str) -> bytes:
-    """The bytes that a constant of `dtype` holds for an array; the inverse of `decode`.
+    """Writes an array as the bytes of a constant; the inverse of `decode`.
 
-    Integers and floats are converted to the type. Raises InvalidInput where an integer does not fit, Unsupported
-    for a type that has no arrays.
+    Args:
+        array: integers and floats are converted to `dtype`.
+        name: of the tensor, for messages.
+        dtype: TFLite's name of the type.
+
+    Returns:
+        The bytes, little-endian.
+
+    Raises:
+        InvalidInput: an integer does not fit the type.
+        Unsupported: the type has no arrays.
     """
     if dtype in _PACKED:
         return _pack(_fitting(array, name, dtype, *_limits(*_PACKED[dtype])), *_PACKED[dtype][:1])

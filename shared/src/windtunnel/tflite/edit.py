@@ -36,8 +36,15 @@ class Editor:
 
     Changes are made in the main graph; `inside` gives an editor of another one.
 
-    Constants that lie behind the FlatBuffers data are pulled in. Raises NotFound and InvalidInput as `read_model`
-    does, Unsupported for a file whose constants lie in other files.
+    Constants that are stored after the FlatBuffers data become part of the objects.
+
+    Args:
+        path: of the .tflite file.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is not a .tflite model, or damaged.
+        Unsupported: its constants are stored in other files.
     """
 
     def __init__(self, path: Path) -> None:
@@ -55,10 +62,16 @@ class Editor:
         self._whole = True
 
     def set_constant(self, tensor: int, array: NDArray[Any]) -> None:
-        """Gives a constant another value, as stored (int4 and int2 as int8).
+        """Gives a constant another value.
 
-        Its buffer is its own afterwards: tensors that shared it keep the old value. Raises InvalidInput where the
-        array has not the tensor's shape or its values do not fit its type.
+        The constant gets a buffer of its own: tensors that shared the old one keep the old value.
+
+        Args:
+            tensor: index of the constant.
+            array: as stored, in the tensor's shape; int4 and int2 as int8.
+
+        Raises:
+            InvalidInput: the array does not have the tensor's shape, or its values do not fit its type.
         """
         facts = self.facts.tensors[tensor]
         if array.shape != facts.shape:
@@ -73,7 +86,12 @@ class Editor:
             self._model.buffers[old].data = None
 
     def set_quantization(self, tensor: int, quantization: Quantization | None) -> None:
-        """Replaces the scales, zero points and axis of a tensor; what it stores stays."""
+        """Replaces the scales, zero points and axis of a tensor; the stored values stay.
+
+        Args:
+            tensor: index of the tensor.
+            quantization: the new one; None: the tensor is no longer quantized.
+        """
         found = self._schema.QuantizationParametersT()
         if quantization is not None:
             found.scale = np.asarray(quantization.scales, dtype=np.float32)
@@ -82,9 +100,14 @@ class Editor:
         self._graph.tensors[tensor].quantization = None if quantization is None else found
 
     def set_options(self, op: int, **options: Any) -> None:
-        """Changes options of an op by their snake_case names; activations and padding by name.
+        """Changes options of an op.
 
-        Raises InvalidInput for an option that the op does not have.
+        Args:
+            op: index of the op.
+            **options: by snake_case names; activations and padding by name.
+
+        Raises:
+            InvalidInput: the op does not have such an option.
         """
         found = self._graph.operators[op].builtinOptions
         for name, value in options.items():
@@ -94,7 +117,13 @@ class Editor:
             setattr(found, field, self._number(name, value))
 
     def take_op(self, op: int, other: Editor, other_op: int) -> None:
-        """Makes an op the kind that `other_op` of another model is, with its options; inputs and outputs stay."""
+        """Gives an op the kind and the options of an op of another model; inputs and outputs stay.
+
+        Args:
+            op: index of the op to change.
+            other: the model to copy from.
+            other_op: index of the op there.
+        """
         source = other._graph.operators[other_op]
         code = other._model.operatorCodes[source.opcodeIndex]
         self._model.operatorCodes.append(code)
@@ -105,11 +134,26 @@ class Editor:
         target.customOptions = source.customOptions
 
     def set_inputs(self, op: int, inputs: Sequence[int]) -> None:
-        """Lets an op read other tensors; -1 leaves an optional one out."""
+        """Lets an op read other tensors.
+
+        Args:
+            op: index of the op.
+            inputs: indices of the tensors; -1 leaves out an optional one.
+        """
         self._graph.operators[op].inputs = np.asarray(inputs, dtype=np.int32)
 
     def add_constant(self, name: str, array: NDArray[Any], dtype: str, quantization: Quantization | None = None) -> int:
-        """A new constant of `dtype`; returns its tensor index, which `set_inputs` takes."""
+        """Adds a constant to the graph.
+
+        Args:
+            name: of the new tensor.
+            array: as stored.
+            dtype: TFLite's name of the type.
+            quantization: of the stored values; None: they are the real ones.
+
+        Returns:
+            The tensor index, which `set_inputs` takes.
+        """
         tensor = self._schema.TensorT()
         tensor.name, tensor.shape, tensor.hasRank = name, list(array.shape), True
         tensor.type = getattr(self._schema.TensorType, dtype.upper())
@@ -125,7 +169,12 @@ class Editor:
     def cut(self, inputs: Sequence[int], outputs: Sequence[int]) -> None:
         """Keeps only the ops between these tensors, which become the graph's inputs and outputs.
 
-        Raises InvalidInput where an output depends on an input of the graph that is not among `inputs`.
+        Args:
+            inputs: tensor indices.
+            outputs: tensor indices.
+
+        Raises:
+            InvalidInput: an output depends on an input of the graph that is not among `inputs`.
         """
         wanted, needed = set(outputs) - set(inputs), []
         for position in reversed(range(len(self._graph.operators))):
@@ -142,17 +191,24 @@ class Editor:
         self._whole = False
 
     def inside(self, graph: int) -> Editor:
-        """An editor of another graph of the same model; what it changes, `write` of this one writes."""
+        """An editor of another graph of the same model; `write` of this one writes its changes.
+
+        Args:
+            graph: index of the graph.
+
+        Returns:
+            The editor.
+        """
         other = copy(self)
         other._graph = self._model.subgraphs[graph]
         other.facts = replace(self.facts, graphs=(self.facts.graphs[graph], *self.facts.graphs[1:]))
         return other
 
     def drop_ops(self, ops: Collection[int]) -> None:
-        """Puts ops out of work and leaves all indices as they are: what they computed must be read by none.
+        """Disables ops and keeps all indices: no op may read what they computed.
 
-        Each becomes a CALL_ONCE of an empty graph. Outputs of the graph and of its signatures that they computed are
-        dropped.
+        Args:
+            ops: indices of the ops.
         """
         schema, model = self._schema, self._model
         empty = schema.SubGraphT()
@@ -181,15 +237,27 @@ class Editor:
         self._drop_codes()
 
     def set_outputs(self, outputs: Sequence[int]) -> None:
-        """Lets the graph give these tensors; its signatures, which promise others, are dropped."""
+        """Makes these tensors the outputs of the graph.
+
+        Signatures of the graph are dropped, because they name other outputs.
+
+        Args:
+            outputs: tensor indices.
+        """
         self._graph.outputs = list(outputs)
         self._model.signatureDefs = [one for one in self._model.signatureDefs or [] if one.subgraphIndex != 0]
 
     def free(self, tensors: Collection[int]) -> Mapping[int, int]:
-        """Sets tensors free: each is fed where it is read, and what its op computes is an output of its own.
+        """Separates tensors: each is fed where it is read, and what its op computes becomes an output.
 
-        Every op between free tensors then runs in isolation. The fed tensor has the name of the computed one with
-        the suffix `/fed`; graph inputs stay as they are. Returns the fed tensor of each, by index.
+        Every op between such tensors then runs in isolation. The fed tensor has the name of the computed one with the
+        suffix `/fed`; graph inputs stay as they are.
+
+        Args:
+            tensors: indices.
+
+        Returns:
+            The index of the fed tensor, by the index of the computed one.
         """
         for index in sorted(set(tensors) - set(self.facts.main.input_indices)):
             twin = _copy(self._graph.tensors[index])
@@ -217,7 +285,17 @@ class Editor:
         return tuple(int(index) for index in self._graph.outputs)
 
     def write(self, path: Path) -> Path:
-        """Writes the model, whole or not at all. Raises InvalidInput when it is over 2 GiB."""
+        """Writes the model, whole or not at all.
+
+        Args:
+            path: of the new file.
+
+        Returns:
+            `path`.
+
+        Raises:
+            InvalidInput: the model is larger than 2 GiB.
+        """
         if not self._whole:
             self._drop_unused()
             self._name_all()
@@ -287,7 +365,7 @@ class Editor:
 
 
 def _copy(tensor: Any) -> Any:
-    """The tensor without its value; shape, type and quantisation are shared, for none of them is changed in place."""
+    """The tensor without its value; shape, type and quantization are shared, for none of them is changed in place."""
     twin = type(tensor)()
     vars(twin).update(vars(tensor))
     twin.buffer, twin.isVariable = 0, False
@@ -295,7 +373,7 @@ def _copy(tensor: Any) -> Any:
 
 
 def _pull_in(model: Any, data: bytes) -> None:
-    """Makes buffers and options that lie behind the FlatBuffers data part of the objects."""
+    """Makes buffers and options that are stored after the FlatBuffers data part of the objects."""
     for buffer in model.buffers:
         if buffer.offset > 1:
             buffer.data = np.frombuffer(data, dtype=np.uint8, count=buffer.size, offset=buffer.offset)

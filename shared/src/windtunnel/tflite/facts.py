@@ -27,7 +27,7 @@ CALLS: Final = (
 class Quantization:
     """real = scale * (stored - zero_point); one pair per tensor, or one per index along `axis`.
 
-    `block_size` is set where the scales lie in another tensor (blockwise); then `scales` is empty.
+    `block_size` is set if the scales are stored in another tensor (blockwise); then `scales` is empty.
     """
 
     scales: tuple[float, ...]
@@ -38,9 +38,9 @@ class Quantization:
 
 @dataclass(frozen=True, slots=True)
 class TensorFacts:
-    """A tensor of a graph. `shape_signature` has -1 where a dimension is dynamic, and else equals `shape`.
+    """A tensor of a graph. `shape_signature` equals `shape`, but has -1 for a dynamic dimension.
 
-    A constant's bytes lie at `buffer_offset` in the file, `buffer_size` of them. An unnamed tensor is called
+    A constant's bytes are the `buffer_size` bytes at `buffer_offset` in the file. An unnamed tensor is called
     `tensor_<index>`.
     """
 
@@ -181,15 +181,36 @@ class ModelFacts:
         return self.main.outputs
 
     def signature_name(self, tensor: TensorFacts) -> str | None:
-        """The name that a signature gives to an input or output of the main graph, or None."""
+        """The name that a signature gives to an input or output of the main graph, or None.
+
+        Args:
+            tensor: of the main graph.
+
+        Returns:
+            None: no signature names it.
+        """
         return self.input_name(tensor) or self.output_name(tensor)
 
     def input_name(self, tensor: TensorFacts) -> str | None:
-        """The name that a signature gives to an input of the main graph, or None."""
+        """The name that a signature gives to an input of the main graph, or None.
+
+        Args:
+            tensor: of the main graph.
+
+        Returns:
+            None: no signature names it as an input.
+        """
         return self._name_in([signature.inputs for signature in self._main_signatures], tensor)
 
     def output_name(self, tensor: TensorFacts) -> str | None:
-        """The name that a signature gives to an output of the main graph, or None."""
+        """The name that a signature gives to an output of the main graph, or None.
+
+        Args:
+            tensor: of the main graph.
+
+        Returns:
+            None: no signature names it as an output.
+        """
         return self._name_in([signature.outputs for signature in self._main_signatures], tensor)
 
     @property
@@ -201,20 +222,37 @@ class ModelFacts:
         return next((name for side in sides for name, index in side.items() if index == tensor.index), None)
 
     def constant(self, tensor: TensorFacts) -> NDArray[Any]:
-        """The stored value of a constant, in its shape; int4 and int2 unpacked to int8, bfloat16 to float32.
+        """The stored value of a constant.
 
-        Raises InvalidInput when the tensor is no constant or its bytes do not fill its shape, Unsupported for
-        strings and sparse tensors.
+        Args:
+            tensor: of any graph of the model.
+
+        Returns:
+            In the tensor's shape. int4 and int2 are unpacked to int8, bfloat16 is widened to float32.
+
+        Raises:
+            InvalidInput: the tensor is not a constant, or its bytes do not fill its shape.
+            Unsupported: it holds strings, or is stored sparse.
         """
         if not tensor.is_constant:
-            raise InvalidInput(f"tensor {tensor.name!r} of {self.path.name} is no constant")
+            raise InvalidInput(f"tensor {tensor.name!r} of {self.path.name} is not a constant")
         if tensor.is_sparse:
             raise Unsupported(f"constant {tensor.name!r} is stored sparse")
         data = self._bytes(Span(tensor.buffer_offset, tensor.buffer_size))
         return decode(data, tensor.name, tensor.dtype, tensor.shape)
 
     def metadata_bytes(self, name: str) -> bytes:
-        """The content of a metadata entry. Raises NotFound."""
+        """The content of a metadata entry.
+
+        Args:
+            name: of the entry.
+
+        Returns:
+            As stored.
+
+        Raises:
+            NotFound: the model has no such entry.
+        """
         if name not in self.metadata:
             known = ", ".join(sorted(self.metadata)) or "none"
             raise NotFound(f"{self.path.name} has no metadata {name!r}", hint=f"it has: {known}")

@@ -18,11 +18,15 @@ _U16, _U32, _I32 = struct.Struct("<H"), struct.Struct("<I"), struct.Struct("<i")
 
 
 class Malformed(ValueError):
-    """The bytes are no valid FlatBuffers data."""
+    """The bytes are not valid FlatBuffers data."""
 
 
 class Source:
-    """The bytes of a file, and how many of them may still be read."""
+    """The bytes of a file, and how many of them may still be read.
+
+    Args:
+        data: the whole file.
+    """
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -30,24 +34,51 @@ class Source:
         self._budget = 4 * len(data) + (1 << 20)
 
     def charge(self, size: int) -> None:
-        """Pays for reading `size` bytes. Raises Malformed when the budget is spent."""
+        """Counts bytes against the reading budget.
+
+        Args:
+            size: how many bytes are read.
+
+        Raises:
+            Malformed: the budget is spent.
+        """
         self._budget -= size
         if self._budget < 0:
             raise Malformed("its entries share bytes far beyond what any writer does")
 
     def check(self, start: int, size: int) -> None:
-        """Raises Malformed unless the file holds `size` bytes from `start`."""
+        """Makes sure that the file has some bytes.
+
+        Args:
+            start: position of the first one.
+            size: how many.
+
+        Raises:
+            Malformed: some are outside the file.
+        """
         if start < 0 or size < 0 or start + size > len(self.data):
             raise Malformed(f"it refers to bytes {start} to {start + size}, but has {len(self.data)}")
 
     def u32(self, position: int) -> int:
-        """An unsigned 32-bit number, checked."""
+        """An unsigned 32-bit number.
+
+        Args:
+            position: of its first byte; it is checked.
+
+        Returns:
+            The number.
+        """
         self.check(position, 4)
         return int(_U32.unpack_from(self.data, position)[0])
 
 
 class Table:
-    """A table at a position. Fields are named by their slot (their offset in the vtable: 4, 6, 8 ...)."""
+    """A table at a position. Fields are named by their slot (their offset in the vtable: 4, 6, 8 ...).
+
+    Args:
+        source: the file.
+        position: of the table.
+    """
 
     __slots__ = ("_size", "_source", "_vtable", "_vtable_size", "position")
 
@@ -65,11 +96,22 @@ class Table:
 
     @classmethod
     def root(cls, source: Source) -> Table:
-        """The file's first table."""
+        """The file's first table.
+
+        Args:
+            source: the file.
+
+        Returns:
+            The root table.
+        """
         return cls(source, source.u32(0))
 
     def _field(self, slot: int, size: int) -> int:
-        """Position of a field of `size` bytes, 0 when absent."""
+        """Position of a field of `size` bytes, 0 when absent.
+
+        Raises:
+            Malformed: the field is outside its table.
+        """
         if slot + 2 > self._vtable_size:
             return 0
         offset = int(_U16.unpack_from(self._source.data, self._vtable + slot)[0])
@@ -80,26 +122,64 @@ class Table:
         return self.position + offset
 
     def number(self, slot: int, kind: str, default: int = 0) -> int:
-        """An integer field; `kind` is a struct letter (b B h i I q Q)."""
+        """An integer field.
+
+        Args:
+            slot: offset of the field in the vtable.
+            kind: a struct letter (b B h i I q Q).
+            default: the schema's value for an absent field.
+
+        Returns:
+            The number.
+        """
         layout = struct.Struct("<" + kind)
         at = self._field(slot, layout.size)
         return int(layout.unpack_from(self._source.data, at)[0]) if at else default
 
     def flag(self, slot: int) -> bool:
-        """A boolean field, false when absent."""
+        """A boolean field, false when absent.
+
+        Args:
+            slot: offset of the field in the vtable.
+
+        Returns:
+            Its value.
+        """
         return self.number(slot, "B") != 0
 
     def has(self, slot: int) -> bool:
-        """Whether an offset field is present."""
+        """Whether an offset field is present.
+
+        Args:
+            slot: offset of the field in the vtable.
+
+        Returns:
+            False: the writer left it out.
+        """
         return self._field(slot, 4) != 0
 
     def table(self, slot: int) -> Table | None:
-        """The table that an offset field refers to."""
+        """The table that an offset field refers to.
+
+        Args:
+            slot: offset of the field in the vtable.
+
+        Returns:
+            None: the field is absent.
+        """
         at = self._field(slot, 4)
         return Table(self._source, at + self._source.u32(at)) if at else None
 
     def span(self, slot: int, width: int) -> tuple[int, int] | None:
-        """Start and element count of a vector of `width`-byte elements, checked but not charged."""
+        """Position and size of a vector, checked but not charged to the budget.
+
+        Args:
+            slot: offset of the field in the vtable.
+            width: bytes of an element.
+
+        Returns:
+            Position of the first element, and their number; None: the field is absent.
+        """
         at = self._field(slot, 4)
         if not at:
             return None
@@ -109,7 +189,15 @@ class Table:
         return start + 4, count
 
     def numbers(self, slot: int, dtype: str) -> list[Any]:
-        """A vector of numbers as Python numbers; empty when absent."""
+        """A vector of numbers.
+
+        Args:
+            slot: offset of the field in the vtable.
+            dtype: numpy's name of the element type.
+
+        Returns:
+            Python numbers; empty if the field is absent.
+        """
         layout = np.dtype(dtype).newbyteorder("<")
         span = self.span(slot, layout.itemsize)
         if span is None:
@@ -120,7 +208,14 @@ class Table:
         return values
 
     def text(self, slot: int) -> str:
-        """A string field; bytes that are no UTF-8 are shown as replacement characters."""
+        """A string field.
+
+        Args:
+            slot: offset of the field in the vtable.
+
+        Returns:
+            Empty if the field is absent; bytes that are not UTF-8 become replacement characters.
+        """
         span = self.span(slot, 1)
         if span is None:
             return ""
@@ -129,7 +224,14 @@ class Table:
         return self._source.data[start : start + count].decode("utf-8", errors="replace")
 
     def tables(self, slot: int) -> Iterator[Table]:
-        """A vector of tables; empty when absent."""
+        """A vector of tables.
+
+        Args:
+            slot: offset of the field in the vtable.
+
+        Yields:
+            Each table; none if the field is absent.
+        """
         start, count = self.span(slot, 4) or (0, 0)
         for at in range(start, start + 4 * count, 4):
             yield Table(self._source, at + self._source.u32(at))

@@ -7,10 +7,16 @@ from windtunnel.tflite.facts import ModelFacts
 
 
 def input_specs(facts: ModelFacts) -> list[InputSpec]:
-    """One spec per input, for `windtunnel.pipeline.sample_inputs`.
+    """What each input takes, for `windtunnel.pipeline.sample_inputs`.
 
-    A quantised input asks for real numbers, which `Runner` quantises with the input's own scale and zero point, or
-    for the integers that it stores.
+    A quantized input takes real numbers, which `Runner` quantizes with the input's own scale and zero point, or the
+    integers that it stores.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        One spec for each input, in the model's order.
     """
     return [
         InputSpec(

@@ -15,9 +15,15 @@ _HALF: Final = ("float16", "bfloat16")
 def precision(facts: ModelFacts) -> Precision:
     """The precision in which a model computes and stores its weights.
 
-    Activations decide before weights: int16x8 where some are 16-bit integers, int8 where some are 8-bit integers (what
-    may stay float at the ends or in between), dynamic_range where only weights are integers, float16 where weights are
-    stored as half floats.
+    Activations decide before weights. int16x8: some activations are 16-bit integers. int8: some are 8-bit integers;
+    inputs, outputs and single ops may stay float. dynamic_range: only weights are integers. float16: weights are stored
+    as half floats.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        The name of the built-in variant that has this precision.
     """
     tensors = list(_tensors(facts))
     activations = {tensor.dtype for tensor in tensors if _is_quantized(tensor) and not tensor.is_constant}

@@ -1,4 +1,4 @@
-"""Between real numbers and what quantised tensors store: real = scale * (stored - zero_point)."""
+"""Between real numbers and what quantized tensors store: real = scale * (stored - zero_point)."""
 
 from __future__ import annotations
 
@@ -15,26 +15,46 @@ INTEGER_DTYPES: Final = frozenset({"int2", "int4", "uint4", "int8", "uint8", "in
 
 
 def quantize(array: NDArray[Any], quantization: Quantization, dtype: str) -> NDArray[Any]:
-    """Real values as stored ones of an integer dtype: q = saturate(rint(x / scale) + zero_point).
+    """Converts real values to stored ones: q = saturate(rint(x / scale) + zero_point).
 
-    Ties go to the even number (np.rint); TensorFlow Lite's kernels round ties away from zero, which differs
-    only on exact halves. Raises InvalidInput on NaN and infinity, which no integer can store.
+    Ties go to the even number (np.rint). TensorFlow Lite's kernels round ties away from zero, which differs only on
+    exact halves.
+
+    Args:
+        array: real numbers, of any shape that the scales fit.
+        quantization: scales and zero points, for the tensor or along an axis.
+        dtype: the stored integer type.
+
+    Returns:
+        An array of the same shape, in `dtype`.
+
+    Raises:
+        InvalidInput: NaN or infinity, which no integer can store; or the scales do not fit the shape.
+        Unsupported: the scales are blockwise.
     """
     if not np.isfinite(array).all():
-        raise InvalidInput("NaN or infinity cannot be quantised")
+        raise InvalidInput("NaN or infinity cannot be quantized")
     scales, zeros = _parameters(array, quantization)
     limits = np.iinfo(np.dtype(dtype))
     return np.clip(np.rint(array.astype(np.float64) / scales) + zeros, limits.min, limits.max).astype(dtype)
 
 
 def dequantize(array: NDArray[Any], quantization: Quantization | None) -> NDArray[np.float64]:
-    """Stored values as real ones in float64; an unquantised tensor is only widened.
+    """Converts stored values to real ones: x = scale * (q - zero_point).
 
-    A complex number becomes two real ones: the last dimension doubles. Raises InvalidInput when the scales do not
-    fit the shape, Unsupported for blockwise scales and for what is no number.
+    Args:
+        array: as stored.
+        quantization: None: the values are only widened.
+
+    Returns:
+        float64, of the same shape. A complex number becomes two real ones: the last dimension doubles.
+
+    Raises:
+        InvalidInput: the scales do not fit the shape.
+        Unsupported: the scales are blockwise, or the values are not numbers.
     """
     if array.dtype.kind not in "biufc":
-        raise Unsupported(f"values of type {array.dtype} are no numbers")
+        raise Unsupported(f"values of type {array.dtype} are not numbers")
     if array.dtype.kind == "c":
         array = np.ascontiguousarray(array).view(array.real.dtype)
     if quantization is None or array.dtype.kind not in "iu":
@@ -44,9 +64,14 @@ def dequantize(array: NDArray[Any], quantization: Quantization | None) -> NDArra
 
 
 def _parameters(array: NDArray[Any], quantization: Quantization) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Scales and zero points, shaped to broadcast against `array`."""
+    """Scales and zero points, shaped to broadcast against `array`.
+
+    Raises:
+        InvalidInput: their number does not fit the shape.
+        Unsupported: they are blockwise.
+    """
     if quantization.block_size is not None:
-        raise Unsupported(f"blockwise scales (blocks of {quantization.block_size}) lie in another tensor")
+        raise Unsupported(f"blockwise scales (blocks of {quantization.block_size}) are in another tensor")
     scales = np.asarray(quantization.scales, dtype=np.float64)
     zeros = np.asarray(quantization.zero_points, dtype=np.float64)
     if scales.size == 1:

@@ -59,21 +59,27 @@ class _OpCode:
 
 
 def read_model(path: Path) -> ModelFacts:
-    """Reads what the file says: ops, tensors, quantisation, signatures, metadata.
+    """Reads what the file says: ops, tensors, quantization, signatures, metadata.
 
     Runs no native code of the model's runtime, so a damaged file cannot crash the process.
 
+    Args:
+        path: of the .tflite file.
+
+    Returns:
+        The facts; values of constants are read later, on demand.
+
     Raises:
+        InvalidInput: it is not a .tflite model, or it is damaged; the message names the place. Or its path is not
+            UTF-8, which the runtime cannot open.
         NotFound: there is no such file.
-        InvalidInput: it is no .tflite model, or damaged; the message says where. Or its path is not UTF-8, which
-            the runtime cannot open.
     """
     _check_path(path)
     try:
         kind = path.stat().st_mode
         if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
             # A device may have no end, and a pipe can be read but once.
-            raise InvalidInput(f"{path} is no plain file", hint="give a .tflite model")
+            raise InvalidInput(f"{path} is not a plain file", hint="give a .tflite model")
         data = path.read_bytes()
     except FileNotFoundError:
         raise NotFound(f"there is no model file {path}") from None

@@ -32,7 +32,7 @@ MORE_MEMORY = "run it on a machine with more memory, or with smaller inputs"
 
 
 class Layer(NamedTuple):
-    """What an op left in one of its outputs: the array as stored, not dequantised."""
+    """What an op left in one of its outputs: the array as stored, not dequantized."""
 
     op_index: int
     name: str
@@ -46,12 +46,14 @@ class Runner:
     Args:
         path: the .tflite file.
         threads: CPU threads.
-        accelerator: "xnnpack" (the runtime's default), "none" (its own optimised kernels), "reference" (plain
+        accelerator: "xnnpack" (the runtime's default), "none" (its own optimized kernels), "reference" (plain
             kernels; these abort the process on some int8 models).
         preserve_all: keep every tensor, so that `layers` can show them.
 
-    Raises NotFound, InvalidInput (not a model, one that the runtime refuses, or one that reads variables which nothing
-    sets), Unsupported (an op that it lacks).
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is not a model, the runtime refuses it, or it reads variables that nothing sets.
+        Unsupported: it has an op that the runtime lacks.
     """
 
     def __init__(
@@ -68,7 +70,7 @@ class Runner:
         self._fed: dict[int, NDArray[Any]] = {}
 
     def twin(self) -> Runner:
-        """Another interpreter of the same model, set up alike, as before its first run."""
+        """Another interpreter of the same model with the same settings, as before its first run."""
         return Runner(
             self.facts.path, threads=self.threads, accelerator=self.accelerator, preserve_all=self._preserve_all
         )
@@ -79,15 +81,20 @@ class Runner:
         return self._fed
 
     def run(self, inputs: Mapping[str, NDArray[Any]], *, dequantized: bool = False) -> dict[str, NDArray[Any]]:
-        """Runs the model once and returns its outputs by tensor name.
+        """Runs the model once.
 
         Args:
-            inputs: by tensor name or signature name. Real numbers are quantised for a quantised input; integers
-                must have the input's own type. A dimension that is dynamic in the model takes the sample's size.
+            inputs: by tensor name or signature name. Real numbers are quantized for a quantized input; integers must
+                have the input's own type. A dimension that is dynamic in the model takes the sample's size.
             dequantized: outputs as float64 real numbers instead of as stored; text stays as it is.
 
-        Raises InvalidInput naming the tensor: missing or unknown, wrong shape or type, NaN or infinity; JobFailed
-        where the machine has too little memory.
+        Returns:
+            The outputs by tensor name.
+
+        Raises:
+            InvalidInput: an input is missing or unknown, has the wrong shape or type, or holds NaN or infinity; the
+                message names it.
+            JobFailed: the machine has too little memory.
         """
         prepared = {tensor.index: _prepare(tensor, array) for tensor, array in self._assign(inputs)}
         self._resize({index: array.shape for index, array in prepared.items()})
@@ -112,6 +119,9 @@ class Runner:
 
         Left out: what is computed from constants alone (runtimes fold it and leave its memory unset), and
         handles and strings, which hold no numbers. Needs `preserve_all`.
+
+        Raises:
+            InvalidInput: the runner does not keep its layers.
         """
         if not self._preserve_all:
             raise InvalidInput("the layers of this run were not kept", hint="create Runner(preserve_all=True)")
@@ -121,8 +131,17 @@ class Runner:
     def view(self, tensor: int) -> NDArray[Any]:
         """The memory of a layer after a run, as stored and not copied. Needs `preserve_all`.
 
-        Good until the next run, which an array that is still held makes fail: drop it, and every slice of it,
-        before. Raises Unsupported where the runtime keeps no value: results of control flow that nobody reads.
+        It is valid until the next run. That run fails while the array, or a slice of it, still exists.
+
+        Args:
+            tensor: index of the layer's tensor.
+
+        Returns:
+            In the tensor's shape and type.
+
+        Raises:
+            InvalidInput: the runner does not keep its layers.
+            Unsupported: the runtime keeps no value: results of control flow that no op reads.
         """
         if not self._preserve_all:
             raise InvalidInput("the layers of this run were not kept", hint="create Runner(preserve_all=True)")
@@ -133,7 +152,11 @@ class Runner:
         return view
 
     def _read(self, tensor: int) -> NDArray[Any]:
-        """A copy of a tensor, also of one without elements, which the runtime itself does not hand out."""
+        """A copy of a tensor, also of one without elements, which the runtime itself does not hand out.
+
+        Raises:
+            Unsupported: the runtime keeps no value of it.
+        """
         try:
             found: NDArray[Any] = self._interpreter.get_tensor(tensor)
         except ValueError as error:
@@ -176,7 +199,14 @@ class Runner:
 
 
 def layer_tensors(facts: ModelFacts) -> Iterator[tuple[int, TensorFacts]]:
-    """(op index, output tensor) of all layers that depend on the input and hold numbers, in execution order."""
+    """All layers that depend on the input and hold numbers, in execution order.
+
+    Args:
+        facts: of the model.
+
+    Yields:
+        Index of the op, and its output tensor.
+    """
     for op in facts.ops:
         for index in op.outputs:
             if index < 0 or index in facts.main.fixed:
@@ -223,7 +253,14 @@ def _refused(facts: ModelFacts, error: Exception) -> InvalidInput | Unsupported:
 
 
 def words_of(error: Exception) -> str:
-    """What the runtime says, in one line. Where an allocation fails it gives up without a word."""
+    """What the runtime reports, in one line.
+
+    Args:
+        error: of the runtime.
+
+    Returns:
+        Its text. The runtime has none for a failed allocation: then words that say this.
+    """
     return " ".join(str(error).split()) or _NO_WORDS
 
 
@@ -232,7 +269,11 @@ def _no_memory(facts: ModelFacts) -> JobFailed:
 
 
 def _prepare(tensor: TensorFacts, array: NDArray[Any]) -> NDArray[Any]:
-    """The array in the input's type; raises InvalidInput naming the tensor."""
+    """The array in the input's type.
+
+    Raises:
+        InvalidInput: it does not fit; the message names the tensor.
+    """
     fits = len(array.shape) == len(tensor.shape_signature) and all(
         want in (-1, got) for want, got in zip(tensor.shape_signature, array.shape, strict=True)
     )

@@ -30,7 +30,7 @@ def nrmse(error: float, value_range: float) -> float | None:
         value_range: the larger of max - min of the reference and max - min of the candidate, over all samples.
 
     Returns:
-        A number without unit, at least 0. If both sides are constant: 0 if they are equal, else None (no figure).
+        A number without unit, at least 0. If both sides are constant: 0 if they are equal, None (no figure) if not.
     """
     if value_range > 0.0:
         return error / value_range
@@ -49,7 +49,8 @@ class RunningNrmse:
         """Adds one sample.
 
         Args:
-            reference, candidate: finite real numbers of one shape.
+            reference: finite real numbers.
+            candidate: finite real numbers of the same shape.
         """
         sides = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
         self._squares += float(np.square(sides[1] - sides[0]).sum())

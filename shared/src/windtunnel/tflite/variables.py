@@ -12,9 +12,15 @@ _SHOWN: Final = 3
 
 
 def require_values(facts: ModelFacts) -> None:
-    """Raises InvalidInput for a model that reads variables which nothing sets: its answers would be memory's leftovers.
+    """Refuses a model that reads variables which nothing sets: its answers would depend on leftovers in memory.
 
-    TFLiteConverter.from_saved_model leaves such models of what tf.saved_model.save wrote of a Keras 3 model.
+    TFLiteConverter.from_saved_model makes such models of what tf.saved_model.save wrote of a Keras 3 model.
+
+    Args:
+        facts: of the model.
+
+    Raises:
+        InvalidInput: some variables have no value; the message names them.
     """
     unset = unset_variables(facts)
     if not unset:
@@ -30,9 +36,15 @@ def require_values(facts: ModelFacts) -> None:
 
 
 def unset_variables(facts: ModelFacts) -> list[str]:
-    """Names of variables that the main graph, and what it runs, reads and never assigns.
+    """Names of variables that the main graph, and the graphs it runs, read and never assign.
 
-    Another signature may assign them, but nobody runs that one before.
+    Another signature may assign them, but nothing runs that one before.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        In the order in which they are read; empty if all are set.
     """
     read: dict[str, None] = {}
     graphs = list(_reached(facts))

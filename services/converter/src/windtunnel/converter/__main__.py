@@ -44,7 +44,7 @@ async def build(rt: Runtime[ConverterSettings]) -> Parts:
                 service.on_model_trained,
                 service.on_failure,
                 # Whoever trains may send anything, and an announcement belongs to a run whatever its data.
-                tell_malformed=True,
+                report_malformed=True,
             )
         ],
     )

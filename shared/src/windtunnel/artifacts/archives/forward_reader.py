@@ -17,6 +17,11 @@ class ForwardReader(io.RawIOBase):
 
     Seeking forward reads and drops; one byte back is kept, which is all that `tarfile` ever needs. Reading in large
     pieces is refused: file content is read in chunks, so only a forged header asks for more at once.
+
+    Args:
+        source: the compressed or plain stream.
+        limit: the most bytes that may come.
+        refuse: makes the error from its reason.
     """
 
     def __init__(self, source: BinaryIO, *, limit: int, refuse: Callable[[str], InvalidInput]) -> None:
@@ -30,16 +35,19 @@ class ForwardReader(io.RawIOBase):
         self.last = b""
 
     def readable(self) -> bool:
+        """Implements `RawIOBase.readable`."""
         return True
 
     def seekable(self) -> bool:
+        """Implements `RawIOBase.seekable`: forward only."""
         return True
 
     def tell(self) -> int:
+        """Implements `RawIOBase.tell`."""
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read exactly `size` bytes, fewer only at the end of the stream."""
+        """Implements `RawIOBase.read`: exactly `size` bytes, fewer only at the end of the stream."""
         if size is None or size < 0 or size > _HEADER_LIMIT:
             raise self._refuse("a header claims an absurd size")
         data = b""
@@ -52,6 +60,7 @@ class ForwardReader(io.RawIOBase):
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Implements `RawIOBase.seek`: forward from the start, and one byte back."""
         if whence != io.SEEK_SET or offset < self._consumed - 1:
             raise io.UnsupportedOperation("tar streams are read forward")
         while self._consumed < offset and self._take(min(CHUNK, offset - self._consumed)):

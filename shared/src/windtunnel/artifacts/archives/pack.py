@@ -11,7 +11,15 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
 def pack(folder: Path, target: Path) -> Path:
-    """Writes the files below `folder` to the zip file `target`, stored, in sorted order; streams."""
+    """Writes the files below a folder to a zip file, stored, in sorted order.
+
+    Args:
+        folder: its empty folders are left out.
+        target: the new zip file.
+
+    Returns:
+        `target`.
+    """
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
         for path in sorted(item for item in folder.rglob("*") if item.is_file()):
             entry = zipfile.ZipInfo(path.relative_to(folder).as_posix(), _EPOCH)

@@ -1,7 +1,7 @@
 """Open .zip, .tar and .tar.gz archives from strangers.
 
-What the archive claims is checked before a byte is written, and what it holds is counted while it is written: a
-10 GB claim in a header fails at once and a zip bomb fails at the limit. Nothing is written through a link.
+What the archive claims is checked before a byte is written: a 10 GB claim in a header fails at once. What it has is
+counted while it is written: a zip bomb fails at the limit. Nothing is written through a link.
 """
 
 from __future__ import annotations
@@ -43,10 +43,20 @@ _BROKEN = (
 
 
 def unpack(archive: Path, target: Path, *, max_bytes: int, max_files: int) -> Path:
-    """Extract `archive` (known by its content) into the new folder `target`, which appears whole or not at all.
+    """Extracts an archive into a new folder, which appears whole or not at all.
 
-    Raises InvalidInput for a damaged or truncated archive, encrypted members, names or links that lead out of
-    `target`, duplicate names, device files, more than `max_bytes` of content or `max_files` members.
+    Args:
+        archive: zip, tar or tar.gz, recognized by its content.
+        target: the new folder; an empty one may exist.
+        max_bytes: most bytes of content.
+        max_files: most members.
+
+    Returns:
+        `target`.
+
+    Raises:
+        InvalidInput: the archive is damaged, truncated or larger than allowed. Or it has encrypted members, device
+            files, duplicate names, or names or links that lead out of `target`.
     """
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise InvalidInput(f"cannot unpack into {target}: it exists", hint="name a new folder")
@@ -92,7 +102,14 @@ def _extract(archive: Path, writer: _Writer) -> None:
 
 
 class _Writer:
-    """Writes members below a root, under the limits."""
+    """Writes members below a root, under the limits.
+
+    Args:
+        archive: name, for messages.
+        root: the new folder.
+        max_bytes: most bytes of content.
+        max_files: most members.
+    """
 
     def __init__(self, archive: str, root: Path, max_bytes: int, max_files: int) -> None:
         self.archive = archive
@@ -126,7 +143,7 @@ class _Writer:
         path = self._new(name, "file")
         source = self._clean(to)
         if self._kinds.get(source) != "file" or source == path:
-            raise self.refuse(f"link {name[:200]!r} leads to {to[:200]!r}, which is no earlier file of the archive")
+            raise self.refuse(f"link {name[:200]!r} leads to {to[:200]!r}, which is not an earlier file of the archive")
         (self._root / path).hardlink_to(self._root / source)
 
     def symlink(self, name: str, to: str) -> None:
@@ -134,7 +151,11 @@ class _Writer:
         self._links.append((self._new(name, "link"), to))
 
     def claim(self, size: int) -> None:
-        """Refuse `size` more bytes, declared or real, if they exceed the limit."""
+        """Counts bytes, declared or real, and refuses them if they exceed the limit.
+
+        Args:
+            size: how many more bytes.
+        """
         if self._bytes + size > self.max_bytes:
             raise self.refuse(f"it unpacks to more than {self.max_bytes} bytes")
 
@@ -195,7 +216,11 @@ def _extract_zip(source: BinaryIO, writer: _Writer) -> None:
 
 
 def _check_directory_size(source: BinaryIO, writer: _Writer) -> None:
-    """Refuse a huge central directory before it is parsed (APPNOTE.TXT 4.3.16, 4.3.14 for zip64)."""
+    """Refuses a huge central directory before it is parsed (APPNOTE.TXT 4.3.16, 4.3.14 for zip64).
+
+    Raises:
+        BadZipFile: there is no end record.
+    """
     size = source.seek(0, os.SEEK_END)
     start = max(0, size - 65_557 - 20 - 56)
     source.seek(start)

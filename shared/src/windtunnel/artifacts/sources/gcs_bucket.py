@@ -1,4 +1,4 @@
-"""Objects of somebody's GCS bucket. Application default credentials; honours STORAGE_EMULATOR_HOST."""
+"""Objects of somebody's GCS bucket. Application default credentials; honors STORAGE_EMULATOR_HOST."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class GcsBucket:
             self._client = storage.Client()
 
     def files(self, bucket: str, key: str) -> Iterator[SourceFile]:
-        """The object `key`, or else every object below `key/`."""
+        """Implements `Bucket.files`."""
         with speaking_gcs(f"cannot read gs://{bucket}/{key}"):
             single = self._client.bucket(bucket).get_blob(key, **_OPTIONS)
             blobs = [] if single else list(self._client.list_blobs(bucket, prefix=f"{key}/", **_OPTIONS))

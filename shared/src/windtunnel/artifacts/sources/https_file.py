@@ -32,10 +32,18 @@ _TIMEOUT: Final = urllib3.Timeout(connect=10, read=60)
 
 
 class HttpsFile:
-    """A file at a URL. `hosts`: those that may be asked, each with its port unless that is 443."""
+    """A file at a URL. `hosts`: those that may be asked, each with its port unless that is 443.
+
+    Args:
+        url: https://host/path.
+        hosts: names that may be asked.
+        max_bytes: largest file.
+
+    Raises:
+        InvalidInput: the host is not allowed.
+    """
 
     def __init__(self, url: str, hosts: tuple[str, ...], max_bytes: int) -> None:
-        """Raises InvalidInput where the host is not allowed."""
         self._url = url
         self._host = checked_host(url, hosts)
         self._max_bytes = max_bytes
@@ -47,6 +55,7 @@ class HttpsFile:
         )
 
     def file(self) -> SourceFile:
+        """The file; its bytes are fetched when it is read."""
         return SourceFile("", self._open)
 
     @contextmanager
@@ -57,7 +66,11 @@ class HttpsFile:
             self._pool.clear()
 
     def _chunks(self) -> Iterator[bytes]:
-        """The bytes, each once; after a broken connection it goes on where it stopped."""
+        """The bytes, each once; after a broken connection it continues where it stopped.
+
+        Raises:
+            Unavailable: too many tries made no progress.
+        """
         got = _Progress()
         failures = 0
         while True:
@@ -66,7 +79,7 @@ class HttpsFile:
                 yield from self._part(got)
                 return
             except Unavailable as error:
-                # Whoever makes progress may go on; whoever does not has only so many tries.
+                # Progress allows further tries; without progress there are only so many.
                 failures = 1 if got.bytes > before else failures + 1
                 if not error.retryable or failures >= _TRIES:
                     raise
@@ -74,7 +87,11 @@ class HttpsFile:
                 time.sleep(_PAUSE_S * 2 ** (failures - 1))
 
     def _part(self, got: _Progress) -> Iterator[bytes]:
-        """What one answer gives beyond the bytes that are there already."""
+        """What one answer gives beyond the bytes that are there already.
+
+        Raises:
+            Unavailable: the answer ended early.
+        """
         with _speaking(self._url), self._answer(got) as answer:
             skip = 0 if answer.status == 206 else got.bytes
             expected = self._size(answer, got, skip)
@@ -90,7 +107,11 @@ class HttpsFile:
                 raise Unavailable(f"the connection ended after {seen} of {expected} bytes")
 
     def _size(self, answer: urllib3.BaseHTTPResponse, got: _Progress, skip: int) -> int | None:
-        """How many bytes the whole file has, if the server says so. Raises InvalidInput where that is too many."""
+        """How many bytes the whole file has, if the server reports it.
+
+        Raises:
+            InvalidInput: they are too many.
+        """
         length = answer.headers.get("content-length", "")
         if not length.isdigit():
             return None
@@ -134,7 +155,13 @@ class HttpsFile:
         return target
 
     def _require_content(self, answer: urllib3.BaseHTTPResponse, got: _Progress) -> None:
-        """Raises what a status means; an ETag that changes means that the file did."""
+        """Raises what a status means; an ETag that changes means that the file did.
+
+        Raises:
+            InvalidInput: the server does not give the file.
+            NotFound: the server does not have it.
+            Unavailable: it may give it later.
+        """
         if answer.status == 206 and _begins_at(answer, got.bytes):
             return
         if answer.status == 200:
@@ -162,7 +189,18 @@ class _Progress:
 
 
 def checked_host(url: str, hosts: tuple[str, ...]) -> str:
-    """host or host:port of `url`, if it may be asked. Raises InvalidInput."""
+    """The host of an address, if it may be asked.
+
+    Args:
+        url: the address.
+        hosts: names that may be asked, with or without port.
+
+    Returns:
+        host or host:port.
+
+    Raises:
+        InvalidInput: it is not an https address, or its host is not allowed.
+    """
     try:
         parts = urlsplit(url)
         port = parts.port or 443
@@ -186,7 +224,11 @@ def _begins_at(answer: urllib3.BaseHTTPResponse, first: int) -> bool:
 
 @contextmanager
 def _speaking(url: str) -> Iterator[None]:
-    """Turns what urllib3 raises into the project's errors."""
+    """Turns what urllib3 raises into the project's errors.
+
+    Raises:
+        Unavailable: the connection fails.
+    """
     try:
         yield
     except (SSLError, ssl.SSLError) as error:

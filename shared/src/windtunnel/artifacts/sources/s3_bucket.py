@@ -1,4 +1,4 @@
-"""Objects of somebody's S3 bucket. boto3's own credential chain; honours AWS_ENDPOINT_URL."""
+"""Objects of somebody's S3 bucket. boto3's own credential chain; honors AWS_ENDPOINT_URL."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class S3Bucket:
             self._client: S3Client = boto3.session.Session().client("s3", config=config)
 
     def files(self, bucket: str, key: str) -> Iterator[SourceFile]:
-        """The object `key`, or else every object below `key/`."""
+        """Implements `Bucket.files`."""
         if self._exists(bucket, key):
             yield self._file(bucket, key, "")
             return
@@ -84,7 +84,12 @@ def _chunks(where: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 @contextmanager
 def _speaking(where: str) -> Iterator[None]:
-    """Turn what the SDK raises into the project's errors."""
+    """Turns what the SDK raises into the project's errors.
+
+    Raises:
+        NotFound: the bucket or object does not exist.
+        Unavailable: access is denied, or the service does not answer.
+    """
     try:
         yield
     except ClientError as error:

@@ -20,4 +20,12 @@ class Bucket(Protocol):
     """Objects of somebody's bucket, read in place."""
 
     def files(self, bucket: str, key: str) -> Iterable[SourceFile]:
-        """The object `key`, or else every object below `key/`; nothing where neither exists."""
+        """The object `key`; if there is none, every object below `key/`.
+
+        Args:
+            bucket: its name.
+            key: without leading or trailing slash.
+
+        Returns:
+            Empty if neither exists.
+        """

@@ -32,6 +32,12 @@ class SourceReader:
 
     `file_roots` are the folders below which `file://` is allowed, after symbolic links are resolved; `https_hosts` the
     hosts that `https://` may name.
+
+    Args:
+        artifacts: the store, for `sha256:` URIs.
+        file_roots: folders that file:// may read.
+        max_bytes: the most bytes of one source.
+        https_hosts: hosts that https:// may ask.
     """
 
     def __init__(
@@ -48,10 +54,21 @@ class SourceReader:
         self._max_bytes = max_bytes
 
     async def open(self, uri: str, *, sha256: str | None = None, into: Path) -> Path:
-        """Copy the file or folder at `uri` into the folder `into`, under its own name, and return its path.
+        """Copies the file or folder at a URI into a folder, under its own name. It appears whole or not at all.
 
-        It appears whole or not at all. Raises InvalidInput (not allowed, too large, not the given `sha256`),
-        NotFound, Conflict (`into` holds that name), Unavailable.
+        Args:
+            uri: s3://, gs://, https://, file:// or sha256:.
+            sha256: what the content must hash to; None: not checked.
+            into: an existing folder.
+
+        Returns:
+            The path of the copy.
+
+        Raises:
+            InvalidInput: the URI is not allowed, the content is too large, or it does not have the given `sha256`.
+            NotFound: it does not exist.
+            Conflict: `into` has that name already.
+            Unavailable: the source does not answer.
         """
         if sha256 is not None:
             check_sha256(sha256)
@@ -105,7 +122,7 @@ class SourceReader:
         if sha256 is None:
             raise InvalidInput(
                 f"{uri[:200]} has no sha256",
-                hint="what comes over https:// needs the sha256 of its content beside it",
+                hint="what comes over https:// needs the sha256 of its content next to it",
                 code="sha256_missing",
             )
         name = unquote(PurePosixPath(urlsplit(uri).path).name)
@@ -142,13 +159,27 @@ class SourceReader:
 
 
 def redact(uri: str) -> str:
-    """`uri` without what may be a secret: user information, query and fragment."""
+    """A URI without what may be a secret: user information, query and fragment.
+
+    Args:
+        uri: any text.
+
+    Returns:
+        For messages and logs.
+    """
     bare = re.split(r"[?#]", uri, maxsplit=1)[0]
     return re.sub(r"://[^/]*@", "://", bare)
 
 
 def refuse_secrets(uri: str) -> None:
-    """Raise InvalidInput for a URI that carries user information or a query; neither is ever repeated."""
+    """Refuses a URI that may carry a secret. The message does not repeat it.
+
+    Args:
+        uri: any text.
+
+    Raises:
+        InvalidInput: it has user information, a query or a fragment.
+    """
     start = _URL.match(uri)
     if (start and "@" in start.group()) or "?" in uri or "#" in uri:
         raise InvalidInput(
@@ -158,9 +189,17 @@ def refuse_secrets(uri: str) -> None:
 
 
 def allowed_path(uri: str, roots: tuple[Path, ...]) -> Path:
-    """The resolved path of a `file://` URI below one of the resolved `roots`.
+    """The resolved path of a `file://` URI.
 
-    Raises InvalidInput, the same for what exists and what does not.
+    Args:
+        uri: the URI.
+        roots: resolved folders; the path must be below one of them.
+
+    Returns:
+        The path; it exists.
+
+    Raises:
+        InvalidInput: it is elsewhere. The message is the same whether it exists or not.
     """
     parts = urlsplit(uri)
     path = Path(unquote(parts.path))
@@ -180,7 +219,18 @@ def allowed_path(uri: str, roots: tuple[Path, ...]) -> Path:
 
 
 def local_files(uri: str, path: Path) -> Iterator[SourceFile]:
-    """The file at `path`, or every file below it; links inside it are followed, links out of it refused."""
+    """The file at a path, or every file below it. Links inside the folder are followed.
+
+    Args:
+        uri: as given, for messages.
+        path: resolved.
+
+    Yields:
+        Each file, sorted.
+
+    Raises:
+        InvalidInput: a link leads out of the folder, or there is neither a file nor a folder.
+    """
     if path.is_file():
         yield _local_file("", path)
     elif path.is_dir():
@@ -235,12 +285,16 @@ def _bucket(scheme: str) -> Bucket:
 
 
 def _below(uri: str, target: Path, relative: str) -> Path:
-    """Where a file goes, with its folders made; names that could lead elsewhere are refused."""
+    """Where a file goes, with its folders made; names that could lead elsewhere are refused.
+
+    Raises:
+        InvalidInput: the name could lead elsewhere.
+    """
     if not relative:
         return target
     parts = relative.split("/")
     if any(part in {"", ".", ".."} or "\0" in part or "\\" in part for part in parts):
-        raise InvalidInput(f"{uri} holds the name {relative[:200]!r}, which is no file name")
+        raise InvalidInput(f"{uri} holds the name {relative[:200]!r}, which is not a file name")
     path = target.joinpath(*parts)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,17 @@ from windtunnel.errors import Unsupported
 
 @contextlib.contextmanager
 def needs_sdk(scheme: str) -> Iterator[None]:
-    """Around the import of an adapter. Raises Unsupported where its SDK is not installed."""
+    """Around the import of an adapter.
+
+    Args:
+        scheme: of the URI, for the message.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        Unsupported: its SDK is not installed.
+    """
     try:
         yield
     except ModuleNotFoundError as error:

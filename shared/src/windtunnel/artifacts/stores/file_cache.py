@@ -22,6 +22,11 @@ class Artifacts:
     A local store's own files are given; those of a remote one are kept in `cache`, at most `max_bytes` of them,
     least recently used first out. Processes may share a cache. A file used within the last hour stays, above the
     bound too, since a job may be about to open it.
+
+    Args:
+        store: has the artifacts.
+        cache: folder of the local copies.
+        max_bytes: size of the cache; what was not used for longest goes first.
     """
 
     def __init__(self, store: ArtifactStore, cache: Path, *, max_bytes: int = CACHE_BYTES) -> None:
@@ -31,7 +36,19 @@ class Artifacts:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def path(self, sha256: str) -> Path:
-        """A read-only local file with the verified bytes. Raises NotFound, Corrupt, Unavailable."""
+        """A read-only local file with the verified bytes.
+
+        Args:
+            sha256: of the artifact.
+
+        Returns:
+            It may vanish when the cache needs room; open it at once.
+
+        Raises:
+            NotFound: there is no such artifact.
+            Corrupt: its bytes do not hash to `sha256`.
+            Unavailable: the store does not answer.
+        """
         check_sha256(sha256)
         if isinstance(self.store, LocalStore):
             return await self.store.path(sha256)
@@ -44,24 +61,31 @@ class Artifacts:
             return target
 
     async def put_file(self, path: Path) -> ArtifactRef:
+        """Implements `ArtifactStore.put_file`."""
         return await self.store.put_file(path)
 
     async def put_bytes(self, data: bytes) -> ArtifactRef:
+        """Implements `ArtifactStore.put_bytes`."""
         return await self.store.put_bytes(data)
 
     async def fetch(self, sha256: str, target: Path) -> Path:
+        """Implements `ArtifactStore.fetch`."""
         return await self.store.fetch(sha256, target)
 
     async def read_bytes(self, sha256: str, *, limit: int = READ_LIMIT) -> bytes:
+        """Implements `ArtifactStore.read_bytes`."""
         return await self.store.read_bytes(sha256, limit=limit)
 
     async def stat(self, sha256: str) -> ArtifactRef | None:
+        """Implements `ArtifactStore.stat`."""
         return await self.store.stat(sha256)
 
     async def delete(self, sha256: str) -> None:
+        """Implements `ArtifactStore.delete`."""
         await self.store.delete(sha256)
 
     async def ping(self) -> None:
+        """Implements `ArtifactStore.ping`."""
         await self.store.ping()
 
     def _keep(self, target: Path) -> None:

@@ -15,7 +15,18 @@ from windtunnel.errors import NotFound, Unavailable
 
 @contextmanager
 def speaking_gcs(what: str) -> Iterator[None]:
-    """Turns what the SDK raises into NotFound and Unavailable; `what` says what failed."""
+    """Turns what the SDK raises into the project's errors.
+
+    Args:
+        what: what failed, for messages.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        NotFound: the bucket or object does not exist.
+        Unavailable: access is denied, or the service does not answer.
+    """
     try:
         yield
     except Missing as error:

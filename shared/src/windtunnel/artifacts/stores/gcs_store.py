@@ -1,4 +1,4 @@
-"""Artifacts in a Google Cloud Storage bucket. Honours STORAGE_EMULATOR_HOST."""
+"""Artifacts in a Google Cloud Storage bucket. Honors STORAGE_EMULATOR_HOST."""
 
 from __future__ import annotations
 
@@ -22,7 +22,14 @@ _TIMEOUT_S = (5, 60)  # connect, read
 
 
 class GcsStore(RemoteStore):
-    """A bucket and a key prefix; application default credentials. `patience_s` bounds the SDK's retries."""
+    """A bucket and a key prefix; application default credentials. `patience_s` bounds the SDK's retries.
+
+    Args:
+        bucket: its name.
+        prefix: of all keys.
+        create_bucket: create the bucket if it is missing.
+        patience_s: how long to try again, in seconds.
+    """
 
     def __init__(self, bucket: str, prefix: str = "", *, create_bucket: bool = False, patience_s: float = 20.0) -> None:
         super().__init__(prefix)
@@ -99,7 +106,11 @@ class GcsStore(RemoteStore):
 
     @contextmanager
     def _speaking(self, action: str) -> Iterator[None]:
-        """Turns what the SDK raises into the project's errors."""
+        """Turns what the SDK raises into the project's errors.
+
+        Raises:
+            NotFound: the bucket or object does not exist.
+        """
         try:
             with speaking_gcs(f"gs://{self._name}: cannot {action}"):
                 yield

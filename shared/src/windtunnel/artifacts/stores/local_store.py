@@ -19,14 +19,29 @@ _STALE_S = 24 * 3600.0
 
 
 class LocalStore(BlockingStore):
-    """A folder on a local or shared POSIX file system."""
+    """A folder on a local or shared POSIX file system.
+
+    Args:
+        root: folder of the store; it is made when something is stored.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self._temporary = root / "tmp"
 
     async def path(self, sha256: str) -> Path:
-        """The verified blob's own read-only file. Raises NotFound, Corrupt."""
+        """The verified blob's own read-only file.
+
+        Args:
+            sha256: of the artifact.
+
+        Returns:
+            The path in the store's folder.
+
+        Raises:
+            NotFound: there is no such artifact.
+            Corrupt: its bytes do not hash to `sha256`.
+        """
         return await asyncio.to_thread(self._verified_path, check_sha256(sha256))
 
     def _verified_path(self, sha256: str) -> Path:
@@ -49,7 +64,7 @@ class LocalStore(BlockingStore):
                     os.fsync(fd)
                 target = self._path(ref.sha256)
                 _make_folder(target.parent)
-                # Replacing equal bytes is harmless, and mends a blob that was damaged on disk.
+                # Replacing equal bytes is harmless, and repairs a blob that was damaged on disk.
                 Path(name).replace(target)
             except BaseException:
                 with suppress(FileNotFoundError):
@@ -101,7 +116,11 @@ class LocalStore(BlockingStore):
 
 @contextmanager
 def _storing(root: Path) -> Iterator[None]:
-    """Tell a fault of the file system (full, gone, not ours) from a blob that is not there."""
+    """Distinguishes a fault of the file system (full, gone, wrong owner) from a missing blob.
+
+    Raises:
+        Unavailable: the file system fails.
+    """
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Artifacts in memory: the fake for unit tests, with the behaviour of the others."""
+"""Artifacts in memory: the fake for unit tests, with the behavior of the others."""
 
 from __future__ import annotations
 

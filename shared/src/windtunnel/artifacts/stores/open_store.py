@@ -21,10 +21,18 @@ def open_store(url: str, *, cache: None = None) -> ArtifactStore: ...
 @overload
 def open_store(url: str, *, cache: Path) -> Artifacts: ...
 def open_store(url: str, *, cache: Path | None = None) -> ArtifactStore:
-    """Open the store at `url`, without touching the network; with `cache` its artifacts can be had as files.
+    """Opens a store, without touching the network. SDKs are imported only for their own scheme: services start fast.
 
-    `create=1` in an s3 or gs URL makes a missing bucket. Raises InvalidInput. SDKs are imported only for their
-    own scheme, so that services start fast.
+    Args:
+        url: file://, s3:// or gs://; `create=1` makes a missing bucket.
+        cache: folder for local copies; then artifacts can be had as files. None: no copies.
+
+    Returns:
+        The store.
+
+    Raises:
+        InvalidInput: the URL cannot be read.
+        Unsupported: the SDK of its scheme is not installed.
     """
     store = _open(url)
     return store if cache is None else Artifacts(store, cache)

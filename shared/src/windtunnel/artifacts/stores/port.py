@@ -1,4 +1,4 @@
-"""The port of the artifact store, and the one behaviour that every adapter shares.
+"""The port of the artifact store, and the one behavior that every adapter shares.
 
 An adapter implements the few blocking methods of `BlockingStore`; hashing, verification, limits and the async
 surface are written once, here.
@@ -22,7 +22,7 @@ from typing import BinaryIO, Protocol
 
 from windtunnel.errors import InvalidInput, OutsideError, Unavailable
 
-# Below malloc's mmap threshold: larger buffers are mapped and faulted in anew for every read, four times slower.
+# Below malloc's mmap threshold: larger buffers are mapped and faulted in again for every read, four times slower.
 CHUNK = 64 * 1024
 READ_LIMIT = 64 * 1024 * 1024
 _READ = os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC
@@ -30,7 +30,12 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Corrupt(OutsideError):
-    """A stored blob's bytes are not those that its name promises; trying again does not help."""
+    """A stored blob's bytes are not those that its name promises; trying again does not help.
+
+    Args:
+        message: what happened.
+        hint: what to do.
+    """
 
     code = "corrupt"
 
@@ -39,14 +44,29 @@ class Corrupt(OutsideError):
 
 
 class AccessDenied(Unavailable):
-    """The store knows the key and does not allow it this action; it may allow it others."""
+    """The store knows the key and does not allow it this action; it may allow it others.
+
+    Args:
+        message: what happened.
+        hint: what to do.
+    """
 
     def __init__(self, message: str, *, hint: str = "") -> None:
         super().__init__(message, retryable=False, hint=hint)
 
 
 def check_sha256(sha256: str) -> str:
-    """Return `sha256` if it is 64 lower-case hexadecimal digits, else raise InvalidInput."""
+    """Makes sure that a text is a SHA-256.
+
+    Args:
+        sha256: any text.
+
+    Returns:
+        The same text.
+
+    Raises:
+        InvalidInput: it is not 64 lower-case hexadecimal digits.
+    """
     if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
         raise InvalidInput(f"not a sha256: {str(sha256)[:80]!r}", hint="64 lower-case hexadecimal digits")
     return sha256
@@ -71,52 +91,109 @@ class ArtifactRef:
 
 
 class ArtifactStore(Protocol):
-    """Immutable blobs by content. Raises Unavailable where the store does not answer."""
+    """Immutable blobs by content. Every method raises Unavailable if the store does not answer."""
 
     async def put_file(self, path: Path) -> ArtifactRef:
-        """Store the regular file at `path` in flat memory. Storing the same bytes again changes nothing."""
+        """Stores a regular file, in constant memory. Storing the same bytes again changes nothing.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            Its name and size.
+        """
 
     async def put_bytes(self, data: bytes) -> ArtifactRef:
-        """Store `data`."""
+        """Stores bytes.
+
+        Args:
+            data: at most what memory holds.
+
+        Returns:
+            Their name and size.
+        """
 
     async def fetch(self, sha256: str, target: Path) -> Path:
-        """Write the verified blob to `target`, whole or not at all. Raises NotFound, Corrupt."""
+        """Writes the verified blob to a file, whole or not at all.
+
+        Args:
+            sha256: of the blob.
+            target: the file; its folder is made.
+
+        Returns:
+            `target`.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: its bytes do not hash to `sha256`.
+        """
 
     async def read_bytes(self, sha256: str, *, limit: int = READ_LIMIT) -> bytes:
-        """Return the verified blob. Raises NotFound, Corrupt; InvalidInput above `limit` bytes."""
+        """Reads the verified blob into memory.
+
+        Args:
+            sha256: of the blob.
+            limit: the most bytes.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: its bytes do not hash to `sha256`.
+            InvalidInput: it is larger than `limit`.
+        """
 
     async def stat(self, sha256: str) -> ArtifactRef | None:
-        """Return the blob's reference, or None where there is none. Does not read its bytes."""
+        """The blob's reference. Does not read its bytes.
+
+        Args:
+            sha256: of the blob.
+
+        Returns:
+            None: there is no such blob.
+        """
 
     async def delete(self, sha256: str) -> None:
-        """Remove the blob, if it is there."""
+        """Removes the blob, if there is one.
+
+        Args:
+            sha256: of the blob.
+        """
 
     async def ping(self) -> None:
-        """Raise Unavailable unless the store answers."""
+        """Makes sure that the store answers."""
 
 
 class BlockingStore(ABC):
     """An ArtifactStore over blocking calls, which run in threads."""
 
     async def put_file(self, path: Path) -> ArtifactRef:
+        """Implements `ArtifactStore.put_file`."""
         return await asyncio.to_thread(self._put_file, path)
 
     async def put_bytes(self, data: bytes) -> ArtifactRef:
+        """Implements `ArtifactStore.put_bytes`."""
         return await asyncio.to_thread(self._put, io.BytesIO(data))
 
     async def fetch(self, sha256: str, target: Path) -> Path:
+        """Implements `ArtifactStore.fetch`."""
         return await asyncio.to_thread(self._fetch, check_sha256(sha256), target)
 
     async def read_bytes(self, sha256: str, *, limit: int = READ_LIMIT) -> bytes:
+        """Implements `ArtifactStore.read_bytes`."""
         return await asyncio.to_thread(self._read_bytes, check_sha256(sha256), limit)
 
     async def stat(self, sha256: str) -> ArtifactRef | None:
+        """Implements `ArtifactStore.stat`."""
         return await asyncio.to_thread(self._stat, check_sha256(sha256))
 
     async def delete(self, sha256: str) -> None:
+        """Implements `ArtifactStore.delete`."""
         await asyncio.to_thread(self._delete, check_sha256(sha256))
 
     async def ping(self) -> None:
+        """Implements `ArtifactStore.ping`."""
         await asyncio.to_thread(self._ping)
 
     @abstractmethod
@@ -162,7 +239,11 @@ class BlockingStore(ABC):
 
 
 class RemoteStore(BlockingStore):
-    """A store that must know a blob's name before it sends the first byte: it reads the source twice."""
+    """A store that must know a blob's name before it sends the first byte: it reads the source twice.
+
+    Args:
+        prefix: of all keys; slashes around it are dropped.
+    """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
@@ -189,6 +270,10 @@ class VerifyingReader(io.RawIOBase):
     """Reads a source and refuses its last bytes if the whole is not what was hashed before.
 
     An upload ends with the last byte, so a file that changes while it is sent is never stored under a wrong name.
+
+    Args:
+        source: seekable, at its start.
+        ref: what it was hashed to before.
     """
 
     def __init__(self, source: BinaryIO, ref: ArtifactRef) -> None:
@@ -200,15 +285,19 @@ class VerifyingReader(io.RawIOBase):
         self._hashed = 0
 
     def readable(self) -> bool:
+        """Implements `RawIOBase.readable`."""
         return True
 
     def seekable(self) -> bool:
+        """Implements `RawIOBase.seekable`."""
         return True
 
     def tell(self) -> int:
+        """Implements `RawIOBase.tell`."""
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Implements `RawIOBase.seek`."""
         # Clients seek to learn the size, and to send a chunk again; bytes already hashed are not hashed twice.
         self._position = self._source.seek(offset, whence)
         if self._position == 0:
@@ -217,6 +306,7 @@ class VerifyingReader(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
+        """Implements `RawIOBase.read`; raises InvalidInput instead of the last bytes if the file has changed."""
         data = self._source.read(-1 if size is None else size)
         end = self._position + len(data)
         if self._position <= self._hashed < end:
@@ -233,7 +323,18 @@ class VerifyingReader(io.RawIOBase):
 
 
 def verified(sha256: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Pass `chunks` on and raise Corrupt after the last one unless they hash to `sha256`."""
+    """Passes chunks on and checks their hash after the last one.
+
+    Args:
+        sha256: what they must hash to.
+        chunks: of a blob.
+
+    Yields:
+        Each chunk.
+
+    Raises:
+        Corrupt: they hash to something else.
+    """
     digest = hashlib.sha256()
     for chunk in chunks:
         digest.update(chunk)
@@ -243,22 +344,49 @@ def verified(sha256: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def sha256_of(path: Path) -> str:
-    """SHA-256 of a file's content, as hexadecimal digits. Raises OSError."""
+    """SHA-256 of a file's content.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_chunks(source: BinaryIO) -> Iterator[bytes]:
-    """The rest of `source`, chunk by chunk."""
+    """Reads the rest of a stream.
+
+    Args:
+        source: at any position.
+
+    Yields:
+        Chunks of at most CHUNK bytes.
+    """
     while chunk := source.read(CHUNK):
         yield chunk
 
 
 def open_regular(path: Path, *, follow: bool = True) -> BinaryIO:
-    """Open a regular file for reading, or raise InvalidInput; a FIFO would block a thread for ever.
+    """Opens a regular file for reading. A FIFO would block a thread for ever.
 
-    With `follow` false no component of the absolute `path` may be a symbolic link: the caller has resolved them,
-    and one that appeared since then is an attempt to lead elsewhere.
+    With `follow` false no component of the absolute `path` may be a symbolic link: the caller has resolved them, and
+    one that appeared since then is an attempt to lead elsewhere.
+
+    Args:
+        path: of the file.
+        follow: whether symbolic links may lead to it.
+
+    Returns:
+        At its start.
+
+    Raises:
+        InvalidInput: it cannot be opened, or is not a regular file.
     """
     try:
         fd = os.open(path, _READ) if follow else _open_without_links(path)
@@ -284,9 +412,14 @@ def _open_without_links(path: Path) -> int:
 
 @contextmanager
 def whole_file(target: Path, *, folder: Path | None = None) -> Iterator[BinaryIO]:
-    """Give a temporary file that becomes `target` when the block ends well, and vanishes when it does not.
+    """A temporary file that becomes `target` if the block ends without an error, and is removed if not.
 
-    The temporary lies in `folder` (same file system), by default beside `target`.
+    Args:
+        target: the file; its folder is made.
+        folder: of the temporary file, on the same file system; None: that of `target`.
+
+    Yields:
+        The temporary file, open for writing.
     """
     place = folder or target.parent
     place.mkdir(parents=True, exist_ok=True)

@@ -36,6 +36,13 @@ class S3Store(RemoteStore):
 
     `endpoint` is a URL such as `http://127.0.0.1:8333`; None means AWS. The bucket is made only with
     `create_bucket`.
+
+    Args:
+        bucket: its name.
+        prefix: of all keys.
+        endpoint: of the service; None: AWS.
+        region: of the bucket; None: from the environment.
+        create_bucket: create the bucket if it is missing.
     """
 
     def __init__(
@@ -130,7 +137,13 @@ class S3Store(RemoteStore):
 
     @contextmanager
     def _speaking(self, action: str) -> Iterator[None]:
-        """Turn what the SDK raises into the project's errors."""
+        """Turns what the SDK raises into the project's errors.
+
+        Raises:
+            AccessDenied: the service does not allow the action.
+            NotFound: the bucket or object does not exist.
+            Unavailable: the service does not answer.
+        """
         try:
             yield
         except S3Error as error:

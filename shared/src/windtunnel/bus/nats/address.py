@@ -42,9 +42,18 @@ class NatsAddress:
 
 
 def parse_address(url: str) -> NatsAddress:
-    """Reads an address, or several with commas between them. Credentials are percent-decoded; the first ones count.
+    """Reads the address of a server, or of several with commas between them.
 
-    Raises InvalidInput, whose message never holds a secret.
+    Credentials are percent-decoded; those of the first server count.
+
+    Args:
+        url: as the setting gives it.
+
+    Returns:
+        Servers and credentials.
+
+    Raises:
+        InvalidInput: it cannot be read. The message never has a secret.
     """
     texts = [one.strip() for one in url.split(",") if one.strip()]
     if any("@" in text and "://" not in text for text in texts[1:]):
@@ -66,7 +75,11 @@ def parse_address(url: str) -> NatsAddress:
 
 
 def _part(url: str) -> SplitResult:
-    """One server. The messages name no part of `url`: where it cannot be read, any part may be the password."""
+    """One server. The messages name no part of `url`: where it cannot be read, any part may be the password.
+
+    Raises:
+        InvalidInput: it is not an address.
+    """
     full = url if "://" in url else f"nats://{url}"
     try:
         part = urlsplit(full)

@@ -17,7 +17,11 @@ class PlainText(nats.errors.Error):
 
 
 class EncryptingClient(Client):
-    """Sends credentials over TLS only, where `must_encrypt`."""
+    """Sends credentials over TLS only, where `must_encrypt`.
+
+    Args:
+        must_encrypt: refuse a server that does not encrypt.
+    """
 
     def __init__(self, *, must_encrypt: bool) -> None:
         super().__init__()

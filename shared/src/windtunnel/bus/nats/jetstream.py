@@ -55,7 +55,12 @@ class StreamLimits:
 
 
 class _Answered:
-    """Turns every way in which the server can fail to answer into Unavailable."""
+    """Turns every way in which the server can fail to answer into Unavailable.
+
+    Args:
+        what: the call, for messages.
+        watch: knows why the server does not answer; None: ask nothing.
+    """
 
     __slots__ = ("_watch", "_what")
 
@@ -106,7 +111,11 @@ def _delivered(reply: str) -> tuple[int, int]:
 
 
 class NatsDelivery:
-    """One message in a worker's hand."""
+    """One message in a worker's hand.
+
+    Args:
+        message: as nats-py delivers it.
+    """
 
     __slots__ = ("_message", "attempt", "sequence")
 
@@ -116,57 +125,76 @@ class NatsDelivery:
 
     @property
     def subject(self) -> str:
+        """Implements `Delivery.subject`."""
         return self._message.subject
 
     @property
     def headers(self) -> Mapping[str, str]:
+        """Implements `Delivery.headers`."""
         return self._message.headers or {}
 
     @property
     def data(self) -> bytes:
+        """Implements `Delivery.data`."""
         return self._message.data
 
     async def ack(self) -> None:
+        """Implements `Delivery.ack`."""
         with _Answered("ack"):
             await self._message.ack()
 
     async def nak(self, delay_s: float) -> None:
+        """Implements `Delivery.nak`."""
         with _Answered("nak"):
             await self._message.nak(delay=delay_s or None)
 
     async def term(self) -> None:
+        """Implements `Delivery.term`."""
         with _Answered("term"):
             await self._message.term()
 
     async def in_progress(self) -> None:
+        """Implements `Delivery.in_progress`."""
         with _Answered("in_progress"):
             await self._message.in_progress()
 
 
 class NatsSubscription:
-    """A durable pull consumer."""
+    """A durable pull consumer.
+
+    Args:
+        subscription: the pull consumer.
+    """
 
     def __init__(self, subscription: PullSubscription) -> None:
         self._subscription = subscription
 
     async def fetch(self, count: int, timeout_s: float) -> Sequence[NatsDelivery]:
+        """Implements `Subscription.fetch`."""
         with _Answered("fetch"):
             return [NatsDelivery(message) for message in await self._subscription.fetch(count, timeout_s)]
 
     async def close(self) -> None:
+        """Implements `Subscription.close`."""
         for message in await self._subscription.close():
             with contextlib.suppress(*_GONE):
                 await message.nak()
 
 
 class NatsBucket:
-    """A JetStream key-value bucket. `reopen` makes it again where the server came back without its store."""
+    """A JetStream key-value bucket. `reopen` makes it again where the server came back without its store.
+
+    Args:
+        bucket: an open one.
+        reopen: opens it again after the server lost it.
+    """
 
     def __init__(self, bucket: KeyValue, reopen: Callable[[], Awaitable[KeyValue]]) -> None:
         self._bucket = bucket
         self._reopen = reopen
 
     async def get(self, key: str) -> bytes | None:
+        """Implements `Bucket.get`."""
         check_key(key)
 
         async def get(bucket: KeyValue) -> bytes | None:
@@ -178,6 +206,7 @@ class NatsBucket:
         return await self._call(f"read {key}", get)
 
     async def create(self, key: str, value: bytes) -> bytes:
+        """Implements `Bucket.create`."""
         check_key(key)
         check_size(f"the value of {key}", len(value))
 
@@ -191,15 +220,19 @@ class NatsBucket:
         return await self._call(f"create {key}", create)
 
     async def put(self, key: str, value: bytes) -> None:
+        """Implements `Bucket.put`."""
         check_key(key)
         check_size(f"the value of {key}", len(value))
         await self._call(f"write {key}", lambda bucket: bucket.put(key, value))
 
     async def delete(self, key: str) -> None:
+        """Implements `Bucket.delete`."""
         check_key(key)
         await self._call(f"delete {key}", lambda bucket: bucket.delete(key))
 
     async def keys(self) -> list[str]:
+        """Implements `Bucket.keys`."""
+
         async def keys(bucket: KeyValue) -> list[str]:
             try:
                 # nats-py waits for ever for a list that the loss of its connection has cut short.
@@ -211,6 +244,8 @@ class NatsBucket:
         return await self._call("list keys", keys)
 
     async def revision(self) -> str:
+        """Implements `Bucket.revision`."""
+
         async def revision(bucket: KeyValue) -> str:
             stream = (await bucket.status()).stream_info
             return f"{stream.created}/{stream.state.last_seq}"
@@ -227,7 +262,13 @@ class NatsBucket:
 
 
 class NatsBus:
-    """All of the bus. Made by `connect`."""
+    """All of the bus. Made by `connect`.
+
+    Args:
+        client: not yet connected.
+        limits: of the streams that the bus creates.
+        watch: receives the errors of the connection.
+    """
 
     def __init__(self, client: Client, limits: StreamLimits, watch: Watch) -> None:
         self.watch = watch
@@ -242,14 +283,20 @@ class NatsBus:
 
     @property
     def connected(self) -> bool:
+        """Implements `Bus.connected`."""
         return self._client.is_connected
 
     @property
     def fault(self) -> WindtunnelError | None:
+        """Implements `Bus.fault`."""
         return self.watch.fault(connected=self.connected)
 
     async def connect(self, name: str) -> None:
-        """Connects to the watched address; tries for ever."""
+        """Connects to the watched address; tries forever.
+
+        Args:
+            name: of this client, for the server's list of connections.
+        """
         address, watch = self.watch.address, self.watch
         self._begun = True
         await self._client.connect(
@@ -258,7 +305,7 @@ class NatsBus:
             user=address.user,
             password=address.password,
             token=address.token,
-            error_cb=watch.heard,
+            error_cb=watch.on_error,
             disconnected_cb=watch.lost,
             reconnected_cb=watch.regained,
             closed_cb=watch.ended,
@@ -288,6 +335,7 @@ class NatsBus:
             await self._js.add_stream(config)
 
     async def publish(self, subject: str, headers: Mapping[str, str], data: bytes) -> Published:
+        """Implements `Bus.publish`."""
         if subject != names.DEAD:
             check_size(f"a message on {subject}", message_size(headers, data))
         with self._answered(f"publish on {subject}"):
@@ -297,6 +345,7 @@ class NatsBus:
     async def subscribe(
         self, durable: str, subjects: Sequence[str], *, ack_wait_s: float, max_pending: int
     ) -> NatsSubscription:
+        """Implements `Bus.subscribe`."""
         config = ConsumerConfig(
             durable_name=durable,
             filter_subjects=list(subjects),
@@ -317,6 +366,7 @@ class NatsBus:
             return NatsSubscription(subscription)
 
     async def bucket(self, name: str) -> NatsBucket:
+        """Implements `Bus.bucket`."""
         if name not in self._buckets:
             ttl = self._limits.results_age_s if name == names.RESULTS_BUCKET else 0
             config = KeyValueConfig(bucket=name, ttl=ttl, replicas=self._limits.replicas)
@@ -331,6 +381,7 @@ class NatsBus:
             return await self._js.create_key_value(config)
 
     async def dead_letters(self) -> list[DeadLetter]:
+        """Implements `Bus.dead_letters`."""
         with self._answered("read dead letters"):
             state = (await self._js.stream_info(names.DEAD_STREAM)).state
             letters = []
@@ -340,6 +391,7 @@ class NatsBus:
             return letters
 
     async def dead_letter(self, id: str) -> DeadLetter:
+        """Implements `Bus.dead_letter`."""
         missing = NotFound(f"there is no dead letter {id!r}", hint="`windtunnel deadletters list` shows them")
         if not id.isascii() or not id.isdigit() or int(id) == 0:
             raise missing
@@ -351,6 +403,7 @@ class NatsBus:
         return read_dead_letter(id, message.headers or {}, message.data or b"")
 
     async def forget_dead_letter(self, id: str) -> None:
+        """Implements `Bus.forget_dead_letter`."""
         await self.dead_letter(id)
         with self._answered(f"remove dead letter {id}"):
             await self._js.delete_msg(names.DEAD_STREAM, int(id))
@@ -361,6 +414,7 @@ class NatsBus:
             await self._client.flush()
 
     async def close(self) -> None:
+        """Implements `Bus.close`."""
         self.watch.closing = True
         if not self._begun:
             return
@@ -371,11 +425,23 @@ class NatsBus:
 async def connect(
     url: str, *, name: str = "windtunnel", limits: StreamLimits | None = None, wait_s: float = 30.0
 ) -> NatsBus:
-    """Connects, creating streams where they are missing; reconnects for ever afterwards.
+    """Connects, and creates streams that are missing. A lost connection is made again, without end.
 
-    What fails is logged every few seconds. Raises InvalidInput for an address that cannot be read, Refused where
-    waiting does not help (credentials, certificate, permissions, JetStream off), Unavailable when no server answers
-    within `wait_s` seconds.
+    Failures are logged every few seconds.
+
+    Args:
+        url: address of the server, or of several.
+        name: of this client, for the server's list of connections.
+        limits: of the streams; None: the defaults.
+        wait_s: how long to wait for a server, in seconds.
+
+    Returns:
+        A connected bus.
+
+    Raises:
+        InvalidInput: the address cannot be read.
+        Refused: waiting does not help (credentials, certificate, permissions, JetStream off).
+        Unavailable: no server answers in time.
     """
     address = parse_address(url)
     watch = Watch(address)

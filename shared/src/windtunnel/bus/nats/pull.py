@@ -1,6 +1,6 @@
-"""A pull consumer that keeps its books: never more messages asked for than the caller has room for.
+"""A pull consumer that never asks for more messages than the caller has room for.
 
-The `fetch` of nats-py opens a request per call and, when cancelled, loses what has arrived meanwhile until its lease
+The `fetch` of nats-py opens a request per call and, when canceled, loses what has arrived meanwhile until its lease
 runs out. Here requests outlive a call: what is still owed counts against the next one, and what has arrived when the
 subscription is closed is handed back. Protocol: https://docs.nats.io/reference/reference-protocols/nats_api_reference
 """
@@ -27,7 +27,13 @@ _ENDED: Final = ("404", "408")
 
 
 class PullSubscription:
-    """Messages of one durable consumer, in order of arrival."""
+    """Messages of one durable consumer, in order of arrival.
+
+    Args:
+        client: connected.
+        stream: name of the stream.
+        durable: name of the consumer.
+    """
 
     def __init__(self, client: Client, stream: str, durable: str) -> None:
         self._client = client
@@ -60,10 +66,17 @@ class PullSubscription:
         return left
 
     async def fetch(self, count: int, timeout_s: float) -> list[Msg]:
-        """At most `count` messages, as soon as there is one; none after `timeout_s` seconds.
+        """Fetches messages, as soon as there is one. Canceling the call loses nothing.
 
-        Cancelling it loses nothing. Raises nats.js.errors.APIError where the server refuses, for example because
-        the consumer is gone.
+        Args:
+            count: at most so many.
+            timeout_s: the longest wait, in seconds.
+
+        Returns:
+            Empty after the longest wait.
+
+        Raises:
+            nats.js.errors.APIError: the server refuses, for example because the consumer is gone.
         """
         try:
             async with asyncio.timeout(timeout_s):

@@ -1,4 +1,4 @@
-"""Why NATS cannot be used: what is said of it, and whether waiting can help."""
+"""Why NATS cannot be used: what is reported, and whether waiting can help."""
 
 from __future__ import annotations
 
@@ -20,14 +20,19 @@ _QUIET_S: Final = 1.5
 _EVERY_S: Final = 3.0
 # A connected service outlives a server that comes back with its old credentials a moment later.
 _HOPELESS_AFTER_S: Final = 10.0
-# Different texts that are remembered: an error may quote a subject, and no two of those are alike.
+# Different texts that are remembered: an error may quote a subject, and every one of those differs.
 _TOLD: Final = 32
 _UNAUTHORIZED: Final = re.compile(r"authorization violation|authentication (?:expired|revoked|timeout)", re.IGNORECASE)
 _DENIED: Final = re.compile(r"permissions violation for (\w+)(?: to)? (\S+)", re.IGNORECASE)
 
 
 class Refused(OutsideError):
-    """The server is there and does not let us in: waiting does not help."""
+    """The server is there and does not let us in: waiting does not help.
+
+    Args:
+        message: what happened.
+        hint: what to do.
+    """
 
     code = "nats_refused"
 
@@ -36,7 +41,11 @@ class Refused(OutsideError):
 
 
 class Watch:
-    """Hears every error of a connection, logs it now and then, and knows the one that ends all hope."""
+    """Receives every error of a connection, logs it now and then, and knows whether waiting can help.
+
+    Args:
+        address: of the server.
+    """
 
     def __init__(self, address: NatsAddress) -> None:
         self.address = address
@@ -56,15 +65,19 @@ class Watch:
         words, at = self._denied
         return words if time.monotonic() - at < _HOPELESS_AFTER_S else ""
 
-    async def heard(self, error: Exception) -> None:
-        """An error that the client could not give to any call of ours."""
+    async def on_error(self, error: Exception) -> None:
+        """Receives an error that the client could not raise from any call.
+
+        Args:
+            error: of nats-py or of the connection.
+        """
         refused = refusal(error, self.address)
         if denied := _DENIED.search(str(error)):
             self._denied = (f"the server forbids {denied[1].lower()} on {denied[2]}", time.monotonic())
         if refused is None:
             self.say(_words(error))
         elif self.starting:
-            # Whoever connects tells it.
+            # The caller of connect raises it.
             if not self.refused.done():
                 self.refused.set_result(refused)
         else:
@@ -74,7 +87,7 @@ class Watch:
                 self._hopeless = self._hopeless or (time.monotonic(), refused)
 
     async def lost(self) -> None:
-        """The connection has ended. Why it does not come back is what is heard from now on."""
+        """The connection has ended. Errors from now on say why it does not come back."""
         self._hopeless = None
         if not self.starting and not self.closing:
             self.say("the connection is lost; trying again", urgent=True)
@@ -90,7 +103,12 @@ class Watch:
         self.closed = not self.closing and not self.starting
 
     def say(self, words: str, *, urgent: bool = False) -> None:
-        """Logs `words`, the same ones at most every few seconds."""
+        """Logs words; the same words at most every few seconds.
+
+        Args:
+            words: what happened.
+            urgent: log also during the first seconds, when a server may still start.
+        """
         self.last = words
         now = time.monotonic()
         if not urgent and self.starting and now - self._began < _QUIET_S:
@@ -103,7 +121,14 @@ class Watch:
             log.warning("NATS at %s: %s", self.address.shown, words)
 
     def fault(self, *, connected: bool) -> OutsideError | None:
-        """Why a connection that was there will not come back; None while it may."""
+        """Why a connection that was there will not come back.
+
+        Args:
+            connected: whether it is there now.
+
+        Returns:
+            None: it is there, or may come back.
+        """
         if self.closed:
             return Unavailable(f"NATS at {self.address.shown}: the connection is closed: {self.last}")
         if connected or self._hopeless is None:
@@ -113,7 +138,15 @@ class Watch:
 
 
 def refusal(error: Exception, address: NatsAddress) -> Refused | None:
-    """What to tell of an error that waiting does not fix; None for one that may pass."""
+    """The error to report if waiting does not help.
+
+    Args:
+        error: of nats-py or of the connection.
+        address: of the server.
+
+    Returns:
+        None: the error may pass.
+    """
     where, text = f"NATS at {address.shown}", str(error)
     if isinstance(error, ssl.SSLCertVerificationError):
         reason = error.verify_message or text
@@ -134,7 +167,15 @@ def refusal(error: Exception, address: NatsAddress) -> Refused | None:
 
 
 def no_jetstream(address: NatsAddress, text: str) -> Refused | None:
-    """What to tell where the server says that JetStream is off for this account; None for other words."""
+    """The error to report if JetStream is off for this account.
+
+    Args:
+        address: of the server.
+        text: what the server reports.
+
+    Returns:
+        None: the text says something else.
+    """
     if "not enabled" not in text.lower():
         return None
     hint = "start nats-server with -js, and enable JetStream for the account of this user"
