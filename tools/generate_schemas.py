@@ -7,12 +7,14 @@ FOLDER: where to write; by default where they are committed, shared/src/windtunn
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.numerics import metrics
 from windtunnel.documents.json_schema import schema_text
 from windtunnel.pipeline.pipeline_document import PipelineDocument
 from windtunnel.plan.plan_document import PlanDocument
@@ -25,7 +27,9 @@ def texts() -> Mapping[str, str]:
     return {
         "plan.schema.json": schema_text(PlanDocument, "plan", "Windtunnel plan"),
         "pipeline.schema.json": schema_text(PipelineDocument, "pipeline", "pipeline.json: preprocessing as data"),
-        "diagnosis.schema.json": _with_codes((COMMITTED / "diagnosis.schema.json").read_text(encoding="utf-8")),
+        "diagnosis.schema.json": _with_metrics(
+            _with_codes((COMMITTED / "diagnosis.schema.json").read_text(encoding="utf-8"))
+        ),
     }
 
 
@@ -33,6 +37,18 @@ def _with_codes(text: str) -> str:
     """The schema of a diagnosis with the codes of causes that there are now, one on each line."""
     codes = ",\n".join(f'        "{code}"' for code in CauseCode)
     return re.sub(r'("code": \{\s*"enum": \[)[^]]*\]', lambda found: f"{found[1]}\n{codes}\n      ]", text, count=1)
+
+
+def _with_metrics(text: str) -> str:
+    """The schema of a diagnosis with the metrics of layers that there are now, one on each line."""
+    lines = (f"        {json.dumps(one.name)}: {json.dumps(one.schema)}" for one in metrics.METRICS)
+    return re.sub(
+        r'("reference": \{"type": "string"\},\n).*?(,\n {8}"local_nrmse")',
+        lambda found: found[1] + ",\n".join(lines) + found[2],
+        text,
+        count=1,
+        flags=re.DOTALL,
+    )
 
 
 def main(folder: Path) -> None:

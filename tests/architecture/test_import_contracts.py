@@ -27,7 +27,7 @@ PLANTED = {
     "App builder": ("app_builder/domain/platforms.py", "windtunnel.app_builder.use_cases.build_app"),
     "Layer diff and quantizer": ("quantizer/service.py", "windtunnel.quantizer.__main__"),
     "Domain rules": ("metrics_store/domain/gates.py", "windtunnel.bus.events"),
-    "The diagnosis knows": ("diagnosis/numerics/formulas.py", "grpc"),
+    "The diagnosis knows": ("diagnosis/numerics/metrics.py", "grpc"),
     "Use cases know": ("metrics_store/use_cases/build_report.py", "sqlalchemy"),
     "Rooms of the diagnosis": ("diagnosis/graph/constants.py", "windtunnel.diagnosis.rules.verdict"),
     "Artifacts": ("artifacts/stores/port.py", "windtunnel.artifacts.sources.source_file"),

@@ -61,7 +61,7 @@ def test_figures_are_those_of_the_definition(tmp_path: Path, dense: Path, sample
     expected = np.sqrt(((a - b) ** 2).mean()) / max(np.ptp(a), np.ptp(b))
     assert result.samples == 7
     assert result.layers[0].nrmse == pytest.approx(expected, rel=1e-5)
-    assert result.layers[0].max_abs == pytest.approx(np.abs(a - b).max(), rel=1e-5)
+    assert result.layers[0].metrics["max_abs"] == pytest.approx(np.abs(a - b).max(), rel=1e-5)
 
 
 def test_the_first_bad_layer_is_found(tmp_path: Path, dense: Path, samples: Path) -> None:
@@ -126,7 +126,7 @@ def _causes_of_nan_in_hidden_2(reference: Path, candidate: Path, samples: Path) 
     """What is said when hidden_2 gave NaN, which no model of finite constants does on this machine's kernels."""
     ours, theirs = read_model(reference), read_model(candidate)
     layers = list(compare_models(reference, candidate, samples, max_samples=2).layers)
-    layers[1] = replace(layers[1], nrmse=None, problem="non_finite", non_finite=3)
+    layers[1] = replace(layers[1], metrics={"nrmse": None}, problem="non_finite", non_finite=3)
     return plain_causes(layers, match_layers(ours, theirs).pairs, ours, theirs, 0.1)
 
 
@@ -250,8 +250,8 @@ def test_raw_images_go_through_the_pipeline(tmp_path: Path) -> None:
     pipeline = {"schema": "windtunnel.pipeline/1", "task": "classification", "steps": steps}
     result = compare_models(model, model, samples, pipeline)
     assert result.layers[0].nrmse == 0.0
-    assert result.layers[0].value_range is not None
-    assert result.layers[0].value_range > 50
+    assert result.layers[0].metrics["range"] is not None
+    assert result.layers[0].metrics["range"] > 50
     with pytest.raises(InvalidInput, match="takes"):
         compare_models(model, model, samples)
 

@@ -68,7 +68,7 @@ def test_a_fault_behind_places_from_shapes_is_named(tmp_path: Path) -> None:
 
 
 def _layer(*, is_choice: bool) -> LayerDiff:
-    return LayerDiff("y", "ADD", 0, "y", 0.0, 0.0, 0.0, 1.0, is_choice=is_choice)
+    return LayerDiff("y", "ADD", 0, "y", {"nrmse": 0.0}, is_choice=is_choice)
 
 
 def test_what_is_left_open_is_said() -> None:

@@ -68,7 +68,7 @@ def test_figures_are_those_of_plain_numpy_over_all_samples(comparing: Comparing,
     first = [np.maximum(x @ w.T.astype(np.float64), 0) for w in (weights.first, weights.first * np.float32(1.02))]
     expected = np.sqrt(((first[1] - first[0]) ** 2).mean()) / max(np.ptp(first[0]), np.ptp(first[1]))
     assert found[0].nrmse == pytest.approx(expected, rel=1e-5)
-    assert found[0].bias == pytest.approx((first[1] - first[0]).mean(), rel=1e-4)
+    assert found[0].values["bias"] == pytest.approx((first[1] - first[0]).mean(), rel=1e-4)
     assert [one.samples for one in found] == [40] * 4
     assert comparing.outputs.result().agreement is not None
 

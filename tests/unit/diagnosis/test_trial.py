@@ -117,7 +117,7 @@ def test_an_own_error_is_a_share_of_the_same_range_as_that_of_the_layer(tmp_path
     result = compare_models(good, bad, random_samples(tmp_path / "s.npz", (8,)))
     layer = result.layers[0]
     assert layer.name == "one"
-    assert layer.local_rmse == pytest.approx(layer.rmse, rel=1e-6)
+    assert layer.local_rmse == pytest.approx(layer.metrics["rmse"], rel=1e-6)
     assert layer.local_nrmse == pytest.approx(layer.nrmse, rel=1e-6)
 
 

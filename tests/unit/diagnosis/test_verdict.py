@@ -17,7 +17,7 @@ from windtunnel.tflite import read_model
 
 
 def _layer(nrmse: float | None, problem: str | None = None, non_finite: int = 0, reference: int = 0) -> LayerDiff:
-    return LayerDiff("y", "CONV_2D", 0, "y", nrmse, 0.0, 0.0, 1.0, problem, non_finite, reference)
+    return LayerDiff("y", "CONV_2D", 0, "y", {"nrmse": nrmse}, problem, non_finite, reference)
 
 
 def _output(

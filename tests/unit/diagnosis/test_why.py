@@ -28,9 +28,9 @@ def _notes(reference: Path, candidate: Path, samples: Path | None) -> Notes:
     result = compare_models(reference, candidate, samples)
     found: Notes = {}
     for layer in result.layers:
-        notes = layer.more["why"]
+        notes = layer.why
         assert all(isinstance(note["text"], str) and note["text"] for note in notes)
-        found[layer.name] = {note["kind"]: note for note in notes}
+        found[layer.name] = {note["kind"]: dict(note) for note in notes}
         assert len(found[layer.name]) == len(notes)
     return found
 

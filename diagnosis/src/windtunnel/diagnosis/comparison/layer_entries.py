@@ -21,42 +21,21 @@ def layer_entry(
     is_choice: bool,
 ) -> LayerDiff:
     """What is known of one layer: as accumulated, by itself (`local`), and why quantisation costs it that."""
+    reference_tensor = matching.reference.by_op.get(pair.reference.op_index)
+    candidate_tensor = matching.candidate.by_op.get(pair.candidate.op_index)
     return LayerDiff(
         name=pair.candidate.tensor.name,
         op=pair.candidate.op,
         op_index=pair.candidate.op_index,
         reference=pair.reference.tensor.name,
-        nrmse=figures.nrmse,
-        rmse=figures.rmse,
-        max_abs=figures.max_abs,
-        value_range=figures.value_range,
+        metrics=figures.values,
         problem=figures.problem,
         non_finite=figures.non_finite,
         reference_non_finite=figures.reference_non_finite,
         local_nrmse=None if local is None else local.nrmse,
         local_rmse=None if local is None else local.rmse,
         is_choice=is_choice,
-        more=_more(pair, figures, matching) | {"why": list(why)},
+        reference_ops=() if reference_tensor is None else tuple(reference_tensor.members),
+        members=() if candidate_tensor is None else tuple(candidate_tensor.members),
+        why=tuple(why),
     )
-
-
-def _more(pair: Pair, figures: LayerFigures, matching: Matching) -> dict[str, Any]:
-    """Further figures of a layer, as in the diagnosis."""
-    dead, channels = figures.dead_channels, figures.channel_nrmse
-    reference_tensor = matching.reference.by_op.get(pair.reference.op_index)
-    candidate_tensor = matching.candidate.by_op.get(pair.candidate.op_index)
-    return {
-        "nrmse_ci": None if figures.nrmse_ci is None else list(figures.nrmse_ci),
-        "cosine": figures.cosine,
-        "snr_db": figures.snr_db,
-        "bias": figures.bias,
-        "saturated": figures.saturated,
-        "dead_channels": None
-        if dead is None
-        else {"candidate": dead.candidate, "reference": dead.reference, "channels": dead.channels},
-        "channel_nrmse": None
-        if channels is None
-        else {"axis": channels.axis, "worst": channels.worst, "max": channels.max, "median": channels.median},
-        "reference_ops": [] if reference_tensor is None else list(reference_tensor.members),
-        "members": [] if candidate_tensor is None else list(candidate_tensor.members),
-    }

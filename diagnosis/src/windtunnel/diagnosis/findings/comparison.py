@@ -26,26 +26,44 @@ SCHEMA = "windtunnel.diagnosis/1"
 class LayerDiff:
     """How far one layer of the candidate drifted from the reference, over all samples.
 
-    `name`, `op` and `op_index` are the candidate's, `reference` is the reference's tensor. `nrmse` is None where
-    `problem` says why. `rmse`, `max_abs` and `value_range` are in the layer's real units. `is_choice`: it holds indices
-    or counts, which rounding before it may tip over: its figures do not count.
+    Args:
+        name: the layer in the candidate.
+        op: its op in the candidate.
+        op_index: the index of this op in execution order.
+        reference: the layer in the reference.
+        metrics: every metric by its name (docs/metrics.md), as a number, the ends of an interval, figures by name, or
+            None.
+        problem: why there is no nRMSE.
+        non_finite: how many values of the candidate are NaN or infinite.
+        reference_non_finite: how many values of the reference are.
+        local_nrmse: nRMSE of the isolated error; None if it is not known.
+        local_rmse: RMSE of the isolated error, in real units of the layer.
+        is_choice: it holds indices or counts, which rounding before it may change: its figures do not count.
+        reference_ops: the ops of the reference that make the layer, by index.
+        members: the ops of the candidate that make the layer, by index.
+        why: notes on what quantization costs the layer, as in the document.
     """
 
     name: str
     op: str
     op_index: int
     reference: str
-    nrmse: float | None
-    rmse: float | None
-    max_abs: float | None
-    value_range: float | None
+    metrics: Mapping[str, Any]
     problem: str | None = None
     non_finite: int = 0
     reference_non_finite: int = 0
     local_nrmse: float | None = None
     local_rmse: float | None = None
     is_choice: bool = False
-    more: Mapping[str, Any] = field(default_factory=dict)
+    reference_ops: tuple[int, ...] = ()
+    members: tuple[int, ...] = ()
+    why: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def nrmse(self) -> float | None:
+        """The accumulated nRMSE, which the threshold judges; None if `problem` says why."""
+        found: float | None = self.metrics["nrmse"]
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """The entry of `layers` in a diagnosis."""
@@ -54,16 +72,15 @@ class LayerDiff:
             "op": self.op,
             "op_index": self.op_index,
             "reference": self.reference,
-            "nrmse": self.nrmse,
-            "local_nrmse": self.local_nrmse,
-            "rmse": self.rmse,
-            "max_abs": self.max_abs,
-            "range": self.value_range,
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in self.metrics.items()},
             "problem": self.problem,
             "non_finite": {"candidate": self.non_finite, "reference": self.reference_non_finite},
+            "local_nrmse": self.local_nrmse,
             "local_rmse": self.local_rmse,
             "is_choice": self.is_choice,
-            **self.more,
+            "reference_ops": list(self.reference_ops),
+            "members": list(self.members),
+            "why": list(self.why),
         }
 
 

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.comparison import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
 from windtunnel.diagnosis.layer_log.codec import SKETCH, Sketcher, Statistics
 from windtunnel.diagnosis.layer_log.log_file import Frame, LayerLog
-from windtunnel.diagnosis.numerics.formulas import nrmse, rmse
 from windtunnel.diagnosis.numerics.layer_sums import LayerSums
 from windtunnel.diagnosis.thresholds.numerics_thresholds import BOUND_SPREADS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import Quantization, dequantize
+from windtunnel.tflite.tensor_error import nrmse, rmse
 
 UNREADABLE = "unreadable"
 # How the name of a log ends that is still being written, or was interrupted.

@@ -74,6 +74,21 @@ class ChannelSums:
         larger: NDArray[np.float64] = np.maximum(*found)
         return larger
 
+    def nrmse(self, sides: tuple[float, float]) -> NDArray[np.float64]:
+        """The nRMSE of every channel by its own range, (C,), over all samples added.
+
+        Args:
+            sides: the scales of reference and candidate.
+
+        Returns:
+            0 for a channel that is constant and equal on both sides; NaN for one that is constant but different.
+        """
+        errors, ranges = np.sqrt(self.squares / self.count), self.ranges(sides)
+        constant = ranges <= 0.0
+        found: NDArray[np.float64] = np.divide(errors, ranges, out=np.zeros_like(errors), where=~constant)
+        found[constant & (errors > 0.0)] = np.nan
+        return found
+
     def state(self) -> NDArray[np.float64]:
         """(6, C): counts, squares and ends, for `restore`."""
         return np.concatenate([np.full((1, self.channels), float(self.count)), self.squares[None], *self.ends])

@@ -13,7 +13,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.numerics.formulas import nrmse
+from windtunnel.diagnosis.numerics import metrics
+from windtunnel.diagnosis.numerics.layer_totals import LayerTotals
 from windtunnel.tflite import Quantization, dequantize, quantize
 
 _BLOCK: Final = 1 << 15
@@ -23,9 +24,9 @@ _BLOCK: Final = 1 << 15
 class Local:
     """What one layer does to the reference's values, over `samples` samples.
 
-    `nrmse` and `rmse` are its own error (see `figures`); None where nothing could be run. `low` and `high` are the
-    reference's values seen, `deviation` their standard deviation. Where the tensor is quantised, `clipped` is the
-    share of these values outside the range that it can hold, `clip_rmse` and `round_rmse` are what clipping and
+    `nrmse`, `rmse` and `max_abs` are the isolated error (see `metrics`); None if nothing could be run. `low` and `high`
+    are the reference's observed range, `deviation` is its standard deviation. If the tensor is quantized, `clipped` is
+    the share of these values outside its quantization range, `clip_rmse` and `round_rmse` are what clipping and
     rounding cost, in real units.
     """
 
@@ -125,16 +126,14 @@ class LocalSums:
 
     def result(self) -> Local:
         """The figures so far."""
-        rmse = None if self._unknown or not self._count else math.sqrt(self._squares / self._count)
-        width = max(high - low for low, high in self._ends)
-        figure = None if rmse is None else nrmse(rmse, width)
+        totals = None if self._unknown or not self._count else self._totals()
         seen = max(1, self._seen_count)
         spread = self._power / seen - (self._sum / seen) ** 2
         return Local(
             samples=self.samples,
-            nrmse=figure,
-            rmse=rmse,
-            max_abs=None if rmse is None else self._max_abs,
+            nrmse=None if totals is None else metrics.nrmse(totals),
+            rmse=None if totals is None else metrics.rmse(totals),
+            max_abs=None if totals is None else metrics.max_abs(totals),
             low=self._seen[0],
             high=self._seen[1],
             clipped=self._outside / seen,
@@ -142,6 +141,10 @@ class LocalSums:
             round_rmse=math.sqrt(max(0.0, self._round) / seen),
             deviation=math.sqrt(max(0.0, spread)),
         )
+
+    def _totals(self) -> LayerTotals:
+        reference, candidate = ((low, high) for low, high in self._ends)
+        return LayerTotals(self.samples, self._count, self._squares, self._max_abs, reference, candidate)
 
     def _see(self, values: NDArray[np.float64]) -> None:
         power = _power(values)

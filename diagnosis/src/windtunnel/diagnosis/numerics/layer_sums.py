@@ -1,16 +1,16 @@
-"""Running figures of one layer over all samples; the formulas are in `formulas`."""
+"""Running sums of one layer over all samples; the formulas are in `metrics`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.comparison import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
-from windtunnel.diagnosis.numerics import formulas
+from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.block_sums import (
     UNBOUNDED,
     Measured,
@@ -22,72 +22,52 @@ from windtunnel.diagnosis.numerics.block_sums import (
     second_moments,
 )
 from windtunnel.diagnosis.numerics.channel_sums import ChannelLook, ChannelSums, look_at_channels
+from windtunnel.diagnosis.numerics.layer_totals import CloseTotals, LayerTotals, Range
+from windtunnel.diagnosis.numerics.metric import Metric
+from windtunnel.diagnosis.numerics.nrmse_interval import SampleMoments
 from windtunnel.diagnosis.thresholds.numerics_thresholds import CLOSE_EVERY, CLOSE_FIRST, MOST_CHANNELS
 from windtunnel.tflite import Quantization
 
 State = dict[str, NDArray[np.float64]]
-
-
-@dataclass(frozen=True, slots=True)
-class DeadChannels:
-    """Channels that hold one value over all samples and positions."""
-
-    reference: int
-    candidate: int
-    channels: int
-
-
-@dataclass(frozen=True, slots=True)
-class ChannelNrmse:
-    """nRMSE of single channels along `axis` (from the end: -1 is the last), each by its own range.
-
-    `without` channels are constant on both sides but different; they have no figure and are not in the rest.
-    """
-
-    axis: int
-    worst: int
-    max: float
-    median: float
-    without: int
+Further = Mapping[str, tuple[float, ...]]
+_FURTHER = "further/"
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFigures:
-    """How far a layer drifted, over all samples; `nrmse` is None where `problem` says why.
+    """How far a layer drifted, over all samples.
 
-    rmse, max_abs, value_range, the ranges (low, high) and `bias` (mean of candidate - reference) are in the layer's
-    real units. `nrmse_ci` is the 95 % interval of `formulas.nrmse_interval`. `saturated_low` and `saturated_high`
-    are shares of the candidate's stored integers at the ends of their type (a ReLU's zeros lie at the low end),
-    None for floats. Cosine, SNR, bias, saturation, dead and single channels are of the `close_samples` that were
-    looked at closely: all of them, or in a large model (`stream.LARGE`) the first 4 and then every 32nd.
+    Args:
+        problem: why there is no nRMSE; None if there is one.
+        values: every metric by its name (`metrics.METRICS`); all are None if NaN, infinity or another shape leave none.
+        reference_range: (low, high) of the reference, in real units; None without values.
+        candidate_range: (low, high) of the candidate, in real units; None without values.
+        non_finite: how many values of the candidate are NaN or infinite.
+        reference_non_finite: how many values of the reference are.
+        samples: how many samples were added.
+        close_samples: how many of them were examined closely: all, or in a large model the first 4 and then every 32nd.
     """
 
-    nrmse: float | None
-    rmse: float | None
-    max_abs: float | None
-    value_range: float | None
     problem: str | None
-    nrmse_ci: tuple[float, float] | None = None
-    cosine: float | None = None
-    snr_db: float | None = None
-    bias: float | None = None
-    saturated_low: float | None = None
-    saturated_high: float | None = None
-    dead_channels: DeadChannels | None = None
-    channel_nrmse: ChannelNrmse | None = None
-    reference_range: tuple[float, float] | None = None
-    candidate_range: tuple[float, float] | None = None
+    values: Mapping[str, Any]
+    reference_range: Range | None = None
+    candidate_range: Range | None = None
     non_finite: int = 0
     reference_non_finite: int = 0
     samples: int = 0
     close_samples: int = 0
 
     @property
-    def saturated(self) -> float | None:
-        """Share of stored integers at either end of their type."""
-        if self.saturated_low is None or self.saturated_high is None:
-            return None
-        return self.saturated_low + self.saturated_high
+    def nrmse(self) -> float | None:
+        """The nRMSE (`metrics.nrmse`)."""
+        found: float | None = self.values["nrmse"]
+        return found
+
+    @property
+    def rmse(self) -> float | None:
+        """The RMSE (`metrics.rmse`), in real units of the layer."""
+        found: float | None = self.values["rmse"]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +76,8 @@ class Look:
 
     `stored` counts the candidate's stored integers that were looked at, at the low end of their type, at the high end;
     `non_finite` the NaNs and infinities of reference and candidate. `measured` is None where these or the shapes leave
-    no sums. `moments` (sum a b, sum b^2) and `channels` are of a sample looked at closely.
+    no sums. `moments` (sum a b, sum b^2), `channels` and `further` are of a sample examined closely; `further` has the
+    numbers of `Metric.sums` by the name of the metric.
     """
 
     shape_differs: bool = False
@@ -106,6 +87,7 @@ class Look:
     measured: Measured | None = None
     moments: tuple[float, float] = (0.0, 0.0)
     channels: ChannelLook | None = None
+    further: Further = field(default_factory=dict)
 
 
 class LayerSums:
@@ -130,7 +112,7 @@ class LayerSums:
         self._bounds = bounds
         self._shape_differs = False
         self._close = 0
-        self._moments = formulas.SampleMoments()
+        self._moments = SampleMoments()
         self._largest = 0.0
         # Reference low and high, candidate low and high.
         self._ends = [np.inf, -np.inf, np.inf, -np.inf]
@@ -141,6 +123,8 @@ class LayerSums:
         self._scales = (1.0, 1.0)
         self._channels: ChannelSums | None = None
         self._channels_vary = False
+        self._wanting = tuple(one for one in metrics.METRICS if one.sums is not None)
+        self._further: dict[str, tuple[float, ...]] = {}
 
     def add(
         self,
@@ -182,7 +166,8 @@ class LayerSums:
             return Look(stored=stored, measured=measured)
         squares = measured.channel_squares
         per_channel = None if squares is None else look_at_channels(sides, squares)
-        return Look(False, True, stored, (0, 0), measured, second_moments(*sides, measured), per_channel)
+        moments, further = second_moments(*sides, measured), _further(self._wanting, sides)
+        return Look(False, True, stored, (0, 0), measured, moments, per_channel, further)
 
     def fold(self, look: Look) -> None:
         """Adds the next sample, as `look` saw it."""
@@ -204,6 +189,13 @@ class LayerSums:
             sums = new.count, new.reference, *look.moments, new.squares, new.difference
             self._sums = [old + float(one) for old, one in zip(self._sums, sums, strict=True)]
             self._fold_channels(look.channels)
+            self._fold_further(look.further)
+
+    def _fold_further(self, look: Further) -> None:
+        for one in self._wanting:
+            new, old = look[one.name], self._further.get(one.name)
+            assert one.sums is not None
+            self._further[one.name] = new if old is None else tuple(map(one.sums.combine, old, new))
 
     def _fold_channels(self, look: ChannelLook | None) -> None:
         if self._channels is None:
@@ -222,33 +214,43 @@ class LayerSums:
         problem = self._problem()
         if problem is not None:
             return self._without(problem)
-        moments = self._moments
-        if not moments.counts:
-            return LayerFigures(0.0, 0.0, 0.0, 0.0, None, samples=self.samples)
-        error = formulas.rmse(moments.squares, moments.counts)
-        low_a, high_a, low_b, high_b = self._ends
-        value_range = max(high_a - low_a, high_b - low_b)
-        nrmse = formulas.nrmse(error, value_range)
-        count, reference, products, candidate, squares, difference = self._sums
-        saturated = self._saturated()
+        totals = self.totals()
+        values = metrics.values_of(totals)
         return LayerFigures(
-            nrmse=nrmse,
-            rmse=error,
-            max_abs=self._largest,
-            value_range=value_range,
-            problem=CONSTANT_DIFFERS if nrmse is None else None,
-            nrmse_ci=formulas.nrmse_interval(moments, value_range),
-            cosine=formulas.cosine(products, reference, candidate),
-            snr_db=formulas.snr_db(reference, squares),
-            bias=difference / count if count else None,
-            saturated_low=saturated[0],
-            saturated_high=saturated[1],
-            dead_channels=self._dead(),
-            channel_nrmse=self._channel_nrmse(),
-            reference_range=(low_a, high_a),
-            candidate_range=(low_b, high_b),
+            CONSTANT_DIFFERS if values["nrmse"] is None else None,
+            values,
+            reference_range=totals.reference_range if totals.count else None,
+            candidate_range=totals.candidate_range if totals.count else None,
             samples=self.samples,
             close_samples=self._close,
+        )
+
+    def totals(self) -> LayerTotals:
+        """All sums over the samples added so far: what the metrics are computed from."""
+        low_a, high_a, low_b, high_b = self._ends
+        count, reference, products, candidate, squares, difference = self._sums
+        stored, low, high = self._stored
+        return LayerTotals(
+            samples=self.samples,
+            count=self._moments.counts,
+            squares=self._moments.squares,
+            largest=self._largest,
+            reference_range=(low_a, high_a),
+            candidate_range=(low_b, high_b),
+            moments=self._moments,
+            close=CloseTotals(
+                samples=self._close,
+                count=count,
+                reference=reference,
+                products=products,
+                candidate=candidate,
+                squares=squares,
+                difference=difference,
+                stored=(stored, low, high),
+                channels=self._channels,
+                scales=self._scales,
+                further=self._further,
+            ),
         )
 
     def _problem(self) -> str | None:
@@ -258,36 +260,11 @@ class LayerSums:
 
     def _without(self, problem: str) -> LayerFigures:
         return LayerFigures(
-            *(None, None, None, None, problem),
+            problem,
+            dict.fromkeys(one.name for one in metrics.METRICS),
             non_finite=self.candidate_non_finite,
             reference_non_finite=self.reference_non_finite,
             samples=self.samples,
-        )
-
-    def _saturated(self) -> tuple[float, float] | tuple[None, None]:
-        seen, low, high = self._stored
-        return (low / seen, high / seen) if seen else (None, None)
-
-    def _dead(self) -> DeadChannels | None:
-        # One value per channel is constant by itself.
-        if self._channels is None or self._moments.counts <= self._channels.channels:
-            return None
-        return DeadChannels(*self._channels.dead(), self._channels.channels)
-
-    def _channel_nrmse(self) -> ChannelNrmse | None:
-        if self._channels is None or not self._channels.count:
-            return None
-        ranges = self._channels.ranges(self._scales)
-        found = formulas.channel_nrmse(self._channels.squares, self._channels.count, ranges)
-        known = found[np.isfinite(found)]
-        if not len(known):
-            return None
-        return ChannelNrmse(
-            axis=-1,
-            worst=int(np.nanargmax(found)),
-            max=float(known.max()),
-            median=float(np.median(known)),
-            without=len(found) - len(known),
         )
 
     def state(self) -> State:
@@ -300,7 +277,7 @@ class LayerSums:
         found = {"numbers": np.array(numbers, dtype=np.float64)}
         if self._channels is not None:
             found["channels"] = self._channels.state()
-        return found
+        return found | {_FURTHER + name: np.array(one, dtype=np.float64) for name, one in self._further.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Takes the sums of another `state`. Raises ValueError where it is none."""
@@ -313,6 +290,10 @@ class LayerSums:
         self._stored = [int(value) for value in numbers[16:19]]
         self._scales, self._channels_vary = (numbers[19], numbers[20]), bool(numbers[21])
         self._moments.restore(numbers[22:])
+        kept = {name.removeprefix(_FURTHER): one for name, one in state.items() if name.startswith(_FURTHER)}
+        self._further = {name: tuple(float(value) for value in one) for name, one in kept.items()}
+        # Sums that the samples so far did not make are not made of the rest either: they would be of a part.
+        self._wanting = tuple(one for one in self._wanting if not self.samples or one.name in self._further)
         channels = state.get("channels")
         self._channels = None
         if channels is not None:
@@ -323,6 +304,14 @@ class LayerSums:
 def _channels_of(shape: tuple[int, ...]) -> int:
     """The size of the last dimension where that are channels, else 0."""
     return shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MOST_CHANNELS else 0
+
+
+def _further(wanting: Sequence[Metric], sides: tuple[Tensor, Tensor]) -> dict[str, tuple[float, ...]]:
+    """What metrics need of one sample beyond the shared sums."""
+    if not wanting:
+        return {}
+    reference, candidate = (one.real() for one in sides)
+    return {one.name: one.sums.of_sample(reference, candidate) for one in wanting if one.sums is not None}
 
 
 def _count_stored(tensor: Tensor) -> tuple[int, int, int]:

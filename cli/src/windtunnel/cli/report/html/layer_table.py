@@ -14,27 +14,31 @@ from windtunnel.cli.report.formatting import (
     clean,
     diverges,
     entries,
-    figure,
     is_number,
     named,
     nrmse_text,
-    part,
     shorten,
 )
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
+from windtunnel.diagnosis.numerics import metrics
+from windtunnel.diagnosis.numerics.metric import Metric
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 Layer = Mapping[str, Any]
 
 # More layers than this scroll below the table's head.
 _SHOWN_WHOLE: Final = 16
+# Fields of the errors that are drawn as bars and marked if they diverge.
+_ISOLATED: Final = "local_nrmse"
+_ACCUMULATED: Final = "nrmse"
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure of every layer, and what it means."""
+    """A figure of every layer, and what it means. `name`: its field in the diagnosis."""
 
+    name: str
     title: str
     show: Callable[[Layer], str]
     meaning: str
@@ -71,7 +75,7 @@ def layer_table(diagnosis: Mapping[str, Any]) -> Markup:
     layers = entries(diagnosis, "layers")
     if not layers:
         return Markup()
-    columns = [column for column in _COLUMNS if any(column.show(layer) != UNKNOWN for layer in layers)]
+    columns = [column for column in _columns() if any(column.show(layer) != UNKNOWN for layer in layers)]
     threshold = diagnosis.get("threshold") or DEFAULT_THRESHOLD
     worst = max((_isolated(layer) for layer in layers), default=0.0)
     codes = culprit_codes(diagnosis)
@@ -98,9 +102,9 @@ def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Column], *, thres
 
 def _cell(layer: Layer, column: Column, *, threshold: float, worst: float) -> LayerCell:
     shown = column.show(layer)
-    if column.title == _ISOLATED:
+    if column.name == _ISOLATED:
         return LayerCell(shown, share=round(_isolated(layer) / worst, 3) if worst > 0 else 0.0)
-    if column.title == _ACCUMULATED:
+    if column.name == _ACCUMULATED:
         return LayerCell(shown, note=_interval(layer), diverges=diverges(layer, threshold))
     return LayerCell(shown)
 
@@ -119,46 +123,28 @@ def _badness(layer: Layer, worst: float) -> float:
 
 def _accumulated(layer: Layer) -> str:
     problem = layer.get("problem")
-    return nrmse_text(layer.get("nrmse")) if problem is None else clean(problem).replace("_", " ")
+    if problem is not None:
+        return clean(problem).replace("_", " ")
+    return metrics.metric(_ACCUMULATED).shown(layer.get(_ACCUMULATED))
 
 
 def _interval(layer: Layer) -> str:
     """The 95 % interval of the accumulated error; empty if unknown."""
-    ends = layer.get("nrmse_ci")
-    return f"{nrmse_text(ends[0])} to {nrmse_text(ends[1])}" if isinstance(ends, list) and len(ends) == 2 else ""
+    return metrics.metric("nrmse_ci").shown(layer.get("nrmse_ci"))
 
 
-def _saturated(layer: Layer) -> str:
-    value = layer.get("saturated")
-    return f"{100 * value:.2g} %" if is_number(value) else UNKNOWN
+def _columns() -> list[Column]:
+    """The isolated error, then every metric with a title."""
+    found = [Column(_ISOLATED, "isolated nRMSE", _isolated_text, "error on the reference's inputs")]
+    for one in metrics.METRICS:
+        if one.title:
+            found.append(Column(one.name, one.title, _text_of(one), one.meaning))
+    return found
 
 
-def _dead(layer: Layer) -> str:
-    found = part(layer, "dead_channels")
-    if not found.get("candidate") and not found.get("reference"):
-        return UNKNOWN
-    return f"{named(found.get('candidate'))} / {named(found.get('reference'))} of {named(found.get('channels'))}"
+def _isolated_text(layer: Layer) -> str:
+    return nrmse_text(layer.get(_ISOLATED))
 
 
-def _channel(layer: Layer) -> str:
-    found = part(layer, "channel_nrmse")
-    return f"{nrmse_text(found.get('max'))} (no. {named(found.get('worst'))})" if found else UNKNOWN
-
-
-_ACCUMULATED: Final = "nRMSE"
-_ISOLATED: Final = "isolated nRMSE"
-_COLUMNS: Final = (
-    Column(_ISOLATED, lambda layer: nrmse_text(layer.get("local_nrmse")), "error on the reference's inputs"),
-    Column(_ACCUMULATED, _accumulated, "error accumulated up to this layer, with its 95 % interval"),
-    Column("worst channel", _channel, "largest nRMSE of a single channel"),
-    Column(
-        "SNR dB",
-        lambda layer: figure(layer.get("snr_db"), ".1f"),
-        "power of reference divided by power of error",
-    ),
-    Column("cosine", lambda layer: figure(layer.get("cosine"), ".4f"), "similarity of both models' values"),
-    Column("bias", lambda layer: figure(layer.get("bias"), ".2g"), "mean of candidate minus reference, in real units"),
-    Column("max abs", lambda layer: figure(layer.get("max_abs")), "largest difference of a value, in real units"),
-    Column("at the ends", _saturated, "share of stored values at an end of the integer type"),
-    Column("dead channels", _dead, "channels that never change, candidate / reference"),
-)
+def _text_of(metric: Metric) -> Callable[[Layer], str]:
+    return _accumulated if metric.name == _ACCUMULATED else lambda layer: metric.shown(layer.get(metric.name))

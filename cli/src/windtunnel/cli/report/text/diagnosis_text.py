@@ -36,12 +36,14 @@ from windtunnel.cli.report.formatting import (
 from windtunnel.cli.report.layer_names import common_folder, layer_title
 from windtunnel.cli.report.text.findings_text import findings_lines
 from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, room_beside, verdict_words
+from windtunnel.diagnosis.numerics import metrics
+from windtunnel.diagnosis.numerics.metric import Metric
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _LAYERS_SHOWN = 10
 _NAMES_SHOWN = 8
 _LONG_NAME = 120
-# Narrower terminals have no room for the signal-to-noise ratio.
+# Narrower terminals have room for one metric.
 _WIDE = 100
 _OP_WIDTH = 18
 
@@ -135,9 +137,9 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     heading(console, f"{title} ({len(order)} of {len(layers)} layers, threshold {figure(threshold, 'g')})")
     codes = culprit_codes(diagnosis)
     rows = [_cells(layers[number], threshold, culprit=number in codes) for number in order]
-    heads: tuple[str, ...] = ("#", "Op", "isolated", "nRMSE", "SNR dB", "")
+    heads = layer_heads()
     if console.width < _WIDE:
-        heads, rows = (*heads[:4], ""), [(*row[:4], row[5]) for row in rows]
+        heads, rows = (*heads[:4], ""), [(*row[:4], row[-1]) for row in rows]
     room = room_beside(console.width, *zip(heads, *rows, strict=True))
     folder = common_folder([layer.get("name") for layer in layers])
     table = new_table(heads[0], "Layer", *heads[1:], words=("Layer", "Op", ""))
@@ -149,6 +151,15 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     console.print(table)
 
 
+def layer_heads() -> tuple[str, ...]:
+    """The heads of the table of layers: index and op, isolated error, the metrics for terminals, marks."""
+    return ("#", "Op", "isolated", *(one.title for one in _shown_metrics()), "")
+
+
+def _shown_metrics() -> tuple[Metric, ...]:
+    return tuple(one for one in metrics.METRICS if one.in_terminal)
+
+
 def _cells(layer: Mapping[str, Any], threshold: float, *, culprit: bool) -> tuple[str, ...]:
     """A layer's op, figures and marks."""
     problem = clean(layer.get("problem") or ("diverges" if diverges(layer, threshold) else "")).replace("_", " ")
@@ -156,8 +167,7 @@ def _cells(layer: Mapping[str, Any], threshold: float, *, culprit: bool) -> tupl
         named(layer.get("op_index")),
         shorten(named(layer.get("op")), _OP_WIDTH),
         nrmse_text(layer.get("local_nrmse")),
-        nrmse_text(layer.get("nrmse")),
-        figure(layer.get("snr_db"), ".1f"),
+        *(one.shown(layer.get(one.name)) for one in _shown_metrics()),
         ", ".join(filter(None, (problem, "culprit" if culprit else ""))),
     )
 
