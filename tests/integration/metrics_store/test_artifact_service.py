@@ -270,7 +270,7 @@ async def test_uploads_that_are_refused(served: Served, api: ArtifactServiceAsyn
         "without a message": [],
         "not a sha256": [request(sha256="../x", size_bytes=1)],
         f"at most {LIMIT}": [request(sha256=right, size_bytes=LIMIT + 1)],
-        "goes on at byte 5": [request(sha256=right, size_bytes=8, offset=5, data=b"678")],
+        "continues at byte 5": [request(sha256=right, size_bytes=8, offset=5, data=b"678")],
         "more than the 8 bytes": [request(sha256=right, size_bytes=8, data=b"1234"), request(data=b"56789")],
         "not to": [request(sha256=right, size_bytes=8, data=b"1234567x")],
     }

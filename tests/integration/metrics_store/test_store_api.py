@@ -353,7 +353,7 @@ async def test_small_numbers_survive_being_stored(store: Store, api: MetricsStor
 async def test_plans_that_cannot_be_stored(api: MetricsStoreServiceAsyncStub) -> None:
     local = "apiVersion: windtunnel/v1\nvariants: [int8]\ndata: {samples: test.npz}"
     error = await error_of(api.PutPlan(pb.PutPlanRequest(name="a", plan_yaml=local)))
-    assert "'test.npz' is no URI" in error.message and error.code == InvalidPlan.code
+    assert "'test.npz' is not a URI" in error.message and error.code == InvalidPlan.code
     error = await error_of(api.PutPlan(pb.PutPlanRequest(name="a", plan_yaml="variants: [int9]")))
     assert error.code == InvalidPlan.code
     for name in ("", "a b", ".a", "a.", "a..b", "a/b", "x" * 65, "ä", "a\n"):

@@ -182,5 +182,5 @@ def test_bad_configurations_are_refused(config: BenchmarkConfig, fields: dict[st
 
 
 def test_a_pin_must_be_a_sha256(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="is no SHA-256"):
+    with pytest.raises(InvalidInput, match="is not a SHA-256"):
         BaseApp(tmp_path, "latest")

@@ -265,7 +265,7 @@ def test_sums_taken_from_a_state_go_on_bit_for_bit() -> None:
         if number == 16:
             second.restore({name: np.array(one) for name, one in first.state().items()})
     assert second.figures() == whole.figures()
-    with pytest.raises(ValueError, match="no layer's sums"):
+    with pytest.raises(ValueError, match="not the sums of a layer"):
         LayerSums().restore({"numbers": np.zeros(3)})
 
 

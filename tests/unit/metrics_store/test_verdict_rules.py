@@ -245,7 +245,7 @@ CASES = [
         "the conversion changed the model",
         lambda run: [run.converted(passed=False, message="top-1 fell from 0.98 to 0.41")],
         FAILED,
-        ("the conversion changed the model (not the quantisation): top-1 fell from 0.98 to 0.41",),
+        ("the conversion changed the model (not the quantization): top-1 fell from 0.98 to 0.41",),
     ),
     Case(
         "no model",

@@ -18,9 +18,20 @@ from windtunnel.tflite import ModelFacts, TensorFacts, dequantize, input_specs
 def feed(
     samples: Path | None, pipeline: Mapping[str, Any] | None, reference: ModelFacts, candidate: ModelFacts
 ) -> Feed:
-    """The reference's inputs by tensor name, sample by sample; without samples, random ones that both take.
+    """The inputs of both models, sample by sample, as the reference takes them.
 
-    Raises InvalidInput and Unsupported.
+    Args:
+        samples: .npz or folder of samples; None: random inputs that both models take.
+        pipeline: content of a pipeline.json; None: samples as they are.
+        reference: the reference model.
+        candidate: the candidate model.
+
+    Returns:
+        Arrays by the reference's tensor names.
+
+    Raises:
+        InvalidInput: the samples do not fit the reference, or the inputs cannot be paired.
+        Unsupported: an input has a type that cannot be fed.
     """
     if samples is None:
         ranges = {
@@ -36,7 +47,19 @@ def feed(
 def translate(
     inputs: Mapping[str, NDArray[Any]], reference: ModelFacts, candidate: ModelFacts
 ) -> dict[str, NDArray[Any]]:
-    """The same values under the candidate's input names. Raises InvalidInput where the inputs cannot be paired."""
+    """The same values under the candidate's input names.
+
+    Args:
+        inputs: one sample, by the reference's tensor names.
+        reference: the reference model.
+        candidate: the candidate model.
+
+    Returns:
+        By the candidate's tensor names; real numbers if the reference's input is quantized.
+
+    Raises:
+        InvalidInput: the inputs cannot be paired.
+    """
     translated: dict[str, NDArray[Any]] = {}
     for reference_input, candidate_input in pair_inputs(reference, candidate):
         values = inputs[reference_input.name]
@@ -47,9 +70,17 @@ def translate(
 
 
 def pair_inputs(reference: ModelFacts, candidate: ModelFacts) -> list[tuple[TensorFacts, TensorFacts]]:
-    """(reference's, candidate's) inputs that are one: by signature or tensor name, else by position.
+    """Pairs of inputs that are the same: by signature or tensor name; without that, by position.
 
-    Raises InvalidInput where they cannot be paired.
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+
+    Returns:
+        (input of the reference, input of the candidate), in the reference's order.
+
+    Raises:
+        InvalidInput: they cannot be paired.
     """
     if len(reference.inputs) != len(candidate.inputs):
         raise InvalidInput(

@@ -1,6 +1,6 @@
-"""Random inputs for two models where no samples are given, in the range that both take.
+"""Random inputs for two models without samples, in the range that both take.
 
-Beyond its calibrated range a quantised model clips what the other does not, and would be blamed for it.
+Outside its calibrated range a quantized model clips what the other does not, and would be blamed for it.
 """
 
 from __future__ import annotations
@@ -44,9 +44,16 @@ class StretchedFeed:
 def common_range(
     reference: ModelFacts, reference_input: TensorFacts, candidate: ModelFacts, candidate_input: TensorFacts
 ) -> Range | None:
-    """The real numbers that both models take at an input, `own` of the reference and `mine` of the candidate.
+    """The range of real numbers that both models take at an input.
 
-    None where neither says; where the two have little or nothing in common, the reference's.
+    Args:
+        reference: the reference model.
+        reference_input: its input.
+        candidate: the candidate model.
+        candidate_input: its input.
+
+    Returns:
+        The reference's if the two ranges have little or nothing in common; None if neither model states one.
     """
     stated = [_quantized_range(reference, reference_input), _quantized_range(candidate, candidate_input)]
     found = [bounds for bounds in stated if bounds is not None]
@@ -65,7 +72,7 @@ def _stretch(values: NDArray[Any], bounds: Range | None) -> NDArray[Any]:
 
 
 def _quantized_range(model: ModelFacts, tensor: TensorFacts) -> Range | None:
-    """The real numbers that a quantised input holds, also where a QUANTIZE op comes first.
+    """The real numbers that a quantized input can represent, also if a QUANTIZE op comes first.
 
     A 16-bit input is always symmetric about 0, so its negative half may never have been calibrated: it is left out.
     """

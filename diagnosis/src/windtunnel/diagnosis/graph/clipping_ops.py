@@ -42,7 +42,15 @@ class Clip:
 
 
 def clip_of(op: OpFacts, constants: Constants) -> Clip | None:
-    """What an op cuts off; None for an op that does something else, or has a bound per channel."""
+    """What an op cuts off.
+
+    Args:
+        op: any op.
+        constants: of its model.
+
+    Returns:
+        None for an op that does something else, or has a bound for each channel.
+    """
     if op.name in BOUNDS and op.name != "NONE":
         return Clip(op.index, BOUNDS[op.name])
     if op.name not in ("MINIMUM", "MAXIMUM"):
@@ -58,17 +66,40 @@ def clip_of(op: OpFacts, constants: Constants) -> Clip | None:
 
 
 def then(first: Bounds, second: Bounds) -> Bounds:
-    """The bounds of two clips, one after the other."""
+    """The bounds of two clips, one after the other.
+
+    Args:
+        first: (low, high), in real units.
+        second: (low, high), in real units.
+
+    Returns:
+        (low, high) of both together.
+    """
     low, high = second
     return min(max(first[0], low), high), min(max(first[1], low), high)
 
 
 def named(bounds: Bounds) -> str:
-    """The activation with these bounds; `CLIP(low, high)` where no op has them."""
+    """The activation with some bounds.
+
+    Args:
+        bounds: (low, high), in real units.
+
+    Returns:
+        `CLIP(low, high)` if no op has them.
+    """
     known = next((name for own, name in _NAMES.items() if same(own, bounds)), None)
     return known or f"CLIP({bounds[0]:.6g}, {bounds[1]:.6g})"
 
 
 def same(one: Bounds, other: Bounds) -> bool:
-    """Whether two pairs of bounds let the same values through, but for what float16 rounds."""
+    """Whether two pairs of bounds let the same values through, apart from what float16 rounds.
+
+    Args:
+        one: (low, high), in real units.
+        other: (low, high), in real units.
+
+    Returns:
+        True: they do.
+    """
     return all(a == b or math.isclose(a, b, rel_tol=SAME_BOUND) for a, b in zip(one, other, strict=True))

@@ -29,7 +29,7 @@ _HELD = 8_000_000
 class Constant:
     """A constant of an op: the tensor that the op reads, and the one that holds the bytes.
 
-    They differ where a DEQUANTIZE of stored float16 or int8 stands between.
+    They differ if a DEQUANTIZE of stored float16 or int8 is between them.
     """
 
     read: TensorFacts
@@ -42,7 +42,11 @@ class Constant:
 
 
 class Constants:
-    """Reads a model's constants."""
+    """Reads a model's constants.
+
+    Args:
+        facts: of the model.
+    """
 
     def __init__(self, facts: ModelFacts) -> None:
         self._facts = facts
@@ -51,7 +55,14 @@ class Constants:
         self._held = 0
 
     def find(self, tensor: int) -> Constant | None:
-        """The constant behind a tensor, through QUANTIZE, DEQUANTIZE, CAST and shape ops; None where there is none."""
+        """The constant behind a tensor, through QUANTIZE, DEQUANTIZE, CAST and shape ops.
+
+        Args:
+            tensor: index; negative: an optional input that is left out.
+
+        Returns:
+            None if there is none.
+        """
         if tensor < 0 or tensor not in self._facts.main.fixed:
             return None
         at = tensor
@@ -63,14 +74,28 @@ class Constants:
         return Constant(self._facts.tensors[tensor], self._facts.tensors[at])
 
     def stored(self, constant: Constant) -> NDArray[Any] | None:
-        """The numbers as stored; None for what cannot be read as an array."""
+        """The value as stored.
+
+        Args:
+            constant: of this model.
+
+        Returns:
+            None if it cannot be read as an array.
+        """
         try:
             return self._facts.constant(constant.stored)
         except (InvalidInput, Unsupported):
             return None
 
     def real(self, constant: Constant) -> NDArray[np.float64] | None:
-        """The real numbers in the stored tensor's shape, not to be changed; None for what cannot be read as numbers."""
+        """The value in real numbers.
+
+        Args:
+            constant: of this model.
+
+        Returns:
+            float64 in the stored tensor's shape, not to be changed; None if it cannot be read as numbers.
+        """
         index = constant.stored.index
         if index in self._known:
             return self._known[index]
@@ -88,5 +113,13 @@ class Constants:
 
 
 def rows(values: NDArray[Any], axis: int) -> NDArray[Any]:
-    """Weights as (output channels, everything else)."""
+    """Weights as a matrix.
+
+    Args:
+        values: of any shape.
+        axis: of the output channels.
+
+    Returns:
+        (output channels, everything else).
+    """
     return np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1) if values.ndim else values.reshape(1, 1)

@@ -1,8 +1,8 @@
-"""A model read as canonical steps.
+"""A model read as canonical fused layers.
 
-Converters write the same layer in many ways: batch normalisation folded into the weights or left as MUL and ADD, an
-activation fused or as an op of its own, padding as PAD or as SAME, a pooling over everything as MEAN. A step is one
-layer whichever way it is written: the op that does the work and the ops that only finish it.
+Converters write the same layer in many ways. Batch normalization is folded into the weights or left as MUL and ADD. An
+activation is fused or an op of its own, padding is PAD or SAME, a pooling over everything is MEAN. A fused layer is
+one layer whichever way it is written: the op that does the work and the ops that only finish it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, OPEN, Bounds, Clip, 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, Constants
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
 
-# They restate a value, and are no layers.
+# They restate a value, and are not layers.
 TRANSPARENT = frozenset({"QUANTIZE", "DEQUANTIZE"})
 # They move values without changing them.
 SHAPING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE"})
@@ -48,10 +48,10 @@ class Affine:
 class FusedLayer:
     """One layer: `work` is the op that computes it, `members` all ops of it in execution order.
 
-    `inputs` are the tensors that it reads as other steps know them (through QUANTIZE, DEQUANTIZE and shaping ops),
-    `outputs` the tensors that its last member writes. `activation` is the one applied at the end, with its attributes.
-    `bounds` are the values that it lets through, None where it does more than cut values off; `clips` the ops beside
-    the work that cut them off.
+    `inputs` are the tensors that it reads as other layers know them (through QUANTIZE, DEQUANTIZE and shaping ops).
+    `outputs` are the tensors that its last member writes. `activation` is the one applied at the end, with its
+    attributes. `bounds` are the values that it lets through; None: it does more than cut values off. `clips` are the
+    ops in addition to the work that cut them off.
     """
 
     order: int
@@ -73,8 +73,8 @@ class FusedLayer:
 class Dilation:
     """A convolution between SPACE_TO_BATCH_ND and BATCH_TO_SPACE_ND: a dilated one, written for older runtimes.
 
-    `before` and `after` are the ops that only move values on the way in and out, `source` and `outputs` what goes in
-    and comes out; `spread` the dilation and `pads` the zeros before and after, of rows and columns.
+    `before` and `after` are the ops that only move values on the way in and out. `source` and `outputs` are what goes
+    in and comes out. `spread` is the dilation, `pads` the zeros before and after, both of rows and columns.
     """
 
     before: tuple[int, ...]
@@ -110,7 +110,11 @@ class _Draft:
 
 
 class FusedModel:
-    """The steps of a model's main graph in execution order."""
+    """The steps of a model's main graph in execution order.
+
+    Args:
+        facts: of the model.
+    """
 
     def __init__(self, facts: ModelFacts) -> None:
         self.facts = facts
@@ -136,11 +140,25 @@ class FusedModel:
         }
 
     def reading(self, root: int) -> list[FusedLayer]:
-        """The steps that read a value, also through shaping ops, which are among them."""
+        """The layers that read a value, also through shaping ops, which are among them.
+
+        Args:
+            root: index of the tensor, see `root`.
+
+        Returns:
+            In execution order.
+        """
         return self._reading[root]
 
     def root(self, tensor: int) -> int:
-        """The tensor whose value this one restates or moves."""
+        """The tensor whose value another one restates or moves.
+
+        Args:
+            tensor: index.
+
+        Returns:
+            Index of the tensor before all QUANTIZE, DEQUANTIZE and shaping ops.
+        """
         while (maker := self.makers.get(tensor)) is not None and maker.name in TRANSPARENT | SHAPING:
             if maker.inputs[0] in self.facts.main.fixed:
                 break
@@ -148,7 +166,14 @@ class FusedModel:
         return tensor
 
     def stored(self, tensor: int) -> int:
-        """The tensor that this one restates through QUANTIZE and DEQUANTIZE alone."""
+        """The tensor that another one restates through QUANTIZE and DEQUANTIZE alone.
+
+        Args:
+            tensor: index.
+
+        Returns:
+            Index of the tensor before those ops.
+        """
         while (maker := self.makers.get(tensor)) is not None and maker.name in TRANSPARENT:
             tensor = maker.inputs[0]
         return tensor
@@ -185,7 +210,7 @@ class FusedModel:
         return [index for index in op.inputs if index >= 0 and index not in fixed]
 
     def _dilation(self, op: OpFacts) -> Dilation | None:
-        """How a convolution is dilated by taking the batch dimension for its help; None where it is not."""
+        """How a convolution is dilated by means of the batch dimension; None if it is not."""
         before, first = self._moved_from(op.inputs[0])
         after, last = self._moved_to(op.outputs[0])
         if first is None or last is None or (first.name, last.name) != ("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND"):
@@ -305,7 +330,7 @@ class FusedModel:
                 return
 
     def _channels_after(self, op: OpFacts, place: int | None, channels: int) -> int | None:
-        """Where a shaping op puts the channels; None where they are no dimension of their own at the end any more."""
+        """Where a shaping op puts the channels; None if they are no longer the last dimension."""
         if place is None:
             return None
         if op.name == "TRANSPOSE":
@@ -403,11 +428,21 @@ def canonical(
     pads: Sequence[Sequence[int]] | None,
     dilation: Dilation | None = None,
 ) -> tuple[str, dict[str, Any]]:
-    """What an op computes: a kind and its attributes, the same for all ways to write it.
+    """What an op computes, the same for all ways to write it.
 
-    Padding becomes the rows and columns added on each side; strides and dilations of a 1x1 kernel over one pixel, which
+    Padding becomes the rows and columns added on each side. Strides and dilations of a 1x1 kernel over one pixel, which
     change nothing, are left out. An op that only cuts values off is a CLIP. An average over a whole image is
-    GLOBAL_AVERAGE; a FULLY_CONNECTED and a 1x1 CONV_2D are both POINTWISE, a SELECT_V2 of equal shapes is a SELECT.
+    GLOBAL_AVERAGE; a FULLY_CONNECTED and a 1x1 CONV_2D are both POINTWISE; a SELECT_V2 of equal shapes is a SELECT.
+
+    Args:
+        facts: of the model.
+        op: any op of it.
+        constants: of the model.
+        pads: zeros that an earlier PAD adds, before and after for each dimension; None: there is no PAD.
+        dilation: written by SPACE_TO_BATCH_ND; None: not.
+
+    Returns:
+        A kind and its attributes.
     """
     attributes = {name: value for name, value in op.options.items() if name not in _IMPLEMENTATION}
     if op.name in _PADDED:
@@ -444,12 +479,26 @@ def _activation(op: OpFacts) -> str:
 
 
 def is_rectified(op: OpFacts) -> bool:
-    """Whether an op lets no value below 0 through."""
+    """Whether an op lets no value below 0 through.
+
+    Args:
+        op: any op.
+
+    Returns:
+        True for RELU and RELU6, also fused.
+    """
     return op.name in ("RELU", "RELU6") or op.fused_activation in ("RELU", "RELU6")
 
 
 def activation_bounds(op: OpFacts) -> tuple[float, float]:
-    """Between which real values an op's activation keeps its float output; infinite where nothing does."""
+    """The real values between which an op's activation keeps its float output.
+
+    Args:
+        op: any op.
+
+    Returns:
+        (low, high); infinite if nothing bounds them.
+    """
     return BOUNDS.get(op.name) or BOUNDS.get(op.fused_activation, OPEN)
 
 

@@ -11,12 +11,26 @@ from windtunnel.tflite import INTEGER_DTYPES, ModelFacts, TensorFacts
 
 
 def is_quantized(facts: ModelFacts) -> bool:
-    """Whether a model stores some of its numbers as integers with scales."""
+    """Whether a model stores some of its numbers as integers with scales.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        True also if only weights are integers.
+    """
     return any(tensor.quantization is not None and tensor.dtype in INTEGER_DTYPES for tensor in _all_tensors(facts))
 
 
 def precision_of(matching: Matching) -> str:
-    """float32, float16 or integer: the coarser of what the two models compute and store with."""
+    """The coarser precision of two models, by what they compute and store with.
+
+    Args:
+        matching: of the two models.
+
+    Returns:
+        float32, float16 or integer.
+    """
     if is_quantized(matching.reference.facts) or is_quantized(matching.candidate.facts):
         return "integer"
     tensors = (*_all_tensors(matching.reference.facts), *_all_tensors(matching.candidate.facts))
@@ -24,7 +38,15 @@ def precision_of(matching: Matching) -> str:
 
 
 def is_quiet(output: OutputDiff, precision: str) -> bool:
-    """Whether no output and no decision shows more than the precision."""
+    """Whether no output and no decision shows more than the precision.
+
+    Args:
+        output: difference of one output.
+        precision: see `precision_of`.
+
+    Returns:
+        True: the difference may come from the precision alone.
+    """
     return (
         output.nrmse is not None
         and output.nrmse < QUIET_OUTPUT[precision]
@@ -34,5 +56,5 @@ def is_quiet(output: OutputDiff, precision: str) -> bool:
 
 
 def _all_tensors(facts: ModelFacts) -> Iterator[TensorFacts]:
-    """The tensors of all graphs: the weights of a loop lie in its body."""
+    """The tensors of all graphs: the weights of a loop are in its body."""
     return (tensor for graph in facts.graphs for tensor in graph.tensors)

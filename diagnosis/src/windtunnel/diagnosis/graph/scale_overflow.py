@@ -22,7 +22,14 @@ _LARGEST: Final = float(np.finfo(np.float32).max)
 
 
 def overflowing(facts: ModelFacts) -> Mapping[int, str]:
-    """The ops of the main graph that would end the process, by index, with the reason."""
+    """The ops of the main graph that would end the process.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        The reason, by index of the op.
+    """
     found = {}
     for op in facts.ops:
         tensor = facts.tensors[op.outputs[0]] if op.name in _SHIFTING and op.outputs else None
@@ -39,7 +46,15 @@ def overflowing(facts: ModelFacts) -> Mapping[int, str]:
 
 
 def overflowed_pairs(matching: Matching, hidden: Collection[int]) -> tuple[Pair, ...]:
-    """The layers that those ops of the candidate make, but for `hidden` tensors of the reference."""
+    """The layers that those ops of the candidate make.
+
+    Args:
+        matching: of the two models.
+        hidden: tensors of the reference that are left out, by index.
+
+    Returns:
+        In the order of the matching.
+    """
     ops: Collection[int] = overflowing(matching.candidate.facts).keys()
     return tuple(
         pair for pair in matching.pairs if pair.candidate.op_index in ops and pair.reference.tensor.index not in hidden

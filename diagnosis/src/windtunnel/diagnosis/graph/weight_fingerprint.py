@@ -1,4 +1,4 @@
-"""How alike the weights of two steps are, whatever factor each channel was scaled by."""
+"""How similar the weights of two fused layers are, whatever factor each channel was scaled by."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ from windtunnel.diagnosis.thresholds.graph_thresholds import FINGERPRINT_COLUMNS
 
 
 class Fingerprints:
-    """Rows of each step's weights, scaled to length 1: at most 64 channels of at most 256 values.
+    """Rows of each fused layer's weights, scaled to length 1: at most 64 channels of at most 256 values.
 
-    Folding a batch normalisation scales every output channel; quantising moves values a little. Neither changes
-    the direction of a row much.
+    Folding a batch normalization scales every output channel; quantizing moves values a little. Neither changes the
+    direction of a row much.
+
+    Args:
+        fused_layers: of one model.
     """
 
     def __init__(self, fused_layers: FusedModel) -> None:
@@ -22,7 +25,16 @@ class Fingerprints:
         self._known: dict[int, tuple[tuple[int, int], NDArray[np.float64]] | None] = {}
 
     def likeness(self, reference_layer: FusedLayer, others: Fingerprints, other: FusedLayer) -> float:
-        """Mean absolute cosine between the rows, in [0, 1]; 0 where one has no weights or another size."""
+        """Mean absolute cosine between the rows of two layers' weights.
+
+        Args:
+            reference_layer: of this model.
+            others: fingerprints of the other model.
+            other: layer of the other model.
+
+        Returns:
+            0 to 1; 0 if one has no weights, or another size.
+        """
         a, b = self._of(reference_layer), others._of(other)
         if a is None or b is None or a[0] != b[0]:
             return 0.0
@@ -43,7 +55,7 @@ class Fingerprints:
         table = rows(values, place[2])
         size = (table.shape[0], table.shape[1])
         picked = table[:: -(-size[0] // FINGERPRINT_ROWS), :: -(-size[1] // FINGERPRINT_COLUMNS)]
-        # A row of one weight has no direction; such steps are told apart by their place.
+        # A row of one weight has no direction; such layers are distinguished by their place.
         if picked.shape[1] < 2 or not np.isfinite(picked).all():
             return None
         lengths = np.linalg.norm(picked, axis=1, keepdims=True)

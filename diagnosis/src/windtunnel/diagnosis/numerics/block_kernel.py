@@ -59,10 +59,14 @@ class Kernel(Protocol):
         """Sums over two tensors of one size.
 
         Args:
-            reference, candidate: the tensors.
-            closely: also sum d a, sum a^2 and sum d; else they are 0.
+            reference: its tensor.
+            candidate: its tensor.
+            closely: also sum d a, sum a^2 and sum d; if not, they are 0.
             ends: whether to look for least and greatest of the reference, of the candidate.
             channels: size of the last dimension: also sum d^2 per channel; 0: not.
+
+        Returns:
+            In real units; d = candidate - reference, a = reference.
         """
         ...
 

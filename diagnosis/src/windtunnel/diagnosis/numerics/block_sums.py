@@ -1,12 +1,13 @@
-"""Sums over one sample of a layer, while its values lie in the processor's cache.
+"""Sums over one sample of a layer, while its values are in the processor's cache.
 
-`measure` has two ways to the same figures. The fast one takes what runtimes mostly hold, float32 and small integers
-with one scale per tensor: real values and differences are formed in float32 (an integer less its zero point is
-exact, its product with the scale is rounded once, as in the runtime's own DEQUANTIZE), products are summed over
-rows of 2048 in float32 and the rows in float64. That agrees with float64 all the way within 2e-6 relative. A native
-kernel does it in one pass (`block_kernel`), NumPy block by block where there is none. What the fast way
-cannot hold (squares that leave float32's range, wide integers, scales per channel, float64) goes the exact way, in
-float64 throughout.
+`measure` has two ways to the same figures. The fast one takes what runtimes mostly store: float32 and small integers
+with one scale per tensor. It forms real values and differences in float32: an integer less its zero point is exact,
+and its product with the scale is rounded once, as in the runtime's own DEQUANTIZE. Products are summed over rows of
+2048 in float32 and the rows in float64. That agrees with float64 all the way within 2e-6 relative. A native kernel
+does it in one pass (`block_kernel`); without one, NumPy does it block by block.
+
+The exact way uses float64 throughout. It takes the rest: squares that leave float32's range, wide integers, scales
+per channel, float64.
 """
 
 from __future__ import annotations
@@ -125,12 +126,18 @@ def measure(
     channels: int = 0,
     seen: tuple[Seen, Seen] = (_NOTHING, _NOTHING),
 ) -> Measured | None:
-    """Sums over one sample, both sides of one shape; None where a value is NaN or infinite.
+    """Sums over one sample.
 
     Args:
+        reference: its tensor.
+        candidate: its tensor, of the same shape.
+        work: buffers that no other thread uses meanwhile.
         closely: also the sums behind cosine, SNR and bias.
         channels: size of the last dimension: also squared errors per channel; 0: not.
         seen: what is known of either side: ends that cannot be exceeded are not looked for again.
+
+    Returns:
+        In real units; None if a value is NaN or infinite.
     """
     if not reference.array.size:
         return Measured(channel_squares=np.zeros(channels) if channels else None)
@@ -145,10 +152,18 @@ def measure(
 
 
 def second_moments(reference: Tensor, candidate: Tensor, measured: Measured) -> tuple[float, float]:
-    """(sum a b, sum b^2) of one sample, of which `measured` has all sums.
+    """Second moments of one sample.
 
-    They follow from the sums over d = b - a. These cancel where b is small beside a: such a sample, which is a rare
-    one, is read once more, in float64.
+    They follow from the sums over d = b - a. These cancel if b is small compared with a. Such a sample, which is rare,
+    is read once more, in float64.
+
+    Args:
+        reference: its tensor, a.
+        candidate: its tensor, b.
+        measured: all sums of this sample.
+
+    Returns:
+        (sum a b, sum b^2), in real units squared.
     """
     products = measured.reference + measured.products
     energy = measured.reference + 2.0 * measured.products + measured.squares
@@ -159,14 +174,29 @@ def second_moments(reference: Tensor, candidate: Tensor, measured: Measured) -> 
 
 
 def count_non_finite(tensor: Tensor) -> int:
-    """How many values are NaN or infinite."""
+    """How many values are NaN or infinite.
+
+    Args:
+        tensor: of any type.
+
+    Returns:
+        0 for integers.
+    """
     if tensor.array.dtype.kind not in "fc":
         return 0
     return int(tensor.array.size - np.count_nonzero(np.isfinite(tensor.array)))
 
 
 def channel_ends(array: NDArray[Any], channels: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Least and greatest stored value of every channel (last dimension), (C,) each."""
+    """Least and greatest stored value of every channel.
+
+    Args:
+        array: as stored; the last dimension are the channels.
+        channels: its size.
+
+    Returns:
+        Least and greatest, float64, (C,) each.
+    """
     rows = array.reshape(-1, channels)
     folded = _folded(rows)
     low, high = (one.reshape(-1, channels) for one in (folded.min(axis=0), folded.max(axis=0)))
@@ -209,7 +239,7 @@ def _numpy_sums(sides: tuple[_Side, _Side], work: Workspace, closely: bool, chan
     bits = 0
     per_channel = np.zeros(channels) if channels else None
     size = BLOCK // channels * channels if channels else BLOCK
-    # Squares that leave float32's range are found afterwards; the warning would come first.
+    # Squares that leave float32's range are found later; the warning would come first.
     with np.errstate(all="ignore"):
         for start in range(0, reference.size, size):
             first = reference.block(start, start + size, work.other, work)
@@ -256,7 +286,12 @@ def _product(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
 
 
 class _Side:
-    """One tensor, handed out in blocks of real values; remembers least and greatest, as stored."""
+    """One tensor, handed out in blocks of real values; remembers least and greatest, as stored.
+
+    Args:
+        tensor: of one sample.
+        seen: what is known of this side from earlier samples.
+    """
 
     def __init__(self, tensor: Tensor, seen: Seen) -> None:
         self._array = tensor.array.reshape(-1)
@@ -286,14 +321,29 @@ class _Side:
         return self._is_float and not (self._knows_low and self._knows_high)
 
     def take_ends(self, low: float, high: float) -> None:
-        """Takes least and greatest of floats; infinite the wrong way round: nothing was looked for."""
+        """Takes least and greatest of floats; infinite the wrong way round: nothing was looked for.
+
+        Args:
+            low: least value.
+            high: greatest value.
+        """
         if not self._knows_low:
             self._low = min(self._low, low)
         if not self._knows_high:
             self._high = max(self._high, high)
 
     def block(self, start: int, stop: int, out: NDArray[np.float32], work: Workspace) -> NDArray[np.float32]:
-        """Real values in float32, in `out` unless they lie there already."""
+        """Real values of a block in float32.
+
+        Args:
+            start: of the block.
+            stop: of the block.
+            out: where to write them, unless they are stored as float32 already.
+            work: buffers.
+
+        Returns:
+            The values; a view of the tensor if they are stored as float32.
+        """
         array = self._array[start:stop]
         if self._is_float:
             self._take(array)
@@ -320,7 +370,14 @@ class _Side:
         return (stored - self._zero) * float(self._scale)
 
     def holds(self, energy: float) -> bool:
-        """Whether float32 held the squares of the real values, of which `energy` is the sum."""
+        """Whether float32 could hold the squares of the real values.
+
+        Args:
+            energy: sum of the squares.
+
+        Returns:
+            False: the exact way is needed.
+        """
         if energy == 0.0:
             return not np.count_nonzero(self._array != self._zero)
         return _SAFE_SQUARES[0] * self.size < energy < _SAFE_SQUARES[1] * self.size

@@ -32,7 +32,8 @@ def look_at_channels(sides: tuple[Tensor, Tensor], squares: NDArray[np.float64])
         sides: reference and candidate, of one shape whose last dimension are the channels.
         squares: sum of squared differences of every channel, (C,), in real units.
 
-    Returns: what `ChannelSums.add` takes; it holds no view of the arrays.
+    Returns:
+        What `ChannelSums.add` takes; it keeps no view of the arrays.
     """
     channels = len(squares)
     first, second = (channel_ends(one.array, channels) for one in sides)
@@ -45,6 +46,9 @@ class ChannelSums:
 
     Ends are kept as stored values, where integers are: constant is constant whatever the scale. A channel is dead
     where it holds one and the same value over all positions of all samples added.
+
+    Args:
+        channels: how many.
     """
 
     def __init__(self, channels: int) -> None:
@@ -55,7 +59,11 @@ class ChannelSums:
         self.ends = np.array([[[np.inf], [-np.inf]]] * 2) * np.ones(channels)
 
     def add(self, look: ChannelLook) -> None:
-        """Adds one sample of as many channels."""
+        """Adds one sample.
+
+        Args:
+            look: of as many channels.
+        """
         self.count += look.count
         self.squares += look.squares
         pairs = zip(self.ends, (look.ends[:2], look.ends[2:]), strict=True)
@@ -69,7 +77,14 @@ class ChannelSums:
         return reference, candidate
 
     def ranges(self, sides: tuple[float, float]) -> NDArray[np.float64]:
-        """The larger real range of both sides, (C,); `sides` are the scales of reference and candidate."""
+        """The larger real range of both sides, for each channel.
+
+        Args:
+            sides: scales of reference and candidate.
+
+        Returns:
+            (C,), in real units.
+        """
         found = [(ends[1] - ends[0]) * scale for ends, scale in zip(self.ends, sides, strict=True)]
         larger: NDArray[np.float64] = np.maximum(*found)
         return larger
@@ -94,7 +109,11 @@ class ChannelSums:
         return np.concatenate([np.full((1, self.channels), float(self.count)), self.squares[None], *self.ends])
 
     def restore(self, state: NDArray[Any]) -> None:
-        """Takes the sums of another `state`."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: (6, C).
+        """
         self.count = int(state[0, 0])
         self.squares = state[1].astype(np.float64)
         self.ends = state[2:].reshape(2, 2, self.channels).astype(np.float64)

@@ -1,4 +1,4 @@
-"""What a layer by itself does to the reference's values: sums over samples, block by block.
+"""What one isolated layer does to the reference's values: sums over samples, block by block.
 
 Blocks of some hundred kilobytes stay in the processor's cache, and need no new memory for every layer.
 """
@@ -61,7 +61,14 @@ class Stored:
         return dequantize(self.array, whole).reshape(-1), 1.0, 0
 
     def transposed(self, order: tuple[int, ...] | None) -> Stored:
-        """The values with their dimensions in another order; None: as they are."""
+        """The values with their dimensions in another order.
+
+        Args:
+            order: of the dimensions; None: as they are.
+
+        Returns:
+            A view.
+        """
         return self if order is None else Stored(np.transpose(self.array, order), self.quantization)
 
 
@@ -80,7 +87,12 @@ class LocalSums:
         self._unknown = False
 
     def add(self, reference: Stored, candidate: Stored) -> None:
-        """Adds what both made of the same inputs."""
+        """Adds what both models made of the same inputs.
+
+        Args:
+            reference: output of the reference's layer.
+            candidate: output of the candidate's layer.
+        """
         if reference.array.size != candidate.array.size:
             self._unknown = True
             return
@@ -97,14 +109,27 @@ class LocalSums:
         self._unknown |= not math.isfinite(self._squares)
 
     def see(self, values: Stored) -> None:
-        """Adds what the reference gives to a tensor that holds all of it."""
+        """Adds the observed range of a tensor that can represent all values.
+
+        Args:
+            values: the reference's.
+        """
         for (one,) in _blocks(values):
             self._see(one)
 
     def hold(self, values: Stored, quantization: Quantization, dtype: str) -> Stored:
-        """The values as a quantised tensor stores them; adds what that costs.
+        """Quantizes values, and adds what that costs.
 
-        Raises InvalidInput on NaN and infinity.
+        Args:
+            values: the reference's, real.
+            quantization: of the candidate's tensor.
+            dtype: of the candidate's tensor.
+
+        Returns:
+            As the candidate's tensor stores them.
+
+        Raises:
+            InvalidInput: NaN or infinity.
         """
         limits = representable(quantization, dtype)
         held = np.empty(values.array.size, np.dtype(dtype))
@@ -157,7 +182,15 @@ class LocalSums:
 
 
 def representable(quantization: Quantization, dtype: str) -> tuple[float, float]:
-    """The least and the largest real number that a tensor with one scale can hold."""
+    """The range that a tensor with one scale can represent.
+
+    Args:
+        quantization: of the tensor.
+        dtype: of the tensor.
+
+    Returns:
+        (least, largest) real number.
+    """
     kind = np.iinfo(np.dtype(dtype))
     scale, zero = quantization.scales[0], quantization.zero_points[0]
     return scale * (kind.min - zero), scale * (kind.max - zero)

@@ -93,8 +93,8 @@ class Look:
 class LayerSums:
     """Sums that give a layer's figures over all samples without keeping them.
 
-    Ranges are max - min over all samples (ML-EXray, MLSys 2022). Both zero: nRMSE is 0 where the constants are
-    equal; else there is none, with the problem CONSTANT_DIFFERS. A NaN or infinity on either side leaves no figure:
+    Ranges are max - min over all samples (ML-EXray, MLSys 2022). Both zero: nRMSE is 0 if the constants are
+    equal; if not, there is none, with the problem CONSTANT_DIFFERS. A NaN or infinity on either side leaves no figure:
     NON_FINITE.
 
     Args:
@@ -133,7 +133,14 @@ class LayerSums:
         reference_quantization: Quantization | None = None,
         candidate_quantization: Quantization | None = None,
     ) -> None:
-        """Adds one sample: both sides in one shape, as stored with their quantisation, or as real values."""
+        """Adds one sample.
+
+        Args:
+            reference: as stored, or real values.
+            candidate: of the same shape.
+            reference_quantization: of what is stored; None: real values.
+            candidate_quantization: of what is stored; None: real values.
+        """
         if self._work is None:
             self._work = Workspace()
         sides = Tensor(reference, reference_quantization), Tensor(candidate, candidate_quantization)
@@ -147,8 +154,9 @@ class LayerSums:
             index: which sample it is, from 0.
             work: buffers that no other thread uses meanwhile.
 
-        Returns: what `fold` takes, in the order of the samples. Ends that samples folded so far have reached are not
-        looked for again, and the sums are the same without knowing them.
+        Returns:
+            What `fold` takes, in the order of the samples. Ends that earlier samples have reached are not looked for
+            again; the sums are the same without knowing them.
         """
         if sides[0].array.shape != sides[1].array.shape:
             return Look(shape_differs=True)
@@ -170,7 +178,11 @@ class LayerSums:
         return Look(False, True, stored, (0, 0), measured, moments, per_channel, further)
 
     def fold(self, look: Look) -> None:
-        """Adds the next sample, as `look` saw it."""
+        """Adds the next sample.
+
+        Args:
+            look: of that sample.
+        """
         self.samples += 1
         self._shape_differs = self._shape_differs or look.shape_differs
         self._stored = [old + new for old, new in zip(self._stored, look.stored, strict=True)]
@@ -204,7 +216,7 @@ class LayerSums:
             self._channels = ChannelSums(len(look.squares))
             self._scales = look.scales
         if look is None or self._channels.channels != len(look.squares):
-            # Where the number of channels changes from sample to sample they are no channels.
+            # A last dimension that changes from sample to sample does not count channels.
             self._channels, self._channels_vary = None, True
         else:
             self._channels.add(look)
@@ -280,10 +292,17 @@ class LayerSums:
         return found | {_FURTHER + name: np.array(one, dtype=np.float64) for name, one in self._further.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes the sums of another `state`. Raises ValueError where it is none."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: arrays by name.
+
+        Raises:
+            ValueError: it is not the state of a layer's sums.
+        """
         numbers = [float(value) for value in state["numbers"]]
         if len(numbers) != 28:
-            raise ValueError(f"{len(numbers)} numbers are no layer's sums")
+            raise ValueError(f"{len(numbers)} numbers are not the sums of a layer")
         self.samples, self.reference_non_finite, self.candidate_non_finite = (int(value) for value in numbers[:3])
         self._shape_differs, self._close, self._largest = bool(numbers[3]), int(numbers[4]), numbers[5]
         self._ends, self._sums = numbers[6:10], numbers[10:16]
@@ -302,7 +321,7 @@ class LayerSums:
 
 
 def _channels_of(shape: tuple[int, ...]) -> int:
-    """The size of the last dimension where that are channels, else 0."""
+    """The size of the last dimension if it counts channels, 0 if not."""
     return shape[-1] if len(shape) > 1 and 0 < shape[-1] <= MOST_CHANNELS else 0
 
 
@@ -324,5 +343,12 @@ def _count_stored(tensor: Tensor) -> tuple[int, int, int]:
 
 
 def is_close(index: int) -> bool:
-    """Whether a large model's sample at `index` is looked at closely."""
+    """Whether a sample of a large model is looked at closely.
+
+    Args:
+        index: of the sample, from 0.
+
+    Returns:
+        True for the first CLOSE_FIRST, and then for every CLOSE_EVERY-th.
+    """
     return index < CLOSE_FIRST or index % CLOSE_EVERY == 0

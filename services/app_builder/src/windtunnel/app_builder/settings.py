@@ -11,7 +11,7 @@ from windtunnel.service.settings import ServiceSettings
 
 
 class AppBuilderSettings(ServiceSettings):
-    """What the app builder takes beside what every service takes."""
+    """The app builder's settings, in addition to those of every service."""
 
     android_base_app: str = Field("", description="URI of the benchmark app's APK that variants are put into.")
     android_base_app_sha256: str = Field(

@@ -1,1 +1,1 @@
-"""The converter: a trained model becomes float32 TFLite, and the result is held against the original."""
+"""The converter: a trained model becomes float32 TFLite, and the result is compared with the original."""

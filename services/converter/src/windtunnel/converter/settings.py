@@ -8,6 +8,6 @@ from windtunnel.service.settings import ServiceSettings
 
 
 class ConverterSettings(ServiceSettings):
-    """What the converter takes beside what every service takes."""
+    """The converter's settings, in addition to those of every service."""
 
     allow_model_code: bool = Field(False, description="Load Keras models with Lambda layers, which are code.")

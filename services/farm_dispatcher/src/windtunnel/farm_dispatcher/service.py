@@ -147,7 +147,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(variant,))
 
     async def _run_cell(self, run: types_pb2.RunContext, cell: Cell, package: Path) -> None:
-        """Runs a cell once, whether that ends well or not: a failure that was told is not taken back."""
+        """Runs a cell once, whether that ends well or not: a failure that was published is not taken back."""
 
         async def compute() -> AnyMessage:
             with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:

@@ -10,7 +10,7 @@ from windtunnel.service.settings import ServiceSettings
 
 
 class FarmDispatcherSettings(ServiceSettings):
-    """What the farm dispatcher takes beside what every service takes."""
+    """The farm dispatcher's settings, in addition to those of every service."""
 
     farms: str = Field("local", description="Farms that are set up, ',' between them.")
     cell_attempts: int = Field(3, ge=1, le=20, description="Attempts at a cell before it fails.")

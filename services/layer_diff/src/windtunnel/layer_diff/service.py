@@ -38,7 +38,7 @@ MEDIA_TYPE: Final = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """One comparison. `samples` None: seeded random inputs. `kernels`: those that the candidate is run on beside."""
+    """One comparison. `samples` None: seeded random inputs. `kernels`: those that the candidate is also run on."""
 
     reference: ArtifactRef
     candidate: ArtifactRef
@@ -70,7 +70,7 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
     async def Compare(  # noqa: N802 - named by the contract
         self, request: layer_diff_pb2.CompareRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> layer_diff_pb2.CompareResponse:
-        """Compares two models that lie at URIs. Raises InvalidInput where one is missing."""
+        """Compares the models at two URIs. Raises InvalidInput if one is missing."""
         pipeline = pipeline_of(request.preprocessing_json)
         for name in ("reference_uri", "candidate_uri"):
             if not getattr(request, name):
@@ -106,7 +106,7 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
         """Says that the variant of `event` could not be compared."""
         if isinstance(error, Malformed):
-            # Nobody can tell of which variant it speaks; the message is a dead letter.
+            # Which variant it is about cannot be known; the message is a dead letter.
             return
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
@@ -154,7 +154,7 @@ def _planned_job(message: events_pb2.VariantReady, plan: Plan) -> _Job:
         artifact_from_proto(message.variant.model),
         artifact_of(plan.data.samples),
         pipeline_in(plan),
-        # A gate of 0 allows no difference at all: the least threshold that there is says so.
+        # A gate of 0 allows no difference at all: that is the least threshold that there is.
         DEFAULT_THRESHOLD if gate is None else max(gate, math.ulp(0.0)),
         planned_kernels(plan),
     )

@@ -8,6 +8,6 @@ from windtunnel.service.settings import ServiceSettings
 
 
 class LayerDiffSettings(ServiceSettings):
-    """What the layer diff takes beside what every service takes."""
+    """The layer diff's settings, in addition to those of every service."""
 
     compare_threads: int = Field(1, ge=1, le=256, description="CPU threads of each of the two interpreters.")

@@ -1,6 +1,6 @@
 """Reads what benchmark tools print into typed measurements.
 
-`parse_log` takes a log of the TFLite or LiteRT benchmark tool, in any of the forms it has had, and gives a `Log`;
+`parse_log` takes a log of the TFLite or LiteRT benchmark tool, in any of the forms it has had, and gives a `Log`.
 `measure` turns one run of it, or raw samples, into the figures that a cell of a run is judged by.
 """
 

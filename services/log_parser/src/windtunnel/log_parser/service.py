@@ -55,7 +55,7 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
         """Says that the attempt of `event` gave no measurement."""
         if isinstance(error, Malformed):
-            # Nobody can tell of which cell it speaks; the message is a dead letter.
+            # Which cell it is about cannot be known; the message is a dead letter.
             return
         message = event.message()
         assert isinstance(message, events_pb2.DeviceRunFinished)
@@ -65,7 +65,7 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
             attempt=message.attempt,
             failure=failure_to_proto(error, self._runtime.name),
         )
-        # The farm dispatcher says the same of attempts that gave no log: the last part tells the two apart.
+        # The farm dispatcher says the same of attempts that gave no log: the last part distinguishes the two.
         parts = (message.cell.id, str(message.attempt), "measure")
         await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
 
@@ -150,6 +150,6 @@ def measurement_to_proto(measurement: Measurement) -> types_pb2.Measurement:
 
 
 def _that_ran(measurement: Measurement) -> Delegate | None:
-    """The delegate that took part: the requested one, else the first other one that did not fail."""
+    """The delegate that took part: the requested one, or the first other one that did not fail."""
     candidates = (measurement.delegate, *measurement.other_delegates)
     return next((one for one in candidates if one is not None and one.outcome not in ("failed", "none")), None)

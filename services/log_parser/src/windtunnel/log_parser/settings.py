@@ -8,6 +8,6 @@ from windtunnel.service.settings import ServiceSettings
 
 
 class LogParserSettings(ServiceSettings):
-    """What the log parser takes beside what every service takes."""
+    """The log parser's settings, in addition to those of every service."""
 
     max_log_bytes: int = Field(32 * 1024**2, ge=1024, description="Largest benchmark log that is read.")

@@ -114,7 +114,7 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
         return run
 
     async def _draft(self, stored: StoredRun) -> dict[str, Any]:
-        """The report of a run that goes on, as far as it is known."""
+        """The report of a run that has not ended, as far as it is known."""
         run = stored.record
         found = await self._reading.documents.plan(run.plan_sha256)
         diagnoses = await self._reading.documents.diagnoses(run)

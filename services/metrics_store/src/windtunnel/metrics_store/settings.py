@@ -17,5 +17,5 @@ class MetricsStoreSettings(ServiceSettings):
 
     @property
     def database(self) -> str:
-        """URL of the database; the file `<home>/metrics.db` where none is set."""
+        """URL of the database; the file `<home>/metrics.db` if none is set."""
         return self.database_url or f"sqlite:///{self.home_folder / 'metrics.db'}"

@@ -6,4 +6,4 @@ from windtunnel.service.settings import ServiceSettings
 
 
 class QuantizerSettings(ServiceSettings):
-    """What every service takes; the quantizer needs nothing beside it."""
+    """What every service takes; the quantizer needs nothing else."""

@@ -1,4 +1,4 @@
-"""Android: the model and its configuration go into an APK's assets; the APK is aligned and signed anew.
+"""Android: the model and its configuration go into an APK's assets; the APK is aligned and signed again.
 
 The rest of the base app stays as it is, byte for byte. Alignment is that of `zipalign -P 16 4`.
 """
@@ -39,17 +39,17 @@ def write_apk(
     Args:
         base: the base APK, open for reading; `label` names it in messages.
         model: the .tflite, at its beginning.
-        config: goes beside the model.
+        config: is stored next to the model.
         key: signs, by APK Signature Schemes v2 and v3.
         output: empty, open for reading and writing.
 
     Raises:
-        InvalidInput: `base` is no APK that can be used.
+        InvalidInput: `base` is not an APK that can be used.
     """
     entries = read_directory(base, label)
     if not any(entry.text == MANIFEST for entry in entries):
         raise InvalidInput(
-            f"base app {label}: it has no {MANIFEST}, so it is no APK", hint="give the benchmark app's APK"
+            f"base app {label}: it has no {MANIFEST}, so it is not an APK", hint="give the benchmark app's APK"
         )
     digest = hashlib.sha256()
     writer = ZipWriter(output)
@@ -63,6 +63,6 @@ def write_apk(
 
 
 def _alignment(entry: Entry) -> int:
-    """Libraries are mapped by page, and pages may have 16 KiB; other stored entries lie on words."""
+    """Libraries are mapped by page, and pages may have 16 KiB; other stored entries are aligned to words."""
     library = entry.name.startswith(b"lib/") and entry.name.endswith(b".so")
     return LIBRARY_ALIGNMENT if library and entry.method == STORED else ALIGNMENT

@@ -29,7 +29,7 @@ _DRIVE = re.compile(rb"[A-Za-z]:")
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """An entry as the central directory has it, and where its compressed bytes lie in the file."""
+    """An entry as the central directory has it, and the position of its compressed bytes in the file."""
 
     name: bytes
     made_by: int
@@ -63,7 +63,7 @@ def read_directory(file: BinaryIO, label: str) -> list[Entry]:
         label: names the file in messages.
 
     Raises:
-        InvalidInput: it is no zip file, is cut or damaged, uses ZIP64, encryption or an unknown method, or has names
+        InvalidInput: it is not a zip file, is cut or damaged, uses ZIP64, encryption or an unknown method, or has names
             or sizes that no app has.
     """
     return _Reader(file, label).entries()

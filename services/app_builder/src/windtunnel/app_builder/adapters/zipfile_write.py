@@ -23,7 +23,7 @@ _LOCAL = struct.Struct("<4s5H3I2H")
 _ALIGNMENT_ID = 0xD935
 _LIMIT = 0xFFFFFFFF
 _MAX_ENTRIES = 0xFFFF
-# 1 January 1980, midnight: the first moment that a zip can tell.
+# 1 January 1980, midnight: the first moment that a zip can state.
 _DATE, _TIME = 0x0021, 0
 _UNIX_FILE = 0o100644 << 16
 _VERSION = 20
@@ -126,7 +126,7 @@ def _local(entry: Entry, offset: int, alignment: int) -> bytes:
 
 
 def _padding(position: int, alignment: int) -> bytes:
-    """The extra field that moves data from `position` to a multiple of `alignment`; empty where it lies there."""
+    """The extra field that moves data from `position` to a multiple of `alignment`; empty if it is one already."""
     if position % alignment == 0:
         return b""
     zeros = -(position + 6) % alignment

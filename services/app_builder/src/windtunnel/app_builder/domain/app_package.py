@@ -15,7 +15,7 @@ CONFIG_SCHEMA = "windtunnel.benchmark/1"
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
-# The flags that turn an accelerator on in TFLite's benchmark tool; it applies XNNPACK by itself unless told not to.
+# The flags that turn an accelerator on in TFLite's benchmark tool; it applies XNNPACK by default.
 _ACCELERATOR_FLAGS: dict[str, tuple[str, ...]] = {
     "cpu": ("--use_xnnpack=false",),
     "xnnpack": ("--use_xnnpack=true",),
@@ -45,7 +45,7 @@ class BaseApp:
     def __post_init__(self) -> None:
         if not _SHA256.fullmatch(self.sha256):
             raise InvalidInput(
-                f"base app {self.path}: {self.sha256!r} is no SHA-256",
+                f"base app {self.path}: {self.sha256!r} is not a SHA-256",
                 hint="pin the base app by 64 lower-case hex digits, as sha256sum prints them",
             )
 

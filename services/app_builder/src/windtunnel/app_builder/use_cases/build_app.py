@@ -111,7 +111,7 @@ def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[BinaryIO]:
-    """A temporary file beside `output` that takes its place when the block ends well."""
+    """A temporary file next to `output` that replaces it if the block ends without an error."""
     try:
         handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
     except OSError as error:

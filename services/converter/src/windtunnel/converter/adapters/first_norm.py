@@ -22,10 +22,10 @@ Nodes = Mapping[str, Any]
 
 
 def first_norm(function: Any, target: Path) -> FirstNorm | None:
-    """Writes the model up to the input of its first batch norm to `target`; None where there is none.
+    """Writes the model up to the input of its first batch norm to `target`; None if there is none.
 
     `function` is a model with constants in the place of its variables. Batch norms are ops of their own, or as Keras 3
-    writes them: x * (rsqrt(variance + epsilon) * gamma) beside mean * (...).
+    writes them: x * (rsqrt(variance + epsilon) * gamma), and mean * (...).
 
     It is an extra: where anything fails, there is none, and the log says why.
     """

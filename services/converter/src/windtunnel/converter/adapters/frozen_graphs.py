@@ -199,7 +199,7 @@ def _require_inputs(nodes: Nodes, inputs: Sequence[str], outputs: Sequence[str],
 
 
 def _only_final(nodes: Nodes, named: Sequence[str], modes: Collection[str], source: Source) -> str:
-    """The only node that can be the output. Raises InvalidInput with the candidates where there are several."""
+    """The only node that can be the output. Raises InvalidInput with the candidates if there are several."""
     inputs = {op_name(name) for name in named} | {node.name for node in nodes if SOURCE_OPS.match(node.op)}
     if not inputs - set(modes):
         raise InvalidInput(

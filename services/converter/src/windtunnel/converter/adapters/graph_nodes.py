@@ -23,7 +23,7 @@ _NOT_AN_OUTPUT: Final = re.compile(
 _TRAINING_SCOPE: Final = re.compile(
     r"(^|/)(gradients|gradients_\d+|save|save_\d+|train_op|Adam|report_uninitialized\w*)/"
 )
-# Where samples come from, beside placeholders.
+# Where samples come from, other than placeholders.
 SOURCE_OPS: Final = re.compile(
     r"(Placeholder(WithDefault|V2)?|(Iterator|Dequeue).*GetNext.*|IteratorGetNext.*|.*Dequeue.*)\Z"
 )
@@ -56,7 +56,7 @@ class Nodes:
         return iter(list(self._nodes.values()))
 
     def get(self, tensor: str) -> Any | None:
-        """The node that makes a tensor; None where there is none."""
+        """The node that makes a tensor; None if there is none."""
         return self._nodes.get(op_name(tensor))
 
     def add(self, node: Any) -> str:
@@ -153,8 +153,9 @@ def sources(nodes: Nodes, tensors: Sequence[str], fed: Collection[str] = ()) -> 
 def final_nodes(nodes: Nodes, inputs: Collection[str]) -> list[str]:
     """Nodes that may be the output, given the nodes that are inputs.
 
-    What is read only by training, or by what needs more inputs (the loss, which needs labels), is an end; of the ends
-    those that need the fewest inputs, and that nothing trained goes into (labels) only where all are so.
+    A node is an end if only training reads it, or only nodes that need more inputs, such as the loss, which needs
+    labels. Of the ends those count that need the fewest inputs. One that depends on nothing trained (labels) counts
+    only if all are like that.
     """
     training = {node.name for node in nodes if _TRAINING_SCOPE.search(node.name) or STATE_OPS.match(node.op)}
     readers, needs = nodes.readers(), _needs(nodes, inputs)

@@ -169,7 +169,7 @@ def use_averages(nodes: Nodes, needed: set[str], averages: Mapping[str, str], ch
 
 
 def _fused_averages(nodes: Nodes, node: Any, averages: Mapping[str, str]) -> tuple[str, str]:
-    """The variables of moving mean and variance: those that are updated from the node, else those beside its scale."""
+    """The variables of moving mean and variance: those updated from the node, or those next to its scale."""
     mean, variance = averages.get(f"{node.name}:1"), averages.get(f"{node.name}:2")
     scale = _variable(nodes, node.input[1]) or _variable(nodes, node.input[2])
     scope = "" if scale is None else scale.rpartition("/")[0]
@@ -209,7 +209,7 @@ def fold_switches(nodes: Nodes, outputs: Sequence[str]) -> None:
     alive: dict[str, str | None] = {}
 
     def follow(tensor: str, depth: int = 0) -> str | None:
-        """The tensor that takes the place of `tensor`; None: it lies in a branch that is not taken."""
+        """The tensor that takes the place of `tensor`; None: it is in a branch that is not taken."""
         key = tensor_name(tensor)
         if key not in alive:
             alive[key] = tensor  # while it is looked at: loops end here

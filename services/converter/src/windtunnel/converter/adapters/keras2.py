@@ -105,9 +105,9 @@ def structure_of(model: Any) -> Any:
 
 
 def output_names(model: Any, *, by_layer: bool) -> tuple[str, ...]:
-    """Names of the outputs as TensorFlow's converter gives them: keys of a dict, else their numbers.
+    """Names of the outputs as TensorFlow's converter gives them: keys of a dict, or their numbers.
 
-    `by_layer`: else the names of their layers, which they have with Keras 2.
+    `by_layer`: without a dict the names of their layers, as with Keras 2.
     """
     found = getattr(model, "_outputs_struct", None)
     if found is None:

@@ -49,7 +49,7 @@ def _load(source: Source) -> Any:
 
 @contextmanager
 def _named(source: Source) -> Iterator[Path]:
-    """The model under a name with the suffix by which Keras tells formats, and which an artifact does not have."""
+    """The model under a name with the suffix by which Keras recognizes formats, and which an artifact does not have."""
     path = Path.cwd() / f"model{_SUFFIX[source.format]}"
     path.symlink_to(source.path)
     try:
@@ -59,7 +59,7 @@ def _named(source: Source) -> Iterator[Path]:
 
 
 def _keras2(source: Source, config: KerasConfig, refused: Exception) -> Original:
-    """Loads a file of Keras 2 that Keras 3 refuses: without arguments that say nothing, else with Keras 2 itself."""
+    """Loads a file of Keras 2 that Keras 3 refuses: without arguments that say nothing; if that fails, with Keras 2."""
     dropped = keras2.drop_void_arguments(config)
     said = f"{source.name} was written by Keras {config.version}"
     if dropped:

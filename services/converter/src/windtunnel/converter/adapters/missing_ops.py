@@ -19,7 +19,7 @@ def lacking_ops(error: Exception, source: Source, function: Any) -> Unsupported 
     """What to say where the converter gave up over ops; None: it gave up over something else.
 
     Args:
-        function: the concrete function that was to be converted; its nodes tell the layers.
+        function: the concrete function that was to be converted; its nodes name the layers.
     """
     said = str(error)
     select = _listed(_SELECT, said)

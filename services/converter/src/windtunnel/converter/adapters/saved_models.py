@@ -15,12 +15,12 @@ from windtunnel.errors import InvalidInput
 
 _SERVE: Final = "serve"
 _DEFAULT: Final = "serving_default"
-# Another name of the same function, which Keras writes beside it; and how older files mark their training step.
+# Another name of the same function, which Keras writes too; and how older files mark their training step.
 _OTHERS: Final = ("serve", "__saved_model_train_op", "__saved_model_init_op")
 
 
 def load_saved_model(source: Source) -> Original:
-    """Loads the graph tagged `serve` and its signature. Raises InvalidInput where there is none to convert."""
+    """Loads the graph tagged `serve` and its signature. Raises InvalidInput if there is none to convert."""
     if not (source.path / "saved_model.pb").is_file():
         raise InvalidInput(
             f"{source.name} has saved_model.pbtxt, which is text", hint="save it again as saved_model.pb"

@@ -30,7 +30,7 @@ BATCH = 32
 def convert(
     source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
 ) -> Exported:
-    """Writes the model as float32 TFLite to `target`, and the original's outputs on the samples beside it.
+    """Writes the model as float32 TFLite to `target`, and the original's outputs on the samples next to it.
 
     `samples` None: seeded random inputs. Raises InvalidInput (cannot be loaded or converted, samples do not fit) and
     Unsupported (an op that TFLite lacks).
@@ -48,7 +48,7 @@ def convert(
     outputs = _run_original(original, inputs, target.parent)
     norm = None
     if samples is not None and inputs.labels is None:
-        # Without labels, only the training's own statistics tell whether the samples are prepared as it did.
+        # Without labels, only the training's own statistics show whether the samples are prepared as it did.
         norm = first_norm(original.function, target.parent / "first-norm.tflite")
     return Exported(target, outputs, seconds, original.findings, norm)
 

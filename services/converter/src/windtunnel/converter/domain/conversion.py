@@ -60,7 +60,7 @@ class FirstNorm:
 class Exported:
     """What conversion left: the .tflite, and the original's outputs on the samples, one .npy file for each.
 
-    `norm`: only where there are samples without labels, and a batch norm.
+    `norm`: only for samples without labels, and a model with a batch norm.
     """
 
     model: Path

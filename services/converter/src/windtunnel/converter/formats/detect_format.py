@@ -42,7 +42,7 @@ def open_source(
 def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Format]:
     """The model at `path` and its format; an archive is unpacked below `workdir`.
 
-    Raises NotFound where there is nothing at `path`, InvalidInput where the content is no model, or not the declared
+    Raises NotFound if nothing is at `path`, InvalidInput if the content is not a model, or not the declared
     one; Unsupported for models of other tools.
     """
     if not path.exists():
@@ -55,7 +55,7 @@ def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Fo
         folder = unpack(path, workdir / "unpacked", max_bytes=_MAX_UNPACKED_BYTES, max_files=_MAX_FILES)
         path, found = _inside(folder)
     if found is None and declared is Format.FROZEN_GRAPH:
-        # A GraphDef has no magic number: it is told by its name, or by being declared.
+        # A GraphDef has no magic number: its name or the declaration decides.
         found = declared
     if found in (None, Format.FROZEN_GRAPH, Format.TORCH):
         _refuse_foreign(path, given)

@@ -72,7 +72,7 @@ META_GRAPH: Final = Foreign(
 )
 SAVED_MODEL_ALONE: Final = Foreign(
     "the graph of a SavedModel, without its values",
-    "give the folder that holds it, with `variables` beside it, or an archive of that folder",
+    "give the folder that holds it, with `variables` next to it, or an archive of that folder",
     False,
 )
 CAFFE2: Final = Foreign("a Caffe2 network", _SOURCE)
@@ -202,7 +202,7 @@ def _zip(path: Path) -> Foreign | None:
 
 def _json(path: Path) -> Foreign | None:
     if path.stat().st_size > _JSON:
-        # Too large for a description; the beginning tells a TensorFlow.js model.
+        # Too large for a description; the beginning shows a TensorFlow.js model.
         with path.open("rb") as file:
             return TFJS if b'"modelTopology"' in file.read(_HEAD) else None
     try:

@@ -39,14 +39,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class KerasConfig:
-    """`value` is the whole configuration as JSON; `version` of the Keras that wrote it, empty where it is not said."""
+    """`value` is the whole configuration as JSON; `version` of the Keras that wrote it, empty if that is not stated."""
 
     value: Any
     version: str
 
     @property
     def is_keras2(self) -> bool:
-        """Whether a Keras before 3 wrote the file; the oldest ones do not say so."""
+        """Whether a Keras before 3 wrote the file; the oldest ones do not state it."""
         return not self.version or self.version.split(".")[0] in ("0", "1", "2")
 
     def layers(self) -> Iterator[Layer]:
@@ -111,7 +111,7 @@ def refuse_code(source: Source) -> None:
 
 
 def _layers(value: Any) -> Iterator[Layer]:
-    """Layers stand in a list `layers`, in a wrapper under `layer` (and its like), or are the model itself."""
+    """Layers are in a list `layers`, in a wrapper under `layer` (and its like), or are the model itself."""
     if not isinstance(value, dict):
         return
     kind, inner = value.get("class_name"), _inner(value)

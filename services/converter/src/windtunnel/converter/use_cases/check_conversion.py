@@ -107,7 +107,7 @@ class _Outputs:
 def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
     answers, count = outputs.answers, outputs.count
     non_finite = {outputs.called(name): sums.non_finite for name, sums in outputs.sums.items()}
-    # Figures of outputs that hold NaN are no figures: the verdict says what is wrong instead.
+    # Figures of outputs with NaN mean nothing: the verdict says what is wrong instead.
     sound = not any(non_finite.values())
     converted = answers.converted() if sound else Figures()
     if not outputs.references and sound:

@@ -29,7 +29,7 @@ class Export(Protocol):
     def __call__(
         self, source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
     ) -> Exported:
-        """Writes `source` as float32 TFLite to `target`, and the original's outputs on the samples beside it.
+        """Writes `source` as float32 TFLite to `target`, and the original's outputs on the samples next to it.
 
         Raises:
             InvalidInput: the model cannot be loaded or converted, or the samples do not fit it.

@@ -25,7 +25,7 @@ Arrays = Mapping[str, NDArray[Any]]
 class Matching:
     """`pairs`: output tensors of the converted model to outputs of the original.
 
-    `exchanged`: those whose name is another output's in the original, which values tell. `unmatched` says which
+    `exchanged`: those whose name is another output's in the original, as values show. `unmatched` says which
     outputs of the original have no counterpart, and what is there instead; empty where all have one.
     """
 
@@ -71,8 +71,8 @@ def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]
         references: outputs of the original, (N, ...) by name.
         probe: outputs of the converted model for the first samples, by tensor name and without the batch.
 
-    Names decide where the values agree; where they do not, or say nothing, the values decide. What neither tells is
-    paired by name, or by the nearest values of one shape, so that the figures say how far it is off.
+    Names decide if the values agree; if they do not, or say nothing, the values decide. What neither decides is
+    paired by name, or by the closest values of one shape, so that the figures say how far it is off.
     """
     if not references:
         return Matching({}, {}, "")
@@ -84,7 +84,7 @@ def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]
     }
     sure = {ours: theirs for ours, theirs in named.items() if _agree(errors[ours, theirs])}
     by_value = _nearest(errors, sure, most=MAX_OUTPUT_NRMSE)
-    # In the model's order: which of two pairs is nearer depends on the processor's last digits.
+    # In the model's order: which of two pairs is closer depends on the processor's last digits.
     by_value = {tensor.name: by_value[tensor.name] for tensor in facts.outputs if tensor.name in by_value}
     exchanged = {ours: theirs for ours, theirs in by_value.items() if named.get(ours, theirs) != theirs}
     pairs = {**sure, **by_value}
@@ -96,7 +96,7 @@ def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]
 
 
 def shown(facts: ModelFacts, tensor: TensorFacts) -> str:
-    """What an output is called: the name that the signature gives it, else the tensor's."""
+    """What an output is called: the name that the signature gives it, or the tensor's."""
     return facts.output_name(tensor) or tensor.name
 
 

@@ -1,6 +1,6 @@
 """From what an event says of its plan to the plan of the run: everything read, checked and put into the store.
 
-Afterwards every URI in the plan is an artifact, so that all services see the same bytes, whenever they look.
+Then every URI in the plan is an artifact, so that all services see the same bytes, whenever they look.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ class PlanResolver:
         workdir.mkdir(parents=True)
         path = await self._sources.open(uri, into=workdir)
         if not path.is_file() or path.stat().st_size > _MAX_TEXT_BYTES:
-            raise InvalidInput(f"{uri} is no text file of at most {_MAX_TEXT_BYTES} bytes")
+            raise InvalidInput(f"{uri} is not a text file of at most {_MAX_TEXT_BYTES} bytes")
         try:
             return path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:

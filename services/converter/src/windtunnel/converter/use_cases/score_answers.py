@@ -1,4 +1,4 @@
-"""What the converted model and the original answer on labelled samples, and what that says of samples and labels."""
+"""What the converted model and the original answer on labeled samples, and what that says of samples and labels."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The farm `arm`: ARM64 processors, emulated on this host. The kernels are those of phones, the times mean nothing.
 
 A cell that ran shows that the runtime takes the model on such a processor and survives it. Whether its numbers are
-right is what the layer comparison of the variant tells, and `windtunnel kernels`.
+right is what the layer comparison of the variant and `windtunnel kernels` show.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def _read(values: dict[str, Any]) -> Measured:
     """What `emulated` wrote."""
     series = {name: tuple(values[name]) for name in ("warmup_us", "inference_us")}
     shapes = {name: tuple(shape) for name, shape in values["input_shapes"].items()}
-    # What else went on says nothing about times that mean nothing.
+    # Other load on the host says nothing about times that mean nothing.
     others = {"delegation": Delegation(**values["delegation"]), "input_shapes": shapes, "conditions": None}
     others["zeroed_inputs"] = tuple(values["zeroed_inputs"])
     return Measured(**{**values, **series, **others})

@@ -13,7 +13,7 @@ _MODEL = "model.tflite"
 
 
 def unpack_model(package: Path, workdir: Path) -> Path:
-    """The model of `package`, written below `workdir`. Raises InvalidInput where there is none."""
+    """The model of `package`, written below `workdir`. Raises InvalidInput if there is none."""
     target = workdir / _MODEL
     try:
         with zipfile.ZipFile(package) as archive:
@@ -26,5 +26,7 @@ def unpack_model(package: Path, workdir: Path) -> Path:
     except KeyError as error:
         raise InvalidInput(f"{package.name} holds no {_MODEL}", hint="is it an app package for `host`?") from error
     except (zipfile.BadZipFile, OSError, EOFError, RuntimeError, NotImplementedError, ValueError) as error:
-        raise InvalidInput(f"{package.name} is no app package for `host`: {error}", hint="build it again") from error
+        raise InvalidInput(
+            f"{package.name} is not an app package for `host`: {error}", hint="build it again"
+        ) from error
     return target

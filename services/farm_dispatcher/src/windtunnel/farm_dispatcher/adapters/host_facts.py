@@ -13,7 +13,7 @@ RUNTIME = "ai-edge-litert"
 
 
 def host_facts(name: str) -> DeviceFacts:
-    """CPU, memory, OS and runtime of this machine, as far as it tells."""
+    """CPU, memory, OS and runtime of this machine, as far as it reports them."""
     system, version = _os()
     return DeviceFacts(
         name=name,

@@ -137,7 +137,7 @@ async def exclusively(lock: Path) -> AsyncIterator[None]:
     """Holds `lock` against every process on this host; it is let go when the process ends, however it ends."""
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as file:
-        # Asking again and again, since a blocking call could not be cancelled.
+        # Asking again and again, since a blocking call could not be canceled.
         for wait in itertools.repeat(_POLL_S):
             if _try_lock(file.fileno()):
                 break

@@ -82,7 +82,7 @@ class Samples:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRun:
-    """One run of a cell: the benchmark log as its tool printed it, raw latencies where there are any, facts.
+    """One run of a cell: the benchmark log as its tool printed it, raw latencies if there are any, facts.
 
     `input_shapes` by tensor name are those that the inputs had. `shapes_known`: see `input_shapes.choose_shapes`;
     None: the farm does not say. `conditions` None: not recorded. `zeroed_inputs`: indices that were 0, because the

@@ -1,11 +1,11 @@
-"""Whether the figures of a measurement can be trusted: pure rules on its times and on what else the host did.
+"""Whether the figures of a measurement can be trusted: pure rules on its times and on the other work of the host.
 
-Other work only ever adds time, so a measurement beside other work says little about the model. What marks it:
+Other work only ever adds time, so a measurement during other work says little about the model. What marks it:
 
 - **load**: other processes used most of the processors that the measurement left free (`FREE_SHARE` of them, at
   least `LEAST_LOAD` cores);
-- **waiting**: the measuring threads stood in line for a processor for more than `WAITED` of their time. Not judged
-  where there are more threads than processors, which then wait for each other;
+- **waiting**: the measuring threads waited for a processor for more than `WAITED` of their time. Not judged
+  with more threads than processors, which then wait for each other;
 - **spread**: the middle half of the inferences spreads over more than `SPREAD` of their median, and more than
   `SPREAD_US`. The second bound is what timers, interrupts and wake-ups of threads amount to: a model of a few
   microseconds has a large relative spread on the quietest machine;
@@ -26,7 +26,7 @@ from windtunnel.run_conditions import RunConditions
 FREE_SHARE: Final = 0.75
 LEAST_LOAD: Final = 0.5
 WAITED: Final = 0.10
-# Waits below the length of one turn of the scheduler are no queue.
+# Waits below the length of one turn of the scheduler are not a queue.
 LEAST_WAIT_S: Final = 0.01
 SPREAD: Final = 0.5
 SPREAD_US: Final = 100.0
@@ -38,10 +38,10 @@ _LEAST_FOR_DRIFT: Final = 15
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What the host did while a series ran, on the processors that this process may use. None: it does not tell.
+    """What the host did while a series ran, on the processors that this process may use. None: it does not report it.
 
     `other_cores`: processor time of other processes per second; `windtunnel_cores`: that of Windtunnel's among them,
-    where it was asked for. `waited_s`, `ran_s`: how long the threads of this process stood in line for a processor,
+    where it was asked for. `waited_s`, `ran_s`: how long the threads of this process waited for a processor,
     and ran.
     """
 

@@ -29,7 +29,7 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where a cell would run, before accelerator and threads; `device` is None where there is no such place."""
+    """Where a cell would run, before accelerator and threads; `device` is None if there is no such place."""
 
     name: str
     platform: str
@@ -41,9 +41,9 @@ class _Place:
 def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: Mapping[str, Offer]) -> tuple[Cell, ...]:
     """The cells that `filters` mean for one variant, each once, in the plan's order.
 
-    Every combination of the values that a filter lists is at least one cell: a combination that no device of the
-    farm fits, an accelerator that a device has not, and a farm that is not in `offers` become skipped cells with
-    the reason. A field that lists nothing takes every device that fits, the farm's default accelerator, 1 thread.
+    Every combination of the values that a filter lists is at least one cell. Three kinds become skipped cells with
+    the reason: no device of the farm fits, the device does not have the accelerator, or the farm is not in `offers`.
+    A field that lists nothing takes every device that fits, the farm's default accelerator, 1 thread.
     Raises InvalidInput for more than MAX_CELLS, repeats included.
     """
     cells: dict[str, Cell] = {}

@@ -13,7 +13,7 @@ from windtunnel.log_parser.use_cases.parse_log import parse_log
 
 
 def judge_run(log: bytes, samples: bytes | None, *, times_count: bool = True) -> Measurement:
-    """Measures a device run from its benchmark log and, where there are any, its raw samples.
+    """Measures a device run from its benchmark log and its raw samples, if there are any.
 
     Of several runs in a log the last one counts: what stands before it is of an earlier start of the app.
 
@@ -22,9 +22,8 @@ def judge_run(log: bytes, samples: bytes | None, *, times_count: bool = True) ->
         samples: JSON `{"unit": "us", "inference": [...], "warmup": [...]}`, microseconds; or None.
         times_count: False: times and memory say nothing about the device, and are left out.
 
-    Raises InvalidInput where the log has no run, where the run did not come to its end, and where samples cannot be
-    read; with the log's error kind as its code where the run ended in an error. What a run that failed measured
-    before is no measurement.
+    Raises InvalidInput if the log has no run, if the run did not come to its end, or if samples cannot be read. Its
+    code is the log's error kind if the run ended in an error. What a failed run measured before is not used.
     """
     parsed = parse_log(log)
     if not parsed.runs:

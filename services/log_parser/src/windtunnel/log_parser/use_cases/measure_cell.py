@@ -1,4 +1,4 @@
-"""The figures that a cell is judged by, from raw samples where there are any, else from a log."""
+"""The figures that a cell is judged by, from raw samples, or from a log without them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What one device run measured. `memory_mb` is the peak where it is known, else the overall footprint."""
+    """What one device run measured. `memory_mb` is the peak if it is known, the overall footprint if not."""
 
     latency_ms: Latency = field(default_factory=Latency)
     init_ms: float | None = None

@@ -88,7 +88,7 @@ def open_database(url: str, *, named: str = "") -> Database:
     """Opens the database and brings its tables up to date. Blocks.
 
     Args:
-        named: what errors call it; else its URL without the password.
+        named: what errors call it; None: its URL without the password.
 
     Raises InvalidInput for a URL that cannot be used and for tables of a newer version, Unavailable where the database
     does not answer.
@@ -157,7 +157,7 @@ def _copied(path: Path, copy: Path) -> Path:
 
 
 async def wait_for_database(url: str, wait_s: float = 30.0) -> Database:
-    """As `open_database`, in a thread; waits for a PostgreSQL server that does not answer yet, and says so.
+    """As `open_database`, in a thread; waits for a PostgreSQL server that does not answer yet, and logs that.
 
     Raises what `open_database` raises; Unavailable at once where waiting does not help: user, password, database,
     certificate.
@@ -202,7 +202,7 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except ArgumentError:
         raise InvalidInput(
-            "WINDTUNNEL_DATABASE_URL is no URL", hint="sqlite:///<file> or postgresql://user:password@host/name"
+            "WINDTUNNEL_DATABASE_URL is not a URL", hint="sqlite:///<file> or postgresql://user:password@host/name"
         ) from None
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")

@@ -23,7 +23,7 @@ class PrometheusMetrics:
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._latency = Histogram(
             "windtunnel_inference_latency_seconds",
-            "Inference latency on a device; each timed inference where the raw figures are kept, else the median. "
+            "Inference latency on a device; each timed inference if the raw figures are kept, the median if not. "
             "Unstable measurements are left out.",
             _LABELS,
             buckets=BUCKETS,

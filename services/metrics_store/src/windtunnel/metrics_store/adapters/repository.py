@@ -69,7 +69,7 @@ class SqlRepository:
         return await self._database.write(work)
 
     async def complete(self, run_id: str, version: int, completion: Completion, standing: Standing) -> bool:
-        """Stores a verdict and the event that tells it, if the run is still as it was at `version`."""
+        """Stores a verdict and the event that publishes it, if the run is still as it was at `version`."""
         return await self._database.write(lambda c: _complete(c, run_id, version, completion, standing))
 
     async def to_judge(self, now: datetime) -> AsyncIterator[str]:

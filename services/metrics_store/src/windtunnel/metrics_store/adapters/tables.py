@@ -29,7 +29,7 @@ metadata = MetaData(
 
 
 class Text(TypeDecorator[str]):
-    """Text of outside origin: PostgreSQL refuses the NUL character, which may stand in a label or a failure."""
+    """Text of outside origin: PostgreSQL refuses the NUL character, which may be in a label or a failure."""
 
     impl = String
     cache_ok = True
@@ -202,7 +202,7 @@ measurements = Table(
     Column("nodes_total", BigInteger),
     Column("device_facts", Document, nullable=False),
     Column("anomalies", Document, nullable=False),
-    # Shapes by input name; and what went on meanwhile.
+    # Shapes by input name; and the load of the host meanwhile.
     Column("input_shapes", Document),
     Column("shapes_known", Boolean),
     Column("conditions", Document),

@@ -37,7 +37,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Canceled:
-    """Somebody ended the run. `reason` is theirs, in words; it may be empty."""
+    """Somebody ended the run. `reason` is why, in their words; it may be empty."""
 
     at: datetime
     reason: str = ""
@@ -45,7 +45,7 @@ class Canceled:
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """The model is float32 TFLite. `check` is None where none was made."""
+    """The model is float32 TFLite. `check` is None if none was made."""
 
     model: Blob
     trained: Blob | None = None
@@ -84,7 +84,7 @@ class NotMade:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """A variant was held against the float model."""
+    """A variant was compared with the float model."""
 
     variant: str
     reference: Quality

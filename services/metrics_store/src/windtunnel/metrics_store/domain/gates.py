@@ -99,7 +99,7 @@ def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
 
 
 def _expected(expected: float, trained: Quality | None) -> GateResult:
-    """Whether the model as trained reaches the accuracy that its training reported, as far as the samples can tell.
+    """Whether the model as trained reaches the accuracy that its training reported, as far as the samples can show.
 
     `judged_at` is `lowest_expected` of the expected accuracy and the number of samples; for masks
     `lowest_expected_share`, which minds how much the samples differ.
@@ -162,7 +162,7 @@ def _worst_cell(
     if not open_ones:
         return GateResult(gate, limit, worst, None if worst is None else True, place)
     largest = max((one.value for one in found if one.value is not None), default=None)
-    # What has no figure at all is said first: it is the larger gap.
+    # What has no figure at all is reported first: it is the larger gap.
     first = min(open_ones, key=lambda one: bool(one.doubt))
     more = len(open_ones) - 1
     why = f"{first.doubt}; {more} more cell{'s' if more > 1 else ''} likewise" if first.doubt and more else first.doubt

@@ -199,7 +199,7 @@ def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured)
         case facts.Measured():
             return dataclasses.replace(cell, measured=first_measured(cell.measured, fact))
         case facts.NotRun():
-            # The last attempt tells best why there is no measurement.
+            # The last attempt explains best why there is no measurement.
             old = cell.not_run
             if old is None or (fact.attempt, repr(fact)) > (old.attempt, repr(old)):
                 return dataclasses.replace(cell, not_run=fact)
@@ -207,7 +207,7 @@ def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured)
 
 
 def first_measured(old: facts.Measured | None, new: facts.Measured) -> facts.Measured:
-    """Of two measurements of one cell the one of the earlier attempt: a verdict may already stand on it."""
+    """Of two measurements of one cell the one of the earlier attempt: a verdict may already depend on it."""
     return new if old is None else min(old, new, key=lambda item: (item.attempt, repr(item)))
 
 

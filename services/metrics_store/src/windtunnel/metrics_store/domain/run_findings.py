@@ -1,4 +1,4 @@
-"""What the user should know beside the verdict, and why an accuracy is missing."""
+"""What the user should know in addition to the verdict, and why an accuracy is missing."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run_findings(run: RunRecord, plan: Plan | None) -> tuple[Finding, ...]:
     for name in sorted(run.variants) if plan is None else [variant.name for variant in plan.variants]:
         compared = run.variant(name).compared
         found += () if compared is None else [_named(one, name) for one in compared.findings]
-    # That there are no labels is no news for the run: each variant says it as the reason.
+    # Missing labels are not a finding of the run: each variant says it as the reason.
     return distinct(one for one in (*found, *_unguarded(run, plan)) if one.code != ACCURACY_UNKNOWN)
 
 
@@ -45,7 +45,7 @@ def _named(finding: Finding, variant: str) -> Finding:
 
 
 def no_labels(run: RunRecord, variant: str) -> str:
-    """Why a variant that was compared has no accuracy, where samples or labels are why; else empty."""
+    """Why a variant that was compared has no accuracy, if samples or labels are why; empty if not."""
     compared = run.variant(variant).compared
     if compared is None or compared.candidate.accuracy is not None:
         return ""

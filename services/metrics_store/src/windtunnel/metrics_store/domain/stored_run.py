@@ -59,7 +59,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A verdict to store: the judgement, its report and the event that tells it."""
+    """A verdict to store: the judgment, its report and the event that publishes it."""
 
     judgement: Judgement
     revision: int
@@ -69,7 +69,7 @@ class Completion:
     execution: Execution
 
 
-# Tells, from what is known after an event, how far the run is.
+# Says, from what is known after an event, how far the run is.
 Assess = Callable[[StoredRun], Standing]
 
 

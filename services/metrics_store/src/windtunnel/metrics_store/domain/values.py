@@ -21,10 +21,10 @@ class Blob:
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input or output of a model. `name` is the signature's, else the graph's, which is `tensor`.
+    """An input or output of a model. `name` is the signature's, or the graph's, which is `tensor`.
 
     A free dimension of `shape` is -1. real = scale * (stored - zero_point): one value each, or one per channel; none
-    where it is not quantized.
+    if it is not quantized.
     """
 
     name: str
@@ -48,7 +48,7 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Quality of one model on labelled samples: shares from 0 to 1, loss in nats.
+    """Quality of one model on labeled samples: shares from 0 to 1, loss in nats.
 
     `element_accuracy` is the share of right elements where labels are masks, `element_spread` its standard deviation
     from sample to sample.
@@ -64,13 +64,13 @@ class Quality:
 
     @property
     def accuracy(self) -> float | None:
-        """The main figure of the task: of classes, else of the elements of masks."""
+        """The main figure of the task: of classes, or of the elements of masks."""
         return self.element_accuracy if self.top1 is None else self.top1
 
 
 @dataclass(frozen=True, slots=True)
 class ConversionCheck:
-    """The converted model held against the original."""
+    """The converted model compared with the original."""
 
     passed: bool
     message: str = ""
@@ -84,7 +84,7 @@ class ConversionCheck:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """Layers of a variant against the reference. `first_over`: None where no layer is over the threshold.
+    """Layers of a variant against the reference. `first_over`: None if no layer exceeds the threshold.
 
     `non_finite` counts those that hold NaN or infinity, which have no figure and so no part in `max_nrmse`.
     """
@@ -129,7 +129,7 @@ class Measurement:
 
     @property
     def unstable(self) -> bool:
-        """Whether the latency is worthless because of what went on meanwhile."""
+        """Whether the latency is worthless because of other load meanwhile."""
         return self.conditions is not None and self.conditions.unstable
 
 

@@ -94,7 +94,7 @@ def judge(
     failed, lacking = _reasons(run, plan, variants, causes)
     failed, lacking = [*conversion, *failed], [*general, *lacking]
     verdict = Verdict.FAILED if failed else Verdict.COULD_NOT_RUN if lacking else Verdict.PASSED
-    # What holds for all variants, such as the expected accuracy, is said once.
+    # What holds for all variants, such as the expected accuracy, is reported once.
     return Judgement(verdict, tuple(dict.fromkeys((*failed, *lacking))), variants, findings)
 
 
@@ -119,7 +119,7 @@ def _may_be_missing(run: RunRecord, plan: Plan | None, name: str) -> bool:
 
 
 def _lacking(variant: VariantJudgement, faults: Sequence[str]) -> Sequence[str]:
-    """What is missing or failed that is no fault of the model."""
+    """What is missing or failed without a fault of the model."""
     return [*(text for text in variant.problems if text not in faults), *_not_judged(variant)]
 
 
@@ -180,7 +180,7 @@ def _conversion_fault(run: RunRecord) -> list[str]:
     if check is None or check.passed:
         return []
     said = f": {check.message}" if check.message else ""
-    return [f"the conversion changed the model (not the quantisation){said}"]
+    return [f"the conversion changed the model (not the quantization){said}"]
 
 
 def _failed_gate(variant: str, gate: GateResult, causes: Mapping[str, str]) -> str:

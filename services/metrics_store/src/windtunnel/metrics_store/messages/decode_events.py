@@ -90,7 +90,7 @@ def _seen(context: types_pb2.RunContext) -> facts.Seen:
     try:
         started = context.started_at.ToDatetime(tzinfo=UTC) if sure else datetime.now(UTC)
     except (ValueError, OverflowError) as error:
-        raise Malformed(f"run.started_at is no time: {error}") from error
+        raise Malformed(f"run.started_at is not a time: {error}") from error
     return facts.Seen(
         started_at=started,
         sure=sure,

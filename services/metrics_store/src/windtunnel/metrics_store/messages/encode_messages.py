@@ -22,7 +22,7 @@ VERDICTS: Final = {
     Verdict.FAILED: types_pb2.VERDICT_FAILED,
     Verdict.COULD_NOT_RUN: types_pb2.VERDICT_COULD_NOT_RUN,
 }
-# What an event tells of the reasons at most: so many, of so many characters each.
+# An event has at most so many reasons, of so many characters each.
 _REASONS: Final = 50
 _REASON_LENGTH: Final = 500
 VERDICT_OF: Final = {number: verdict for verdict, number in VERDICTS.items()}
@@ -49,7 +49,7 @@ def _event_reasons(reasons: Sequence[str]) -> list[str]:
 
 
 def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at: datetime) -> events_pb2.RunCompleted:
-    """The event that tells a verdict."""
+    """The event that publishes a verdict."""
     seen = run.seen
     message = events_pb2.RunCompleted(
         run=types_pb2.RunContext(run_id=run.run_id),

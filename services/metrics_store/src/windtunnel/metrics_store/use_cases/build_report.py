@@ -90,7 +90,7 @@ def _instant(value: datetime | None) -> str | None:
 
 
 def _conversion(run: RunRecord) -> dict[str, Any]:
-    """The check of the conversion; all figures null where none was made."""
+    """The check of the conversion; all figures null if none was made."""
     converted = run.converted
     check = None if converted is None else converted.check
     passed = None if check is None else check.passed
@@ -211,7 +211,7 @@ def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
 
 
 def _circumstances(found: Measurement | None) -> dict[str, Any]:
-    """In which shapes a cell was measured, and what went on meanwhile."""
+    """In which shapes a cell was measured, and under which load."""
     if found is None:
         return dict.fromkeys(("input_shapes", "shapes_known", "unstable", "conditions"))
     return {
@@ -223,7 +223,7 @@ def _circumstances(found: Measurement | None) -> dict[str, Any]:
 
 
 def _status(run: RunRecord, cell: CellState, *, ended: bool) -> tuple[str | None, str | None]:
-    """Status and reason. Of a run that goes on, a cell that may still be measured has neither."""
+    """Status and reason. Of a run that has not ended, a cell that may still be measured has neither."""
     if cell.measured is not None:
         return "measured", None if cell.spec.times_count else _EMULATED
     problem = cell_problem(run, cell)

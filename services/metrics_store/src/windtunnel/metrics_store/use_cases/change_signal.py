@@ -1,4 +1,4 @@
-"""Telling waiting tasks of this process that something has changed."""
+"""Wakes waiting tasks of this process when something has changed."""
 
 from __future__ import annotations
 

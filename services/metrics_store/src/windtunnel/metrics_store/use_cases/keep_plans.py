@@ -71,7 +71,9 @@ def _check_uris(plan: Plan) -> None:
     for path, value in _references(plan):
         if not _URI.match(value):
             raise InvalidPlan(
-                f"{value!r} is no URI", path=path, hint="s3://, gs://, file:// or sha256:; `windtunnel` uploads files"
+                f"{value!r} is not a URI",
+                path=path,
+                hint="s3://, gs://, file:// or sha256:; `windtunnel` uploads files",
             )
 
 

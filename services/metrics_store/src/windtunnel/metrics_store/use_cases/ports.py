@@ -92,7 +92,7 @@ class RunQueries(Protocol):
         Args:
             wanted: the filter.
             page_size: rows at most; 0 is the default of 50, more than 1000 is 1000.
-            token: empty for the first page, else the token that came with the page before.
+            token: empty for the first page; then the token that came with the page before.
 
         Returns:
             The rows, and the token of the next page, empty at the end.

@@ -32,11 +32,11 @@ class Outbox:
     bus: Bus
     changed: Signal
     pause_s: float = 1.0
-    # Tells an event as JSON too, where that is asked for.
+    # Publishes an event as JSON too, if that is on.
     echo: Callable[[Event], Awaitable[None]] | None = None
 
     async def run(self) -> None:
-        """Works until it is cancelled."""
+        """Works until it is canceled."""
         while True:
             watch = self.changed.watch()
             try:
@@ -80,7 +80,7 @@ class DeadlineWatch:
     _later: dict[str, float] = field(default_factory=dict)
 
     async def run(self) -> None:
-        """Works until it is cancelled."""
+        """Works until it is canceled."""
         rounds = 0
         while True:
             try:

@@ -77,4 +77,4 @@ class Documents:
 
 
 def _refuse(text: str) -> float:
-    raise ValueError(f"{text} is no number in JSON")
+    raise ValueError(f"{text} is not a number in JSON")

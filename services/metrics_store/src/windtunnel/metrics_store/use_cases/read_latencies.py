@@ -20,7 +20,7 @@ _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 async def latencies(artifacts: BlobReader, samples: str | None, fact: facts.Measured) -> list[float]:
-    """The latencies of a device run in seconds: the raw ones if they can be read, else the median, else none."""
+    """The latencies of a device run in seconds: the raw ones if they can be read, or the median, or none."""
     if samples is not None:
         try:
             return _raw(await artifacts.read_bytes(samples, limit=_SAMPLES_BYTES))
@@ -34,11 +34,11 @@ def _raw(data: bytes) -> list[float]:
     """The inference latencies in a samples artifact, in seconds. Raises ValueError."""
     value = json.loads(data)
     if not isinstance(value, dict) or str(value.get("unit")) not in _SECONDS:
-        raise ValueError("it is no object with a known unit")
+        raise ValueError("it is not an object with a known unit")
     figures = value.get("inference")
     if not isinstance(figures, list) or not figures:
         raise ValueError("it has no inference latencies")
     for figure in figures:
         if isinstance(figure, bool) or not isinstance(figure, int | float) or not math.isfinite(figure) or figure < 0:
-            raise ValueError(f"{figure!r} is no latency")
+            raise ValueError(f"{figure!r} is not a latency")
     return [figure * _SECONDS[value["unit"]] for figure in figures[:SAMPLES]]

@@ -37,7 +37,7 @@ class Uploads:
     async def take(self, requests: AsyncIterator[pb.UploadRequest]) -> ArtifactRef:
         """Takes the pieces of one upload and stores the whole.
 
-        What has arrived stays when the call breaks, for a day. Raises InvalidInput for a size over the limit, an
+        What has arrived stays when the call breaks, for a day. Raises InvalidInput for a size above the limit, an
         offset beyond what has arrived, too few or too many bytes, another size than the stored one's, and a wrong
         hash; Unavailable without room.
         """
@@ -89,7 +89,7 @@ class Uploads:
             if await self._is_stored(wanted):
                 # Another call sent the same upload, and was done first.
                 return
-            raise InvalidInput(f"an upload goes on at byte {first.offset}, but {arrived} have arrived")
+            raise InvalidInput(f"an upload continues at byte {first.offset}, but {arrived} have arrived")
         # Two calls may send the same upload, where the first one's connection broke and nobody noticed yet: both
         # write the same bytes in the same places.
         target = await asyncio.to_thread(os.open, self._part(wanted.sha256), os.O_WRONLY | os.O_CREAT, 0o600)

@@ -61,7 +61,7 @@ class EventRecorder:
             log.warning("run %s cannot be judged now: %s", content.run_id, error)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """There is nobody to tell: this service reports on runs, and the message itself is a dead letter."""
+        """Only logs it: this service reports on runs, and the message itself is a dead letter."""
         log.error("event %s on %s was given up: %s", event.id, event.subject, error)
 
     async def _read(self, event: Event) -> EventContent | None:
@@ -70,12 +70,12 @@ class EventRecorder:
         try:
             run_id = (await claim_run(self.runs, event)).run_id
         except RunIdTaken:
-            # The run belongs to another event, and the converter tells the publisher of this one.
+            # The run belongs to another event, and the converter reports that to the publisher of this one.
             return None
         return EventContent(run_id, event.id, (self._announced(event),), "a model is announced")
 
     def _announced(self, event: Event) -> facts.Seen:
-        """What the announcement says, if it can be read; its failure is for the converter to tell."""
+        """What the announcement says, if it can be read; the converter reports its failure."""
         now = self.completer.clock()
         try:
             announcement = read_announcement(event)

@@ -1,4 +1,4 @@
-"""A measurement as the log of TensorFlow Lite's benchmark tool, so that logs of all farms are read alike.
+"""A measurement as the log of TensorFlow Lite's benchmark tool, so that logs of all farms are read the same way.
 
 Wordings and order are those of tensorflow/lite/tools/benchmark (benchmark_model.cc, benchmark_tflite_model.cc).
 """

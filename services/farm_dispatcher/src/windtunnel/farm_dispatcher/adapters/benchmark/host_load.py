@@ -1,4 +1,4 @@
-"""What other processes do on this host, from /proc; nothing is known where there is none."""
+"""What other processes do on this host, from /proc; nothing is known without it."""
 
 from __future__ import annotations
 

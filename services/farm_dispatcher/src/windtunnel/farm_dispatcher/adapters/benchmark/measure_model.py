@@ -122,7 +122,7 @@ def _signature_inputs(interpreter: Any) -> list[tuple[str, int]]:
 
 
 def _stable_series(invoke: Callable[[], None], threads: int, how: Procedure) -> tuple[tuple[float, ...], RunConditions]:
-    """The times of a series and its conditions: the first stable one of a few, else the quietest."""
+    """The times of a series and its conditions: the first stable one of a few, or the quietest."""
     kept = _watched(invoke, threads, how.inference)
     quiet, repeats = QuietWait(threads, how.patience), 0
     while kept[1].is_unstable and repeats < how.patience.repeats:
@@ -195,7 +195,7 @@ def _fill_inputs(interpreter: Any) -> None:
 
 
 def _holds_indices(dtype: np.dtype[Any]) -> bool:
-    """Wide integers are indices more often than quantised numbers."""
+    """Wide integers are indices more often than quantized numbers."""
     return dtype.kind in "iu" and dtype.itemsize > 2
 
 
@@ -230,7 +230,7 @@ def _refused(error: Exception, chosen: ChosenShapes | None, *, given: bool) -> I
 
 
 class _Memory:
-    """Growth of this process's peak resident memory since now; None where the system does not tell."""
+    """Growth of this process's peak resident memory since now; None if the system does not report it."""
 
     def __init__(self) -> None:
         # The peak so far is that of starting up; from here on it is the model's.

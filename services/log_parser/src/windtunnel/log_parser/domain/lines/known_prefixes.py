@@ -10,7 +10,7 @@ import json
 import re
 from typing import NamedTuple
 
-# A CI stamp, a container's, a supervisor's, a logger's: more layers than that are no log of ours.
+# A CI stamp, a container's, a supervisor's, a logger's: more layers than that are another kind of log.
 MAX_LAYERS = 5
 
 _LEVELS = {"V": "V", "T": "V", "D": "D", "I": "I", "N": "I", "W": "W", "E": "E", "F": "F", "C": "F", "A": "F"}
@@ -139,7 +139,7 @@ _JSON_LEVEL = ("level", "severity", "levelname")
 
 
 class Stripped(NamedTuple):
-    """A message without its prefixes; `level` None and `source` empty where no prefix says."""
+    """A message without its prefixes; `level` None and `source` empty: no prefix says."""
 
     text: str
     level: str | None = None
@@ -147,7 +147,7 @@ class Stripped(NamedTuple):
 
 
 def level_of(word: str | None) -> str | None:
-    """One of V D I W E F for a level as a logger prints it; None where it is not known."""
+    """One of V D I W E F for a level as a logger prints it; None if it is not known."""
     return _LEVELS.get(word[0].upper()) if word else None
 
 

@@ -25,8 +25,8 @@ _ESCAPES = re.compile(
 class Line:
     """A message without its prefixes.
 
-    `level` is one of V D I W E F, or None where no prefix says; `source` holds the logger's tag and source file;
-    `partial` marks the last line of a text that does not end in a line feed: it may be cut anywhere.
+    `level` is one of V D I W E F; None: no prefix says. `source` has the logger's tag and source file. `partial`
+    marks the last line of a text that does not end in a line feed: it may be cut anywhere.
     """
 
     text: str

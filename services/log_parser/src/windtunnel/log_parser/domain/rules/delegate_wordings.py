@@ -77,7 +77,7 @@ class DelegateSet:
         return seen
 
     def failed(self, message: str) -> None:
-        """A line says that a delegate could not be made or applied: the one that it names, else the only requested.
+        """A line says that a delegate could not be made or applied: the one that it names, or the only requested.
 
         A line that only says that ops are left to the CPU is not about a delegate that failed.
         """
@@ -108,7 +108,7 @@ class DelegateSet:
         return self._seen.setdefault(key, _Seen(key))
 
     def requested_name(self) -> str | None:
-        """The first delegate asked for by a flag, else by a line that only an explicit delegate prints."""
+        """The first delegate asked for by a flag, or by a line that only an explicit delegate prints."""
         if self.requested:
             return self.requested[0]
         for seen in self._seen.values():
@@ -145,7 +145,7 @@ class DelegateSet:
 
 
 def _outcome(seen: _Seen) -> Outcome | None:
-    """What the tool states, else what the replaced nodes show."""
+    """What the tool states; if it states nothing, what the replaced nodes show."""
     if seen.stated is not None:
         return seen.stated
     if not seen.replaced:

@@ -19,7 +19,7 @@ _NUMBER = re.compile(rf"\s*({NUMBER})%?\s*\Z")
 
 
 def number(literal: str | None, scale: int = 1) -> float | None:
-    """The value of a literal times `scale`, an int where it is one; None where it is no finite number.
+    """The value of a literal times `scale`, an int if it is one; None if it is not a finite number.
 
     Decimal arithmetic keeps 4.478 ms at 4478 us.
     """
@@ -38,7 +38,7 @@ def number(literal: str | None, scale: int = 1) -> float | None:
 
 
 def in_us(literal: str | None, unit: str | None, default: str = "us") -> float | None:
-    """A time in microseconds from its literal and the unit behind it; `default` where there is none.
+    """A time in microseconds from its literal and the unit behind it; `default` if there is none.
 
     Negative values mean unknown to the tools and are None.
     """
@@ -56,7 +56,7 @@ def non_negative(literal: str | None, scale: int = 1) -> float | None:
 
 
 def natural(literal: str | None) -> int | None:
-    """A count; None where the literal is no whole number of at most 15 digits."""
+    """A count; None if the literal is not a whole number of at most 15 digits."""
     if literal is None or not literal.isascii() or not literal.isdigit() or len(literal) > 15:
         return None
     return int(literal)

@@ -28,7 +28,7 @@ class OpTable:
 
     @property
     def is_of_ops(self) -> bool:
-        """Whether each row is an op; else each is a type of op, with the count of its ops."""
+        """Whether each row is an op; if not, each is a type of op, with the count of its ops."""
         return "count" not in self.columns
 
     @staticmethod
@@ -37,7 +37,7 @@ class OpTable:
         return text.lstrip()[:11].lower() == "[node type]"
 
     def row(self, text: str) -> Op | None:
-        """The op of a row; None where the line is no whole row."""
+        """The op of a row; None if the line is not a whole row."""
         cells = self._cells(text)
         if cells is None:
             return None

@@ -1,4 +1,4 @@
-"""What the lines of one benchmark run have said so far."""
+"""What the lines of one benchmark run have reported up to now."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Profile:
 
 @dataclass(slots=True)
 class Run:
-    """A run under construction. `init_rank` tells how exact the source of `init_us` is."""
+    """A run under construction. `init_rank` says how exact the source of `init_us` is."""
 
     tool: Tool = "tflite"
     started: bool = False
@@ -171,7 +171,7 @@ class Run:
         )
 
     def _error(self) -> LogError | None:
-        """What ended the run: nothing, where it went on to its results."""
+        """What ended the run: nothing if it reached its results."""
         if self.complete:
             idle = self.inference.count == 0
             return LogError("not_executed", "the tool made no regular inference run") if idle else None

@@ -1,4 +1,4 @@
-"""A measurement knows the shapes of its inputs and what went on meanwhile."""
+"""A measurement knows the shapes of its inputs and the load of the host."""
 
 from __future__ import annotations
 
