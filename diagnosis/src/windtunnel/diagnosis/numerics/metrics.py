@@ -290,6 +290,9 @@ def metric(name: str) -> Metric:
     Args:
         name: its field in the JSON of a layer.
 
+    Returns:
+        The entry of `METRICS`.
+
     Raises:
         KeyError: if there is none.
     """

@@ -19,11 +19,17 @@ _Z_975 = 1.959963984540054
 def nrmse_interval(sums: SampleMoments, value_range: float) -> tuple[float, float] | None:
     """95 % confidence interval of the nRMSE over samples, as if they were drawn independently.
 
-    The MSE is the ratio sum S_i / sum n_i of per-sample sums of squares and counts; its variance is that of the
-    ratio estimator, sum (S_i - MSE n_i)^2 / (N (N - 1) mean(n)^2) (Cochran, Sampling Techniques, 1977, 6.4).
-    The interval is MSE * exp(-+ t se / MSE), t with N - 1 degrees of freedom: on the logarithm (delta method),
-    because errors per sample are skewed and not negative. The range counts as known. None for fewer than two
-    samples or no range.
+    The MSE is the ratio sum S_i / sum n_i of per-sample sums of squares and counts. Its variance is that of the ratio
+    estimator: sum (S_i - MSE n_i)^2 / (N (N - 1) mean(n)^2) (Cochran, Sampling Techniques, 1977, 6.4). The interval is
+    MSE * exp(-+ t se / MSE), t with N - 1 degrees of freedom. It is on the logarithm (delta method), because errors per
+    sample are skewed and not negative.
+
+    Args:
+        sums: of the samples.
+        value_range: the larger range of both sides; it counts as known.
+
+    Returns:
+        (low, high), without unit; None for fewer than two samples or no range.
     """
     if sums.samples < 2 or not value_range > 0.0 or not sums.counts:
         return None
@@ -41,8 +47,14 @@ def nrmse_interval(sums: SampleMoments, value_range: float) -> tuple[float, floa
 def t_975(freedom: int) -> float:
     """Quantile 0.975 of Student's t.
 
-    A table to 30 degrees of freedom, above it the expansion around the normal's (Abramowitz and Stegun 26.7.5),
-    good to 1e-6 there.
+    A table to 30 degrees of freedom; above it the expansion around the normal's (Abramowitz and Stegun 26.7.5), which
+    is good to 1e-6 there.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+
+    Returns:
+        The quantile.
     """
     if freedom <= len(_T_975):
         return _T_975[freedom - 1]
@@ -69,7 +81,12 @@ class SampleMoments:
         self.counts_squared = 0.0
 
     def add(self, squares: float, count: int) -> None:
-        """Adds one sample."""
+        """Adds one sample.
+
+        Args:
+            squares: its sum of squared differences.
+            count: its number of values.
+        """
         self.samples += 1
         self.counts += count
         self.squares += squares
@@ -82,7 +99,11 @@ class SampleMoments:
         return [float(getattr(self, name)) for name in self.__slots__]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Takes the sums of another `state`."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: the numbers, in the order of the attributes.
+        """
         for name, value in zip(self.__slots__, state, strict=True):
             setattr(self, name, float(value))
         self.samples = int(self.samples)
