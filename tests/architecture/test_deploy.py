@@ -31,6 +31,7 @@ WORKLOADS = ("Deployment", "StatefulSet")
 # The oldest release that Kubernetes' makers may still support, and the newest that the validator knows.
 KUBERNETES = ("1.32", kubernetes_validate.latest_version())
 SERVICES = deploy.service_names()
+RUNNING_JOBS = ("converter", "farm_dispatcher", "layer_diff", "quantizer")
 # In every Prometheus, and in every process that has prometheus_client.
 STANDARD_METRICS = {"up", "process_resident_memory_bytes"}
 
@@ -151,11 +152,22 @@ def test_ports_health_and_grace_follow_the_settings(folder: str, service: str, m
 
 
 def runs_jobs(service: str) -> bool:
-    sources = (ROOT / "services" / service).rglob("*.py")
-    return any("ChildPool(" in path.read_text(encoding="utf-8") for path in sources)
+    """Whether a module of the service imports the pool of child processes."""
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "services" / service).rglob("*.py")]
+    return any(
+        alias.name == "ChildPool"
+        for tree in trees
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("windtunnel.isolation")
+        for alias in node.names
+    )
 
 
-@pytest.mark.parametrize("service", [name for name in SERVICES if runs_jobs(name)])
+def test_the_services_that_run_jobs_are_these() -> None:
+    assert tuple(name for name in SERVICES if runs_jobs(name)) == RUNNING_JOBS
+
+
+@pytest.mark.parametrize("service", RUNNING_JOBS)
 def test_a_job_may_not_take_the_memory_of_its_service(service: str) -> None:
     limit = container_of(service)["resources"]["limits"]["memory"]
     assert int(limit.removesuffix("Gi")) * 1024**3 > 1.25e6 * int(config_map()["WINDTUNNEL_JOB_MEMORY_MB"])

@@ -81,7 +81,7 @@ def test_a_broken_layer_is_found_and_fails(pair: tuple[Path, Path, Path], tmp_pa
     done = _run("diff", good, bad, "--samples", samples, "--json", "--html", "d.html", cwd=tmp_path)
     assert done.returncode == 1
     document = _json(done, "diagnosis")
-    assert document["verdict"] in ("degraded", "broken")
+    assert document["verdict"] == "broken"
     assert document["first_over"]["layer"] == "hidden_2"
     page = (tmp_path / "d.html").read_text()
     assert page.startswith("<!doctype html>")

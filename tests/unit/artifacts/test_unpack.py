@@ -66,7 +66,7 @@ def extract(tmp_path: Path) -> Extract:
         try:
             return unpack(tmp_path / "archive", target, max_bytes=max_bytes, max_files=max_files)
         except InvalidInput:
-            assert not any((tmp_path / "out").iterdir()) if (tmp_path / "out").exists() else True
+            assert list((tmp_path / "out").glob("*")) == []
             raise
 
     return run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 
 from windtunnel.bus.nats.address import parse_address
@@ -26,8 +28,7 @@ from windtunnel.errors import InvalidInput
 def test_parts(url: str, servers: tuple[str, ...], user: str | None, password: str | None, token: str | None) -> None:
     address = parse_address(url)
     assert (address.servers, address.user, address.password, address.token) == (servers, user, password, token)
-    for secret in (password, token):
-        assert not secret or secret not in address.shown
+    assert [secret for secret in (password, token) if secret and secret in address.shown] == []
 
 
 @pytest.mark.parametrize(
@@ -67,5 +68,5 @@ def test_what_cannot_be_read_is_refused_without_its_secret(url: str) -> None:
         parse_address(url)
     assert not any(secret in str(caught.value) for secret in ("sec", "ret", "12"))
     # A traceback shows no cause either.
-    assert caught.value.__context__ is None or caught.value.__suppress_context__
+    assert "".join(traceback.format_exception(caught.value)).count("Traceback") == 1
     assert "WINDTUNNEL_NATS_URL" in caught.value.hint

@@ -66,8 +66,7 @@ def test_weights_of_one_layer(
     assert _named(result) == [("conversion.weights", "q", 1)]
     assert result.causes[0].evidence["pattern"] == pattern
     assert result.verdict != "healthy"
-    # Mending takes the error away, but for the one bit that never showed.
-    assert result.causes[0].verified or pattern == "one_bit"
+    assert result.causes[0].verified
 
 
 def test_two_faults_are_two_causes(tmp_path: Path, dense: Path, samples: Path) -> None:

@@ -47,7 +47,8 @@ def test_a_model_is_measured(tmp_path: Path, accelerator: str) -> None:
     assert found.init_us > 0
     assert found.model_bytes == model.stat().st_size
     assert (found.delegation.nodes_delegated, found.delegation.nodes_total) == (4 * (accelerator == "xnnpack"), 4)
-    assert found.init_mb is None or 0 <= found.init_mb <= (found.overall_mb or 0)
+    assert found.init_mb is not None and found.overall_mb is not None
+    assert 0 <= found.init_mb <= found.overall_mb
 
 
 @pytest.mark.parametrize(

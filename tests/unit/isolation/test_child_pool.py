@@ -113,7 +113,7 @@ async def test_a_kill_from_outside_may_be_retried(pool: ChildPool) -> None:
     [("input", InvalidInput), ("plan", InvalidPlan), ("conflict", Conflict), ("internal", InternalError)],
 )
 async def test_our_errors_come_back_as_themselves(pool: ChildPool, kind: str, expected: type[WindtunnelError]) -> None:
-    with pytest.raises(WindtunnelError) as caught:
+    with pytest.raises(expected) as caught:
         await pool.run(jobs.raise_kind, kind)
     assert type(caught.value) is expected
     if isinstance(caught.value, InvalidPlan):

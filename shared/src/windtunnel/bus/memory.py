@@ -245,7 +245,9 @@ class MemoryBus:
             return Published(self._ids[message_id], duplicate=True)
         full = self._max_messages is not None and len(self._messages) >= self._max_messages
         if full and subject != subjects.DEAD:
-            raise Unavailable("the stream is full", hint="raise its limits or purge old events")
+            raise Unavailable(
+                "maximum messages exceeded", hint="the stream is full: raise its limits or purge old events"
+            )
         self._sequence += 1
         stored = _Stored(self._sequence, subject, dict(headers), data)
         if message_id is not None:
