@@ -28,6 +28,7 @@ from windtunnel.diagnosis.thresholds.execution_thresholds import (
     MATCHED_LEAST_VALUES,
     MATCHED_MOST_VALUES,
     MATCHED_ORDERS,
+    MATCHED_ROUNDING,
     MATCHING_SAMPLES,
     SAME_VALUES,
 )
@@ -212,7 +213,7 @@ def _with_values(
 def _rivals(one: _Trial, other: _Trial, used: set[int]) -> bool:
     """Whether another free layer of the reference agrees almost as well with the same layer of the candidate."""
     free = other.own.tensor.index not in used and other.own != one.own
-    return other.mine == one.mine and free and other.worst <= CLEARLY_SAME_VALUES * one.worst + 1e-6
+    return other.mine == one.mine and free and other.worst <= CLEARLY_SAME_VALUES * one.worst + MATCHED_ROUNDING
 
 
 def _explained(one: Unmatched, reasons: Mapping[tuple[int, str], str]) -> Unmatched:

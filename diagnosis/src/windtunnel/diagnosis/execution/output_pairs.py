@@ -27,6 +27,7 @@ from windtunnel.diagnosis.numerics.formulas import nrmse
 from windtunnel.diagnosis.thresholds.confidences import OUTPUTS_PAIRED
 from windtunnel.diagnosis.thresholds.execution_thresholds import (
     ALL_ORDERS_OUTPUTS,
+    EXCHANGED_LEAST_ERROR,
     MOST_EXCHANGES,
     OUTPUT_PAIRING_SAMPLES,
     OUTPUT_PAIRING_VALUES,
@@ -318,7 +319,7 @@ def _exchanged_inputs(
     A finding says where there are too many of them to try all.
     """
     reference, candidate = runnable.reference.facts, runnable.candidate.facts
-    if cost < 0.05:
+    if cost < EXCHANGED_LEAST_ERROR:
         return (), ()
     alike = [
         pair

@@ -166,20 +166,21 @@ class LiveTrials:
         patch: Patch | None = None,
         *,
         accelerator: Accelerator | None = None,
-        samples: int = OUTPUT_SAMPLES,
+        samples: int | None = None,
         ends: Sequence[Pair] | None = None,
     ) -> list[float | None]:
         """nRMSE of each of the last layers when the whole model runs; None where one has no figure.
 
-        A softmax hides what happens to the logits: the layer before it counts, unless `ends` are given. Raises what
-        `Runner` raises.
+        A softmax hides what happens to the logits: the layer before it counts, unless `ends` are given. Runs
+        OUTPUT_SAMPLES unless `samples` are given. Raises what `Runner` raises.
         """
+        count = min(self._count, OUTPUT_SAMPLES if samples is None else samples)
         ends = self._ends() if ends is None else ends
         sums = [LayerSums() for _ in ends]
         with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
             runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
             reference = self._runnable.fresh_reference()
-            for inputs in islice(self._given, min(self._count, samples)):
+            for inputs in islice(self._given, count):
                 reference.run(inputs)
                 runner.run(translate(inputs, reference.facts, runner.facts))
                 for pair, one in zip(ends, sums, strict=True):

@@ -14,6 +14,7 @@ from windtunnel.diagnosis.kernels.judge_kernels import Crash, Departure, Gaps, c
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun, OpFigures
 from windtunnel.diagnosis.kernels.result_distance import Gap
 from windtunnel.diagnosis.kernels.rounding_bounds import is_hybrid, local_limit
+from windtunnel.diagnosis.thresholds.confidences import KERNELS_FUSED
 from windtunnel.diagnosis.thresholds.kernel_thresholds import BROKEN_LAYER, NATURAL_OUTPUT_DRIFT
 from windtunnel.errors import JobFailed
 from windtunnel.tflite import ModelFacts, layer_tensors
@@ -78,7 +79,7 @@ def _keeping_causes(facts: ModelFacts, found: Evidence) -> list[Cause]:
         worst = _worst(gaps)
         if worst is not None and (worst.nrmse is None or worst.nrmse > _natural(facts)):
             finding = FusionDiverges(diverging=(name,), agree=(), nrmse=worst.nrmse)
-            causes.append(Cause(finding, 0.8, rule="fused_ops_diverge"))
+            causes.append(Cause(finding, KERNELS_FUSED, rule="fused_ops_diverge"))
     return causes
 
 

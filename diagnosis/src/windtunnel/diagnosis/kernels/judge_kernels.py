@@ -9,6 +9,14 @@ from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.kinds.kernels import KernelCrash, KernelSetsDiverge, RoundingLimit
 from windtunnel.diagnosis.kernels.result_distance import Gap, consensus
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit, local_limit
+from windtunnel.diagnosis.thresholds.confidences import (
+    KERNEL_ENDS_PROCESS,
+    KERNEL_ENDS_SOMEWHERE,
+    OP_DIVERGES,
+    OP_DIVERGES_ONE_WITNESS,
+    OP_DIVERGES_TIED,
+    OP_DIVERGES_VERIFIED,
+)
 from windtunnel.diagnosis.thresholds.kernel_thresholds import LISTED_OPS
 from windtunnel.tflite import ModelFacts, layer_tensors
 
@@ -111,8 +119,15 @@ def _departure_cause(kind: str, group: Sequence[Departure], verified: Mapping[in
         non_finite=bad or None,
     )
     sure = verified.get(first.op_index, False)
-    confidence = (0.6 if first.tied else 0.9) + (0.05 if sure else 0.0) - (0.1 if len(first.agreeing) < 2 else 0.0)
+    confidence = _confidence(first, verified=sure)
     return Cause(finding, confidence, first.layer, first.op_index, sure, rule="op_diverges_between_kernels")
+
+
+def _confidence(first: Departure, *, verified: bool) -> float:
+    sure = OP_DIVERGES_TIED if first.tied else OP_DIVERGES
+    more = OP_DIVERGES_VERIFIED if verified else 0.0
+    less = OP_DIVERGES_ONE_WITNESS if len(first.agreeing) < 2 else 0.0
+    return sure + more - less
 
 
 def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cause:
@@ -130,7 +145,7 @@ def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cau
         tries=crash.tries,
     )
     place = None if op is None else op.index
-    confidence = 0.97 if place is not None else 0.8
+    confidence = KERNEL_ENDS_PROCESS if place is not None else KERNEL_ENDS_SOMEWHERE
     return Cause(finding, confidence, layer, place, crash.verified, rule="kernel_ends_process")
 
 

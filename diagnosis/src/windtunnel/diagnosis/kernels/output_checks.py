@@ -12,6 +12,7 @@ from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.kinds.kernels import AcceleratorDidNotRun, OutputAllZero, OutputNonFinite
 from windtunnel.diagnosis.kernels.first_op_search import Agree, Outputs
 from windtunnel.diagnosis.kernels.result_distance import GapSums
+from windtunnel.diagnosis.thresholds.confidences import OUTPUT_BITS_EQUAL, OUTPUT_NOT_AS_ON_CPU
 from windtunnel.diagnosis.thresholds.kernel_thresholds import FEWEST_TELLING_VALUES
 from windtunnel.errors import InvalidInput
 
@@ -100,7 +101,7 @@ def fallback_cause(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: 
         values_that_would_differ=telling,
         samples=len(cpu),
     )
-    return Cause(finding, 0.97, rule="outputs_equal_cpu_bits")
+    return Cause(finding, OUTPUT_BITS_EQUAL, rule="outputs_equal_cpu_bits")
 
 
 def _telling(values: NDArray[Any], step: float) -> int:
@@ -118,7 +119,7 @@ def _broken(values: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _cause(finding: OutputNonFinite | OutputAllZero) -> Cause:
-    return Cause(finding, 0.9, rule="outputs_differ_from_cpu")
+    return Cause(finding, OUTPUT_NOT_AS_ON_CPU, rule="outputs_differ_from_cpu")
 
 
 def _require_alike(cpu: Sequence[Arrays], accelerated: Sequence[Arrays]) -> None:

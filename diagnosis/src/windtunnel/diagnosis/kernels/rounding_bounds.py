@@ -13,7 +13,13 @@ from typing import Final
 
 import numpy as np
 
-from windtunnel.diagnosis.thresholds.kernel_thresholds import TABLE_STEPS
+from windtunnel.diagnosis.thresholds.kernel_thresholds import (
+    FIXED_POINT_STEPS,
+    HYBRID_LIMIT,
+    SUM_LIMIT,
+    SUM_LIMIT_LEAST,
+    TABLE_STEPS,
+)
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts
 
 # These move values or choose among them: no kernel has anything to round.
@@ -50,11 +56,13 @@ def local_limit(facts: ModelFacts, op: OpFacts, tensor: TensorFacts) -> Limit:
     if op.name in _EXACT:
         return Limit(0.0, "of_range", f"{op.name} only moves values")
     if is_hybrid(facts, op):
-        return Limit(0.03, "of_range", "each kernel quantises the float input in its own way, at up to 1/100 of range")
+        return Limit(
+            HYBRID_LIMIT, "of_range", "each kernel quantises the float input in its own way, at up to 1/100 of range"
+        )
     precision = float(np.finfo(np.float16).eps if tensor.dtype == "float16" else np.finfo(np.float32).eps)
     terms = _terms(facts, op)
-    # Errors of a sum of n rounded terms grow with sqrt(n) (Higham, Accuracy and Stability, 2.8); 1e-5 at the least.
-    value = max(1e-5, 8.0 * precision * terms**0.5)
+    # Errors of a sum of n rounded terms grow with sqrt(n) (Higham, Accuracy and Stability, 2.8).
+    value = max(SUM_LIMIT_LEAST, SUM_LIMIT * precision * terms**0.5)
     return Limit(value, "of_range", f"another order of summing {terms} terms")
 
 
@@ -65,7 +73,7 @@ def _integer_limit(facts: ModelFacts, op: OpFacts, tensor: TensorFacts) -> Limit
         return Limit(0.0, "steps", f"{op.name} only moves values")
     if op.name in _TABLES and tensor.dtype in TABLE_STEPS:
         return Limit(TABLE_STEPS[tensor.dtype], "steps", f"{op.name} is computed from a table or in fixed point")
-    return Limit(1.0, "steps", "rounded in fixed point by one kernel and in float by another")
+    return Limit(FIXED_POINT_STEPS, "steps", "rounded in fixed point by one kernel and in float by another")
 
 
 def is_hybrid(facts: ModelFacts, op: OpFacts) -> bool:

@@ -14,6 +14,7 @@ from windtunnel.diagnosis.latency.op_costs import OpCost
 from windtunnel.diagnosis.thresholds.latency_thresholds import (
     CLEAR_TICKS,
     FIT_AS_WELL,
+    FIT_LEAST_MISS,
     FIT_ROUNDS,
     LEAST_PEERS,
     SLOWER_FACTORS,
@@ -111,7 +112,7 @@ def _robust_fit(terms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArr
         found, _, rank, _ = np.linalg.lstsq(relative * root[:, None], root, rcond=1e-9)
         if rank < relative.shape[1]:
             return None
-        weights = 1.0 / np.maximum(np.abs(1.0 - relative @ found), 1e-3)
+        weights = 1.0 / np.maximum(np.abs(1.0 - relative @ found), FIT_LEAST_MISS)
     return None if (found < 0).any() else np.asarray(found / scale, dtype=np.float64)
 
 

@@ -21,9 +21,11 @@ from windtunnel.diagnosis.findings.kinds.latency import (
 from windtunnel.diagnosis.latency.expected_times import Expectation, expect
 from windtunnel.diagnosis.latency.op_costs import OpCost, op_cost
 from windtunnel.diagnosis.latency.op_profile import OpTime, Profile
+from windtunnel.diagnosis.thresholds.confidences import OUTSIDE_DELEGATE, OUTSIDE_DELEGATE_TIMED, SLOW_KERNELS
 from windtunnel.diagnosis.thresholds.latency_thresholds import (
     MATERIAL_SHARE,
     MATERIAL_TICKS,
+    STRAGGLER_CLEARER,
     STRAGGLER_CONFIDENCE,
     WEAK_SHARE,
 )
@@ -191,7 +193,7 @@ def _straggler(row: OpVerdict) -> Cause:
     expected, ms = row.expected, row.time.ms
     assert expected is not None and ms is not None
     ratio = ms / expected.ms
-    confidence = STRAGGLER_CONFIDENCE[expected.level] + 0.09 * (1 - expected.factor / ratio)
+    confidence = STRAGGLER_CONFIDENCE[expected.level] + STRAGGLER_CLEARER * (1 - expected.factor / ratio)
     cost = row.cost
     finding = LatencyStraggler(
         measured_ms=ms,
@@ -261,7 +263,7 @@ def _fallback(
         slowest=None if weak is None else weak.op,
         slowest_index=None if weak is None else weak.op_index,
     )
-    confidence = 0.95 if spent is not None else 0.8
+    confidence = OUTSIDE_DELEGATE_TIMED if spent is not None else OUTSIDE_DELEGATE
     layer, op_index = (None, None) if slowest is None else (slowest.cost.layer, slowest.cost.op_index)
     return Cause(finding, confidence, layer, op_index, rule="outside_the_delegate")
 
@@ -313,7 +315,7 @@ def _wide(rows: Sequence[OpVerdict], profile: Profile, total: float) -> Cause | 
         op=cost.op,
         op_index=cost.op_index,
     )
-    return Cause(finding, 0.9, cost.layer, cost.op_index, rule="kernels_known_to_be_slow")
+    return Cause(finding, SLOW_KERNELS, cost.layer, cost.op_index, rule="kernels_known_to_be_slow")
 
 
 def _excluded(

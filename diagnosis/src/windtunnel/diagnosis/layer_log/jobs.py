@@ -22,6 +22,7 @@ from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.layer_log.compare_logs import LoggedDiff, common_frames, compare_logs
 from windtunnel.diagnosis.layer_log.log_file import LayerLog, LogWriter, Mode
 from windtunnel.diagnosis.thresholds.numerics_thresholds import OTHER_INPUTS_SHARE, TEXT_VALUES
+from windtunnel.diagnosis.thresholds.static_thresholds import ARITHMETIC_ROUNDING
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
 from windtunnel.tflite import Accelerator, Runner, dequantize, layer_tensors, read_model
@@ -240,7 +241,7 @@ def _first_inputs(log: LayerLog) -> Iterator[tuple[NDArray[np.float64], float]]:
 
 def _alike(first: NDArray[np.float64], second: NDArray[np.float64], step: float) -> bool:
     # What an integer input cannot hold is clipped: not every value is the same.
-    tolerance = step + 1e-6 * float(np.abs(first).max(initial=0.0))
+    tolerance = step + ARITHMETIC_ROUNDING * float(np.abs(first).max(initial=0.0))
     return not first.size or bool(np.mean(np.abs(first - second) > tolerance) <= OTHER_INPUTS_SHARE)
 
 

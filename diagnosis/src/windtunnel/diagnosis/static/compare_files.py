@@ -24,6 +24,7 @@ from windtunnel.diagnosis.static.per_tensor_scales import per_tensor_suspects
 from windtunnel.diagnosis.static.quantization_ranges import ParameterReport, compare_parameters, held_to_seen
 from windtunnel.diagnosis.static.suspect import Suspect
 from windtunnel.diagnosis.static.weight_differences import ConstantComparer, ConstantReport
+from windtunnel.diagnosis.thresholds.static_thresholds import SAME_SCALE
 from windtunnel.tflite import Quantization
 
 
@@ -128,7 +129,7 @@ def _input_scale(
     """
     op = candidate.facts.ops[candidate_layer.work]
     source = candidate.facts.tensors[op.inputs[input_place(op)]]
-    if source.quantization is None or math.isclose(factor, 1.0, rel_tol=0.01):
+    if source.quantization is None or math.isclose(factor, 1.0, rel_tol=SAME_SCALE):
         return None
     ratio = held_to_seen(candidate, local).get(source.index, math.nan)
     if ratio > 0.0 and abs(math.log(ratio)) < abs(math.log(ratio / factor)):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, rows
 from windtunnel.diagnosis.graph.fused_layers import AFFINE, CONSTANT_FIRST, FusedLayer, FusedModel
-from windtunnel.diagnosis.thresholds.static_thresholds import ROUNDING_SLACK
+from windtunnel.diagnosis.thresholds.static_thresholds import ARITHMETIC_ROUNDING, ROUNDING_SLACK
 
 Array = NDArray[np.float64]
 
@@ -91,7 +91,7 @@ def _equal(reference: FusedModel, one: Constant, candidate: FusedModel, other: C
     a, b = reference.constants.real(one), candidate.constants.real(other)
     if a is None or b is None or a.size != b.size:
         return False
-    slack = tolerance_of(one, a).ravel() + tolerance_of(other, b).ravel() + 1e-6 * np.abs(a).ravel()
+    slack = tolerance_of(one, a).ravel() + tolerance_of(other, b).ravel() + ARITHMETIC_ROUNDING * np.abs(a).ravel()
     return bool((np.abs(a.ravel() - b.ravel()) <= slack).all())
 
 

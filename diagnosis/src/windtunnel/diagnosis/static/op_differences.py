@@ -24,6 +24,7 @@ from windtunnel.diagnosis.graph.fused_layers import ACTIVATIONS, SHAPING, FusedL
 from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.static.effective_weights import finished_early, written_alike
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
+from windtunnel.diagnosis.thresholds.static_thresholds import SAME_ATTRIBUTE
 from windtunnel.tflite.edit import Editor
 
 # Their inputs may come in any order.
@@ -325,7 +326,9 @@ def _other_bound(reference_layer: FusedLayer, candidate_layer: FusedLayer) -> tu
 
 def _same(a: Any, b: Any, rank: int) -> bool:
     if isinstance(a, float) or isinstance(b, float):
-        return isinstance(a, (int, float)) and isinstance(b, (int, float)) and math.isclose(a, b, rel_tol=1e-6)
+        return (
+            isinstance(a, (int, float)) and isinstance(b, (int, float)) and math.isclose(a, b, rel_tol=SAME_ATTRIBUTE)
+        )
     if isinstance(a, int) and isinstance(b, int) and not isinstance(a, bool) and a != b:
         # Axes count from either end.
         return min(a, b) < 0 and a % rank == b % rank

@@ -21,6 +21,7 @@ from windtunnel.diagnosis.thresholds.static_thresholds import (
     NOTE_COARSE,
     NOTE_CROWDED,
     NOTE_MOSTLY,
+    NOTE_OUTLIERS,
     NOTE_UNEVEN,
     NOTE_WIDE,
 )
@@ -69,7 +70,7 @@ def _activation(tensor: TensorFacts, known: Local) -> Iterator[Note]:
         text = f"it can hold {times:.1f} times the range of the samples: {math.log2(times):.1f} bits are unused"
         yield {"kind": "wide", "text": text, "held_to_seen": round(times, 4), **held}
     crowded = known.deviation / layer
-    if tensor.dtype != "int16" and 0.0 < crowded < NOTE_CROWDED and seen / layer > 12.0 * crowded:
+    if tensor.dtype != "int16" and 0.0 < crowded < NOTE_CROWDED and seen / layer > NOTE_OUTLIERS * crowded:
         text = (
             f"outliers set its range: it reaches {seen / known.deviation:.0f} standard deviations, so that most "
             f"values share {4 * crowded:.0f} of {round(seen / layer)} steps"

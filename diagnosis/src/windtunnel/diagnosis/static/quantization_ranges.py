@@ -32,12 +32,14 @@ from windtunnel.diagnosis.thresholds.range_thresholds import (
     FINEST_SCALE,
     JOINED_CALIBRATED,
     JOINED_ENDS,
+    LEAST_ROUNDING,
     OUTLIER_TIMES,
     RANGE_APART,
     RANGE_AS_WIDE,
     RANGE_BEYOND,
     RANGE_DRIFT,
     RANGE_NARROW,
+    RANGE_NARROW_TOO,
     RANGE_SHORT,
     RANGE_STRETCHED,
     RANGE_SURELY_NARROW,
@@ -50,6 +52,7 @@ from windtunnel.diagnosis.thresholds.range_thresholds import (
     SHIFTED,
     SHIFTED_COSTLY,
     SHIFTED_FROM_ZERO,
+    STRETCHED_LEAST,
 )
 from windtunnel.tflite import Quantization, TensorFacts
 
@@ -216,13 +219,13 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
     want_low, want_high = group.wanted
     span = want_high - want_low
     short = max(low - want_low, want_high - high, 0.0) / span
-    costly = group.clip_rmse > CLIP_COST * max(group.round_rmse, span / 255 / math.sqrt(12.0) * 0.5)
+    costly = group.clip_rmse > CLIP_COST * max(group.round_rmse, LEAST_ROUNDING * _rounding(span / 255))
     narrow = group.ratio < max(RANGE_NARROW * min(usual, 1.0), RANGE_SURELY_NARROW)
     shift = 0 if group.partial else _shift(group, slack)
     doubtful = not group.rectified and not _is_dear(group)
     if shift and RANGE_NARROW < group.ratio / usual < RANGE_APART:
         group.problem = Problem("zero_point", doubtful, shift_steps=shift)
-    elif costly and short > RANGE_SHORT and (narrow or (usual < RANGES_ALL_NARROW and group.ratio < 0.7)):
+    elif costly and short > RANGE_SHORT and (narrow or (usual < RANGES_ALL_NARROW and group.ratio < RANGE_NARROW_TOO)):
         group.problem = Problem("clipped")
     elif group.partial:
         # Those that are not known may need all of it.
@@ -259,14 +262,19 @@ def _beside_in_ops(candidate: FusedModel, group: Group) -> set[int]:
 def _is_stretched(group: Group) -> bool:
     """Whether a range is too wide on both sides alike, as a wrong scale makes it; other samples stretch one side."""
     (low, high), (want_low, want_high) = group.limits, group.wanted
-    least = 0.1 * (want_high - want_low)
+    least = STRETCHED_LEAST * (want_high - want_low)
     return -want_low > least and want_high > least and min(low / want_low, high / want_high) > RANGE_STRETCHED
 
 
 def _is_dear(group: Group) -> bool:
     """Whether what a range cuts off costs much more than rounding does."""
     step = group.quantization.scales[0]
-    return group.clip_rmse > CLIPPING_COSTLY * max(group.round_rmse, step / math.sqrt(12.0) * 0.5)
+    return group.clip_rmse > CLIPPING_COSTLY * max(group.round_rmse, LEAST_ROUNDING * _rounding(step))
+
+
+def _rounding(step: float) -> float:
+    """RMSE of rounding evenly spread values to steps."""
+    return step / math.sqrt(12.0)
 
 
 def _stands_out(group: Group, groups: Sequence[Group]) -> bool:

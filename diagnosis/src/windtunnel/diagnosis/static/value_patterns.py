@@ -8,7 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.kinds.constants import PatternKind, ValueDiffers
-from windtunnel.diagnosis.thresholds.static_thresholds import PATTERN_FACTOR, PATTERN_FEW, PATTERN_NEAR, PATTERN_ROWS
+from windtunnel.diagnosis.thresholds.static_thresholds import (
+    ARITHMETIC_ROUNDING,
+    PATTERN_FACTOR,
+    PATTERN_FEW,
+    PATTERN_NEAR,
+    PATTERN_ROWS,
+    PATTERN_SLACK,
+    PERMUTED_MOST_COLUMNS,
+    PERMUTED_MOST_ROWS,
+    PERMUTED_ROUNDING,
+    PERMUTED_SHARE,
+    PERMUTED_SLACK,
+)
 
 Array = NDArray[np.float64]
 
@@ -45,7 +57,7 @@ def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArr
         return Pattern("zeroed", channels)
     if int(beyond.sum()) <= PATTERN_FEW and beyond.sum() < beyond.size:
         return Pattern("few_values", channels, values=_values(reference, candidate, beyond))
-    allowed = slack * 1.5 + 1e-6 * np.abs(b)
+    allowed = slack * PATTERN_SLACK + ARITHMETIC_ROUNDING * np.abs(b)
     factor = _factors(a, b)
     if (np.abs(b - factor * a) <= allowed).all() and (np.abs(factor - 1.0) > PATTERN_FACTOR).any():
         kind: PatternKind = "sign" if np.allclose(factor, -1.0, atol=PATTERN_FACTOR) else "scaled"
@@ -53,7 +65,7 @@ def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArr
         one = round(common, 6) if (np.abs(b - common * a) <= allowed).all() else None
         return Pattern(kind, channels, factors=_short(factor.ravel()), factor=one)
     offset = (b - a).mean(axis=1, keepdims=True)
-    if a.shape[1] > 1 and (np.abs(b - a - offset) <= slack * 1.5).all():
+    if a.shape[1] > 1 and (np.abs(b - a - offset) <= slack * PATTERN_SLACK).all():
         return Pattern("shifted", channels, offsets=_short(offset.ravel()))
     order = _permutation(reference, candidate, tolerance)
     if order is not None:
@@ -79,7 +91,7 @@ def _factors(a: Array, b: Array) -> Array:
 def _permutation(reference: Array, candidate: Array, tolerance: Array) -> list[int] | None:
     """Which row of the reference each row of the candidate is, where they are the same rows in another order."""
     count = len(reference)
-    if not 1 < count <= 4096 or reference.shape[1] > 65536:
+    if not 1 < count <= PERMUTED_MOST_ROWS or reference.shape[1] > PERMUTED_MOST_COLUMNS:
         return None
     powers = np.square(reference).sum(axis=1), np.square(candidate).sum(axis=1)
     if not (powers[0] > 0.0).all() or not (powers[1] > 0.0).all():
@@ -100,10 +112,10 @@ def _permutation(reference: Array, candidate: Array, tolerance: Array) -> list[i
     if order == list(range(count)):
         return None
     rest = np.abs(candidate - reference[order])
-    allowed = tolerance * 1.05 + 1e-6 * np.abs(candidate)
+    allowed = tolerance * PERMUTED_SLACK + ARITHMETIC_ROUNDING * np.abs(candidate)
     # A channel's scale is that of its new place: what it rounds is not what it rounded before.
-    share = float((rest <= allowed + 0.02 * np.abs(reference).max()).mean())
-    return order if share > 0.98 else None
+    share = float((rest <= allowed + PERMUTED_ROUNDING * np.abs(reference).max()).mean())
+    return order if share > PERMUTED_SHARE else None
 
 
 def _short(values: Array) -> tuple[float, ...]:

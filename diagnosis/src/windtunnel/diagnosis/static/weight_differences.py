@@ -40,6 +40,12 @@ from windtunnel.diagnosis.static.value_patterns import Pattern, describe
 from windtunnel.diagnosis.thresholds.static_thresholds import (
     COMPENSATING_SHARE,
     COMPENSATING_STEPS,
+    CUT_OFF_CHANNELS,
+    CUT_OFF_END,
+    CUT_OFF_FEW,
+    CUT_OFF_REST,
+    CUT_OFF_SLIGHTLY,
+    CUT_OFF_VALUES,
     FOLDED_ROUNDING,
     FOLDING_ROUNDING,
     LARGEST_FLOAT16,
@@ -360,17 +366,17 @@ def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:
     if other.constant is None or other.constant.quantization is None:
         return none
     largest = np.abs(other.values).max(axis=1, keepdims=True, initial=0.0)
-    at_end = (np.abs(other.values) >= largest * 0.999) & (largest > 0.0)
+    at_end = (np.abs(other.values) >= largest * CUT_OFF_END) & (largest > 0.0)
     further = (np.abs(one.values) > np.abs(other.values)) & (np.sign(one.values) == np.sign(other.values))
     clipped = at_end & further
-    few = clipped.mean(axis=1, keepdims=True) <= 0.05
-    rest = np.abs(other.values - one.values) <= 1.5 * (other.tolerance + one.tolerance)
+    few = clipped.mean(axis=1, keepdims=True) <= CUT_OFF_FEW
+    rest = np.abs(other.values - one.values) <= CUT_OFF_REST * (other.tolerance + one.tolerance)
     rest_fits = np.where(clipped, True, rest).all(axis=1, keepdims=True)
     fits = clipped & few & rest_fits
     # One value alone may be another fault; several, or one in channel after channel, are a quantiser's choice.
-    several = clipped.sum(axis=1, keepdims=True) >= 2
-    slightly = np.abs(other.values - one.values) <= 1.3 * (other.tolerance + one.tolerance)
-    return np.asarray(fits & (several | slightly | (fits.any(axis=1).sum() >= 3)))
+    several = clipped.sum(axis=1, keepdims=True) >= CUT_OFF_VALUES
+    slightly = np.abs(other.values - one.values) <= CUT_OFF_SLIGHTLY * (other.tolerance + one.tolerance)
+    return np.asarray(fits & (several | slightly | (fits.any(axis=1).sum() >= CUT_OFF_CHANNELS)))
 
 
 def _has_its_scale(one: Table, other: Table, pattern: Pattern) -> bool:

@@ -116,3 +116,123 @@ OUTPUTS_PAIRED: Annotated[
         "As both proofs in BY_EVIDENCE: the values of all samples agree in the other order.",
     ),
 ] = 0.97
+
+KERNELS_FUSED: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence that kernels compute something else where they may fuse ops.",
+        "chosen",
+        "No op is named.",
+    ),
+] = 0.8
+
+OP_DIVERGES: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence of an op that diverges on some kernels, with one side outnumbered by the other.",
+        "chosen",
+        "As one proof in BY_EVIDENCE.",
+    ),
+] = 0.9
+
+OP_DIVERGES_TIED: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence of an op that diverges if as many kernels agree on either side.",
+        "chosen",
+        "As no proof in BY_EVIDENCE.",
+    ),
+] = 0.6
+
+OP_DIVERGES_VERIFIED: Annotated[
+    float,
+    Threshold(
+        "added to the share of causes that are right",
+        "An op that diverges in a model of its own as well is surer by this.",
+        "chosen",
+        "The sum with OP_DIVERGES stays below both proofs in BY_EVIDENCE.",
+    ),
+] = 0.05
+
+OP_DIVERGES_ONE_WITNESS: Annotated[
+    float,
+    Threshold(
+        "taken from the share of causes that are right",
+        "An op that diverges from only one other kernel is less sure by this.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.1
+
+KERNEL_ENDS_PROCESS: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence of a kernel that ends its process at a known op.",
+        "chosen",
+        "As both proofs in BY_EVIDENCE: the op was found by running.",
+    ),
+] = 0.97
+
+KERNEL_ENDS_SOMEWHERE: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence of a kernel that ends its process at an op that is not known.",
+        "chosen",
+        "The op is not known.",
+    ),
+] = 0.8
+
+OUTPUT_BITS_EQUAL: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence that an accelerator did not run because its outputs have the bits of the CPU.",
+        "chosen",
+        "As both proofs in BY_EVIDENCE: FEWEST_TELLING_VALUES are not equal by chance.",
+    ),
+] = 0.97
+
+OUTPUT_NOT_AS_ON_CPU: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence of outputs of an accelerator that are zero or not finite, and are not on the CPU.",
+        "chosen",
+        "As one proof in BY_EVIDENCE.",
+    ),
+] = 0.9
+
+OUTSIDE_DELEGATE_TIMED: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence that ops outside of the delegate cost time if their time is known.",
+        "chosen",
+        "As both proofs in BY_EVIDENCE, a little less.",
+    ),
+] = 0.95
+
+OUTSIDE_DELEGATE: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence that ops outside of the delegate cost time if their time is not known.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.8
+
+SLOW_KERNELS: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence that ops are slow because their kernels are known to be slow.",
+        "chosen",
+        "As one proof in BY_EVIDENCE.",
+    ),
+] = 0.9

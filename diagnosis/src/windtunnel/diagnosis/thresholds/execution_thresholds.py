@@ -236,3 +236,23 @@ INPUT_RANGE_SHARE: Annotated[
         "Not measured.",
     ),
 ] = 0.4
+
+EXCHANGED_LEAST_ERROR: Annotated[
+    float,
+    Threshold(
+        "nRMSE of the worst output",
+        "Exchanged inputs are looked for if the outputs differ by this.",
+        "chosen",
+        "Rounding of int8 stays below it (docs/arm.md: 0.010).",
+    ),
+] = 0.05
+
+MATCHED_ROUNDING: Annotated[
+    float,
+    Threshold(
+        "nRMSE of the worst sample",
+        "Two layers that are both closer than this agree equally well.",
+        "derived",
+        "Rounding of float32 in one op (docs/arm.md: 8.8e-7).",
+    ),
+] = 1e-6

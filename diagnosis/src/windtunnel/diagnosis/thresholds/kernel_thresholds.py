@@ -57,3 +57,43 @@ TABLE_STEPS: Annotated[
         "docs/arm.md: 1 step is the largest difference observed; the limit is twice that.",
     ),
 ] = {"int16": 2.0, "int8": 2.0, "uint8": 2.0}
+
+HYBRID_LIMIT: Annotated[
+    float,
+    Threshold(
+        "share of the layer's range",
+        "Two right kernels of an op with float values and integer weights may differ by this.",
+        "chosen",
+        "Each kernel quantizes the input in its own way, which moves a value by up to 0.01 of the range.",
+    ),
+] = 0.03
+
+SUM_LIMIT: Annotated[
+    float,
+    Threshold(
+        "multiples of the precision times the root of the number of terms",
+        "Two right kernels may sum in different orders.",
+        "derived",
+        "Errors of a sum of n rounded terms grow with sqrt(n) (Higham, Accuracy and Stability, 2.8).",
+    ),
+] = 8.0
+
+SUM_LIMIT_LEAST: Annotated[
+    float,
+    Threshold(
+        "share of the layer's range",
+        "Two right float kernels may differ by at least this.",
+        "chosen",
+        "docs/arm.md: without a fault, one op differs by at most 8.8e-7.",
+    ),
+] = 1e-5
+
+FIXED_POINT_STEPS: Annotated[
+    float,
+    Threshold(
+        "quantization steps",
+        "Two right kernels may differ by this if one rounds in fixed point and the other in float.",
+        "derived",
+        "Both round once.",
+    ),
+] = 1.0

@@ -256,3 +256,23 @@ LOG_TICK_MS: Annotated[
         "The benchmark tools print three digits of a millisecond.",
     ),
 ] = 1e-3
+
+STRAGGLER_CLEARER: Annotated[
+    float,
+    Threshold(
+        "added to the share of causes that are right",
+        "A straggler that is far above its limit is surer by up to this.",
+        "chosen",
+        "The sum with STRAGGLER_CONFIDENCE stays below 1.",
+    ),
+] = 0.09
+
+FIT_LEAST_MISS: Annotated[
+    float,
+    Threshold(
+        "relative difference of a time",
+        "Peers that fit better than this have one weight in the fit of expected times.",
+        "chosen",
+        "Keeps the weights finite; times vary by more.",
+    ),
+] = 1e-3

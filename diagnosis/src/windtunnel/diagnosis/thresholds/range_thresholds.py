@@ -237,3 +237,33 @@ RANGES_OFF_SHARE: Annotated[
         "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
     ),
 ] = 0.34
+
+RANGE_NARROW_TOO: Annotated[
+    float,
+    Threshold(
+        "width of a range / width of the values",
+        "If the usual range of the model is narrow (RANGES_ALL_NARROW), one below this is clipped too.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.7
+
+STRETCHED_LEAST: Annotated[
+    float,
+    Threshold(
+        "share of the width of the values",
+        "A range is stretched on both sides only if the values reach this far to either side of 0.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.1
+
+LEAST_ROUNDING: Annotated[
+    float,
+    Threshold(
+        "share of the rounding error of a uniform distribution",
+        "What clipping costs is compared with at least this much rounding.",
+        "chosen",
+        "Values that lie on few steps round less than others.",
+    ),
+] = 0.5

@@ -225,3 +225,153 @@ PATTERN_NEAR: Annotated[
         "int4 rounds most. The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
     ),
 ] = 0.1
+
+ARITHMETIC_ROUNDING: Annotated[
+    float,
+    Threshold(
+        "share of a value",
+        "Arithmetic in float32 moves a value by less.",
+        "chosen",
+        "Some units in the last place of float32 (6e-8).",
+    ),
+] = 1e-6
+
+SAME_ATTRIBUTE: Annotated[
+    float,
+    Threshold(
+        "relative difference",
+        "Attributes of ops that are closer than this are equal.",
+        "derived",
+        "Some units in the last place of float32 (6e-8), in which files store them.",
+    ),
+] = 1e-6
+
+PATTERN_SLACK: Annotated[
+    float,
+    Threshold(
+        "multiples of the tolerance",
+        "A factor or an offset explains a channel if it leaves less than this.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 1.5
+
+PERMUTED_SLACK: Annotated[
+    float,
+    Threshold(
+        "multiples of the tolerance",
+        "Rows in another order may differ by this.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 1.05
+
+PERMUTED_ROUNDING: Annotated[
+    float,
+    Threshold(
+        "share of the largest weight",
+        "Rows in another order may differ by this in addition: a channel has the scale of its new place.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.02
+
+PERMUTED_SHARE: Annotated[
+    float,
+    Threshold(
+        "share of the values",
+        "Rows are in another order if more values than this agree.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.98
+
+PERMUTED_MOST_ROWS: Annotated[
+    int,
+    Threshold(
+        "rows",
+        "Of more rows no other order is searched.",
+        "chosen",
+        "Bounds the time.",
+    ),
+] = 4096
+
+PERMUTED_MOST_COLUMNS: Annotated[
+    int,
+    Threshold(
+        "values of a row",
+        "Of longer rows no other order is searched.",
+        "chosen",
+        "Bounds the time.",
+    ),
+] = 65536
+
+CUT_OFF_END: Annotated[
+    float,
+    Threshold(
+        "share of the largest value of the channel",
+        "Values from this on lie at the end of what the channel can hold.",
+        "derived",
+        "Less than a step of int8 below the end, and more than float32 rounding.",
+    ),
+] = 0.999
+
+CUT_OFF_FEW: Annotated[
+    float,
+    Threshold(
+        "share of the values of a channel",
+        "A quantizer cuts off at most this share on purpose.",
+        "chosen",
+        "If more are cut off, the scale is too small.",
+    ),
+] = 0.05
+
+CUT_OFF_REST: Annotated[
+    float,
+    Threshold(
+        "multiples of the tolerance",
+        "The other values of a channel that is cut off on purpose differ by less.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 1.5
+
+CUT_OFF_SLIGHTLY: Annotated[
+    float,
+    Threshold(
+        "multiples of the tolerance",
+        "A single value that is cut off by less is a choice of the quantizer.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 1.3
+
+CUT_OFF_VALUES: Annotated[
+    int,
+    Threshold(
+        "values of a channel",
+        "So many values at the end of one channel are a choice of the quantizer.",
+        "chosen",
+        "One value alone may be another fault.",
+    ),
+] = 2
+
+CUT_OFF_CHANNELS: Annotated[
+    int,
+    Threshold(
+        "channels",
+        "Values at the end of so many channels are a choice of the quantizer.",
+        "chosen",
+        "One value alone may be another fault.",
+    ),
+] = 3
+
+NOTE_OUTLIERS: Annotated[
+    float,
+    Threshold(
+        "width of the values / standard deviation",
+        "From this on, outliers set a range.",
+        "derived",
+        "A bell curve that is clipped at four deviations has 8; half as much again.",
+    ),
+] = 12.0
