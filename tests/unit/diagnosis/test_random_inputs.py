@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from support.graphs import GraphWriter
-from windtunnel.diagnosis.feeding.paired_inputs import feed, pair_inputs, translate
+from windtunnel.diagnosis.feeding.paired_inputs import feed, translate
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts, read_model
+from windtunnel.tflite.paired_ends import pair_inputs
 
 
 def quantised(path: Path, dtype: str, scale: float, zero: int, *, name: str = "image", op: bool = False) -> ModelFacts:

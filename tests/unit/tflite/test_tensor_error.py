@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from windtunnel.datacheck.chance import wilson_interval
-from windtunnel.tflite.tensor_error import RunningNrmse, nrmse, rmse
+from windtunnel.diagnosis.minimal import run_case
+from windtunnel.tflite.tensor_error import RunningNrmse, nrmse, nrmse_of, rmse
 
 
 @pytest.mark.parametrize(
@@ -72,3 +73,23 @@ def test_constants_nothing_and_integers(reference: NDArray, candidate: NDArray, 
 )
 def test_the_interval_of_a_share(hits: int, count: int, low: float, high: float) -> None:
     assert wilson_interval(hits / count, count, 1.959964) == pytest.approx((low, high), abs=6e-5)
+
+
+@pytest.mark.parametrize(
+    ("reference", "candidate"),
+    [
+        ([0.0, 1.0, 3.0], [0.5, 1.0, 2.0]),
+        ([2.0, 2.0], [2.0, 2.0]),
+        ([2.0, 2.0], [3.0, 3.0]),
+        ([1.0, math.nan], [1.0, math.nan]),
+        ([1.0, math.inf], [1.0, 2.0]),
+        ([0.0, 1.0], [0.0, math.inf]),
+    ],
+)
+def test_the_script_of_a_minimal_case_has_the_same_rule(reference: list[float], candidate: list[float]) -> None:
+    """The script runs without Windtunnel, so it has a copy of the formula: infinity there is no figure here."""
+    first, second = np.array(reference), np.array(candidate)
+    figure = nrmse_of(first, second)
+    with np.errstate(invalid="ignore"):
+        copied = run_case.error(first, second)
+    assert copied == math.inf if figure is None else copied == pytest.approx(figure, rel=1e-15)

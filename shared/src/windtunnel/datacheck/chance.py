@@ -12,6 +12,8 @@ ALPHA: Final = 0.01
 TOLERANCE: Final = 0.01
 # Fewer samples say too little of their spread.
 _FEW: Final = 4
+# Quantile 0.975 of the standard normal distribution: both ends of a 95 % interval.
+Z_975: Final = 1.959963984540054
 
 
 def at_most(right: int, count: int, share: float) -> float:

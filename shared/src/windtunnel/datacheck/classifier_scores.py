@@ -135,12 +135,27 @@ class ScoreSums:
             kind: of the outputs; it matters for one column only.
 
         Returns:
-            (N,) class indices, in the order of the samples.
+            (N,) class indices of the samples whose output is finite, in their order.
         """
         joined = np.concatenate(self._decisions) if self._decisions else np.zeros(0)
         if self._columns == 1:
             return (joined > (0.5 if self.kind(kind) == "probabilities" else 0.0)).astype(np.int64)
         return joined.astype(np.int64)
+
+    def all_decisions(self, kind: OutputKind | None = None) -> NDArray[np.int64]:
+        """The predicted class of every sample so far, also of those whose output is not finite.
+
+        Args:
+            kind: of the outputs; it matters for one column only.
+
+        Returns:
+            (N,) class indices, in the order of the samples; -1: the output is not finite.
+        """
+        decisions = np.full(self.count, -1, dtype=np.int64)
+        finite = np.ones(self.count, dtype=bool)
+        finite[self.non_finite] = False
+        decisions[finite] = self.decisions(kind)
+        return decisions
 
     def kind(self, known: OutputKind | None = None) -> OutputKind:
         """What the outputs are: as known, or as they look.

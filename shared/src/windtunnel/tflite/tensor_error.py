@@ -37,6 +37,22 @@ def nrmse(error: float, value_range: float) -> float | None:
     return 0.0 if error == 0.0 else None
 
 
+def nrmse_of(reference: NDArray[Any], candidate: NDArray[Any]) -> float | None:
+    """The nRMSE of two whole arrays.
+
+    Args:
+        reference: real numbers.
+        candidate: real numbers, of the same shape.
+
+    Returns:
+        As `nrmse`; None if a value is NaN or infinite; 0 without values.
+    """
+    sums = RunningNrmse()
+    sums.add(reference, candidate)
+    figure = sums.nrmse()
+    return figure if figure is not None and math.isfinite(figure) else None
+
+
 class RunningNrmse:
     """The nRMSE of one tensor over samples that come one by one."""
 

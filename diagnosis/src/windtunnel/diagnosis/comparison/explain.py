@@ -12,7 +12,6 @@ from typing import Any
 from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.trials import Trials
-from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import Histogram, OutputDiff
 from windtunnel.diagnosis.graph import Matching, Pair
@@ -31,6 +30,7 @@ from windtunnel.diagnosis.static.quantization_ranges import has_scale
 from windtunnel.diagnosis.static.subgraphs import inner_suspects
 from windtunnel.diagnosis.thresholds.execution_thresholds import HISTOGRAM_LAYERS, ISOLATED_SAMPLES, RIGHT_WHEN_FIXED
 from windtunnel.errors import UserError
+from windtunnel.tflite.paired_ends import pair_inputs
 
 
 @dataclass(frozen=True, slots=True)

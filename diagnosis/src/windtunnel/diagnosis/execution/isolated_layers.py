@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.numerics.isolated_sums import Local, LocalSums, Stored
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
 from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.paired_ends import pair_inputs
 
 Patch = Callable[[Editor], None]
 

@@ -22,7 +22,6 @@ from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.graph.fused_layers import SHAPING
 from windtunnel.diagnosis.graph.layer_matching import node, permutations
-from windtunnel.diagnosis.numerics.formulas import nrmse
 from windtunnel.diagnosis.thresholds.execution_thresholds import (
     CLEARLY_SAME_VALUES,
     MATCHED_LEAST_VALUES,
@@ -33,6 +32,7 @@ from windtunnel.diagnosis.thresholds.execution_thresholds import (
     SAME_VALUES,
 )
 from windtunnel.tflite import Runner, dequantize
+from windtunnel.tflite.tensor_error import nrmse_of
 
 Array = NDArray[np.float64]
 
@@ -95,11 +95,10 @@ class _Trial:
         moved = (
             reference if self.order is None or reference.ndim != len(self.order) else reference.transpose(self.order)
         )
-        difference = moved.ravel() - candidate.ravel()
-        ends = max(float(reference.max()), float(candidate.max())) - min(float(reference.min()), float(candidate.min()))
-        figure = nrmse(math.sqrt(float(np.square(difference).mean())), ends)
+        figure = nrmse_of(moved.ravel(), candidate.ravel())
         # A layer that is constant on a sample tells nothing.
-        self.worst = max(self.worst, math.inf if figure is None or ends == 0.0 else figure)
+        is_constant = figure == 0.0 and float(np.ptp(reference)) == 0.0
+        self.worst = max(self.worst, math.inf if figure is None or is_constant else figure)
 
 
 def _orders(pair: Pair, moved: bool) -> list[tuple[int, ...]]:

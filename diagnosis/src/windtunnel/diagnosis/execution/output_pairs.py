@@ -23,7 +23,6 @@ from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.kinds.model_ends import InputsExchanged, MovedOutput, OutputPlaces, OutputsExchanged
 from windtunnel.diagnosis.findings.trial import OutputTrial, Trial
-from windtunnel.diagnosis.numerics.formulas import nrmse
 from windtunnel.diagnosis.thresholds.confidences import OUTPUTS_PAIRED
 from windtunnel.diagnosis.thresholds.execution_thresholds import (
     ALL_ORDERS_OUTPUTS,
@@ -40,6 +39,7 @@ from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import ModelFacts, Runner, TensorFacts
 from windtunnel.tflite.run import NOT_VALUES
+from windtunnel.tflite.tensor_error import nrmse_of
 
 CODE: Final = "conversion.outputs"
 RENAMED: Final = OUTPUTS_RENAMED
@@ -151,8 +151,7 @@ def _distances(first: _Collected, second: _Collected) -> NDArray[np.float64]:
 def _distance(reference_values: NDArray[np.float64], candidate_values: NDArray[np.float64]) -> float:
     if not reference_values.size or not (np.isfinite(reference_values).all() and np.isfinite(candidate_values).all()):
         return UNCOMPARABLE
-    width = max(float(np.ptp(reference_values)), float(np.ptp(candidate_values)))
-    figure = nrmse(math.sqrt(float(np.square(reference_values - candidate_values).mean())), width)
+    figure = nrmse_of(reference_values, candidate_values)
     return UNCOMPARABLE if figure is None else min(figure, UNCOMPARABLE)
 
 

@@ -19,8 +19,8 @@ from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT
 from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
 from windtunnel.diagnosis.thresholds.execution_thresholds import CLEAR_CLASS
-from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts, TensorFacts
+from windtunnel.tflite.paired_ends import pair_outputs
 
 _PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
 
@@ -247,7 +247,7 @@ class OutputSums:
         ):
             return None
         kind = self._shared_kind()
-        classes = [_with_gaps(scores, kind) for scores in (first, second)]
+        classes = [scores.all_decisions(kind) for scores in (first, second)]
         return float(((classes[0] == classes[1]) & (classes[0] >= 0)).mean())
 
     def _shared_kind(self) -> OutputKind:
@@ -271,15 +271,6 @@ def output_kind(model: ModelFacts) -> OutputKind | None:
     return None
 
 
-def _with_gaps(scores: ScoreSums, kind: OutputKind) -> NDArray[np.int64]:
-    """Predicted classes of all samples, -1 where the output is not finite."""
-    classes = np.full(scores.count, -1, dtype=np.int64)
-    finite = np.ones(scores.count, dtype=bool)
-    finite[scores.non_finite] = False
-    classes[finite] = scores.decisions(kind)
-    return classes
-
-
 def _columns(tensor: TensorFacts) -> int:
     """C of a (1, C) or (1,) output, also of (1, 1, 1, C); else 0."""
     shape = tensor.shape
@@ -292,22 +283,7 @@ def _columns(tensor: TensorFacts) -> int:
 def _pair_outputs(
     reference: ModelFacts, candidate: ModelFacts, same: Mapping[int, int]
 ) -> list[tuple[TensorFacts, TensorFacts]]:
-    if len(reference.outputs) != len(candidate.outputs):
-        raise InvalidInput(
-            f"{candidate.path.name} has {len(candidate.outputs)} outputs, {reference.path.name} "
-            f"{len(reference.outputs)}",
-            hint="compare models with the same outputs",
-        )
     by_layer = {same.get(tensor.index, -1): tensor for tensor in candidate.outputs}
     if by_layer.keys() == {tensor.index for tensor in reference.outputs}:
         return [(tensor, by_layer[tensor.index]) for tensor in reference.outputs]
-    by_name = {tensor.name: tensor for tensor in candidate.outputs}
-    by_signature = {candidate.output_name(tensor): tensor for tensor in candidate.outputs}
-    by_signature.pop(None, None)
-    pairs = []
-    for position, tensor in enumerate(reference.outputs):
-        named = by_name.get(tensor.name) or by_signature.get(reference.output_name(tensor))
-        pairs.append((tensor, named or candidate.outputs[position]))
-    if len({candidate_output.index for _, candidate_output in pairs}) < len(pairs):
-        return list(zip(reference.outputs, candidate.outputs, strict=True))
-    return pairs
+    return pair_outputs(reference, candidate)

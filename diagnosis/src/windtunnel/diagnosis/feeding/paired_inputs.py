@@ -9,10 +9,10 @@ from typing import Any
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.feeding.random_inputs import StretchedFeed, common_range
-from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Feed, Pipeline, load_samples, sample_inputs
 from windtunnel.pipeline.feed import SampledFeed
-from windtunnel.tflite import ModelFacts, TensorFacts, dequantize, input_specs
+from windtunnel.tflite import ModelFacts, dequantize, input_specs
+from windtunnel.tflite.paired_ends import pair_inputs
 
 
 def feed(
@@ -67,40 +67,3 @@ def translate(
             values = dequantize(values, reference_input.quantization)
         translated[candidate_input.name] = values
     return translated
-
-
-def pair_inputs(reference: ModelFacts, candidate: ModelFacts) -> list[tuple[TensorFacts, TensorFacts]]:
-    """Pairs of inputs that are the same: by signature or tensor name; without that, by position.
-
-    Args:
-        reference: the reference model.
-        candidate: the candidate model.
-
-    Returns:
-        (input of the reference, input of the candidate), in the reference's order.
-
-    Raises:
-        InvalidInput: they cannot be paired.
-    """
-    if len(reference.inputs) != len(candidate.inputs):
-        raise InvalidInput(
-            f"{candidate.path.name} takes {len(candidate.inputs)} inputs, {reference.path.name} "
-            f"{len(reference.inputs)}",
-            hint="compare models that take the same inputs",
-        )
-    known = {name: tensor for tensor in reference.inputs for name in _names(reference, tensor)}
-    pairs = [
-        (
-            next((known[name] for name in _names(candidate, candidate_input) if name in known), reference_input),
-            candidate_input,
-        )
-        for candidate_input, reference_input in zip(candidate.inputs, reference.inputs, strict=True)
-    ]
-    if len({reference_input.index for reference_input, _ in pairs}) < len(pairs):
-        raise InvalidInput(f"the inputs of {candidate.path.name} and {reference.path.name} cannot be paired")
-    return pairs
-
-
-def _names(model: ModelFacts, tensor: TensorFacts) -> tuple[str, ...]:
-    signature = model.signature_name(tensor)
-    return (tensor.name,) if signature is None else (tensor.name, signature)

@@ -17,12 +17,12 @@ from dataclasses import dataclass, field, replace
 from difflib import SequenceMatcher
 from itertools import pairwise
 
-from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
 from windtunnel.diagnosis.graph.weight_fingerprint import Fingerprints
 from windtunnel.diagnosis.thresholds.graph_thresholds import SAME_WEIGHTS, SAME_WEIGHTS_MARGIN
 from windtunnel.tflite import ModelFacts, TensorFacts
+from windtunnel.tflite.paired_ends import pair_inputs
 
 _SUFFIX = re.compile(r"(_quantized|_dequant|_requant)+(_\d+)?$")
 

@@ -35,7 +35,7 @@ from windtunnel.errors import InvalidInput, NotFound, UserError
 from windtunnel.isolation import progress
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
 from windtunnel.tflite.edit import Editor
-from windtunnel.tflite.tensor_error import nrmse
+from windtunnel.tflite.tensor_error import nrmse_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,9 +210,7 @@ def _error(expected: NDArray[np.float64], found: NDArray[np.float64]) -> float:
     """nRMSE of one sample; infinite where the shape differs or only `found` is not finite; as in the zip's script."""
     if expected.shape != found.shape or (np.isfinite(expected).all() and not np.isfinite(found).all()):
         return math.inf
-    width = max(float(np.ptp(expected)), float(np.ptp(found)))
-    rmse = float(np.sqrt(np.mean((found - expected) ** 2)))
-    figure = nrmse(rmse, width)
+    figure = nrmse_of(expected, found)
     return math.inf if figure is None else figure
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from windtunnel.diagnosis.feeding.paired_inputs import pair_inputs
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.thresholds.minimal_thresholds import MOST_GROWTH
 from windtunnel.tflite import GraphFacts, ModelFacts
+from windtunnel.tflite.paired_ends import pair_inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,9 @@ def error(expected: Any, found: Any) -> float:
         return float("inf")
     width = max(float(np.ptp(expected)), float(np.ptp(found)))
     rmse = float(np.sqrt(np.mean((found - expected) ** 2)))
-    return rmse / width if width > 0 else (0.0 if rmse == 0.0 else float("inf"))
+    if width > 0 and np.isfinite(rmse):
+        return rmse / width
+    return 0.0 if rmse == 0.0 else float("inf")
 
 
 def main() -> int:

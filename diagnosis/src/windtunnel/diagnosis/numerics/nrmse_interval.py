@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from windtunnel.datacheck.chance import Z_975
 from windtunnel.diagnosis.thresholds.numerics_thresholds import MOST_INTERVAL
 
 # Quantiles 0.975 of Student's t for 1 to 30 degrees of freedom (any statistics table).
@@ -13,7 +14,6 @@ _T_975 = (
     2.200985, 2.178813, 2.160369, 2.144787, 2.131450, 2.119905, 2.109816, 2.100922, 2.093024, 2.085963,
     2.079614, 2.073873, 2.068658, 2.063899, 2.059539, 2.055529, 2.051831, 2.048407, 2.045230, 2.042272,
 )  # fmt: skip
-_Z_975 = 1.959963984540054
 
 
 def nrmse_interval(sums: SampleMoments, value_range: float) -> tuple[float, float] | None:
@@ -58,7 +58,7 @@ def t_975(freedom: int) -> float:
     """
     if freedom <= len(_T_975):
         return _T_975[freedom - 1]
-    z, v = _Z_975, float(freedom)
+    z, v = Z_975, float(freedom)
     return (
         z
         + (z**3 + z) / (4 * v)

@@ -11,7 +11,7 @@ from typing import Any
 
 from windtunnel.diagnosis.remedy.candidate_builder import Lab, Models
 from windtunnel.diagnosis.remedy.candidates import Check, Trial, checks, checks_of, closest, passes
-from windtunnel.diagnosis.remedy.measure_models import pair_inputs, pair_outputs
+from windtunnel.diagnosis.remedy.measure_models import require_same_ends
 from windtunnel.diagnosis.remedy.model_figures import Figures, Latency
 from windtunnel.diagnosis.remedy.model_timing import Device, Stopwatch, ThisMachine
 from windtunnel.diagnosis.remedy.recipe_search import Found, Search
@@ -137,8 +137,7 @@ def _require_pair(models: Models) -> tuple[ModelFacts, ModelFacts, Scheme]:
             hint="give its quantised variant second, and whole: a damaged file may look like a float model; "
             "`windtunnel diff` compares any two",
         )
-    pair_inputs(reference, variant)
-    pair_outputs(reference, variant)
+    require_same_ends(reference, variant)
     return reference, variant, scheme
 
 

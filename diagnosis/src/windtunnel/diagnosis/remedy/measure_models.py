@@ -16,7 +16,8 @@ from windtunnel.diagnosis.remedy.model_figures import Answers, Drift
 from windtunnel.diagnosis.remedy.sample_parts import Part, class_columns, decides
 from windtunnel.diagnosis.thresholds.remedy_thresholds import PERCENTILE_VALUES, TIMING_MOST_TURNS, TIMING_WARM_UP_RUNS
 from windtunnel.errors import InvalidInput
-from windtunnel.tflite import ModelFacts, Runner, TensorFacts, layer_tensors, quantize, read_model
+from windtunnel.tflite import ModelFacts, Runner, layer_tensors, quantize, read_model
+from windtunnel.tflite.paired_ends import pair_inputs, pair_outputs
 
 Rows = Mapping[str, NDArray[Any]]
 
@@ -57,10 +58,12 @@ def answer(model: Path, part: Part, outputs: Path, *, reference: Path, kind: Out
 
     Raises InvalidInput where the model takes or gives something else than the float model.
     """
-    runner, ours = Runner(model), read_model(reference)
-    names, targets = pair_inputs(ours, runner.facts), pair_outputs(ours, runner.facts)
+    runner, float_model = Runner(model), read_model(reference)
+    require_same_ends(float_model, runner.facts)
+    names = {one.name: other.name for one, other in pair_inputs(float_model, runner.facts)}
+    targets = [other.name for _, other in pair_outputs(float_model, runner.facts)]
     columns = [np.load(outputs / f"{place}.npy", mmap_mode="r") for place in range(len(targets))]
-    tally = _Tally(ours, len(targets), kind)
+    tally = _Tally(float_model, len(targets), kind)
     for number, inputs in enumerate(part.feed()):
         found = runner.run({names[name]: array for name, array in inputs.items()}, dequantized=True)
         tally.add([column[number] for column in columns], [found[name] for name in targets])
@@ -91,7 +94,7 @@ class _Tally:
         if not self._columns:
             return Answers(None, nrmse, self._bad)
         kind = self._scores.kind(self._kind)
-        return Answers(_with_gaps(self._scores, kind), nrmse, self._bad, kind)
+        return Answers(self._scores.all_decisions(kind), nrmse, self._bad, kind)
 
 
 def _column(path: Path, count: int, row: NDArray[Any]) -> NDArray[Any]:
@@ -106,58 +109,29 @@ def _require_shape(row: NDArray[Any], column: NDArray[Any], name: str) -> None:
         )
 
 
-def _with_gaps(scores: ScoreSums, kind: OutputKind) -> NDArray[np.int64]:
-    decisions = np.full(scores.count, -1, dtype=np.int64)
-    finite = np.ones(scores.count, dtype=bool)
-    finite[scores.non_finite] = False
-    decisions[finite] = scores.decisions(kind)
-    return decisions
+def require_same_ends(reference: ModelFacts, model: ModelFacts) -> None:
+    """Checks that a model takes and gives what the float model does, under any names.
 
+    Args:
+        reference: the float model.
+        model: the model that was made from it.
 
-def pair_inputs(reference: ModelFacts, model: ModelFacts) -> dict[str, str]:
-    """The model's input for each input of the float model: by name, by signature name, else by place.
-
-    Raises InvalidInput where they do not take the same.
+    Raises:
+        InvalidInput: another number of inputs or outputs, or another shape of one.
     """
-    pairs = _paired(reference, model, reference.inputs, model.inputs, "inputs")
-    return {ours.name: theirs.name for ours, theirs in pairs}
+    for what, expected, found, pair in (
+        ("inputs", reference.inputs, model.inputs, pair_inputs),
+        ("outputs", reference.outputs, model.outputs, pair_outputs),
+    ):
+        if len(expected) != len(found):
+            raise _not_made_from(reference, model, f"it has {len(found)} {what}, not {len(expected)}")
+        for one, other in pair(reference, model):
+            if one.shape_signature != other.shape_signature and one.shape != other.shape:
+                shapes = f"{what} {other.name!r} has the shape {list(other.shape)}, not {list(one.shape)}"
+                raise _not_made_from(reference, model, shapes)
 
 
-def pair_outputs(reference: ModelFacts, model: ModelFacts) -> list[str]:
-    """The model's outputs in the order of the float model's. Raises InvalidInput where they do not give the same."""
-    return [theirs.name for _, theirs in _paired(reference, model, reference.outputs, model.outputs, "outputs")]
-
-
-def _paired(
-    reference: ModelFacts,
-    model: ModelFacts,
-    ours: Sequence[TensorFacts],
-    theirs: Sequence[TensorFacts],
-    what: str,
-) -> list[tuple[TensorFacts, TensorFacts]]:
-    """Pairs in the order of `ours`; their shapes must be the same."""
-    if len(ours) != len(theirs):
-        raise _stranger(model, reference, f"it has {len(theirs)} {what}, not {len(ours)}")
-    named = {tensor.name: tensor for tensor in theirs}
-    # A tensor that is both an input and an output has a name as either.
-    name = ModelFacts.output_name if what == "outputs" else ModelFacts.input_name
-    signed = {name(model, tensor): tensor for tensor in theirs}
-    signed.pop(None, None)
-    pairs = [
-        (one, named.get(one.name) or signed.get(name(reference, one)) or theirs[place])
-        for place, one in enumerate(ours)
-    ]
-    if len({other.index for _, other in pairs}) < len(pairs):
-        pairs = list(zip(ours, theirs, strict=True))
-    for one, other in pairs:
-        if one.shape_signature != other.shape_signature and one.shape != other.shape:
-            raise _stranger(
-                model, reference, f"{what} {other.name!r} has the shape {list(other.shape)}, not {list(one.shape)}"
-            )
-    return pairs
-
-
-def _stranger(model: ModelFacts, reference: ModelFacts, why: str) -> InvalidInput:
+def _not_made_from(reference: ModelFacts, model: ModelFacts, why: str) -> InvalidInput:
     return InvalidInput(
         f"{model.path.name} was not made from {reference.path.name}: {why}",
         hint="give the float model that the variant was made from",
@@ -196,8 +170,7 @@ def _ready(model: Path, inputs: Rows, reference: ModelFacts) -> Callable[[], Non
     from ai_edge_litert.interpreter import Interpreter
 
     facts = read_model(model)
-    pairs = pair_inputs(reference, facts)
-    given = {pairs[name]: array for name, array in inputs.items()}
+    given = {other.name: inputs[one.name] for one, other in pair_inputs(reference, facts)}
     interpreter = Interpreter(model_path=str(model), num_threads=1)
     for tensor in facts.inputs:
         array = given[tensor.name]

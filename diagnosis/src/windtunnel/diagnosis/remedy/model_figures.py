@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.chance import wilson_interval
+from windtunnel.datacheck.chance import Z_975, wilson_interval
 from windtunnel.datacheck.classifier_scores import OutputKind
 from windtunnel.tflite.tensor_error import RunningNrmse
 
 # What the gate accuracy_drop is measured by.
 Measure = Literal["labels", "agreement", "output_nrmse"]
-_Z: Final = 1.959963984540054
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,13 +140,13 @@ def paired_drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) ->
     lost, won = float((before & ~after).sum()) + 0.5, float((~before & after).sum()) + 0.5
     count = len(before) + 2.0
     middle = (lost - won) / count
-    half = _Z * math.sqrt(max(lost + won - (lost - won) ** 2 / count, 0.0)) / count
+    half = Z_975 * math.sqrt(max(lost + won - (lost - won) ** 2 / count, 0.0)) / count
     return max(-1.0, middle - half), min(1.0, middle + half)
 
 
 def share_interval(hits: int, count: int) -> tuple[float, float]:
     """95 % interval of a share, both ends in [0, 1]."""
-    return wilson_interval(hits / count, count, _Z)
+    return wilson_interval(hits / count, count, Z_975)
 
 
 def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
