@@ -72,7 +72,7 @@ FLOATS = {
     "latency/times_from_logs.py": {1e3},
     "layer_log/compare_logs.py": {3.0},
     "minimal/find_smallest.py": {0.9, 1e30},
-    "numerics/formulas.py": {10.0},
+    "numerics/metrics.py": {10.0},
     "quantize/litert_quantizer.py": {0.8, 0.9},
     "remedy/candidates.py": {1e6},
     "remedy/find.py": {900.0},
