@@ -29,7 +29,7 @@ from support.models import digits_model
 from windtunnel.diagnosis.quantize.make_variant import quantize
 from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.diagnosis.remedy import find_remedy
-from windtunnel.diagnosis.remedy.candidate_builder import Lab, Models
+from windtunnel.diagnosis.remedy.candidate_builder import CandidateBuilder, Models
 from windtunnel.diagnosis.remedy.candidates import passes
 from windtunnel.diagnosis.remedy.model_timing import ThisMachine
 from windtunnel.diagnosis.remedy.recipes import Scheme, quantized_units, rules_of, units_of
@@ -138,15 +138,15 @@ async def exhaustive(pool: ChildPool, models: Models, samples: Path, folder: Pat
     facts = read_model(models.reference)
     units = units_of(facts)
     parts = make_parts(facts, samples, None, folder / "samples")
-    lab = Lab(models, parts, units, folder, pool, ThisMachine(pool))
+    builder = CandidateBuilder(models, parts, units, folder, pool, ThisMachine(pool))
     base = next(iter(anew(INT8)))
     states = quantized_units(read_model(models.variant))
     quantized = [unit for unit in units if states.get(unit.key, "float") != "float"]
     for count in range(1, len(quantized)):
         for members in itertools.combinations(quantized, count):
-            if passes(GATES, await lab.attempt(keeping(base, members, "float", INT8))):
-                return count, lab.builds
-    return None, lab.builds
+            if passes(GATES, await builder.attempt(keeping(base, members, "float", INT8))):
+                return count, builder.builds
+    return None, builder.builds
 
 
 async def measure(only: str | None) -> dict[str, list[dict[str, Any]]]:

@@ -20,7 +20,6 @@ from support.damaged import Network, arrays, huge_weights_for_a_dead_channel, ne
 from windtunnel import schemas
 from windtunnel.diagnosis.quantize import litert_quantizer as litert
 from windtunnel.diagnosis.quantize.variants import Calibration
-from windtunnel.diagnosis.remedy.rank_layers import rank_layers
 from windtunnel.plan import VariantSpec
 
 
@@ -168,16 +167,3 @@ def test_interrupted_it_says_the_best_so_far_and_leaves_nothing(tmp_path: Path) 
     assert "interrupted" in error
     assert not (tmp_path / "out.tflite").exists()
     assert not list(work.rglob("*.tflite"))
-
-
-def test_layers_are_ranked_by_the_error_that_they_add() -> None:
-    layers: list[dict[str, Any]] = [
-        {"reference": "a", "nrmse": 0.02, "local_nrmse": None},
-        {"reference": "b", "nrmse": 0.30, "local_nrmse": 0.01},
-        {"reference": "c", "nrmse": 0.31, "local_nrmse": 0.15},
-        {"reference": "d", "nrmse": None, "local_nrmse": None},
-    ]
-    reads = {"a": ("in",), "b": ("a",), "c": ("b", "a"), "d": ("c",)}
-    found = rank_layers(layers, reads)
-    assert [name for name, _ in found] == ["d", "b", "c", "a"]
-    assert [weight for _, weight in found] == pytest.approx([0.69, 0.28, 0.15, 0.02])

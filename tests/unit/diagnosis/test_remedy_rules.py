@@ -19,7 +19,7 @@ from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.diagnosis.quantize import litert_quantizer as litert
 from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.diagnosis.remedy.candidates import Candidate, Check, Family, Trial, pareto, pick
-from windtunnel.diagnosis.remedy.find import judge, why_none
+from windtunnel.diagnosis.remedy.judge_remedy import judge, why_none
 from windtunnel.diagnosis.remedy.measure_models import answer, answer_of_reference
 from windtunnel.diagnosis.remedy.model_figures import (
     Answers,
@@ -53,7 +53,7 @@ from windtunnel.diagnosis.remedy.remedy_result import Drawn, Pair, Proof, Remedy
 from windtunnel.diagnosis.remedy.sample_parts import Part, make_parts
 from windtunnel.diagnosis.remedy.smallest_set import smallest_set
 from windtunnel.diagnosis.remedy.split_samples import LEAST_SAMPLES, split
-from windtunnel.diagnosis.remedy.variant_origin import strange_weights
+from windtunnel.diagnosis.remedy.variant_origin import foreign_weights
 from windtunnel.diagnosis.remedy.whole_model_options import neighbours, ranked
 from windtunnel.errors import InternalError, InvalidInput
 from windtunnel.plan import Gates, VariantSpec
@@ -203,9 +203,9 @@ def test_a_variant_of_another_model_is_known_by_its_weights(tmp_path: Path, cali
     litert.quantize(
         other.write(tmp_path / "other.tflite"), tmp_path / "o.tflite", VariantSpec("dynamic_range"), None, None
     )
-    assert strange_weights(read_model(ours), read_model(tmp_path / "b.tflite")) == []
+    assert foreign_weights(read_model(ours), read_model(tmp_path / "b.tflite")) == []
     with pytest.raises(InvalidInput, match=r"o\.tflite was not made from ours\.tflite: 4 of its 4 weights"):
-        strange_weights(read_model(ours), read_model(tmp_path / "o.tflite"))
+        foreign_weights(read_model(ours), read_model(tmp_path / "o.tflite"))
 
 
 def test_one_foreign_weight_is_named_and_heavy_damage_is_not(tmp_path: Path, calibration: Calibration) -> None:
@@ -213,11 +213,11 @@ def test_one_foreign_weight_is_named_and_heavy_damage_is_not(tmp_path: Path, cal
     other.weights[2][...] = other.weights[2][::-1].copy()
     made = other.write(tmp_path / "other.tflite")
     litert.quantize(made, tmp_path / "o.tflite", VariantSpec("dynamic_range"), None, None)
-    assert strange_weights(read_model(ours), read_model(tmp_path / "o.tflite")) == ["hidden_3/weights"]
+    assert foreign_weights(read_model(ours), read_model(tmp_path / "o.tflite")) == ["hidden_3/weights"]
     damaged = uneven_channels().write(tmp_path / "uneven.tflite")
     rules = rules_of(Scheme("weight_only", 4, 0, "TENSORWISE"))
     litert.quantize(damaged, tmp_path / "d.tflite", VariantSpec("mine", rules), None, None)
-    assert strange_weights(read_model(damaged), read_model(tmp_path / "d.tflite")) == []
+    assert foreign_weights(read_model(damaged), read_model(tmp_path / "d.tflite")) == []
 
 
 @pytest.mark.parametrize("granularity", ["CHANNELWISE", "TENSORWISE"])
@@ -229,8 +229,8 @@ def test_a_single_foreign_channel_is_named(tmp_path: Path, granularity: Granular
     rules = rules_of(Scheme("weight_only", bits, 0, granularity))
     for name, source in (("own", ours), ("flipped", made)):
         litert.quantize(source, tmp_path / f"{name}.tflite", VariantSpec("mine", rules), None, None)
-    assert strange_weights(read_model(ours), read_model(tmp_path / "own.tflite")) == []
-    assert strange_weights(read_model(ours), read_model(tmp_path / "flipped.tflite")) == ["hidden_3/weights"]
+    assert foreign_weights(read_model(ours), read_model(tmp_path / "own.tflite")) == []
+    assert foreign_weights(read_model(ours), read_model(tmp_path / "flipped.tflite")) == ["hidden_3/weights"]
 
 
 def test_a_weight_that_is_renamed_is_known_by_its_values(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_a_weight_that_is_renamed_is_known_by_its_values(tmp_path: Path) -> None
         for place, which in enumerate(order):
             at = writer.dense(f"{name}_{place}", at, tables[which], np.zeros(6))
         made.append(writer.write(tmp_path / f"{name}.tflite", [source], [at]))
-    assert strange_weights(*(read_model(path) for path in made)) == []
+    assert foreign_weights(*(read_model(path) for path in made)) == []
 
 
 def wide(path: Path, factor: float, *, seed: int = 0, quantized: bool = True) -> Path:
@@ -269,7 +269,7 @@ def test_large_weights_are_told_by_some_of_their_values_and_little_memory(tmp_pa
     ours, variant = wide(tmp_path / "ours.tflite", 1.02, quantized=False), wide(tmp_path / "v.tflite", 1.0)
     tracemalloc.start()
     try:
-        assert strange_weights(read_model(ours), read_model(variant)) == []
+        assert foreign_weights(read_model(ours), read_model(variant)) == []
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -277,7 +277,7 @@ def test_large_weights_are_told_by_some_of_their_values_and_little_memory(tmp_pa
     assert peak < 12e6
     other = wide(tmp_path / "other.tflite", 1.0, seed=1)
     with pytest.raises(InvalidInput, match="2 of its 2 weights"):
-        strange_weights(read_model(ours), read_model(other))
+        foreign_weights(read_model(ours), read_model(other))
 
 
 @pytest.mark.parametrize(("kinds", "state"), [(("int16", "int8"), "int8"), (("int16", "float32"), "int16")])

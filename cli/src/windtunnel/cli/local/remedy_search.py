@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 from windtunnel.cli.io.console import say
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
-from windtunnel.errors import UserError
 
 if TYPE_CHECKING:
     from windtunnel.diagnosis.remedy import Remedy, Trial
-    from windtunnel.isolation import Pool
     from windtunnel.plan import Gates
-# The comparison only ranks layers: more samples would not change their order much.
-_RANKED_ON: Final = 50
+
+_PRELOAD: Final = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
 
 
 async def search_remedy(
@@ -41,25 +39,9 @@ async def search_remedy(
     """
     from windtunnel.diagnosis.remedy import ThisMachine, find_remedy
 
-    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
-    best: Trial | None = None
     with progress_bar("searching") as show:
         printer = _TrialPrinter(quiet=show is not None)
-
-        def on_trial(trial: Trial, now: Trial | None) -> None:
-            nonlocal best
-            best = now
-            printer.on_trial(trial, now)
-
-        async with new_pool(*preload) as pool:
-
-            async def rank(calibration: Path) -> list[tuple[str, float]]:
-                try:
-                    return await _rank(reference, variant, calibration, pool)
-                except UserError as error:
-                    say(f"the layers could not be compared ({error.message}): they are tried one by one")
-                    return []
-
+        async with new_pool(*_PRELOAD) as pool:
             try:
                 return await find_remedy(
                     reference,
@@ -68,28 +50,16 @@ async def search_remedy(
                     folder,
                     pool,
                     gates=gates,
-                    rank=rank,
                     pipeline=pipeline,
                     budget_s=budget,
                     stopwatch=ThisMachine(pool, is_target=is_target),
-                    on_trial=on_trial,
+                    on_trial=printer.on_trial,
+                    on_note=say,
                     on_progress=show,
                 )
             except asyncio.CancelledError:
-                say("best so far: " + ("nothing that meets every gate" if best is None else _words(best)))
+                say("best so far: " + printer.best)
                 raise
-
-
-async def _rank(reference: Path, variant: Path, calibration: Path, pool: Pool) -> list[tuple[str, float]]:
-    """Ranks the layers of the float model by the error that each of them adds on the calibration samples."""
-    from windtunnel.diagnosis import compare_models
-    from windtunnel.diagnosis.remedy.rank_layers import rank_layers
-    from windtunnel.diagnosis.remedy.recipes import units_of
-    from windtunnel.tflite import read_model
-
-    found = await pool.run(compare_models, reference, variant, calibration, None, max_samples=_RANKED_ON)
-    units = units_of(await asyncio.to_thread(read_model, reference))
-    return rank_layers(found.to_json()["layers"], {unit.name: unit.reads for unit in units})
 
 
 class _TrialPrinter:
@@ -97,9 +67,11 @@ class _TrialPrinter:
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet
-        self._best = ""
+        self.best = "nothing that meets every gate"
 
     def on_trial(self, trial: Trial, best: Trial | None) -> None:
+        if best is not None:
+            self.best = _words(best)
         new = best is not None and best.id == trial.id
         if new or not self._quiet:
             say(f"{'found' if new else 'tried'} {_words(trial)}")

@@ -33,7 +33,7 @@ class Models:
     variant: Path
 
 
-class Lab:
+class CandidateBuilder:
     """Everything that runs a model. Nothing that it makes outlives `folder`.
 
     Args:

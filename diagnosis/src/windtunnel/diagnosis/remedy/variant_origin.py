@@ -24,7 +24,7 @@ from windtunnel.tflite import ModelFacts, Quantization, TensorFacts, dequantize
 Fit = Literal["whole", "part", "none"]
 
 
-def strange_weights(reference: ModelFacts, variant: ModelFacts) -> list[str]:
+def foreign_weights(reference: ModelFacts, variant: ModelFacts) -> list[str]:
     """Names of the variant's weights that no constant of the float model explains, in whole or in a channel.
 
     Raises InvalidInput where more than half of them are wholly other ones: the variant was then made from another

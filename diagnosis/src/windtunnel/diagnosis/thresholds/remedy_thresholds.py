@@ -215,3 +215,13 @@ DRAWN_SAMPLES: Annotated[
         "As many as calibrate a remedy.",
     ),
 ] = 100
+
+RANKING_SAMPLES: Annotated[
+    int,
+    Threshold(
+        "samples",
+        "Layers are ranked by a comparison on so many calibration samples.",
+        "chosen",
+        "More samples hardly change the order of the layers.",
+    ),
+] = 50
