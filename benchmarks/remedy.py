@@ -30,11 +30,11 @@ from windtunnel.diagnosis.quantize.make_variant import quantize
 from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.diagnosis.remedy import find_remedy
 from windtunnel.diagnosis.remedy.candidate_builder import CandidateBuilder, Models
-from windtunnel.diagnosis.remedy.candidates import passes
-from windtunnel.diagnosis.remedy.model_timing import ThisMachine
-from windtunnel.diagnosis.remedy.recipes import Scheme, quantized_units, rules_of, units_of
-from windtunnel.diagnosis.remedy.sample_parts import make_parts
-from windtunnel.diagnosis.remedy.whole_model_options import anew, keeping
+from windtunnel.diagnosis.remedy.measure.model_timing import ThisMachine
+from windtunnel.diagnosis.remedy.measure.sample_parts import make_parts
+from windtunnel.diagnosis.remedy.search.candidates import passes
+from windtunnel.diagnosis.remedy.search.recipes import Scheme, quantized_units, rules_of, units_of
+from windtunnel.diagnosis.remedy.search.whole_model_options import anew, keeping
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import Gates, VariantSpec
 from windtunnel.tflite import read_model
@@ -151,7 +151,7 @@ async def exhaustive(pool: ChildPool, models: Models, samples: Path, folder: Pat
 
 async def measure(only: str | None) -> dict[str, list[dict[str, Any]]]:
     """Both parts, or one of them."""
-    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
+    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure.measure_models")
     parts = {"speed": speed, "size": size}
     with tempfile.TemporaryDirectory() as name:
         async with ChildPool(preload=preload, timeout_s=600, memory_mb=8000) as pool:

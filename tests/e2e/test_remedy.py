@@ -125,8 +125,8 @@ def test_what_cannot_be_mended_is_refused_by_name(tmp_path: Path) -> None:
     given = case(network(), tmp_path)
     few = samples(tmp_path / "few.npz", count=30)
     for models, chosen, says in (
-        ((given.variant, given.model), given.samples, "int8.tflite is quantised itself"),
-        ((given.model, given.model), given.samples, "is not quantised"),
+        ((given.variant, given.model), given.samples, "int8.tflite is quantized itself"),
+        ((given.model, given.model), given.samples, "is not quantized"),
         ((given.model, given.variant), few, "30 samples are too few"),
         ((given.model, tmp_path / "none.tflite"), given.samples, "there is no model"),
     ):

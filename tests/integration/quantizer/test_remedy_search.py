@@ -25,9 +25,9 @@ from windtunnel import schemas
 from windtunnel.diagnosis.quantize.make_variant import quantize
 from windtunnel.diagnosis.quantize.variants import Calibration
 from windtunnel.diagnosis.remedy import Remedy, Trial, find_remedy
-from windtunnel.diagnosis.remedy.model_timing import Device
-from windtunnel.diagnosis.remedy.recipes import Scheme, quantized_units, rules_of
-from windtunnel.diagnosis.remedy.sample_parts import Part, make_parts
+from windtunnel.diagnosis.remedy.measure.model_timing import Device
+from windtunnel.diagnosis.remedy.measure.sample_parts import Part, make_parts
+from windtunnel.diagnosis.remedy.search.recipes import Scheme, quantized_units, rules_of
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import Gates, VariantSpec
@@ -38,7 +38,7 @@ GATES = Gates(accuracy_drop=0.02)
 
 @pytest.fixture
 async def pool() -> AsyncIterator[ChildPool]:
-    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
+    preload = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure.measure_models")
     async with ChildPool(preload=preload, timeout_s=120, memory_mb=4000) as pool:
         yield pool
 
@@ -293,8 +293,8 @@ async def test_models_that_do_not_belong_together_are_refused(tmp_path: Path, po
     stranger = await variant(other, tmp_path / "b", pool, VariantSpec("int8"))
     for pair, says in (
         ((model, stranger[1]), "was not made from float32.tflite: 4 of its 4 weights"),
-        ((made, model), "is quantised itself"),
-        ((model, model), "is not quantised"),
+        ((made, model), "is quantized itself"),
+        ((model, model), "is not quantized"),
     ):
         with pytest.raises(InvalidInput, match=says):
             await remedy(pair, pool, given=samples(tmp_path / "s.npz"))

@@ -18,10 +18,9 @@ from support.damaged import network, uneven_channels
 from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.diagnosis.quantize import litert_quantizer as litert
 from windtunnel.diagnosis.quantize.variants import Calibration
-from windtunnel.diagnosis.remedy.candidates import Candidate, Check, Family, Trial, pareto, pick
 from windtunnel.diagnosis.remedy.judge_remedy import judge, why_none
-from windtunnel.diagnosis.remedy.measure_models import answer, answer_of_reference
-from windtunnel.diagnosis.remedy.model_figures import (
+from windtunnel.diagnosis.remedy.measure.measure_models import answer, answer_of_reference
+from windtunnel.diagnosis.remedy.measure.model_figures import (
     Answers,
     Drift,
     Figures,
@@ -32,9 +31,13 @@ from windtunnel.diagnosis.remedy.model_figures import (
     paired_drop_interval,
     share_interval,
 )
-from windtunnel.diagnosis.remedy.model_timing import Device
-from windtunnel.diagnosis.remedy.recipe_search import Found
-from windtunnel.diagnosis.remedy.recipes import (
+from windtunnel.diagnosis.remedy.measure.model_timing import Device
+from windtunnel.diagnosis.remedy.measure.sample_parts import Part, make_parts
+from windtunnel.diagnosis.remedy.measure.split_samples import LEAST_SAMPLES, split
+from windtunnel.diagnosis.remedy.remedy_result import Drawn, Pair, Proof, Remedy, Side
+from windtunnel.diagnosis.remedy.search.candidates import Candidate, Check, Family, Trial, pareto, pick
+from windtunnel.diagnosis.remedy.search.recipe_search import Found
+from windtunnel.diagnosis.remedy.search.recipes import (
     INPUT,
     OUTPUT,
     Granularity,
@@ -49,12 +52,9 @@ from windtunnel.diagnosis.remedy.recipes import (
     scheme_of,
     units_of,
 )
-from windtunnel.diagnosis.remedy.remedy_result import Drawn, Pair, Proof, Remedy, Side
-from windtunnel.diagnosis.remedy.sample_parts import Part, make_parts
-from windtunnel.diagnosis.remedy.smallest_set import smallest_set
-from windtunnel.diagnosis.remedy.split_samples import LEAST_SAMPLES, split
+from windtunnel.diagnosis.remedy.search.smallest_set import smallest_set
+from windtunnel.diagnosis.remedy.search.whole_model_options import neighbours, ranked
 from windtunnel.diagnosis.remedy.variant_origin import foreign_weights
-from windtunnel.diagnosis.remedy.whole_model_options import neighbours, ranked
 from windtunnel.errors import InternalError, InvalidInput
 from windtunnel.plan import Gates, VariantSpec
 from windtunnel.tflite import read_model

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
     from windtunnel.diagnosis.remedy import Remedy, Trial
     from windtunnel.plan import Gates
 
-_PRELOAD: Final = ("windtunnel.diagnosis.quantize.litert_quantizer", "windtunnel.diagnosis.remedy.measure_models")
+_PRELOAD: Final = (
+    "windtunnel.diagnosis.quantize.litert_quantizer",
+    "windtunnel.diagnosis.remedy.measure.measure_models",
+)
 
 
 async def search_remedy(

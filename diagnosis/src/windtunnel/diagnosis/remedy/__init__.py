@@ -7,9 +7,9 @@ writes the rules and reads back whether they apply, `split_samples` draws the sa
 
 from __future__ import annotations
 
-from windtunnel.diagnosis.remedy.candidates import Trial
 from windtunnel.diagnosis.remedy.find_remedy import find_remedy
-from windtunnel.diagnosis.remedy.model_timing import ThisMachine
+from windtunnel.diagnosis.remedy.measure.model_timing import ThisMachine
 from windtunnel.diagnosis.remedy.remedy_result import Remedy
+from windtunnel.diagnosis.remedy.search.candidates import Trial
 
 __all__ = ["Remedy", "ThisMachine", "Trial", "find_remedy"]

@@ -11,12 +11,12 @@ from pathlib import Path
 from windtunnel.datacheck.classifier_scores import OutputKind
 from windtunnel.diagnosis.quantize.make_variant import quantize
 from windtunnel.diagnosis.quantize.variants import Calibration, Quantized, needs_calibration
-from windtunnel.diagnosis.remedy.candidates import Candidate, Trial
-from windtunnel.diagnosis.remedy.model_figures import Answers, Figures, Latency, LatencyRatio, figures
-from windtunnel.diagnosis.remedy.model_timing import Stopwatch, Times
-from windtunnel.diagnosis.remedy.recipes import Unit, hits, quantized_units, require_kept
-from windtunnel.diagnosis.remedy.sample_parts import Part, Parts
-from windtunnel.diagnosis.remedy.whole_model_options import Ranges
+from windtunnel.diagnosis.remedy.measure.model_figures import Answers, Figures, Latency, LatencyRatio, figures
+from windtunnel.diagnosis.remedy.measure.model_timing import Stopwatch, Times
+from windtunnel.diagnosis.remedy.measure.sample_parts import Part, Parts
+from windtunnel.diagnosis.remedy.search.candidates import Candidate, Trial
+from windtunnel.diagnosis.remedy.search.recipes import Unit, hits, quantized_units, require_kept
+from windtunnel.diagnosis.remedy.search.whole_model_options import Ranges
 from windtunnel.diagnosis.thresholds.remedy_thresholds import PROOF_SECONDS, PROOF_TURNS, SEARCH_SECONDS, SEARCH_TURNS
 from windtunnel.errors import InvalidInput, UserError, WindtunnelError
 from windtunnel.isolation import Pool, Progress
@@ -169,18 +169,18 @@ class CandidateBuilder:
 
 
 def _answer(model: Path, part: Part, outputs: Path, reference: Path, kind: OutputKind | None) -> Answers:
-    from windtunnel.diagnosis.remedy import measure_models as evaluate
+    from windtunnel.diagnosis.remedy.measure import measure_models as evaluate
 
     return evaluate.answer(model, part, outputs, reference=reference, kind=kind)
 
 
 def _answer_of_reference(reference: Path, part: Part, outputs: Path, kind: OutputKind | None) -> Answers:
-    from windtunnel.diagnosis.remedy import measure_models as evaluate
+    from windtunnel.diagnosis.remedy.measure import measure_models as evaluate
 
     return evaluate.answer_of_reference(reference, part, outputs, kind=kind)
 
 
 def _ranges(model: Path, part: Part, percent: float) -> dict[str, tuple[float, float]]:
-    from windtunnel.diagnosis.remedy import measure_models as evaluate
+    from windtunnel.diagnosis.remedy.measure import measure_models as evaluate
 
     return evaluate.percentile_ranges(model, part, percent)

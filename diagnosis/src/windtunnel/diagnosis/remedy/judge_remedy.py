@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from windtunnel.diagnosis.remedy.candidates import Check, checks_of, closest
-from windtunnel.diagnosis.remedy.model_figures import Figures
-from windtunnel.diagnosis.remedy.recipe_search import Found
+from windtunnel.diagnosis.remedy.measure.model_figures import Figures
 from windtunnel.diagnosis.remedy.remedy_result import Side, Verdict
+from windtunnel.diagnosis.remedy.search.candidates import Check, checks_of, closest
+from windtunnel.diagnosis.remedy.search.recipe_search import Found
 from windtunnel.plan import Gates
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from windtunnel.diagnosis.findings.comparison import LayerDiff
 from windtunnel.diagnosis.remedy.candidate_builder import Models
-from windtunnel.diagnosis.remedy.recipes import units_of
+from windtunnel.diagnosis.remedy.search.recipes import units_of
 from windtunnel.diagnosis.thresholds.remedy_thresholds import RANKING_SAMPLES
 from windtunnel.errors import UserError
 from windtunnel.isolation import Pool

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from windtunnel.artifacts.stores.port import sha256_of
-from windtunnel.diagnosis.remedy.candidates import Check, Trial, pareto
-from windtunnel.diagnosis.remedy.model_figures import Figures, Latency, Measure
-from windtunnel.diagnosis.remedy.model_timing import Device
-from windtunnel.diagnosis.remedy.recipes import Unit
+from windtunnel.diagnosis.remedy.measure.model_figures import Figures, Latency, Measure
+from windtunnel.diagnosis.remedy.measure.model_timing import Device
+from windtunnel.diagnosis.remedy.search.candidates import Check, Trial, pareto
+from windtunnel.diagnosis.remedy.search.recipes import Unit
 
 SCHEMA: Final = "windtunnel.remedy/1"
 

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.remedy.sample_parts import Part
+from windtunnel.diagnosis.remedy.measure.sample_parts import Part
 from windtunnel.isolation import Pool
 from windtunnel.machine import processor
 
@@ -68,6 +68,6 @@ class ThisMachine:
 
 def _race(models: list[Path], part: Part, reference: Path, seconds: float, turns: int) -> list[Times]:
     # What it imports is only ever loaded in the child.
-    from windtunnel.diagnosis.remedy import measure_models as evaluate
+    from windtunnel.diagnosis.remedy.measure import measure_models as evaluate
 
     return evaluate.race(models, part, reference, seconds=seconds, turns=turns)

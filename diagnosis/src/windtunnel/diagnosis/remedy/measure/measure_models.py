@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from windtunnel import isolation
 from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
-from windtunnel.diagnosis.remedy.model_figures import Answers, Drift
-from windtunnel.diagnosis.remedy.sample_parts import Part, class_columns, decides
+from windtunnel.diagnosis.remedy.measure.model_figures import Answers, Drift
+from windtunnel.diagnosis.remedy.measure.sample_parts import Part, class_columns, decides
 from windtunnel.diagnosis.thresholds.remedy_thresholds import PERCENTILE_VALUES, TIMING_MOST_TURNS, TIMING_WARM_UP_RUNS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts, Runner, layer_tensors, quantize, read_model

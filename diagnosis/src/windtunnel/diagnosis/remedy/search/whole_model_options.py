@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
-from windtunnel.diagnosis.remedy.candidates import Candidate
-from windtunnel.diagnosis.remedy.recipes import (
+from windtunnel.diagnosis.remedy.search.candidates import Candidate
+from windtunnel.diagnosis.remedy.search.recipes import (
     INPUT,
     OUTPUT,
     Precision,

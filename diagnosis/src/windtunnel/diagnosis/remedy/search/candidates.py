@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from windtunnel.diagnosis.remedy.model_figures import Figures, Latency, LatencyRatio
-from windtunnel.diagnosis.remedy.recipes import Precision, Rule, Unit
+from windtunnel.diagnosis.remedy.measure.model_figures import Figures, Latency, LatencyRatio
+from windtunnel.diagnosis.remedy.search.recipes import Precision, Rule, Unit
 from windtunnel.diagnosis.thresholds.remedy_thresholds import CLEARLY_FASTER, CLEARLY_SMALLER
 from windtunnel.plan import Gates
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from windtunnel import isolation
 from windtunnel.artifacts.stores.port import whole_file
 from windtunnel.datacheck.classifier_scores import class_indices
-from windtunnel.diagnosis.remedy.model_figures import Measure
-from windtunnel.diagnosis.remedy.split_samples import SEED, split
+from windtunnel.diagnosis.remedy.measure.model_figures import Measure
+from windtunnel.diagnosis.remedy.measure.split_samples import SEED, split
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import InputSpec, Pipeline, load_samples, model_inputs
 from windtunnel.tflite import ModelFacts, input_specs

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from windtunnel.diagnosis.remedy.candidates import CLOSEST, Candidate, Trial, passes, pick
-from windtunnel.diagnosis.remedy.recipes import Precision, Scheme, Unit
-from windtunnel.diagnosis.remedy.smallest_set import smallest_set
-from windtunnel.diagnosis.remedy.whole_model_options import (
+from windtunnel.diagnosis.remedy.search.candidates import CLOSEST, Candidate, Trial, passes, pick
+from windtunnel.diagnosis.remedy.search.recipes import Precision, Scheme, Unit
+from windtunnel.diagnosis.remedy.search.smallest_set import smallest_set
+from windtunnel.diagnosis.remedy.search.whole_model_options import (
     Ranges,
     algorithms,
     anew,

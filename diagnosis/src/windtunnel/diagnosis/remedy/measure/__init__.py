@@ -1,0 +1,1 @@
+"""The samples of a remedy, and what models do on them: outputs, figures, latencies."""
