@@ -55,16 +55,9 @@ STRUCTURE = {
     "numerics/isolated_sums.py": {"_BLOCK"},
     "quantize/litert_quantizer.py": {"_CHUNK"},
     "quantize/recipe_rules.py": {"_SHOWN", "_COUNT", "_TENSOR"},
-<<<<<<< HEAD
-    "remedy/candidates.py": {"CLOSEST"},
-    "remedy/recipes.py": {"_MAX_SCOPE", "_BITS"},
-    "remedy/split_samples.py": {"SEED"},
-=======
     "remedy/search/candidates.py": {"CLOSEST"},
-    "remedy/measure/model_figures.py": {"_Z"},
     "remedy/search/recipes.py": {"_MAX_SCOPE", "_BITS"},
     "remedy/measure/split_samples.py": {"SEED"},
->>>>>>> 8af68da (Remedy: measuring and searching have rooms of their own)
     "static/quantization_ranges.py": {"_CENTRE"},
     "static/weight_differences.py": {"_AXES"},
 }

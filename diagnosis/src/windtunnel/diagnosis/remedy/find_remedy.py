@@ -11,16 +11,10 @@ from typing import Any
 
 from windtunnel.diagnosis.remedy.candidate_builder import CandidateBuilder, Models
 from windtunnel.diagnosis.remedy.judge_remedy import judge, why_none
-<<<<<<< HEAD
-from windtunnel.diagnosis.remedy.measure_models import require_same_ends
-from windtunnel.diagnosis.remedy.model_figures import Latency
-from windtunnel.diagnosis.remedy.model_timing import Device, Stopwatch, ThisMachine
-=======
-from windtunnel.diagnosis.remedy.measure.measure_models import pair_inputs, pair_outputs
+from windtunnel.diagnosis.remedy.measure.measure_models import require_same_ends
 from windtunnel.diagnosis.remedy.measure.model_figures import Latency
 from windtunnel.diagnosis.remedy.measure.model_timing import Device, Stopwatch, ThisMachine
 from windtunnel.diagnosis.remedy.measure.sample_parts import Parts, make_parts
->>>>>>> 8af68da (Remedy: measuring and searching have rooms of their own)
 from windtunnel.diagnosis.remedy.rank_layers import Rank, RankByComparison
 from windtunnel.diagnosis.remedy.remedy_result import Drawn, Pair, Proof, Remedy, Side
 from windtunnel.diagnosis.remedy.search.candidates import Check, Trial, checks, passes
