@@ -6,6 +6,8 @@ import json
 from importlib import resources
 from typing import Any
 
+__all__ = ["load", "names"]
+
 
 def load(name: str) -> dict[str, Any]:
     """Reads a schema.
