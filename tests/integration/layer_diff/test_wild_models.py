@@ -118,9 +118,9 @@ def test_without_samples_text_and_numbers_are_drawn(wild: Path, name: str) -> No
         ("log_of_zero", "Identity", "the reference holds NaN or infinity in"),
         ("chance", "Identity", "it hangs on random numbers of RANDOM_STANDARD_NORMAL"),
         ("while_loop", "while", "no op reads it"),
-        ("while_loop", "while/Tanh", "it lies in body graph of WHILE"),
-        ("branch", "cond/matmul", "it lies in then graph of IF"),
-        ("signatures", "Mean", "it lies in the signature 'encode', which was not run"),
+        ("while_loop", "while/Tanh", "it is in body graph of WHILE"),
+        ("branch", "cond/matmul", "it is in then graph of IF"),
+        ("signatures", "Mean", "it is in the signature 'encode', which was not run"),
     ],
 )
 def test_what_is_not_compared_is_named(wild: Path, tmp_path: Path, name: str, layer: str, reason: str) -> None:

@@ -27,7 +27,7 @@ from windtunnel.diagnosis.rules.unexplained_layers import unexplained
 from windtunnel.diagnosis.static.compare_files import StaticReport, compare_files
 from windtunnel.diagnosis.static.quantization_notes import notes
 from windtunnel.diagnosis.static.quantization_ranges import has_scale
-from windtunnel.diagnosis.static.subgraphs import inner_suspects
+from windtunnel.diagnosis.static.subgraphs import nested_suspects
 from windtunnel.diagnosis.thresholds.execution_thresholds import HISTOGRAM_LAYERS, ISOLATED_SAMPLES, RIGHT_WHEN_FIXED
 from windtunnel.errors import UserError
 from windtunnel.tflite.paired_ends import pair_inputs
@@ -139,7 +139,7 @@ def _static(run: RunResult, matching: Matching, known: Mapping[int, Local], loca
     ]
     reordered = frozenset(pair.candidate.tensor.index for pair in matching.pairs if pair.permutation is not None)
     report = compare_files(matching, inputs, known, reordered, typical=run.settings.typical)
-    hidden = inner_suspects(run.facts.inner, matching.candidate.facts, local)
+    hidden = nested_suspects(run.facts.nested, matching.candidate.facts, local)
     return replace(report, suspects=(*report.suspects, *hidden))
 
 

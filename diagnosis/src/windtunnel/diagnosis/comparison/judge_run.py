@@ -23,7 +23,7 @@ from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
 from windtunnel.diagnosis.rules.non_finite_outputs import non_finite
 from windtunnel.diagnosis.rules.unexplained_layers import accumulated
 from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open, samples_reasons
-from windtunnel.diagnosis.static.subgraphs import inner_layers
+from windtunnel.diagnosis.static.subgraphs import nested_layers
 from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES, ISOLATED_SAMPLES
 from windtunnel.diagnosis.thresholds.verdict_thresholds import CHANCE
 from windtunnel.errors import InvalidInput
@@ -96,7 +96,7 @@ def _conclude(
 ) -> Comparison:
     judged = run.facts.judged(matched.matching, matched.figures)
     layers, count = _layers(run, matched, judged, inside), run.settings.count
-    coverage = coverage_of(judged, inner_layers(run.facts.inner))
+    coverage = coverage_of(judged, nested_layers(run.facts.nested))
     causes = inside.causes
     if not causes:
         causes = plain_causes(layers, judged.pairs, judged.reference.facts, judged.candidate.facts, threshold)

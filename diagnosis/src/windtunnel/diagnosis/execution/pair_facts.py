@@ -12,7 +12,7 @@ from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
-from windtunnel.diagnosis.static.subgraphs import inner_graphs, inner_layers
+from windtunnel.diagnosis.static.subgraphs import nested_graphs, nested_layers
 from windtunnel.tflite import Accelerator, GraphFacts, ModelFacts, OpFacts, TensorFacts
 from windtunnel.tflite.facts import CALLS
 from windtunnel.tflite.run import NOT_VALUES
@@ -45,7 +45,7 @@ class PairFacts:
         self._facts = reference, candidate
         self.lost = lost
         self.accelerator = accelerator
-        self.inner = inner_graphs(matching)
+        self.nested = nested_graphs(matching)
         self._drawn = drawn_tensors(reference), drawn_tensors(candidate)
         self._exact, self._shifting = _exact_and_shifting(candidate)
         self._coarse = precision_of(matching) != "float32"
@@ -120,7 +120,7 @@ class PairFacts:
             if one.reference_non_finite
         }
         judged = matching.set_aside({**why, **self._drawn[0]}, self._drawn[1])
-        return judged.with_unmatched(inner_layers(self.inner))
+        return judged.with_unmatched(nested_layers(self.nested))
 
 
 def _is_real(tensor: TensorFacts) -> bool:

@@ -1,7 +1,7 @@
-"""What differs between two files, read from the files: constants, ops, quantisation parameters.
+"""What differs between two files, read from the files: constants, ops, quantization parameters.
 
-Both models run on the same kernels, so whatever differs in what they compute is in the files. Each difference is held
-against what the candidate's precision explains; what is left is a suspect, which `diagnose` puts to the test.
+Both models run on the same kernels, so whatever differs in what they compute is in the files. Each difference is
+compared with what the candidate's precision explains; what is left is a suspect, which the rules put to the test.
 """
 
 from __future__ import annotations

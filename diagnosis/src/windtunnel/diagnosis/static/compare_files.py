@@ -21,7 +21,7 @@ from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.static.op_differences import OpComparer
 from windtunnel.diagnosis.static.patches import input_place, put_activation
 from windtunnel.diagnosis.static.per_tensor_scales import per_tensor_suspects
-from windtunnel.diagnosis.static.quantization_ranges import ParameterReport, compare_parameters, held_to_seen
+from windtunnel.diagnosis.static.quantization_ranges import ParameterReport, compare_parameters, range_ratios
 from windtunnel.diagnosis.static.suspect import Suspect
 from windtunnel.diagnosis.static.weight_differences import ConstantComparer, ConstantReport
 from windtunnel.diagnosis.thresholds.static_thresholds import SAME_SCALE
@@ -30,7 +30,7 @@ from windtunnel.tflite import Quantization
 
 @dataclass(frozen=True, slots=True)
 class StaticReport:
-    """What the files say: suspects, and what was compared and is alike."""
+    """What the files say: suspects, and what was compared and is the same."""
 
     suspects: tuple[Suspect, ...]
     constants: ConstantReport
@@ -48,9 +48,18 @@ def compare_files(
     typical: bool = True,
     graph: int = 0,
 ) -> StaticReport:
-    """Compares ops, constants and quantisation of all matched steps; `graph` is which of the reference's they are of.
+    """Compares ops, constants and quantization of all matched layers.
 
-    Calibrated ranges are judged only where the samples are `typical`: random inputs reach other values.
+    Args:
+        matching: of the two models, or of two graphs in them.
+        inputs: tensor indices of the candidate's inputs.
+        local: isolated errors and observed ranges, by the candidate's tensor index.
+        reordered: tensors of the candidate whose dimensions are in another order.
+        typical: whether the samples are; calibrated ranges are not judged on random inputs, which reach other values.
+        graph: index of the reference's graph.
+
+    Returns:
+        Suspects, and what was compared.
     """
     reference, candidate = matching.reference, matching.candidate
     seen = {index: (one.low, one.high) for index, one in local.items() if one.low <= one.high}
@@ -83,11 +92,11 @@ def _seen_at_end(candidate: FusedModel, suspect: Suspect, local: Mapping[int, Lo
 def _traced(
     candidate: FusedModel, candidate_layer: FusedLayer, found: list[Suspect], local: Mapping[int, Local]
 ) -> list[Suspect]:
-    """Constants' suspects of one step, each fault once and at its root.
+    """Constants' suspects of one fused layer, each fault once and at its root.
 
-    A bias that is off by one factor throughout hangs on a wrong scale of the layer's input; one that is off by the
-    factors of the weights, on the weights' scales. Weights whose channels are scaled each in its own way, with the bias
-    off as well, were so before they were quantised: a wrong normalisation was folded into both.
+    A bias that is off by one factor throughout comes from a wrong scale of the layer's input. A bias that is off by
+    the factors of the weights comes from the weights' scales. If every channel of the weights has a factor of its own
+    and the bias is off as well, they were so before quantization: a wrong normalization was folded into both.
     """
     by_role = {one.finding.role: one for one in found if isinstance(one.finding, ConstantFinding)}
     bias, weights = by_role.get("bias"), by_role.get("weights")
@@ -108,7 +117,7 @@ def _traced(
 
 
 def _folded(weights: Suspect) -> Suspect:
-    """Weights that a wrong normalisation was folded into, where channels have factors of their own."""
+    """Weights that a wrong normalization was folded into, if channels have factors of their own."""
     finding = weights.finding
     if not isinstance(finding, ConstantScaleDiffers) or finding.factor is not None or finding.pattern != "scaled":
         return weights
@@ -131,7 +140,7 @@ def _input_scale(
     source = candidate.facts.tensors[op.inputs[input_place(op)]]
     if source.quantization is None or math.isclose(factor, 1.0, rel_tol=SAME_SCALE):
         return None
-    ratio = held_to_seen(candidate, local).get(source.index, math.nan)
+    ratio = range_ratios(candidate, local).get(source.index, math.nan)
     if ratio > 0.0 and abs(math.log(ratio)) < abs(math.log(ratio / factor)):
         return None
     maker = candidate.makers.get(source.index)

@@ -1,4 +1,4 @@
-"""What a step multiplies and adds, whichever constants it is spread over, and how exactly the file can say it."""
+"""What a fused layer multiplies and adds, whichever constants have it, and how exactly the file can store it."""
 
 from __future__ import annotations
 
@@ -34,9 +34,17 @@ class Effective:
 
 
 def tolerance_of(constant: Constant, values: Array) -> Array:
-    """The largest error that storing a real number as this constant does may give, element by element.
+    """The largest error that storing a real number as a constant may cause.
 
-    Integers: half a step. float16: half a unit in the last place, or half the smallest subnormal. bfloat16 alike.
+    Integers: half a quantization step. float16 and bfloat16: half a unit in the last place, or half the smallest
+    subnormal.
+
+    Args:
+        constant: how it is stored.
+        values: real numbers, in the stored tensor's shape.
+
+    Returns:
+        In real units, for each element.
     """
     quantization = constant.quantization
     if quantization is not None and quantization.scales:
@@ -45,7 +53,7 @@ def tolerance_of(constant: Constant, values: Array) -> Array:
         if scales.size > 1:
             shape[quantization.axis] = scales.size
         scales = scales.reshape(shape)
-        # Biases are rounded again when their scale changes, and a step of theirs is nothing.
+        # Biases are rounded again when their scale changes, and one quantization step of a bias does not matter.
         share = 1.0 if constant.stored.dtype in ("int32", "int64") else 0.5
         return np.broadcast_to(share * ROUNDING_SLACK * scales, values.shape)
     if constant.stored.dtype == "float16":
@@ -55,10 +63,20 @@ def tolerance_of(constant: Constant, values: Array) -> Array:
     return np.zeros(values.shape)
 
 
-def written_alike(
+def same_constants(
     reference: FusedModel, reference_layer: FusedLayer, candidate: FusedModel, candidate_layer: FusedLayer
 ) -> bool:
-    """Whether both spread what they multiply and add over the same constants, so that each can be compared alone."""
+    """Whether what a layer multiplies and adds is in the same constants on both sides, so that each can be compared.
+
+    Args:
+        reference: the reference model.
+        reference_layer: its layer.
+        candidate: the candidate model.
+        candidate_layer: its layer.
+
+    Returns:
+        True: they do.
+    """
     if len(reference_layer.affine) != len(candidate_layer.affine):
         return False
     return all(
@@ -70,7 +88,17 @@ def written_alike(
 def finished_early(
     reference: FusedModel, reference_layer: FusedLayer, candidate: FusedModel, candidate_layer: FusedLayer
 ) -> bool:
-    """Whether the candidate's step ends in an activation, and what the reference's multiplies and adds follows it."""
+    """Whether the candidate's layer ends in an activation, and what the reference's multiplies and adds follows it.
+
+    Args:
+        reference: the reference model.
+        reference_layer: its layer.
+        candidate: the candidate model.
+        candidate_layer: its layer.
+
+    Returns:
+        True: it does.
+    """
     if not reference_layer.affine or candidate_layer.affine or candidate_layer.activation == "NONE":
         return False
     found: list[tuple[str, Constant]] = []
@@ -96,9 +124,15 @@ def _equal(reference: FusedModel, one: Constant, candidate: FusedModel, other: C
 
 
 def effective(side: FusedModel, layer: FusedLayer, *, fold: bool = True) -> Effective:
-    """Weights and bias of a weighted step as one table each; a bias left out is zeros.
+    """Weights and bias of a weighted layer as one table each.
 
-    With `fold` what later ops of the step multiply and add is in them.
+    Args:
+        side: the model.
+        layer: of it.
+        fold: include what later ops of the layer multiply and add.
+
+    Returns:
+        (channels, per channel) each; zeros for a bias that is left out.
     """
     op = side.facts.ops[layer.work]
     weight_place, bias_place, axis = WEIGHTED[op.name]
@@ -110,7 +144,7 @@ def effective(side: FusedModel, layer: FusedLayer, *, fold: bool = True) -> Effe
     bias = _table(side, constants.get(bias_place), 0)
     if bias is None:
         given = bias_place < len(op.inputs) and op.inputs[bias_place] >= 0
-        # A bias that is no constant cannot be compared.
+        # A bias that is not a constant cannot be compared.
         bias = None if given else Table(np.zeros((channels, 1)), np.zeros((channels, 1)), exact=True)
     for affine in layer.affine if fold else ():
         numbers = side.constants.real(affine.constant)

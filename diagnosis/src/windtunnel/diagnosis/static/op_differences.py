@@ -22,7 +22,7 @@ from windtunnel.diagnosis.findings.kinds.phrases import BothSides
 from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, Clip, same
 from windtunnel.diagnosis.graph.fused_layers import ACTIVATIONS, SHAPING, FusedLayer, FusedModel
 from windtunnel.diagnosis.numerics.isolated_sums import representable
-from windtunnel.diagnosis.static.effective_weights import finished_early, written_alike
+from windtunnel.diagnosis.static.effective_weights import finished_early, same_constants
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
 from windtunnel.diagnosis.thresholds.static_thresholds import SAME_ATTRIBUTE
 from windtunnel.tflite.edit import Editor
@@ -34,11 +34,16 @@ _COMMUTATIVE = frozenset(
 
 
 class OpComparer:
-    """Compares what the ops of matched steps compute.
+    """Compares what the ops of matched layers compute.
 
-    `reordered` are candidate's tensors whose dimensions lie in another order: attributes that name dimensions
-    differ there by right. `seen` are the reference's least and largest values by the candidate's tensor index;
-    `same` the reference's values by the candidate's, as steps know them. `graph` is which of its graphs they are of.
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+        reordered: the candidate's tensors whose dimensions are in another order: attributes that name dimensions may
+            differ there.
+        seen: the reference's least and largest values, by the candidate's tensor index.
+        same: the reference's tensors by the candidate's, for values that are the same.
+        graph: index of the reference's graph.
     """
 
     def __init__(
@@ -59,7 +64,16 @@ class OpComparer:
     def compare(
         self, reference_layer: FusedLayer, candidate_layer: FusedLayer, *, up_to_activation: bool = False
     ) -> list[Suspect]:
-        """The suspects of one matched step, of one that is written out without its activation."""
+        """Compares one pair of matched layers.
+
+        Args:
+            reference_layer: of the reference.
+            candidate_layer: of the candidate.
+            up_to_activation: leave out the activation, which is written out on one side.
+
+        Returns:
+            The suspects.
+        """
         self.compared += 1
         if {reference_layer.kind, candidate_layer.kind} <= SHAPING - {"TRANSPOSE"}:
             return []
@@ -98,7 +112,7 @@ class OpComparer:
         return found
 
     def _activation(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Suspect:
-        """Another activation, at the op that has another bound where there is one."""
+        """Another activation, at the op that has another bound, if there is one."""
         finding = ActivationDiffers(
             activation=BothSides(reference_layer.activation, candidate_layer.activation),
             converted=self._kind(reference_layer),
@@ -148,7 +162,7 @@ class OpComparer:
 
     def _affine(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
         """Another op with the same constant after the one that does the work."""
-        if not written_alike(self._reference, reference_layer, self._candidate, candidate_layer):
+        if not same_constants(self._reference, reference_layer, self._candidate, candidate_layer):
             return
         for a, b in zip(reference_layer.affine, candidate_layer.affine, strict=True):
             if a.op != b.op:
@@ -233,7 +247,7 @@ class OpComparer:
         return frozenset(self._candidate.facts.main.fixed)
 
     def _same_range(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> bool:
-        """Whether two activations let the same values through: a quantised tensor has bounds of its own."""
+        """Whether two activations let the same values through: a quantized tensor has bounds of its own."""
         bounds = [layer.bounds for layer in (reference_layer, candidate_layer)]
         if bounds[0] is None or bounds[1] is None:
             return False

@@ -1,4 +1,4 @@
-"""Changes that mend a candidate: what a suspect says is wrong, put right in the file."""
+"""Changes that fix a candidate: what a suspect says is wrong, corrected in the file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ Array = NDArray[np.float64]
 
 
 def stored_limits(dtype: str) -> tuple[int, int]:
-    """The least and the largest integer of a type, the narrow ones of weights among them."""
+    """The least and the largest integer of a type, including the narrow types of weights.
+
+    Args:
+        dtype: TFLite's name.
+
+    Returns:
+        (least, largest).
+    """
     narrow = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1)}
     if dtype in narrow:
         return narrow[dtype]
@@ -24,10 +31,19 @@ def stored_limits(dtype: str) -> tuple[int, int]:
 
 
 def put_weights(side: FusedModel, op: OpFacts, constant: Constant, table: Array) -> Patch | None:
-    """Sets the weights to a (channels, per channel) table, in the candidate's own type.
+    """Sets the weights to other real values, in the candidate's own type.
 
-    Quantised weights get scales that hold the table, and the bias, whose scale is input scale times weight scale,
-    the integers that say the same as before under the new one.
+    Quantized weights get scales that can represent the table. The bias, whose scale is input scale times weight scale,
+    gets the integers that mean the same as before under the new scale.
+
+    Args:
+        side: the candidate model.
+        op: the weighted op.
+        constant: its weights.
+        table: (channels, per channel), real.
+
+    Returns:
+        None: the file cannot store it.
     """
     values = _unrolled(table, constant.stored.shape, WEIGHTED[op.name][2])
     if values is None:
@@ -39,13 +55,31 @@ def put_weights(side: FusedModel, op: OpFacts, constant: Constant, table: Array)
 
 
 def put_weight_scales(side: FusedModel, op: OpFacts, table: Array) -> Patch | None:
-    """Calibrates quantised weights anew from a (channels, per channel) table."""
+    """Calibrates quantized weights again.
+
+    Args:
+        side: the candidate model.
+        op: the weighted op.
+        table: (channels, per channel), real.
+
+    Returns:
+        None: the weights are not a constant, or the file cannot store them.
+    """
     constant = side.constants.find(op.inputs[WEIGHTED[op.name][0]])
     return None if constant is None else put_weights(side, op, constant, table)
 
 
 def put_per_channel(side: FusedModel, op: OpFacts, table: Array) -> Patch | None:
-    """Quantises the weights anew with one scale per output channel."""
+    """Quantizes the weights again with one scale per output channel.
+
+    Args:
+        side: the candidate model.
+        op: the weighted op.
+        table: (channels, per channel), real.
+
+    Returns:
+        None: the weights are not quantized, or the file cannot store them.
+    """
     place, _, axis = WEIGHTED[op.name]
     constant = side.constants.find(op.inputs[place])
     if constant is None or constant.quantization is None:
@@ -60,7 +94,16 @@ def put_per_channel(side: FusedModel, op: OpFacts, table: Array) -> Patch | None
 
 
 def put_bias(side: FusedModel, op: OpFacts, values: Array) -> Patch | None:
-    """Sets the bias to real values; one that is left out is added."""
+    """Sets the bias; one that is left out is added.
+
+    Args:
+        side: the candidate model.
+        op: the weighted op.
+        values: (channels,), real.
+
+    Returns:
+        None: the file cannot store it.
+    """
     place = WEIGHTED[op.name][1]
     index = op.inputs[place] if place < len(op.inputs) else -1
     constant = side.constants.find(index)
@@ -85,9 +128,17 @@ def put_bias(side: FusedModel, op: OpFacts, values: Array) -> Patch | None:
 
 
 def put_constant(constant: Constant, values: Array, *, new_scale: bool = True) -> Patch | None:
-    """Sets a constant to real values of its own size, with a new scale that holds them, or only where its own does not.
+    """Sets a constant to other real values of its own size.
 
-    Another tensor may be bound to the scale: what a GATHER picks from a table has the table's.
+    Another tensor may share the scale: what a GATHER picks from a table has the table's.
+
+    Args:
+        constant: of the candidate.
+        values: real.
+        new_scale: choose a scale that can represent them; False: only if the constant's own cannot.
+
+    Returns:
+        None: the file cannot store it.
     """
     shaped = values.reshape(constant.stored.shape)
     quantization = constant.quantization
@@ -132,7 +183,16 @@ def _holds(one: Quantization, dtype: str, other: Quantization) -> bool:
 
 
 def put_activation(side: FusedModel, tensors: frozenset[int], quantization: Quantization) -> Patch:
-    """Gives tensors another scale and zero point, and lets the biases that hang on them say the same as before."""
+    """Gives tensors another scale and zero point, and keeps the meaning of the biases that depend on them.
+
+    Args:
+        side: the candidate model.
+        tensors: indices.
+        quantization: the new one.
+
+    Returns:
+        The patch.
+    """
     facts = side.facts
 
     def patch(editor: Editor) -> None:
@@ -146,9 +206,15 @@ def put_activation(side: FusedModel, tensors: frozenset[int], quantization: Quan
 
 
 def bias_scales(side: FusedModel, op: OpFacts, *, input_scale: float | None = None) -> Array | None:
-    """Input scale times weight scales, one per channel: what the kernel takes a bias integer to mean.
+    """Input scale times weight scales: what the kernel takes a bias integer to mean.
 
-    None for an op that does not compute in integers.
+    Args:
+        side: the model.
+        op: the weighted op.
+        input_scale: of the input; None: as in the file.
+
+    Returns:
+        (channels,); None for an op that does not compute in integers.
     """
     source = side.facts.tensors[op.inputs[input_place(op)]]
     constant = side.constants.find(op.inputs[WEIGHTED[op.name][0]])
@@ -161,7 +227,14 @@ def bias_scales(side: FusedModel, op: OpFacts, *, input_scale: float | None = No
 
 
 def input_place(op: OpFacts) -> int:
-    """Where a weighted op reads the values that it works on."""
+    """Which operand of a weighted op has the values that it works on.
+
+    Args:
+        op: the weighted op.
+
+    Returns:
+        Position among its inputs.
+    """
     return 2 if op.name == "TRANSPOSE_CONV" else 0
 
 
@@ -210,7 +283,7 @@ def _with_scales(side: FusedModel, op: OpFacts, constant: Constant, values: Arra
 
 
 def _scales_for(table: Array, constant: Constant) -> Quantization:
-    """The constant's scales, made anew from the table with the same granularity."""
+    """The constant's scales, computed again from the table with the same granularity."""
     old = constant.quantization
     assert old is not None
     limit = stored_limits(constant.stored.dtype)[1]

@@ -23,8 +23,14 @@ _PER_CHANNEL = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 def per_tensor_suspects(matching: Matching) -> list[Suspect]:
     """Weights with one scale whose channels differ widely.
 
-    Mending any of them gives all convolutions one scale per channel: that is what a recipe can ask for, and what one
-    layer loses drowns in what the others do.
+    A fix of any of them gives all convolutions one scale per channel. That is what a recipe can ask for, and the loss
+    of one layer is lost in that of the others.
+
+    Args:
+        matching: of the two models.
+
+    Returns:
+        The suspects, by the candidate's order.
     """
     reference, candidate = matching.reference, matching.candidate
     known = [

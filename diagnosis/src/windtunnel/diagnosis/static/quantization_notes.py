@@ -1,7 +1,7 @@
-"""Why quantisation costs a layer what it costs: notes for every layer of the candidate, faulty or not.
+"""Why quantization costs a layer what it costs: notes for every layer of the candidate, faulty or not.
 
-A cause is what somebody must mend; a note says what the precision does. A range with outliers, one that clips or that
-is wider than the samples need, one scale for unlike channels, few bits for the weights.
+A cause is what somebody must fix; a note says what the precision does. A range with outliers, one that clips or that
+is wider than the samples need, one scale for channels that differ, few bits for the weights.
 """
 
 from __future__ import annotations
@@ -31,7 +31,15 @@ Note = dict[str, Any]
 
 
 def notes(matching: Matching, local: Mapping[int, Local]) -> dict[int, list[Note]]:
-    """Notes by the candidate's tensor index; each has a `kind`, a `text` for people and the figures behind it."""
+    """What the precision does to each layer.
+
+    Args:
+        matching: of the two models.
+        local: isolated errors and observed ranges, by the candidate's tensor index.
+
+    Returns:
+        By the candidate's tensor index; each note has a `kind`, a `text` for people and the figures behind it.
+    """
     reference, candidate = matching.reference, matching.candidate
     found: dict[int, list[Note]] = {}
     for pair in matching.pairs:
@@ -77,7 +85,7 @@ def _activation(tensor: TensorFacts, known: Local) -> Iterator[Note]:
         )
         yield {"kind": "outlier_range", "text": text, "deviation_steps": round(crowded, 3), **held}
     if known.rmse and known.round_rmse > NOTE_MOSTLY * known.rmse:
-        text = f"storing its output in steps of {layer:.3g} explains {_share(known):.0%} of its own error"
+        text = f"storing its output in steps of {layer:.3g} explains {_share(known):.0%} of its isolated error"
         yield {"kind": "rounding", "text": text, "step": layer, "share": round(_share(known), 3)}
 
 

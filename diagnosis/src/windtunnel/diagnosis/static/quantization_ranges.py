@@ -59,7 +59,7 @@ from windtunnel.tflite import Quantization, TensorFacts
 # Outputs of these ops have scales that the kernels prescribe.
 _PRESCRIBED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
 # The zero point of a range around 0.
-_CENTRE = {"int8": 0, "uint8": 128}
+_CENTER = {"int8": 0, "uint8": 128}
 # They only move values, or pick among them.
 _MOVING = frozenset(
     {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
@@ -73,7 +73,7 @@ _PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "G
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """How a range is off: it cuts values off, is too wide, or lies `shift_steps` beside them.
+    """How a range is off: it cuts values off, is too wide, or is shifted by `shift_steps` quantization steps.
 
     `doubtful`: other samples may explain it.
     """
@@ -112,18 +112,23 @@ class Group:
         return "" if self.problem is None else self.problem.kind
 
     def forget(self, tensor: int) -> None:
-        """Leaves out the values of a tensor that is alone in the group."""
+        """Leaves out the values of a tensor that is alone in the group.
+
+        Args:
+            tensor: index.
+        """
         if self.tensors == {tensor}:
             self.low, self.high = math.inf, -math.inf
             self.clip_rmse = self.round_rmse = self.clipped = 0.0
 
     @property
     def limits(self) -> tuple[float, float]:
+        """The quantization range, in real units."""
         return representable(self.quantization, self.dtype)
 
     @property
     def wanted(self) -> tuple[float, float]:
-        """The values seen and 0, which every quantised range holds; symmetric for 16 bit, and where it is meant so."""
+        """The observed range and 0, which every quantized range includes; symmetric for 16 bit, or if intended so."""
         low, high = min(self.low, 0.0), max(self.high, 0.0)
         if self.dtype == "int16" or self.symmetric:
             high = max(-low, high)
@@ -149,9 +154,17 @@ class ParameterReport:
 
 
 def compare_parameters(candidate: FusedModel, inputs: Sequence[int], local: Mapping[int, Local]) -> ParameterReport:
-    """Holds every quantised activation's range against the reference's values.
+    """Compares every quantized activation's range with the reference's values.
 
     Many tensors off: the calibration. One tensor (with those bound to it): its scale or zero point.
+
+    Args:
+        candidate: the candidate model.
+        inputs: tensor indices of its inputs.
+        local: observed ranges, by the candidate's tensor index.
+
+    Returns:
+        Suspects, and how ranges compare overall.
     """
     groups, broken = _groups(candidate, local), _without_scale(candidate)
     usable = [group for group in groups if not group.prescribed and math.isfinite(group.ratio)]
@@ -161,7 +174,7 @@ def compare_parameters(candidate: FusedModel, inputs: Sequence[int], local: Mapp
     usual = median(group.ratio for group in usable)
     slack = median(max(map(abs, _spare(group))) for group in usable)
     off = [group for group in usable if not _is_joint(candidate, group) and _judge(group, usual, slack)]
-    # A range that is off at the model's own input tells of other data, not of one tensor.
+    # A range that is off at the model's own input shows other data, not a fault of one tensor.
     sized = [group for group in off if group.kind != "zero_point"]
     fed = any(index in inputs or candidate.stored(index) in inputs for group in sized for index in group.tensors)
     whole = fed or len(sized) >= max(3, math.ceil(RANGES_OFF_SHARE * len(usable))) or (len(sized) == len(usable) > 1)
@@ -181,13 +194,28 @@ def compare_parameters(candidate: FusedModel, inputs: Sequence[int], local: Mapp
     return ParameterReport((*broken, *suspects), len(ratios), *ends)
 
 
-def held_to_seen(candidate: FusedModel, local: Mapping[int, Local]) -> dict[int, float]:
-    """Width of what a quantised activation can hold by width of the reference's values in it, by tensor."""
+def range_ratios(candidate: FusedModel, local: Mapping[int, Local]) -> dict[int, float]:
+    """Width of each activation's quantization range, divided by the width of its observed range.
+
+    Args:
+        candidate: the candidate model.
+        local: observed ranges, by the candidate's tensor index.
+
+    Returns:
+        By tensor index.
+    """
     return {index: group.ratio for group in _groups(candidate, local) for index in group.tensors}
 
 
 def has_scale(tensor: TensorFacts) -> bool:
-    """Whether all scales of a quantised tensor are positive and finite: no others mean anything."""
+    """Whether all scales of a quantized tensor are positive and finite; others mean nothing.
+
+    Args:
+        tensor: any tensor.
+
+    Returns:
+        True also for a tensor that is not quantized.
+    """
     scales = () if tensor.quantization is None else tensor.quantization.scales
     return all(0.0 < scale < math.inf for scale in scales)
 
@@ -206,10 +234,10 @@ def _without_scale(candidate: FusedModel) -> list[Suspect]:
 
 
 def _note_symmetry(groups: Sequence[Group]) -> None:
-    """Marks the ranges around 0 of a model whose ranges mostly are: its quantiser wanted them so."""
-    centred = [group for group in groups if group.quantization.zero_points[0] == _CENTRE.get(group.dtype)]
-    if len(centred) * 2 > len(groups):
-        for group in centred:
+    """Marks the ranges around 0 of a model whose ranges mostly are: its quantizer chose that."""
+    centered = [group for group in groups if group.quantization.zero_points[0] == _CENTER.get(group.dtype)]
+    if len(centered) * 2 > len(groups):
+        for group in centered:
             group.symmetric = True
 
 
@@ -239,7 +267,7 @@ def _judge(group: Group, usual: float, slack: float) -> bool:
 
 def _is_joint(candidate: FusedModel, group: Group) -> bool:
     """Whether a range reaches beyond its values to where another one ends: TFLiteConverter joins ranges of operands."""
-    for index in _beside_in_ops(candidate, group):
+    for index in _paired_in_ops(candidate, group):
         tensor = candidate.facts.tensors[index]
         quantization = tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or tensor.dtype != group.dtype:
@@ -253,14 +281,14 @@ def _is_joint(candidate: FusedModel, group: Group) -> bool:
     return False
 
 
-def _beside_in_ops(candidate: FusedModel, group: Group) -> set[int]:
-    """What ops of two operands read beside a tensor of the group, and what they make of it."""
+def _paired_in_ops(candidate: FusedModel, group: Group) -> set[int]:
+    """What ops of two operands read in addition to a tensor of the group, and what they make of it."""
     ops = [op for index in group.tensors for op in candidate.readers[index] if op.name in _PAIRING]
     return {index for op in ops for index in (*op.inputs, *op.outputs) if index >= 0} - group.tensors
 
 
 def _is_stretched(group: Group) -> bool:
-    """Whether a range is too wide on both sides alike, as a wrong scale makes it; other samples stretch one side."""
+    """Whether a range is too wide on both sides, as a wrong scale makes it; other samples stretch one side."""
     (low, high), (want_low, want_high) = group.limits, group.wanted
     least = STRETCHED_LEAST * (want_high - want_low)
     return -want_low > least and want_high > least and min(low / want_low, high / want_high) > RANGE_STRETCHED
@@ -281,15 +309,15 @@ def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
     """Whether one range is further off than the model's worst others: in deep networks some always are."""
     rank = min(2 + len(groups) // RARE_ONE_IN, len(groups) - 1)
     if group.kind == "zero_point":
-        beside = sorted((_beside(one) for one in groups), reverse=True)
-        return group.rectified or _beside(group) > OUTLIER_TIMES * beside[rank]
+        beside = sorted((_shifted_by(one) for one in groups), reverse=True)
+        return group.rectified or _shifted_by(group) > OUTLIER_TIMES * beside[rank]
     ratios = sorted(one.ratio for one in groups)
     wide = group.kind == "wide"
     return group.ratio > OUTLIER_TIMES * ratios[-1 - rank] if wide else OUTLIER_TIMES * group.ratio < ratios[rank]
 
 
 def _drifts(candidate: FusedModel, group: Group, groups: Sequence[Group]) -> bool:
-    """Whether a neighbour's range is off as well: then the calibration set reached other values here."""
+    """Whether a neighbor's range is off as well: then the calibration set reached other values here."""
     if group.kind == "wide" and group.ratio > RANGE_BEYOND:
         return False
     if group.rectified and group.kind == "zero_point":
@@ -324,43 +352,43 @@ def _leaves_a_trace(candidate: FusedModel, group: Group, groups: Sequence[Group]
 
 
 def _miss(group: Group, kind: str) -> float:
-    """By how much of what it holds a range cuts values off, leaves room beside them, or either, on its worse side."""
+    """By what share of its width a range cuts values off, leaves room around them, or either, on its worse side."""
     below, above = _spare(group)
     worst = {"clipped": -min(below, above), "wide": max(below, above)}.get(kind, max(abs(below), abs(above)))
     return worst / (2.0 ** (16 if group.dtype == "int16" else 8) - 1.0)
 
 
-def _beside(group: Group) -> float:
-    """How many steps a range lies beside its values: cut off on one side and spare on the other."""
+def _shifted_by(group: Group) -> float:
+    """By how many steps a range is shifted: values are cut off on one side, and there is room on the other."""
     below, above = _spare(group)
     return min(max(below, above), -min(below, above))
 
 
 def _spare(group: Group) -> tuple[float, float]:
-    """FusedModel that a range holds below and above the values; negative where it cuts them off."""
+    """Quantization steps that a range has below and above the values; negative if it cuts them off."""
     (low, high), (want_low, want_high) = group.limits, group.wanted
     step = group.quantization.scales[0]
     return (want_low - low) / step, (high - want_high) / step
 
 
 def _shift(group: Group, slack: float) -> int:
-    """By how many steps the zero point is too high (negative: too low); 0 where nothing tells.
+    """By how many steps the zero point is too high (negative: too low); 0 if nothing shows it.
 
-    A range that lies beside the values clips them on one side and has as much to spare on the other; one of values
-    that an activation keeps at 0 and above starts at 0. How far the model's ranges miss the samples anyway is `slack`.
+    A shifted range clips the values on one side and has as much room on the other. The range of values that an
+    activation keeps at 0 and above starts at 0. `slack` is how far the model's ranges miss the samples anyway.
     """
     below, above = _spare(group)
     if group.dtype not in ("int8", "uint8") or group.symmetric:
         return 0
     if group.rectified and below > SHIFTED_FROM_ZERO:
         return round(below)
-    both = _beside(group)
+    both = _shifted_by(group)
     least = min(SHIFTED_COSTLY if _is_dear(group) else SHIFTED, max(SHIFTED_FROM_ZERO, SHIFT_SLACKS * slack))
     return round((below - above) / 2) if both > least else 0
 
 
 def _groups(candidate: FusedModel, local: Mapping[int, Local]) -> list[Group]:
-    """Quantised activations by what they are bound to, in execution order."""
+    """Quantized activations by what they are bound to, in execution order."""
     of: dict[int, Group] = {}
     order: list[Group] = []
     for index in _activations(candidate):
@@ -429,7 +457,7 @@ def _fitted(group: Group) -> Quantization:
         return Quantization((max(high / kind.max, least),), (0,))
     scale = max((high - low) / (kind.max - kind.min), least)
     if group.symmetric:
-        return Quantization((scale,), (_CENTRE[group.dtype],))
+        return Quantization((scale,), (_CENTER[group.dtype],))
     return Quantization((scale,), (int(np.clip(round(kind.min - low / scale), kind.min, kind.max)),))
 
 
@@ -457,7 +485,7 @@ def _finding(candidate: FusedModel, group: Group, tensor: str) -> RangeFinding:
 
 
 def _place(candidate: FusedModel, group: Group) -> tuple[str, int | None, int]:
-    """The first tensor of the group that an op makes; an input of the model where there is none."""
+    """The first tensor of the group that an op makes; an input of the model if there is none."""
     made = [index for index in group.tensors if index in candidate.makers]
     first = min(made, key=lambda index: candidate.makers[index].index) if made else min(group.tensors)
     maker = candidate.makers.get(first)
@@ -472,13 +500,13 @@ def _single(candidate: FusedModel, group: Group) -> Suspect:
 
 
 def _raw(candidate: FusedModel, group: Group) -> set[int]:
-    """The tensors of a group as they were before they were quantised."""
+    """The tensors of a group as they were before they were quantized."""
     return {candidate.stored(index) for index in group.tensors}
 
 
 def _calibration(candidate: FusedModel, groups: Sequence[Group], total: int) -> Suspect:
     """One cause for many ranges that are off, at the first of them."""
-    # The model's own input tells best: behind it a normalisation may turn what is clipped into what is wide.
+    # The model's own input shows it best: after it a normalization may turn what is clipped into what is wide.
     first = next((group for group in groups if not _raw(candidate, group) <= candidate.makers.keys()), None)
     kinds = [group.kind for group in groups]
     clipped = kinds.count("clipped") >= kinds.count("wide") if first is None else first.kind == "clipped"

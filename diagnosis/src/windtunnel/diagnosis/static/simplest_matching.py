@@ -1,4 +1,4 @@
-"""Which account of two models is the simpler one: layers told apart by their weights, or by their names.
+"""Which matching of two models explains more with less: layers matched by their weights, or by their names.
 
 Weights say more than names, until those of two layers are exchanged: then all that surrounds them seems to be.
 """
@@ -17,9 +17,16 @@ from windtunnel.diagnosis.static.suspect import Suspect
 
 
 def simplest(matching: Matching) -> Matching:
-    """The matching, or the one by names: where these are crossed, and the weights of as few layers account for it all.
+    """The given matching, or the one by names.
 
-    Names that are only shifted, as those of a network that was built once more, would have many layers wrong.
+    The one by names is taken if names are crossed, and the weights of as few layers explain everything. Names that are
+    only shifted, as those of a network that was built once more, would have many layers wrong.
+
+    Args:
+        matching: by weights and structure.
+
+    Returns:
+        One of the two.
     """
     reference, candidate = matching.reference, matching.candidate
     if _crossed(matching) < 2:

@@ -1,7 +1,7 @@
-"""Graphs beside the main one: bodies of control flow, and those of further signatures.
+"""Graphs in addition to the main one: bodies of control flow, and those of further signatures.
 
-They are not run by themselves. Their files are compared as the main graph's are, and a difference in a body is put to
-the test where the op that runs it is.
+They are not run separately. They are compared in the files as the main graph is. A difference in a body is put to the
+test at the op that runs the body.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from windtunnel.tflite.facts import CALLS
 
 
 @dataclass(frozen=True, slots=True)
-class Inner:
+class NestedGraph:
     """One inner graph in both models, by its numbers; `matching` is None where the two take other inputs.
 
     `holder` is the op of the candidate's main graph that runs it, None for a graph that only a signature runs.
@@ -38,65 +38,102 @@ class Inner:
     handed: frozenset[int] = frozenset()
 
 
-def inner_graphs(matching: Matching) -> tuple[Inner, ...]:
-    """All inner graphs that have a counterpart, in the order in which they are met, each once."""
-    found: dict[int, Inner] = {}
+def nested_graphs(matching: Matching) -> tuple[NestedGraph, ...]:
+    """All nested graphs that have a counterpart.
+
+    Args:
+        matching: of the main graphs.
+
+    Returns:
+        Each once, in the order in which they are met.
+    """
+    found: dict[int, NestedGraph] = {}
     _called(matching, None, found)
     reference, candidate = matching.reference.facts, matching.candidate.facts
     keys = {one.key: one.graph for one in reference.signatures}
     for signature in candidate.signatures:
         if signature.graph not in (0, *found) and keys.get(signature.key, 0):
             title = f"the signature {signature.key!r}, which was not run"
-            pair = _Alone(matching.reference, keys[signature.key]), _Alone(matching.candidate, signature.graph)
+            pair = (
+                _SeparateModel(matching.reference, keys[signature.key]),
+                _SeparateModel(matching.candidate, signature.graph),
+            )
             _add(found, pair, title, None)
     return tuple(found.values())
 
 
-def inner_suspects(graphs: tuple[Inner, ...], main: ModelFacts, local: Mapping[int, Local]) -> tuple[Suspect, ...]:
-    """What the files show in inner graphs, placed at the ops of `main` that run them. `local`: own errors there."""
+def nested_suspects(
+    graphs: tuple[NestedGraph, ...], main: ModelFacts, local: Mapping[int, Local]
+) -> tuple[Suspect, ...]:
+    """What the files show in nested graphs.
+
+    Args:
+        graphs: from `nested_graphs`.
+        main: facts of the candidate.
+        local: isolated errors in its main graph, by tensor index.
+
+    Returns:
+        Suspects, at the ops of the main graph that run the nested ones.
+    """
     found = []
     for inner in graphs:
         if inner.matching is not None:
             report = compare_files(inner.matching, [], {}, frozenset(), typical=False, graph=inner.reference_graph)
             kept = [one for one in report.suspects if one.code.is_conversion]
-            # What is handed in lies in another graph than the one that would be mended.
+            # What is handed in is in another graph than the one that a patch would change.
             kept = [replace(one, patch=None) if one.tensors & inner.handed else one for one in kept]
             found += [_placed(one, inner, main, local) for one in kept]
     return tuple(found)
 
 
-def inner_layers(graphs: tuple[Inner, ...]) -> tuple[Unmatched, ...]:
-    """The layers of inner graphs, none of which has figures of its own."""
+def nested_layers(graphs: tuple[NestedGraph, ...]) -> tuple[Unmatched, ...]:
+    """The layers of nested graphs, none of which has figures of its own.
+
+    Args:
+        graphs: from `nested_graphs`.
+
+    Returns:
+        Unmatched, with that reason.
+    """
     return tuple(_layers(graphs))
 
 
-def _called(matching: Matching, holder: OpFacts | None, found: dict[int, Inner]) -> None:
+def _called(matching: Matching, holder: OpFacts | None, found: dict[int, NestedGraph]) -> None:
     reference, candidate = matching.reference.facts, matching.candidate.facts
     for reference_layer, candidate_layer in matching.fused:
         first, second = reference.ops[reference_layer.work], candidate.ops[candidate_layer.work]
         for name in CALLS:
             a, b = first.options.get(name, 0), second.options.get(name, 0)
             if 0 < a < len(reference.graphs) and 0 < b < len(candidate.graphs) and b not in found:
-                pair = _Alone(matching.reference, a, first), _Alone(matching.candidate, b, second)
+                pair = _SeparateModel(matching.reference, a, first), _SeparateModel(matching.candidate, b, second)
                 _add(found, pair, f"{name.split('_')[0]} graph of {_name(candidate, second)}", holder or second)
 
 
-def _add(found: dict[int, Inner], pair: tuple[_Alone, _Alone], title: str, holder: OpFacts | None) -> None:
+def _add(
+    found: dict[int, NestedGraph], pair: tuple[_SeparateModel, _SeparateModel], title: str, holder: OpFacts | None
+) -> None:
     one, other = pair
     try:
         matching = match_layers(one.facts, other.facts)
     except InvalidInput:
         matching = None
-    found[other.graph] = Inner(other.graph, one.graph, title, holder, other.facts, matching, frozenset(other.handed))
+    found[other.graph] = NestedGraph(
+        other.graph, one.graph, title, holder, other.facts, matching, frozenset(other.handed)
+    )
     if matching is not None:
         _called(matching, holder, found)
 
 
-class _Alone:
+class _SeparateModel:
     """An inner graph as the main one of its model: `facts`.
 
     Constants that the op around it hands in are its own: converters write float16 weights of a loop so. `handed` has
     them by the graph's tensor.
+
+    Args:
+        around: the model that has the graph.
+        graph: its index.
+        holder: the op that runs it; None: a signature does.
     """
 
     def __init__(self, around: FusedModel, graph: int, holder: OpFacts | None = None) -> None:
@@ -133,7 +170,7 @@ def _as_constant(tensor: TensorFacts, stored: TensorFacts | None) -> TensorFacts
     return tensor if stored is None else replace(stored, index=tensor.index, name=tensor.name)
 
 
-def _placed(suspect: Suspect, inner: Inner, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:
+def _placed(suspect: Suspect, inner: NestedGraph, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:
     """A suspect of an inner graph at the op of the main graph that runs it; its tensor is the op's worst result."""
     inside = SubgraphPlace(inner.title, suspect.layer, suspect.op_index)
     if inner.holder is None:
@@ -160,12 +197,12 @@ def _inside(patch: Patch, graph: int) -> Patch:
     return apply
 
 
-def _layers(graphs: tuple[Inner, ...]) -> Iterator[Unmatched]:
+def _layers(graphs: tuple[NestedGraph, ...]) -> Iterator[Unmatched]:
     for inner in graphs:
         compared = "its constants and ops were compared" if inner.matching is not None else "it takes other inputs"
         place = -1 if inner.holder is None else inner.holder.index
         for op, tensor in layer_tensors(inner.facts):
-            reason = f"it lies in {inner.title}, and has no figures of its own; {compared}"
+            reason = f"it is in {inner.title}, and has no figures of its own; {compared}"
             kind, at = inner.facts.ops[op].name, place if place >= 0 else op
             # What the op that runs the graph makes is compared as a layer of the main graph.
             yield Unmatched(tensor.name, kind, at, reason, inside=inner.holder is not None)

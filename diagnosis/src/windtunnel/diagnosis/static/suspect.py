@@ -14,7 +14,14 @@ Patch = Callable[[Editor], None]
 
 
 def all_of(patches: Sequence[Patch]) -> Patch:
-    """One patch that applies several, in their order."""
+    """One patch that applies several.
+
+    Args:
+        patches: in their order.
+
+    Returns:
+        The patch.
+    """
 
     def patch(editor: Editor) -> None:
         for one in patches:
@@ -27,8 +34,8 @@ def all_of(patches: Sequence[Patch]) -> Patch:
 class Suspect:
     """A possible cause: what was found, its place as in a diagnosis, and `tensor`, the place's tensor index.
 
-    `plain` tells that the files alone prove the difference, whatever its effect. `patch` mends the candidate, None
-    where that cannot be done by changing the file. `tensors` are the candidate's tensors in which the fault lies.
+    `plain`: the files alone prove the difference, whatever its effect. `patch` fixes the candidate; None: changing the
+    file cannot. `tensors` are the candidate's tensors that have the fault.
     """
 
     finding: CauseFinding

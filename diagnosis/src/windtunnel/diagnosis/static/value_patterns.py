@@ -1,4 +1,4 @@
-"""How a table of numbers departs from another: what a person would say of it."""
+"""How a table of numbers differs from another: what a person would say of it."""
 
 from __future__ import annotations
 
@@ -43,10 +43,18 @@ class Pattern:
 
 
 def describe(reference: Array, candidate: Array, tolerance: Array, beyond: NDArray[np.bool_]) -> Pattern:
-    """The simplest account of a difference.
+    """The simplest description of a difference.
 
-    All tables are (channels, per channel); `beyond` marks what precision does not explain. Accounts are tried from
-    the simplest on, and one is taken only where it leaves nothing beyond the tolerance.
+    Descriptions are tried from the simplest on. One is taken only if it leaves nothing beyond the tolerance.
+
+    Args:
+        reference: (channels, per channel), real.
+        candidate: of the same shape.
+        tolerance: what precision explains, for each element.
+        beyond: marks elements that precision does not explain.
+
+    Returns:
+        The pattern, and the channels that have it.
     """
     hit = np.flatnonzero(beyond.any(axis=1))
     channels = tuple(int(channel) for channel in hit)

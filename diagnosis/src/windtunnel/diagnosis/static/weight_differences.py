@@ -26,7 +26,7 @@ from windtunnel.diagnosis.findings.kinds.ops import AttributeDiffers
 from windtunnel.diagnosis.findings.kinds.phrases import MOST_CHANNELS
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant
 from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
-from windtunnel.diagnosis.static.effective_weights import Table, effective, finished_early, tolerance_of, written_alike
+from windtunnel.diagnosis.static.effective_weights import Table, effective, finished_early, same_constants, tolerance_of
 from windtunnel.diagnosis.static.patches import (
     input_place,
     put_bias,
@@ -73,7 +73,12 @@ class ConstantReport:
 
 
 class ConstantComparer:
-    """Compares the constants of all matched steps."""
+    """Compares the constants of all matched steps.
+
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+    """
 
     def __init__(self, reference: FusedModel, candidate: FusedModel) -> None:
         self._reference, self._candidate = reference, candidate
@@ -85,7 +90,15 @@ class ConstantComparer:
         self._one_bit: list[Suspect] = []
 
     def compare(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> list[Suspect]:
-        """The suspects of one matched step."""
+        """Compares the constants of one pair of matched layers.
+
+        Args:
+            reference_layer: of the reference.
+            candidate_layer: of the candidate.
+
+        Returns:
+            The suspects.
+        """
         ops = self._reference.facts.ops[reference_layer.work], self._candidate.facts.ops[candidate_layer.work]
         if ops[0].name in WEIGHTED and ops[1].name in WEIGHTED:
             return list(self._weighted(reference_layer, candidate_layer))
@@ -94,13 +107,20 @@ class ConstantComparer:
         return list(self._operands(reference_layer, candidate_layer))
 
     def report(self, suspects: list[Suspect]) -> ConstantReport:
-        """All suspects, and what was compared."""
+        """All suspects, and what was compared.
+
+        Args:
+            suspects: of all pairs.
+
+        Returns:
+            The report.
+        """
         # One changed bit in a whole model is a fault; many are another order of additions.
         lonely = tuple(self._one_bit) if self._bits == 1 else ()
         return ConstantReport((*suspects, *lonely), self._compared, self._worst, tuple(self._unreadable))
 
     def _weighted(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
-        alike = written_alike(self._reference, reference_layer, self._candidate, candidate_layer)
+        alike = same_constants(self._reference, reference_layer, self._candidate, candidate_layer)
         fold = not (alike or finished_early(self._reference, reference_layer, self._candidate, candidate_layer))
         a, b = (
             effective(self._reference, reference_layer, fold=fold),
@@ -239,7 +259,7 @@ class ConstantComparer:
             return suspect
         finding: ConstantDiffers = suspect.finding
         scaled = finding.pattern in ("scaled", "shifted") and constant.quantization is not None
-        # Of a single value nothing tells a wrong scale from a wrong number.
+        # For a single value a wrong scale and a wrong number look the same.
         by_scale = scaled and one.values.size > 1
         if by_scale:
             finding = of_kind(ConstantScaleDiffers, finding)
@@ -309,7 +329,7 @@ class ConstantComparer:
     def _note(self, difference: Array, tolerance: Array) -> None:
         with np.errstate(all="ignore"):
             parts = np.where(tolerance > 0.0, difference / np.where(tolerance > 0.0, tolerance, 1.0), 0.0)
-        # What is beyond it is a suspect, and is told of as one.
+        # What is beyond it is a suspect, and is reported as one.
         self._worst = max(self._worst, float(parts[parts <= 1.0].max(initial=0.0)))
 
     def _name(self, candidate_layer: FusedLayer, table: Table | None) -> str:
@@ -319,7 +339,7 @@ class ConstantComparer:
         return f"bias of {self._candidate.facts.tensors[op.outputs[0]].name}"
 
     def _rank(self, candidate_layer: FusedLayer, place: int) -> int | None:
-        """The rank of what an axis at this input counts in; None where the integers are no axes."""
+        """The rank of what an axis at this input counts in; None if the integers are not axes."""
         op = self._candidate.facts.ops[candidate_layer.work]
         axes = 1 if op.name in ("MEAN", "SUM") or op.name.startswith("REDUCE_") else _AXES.get(op.name)
         data = 1 if op.name == "SPLIT" else 0
@@ -336,7 +356,7 @@ def _allowed(one: Table, other: Table, folded: bool) -> Array:
 
 
 def _saturated(one: Table, other: Table) -> Table:
-    """The candidate's table with the reference's values where float16 cannot hold them and says so with its ends."""
+    """The candidate's table with the reference's values where float16 has only its largest or least number."""
     if other.constant is None or other.constant.stored.dtype != "float16":
         return other
     ends = (np.abs(one.values) > LARGEST_FLOAT16) & (np.abs(other.values) >= LARGEST_FLOAT16)
@@ -360,7 +380,7 @@ def _difference(one: Table, other: Table) -> Array:
 def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:
     """Where the candidate holds the largest value it can and the reference a larger one: clipped on purpose.
 
-    A scale that is too small looks alike; then most of a channel's values are off, not its few largest.
+    A scale that is too small looks the same; then most of a channel's values are off, not its few largest.
     """
     none = np.zeros(other.values.shape, dtype=bool)
     if other.constant is None or other.constant.quantization is None:
@@ -373,7 +393,7 @@ def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:
     rest = np.abs(other.values - one.values) <= CUT_OFF_REST * (other.tolerance + one.tolerance)
     rest_fits = np.where(clipped, True, rest).all(axis=1, keepdims=True)
     fits = clipped & few & rest_fits
-    # One value alone may be another fault; several, or one in channel after channel, are a quantiser's choice.
+    # One value alone may be another fault; several, or one in channel after channel, are a quantizer's choice.
     several = clipped.sum(axis=1, keepdims=True) >= CUT_OFF_VALUES
     slightly = np.abs(other.values - one.values) <= CUT_OFF_SLIGHTLY * (other.tolerance + one.tolerance)
     return np.asarray(fits & (several | slightly | (fits.any(axis=1).sum() >= CUT_OFF_CHANNELS)))
@@ -395,7 +415,7 @@ def _has_its_scale(one: Table, other: Table, pattern: Pattern) -> bool:
 
 
 def _may_compensate(one: Table, other: Table, beyond: NDArray[np.bool_], pattern: Pattern) -> bool:
-    """Whether a quantiser that compensates errors may have moved these values: all over, by a few steps."""
+    """Whether a quantizer that compensates errors may have moved these values: all over, by a few steps."""
     if pattern.kind != "noise":
         return False
     return bool(beyond.mean() > COMPENSATING_SHARE and _steps(one, other) < COMPENSATING_STEPS)
