@@ -54,7 +54,7 @@ def test_a_kernel_set_that_was_asked_for_and_is_not_there_ends_with_2(
 
 def test_a_single_kernel_set_ends_with_2_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(long_model(tmp_path / "long.tflite", 4), "--kernel", "none") == 2
-    assert "only one kernel set ran: there is nothing to hold it against" in capsys.readouterr().out
+    assert "only one accelerator ran: it cannot be compared with another" in capsys.readouterr().out
 
 
 def test_a_set_that_did_not_run_shows_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -145,7 +145,7 @@ async def test_a_machine_with_too_little_memory_is_no_kernels_fault(tmp_path: Pa
     given = samples(tmp_path / "x.npz", 1, 1)
     async with ChildPool(preload=("windtunnel.diagnosis.kernels.kernel_jobs",), timeout_s=60, memory_mb=500) as small:
         with pytest.raises(
-            InvalidInput, match=r"no kernel set runs wide.tflite: not enough memory .* with none"
+            InvalidInput, match=r"no accelerator runs wide.tflite: not enough memory .* with none"
         ) as error:
             await compare_kernels(model, given, None, parse_kernels(OWN), small)
     assert "more memory" in error.value.hint

@@ -44,7 +44,7 @@ def compared(verdict: Verdict, *causes: Cause) -> Comparison:
 def on_kernels(verdict: Verdict, *causes: Cause) -> KernelReport:
     runs = (KernelRun("none", "ran"), KernelRun("arm:cortex-a53", "ran"))
     calm = () if causes else (Exclusion("kernel", "none and arm:cortex-a53 agree"),)
-    reasons = tuple(f"departs at op {cause.op_index}" for cause in causes)
+    reasons = tuple(f"diverges at op {cause.op_index}" for cause in causes)
     return KernelReport(verdict, "none", 8, runs, (), _WHOLE, causes, calm, reasons)
 
 
@@ -60,7 +60,7 @@ def test_a_kernel_that_departs_is_a_cause_behind_those_of_the_file() -> None:
     own = Cause(sample_of("conversion.weights"), 0.97, "a", 1)
     kernel = Cause(sample_of("kernel"), 0.9, "b", 2)
     found = joined(compared("degraded", own), on_kernels("broken", kernel))
-    assert (found.verdict, found.causes, found.reasons) == ("broken", (own, kernel), ("departs at op 2",))
+    assert (found.verdict, found.causes, found.reasons) == ("broken", (own, kernel), ("diverges at op 2",))
     assert found.excluded == ()
     assert joined(compared("broken"), on_kernels("degraded", kernel)).verdict == "broken"
 

@@ -36,7 +36,7 @@ def test_a_cause_has_its_evidence_its_proof_and_its_fix() -> None:
     page = _page(diagnosis_of_named_model())
     assert "quantization.parameters" in page
     assert "verified by running" in page
-    assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values are outside" in page
+    assert "the tensor represents 0 to 3, the observed range is 0 to 6; 3 % of the values are outside" in page
     causes, table = page.split('<table class="layers">')
     assert "rounding explains a tenth of its isolated error." in causes
     assert "3 % of the values are cut." not in causes

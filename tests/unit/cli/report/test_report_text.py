@@ -158,7 +158,7 @@ def test_what_could_not_be_judged_is_said_with_the_reason() -> None:
 def test_a_cause_says_what_shows_it_and_what_mends_it() -> None:
     text = " ".join(_shown(render_diagnosis, diagnosis_of_named_model(), 100).split())
     assert f"quantization.parameters at {FUSED} (op 0), confidence 0.90, verified by running" in text
-    assert "the tensor holds 0 to 3, the samples need 0 to 6; 3 % of the values are outside" in text
+    assert "the tensor represents 0 to 3, the observed range is 0 to 6; 3 % of the values are outside" in text
     assert "isolated error: nRMSE 0.2100, 0.0010 with the fix" in text
     assert "rounding explains a tenth of its isolated error." in text
     assert "3 % of the values are cut." not in text

@@ -36,7 +36,7 @@ class Cause:
 
     @property
     def isolated_error(self) -> float | None:
-        """The layer's isolated error (nRMSE) without a fix; None where it is not known or not finite."""
+        """The layer's isolated error (nRMSE) without a fix; None if it is not known or not finite."""
         known = self.trial.layer
         return self.finding.isolated_error if known is None else known.finite_before
 
@@ -74,7 +74,15 @@ class Cause:
 
 
 def evidence_of(finding: CauseFinding, inside: SubgraphPlace | None) -> dict[str, Any]:
-    """A finding and its place in another graph as JSON."""
+    """A finding and its place in another graph as JSON.
+
+    Args:
+        finding: of a cause.
+        inside: the place; None: the main graph.
+
+    Returns:
+        A JSON object.
+    """
     return finding.evidence() | ({} if inside is None else {"inside": json_of(inside)})
 
 

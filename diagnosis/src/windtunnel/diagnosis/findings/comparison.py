@@ -16,7 +16,7 @@ NON_FINITE = "non_finite"
 CONSTANT_DIFFERS = "constant_differs"
 SHAPE_DIFFERS = "shape_differs"
 
-# How a failure of an output ends that tells of the same.
+# How the text of an output's failure ends for NaN or infinity.
 HOLDS_NON_FINITE = "holds NaN or infinity"
 
 SCHEMA = "windtunnel.diagnosis/1"
@@ -24,7 +24,7 @@ SCHEMA = "windtunnel.diagnosis/1"
 
 @dataclass(frozen=True, slots=True)
 class LayerDiff:
-    """How far one layer of the candidate drifted from the reference, over all samples.
+    """The error of one layer of the candidate against the reference, over all samples.
 
     Args:
         name: the layer in the candidate.
@@ -141,13 +141,13 @@ class Accuracy:
 class OutputDiff:
     """How the models' outputs compare.
 
-    `agreement` is the share of samples with the same argmax, None where outputs have none. `is_classifier` tells
-    whether that argmax is known to be a class (labels, or a softmax or sigmoid in the graph).
+    `agreement` is the share of samples with the same argmax; None: outputs have none. `is_classifier`: that argmax is
+    known to be a class (labels, or a softmax or sigmoid in the graph).
     `judged` is how many outputs have been compared. `changed` is the share of samples whose argmax changed although
     the reference's was clear (`outputs.CLEAR`).
     `nrmse` is that of the worst output, None where one has no figure. `failures` are named failures of outputs.
     `reference_finite`: some output of the reference is finite. `lost` and `gained` count the samples that only the
-    reference, only the candidate classifies as labelled. `elements`: the share of right elements of masks, of the
+    reference, only the candidate classifies as labeled. `elements`: the share of right elements of masks, of the
     reference and of the candidate.
     """
 
@@ -209,20 +209,20 @@ class Comparison:
 
     @property
     def first_over(self) -> LayerDiff | None:
-        """The first layer in execution order over the threshold, or without a figure for a named reason."""
+        """The first layer in execution order that diverges, or has no figure for a named reason."""
         return next((layer for layer in self.layers if over(layer, self.threshold)), None)
 
     @property
     def max_nrmse(self) -> float | None:
-        """The largest figure of all layers but choices; None where there is none."""
+        """The largest figure of all layers but choices; None if there is none."""
         figures = (layer.nrmse for layer in self.layers if layer.nrmse is not None and not layer.is_choice)
         return max(figures, default=None)
 
     @property
     def non_finite(self) -> int:
-        """How many layers hold NaN or infinity where the reference has none; outputs count where no layer tells of it.
+        """How many layers have NaN or infinity and the reference has none; without such a layer, how many outputs.
 
-        What both models have, such as a mask of minus infinity, is no fault of the candidate.
+        What both models have, such as a mask of minus infinity, is not a fault of the candidate.
         """
         layers = sum(layer.non_finite > 0 and not layer.reference_non_finite for layer in self.layers)
         return layers or sum(failure.endswith(HOLDS_NON_FINITE) for failure in self.output.failures)
@@ -258,11 +258,26 @@ class Comparison:
 
 
 def has_figure(layer: LayerDiff) -> bool:
-    """Whether a layer's figure, or the named reason why it has none, says something about the candidate."""
+    """Whether a layer's figure, or the named reason why it has none, says something about the candidate.
+
+    Args:
+        layer: of a comparison.
+
+    Returns:
+        False for a layer of choices.
+    """
     return not layer.is_choice and (layer.nrmse is not None or layer.problem is not None)
 
 
 def over(layer: LayerDiff, threshold: float) -> bool:
-    """Whether a layer is over the threshold; one without a figure is, one of choices never."""
+    """Whether a layer diverges.
+
+    Args:
+        layer: of a comparison.
+        threshold: the nRMSE above which a layer diverges.
+
+    Returns:
+        True for a layer without a figure for a named reason; False for a layer of choices.
+    """
     figure = layer.problem is not None or (layer.nrmse is not None and layer.nrmse > threshold)
     return figure and not layer.is_choice

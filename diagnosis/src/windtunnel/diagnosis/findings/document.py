@@ -8,27 +8,56 @@ from typing import Any, Final
 
 # The field is left out of the document while it is None; other fields that are None become null.
 OPTIONAL: Final[Mapping[str, Any]] = {"omit_none": True}
-# The field stands in no document.
+# The field is in no document.
 HIDDEN: Final[Mapping[str, Any]] = {"hidden": True}
 
 
 def as_key(name: str, *, optional: bool = False) -> Mapping[str, Any]:
-    """Metadata of a field whose JSON key is `name`."""
+    """Metadata of a field with another JSON key.
+
+    Args:
+        name: the key.
+        optional: leave the key out if the value is None.
+
+    Returns:
+        For `field(metadata=...)`.
+    """
     return {"json": name, "omit_none": optional}
 
 
 def in_fix(name: str) -> Mapping[str, Any]:
-    """Metadata of a fact that stands in the fix, under `name`, and not in the evidence."""
+    """Metadata of a fact that is in the fix, and not in the evidence.
+
+    Args:
+        name: its key in the fix.
+
+    Returns:
+        For `field(metadata=...)`.
+    """
     return {"hidden": True, "fix": name}
 
 
 def key_of(one: Field[Any]) -> str:
-    """The JSON key of a field."""
+    """The JSON key of a field.
+
+    Args:
+        one: of a dataclass.
+
+    Returns:
+        The key.
+    """
     return str(one.metadata.get("json", one.name))
 
 
 def json_of(value: Any) -> Any:
-    """A typed value as JSON: dataclasses become objects, tuples arrays."""
+    """A typed value as JSON: dataclasses become objects, tuples arrays.
+
+    Args:
+        value: of a document.
+
+    Returns:
+        A JSON value.
+    """
     if is_dataclass(value) and not isinstance(value, type):
         known = [(one, getattr(value, one.name)) for one in fields(value) if not one.metadata.get("hidden")]
         return {

@@ -76,7 +76,7 @@ class GuidedFix(Fix):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AvoidKernelsFix(Fix):
-    """Kernel sets to avoid; `how` says what to do until then."""
+    """Kernels to avoid; `how` says what to do until then."""
 
     kernels: tuple[str, ...]
     how: str
@@ -97,7 +97,7 @@ def fix_words(fix: dict[str, Any], layer: str | None = None) -> str:
 
     Args:
         fix: the JSON object; unknown keys are shown too.
-        layer: the place of the cause, which need not be said again.
+        layer: the place of the cause, which need not be repeated.
 
     Returns:
         Empty where the object is.

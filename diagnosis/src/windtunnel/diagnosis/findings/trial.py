@@ -12,7 +12,7 @@ from windtunnel.plain_text import layer_title, named, nrmse_text
 
 @dataclass(frozen=True, slots=True)
 class LayerTrial:
-    """The isolated error of the layer (nRMSE): `before` the fix, None where it is not known; infinite: NaN or infinity.
+    """The isolated error of the layer (nRMSE): `before` the fix, None if it is not known; infinite: NaN or infinity.
 
     `after` is None where the fix was not run.
     """
@@ -79,7 +79,7 @@ NO_TRIAL = Trial()
 
 @dataclass(frozen=True, slots=True)
 class SubgraphPlace:
-    """A place in a graph beside the main one: the body of a loop, a branch, another signature."""
+    """A place in a graph other than the main one: the body of a loop, a branch, another signature."""
 
     graph: str
     layer: str | None
@@ -91,7 +91,15 @@ class SubgraphPlace:
 
 
 def isolated_words(before: float | None, after: float | None = None) -> str:
-    """An isolated error, and what the fix leaves of it where that is known."""
+    """An isolated error, and what the fix leaves of it.
+
+    Args:
+        before: nRMSE without the fix; None: not known.
+        after: nRMSE with the fix; None: the fix was not run.
+
+    Returns:
+        Words for people.
+    """
     with_fix = "" if after is None else f", {nrmse_text(after)} with the fix"
     return f"isolated error: nRMSE {nrmse_text(before)}{with_fix}"
 

@@ -1,8 +1,8 @@
-"""One model under several kernel sets: a kernel's fault, distinguished from rounding that adds up.
+"""One model on several accelerators: a kernel's fault, distinguished from rounding that adds up.
 
-`compare_kernels` runs the optimised, reference, XNNPACK and ARM64 kernels on the same samples, feeds each op alike and
-names what departs; `bisect` finds the op on an accelerator of which only outputs can be read; `output_causes` and
-`fallback_cause` judge outputs that were taken elsewhere.
+`compare_kernels` runs the optimized, reference, XNNPACK and ARM64 kernels on the same samples, feeds each op with the
+same inputs, and names what diverges. `bisect` finds the op on an accelerator of which only outputs can be read.
+`output_causes` and `fallback_cause` judge outputs that were measured elsewhere.
 """
 
 from __future__ import annotations

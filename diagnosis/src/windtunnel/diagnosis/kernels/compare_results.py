@@ -1,4 +1,4 @@
-"""A job: what the kernel sets left of each layer, against each other."""
+"""A job: the results of each layer on several accelerators, compared with each other."""
 
 from __future__ import annotations
 
@@ -10,26 +10,38 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.kernels.result_distance import Gap, GapSums
+from windtunnel.diagnosis.kernels.result_distance import Distance, DistanceSums
 
 Results = Mapping[str, Sequence[Path]]
 
 
-def pair_gaps(results: Results) -> dict[tuple[int, str, str], Gap]:
-    """Gaps of all pairs of kernel sets, keyed (tensor index, first, second); where one has no result there is none.
+def pair_distances(results: Results) -> dict[tuple[int, str, str], Distance]:
+    """Distances of the results of all pairs of accelerators.
 
-    `results` has one file per sample for each kernel set; their keys are tensor indices.
+    Args:
+        results: one file for each sample, by accelerator; keys in the files are tensor indices.
+
+    Returns:
+        Keyed (tensor index, first, second); only for layers of which both have a result.
     """
-    return _gaps(results, list(combinations(results, 2)))
+    return _distances(results, list(combinations(results, 2)))
 
 
-def gaps_against(base: str, results: Results) -> dict[tuple[int, str, str], Gap]:
-    """The same for the pairs (`base`, another)."""
-    return _gaps(results, [(base, name) for name in results if name != base])
+def distances_from(base: str, results: Results) -> dict[tuple[int, str, str], Distance]:
+    """Distances of the results of one accelerator and each of the others.
+
+    Args:
+        base: the one accelerator.
+        results: one file for each sample, by accelerator; keys in the files are tensor indices.
+
+    Returns:
+        Keyed (tensor index, base, another); only for layers of which both have a result.
+    """
+    return _distances(results, [(base, name) for name in results if name != base])
 
 
-def _gaps(results: Results, pairs: Sequence[tuple[str, str]]) -> dict[tuple[int, str, str], Gap]:
-    sums: dict[tuple[int, str, str], GapSums] = {}
+def _distances(results: Results, pairs: Sequence[tuple[str, str]]) -> dict[tuple[int, str, str], Distance]:
+    sums: dict[tuple[int, str, str], DistanceSums] = {}
     integers: dict[int, bool] = {}
     names = list(results)
     for files in zip(*results.values(), strict=True):
@@ -43,15 +55,15 @@ def _gaps(results: Results, pairs: Sequence[tuple[str, str]]) -> dict[tuple[int,
         finally:
             for one in opened.values():
                 one.close()
-    return {key: one.gap(integer=integers[key[0]]) for key, one in sums.items()}
+    return {key: one.distance(integer=integers[key[0]]) for key, one in sums.items()}
 
 
 def _add(
-    sums: dict[tuple[int, str, str], GapSums],
+    sums: dict[tuple[int, str, str], DistanceSums],
     key: int,
     arrays: Mapping[str, NDArray[Any]],
     pairs: Sequence[tuple[str, str]],
 ) -> None:
     for first, second in pairs:
         if first in arrays and second in arrays:
-            sums.setdefault((key, first, second), GapSums()).add(arrays[first], arrays[second])
+            sums.setdefault((key, first, second), DistanceSums()).add(arrays[first], arrays[second])

@@ -22,11 +22,11 @@ Agree = Callable[[Outputs, Outputs], bool]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The op that a bisect came to. `builds` counts the models that were cut, `runs` those that ran on the
-    accelerator for at least one sample (the whole model included).
+    """The op that a bisect found.
 
-    `op_index` is None where the whole model agrees. `problem` is "" where the cut models confirm the place: what op
-    `op_index` reads agrees, and what it writes does not; else it says what cutting changed.
+    `builds` counts the models that were cut, `runs` those that ran on the accelerator for at least one sample, the
+    whole model included. `op_index` is None if the whole model agrees. `problem` is empty if the cut models confirm
+    the place: what op `op_index` reads agrees, and what it writes does not. Otherwise it says what cutting changed.
     """
 
     op_index: int | None
@@ -37,8 +37,14 @@ class Found:
 
 
 async def first_failing(count: int, fails: Callable[[int], Awaitable[bool]]) -> int:
-    """The first of 0 .. count-1 that fails, given that the last one does and that failing lasts; asks at most
-    ceil(log2 count) times.
+    """The first of 0 .. count-1 that fails, given that the last one does, and that all after the first do.
+
+    Args:
+        count: how many there are.
+        fails: asked at most ceil(log2 count) times.
+
+    Returns:
+        Its number.
     """
     low, high = 0, count - 1
     while low < high:
@@ -53,21 +59,26 @@ async def first_failing(count: int, fails: Callable[[int], Awaitable[bool]]) -> 
 async def bisect(
     model: Path, run: Run, reference: Run, samples: Sequence[Inputs], agree: Agree, *, workdir: Path
 ) -> Found:
-    """Finds the op at which an accelerator departs, where only a model's outputs can be read.
+    """Finds the op at which an accelerator diverges, if only a model's outputs can be read.
+
+    Cuts the model after an op, so that everything that is still needed of it becomes an output. At most ceil(log2 n) +
+    1 models are built; n is the number of ops whose result depends on the input. The last model has the op between two
+    cuts: it must diverge where the op writes and agree where it reads.
 
     Args:
         model: the .tflite file.
         run: runs a model on the accelerator: (path, inputs by tensor name) to outputs by tensor name.
         reference: the same on kernels that are trusted.
-        samples: inputs by tensor name; a model departs where one of them does.
+        samples: inputs by tensor name; a model diverges if one of them does.
         agree: (reference outputs, accelerator outputs) to whether rounding explains the difference; it must hold for
             any prefix of the model. `agree_within` makes one.
         workdir: where the cut models are written.
 
-    Cuts the model after an op, so that all that is still needed of it becomes an output. At most ceil(log2 n) + 1
-    models are built, n being the ops whose result depends on the input. The last one holds the culprit between two
-    cuts: it must depart where the culprit writes and agree where it reads. Raises what `run` and `reference` raise,
-    InvalidInput without samples.
+    Returns:
+        The op, and whether the cut models confirm it.
+
+    Raises:
+        InvalidInput: there are no samples.
     """
     if not samples:
         raise InvalidInput("a bisect needs samples", hint="give at least one")
@@ -100,7 +111,7 @@ class _Bisect:
         return await self._departs(await self._build(self._ops[number], also_before=False))
 
     async def _check(self, op: int) -> str:
-        """Whether the culprit, between two cuts, still departs, and what it reads still agrees."""
+        """Whether the op, between two cuts, still diverges, and what it reads still agrees."""
         path = await self._build(op, also_before=True)
         written = self._names(self._facts.ops[op].outputs)
         before, after = True, False
@@ -115,8 +126,8 @@ class _Bisect:
             before, after = before and split[0], after or not split[1]
         if after and before:
             return ""
-        what = "what it reads departs too" if after else "it agrees"
-        return f"cutting changed the result: op {op} departs in one cut of the model, but between two cuts {what}"
+        what = "what it reads diverges too" if after else "it agrees"
+        return f"cutting changed the result: op {op} diverges in one cut of the model, but between two cuts {what}"
 
     def _names(self, tensors: Sequence[int]) -> set[str]:
         return {self._facts.tensors[index].name for index in tensors if index >= 0}

@@ -1,4 +1,4 @@
-"""From figures to causes: which kernel departs, at which op, and whether rounding explains it."""
+"""From figures to causes: which kernel diverges, at which op, and whether rounding explains it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.kinds.kernels import KernelCrash, KernelSetsDiverge, RoundingLimit
-from windtunnel.diagnosis.kernels.result_distance import Gap, consensus
+from windtunnel.diagnosis.kernels.result_distance import Distance, consensus
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit, local_limit
 from windtunnel.diagnosis.thresholds.confidences import (
     KERNEL_ENDS_PROCESS,
@@ -20,20 +20,20 @@ from windtunnel.diagnosis.thresholds.confidences import (
 from windtunnel.diagnosis.thresholds.kernel_thresholds import LISTED_OPS
 from windtunnel.tflite import ModelFacts, layer_tensors
 
-Gaps = Mapping[tuple[int, str, str], Gap]
+Distances = Mapping[tuple[int, str, str], Distance]
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
-    """One kernel set at one output of one op: `gap` is against `agreeing[0]`, beyond `limit`.
+class Divergence:
+    """One accelerator at one output of one op: `distance` is from `agreeing[0]`, beyond `limit`.
 
-    `tied` where as many kernels stand on the other side; `in_graph` where it shows only in the whole model.
+    `tied`: as many accelerators agree on the other result; `in_graph`: it shows only in the whole model.
     """
 
     kernel: str
     op_index: int
     layer: str
-    gap: Gap
+    distance: Distance
     limit: Limit
     agreeing: tuple[str, ...]
     tied: bool = False
@@ -42,7 +42,7 @@ class Departure:
 
 @dataclass(frozen=True, slots=True)
 class Crash:
-    """A kernel set that ended its process; `op_index` is None where no single op was found to do it."""
+    """A kernel that ended its process; `op_index` is None if no single op was found to do it."""
 
     kernel: str
     op_index: int | None
@@ -52,10 +52,19 @@ class Crash:
     verified: bool
 
 
-def departures(facts: ModelFacts, gaps: Gaps, trust: Sequence[str]) -> list[Departure]:
-    """Kernels that depart from the largest set that agrees, op by op; every op was fed alike."""
+def divergences(facts: ModelFacts, distances: Distances, trust: Sequence[str]) -> list[Divergence]:
+    """Accelerators that diverge from the largest group that agrees, op by op, on the same inputs.
+
+    Args:
+        facts: of the model.
+        distances: of ops run in isolation.
+        trust: names of the accelerators, the most trusted first.
+
+    Returns:
+        In execution order.
+    """
     found = []
-    present = {(tensor, name) for tensor, *names in gaps for name in names}
+    present = {(tensor, name) for tensor, *names in distances for name in names}
     for op, tensor in layer_tensors(facts):
         limit = local_limit(facts, facts.ops[op], tensor)
         names = [name for name in trust if (tensor.index, name) in present]
@@ -63,47 +72,63 @@ def departures(facts: ModelFacts, gaps: Gaps, trust: Sequence[str]) -> list[Depa
             continue
 
         def agree(first: str, second: str, index: int = tensor.index, allowed: Limit = limit) -> bool:
-            return _gap(gaps, index, first, second).within(allowed)
+            return _distance(distances, index, first, second).within(allowed)
 
         members, tied = consensus(names, agree)
         for name in names:
             if name not in members:
-                gap = _gap(gaps, tensor.index, members[0], name)
-                found.append(Departure(name, op, tensor.name, gap, limit, members, tied))
+                distance = _distance(distances, tensor.index, members[0], name)
+                found.append(Divergence(name, op, tensor.name, distance, limit, members, tied))
     return found
 
 
-def in_graph_departures(facts: ModelFacts, gaps: Gaps, base: str, kernel: str) -> list[Departure]:
-    """Ops at which a kernel, inside the whole model, does not do what the base does on the same inputs."""
+def in_graph_divergences(facts: ModelFacts, distances: Distances, base: str, kernel: str) -> list[Divergence]:
+    """Ops at which an accelerator, inside the whole model, gives other results than the base on the same inputs.
+
+    Args:
+        facts: of the model.
+        distances: inside the whole model.
+        base: name of the base.
+        kernel: name of the accelerator.
+
+    Returns:
+        In execution order.
+    """
     found = []
     for op, tensor in layer_tensors(facts):
-        gap = gaps.get((tensor.index, base, kernel))
+        distance = distances.get((tensor.index, base, kernel))
         limit = local_limit(facts, facts.ops[op], tensor)
-        if gap is not None and not gap.within(limit):
-            found.append(Departure(kernel, op, tensor.name, gap, limit, (base,), in_graph=True))
+        if distance is not None and not distance.within(limit):
+            found.append(Divergence(kernel, op, tensor.name, distance, limit, (base,), in_graph=True))
     return found
 
 
-def departure_causes(facts: ModelFacts, found: Iterable[Departure], verified: Mapping[int, bool]) -> list[Cause]:
-    """One cause per kind of op and set of kernels that depart on it, at the first such op.
+def divergence_causes(facts: ModelFacts, found: Iterable[Divergence], verified: Mapping[int, bool]) -> list[Cause]:
+    """One cause per kind of op and group of accelerators that diverge on it, at the first such op.
 
-    `verified` tells of ops that ran again alone whether the departure came back.
+    Args:
+        facts: of the model.
+        found: the divergences.
+        verified: whether the divergence came back when the op ran once more in a model of its own; by op index.
+
+    Returns:
+        The causes.
     """
-    by_op: dict[int, list[Departure]] = {}
+    by_op: dict[int, list[Divergence]] = {}
     for one in found:
         by_op.setdefault(one.op_index, []).append(one)
-    groups: dict[tuple[str, frozenset[str], bool], list[Departure]] = {}
+    groups: dict[tuple[str, frozenset[str], bool], list[Divergence]] = {}
     for op, members in sorted(by_op.items()):
         key = (facts.ops[op].name, frozenset(one.kernel for one in members), members[0].in_graph)
         groups.setdefault(key, []).extend(members)
-    return [_departure_cause(kind, group, verified) for (kind, _, _), group in groups.items()]
+    return [_divergence_cause(kind, group, verified) for (kind, _, _), group in groups.items()]
 
 
-def _departure_cause(kind: str, group: Sequence[Departure], verified: Mapping[int, bool]) -> Cause:
+def _divergence_cause(kind: str, group: Sequence[Divergence], verified: Mapping[int, bool]) -> Cause:
     first = group[0]
     kernels = list(dict.fromkeys(one.kernel for one in group))
-    worst = max(group, key=lambda one: (one.gap.nrmse is None, one.gap.of_range))
-    bad = sum(one.gap.non_finite[1] for one in group)
+    worst = max(group, key=lambda one: (one.distance.nrmse is None, one.distance.of_range))
+    bad = sum(one.distance.non_finite[1] for one in group)
     finding = KernelSetsDiverge(
         diverging=tuple(kernels),
         agree=tuple(first.agreeing),
@@ -111,10 +136,10 @@ def _departure_cause(kind: str, group: Sequence[Departure], verified: Mapping[in
         ops=tuple(dict.fromkeys(one.op_index for one in group))[:LISTED_OPS],
         in_whole_model_only=first.in_graph,
         limit=RoundingLimit(worst.limit.value, worst.limit.unit, worst.limit.why),
-        max_abs=worst.gap.max_abs,
-        of_range=worst.gap.of_range,
-        nrmse=worst.gap.nrmse,
-        share=worst.gap.share,
+        max_abs=worst.distance.max_abs,
+        of_range=worst.distance.of_range,
+        nrmse=worst.distance.nrmse,
+        share=worst.distance.share,
         sides_equal=first.tied,
         non_finite=bad or None,
     )
@@ -131,7 +156,16 @@ def _confidence(first: Departure, *, verified: bool) -> float:
 
 
 def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cause:
-    """The cause of a kernel that ends its process; `survived` are the kernel sets that did not."""
+    """The cause of a kernel that ends its process.
+
+    Args:
+        facts: of the model.
+        crash: what happened.
+        survived: names of the accelerators on which the model ran.
+
+    Returns:
+        The cause.
+    """
     op = None if crash.op_index is None else facts.ops[crash.op_index]
     layer = None
     if op is not None:
@@ -149,7 +183,7 @@ def crash_cause(facts: ModelFacts, crash: Crash, survived: Sequence[str]) -> Cau
     return Cause(finding, confidence, layer, place, crash.verified, rule="kernel_ends_process")
 
 
-def _gap(gaps: Gaps, tensor: int, first: str, second: str) -> Gap:
-    if (tensor, first, second) in gaps:
-        return gaps[tensor, first, second]
-    return gaps[tensor, second, first].turned()
+def _distance(distances: Distances, tensor: int, first: str, second: str) -> Distance:
+    if (tensor, first, second) in distances:
+        return distances[tensor, first, second]
+    return distances[tensor, second, first].turned()

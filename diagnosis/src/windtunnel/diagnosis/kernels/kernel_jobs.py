@@ -1,4 +1,4 @@
-"""Jobs: feeds on disk through one kernel set to results on disk. Run them in a child process."""
+"""Jobs: run feeds on disk on one accelerator, to results on disk. Run them in a child process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from windtunnel.tflite.run import words_of
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """One model, one kernel set, some files. Keys in the files are the tensor indices of the model as given.
+    """One model, one accelerator, some files. Keys in the files are the tensor indices of the model as given.
 
     `feeds` has one or more files per sample, of which each holds a part of the inputs.
     """
@@ -40,9 +40,21 @@ class Order:
 def prepare(
     model: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, limit: int, folder: Path
 ) -> tuple[Path, ...]:
-    """Writes the first `limit` samples as what the model's inputs store, one file each; returns the files.
+    """Writes samples as what the model's inputs store, one file each.
 
-    Raises InvalidInput and Unsupported for samples that do not fit the model.
+    Args:
+        model: the .tflite file.
+        samples: .npz or folder of samples; None: random inputs.
+        pipeline: content of a pipeline.json; None: samples as they are.
+        limit: most samples.
+        folder: of the files.
+
+    Returns:
+        The files.
+
+    Raises:
+        InvalidInput: the samples do not fit the model.
+        Unsupported: an input has a type that cannot be fed.
     """
     facts = read_model(model)
     require_values(facts)
@@ -69,10 +81,15 @@ def _stored(tensor: TensorFacts, values: NDArray[Any]) -> NDArray[Any]:
 
 
 def execute(order: Order) -> None:
-    """Runs the order; its results lie on disk afterwards. Reports progress.
+    """Runs the order and writes its results. Reports progress. A crash of this machine's own kernels ends the process.
 
-    Raises InvalidInput where the runtime refuses the model, NotFound where the emulator is missing, JobFailed where
-    an emulated run crashes. On this machine's own kernels a crash ends the process.
+    Args:
+        order: what to run.
+
+    Raises:
+        InvalidInput: the runtime refuses the model.
+        NotFound: the emulator is missing.
+        JobFailed: an emulated run crashed.
     """
     job = {
         "model": str(order.model.path),
@@ -103,7 +120,15 @@ def _keyed(pairs: Sequence[tuple[int, int]]) -> list[tuple[int, str]]:
 
 
 def merge(parts: Sequence[Path], out: Path) -> Path:
-    """One file with the arrays of several; of equal keys the last counts."""
+    """Writes the arrays of several files to one.
+
+    Args:
+        parts: the files; of equal keys the last one counts.
+        out: the new file.
+
+    Returns:
+        `out`.
+    """
     arrays: dict[str, NDArray[Any]] = {}
     for part in parts:
         with np.load(part) as stored:

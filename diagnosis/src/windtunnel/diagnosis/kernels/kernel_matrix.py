@@ -1,4 +1,4 @@
-"""The use case: one model under several kernel sets, each op fed alike: a kernel's fault is told from rounding."""
+"""The use case: one model on several accelerators, each op on the same inputs, to find a kernel's fault."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from windtunnel.arm_emulator import missing
-from windtunnel.diagnosis.kernels.compare_results import gaps_against, pair_gaps
+from windtunnel.diagnosis.kernels.compare_results import distances_from, pair_distances
 from windtunnel.diagnosis.kernels.conclude import Evidence, conclude
-from windtunnel.diagnosis.kernels.judge_kernels import Departure, departures, in_graph_departures
+from windtunnel.diagnosis.kernels.judge_kernels import Divergence, divergences, in_graph_divergences
 from windtunnel.diagnosis.kernels.kernel_jobs import merge, prepare
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun
 from windtunnel.diagnosis.kernels.kernel_sets import Kernel, parse_kernel
@@ -32,7 +32,7 @@ from windtunnel.isolation import Pool
 from windtunnel.tflite import ModelFacts, layer_tensors, read_model
 
 BASE: Final = "none"
-# Layer values of all samples of one kernel set may take this much of the disk.
+# Layer values of all samples of one accelerator may take this much of the disk.
 _DISK_BYTES: Final = 512_000_000
 _TRUST: Final = ("reference", "none", "xnnpack")
 
@@ -49,21 +49,28 @@ async def compare_kernels(
     timeout_s: float = 1800.0,
     on_progress: OnProgress | None = None,
 ) -> KernelReport:
-    """Runs a model under several kernel sets and compares them op by op.
+    """Runs a model on several accelerators and compares them op by op.
+
+    If one crashes, the op is searched and named. One that is not installed is named with what to install.
 
     Args:
         model: a .tflite file.
-        samples, pipeline: as `compare_models` takes them.
-        kernels: the kernel sets; the runtime's optimised ones are added where they are missing: their values are what
-            every op is fed with.
+        samples: as `compare_models` takes them.
+        pipeline: as `compare_models` takes it.
+        kernels: the accelerators; the runtime's optimized kernels are added if they are missing: every op is fed with
+            their values.
         pool: where native code runs.
         max_samples: at most so many samples; fewer where the layers of so many would not fit the disk budget.
         threads: CPU threads of each run.
         timeout_s: limit of one run under emulation.
-        on_progress: hears of each sample that was run.
+        on_progress: called for each sample that was run.
 
-    A kernel set that crashes is bisected and named, and one that is not there is named with what to install.
-    Raises InvalidInput and Unsupported for a model or samples that cannot be used.
+    Returns:
+        The report.
+
+    Raises:
+        InvalidInput: the model or the samples cannot be used.
+        Unsupported: the model or the samples cannot be used.
     """
     facts = await asyncio.to_thread(read_model, model)
     if max_samples < 1:
@@ -109,10 +116,10 @@ class _Matrix:
         if not names:
             await self._locate_crashes()
         else:
-            # The first one that lives through the model: the runtime's optimised kernels, unless they crash.
+            # The first one that runs the model without a crash: usually the runtime's optimized kernels.
             self.found.base = names[0]
             self.found.accumulated = await self.runs.pool.run(
-                gaps_against, names[0], {name: self._whole[name] for name in names}
+                distances_from, names[0], {name: self._whole[name] for name in names}
             )
             await self._compare_ops()
         return self.found
@@ -140,14 +147,14 @@ class _Matrix:
             self._whole[kernel.name] = kept
             self.found.runs[kernel.name] = KernelRun(kernel.name, "ran")
             both = {"bare": bare, "kept": kept}
-            self.found.keeping[kernel.name] = await self.runs.pool.run(gaps_against, "bare", both)
+            self.found.keeping[kernel.name] = await self.runs.pool.run(distances_from, "bare", both)
 
     def _none_runs(self) -> InvalidInput:
-        """The first reason says it, unless it is a machine that is too small: then that is to be mended first."""
+        """The first reason, unless the machine is too small: that is to be fixed first."""
         runs = self.found.runs.values()
         first = next((run for run in runs if "not enough memory" in run.reason), next(iter(runs)))
         reasons = "; ".join(dict.fromkeys([first.reason, *(run.reason for run in runs)]))
-        return InvalidInput(f"no kernel set runs {self.facts.path.name}: {reasons}", hint=first.todo)
+        return InvalidInput(f"no accelerator runs {self.facts.path.name}: {reasons}", hint=first.todo)
 
     def _unreadable(self) -> set[int]:
         readable = {tensor.index for _, tensor in layer_tensors(self.facts)}
@@ -162,10 +169,10 @@ class _Matrix:
         for kernel in self._by_trust():
             if self.found.runs[kernel.name].status != "not_available":
                 await self._isolated(kernel, ops, feeds, results)
-        gaps = await self.runs.pool.run(pair_gaps, results)
+        distances = await self.runs.pool.run(pair_distances, results)
         trust = [kernel.name for kernel in self._by_trust()]
-        self.found.local = _from(base, gaps)
-        self.found.departures.extend(departures(self.facts, gaps, trust))
+        self.found.local = _from(base, distances)
+        self.found.divergences.extend(divergences(self.facts, distances, trust))
         await self._in_graph(base, ops, results)
         await self._verify(feeds)
 
@@ -186,7 +193,7 @@ class _Matrix:
             await self._locate_crash(kernel)
 
     async def _locate_crashes(self) -> None:
-        """Every kernel set crashes, so there are no values to feed ops with: prefixes of the model tell the place."""
+        """Every accelerator crashes, so there are no values to feed ops with: prefixes of the model show the place."""
         for kernel in self.kernels:
             if kernel.name in self.found.crashed:
                 await self._locate_crash(kernel)
@@ -198,7 +205,7 @@ class _Matrix:
 
     async def _in_graph(self, base: str, ops: Sequence[int], results: Mapping[str, Files]) -> None:
         """Every op of a whole run against the base on the same inputs: what a delegate does to several ops at once."""
-        local = {(one.kernel, one.op_index) for one in self.found.departures}
+        local = {(one.kernel, one.op_index) for one in self.found.divergences}
         kernel_of = {kernel.name: kernel for kernel in self.kernels}
         for name, kept in self._whole.items():
             if name == base or base not in results:
@@ -210,29 +217,29 @@ class _Matrix:
                 continue
             if survived.files is None:
                 continue
-            gaps = await self.runs.pool.run(gaps_against, base, {base: survived.files, name: kept})
-            for one in in_graph_departures(self.facts, gaps, base, name):
-                # A base that departs itself, and what departs alone too, is named already.
+            distances = await self.runs.pool.run(distances_from, base, {base: survived.files, name: kept})
+            for one in in_graph_divergences(self.facts, distances, base, name):
+                # A base that diverges itself, and what diverges in isolation too, is named already.
                 if (name, one.op_index) not in local and (base, one.op_index) not in local:
-                    self.found.departures.append(one)
+                    self.found.divergences.append(one)
 
     async def _verify(self, feeds: Files) -> None:
-        """Runs each op that departs once more, in a model of its own."""
-        by_op: dict[int, list[Departure]] = {}
-        for one in self.found.departures:
+        """Runs each op that diverges once more, in a model of its own."""
+        by_op: dict[int, list[Divergence]] = {}
+        for one in self.found.divergences:
             if not one.in_graph:
                 by_op.setdefault(one.op_index, []).append(one)
         kernel_of = {kernel.name: kernel for kernel in self.kernels}
         for op, group in by_op.items():
             names = [group[0].agreeing[0], *dict.fromkeys(one.kernel for one in group)]
             results = {name: await self.runs.isolated(kernel_of[name], [op], feeds) for name in names}
-            gaps = await self.runs.pool.run(gaps_against, names[0], results)
+            distances = await self.runs.pool.run(distances_from, names[0], results)
             limits = {
                 tensor.index: local_limit(self.facts, self.facts.ops[op], tensor)
                 for index, tensor in layer_tensors(self.facts)
                 if index == op
             }
-            back = {key[2] for key, gap in gaps.items() if not gap.within(limits[key[0]])}
+            back = {key[2] for key, distance in distances.items() if not distance.within(limits[key[0]])}
             self.found.verified[op] = back == set(names[1:])
 
     async def _fed_by(self, kept: Files) -> Files:
@@ -253,12 +260,12 @@ class _Matrix:
         return sorted(self.kernels, key=lambda kernel: order.get(kernel.name, len(order)))
 
 
-def _from(base: str, gaps: Mapping[tuple[int, str, str], Any]) -> dict[tuple[int, str, str], Any]:
-    """Gaps of pairs that hold the base, keyed (tensor, base, other)."""
+def _from(base: str, distances: Mapping[tuple[int, str, str], Any]) -> dict[tuple[int, str, str], Any]:
+    """Distances of pairs that hold the base, keyed (tensor, base, other)."""
     found = {}
-    for (tensor, first, second), gap in gaps.items():
+    for (tensor, first, second), distance in distances.items():
         if first == base:
-            found[tensor, base, second] = gap
+            found[tensor, base, second] = distance
         elif second == base:
-            found[tensor, base, first] = gap.turned()
+            found[tensor, base, first] = distance.turned()
     return found

@@ -1,4 +1,4 @@
-"""What a comparison of kernel sets says."""
+"""The result of a comparison of accelerators."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import SCHEMA, Coverage, Verdict
-from windtunnel.diagnosis.kernels.result_distance import Gap
+from windtunnel.diagnosis.kernels.result_distance import Distance
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit
 
 Status = Literal["ran", "crashed", "refused", "not_available"]
@@ -16,17 +16,17 @@ Status = Literal["ran", "crashed", "refused", "not_available"]
 
 @dataclass(frozen=True, slots=True)
 class KernelRun:
-    """How one kernel set fared. Gaps are against the base; `reason` and `todo` say why it did not run.
+    """How a run on one accelerator went. Distances are from the base; `reason` and `todo` say why it did not run.
 
-    `output` is the gap of the worst output of the whole model, `local` of the worst layer fed alike, in steps of
-    integers and shares of the range of floats.
+    `output` is the distance of the worst output of the whole model. `local` is that of the worst layer in isolation, in
+    quantization steps of integers and shares of the range of floats.
     """
 
     name: str
     status: Status
     reason: str = ""
     todo: str = ""
-    output: Gap | None = None
+    output: Distance | None = None
     local_steps: float | None = None
     local_of_range: float | None = None
     differing_layers: int | None = None
@@ -48,20 +48,20 @@ class KernelRun:
 
 @dataclass(frozen=True, slots=True)
 class OpFigures:
-    """One output of one op: gaps of each kernel set against the base, fed alike (`local`) and in the whole model."""
+    """One output of one op: distance of each accelerator from the base, isolated (`local`) and accumulated."""
 
     layer: str
     op: str
     op_index: int
     limit: Limit
-    local: Mapping[str, Gap]
-    accumulated: Mapping[str, Gap]
+    local: Mapping[str, Distance]
+    accumulated: Mapping[str, Distance]
 
     def to_json(self) -> dict[str, Any]:
-        """The entry of `layers`: figures of the worst kernel set, and those of each in `kernels`."""
+        """The entry of `layers`: figures of the worst accelerator, and those of each in `kernels`."""
         worst = _worst(self.accumulated)
         local = _worst(self.local)
-        bad = sum(gap.non_finite[1] for gap in self.accumulated.values())
+        bad = sum(distance.non_finite[1] for distance in self.accumulated.values())
         return {
             "name": self.layer,
             "op": self.op,
@@ -79,7 +79,7 @@ class OpFigures:
 
 @dataclass(frozen=True, slots=True)
 class KernelReport:
-    """A model under several kernel sets. `base` is the one whose values every op was fed with."""
+    """A model on several accelerators. `base` is the one whose values every op was fed with."""
 
     verdict: Verdict
     base: str | None
@@ -93,7 +93,7 @@ class KernelReport:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
-        """The diagnosis, with the kernel sets beside it."""
+        """The diagnosis, with the accelerators in addition."""
         return {
             "schema": SCHEMA,
             "verdict": self.verdict,
@@ -109,19 +109,19 @@ class KernelReport:
         }
 
 
-def _worst(gaps: Mapping[str, Gap]) -> Gap | None:
-    """The gap with the largest nRMSE; one without a figure is larger than any."""
-    return max(gaps.values(), key=lambda gap: (gap.nrmse is None, gap.nrmse or 0.0), default=None)
+def _worst(distances: Mapping[str, Distance]) -> Distance | None:
+    """The distance with the largest nRMSE; one without a figure is larger than any."""
+    return max(distances.values(), key=lambda distance: (distance.nrmse is None, distance.nrmse or 0.0), default=None)
 
 
-def _figures(gap: Gap | None) -> dict[str, Any] | None:
-    if gap is None:
+def _figures(distance: Distance | None) -> dict[str, Any] | None:
+    if distance is None:
         return None
     return {
-        "nrmse": gap.nrmse,
-        "max_abs": gap.max_abs,
-        "of_range": gap.of_range,
-        "share": gap.share,
-        "non_finite": gap.non_finite[1],
-        "base_non_finite": gap.non_finite[0],
+        "nrmse": distance.nrmse,
+        "max_abs": distance.max_abs,
+        "of_range": distance.of_range,
+        "share": distance.share,
+        "non_finite": distance.non_finite[1],
+        "base_non_finite": distance.non_finite[0],
     }

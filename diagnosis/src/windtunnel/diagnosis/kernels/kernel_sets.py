@@ -1,4 +1,4 @@
-"""Kernel sets: which implementation of the ops runs, and on what."""
+"""Accelerators of `kernels`: which implementation of the ops runs, and on which processor."""
 
 from __future__ import annotations
 
@@ -10,15 +10,17 @@ from windtunnel.arm_emulator import CPUS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import Accelerator
 
-# The order of trust where two kernel sets stand against each other: the plain kernels define what an op means.
+# The order of trust if two accelerators disagree: the reference kernels define what an op means.
 _X86: Final[tuple[Accelerator, ...]] = ("none", "reference", "xnnpack")
 DEFAULT: Final = ("none", "reference", "xnnpack")
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
-    """A kernel set. `accelerator` is none (the runtime's optimised kernels), reference or xnnpack; `cpu` is the
-    emulated ARM CPU, None for this machine's own.
+    """What runs the ops.
+
+    `accelerator` is none (the runtime's optimized kernels), reference or xnnpack. `cpu` is the emulated ARM CPU; None:
+    this machine's own.
     """
 
     name: str
@@ -27,9 +29,16 @@ class Kernel:
 
 
 def parse_kernel(text: str) -> Kernel:
-    """`none`, `reference`, `xnnpack`, `arm:CPU` (what an app gets there: XNNPACK) or `arm:CPU:none`.
+    """Reads the name of an accelerator.
 
-    Raises InvalidInput that lists what there is.
+    Args:
+        text: `none`, `reference`, `xnnpack`, `arm:CPU` (what an app gets there: XNNPACK) or `arm:CPU:none`.
+
+    Returns:
+        The accelerator.
+
+    Raises:
+        InvalidInput: it is not known; the hint lists what there is.
     """
     place, _, rest = text.partition(":")
     cpu, _, accelerator = rest.partition(":")
@@ -38,9 +47,19 @@ def parse_kernel(text: str) -> Kernel:
     if text in _X86:
         return Kernel(text, text)
     known = ", ".join((*_X86, *(f"arm:{cpu}" for cpu in CPUS)))
-    raise InvalidInput(f"unknown kernel set {text!r}", hint=f"use {known}; arm also as arm:{CPUS[0]}:none")
+    raise InvalidInput(f"unknown accelerator {text!r}", hint=f"use {known}; arm also as arm:{CPUS[0]}:none")
 
 
 def parse_kernels(texts: Sequence[str]) -> tuple[Kernel, ...]:
-    """The kernel sets that are named, each once; without any, those of this machine. Raises InvalidInput."""
+    """Reads the names of accelerators.
+
+    Args:
+        texts: without any, those of this machine.
+
+    Returns:
+        Each once.
+
+    Raises:
+        InvalidInput: one is not known.
+    """
     return tuple(parse_kernel(text) for text in dict.fromkeys(texts or DEFAULT))

@@ -1,4 +1,4 @@
-"""Judgements on the outputs of kernels and accelerators; they take arrays, wherever those came from."""
+"""Judgments on the outputs of kernels and accelerators; they take arrays, wherever those came from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.kinds.kernels import AcceleratorDidNotRun, OutputAllZero, OutputNonFinite
 from windtunnel.diagnosis.kernels.first_op_search import Agree, Outputs
-from windtunnel.diagnosis.kernels.result_distance import GapSums
+from windtunnel.diagnosis.kernels.result_distance import DistanceSums
 from windtunnel.diagnosis.thresholds.confidences import OUTPUT_BITS_EQUAL, OUTPUT_NOT_AS_ON_CPU
 from windtunnel.diagnosis.thresholds.kernel_thresholds import FEWEST_TELLING_VALUES
 from windtunnel.errors import InvalidInput
@@ -25,8 +25,16 @@ PRECISIONS: Final[Mapping[str, float]] = {"float16": 2.0**-11, "bfloat16": 2.0**
 def agree_within(nrmse: float) -> Agree:
     """An `Agree` for `bisect`: every output within an nRMSE, and NaN and infinity in the same places.
 
-    nRMSE = sqrt(MSE) / max(range of both) (ML-EXray, MLSys 2022). Raises InvalidInput for a limit that is not
-    positive.
+    nRMSE = sqrt(MSE) / max(range of both) (ML-EXray, MLSys 2022).
+
+    Args:
+        nrmse: the limit, without unit.
+
+    Returns:
+        The function.
+
+    Raises:
+        InvalidInput: the limit is not positive.
     """
     if not nrmse > 0.0:
         raise InvalidInput(f"the limit {nrmse} is not positive")
@@ -34,23 +42,27 @@ def agree_within(nrmse: float) -> Agree:
     def agree(reference: Outputs, candidate: Outputs) -> bool:
         found = []
         for name, wanted in reference.items():
-            sums = GapSums()
+            sums = DistanceSums()
             sums.add(wanted, candidate[name])
-            found.append(sums.gap(integer=wanted.dtype.kind in "iub").nrmse)
+            found.append(sums.distance(integer=wanted.dtype.kind in "iub").nrmse)
         return all(one is not None and one <= nrmse for one in found)
 
     return agree
 
 
 def output_causes(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: str) -> list[Cause]:
-    """Causes `kernel` that the outputs alone show: NaN or infinity, and zeros, where the CPU has neither.
+    """Causes `kernel` that the outputs alone show: NaN or infinity, and zeros, if the CPU has neither.
 
     Args:
         cpu: outputs by name, sample by sample, of kernels that are trusted.
         accelerated: the same of the kernels in question, in the same order and shapes.
         where: the name of those kernels, for the evidence.
 
-    Raises InvalidInput where samples, names or shapes differ.
+    Returns:
+        Empty: the outputs show none.
+
+    Raises:
+        InvalidInput: samples, names or shapes differ.
     """
     _require_alike(cpu, accelerated)
     causes = []
@@ -68,16 +80,20 @@ def output_causes(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: s
 
 
 def fallback_cause(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: str, promised: str) -> Cause | None:
-    """The cause `latency.fallback` where an accelerator that computes in lower precision gives the CPU's very bits.
+    """The cause `latency.fallback` if an accelerator that computes in lower precision gives exactly the CPU's bits.
 
     Args:
-        cpu, accelerated: outputs by name, sample by sample, of a float model.
+        cpu: outputs by name, sample by sample, of a float model.
+        accelerated: the same on the accelerator.
         where: the accelerator's name, for the evidence.
         promised: the precision that it computes in: float32, float16, bfloat16 or int8.
 
-    None where the outputs differ, where float32 is promised (equal bits then tell nothing), and where there is too
-    little to tell by: outputs that are integers, constant, or that the promised precision holds exactly (an argmax, a
-    mask). Raises InvalidInput for another precision, or samples that differ in names or shapes.
+    Returns:
+        None if the outputs differ. Also None if they decide nothing: float32 is promised, or the outputs are integers,
+        constant, or numbers that the promised precision represents exactly (an argmax, a mask).
+
+    Raises:
+        InvalidInput: the precision is another one, or samples differ in names or shapes.
     """
     if promised not in PRECISIONS and promised != "float32":
         known = ", ".join(("float32", *PRECISIONS))

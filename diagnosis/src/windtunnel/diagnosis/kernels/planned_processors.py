@@ -1,4 +1,4 @@
-"""The kernels of the emulated processors that a plan names, beside a variant's comparison."""
+"""The kernels of the emulated processors that a plan names, in addition to a variant's comparison."""
 
 from __future__ import annotations
 
@@ -18,12 +18,19 @@ from windtunnel.isolation import Pool
 from windtunnel.plan import Plan
 
 _ORDER: Final[tuple[Verdict, ...]] = ("healthy", "degraded", "broken")
-# What a plan calls an accelerator, as the end of a kernel set's name.
+# What a plan calls an accelerator, as the end of an accelerator's name.
 _ENDS: Final[Mapping[str, str]] = {"xnnpack": "", "cpu": ":none"}
 
 
 def planned_kernels(plan: Plan) -> tuple[str, ...]:
-    """The names of the kernel sets of the plan's emulated devices; what no such device is or has is left out."""
+    """The accelerators of the plan's emulated devices.
+
+    Args:
+        plan: of the run.
+
+    Returns:
+        Their names; what no such device is or has is left out.
+    """
     filters = [wanted for wanted in plan.devices if properties_of(wanted.farm).emulated]
     names = [
         f"arm:{cpu}{_ENDS[accelerator]}"
@@ -43,9 +50,20 @@ async def with_kernels(
     samples: Path | None,
     pipeline: Mapping[str, Any] | None,
 ) -> Comparison:
-    """The comparison of the variant `model`, and what running it on other kernels, beside those of this host, shows.
+    """Adds to a comparison what running the variant on other kernels shows.
 
     A model or samples that cannot be used for it are named in `settings.kernels_problem`.
+
+    Args:
+        comparison: of the variant.
+        kernels: names of the accelerators, in addition to those of this host.
+        pool: where native code runs.
+        model: the variant's .tflite file.
+        samples: .npz or folder of samples; None: random inputs.
+        pipeline: content of a pipeline.json; None: samples as they are.
+
+    Returns:
+        The comparison with the additions.
     """
     if not kernels:
         return comparison
@@ -57,7 +75,15 @@ async def with_kernels(
 
 
 def joined(comparison: Comparison, report: KernelReport) -> Comparison:
-    """The comparison with the causes of the kernel sets behind its own, and the worse of both verdicts."""
+    """Adds the causes of a kernel matrix to a comparison; the worse verdict counts.
+
+    Args:
+        comparison: of the variant.
+        report: of the kernel matrix.
+
+    Returns:
+        The comparison with the additions.
+    """
     runs = [run.to_json() for run in report.runs]
     missing = next((run.reason for run in report.runs if run.status == "not_available"), "")
     settings = {**comparison.settings, "kernels": runs, "kernels_problem": missing}

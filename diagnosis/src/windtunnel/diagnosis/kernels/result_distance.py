@@ -1,4 +1,4 @@
-"""How far two results of one op lie apart, over all samples."""
+"""How far two results of one op differ, over all samples."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _NOTHING: Final = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True, slots=True)
-class Gap:
+class Distance:
     """Differences of two arrays of one shape, in the units that are stored (integer steps, or real numbers).
 
     `max_abs` is the largest difference, `rmse` its root mean square, `share` of the values that differ at all;
@@ -48,20 +48,27 @@ class Gap:
         """
         return None if not self.shapes or any(self.non_finite) else nrmse(self.rmse, self.size)
 
-    def turned(self) -> Gap:
-        """The gap seen from the other side."""
+    def turned(self) -> Distance:
+        """The distance seen from the other side."""
         return replace(self, non_finite=(self.non_finite[1], self.non_finite[0]))
 
     def within(self, limit: Limit) -> bool:
-        """Whether rounding may explain it."""
+        """Whether rounding may explain it.
+
+        Args:
+            limit: what right kernels may differ by.
+
+        Returns:
+            True: it may.
+        """
         if not self.shapes or any(self.non_finite):
             return False
         found = self.max_abs if limit.unit == "steps" else self.of_range
         return found <= limit.value or self.max_abs < _NOTHING
 
 
-class GapSums:
-    """Sums a gap over samples, in float64."""
+class DistanceSums:
+    """Sums a distance over samples, in float64."""
 
     def __init__(self) -> None:
         self._max = self._squares = 0.0
@@ -71,7 +78,12 @@ class GapSums:
         self._shapes = True
 
     def add(self, first: NDArray[Any], second: NDArray[Any]) -> None:
-        """Adds one sample of both sides; NaN on both sides, and equal infinities, are no difference."""
+        """Adds one sample of both sides. NaN on both sides, and equal infinities, do not count as a difference.
+
+        Args:
+            first: one side.
+            second: the other side.
+        """
         if first.shape != second.shape:
             self._shapes = False
             return
@@ -95,20 +107,32 @@ class GapSums:
             self._low[side], self._high[side] = min(self._low[side], low), max(self._high[side], high)
             self._largest = max(self._largest, abs(low), abs(high))
 
-    def gap(self, *, integer: bool) -> Gap:
-        """The gap over all samples; what is integer has a range, but no distance from zero."""
+    def distance(self, *, integer: bool) -> Distance:
+        """The distance over all samples.
+
+        Args:
+            integer: whether stored integers are compared: they have a range, but no distance from zero.
+
+        Returns:
+            The distance.
+        """
         size = max(0.0, *(high - low for low, high in zip(self._low, self._high, strict=True)))
         if not integer or size == 0.0:
             size = max(size, self._largest)
         count = max(1, self._count)
         rmse, share = math.sqrt(self._squares / count), self._differing / count
-        return Gap(self._max, rmse, share, size, (self._bad[0], self._bad[1]), self._shapes)
+        return Distance(self._max, rmse, share, size, (self._bad[0], self._bad[1]), self._shapes)
 
 
 def consensus(names: Sequence[str], agree: Callable[[str, str], bool]) -> tuple[tuple[str, ...], bool]:
-    """The largest set of kernels that agree two by two, and whether another one is as large.
+    """The largest group of accelerators that agree two by two.
 
-    `names` stand in order of trust: of equally large sets the one with the more trusted members is taken.
+    Args:
+        names: the most trusted first: of equally large groups the one with the more trusted members is taken.
+        agree: whether two agree.
+
+    Returns:
+        The group, and whether another one is as large.
     """
     agreed = {pair for pair in combinations(names, 2) if agree(*pair)}
     for size in range(len(names), 0, -1):

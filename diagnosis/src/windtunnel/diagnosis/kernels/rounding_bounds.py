@@ -1,6 +1,6 @@
-"""How far two right kernels may lie apart on one op that was fed the same.
+"""How far two correct kernels may differ on one op with the same inputs.
 
-The limits are measured (docs/arm.md: x86 and ARM64, LiteRT 2.3 and 2.1, all kernel sets against the optimised ones)
+The limits are measured (docs/arm.md: x86 and ARM64, LiteRT 2.3 and 2.1, all accelerators against the optimized kernels)
 with room above the largest figure seen: ten times for float, three times for hybrid ops, one step for tables. Nothing
 in them depends on the model's depth, since every op is fed the same values.
 """
@@ -40,8 +40,10 @@ _RESCALE: Final = frozenset({"CONCATENATION", "PAD", "MAX_POOL_2D", "SELECT", "S
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """What two right kernels may differ by in one value; `unit` is "steps" of the stored integer, or "of_range":
-    a share of the layer's range of values. `why` says where the limit is from.
+    """What two correct kernels may differ by in one value.
+
+    `unit` is "steps" of the stored integer, or "of_range": a share of the layer's range of values. `why` says where
+    the limit is from.
     """
 
     value: float
@@ -50,14 +52,23 @@ class Limit:
 
 
 def local_limit(facts: ModelFacts, op: OpFacts, tensor: TensorFacts) -> Limit:
-    """The limit for one output of an op, from its kind and its types."""
+    """The limit for one output of an op, from its kind and its types.
+
+    Args:
+        facts: of the model.
+        op: of the model.
+        tensor: its output.
+
+    Returns:
+        The limit.
+    """
     if not tensor.dtype.startswith(("float", "complex", "bfloat")):
         return _integer_limit(facts, op, tensor)
     if op.name in _EXACT:
         return Limit(0.0, "of_range", f"{op.name} only moves values")
     if is_hybrid(facts, op):
         return Limit(
-            HYBRID_LIMIT, "of_range", "each kernel quantises the float input in its own way, at up to 1/100 of range"
+            HYBRID_LIMIT, "of_range", "each kernel quantizes the float input in its own way, at up to 1/100 of range"
         )
     precision = float(np.finfo(np.float16).eps if tensor.dtype == "float16" else np.finfo(np.float32).eps)
     terms = _terms(facts, op)
@@ -77,7 +88,15 @@ def _integer_limit(facts: ModelFacts, op: OpFacts, tensor: TensorFacts) -> Limit
 
 
 def is_hybrid(facts: ModelFacts, op: OpFacts) -> bool:
-    """Whether the op computes on a float input with integer weights (dynamic range)."""
+    """Whether an op computes on a float input with integer weights (dynamic range).
+
+    Args:
+        facts: of the model.
+        op: of the model.
+
+    Returns:
+        True: it does.
+    """
     if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL") and (
         "LSTM" not in op.name and "RNN" not in op.name
     ):

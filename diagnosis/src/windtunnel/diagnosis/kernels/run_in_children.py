@@ -1,4 +1,4 @@
-"""Runs models under kernel sets in child processes, and survives what they do there."""
+"""Runs models on accelerators in child processes, and survives what they do there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OnProgress = Callable[[Progress], None]
 
 @dataclass
 class Runs:
-    """What is shared by all runs of one model; results lie in `folder`, each run's in one of its own."""
+    """What is shared by all runs of one model; results are in `folder`, each run's in one of its own."""
 
     model: Path
     pool: Pool
@@ -34,10 +34,20 @@ class Runs:
     _made: int = field(default=0, init=False)
 
     async def run(self, model: Derived, kernel: Kernel, feeds: Files, *, preserve_all: bool = False) -> Files:
-        """Runs a model on files of inputs and returns the files of its results.
+        """Runs a model on files of inputs.
 
-        Raises JobFailed where the run crashes, takes too long or (how="memory") finds too little memory, InvalidInput
-        where the runtime refuses the model.
+        Args:
+            model: the model itself, or one that was derived from it.
+            kernel: what runs it.
+            feeds: one file for each sample.
+            preserve_all: keep every layer.
+
+        Returns:
+            The files of its results, one for each sample.
+
+        Raises:
+            JobFailed: the run crashed, took too long, or (how="memory") found too little memory.
+            InvalidInput: the runtime refuses the model.
         """
         folder = self.new_folder(kernel.name)
         results = tuple(folder / feed.name for feed in feeds)
@@ -45,7 +55,7 @@ class Runs:
         try:
             await self.pool.run(execute, order, on_progress=self.on_progress)
         except JobFailed as error:
-            # Which model and which kernels is what the reader wants to know, not which function of ours.
+            # Which model and which kernels is what the reader wants to know, not which function of Windtunnel.
             if _lacked_memory(error):
                 raise JobFailed(
                     f"not enough memory to run {self.model.name} with {kernel.name}",
@@ -60,19 +70,44 @@ class Runs:
         return results
 
     async def isolated(self, kernel: Kernel, ops: Sequence[int], feeds: Files) -> Files:
-        """Runs ops of the model, each on its own, on files that hold all that they read."""
+        """Runs ops of the model in isolation.
+
+        Args:
+            kernel: what runs them.
+            ops: their indices.
+            feeds: files that have everything that they read.
+
+        Returns:
+            The files of the results.
+        """
         path = self.new_folder(f"{kernel.name}-ops") / self.model.name
         derived = await asyncio.to_thread(isolate, self.model, path, ops)
         return await self.run(derived, kernel, feeds)
 
     async def up_to(self, kernel: Kernel, op: int, feeds: Files) -> Files:
-        """Runs the model up to an op."""
+        """Runs the model up to an op.
+
+        Args:
+            kernel: what runs it.
+            op: index of the last op.
+            feeds: one file for each sample.
+
+        Returns:
+            The files of the results.
+        """
         path = self.new_folder(f"{kernel.name}-prefix") / self.model.name
         derived = await asyncio.to_thread(prefix, self.model, path, op)
         return await self.run(derived, kernel, feeds)
 
     def new_folder(self, name: str) -> Path:
-        """A new empty folder."""
+        """Makes a new empty folder.
+
+        Args:
+            name: part of its name.
+
+        Returns:
+            The folder.
+        """
         self._made += 1
         folder = self.folder / f"{self._made:04}-{name.replace(':', '-')}"
         folder.mkdir()
@@ -97,10 +132,22 @@ class Survived:
 async def isolated_but_crashes(
     runs: Runs, kernel: Kernel, ops: Sequence[int], feeds: Files, *, most: int = 4
 ) -> Survived:
-    """Runs ops on their own; one that ends its process, or that the runtime refuses, is found by bisecting prefixes
-    of them, and left out (what is refused, with all of its kind).
+    """Runs ops in isolation, without those that end the process or that the runtime refuses.
 
-    After `most` such ops it gives up: `files` is then None. Raises JobFailed where memory runs out.
+    Bisecting prefixes of the ops finds such an op. If the runtime refuses one, all of its kind are left out.
+
+    Args:
+        runs: of the model.
+        kernel: what runs the ops.
+        ops: their indices.
+        feeds: files that have everything that they read.
+        most: after so many crashes it gives up.
+
+    Returns:
+        `files` is None if it gave up.
+
+    Raises:
+        JobFailed: memory runs out.
     """
     kinds = {op.index: op.name for op in read_model(runs.model).ops}
     crashes: list[Crash] = []
@@ -142,7 +189,18 @@ async def _find(
 
 
 async def find_crash_in_graph(runs: Runs, kernel: Kernel, ops: Sequence[int], feeds: Files, error: JobFailed) -> Crash:
-    """The op with which a prefix of the model begins to crash; without a place where no prefix does."""
+    """The op with which a prefix of the model begins to crash.
+
+    Args:
+        runs: of the model.
+        kernel: what runs it.
+        ops: indices of the ops that may be the one.
+        feeds: one file for each sample.
+        error: of the whole model.
+
+    Returns:
+        Without a place if no prefix crashes.
+    """
     tries = 0
 
     async def fails(last: int) -> bool:
@@ -165,7 +223,13 @@ async def _crashes(run: Awaitable[Files]) -> JobFailed | None:
 
 
 async def _failure(run: Awaitable[Files]) -> Files | UserError:
-    """The results, or the crash or refusal that came instead. Raises JobFailed where memory ran out: no kernel's."""
+    """The results, or the crash or refusal that came instead.
+
+    Raises:
+        JobFailed: memory ran out, which is not a kernel's fault.
+        InvalidInput: never; it is returned.
+        Unsupported: never; it is returned.
+    """
     try:
         return await run
     except (JobFailed, InvalidInput, Unsupported) as error:

@@ -25,13 +25,27 @@ class Derived:
 
 
 def whole(facts: ModelFacts) -> Derived:
-    """The model itself, every layer of it an output to be read."""
+    """The model itself, with every layer as an output to be read.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        Maps tensor indices to themselves.
+    """
     inputs = tuple((index, index) for index in facts.main.input_indices)
     return Derived(facts.path, inputs, tuple((tensor.index, tensor.index) for _, tensor in layer_tensors(facts)))
 
 
 def not_isolable(facts: ModelFacts) -> Mapping[int, str]:
-    """Ops that cannot run on their own, by index, and why."""
+    """Ops that cannot run in isolation.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        Why, by op index.
+    """
     found = {}
     for op in facts.ops:
         used = [facts.tensors[index] for index in (*op.inputs, *op.outputs) if index >= 0]
@@ -45,9 +59,19 @@ def not_isolable(facts: ModelFacts) -> Mapping[int, str]:
 
 
 def isolate(model: Path, out: Path, ops: Collection[int]) -> Derived:
-    """Writes a model of just these ops, each fed where it reads and read where it writes; constants stay.
+    """Writes a model of some ops, each fed where it reads and read where it writes. Constants stay.
 
-    Raises InvalidInput and Unsupported as `Editor` does.
+    Args:
+        model: the .tflite file.
+        out: the new file.
+        ops: their indices.
+
+    Returns:
+        The model, with its inputs and outputs by tensor index of the original.
+
+    Raises:
+        InvalidInput: as from `Editor`.
+        Unsupported: as from `Editor`.
     """
     editor = Editor(model)
     facts = editor.facts
@@ -61,10 +85,21 @@ def isolate(model: Path, out: Path, ops: Collection[int]) -> Derived:
 
 
 def prefix(model: Path, out: Path, last: int, *, also_before: bool = False) -> Derived:
-    """Writes the model up to op `last`; what later ops read of it becomes an output, and so does what it wrote.
+    """Writes the model up to an op. What later ops read of it becomes an output, and so does what the last op wrote.
 
-    With `also_before`, what op `last` and later ones read from before it is an output too: the op then lies between
-    two cuts. Raises InvalidInput and Unsupported as `Editor` does.
+    Args:
+        model: the .tflite file.
+        out: the new file.
+        last: index of the last op.
+        also_before: also make an output of what this op and later ones read from before it: the op is then between two
+            cuts.
+
+    Returns:
+        The model, with its inputs and outputs by tensor index of the original.
+
+    Raises:
+        InvalidInput: as from `Editor`.
+        Unsupported: as from `Editor`.
     """
     editor = Editor(model)
     live = set(live_after(editor.facts, last))
@@ -78,7 +113,15 @@ def prefix(model: Path, out: Path, last: int, *, also_before: bool = False) -> D
 
 
 def live_after(facts: ModelFacts, last: int) -> list[int]:
-    """Tensors that ops up to `last` computed and that are still needed: by later ops, as outputs, or as its result."""
+    """Tensors that are still needed after an op: by later ops, as outputs, or as the op's result.
+
+    Args:
+        facts: of the model.
+        last: index of the op.
+
+    Returns:
+        Tensor indices, in execution order.
+    """
     later = {index for op in facts.ops[last + 1 :] for index in op.inputs} | set(facts.main.output_indices)
     later.update(facts.ops[last].outputs)
     return [tensor.index for op, tensor in layer_tensors(facts) if op <= last and tensor.index in later]

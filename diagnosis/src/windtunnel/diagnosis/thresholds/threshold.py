@@ -36,7 +36,7 @@ def thresholds_of(module: types.ModuleType) -> Iterator[tuple[str, Any, Threshol
     Args:
         module: a module of `windtunnel.diagnosis.thresholds`.
 
-    Returns:
+    Yields:
         Name, value and annotation of each, in the order of their definition.
     """
     hints: Mapping[str, Any] = typing.get_type_hints(module, include_extras=True)

@@ -179,10 +179,15 @@ _C = TypeVar("_C", bound=ConstantDiffers)
 
 
 def of_kind(kind: type[_C], finding: ConstantDiffers, **more: Any) -> _C:
-    """The same difference as another kind: what is behind it decides which one it is.
+    """The same difference as another kind, once its reason is known.
 
     Args:
-        more: the fields that only the other kind has.
+        kind: the other kind.
+        finding: the difference.
+        **more: the fields that only the other kind has.
+
+    Returns:
+        A finding of that kind.
     """
     same = {one.name: getattr(finding, one.name) for one in fields(ConstantDiffers)}
     return kind(**same, **more)

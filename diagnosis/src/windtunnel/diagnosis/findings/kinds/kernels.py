@@ -22,7 +22,7 @@ _KERNELS: Final[Mapping[str, str]] = {
 
 
 def _names(sets: Sequence[str]) -> str:
-    """Kernel sets as people write them."""
+    """Accelerators as people write them."""
     return ", ".join(shown_accelerator(clean(one)) for one in sets)
 
 
@@ -81,7 +81,7 @@ class RoundingLimit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelSetsFinding(CauseFinding):
-    """Kernel sets that differ from the largest group of sets that agree."""
+    """Kernels that differ from the largest group of kernels that agree."""
 
     is_family: ClassVar[bool] = True
     code: ClassVar[CauseCode] = CauseCode.KERNEL
@@ -104,7 +104,7 @@ class KernelSetsFinding(CauseFinding):
 
     def fix(self) -> Fix:
         """Avoid them there."""
-        how = f"report it with this op's inputs; until it is mended, keep the op off {', '.join(self.diverging)}"
+        how = f"report it with this op's inputs; until it is fixed, keep the op off {', '.join(self.diverging)}"
         return AvoidKernelsFix(action="avoid_kernel", kernels=self.diverging, how=how)
 
     @property
@@ -118,8 +118,8 @@ class KernelSetsDiverge(KernelSetsFinding):
     """An op gives results there that rounding does not explain.
 
     `ops`: the ops of the kind where it shows. Figures are of the worst one: `max_abs` in stored steps or real units,
-    `of_range` as a share of the range, `share` of the values that differ. `sides_equal`: as many sets stand on the
-    other side. `non_finite`: how many values are NaN or infinite.
+    `of_range` as a share of the range, `share` of the values that differ. `sides_equal`: as many accelerators
+    agree on the other result. `non_finite`: how many values are NaN or infinite.
     """
 
     op: str
@@ -163,7 +163,7 @@ class KernelSetsDiverge(KernelSetsFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelCrash(KernelSetsFinding):
-    """A kernel set ends its process: `crash` says how, `said` its last words. `tries`: runs that it took to find."""
+    """A kernel ends its process: `crash` says how, `said` its last words. `tries`: runs that it took to find."""
 
     crash: str
     said: str
@@ -191,7 +191,7 @@ class KernelCrash(KernelSetsFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusionDiverges(KernelSetsFinding):
-    """The outputs of a kernel set change when layers are kept: it does something else where it may fuse ops."""
+    """The outputs on an accelerator change when layers are kept: it does something else if it may fuse ops."""
 
     layers_kept_changes_outputs: bool = True
     nrmse: float | None
@@ -219,7 +219,7 @@ class _OutputFinding(CauseFinding):
 
     def fix(self) -> Fix:
         """Look for the op."""
-        how = "cut the model after an op, until the first op whose result departs is left"
+        how = "cut the model after an op, until the first op whose result diverges is left"
         return GuidedFix(action="bisect", how=how)
 
 

@@ -15,7 +15,7 @@ from windtunnel.plain_text import clean, figure, is_number, measure
 
 @dataclass(frozen=True, slots=True)
 class Peers:
-    """The ops that an expected time comes from: how alike they are, their kind and their indices."""
+    """The ops that an expected time comes from: how similar they are, their kind and their indices."""
 
     level: str
     kind: str
@@ -54,7 +54,7 @@ class SlowOp:
 class LatencyStraggler(CauseFinding):
     """An op takes much longer than its peers let expect. Times in ms; `share` of the inference, in [0, 1].
 
-    `tried`: other kernels, which are no faster; `faster`: those that are. `advice`: what to do, as an action.
+    `tried`: other kernels, which are not faster; `faster`: those that are. `advice`: what to do, as an action.
     """
 
     code: ClassVar[CauseCode] = CauseCode.LATENCY_STRAGGLER
@@ -76,7 +76,7 @@ class LatencyStraggler(CauseFinding):
     op_index: int | None = field(default=None, metadata=in_fix("op_index"))
 
     def fix(self) -> Fix:
-        """Other kernels that were faster, else the advice."""
+        """Other kernels that were faster; without any, the advice."""
         if self.faster is None or self.faster.measured_ms is None:
             return OpFix(action=self.advice, op=self.op, op_index=self.op_index)
         kernels = self.faster.kernels
@@ -165,5 +165,13 @@ class DelegateFallback(CauseFinding):
 
 
 def time_words(ms: float | None, share: float | None) -> str:
-    """A time, and its share of the inference where that is known."""
+    """A time, and its share of the inference.
+
+    Args:
+        ms: in milliseconds; None: not known.
+        share: 0 to 1; None: not known.
+
+    Returns:
+        Words for people.
+    """
     return f"{measure(ms)} ms" + (f", {share:.0%} of the inference" if share is not None else "")

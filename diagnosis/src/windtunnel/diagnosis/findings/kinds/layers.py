@@ -83,7 +83,7 @@ class RoundingAccumulated(CauseFinding):
 
     def fix(self) -> Fix:
         """Keep the worst layers precise."""
-        return Fix(action="keep the layers with the largest own errors in float or 16 bit: windtunnel remedy")
+        return Fix(action="keep the layers with the largest isolated errors in float or 16 bit: windtunnel remedy")
 
     def words(self) -> tuple[str, ...]:
         """The largest errors and their sum."""

@@ -36,7 +36,7 @@ class OpFinding(CauseFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpDiffers(OpFinding):
-    """Another op stands in its place."""
+    """The candidate has another op in its place."""
 
     op: BothSides
 
@@ -47,13 +47,13 @@ class OpDiffers(OpFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActivationDiffers(OpFinding):
-    """Another activation is fused or stands behind it; `bound`: the end at which it cuts values off."""
+    """Another activation is fused or follows it; `bound`: the end at which it cuts values off."""
 
     activation: BothSides
     bound: BothSides | None = field(default=None, metadata=OPTIONAL)
 
     def words(self) -> tuple[str, ...]:
-        """Both activations, and the bound that differs where there is one."""
+        """Both activations, and the bound that differs, if there is one."""
         bound = () if self.bound is None else (f"it cuts values off at {self.bound.words()}",)
         return (f"the activation is {self.activation.words()}", *bound)
 

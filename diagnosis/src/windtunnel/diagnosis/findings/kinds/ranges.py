@@ -43,8 +43,8 @@ class FileScale:
 class RangeFinding(CauseFinding):
     """The range of one tensor, and of those bound to share it, against the samples.
 
-    `held`: what scale and zero point can hold; `seen`: what the reference's values reach, both in real units.
-    `held_to_seen`: width by width. `values_outside`: share of values that lie outside. `tensor`: the place.
+    `held`: the quantization range; `seen`: the observed range of the reference; both in real units. `held_to_seen`:
+    width by width. `values_outside`: share of values outside the quantization range. `tensor`: the place.
     """
 
     is_family: ClassVar[bool] = True
@@ -82,7 +82,14 @@ class RangeFinding(CauseFinding):
         return tuple(self.sentences("the tensor"))
 
     def sentences(self, subject: str) -> Iterator[str]:
-        """The same, said of `subject`."""
+        """The finding as sentences.
+
+        Args:
+            subject: the subject of the first one.
+
+        Yields:
+            Each sentence.
+        """
         yield f"{subject} {range_words(self.held, self.seen, self.values_outside)}"
         for name, pair in (("scale", self.scale), ("zero point", self.zero_point)):
             if pair.fitting != pair.file:
@@ -90,9 +97,18 @@ class RangeFinding(CauseFinding):
 
 
 def range_words(held: tuple[float, float], seen: tuple[float, float], values_outside: float) -> str:
-    """What a range holds, and what the samples need."""
+    """A quantization range and an observed range.
+
+    Args:
+        held: the quantization range, in real units.
+        seen: the observed range, in real units.
+        values_outside: share of the values, 0 to 1.
+
+    Returns:
+        Words for people, a verb phrase.
+    """
     share = f"; {percent(values_outside)} of the values are outside" if values_outside > 0 else ""
-    return f"holds {span(held)}, the samples need {span(seen)}{share}"
+    return f"represents {span(held)}, the observed range is {span(seen)}{share}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +139,7 @@ class RangeTooWide(RangeFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroPointShifted(RangeFinding):
-    """The range lies beside the values: the zero point is `shift_steps` too high (negative: too low)."""
+    """The range is shifted: the zero point is `shift_steps` too high (negative: too low)."""
 
     kind: Literal["zero_point"] = "zero_point"
     shift_steps: int
@@ -154,7 +170,7 @@ class CalibrationFinding(CauseFinding):
         """How many, and the first."""
         return (
             f"{self.ranges_off} of {self.ranges} activation ranges are off; the median one holds "
-            f"{figure(self.median_held_to_seen)} times what the samples need",
+            f"{figure(self.median_held_to_seen)} times the observed range",
             *self.first.sentences("the first one"),
         )
 

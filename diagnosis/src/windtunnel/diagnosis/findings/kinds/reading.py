@@ -24,7 +24,7 @@ _OF_TRIALS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class ReadCause:
-    """A cause of a document. `finding` is None where no kind has its fields; `rest` are the fields that none took."""
+    """A cause of a document. `finding` is None if no kind has its fields; `rest` are the fields that none took."""
 
     finding: CauseFinding | None
     trial: Trial
@@ -40,10 +40,13 @@ class ReadCause:
 
 
 def finding_of(cause: Mapping[str, Any]) -> ReadCause:
-    """The kind, the trial and the place of an entry of `causes`; whatever it holds, it is no error.
+    """The kind, the trial and the place of an entry of `causes`. Unexpected content is not an error.
 
     Args:
         cause: the JSON object, from a document of any version.
+
+    Returns:
+        Typed values; what no kind has is in `rest`.
     """
     evidence, fix = (_object(cause.get(key)) for key in ("evidence", "fix"))
     finding = _best(cause.get("code"), evidence, fix)

@@ -1,4 +1,4 @@
-"""One scale for parts of very different range: channels of weights, parts of a tensor, values beside a mask."""
+"""One scale for parts of very different range: channels of weights, parts of a tensor, values next to a mask."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PerTensorTooCoarse(CauseFinding):
 
     def fix(self) -> Fix:
         """One scale per channel."""
-        return TensorFix(action="quantise the weights per channel", tensor=self.constant)
+        return TensorFix(action="quantize the weights per channel", tensor=self.constant)
 
     def words(self) -> tuple[str, ...]:
         """How far the channels differ."""

@@ -1,4 +1,4 @@
-"""Gaps between kernels, who stands alone, and what rounding explains."""
+"""Distances between kernels, who stands alone, and what rounding explains."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from support.kernel_models import long_model, ops_model
 from windtunnel.diagnosis.kernels import parse_kernel, parse_kernels
-from windtunnel.diagnosis.kernels.result_distance import Gap, GapSums, consensus
+from windtunnel.diagnosis.kernels.result_distance import Distance, DistanceSums, consensus
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit, local_limit
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import layer_tensors, read_model
@@ -19,29 +19,29 @@ STEP = Limit(1.0, "steps", "")
 SHARE = Limit(1e-5, "of_range", "")
 
 
-def gap_of(*pairs: tuple[object, object], integer: bool = False) -> Gap:
-    sums = GapSums()
+def distance_of(*pairs: tuple[object, object], integer: bool = False) -> Distance:
+    sums = DistanceSums()
     for first, second in pairs:
         sums.add(np.asarray(first), np.asarray(second))
-    return sums.gap(integer=integer)
+    return sums.distance(integer=integer)
 
 
 def test_figures_are_those_of_the_stacked_arrays() -> None:
     draw = np.random.default_rng(2)
     pairs = [(draw.normal(size=(2, 5)), draw.normal(size=(2, 5))) for _ in range(7)]
-    gap = gap_of(*pairs)
+    distance = distance_of(*pairs)
     a, b = (np.stack([pair[side] for pair in pairs]) for side in (0, 1))
-    assert gap.max_abs == pytest.approx(np.abs(a - b).max())
-    assert gap.rmse == pytest.approx(np.sqrt(np.mean((a - b) ** 2)))
-    assert gap.share == 1.0
-    assert gap.size == pytest.approx(max(np.ptp(a), np.ptp(b), np.abs(a).max(), np.abs(b).max()))
+    assert distance.max_abs == pytest.approx(np.abs(a - b).max())
+    assert distance.rmse == pytest.approx(np.sqrt(np.mean((a - b) ** 2)))
+    assert distance.share == 1.0
+    assert distance.size == pytest.approx(max(np.ptp(a), np.ptp(b), np.abs(a).max(), np.abs(b).max()))
 
 
 def test_integers_are_counted_in_steps_without_wrapping_round() -> None:
-    gap = gap_of((np.array([-128, 0], np.int8), np.array([127, 1], np.int8)), integer=True)
-    assert gap.max_abs == 255.0
-    assert not gap.within(STEP)
-    assert gap_of((np.array([3, 5], np.int8), np.array([4, 5], np.int8)), integer=True).within(STEP)
+    distance = distance_of((np.array([-128, 0], np.int8), np.array([127, 1], np.int8)), integer=True)
+    assert distance.max_abs == 255.0
+    assert not distance.within(STEP)
+    assert distance_of((np.array([3, 5], np.int8), np.array([4, 5], np.int8)), integer=True).within(STEP)
 
 
 @pytest.mark.parametrize(
@@ -57,24 +57,26 @@ def test_integers_are_counted_in_steps_without_wrapping_round() -> None:
 def test_nan_and_infinity_are_never_explained_by_rounding(
     first: list[float], second: list[float], counted: tuple[int, int]
 ) -> None:
-    gap = gap_of((first, second))
-    assert gap.non_finite == counted
-    assert gap.within(SHARE) == (counted == (0, 0))
-    assert (gap.nrmse is None) == (counted != (0, 0))
-    assert gap.turned().non_finite == counted[::-1]
+    distance = distance_of((first, second))
+    assert distance.non_finite == counted
+    assert distance.within(SHARE) == (counted == (0, 0))
+    assert (distance.nrmse is None) == (counted != (0, 0))
+    assert distance.turned().non_finite == counted[::-1]
 
 
 def test_zero_ranges() -> None:
-    assert gap_of(([0.0, 0.0], [0.0, 0.0])).within(SHARE)
-    assert gap_of(([1.0, 1.0], [1.0, 1.0])).nrmse == 0.0
-    assert gap_of(([0.0], [1e-42])).within(SHARE), "a denormal may be flushed to zero"
-    assert not gap_of(([0.0], [1e-6])).within(SHARE)
-    assert gap_of(([5.0, 5.0], [5.0, 5.0 + 1e-6])).within(SHARE), "the size of the values counts, not only their range"
+    assert distance_of(([0.0, 0.0], [0.0, 0.0])).within(SHARE)
+    assert distance_of(([1.0, 1.0], [1.0, 1.0])).nrmse == 0.0
+    assert distance_of(([0.0], [1e-42])).within(SHARE), "a denormal may be flushed to zero"
+    assert not distance_of(([0.0], [1e-6])).within(SHARE)
+    assert distance_of(([5.0, 5.0], [5.0, 5.0 + 1e-6])).within(SHARE), (
+        "the size of the values counts, not only their range"
+    )
 
 
 def test_other_shapes_do_not_agree() -> None:
-    gap = gap_of((np.zeros(3), np.zeros(4)))
-    assert not gap.within(SHARE) and gap.nrmse is None
+    distance = distance_of((np.zeros(3), np.zeros(4)))
+    assert not distance.within(SHARE) and distance.nrmse is None
 
 
 @pytest.mark.parametrize(
