@@ -148,7 +148,7 @@ def _divergence_cause(kind: str, group: Sequence[Divergence], verified: Mapping[
     return Cause(finding, confidence, first.layer, first.op_index, sure, rule="op_diverges_between_kernels")
 
 
-def _confidence(first: Departure, *, verified: bool) -> float:
+def _confidence(first: Divergence, *, verified: bool) -> float:
     sure = OP_DIVERGES_TIED if first.tied else OP_DIVERGES
     more = OP_DIVERGES_VERIFIED if verified else 0.0
     less = OP_DIVERGES_ONE_WITNESS if len(first.agreeing) < 2 else 0.0

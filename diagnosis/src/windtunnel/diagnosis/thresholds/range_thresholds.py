@@ -264,6 +264,6 @@ LEAST_ROUNDING: Annotated[
         "share of the rounding error of a uniform distribution",
         "What clipping costs is compared with at least this much rounding.",
         "chosen",
-        "Values that lie on few steps round less than others.",
+        "Values on few quantization steps round less than others.",
     ),
 ] = 0.5

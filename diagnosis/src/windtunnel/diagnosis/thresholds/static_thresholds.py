@@ -310,7 +310,7 @@ CUT_OFF_END: Annotated[
     float,
     Threshold(
         "share of the largest value of the channel",
-        "Values from this on lie at the end of what the channel can hold.",
+        "Values from this on are at the end of the quantization range of the channel.",
         "derived",
         "Less than a step of int8 below the end, and more than float32 rounding.",
     ),
