@@ -37,7 +37,6 @@ STRUCTURE = {
         "_STRIDES",
         "_UNTOUCHED",
     },
-    "latency/op_costs.py": {"_BITS"},
     "layer_log/codec.py": {
         "SKETCH",
         "SEED",
@@ -56,9 +55,9 @@ STRUCTURE = {
     "quantize/litert_quantizer.py": {"_CHUNK"},
     "quantize/recipe_rules.py": {"_SHOWN", "_COUNT", "_TENSOR"},
     "remedy/search/candidates.py": {"CLOSEST"},
-    "remedy/search/recipes.py": {"_MAX_SCOPE", "_BITS"},
+    "remedy/search/recipes.py": {"_MAX_SCOPE"},
     "remedy/measure/split_samples.py": {"SEED"},
-    "static/quantization_ranges.py": {"_CENTRE"},
+    "static/quantization_ranges.py": {"_CENTER"},
     "static/weight_differences.py": {"_AXES"},
 }
 # The same inside of functions.
@@ -74,9 +73,9 @@ FLOATS = {
     "minimal/find_smallest.py": {0.9, 1e30},
     "numerics/metrics.py": {10.0},
     "quantize/litert_quantizer.py": {0.8, 0.9},
-    "remedy/candidates.py": {1e6},
-    "remedy/find.py": {900.0},
-    "remedy/measure_models.py": {100.0, 1e3},
+    "remedy/search/candidates.py": {1e6},
+    "remedy/find_remedy.py": {900.0},
+    "remedy/measure/measure_models.py": {100.0, 1e3},
     "static/effective_weights.py": {1e-30},
     "static/quantization_ranges.py": {12.0},
     "static/weight_differences.py": {1e-12},

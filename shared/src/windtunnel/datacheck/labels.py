@@ -21,10 +21,10 @@ from windtunnel.datacheck.findings import (
     Finding,
 )
 from windtunnel.errors import InvalidInput
+from windtunnel.tflite.dtypes import NOT_VALUES
 from windtunnel.tflite.facts import ModelFacts
 
 # Outputs that hold no numbers.
-NOT_VALUES: Final = frozenset({"string", "resource", "variant"})
 
 # classes: one class for each sample; elements: one for each element of a mask; values: targets of a regression.
 Metric = Literal["classes", "elements", "values"]

@@ -12,20 +12,10 @@ from numpy.typing import NDArray
 from windtunnel.datacheck.metadata import input_metadata
 from windtunnel.errors import WindtunnelError
 from windtunnel.tflite.facts import ModelFacts, OpFacts, TensorFacts
+from windtunnel.tflite.op_kinds import AFFINE, RESIZING, RESTATING, SHAPING
 
-_UNCHANGED: Final = frozenset(
-    {
-        "CAST",
-        "RESHAPE",
-        "TRANSPOSE",
-        "DEQUANTIZE",
-        "RESIZE_BILINEAR",
-        "RESIZE_NEAREST_NEIGHBOR",
-        "EXPAND_DIMS",
-        "SQUEEZE",
-    }
-)
-_AFFINE: Final = frozenset({"MUL", "DIV", "ADD", "SUB"})
+# Ops through which raw values reach the first arithmetic. A QUANTIZE ends the search: its scale states the range.
+_UNCHANGED: Final = (RESTATING | SHAPING | RESIZING) - {"QUANTIZE"}
 # Values outside by half of the range are not outliers.
 _OUTSIDE: Final = 0.5
 # Values that fill less than this share of the range are of another unit.
@@ -146,7 +136,7 @@ def _by_graph(model: ModelFacts, tensor: TensorFacts) -> Expected | None:
         if len(readers) != 1 or not readers[0].outputs:
             break
         op = readers[0]
-        if op.name in _AFFINE:
+        if op.name in AFFINE:
             step = _affine(model, op, index)
             if step is None:
                 break

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from windtunnel.tflite.dtypes import INTEGER_DTYPES
 from windtunnel.tflite.facts import (
     GraphFacts,
     ModelFacts,
@@ -16,7 +17,7 @@ from windtunnel.tflite.facts import (
 )
 from windtunnel.tflite.inputs import input_specs
 from windtunnel.tflite.precision import Precision, precision
-from windtunnel.tflite.quantization import INTEGER_DTYPES, dequantize, quantize
+from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
 from windtunnel.tflite.run import Accelerator, Layer, Runner, layer_tensors
 from windtunnel.tflite.variables import require_values

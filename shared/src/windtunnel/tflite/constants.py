@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.tflite.dtypes import PACKED
 
-# Bits per value and signedness of the types that numpy lacks; values are packed from the low bits up.
-_PACKED = {"int4": (4, True), "uint4": (4, False), "int2": (2, True)}
 _PLAIN = frozenset(
     f"{kind}{bits}"
     for kind, sizes in {
@@ -53,16 +52,16 @@ def decode(data: bytes, name: str, dtype: str, shape: tuple[int, ...]) -> NDArra
 
 def _size(dtype: str, count: int) -> int | None:
     """The bytes that `count` values take; None for a type that has no arrays."""
-    if dtype in _PACKED:
-        return -(-count * _PACKED[dtype][0] // 8)
+    if dtype in PACKED:
+        return -(-count * PACKED[dtype][0] // 8)
     if dtype == "bfloat16":
         return count * 2
     return count * np.dtype(dtype).itemsize if dtype in _PLAIN else None
 
 
 def _values(data: bytes, dtype: str, count: int) -> NDArray[Any]:
-    if dtype in _PACKED:
-        return _unpack(data, count, *_PACKED[dtype])
+    if dtype in PACKED:
+        return _unpack(data, count, *PACKED[dtype])
     if dtype == "bfloat16":
         wide = np.frombuffer(data, dtype="<u2").astype(np.uint32) << np.uint32(16)
         return wide.view(np.float32)
@@ -93,8 +92,8 @@ def encode(array: NDArray[Any], name: str, dtype: str) -> bytes:
         InvalidInput: an integer does not fit the type.
         Unsupported: the type has no arrays.
     """
-    if dtype in _PACKED:
-        return _pack(_fitting(array, name, dtype, *_limits(*_PACKED[dtype])), *_PACKED[dtype][:1])
+    if dtype in PACKED:
+        return _pack(_fitting(array, name, dtype, *_limits(*PACKED[dtype])), *PACKED[dtype][:1])
     if dtype == "bfloat16":
         wide = np.ascontiguousarray(array, dtype="<f4").view("<u4")
         # Round to nearest, ties to even.

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final, Literal
+from typing import Literal
 
+from windtunnel.tflite.dtypes import BYTE_DTYPES, HALF_DTYPES
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 
 Precision = Literal["float32", "float16", "dynamic_range", "int8", "int16x8"]
-
-_HALF: Final = ("float16", "bfloat16")
 
 
 def precision(facts: ModelFacts) -> Precision:
@@ -29,12 +28,12 @@ def precision(facts: ModelFacts) -> Precision:
     activations = {tensor.dtype for tensor in tensors if _is_quantized(tensor) and not tensor.is_constant}
     if "int16" in activations:
         return "int16x8"
-    if activations & {"int8", "uint8"}:
+    if activations & BYTE_DTYPES:
         return "int8"
     constants = [tensor for tensor in tensors if tensor.is_constant]
     if any(_is_quantized(tensor) and tensor.dtype != "int32" for tensor in constants):
         return "dynamic_range"
-    return "float16" if any(tensor.dtype in _HALF for tensor in constants) else "float32"
+    return "float16" if any(tensor.dtype in HALF_DTYPES for tensor in constants) else "float32"
 
 
 def _tensors(facts: ModelFacts) -> Iterator[TensorFacts]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.tflite.facts import Quantization
-
-# The types in which a quantized model stores weights and activations; int32 and int64 hold biases and indices.
-INTEGER_DTYPES: Final = frozenset({"int2", "int4", "uint4", "int8", "uint8", "int16"})
 
 
 def quantize(array: NDArray[Any], quantization: Quantization, dtype: str) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, JobFailed, Unsupported
 from windtunnel.input_shapes import shape_words
+from windtunnel.tflite.dtypes import NOT_VALUES
 from windtunnel.tflite.facts import ModelFacts, TensorFacts
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
@@ -25,7 +26,6 @@ _RESOLVERS: Mapping[str, str] = {
     "reference": "BUILTIN_REF",
 }
 # get_tensor on these raises or ends the process.
-NOT_VALUES = frozenset({"resource", "variant", "string"})
 
 _NO_WORDS = "it gives no reason, as where it gets too little memory"
 MORE_MEMORY = "run it on a machine with more memory, or with smaller inputs"

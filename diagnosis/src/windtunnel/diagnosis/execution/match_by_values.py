@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
-from windtunnel.diagnosis.graph.fused_layers import SHAPING
 from windtunnel.diagnosis.graph.layer_matching import node, permutations
 from windtunnel.diagnosis.thresholds.execution_thresholds import (
     CLEARLY_SAME_VALUES,
@@ -32,6 +31,7 @@ from windtunnel.diagnosis.thresholds.execution_thresholds import (
     SAME_VALUES,
 )
 from windtunnel.tflite import Runner, dequantize
+from windtunnel.tflite.op_kinds import SHAPING
 from windtunnel.tflite.tensor_error import nrmse_of
 
 Array = NDArray[np.float64]

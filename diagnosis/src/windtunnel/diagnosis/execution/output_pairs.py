@@ -38,7 +38,7 @@ from windtunnel.errors import UserError
 from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import ModelFacts, Runner, TensorFacts
-from windtunnel.tflite.run import NOT_VALUES
+from windtunnel.tflite.dtypes import NOT_VALUES
 from windtunnel.tflite.tensor_error import nrmse_of
 
 CODE: Final = "conversion.outputs"

@@ -15,14 +15,12 @@ from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_sai
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.diagnosis.execution.detection_slots import Detections
 from windtunnel.diagnosis.findings.comparison import SHAPE_DIFFERS, Accuracy, OutputDiff
-from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT
 from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
 from windtunnel.diagnosis.thresholds.execution_thresholds import CLEAR_CLASS
 from windtunnel.tflite import ModelFacts, TensorFacts
+from windtunnel.tflite.op_kinds import PROBABILITIES, maker_of
 from windtunnel.tflite.paired_ends import pair_outputs
-
-_PASS_THROUGH = TRANSPARENT | {"RESHAPE", "SQUEEZE", "CAST"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,18 +255,12 @@ class OutputSums:
 
 def output_kind(model: ModelFacts) -> OutputKind | None:
     """Whether the first output is made by a softmax or sigmoid; None where the graph does not tell."""
-    makers = {index: op for op in model.ops for index in op.outputs}
-    index = model.main.output_indices[0] if model.main.output_indices else -1
-    for _ in range(len(model.ops)):
-        op = makers.get(index)
-        if op is None:
-            return None
-        if op.name in ("SOFTMAX", "LOGISTIC"):
-            return "probabilities"
-        if op.name not in _PASS_THROUGH:
-            return "logits" if op.name in ("FULLY_CONNECTED", "CONV_2D") and op.fused_activation == "NONE" else None
-        index = op.inputs[0]
-    return None
+    maker = maker_of(model, model.main.output_indices[0]) if model.main.output_indices else None
+    if maker is None:
+        return None
+    if maker.name in PROBABILITIES:
+        return "probabilities"
+    return "logits" if maker.name in ("FULLY_CONNECTED", "CONV_2D") and maker.fused_activation == "NONE" else None
 
 
 def _columns(tensor: TensorFacts) -> int:

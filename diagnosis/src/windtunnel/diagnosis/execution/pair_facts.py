@@ -14,10 +14,10 @@ from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.static.subgraphs import nested_graphs, nested_layers
 from windtunnel.tflite import Accelerator, GraphFacts, ModelFacts, OpFacts, TensorFacts
+from windtunnel.tflite.dtypes import NOT_VALUES
 from windtunnel.tflite.facts import CALLS
-from windtunnel.tflite.run import NOT_VALUES
+from windtunnel.tflite.op_kinds import RANDOM
 
-_DRAWING = frozenset({"RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL", "MULTINOMIAL"})
 _PLAIN = frozenset({"bool", "float32", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64"})
 # Ops whose results are as long as their inputs' values ask for.
 _SIZING = frozenset({"WHERE", "UNIQUE", "NON_MAX_SUPPRESSION_V4", "NON_MAX_SUPPRESSION_V5", "RANGE"})
@@ -51,7 +51,7 @@ class PairFacts:
         self._coarse = precision_of(matching) != "float32"
         self.keeps_state = _keeps_state(reference) or _keeps_state(candidate)
         self.decided_by_chance = frozenset(
-            index for op in candidate.ops if runs_op(candidate, op, _DRAWING) for index in op.outputs
+            index for op in candidate.ops if runs_op(candidate, op, RANDOM) for index in op.outputs
         )
 
     @property
@@ -137,7 +137,7 @@ def _keeps_state(facts: ModelFacts) -> bool:
 
 def drawn_tensors(facts: ModelFacts) -> dict[int, str]:
     """Tensors of the main graph that hang on random numbers, by index, with the reason."""
-    ops = {op.index for op in facts.ops if runs_op(facts, op, _DRAWING)}
+    ops = {op.index for op in facts.ops if runs_op(facts, op, RANDOM)}
     return {
         tensor: f"{facts.ops[by].name} draws other numbers in every run"
         if tensor in facts.ops[by].outputs
@@ -163,7 +163,7 @@ def _exact_and_shifting(facts: ModelFacts) -> tuple[frozenset[int], frozenset[in
         made = [index for index in op.outputs if index >= 0]
         if op.name in ("SHAPE", "RANK") and shifting.isdisjoint(given):
             exact.update(made)
-        elif given and exact.issuperset(given) and not runs_op(facts, op, _DRAWING):
+        elif given and exact.issuperset(given) and not runs_op(facts, op, RANDOM):
             exact.update(index for index in made if _is_plain(facts.tensors[index]))
         elif op.name in _SIZING or not shifting.isdisjoint(given):
             shifting.update(made)

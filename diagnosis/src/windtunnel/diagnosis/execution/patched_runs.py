@@ -21,7 +21,6 @@ from windtunnel.diagnosis.execution.trials import ValueSums
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.comparison import Histogram
 from windtunnel.diagnosis.graph import Matching, Pair
-from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
 from windtunnel.diagnosis.numerics.isolated_sums import Local, Stored
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums
 from windtunnel.diagnosis.static.suspect import Patch, all_of
@@ -30,11 +29,12 @@ from windtunnel.errors import UserError
 from windtunnel.pipeline import Feed
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, dequantize
 from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.op_kinds import CLASSIFYING, QUANTIZING, SHAPING
 
 # The accelerator that a layer is tried on if the first one gave a doubtful result.
 OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {"xnnpack": "none", "none": "xnnpack", "reference": "none"}
 # They only restate what the layer before them says, some of it less clearly.
-_CLOSING = TRANSPARENT | SHAPING | {"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"}
+_CLOSING = QUANTIZING | SHAPING | CLASSIFYING
 
 
 class LiveTrials:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT, FusedLayer, FusedModel
+from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
 from windtunnel.diagnosis.graph.layer_matching import Matching, Node, Pair, match_layers
 
-__all__ = ["TRANSPARENT", "FusedLayer", "FusedModel", "Matching", "Node", "Pair", "match_layers"]
+__all__ = ["FusedLayer", "FusedModel", "Matching", "Node", "Pair", "match_layers"]

@@ -16,6 +16,7 @@ import numpy as np
 from windtunnel.diagnosis.graph.constants import Constant, Constants
 from windtunnel.diagnosis.thresholds.graph_thresholds import SAME_BOUND
 from windtunnel.tflite import OpFacts
+from windtunnel.tflite.op_kinds import CHOOSING
 
 Bounds = tuple[float, float]
 
@@ -53,7 +54,7 @@ def clip_of(op: OpFacts, constants: Constants) -> Clip | None:
     """
     if op.name in BOUNDS and op.name != "NONE":
         return Clip(op.index, BOUNDS[op.name])
-    if op.name not in ("MINIMUM", "MAXIMUM"):
+    if op.name not in CHOOSING:
         return None
     for place, index in enumerate(op.inputs):
         constant = constants.find(index)

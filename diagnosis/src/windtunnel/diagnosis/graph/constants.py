@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.tflite import ModelFacts, Quantization, TensorFacts, dequantize
+from windtunnel.tflite.op_kinds import RESTATING
 
 # Where an op keeps its weights and bias, and which axis of the weights counts the output channels.
 WEIGHTED: dict[str, tuple[int, int, int]] = {
@@ -68,7 +69,7 @@ class Constants:
         at = tensor
         while not self._facts.tensors[at].is_constant:
             maker = self._makers.get(at)
-            if maker is None or maker.name not in ("QUANTIZE", "DEQUANTIZE", "CAST", "RESHAPE"):
+            if maker is None or maker.name not in RESTATING:
                 return None
             at = maker.inputs[0]
         return Constant(self._facts.tensors[tensor], self._facts.tensors[at])

@@ -18,16 +18,12 @@ import numpy as np
 from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, OPEN, Bounds, Clip, clip_of, named, then
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, Constants
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
+from windtunnel.tflite.op_kinds import AFFINE, QUANTIZING, SHAPING
 
-# They restate a value, and are not layers.
-TRANSPARENT = frozenset({"QUANTIZE", "DEQUANTIZE"})
-# They move values without changing them.
-SHAPING = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE"})
 ACTIVATIONS = frozenset(
     {"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "TANH", "LOGISTIC", "LEAKY_RELU", "ELU", "GELU", "HARD_SWISH"}
 )
 CONSTANT_FIRST = ", constant first"
-AFFINE = frozenset({"ADD", "SUB", "MUL", "DIV"})
 # Ops with room for a fused activation.
 _FUSING = frozenset(WEIGHTED) | AFFINE | {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D", "CONCATENATION"}
 
@@ -136,7 +132,7 @@ class FusedModel:
                 self._reading[index].append(layer)
         self.by_op: dict[int, FusedLayer] = {op: layer for layer in self.fused for op in layer.members}
         self.layers: dict[int, tuple[int, TensorFacts]] = {
-            tensor.index: (op, tensor) for op, tensor in layer_tensors(facts) if facts.ops[op].name not in TRANSPARENT
+            tensor.index: (op, tensor) for op, tensor in layer_tensors(facts) if facts.ops[op].name not in QUANTIZING
         }
 
     def reading(self, root: int) -> list[FusedLayer]:
@@ -159,7 +155,7 @@ class FusedModel:
         Returns:
             Index of the tensor before all QUANTIZE, DEQUANTIZE and shaping ops.
         """
-        while (maker := self.makers.get(tensor)) is not None and maker.name in TRANSPARENT | SHAPING:
+        while (maker := self.makers.get(tensor)) is not None and maker.name in QUANTIZING | SHAPING:
             if maker.inputs[0] in self.facts.main.fixed:
                 break
             tensor = maker.inputs[0]
@@ -174,14 +170,14 @@ class FusedModel:
         Returns:
             Index of the tensor before those ops.
         """
-        while (maker := self.makers.get(tensor)) is not None and maker.name in TRANSPARENT:
+        while (maker := self.makers.get(tensor)) is not None and maker.name in QUANTIZING:
             tensor = maker.inputs[0]
         return tensor
 
     def _drafts(self) -> list[_Draft]:
         drafts = []
         for op in self.facts.ops:
-            if op.index in self._taken or op.name in TRANSPARENT or not self._is_live(op):
+            if op.index in self._taken or op.name in QUANTIZING or not self._is_live(op):
                 continue
             if op.name == "PAD" and self._padded_by(op) is not None:
                 # The convolution that reads it takes it.
@@ -243,7 +239,7 @@ class FusedModel:
     def _moved_from(self, tensor: int) -> tuple[list[int], OpFacts | None]:
         """The ops that only move the values on their way to this tensor, and the one that made them."""
         passed = []
-        while (maker := self.makers.get(tensor)) is not None and maker.name in TRANSPARENT | SHAPING:
+        while (maker := self.makers.get(tensor)) is not None and maker.name in QUANTIZING | SHAPING:
             passed += [maker.index] if maker.name in SHAPING else []
             tensor = maker.inputs[0]
         return passed, maker
@@ -261,7 +257,7 @@ class FusedModel:
 
     def _may_pass(self, op: OpFacts) -> bool:
         constant = op.name in AFFINE and any(self.constants.find(index) is not None for index in op.inputs)
-        return op.name in TRANSPARENT | SHAPING | ACTIVATIONS or constant
+        return op.name in QUANTIZING | SHAPING | ACTIVATIONS or constant
 
     def _close(self, draft: _Draft) -> None:
         """Lets a dilated step end where its values are back in place."""
@@ -283,7 +279,7 @@ class FusedModel:
     def _padded_by(self, pad: OpFacts) -> tuple[tuple[int, ...], ...] | None:
         """Rows and columns that a PAD adds before and after for a convolution, None where it is more than that."""
         at = pad.outputs[0]
-        while (reader := self._only_reader(at)) is not None and reader.name in TRANSPARENT:
+        while (reader := self._only_reader(at)) is not None and reader.name in QUANTIZING:
             at = reader.outputs[0]
         if reader is None or reader.name not in _CONVOLVING or reader.options.get("padding") != "VALID":
             return None
@@ -302,8 +298,8 @@ class FusedModel:
         while (reader := self._only_reader(at)) is not None and (
             reader.index not in self._taken or reader.index in own
         ):
-            if reader.name in TRANSPARENT | SHAPING or reader.index in own:
-                if reader.name not in TRANSPARENT:
+            if reader.name in QUANTIZING | SHAPING or reader.index in own:
+                if reader.name not in QUANTIZING:
                     passed.append(reader.index)
                     place = self._channels_after(reader, place, self._channels(draft))
                 at = reader.outputs[0]

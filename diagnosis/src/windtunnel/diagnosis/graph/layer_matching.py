@@ -18,10 +18,11 @@ from difflib import SequenceMatcher
 from itertools import pairwise
 
 from windtunnel.diagnosis.findings.comparison import Unmatched
-from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
+from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
 from windtunnel.diagnosis.graph.weight_fingerprint import Fingerprints
 from windtunnel.diagnosis.thresholds.graph_thresholds import SAME_WEIGHTS, SAME_WEIGHTS_MARGIN
 from windtunnel.tflite import ModelFacts, TensorFacts
+from windtunnel.tflite.op_kinds import SHAPING
 from windtunnel.tflite.paired_ends import pair_inputs
 
 _SUFFIX = re.compile(r"(_quantized|_dequant|_requant)+(_\d+)?$")

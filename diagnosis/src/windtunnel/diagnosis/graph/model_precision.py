@@ -8,6 +8,7 @@ from windtunnel.diagnosis.findings.comparison import OutputDiff
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.thresholds.precision_thresholds import QUIET_OUTPUT
 from windtunnel.tflite import INTEGER_DTYPES, ModelFacts, TensorFacts
+from windtunnel.tflite.dtypes import HALF_DTYPES
 
 
 def is_quantized(facts: ModelFacts) -> bool:
@@ -34,7 +35,7 @@ def precision_of(matching: Matching) -> str:
     if is_quantized(matching.reference.facts) or is_quantized(matching.candidate.facts):
         return "integer"
     tensors = (*_all_tensors(matching.reference.facts), *_all_tensors(matching.candidate.facts))
-    return "float16" if any(tensor.dtype in ("float16", "bfloat16") for tensor in tensors) else "float32"
+    return "float16" if any(tensor.dtype in HALF_DTYPES for tensor in tensors) else "float32"
 
 
 def is_quiet(output: OutputDiff, precision: str) -> bool:

@@ -30,6 +30,7 @@ from windtunnel.diagnosis.kernels.single_op_models import Derived, not_isolable,
 from windtunnel.errors import InvalidInput, JobFailed
 from windtunnel.isolation import Pool
 from windtunnel.tflite import ModelFacts, layer_tensors, read_model
+from windtunnel.tflite.dtypes import BYTE_DTYPES
 
 BASE: Final = "none"
 # Layer values of all samples of one accelerator may take this much of the disk.
@@ -92,7 +93,7 @@ def _affordable(facts: ModelFacts) -> int:
     size = 0
     for _, tensor in layer_tensors(facts):
         count = int(np.prod([max(1, length) for length in tensor.shape], dtype=np.float64))
-        size += count * (1 if tensor.dtype in ("int8", "uint8", "bool") else 4)
+        size += count * (1 if tensor.dtype in BYTE_DTYPES | {"bool"} else 4)
     return max(1, _DISK_BYTES // max(1, size))
 
 

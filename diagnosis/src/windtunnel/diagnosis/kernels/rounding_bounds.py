@@ -21,15 +21,19 @@ from windtunnel.diagnosis.thresholds.kernel_thresholds import (
     TABLE_STEPS,
 )
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts
+from windtunnel.tflite.dtypes import WEIGHT_DTYPES
+from windtunnel.tflite.op_kinds import JOINING, PICKING, SHAPING
 
 # These move values or choose among them: no kernel has anything to round.
-_EXACT: Final = frozenset(
-    {
-        *("RESHAPE", "SQUEEZE", "EXPAND_DIMS", "TRANSPOSE", "PAD", "MIRROR_PAD", "SLICE", "STRIDED_SLICE", "GATHER"),
-        *("GATHER_ND", "SPLIT", "SPLIT_V", "PACK", "UNPACK", "TILE", "REVERSE_V2", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"),
+_EXACT: Final = (
+    SHAPING
+    | JOINING
+    | PICKING
+    | {
+        *("PAD", "MIRROR_PAD", "GATHER_ND", "TILE", "REVERSE_V2", "SPACE_TO_DEPTH", "DEPTH_TO_SPACE"),
         *("SPACE_TO_BATCH_ND", "BATCH_TO_SPACE_ND", "SHAPE", "RANGE", "FILL", "ARG_MAX", "ARG_MIN", "TOPK_V2"),
         *("EQUAL", "NOT_EQUAL", "GREATER", "GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOGICAL_AND", "LOGICAL_OR"),
-        *("LOGICAL_NOT", "SELECT", "SELECT_V2", "MAX_POOL_2D", "ONE_HOT", "BROADCAST_TO", "CONCATENATION"),
+        *("LOGICAL_NOT", "SELECT", "SELECT_V2", "MAX_POOL_2D", "ONE_HOT", "BROADCAST_TO"),
     }
 )
 # Computed from a table or in fixed point, with other intermediate precisions.
@@ -102,7 +106,7 @@ def is_hybrid(facts: ModelFacts, op: OpFacts) -> bool:
     ):
         return False
     types = [facts.tensors[index].dtype for index in op.inputs if index >= 0]
-    return "float32" in types and any(kind in ("int8", "uint8", "int4", "int2") for kind in types)
+    return "float32" in types and any(kind in WEIGHT_DTYPES for kind in types)
 
 
 def _rescales(facts: ModelFacts, op: OpFacts, tensor: TensorFacts) -> bool:

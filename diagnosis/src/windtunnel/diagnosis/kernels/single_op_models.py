@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from windtunnel.tflite import ModelFacts, layer_tensors, read_model
+from windtunnel.tflite.dtypes import NOT_VALUES
 from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.op_kinds import RANDOM
 
-_NO_NUMBERS: Final = frozenset({"resource", "variant", "string"})
 # Their result is another each time, whatever they are fed.
-_RANDOM: Final = frozenset({"MULTINOMIAL", "RANDOM_UNIFORM", "RANDOM_STANDARD_NORMAL"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +48,11 @@ def not_isolable(facts: ModelFacts) -> Mapping[int, str]:
     found = {}
     for op in facts.ops:
         used = [facts.tensors[index] for index in (*op.inputs, *op.outputs) if index >= 0]
-        if any(tensor.dtype in _NO_NUMBERS for tensor in used):
+        if any(tensor.dtype in NOT_VALUES for tensor in used):
             found[op.index] = "it works on handles or strings, which hold no numbers"
         elif any(tensor.is_variable for tensor in used):
             found[op.index] = "it keeps a state from one inference to the next"
-        elif op.name in _RANDOM:
+        elif op.name in RANDOM:
             found[op.index] = "its result is random"
     return found
 

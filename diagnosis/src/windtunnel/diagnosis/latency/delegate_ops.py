@@ -18,10 +18,11 @@ from windtunnel.diagnosis.thresholds.latency_thresholds import (
     WRONG_COST,
 )
 from windtunnel.tflite.facts import OpFacts
+from windtunnel.tflite.op_kinds import AFFINE, CHOOSING, JOINING, QUANTIZING, RESHAPING
 
-_BINARY = frozenset({"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE", "PRELU", "POW"})
-_RELUS = frozenset({"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1", "MINIMUM", "MAXIMUM"})
-_MOVES = frozenset({"RESHAPE", "CONCATENATION", "SPLIT", "SQUEEZE", "EXPAND_DIMS", "PACK", "UNPACK", "SLICE"})
+_BINARY = AFFINE | CHOOSING | {"SQUARED_DIFFERENCE", "PRELU", "POW"}
+_RELUS = CHOOSING | {"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"}
+_MOVES = RESHAPING | JOINING | {"SPLIT", "UNPACK", "SLICE"}
 _MEANS = frozenset({"MEAN", "SUM"})
 # What XNNPACK's operators (src/operator-type) compute; names that are equal but for their spelling are not listed.
 _COMPUTES: Mapping[str, frozenset[str]] = {
@@ -52,7 +53,7 @@ _COMPUTES: Mapping[str, frozenset[str]] = {
     "Slice": frozenset({"SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK"}),
     "Copy": _MOVES,
     "Static Reshape": _MOVES,
-    "Convert": frozenset({"QUANTIZE", "DEQUANTIZE", "CAST"}),
+    "Convert": QUANTIZING | {"CAST"},
 }
 # Added around an op where its kernel wants another type, shape or border.
 _HELPERS = frozenset(

@@ -9,13 +9,14 @@ from typing import Literal
 
 from windtunnel.diagnosis.thresholds.latency_thresholds import HEAVY_OP_WEIGHT
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts
+from windtunnel.tflite.dtypes import WEIGHT_DTYPES, bits_of
+from windtunnel.tflite.op_kinds import RESHAPING
 
 Family = Literal["dense", "depthwise", "memory", "unknown", "control"]
 
-_BITS: Mapping[str, int] = {"int2": 2, "int4": 4, "uint4": 4, "bool": 8, "bfloat16": 16, "complex64": 64}
 _HEAVY = frozenset({"SOFTMAX", "LOG_SOFTMAX", "LOGISTIC", "TANH", "GELU", "EXP", "LOG", "ELU", "POW", "SIN", "COS"})
 # Runtimes let these share the memory of their input.
-_FREE = frozenset({"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "SHAPE"})
+_FREE = RESHAPING | {"SHAPE"}
 _POOLS = frozenset({"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"})
 # What such an op takes depends on other graphs.
 _CONTROL = frozenset({"WHILE", "IF", "CALL", "CALL_ONCE", "STABLEHLO_COMPOSITE"})
@@ -148,9 +149,7 @@ def _weight(op: OpFacts) -> float:
 def _bytes(tensor: TensorFacts) -> int:
     if tensor.buffer_size:
         return tensor.buffer_size
-    digits = "".join(character for character in tensor.dtype if character.isdigit())
-    bits = _BITS.get(tensor.dtype, int(digits) if digits else 0)
-    return -(-abs(math.prod(tensor.shape)) * bits // 8)
+    return -(-abs(math.prod(tensor.shape)) * bits_of(tensor.dtype) // 8)
 
 
 def _precision(facts: ModelFacts, op: OpFacts) -> str:
@@ -159,7 +158,7 @@ def _precision(facts: ModelFacts, op: OpFacts) -> str:
     values = next((t for t in given if t.index not in facts.main.fixed), given[0] if given else None)
     if values is None:
         return "none"
-    weights = next((t for t in given if t.is_constant and t.dtype in ("int8", "int4", "int2")), None)
+    weights = next((t for t in given if t.is_constant and t.dtype in WEIGHT_DTYPES), None)
     if op.name in _MACS and weights is not None and weights.dtype != values.dtype:
         return f"{values.dtype}x{weights.dtype}"
     return values.dtype

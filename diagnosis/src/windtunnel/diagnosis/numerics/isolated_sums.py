@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.layer_totals import LayerTotals
 from windtunnel.tflite import Quantization, dequantize, quantize
+from windtunnel.tflite.dtypes import integer_limits
 
 _BLOCK: Final = 1 << 15
 
@@ -191,9 +192,9 @@ def representable(quantization: Quantization, dtype: str) -> tuple[float, float]
     Returns:
         (least, largest) real number.
     """
-    kind = np.iinfo(np.dtype(dtype))
+    least, most = integer_limits(dtype)
     scale, zero = quantization.scales[0], quantization.zero_points[0]
-    return scale * (kind.min - zero), scale * (kind.max - zero)
+    return scale * (least - zero), scale * (most - zero)
 
 
 def _power(values: NDArray[np.float64]) -> float:

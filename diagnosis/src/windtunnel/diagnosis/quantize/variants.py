@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.plan import AS_IT_IS, VariantSpec
 from windtunnel.tflite import GraphFacts, ModelFacts, OpFacts, TensorFacts, precision
+from windtunnel.tflite.dtypes import HALF_DTYPES
 
 T = TypeVar("T")
 
@@ -121,7 +122,7 @@ def require_quantized(facts: ModelFacts, variant: VariantSpec) -> None:
 
 
 def _is_quantized(tensor: TensorFacts) -> bool:
-    return tensor.quantization is not None or (tensor.is_constant and tensor.dtype in ("float16", "bfloat16"))
+    return tensor.quantization is not None or (tensor.is_constant and tensor.dtype in HALF_DTYPES)
 
 
 def loops(facts: ModelFacts) -> list[str]:

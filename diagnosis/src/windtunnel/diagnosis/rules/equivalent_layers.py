@@ -14,7 +14,6 @@ from dataclasses import replace
 
 from windtunnel.diagnosis.findings.comparison import OutputDiff
 from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
-from windtunnel.diagnosis.graph.fused_layers import TRANSPARENT
 from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.rules.mask_scale import is_masked
@@ -24,10 +23,11 @@ from windtunnel.diagnosis.thresholds.rule_thresholds import (
     REWRITE_READERS_ROUND,
     REWRITE_READERS_SHARE,
 )
+from windtunnel.tflite.op_kinds import CHOOSING, QUANTIZING
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # They cut off what may then be cut off before them too: a range that ends there holds all that counts.
-_CUTTING = frozenset({"MAXIMUM", "MINIMUM", "RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"})
+_CUTTING = CHOOSING | {"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"}
 _WHY = "it holds another value, and all that reads it agrees: the same is computed in another way"
 
 
@@ -90,7 +90,7 @@ def _rewritten(
 
 def _kinds(side: FusedModel) -> Counter[str]:
     """How many ops of each kind a model has, but for those that only restate a value."""
-    return Counter(op.name for op in side.facts.ops if op.name not in TRANSPARENT)
+    return Counter(op.name for op in side.facts.ops if op.name not in QUANTIZING)
 
 
 def _behind(side: FusedModel, node: Node, pairs: Mapping[int, Pair]) -> tuple[set[int | None], bool]:

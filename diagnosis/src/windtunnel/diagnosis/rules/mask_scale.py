@@ -34,19 +34,16 @@ from windtunnel.diagnosis.thresholds.scale_thresholds import (
     MASK_SIZE,
 )
 from windtunnel.tflite import Quantization
+from windtunnel.tflite.dtypes import ACTIVATION_DTYPES
+from windtunnel.tflite.op_kinds import CHOOSING, RESTATING, SHAPING
 
 # Beside a value of extreme size these need no softmax: any value at the end of the data does the same.
-_BOUNDING: Final = frozenset({"MINIMUM", "MAXIMUM", "PADV2", "CONCATENATION"})
+_BOUNDING: Final = CHOOSING | {"PADV2", "CONCATENATION"}
 _COMBINING: Final = frozenset({"ADD", "SUB", "SELECT", "SELECT_V2", "MUL"}) | _BOUNDING
 # On its way a mask may be moved, negated, and multiplied by what tells where it applies.
-_CARRYING: Final = frozenset({"MUL", "CAST", "SUB", "ADD", "NEG", "RESHAPE", "EXPAND_DIMS", "TRANSPOSE", "TILE"}) | {
-    "BROADCAST_TO",
-    "DEQUANTIZE",
-    "QUANTIZE",
-    "SELECT",
-    "SELECT_V2",
-    "FILL",
-}
+_CARRYING: Final = (
+    RESTATING | SHAPING | {"MUL", "SUB", "ADD", "NEG", "TILE", "BROADCAST_TO", "SELECT", "SELECT_V2", "FILL"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +189,7 @@ def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Pa
     patches: list[Patch] = []
     for tensor in candidate.facts.tensors:
         quantization = tensor.quantization
-        if quantization is None or len(quantization.scales) != 1 or tensor.dtype not in ("int8", "uint8", "int16"):
+        if quantization is None or len(quantization.scales) != 1 or tensor.dtype not in ACTIVATION_DTYPES:
             continue
         if not _reaches(quantization, tensor.dtype, size):
             continue

@@ -25,7 +25,6 @@ from windtunnel.diagnosis.findings.kinds.ranges import FileScale
 from windtunnel.diagnosis.findings.kinds.scales import LostPart, PartKind, SharedScale
 from windtunnel.diagnosis.graph import FusedModel, Matching, Pair
 from windtunnel.diagnosis.graph.constants import WEIGHTED
-from windtunnel.diagnosis.graph.fused_layers import SHAPING, TRANSPARENT
 from windtunnel.diagnosis.rules.effect_on_outputs import Ends
 from windtunnel.diagnosis.rules.mask_scale import Rest, mask_causes, masked_layers
 from windtunnel.diagnosis.static.effective_weights import effective
@@ -39,11 +38,9 @@ from windtunnel.diagnosis.thresholds.scale_thresholds import (
     PART_SAMPLES,
 )
 from windtunnel.tflite import OpFacts, Quantization, TensorFacts
+from windtunnel.tflite.op_kinds import JOINING, PICKING, PROBABILITIES, QUANTIZING, SHAPING
 
 Observe = Callable[[Mapping[str, ValueSums], int], None]
-_JOINING: Final = frozenset({"CONCATENATION", "PACK"})
-_PICKING: Final = frozenset({"SLICE", "STRIDED_SLICE", "SPLIT", "SPLIT_V", "UNPACK", "GATHER"})
-_PROBABILITIES: Final = frozenset({"LOGISTIC", "SOFTMAX"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +151,7 @@ def _joints(matching: Matching) -> Iterator[Joint]:
             continue
         is_output = pair.candidate.tensor.index in ends
         op = reference.facts.ops[pair.reference.op_index]
-        if op.name in _JOINING and pair.candidate.op in _JOINING:
+        if op.name in JOINING and pair.candidate.op in JOINING:
             parts = tuple(_joined(reference, op))
             kind: PartKind = "concatenation"
         else:
@@ -170,7 +167,7 @@ def _moved_to_outputs(side: FusedModel) -> set[int]:
     found = set(left)
     while left:
         maker = side.makers.get(left.pop())
-        if maker is not None and maker.name in TRANSPARENT | SHAPING | _JOINING | _PICKING:
+        if maker is not None and maker.name in QUANTIZING | SHAPING | JOINING | PICKING:
             new = [index for index in maker.inputs if index >= 0 and index not in found]
             found.update(new)
             left += new
@@ -190,7 +187,7 @@ def _joined(side: FusedModel, op: OpFacts) -> Iterator[Part]:
 
 def _is_probability(side: FusedModel, tensor: int) -> bool:
     maker = side.makers.get(side.root(tensor))
-    return maker is not None and maker.name in _PROBABILITIES
+    return maker is not None and maker.name in PROBABILITIES
 
 
 def _channels(side: FusedModel, op: OpFacts, tensor: TensorFacts) -> Iterator[Part]:

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, rows
-from windtunnel.diagnosis.graph.fused_layers import AFFINE, CONSTANT_FIRST, FusedLayer, FusedModel
+from windtunnel.diagnosis.graph.fused_layers import CONSTANT_FIRST, FusedLayer, FusedModel
 from windtunnel.diagnosis.thresholds.static_thresholds import ARITHMETIC_ROUNDING, ROUNDING_SLACK
+from windtunnel.tflite.dtypes import COUNT_DTYPES
+from windtunnel.tflite.op_kinds import AFFINE
 
 Array = NDArray[np.float64]
 
@@ -54,7 +56,7 @@ def tolerance_of(constant: Constant, values: Array) -> Array:
             shape[quantization.axis] = scales.size
         scales = scales.reshape(shape)
         # Biases are rounded again when their scale changes, and one quantization step of a bias does not matter.
-        share = 1.0 if constant.stored.dtype in ("int32", "int64") else 0.5
+        share = 1.0 if constant.stored.dtype in COUNT_DTYPES else 0.5
         return np.broadcast_to(share * ROUNDING_SLACK * scales, values.shape)
     if constant.stored.dtype == "float16":
         return np.asarray(np.abs(values) * 2.0**-11 * ROUNDING_SLACK + 2.0**-25)

@@ -20,12 +20,13 @@ from windtunnel.diagnosis.findings.kinds.ops import (
 )
 from windtunnel.diagnosis.findings.kinds.phrases import BothSides
 from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, Clip, same
-from windtunnel.diagnosis.graph.fused_layers import ACTIVATIONS, SHAPING, FusedLayer, FusedModel
+from windtunnel.diagnosis.graph.fused_layers import ACTIVATIONS, FusedLayer, FusedModel
 from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.static.effective_weights import finished_early, same_constants
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
 from windtunnel.diagnosis.thresholds.static_thresholds import SAME_ATTRIBUTE
 from windtunnel.tflite.edit import Editor
+from windtunnel.tflite.op_kinds import SHAPING
 
 # Their inputs may come in any order.
 _COMMUTATIVE = frozenset(

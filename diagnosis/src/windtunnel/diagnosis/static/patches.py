@@ -9,25 +9,10 @@ from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant
 from windtunnel.diagnosis.graph.fused_layers import FusedModel
 from windtunnel.diagnosis.static.suspect import Patch
 from windtunnel.tflite import OpFacts, Quantization, quantize
+from windtunnel.tflite.dtypes import integer_limits
 from windtunnel.tflite.edit import Editor
 
 Array = NDArray[np.float64]
-
-
-def stored_limits(dtype: str) -> tuple[int, int]:
-    """The least and the largest integer of a type, including the narrow types of weights.
-
-    Args:
-        dtype: TFLite's name.
-
-    Returns:
-        (least, largest).
-    """
-    narrow = {"int4": (-8, 7), "uint4": (0, 15), "int2": (-2, 1)}
-    if dtype in narrow:
-        return narrow[dtype]
-    kind = np.iinfo(np.dtype(dtype))
-    return int(kind.min), int(kind.max)
 
 
 def put_weights(side: FusedModel, op: OpFacts, constant: Constant, table: Array) -> Patch | None:
@@ -85,7 +70,7 @@ def put_per_channel(side: FusedModel, op: OpFacts, table: Array) -> Patch | None
     if constant is None or constant.quantization is None:
         return None
     values = _unrolled(table, constant.stored.shape, axis)
-    limit = stored_limits(constant.stored.dtype)[1]
+    limit = integer_limits(constant.stored.dtype)[1]
     largest = np.abs(table).max(axis=1)
     scales = Quantization(
         tuple(float(size) / limit if size > 0 else 1.0 for size in largest), (0,) * len(largest), axis
@@ -162,7 +147,7 @@ def put_constant(constant: Constant, values: Array, *, new_scale: bool = True) -
 
 def _fitted(values: Array, dtype: str, old: Quantization) -> Quantization:
     """One scale and zero point that hold all values and 0."""
-    least, most = stored_limits(dtype)
+    least, most = integer_limits(dtype)
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
     if dtype == "int16":
         # Kernels take 16 bits around 0 only.
@@ -173,7 +158,7 @@ def _fitted(values: Array, dtype: str, old: Quantization) -> Quantization:
 
 def _holds(one: Quantization, dtype: str, other: Quantization) -> bool:
     """Whether one scale and zero point hold, to a step, what another does."""
-    least, most = stored_limits(dtype)
+    least, most = integer_limits(dtype)
     (low, high), (other_low, other_high) = (
         (each.scales[0] * (least - each.zero_points[0]), each.scales[0] * (most - each.zero_points[0]))
         for each in (one, other)
@@ -255,7 +240,7 @@ def _rescale_bias(side: FusedModel, editor: Editor, op: OpFacts, input_scale: fl
 
 
 def _set_bias(editor: Editor, constant: Constant, real: Array, scales: Array) -> None:
-    stored = np.clip(np.rint(real / scales), *stored_limits(constant.stored.dtype)).astype(np.int64)
+    stored = np.clip(np.rint(real / scales), *integer_limits(constant.stored.dtype)).astype(np.int64)
     editor.set_constant(constant.stored.index, stored.reshape(constant.stored.shape))
     editor.set_quantization(constant.stored.index, Quantization(tuple(scales), (0,) * len(scales), 0))
 
@@ -263,7 +248,7 @@ def _set_bias(editor: Editor, constant: Constant, real: Array, scales: Array) ->
 def _with_scales(side: FusedModel, op: OpFacts, constant: Constant, values: Array, scales: Quantization) -> Patch:
     bias_place = WEIGHTED[op.name][1]
     bias = side.constants.find(op.inputs[bias_place]) if bias_place < len(op.inputs) else None
-    limit = stored_limits(constant.stored.dtype)[1]
+    limit = integer_limits(constant.stored.dtype)[1]
     shape = [1] * values.ndim
     shape[scales.axis] = -1
     spread = np.asarray(scales.scales).reshape(shape) if len(scales.scales) > 1 else np.asarray(scales.scales[0])
@@ -286,7 +271,7 @@ def _scales_for(table: Array, constant: Constant) -> Quantization:
     """The constant's scales, computed again from the table with the same granularity."""
     old = constant.quantization
     assert old is not None
-    limit = stored_limits(constant.stored.dtype)[1]
+    limit = integer_limits(constant.stored.dtype)[1]
     largest = np.abs(table).max(axis=1) if len(old.scales) > 1 else np.abs(table).max(keepdims=True).reshape(-1)
     scales = tuple(
         float(size) / limit if size > 0 else float(fallback) for size, fallback in zip(largest, old.scales, strict=True)

@@ -26,6 +26,7 @@ from windtunnel.diagnosis.thresholds.static_thresholds import (
     NOTE_WIDE,
 )
 from windtunnel.tflite import TensorFacts
+from windtunnel.tflite.dtypes import ACTIVATION_DTYPES
 
 Note = dict[str, Any]
 
@@ -56,7 +57,7 @@ def notes(matching: Matching, local: Mapping[int, Local]) -> dict[int, list[Note
 
 def _is_stored_small(tensor: TensorFacts) -> bool:
     scales = tensor.quantization.scales if tensor.quantization is not None else ()
-    return len(scales) == 1 and tensor.dtype in ("int8", "uint8", "int16")
+    return len(scales) == 1 and tensor.dtype in ACTIVATION_DTYPES
 
 
 def _activation(tensor: TensorFacts, known: Local) -> Iterator[Note]:

@@ -55,20 +55,20 @@ from windtunnel.diagnosis.thresholds.range_thresholds import (
     STRETCHED_LEAST,
 )
 from windtunnel.tflite import Quantization, TensorFacts
+from windtunnel.tflite.dtypes import ACTIVATION_DTYPES, BYTE_DTYPES
+from windtunnel.tflite.op_kinds import AFFINE, CHOOSING, JOINING, PICKING, PRESCRIBED_SCALE, RESIZING, SHAPING
 
-# Outputs of these ops have scales that the kernels prescribe.
-_PRESCRIBED = frozenset({"SOFTMAX", "LOGISTIC", "TANH", "L2_NORMALIZATION", "LOG_SOFTMAX"})
 # The zero point of a range around 0.
 _CENTER = {"int8": 0, "uint8": 128}
 # They only move values, or pick among them.
-_MOVING = frozenset(
-    {"RESHAPE", "TRANSPOSE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "CONCATENATION", "PAD", "SLICE", "STRIDED_SLICE", "MEAN"}
-    | {"RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR", "SQUEEZE", "EXPAND_DIMS", "PACK", "SPACE_TO_DEPTH", "QUANTIZE"}
+_MOVING = (
+    SHAPING
+    | JOINING
+    | RESIZING
+    | {"SLICE", "STRIDED_SLICE", "MAX_POOL_2D", "AVERAGE_POOL_2D", "PAD", "MEAN", "SPACE_TO_DEPTH", "QUANTIZE"}
 )
 # Ops of two operands, and those that choose one of the two.
-_PAIRING = frozenset({"ADD", "SUB", "MUL", "DIV", "MAXIMUM", "MINIMUM", "SQUARED_DIFFERENCE"})
-_CHOOSING = frozenset({"MAXIMUM", "MINIMUM"})
-_PICKING = frozenset({"SPLIT", "SPLIT_V", "UNPACK", "SLICE", "STRIDED_SLICE", "GATHER"})
+_PAIRING = AFFINE | CHOOSING | {"SQUARED_DIFFERENCE"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,7 +378,7 @@ def _shift(group: Group, slack: float) -> int:
     activation keeps at 0 and above starts at 0. `slack` is how far the model's ranges miss the samples anyway.
     """
     below, above = _spare(group)
-    if group.dtype not in ("int8", "uint8") or group.symmetric:
+    if group.dtype not in BYTE_DTYPES or group.symmetric:
         return 0
     if group.rectified and below > SHIFTED_FROM_ZERO:
         return round(below)
@@ -397,7 +397,7 @@ def _groups(candidate: FusedModel, local: Mapping[int, Local]) -> list[Group]:
             continue
         maker = candidate.makers.get(index)
         group = Group({index}, tensor.quantization, tensor.dtype, "" if maker is None else maker.name)
-        group.prescribed = maker is not None and maker.name in _PRESCRIBED
+        group.prescribed = maker is not None and maker.name in PRESCRIBED_SCALE
         group.rectified = maker is not None and is_rectified(maker)
         seen = local.get(index) or local.get(candidate.stored(index))
         group.partial = seen is None or seen.low > seen.high
@@ -408,13 +408,13 @@ def _groups(candidate: FusedModel, local: Mapping[int, Local]) -> list[Group]:
         joined = False
         for source in () if maker is None else maker.inputs:
             if source in of and of[source].quantization == tensor.quantization:
-                if maker is not None and maker.name in _CHOOSING and len(candidate.readers[source]) == 1:
+                if maker is not None and maker.name in CHOOSING and len(candidate.readers[source]) == 1:
                     # What it does not choose may be cut off.
                     of[source].forget(source)
                 group, joined = _join(of[source], group, of, order), True
         # A part has the range of the whole, of which other parts may not be read at all.
         origin = candidate.makers.get(candidate.stored(index))
-        group.partial |= origin is not None and origin.name in _PICKING and not joined
+        group.partial |= origin is not None and origin.name in PICKING and not joined
         group.behind_float = group.maker == "QUANTIZE" and origin is not None
         if group not in order:
             order.append(group)
@@ -444,7 +444,7 @@ def _activations(candidate: FusedModel) -> list[int]:
     main = candidate.facts.main
     made = [index for op in candidate.facts.ops for index in op.outputs if index >= 0 and index not in main.fixed]
     tensors = candidate.facts.tensors
-    return [index for index in (*main.input_indices, *made) if tensors[index].dtype in ("int8", "uint8", "int16")]
+    return [index for index in (*main.input_indices, *made) if tensors[index].dtype in ACTIVATION_DTYPES]
 
 
 def _fitted(group: Group) -> Quantization:

@@ -25,7 +25,7 @@ from windtunnel.diagnosis.findings.kinds.constants import (
 from windtunnel.diagnosis.findings.kinds.ops import AttributeDiffers
 from windtunnel.diagnosis.findings.kinds.phrases import MOST_CHANNELS
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant
-from windtunnel.diagnosis.graph.fused_layers import SHAPING, FusedLayer, FusedModel
+from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
 from windtunnel.diagnosis.static.effective_weights import Table, effective, finished_early, same_constants, tolerance_of
 from windtunnel.diagnosis.static.patches import (
     input_place,
@@ -33,7 +33,6 @@ from windtunnel.diagnosis.static.patches import (
     put_constant,
     put_weight_scales,
     put_weights,
-    stored_limits,
 )
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
 from windtunnel.diagnosis.static.value_patterns import Pattern, describe
@@ -53,6 +52,8 @@ from windtunnel.diagnosis.thresholds.static_thresholds import (
     SAME_SCALE,
     TIE_STEPS,
 )
+from windtunnel.tflite.dtypes import COUNT_DTYPES, integer_limits
+from windtunnel.tflite.op_kinds import SHAPING
 
 Array = NDArray[np.float64]
 # Which input of an op holds axes.
@@ -410,7 +411,7 @@ def _has_its_scale(one: Table, other: Table, pattern: Pattern) -> bool:
         hit = np.asarray(pattern.channels)
     if scales.size != largest.size:
         return False
-    wanted = largest[hit] / stored_limits(other.constant.stored.dtype)[1]
+    wanted = largest[hit] / integer_limits(other.constant.stored.dtype)[1]
     return bool(np.allclose(scales[hit], wanted, rtol=SAME_SCALE))
 
 
@@ -436,7 +437,7 @@ def _relative(one: Array, other: Array) -> float | None:
 
 
 def _is_attribute(constant: Constant) -> bool:
-    return constant.stored.dtype in ("int32", "int64", "bool") and constant.stored.quantization is None
+    return constant.stored.dtype in COUNT_DTYPES | {"bool"} and constant.stored.quantization is None
 
 
 def _same_integers(a: Array, b: Array, rank: int | None) -> bool:

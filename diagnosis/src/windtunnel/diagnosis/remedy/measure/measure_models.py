@@ -17,6 +17,7 @@ from windtunnel.diagnosis.remedy.measure.sample_parts import Part, class_columns
 from windtunnel.diagnosis.thresholds.remedy_thresholds import PERCENTILE_VALUES, TIMING_MOST_TURNS, TIMING_WARM_UP_RUNS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts, Runner, layer_tensors, quantize, read_model
+from windtunnel.tflite.op_kinds import CLASSIFYING
 from windtunnel.tflite.paired_ends import pair_inputs, pair_outputs
 
 Rows = Mapping[str, NDArray[Any]]
@@ -197,7 +198,7 @@ def percentile_ranges(model: Path, part: Part, percent: float) -> dict[str, tupl
     wanted = {
         tensor.index
         for op, tensor in layer_tensors(facts)
-        if tensor.dtype == "float32" and facts.ops[op].name not in ("SOFTMAX", "LOGISTIC", "LOG_SOFTMAX", "TANH")
+        if tensor.dtype == "float32" and facts.ops[op].name not in CLASSIFYING | {"TANH"}
     }
     draw = np.random.default_rng(0)
     values: dict[str, list[NDArray[Any]]] = {}

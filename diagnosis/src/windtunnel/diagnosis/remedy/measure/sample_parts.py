@@ -19,10 +19,9 @@ from windtunnel.diagnosis.remedy.measure.split_samples import SEED, split
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import InputSpec, Pipeline, load_samples, model_inputs
 from windtunnel.tflite import ModelFacts, input_specs
+from windtunnel.tflite.op_kinds import CLASSIFYING, maker_of
 
 DEFAULT_NAME: Final = "x"
-_CLASS_MAKERS: Final = frozenset({"SOFTMAX", "LOGISTIC", "LOG_SOFTMAX"})
-_RESTATE: Final = frozenset({"QUANTIZE", "DEQUANTIZE", "RESHAPE", "SQUEEZE", "CAST"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +112,8 @@ def class_columns(model: ModelFacts) -> int:
 
 def decides(model: ModelFacts) -> bool:
     """Whether a softmax or sigmoid makes the output: then its largest value is a decision even without labels."""
-    makers = {index: op for op in model.ops for index in op.outputs}
-    index = model.main.output_indices[0]
-    for _ in model.ops:
-        op = makers.get(index)
-        if op is None or op.name not in _RESTATE:
-            return op is not None and op.name in _CLASS_MAKERS
-        index = op.inputs[0]
-    return False
+    maker = maker_of(model, model.main.output_indices[0])
+    return maker is not None and maker.name in CLASSIFYING
 
 
 def _write(folder: Path, specs: Sequence[InputSpec], feed: Iterator[dict[str, NDArray[Any]]], count: int) -> None:

@@ -13,6 +13,8 @@ from typing import Any, Final, Literal
 
 from windtunnel.errors import InternalError, InvalidInput
 from windtunnel.tflite import INTEGER_DTYPES, ModelFacts, OpFacts, TensorFacts
+from windtunnel.tflite.dtypes import HALF_DTYPES, bits_of
+from windtunnel.tflite.op_kinds import QUANTIZING
 
 Rule = Mapping[str, Any]
 Precision = Literal["float", "int16"]
@@ -27,9 +29,6 @@ OUTPUT: Final = "OUTPUT"
 _LIBRARY_NAMES: Final[Mapping[str, str]] = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 # litert-quantizer cuts longer scopes.
 _MAX_SCOPE: Final = 10_000
-_RESTATE: Final = frozenset({"QUANTIZE", "DEQUANTIZE"})
-_HALF: Final = frozenset({"float16", "bfloat16"})
-_BITS: Final[Mapping[str, int]] = {"int2": 2, "int4": 4, "uint4": 4, "int8": 8, "uint8": 8, "int16": 16}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +80,14 @@ def scheme_of(facts: ModelFacts) -> Scheme | None:
     quantized = [kind for kind in activations if kind in INTEGER_DTYPES]
     integer = [tensor for tensor in weights if tensor.dtype in INTEGER_DTYPES]
     granularity = _granularity(integer)
-    bits = min((_BITS[tensor.dtype] for tensor in integer), default=8)
+    bits = min((bits_of(tensor.dtype) for tensor in integer), default=8)
     if quantized:
         wide = max(set(quantized), key=quantized.count)
         return Scheme("static", bits, 16 if wide == "int16" else 8, granularity)
     if integer:
         explicit = any(_explicitly_dequantized(facts, op) for op in facts.ops)
         return Scheme("weight_only" if explicit else "dynamic", bits, 0, granularity)
-    if any(tensor.dtype in _HALF for tensor in weights):
+    if any(tensor.dtype in HALF_DTYPES for tensor in weights):
         return Scheme("float16", 16)
     return None
 
@@ -189,11 +188,11 @@ def quantized_units(facts: ModelFacts) -> dict[tuple[str, str], str]:
     states = {
         (_LIBRARY_NAMES.get(op.name, op.name), facts.tensors[op.outputs[0]].name): _state(facts, op)
         for op in facts.ops
-        if op.outputs and op.outputs[0] >= 0 and op.name not in _RESTATE
+        if op.outputs and op.outputs[0] >= 0 and op.name not in QUANTIZING
     }
     for operation, tensors in ((INPUT, facts.inputs), (OUTPUT, facts.outputs)):
         kinds = {tensor.dtype for tensor in tensors} & INTEGER_DTYPES
-        state = min(kinds, key=lambda kind: (_BITS[kind], kind), default="float")
+        state = min(kinds, key=lambda kind: (bits_of(kind), kind), default="float")
         # An end that was converted on the way has got a suffix; what it restates carries the name that is known.
         states |= {(operation, name): state for tensor in tensors for name in _names(facts, tensor)}
     return states
@@ -202,7 +201,7 @@ def quantized_units(facts: ModelFacts) -> dict[tuple[str, str], str]:
 def _names(facts: ModelFacts, tensor: TensorFacts) -> set[str]:
     names = {tensor.name}
     for op in facts.ops:
-        if op.name in _RESTATE and op.outputs[0] == tensor.index:
+        if op.name in QUANTIZING and op.outputs[0] == tensor.index:
             names.add(facts.tensors[op.inputs[0]].name)
     return names
 
@@ -210,14 +209,14 @@ def _names(facts: ModelFacts, tensor: TensorFacts) -> set[str]:
 def _state(facts: ModelFacts, op: OpFacts) -> str:
     activations = [kind for kind in _activation_types(facts, op) if kind in INTEGER_DTYPES]
     if activations:
-        return max(activations, key=lambda kind: _BITS[kind])
-    weights = [one.dtype for one in _weights(facts, op) if one.dtype in INTEGER_DTYPES | _HALF]
+        return max(activations, key=lambda kind: bits_of(kind))
+    weights = [one.dtype for one in _weights(facts, op) if one.dtype in INTEGER_DTYPES | HALF_DTYPES]
     return weights[0] if weights else "float"
 
 
 def _activation_types(facts: ModelFacts, op: OpFacts) -> list[str]:
     """Types of what the op reads and writes of the sample; QUANTIZE and DEQUANTIZE only restate it."""
-    if op.name in _RESTATE:
+    if op.name in QUANTIZING:
         return []
     indices = [index for index in (*op.inputs, *op.outputs) if index >= 0 and index not in facts.main.fixed]
     return [
@@ -229,14 +228,14 @@ def _activation_types(facts: ModelFacts, op: OpFacts) -> list[str]:
 
 def _weights(facts: ModelFacts, op: OpFacts) -> list[TensorFacts]:
     """Constants that the op reads, also through a DEQUANTIZE; without shapes, indices and biases."""
-    if op.name in _RESTATE:
+    if op.name in QUANTIZING:
         return []
     makers = {index: maker for maker in facts.ops for index in maker.outputs if maker.name == "DEQUANTIZE"}
     found = []
     for index in op.inputs:
         source = makers[index].inputs[0] if index in makers else index
         tensor = facts.tensors[source] if source >= 0 else None
-        if tensor is not None and tensor.is_constant and tensor.dtype in INTEGER_DTYPES | _HALF | {"float32"}:
+        if tensor is not None and tensor.is_constant and tensor.dtype in INTEGER_DTYPES | HALF_DTYPES | {"float32"}:
             found.append(tensor)
     return found
 
