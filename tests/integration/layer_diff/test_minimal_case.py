@@ -105,9 +105,9 @@ async def test_a_whole_model_is_refused_in_words(sound: Path, samples: Path, tmp
     ran = script(folder, "--candidate", str(sound))
     assert ran.returncode == 2, ran.stdout + ran.stderr
     assert "sound.tflite takes float32 [" in ran.stdout and "and the case gives float32 [1, " in ran.stdout
-    assert "A whole model cannot be run here: cut the mended one at the same tensors" in ran.stdout
+    assert "A whole model cannot be run here: cut the fixed one at the same tensors" in ran.stdout
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    assert "this part of the mended model, not the whole of it: cut at the same tensors" in readme
+    assert "this part of the fixed model, not the whole of it: cut at the same tensors" in readme
     assert all(f"`{name}`" in readme for name in json.loads((folder / "case.json").read_text())["region"]["inputs"])
 
 

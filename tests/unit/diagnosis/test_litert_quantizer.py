@@ -219,7 +219,7 @@ ACTIVATIONS = {"num_bits": 8, "symmetric": False, "granularity": "TENSORWISE", "
         ({"op_config": {}}, "has no op_config.weight_tensor_config", "object"),
         ({"op_config": None}, "op_config is null", "object"),
         ({"regex": None}, "regex is null", "regular expression"),
-        ({"regex": "("}, r'"\(" is no regular expression: missing \)', ""),
+        ({"regex": "("}, r'"\(" is not a regular expression: missing \)', ""),
         ({"range": {}}, "unknown field range", "ranges"),
         (config(num_bits=-1), r"weight_tensor_config\.num_bits is -1", "2, 4, 8, 16"),
         (config(num_bits=1000000000), "num_bits is 1000000000", "8"),

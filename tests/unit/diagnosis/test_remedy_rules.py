@@ -181,7 +181,7 @@ def test_ranges_of_a_recipe_go_before_the_calibration_set(tmp_path: Path, calibr
 @pytest.mark.parametrize(
     ("ranges", "says"),
     [
-        ({"nothing": [0, 1]}, "'nothing', which is no tensor"),
+        ({"nothing": [0, 1]}, "'nothing', which is not a tensor"),
         ({"hidden_1": [1, 0]}, "range of 'hidden_1'"),
         ({"hidden_1": [0, float("nan")]}, "range of 'hidden_1'"),
         ({"hidden_1": 4}, "range of 'hidden_1'"),

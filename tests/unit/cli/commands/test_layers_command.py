@@ -285,7 +285,7 @@ def test_what_is_no_log_of_the_same_frames_is_refused(good: Path, x: NDArray[np.
     assert run("log", good, "--samples", tmp_path / "samples.npz", "--out", three, "--max-samples", "3") == 0
     with pytest.raises(InvalidInput, match=r"three\.log has 3 frames, good\.log has 20"):
         run("diff", three, whole)
-    with pytest.raises(InvalidInput, match="no layer log"):
+    with pytest.raises(InvalidInput, match="not a layer log"):
         run("diff", good, whole)
     with pytest.raises(NotFound, match="gone"):
         run("diff", tmp_path / "gone.log", whole)

@@ -63,16 +63,19 @@ _HELPERS = frozenset(
 
 
 def align(ops: Sequence[OpFacts], operators: Sequence[str], folded: frozenset[int]) -> list[int] | None:
-    """The position in `ops` that each operator belongs to, or None where the sequences do not fit each other.
+    """The op that each operator of a delegate belongs to.
+
+    Every operator goes to one op, in order. The assignment with the least cost is taken. An op with the operator that
+    computes it costs nothing, helpers around it cost some, an op without an operator costs more. An operator that
+    computes something else than its op does not fit.
 
     Args:
         ops: the delegated ops in execution order.
         operators: the delegate's operators by name, in execution order.
         folded: indices of ops that are computed once, before any run.
 
-    Every operator goes to one op, in order. Least cost over all such assignments: none for an op with the operator
-    that computes it, some for helpers around it, more for an op without any, and no fit where an operator computes
-    something else than its op.
+    Returns:
+        Positions in `ops`; None if the sequences do not fit each other.
     """
     names = [_plain(name) for name in operators]
     width = abs(len(ops) - len(names)) + ASSIGNMENT_SLACK

@@ -39,18 +39,22 @@ class Expectation:
 
 
 def expect(cost: OpCost, costs: Sequence[OpCost], times: NDArray[np.float64], resolution: float) -> Expectation | None:
-    """The expectation for one op from the others that were timed; None where there are too few.
+    """The expected time of one op, from the others that were timed.
+
+    Peers of the same kind: t = a * MACs + b * bytes + c without negative coefficients. It is fitted to the peers by
+    iteratively reweighted least squares on relative errors (least absolute deviations, Schlossmacher 1973), so that
+    half of the peers may be slow too. If several subsets of the terms explain the peers equally well, the one that
+    expects most counts: equal peers cannot show whether multiplications or calls cost the time, and an op is slow only
+    if no explanation covers it. Other peers: the larger of the median times per MAC and per byte.
 
     Args:
         cost: the op.
-        costs, times: the timed ops and what each takes in ms; the op itself is left out.
+        costs: of the timed ops; the op itself is left out.
+        times: what each takes, in ms.
         resolution: what a time is at least, in ms.
 
-    Of the same kind: t = a * MACs + b * bytes + c with no coefficient negative, fitted to the peers by iteratively
-    reweighted least squares on relative errors (least absolute deviations, Schlossmacher 1973), so that half of the
-    peers may be slow too. Where several subsets of the terms explain the peers equally well, the one that expects
-    most counts: equal peers cannot tell whether multiplications or calls cost the time, and an op is innocent
-    until none of the explanations covers it. Otherwise the larger of the median times per MAC and per byte.
+    Returns:
+        None if there are too few peers.
     """
     others = [(one, time) for one, time in zip(costs, times, strict=True) if one.op_index != cost.op_index]
     for level in ("kind", "family", "model"):
@@ -66,7 +70,7 @@ def expect(cost: OpCost, costs: Sequence[OpCost], times: NDArray[np.float64], re
 
 
 def _measurable(peers: Sequence[tuple[OpCost, float]], least: int, resolution: float) -> list[tuple[OpCost, float]]:
-    """Peers that take long enough for the clock, where there are enough of them; else all, at least one tick each."""
+    """Peers that take long enough for the clock; if they are too few, all, with at least one tick each."""
     clear = [(one, time) for one, time in peers if time >= CLEAR_TICKS * resolution]
     return clear if len(clear) >= least else [(one, max(time, resolution)) for one, time in peers]
 
@@ -117,7 +121,7 @@ def _robust_fit(terms: NDArray[np.float64], times: NDArray[np.float64]) -> NDArr
 
 
 def _rated(cost: OpCost, peers: Sequence[OpCost], times: NDArray[np.float64]) -> tuple[float, float]:
-    """By rates: ops that are less alike share the speed of the machine, not a law."""
+    """By rates: ops that are less similar share the speed of the machine, not a law."""
     efforts = np.array([one.effort for one in peers])
     by_bytes = times / efforts
     ms, spread = float(np.median(by_bytes)) * cost.effort, _spread(by_bytes)

@@ -1,7 +1,7 @@
 """LiteRT's own profiler, through the C API of the library in its wheel. Native code: only in a child process.
 
-Python has no API for it. Struct layouts and option texts are those of LiteRT 2.3; where the library answers
-otherwise, `NativeProfiler` raises Unsupported and callers measure in another way.
+Python has no API for it. Struct layouts and option texts are those of LiteRT 2.3; if the library answers
+differently, `NativeProfiler` raises Unsupported and callers measure without it.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ class Event(NamedTuple):
 
 
 class NativeProfiler:
-    """A compiled model whose every run tells how long each op took. Times have a resolution of 1 us.
+    """A compiled model whose every run reports how long each op took. Times have a resolution of 1 us.
 
     Args:
         facts: the model; dimensions that are dynamic become those of the first inputs given.
-        kernels: "xnnpack", or "cpu" for the runtime's own optimised kernels.
+        kernels: "xnnpack", or "cpu" for the runtime's own optimized kernels.
         threads: CPU threads.
 
     Raises Unsupported where the library is missing, of another version, or refuses the model.
@@ -83,7 +83,11 @@ class NativeProfiler:
             getattr(self._library, destroy)(handle)
 
     def feed(self, inputs: Sequence[NDArray[Any]]) -> None:
-        """Sets the inputs of the following runs, as stored and in the order of the graph's inputs."""
+        """Sets the inputs of the following runs.
+
+        Args:
+            inputs: as stored, in the order of the graph's inputs.
+        """
         if self._buffers is None:
             self._buffers = self._allocate("Input", inputs), self._allocate("Output", None)
         for buffer, array in zip(self._buffers[0], inputs, strict=True):
@@ -101,18 +105,22 @@ class NativeProfiler:
         return self._events()
 
     def run_plain(self) -> None:
-        """Runs once without profiling."""
+        """Runs once without profiling.
+
+        Raises:
+            Unsupported: `feed` was not called.
+        """
         if self._buffers is None:
             raise Unsupported("the profiler was given no inputs")
-        ours, theirs = self._buffers
+        inputs, outputs = self._buffers
         self._call(
             "LiteRtRunCompiledModel",
             self._model,
             c.c_size_t(0),
-            c.c_size_t(len(ours)),
-            ours,
-            c.c_size_t(len(theirs)),
-            theirs,
+            c.c_size_t(len(inputs)),
+            inputs,
+            c.c_size_t(len(outputs)),
+            outputs,
         )
 
     def _options(self, kernels: Kernels, threads: int) -> c.c_void_p:
@@ -169,7 +177,7 @@ class NativeProfiler:
         count = c.c_int()
         self._call("LiteRtGetNumProfilerEvents", self._profiler, c.byref(count))
         if count.value <= 0:
-            raise Unsupported("LiteRT's profiler told of no ops")
+            raise Unsupported("LiteRT's profiler reported no ops")
         words = np.full(count.value * 32, _UNTOUCHED, dtype=np.uint64)
         self._call("LiteRtGetProfilerEvents", self._profiler, count, words.ctypes.data_as(c.c_void_p))
         stride = -(-int(np.flatnonzero(words != _UNTOUCHED)[-1] + 1) // count.value)

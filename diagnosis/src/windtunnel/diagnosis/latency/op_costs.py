@@ -50,7 +50,15 @@ class OpCost:
 
 
 def op_cost(facts: ModelFacts, op: OpFacts) -> OpCost:
-    """The cost of an op. Multiply-accumulates as in "MobileNets" (Howard et al., 2017), section 3.1."""
+    """The cost of an op. Multiply-accumulates as in "MobileNets" (Howard et al., 2017), section 3.1.
+
+    Args:
+        facts: of the model.
+        op: of the model.
+
+    Returns:
+        MACs and bytes for one inference.
+    """
     tensors = facts.tensors
     used = [tensors[index] for index in dict.fromkeys((*op.inputs, *op.outputs)) if index >= 0]
     macs = _macs(facts, op)

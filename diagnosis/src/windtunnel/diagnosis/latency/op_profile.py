@@ -1,9 +1,9 @@
 """How long each op of a model takes. Native code: only in a child process.
 
-Two ways. The runtime's own profiler measures the ops where they run. Where it is not to be had, every op is cut out
-as a model of its own, fed with the values that it sees in the whole model, and timed alone: caches are warmer and
-nothing is fused, so that is an estimate, and `Profile.method` says so. Either way `ops_ms` can be held against
-`total_ms`, the time of the whole model without profiling.
+Two ways. The runtime's own profiler measures the ops where they run. Without it, every op is cut out as a model of its
+own, fed with the values that it gets in the whole model, and timed. Caches are warmer then and nothing is fused, so
+that is an estimate, as `Profile.method` says. Either way `ops_ms` can be compared with `total_ms`, the time of the
+whole model without profiling.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _KERNELS: Mapping[Kernels, Accelerator] = {"xnnpack": "xnnpack", "cpu": "none"}
 class OpTime:
     """What one op takes per inference.
 
-    `ms` is None where no time can be given: what is computed before any run, or holds no numbers. `kernels` are the
-    delegate's operators that it became. `delegated` is None where that is not known.
+    `ms` is None if it has no time: it is computed before any run, or its output has no numbers. `kernels` are the
+    delegate's operators that it became. `delegated` is None if that is not known.
     """
 
     op_index: int
@@ -65,7 +65,7 @@ class OpTime:
 class Profile:
     """Times of all ops, in execution order. All times are means over the faster half of the runs, in ms.
 
-    `unassigned` is time that belongs to no op: delegate nodes that do not tell of their operators.
+    `unassigned` is time that belongs to no op: delegate nodes that do not report their operators.
     `resolution_ms` is the smallest difference that the clock shows.
     """
 
@@ -97,13 +97,21 @@ def profile_model(
     """Measures every op of a model on this machine's processor.
 
     Args:
-        accelerator: "xnnpack" (the runtime's default), or "cpu" for its own optimised kernels.
-        method: None takes the profiler, and cutting where the profiler is Unsupported.
-        samples, pipeline, shapes: as `windtunnel.pipeline.sample_inputs` takes them; the first sample is fed. None:
-            a seeded random input.
+        path: the .tflite file.
+        accelerator: "xnnpack" (the runtime's default), or "cpu" for its own optimized kernels.
+        threads: CPU threads.
+        method: None: the profiler; if it is Unsupported, cutting.
+        samples: as `windtunnel.pipeline.sample_inputs` takes them; the first sample is fed. None: a seeded random
+            input.
+        pipeline: as `sample_inputs` takes it.
+        shapes: as `sample_inputs` takes them.
 
-    Raises InvalidInput and Unsupported from reading and running; Unsupported where `method` asks for the profiler and
-    it cannot be used.
+    Returns:
+        Times of all ops.
+
+    Raises:
+        InvalidInput: the model or the samples cannot be used.
+        Unsupported: the runtime lacks an op, or `method` asks for the profiler and it cannot be used.
     """
     if accelerator not in _KERNELS:
         raise InvalidInput(f"unknown accelerator {accelerator!r}", hint="use " + ", ".join(_KERNELS))
@@ -126,14 +134,32 @@ def first_inputs(
     pipeline: Mapping[str, Any] | None = None,
     shapes: Shapes = MappingProxyType({}),
 ) -> list[NDArray[Any]]:
-    """What the model is fed when it is timed: the first sample, or a random input; arguments as `profile_model`."""
+    """What the model is fed when it is timed: the first sample, or a random input.
+
+    Args:
+        facts: of the model.
+        samples: as for `profile_model`.
+        pipeline: as for `profile_model`.
+        shapes: as for `profile_model`.
+
+    Returns:
+        As stored, in the order of the model's inputs.
+    """
     return _stored(facts, next(iter(sample_inputs(samples, pipeline, input_specs(facts), shapes=shapes))))
 
 
 def facts_in_use(facts: ModelFacts, inputs: Sequence[NDArray[Any]], threads: int = 1) -> ModelFacts:
-    """`facts` with the shapes that tensors have when the model is fed `inputs`; a file has 1 for an open dimension.
+    """Facts with the shapes that tensors have when the model is fed; a file has 1 for an open dimension.
 
     Runs the model once, unless the inputs have the shapes of the file. A tensor that holds no values keeps its shape.
+
+    Args:
+        facts: of the model.
+        inputs: as stored, in the order of the model's inputs.
+        threads: CPU threads.
+
+    Returns:
+        Facts with other shapes.
     """
     if all(tensor.shape == array.shape for tensor, array in zip(facts.inputs, inputs, strict=True)):
         return facts
@@ -170,7 +196,11 @@ def _by_profiler(facts: ModelFacts, inputs: Sequence[NDArray[Any]], accelerator:
 def _assigned(
     facts: ModelFacts, runs: Sequence[Sequence[Event]], total: float, accelerator: Kernels, threads: int
 ) -> Profile:
-    """Gives each op its time: its own event, or those of the delegate's operators that it became."""
+    """Gives each op its time: its own event, or those of the delegate's operators that it became.
+
+    Raises:
+        Unsupported: the delegate's operators cannot be assigned to ops.
+    """
     first = [event for event in runs[0] if event.graph == 0]
     times = np.array([[event.elapsed_us for event in run if event.graph == 0] for run in runs], dtype=np.float64)
     ms = _faster_half(times) / 1e3
@@ -181,7 +211,7 @@ def _assigned(
     folded = frozenset(op.index for op in rest if facts.main.fixed.issuperset(op.outputs))
     owners = align(rest, [tag for tag, _ in parts], folded) if parts else []
     if owners is None:
-        raise Unsupported("the delegate's operators cannot be told apart by op")
+        raise Unsupported("the delegate's operators cannot be assigned to ops")
     grouped: dict[int, list[tuple[str, float]]] = {}
     for owner, part in zip(owners, parts, strict=True):
         grouped.setdefault(rest[owner].index, []).append(part)
@@ -193,7 +223,7 @@ def _op_time(
     op: OpFacts,
     own: float | None,
     parts: Sequence[tuple[str, float]] | None,
-    told: bool,
+    reported: bool,
     folded: frozenset[int],
 ) -> OpTime:
     if own is not None:
@@ -201,8 +231,8 @@ def _op_time(
     if op.index in folded:
         return OpTime(op.index, None, (), None)
     if parts is None:
-        # Fused into a neighbour; or a delegate ran it that does not tell of its operators.
-        return OpTime(op.index, 0.0 if told else None, (), True)
+        # Fused into a neighbor; or a delegate ran it that does not report its operators.
+        return OpTime(op.index, 0.0 if reported else None, (), True)
     return OpTime(op.index, sum(ms for _, ms in parts), tuple(tag for tag, _ in parts), True)
 
 
@@ -229,7 +259,20 @@ def time_op(
     pipeline: Mapping[str, Any] | None = None,
     shapes: Shapes = MappingProxyType({}),
 ) -> float | None:
-    """What one op takes alone, in ms; None where it cannot be timed. Arguments and errors as `profile_model`."""
+    """Measures what one op takes in isolation.
+
+    Args:
+        path: the .tflite file.
+        op_index: of the op.
+        accelerator: as for `profile_model`.
+        threads: CPU threads.
+        samples: as for `profile_model`.
+        pipeline: as for `profile_model`.
+        shapes: as for `profile_model`.
+
+    Returns:
+        In ms; None if it cannot be timed.
+    """
     facts = read_model(path)
     require_values(facts)
     inputs = first_inputs(facts, samples, pipeline, shapes)

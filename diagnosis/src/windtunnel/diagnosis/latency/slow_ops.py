@@ -125,16 +125,19 @@ def diagnose_latency(
 ) -> LatencyDiagnosis:
     """Stragglers and fallbacks among the ops of a model.
 
+    A straggler takes more than `factor` times what its peers let expect (see `expect`). The factor is at least 3 among
+    ops of its kind, and more if these scatter or are less similar. The excess is at least a tenth of the inference and
+    20 ticks of the clock. Ops outside the delegate are a fallback if together they cost as much, or if a log without
+    times reports them. 16-bit ops (int16x8), which all lack a fast kernel, are named if they take 30 % of the
+    inference.
+
     Args:
         facts: the model that was measured.
         profile: its times.
         delegate: `runs[].delegate` of a parsed benchmark log (`windtunnel.log/1`): what the accelerator did not take.
 
-    A straggler takes more than `factor` times what its peers let expect (see `expectation.expect`: at least 3 among
-    ops of its kind, more where these scatter or are less alike), and the excess is at least a tenth of the
-    inference and 20 ticks of the clock. Ops outside the delegate are a fallback when together they cost as much,
-    or when a log without times says so. 16-bit ops (int16x8), which all lack a fast kernel, are named when they
-    take 30 % of the inference.
+    Returns:
+        The causes, the most expensive first, and the verdict of every op.
     """
     costs = [op_cost(facts, op) for op in facts.ops]
     total = max(profile.total_ms, profile.ops_ms)
@@ -184,7 +187,7 @@ def _outside(fallback: Cause | None) -> frozenset[int]:
 
 
 def _excess(cause: Cause) -> float:
-    """The time that a cause costs, in ms; 0 where it is not known."""
+    """The time that a cause costs, in ms; 0 if it is not known."""
     finding = cause.finding
     return (finding.excess_ms or 0.0) if isinstance(finding, LatencyStraggler | WideOpsSlow | DelegateFallback) else 0.0
 
@@ -218,9 +221,9 @@ def _advice(cost: OpCost) -> str:
     """What to do about a slow op, by the weakness of its kernel."""
     weakness = cost.weakness or ""
     if weakness.startswith(_WIDE):
-        return "quantise these ops to int8, or keep them in float: both have fast kernels"
+        return "quantize these ops to int8, or keep them in float: both have fast kernels"
     if "hybrid" in weakness:
-        return "quantise the activations too (int8), or keep the weights in float16"
+        return "quantize the activations too (int8), or keep the weights in float16"
     if "dilation" in weakness:
         return "use an undilated convolution with a larger kernel, or a regular one with dilation"
     if "transposed" in weakness:
@@ -235,15 +238,15 @@ def _fallback(
 ) -> Cause | None:
     """The ops that the accelerator did not take, as one cause placed at the slowest."""
     refused = {str(one.get("op")): one.get("why") for one in (delegate or {}).get("unsupported_ops") or ()}
-    told = (delegate or {}).get("outcome") in ("partial", "none", "failed")
+    reported = (delegate or {}).get("outcome") in ("partial", "none", "failed")
     outside = [row for row in rows if row.time.delegated is False] if profile.accelerator != "cpu" else []
-    if told and not outside:
+    if reported and not outside:
         outside = [row for row in rows if row.cost.op in refused]
     times = [row.time.ms for row in outside if row.time.ms is not None]
     spent = sum(times) if times else None
     if spent is not None and not _material(spent, profile, total):
         return None
-    if not outside and not told:
+    if not outside and not reported:
         return None
     slowest = max(outside, key=lambda row: row.time.ms or 0.0, default=None)
     kinds = sorted({row.cost.op for row in outside} | set(refused))
@@ -296,7 +299,7 @@ def _slow_among(rows: Sequence[OpVerdict]) -> list[SlowOp]:
 
 
 def _wide(rows: Sequence[OpVerdict], profile: Profile, total: float) -> Cause | None:
-    """16-bit ops as one cause: there is no fast kernel for any, so they are no peers to each other."""
+    """16-bit ops as one cause: there is no fast kernel for any, so they cannot serve as peers of each other."""
     weak = [row for row in rows if (row.cost.weakness or "").startswith(_WIDE) and row.time.ms is not None]
     spent = sum(row.time.ms for row in weak if row.time.ms is not None)
     if not weak or spent < WEAK_SHARE * total or spent < MATERIAL_TICKS * profile.resolution_ms:

@@ -31,10 +31,26 @@ def measure_latency(
     pipeline: Mapping[str, Any] | None = None,
     shapes: Shapes = MappingProxyType({}),
 ) -> LatencyDiagnosis:
-    """Times every op and diagnoses the result; arguments and errors as `op_profile.profile_model`.
+    """Times every op and diagnoses the result.
 
-    A straggler is timed again alone with the runtime's other kernels (XNNPACK or its own). Where these take at most
-    half the time, they become the fix, and the cause is verified: `fix.measured_ms` is what was seen.
+    A straggler is timed again in isolation with the runtime's other kernels (XNNPACK or its own). If these take at most
+    half the time, they become the fix, and the cause is verified: `fix.measured_ms` is the measured time.
+
+    Args:
+        model: the .tflite file.
+        accelerator: as for `profile_model`.
+        threads: CPU threads.
+        method: as for `profile_model`.
+        samples: as for `profile_model`.
+        pipeline: as for `profile_model`.
+        shapes: as for `profile_model`.
+
+    Returns:
+        The diagnosis.
+
+    Raises:
+        InvalidInput: as from `profile_model`.
+        Unsupported: as from `profile_model`.
     """
     feed: dict[str, Any] = {"threads": threads, "samples": samples, "pipeline": pipeline, "shapes": shapes}
     profile = profile_model(model, accelerator=accelerator, method=method, **feed)

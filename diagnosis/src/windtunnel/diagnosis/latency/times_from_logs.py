@@ -19,13 +19,21 @@ _OP_NAME = re.compile(r"[A-Z][A-Z0-9_]*")
 
 
 def profile_of_log(facts: ModelFacts, run: Mapping[str, Any]) -> Profile:
-    """The op table of one entry of `runs` as a profile of the model.
+    """The op table of one run of a log as a profile of the model.
 
-    Rows of built-in ops go by the index in their name; rows of a delegate's operators are aligned with the ops that
-    have no row; other rows (a delegate that does not tell of its operators) are `unassigned`.
+    Rows of built-in ops have the op's index in their name. Rows of a delegate's operators are aligned with the ops that
+    have no row. Other rows, of a delegate that does not report its operators, are `unassigned`.
 
-    Raises InvalidInput when the log has no op table (the tool prints one with --enable_op_profiling=true) or its rows
-    are of another model.
+    Args:
+        facts: of the model.
+        run: an entry of `runs` of a parsed log.
+
+    Returns:
+        Times of all ops.
+
+    Raises:
+        InvalidInput: the log has no op table (the tool prints one with --enable_op_profiling=true), or its rows are of
+            another model.
     """
     # Rows go by the index in their names: the table of the slowest ops serves as well, if it has all of them.
     rows = [row for row in run.get("ops") or run.get("top_ops") or () if row.get("avg_ms") is not None]
@@ -69,17 +77,19 @@ def _sort_row(facts: ModelFacts, kind: str, name: str, ms: float, into: _Sorted)
     elif 0 <= index < len(facts.ops) and facts.ops[index].name == kind:
         own[index] = own.get(index, 0.0) + ms
     elif not _OP_NAME.fullmatch(kind):
-        # A delegate that does not tell of its operators, or the runtime's own work.
+        # A delegate that does not report its operators, or the runtime's own work.
         unassigned.append((kind, ms))
     else:
-        raise InvalidInput(f"the log's row {kind} {name!r} is no op of {facts.path.name}", hint="is it of this model?")
+        raise InvalidInput(
+            f"the log's row {kind} {name!r} is not an op of {facts.path.name}", hint="is it of this model?"
+        )
 
 
 def _time(
     index: int,
     own: Mapping[int, float],
     grouped: Mapping[int, Sequence[tuple[str, float]]],
-    told: bool,
+    reported: bool,
     folded: frozenset[int],
 ) -> OpTime:
     if index in own:
@@ -88,5 +98,5 @@ def _time(
         return OpTime(index, None)
     found = grouped.get(index)
     if found is None:
-        return OpTime(index, 0.0 if told else None, (), True)
+        return OpTime(index, 0.0 if reported else None, (), True)
     return OpTime(index, sum(ms for _, ms in found), tuple(kind for kind, _ in found), True)

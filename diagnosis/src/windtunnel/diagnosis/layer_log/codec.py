@@ -19,7 +19,7 @@ _STEP, _OFFSETS = 7919, 65536
 _STATISTICS = struct.Struct(f"<IIffff{SKETCH}e")
 _EXACT, _PLAIN, _RESIDUAL = 0, 1, 2
 _LEVEL = 6
-# Half the distance of neighbouring numbers: of float16 relative and near 0, and of float32 relative (IEEE 754).
+# Half the distance of neighboring numbers: of float16 relative and near 0, and of float32 relative (IEEE 754).
 _HALF_PLACE, _LEAST_PLACE, _HALF_PLACE_OF_MEAN = 2.0**-11, 2.0**-25, 2.0**-24
 
 
@@ -32,11 +32,19 @@ class Missed(Exception):
 
 
 def pack(array: NDArray[Any], predicted: NDArray[Any] | None) -> bytes:
-    """An array so that `unpack` with the same prediction gives it back bit for bit.
+    """Stores an array so that `unpack` with the same prediction gives it back bit for bit.
 
-    A prediction that is right costs 5 bytes: a kind and the CRC-32 of the values. Else the smaller of two codings,
-    both deflated with the bytes of equal weight together: the values, or their distance from the prediction (as
-    integers; floats by the order of their bit patterns, so that the last bits make small numbers).
+    A prediction that is right costs 5 bytes: a kind and the CRC-32 of the values. Otherwise the smaller of two codings
+    is taken: the values, or their distance from the prediction. Distances are integers; of floats, by the order of
+    their bit patterns, so that differences in the last bits are small numbers. Both codings are deflated with the bytes
+    of equal weight together.
+
+    Args:
+        array: of any type.
+        predicted: what the reader can compute too; None: nothing.
+
+    Returns:
+        The bytes.
     """
     array = np.asarray(array, order="C")
     check = _check(array)
@@ -54,9 +62,19 @@ def pack(array: NDArray[Any], predicted: NDArray[Any] | None) -> bytes:
 
 
 def unpack(data: bytes, at: int, dtype: str, predicted: NDArray[Any] | None) -> tuple[NDArray[Any] | None, int]:
-    """(array, where the next one begins); None where only the writer's prediction would give it.
+    """Reads an array that `pack` stored.
 
-    Raises Torn.
+    Args:
+        data: of a frame.
+        at: position of the array in it.
+        dtype: of the array.
+        predicted: as for `pack`; None: not computed.
+
+    Returns:
+        (array, position of the next one); None for the array if only the writer's prediction would give it.
+
+    Raises:
+        Torn: the bytes are damaged.
     """
     try:
         kind, check = struct.unpack_from("<BI", data, at)
@@ -165,7 +183,18 @@ class Statistics:
 
     @classmethod
     def unpack(cls, data: bytes, at: int) -> tuple[Statistics, int]:
-        """(statistics, where the next begin). Raises Torn."""
+        """Reads statistics that `pack` stored.
+
+        Args:
+            data: of a frame.
+            at: position of the statistics in it.
+
+        Returns:
+            (statistics, position of the next ones).
+
+        Raises:
+            Torn: the bytes are damaged.
+        """
         try:
             count, non_finite, low, high, mean, variance, *sketch = _STATISTICS.unpack_from(data, at)
         except struct.error as error:
@@ -177,13 +206,27 @@ class Statistics:
         return self.unpack(self.pack(), 0)[0]
 
     def squared_distance(self, other: Statistics) -> float:
-        """Estimated sum of squared differences of the values behind both."""
+        """Estimated sum of squared differences of the values behind two statistics.
+
+        Args:
+            other: of the same frame and layer.
+
+        Returns:
+            In real units squared.
+        """
         own = self.sketch * math.sqrt(self.variance * self.count / SKETCH)
         candidate = other.sketch * math.sqrt(other.variance * other.count / SKETCH)
         return float(np.square(own - candidate).sum()) + self.count * (self.mean - other.mean) ** 2
 
     def squared_rounding(self, other: Statistics) -> float:
-        """The most that rounding alone makes of `squared_distance`: half a last place of every sum and of the mean."""
+        """The most that rounding alone makes of `squared_distance`: half a last place of every sum and of the mean.
+
+        Args:
+            other: of the same frame and layer.
+
+        Returns:
+            In real units squared.
+        """
         edges = np.zeros(SKETCH)
         for one in (self, other):
             unit = math.sqrt(one.variance * one.count / SKETCH)
@@ -196,9 +239,9 @@ class Sketcher:
     """Makes statistics. The buckets are computed once for the largest layer and shared.
 
     A count sketch (Charikar, Chen and Farach-Colton, 2002): value i of frame f goes with a random sign into one of 16
-    sums. The squared distance of two sketches of one frame is an unbiased estimate of that of the values, with a
-    relative standard deviation of at most sqrt(2 / 16); frames have signs of their own, so that their estimates
-    average out. Sum and sign are the low 4 bits, and the next, of splitmix64(SEED + i + 7919 f mod 65536) (Steele, Lea
+    sums. The squared distance of two sketches of one frame is an unbiased estimate of that of the values. Its relative
+    standard deviation is at most sqrt(2 / 16). Frames have signs of their own, so that their estimates average out.
+    Sum and sign are the low 4 bits, and the next, of splitmix64(SEED + i + 7919 f mod 65536) (Steele, Lea
     and Flood, 2014), so that every reader and writer has the same.
     """
 
@@ -206,7 +249,15 @@ class Sketcher:
         self._buckets: NDArray[np.intp] = np.zeros(0, dtype=np.intp)
 
     def statistics(self, values: NDArray[Any], frame: int = 0) -> Statistics:
-        """Statistics of real values of any shape in the frame of that number."""
+        """Statistics of real values.
+
+        Args:
+            values: of any shape.
+            frame: number of the frame, for the signs.
+
+        Returns:
+            The statistics.
+        """
         flat = values.reshape(-1).astype(np.float64, copy=False)
         finite = int(np.count_nonzero(np.isfinite(flat)))
         if finite < flat.size or not flat.size:

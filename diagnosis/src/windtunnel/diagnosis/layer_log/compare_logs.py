@@ -49,17 +49,26 @@ def compare_logs(
     models: tuple[Path | None, Path | None] = (None, None),
     pairs: Sequence[tuple[str, str]] | None = None,
 ) -> list[LoggedDiff]:
-    """Compares two logs of the same frames, in the order of the second's layers.
+    """Compares two logs of the same frames, as many as `common_frames` says.
+
+    Two lossless logs give the exact figure. If one has statistics, the figure is estimated from the sketches. The MSE
+    is estimated without bias, with a relative standard deviation of at most sqrt(2 / (16 frames)). The nRMSE, its root,
+    has half of that (0.18 for one frame, 0.04 for 20), and a bias of at most -1 / (64 frames) of it. The sketches are
+    rounded to float16: differences below 1e-3 of a layer's standard deviation are lost in the rounding, and only a
+    bound is given.
 
     Args:
+        first: of the reference.
+        second: of the candidate.
         models: what lossless logs are read with, as for `LayerLog`.
         pairs: (layer of the first, layer of the second); None: layers of equal names.
 
-    Two lossless logs give the exact figure. Where one holds statistics it is estimated from the sketches: the MSE
-    without bias, with a relative standard deviation of at most sqrt(2 / (16 frames)); the nRMSE, its root, with half
-    of that (0.18 for one frame, 0.04 for 20) and a bias of at most -1 / (64 frames) of it. The sketches are rounded
-    to float16: differences below 1e-3 of a layer's standard deviation drown, and only a bound is given. Compares
-    `common_frames`. Raises NotFound and InvalidInput, also from there, or without a layer in common.
+    Returns:
+        In the order of the second's layers.
+
+    Raises:
+        NotFound: there is no such log.
+        InvalidInput: a file is not a log, the logs are of other frames, or they have no layer in common.
     """
     logs = LayerLog(first, models[0]), LayerLog(second, models[1])
     frames = common_frames(*logs)
@@ -81,9 +90,17 @@ def compare_logs(
 
 
 def common_frames(first: LayerLog, second: LayerLog) -> int:
-    """How many frames two logs are compared on: all, or what an interrupted, cut or damaged one still has.
+    """How many frames two logs are compared on: all, or those that an interrupted, cut or damaged one still has.
 
-    Raises InvalidInput where a whole log has other frames than the other one: it was made of other samples.
+    Args:
+        first: a log.
+        second: another log.
+
+    Returns:
+        The number of frames.
+
+    Raises:
+        InvalidInput: a complete log has other frames than the other one: it was made of other samples.
     """
     short, long = sorted((first, second), key=lambda log: log.frames)
     if short.frames < long.frames and short.tail is None and short.path.suffix != PART:

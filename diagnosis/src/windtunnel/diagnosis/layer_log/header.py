@@ -13,7 +13,15 @@ _Check = Callable[[Any], bool]
 
 
 def require_header(header: Mapping[str, Any], log: str) -> None:
-    """Raises InvalidInput where a field is missing or is not what a writer writes, with its name and value."""
+    """Checks that the header has the fields that a writer writes.
+
+    Args:
+        header: JSON object.
+        log: name of the file, for messages.
+
+    Raises:
+        InvalidInput: a field is missing or has another type; the message has its name and value.
+    """
     _require(header, _HEADER, "the header", log)
     _require(header["model"], _MODEL, "model", log)
     _require(header["runtime"], _RUNTIME, "runtime", log)

@@ -50,8 +50,8 @@ class LogComparison:
     """Two logs compared: `layers` in the order of the second log.
 
     `ops` are (index, name) of the second model's op, by layer. `unmatched` are layers of the second log that were not
-    compared, and why. `exact`: whether both are lossless; else the figures are estimates. `same_inputs`: whether the
-    first frames were fed alike, None where the logs do not tell. `tails` say what of the logs could not be read;
+    compared, and why. `exact`: both are lossless; if not, the figures are estimates. `same_inputs`: the first frames
+    had the same inputs; None: the logs do not show it. `tails` say what of the logs could not be read.
     `held` are the frames that each log has, of which `frames` were compared.
     """
 
@@ -76,15 +76,27 @@ def write_layer_log(
     max_samples: int | None = None,
     append: bool = False,
 ) -> WrittenLog:
-    """Runs a model over samples and logs every layer of each to `out`, one frame for a sample.
+    """Runs a model over samples and logs every layer of each, one frame for a sample. Reports progress.
+
+    Every frame is given to the operating system before the next one is run.
 
     Args:
-        samples, pipeline, max_samples, accelerator: as `compare_models` takes them.
-        append: goes on after the last whole frame of a log of this model, mode and runtime at `out`; the samples must
+        model: the .tflite file.
+        out: the log.
+        samples: as `compare_models` takes them.
+        pipeline: as `compare_models` takes it.
+        mode: lossless, or statistics.
+        accelerator: as `compare_models` takes it.
+        max_samples: as `compare_models` takes it.
+        append: continue after the last whole frame of a log of this model, mode and runtime at `out`; the samples must
             be those that it was begun with.
 
-    Every frame is handed to the operating system before the next is run. Reports progress. Raises InvalidInput and
-    Unsupported from feeding and running, and InvalidInput where `out` cannot be written.
+    Returns:
+        How many frames and bytes the log has.
+
+    Raises:
+        InvalidInput: the model or the samples cannot be used, or `out` cannot be written.
+        Unsupported: the runtime lacks an op.
     """
     facts = read_model(model)
     given = feed(samples, pipeline, facts, facts)
@@ -98,7 +110,7 @@ def write_layer_log(
                 text = _add_frames(log, runner, islice(given, count), count)
             finally:
                 if not log.frames:
-                    # Nothing to go on from.
+                    # Nothing to continue from.
                     out.unlink()
     except OSError as error:
         raise InvalidInput(f"{out} cannot be written: {error}", hint="is there room on the disk?") from error
@@ -123,10 +135,16 @@ def _add_frames(log: LogWriter, runner: Runner, given: Iterator[Mapping[str, NDA
 
 
 def text_size(runner: Runner) -> int:
-    """Bytes of all layers of the last run as text: every real value as "%.9g", which gives float32 back, and a space.
+    """The size of all layers of the last run as text: every real value as "%.9g", which keeps float32, and a space.
 
-    Of a layer of more than TEXT_VALUES values only so many, evenly spread, are written; the rest is taken to be as
+    Of a layer with more than TEXT_VALUES values only so many, evenly spread, are written; the rest counts as equally
     long.
+
+    Args:
+        runner: after a run.
+
+    Returns:
+        Bytes.
     """
     size = 0.0
     for layer in runner.layers():
@@ -141,12 +159,21 @@ def text_size(runner: Runner) -> int:
 def compare_layer_logs(first: Path, second: Path, models: tuple[Path, Path] | None = None) -> LogComparison:
     """Compares two logs of the same samples.
 
-    Args:
-        models: of both logs. Layers are then paired by what they compute, else by name. Lossless logs are read with
-            their models, which lie beside them under their own names where `models` is None.
+    A log that was interrupted, cut or damaged is compared on the frames that it still has.
 
-    A log that was interrupted, cut or damaged is compared on the frames that it still has. Raises NotFound and
-    InvalidInput: no logs, another model's, of other numbers of samples, no frame, no layer in common.
+    Args:
+        first: of the reference.
+        second: of the candidate.
+        models: of both logs. Layers are then paired by what they compute; without models, by name. A lossless log needs
+            its model; None: it is next to the log, under the name in the log.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        NotFound: there is no such log.
+        InvalidInput: a file is not a log, or is of another model or of other samples; or there is no frame, or no layer
+            in common.
     """
     known = (None, None) if models is None else models
     logs = LayerLog(first, known[0]), LayerLog(second, known[1])
@@ -209,7 +236,11 @@ def _by_structure(
 
 
 def _require_model(log: LayerLog, model: Path) -> None:
-    """A log that needs no model to be read has not been held against it yet."""
+    """Checks the model of a log that does not need it to be read.
+
+    Raises:
+        InvalidInput: the log is of another model.
+    """
     with model.open("rb") as file:
         if hashlib.file_digest(file, "sha256").hexdigest() != log.header["model"]["sha256"]:
             name = log.header["model"]["name"]
@@ -246,5 +277,12 @@ def _alike(first: NDArray[np.float64], second: NDArray[np.float64], step: float)
 
 
 def worst_first(layers: Sequence[LoggedDiff]) -> list[LoggedDiff]:
-    """Layers without a figure, then by nRMSE, the largest first."""
+    """Sorts layers: those without a figure, then by nRMSE, the largest first.
+
+    Args:
+        layers: of a comparison.
+
+    Returns:
+        The sorted layers.
+    """
     return sorted(layers, key=lambda one: -math.inf if one.nrmse is None else -one.nrmse)

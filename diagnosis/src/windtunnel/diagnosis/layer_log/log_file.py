@@ -2,7 +2,7 @@
 
     magic "WTLAYERS", then the header and every frame: length (u32), CRC-32 (u32), bytes; little endian.
 
-The header is deflated JSON: model (name, sha256), runtime, inputs and layers (name, dtype, shape, quantisation),
+The header is deflated JSON: model (name, sha256), runtime, inputs and layers (name, dtype, shape, quantization),
 mode and coding. A frame is whole or not there: a log cut anywhere reads up to its last whole frame, and `tail` says
 what follows. Modes:
 
@@ -62,9 +62,10 @@ class LogWriter:
     """Writes the layers of one model.
 
     Args:
-        path: the file. One that is there is replaced, unless `append` and it is a log of the same model and mode:
-            then it goes on after its last whole frame.
+        path: the file. An existing one is replaced, unless `append` is true and it is a log of the same model and mode.
         runner: made with `preserve_all`; each `add` takes the layers of its last run.
+        mode: lossless, or statistics.
+        append: continue after the last whole frame.
     """
 
     def __init__(self, path: Path, runner: Runner, mode: Mode = "lossless", *, append: bool = False) -> None:
@@ -90,13 +91,21 @@ class LogWriter:
         return len(self._ends) - 1
 
     def keep(self, frames: int) -> None:
-        """Cuts the log to its first `frames` frames."""
+        """Cuts the log.
+
+        Args:
+            frames: how many stay.
+        """
         del self._ends[frames + 1 :]
         self._file.truncate(self._ends[-1])
         self._file.seek(self._ends[-1])
 
     def add(self, runner: Runner) -> None:
-        """Appends a frame: the last run of `runner`."""
+        """Appends a frame.
+
+        Args:
+            runner: after the run to log.
+        """
         payload = self._statistics(runner) if self._mode == "statistics" else self._lossless(runner)
         block = _block(payload)
         self._file.write(block)
@@ -138,8 +147,15 @@ class LogWriter:
 class LayerLog:
     """A log to read. Going through it gives its whole frames; it can be gone through again.
 
-    `tail` says what follows the last whole frame, None where nothing does. Raises NotFound; InvalidInput where the
-    file is no layer log, is of a newer version, or needs a model that is not given or another one.
+    `tail` says what follows the last whole frame; None: nothing.
+
+    Args:
+        path: the file.
+        model: its .tflite file, which a lossless log needs; None: next to the log, under the name in the log.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: the file is not a layer log, is of a newer version, or needs another model.
     """
 
     def __init__(self, path: Path, model: Path | None = None) -> None:
@@ -158,7 +174,17 @@ class LayerLog:
         return "statistics" if self.header["mode"] == "statistics" else "lossless"
 
     def quantization(self, layer: str) -> Quantization | None:
-        """The quantisation of a layer, by its name."""
+        """The quantization of a layer.
+
+        Args:
+            layer: its name.
+
+        Returns:
+            None: it is not quantized.
+
+        Raises:
+            NotFound: the log has no such layer.
+        """
         found = next((one for one in self.header["layers"] if one["name"] == layer), None)
         if found is None:
             raise NotFound(f"{self.path.name} has no layer {layer!r}")
@@ -179,7 +205,7 @@ class LayerLog:
                         else (self._lossless(number, payload, runner))
                     )
                 except (Torn, zlib.error) as error:
-                    raise InvalidInput(f"frame {number} of {self.path.name} is no frame: {error}") from error
+                    raise InvalidInput(f"frame {number} of {self.path.name} is not a frame: {error}") from error
 
     def _runner(self, model: Path) -> Runner:
         runtime = self.header["runtime"]
@@ -213,7 +239,15 @@ class LayerLog:
 
 
 def read_log(path: Path, model: Path | None = None) -> Iterator[Frame]:
-    """The whole frames of a log, in order; `model` as for `LayerLog`, by default the file named in it beside it."""
+    """The whole frames of a log, in order.
+
+    Args:
+        path: the file.
+        model: as for `LayerLog`.
+
+    Returns:
+        An iterator; what cannot be read ends it.
+    """
     return iter(LayerLog(path, model))
 
 
@@ -227,7 +261,7 @@ def _coding(facts: ModelFacts, mode: Mode) -> str:
 
 
 def _log_tensors(facts: ModelFacts) -> list[tuple[int, TensorFacts]]:
-    """Layers with their op, each under a name of its own: the header tells them apart by name."""
+    """Layers with their op, each under a name of its own: the header distinguishes them by name."""
     found: dict[int, tuple[int, TensorFacts]] = {}
     for op, tensor in layer_tensors(facts):
         found.setdefault(tensor.index, (op, tensor))
@@ -278,7 +312,7 @@ def _block(data: bytes) -> bytes:
 
 
 def _ends_of(path: Path, start: bytes) -> list[int] | None:
-    """Where header and whole frames end, in a log that begins with `start`; None where there is none."""
+    """Where header and whole frames end, in a log that begins with `start`; None if there is none."""
     try:
         with path.open("rb") as file:
             if file.read(len(start)) != start:
@@ -289,14 +323,19 @@ def _ends_of(path: Path, start: bytes) -> list[int] | None:
 
 
 def _scan(path: Path) -> tuple[dict[str, Any], list[int], str | None]:
-    """(header, ends of header and of every whole frame, what follows them)."""
+    """(header, ends of header and of every whole frame, what follows them).
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: it is not a layer log.
+    """
     if not path.is_file():
         raise NotFound(f"there is no layer log at {path}")
     with path.open("rb") as file:
         magic = file.read(len(_MAGIC))
         data = _read_block(file) if magic == _MAGIC else None
         if data is None:
-            raise InvalidInput(f"{path.name} is no layer log, or was cut within its header")
+            raise InvalidInput(f"{path.name} is not a layer log, or was cut within its header")
         header = _parsed(path, data)
         ends = [file.tell()]
         while (data := _read_block(file)) is not None:
@@ -309,7 +348,7 @@ def _scan(path: Path) -> tuple[dict[str, Any], list[int], str | None]:
 
 
 def _why(file: BinaryIO, rest: int) -> str:
-    """What is wrong with the bytes that are no frame."""
+    """What is wrong with the bytes after the last frame."""
     head = file.read(_BLOCK.size)
     if len(head) == _BLOCK.size and _BLOCK.size + _BLOCK.unpack(head)[0] <= rest:
         return "the log is damaged, a checksum there is wrong"

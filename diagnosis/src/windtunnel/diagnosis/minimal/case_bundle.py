@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCRIPT = "run.py"
-# The oldest time that a zip can hold: a file's age is no part of the case.
+# The oldest time that a zip can hold: a file's age does not belong to the case.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
@@ -24,8 +24,20 @@ def bundle(
     expected: NDArray[Any],
     case: Mapping[str, Any],
 ) -> bytes:
-    """The zip: both models, `inputs.npz` (names `candidate/<i>` and `reference/<i>`, one row per sample, as fed),
-    `expected.npz` (`output`: real numbers of the reference, in the candidate's layout), case.json, README.md, run.py.
+    """Packs a case: both models, inputs and outputs, case.json, README.md and run.py.
+
+    `inputs.npz` has the names `candidate/<i>` and `reference/<i>`, one row per sample, as fed. `expected.npz` has
+    `output`: real numbers of the reference, in the candidate's layout.
+
+    Args:
+        candidate: its part, as .tflite.
+        reference: its part, as .tflite.
+        inputs: see above.
+        expected: see above.
+        case: content of case.json.
+
+    Returns:
+        The zip.
     """
     script = Path(__file__).with_name("run_case.py").read_bytes()
     return _zip(
@@ -42,7 +54,14 @@ def bundle(
 
 
 def readme(case: Mapping[str, Any]) -> str:
-    """What the case shows, how to run it, and the figures seen."""
+    """What the case shows, how to run it, and the measured figures.
+
+    Args:
+        case: content of case.json.
+
+    Returns:
+        Markdown.
+    """
     place, region, versions = case["place"], case["region"], case["versions"]
     reference, candidate = case["reference"], case["candidate"]
     seen = "\n".join(f"| {number} | {error:.6g} |" for number, error in enumerate(case["errors"]))
@@ -56,9 +75,9 @@ against {_ops(region["reference"])} of the reference, both fed with the values t
 
 prints the error of every sample and ends with exit code 1 while the fault shows, 0 when it does not.
 `python run.py --kernels reference|xnnpack|none` runs other kernels, `python run.py --candidate FILE` another model.
-That must be this part of the mended model, not the whole of it: cut at the same tensors as candidate.tflite, with the
-inputs {_forms(region["inputs"])} and the output {_forms([region["output"]])}
-(`windtunnel diff --case` makes the case of the mended model anew, where the fault still shows).
+That must be this part of the fixed model, not the whole of it: cut at the same tensors as candidate.tflite.
+Its inputs are {_forms(region["inputs"])}, its output is {_forms([region["output"]])}.
+`windtunnel diff --case` makes the case of the fixed model again if the fault still shows.
 
 | sample | nRMSE |
 |---|---|

@@ -74,22 +74,28 @@ def minimal_case(
     boundaries: Sequence[Boundary] | None = None,
     kernels: tuple[Accelerator, Accelerator] = ("none", "none"),
 ) -> MinimalCase:
-    """The smallest submodels, with samples, that still show the fault of `cause`.
+    """The smallest submodels, with samples, that still show the fault of a cause.
+
+    The first part has only the op of the cause, as far as both models share tensors around it. It grows until the fault
+    shows in the median of the samples that show it best, at least 3 if there are so many. The fault shows as an error
+    twice as large as the rounding of the part's types, or as NaN and infinity. The limit of the script is the geometric
+    mean of this rounding and the measured error.
 
     Args:
-        reference, candidate: the models; for a fault of kernels the same file twice.
+        reference: the reference model; for a fault of kernels the same file as `candidate`.
+        candidate: the candidate model.
         cause: its `op_index` is the candidate's op to start from.
-        samples, pipeline: as `compare_models` takes them.
+        samples: as `compare_models` takes them.
+        pipeline: as `compare_models` takes it.
         boundaries: tensors that are the same in both models; None: those that the structure shows.
         kernels: what runs the reference and the candidate.
 
-    The first part holds the culprit's op alone, as far as both models share tensors around it; it grows until the
-    fault shows in the median of the samples that show it best (at least 3 where there are so many): an error twice
-    as large as the rounding of the part's types, or NaN and infinity. The limit of the script lies in the middle
-    (geometrically) between this rounding and the error seen.
+    Returns:
+        The case.
 
-    Raises InvalidInput where the cause has no place, NotFound where no part of the models shows the fault, or
-    an op ends the process.
+    Raises:
+        InvalidInput: the cause has no place.
+        NotFound: no part of the models shows the fault, or an op ends the process.
     """
     if cause.op_index is None:
         raise InvalidInput(f"{cause.code} has no op to cut out", hint="only a cause with a place makes a minimal case")
@@ -121,7 +127,7 @@ def minimal_case(
                 return _pack((reference_facts, candidate_facts), cause, region, parts, seen, best, kernels)
     raise NotFound(
         f"no part of {candidate.name} around op {cause.op_index} shows {cause.code} by itself",
-        hint="the fault may need more samples, or lie in another op",
+        hint="the fault may need more samples, or be in another op",
     )
 
 
@@ -180,7 +186,7 @@ def _values(whole: Runner, inputs: Mapping[str, NDArray[Any]]) -> dict[int, NDAr
 def _feed(
     reference: ModelFacts, candidate: ModelFacts, region: Region, values: Mapping[int, NDArray[np.float64]]
 ) -> _Fed:
-    """Both parts get the values as the candidate's tensors hold them: rounding before the part is no fault of it."""
+    """Both parts get the values as the candidate's tensors hold them: rounding before the part is not its fault."""
     held = {}
     stored = {}
     for one in region.inputs:
@@ -231,7 +237,7 @@ def _types(facts: ModelFacts, ops: Sequence[int]) -> Iterator[str]:
 
 
 def _best(seen: _Seen) -> list[int] | None:
-    """The samples that show the fault best, worst first; None where it does not show."""
+    """The samples that show the fault best, worst first; None if it does not show."""
     order = sorted(range(len(seen.errors)), key=lambda number: (-seen.errors[number], number))
     over = sum(error >= SHOWN_TIMES * seen.floor for error in seen.errors)
     kept = order[: max(min(over, MOST_SAMPLES), min(LEAST_SAMPLES, len(order)))]

@@ -31,7 +31,18 @@ class Region:
 
 
 def boundaries_of(reference: ModelFacts, candidate: ModelFacts) -> list[Boundary]:
-    """The layers that both models have, by structure. Raises InvalidInput where the inputs cannot be paired."""
+    """The layers that both models have, by structure.
+
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+
+    Returns:
+        Pairs of tensors.
+
+    Raises:
+        InvalidInput: the inputs cannot be paired.
+    """
     pairs = match_layers(reference, candidate).pairs
     return [Boundary(pair.reference.tensor.index, pair.candidate.tensor.index, pair.permutation) for pair in pairs]
 
@@ -39,10 +50,19 @@ def boundaries_of(reference: ModelFacts, candidate: ModelFacts) -> list[Boundary
 def regions(
     reference: ModelFacts, candidate: ModelFacts, boundaries: Sequence[Boundary], culprit: int
 ) -> Iterator[Region]:
-    """Regions that hold the candidate's op `culprit`, smallest first, each at most once.
+    """Regions that have an op, smallest first, each at most once.
 
     The first ends at the first shared tensor that depends on the op and begins at the nearest shared ones before it.
     Then each side grows, one shared tensor at a time; the last begins at the graphs' inputs.
+
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+        boundaries: the shared tensors.
+        culprit: the candidate's op index.
+
+    Yields:
+        Each region.
     """
     inputs = [
         Boundary(reference_input.index, candidate_input.index)

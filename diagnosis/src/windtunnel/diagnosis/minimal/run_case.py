@@ -1,7 +1,7 @@
 """Runs the smallest part of a model that shows a fault, and says whether it still does.
 
     python run.py                                  the candidate as it is
-    python run.py --candidate mended.tflite        another one, cut at the same tensors
+    python run.py --candidate fixed.tflite         another one, cut at the same tensors
     python run.py --kernels xnnpack                with other kernels: reference, xnnpack, none (no delegate)
 
 Needs numpy and one of ai-edge-litert, tflite-runtime, tensorflow. Prints the error of every sample.
@@ -25,7 +25,11 @@ RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorf
 
 
 def runtime() -> Any:
-    """The interpreter module of whichever runtime is installed."""
+    """The interpreter module of whichever runtime is installed.
+
+    Raises:
+        SystemExit: there is none.
+    """
     for name in RUNTIMES:
         try:
             return importlib.import_module(name)
@@ -35,7 +39,16 @@ def runtime() -> Any:
 
 
 def outputs(path: Path, inputs: list[Any], kernels: str) -> list[Any]:
-    """The model's output for every sample, as real numbers."""
+    """Runs a model.
+
+    Args:
+        path: the .tflite file.
+        inputs: one array per input, with one row per sample, as fed.
+        kernels: reference, xnnpack or none.
+
+    Returns:
+        The output of every sample, as real numbers.
+    """
     module = runtime()
     kind = getattr(module.OpResolverType, RESOLVERS[kernels])
     model = module.Interpreter(model_path=str(path), experimental_op_resolver_type=kind)
@@ -55,7 +68,16 @@ def outputs(path: Path, inputs: list[Any], kernels: str) -> list[Any]:
 
 
 def require_part(path: Path, model: Any, inputs: list[Any]) -> None:
-    """Raises ValueError for a model that is not cut as the case is: a whole one takes other inputs."""
+    """Checks that a model is cut as the case is: a whole one takes other inputs.
+
+    Args:
+        path: of the model, for messages.
+        model: an interpreter of it.
+        inputs: one array per input, with one row per sample.
+
+    Raises:
+        ValueError: it takes other inputs.
+    """
     takes = [(detail["dtype"], list(detail["shape_signature"])) for detail in model.get_input_details()]
     fits = len(takes) == len(inputs) and all(
         array.dtype == dtype and fit(array.shape[1:], shape)
@@ -64,23 +86,46 @@ def require_part(path: Path, model: Any, inputs: list[Any]) -> None:
     if not fits or len(model.get_output_details()) != 1:
         given = [(array.dtype.type, list(array.shape[1:])) for array in inputs]
         raise ValueError(
-            f"{path.name} takes {told(takes)}, and the case gives {told(given)}. A whole model cannot be run here: "
-            "cut the mended one at the same tensors as candidate.tflite"
+            f"{path.name} takes {described(takes)}, and the case gives {described(given)}. "
+            "A whole model cannot be run here: cut the fixed one at the same tensors as candidate.tflite"
         )
 
 
 def fit(shape: Any, wanted: list[int]) -> bool:
-    """Whether an array of this shape is what an input takes; -1 takes any size."""
+    """Whether an array is what an input takes.
+
+    Args:
+        shape: of the array.
+        wanted: shape of the input; -1 takes any size.
+
+    Returns:
+        True: it is.
+    """
     return len(shape) == len(wanted) and all(wanted[axis] in (-1, shape[axis]) for axis in range(len(shape)))
 
 
-def told(inputs: list[Any]) -> str:
-    """Types and shapes of inputs, for people."""
+def described(inputs: list[Any]) -> str:
+    """Types and shapes of inputs, for people.
+
+    Args:
+        inputs: (dtype, shape) of each.
+
+    Returns:
+        One line.
+    """
     return ", ".join(f"{np.dtype(dtype).name} {[int(size) for size in shape]}" for dtype, shape in inputs)
 
 
 def real(stored: Any, detail: Any) -> Any:
-    """scale * (stored - zero point), in float64."""
+    """Real numbers from stored ones: scale * (stored - zero point), in float64.
+
+    Args:
+        stored: as the model gives it.
+        detail: of the tensor, from the interpreter.
+
+    Returns:
+        float64, of the same shape.
+    """
     given = detail["quantization_parameters"]
     scales = np.asarray(given["scales"], np.float64)
     if not scales.size or stored.dtype.kind not in "iu":
@@ -94,7 +139,15 @@ def real(stored: Any, detail: Any) -> Any:
 
 
 def error(expected: Any, found: Any) -> float:
-    """RMSE / the larger range of both; infinite where the shape differs or only `found` is not finite."""
+    """The error of an output: RMSE / the larger range of both.
+
+    Args:
+        expected: real numbers.
+        found: real numbers.
+
+    Returns:
+        Infinite if the shape differs or only `found` is not finite.
+    """
     expected = np.asarray(expected, np.float64)
     if expected.shape != found.shape or (np.isfinite(expected).all() and not np.isfinite(found).all()):
         return float("inf")

@@ -42,16 +42,27 @@ _REFUSALS = (ValueError, RuntimeError, KeyError, TypeError, AttributeError, NotI
 def quantize(
     path: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
 ) -> Made:
-    """Writes `variant` of the float32 model at `path` to `target`, and says how many samples calibrated it.
+    """Writes a variant of a float32 model.
 
-    Raises InvalidInput naming what of model, recipe or calibration set cannot be used.
+    Args:
+        path: the model.
+        target: the new file.
+        variant: what to make.
+        calibration: the calibration set; None: the variant needs none.
+        pipeline: content of a pipeline.json, for the calibration samples.
+
+    Returns:
+        How many samples calibrated it, and which ops stay float.
+
+    Raises:
+        InvalidInput: the model, the recipe or the calibration set cannot be used; the message says which part of it.
     """
     data, model = _read(path)
     facts = read_model(path)
     require_float(facts, variant)
     changed = _complete(model)
     rules = _rules(variant, model)
-    own, left = own_ranges(variant, facts), _left_float(variant, rules, model, facts)
+    own, left = recipe_ranges(variant, facts), _left_float(variant, rules, model, facts)
     count, ranges = 0, None
     if calibration is not None:
         sized = _sized(model, facts, calibration, pipeline)
@@ -101,7 +112,7 @@ def _bytes_of(model: Any, shapes: Mapping[int, tuple[int, ...]]) -> bytes:
 def _modified(model: Any, rules: Any, ranges: Ranges | None, variant: VariantSpec) -> Any:
     """The bytes of the variant."""
     advice = "check the rules of the recipe" if variant.recipe is not None else "convert the model again"
-    # A recipe of one's own may ask for what no model allows; else the model is what the library refuses.
+    # A user's recipe may ask for what no model allows; without one, the library refuses the model itself.
     code = None if variant.recipe is not None else "not_quantizable"
     with _library(f"variant {variant.name!r} cannot be made", advice, code):
         generator = params_generator.ParamsGenerator(model)
@@ -110,7 +121,11 @@ def _modified(model: Any, rules: Any, ranges: Ranges | None, variant: VariantSpe
 
 
 def _read(path: Path) -> tuple[memoryview, Any]:
-    """The file's bytes, and the model in them as the library's objects, with constants that lie outside of it."""
+    """The file's bytes, and the model in them as the library's objects, with constants that lie outside of it.
+
+    Raises:
+        InvalidInput: the library cannot read it.
+    """
     try:
         data = mmap_utils.get_file_contents(path)
         return data, flatbuffer_utils.read_model_from_bytearray(data)
@@ -122,7 +137,11 @@ def _read(path: Path) -> tuple[memoryview, Any]:
 
 @contextmanager
 def _library(what: str, hint: str, code: str | None = None) -> Iterator[None]:
-    """Turns what the library raises into InvalidInput that says `what` failed, with `code` where it is given."""
+    """Turns what the library raises into InvalidInput that says `what` failed, with `code` where it is given.
+
+    Raises:
+        InvalidInput: the library raised.
+    """
     try:
         with warnings.catch_warnings():
             # The interpreter warns that keeping all tensors takes memory: that is what the library asks for.
@@ -152,18 +171,29 @@ def _left_float(variant: VariantSpec, rules: Any, model: Any, facts: ModelFacts)
     return () if variant.recipe is None else left_float(variant, _manager(rules), model, facts)
 
 
-def own_ranges(variant: VariantSpec, facts: ModelFacts) -> dict[str, tuple[float, float]]:
-    """Ranges of activations that the recipe fixes itself, under `ranges` of any rule: tensor name -> [low, high].
+def recipe_ranges(variant: VariantSpec, facts: ModelFacts) -> dict[str, tuple[float, float]]:
+    """Ranges of activations that the recipe fixes, under `ranges` of any rule.
 
-    They go before what the calibration set shows. The library passes over the field. Raises InvalidInput for a
-    tensor that the model does not have, or a range that is none.
+    They take precedence over what the calibration set shows. The library ignores the field.
+
+    Args:
+        variant: with a recipe.
+        facts: of the model.
+
+    Returns:
+        (low, high), in real units, by tensor name.
+
+    Raises:
+        InvalidInput: the model does not have a tensor, or a range is not one.
     """
     known = {tensor.name for tensor in facts.tensors}
     found: dict[str, tuple[float, float]] = {}
     for rule in variant.recipe or ():
         for name, bounds in rule.get("ranges", {}).items():
             if name not in known:
-                raise InvalidInput(f"recipe of variant {variant.name!r} has a range for {name!r}, which is no tensor")
+                raise InvalidInput(
+                    f"recipe of variant {variant.name!r} has a range for {name!r}, which is not a tensor of the model"
+                )
             found[name] = _bounds(variant, name, bounds)
     return found
 
@@ -288,7 +318,7 @@ def _named(sample: Sample, names: Mapping[str, str]) -> dict[str, NDArray[Any]]:
 
 
 def _widened(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
-    """Statistics of a tensor over both: the widest range; what else an algorithm collects, in the library's way."""
+    """Statistics of a tensor over both: the widest range; the library merges what other algorithms collect."""
     if not old or not new:
         return old or new
     more: dict[str, Any] = {}
@@ -302,7 +332,11 @@ def _widened(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 def _samples(
     facts: ModelFacts, calibration: Calibration, pipeline: Mapping[str, Any] | None
 ) -> Iterator[dict[str, NDArray[Any]]]:
-    """The calibration samples by tensor name. Raises InvalidInput for a set that does not fit the model."""
+    """The calibration samples by tensor name. Raises InvalidInput for a set that does not fit the model.
+
+    Raises:
+        InvalidInput: the set does not fit the model.
+    """
     try:
         feed = sample_inputs(calibration.samples, pipeline, input_specs(facts))
         yield from itertools.islice(feed, calibration.limit)

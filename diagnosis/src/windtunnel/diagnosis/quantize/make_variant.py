@@ -34,11 +34,26 @@ async def quantize(
     pipeline: Mapping[str, Any] | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Quantized:
-    """Makes `variant` of `model` below `workdir`; the variant float32 is the model as it is.
+    """Makes a variant of a model; the variant float32 is the model as it is.
 
-    The ranges of a static quantisation are the true minimum and maximum of each tensor over the calibration set.
-    Raises InvalidInput (no or an unusable calibration set, a recipe that cannot be used, a model that is quantised
-    already) and JobFailed.
+    The ranges of a static quantization are the true minimum and maximum of each tensor over the calibration set.
+
+    Args:
+        model: the float32 .tflite file.
+        variant: what to make.
+        workdir: folder of the new file.
+        pool: where native code runs.
+        calibration: the calibration set; None: there is none.
+        pipeline: content of a pipeline.json, for the calibration samples.
+        on_progress: called with the progress.
+
+    Returns:
+        The new file, and how it was made.
+
+    Raises:
+        InvalidInput: the calibration set is missing or cannot be used, the recipe cannot be used, or the model is
+            quantized already.
+        JobFailed: the library crashed or took too long.
     """
     started = time.perf_counter()
     if is_float32(variant):
@@ -56,19 +71,26 @@ async def quantize(
 
 
 def is_float32(variant: VariantSpec) -> bool:
-    """Whether this is the converted model itself."""
+    """Whether a variant is the converted model itself.
+
+    Args:
+        variant: of the plan.
+
+    Returns:
+        True: it is.
+    """
     return variant.name == AS_IT_IS and variant.recipe is None
 
 
 def _job(
     model: Path, target: Path, variant: VariantSpec, calibration: Calibration | None, pipeline: Mapping[str, Any] | None
 ) -> Made:
-    # Imported in the child: this process never loads the quantiser.
+    # Imported in the child: this process never loads the quantizer.
     from windtunnel.diagnosis.quantize import litert_quantizer as litert
 
     return litert.quantize(model, target, variant, calibration, pipeline)
 
 
 def tool_versions() -> dict[str, str]:
-    """Versions of what quantises, by package name."""
+    """Versions of the quantizer's packages, by name."""
     return {name: importlib.metadata.version(name) for name in _PACKAGES}

@@ -1,4 +1,4 @@
-"""Rules of a recipe, held against what litert-quantizer takes; loads the library: only in a child process.
+"""Rules of a recipe, checked against what litert-quantizer takes; loads the library: only in a child process.
 
 The library itself looks at few fields. What it does not know it passes over, and the ops of the rule stay float.
 """
@@ -34,7 +34,7 @@ _SHOWN: Final = 80
 
 
 def _one_of(values: Sequence[Any]) -> Takes:
-    # Equal is not enough: true is no 1, and 8.0 no 8.
+    # Equal is not enough: true is not 1, and 8.0 is not 8.
     known = {(type(value), value) for value in values}
     return ", ".join(map(str, values)), lambda found: isinstance(found, str | int) and (type(found), found) in known
 
@@ -74,9 +74,14 @@ _RULE: Final[Mapping[str, Takes]] = {
 
 
 def check_rules(variant: VariantSpec, model: Any) -> None:
-    """Holds a recipe against what the library takes, and against `model`, which is an object of the library.
+    """Checks a recipe against what the library takes, and against a model.
 
-    Raises InvalidInput naming the rule, the field, its value and what is taken.
+    Args:
+        variant: with a recipe.
+        model: as an object of the library.
+
+    Raises:
+        InvalidInput: a rule cannot be used; the message names the rule, the field, its value and what is taken.
     """
     for number, rule in enumerate(variant.recipe or ()):
         where = f"recipe of variant {variant.name!r}, rule {number}"
@@ -114,7 +119,11 @@ def _check_config(where: str, rule: Rule) -> None:
 
 
 def _require_taken(where: str, algorithm: str, operation: str, config: Any) -> None:
-    """Each field may be fine, and still no kernel knows them together: then the ops would stay float."""
+    """Checks that some kernel knows the fields of a rule together; if not, the ops would stay float.
+
+    Raises:
+        InvalidInput: none does.
+    """
     # The library looks at the weights' config only for ops with weights: the others would take any.
     ops = common_utils.DRQ_OR_WEIGHT_ONLY_OPS if operation == _ALL else [qtyping.TFLOperationName(operation)]
     for op in ops:
@@ -144,11 +153,15 @@ def _summary(config: Any) -> str:
 
 
 def _check_regex(where: str, regex: str, model: Any) -> None:
-    """A regex that is none, or that runs away on this model's names: the library asks it again and again."""
+    """Checks a regular expression on this model's names: the library asks it again and again.
+
+    Raises:
+        InvalidInput: it is not one, or it takes too long.
+    """
     try:
         compiled = re.compile(regex)
     except (re.error, RecursionError, OverflowError) as error:
-        raise InvalidInput(f"{where}: {_short(regex)} is no regular expression: {error}") from error
+        raise InvalidInput(f"{where}: {_short(regex)} is not a regular expression: {error}") from error
     with _deadline(where, regex):
         for scope in _scopes(model):
             compiled.search(scope)
@@ -190,10 +203,18 @@ def _scopes(model: Any) -> Iterator[str]:
 
 
 def left_float(variant: VariantSpec, manager: Any, model: Any, facts: ModelFacts) -> tuple[LeftFloat, ...]:
-    """Ops of the main graph that a rule of the recipe is to quantise, and for which its op_config is none.
+    """Ops of the main graph that a rule is to quantize, and that its op_config does not fit.
 
-    A rule of weights alone is for ops that have some. `manager` holds the rules, `model` is `facts` as the library
-    reads it.
+    A rule for weights alone is for ops that have weights.
+
+    Args:
+        variant: with a recipe.
+        manager: has the rules.
+        model: as the library reads it.
+        facts: of the same model.
+
+    Returns:
+        The ops, with their rule.
     """
     found = []
     for index, (op, own) in enumerate(zip(model.subgraphs[0].operators, facts.ops, strict=True)):
@@ -210,7 +231,7 @@ def left_float(variant: VariantSpec, manager: Any, model: Any, facts: ModelFacts
 
 
 def _meant_by(rules: Sequence[Rule], kind: Any, scope: str) -> int | None:
-    """The last rule that fits the op, where that one is to quantise."""
+    """The last rule that fits the op, if that one is to quantize."""
     fits = [
         number
         for number, rule in enumerate(rules)

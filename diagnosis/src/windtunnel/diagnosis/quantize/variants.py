@@ -30,7 +30,7 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class LeftFloat:
-    """An op that rule `rule` of a recipe is to quantise, and that stays float: its op_config is not for such ops.
+    """An op that rule `rule` of a recipe is to quantize, and that stays float: its op_config is not for such ops.
 
     `layer` is the op's first output.
     """
@@ -61,7 +61,14 @@ class Quantized:
 
 
 def needs_calibration(variant: VariantSpec) -> bool:
-    """Whether the ranges of activations must be known: for static quantisation, built in or by recipe."""
+    """Whether the ranges of activations must be known: for static quantization, built in or by recipe.
+
+    Args:
+        variant: of the plan.
+
+    Returns:
+        True: they must.
+    """
     if variant.recipe is None:
         return variant.needs_calibration
     return any(_is_static(rule) for rule in variant.recipe)
@@ -74,14 +81,23 @@ def _is_static(rule: Mapping[str, Any]) -> bool:
         and config.get("compute_precision") == "INTEGER"
         and config.get("activation_tensor_config") is not None
     )
-    # Any JSON may stand there; what it must be is checked when the recipe is used.
+    # Any JSON is possible there; what it must be is checked when the recipe is used.
     return static or str(rule.get("algorithm_key")) in _LOOK_AT_ACTIVATIONS
 
 
 def choose_calibration(variant: VariantSpec, calibration: T | None, samples: T | None) -> tuple[T | None, bool]:
-    """The set that calibrates `variant`, and whether it is drawn from the samples; (None, False): it needs none.
+    """The set that calibrates a variant.
 
-    Raises InvalidInput where it needs one and there is neither.
+    Args:
+        variant: of the plan.
+        calibration: the calibration set; None: there is none.
+        samples: the samples; None: there are none.
+
+    Returns:
+        The set, and whether it is drawn from the samples; (None, False): the variant needs none.
+
+    Raises:
+        InvalidInput: the variant needs one, and there is neither.
     """
     if not needs_calibration(variant):
         return None, False
@@ -97,7 +113,15 @@ def choose_calibration(variant: VariantSpec, calibration: T | None, samples: T |
 
 
 def require_float(facts: ModelFacts, variant: VariantSpec) -> None:
-    """Raises InvalidInput for a model that is quantized already: nothing can be made of it, nor float32 of it again."""
+    """Makes sure that a model is not quantized yet: nothing can be made of it, not even float32.
+
+    Args:
+        facts: of the model.
+        variant: to be made, for the message.
+
+    Raises:
+        InvalidInput: it is quantized.
+    """
     found = precision(facts)
     if found == AS_IT_IS:
         return
@@ -113,10 +137,18 @@ def require_float(facts: ModelFacts, variant: VariantSpec) -> None:
 
 
 def require_quantized(facts: ModelFacts, variant: VariantSpec) -> None:
-    """Raises InvalidInput where nothing came of it: such a variant would be measured under a wrong name."""
+    """Makes sure that something was quantized: otherwise the variant would be measured under a wrong name.
+
+    Args:
+        facts: of the new model.
+        variant: for the message.
+
+    Raises:
+        InvalidInput: nothing was.
+    """
     if not any(_is_quantized(tensor) for graph in facts.graphs for tensor in graph.tensors):
         raise InvalidInput(
-            f"variant {variant.name!r} changed nothing: no op of the model can be quantised that way",
+            f"variant {variant.name!r} changed nothing: no op of the model can be quantized that way",
             hint="leave the variant out, or check the recipe's regex and operation",
         )
 
@@ -126,7 +158,14 @@ def _is_quantized(tensor: TensorFacts) -> bool:
 
 
 def loops(facts: ModelFacts) -> list[str]:
-    """Layers of the main graph that run other graphs, by short names: loops of recurrent layers, and conditions."""
+    """Layers of the main graph that run other graphs: loops of recurrent layers, and conditions.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        Short names.
+    """
     found = [facts.tensors[op.outputs[0]].name for op in facts.ops if op.name in ("WHILE", "IF") and op.outputs]
     return [_short(name) for name in found]
 
@@ -140,7 +179,15 @@ def _short(name: str) -> str:
 
 
 def not_calibrated(facts: ModelFacts, variant: VariantSpec) -> Unsupported:
-    """What to say where a variant needs ranges of values that only exist within loops, which nobody can observe."""
+    """The error if a variant needs ranges of values that only exist within loops, which cannot be observed.
+
+    Args:
+        facts: of the model.
+        variant: for the message.
+
+    Returns:
+        The error.
+    """
     inside = [tensor.name for graph in facts.graphs[1:] for op in graph.ops for tensor in _made(graph, op)]
     shared = (
         "while" if all("while" in name for name in inside) else "|".join(re.escape(g.name) for g in facts.graphs[1:])
