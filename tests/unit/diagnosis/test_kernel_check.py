@@ -130,7 +130,7 @@ def test_a_clean_pair_excludes_kernels(dense: Path, samples: Path, accelerator: 
     result = compare_models(dense, dense, samples, accelerator=accelerator)
     assert result.causes == ()
     (why,) = (one.why for one in result.excluded if one.code == "kernel")
-    assert why.startswith("4 layers run by themselves")
+    assert why.startswith("4 layers run in isolation")
     assert f"on {accelerator} kernels than on {OTHER_KERNELS[accelerator]}" in why
 
 

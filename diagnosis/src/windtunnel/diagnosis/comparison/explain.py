@@ -19,7 +19,7 @@ from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.rules.diagnose import diagnose
-from windtunnel.diagnosis.rules.effect_on_outputs import is_alike, without_effect
+from windtunnel.diagnosis.rules.effect_on_outputs import is_equivalent, without_effect
 from windtunnel.diagnosis.rules.exclusions import exclusions
 from windtunnel.diagnosis.rules.kernel_causes import kernel_causes, kernels_excluded
 from windtunnel.diagnosis.rules.shared_scale import SharedScales, shared_scales
@@ -86,7 +86,7 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
     over = any((one.nrmse or 0.0) > threshold for one in matched.figures)
     quiet = not over and is_quiet(output, precision_of(matching))
     if quiet:
-        alike = tuple(one for one in causes if is_alike(one, output))
+        alike = tuple(one for one in causes if is_equivalent(one, output))
         causes = tuple(one for one in causes if one not in alike)
         noted = (*noted, *without_effect(alike, output))
     causes = _with_shared(matching, causes, shared, quiet=quiet)

@@ -28,9 +28,14 @@ class Prober(Ends, RunsOutputs, Protocol):
     """Runs the candidate as it is and with a change, on a few samples and the same kernels."""
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Isolated errors by the candidate's tensor index, without and with the change.
+        """Runs the candidate's layers in isolation, without and with a change.
 
-        None if no kernels run the changed candidate.
+        Args:
+            patch: the change.
+
+        Returns:
+            Isolated errors by the candidate's tensor index, without and with it; None: no kernels run the changed
+            candidate.
         """
 
 
@@ -66,6 +71,9 @@ def diagnose(
         local: isolated errors by the candidate's tensor index.
         reached: the least and the largest value that the candidate itself reaches, by its tensor index.
         trials: runs the candidate with a change.
+
+    Returns:
+        Causes, the most important first, and what was excluded.
     """
     precision = precision_of(matching)
     suspects = _one_per_place(report.suspects)
@@ -119,9 +127,14 @@ def _test(suspect: Suspect, precision: str, local: Mapping[int, Local], trials: 
 
 
 def isolated_error(local: Mapping[int, Local], suspect: Suspect) -> float | None:
-    """The isolated error of the suspect's layer as nRMSE; of a range of several layers the root mean square.
+    """The isolated error of the suspect's layer.
 
-    None if none of them could be measured.
+    Args:
+        local: isolated errors by the candidate's tensor index.
+        suspect: of the candidate.
+
+    Returns:
+        nRMSE; of a range of several layers the root mean square. None: none of them could be measured.
     """
     places = {suspect.tensor, *suspect.tensors} if range_of(suspect) is not None else {suspect.tensor}
     errors = [error for index in places if index in local and (error := _error(local[index])) is not None]

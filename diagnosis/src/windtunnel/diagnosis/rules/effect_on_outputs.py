@@ -1,6 +1,6 @@
-"""What each difference does to the models' outputs: by itself, and once the others are fixed.
+"""The effect of each difference on the models' outputs: alone, and once the others are fixed.
 
-A fault beside a larger one hardly moves an output until that one is fixed. A difference that moves none either way is
+A fault next to a larger one hardly moves an output until that one is fixed. A difference that moves none either way is
 another way to write the same, or one that these samples do not reach: a note, not a cause.
 """
 
@@ -33,9 +33,15 @@ class Ends(Protocol):
     """Runs the candidate with changes to its outputs."""
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> Sequence[tuple[float, float]] | None:
-        """nRMSE of each output, and of each layer that decides one, with `base` and with `patch` on top.
+        """Runs the candidate with changes and compares its outputs, and the layers that decide them.
 
-        None where no kernels run the changed candidate, or one has no figure.
+        Args:
+            base: a change that is there in both runs; None: none.
+            patch: the change of the second run.
+            samples: how many are run.
+
+        Returns:
+            nRMSE of each without and with `patch`; None: no kernels run the changed candidate, or one has no figure.
         """
 
 
@@ -54,6 +60,9 @@ def with_effects(causes: Sequence[Decision], trials: Ends, precision: str) -> li
         causes: suspects that are causes so far.
         trials: runs the candidate with changes to its outputs.
         precision: the coarser precision of the two models.
+
+    Returns:
+        The causes with their effects.
     """
     tried = [Tried(one.tested.suspect.patch, _alone(one.tested)) for one in causes]
     found = effects(tried, trials, OUTPUT_NOISE[precision])
@@ -67,9 +76,16 @@ def _alone(tested: TriedSuspect) -> tuple[float, float] | None:
 
 
 def without_harmless(causes: Sequence[Decision], precision: str) -> tuple[list[Decision], list[Decision]]:
-    """The causes that an output shows, and those that none shows. Both have their effects.
+    """Separates the causes that no output shows.
 
-    If no output shows any of them while one is off, those that may explain it stay causes.
+    If no output shows any of them although one is off, those that may explain it stay causes.
+
+    Args:
+        causes: with their effects.
+        precision: the coarser precision of the two models.
+
+    Returns:
+        The causes that an output shows, and those that none shows.
     """
     noise, quiet = OUTPUT_NOISE[precision], QUIET_OUTPUT[precision]
     harmless = [one for one in causes if _is_harmless(one.tested, noise, quiet)]
@@ -101,7 +117,7 @@ def _is_harmless(tested: TriedSuspect, noise: float, quiet: float) -> bool:
     """Whether no output shows a difference.
 
     Another op, or another bound, may be another way to write the same. Weights and scales that differ are faults unless
-    they change nothing at all: their fix rounds anew, which may cost what it gains.
+    they change nothing at all: their fix rounds again, which may cost what it gains.
     """
     suspect, effect = tested.suspect, tested.effect
     if suspect.plain and suspect.code == CauseCode.CONVERSION_OP and _is_setting(suspect.finding):
@@ -111,7 +127,14 @@ def _is_harmless(tested: TriedSuspect, noise: float, quiet: float) -> bool:
 
 
 def note_of(tested: TriedSuspect) -> Finding:
-    """A difference that no output shows, as a note."""
+    """A difference that no output shows, as a note.
+
+    Args:
+        tested: the suspect.
+
+    Returns:
+        The finding.
+    """
     suspect = tested.suspect
     output = "unknown" if tested.output_error is None else f"{tested.output_error:.2g}"
     evidence = {
@@ -129,10 +152,17 @@ def note_of(tested: TriedSuspect) -> Finding:
     )
 
 
-def is_alike(cause: Cause, output: OutputDiff) -> bool:
-    """Whether another op gives so nearly the same that neither its own layer nor an output shows it.
+def is_equivalent(cause: Cause, output: OutputDiff) -> bool:
+    """Whether another op gives results so similar that neither its own layer nor an output shows a difference.
 
-    The two ways to compute a GELU are an example. Running may well prove that they differ, by less than anyone sees.
+    The two ways to compute a GELU are an example. Running may well prove that they differ, by less than anyone notices.
+
+    Args:
+        cause: about an op.
+        output: how the models' outputs compare.
+
+    Returns:
+        True: it does.
     """
     if _is_setting(cause.finding) or isinstance(cause.finding, ActivationDiffers):
         return False
@@ -147,7 +177,15 @@ def is_alike(cause: Cause, output: OutputDiff) -> bool:
 
 
 def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding, ...]:
-    """Causes that no output shows, as notes."""
+    """Causes that no output shows, as notes.
+
+    Args:
+        causes: such causes.
+        output: how the models' outputs compare.
+
+    Returns:
+        One finding for each.
+    """
     return tuple(
         Finding(
             NO_EFFECT,
@@ -160,7 +198,16 @@ def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding
 
 
 def effects(tried: Sequence[Tried], ends: Ends, noise: float) -> list[Effect]:
-    """The effect of each fix. Only what does not clearly help alone is run again."""
+    """The effect of each fix. Only what does not clearly help alone is run again.
+
+    Args:
+        tried: the fixes, with what they do alone.
+        ends: runs the candidate with changes.
+        noise: gain up to which an effect is noise.
+
+    Returns:
+        In the same order.
+    """
     return [_effect(tried, place, ends, noise) for place in range(len(tried))]
 
 
@@ -190,9 +237,25 @@ def _effect(tried: Sequence[Tried], place: int, ends: Ends, noise: float) -> Eff
 
 
 def gain(before: float, after: float) -> float:
-    """How many times as far off an output is without a fix: 1 where it is the same."""
+    """How many times as large an output's error is without a fix.
+
+    Args:
+        before: nRMSE without the fix.
+        after: nRMSE with the fix.
+
+    Returns:
+        1 if it is the same.
+    """
     return (before + NO_ERROR) / (after + NO_ERROR)
 
 
 def finite(error: float | None) -> float | None:
+    """A figure that JSON can hold.
+
+    Args:
+        error: any figure; None: not known.
+
+    Returns:
+        None if it is not finite.
+    """
     return error if error is None or math.isfinite(error) else None

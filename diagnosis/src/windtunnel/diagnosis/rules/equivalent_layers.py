@@ -1,9 +1,9 @@
-"""Layers that hold another value at the same place, while all that reads them agrees: another way to write it.
+"""Layers with other values at the same place, while everything that reads them agrees: another way to write it.
 
-A sum adds its bias first or last, a sigmoid is a hyperbolic tangent of half the value: structure pairs what stands in
-the same place. An error does not vanish behind its layer. Where numbers are coarse it may look so: there, what makes up
-for it must be seen: a layer that stands alone in one of the models, an op that cuts values off, or a mask of extreme
-size (float16 holds no more than 65504), of which a softmax makes nothing.
+A sum adds its bias first or last, a sigmoid is a hyperbolic tangent of half the value: structure pairs what is in the
+same place. An error does not vanish after its layer, but with coarse numbers it may look so. Then something must
+explain it: a layer that only one of the models has, an op that cuts values off, or a mask of extreme size (float16 has
+no number above 65504), which a softmax reduces to nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # They cut off what may then be cut off before them too: a range that ends there holds all that counts.
 _CUTTING = CHOOSING | {"RELU", "RELU6", "RELU_N1_TO_1", "RELU_0_TO_1"}
-_WHY = "it holds another value, and all that reads it agrees: the same is computed in another way"
+_WHY = "its values differ, and everything that reads it agrees: the same is computed differently"
 
 
 def without_rewritten(
@@ -39,9 +39,9 @@ def without_rewritten(
     Args:
         matching: the two models.
         figures: those of the matching's pairs, in their order.
-        output: how the outputs compare. If they show nothing, a layer over the threshold has no effect, however coarse
-            the numbers are.
-        threshold: nRMSE above which a layer is over.
+        output: how the outputs compare. If they show nothing, a layer that diverges has no effect, however coarse the
+            numbers are.
+        threshold: nRMSE above which a layer diverges.
 
     Returns:
         The matching and the figures without these pairs.
@@ -70,7 +70,7 @@ def _rewritten(
     by_reference = {pair.reference.tensor.index: pair for pair in matching.pairs}
     by_candidate = {pair.candidate.tensor.index: pair for pair in matching.pairs}
     found: set[int] = set()
-    # The last ones first: what only moves their values stands between them and what agrees.
+    # The last ones first: what only moves their values is between them and what agrees.
     for pair in reversed(matching.pairs):
         error = drift[pair.candidate.tensor.index]
         if error is None or error < REWRITE_DIVERGES:

@@ -31,7 +31,14 @@ class RunsOutputs(Protocol):
     """Runs the candidate with a change."""
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
-        """nRMSE of the worst output without and with the change; None if no kernels run the changed candidate."""
+        """Runs the candidate with a change and compares its outputs.
+
+        Args:
+            patch: the change.
+
+        Returns:
+            nRMSE of the worst output without and with the change; None: no kernels run the changed candidate.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,12 @@ def rounded_by_quantizer(group: Group) -> Sequence[TriedSuspect]:
     """Integers that are a few steps off all over the model, if no fix of them helps.
 
     Quantizers that weigh errors against each other (GPTQ, OCTAV, MSE) choose other integers, and other scales.
+
+    Args:
+        group: all suspects, and those that are causes up to this stage.
+
+    Returns:
+        Those that the rule excludes.
     """
     layers = sum(integer_steps(one) is not None for one in group.suspects)
     return [one for one in group.causes if _is_rounding(one)] if layers >= ROUNDED_LAYERS else []
@@ -84,6 +97,12 @@ def constants_that_balance(group: Group) -> Sequence[TriedSuspect]:
     """Constants that compensate for each other: fixing one alone does harm, and fixing all is not better.
 
     Channels that are scaled in one layer and scaled back in the next give the same outputs.
+
+    Args:
+        group: all suspects, and those that are causes up to this stage.
+
+    Returns:
+        Those that the rule excludes.
     """
     harming = [one for one in group.causes if one.output_worsens and one.code == CauseCode.CONVERSION_WEIGHTS]
     patches = [one.suspect.patch for one in harming if one.suspect.patch is not None]
@@ -97,6 +116,12 @@ def ranges_that_follow_a_fault(group: Group) -> Sequence[TriedSuspect]:
     """Ranges behind a fault of the conversion, which changes the values there.
 
     A candidate that was quantized with the fault in it has ranges that fit its own values.
+
+    Args:
+        group: all suspects, and those that are causes up to this stage.
+
+    Returns:
+        Those that the rule excludes.
     """
     faults = [one.suspect for one in group.causes if one.exceeds_precision and one.code.is_conversion]
     behind = _tensors_behind(group.matching.candidate, faults)
@@ -132,7 +157,14 @@ def _tensors_behind(model: FusedModel, faults: Sequence[Suspect]) -> frozenset[i
 
 
 def biases_that_follow_a_scale(group: Group) -> Sequence[TriedSuspect]:
-    """Biases that differ only because the scale of their layer's input is wrong."""
+    """Biases that differ only because the scale of their layer's input is wrong.
+
+    Args:
+        group: all suspects, and those that are causes up to this stage.
+
+    Returns:
+        Those that the rule excludes.
+    """
     suspects = [one.suspect for one in group.causes]
     return [one for one in group.causes if any(_is_bias_behind(one.suspect, other) for other in suspects)]
 

@@ -1,6 +1,6 @@
 """Whether a layer is wrong because of the file, or because of the kernel that ran it.
 
-Every layer is run by itself on two sets of kernels. A fault of the file shows on both; one of a kernel on one only.
+Every layer is run in isolation on two accelerators. A fault of the file shows on both; one of a kernel on one only.
 """
 
 from __future__ import annotations
@@ -23,10 +23,16 @@ from windtunnel.tflite import Accelerator
 def kernel_causes(
     matching: Matching, local: Mapping[int, Local], other: Mapping[int, Local], used: Accelerator
 ) -> tuple[Cause, ...]:
-    """Layers that are wrong on the kernels used and right on the others, gravest first.
+    """Layers that are wrong on the kernels used and right on the others.
 
     Args:
-        local, other: own errors by the candidate's tensor index, on the kernels used and on the others.
+        matching: the two models.
+        local: isolated errors by the candidate's tensor index, on the kernels used.
+        other: the same on the other kernels.
+        used: the kernels used.
+
+    Returns:
+        The largest error first.
     """
     candidate = matching.candidate
     least = KERNEL_ERROR[precision_of(matching)]
@@ -56,9 +62,18 @@ def kernel_causes(
 def kernels_excluded(
     local: Mapping[int, Local], other: Mapping[int, Local], used: Accelerator
 ) -> tuple[Exclusion, ...]:
-    """That no kernel is at fault; nothing where no layer was run on both sets of kernels."""
+    """The exclusion of kernels as a cause.
+
+    Args:
+        local: isolated errors by the candidate's tensor index, on the kernels used.
+        other: the same on the other kernels.
+        used: the kernels used.
+
+    Returns:
+        Empty if no layer was run on both.
+    """
     both = [index for index, one in local.items() if one.nrmse is not None and index in other]
     if not both:
         return ()
-    why = f"{len(both)} layers run by themselves are no further off on {used} kernels than on {OTHER_KERNELS[used]}"
+    why = f"{len(both)} layers run in isolation have no larger error on {used} kernels than on {OTHER_KERNELS[used]}"
     return (Exclusion(CauseCode.KERNEL, why, rule="right_on_all_kernels"),)

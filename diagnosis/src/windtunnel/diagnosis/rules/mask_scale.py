@@ -1,4 +1,4 @@
-"""Constants of extreme size that set a tensor's scale: a mask or a padding of -1e9 leaves nothing of what is beside it.
+"""Constants of extreme size that set a tensor's scale: a mask or a padding of -1e9 leaves nothing of the other values.
 
 The tensor holds two kinds of values: those of the mask, and the rest, whose own range is less than a few quantization
 steps. Calibrating again cannot help; a smaller mask can, because a softmax makes nothing of what is 20 below the rest.
@@ -37,10 +37,10 @@ from windtunnel.tflite import Quantization
 from windtunnel.tflite.dtypes import ACTIVATION_DTYPES
 from windtunnel.tflite.op_kinds import CHOOSING, RESTATING, SHAPING
 
-# Beside a value of extreme size these need no softmax: any value at the end of the data does the same.
+# With a value of extreme size these need no softmax: any value at the end of the data does the same.
 _BOUNDING: Final = CHOOSING | {"PADV2", "CONCATENATION"}
 _COMBINING: Final = frozenset({"ADD", "SUB", "SELECT", "SELECT_V2", "MUL"}) | _BOUNDING
-# On its way a mask may be moved, negated, and multiplied by what tells where it applies.
+# On its way a mask may be moved, negated, and multiplied by what says where it applies.
 _CARRYING: Final = (
     RESTATING | SHAPING | {"MUL", "SUB", "ADD", "NEG", "TILE", "BROADCAST_TO", "SELECT", "SELECT_V2", "FILL"}
 )
@@ -67,7 +67,7 @@ class Masked:
 
 @dataclass
 class Rest:
-    """What a masked layer of the reference holds beside the mask."""
+    """The values of a masked layer of the reference other than the mask."""
 
     tensor: int
     size: float
@@ -80,11 +80,19 @@ class Rest:
         return [self.low, self.high, self.masked]
 
     def restore(self, state: Sequence[float]) -> None:
-        """Takes the sums of another `state`."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: three numbers.
+        """
         self.low, self.high, self.masked = state[0], state[1], int(state[2])
 
     def add(self, values: NDArray[np.float64]) -> None:
-        """Adds one sample's values."""
+        """Adds one sample.
+
+        Args:
+            values: of the layer, in real units.
+        """
         sizes, size = np.abs(values), self.size
         limit = MASK_REST_SHARE * size if math.isfinite(size) else math.inf
         rest = values[sizes < limit]
@@ -96,7 +104,12 @@ class Rest:
 def masked_layers(matching: Matching, overflowed: Sequence[Pair] = ()) -> Iterator[Masked]:
     """The candidate's quantized layers that a constant of extreme size reaches in the reference.
 
-    `overflowed`: layers that the candidate cannot run, beside the matching's pairs.
+    Args:
+        matching: the two models.
+        overflowed: layers that the candidate cannot run, in addition to the matching's pairs.
+
+    Yields:
+        Each layer.
     """
     reference = matching.reference
     for pair in (*matching.pairs, *overflowed):
@@ -109,7 +122,15 @@ def masked_layers(matching: Matching, overflowed: Sequence[Pair] = ()) -> Iterat
 
 
 def is_masked(side: FusedModel, node: Node) -> bool:
-    """Whether a constant of extreme size, such as the -1e9 of an attention mask, reaches a layer."""
+    """Whether a constant of extreme size, such as the -1e9 of an attention mask, reaches a layer.
+
+    Args:
+        side: the model.
+        node: its layer.
+
+    Returns:
+        True: one does.
+    """
     return _extreme(side, node.tensor.index, MASK_DEPTH) is not None
 
 
@@ -131,7 +152,7 @@ def _extreme(side: FusedModel, tensor: int, depth: int) -> tuple[float, str] | N
 
 
 def _is_real(side: FusedModel, tensor: int) -> bool:
-    """Whether a tensor holds real numbers: sizes, shapes and places are no values."""
+    """Whether a tensor holds real numbers: sizes, shapes and places are not."""
     facts = side.facts.tensors[tensor]
     return facts.quantization is not None or facts.dtype.startswith("float")
 
@@ -139,7 +160,17 @@ def _is_real(side: FusedModel, tensor: int) -> bool:
 def mask_causes(
     matching: Matching, seen: Mapping[int, tuple[Masked, Rest]], fewest_steps: float, ends: Ends
 ) -> list[tuple[Cause, Quantization]]:
-    """Masks that leave less than `fewest_steps` quantization steps to the rest, put to the test with a smaller mask."""
+    """Masks that leave too few quantization steps to the other values, put to the test with a smaller mask.
+
+    Args:
+        matching: the two models.
+        seen: masked layers with the range of their other values, by tensor index.
+        fewest_steps: so many quantization steps are enough.
+        ends: runs the candidate with changes.
+
+    Returns:
+        Each cause, with the quantization of its tensor.
+    """
     candidate = matching.candidate
     found = []
     for masked, rest in seen.values():

@@ -56,14 +56,18 @@ def plain_causes(
 ) -> tuple[Cause, ...]:
     """The cause of NaN or infinity that only the candidate has.
 
-    Only for the first such layer, and only while every layer before it is within the threshold; otherwise the fault
-    lies before it and is not plain. The first of `_RULES` that explains the op decides.
+    It is only for the first such layer, and only if no layer before it diverges; otherwise the fault is before it and
+    is not plain. The first of `_RULES` that explains the op decides.
 
     Args:
         layers: the compared layers, in execution order.
         pairs: their tensors in both models.
-        reference, candidate: the two models.
-        threshold: nRMSE above which a layer is over.
+        reference: the reference model.
+        candidate: the candidate model.
+        threshold: nRMSE above which a layer diverges.
+
+    Returns:
+        One cause, or none.
     """
     for layer, pair in zip(layers, pairs, strict=True):
         if layer.non_finite and not layer.reference_non_finite:
@@ -171,7 +175,7 @@ def _differs(expected: NDArray[np.float64], values: NDArray[np.float64]) -> bool
 
 
 def _constant(model: ModelFacts, index: int) -> NDArray[np.float64] | None:
-    """The real values of a constant, also one behind a DEQUANTIZE; None where there is none to read."""
+    """The real values of a constant, also one before a DEQUANTIZE; None if there is none to read."""
     if index < 0 or index not in model.main.fixed:
         return None
     tensor = model.tensors[index]

@@ -8,7 +8,14 @@ from windtunnel.diagnosis.findings.kinds.constants import KEEP_FLOAT32
 
 
 def non_finite(found: Comparison) -> tuple[Finding, ...]:
-    """Says where NaN or infinity begins and which outputs it reaches; empty where the reference has it as well."""
+    """Says where NaN or infinity begins and which outputs it reaches.
+
+    Args:
+        found: the comparison.
+
+    Returns:
+        Empty if the reference has it as well.
+    """
     sick = [layer for layer in found.layers if layer.non_finite and not layer.reference_non_finite]
     outputs = [text for text in found.output.failures if text.endswith(HOLDS_NON_FINITE)]
     if not sick and not outputs:
@@ -31,7 +38,7 @@ def non_finite(found: Comparison) -> tuple[Finding, ...]:
 
 
 def _fix(found: Comparison) -> str:
-    """What to do: the cause's own fix where weights are too large for float16, else smaller values."""
+    """What to do: the cause's own fix if weights are too large for float16; otherwise smaller values."""
     if any(cause.finding.fix().action == KEEP_FLOAT32 for cause in found.causes):
         return f"{KEEP_FLOAT32}; or train the model to smaller weights"
     return "keep the first of these layers in float32, or scale its inputs down: float16 ends at 65504"

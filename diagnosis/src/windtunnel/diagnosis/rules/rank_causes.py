@@ -13,10 +13,16 @@ from windtunnel.diagnosis.thresholds.rule_thresholds import OUTPUT_BETTER, SHOWN
 
 
 def ranked(causes: Sequence[Decision]) -> list[Decision]:
-    """The causes, gravest first.
+    """Sorts causes by importance.
 
     Those whose fix does harm come last. Then the order is: what the files show and running proves, what brings the
     output closer (if any cause decides the output), the error explained, the unevenness of channels.
+
+    Args:
+        causes: the decided suspects.
+
+    Returns:
+        The most important first.
     """
     decides = any(one.tested.output_is_decided for one in causes)
 
@@ -34,7 +40,14 @@ def ranked(causes: Sequence[Decision]) -> list[Decision]:
 
 
 def proofs(tested: TriedSuspect) -> int:
-    """How many of two proofs there are: the files show a fault; running proves it. Index of `BY_EVIDENCE`."""
+    """How many of two proofs there are: the files show a fault; running proves it.
+
+    Args:
+        tested: the suspect.
+
+    Returns:
+        0 to 2: the index of `BY_EVIDENCE`.
+    """
     return int(tested.suspect.plain) + int(is_verified(tested))
 
 
@@ -42,6 +55,12 @@ def is_verified(tested: TriedSuspect) -> bool:
     """Whether running proves a cause: the fix brings an output closer by more than noise.
 
     If no output can be judged, the isolated error of the layer must decrease.
+
+    Args:
+        tested: the suspect.
+
+    Returns:
+        True: it does.
     """
     if tested.output_worsens:
         return False
@@ -51,7 +70,14 @@ def is_verified(tested: TriedSuspect) -> bool:
 
 
 def cause_of(decision: Decision) -> Cause:
-    """The cause with its figures, its confidence, and the rule that decided."""
+    """The cause with its figures, its confidence, and the rule that decided.
+
+    Args:
+        decision: on a suspect.
+
+    Returns:
+        The cause.
+    """
     tested, suspect = decision.tested, decision.tested.suspect
     fixed = tested.output_error_fixed
     trial = Trial(

@@ -1,8 +1,8 @@
-"""Parts of a tensor that its one scale does not resolve: boxes in pixels beside scores, channels in other units.
+"""Parts of a tensor that its one scale does not resolve: boxes in pixels next to scores, channels in other units.
 
 An integer tensor has one scale. A part whose own range is a few quantization steps loses its values to rounding, while
 the figures of the whole tensor hardly show it. Rounding to steps of s gives an RMSE of s / sqrt(12). As a share of the
-part's own range r that is over the threshold of a layer (0.10) where r < 2.9 s: then the part is lost. The range of
+part's own range r that exceeds the threshold of a layer (0.10) if r < 2.9 s: then the part is lost. The range of
 probabilities is 1, whatever the samples reach.
 
 Calibrating again cannot help: another part needs the range.
@@ -99,7 +99,15 @@ class SharedScales:
     inner: tuple[tuple[Cause, Quantization], ...] = ()
 
     def explain(self, matching: Matching, cause: Cause) -> Cause | None:
-        """The cause that lies behind a range which does not fit one tensor; None where its scale is its own."""
+        """The cause of a range that does not fit one tensor, if other parts need the range.
+
+        Args:
+            matching: the two models.
+            cause: about the range.
+
+        Returns:
+            None if the tensor does not share its scale.
+        """
         candidate = matching.candidate
         if cause.code not in _RANGES or cause.op_index is None:
             return None
@@ -119,6 +127,9 @@ def shared_scales(matching: Matching, observe: Observe, ends: Ends, overflowed: 
         observe: adds the reference's values to sums, as `Trials.observe`.
         ends: tries patches.
         overflowed: layers that are in no pair because the candidate cannot run them.
+
+    Returns:
+        Causes, with the quantization of their tensors.
     """
     joints = list(_joints(matching))
     masked = {
@@ -191,7 +202,7 @@ def _is_probability(side: FusedModel, tensor: int) -> bool:
 
 
 def _channels(side: FusedModel, op: OpFacts, tensor: TensorFacts) -> Iterator[Part]:
-    """The channels of an output whose gains tell that they are in other units."""
+    """The channels of an output whose gains show that they are in other units."""
     gains = _gains(side, op, tensor)
     if gains is None or len(gains) != tensor.shape[-1] or not 1 < len(gains) <= PART_MOST_CHANNELS:
         return
@@ -262,7 +273,7 @@ def _cause(joint: Joint, lost: Sequence[Part], seen: Mapping[Part, _Seen]) -> Ca
 
 
 def _only_value(seen: _Seen, quantization: Quantization) -> float | None:
-    """The one value that all values of a part are rounded to; None where there are several."""
+    """The one value that all values of a part are rounded to; None if there are several."""
     scale = quantization.scales[0]
     low, high = round(seen.low / scale), round(seen.high / scale)
     return low * scale if low == high else None

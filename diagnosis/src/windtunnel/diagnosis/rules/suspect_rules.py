@@ -49,7 +49,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """A suspect, what becomes of it, and the rule that says so."""
+    """A suspect, what becomes of it, and the rule that decides it."""
 
     tested: TriedSuspect
     outcome: Outcome
@@ -95,47 +95,110 @@ def _is_per_tensor(one: TriedSuspect) -> bool:
 
 
 def constants_compensate(one: TriedSuspect) -> bool:
-    """The layer is right as it is, and wrong with the reference's constants: they make up for constants before it."""
+    """The layer is right as it is, and wrong with the reference's constants: they make up for constants before it.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return one.layer_worsens and one.output_worsens
 
 
 def equals_exactly(one: TriedSuspect) -> bool:
-    """An end that is left open, an axis counted from the other side: the same, written differently."""
+    """An end that is left open, an axis counted from the other side: the same, written differently.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return one.isolated_error == 0.0
 
 
 def equals_to_rounding(one: TriedSuspect) -> bool:
-    """Another op that computes the same except for the order of its additions."""
+    """Another op that computes the same except for the order of its additions.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return 0.0 < (one.isolated_error or 0.0) < OP_ROUNDING
 
 
 def bound_is_unnoticed(one: TriedSuspect) -> bool:
-    """A bound that the integers cannot reach need not be stored as it is; a bound that was not run proves nothing."""
+    """A bound that the integers cannot reach need not be stored as it is; a bound that was not run proves nothing.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return _was_not_run(one) or one.is_unnoticed or one.all_stays
 
 
 def proven_by_files(one: TriedSuspect) -> bool:
-    """The files alone prove the difference."""
+    """The files alone prove the difference.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return one.suspect.plain
 
 
 def diverges_without_fix(one: TriedSuspect) -> bool:
-    """The layer diverges clearly, and no changed file could be run to confirm the suspect."""
+    """The layer diverges clearly, and no changed file could be run to confirm the suspect.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return one.tried and one.isolated_error is not None and one.isolated_error > one.floor * UNFIXED_FLOORS
 
 
 def range_is_harmless(one: TriedSuspect) -> bool:
-    """With another range the output is the same or worse, or hardly better if other samples may explain the range."""
+    """With another range the output is the same or worse, or hardly better if other samples may explain the range.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return one.output_worsens or one.output_stays or (one.is_doubtful_range and not one.doubtful_range_is_confirmed)
 
 
 def fix_helps(one: TriedSuspect) -> bool:
-    """The fix lowers the error of the layer or of the output."""
+    """The fix lowers the error of the layer or of the output.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return one.fix_helps
 
 
 def fix_helps_beyond_precision(one: TriedSuspect) -> bool:
-    """The fix lowers an error that precision alone does not make."""
+    """The fix lowers an error that precision alone does not make.
+
+    Args:
+        one: a tested suspect.
+
+    Returns:
+        True: the rule decides.
+    """
     return one.fix_helps and one.exceeds_precision
 
 
@@ -188,7 +251,7 @@ RULES: Final[Sequence[Rule]] = (
     ),
     Rule(
         "scale_per_channel_helps",
-        # Its errors lie in small channels, which the figure of the whole layer hardly shows: no comparison with the
+        # Its errors are in small channels, which the figure of the whole layer hardly shows: no comparison with the
         # precision.
         _is_per_tensor,
         fix_helps,
@@ -223,7 +286,15 @@ def decide(tested: TriedSuspect, rules: Sequence[Rule] = RULES) -> Decision:
 
 
 def why(reason: str, tested: TriedSuspect) -> str:
-    """A rule's reason with the layer and the errors of a suspect."""
+    """A rule's reason with the layer and the errors of a suspect.
+
+    Args:
+        reason: a format string.
+        tested: the suspect.
+
+    Returns:
+        A sentence.
+    """
     error, fixed = (
         "unknown" if one is None else f"{one:.2g}" for one in (tested.isolated_error, tested.isolated_error_fixed)
     )

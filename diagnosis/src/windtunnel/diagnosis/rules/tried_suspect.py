@@ -49,8 +49,15 @@ class Effect:
     def is_none(self, noise: float, quiet: float) -> bool:
         """Whether a difference has no more effect than noise.
 
-        Without it the error that is left is below `quiet`, or no output moves. While an output is off, the fix itself
+        The error that is left without it is below `quiet`, or no output moves. While an output is off, the fix itself
         may be wrong.
+
+        Args:
+            noise: gain up to which an effect is noise.
+            quiet: nRMSE of an output below which nothing is wrong.
+
+        Returns:
+            True: it has none.
         """
         if self.gain is None or self.left is None or self.gain > noise:
             return False
@@ -201,17 +208,41 @@ class TriedSuspect:
 
 
 def is_lower(error: float | None, fixed: float | None, times: float) -> bool:
-    """Whether two errors are known, and the first is more than `times` as large as the second."""
+    """Whether a fix lowers an error.
+
+    Args:
+        error: without the fix; None: not known.
+        fixed: with the fix; None: not known.
+        times: it must be more than so many times as large without the fix.
+
+    Returns:
+        False if one is not known.
+    """
     return error is not None and fixed is not None and error > times * fixed
 
 
 def is_same(one: float | None, other: float | None) -> bool:
-    """Whether two errors are known and equal."""
+    """Whether two errors are known and equal.
+
+    Args:
+        one: None: not known.
+        other: None: not known.
+
+    Returns:
+        False if one is not known.
+    """
     return one is not None and other is not None and math.isclose(one, other, rel_tol=SAME_ERROR)
 
 
 def range_of(suspect: Suspect) -> RangeFinding | None:
-    """The range that a suspect is about; of several, the first. None if it is about no range."""
+    """The range that a suspect is about.
+
+    Args:
+        suspect: of any kind.
+
+    Returns:
+        The first of several; None if it is not about a range.
+    """
     finding = suspect.finding
     if isinstance(finding, CalibrationFinding):
         return finding.first
@@ -219,6 +250,13 @@ def range_of(suspect: Suspect) -> RangeFinding | None:
 
 
 def integer_steps(suspect: Suspect) -> float | None:
-    """How far the integers of a constant differ, in quantization steps; None if it is not such a suspect."""
+    """How far the integers of a constant differ.
+
+    Args:
+        suspect: of any kind.
+
+    Returns:
+        In quantization steps; None if it is not such a suspect.
+    """
     finding = suspect.finding
     return finding.largest_difference_steps if isinstance(finding, ConstantDiffers) else None

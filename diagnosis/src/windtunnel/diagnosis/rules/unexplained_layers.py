@@ -64,6 +64,9 @@ def accumulated(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
     Args:
         matching: the two models.
         local: isolated errors by the candidate's tensor index.
+
+    Returns:
+        One cause, or none.
     """
     if precision_of(matching) != "integer":
         return ()

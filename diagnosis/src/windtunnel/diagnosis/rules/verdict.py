@@ -34,21 +34,34 @@ def judge(
     synthetic: bool = False,
     causes: Sequence[Cause] = (),
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """The verdict and its reasons, by this rule:
+    """The verdict and its reasons.
 
-    - broken: the candidate gives NaN or infinity where the reference does not, or an output of another shape;
-      top-1 falls by 0.10 or more; the predicted class changes for 30 % of the samples or more; or the worst
-      output's nRMSE reaches 0.30.
-    - degraded: otherwise, when a layer is over the threshold or has no figure; top-1 falls by more than 0.02,
-      the class changes for more than 5 %, or the output's nRMSE is over the threshold; no layer could be
-      compared; or a cause is known. A difference that no output shows is not one.
-    - healthy: otherwise.
+    A candidate is broken in four cases. It gives NaN or infinity and the reference does not, or an output of another
+    shape. Top-1 falls by 0.10 or more. The predicted class changes for 30 % of the samples or more. The nRMSE of the
+    worst output reaches 0.30.
 
-    Changed classes count only for what is known to be a classifier, and not for `synthetic` samples: random inputs
-    lie near the borders between classes, where rounding is enough to change one. Of others a change counts where the
+    Otherwise it is degraded in five cases. A layer diverges or has no figure. Top-1 falls by more than 0.02. The class
+    changes for more than 5 % of the samples, or the nRMSE of an output exceeds the threshold. No layer could be
+    compared. A cause is known; a difference that no output shows is not a cause.
+
+    Otherwise it is healthy.
+
+    Changed classes count only for what is known to be a classifier, and not for `synthetic` samples: random inputs are
+    near the borders between classes, and rounding is enough to change one. Otherwise a change counts if the
     reference's class leads the candidate's by 5 % of the range of its outputs. A fall of top-1, and a share of changed
-    classes, count only where they are more than chance gives in 1 of 20 sets of samples. Reasons are sentences,
-    gravest first.
+    classes, count only if they are more than chance gives in 1 of 20 sets of samples.
+
+    Args:
+        layers: the compared layers, in execution order.
+        output: how the outputs compare.
+        coverage: which layers were compared.
+        threshold: nRMSE above which a layer diverges.
+        samples: how many.
+        synthetic: they are random inputs.
+        causes: that are known.
+
+    Returns:
+        The verdict, and its reasons as sentences, the most important first.
     """
     drop, changed = _drop(output, samples), 0.0 if synthetic else _changed(output, samples)
     broken = _broken(layers, output, drop, changed)
@@ -59,9 +72,17 @@ def judge(
 
 
 def left_open(layers: Sequence[LayerDiff], output: OutputDiff, coverage: Coverage) -> tuple[str, ...]:
-    """What a comparison without a fault could not judge, where that is most of it, or every output.
+    """What a comparison without a fault could not judge, if that is most of it, or every output.
 
     A part of a layer that was compared, such as the convolution before its activation, does not count.
+
+    Args:
+        layers: the compared layers.
+        output: how the outputs compare.
+        coverage: which layers were compared.
+
+    Returns:
+        Sentences.
     """
     found = []
     judged = sum(has_figure(layer) for layer in layers)
@@ -78,7 +99,15 @@ def left_open(layers: Sequence[LayerDiff], output: OutputDiff, coverage: Coverag
 
 
 def samples_reasons(verdict: Verdict, findings: Sequence[Finding]) -> tuple[str, ...]:
-    """Of a model that is not healthy: that its samples do not fit the reference, which is to be put right first."""
+    """The reason that samples do not fit the reference, which is to be fixed first.
+
+    Args:
+        verdict: of the comparison.
+        findings: on the samples.
+
+    Returns:
+        Sentences; empty for a healthy candidate.
+    """
     if verdict == "healthy":
         return ()
     codes = (one.code for one in findings if one.code in _OF_SAMPLES and "pipeline" in one.evidence)
@@ -153,10 +182,17 @@ def _drop(output: OutputDiff, samples: int) -> float:
 
 
 def chance_of_drop(output: OutputDiff, samples: int) -> float:
-    """How likely so many more losses than gains are where both are equally likely: the exact McNemar test.
+    """The probability of so many more losses than gains if both are equally likely: the exact McNemar test.
 
-    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or
-    percentages", Psychometrika 12 (1947). One-sided; 1 where nothing fell.
+    Source: Q. McNemar, "Note on the sampling error of the difference between correlated proportions or percentages",
+    Psychometrika 12 (1947). One-sided.
+
+    Args:
+        output: how the outputs compare.
+        samples: how many.
+
+    Returns:
+        0 to 1; 1 if nothing fell.
     """
     fell = round((output.accuracy_drop or 0.0) * samples)
     lost = fell if output.lost is None else output.lost
