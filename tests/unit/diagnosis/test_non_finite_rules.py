@@ -92,7 +92,7 @@ def last(model: ModelFacts) -> Node:
 def causes(folder: Path, reference: OneOp, candidate: OneOp, *before: LayerDiff) -> tuple[Cause, ...]:
     """What explains NaN of the candidate's op, behind layers with these figures."""
     models = [one.write(folder / f"{number}.tflite") for number, one in enumerate((reference, candidate))]
-    pair = Pair(*map(last, models))
+    pair = Pair(last(models[0]), last(models[1]))
     layers = [*before, diverging()]
     return plain_causes(layers, [pair] * len(layers), models[0], models[1], 0.1)
 
