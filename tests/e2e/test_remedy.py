@@ -163,7 +163,7 @@ def test_interrupted_it_says_the_best_so_far_and_leaves_nothing(tmp_path: Path) 
     out, error = process.communicate(timeout=60)
     assert process.returncode == 130, error
     assert out == ""
-    assert "best so far: t1: calibrated anew" in error
+    assert "best so far: t1: calibrated again" in error
     assert "interrupted" in error
     assert not (tmp_path / "out.tflite").exists()
     assert not list(work.rglob("*.tflite"))

@@ -1,8 +1,8 @@
 """The remedy for a variant that loses accuracy: a recipe that is searched, built, run and proven on unseen samples.
 
-`find_remedy` is the use case. `recipe_search` decides what to try (pure; it drives anything that is a `Bench`),
-`candidate_builder` makes and runs candidates in child processes, `model_timing` measures their latency, `recipes`
-writes the rules and reads back whether they apply, `split_samples` draws the samples.
+`find_remedy` is the use case. `recipe_search` decides what to try; it is pure and drives anything that is a `Bench`.
+`candidate_builder` makes and runs candidates in child processes, and `model_timing` measures their latency. `recipes`
+writes the rules and reads back whether they apply. `split_samples` draws the samples.
 """
 
 from __future__ import annotations

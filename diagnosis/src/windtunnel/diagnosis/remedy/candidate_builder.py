@@ -27,7 +27,7 @@ OnProgress = Callable[[Progress], None] | None
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """The float model and the variant that is to be mended."""
+    """The float model and the variant that is to be fixed."""
 
     reference: Path
     variant: Path
@@ -43,7 +43,7 @@ class CandidateBuilder:
         folder: for models and outputs, private.
         pool: where native code runs.
         stopwatch: what measures latency.
-        on_progress: told how far a single run is.
+        on_progress: called with the progress of a single run.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class CandidateBuilder:
         return Trial(0, candidate, found, size, Latency.of(times), ratio, time.monotonic() - started)
 
     async def attempt(self, candidate: Candidate) -> Trial:
-        """See `search.Bench`."""
+        """Implements `Bench.attempt`."""
         started = time.monotonic()
         self._count += 1
         number = self._count
@@ -97,7 +97,7 @@ class CandidateBuilder:
                 path.unlink()
 
     async def clipped_ranges(self, percent: float) -> Ranges:
-        """See `search.Bench`; none where the float model cannot be run that way."""
+        """Implements `Bench.clipped_ranges`: empty if the float model cannot be run that way."""
         try:
             return await self._pool.run(
                 _ranges, self._models.reference, self._parts.calibration, percent, on_progress=self._on_progress
@@ -106,9 +106,19 @@ class CandidateBuilder:
             return {}
 
     async def make(self, candidate: Candidate, folder: Path) -> Quantized:
-        """Makes the candidate as `windtunnel quantize` does, and reads back whether its rules hit.
+        """Makes a candidate as `windtunnel quantize` does, and checks that its rules apply.
 
-        Raises InvalidInput, JobFailed and InternalError.
+        Args:
+            candidate: to make.
+            folder: of the new file.
+
+        Returns:
+            The new file, and how it was made.
+
+        Raises:
+            InvalidInput: it cannot be made, or no rule can address one of its units alone.
+            JobFailed: the quantizer crashed or took too long.
+            InternalError: a unit that was to be kept is quantized.
         """
         for rule, unit in zip(candidate.rules[len(candidate.base) :], candidate.kept, strict=True):
             addressed = hits(rule, self._units)
@@ -125,7 +135,15 @@ class CandidateBuilder:
         return made
 
     async def figures(self, model: Path, part: Part) -> Figures:
-        """A model on one part of the samples against the float model."""
+        """Compares a model with the float model on one part of the samples.
+
+        Args:
+            model: the .tflite file.
+            part: of the samples.
+
+        Returns:
+            The figures.
+        """
         reference = await self._reference(part)
         if model == self._models.reference:
             found = reference
@@ -137,7 +155,14 @@ class CandidateBuilder:
         return figures(reference, found, part.classes, self._parts.measure)
 
     async def race(self, models: list[Path]) -> list[Latency]:
-        """Latencies of the models in turns, for the proof."""
+        """Measures models in turns, for the proof.
+
+        Args:
+            models: the .tflite files.
+
+        Returns:
+            Latencies, in the same order.
+        """
         return [Latency.of(times) for times in await self._race(models, PROOF_SECONDS, PROOF_TURNS)]
 
     async def _race(self, models: list[Path], seconds: float, turns: int) -> list[Times]:
@@ -146,7 +171,7 @@ class CandidateBuilder:
 
     async def _reference(self, part: Part) -> Answers:
         if part.folder not in self._references:
-            # Decisions are read alike on all parts.
+            # Decisions are read the same way on all parts.
             kind = next((one.kind for one in self._references.values()), None)
             found = await self._pool.run(
                 _answer_of_reference,

@@ -51,7 +51,7 @@ async def find_remedy(
         reference: the float .tflite model.
         variant: what was made of it and loses accuracy.
         samples: what `load_samples` reads; with labels if there are some.
-        folder: private; the model of the remedy is in it afterwards.
+        folder: private; the model of the remedy is written to it.
         pool: where native code runs.
         gates: accuracy_drop, latency_ms and size_mb; accuracy_drop must be set.
         rank: which layers are likely to cause the loss; asked once, with the calibration set. None: the layers are
@@ -143,7 +143,11 @@ class _Case:
 
 
 def _require_pair(models: Models) -> tuple[ModelFacts, ModelFacts, Scheme]:
-    """The float model, the variant, and how that is quantized."""
+    """The float model, the variant, and how that is quantized.
+
+    Raises:
+        InvalidInput: the reference is quantized, or the variant is not.
+    """
     reference, variant = read_model(models.reference), read_model(models.variant)
     own = scheme_of(reference)
     if own is not None:

@@ -12,7 +12,16 @@ from windtunnel.plan import Gates
 
 
 def judge(variant: Side, remedy: Side, gates: Sequence[Check]) -> tuple[Verdict, str]:
-    """What the held-back samples say of the choice: its gates decide, then whether its drop is larger."""
+    """What the held-back samples say of a remedy: its gates decide, then whether its drop is larger.
+
+    Args:
+        variant: on the held-back samples.
+        remedy: on the held-back samples.
+        gates: with the remedy's figures.
+
+    Returns:
+        The verdict, and why.
+    """
     drops = f"the drop is {_drop(remedy.figures)}, was {_drop(variant.figures)}"
     missed = [check.gate for check in gates if not check.passed]
     if not missed:
@@ -31,7 +40,15 @@ def _is_worse(remedy: Figures, variant: Figures) -> bool:
 
 
 def why_none(found: Found, gates: Gates) -> str:
-    """Why no trial was chosen: what the most accurate one misses."""
+    """Why no trial was chosen: what the most accurate one misses.
+
+    Args:
+        found: the trials.
+        gates: that were to be met.
+
+    Returns:
+        A sentence.
+    """
     best = closest(found.trials)
     if best is None or best.figures is None:
         if not found.out_of_time:

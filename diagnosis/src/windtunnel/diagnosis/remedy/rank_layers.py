@@ -33,6 +33,7 @@ class RankByComparison:
         self._models, self._pool, self._on_note = models, pool, on_note
 
     async def __call__(self, calibration: Path) -> Ranking:
+        """Implements `Ranker.__call__`: by the layer comparison of the variant."""
         from windtunnel.diagnosis.comparison.compare_models import compare_models
 
         models = self._models.reference, self._models.variant

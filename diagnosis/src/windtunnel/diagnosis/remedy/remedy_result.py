@@ -14,8 +14,8 @@ from windtunnel.diagnosis.remedy.search.recipes import Unit
 
 SCHEMA: Final = "windtunnel.remedy/1"
 
-# proven: it meets every gate on held-back samples. not_proven: it misses one there, but is no worse than the variant.
-# none: nothing found, or it misses one there and is worse. not_needed: the variant meets every gate as it is.
+# On held-back samples, a proven remedy meets every gate. One that is not_proven misses a gate, but is no worse than the
+# variant. With none, nothing was found, or it misses a gate and is worse. If not_needed, the variant meets every gate.
 Verdict = Literal["proven", "not_proven", "none", "not_needed"]
 
 
@@ -53,11 +53,11 @@ class Proof:
         }
 
 
-def _ratios(ours: Side, theirs: Side) -> dict[str, float]:
+def _ratios(remedy: Side, variant: Side) -> dict[str, float]:
     return {
-        "size": ours.size_bytes / theirs.size_bytes,
-        "latency_p50": ours.latency.p50 / theirs.latency.p50,
-        "latency_p95": ours.latency.p95 / theirs.latency.p95,
+        "size": remedy.size_bytes / variant.size_bytes,
+        "latency_p50": remedy.latency.p50 / variant.latency.p50,
+        "latency_p95": remedy.latency.p95 / variant.latency.p95,
     }
 
 
@@ -77,7 +77,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The two models that it started from; `scheme` says how the variant is quantised.
+    """The two models that it started from; `scheme` says how the variant is quantized.
 
     `strange` are weights of the variant that its float model does not explain.
     """
@@ -90,7 +90,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """The result. `model` and `calibration` are files, None where there is none, or the recipe needs none.
+    """The result. `model` and `calibration` are files; None: there is none, or the recipe needs none.
 
     `checks` are the gates on the held-back samples, of the remedy or else of the variant. `device` is what latencies
     are of. `trials` do not hold the variant itself, which `before` is, on the search samples.
@@ -120,7 +120,7 @@ class Remedy:
 
     @property
     def certain(self) -> bool | None:
-        """Whether the whole 95 % interval of the drop lies within its gate; None where there is no interval."""
+        """Whether the whole 95 % interval of the drop is within its gate; None if there is no interval."""
         side = self.proof.remedy or self.proof.variant
         limit = next((check.limit for check in self.checks if check.gate == "accuracy_drop"), None)
         interval = side.figures.drop_interval

@@ -25,13 +25,20 @@ Fit = Literal["whole", "part", "none"]
 
 
 def foreign_weights(reference: ModelFacts, variant: ModelFacts) -> list[str]:
-    """Names of the variant's weights that no constant of the float model explains, in whole or in a channel.
+    """The variant's weights that no constant of the float model explains, in whole or in a channel.
 
-    Raises InvalidInput where more than half of them are wholly other ones: the variant was then made from another
-    model.
+    Args:
+        reference: the float model.
+        variant: the quantized model.
+
+    Returns:
+        Names of tensors.
+
+    Raises:
+        InvalidInput: more than half of them are foreign: the variant was made from another model.
     """
-    ours, weights = _Known(reference), _weights(variant)
-    fits = [(tensor.name, _fit(variant, tensor, ours.like(tensor))) for tensor in weights]
+    known, weights = _Known(reference), _weights(variant)
+    fits = [(tensor.name, _fit(variant, tensor, known.like(tensor))) for tensor in weights]
     foreign = [name for name, fit in fits if fit == "none"]
     if len(foreign) * 2 > len(weights):
         raise InvalidInput(
@@ -43,7 +50,11 @@ def foreign_weights(reference: ModelFacts, variant: ModelFacts) -> list[str]:
 
 
 class _Known:
-    """The float model's weights, each read once, when it is first asked for."""
+    """The float model's weights, each read once, when it is first asked for.
+
+    Args:
+        facts: of the float model.
+    """
 
     def __init__(self, facts: ModelFacts) -> None:
         self._facts = facts
@@ -53,7 +64,14 @@ class _Known:
         self._read: dict[int, NDArray[np.float64] | None] = {}
 
     def like(self, tensor: TensorFacts) -> Iterator[NDArray[np.float64]]:
-        """Values of the weights of the same shape: the one of the same name, which is it mostly, comes first."""
+        """Values of the weights of one shape; the weights of the same name come first.
+
+        Args:
+            tensor: of the variant.
+
+        Yields:
+            Real numbers.
+        """
         for one in sorted(self._by_shape.get(tensor.shape, []), key=lambda one: one.name != tensor.name):
             if one.index not in self._read:
                 self._read[one.index] = _values(self._facts, one)
@@ -96,7 +114,11 @@ def _chosen(size: int) -> NDArray[np.int64]:
 def _of_values(
     quantization: Quantization | None, chosen: NDArray[np.int64], shape: tuple[int, ...]
 ) -> Quantization | None:
-    """The scale and zero point of each chosen value of a tensor of `shape`; `chosen` counts along its flat values."""
+    """The scale and zero point of each chosen value of a tensor of `shape`; `chosen` counts along its flat values.
+
+    Raises:
+        InvalidInput: the scales do not fit the shape.
+    """
     if quantization is None or len(quantization.scales) < 2:
         return quantization
     axis, count = quantization.axis, len(quantization.scales)
@@ -107,13 +129,13 @@ def _of_values(
     return Quantization(tuple(scales.tolist()), tuple(zeros.tolist()))
 
 
-def _fit(variant: ModelFacts, tensor: TensorFacts, ours: Iterable[NDArray[np.float64]]) -> Fit:
+def _fit(variant: ModelFacts, tensor: TensorFacts, candidates: Iterable[NDArray[np.float64]]) -> Fit:
     """How far the float model explains a weight. What cannot be read is given the benefit of the doubt."""
     values = _values(variant, tensor)
     if values is None:
         return "whole"
     found: Fit = "none"
-    for other in ours:
+    for other in candidates:
         if _is_near(values, other):
             if not _has_foreign_channel(tensor, values, other):
                 return "whole"

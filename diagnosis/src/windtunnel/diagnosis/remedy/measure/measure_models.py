@@ -24,9 +24,17 @@ Rows = Mapping[str, NDArray[Any]]
 
 
 def answer_of_reference(reference: Path, part: Part, outputs: Path, *, kind: OutputKind | None = None) -> Answers:
-    """Runs the float model over the part and keeps its outputs below `outputs`: `<i>.npy` (N, ...), float64.
+    """Runs the float model over a part of the samples and keeps its outputs.
 
-    `kind` is how its decisions are read: that of another part's answers. None: as the graph tells, else as they look.
+    Args:
+        reference: the float model.
+        part: of the samples.
+        outputs: folder of the outputs: `<i>.npy` (N, ...), float64.
+        kind: how its decisions are read: that of another part's answers. None: as the graph says; if it does not, as
+            they look.
+
+    Returns:
+        Its answers.
     """
     runner = Runner(reference)
     names = [tensor.name for tensor in runner.facts.outputs]
@@ -49,15 +57,20 @@ def answer_of_reference(reference: Path, part: Part, outputs: Path, *, kind: Out
 
 
 def answer(model: Path, part: Part, outputs: Path, *, reference: Path, kind: OutputKind | None) -> Answers:
-    """Runs `model` over the part and holds its outputs against the float model's.
+    """Runs a model over a part of the samples and compares its outputs with the float model's.
 
     Args:
         model: a .tflite that takes and gives what the float model does, under any names.
+        part: of the samples.
         outputs: what `answer_of_reference` kept for this part.
         reference: the float model.
         kind: how the float model's decisions were read: what is cut off or moved does not look the same any more.
 
-    Raises InvalidInput where the model takes or gives something else than the float model.
+    Returns:
+        Its answers.
+
+    Raises:
+        InvalidInput: the model takes or gives something else than the float model.
     """
     runner, float_model = Runner(model), read_model(reference)
     require_same_ends(float_model, runner.facts)
@@ -73,7 +86,13 @@ def answer(model: Path, part: Part, outputs: Path, *, reference: Path, kind: Out
 
 
 class _Tally:
-    """Sums up a model's outputs against the float model's, sample by sample."""
+    """Sums up a model's outputs against the float model's, sample by sample.
+
+    Args:
+        reference: the float model.
+        outputs: how many it has.
+        kind: how its decisions are read; None: as they look.
+    """
 
     def __init__(self, reference: ModelFacts, outputs: int, kind: OutputKind | None) -> None:
         self._drifts = [Drift() for _ in range(outputs)]
@@ -142,10 +161,19 @@ def _not_made_from(reference: ModelFacts, model: ModelFacts, why: str) -> Invali
 def race(
     models: Sequence[Path], part: Part, reference: Path, *, seconds: float, turns: int
 ) -> list[NDArray[np.float64]]:
-    """Milliseconds of inferences on this machine, one thread, XNNPACK: in turns, so that all see the same machine.
+    """Times models on this machine, with one thread and XNNPACK.
 
-    Each turn runs every model once; there are at least `turns`, for at least `seconds` or 5,000 turns. Only
-    inference is timed. Returns (N,) per model, in the order of the turns.
+    They run in turns, so that the load of the machine is the same for all. Each turn runs every model once. Only inference is timed.
+
+    Args:
+        models: the .tflite files.
+        part: its first sample is fed.
+        reference: the float model, which names the inputs.
+        seconds: at least so long, or 5,000 turns.
+        turns: at least so many.
+
+    Returns:
+        Milliseconds, (N,) per model, in the order of the turns.
     """
     inputs = next(part.feed())
     facts = read_model(reference)
@@ -188,10 +216,18 @@ def _ready(model: Path, inputs: Rows, reference: ModelFacts) -> Callable[[], Non
 
 
 def percentile_ranges(model: Path, part: Part, percent: float) -> dict[str, tuple[float, float]]:
-    """For each float activation of the model the range that holds `percent` % of its values on either side.
+    """The range of each float activation of a model without its outliers.
 
-    From at most 1,024 seeded values of each tensor and sample; ranges hold zero, which must be representable. A
-    softmax's or sigmoid's output is left out: its range is given by the kernel.
+    It is computed from at most 1,024 seeded values of each tensor and sample. Ranges include zero, which must be
+    representable. The output of a softmax or sigmoid is left out: the kernel gives its range.
+
+    Args:
+        model: the .tflite file.
+        part: of the samples.
+        percent: how many percent of the values the range includes on either side.
+
+    Returns:
+        (low, high), in real units, by tensor name.
     """
     runner = Runner(model, accelerator="none", preserve_all=True)
     facts = runner.facts

@@ -21,9 +21,9 @@ Measure = Literal["labels", "agreement", "output_nrmse"]
 class Answers:
     """What a model answered on one part of the samples.
 
-    `decisions` (N,) are the predicted classes, -1 where an output is not finite; None where outputs are no classes.
-    `nrmse` is that of the worst output against the float model, None where it has none; `non_finite` counts samples.
-    `kind` is how the decisions were read, None where outputs are no classes.
+    `decisions` (N,) are the predicted classes, -1 for an output that is not finite; None: outputs are not classes.
+    `nrmse` is that of the worst output against the float model; None: it has none. `non_finite` counts samples. `kind`
+    is how the decisions were read; None: outputs are not classes.
     """
 
     decisions: NDArray[np.int64] | None
@@ -42,7 +42,14 @@ class Latency:
 
     @classmethod
     def of(cls, times_ms: NDArray[np.float64]) -> Latency:
-        """From raw samples, (N,)."""
+        """Median and 95th percentile of raw times.
+
+        Args:
+            times_ms: (N,), in ms.
+
+        Returns:
+            The latency.
+        """
         return cls(float(np.percentile(times_ms, 50)), float(np.percentile(times_ms, 95)), len(times_ms))
 
 
@@ -56,16 +63,31 @@ class LatencyRatio:
 
     @classmethod
     def of(cls, variant_ms: NDArray[np.float64], model_ms: NDArray[np.float64]) -> LatencyRatio:
-        """From times of the same turns, (N,) each; see `median_interval`.
+        """Ratio of the latencies of two models that ran in turns.
 
         A load on the machine slows both runs of a turn, so the ratio within a turn has less noise than the times.
+
+        Args:
+            variant_ms: (N,), in ms.
+            model_ms: (N,), in ms, of the same turns.
+
+        Returns:
+            The ratio with its interval, see `median_interval`.
         """
         value = float(np.median(model_ms) / np.median(variant_ms))
         low, high = median_interval(model_ms / variant_ms)
         return cls(value, min(low, value), max(high, value))
 
     def is_below(self, other: LatencyRatio, factor: float = 1.0) -> bool:
-        """Whether even the upper end is below the other's lower end times `factor`."""
+        """Whether a ratio is lower beyond the noise.
+
+        Args:
+            other: of another model.
+            factor: lower than so many times the other one.
+
+        Returns:
+            True: the upper end is below the other's lower end times `factor`.
+        """
         return self.high < other.low * factor
 
 
@@ -105,21 +127,25 @@ def _or_worst(value: float | None) -> float:
 
 
 def figures(reference: Answers, model: Answers, classes: NDArray[np.int64] | None, measure: Measure) -> Figures:
-    """What a model is worth against the float model.
+    """Compares a model with the float model.
 
     Args:
-        reference, model: answers on the same samples in the same order.
+        reference: answers of the float model.
+        model: answers on the same samples, in the same order.
         classes: (N,) right classes, for the measure "labels".
-        measure: "labels": accuracy of the float model less the model's; "agreement": share of samples on which the
-            two decide differently; "output_nrmse": RMSE of the outputs over their range.
+        measure: "labels": accuracy of the float model less the model's; "agreement": share of samples on which the two
+            decide differently; "output_nrmse": RMSE of the outputs over their range.
+
+    Returns:
+        The figures.
     """
-    ours, theirs = reference.decisions, model.decisions
-    same = None if ours is None or theirs is None else (ours == theirs) & (theirs >= 0)
+    expected, found = reference.decisions, model.decisions
+    same = None if expected is None or found is None else (expected == found) & (found >= 0)
     agreement = None if same is None else float(same.mean())
     accuracy = drop = None
     interval = None
-    if measure == "labels" and classes is not None and ours is not None and theirs is not None:
-        before, after = ours == classes, theirs == classes
+    if measure == "labels" and classes is not None and expected is not None and found is not None:
+        before, after = expected == classes, found == classes
         # A difference of counts: 95 % less 94 % in floating point is more than a gate of 0.01.
         accuracy, drop = float(after.mean()), (int(before.sum()) - int(after.sum())) / len(after)
         interval = paired_drop_interval(before, after)
@@ -136,6 +162,13 @@ def paired_drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) ->
 
     Agresti and Min, "Simple improved confidence intervals for comparing matched proportions", Statistics in Medicine
     24 (2005): it holds its level for small samples and for no discordant pair, where Wald's collapses to a point.
+
+    Args:
+        before: (N,) which answers of the one model are right.
+        after: (N,) the same of the other model, on the same samples.
+
+    Returns:
+        (low, high) of the drop, -1 to 1.
     """
     lost, won = float((before & ~after).sum()) + 0.5, float((~before & after).sum()) + 0.5
     count = len(before) + 2.0
@@ -145,7 +178,15 @@ def paired_drop_interval(before: NDArray[np.bool_], after: NDArray[np.bool_]) ->
 
 
 def share_interval(hits: int, count: int) -> tuple[float, float]:
-    """95 % interval of a share, both ends in [0, 1]."""
+    """95 % interval of a share (Wilson).
+
+    Args:
+        hits: how many.
+        count: of how many, at least 1.
+
+    Returns:
+        (low, high), 0 to 1.
+    """
     return wilson_interval(hits / count, count, Z_975)
 
 
@@ -154,6 +195,12 @@ def median_interval(values: NDArray[np.float64]) -> tuple[float, float]:
 
     The k-th least and greatest of n values, k the largest with 2 P(B < k) <= 0.05, B binomial with n and 1/2
     (Conover, Practical Nonparametric Statistics, 1999, 3.2). Fewer than 6 values: the least and the greatest.
+
+    Args:
+        values: (N,).
+
+    Returns:
+        (low, high), in the unit of the values.
     """
     ordered = np.sort(values)
     count, k = len(ordered), 0
@@ -173,7 +220,15 @@ class Drift:
         self._sums = RunningNrmse()
 
     def add(self, reference: NDArray[Any], model: NDArray[Any]) -> bool:
-        """Adds one sample's output of both; False, and nothing added, if it is not finite or of another shape."""
+        """Adds one sample.
+
+        Args:
+            reference: output of the float model.
+            model: output of the other model.
+
+        Returns:
+            False, and nothing added: it is not finite or of another shape.
+        """
         if np.shape(reference) != np.shape(model) or not (np.isfinite(reference).all() and np.isfinite(model).all()):
             return False
         self._sums.add(reference, model)

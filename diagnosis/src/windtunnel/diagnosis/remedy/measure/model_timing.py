@@ -36,13 +36,17 @@ class Stopwatch(Protocol):
     async def race(
         self, models: Sequence[Path], part: Part, reference: Path, *, seconds: float, turns: int
     ) -> list[Times]:
-        """Runs the models in turns and returns the milliseconds of every run, (N,) per model.
+        """Runs models in turns.
 
         Args:
             models: each takes what the float model `reference` takes, under any names.
             part: its first sample is fed.
+            reference: the float model.
             seconds: for at least as long; 0 or more.
             turns: at least as many; entry i of every model is of turn i.
+
+        Returns:
+            Milliseconds of every run, (N,) per model.
         """
         ...
 
@@ -62,7 +66,7 @@ class ThisMachine:
     async def race(
         self, models: Sequence[Path], part: Part, reference: Path, *, seconds: float, turns: int
     ) -> list[Times]:
-        """See `Stopwatch`."""
+        """Implements `Stopwatch.race`."""
         return await self._pool.run(_race, list(models), part, reference, seconds, turns)
 
 

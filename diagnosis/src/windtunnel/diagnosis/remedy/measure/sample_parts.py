@@ -61,11 +61,22 @@ class Parts:
 def make_parts(
     model: ModelFacts, samples: Path, pipeline: Mapping[str, Any] | None, folder: Path, *, seed: int = SEED
 ) -> Parts:
-    """Splits the samples, runs the pipeline over them, and writes what the model is fed below `folder`.
+    """Splits the samples, runs the pipeline over them, and writes what the model is fed.
 
-    Of equal samples only the first is used: what is held back must not be known to the search.
+    Of equal samples only the first is used: the search must not know what is held back.
 
-    Raises InvalidInput for samples that are too few, or that do not fit the model.
+    Args:
+        model: the float model.
+        samples: .npz or folder of samples.
+        pipeline: content of a pipeline.json; None: samples as they are.
+        folder: of the files.
+        seed: of the drawing.
+
+    Returns:
+        The three parts.
+
+    Raises:
+        InvalidInput: the samples are too few, or do not fit the model.
     """
     given = load_samples(samples)
     own = given.distinct()
@@ -91,7 +102,7 @@ def make_parts(
 
 
 def _classes(model: ModelFacts, labels: NDArray[Any] | None) -> tuple[NDArray[np.int64] | None, Measure]:
-    """Right classes where there are any, and by what accuracy can be measured."""
+    """Right classes, if there are any, and by what accuracy can be measured."""
     columns = class_columns(model)
     if labels is not None and columns:
         found = class_indices(np.asarray(labels), columns)
@@ -101,7 +112,14 @@ def _classes(model: ModelFacts, labels: NDArray[Any] | None) -> tuple[NDArray[np
 
 
 def class_columns(model: ModelFacts) -> int:
-    """C of a single (1, C) output, 1 for a (1,) one; else 0: its outputs are no classes."""
+    """How many scores the model gives for each sample.
+
+    Args:
+        model: facts of its file.
+
+    Returns:
+        C of a single (1, C) output, 1 for a (1,) output; 0: its outputs are not classes.
+    """
     if len(model.outputs) != 1:
         return 0
     shape = model.outputs[0].shape
@@ -111,7 +129,14 @@ def class_columns(model: ModelFacts) -> int:
 
 
 def decides(model: ModelFacts) -> bool:
-    """Whether a softmax or sigmoid makes the output: then its largest value is a decision even without labels."""
+    """Whether a softmax or sigmoid makes the output: then its largest value is a decision even without labels.
+
+    Args:
+        model: facts of its file.
+
+    Returns:
+        True: one does.
+    """
     maker = maker_of(model, model.main.output_indices[0])
     return maker is not None and maker.name in CLASSIFYING
 

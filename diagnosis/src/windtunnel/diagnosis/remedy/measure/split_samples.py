@@ -32,9 +32,14 @@ def split(count: int, classes: NDArray[Any] | None, *, seed: int = SEED, repeate
     Args:
         count: number of samples, no two of them equal.
         classes: (count,) class indices; each part then has about the same share of every class.
+        seed: of the drawing.
         repeated: how many more there were that equal one of these.
 
-    Raises InvalidInput for fewer than `LEAST_SAMPLES` samples.
+    Returns:
+        Indices of the samples of each part.
+
+    Raises:
+        InvalidInput: there are fewer than `LEAST_SAMPLES` samples.
     """
     if count < LEAST_SAMPLES:
         beside = f" (and {repeated} that equal one of them)" if repeated else ""

@@ -82,19 +82,34 @@ class Trial:
         return f"t{self.number}"
 
     def beats(self, other: Trial) -> bool:
-        """Whether it is as accurate, as small and as fast, and better in one of these.
+        """Whether it is as accurate, as small and as fast as another trial, and better in one of these.
 
         Latencies differ only beyond their noise. What lacks a figure neither beats nor is beaten.
+
+        Args:
+            other: trial of the same search.
+
+        Returns:
+            True: it is.
         """
-        mine, theirs = self._costs, other._costs
-        if mine is None or theirs is None or self.latency_ratio is None or other.latency_ratio is None:
+        costs, other_costs = self._costs, other._costs
+        if costs is None or other_costs is None or self.latency_ratio is None or other.latency_ratio is None:
             return False
-        if other.latency_ratio.is_below(self.latency_ratio) or any(a > b for a, b in zip(mine, theirs, strict=True)):
+        if other.latency_ratio.is_below(self.latency_ratio) or any(
+            a > b for a, b in zip(costs, other_costs, strict=True)
+        ):
             return False
-        return mine != theirs or self.latency_ratio.is_below(other.latency_ratio)
+        return costs != other_costs or self.latency_ratio.is_below(other.latency_ratio)
 
     def equals(self, other: Trial) -> bool:
-        """Whether both are as accurate and as small, and no difference in latency is beyond the noise."""
+        """Whether two trials are as accurate and as small, and their latencies differ no more than the noise.
+
+        Args:
+            other: trial of the same search.
+
+        Returns:
+            False if one lacks a figure.
+        """
         return self.has_figures and self._costs == other._costs and not (self.beats(other) or other.beats(self))
 
     @property
@@ -130,7 +145,17 @@ class Trial:
 
 
 def checks(gates: Gates, figures: Figures | None, size_bytes: int | None, latency: Latency | None) -> list[Check]:
-    """Every gate that was set, with the figure that it bounds."""
+    """Compares figures with the gates that were set.
+
+    Args:
+        gates: None fields are not set.
+        figures: None: not measured.
+        size_bytes: None: not measured.
+        latency: None: not measured.
+
+    Returns:
+        Every gate, with the figure that it bounds.
+    """
     measured: dict[str, float | None] = {
         "accuracy_drop": None if figures is None else figures.drop,
         "latency_ms.p50": None if latency is None else latency.p50,
@@ -147,22 +172,44 @@ def checks(gates: Gates, figures: Figures | None, size_bytes: int | None, latenc
 
 
 def checks_of(gates: Gates, trial: Trial) -> list[Check]:
-    """The gates on the search samples."""
+    """Compares a trial's figures on the search samples with the gates.
+
+    Args:
+        gates: to be met.
+        trial: of the search.
+
+    Returns:
+        Every gate, with the figure that it bounds.
+    """
     return checks(gates, trial.figures, trial.size_bytes, trial.latency)
 
 
 def passes(gates: Gates, trial: Trial) -> bool:
-    """Whether it meets every gate on the search samples."""
+    """Whether a trial meets every gate on the search samples.
+
+    Args:
+        gates: to be met.
+        trial: of the search.
+
+    Returns:
+        False for a trial with an error.
+    """
     return trial.error is None and all(check.passed for check in checks_of(gates, trial))
 
 
 def pick(gates: Gates, trials: Sequence[Trial], *, on_target: bool = False) -> Trial | None:
-    """Of what meets every gate, the closest to the variant; the fewest kept layers; of other precisions the smallest.
+    """Chooses, of what meets every gate, the closest to the variant.
+
+    Then the fewest kept layers count; of other precisions the smallest model.
 
     Args:
         gates: what must hold on the search samples.
+        trials: of the search.
         on_target: latencies are of a device that the model is meant for. Only then do they decide: another precision
             goes before kept layers if it is clearly smaller and clearly faster.
+
+    Returns:
+        None if none meets every gate.
     """
     good = [trial for trial in trials if passes(gates, trial)]
     if not good:
@@ -188,15 +235,26 @@ def _clearly_cheaper(trial: Trial, than: Trial) -> bool:
 
 
 def closest(trials: Sequence[Trial]) -> Trial | None:
-    """The trial that answers most like the float model; None where none could be run."""
+    """The trial whose answers are the most similar to the float model's.
+
+    Args:
+        trials: of the search.
+
+    Returns:
+        None if none could be run.
+    """
     run = [trial for trial in trials if trial.figures is not None]
     return min(run, key=lambda trial: trial.figures.order if trial.figures else (1.0, 1.0, 1.0), default=None)
 
 
 def pareto(trials: Sequence[Trial]) -> list[Trial]:
-    """What no other trial beats in accuracy drop, size and latency together, the most accurate first.
+    """The trials that no other one beats in accuracy drop, size and latency together.
 
-    Of equal ones the first stays.
+    Args:
+        trials: of the search; of equal ones the first stays.
+
+    Returns:
+        The most accurate first.
     """
     known = [trial for trial in trials if trial.has_figures]
     unbeaten = [trial for trial in known if not any(other.beats(trial) for other in known)]

@@ -1,4 +1,4 @@
-"""The search for a recipe that mends a variant: what to try next, given what came of the rest."""
+"""The search for a recipe that fixes a variant: what to try next, given what came of the rest."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from windtunnel.diagnosis.remedy.search.smallest_set import smallest_set
 from windtunnel.diagnosis.remedy.search.whole_model_options import (
     Ranges,
     algorithms,
-    anew,
     clipped,
     keeping,
-    neighbours,
+    made_again,
+    neighbors,
     other_precisions,
     ranked,
 )
@@ -28,17 +28,31 @@ class Bench(Protocol):
     """What makes and runs candidates."""
 
     async def attempt(self, candidate: Candidate) -> Trial:
-        """Makes a candidate and runs it on the search samples; what cannot be made is a trial with an error."""
+        """Makes a candidate and runs it on the search samples.
+
+        Args:
+            candidate: to try.
+
+        Returns:
+            The trial; with an error if the candidate cannot be made.
+        """
         ...
 
     async def clipped_ranges(self, percent: float) -> Ranges:
-        """Ranges that hold `percent` % of each activation's values on the calibration samples."""
+        """Ranges of activations on the calibration samples, without outliers.
+
+        Args:
+            percent: how many percent of the values a range includes.
+
+        Returns:
+            (low, high), in real units, by tensor name.
+        """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """All trials in order, and which of them mends, if any. `out_of_time`: the budget ended the search."""
+    """All trials in order, and which of them is the fix, if any. `out_of_time`: the budget ended the search."""
 
     trials: tuple[Trial, ...]
     choice: Trial | None
@@ -54,13 +68,13 @@ class Search:
 
     Args:
         bench: makes and runs candidates.
-        scheme: how it is quantised.
+        scheme: how it is quantized.
         units: what can be kept out on its own, in execution order.
         gates: what must hold on the search samples; accuracy_drop must be among them.
         ranking: (name of a layer of the float model, weight): how likely it does the damage.
         budget_s: no trial begins later than this.
         on_target: latencies are of a device that the model is meant for, and so may decide.
-        on_trial: told of every trial.
+        on_trial: called with every trial.
     """
 
     def __init__(
@@ -102,8 +116,8 @@ class Search:
         return Found(tuple(self.trials), self.best, late)
 
     async def _same_scheme(self) -> None:
-        """Until one mends: each of them costs nothing at run time."""
-        if await self._first(anew(self._scheme)):
+        """Until one meets the gates: none of them costs anything at run time."""
+        if await self._first(made_again(self._scheme)):
             return
         if self._scheme.method == "static" and self._scheme.activation_bits == 8:
             for percent in PERCENTILES:
@@ -114,7 +128,7 @@ class Search:
         await self._first(algorithms(self._scheme))
 
     async def _first(self, candidates: Iterable[Candidate]) -> bool:
-        """Tries until one mends; whether one does."""
+        """Tries until one meets the gates; whether one does."""
         for candidate in candidates:
             if passes(self._gates, await self._try(candidate)):
                 return True
@@ -148,13 +162,13 @@ class Search:
             await self._keep(base, found, "int16")
 
     async def _smaller(self, base: Trial, units: Sequence[Unit], found: tuple[Unit, ...]) -> tuple[Unit, ...]:
-        """A set with fewer members than `found`, where single layers, neighbours or their measured effect show one."""
+        """A set with fewer members than `found`, if single layers, neighbors or their measured effect show one."""
         alone = [(unit, await self._keep(base, [unit], "float")) for unit in units]
         single = next((unit for unit, trial in alone if self._accurate(trial)), None)
         if single is not None:
             return (single,)
         if len(found) > 2:
-            for pair in neighbours(units):
+            for pair in neighbors(units):
                 if self._accurate(await self._keep(base, pair, "float")):
                     return pair
 

@@ -25,7 +25,7 @@ MIN_MAX: Final = "min_max_uniform_quantize"
 INPUT: Final = "INPUT"
 OUTPUT: Final = "OUTPUT"
 
-# The library's names where they are not the runtime's.
+# The library's names that differ from the runtime's.
 _LIBRARY_NAMES: Final[Mapping[str, str]] = {"TRANSPOSE_CONV": "CONV_2D_TRANSPOSE"}
 # litert-quantizer cuts longer scopes.
 _MAX_SCOPE: Final = 10_000
@@ -33,7 +33,7 @@ _MAX_SCOPE: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Scheme:
-    """How a variant is quantised. Bits are 0 where that side stays float; `granularity` is that of the weights."""
+    """How a variant is quantized. Bits are 0 if that side stays float; `granularity` is that of the weights."""
 
     method: Method
     weight_bits: int
@@ -55,7 +55,7 @@ class Scheme:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What can be kept out of the quantisation on its own: an op of the float model, or its inputs or its outputs.
+    """What can be kept out of the quantization on its own: an op of the float model, or its inputs or its outputs.
 
     `name` is the op's first output; `operation` is litert-quantizer's name, INPUT and OUTPUT for the model's ends.
     `reads` are the names of the units that it takes its activations from.
@@ -69,12 +69,19 @@ class Unit:
 
     @property
     def key(self) -> tuple[str, str]:
-        """Tells units apart: the model's output carries the name of the op that makes it."""
+        """Distinguishes units: the model's output carries the name of the op that makes it."""
         return self.operation, self.name
 
 
 def scheme_of(facts: ModelFacts) -> Scheme | None:
-    """How the model at hand is quantised, by the majority of its ops; None: it is a float model."""
+    """How a model is quantized, by the majority of its ops.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        None: it is a float model.
+    """
     weights = [tensor for op in facts.ops for tensor in _weights(facts, op)]
     activations = [kind for op in facts.ops for kind in _activation_types(facts, op)]
     quantized = [kind for kind in activations if kind in INTEGER_DTYPES]
@@ -99,7 +106,15 @@ def _granularity(weights: Sequence[TensorFacts]) -> Granularity:
 
 
 def rules_of(scheme: Scheme, *, algorithm: str = MIN_MAX) -> tuple[Rule, ...]:
-    """The recipe that quantises everything that can be in this way; another algorithm only where it applies."""
+    """The recipe that quantizes everything that can be quantized this way.
+
+    Args:
+        scheme: how.
+        algorithm: of rounding; used only for ops that have weights.
+
+    Returns:
+        The rules.
+    """
     if scheme.method == "float16":
         return (_rule(".*", "float_casting", _config(_weights_config(16, "FLOAT"), "FLOAT", explicit=True)),)
     weights = _weights_config(scheme.weight_bits, "INT", scheme.granularity)
@@ -114,7 +129,16 @@ def rules_of(scheme: Scheme, *, algorithm: str = MIN_MAX) -> tuple[Rule, ...]:
 
 
 def kept(unit: Unit, precision: Precision, scheme: Scheme) -> Rule:
-    """The rule that keeps this one unit in float, or its activations in 16 bit."""
+    """The rule that keeps one unit in float, or its activations in 16 bit.
+
+    Args:
+        unit: to keep.
+        precision: float, or 16-bit activations.
+        scheme: of the other units.
+
+    Returns:
+        The rule.
+    """
     regex = regex_of(unit.scope)
     if precision == "float":
         return {"regex": regex, "operation": unit.operation, "algorithm_key": "no_quantize"}
@@ -123,17 +147,39 @@ def kept(unit: Unit, precision: Precision, scheme: Scheme) -> Rule:
 
 
 def with_ranges(rules: Sequence[Rule], ranges: Mapping[str, tuple[float, float]]) -> tuple[Rule, ...]:
-    """The recipe with activation ranges of its own, which go before those of the calibration set."""
+    """A recipe with activation ranges of its own, which take precedence over those of the calibration set.
+
+    Args:
+        rules: of the recipe.
+        ranges: (low, high), in real units, by tensor name.
+
+    Returns:
+        The rules.
+    """
     return ({**rules[0], "ranges": {name: list(bounds) for name, bounds in ranges.items()}}, *rules[1:])
 
 
 def regex_of(scope: str) -> str:
-    """Fits this scope and no other."""
+    """A regular expression that fits one scope and no other.
+
+    Args:
+        scope: of an op.
+
+    Returns:
+        The expression.
+    """
     return rf"^{re.escape(scope)}\Z"
 
 
 def units_of(facts: ModelFacts) -> tuple[Unit, ...]:
-    """The model's inputs, its ops in execution order, its outputs: all that a rule can address on its own."""
+    """What a rule can address alone: the model's inputs, its ops in execution order, its outputs.
+
+    Args:
+        facts: of the float model.
+
+    Returns:
+        The units.
+    """
     makers = {index: facts.tensors[op.outputs[0]].name for op in facts.ops if op.outputs for index in op.outputs}
     makers |= {tensor.index: facts.inputs[0].name for tensor in facts.inputs}
     ops = [_unit(facts, op, makers) for op in facts.ops if op.outputs and op.outputs[0] >= 0]
@@ -156,13 +202,21 @@ def _require_single(units: Sequence[Unit]) -> None:
     double = next((scope for scope in scopes if scopes.count(scope) > 1), None)
     if double is not None:
         raise InvalidInput(
-            f"two ops of the float model share the output name {double[:200]!r}: no rule can tell them apart",
+            f"two ops of the float model share the output name {double[:200]!r}: no rule can distinguish them",
             hint="give the tensors names of their own",
         )
 
 
 def hits(rule: Rule, units: Iterable[Unit]) -> list[Unit]:
-    """The units that a rule addresses."""
+    """The units that a rule addresses.
+
+    Args:
+        rule: of a recipe.
+        units: of the float model.
+
+    Returns:
+        Those units.
+    """
     return [
         unit
         for unit in units
@@ -171,7 +225,16 @@ def hits(rule: Rule, units: Iterable[Unit]) -> list[Unit]:
 
 
 def require_kept(facts: ModelFacts, units: Iterable[Unit], precision: Precision) -> None:
-    """Raises InternalError where a unit that was to be kept is quantised in the model that was made."""
+    """Checks that units were kept.
+
+    Args:
+        facts: of the model that was made.
+        units: that were to be kept.
+        precision: in which.
+
+    Raises:
+        InternalError: one is quantized.
+    """
     states = quantized_units(facts)
     for unit in units:
         state = states.get(unit.key)
@@ -184,7 +247,14 @@ def require_kept(facts: ModelFacts, units: Iterable[Unit], precision: Precision)
 
 
 def quantized_units(facts: ModelFacts) -> dict[tuple[str, str], str]:
-    """What each unit of a model was made: "float", or the type of its activations, else of its weights."""
+    """The precision of each unit of a model.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        By `Unit.key`: "float", the type of its activations, or the type of its weights.
+    """
     states = {
         (_LIBRARY_NAMES.get(op.name, op.name), facts.tensors[op.outputs[0]].name): _state(facts, op)
         for op in facts.ops

@@ -1,4 +1,4 @@
-"""The smallest set that still mends: doubling and halving on a ranked list, then one by one. Pure."""
+"""The smallest set that is still enough: doubling and halving on a ranked list, then one by one. Pure."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ T = TypeVar("T")
 
 
 async def smallest_set(ranked: Sequence[T], holds: Callable[[Sequence[T]], Awaitable[bool]]) -> tuple[T, ...] | None:
-    """A set of which no member can be left out, or None where not even all of them hold.
+    """A set of which no member can be left out.
+
+    It is taken from the shortest front part of the list that holds, found by doubling and then halving. If leaving out
+    members can make things better again, that part may not be the shortest, but it does hold.
 
     Args:
         ranked: the likeliest members first.
         holds: whether a set, in the order of `ranked`, is enough. Asked at most 2 log2(n) + k + 2 times, k members in
             the shortest front part of the list that holds.
 
-    The first answer comes from the shortest front part, found by doubling and then halving; where leaving out can
-    make things better again, that part need not be the shortest, but it was seen to hold.
+    Returns:
+        None if not even all of them hold.
     """
     if not ranked:
         return None
@@ -37,7 +40,15 @@ async def smallest_set(ranked: Sequence[T], holds: Callable[[Sequence[T]], Await
 
 
 async def without_spare(members: Sequence[T], holds: Callable[[Sequence[T]], Awaitable[bool]]) -> tuple[T, ...]:
-    """`members`, which hold, without each one that can be left out, the unlikeliest first."""
+    """Removes members that can be left out, the least likely first.
+
+    Args:
+        members: a set that holds.
+        holds: whether a set is enough.
+
+    Returns:
+        A set that holds, of which no member can be left out.
+    """
     left = list(members)
     for member in reversed(members):
         if len(left) == 1:

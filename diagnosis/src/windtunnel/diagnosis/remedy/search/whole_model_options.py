@@ -24,34 +24,71 @@ ALGORITHMS: Final = ("MSE", "OCTAV", "GPTQ")
 Ranges = Mapping[str, tuple[float, float]]
 
 
-def anew(scheme: Scheme) -> Iterator[Candidate]:
-    """The variant's own kind made again: ranges seen anew, then one weight scale per channel where it has not."""
-    what = "calibrated anew (true minimum and maximum)" if scheme.method == "static" else "quantised anew"
+def made_again(scheme: Scheme) -> Iterator[Candidate]:
+    """The variant's own kind made again: calibrated again, then with one weight scale per channel if it has none.
+
+    Args:
+        scheme: of the variant.
+
+    Yields:
+        Each candidate.
+    """
+    what = "calibrated again (true minimum and maximum)" if scheme.method == "static" else "quantized again"
     yield Candidate("calibration", what, rules_of(scheme))
     if scheme.granularity == "TENSORWISE":
         yield Candidate("per_channel", "one weight scale per channel", rules_of(per_channel(scheme)))
 
 
 def algorithms(scheme: Scheme) -> Iterator[Candidate]:
-    """The variant's own kind with weights rounded in other ways."""
+    """The variant's own kind with weights rounded differently.
+
+    Args:
+        scheme: of the variant.
+
+    Yields:
+        Each candidate.
+    """
     for name in ALGORITHMS if scheme.method != "float16" else ():
         rules = rules_of(per_channel(scheme), algorithm=name)
         yield Candidate("algorithm", f"weights rounded by {name}", rules)
 
 
 def per_channel(scheme: Scheme) -> Scheme:
-    """The same with one weight scale per channel."""
+    """A scheme with one weight scale per channel.
+
+    Args:
+        scheme: of the variant.
+
+    Returns:
+        Otherwise the same.
+    """
     return replace(scheme, granularity="CHANNELWISE")
 
 
 def clipped(scheme: Scheme, percent: float, ranges: Ranges) -> Candidate:
-    """Activations clipped to the percentile of the calibration set."""
+    """A candidate with activations clipped to a percentile of the calibration set.
+
+    Args:
+        scheme: of the variant.
+        percent: of the values.
+        ranges: (low, high), in real units, by tensor name.
+
+    Returns:
+        The candidate.
+    """
     what = f"activations clipped at the {percent:g}th percentile"
     return Candidate("percentile", what, with_ranges(rules_of(per_channel(scheme)), ranges))
 
 
 def other_precisions(scheme: Scheme) -> Iterator[Candidate]:
-    """Recipes of another kind, for the whole model."""
+    """Recipes of another kind, for the whole model.
+
+    Args:
+        scheme: of the variant.
+
+    Yields:
+        Each candidate.
+    """
     bits = max(scheme.weight_bits, 8) if scheme.method != "float16" else 8
     static = scheme.method == "static"
     others = [Scheme("static", bits, scheme.activation_bits), Scheme("static", bits, 16)] if static else []
@@ -62,7 +99,17 @@ def other_precisions(scheme: Scheme) -> Iterator[Candidate]:
 
 
 def keeping(base: Candidate, members: Sequence[Unit], precision: Precision, scheme: Scheme) -> Candidate:
-    """The base with some units kept out of it."""
+    """A candidate with some units kept out of the quantization.
+
+    Args:
+        base: the candidate without them.
+        members: units to keep.
+        precision: in which.
+        scheme: of the other units.
+
+    Returns:
+        The candidate.
+    """
     rules: tuple[Rule, ...] = (*base.rules, *(kept(unit, precision, scheme) for unit in members))
     names = ", ".join(_short(unit) for unit in members[:3]) + (" ..." if len(members) > 3 else "")
     many = f"{len(members)} layer{'s' if len(members) > 1 else ''}"
@@ -80,10 +127,17 @@ def _short(unit: Unit) -> str:
 
 
 def ranked(units: Sequence[Unit], ranking: Sequence[tuple[str, float]]) -> tuple[Unit, ...]:
-    """Units by weight, the heaviest first, else in execution order.
+    """Sorts units by weight.
 
     The model's inputs weigh what their heaviest reader does, its outputs what their heaviest maker does: a layer
-    diff has no figures for them. A name that is not ranked weighs nothing.
+    comparison has no figures for them. A name that is not ranked weighs nothing.
+
+    Args:
+        units: in execution order.
+        ranking: (name of a layer, weight).
+
+    Returns:
+        The heaviest first; equal ones in execution order.
     """
     weights: dict[str, float] = {}
     for name, weight in ranking:
@@ -99,8 +153,15 @@ def ranked(units: Sequence[Unit], ranking: Sequence[tuple[str, float]]) -> tuple
     return tuple(sorted(units, key=lambda unit: (-weight_of(unit), unit.operation in (INPUT, OUTPUT))))
 
 
-def neighbours(units: Sequence[Unit]) -> list[tuple[Unit, Unit]]:
-    """Pairs of a unit and one that reads what it makes: damage by an activation's scale needs both kept."""
+def neighbors(units: Sequence[Unit]) -> list[tuple[Unit, Unit]]:
+    """Pairs of a unit and one that reads what it makes: damage by an activation's scale needs both kept.
+
+    Args:
+        units: of the float model.
+
+    Returns:
+        (maker, reader).
+    """
     pairs = []
     for reader in units:
         for maker in units:
