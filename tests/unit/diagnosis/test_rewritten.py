@@ -50,7 +50,7 @@ def test_a_bias_that_is_added_later_is_no_fault(tmp_path: Path) -> None:
     result = _compare(tmp_path, _sum(True, False), _sum(False, True))
     assert (result.verdict, result.causes) == ("healthy", ())
     reasons = {one.name: one.reason for one in result.coverage.unmatched}
-    assert reasons["a"].startswith("it holds another value, and all that reads it agrees")
+    assert reasons["a"].startswith("its values differ, and everything that reads it agrees")
     assert "scores" in {layer.name for layer in result.layers}
 
 

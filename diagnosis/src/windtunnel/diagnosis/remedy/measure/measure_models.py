@@ -163,7 +163,8 @@ def race(
 ) -> list[NDArray[np.float64]]:
     """Times models on this machine, with one thread and XNNPACK.
 
-    They run in turns, so that the load of the machine is the same for all. Each turn runs every model once. Only inference is timed.
+    They run in turns, so that the load of the machine is the same for all. Each turn runs every model once. Only
+    inference is timed.
 
     Args:
         models: the .tflite files.
