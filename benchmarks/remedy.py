@@ -34,7 +34,7 @@ from windtunnel.diagnosis.remedy.measure.model_timing import ThisMachine
 from windtunnel.diagnosis.remedy.measure.sample_parts import make_parts
 from windtunnel.diagnosis.remedy.search.candidates import passes
 from windtunnel.diagnosis.remedy.search.recipes import Scheme, quantized_units, rules_of, units_of
-from windtunnel.diagnosis.remedy.search.whole_model_options import anew, keeping
+from windtunnel.diagnosis.remedy.search.whole_model_options import keeping, made_again
 from windtunnel.isolation import ChildPool
 from windtunnel.plan import Gates, VariantSpec
 from windtunnel.tflite import read_model
@@ -139,7 +139,7 @@ async def exhaustive(pool: ChildPool, models: Models, samples: Path, folder: Pat
     units = units_of(facts)
     parts = make_parts(facts, samples, None, folder / "samples")
     builder = CandidateBuilder(models, parts, units, folder, pool, ThisMachine(pool))
-    base = next(iter(anew(INT8)))
+    base = next(iter(made_again(INT8)))
     states = quantized_units(read_model(models.variant))
     quantized = [unit for unit in units if states.get(unit.key, "float") != "float"]
     for count in range(1, len(quantized)):

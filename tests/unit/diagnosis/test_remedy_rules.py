@@ -53,7 +53,7 @@ from windtunnel.diagnosis.remedy.search.recipes import (
     units_of,
 )
 from windtunnel.diagnosis.remedy.search.smallest_set import smallest_set
-from windtunnel.diagnosis.remedy.search.whole_model_options import neighbours, ranked
+from windtunnel.diagnosis.remedy.search.whole_model_options import neighbors, ranked
 from windtunnel.diagnosis.remedy.variant_origin import foreign_weights
 from windtunnel.errors import InternalError, InvalidInput
 from windtunnel.plan import Gates, VariantSpec
@@ -498,7 +498,7 @@ def test_layers_are_ranked_with_the_models_ends_beside_their_neighbours() -> Non
         (INPUT, "in"),
         ("CONV_2D", "b"),
     ]
-    pairs = [(a.operation, a.name, b.operation, b.name) for a, b in neighbours(units)]
+    pairs = [(a.operation, a.name, b.operation, b.name) for a, b in neighbors(units)]
     assert (INPUT, "in", "CONV_2D", "a") in pairs
     assert ("CONV_2D", "c", OUTPUT, "c") in pairs
     assert len(pairs) == 4
