@@ -5,16 +5,12 @@ python tools/thresholds_table.py > docs/thresholds.md
 
 from __future__ import annotations
 
-import importlib
-import pkgutil
-import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import windtunnel.diagnosis.thresholds as room
 from windtunnel.diagnosis.rules.explained_by_others import STAGES
 from windtunnel.diagnosis.rules.suspect_rules import RULES
-from windtunnel.diagnosis.thresholds.threshold import thresholds_of
+from windtunnel.diagnosis.thresholds.threshold import threshold_modules, thresholds_of
 
 _INTRODUCTION = """\
 # Thresholds and rules
@@ -40,13 +36,6 @@ They overrule the rules above, in this order.
 
 | Rule | Outcome | Reason |
 | --- | --- | --- |"""
-
-
-def threshold_modules() -> Iterator[types.ModuleType]:
-    """The modules that define thresholds, in the order of their names."""
-    for found in pkgutil.iter_modules(room.__path__):
-        if found.name != "threshold":
-            yield importlib.import_module(f"{room.__name__}.{found.name}")
 
 
 def table() -> str:

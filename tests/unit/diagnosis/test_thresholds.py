@@ -5,10 +5,10 @@ from __future__ import annotations
 import ast
 from pathlib import Path
 
-from thresholds_table import table, threshold_modules
+from thresholds_table import table
 
 import windtunnel.diagnosis
-from windtunnel.diagnosis.thresholds.threshold import thresholds_of
+from windtunnel.diagnosis.thresholds.threshold import threshold_modules, thresholds_of
 
 ROOT = Path(windtunnel.diagnosis.__path__[0])
 PAGE = Path(__file__).parents[3] / "docs" / "thresholds.md"

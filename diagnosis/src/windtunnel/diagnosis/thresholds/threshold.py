@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 # "measured": a record of it exists. "derived": it follows from a format, a formula or another threshold. "chosen": no
@@ -44,3 +47,10 @@ def thresholds_of(module: types.ModuleType) -> Iterator[tuple[str, Any, Threshol
         for note in typing.get_args(hint)[1:]:
             if isinstance(note, Threshold):
                 yield name, getattr(module, name), note
+
+
+def threshold_modules() -> Iterator[types.ModuleType]:
+    """The modules that define thresholds, in the order of their names."""
+    for found in pkgutil.iter_modules([str(Path(__file__).parent)]):
+        if found.name != "threshold":
+            yield importlib.import_module(f"{__package__}.{found.name}")

@@ -1,0 +1,63 @@
+"""What a sweep finds out about one threshold, as it stands in threshold_sweep.json."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).with_name("threshold_sweep.json")
+
+
+@dataclass(frozen=True)
+class Side:
+    """How far a threshold moved in one direction.
+
+    `factor`: the last one at which no answer got worse; 1: none. `case` and `how`: the first answer that got worse at
+    the next one; empty: none did at any.
+    """
+
+    factor: float
+    case: str = ""
+    how: str = ""
+
+
+@dataclass(frozen=True)
+class Span:
+    """How far a threshold can be changed.
+
+    `value`: as text. `cases`: so many execute code that names it. `run_again`: so many cases of them ran again with
+    the models, because their stored runs do not tell. `unknown`: so many more would have to, and did not.
+    `felt`: at the ends, so many answers change in any respect. `beside_one`: the distance to 1 is multiplied.
+    `down`, `up`: None if there is no other value or no case to try.
+    """
+
+    value: str
+    cases: int
+    run_again: int
+    unknown: int
+    felt: int
+    beside_one: bool
+    down: Side | None
+    up: Side | None
+
+
+def read_spans(path: Path = FILE) -> dict[str, Span]:
+    """The spans by the names of their thresholds; none if there is no file."""
+    if not path.is_file():
+        return {}
+    kept: Mapping[str, Any] = json.loads(path.read_text())["thresholds"]
+    return {name: Span(**(one | {"down": Side(**one["down"]), "up": Side(**one["up"])})) for name, one in kept.items()}
+
+
+def write_spans(spans: Mapping[str, Span], cases: int, path: Path = FILE) -> None:
+    """Writes the file; `cases`: how many the sweep has."""
+    document = {"cases": cases, "thresholds": {name: asdict(span) for name, span in sorted(spans.items())}}
+    path.write_text(json.dumps(document, indent=1) + "\n")
+
+
+def value_text(value: Any) -> str:
+    """A value as the file has it: another text is another value."""
+    return json.dumps(value)
