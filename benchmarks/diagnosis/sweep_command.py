@@ -13,6 +13,8 @@ from tempfile import gettempdir
 from types import CodeType
 from typing import Any
 
+from threshold_spans import FILE, Side, Span, read_spans, value_text, write_spans
+
 from benchmarks.diagnosis.changed_thresholds import (
     beside_one,
     changed,
@@ -23,7 +25,6 @@ from benchmarks.diagnosis.changed_thresholds import (
     values_beside,
 )
 from benchmarks.diagnosis.judged_again import Answer, OpenCase
-from benchmarks.diagnosis.measured_span import FILE, Side, Span, read_spans, value_text, write_spans
 from benchmarks.diagnosis.stored_cases import store_cases
 from support.architectures import SMALL
 from support.faults import Spec, plan
@@ -185,9 +186,6 @@ def main(description: str | None) -> int:
         left = list(_left(values, spans, only, again=arguments.again))
         for number, name in enumerate(left, 1):
             spans[name] = sweep.measure(name)
-            if not spans[name].cases:
-                del spans[name]
-                continue
             write_spans({key: span for key, span in spans.items() if key in values}, len(stored), arguments.json)
             print(f"[{number} of {len(left)}, {time.monotonic() - began:.0f} s] {_line(name, spans[name])}", flush=True)
     return 0

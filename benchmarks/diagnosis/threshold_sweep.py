@@ -17,7 +17,7 @@ from pathlib import Path
 
 if __name__ == "__main__":
     root = Path(__file__).resolve().parents[2]
-    sys.path[:0] = [str(root), str(root / "tests")]
+    sys.path[:0] = [str(root), str(root / "tests"), str(root / "tools")]
     from benchmarks.diagnosis.sweep_command import main
 
     sys.exit(main(__doc__))

@@ -1,4 +1,4 @@
-"""What a sweep finds out about one threshold, as it stands in threshold_sweep.json."""
+"""How far each threshold of the diagnosis library was changed before an answer got worse: the file of the sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).with_name("threshold_sweep.json")
+FILE = Path(__file__).parents[1] / "benchmarks" / "diagnosis" / "threshold_sweep.json"
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,23 @@ class Span:
     down: Side | None
     up: Side | None
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether a case gets a worse answer in any direction."""
+        return any(side is not None and side.case for side in (self.down, self.up))
+
 
 def read_spans(path: Path = FILE) -> dict[str, Span]:
     """The spans by the names of their thresholds; none if there is no file."""
     if not path.is_file():
         return {}
     kept: Mapping[str, Any] = json.loads(path.read_text())["thresholds"]
-    return {name: Span(**(one | {"down": Side(**one["down"]), "up": Side(**one["up"])})) for name, one in kept.items()}
+    return {name: _span(one) for name, one in kept.items()}
+
+
+def _span(kept: Mapping[str, Any]) -> Span:
+    ends = {end: None if kept[end] is None else Side(**kept[end]) for end in ("down", "up")}
+    return Span(**{**kept, **ends})
 
 
 def write_spans(spans: Mapping[str, Span], cases: int, path: Path = FILE) -> None:
@@ -61,3 +71,8 @@ def write_spans(spans: Mapping[str, Span], cases: int, path: Path = FILE) -> Non
 def value_text(value: Any) -> str:
     """A value as the file has it: another text is another value."""
     return json.dumps(value)
+
+
+def measured_cases(path: Path = FILE) -> int:
+    """How many cases the sweep has; 0 if there is no file."""
+    return int(json.loads(path.read_text())["cases"]) if path.is_file() else 0
