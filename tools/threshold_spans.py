@@ -29,7 +29,7 @@ class Span:
     """How far a threshold can be changed.
 
     `value`: as text. `cases`: so many execute code that names it. `run_again`: so many cases of them ran again with
-    the models, because their stored runs do not tell. `unknown`: so many more would have to, and did not.
+    the models, because their stored runs do not hold the answer. `unknown`: so many more would have to, and did not.
     `felt`: at the ends, so many answers change in any respect. `beside_one`: the distance to 1 is multiplied.
     `down`, `up`: None if there is no other value or no case to try.
     """

@@ -72,7 +72,8 @@ def _row(*cells: str) -> str:
 def _basis(note: Threshold, span: Span | None) -> str:
     """The basis; a value that was chosen and that cases limit is measured."""
     limited = note.basis == "chosen" and span is not None and span.is_limited
-    return f"*{'measured' if limited else note.basis}*: {note.record}"
+    basis = "measured" if limited else note.basis
+    return f"*{basis}*" if limited and note.record == "Not measured." else f"*{basis}*: {note.record}"
 
 
 def _span(value: Any, span: Span | None) -> str:

@@ -148,7 +148,7 @@ class _Search:
 
 
 def _nearer(one: Side | None, other: Side | None) -> Side | None:
-    """The narrower side: one at which an answer gets worse; else the one that was tried further."""
+    """The narrower side if an answer gets worse at any; if none does, the one that was tried further."""
     sides = [side for side in (one, other) if side is not None]
     broken = [side for side in sides if side.case]
     return min(broken, key=_distance, default=None) or max(sides, key=_distance, default=None)

@@ -7,7 +7,7 @@ Every case of the quick fault matrix is made and run once; its run is kept in --
 with one threshold changed by 1.1, 1.25, 1.5, 2, 4 and 10 in both directions (a ratio close to 1: its distance to 1),
 as long as no answer gets worse. Where a changed threshold asks trials that the run does not hold, and for thresholds
 that the models' run depends on, the models run again, on at most 40 cases. A threshold that is in the --json file with
-its value is skipped unless --again; so an interrupted sweep goes on.
+its value is skipped unless --again; so a sweep that was interrupted continues.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ RIGHT_WHEN_FIXED: Annotated[
         "nRMSE of one layer, isolated",
         "A layer whose error with the fix is below this was not wrong because of the kernel.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.01
 
@@ -72,7 +72,7 @@ SAME_VALUES: Annotated[
         "nRMSE of the worst sample",
         "Two layers whose values are closer than this may be the same.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.05
 
@@ -82,7 +82,7 @@ CLEARLY_SAME_VALUES: Annotated[
         "nRMSE of the second best layer / of the best",
         "A match is clear if no other layer is nearly as close.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 2.0
 

@@ -26,7 +26,7 @@ UNEXPLAINED_ERROR: Annotated[
         "chosen",
         "For integers the layer threshold of 0.10, which separates healthy int8 layers (below 0.08) from a broken "
         "kernel (0.5) in ML-EXray (MLSys 2022). The values for float keep the fault matrix without a false alarm "
-        "(docs/diagnosis.md); others were not tried.",
+        "(docs/diagnosis.md).",
     ),
 ] = {"float32": 1e-3, "float16": 3e-2, "integer": 0.1}
 
@@ -57,7 +57,7 @@ OUTPUT_NOISE: Annotated[
         "nRMSE of an output without a fix / with it",
         "A ratio up to this is noise: the fix of a harmless difference rounds again, which moves outputs a little.",
         "chosen",
-        "Keeps the clean pairs of the fault matrix healthy (docs/diagnosis.md); other values were not tried.",
+        "Keeps the clean pairs of the fault matrix healthy (docs/diagnosis.md).",
     ),
 ] = {"float32": 1.01, "float16": 1.03, "integer": 1.06}
 

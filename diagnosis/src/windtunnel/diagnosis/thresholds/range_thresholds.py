@@ -13,7 +13,7 @@ RANGE_SHORT: Annotated[
         "A range that misses the values by more than this may clip them.",
         "chosen",
         "A calibration set is never the samples; a moving average clips what few of them reach. The fault "
-        "matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.15
 
@@ -23,7 +23,7 @@ RANGE_WIDE: Annotated[
         "width of a range / width of the values",
         "A range above this is too wide, whatever the other ranges are.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 2.6
 
@@ -54,7 +54,7 @@ RANGES_ALL_NARROW: Annotated[
         "width of the usual range / width of its values",
         "If the usual range of a model is below this, the calibration clipped.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.6
 
@@ -64,7 +64,7 @@ RANGE_APART: Annotated[
         "width of a range / of the usual one",
         "A range that is wider than the others by this may be too wide.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.7
 
@@ -74,7 +74,7 @@ SHIFTED_FROM_ZERO: Annotated[
         "quantization steps",
         "A range that starts at 0 is shifted from this on.",
         "chosen",
-        "Chance does not explain it. The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "Chance does not explain it. The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 6.0
 
@@ -84,7 +84,7 @@ SHIFTED: Annotated[
         "quantization steps",
         "Another range is shifted from this on.",
         "chosen",
-        "Chance does not explain it. The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "Chance does not explain it. The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 26.0
 
@@ -94,7 +94,7 @@ SHIFTED_COSTLY: Annotated[
         "quantization steps",
         "The same for a range whose clipping is costly.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 8.0
 
@@ -104,7 +104,7 @@ RARE_ONE_IN: Annotated[
         "ranges",
         "What one in so many ranges of a model does is not rare.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 20
 
@@ -114,7 +114,7 @@ OUTLIER_TIMES: Annotated[
         "deviation of a range / of the rare ones",
         "A fault deviates by this much more.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.3
 
@@ -124,7 +124,7 @@ RANGE_DRIFT: Annotated[
         "share of the range",
         "A range may miss its values by this without a fault.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.15
 
@@ -134,7 +134,7 @@ SHIFT_SLACKS: Annotated[
         "multiples of the middle miss of the model's ranges",
         "A shift beyond this is not chance.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 4.0
 
@@ -144,7 +144,7 @@ CLIPPING_COSTLY: Annotated[
         "clipping error / rounding error",
         "Clipping above this is costly, even if few values are clipped.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 5.0
 
@@ -164,7 +164,7 @@ JOINED_CALIBRATED: Annotated[
         "end of a range / end of the values",
         "An end within this comes from the tensor's calibration and was not joined.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.6
 
@@ -174,7 +174,7 @@ RANGE_BEYOND: Annotated[
         "width of a range / width of the values",
         "No calibration set of the same kind has values that are so much larger.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 5.0
 
@@ -184,7 +184,7 @@ RANGE_TRACE: Annotated[
         "layers",
         "A wide range is explained by another one at most so many layers away.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 6
 
@@ -194,7 +194,7 @@ RANGE_AS_WIDE: Annotated[
         "width of the other range / width of the range",
         "A range from this on is as wide.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.8
 
@@ -204,7 +204,7 @@ RANGE_STRETCHED: Annotated[
         "end of a range / end of the values",
         "If both ends are beyond this, the scale is wrong.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.4
 
@@ -214,7 +214,7 @@ CLIP_COST: Annotated[
         "clipping error / rounding error",
         "Clipping above this harms.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 2.5
 
@@ -234,7 +234,7 @@ RANGES_OFF_SHARE: Annotated[
         "share of a model's ranges",
         "If more are off, the calibration is the cause and not a range.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.34
 

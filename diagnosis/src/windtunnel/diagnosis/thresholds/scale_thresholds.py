@@ -106,7 +106,7 @@ PART_OTHER_UNITS: Annotated[
         "gain of the largest channel / of a channel",
         "Channels of one op whose gains differ more than this have other units.",
         "chosen",
-        "The tests have boxes in pixels next to scores. Other values were not tried.",
+        "The tests have boxes in pixels next to scores.",
     ),
 ] = 16.0
 

@@ -22,7 +22,7 @@ FOLDED_ROUNDING: Annotated[
         "share of the channel's largest weight",
         "The same if one model is folded and the other is not.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 2e-5
 
@@ -32,7 +32,7 @@ LEAST_BIT: Annotated[
         "bits of a float32",
         "A changed bit below this one is rounding.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 1 << 3
 
@@ -42,7 +42,7 @@ COMPENSATING_STEPS: Annotated[
         "quantization steps",
         "Quantizers that compensate errors (GPTQ, rotations) move values by less.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 8.0
 
@@ -52,7 +52,7 @@ COMPENSATING_SHARE: Annotated[
         "share of the values",
         "Such quantizers move more than this share of a tensor.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.02
 
@@ -72,7 +72,7 @@ SAME_SCALE: Annotated[
         "relative difference",
         "Scales closer than this are one.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.01
 
@@ -192,7 +192,7 @@ PATTERN_FACTOR: Annotated[
         "factor of a channel, less 1",
         "Rounding leaves the factor of a channel this close to 1.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.02
 
@@ -202,7 +202,7 @@ PATTERN_FEW: Annotated[
         "values",
         "So many other values at most are single damaged values.",
         "chosen",
-        "The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 3
 
@@ -222,7 +222,7 @@ PATTERN_NEAR: Annotated[
         "share of a row's power",
         "A row this close to another one is its twin.",
         "chosen",
-        "int4 rounds most. The fault matrix (docs/diagnosis.md) passes with it; other values were not tried.",
+        "int4 rounds most. The fault matrix (docs/diagnosis.md) passes with it.",
     ),
 ] = 0.1
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 # "measured": a record of it exists. "derived": it follows from a format, a formula or another threshold. "chosen": no
-# measurement set it.
+# measurement set it. In docs/thresholds.md, a chosen value that a case limits counts as measured: how far each can be
+# changed is in benchmarks/diagnosis/threshold_sweep.json.
 Basis = Literal["measured", "derived", "chosen"]
 
 
