@@ -33,7 +33,7 @@ class Answer:
 
     @property
     def grade(self) -> int:
-        """2: right; 1: nothing is said; 0: wrong."""
+        """2: right; 1: no cause, and healthy; 0: wrong."""
         if self.outcome is None:
             return 0
         return 2 if self.outcome.right else 1 if self.outcome.quiet else 0
@@ -88,8 +88,8 @@ class OpenCase:
         """The answer from running the models, with the thresholds as they are now.
 
         Args:
-            keep: what trials answered that the stored run does not hold is kept for later judgments; only true where
-                no threshold that a trial itself depends on is changed.
+            keep: what trials answered that the stored run does not hold is kept for later judgments; false if the
+                threshold that is changed is one that trials depend on.
         """
         files = self._run.files
         with TemporaryDirectory(prefix="windtunnel-sweep-") as folder:

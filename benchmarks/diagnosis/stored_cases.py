@@ -20,7 +20,7 @@ _TIMEOUT_S, _MEMORY_MB, _MOST_JOBS = 600.0, 6000, 400
 
 @dataclass(frozen=True)
 class StoredCase:
-    """A case of the matrix whose run lies in the file `run`.
+    """A case of the matrix, and the file of its run.
 
     `case`: what its diagnosis must say; its models and samples no longer exist. `samples` does.
     """
