@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.diagnosis.cases import Outcome
+from benchmarks.diagnosis.patch_digests import PatchDigests
 from benchmarks.diagnosis.stored_cases import StoredCase
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.comparison.explain import isolated_pairs
@@ -65,6 +66,7 @@ class OpenCase:
         self.stored = stored
         self._run: StoredRun = stack.enter_context(stored_run(stored.run))
         self._answers = dict(self._run.answers)
+        self._digests = PatchDigests()
         self._isolated = self._isolated_layers()
         self.recorded = self.judge()
 
@@ -76,7 +78,7 @@ class OpenCase:
     def judge(self) -> Answer:
         """The answer from the stored run, with the thresholds as they are now."""
         try:
-            trials = RecordedTrials(self._run.files.candidate, self._answers)
+            trials = RecordedTrials(self._run.files.candidate, self._answers, digest=self._digests.of)
             matched = layers_to_judge(self._run.run, self._run.threshold)
             found = judge_run(self._run.run, matched, trials, self._run.threshold)
             missing = trials.missing > 0 or not self._isolated_layers() <= self._isolated

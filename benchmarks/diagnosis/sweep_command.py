@@ -72,7 +72,7 @@ class Sweep:
         judged = [case for case in self.cases if name in self.judging[case.name]]
         ran = [case for case in self.cases if name in self.running[case.name]]
         search = _Search(name, self.values[name], self, keeps=not ran)
-        some = ran[:: max(1, len(ran) // SAMPLE_RUN_AGAIN)]
+        some = ran[:SAMPLE_RUN_AGAIN]
         down, up = (_nearer(search.records(judged, up=up), search.runs(some, up=up)) for up in (False, True))
         return Span(
             value_text(self.values[name]),

@@ -24,6 +24,7 @@ from windtunnel.tflite.edit import Editor
 
 # An answer as JSON values: {"error": [message, hint]}, or {"is": ...}.
 Answers = MutableMapping[str, dict[str, Any]]
+Digest = Callable[[Path, Patch], str]
 T = TypeVar("T")
 NOT_RECORDED: Final = "the record has no answer: run diff again with the models"
 
@@ -54,7 +55,7 @@ class RecordingTrials:
         return self._kept(key, lambda: self._live.try_output(patch), list)
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
-        key = _beyond_key(self._candidate, base, patch, samples)
+        key = _beyond_key(self._candidate, base, patch, samples, patched_sha256)
         return self._kept(
             key, lambda: self._live.try_beyond(base, patch, samples), lambda all_: [[*one] for one in all_]
         )
@@ -108,10 +109,12 @@ class RecordedTrials:
     Args:
         candidate: the candidate's file.
         answers: of the run.
+        digest: names a patch of the candidate as `patched_sha256` does.
     """
 
-    def __init__(self, candidate: Path, answers: Mapping[str, Answered]) -> None:
+    def __init__(self, candidate: Path, answers: Mapping[str, Answered], *, digest: Digest | None = None) -> None:
         self._candidate, self._answers = candidate, answers
+        self._digest = patched_sha256 if digest is None else digest
         self.missing = 0
 
     def layers(self, samples: int) -> Mapping[int, Local]:
@@ -126,17 +129,17 @@ class RecordedTrials:
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
         found: tuple[Mapping[int, Local], Mapping[int, Local]] | None
-        found = self._patched(lambda: f"try_layers {patched_sha256(self._candidate, patch)}")
+        found = self._patched(lambda: f"try_layers {self._digest(self._candidate, patch)}")
         return found
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
         found: tuple[float, float] | None
-        found = self._patched(lambda: f"try_output {patched_sha256(self._candidate, patch)}")
+        found = self._patched(lambda: f"try_output {self._digest(self._candidate, patch)}")
         return found
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
         found: list[tuple[float, float]] | None
-        found = self._patched(lambda: _beyond_key(self._candidate, base, patch, samples))
+        found = self._patched(lambda: _beyond_key(self._candidate, base, patch, samples, self._digest))
         return found
 
     def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
@@ -187,9 +190,9 @@ def patched_sha256(candidate: Path, patch: Patch) -> str:
         return hashlib.sha256(error.message.encode()).hexdigest()
 
 
-def _beyond_key(candidate: Path, base: Patch | None, patch: Patch, samples: int) -> str:
-    before = "candidate" if base is None else patched_sha256(candidate, base)
-    after = patched_sha256(candidate, patch if base is None else all_of([base, patch]))
+def _beyond_key(candidate: Path, base: Patch | None, patch: Patch, samples: int, digest: Digest) -> str:
+    before = "candidate" if base is None else digest(candidate, base)
+    after = digest(candidate, patch if base is None else all_of([base, patch]))
     return f"try_beyond {samples} {before} {after}"
 
 
