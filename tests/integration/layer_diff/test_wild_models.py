@@ -116,7 +116,7 @@ def test_without_samples_text_and_numbers_are_drawn(wild: Path, name: str) -> No
     [
         ("text_out", "Identity", "it holds text, no numbers"),
         ("log_of_zero", "Identity", "the reference holds NaN or infinity in"),
-        ("chance", "Identity", "it hangs on random numbers of RANDOM_STANDARD_NORMAL"),
+        ("chance", "Identity", "it depends on random numbers of RANDOM_STANDARD_NORMAL"),
         ("while_loop", "while", "no op reads it"),
         ("while_loop", "while/Tanh", "it is in body graph of WHILE"),
         ("branch", "cond/matmul", "it is in then graph of IF"),
@@ -191,7 +191,7 @@ def test_an_op_that_the_runtime_lacks_is_left_out_and_named(tmp_path: Path, op: 
     assert (result.verdict, result.coverage.compared, result.coverage.total) == ("healthy", 2, 4)
     assert _reasons(result) == {
         "odd": f"the runtime lacks {op}",
-        "after": f"it hangs on {op} 'odd', which the runtime cannot run",
+        "after": f"it depends on {op} 'odd', which the runtime cannot run",
     }
     beside, _ = wild_models.negated(model, tmp_path / "b.tflite", 3)
     assert _named(compare_models(model, beside, samples)) == [("conversion.weights", "beside", 3, True)]
@@ -221,7 +221,7 @@ def test_an_op_that_the_runtime_lacks_in_a_branch_takes_the_branch_along(wild: P
     assert result.verdict == "healthy"
     assert result.coverage.compared == 4
     assert "IF runs Whirl, which the runtime lacks" in _reasons(result).values()
-    assert "it hangs on IF 'cond', which the runtime cannot run" in _reasons(result).values()
+    assert "it depends on IF 'cond', which the runtime cannot run" in _reasons(result).values()
 
 
 def test_an_op_that_the_runtime_lacks_in_a_graph_that_is_not_run(wild: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_model_of_which_nothing_can_run_is_refused_with_the_op(tmp_path: Path)
     model = wild_models.lacking(tmp_path / "a.tflite", side=False)
     with pytest.raises(Unsupported, match="Whirl") as caught:
         compare_models(model, model, wild_models.samples(model, tmp_path / "x.npz"))
-    assert "every layer hangs on Whirl" in caught.value.hint
+    assert "every layer depends on Whirl" in caught.value.hint
 
 
 @pytest.mark.parametrize("name", ["", "same"])

@@ -37,7 +37,7 @@ def faulty(tmp_path: Path) -> Path:
 
 
 async def test_a_change_that_ends_the_process_is_left_out(dense: Path, faulty: Path, samples: Path) -> None:
-    pool = FragilePool(lambda name, kwargs: name == "compare_models" and kwargs.get("mend", True))
+    pool = FragilePool(lambda name, kwargs: name == "compare_models" and kwargs.get("try_fixes", True))
     result = await compare_safely(pool, (dense, faulty, samples, None))
     (cause,) = result.causes
     assert (cause.code, cause.layer, cause.verified) == ("conversion.weights", "hidden_2", False)

@@ -80,12 +80,12 @@ def half_model(path: Path, largest: float, *, half: bool) -> Path:
     return graph.write(path, [source], [out])
 
 
-@pytest.mark.parametrize("mend", [False, True])
-def test_weights_that_float16_cannot_hold_have_one_fix(mend: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("try_fixes", [False, True])
+def test_weights_that_float16_cannot_hold_have_one_fix(try_fixes: bool, tmp_path: Path) -> None:
     well = half_model(tmp_path / "well.tflite", 2e5, half=False)
     sick = half_model(tmp_path / "sick.tflite", 2e5, half=True)
 
-    found = compare_models(well, sick, None, mend=mend)
+    found = compare_models(well, sick, None, try_fixes=try_fixes)
 
     finding = next(one for one in found.findings if one.code == "output.non_finite")
     fixes = [cause.fix["action"] for cause in found.causes if cause.code == "conversion.weights"]

@@ -43,6 +43,12 @@ class Members:
 def read_members(path: Path) -> Members:
     """Reads a run's file.
 
+    Args:
+        path: of the file.
+
+    Returns:
+        The content of each member.
+
     Raises:
         NotFound: it does not exist.
         InvalidInput: it is not a run, is damaged, or is of another format.
@@ -71,7 +77,17 @@ def read_members(path: Path) -> Members:
 
 
 def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
-    """The arrays of an .npz, without pickles. Raises ValueError if it is not one, or takes too much memory."""
+    """Reads the arrays of an .npz, without pickles.
+
+    Args:
+        content: of the .npz.
+
+    Returns:
+        By name.
+
+    Raises:
+        ValueError: it is not one, or takes too much memory.
+    """
     found, left = {}, _MOST[SUMS_MEMBER]
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
@@ -86,7 +102,11 @@ def read_arrays(content: bytes) -> dict[str, NDArray[Any]]:
 
 
 def _array(content: bytes) -> NDArray[Any]:
-    """An array whose header states no more bytes than there are."""
+    """An array whose header states no more bytes than there are.
+
+    Raises:
+        ValueError: the header states more.
+    """
     file = io.BytesIO(content)
     major, _ = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if major == 1 else np.lib.format.read_array_header_2_0
@@ -98,7 +118,11 @@ def _array(content: bytes) -> NDArray[Any]:
 
 
 def _checked(archive: zipfile.ZipFile, path: Path) -> list[zipfile.ZipInfo]:
-    """The members, each expected, once, and within its limit."""
+    """The members, each expected, once, and within its limit.
+
+    Raises:
+        InvalidInput: one is not.
+    """
     members = archive.infolist()
     if len(members) > _MOST_MEMBERS or len({one.filename for one in members}) < len(members):
         raise InvalidInput(f"{path} has {len(members)} members, some twice or too many: it is not a run", hint=_AGAIN)

@@ -31,37 +31,42 @@ def compare_models(
     threads: int = 1,
     accelerator: Accelerator = "xnnpack",
     checkpoint: Checkpoint | None = None,
-    mend: bool = True,
+    try_fixes: bool = True,
     look: bool = False,
     save: Path | None = None,
 ) -> Comparison:
-    """Compares a candidate with its reference over samples.
+    """Compares a candidate with its reference over samples. Reports progress.
+
+    Layers are compared as real numbers and summed up sample by sample, so memory does not grow with the number of
+    samples. Rows of 2048 squares are summed in float32, the rows in float64 (docs/decisions/0005).
 
     Args:
-        reference, candidate: .tflite files that take the same inputs.
-        samples: what `load_samples` reads: arrays x and optionally y, or a folder per class; None: a few seeded
-            random inputs in the range that both models take.
+        reference: a .tflite file.
+        candidate: a .tflite file that takes the same inputs.
+        samples: what `load_samples` reads: arrays x and optionally y, or a folder per class; None: a few seeded random
+            inputs in the range that both models take.
         pipeline: preprocessing from samples to the model's input; None: samples are inputs already.
         threshold: nRMSE above which a layer diverges.
         max_samples: only the first so many samples; None: all.
         threads: CPU threads of each interpreter.
         accelerator: of both models. The default is the runtime's own and the fastest; every tensor can be read under
             it, and all layers are tried once more on other kernels.
-        checkpoint: goes on from it if it fits, and saves to it.
+        checkpoint: the run continues from it if it fits, and is saved to it; None: no checkpoint.
+        try_fixes: try what looks wrong with a change, and try the layers on other kernels.
         look: look also at the samples themselves: their values, and the numbering of their labels.
-        mend: try what looks wrong with a change, and try the layers on other kernels.
         save: writes the run to this file, to judge it again (`run_archive`); None: the run is not kept.
 
-    Layers are compared as real numbers and summed up sample by sample, so memory does not grow with their number: rows
-    of 2048 squares in float32, the rows in float64 (docs/decisions/0005). Reports progress.
+    Returns:
+        The comparison.
 
     Raises:
-        InvalidInput, Unsupported: from reading and running.
+        InvalidInput: the models or the samples cannot be used, or an argument is out of range.
+        Unsupported: the runtime cannot run a model.
     """
     require_threshold(threshold)
     if max_samples is not None and max_samples < 1:
         raise InvalidInput(f"max_samples is {max_samples}", hint="give at least 1")
-    options = RunOptions(max_samples, threads, accelerator, checkpoint, mend, look)
+    options = RunOptions(max_samples, threads, accelerator, checkpoint, try_fixes, look)
     with open_run(reference, candidate, samples, pipeline, options) as run:
         matched = layers_to_judge(run.result, threshold)
         trials = run.trials(matched)

@@ -31,7 +31,7 @@ def coverage_of(matching: Matching, inside: Sequence[Unmatched]) -> Coverage:
         if index not in paired and (op, tensor.name) not in named
     ]
     listed = {(op, tensor.name) for op, tensor in matching.candidate.layers.values()}
-    # Text is no layer of numbers, so the list has none of it; it is named as unmatched and counts.
+    # Text is not a layer of numbers, so it is not in the list; it is named as unmatched and counts.
     unlisted = [one for one in matching.unmatched if one not in inside and (one.op_index, one.name) not in listed]
     return Coverage(
         compared=len(matching.pairs),

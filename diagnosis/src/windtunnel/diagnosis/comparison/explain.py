@@ -1,4 +1,4 @@
-"""What happens inside a candidate: every layer by itself, the files side by side, causes put to the test.
+"""What happens inside a candidate: every layer in isolation, the files compared, causes put to the test.
 
 Runs are requested through `Trials`: nothing here loads an interpreter.
 """
@@ -35,9 +35,9 @@ from windtunnel.tflite.paired_ends import pair_inputs
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Own errors and notes by the candidate's tensor, causes, and what is excluded.
+    """Isolated errors and notes by the candidate's tensor, causes, and what is excluded.
 
-    `problem` says why there are no own errors; `notes` are differences that no output shows.
+    `problem` says why there are no isolated errors; `notes` are differences that no output shows.
     `shared` are scales inside of the model that do not resolve a part.
     """
 
@@ -51,7 +51,7 @@ class Explanation:
 
 
 def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Trials, threshold: float) -> Explanation:
-    """Compares the files, looks at every layer by itself, and tests what they show.
+    """Compares the files, runs every layer in isolation, and tests what they show.
 
     Args:
         run: what was run.
@@ -59,6 +59,9 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
         output: figures of the outputs.
         trials: runs on request, or their record.
         threshold: nRMSE above which a layer diverges.
+
+    Returns:
+        Causes, notes and exclusions.
     """
     matching, accelerator = matched.matching, run.facts.accelerator
     local, problem = {}, ""
@@ -77,7 +80,7 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
     other = trials.other_kernels(ISOLATED_SAMPLES) if local else {}
     # On other kernels the reference has drawn other numbers.
     kernels = kernel_causes(matching, known, other, accelerator)
-    # A layer that is right on these kernels once its file is mended was not wrong because of them.
+    # A layer that is right on these kernels once its file is fixed was not wrong because of them.
     own = {cause.op_index: cause.isolated_error_fixed for cause in findings.causes}
     mended = {index for index, error in own.items() if error is not None and error < RIGHT_WHEN_FIXED}
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
@@ -86,9 +89,9 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
     over = any((one.nrmse or 0.0) > threshold for one in matched.figures)
     quiet = not over and is_quiet(output, precision_of(matching))
     if quiet:
-        alike = tuple(one for one in causes if is_equivalent(one, output))
-        causes = tuple(one for one in causes if one not in alike)
-        noted = (*noted, *without_effect(alike, output))
+        equivalent = tuple(one for one in causes if is_equivalent(one, output))
+        causes = tuple(one for one in causes if one not in equivalent)
+        noted = (*noted, *without_effect(equivalent, output))
     causes = _with_shared(matching, causes, shared, quiet=quiet)
     if not causes:
         causes = unexplained(matching, local)
@@ -120,7 +123,15 @@ def _with_shared(
 
 
 def isolated_pairs(run: RunResult, matched: MatchedRun) -> list[Pair]:
-    """The pairs whose candidate layer can run on the reference's inputs."""
+    """The pairs whose candidate layer can run on the reference's inputs.
+
+    Args:
+        run: what was run.
+        matched: the layers to judge.
+
+    Returns:
+        In execution order.
+    """
     return [
         pair
         for pair, one in zip(matched.matching.pairs, matched.figures, strict=True)
@@ -144,7 +155,7 @@ def _static(run: RunResult, matching: Matching, known: Mapping[int, Local], loca
 
 
 def _over_all(local: Mapping[int, Local], matching: Matching, figures: Sequence[LayerFigures]) -> dict[int, Local]:
-    """Own errors with the reference's range over all samples, not only those that were run by themselves."""
+    """Isolated errors with the reference's range over all samples, not only those that ran in isolation."""
     ranges = {
         pair.candidate.tensor.index: one.reference_range
         for pair, one in zip(matching.pairs, figures, strict=True)
@@ -161,7 +172,18 @@ def _over_all(local: Mapping[int, Local], matching: Matching, figures: Sequence[
 def histograms_of(
     run: RunResult, matched: MatchedRun, causes: Sequence[Cause], trials: Trials, threshold: float
 ) -> dict[str, Histogram]:
-    """Histograms of the layers at fault; if none is known, of the first one that diverges."""
+    """Histograms of the layers at fault; if none is known, of the first one that diverges.
+
+    Args:
+        run: what was run.
+        matched: the layers to judge.
+        causes: that are known.
+        trials: runs on request, or their record.
+        threshold: nRMSE above which a layer diverges.
+
+    Returns:
+        By name of the layer.
+    """
     pairs, figures = matched.matching.pairs, matched.figures
     named = [cause.layer for cause in causes if cause.layer is not None]
     picked = [place for place, pair in enumerate(pairs) if pair.candidate.tensor.name in named[:HISTOGRAM_LAYERS]] or [

@@ -30,13 +30,28 @@ from windtunnel.errors import InvalidInput
 
 
 def require_threshold(threshold: float) -> None:
-    """Raises InvalidInput unless the threshold is positive."""
+    """Checks a threshold.
+
+    Args:
+        threshold: nRMSE.
+
+    Raises:
+        InvalidInput: it is not positive.
+    """
     if not threshold > 0.0:
         raise InvalidInput(f"the threshold {threshold} is not positive")
 
 
 def layers_to_judge(run: RunResult, threshold: float) -> MatchedRun:
-    """The layers of a run without those that are computed in another way; `threshold`: nRMSE of a layer."""
+    """The layers of a run without those that the candidate computes differently with the same effect.
+
+    Args:
+        run: what was run.
+        threshold: nRMSE above which a layer diverges.
+
+    Returns:
+        Pairs with their figures.
+    """
     matching, figures = without_rewritten(run.matching, run.sums.figures(), run.sums.outputs.result(), threshold)
     return MatchedRun(matching, tuple(figures))
 
@@ -49,6 +64,9 @@ def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, threshold: fl
         matched: `layers_to_judge` of it, with the same threshold.
         trials: runs on request, or their record.
         threshold: nRMSE above which a layer diverges.
+
+    Returns:
+        The comparison.
 
     Raises:
         InvalidInput, Unsupported: from trials that run models.
@@ -88,7 +106,7 @@ def _not_typical(run: RunResult, matching: Matching) -> str:
         ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in run.settings.ranges.values())
         held = f" (they fill what the models' own inputs hold, {ranges})" if ranges else ""
         return f"random inputs reach other values than data{held}: give samples"
-    return f"{run.settings.count} of at least {FEWEST_TYPICAL_SAMPLES} samples that tell which values the model meets"
+    return f"{run.settings.count} of at least {FEWEST_TYPICAL_SAMPLES} samples that show which values the model gets"
 
 
 def _conclude(
@@ -117,7 +135,7 @@ def _conclude(
     if verdict == "healthy":
         reasons = (*reasons, *left_open(layers, output, coverage))
     if verdict != "healthy" and is_quantized(judged.reference.facts) and not is_quantized(judged.candidate.facts):
-        reasons = (*reasons, "the reference is quantised and the candidate is not: are the two swapped?")
+        reasons = (*reasons, "the reference is quantized and the candidate is not: are the two swapped?")
     return Comparison(
         verdict,
         reasons,
@@ -155,7 +173,7 @@ def _layers(run: RunResult, matched: MatchedRun, judged: Matching, inside: Expla
 
 
 def _by_chance(output: OutputDiff, samples: int, causes: Sequence[Cause]) -> tuple[Exclusion, ...]:
-    """A loss of accuracy that is too small for these samples to mean something, said where no cause is known."""
+    """A loss of accuracy that is too small for these samples to mean something; reported if no cause is known."""
     if causes or not output.lost or (output.accuracy_drop or 0.0) <= 0.0:
         return ()
     chance = chance_of_drop(output, samples)

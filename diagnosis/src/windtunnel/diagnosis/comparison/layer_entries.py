@@ -20,7 +20,19 @@ def layer_entry(
     *,
     is_choice: bool,
 ) -> LayerDiff:
-    """What is known of one layer: as accumulated, by itself (`local`), and why quantisation costs it that."""
+    """The entry of one layer: its figures, and why quantization costs it what it costs.
+
+    Args:
+        pair: the layer in both models.
+        figures: accumulated errors.
+        local: isolated errors; None: not run.
+        matching: of the two models.
+        why: notes on the quantization.
+        is_choice: another result is not a fault.
+
+    Returns:
+        The entry.
+    """
     reference_tensor = matching.reference.by_op.get(pair.reference.op_index)
     candidate_tensor = matching.candidate.by_op.get(pair.candidate.op_index)
     return LayerDiff(

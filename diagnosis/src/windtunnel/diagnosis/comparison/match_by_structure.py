@@ -10,7 +10,19 @@ from windtunnel.tflite import read_model, require_values
 
 
 def matched_by_structure(reference: Path, candidate: Path) -> Matching:
-    """The layers of two .tflite files that structure pairs. Raises InvalidInput and Unsupported from reading."""
+    """The layers of two files that structure pairs.
+
+    Args:
+        reference: a .tflite file.
+        candidate: a .tflite file.
+
+    Returns:
+        The matching.
+
+    Raises:
+        InvalidInput: a file is not a model, or the inputs cannot be paired.
+        NotFound: a file does not exist.
+    """
     facts = read_model(reference), read_model(candidate)
     for model in facts:
         require_values(model)

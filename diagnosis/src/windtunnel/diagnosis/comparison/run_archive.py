@@ -57,7 +57,7 @@ class RunFiles:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run from a file, whose models lie in `files`.
+    """A run from a file; its models are in `files`.
 
     `answers`: of the trials. `threshold`: the nRMSE with which it was judged when the models ran. `created`: when that
     was (ISO 8601), and `version`: by which version. `samples`: the name of the samples' file; None: random inputs.
@@ -77,10 +77,13 @@ class StoredRun:
         """Judges the run again, without models.
 
         What the record does not hold is named in the reasons: tests of fixes, and layers that this threshold judges
-        and that of the run left out as computed in another way.
+        and that of the run left out as computed differently.
 
         Args:
             threshold: nRMSE above which a layer diverges.
+
+        Returns:
+            The comparison.
 
         Raises:
             InvalidInput: the threshold is not positive.
@@ -142,18 +145,30 @@ def write_run(
 
 
 def add_command(path: Path, document: Mapping[str, Any]) -> None:
-    """Adds to a run what the command that made it knows in addition to it, as JSON. Raises OSError."""
+    """Adds to a run what the command that made it knows in addition.
+
+    Args:
+        path: of the file.
+        document: JSON object.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
     with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr(COMMAND_MEMBER, json.dumps(document, allow_nan=False, sort_keys=True))
 
 
 @contextmanager
 def stored_run(path: Path, reference: Path | None = None, candidate: Path | None = None) -> Iterator[StoredRun]:
-    """Reads a run; its models are gone when the block ends. Nothing of the file is executed.
+    """Reads a run; its models are removed when the block ends. Nothing of the file is executed.
 
     Args:
         path: the file.
-        reference, candidate: the models, if the file does not store them; they must be the ones that ran.
+        reference: the model, if the file does not store it; it must be the one that ran.
+        candidate: the model, if the file does not store it; it must be the one that ran.
+
+    Yields:
+        The run.
 
     Raises:
         InvalidInput: the file is not a run, is damaged, or is of another format; a model is not the one that ran.
@@ -195,7 +210,15 @@ def _decoded(path: Path, members: Members, given: tuple[Path | None, Path | None
 
 
 def damaged(path: Path, error: Exception) -> InvalidInput:
-    """The error of a file whose content does not fit its format."""
+    """The error of a file whose content does not fit its format.
+
+    Args:
+        path: of the file.
+        error: of reading it.
+
+    Returns:
+        The error.
+    """
     return InvalidInput(
         f"{path} is damaged: {type(error).__name__} ({error})",
         hint="run diff with --save again, or copy the file again",
@@ -240,7 +263,13 @@ def _npz(state: Mapping[str, NDArray[Any]], labels: NDArray[Any] | None) -> byte
 def _model(
     stored: Mapping[str, bytes], about: Mapping[str, Any], side: str, given: Path | None, path: Path, folder: Path
 ) -> Path:
-    """The file of a model: the one given, or the stored one, written below the folder."""
+    """The file of a model: the one given, or the stored one, written below the folder.
+
+    Raises:
+        InvalidInput: the file is not the model that ran.
+        NotFound: it is not stored, and not given.
+        ValueError: the stored one is not the model that ran.
+    """
     known = about["models"][side]
     digest, name = str(known["sha256"]), str(known["name"])
     if given is not None:

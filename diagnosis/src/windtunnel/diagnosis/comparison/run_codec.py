@@ -37,7 +37,14 @@ _WORDS: Final = ("inf", "-inf", "nan")
 
 
 def encode_run(run: RunResult) -> dict[str, Any]:
-    """A run as JSON values, but for the models and the sums."""
+    """A run as JSON values, without the models and the sums.
+
+    Args:
+        run: what was run.
+
+    Returns:
+        A JSON object.
+    """
     matching = run.matching
     return {
         "settings": asdict(run.settings),
@@ -67,16 +74,23 @@ def decode_run(
     sums: Mapping[str, NDArray[Any]],
     labels: NDArray[Any] | None,
 ) -> RunResult:
-    """The run again.
+    """Reads a run.
 
     Args:
         kept: what `encode_run` gave.
-        reference, candidate: the models that ran.
+        reference: the model that ran.
+        candidate: the model that ran.
         sums: the state of the run's sums.
         labels: of the samples.
 
+    Returns:
+        The run.
+
     Raises:
-        KeyError, ValueError, TypeError, IndexError: it does not fit the models, or is not what `encode_run` gives.
+        KeyError: it is not what `encode_run` gives.
+        ValueError: it is not what `encode_run` gives.
+        TypeError: it is not what `encode_run` gives.
+        IndexError: it does not fit the models.
     """
     whole = matched_by_structure(reference, candidate)
     lost = Tensors(dict(map(tuple, kept["lost"]["reference"])), dict(map(tuple, kept["lost"]["candidate"])))
@@ -113,7 +127,14 @@ def decode_run(
 
 
 def plain_json(value: Any) -> Any:
-    """The value with numbers that are not finite as {"float": "inf"}, and tuples as lists."""
+    """Makes a value plain JSON: numbers that are not finite become {"float": "inf"}, tuples become lists.
+
+    Args:
+        value: of dicts, lists, tuples and scalars.
+
+    Returns:
+        A JSON value.
+    """
     if isinstance(value, float) and not math.isfinite(value):
         return {_FLOAT: str(value)}
     if isinstance(value, Mapping):
@@ -124,7 +145,17 @@ def plain_json(value: Any) -> Any:
 
 
 def with_floats(value: Any) -> Any:
-    """The value of `plain_json` again, tuples as lists. Raises ValueError for a number that it does not write."""
+    """Reads what `plain_json` wrote; tuples stay lists.
+
+    Args:
+        value: JSON value.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: a number is not one that `plain_json` writes.
+    """
     if isinstance(value, dict):
         if value.keys() == {_FLOAT}:
             if value[_FLOAT] not in _WORDS:

@@ -51,7 +51,14 @@ class OpenRun:
     given: Feed
 
     def trials(self, matched: MatchedRun) -> LiveTrials:
-        """Trials of the layers to judge."""
+        """Trials of the layers to judge.
+
+        Args:
+            matched: the layers.
+
+        Returns:
+            They run the models on request.
+        """
         settings = self.result.settings
         return LiveTrials(
             self.runnable,
@@ -61,7 +68,7 @@ class OpenRun:
             settings.count,
             threads=settings.threads,
             accelerator=self.result.facts.accelerator,
-            mend=settings.patches,
+            try_fixes=settings.patches,
         )
 
 
@@ -72,10 +79,18 @@ def open_run(
     """Runs two models over samples; they stay open for trials until the block ends.
 
     Args:
-        reference, candidate, samples, pipeline: as `compare_models` takes them.
+        reference: as `compare_models` takes it.
+        candidate: as `compare_models` takes it.
+        samples: as `compare_models` takes them.
+        pipeline: as `compare_models` takes it.
+        options: how to run.
+
+    Yields:
+        The run.
 
     Raises:
-        InvalidInput, Unsupported: from reading and running.
+        InvalidInput: the models or the samples cannot be used.
+        Unsupported: the runtime cannot run a model.
     """
     structure = matched_by_structure(reference, candidate)
     given = feed(samples, pipeline, structure.reference.facts, structure.candidate.facts)

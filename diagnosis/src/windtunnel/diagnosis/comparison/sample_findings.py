@@ -21,7 +21,18 @@ from windtunnel.tflite import Runner, input_specs
 def look_at_data(
     reference: Path, feed: Feed, pipeline: Mapping[str, Any] | None, outputs: OutputSums, count: int
 ) -> tuple[Finding, ...]:
-    """Findings on the first `count` samples of a feed; none on random inputs. Raises what running raises."""
+    """Findings on samples, from the reference's answers.
+
+    Args:
+        reference: the .tflite file.
+        feed: of the models.
+        pipeline: content of a pipeline.json; None: samples as they are.
+        outputs: sums over the outputs, which know the labels.
+        count: of samples that are looked at.
+
+    Returns:
+        Empty for random inputs.
+    """
     if not isinstance(feed, SampledFeed):
         return ()
     runner = Runner(reference)

@@ -1,7 +1,7 @@
 """Comparing where native code may end the process, and finding the op that did.
 
 Some kernels abort instead of refusing: the reference softmax on int8 with 512 logits or more, for one. The parent
-sees that the child died and not why; prefixes of the model, each run in a child of its own, tell the op.
+sees that the child died and not why; prefixes of the model, each run in a child of its own, show the op.
 """
 
 from __future__ import annotations
@@ -33,10 +33,20 @@ async def compare_safely(
     on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Comparison:
-    """`compare_models` in a child, and once more without trying changes where that ended the process.
+    """Runs `compare_models` in a child, and once more without trying changes if that ended the process.
 
-    `options` are those of `compare_models`. Raises what it raises, and JobFailed that names the op where a model itself
-    ends the process.
+    Args:
+        pool: of children.
+        given: reference, candidate, samples and pipeline.
+        accelerator: of both models.
+        on_progress: called with the progress.
+        **options: as `compare_models` takes them.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        JobFailed: a model itself ends the process; the message names the op.
     """
     options["accelerator"] = accelerator
     try:
@@ -47,7 +57,7 @@ async def compare_safely(
         explained = await explain_crash(pool, given, accelerator, error)
         if explained is not error:
             raise explained from error
-    return await pool.run(compare_models, *given, on_progress=on_progress, mend=False, **options)
+    return await pool.run(compare_models, *given, on_progress=on_progress, try_fixes=False, **options)
 
 
 async def explain_crash(
@@ -56,9 +66,18 @@ async def explain_crash(
     accelerator: Accelerator,
     error: JobFailed,
 ) -> JobFailed:
-    """The error of a comparison that died of a signal, with the model and the op that ended it.
+    """Finds the model and the op that ended a comparison by a signal.
 
-    Runs prefixes of a model on the first sample, at most ceil(log2 ops) + 3, and gives `error` back where none dies.
+    Runs prefixes of a model on the first sample, at most ceil(log2 ops) + 3.
+
+    Args:
+        pool: of children.
+        given: reference, candidate, samples and pipeline.
+        accelerator: of both models.
+        error: of the comparison.
+
+    Returns:
+        An error that names them; `error` itself if no prefix ends its process.
     """
     for own in (False, True):
         facts = read_model(given[0] if own else given[1])
@@ -95,7 +114,17 @@ def run_prefix(
     pipeline: Mapping[str, Any] | None,
     accelerator: Accelerator,
 ) -> None:
-    """Runs the first `ops` ops of the reference (`own`) or of the candidate once. A job of `ChildPool`."""
+    """Runs the first ops of a model once. A job of `ChildPool`.
+
+    Args:
+        own: of the reference; False: of the candidate.
+        ops: how many.
+        reference: the .tflite file.
+        candidate: the .tflite file.
+        samples: as `compare_models` takes them.
+        pipeline: as `compare_models` takes it.
+        accelerator: of the model.
+    """
     reference_facts, candidate_facts = read_model(reference), read_model(candidate)
     sample = next(iter(feed(samples, pipeline, reference_facts, candidate_facts)))
     with tempfile.TemporaryDirectory(prefix="windtunnel-prefix-") as folder:

@@ -1,4 +1,4 @@
-"""Sums of a comparison on disk, so that an interrupted one goes on where it stopped."""
+"""Sums of a comparison on disk, so that an interrupted one continues where it stopped."""
 
 from __future__ import annotations
 
@@ -38,7 +38,14 @@ class Checkpoint:
         self._saved_at = time.monotonic()
 
     def load(self) -> tuple[int, dict[str, NDArray[Any]]] | None:
-        """(samples done, sums by name); None where there is nothing to go on from, and `note` says why."""
+        """Reads the sums.
+
+        Returns:
+            (samples done, sums by name); None: there is nothing to continue from, and `note` says why.
+
+        Raises:
+            ValueError: never; it is caught and noted.
+        """
         self.note = None
         if not self.path.exists():
             return None
@@ -62,7 +69,11 @@ class Checkpoint:
         return done, arrays
 
     def reject(self, why: str) -> None:
-        """Remembers why the file cannot be used."""
+        """Notes why the file cannot be used.
+
+        Args:
+            why: the reason.
+        """
         self.note = f"the checkpoint {self.path.name} is ignored: {why}"
 
     def is_due(self) -> bool:
@@ -70,7 +81,12 @@ class Checkpoint:
         return time.monotonic() - self._saved_at >= self._every_s
 
     def save(self, done: int, state: Mapping[str, NDArray[Any]]) -> None:
-        """Writes the sums after `done` samples, whole or not at all."""
+        """Writes the sums, whole or not at all.
+
+        Args:
+            done: how many samples they are of.
+            state: arrays by name.
+        """
         meta = json.dumps({"schema": SCHEMA, "key": self.key, "done": done}).encode()
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{self.path.name}-", suffix=".npz", dir=self.path.parent)

@@ -24,14 +24,28 @@ Outputs = Mapping[str, Array]
 
 
 def detection_op(facts: ModelFacts) -> OpFacts | None:
-    """The op of the main graph whose results are outputs of the model as they are; None: there is none."""
+    """The op of the main graph whose results are outputs of the model as they are.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        None: there is none.
+    """
     outputs = set(facts.main.output_indices)
     ops = (op for op in facts.ops if op.name == OP and len(op.outputs) == 4 and len(op.inputs) >= 2)
     return next((op for op in ops if outputs.issuperset(op.outputs)), None)
 
 
 def made_by_detection(facts: ModelFacts) -> frozenset[int]:
-    """The tensors that such an op makes."""
+    """The tensors that such an op makes.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        Tensor indices; empty without such an op.
+    """
     op = detection_op(facts)
     return frozenset() if op is None else frozenset(op.outputs)
 
@@ -47,14 +61,27 @@ class Found:
 
 
 class Slots:
-    """Reads the outputs of one model that has such an op."""
+    """Reads the outputs of one model that has such an op.
+
+    Args:
+        facts: of the model.
+        op: its detection op.
+    """
 
     def __init__(self, facts: ModelFacts, op: OpFacts) -> None:
         self.names = tuple(facts.tensors[index].name for index in op.outputs)
         self.threshold = _score_threshold(op)
 
     def read(self, outputs: Outputs, threshold: float) -> Found:
-        """The detections of one run; `threshold` is the least score that any needs."""
+        """The detections of one run.
+
+        Args:
+            outputs: by tensor name.
+            threshold: the least score that counts.
+
+        Returns:
+            Boxes, classes and scores.
+        """
         boxes, classes, scores, _ = (outputs[name] for name in self.names)
         filled = self._filled(outputs)
         row = scores.reshape(-1)[:filled]
@@ -63,7 +90,14 @@ class Slots:
         return Found(boxes.reshape(-1, 4)[:filled], classes.reshape(-1)[:filled], row, max(least, threshold))
 
     def without_unset(self, outputs: Outputs) -> dict[str, Array]:
-        """The outputs with 0 in the slots that the op did not fill."""
+        """The outputs with 0 in the slots that the op did not fill.
+
+        Args:
+            outputs: by tensor name.
+
+        Returns:
+            By tensor name.
+        """
         filled, made = self._filled(outputs), dict(outputs)
         for name in self.names[:3]:
             made[name] = np.array(outputs[name])
@@ -76,10 +110,15 @@ class Slots:
 
 
 class Detections:
-    """Brings the detections of two models into one order."""
+    """Brings the detections of two models into one order.
+
+    Args:
+        reference: facts of the model.
+        candidate: facts of the model.
+        same: names of the candidate's outputs by those of the reference.
+    """
 
     def __init__(self, reference: ModelFacts, candidate: ModelFacts, same: Mapping[str, str]) -> None:
-        """`same`: the candidate's output by the reference's, names."""
         ops = detection_op(reference), detection_op(candidate)
         self._sides: tuple[Slots, Slots] | None = None
         if ops[0] is not None and ops[1] is not None:
@@ -88,7 +127,15 @@ class Detections:
             self._sides = sides if paired else None
 
     def aligned(self, reference: Outputs, candidate: Outputs) -> tuple[Outputs, Outputs]:
-        """The outputs of one run, detections in pairs; as they are for models without such an op."""
+        """The outputs of one run with detections in pairs.
+
+        Args:
+            reference: outputs by tensor name.
+            candidate: outputs by tensor name.
+
+        Returns:
+            Both; as they are for models without such an op.
+        """
         if self._sides is None:
             return reference, candidate
         # A model with a higher threshold than the other loses detections by it.

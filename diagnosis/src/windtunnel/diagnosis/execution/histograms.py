@@ -34,10 +34,23 @@ def histograms(
     limit: int | None = None,
     bins: int = BINS,
 ) -> list[Histogram | None]:
-    """A histogram of every pair over the first `limit` samples, on a grid over the ranges in its figures.
+    """Counts the values of layers, on a grid over the ranges in their figures.
 
-    None for a layer whose figures have no ranges (NaN or infinity, differing shapes). Raises InvalidInput and
-    Unsupported from feeding and running.
+    Args:
+        reference: with all tensors preserved.
+        candidate: with all tensors preserved.
+        given: the inputs.
+        pairs: the layers.
+        figures: of the pairs, in their order.
+        limit: only the first so many samples; None: all.
+        bins: of the grid.
+
+    Returns:
+        One for each pair; None for a layer without ranges (NaN or infinity, differing shapes).
+
+    Raises:
+        InvalidInput: the samples do not fit the models.
+        Unsupported: the runtime cannot run a model.
     """
     counts = [_Counts(one, bins) if _has_ranges(one) else None for one in figures]
     total = given.count if limit is None else min(given.count, limit)

@@ -1,11 +1,11 @@
 """Every layer of the candidate run in isolation, on what the reference gives.
 
 The accumulated error of a layer holds all errors before it. Here each layer is fed with the reference's values, so
-what comes out is what this layer adds: the layer that creates an error is told from those that pass it on.
+the result is what this layer adds. It distinguishes the layer that creates an error from those that pass it on.
 
 One run does it for all layers at once: in a copy of the candidate every matched tensor is an input where it is read
-and an output where it is made. What a quantised tensor cannot hold is not held against the layers that read it: the
-reference is run in the same way, on the values as the candidate's tensors store them.
+and an output where it is made. What a quantized tensor cannot represent is not an error of the layers that read it:
+the reference is run in the same way, on the values as the candidate's tensors store them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,17 @@ class Isolated:
     """Copies of both models, in which every matched tensor is free.
 
     Args:
-        reference, candidate: the models; `patch` changes the candidate first.
+        reference: the .tflite file.
+        candidate: the .tflite file.
         pairs: the tensors that are the same.
         folder: where the copies are written; the caller removes it.
+        threads: CPU threads.
+        accelerator: of both copies.
+        patch: a change of the candidate to try; None: none.
 
-    Raises Unsupported and InvalidInput where a copy cannot be made or run.
+    Raises:
+        InvalidInput: a copy cannot be made or run.
+        Unsupported: a copy cannot be made or run.
     """
 
     def __init__(
@@ -88,7 +94,11 @@ class Isolated:
                 self.sums[op.outputs[0]] = LocalSums()
 
     def add(self, values: Mapping[int, Stored]) -> None:
-        """Runs one sample. `values`: the reference's values by its tensor index, inputs and layers."""
+        """Runs one sample.
+
+        Args:
+            values: the reference's inputs and layers, by its tensor index.
+        """
         stored: dict[int, NDArray[Any]] = {}
         held: dict[int, Stored] = {}
         for reference_tensor, candidate_tensor, permutation in self._fed():
@@ -163,7 +173,16 @@ def _shaped(values: NDArray[Any], tensor: TensorFacts) -> NDArray[Any]:
 
 
 class _Freed:
-    """A copy of a model with free tensors, in an interpreter."""
+    """A copy of a model with free tensors, in an interpreter.
+
+    Args:
+        path: the .tflite file.
+        tensors: indices of the tensors that are fed and read.
+        target: the copy.
+        threads: CPU threads.
+        accelerator: of the copy.
+        patch: a change to try; None: none.
+    """
 
     def __init__(
         self,
@@ -189,16 +208,37 @@ class _Freed:
         }
 
     def facts_of(self, tensor: int) -> TensorFacts:
-        """A free tensor as the copy holds it, by its index in the model."""
+        """A free tensor as the copy has it.
+
+        Args:
+            tensor: index in the model.
+
+        Returns:
+            Its facts.
+        """
         return self._tensors.get(tensor, self.original.tensors[tensor])
 
     def as_written(self, tensor: int) -> TensorFacts:
-        """Any tensor as the copy holds it, found by its name."""
+        """Any tensor as the copy has it, found by its name.
+
+        Args:
+            tensor: index in the model.
+
+        Returns:
+            Its facts.
+        """
         known = self.original.tensors[tensor]
         return next((one for one in self._runner.facts.tensors if one.name == known.name), known)
 
     def run(self, values: Mapping[int, NDArray[Any]]) -> dict[int, Stored]:
-        """Outputs by tensor index, of inputs as they are stored."""
+        """Runs the copy on inputs as they are stored.
+
+        Args:
+            values: by tensor index in the model.
+
+        Returns:
+            Outputs by tensor index in the model.
+        """
         fed = {
             tensor.name: values[index] for index, tensor in zip(self._inputs, self._runner.facts.inputs, strict=True)
         }
@@ -209,7 +249,15 @@ class _Freed:
         }
 
     def run_real(self, values: Mapping[int, Stored], like: Mapping[int, Stored]) -> dict[int, Stored]:
-        """Outputs by tensor index, of real inputs; `like` gives what `values` does not say."""
+        """Runs the copy on real inputs.
+
+        Args:
+            values: by tensor index in the model.
+            like: for inputs that `values` does not have.
+
+        Returns:
+            Outputs by tensor index in the model.
+        """
         fed = {}
         for index, tensor in zip(self._inputs, self._runner.facts.inputs, strict=True):
             given = values.get(index) or like[index]

@@ -1,7 +1,7 @@
 """The last word on which layer is which: the values of a few samples.
 
-Structure pairs what two converters wrote alike. What it leaves (an op split into several, or several made one) and
-what it cannot decide (the order of dimensions of one size) shows in the values.
+Structure pairs what two converters wrote the same way. What it leaves (an op split into several, or several made one)
+and what it cannot decide (the order of dimensions of one size) shows in the values.
 
 Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 """
@@ -50,9 +50,14 @@ def match_by_values(
     """Pairs left-over layers whose values agree on every sample, and decides unclear orders of dimensions.
 
     Args:
-        reference, candidate: with all tensors preserved.
+        matching: by structure.
+        reference: with all tensors preserved.
+        candidate: with all tensors preserved.
         samples: the reference's inputs; the first few are run.
         hidden: tensors of the reference and of the candidate that the runtime does not compute or show.
+
+    Returns:
+        The matching with more pairs.
     """
     reference_model, candidate_model = matching.reference, matching.candidate
     moved = _transposes(reference_model) != _transposes(candidate_model)
@@ -83,8 +88,8 @@ def match_by_values(
 class _Trial:
     """Whether a layer of the candidate is one of the reference, in an order of dimensions; None: the same, by size."""
 
-    own: Node
-    mine: Node
+    reference: Node
+    candidate: Node
     order: tuple[int, ...] | None
     worst: float = 0.0
 
@@ -96,7 +101,7 @@ class _Trial:
             reference if self.order is None or reference.ndim != len(self.order) else reference.transpose(self.order)
         )
         figure = nrmse_of(moved.ravel(), candidate.ravel())
-        # A layer that is constant on a sample tells nothing.
+        # A layer that is constant on a sample shows nothing.
         is_constant = figure == 0.0 and float(np.ptp(reference)) == 0.0
         self.worst = max(self.worst, math.inf if figure is None or is_constant else figure)
 
@@ -147,7 +152,9 @@ def _measure(trials: Sequence[_Trial], reference: Runner, candidate: Runner) -> 
         if trial.worst > 4.0 * SAME_VALUES:
             continue
         sides = []
-        for number, (runner, tensor) in enumerate(((reference, trial.own.tensor), (candidate, trial.mine.tensor))):
+        for number, (runner, tensor) in enumerate(
+            ((reference, trial.reference.tensor), (candidate, trial.candidate.tensor))
+        ):
             key = number, tensor.index
             values = known.get(key)
             if values is None:
@@ -164,7 +171,7 @@ def _reordered(matching: Matching, unclear: Sequence[Pair], trials: Sequence[_Tr
     best: dict[int, tuple[int, ...] | None] = {}
     for pair in unclear:
         index = pair.candidate.tensor.index
-        own = [one for one in trials if one.mine.tensor.index == index and one.order is not None]
+        own = [one for one in trials if one.candidate.tensor.index == index and one.order is not None]
         plain = tuple(range(len(pair.candidate.tensor.shape)))
         usual = next((one.worst for one in own if one.order == (pair.permutation or plain)), math.inf)
         finest = min(own, key=lambda one: one.worst)
@@ -182,20 +189,24 @@ def _reordered(matching: Matching, unclear: Sequence[Pair], trials: Sequence[_Tr
 def _with_values(
     matching: Matching, left: Sequence[Node], trials: Sequence[_Trial], taken: Mapping[int, Pair]
 ) -> Matching:
-    """The matching with pairs of equal values; layers that only repeat a paired one say so."""
-    close = sorted((one for one in trials if one.mine in left and one.worst <= SAME_VALUES), key=lambda one: one.worst)
+    """The matching with pairs of equal values; layers that only repeat a paired one have that as the reason."""
+    close = sorted(
+        (one for one in trials if one.candidate in left and one.worst <= SAME_VALUES), key=lambda one: one.worst
+    )
     pairs, reasons = list(matching.pairs), dict[tuple[int, str], str]()
     used, done = set(taken), set[int]()
     for one in close:
-        if one.mine.tensor.index in done:
+        if one.candidate.tensor.index in done:
             continue
-        if one.own.tensor.index in used:
-            twin = next(p.candidate.tensor for p in pairs if p.reference.tensor.index == one.own.tensor.index)
-            reasons.setdefault((one.mine.op_index, one.mine.tensor.name), f"it repeats the values of {twin.name!r}")
+        if one.reference.tensor.index in used:
+            twin = next(p.candidate.tensor for p in pairs if p.reference.tensor.index == one.reference.tensor.index)
+            reasons.setdefault(
+                (one.candidate.op_index, one.candidate.tensor.name), f"it repeats the values of {twin.name!r}"
+            )
         elif not any(_rivals(one, other, used) for other in close):
-            pairs.append(Pair(one.own, one.mine, one.order, "values"))
-            used.add(one.own.tensor.index)
-        done.add(one.mine.tensor.index)
+            pairs.append(Pair(one.reference, one.candidate, one.order, "values"))
+            used.add(one.reference.tensor.index)
+        done.add(one.candidate.tensor.index)
     now = {pair.candidate.tensor.index for pair in pairs}
     names = {(pair.reference.op_index, pair.reference.tensor.name) for pair in pairs}
     index = {(op, tensor.name): place for place, (op, tensor) in matching.candidate.layers.items()}
@@ -211,8 +222,10 @@ def _with_values(
 
 def _rivals(one: _Trial, other: _Trial, used: set[int]) -> bool:
     """Whether another free layer of the reference agrees almost as well with the same layer of the candidate."""
-    free = other.own.tensor.index not in used and other.own != one.own
-    return other.mine == one.mine and free and other.worst <= CLEARLY_SAME_VALUES * one.worst + MATCHED_ROUNDING
+    free = other.reference.tensor.index not in used and other.reference != one.reference
+    return (
+        other.candidate == one.candidate and free and other.worst <= CLEARLY_SAME_VALUES * one.worst + MATCHED_ROUNDING
+    )
 
 
 def _explained(one: Unmatched, reasons: Mapping[tuple[int, str], str]) -> Unmatched:

@@ -58,9 +58,16 @@ class OutputPairs:
 
 
 def pair_outputs(runnable: RunnablePair, given: Feed, count: int, structure: Mapping[int, int]) -> OutputPairs:
-    """Pairs the outputs of two models with as many outputs; `structure` is what the graphs say, as `same`.
+    """Pairs the outputs of two models.
 
-    Raises what `Runner` raises.
+    Args:
+        runnable: the two models.
+        given: the inputs.
+        count: of samples that may be run.
+        structure: the reference's outputs by the candidate's, as the graphs show, by tensor index.
+
+    Returns:
+        The pairs, with causes and findings.
     """
     reference, candidate = runnable.reference.facts, runnable.candidate.facts
     if len(reference.outputs) != len(candidate.outputs) or runnable.facts.keeps_state:
@@ -97,7 +104,7 @@ def _paired(
         same = structure if len(structure) == len(candidate.outputs) else _same(reference, candidate, called)
         return OutputPairs(same, causes, (*_renamed(reference, candidate, called), *left))
     if _names_of(reference).isdisjoint(_names_of(candidate)):
-        # A conversion that names outputs anew lists them anew: whoever takes it over looks at both.
+        # A conversion that gives outputs new names also gives them a new order: the user sees both.
         return OutputPairs(_same(reference, candidate, best), (), (_listed_anew(reference, candidate, best),))
     return OutputPairs(_same(reference, candidate, best), (_exchanged(reference, candidate, table, called, best),))
 
@@ -106,6 +113,9 @@ class _Collected:
     """The outputs of one model over the samples, in the order of its file; empty for what holds no numbers.
 
     `sizes` are how many values each has; of many, evenly spaced ones are kept.
+
+    Args:
+        facts: of the model.
     """
 
     def __init__(self, facts: ModelFacts) -> None:
@@ -156,7 +166,7 @@ def _distance(reference_values: NDArray[np.float64], candidate_values: NDArray[n
 
 
 def _called(reference: ModelFacts, candidate: ModelFacts) -> tuple[int, ...]:
-    """The candidate's output for each of the reference's, as a caller finds it: by signature name, else by order."""
+    """The candidate's output for each of the reference's, as a caller finds it: by signature name, or by order."""
     names = [[model.output_name(tensor) for tensor in model.outputs] for model in (reference, candidate)]
     if (
         None not in names[0]
@@ -198,7 +208,7 @@ def _cost(table: NDArray[np.float64], order: Sequence[int]) -> float:
 
 
 def _is_clear(table: NDArray[np.float64], called: Sequence[int], best: Sequence[int]) -> bool:
-    """Whether the values say otherwise than the caller's pairing, and every output that moves is nearer by far."""
+    """Whether the values say otherwise than the caller's pairing, and every output that moves is far closer."""
     moved = [
         (reference_output, candidate_output)
         for reference_output, candidate_output in enumerate(best)
@@ -315,7 +325,7 @@ def _exchanged_inputs(
 ) -> tuple[tuple[Cause, ...], tuple[Finding, ...]]:
     """Two inputs of one shape and type with which the outputs are right once they are exchanged.
 
-    A finding says where there are too many of them to try all.
+    A finding says if they are too many to try all.
     """
     reference, candidate = runnable.reference.facts, runnable.candidate.facts
     if cost < EXCHANGED_LEAST_ERROR:

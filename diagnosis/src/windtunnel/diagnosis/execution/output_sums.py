@@ -1,4 +1,4 @@
-"""Running comparison of two models' outputs: accuracy, agreement and drift."""
+"""Running comparison of two models' outputs: accuracy, agreement and errors."""
 
 from __future__ import annotations
 
@@ -34,11 +34,17 @@ class OutputLook:
 class OutputSums:
     """Takes the outputs of both models sample by sample.
 
-    The output that labels belong to (`read_labels`) is scored. Else one output of the shape (1, C) may be a
-    classifier's: its argmax is compared. It certainly is one where there are labels or a softmax or sigmoid makes it;
-    an embedding's argmax says nothing about its health. Of other outputs only drift is told. Outputs pair as their
-    layers do (`same`: the reference's tensors by the candidate's), else by tensor or signature name, else by position.
-    `no_figure`: tensors of the reference and of the candidate that are left out.
+    The output that labels belong to (`read_labels`) is scored. Without labels an output of the shape (1, C) may be a
+    classifier's: its argmax is compared. It certainly is one if a softmax or sigmoid makes it; an embedding's argmax
+    says nothing about its health. Of other outputs only the error is reported. Outputs pair as their layers do; without
+    that, by tensor or signature name, or by position.
+
+    Args:
+        reference: facts of the model.
+        candidate: facts of the model.
+        labels: of the samples; None: there are none.
+        same: the reference's tensors by the candidate's, by index.
+        no_figure: tensors of the reference and of the candidate that are left out.
     """
 
     def __init__(
@@ -80,13 +86,28 @@ class OutputSums:
         self._sample = 0
 
     def add(self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]]) -> None:
-        """Adds one sample's outputs as real numbers by tensor name."""
+        """Adds one sample.
+
+        Args:
+            reference: outputs as real numbers, by tensor name.
+            candidate: outputs as real numbers, by tensor name.
+        """
         self.fold(self.look(reference, candidate, self._sample, Workspace()))
 
     def look(
         self, reference: Mapping[str, NDArray[Any]], candidate: Mapping[str, NDArray[Any]], index: int, work: Workspace
     ) -> OutputLook:
-        """Looks at one sample and changes nothing, as `LayerSums.look`; outputs are real numbers by tensor name."""
+        """Looks at one sample and changes nothing, as `LayerSums.look`.
+
+        Args:
+            reference: outputs as real numbers, by tensor name.
+            candidate: outputs as real numbers, by tensor name.
+            index: which sample it is, from 0.
+            work: buffers that no other thread uses meanwhile.
+
+        Returns:
+            What `fold` takes, in the order of the samples.
+        """
         first, second = self._detections.aligned(reference, candidate)
         drift = tuple(
             one.look((Tensor(first[reference_output.name]), Tensor(second[candidate_output.name])), index, work)
@@ -97,7 +118,11 @@ class OutputSums:
         return OutputLook(drift, (reference[self._scored[0].name], candidate[self._scored[1].name]))
 
     def fold(self, look: OutputLook) -> None:
-        """Adds the next sample, as `look` saw it."""
+        """Adds the next sample.
+
+        Args:
+            look: of that sample.
+        """
         for sums, one in zip(self._drift, look.drift, strict=True):
             sums.fold(one)
         if look.scored is not None:
@@ -119,7 +144,7 @@ class OutputSums:
                 self._values[side].add(self._sample, value)
 
     def _kind_of(self, model: ModelFacts) -> OutputKind | None:
-        """What the only output is, where the graph tells."""
+        """What the only output is, if the graph shows it."""
         return output_kind(model) if len(self._pairs) == 1 else None
 
     def _add_rows(self, rows: tuple[NDArray[Any], NDArray[Any]]) -> None:
@@ -139,7 +164,15 @@ class OutputSums:
         return found
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes the sums of another `state` of the same models. Raises KeyError and ValueError where it is none."""
+        """Replaces the sums with those of another `state` of the same models.
+
+        Args:
+            state: arrays by name.
+
+        Raises:
+            KeyError: an array is missing.
+            ValueError: an array does not have the right size.
+        """
         self._sample = int(state["sample"][0])
         self._leads = state["leads"].tolist()
         for number, sums in enumerate(self._parts()):
@@ -215,7 +248,7 @@ class OutputSums:
         return Accuracy(found.top1, found.precision, found.recall, found.loss)
 
     def _exchanged(self) -> tuple[int, int] | None:
-        """How many samples only the reference, and only the candidate classifies as labelled."""
+        """How many samples only the reference, and only the candidate classifies as labeled."""
         if self._labels is None or any(not scores.count or scores.non_finite for scores in self._scores):
             return None
         kind = self._shared_kind()
@@ -249,12 +282,19 @@ class OutputSums:
         return float(((classes[0] == classes[1]) & (classes[0] >= 0)).mean())
 
     def _shared_kind(self) -> OutputKind:
-        """Both models are read alike: a quantised softmax no longer looks like probabilities."""
+        """Both models are read the same way: a quantized softmax no longer looks like probabilities."""
         return self._scores[0].kind(self._kind)
 
 
 def output_kind(model: ModelFacts) -> OutputKind | None:
-    """Whether the first output is made by a softmax or sigmoid; None where the graph does not tell."""
+    """Whether a softmax or sigmoid makes the first output.
+
+    Args:
+        model: facts of its file.
+
+    Returns:
+        None: the graph does not show it.
+    """
     maker = maker_of(model, model.main.output_indices[0]) if model.main.output_indices else None
     if maker is None:
         return None
@@ -264,7 +304,7 @@ def output_kind(model: ModelFacts) -> OutputKind | None:
 
 
 def _columns(tensor: TensorFacts) -> int:
-    """C of a (1, C) or (1,) output, also of (1, 1, 1, C); else 0."""
+    """C of a (1, C) or (1,) output, also of (1, 1, 1, C); 0 for others."""
     shape = tensor.shape
     wide = [size for size in shape[1:] if size != 1]
     if not shape or shape[0] not in (-1, 1) or len(wide) > 1:

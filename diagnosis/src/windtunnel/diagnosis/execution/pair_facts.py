@@ -1,6 +1,6 @@
-"""What of two models can be judged, and why the rest cannot: no interpreter is needed to say so.
+"""Which parts of two models can be judged, and why the others cannot. Needs no interpreter.
 
-Random numbers are drawn anew in every run, so what depends on them is no ground to judge by.
+Every run draws other random numbers, so what depends on them cannot be judged.
 """
 
 from __future__ import annotations
@@ -85,34 +85,58 @@ class PairFacts:
         return next(iter(self.lost.candidate.values()), None) if not self.lost.reference else None
 
     def is_choice(self, tensor: TensorFacts) -> bool:
-        """Whether a layer of a coarser candidate holds indices, counts, or as many values as others decide.
+        """Whether a layer of a coarser candidate has indices, counts, or as many values as others decide.
 
         Rounding before it may change it, so another result is not a fault. What follows from shapes and integer inputs
         alone is not rounded.
+
+        Args:
+            tensor: of the candidate.
+
+        Returns:
+            True: it has.
         """
         if not self._coarse or tensor.index in self._exact:
             return False
         return not _is_real(tensor) or tensor.index in self._shifting
 
     def may_be_fed(self, tensor: TensorFacts) -> bool:
-        """Whether a layer of the candidate holds numbers that can be fed by hand.
+        """Whether a layer has numbers that can be fed from outside.
 
-        Shapes and indices are right or wrong, and fed they fix dynamic shapes; sizes that depend on values may be zero.
-        Complex numbers come as pairs, which no tensor takes.
+        Shapes and indices are right or wrong, and feeding them fixes dynamic shapes. Sizes that depend on values may be
+        zero. Complex numbers come as pairs, which no tensor takes.
+
+        Args:
+            tensor: of the candidate.
+
+        Returns:
+            True: it has.
         """
         return _is_real(tensor) and not tensor.dtype.startswith("complex") and tensor.index not in self._shifting
 
     def without_hidden(self, matching: Matching, hidden: Tensors) -> Matching:
-        """The matching without layers that the runtime does not compute or show; layers of text are unmatched."""
+        """The matching without layers that the runtime does not compute or show; layers of text are unmatched.
+
+        Args:
+            matching: of the two models.
+            hidden: those tensors.
+
+        Returns:
+            The matching.
+        """
         kept = matching.set_aside(hidden.reference, hidden.candidate)
         texts = [one for one in _texts(self._facts[1]) if one.name not in {known.name for known in kept.unmatched}]
         return kept.with_unmatched(texts)
 
     def judged(self, matching: Matching, figures: Sequence[LayerFigures]) -> Matching:
-        """The matching without layers that depend on chance, and those where the reference itself is not finite.
+        """The matching without layers that depend on chance, and without those that are not finite in the reference.
 
         Args:
+            matching: of the two models.
             figures: of the matching's pairs, in their order.
+
+        Returns:
+            The matching.
         """
         why = {
             pair.reference.tensor.index: f"the reference holds NaN or infinity in {one.reference_non_finite} values"
@@ -136,12 +160,19 @@ def _keeps_state(facts: ModelFacts) -> bool:
 
 
 def drawn_tensors(facts: ModelFacts) -> dict[int, str]:
-    """Tensors of the main graph that hang on random numbers, by index, with the reason."""
+    """Tensors of the main graph that depend on random numbers.
+
+    Args:
+        facts: of the model.
+
+    Returns:
+        The reason, by tensor index.
+    """
     ops = {op.index for op in facts.ops if runs_op(facts, op, RANDOM)}
     return {
         tensor: f"{facts.ops[by].name} draws other numbers in every run"
         if tensor in facts.ops[by].outputs
-        else f"it hangs on random numbers of {op_title(facts, by)}"
+        else f"it depends on random numbers of {op_title(facts, by)}"
         for tensor, by in downstream(facts.main, ops).items()
     }
 
@@ -183,7 +214,15 @@ def _texts(facts: ModelFacts) -> Iterator[Unmatched]:
 
 
 def downstream(graph: GraphFacts, ops: Collection[int]) -> dict[int, int]:
-    """Every tensor that one of these ops decides, and the first op that does."""
+    """Every tensor that some ops decide.
+
+    Args:
+        graph: of the model.
+        ops: their indices.
+
+    Returns:
+        The first op that does, by tensor index.
+    """
     found: dict[int, int] = {}
     for op in graph.ops:
         by = op.index if op.index in ops else next((found[index] for index in op.inputs if index in found), None)
@@ -193,7 +232,17 @@ def downstream(graph: GraphFacts, ops: Collection[int]) -> dict[int, int]:
 
 
 def runs_op(facts: ModelFacts, op: OpFacts, names: Collection[str], depth: int = 0) -> bool:
-    """Whether an op is one of these, or runs a graph that has one."""
+    """Whether an op is one of a kind, or runs a graph that has one.
+
+    Args:
+        facts: of the model.
+        op: of any graph.
+        names: of the kinds.
+        depth: of the graph, to end recursion.
+
+    Returns:
+        True: it is, or does.
+    """
     if op.name in names:
         return True
     called = [op.options[name] for name in CALLS if name in op.options]
@@ -206,5 +255,14 @@ def runs_op(facts: ModelFacts, op: OpFacts, names: Collection[str], depth: int =
 
 
 def op_title(facts: ModelFacts, op: int) -> str:
+    """An op for messages: its kind, and the name of its output.
+
+    Args:
+        facts: of the model.
+        op: index in the main graph.
+
+    Returns:
+        One line.
+    """
     outputs = facts.ops[op].outputs
     return f"{facts.ops[op].name} {facts.tensors[outputs[0]].name!r}" if outputs else facts.ops[op].name

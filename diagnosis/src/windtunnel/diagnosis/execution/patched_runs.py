@@ -1,4 +1,4 @@
-"""Running a candidate with a change: every layer by itself, and the whole model to its outputs."""
+"""Running a candidate with a change: every layer in isolation, and the whole model to its outputs."""
 
 from __future__ import annotations
 
@@ -42,9 +42,13 @@ class LiveTrials:
 
     Args:
         runnable: both models, ready to run.
-        pairs: the layers that are run by themselves.
+        given: the inputs.
+        matching: of the two models.
+        pairs: the layers that are run in isolation.
         count: how many samples there are.
-        mend: whether changes and other kernels are tried at all: native code may end the process.
+        threads: CPU threads.
+        accelerator: of both models.
+        try_fixes: whether changes and other kernels are tried at all: native code may end the process.
     """
 
     def __init__(
@@ -57,20 +61,32 @@ class LiveTrials:
         *,
         threads: int,
         accelerator: Accelerator,
-        mend: bool = True,
+        try_fixes: bool = True,
     ) -> None:
         self._runnable, self._candidate = runnable, runnable.candidate.facts.path
         self._given, self._matching, self._pairs, self._count = given, matching, pairs, count
         self._threads, self._accelerator = threads, accelerator
-        # Where nothing may be tried, nothing runs it.
-        self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if mend else ()
+        # If nothing may be tried, no accelerator runs it.
+        self._kernels = (accelerator, OTHER_KERNELS[accelerator]) if try_fixes else ()
         self._layers: dict[Accelerator, Mapping[int, Local]] = {}
         self._outputs: dict[Accelerator, list[float | None]] = {}
 
     def layers(
         self, samples: int, patch: Patch | None = None, *, accelerator: Accelerator | None = None
     ) -> dict[int, Local]:
-        """Own errors by the candidate's tensor index, on other kernels if asked. Raises what `Isolated` raises."""
+        """Runs the layers in isolation.
+
+        Args:
+            samples: how many.
+            patch: a change to try; None: none.
+            accelerator: of the candidate; None: that of the run.
+
+        Returns:
+            Isolated errors by the candidate's tensor index.
+
+        Raises:
+            UserError: they cannot be run.
+        """
         reference = self._runnable.fresh_reference()
         with tempfile.TemporaryDirectory(prefix="windtunnel-isolated-") as folder:
             isolated = Isolated(
@@ -88,7 +104,7 @@ class LiveTrials:
             return {index: one for index, one in isolated.result().items() if index not in chance}
 
     def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
-        """Adds the reference's values to the sums. Raises what `Runner` raises."""
+        """Implements `Trials.observe`."""
         reference = self._runnable.fresh_reference()
         for sample in islice(self._given, min(self._count, samples)):
             reference.run(sample)
@@ -98,15 +114,12 @@ class LiveTrials:
     def histograms(
         self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
     ) -> list[Histogram | None]:
-        """A histogram of each pair over the first samples. Raises what `Runner` raises."""
+        """Implements `Trials.histograms`."""
         models = self._runnable.reference, self._runnable.candidate
         return histograms(*models, self._given, pairs, figures, limit=min(self._count, samples))
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Own errors as it is and with a change, on the same kernels; None where the runtime refuses it.
-
-        XNNPACK takes only some ratios of scales; what it refuses is run on other kernels.
-        """
+        """Implements `Trials.try_layers`: what XNNPACK refuses, such as some ratios of scales, runs on other kernels."""
         for accelerator in self._kernels:
             try:
                 after = self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)
@@ -118,11 +131,7 @@ class LiveTrials:
         return None
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
-        """nRMSE of the worst of the last layers as it is and with a change, on the same kernels.
-
-        Where the change leaves it alone, that of the one which it moves most. None where the runtime refuses it, or
-        where one has no figure.
-        """
+        """Implements `Trials.try_output`: the worst of the last layers, or the one that the change moves most."""
         for accelerator in self._kernels:
             try:
                 after = self.outputs(patch, accelerator=accelerator)
@@ -134,10 +143,7 @@ class LiveTrials:
         return None
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
-        """nRMSE with `base`, and with `patch` on top, of each output and last layer, on `samples` samples.
-
-        None as `try_output`, and where some output of the model cannot be judged.
-        """
+        """Implements `Trials.try_beyond`: also None if some output of the model cannot be judged."""
         if not self._all_judged():
             return None
         both = patch if base is None else all_of([base, patch])
@@ -153,7 +159,7 @@ class LiveTrials:
         return None
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
-        """Own errors on another set of kernels; empty where these cannot run the model."""
+        """Implements `Trials.other_kernels`."""
         if not self._kernels:
             return {}
         try:
@@ -169,16 +175,24 @@ class LiveTrials:
         samples: int | None = None,
         ends: Sequence[Pair] | None = None,
     ) -> list[float | None]:
-        """nRMSE of each of the last layers when the whole model runs; None where one has no figure.
+        """Runs the whole model and compares its last layers.
 
-        A softmax hides what happens to the logits: the layer before it counts, unless `ends` are given. Runs
-        OUTPUT_SAMPLES unless `samples` are given. Raises what `Runner` raises.
+        A softmax hides what happens to the logits: the layer before it counts, unless `ends` are given.
+
+        Args:
+            patch: a change to try; None: none.
+            accelerator: of the candidate; None: that of the run.
+            samples: how many; None: OUTPUT_SAMPLES.
+            ends: the layers; None: the last ones.
+
+        Returns:
+            nRMSE of each; None: it has no figure.
         """
         count = min(self._count, OUTPUT_SAMPLES if samples is None else samples)
         ends = self._ends() if ends is None else ends
         sums = [LayerSums() for _ in ends]
-        with tempfile.TemporaryDirectory(prefix="windtunnel-mended-") as folder:
-            runner, moved = self._mended(Path(folder), patch, accelerator or self._accelerator)
+        with tempfile.TemporaryDirectory(prefix="windtunnel-patched-") as folder:
+            runner, moved = self._patched(Path(folder), patch, accelerator or self._accelerator)
             reference = self._runnable.fresh_reference()
             for inputs in islice(self._given, count):
                 reference.run(inputs)
@@ -225,8 +239,8 @@ class LiveTrials:
         pairs = {pair.candidate.tensor.index: pair for pair in self._matching.pairs}
         return all(self._end(output, pairs) is not None for output in candidate.facts.main.output_indices)
 
-    def _mended(self, folder: Path, patch: Patch | None, accelerator: Accelerator) -> tuple[Runner, Mapping[int, int]]:
-        """The candidate with a change, all tensors preserved, and where each tensor of the candidate lies in it."""
+    def _patched(self, folder: Path, patch: Patch | None, accelerator: Accelerator) -> tuple[Runner, Mapping[int, int]]:
+        """The candidate with a change, all tensors preserved, and the index of each tensor of the candidate in it."""
         path = self._candidate
         if patch is not None:
             editor = Editor(self._candidate)
@@ -257,7 +271,7 @@ def _known(before: Sequence[float | None], after: Sequence[float | None]) -> lis
 
 
 def _by_maker(before: ModelFacts, after: ModelFacts) -> dict[int, int]:
-    """Where the results of ops lie in a copy that has the same ops, perhaps under other indices."""
+    """Tensor indices of the results of ops in a copy that has the same ops, perhaps under other indices."""
     return {
         index: other
         for one, two in zip(before.ops, after.ops, strict=True)

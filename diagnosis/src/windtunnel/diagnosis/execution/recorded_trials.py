@@ -33,34 +33,41 @@ class RecordingTrials:
     """Asks `live`, and writes down what it answers.
 
     Args:
-        candidate: the candidate's file, for the names of patches.
-        answers: where the answers go.
+        live: runs the models.
+        candidate: the .tflite file.
+        answers: the record to write to.
     """
 
     def __init__(self, live: Trials, candidate: Path, answers: Answers) -> None:
         self._live, self._candidate, self._answers = live, candidate, answers
 
     def layers(self, samples: int) -> Mapping[int, Local]:
+        """Implements `Trials.layers`."""
         return self._kept(f"layers {samples}", lambda: self._live.layers(samples), _errors_json)
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
+        """Implements `Trials.other_kernels`."""
         return self._kept(f"other_kernels {samples}", lambda: self._live.other_kernels(samples), _errors_json)
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Implements `Trials.try_layers`."""
         key = f"try_layers {patched_sha256(self._candidate, patch)}"
         return self._kept(key, lambda: self._live.try_layers(patch), lambda both: [_errors_json(one) for one in both])
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        """Implements `Trials.try_output`."""
         key = f"try_output {patched_sha256(self._candidate, patch)}"
         return self._kept(key, lambda: self._live.try_output(patch), list)
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
+        """Implements `Trials.try_beyond`."""
         key = _beyond_key(self._candidate, base, patch, samples, patched_sha256)
         return self._kept(
             key, lambda: self._live.try_beyond(base, patch, samples), lambda all_: [[*one] for one in all_]
         )
 
     def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
+        """Implements `Trials.observe`."""
         self._live.observe(sums, samples)
         for name, one in sums.items():
             self._answers[f"observe {samples} {name}"] = {"is": one.state()}
@@ -68,6 +75,7 @@ class RecordingTrials:
     def histograms(
         self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
     ) -> Sequence[Histogram | None]:
+        """Implements `Trials.histograms`."""
         made = self._live.histograms(pairs, figures, samples)
         for pair, one in zip(pairs, made, strict=True):
             self._answers[_histogram_key(pair, samples)] = {"is": None if one is None else one.to_json()}
@@ -97,8 +105,14 @@ def decode_answers(kept: Mapping[str, Mapping[str, Any]]) -> dict[str, Answered]
     Args:
         kept: what `RecordingTrials` wrote down.
 
+    Returns:
+        By question.
+
     Raises:
-        KeyError, ValueError, TypeError, IndexError: it is something else.
+        KeyError: it is something else.
+        ValueError: it is something else.
+        TypeError: it is something else.
+        IndexError: it is something else.
     """
     return {key: _decoded(key, answer) for key, answer in kept.items()}
 
@@ -118,31 +132,37 @@ class RecordedTrials:
         self.missing = 0
 
     def layers(self, samples: int) -> Mapping[int, Local]:
+        """Implements `Trials.layers`."""
         found: Mapping[int, Local] | None = self._answer(f"layers {samples}")
         if found is None:
             raise InvalidInput(NOT_RECORDED)
         return found
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
+        """Implements `Trials.other_kernels`."""
         found: Mapping[int, Local] | None = self._answer(f"other_kernels {samples}")
         return found or {}
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
+        """Implements `Trials.try_layers`."""
         found: tuple[Mapping[int, Local], Mapping[int, Local]] | None
         found = self._patched(lambda: f"try_layers {self._digest(self._candidate, patch)}")
         return found
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
+        """Implements `Trials.try_output`."""
         found: tuple[float, float] | None
         found = self._patched(lambda: f"try_output {self._digest(self._candidate, patch)}")
         return found
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
+        """Implements `Trials.try_beyond`."""
         found: list[tuple[float, float]] | None
         found = self._patched(lambda: _beyond_key(self._candidate, base, patch, samples, self._digest))
         return found
 
     def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
+        """Implements `Trials.observe`."""
         for name, one in sums.items():
             state = self._answer(f"observe {samples} {name}")
             if state is not None:
@@ -151,6 +171,7 @@ class RecordedTrials:
     def histograms(
         self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
     ) -> Sequence[Histogram | None]:
+        """Implements `Trials.histograms`."""
         # A histogram that was not drawn changes no answer: it is left out, not counted.
         return [self._answers.get(_histogram_key(pair, samples), Answered()).value for pair in pairs]
 
@@ -180,7 +201,15 @@ def _decoded(key: str, answer: Mapping[str, Any]) -> Answered:
 
 
 def patched_sha256(candidate: Path, patch: Patch) -> str:
-    """The SHA-256 of the file that a patch makes of the candidate; that of its error if it cannot be written."""
+    """The SHA-256 of the file that a patch makes of the candidate.
+
+    Args:
+        candidate: the .tflite file.
+        patch: the change.
+
+    Returns:
+        Hexadecimal digits; those of the error if the file cannot be written.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix="windtunnel-patched-") as folder:
             editor = Editor(candidate)

@@ -41,7 +41,11 @@ class FrameLog(Protocol):
         ...
 
     def add(self, runner: Runner) -> None:
-        """Takes every layer of the runner's last run as one more frame."""
+        """Adds every layer of the last run as one more frame.
+
+        Args:
+            runner: after the run.
+        """
         ...
 
     def flush(self) -> None:
@@ -49,7 +53,11 @@ class FrameLog(Protocol):
         ...
 
     def keep(self, frames: int) -> None:
-        """Cuts it to its first `frames` frames."""
+        """Cuts the log.
+
+        Args:
+            frames: how many stay.
+        """
         ...
 
 
@@ -61,9 +69,16 @@ class Models(NamedTuple):
 
 
 def ahead_of(models: Models, pairs: Sequence[Pair]) -> Models | None:
-    """The models once more, to run one sample ahead in `stream`; None where it does not pay or takes much memory.
+    """The models once more, to run one sample ahead in `stream`.
 
     Summing up a sample of a small network takes about as long as running it, and a processor has more than one core.
+
+    Args:
+        models: that run.
+        pairs: the layers that are compared.
+
+    Returns:
+        None: it does not save time, or takes much memory.
     """
     tensors = [tensor for runner in models for tensor in runner.facts.tensors]
     size = sum(runner.facts.size_bytes for runner in models) + sum(4 * abs(math.prod(one.shape)) for one in tensors)
@@ -81,17 +96,27 @@ def stream(
     logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
     ahead: Models | None = None,
 ) -> list[LayerFigures]:
-    """Figures of every pair, in their order, over the first `limit` samples; `outputs` takes the models' outputs.
+    """Runs both models over samples and compares every layer. Reports progress.
 
     Args:
-        checkpoint: goes on from it where it fits, and saves to it; complete at the end, for the caller to discard.
-            The figures are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
-        logs: of the reference and of the candidate; one that goes on is cut to the checkpoint's samples, and a
+        models: with all tensors preserved.
+        given: the inputs.
+        pairs: the layers.
+        outputs: takes the models' outputs.
+        limit: only the first so many samples; None: all.
+        checkpoint: the run continues from it if it fits, and is saved to it; it is complete at the end, for the caller
+            to discard. The figures are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
+        logs: of the reference and of the candidate; one that continues is cut to the checkpoint's samples, and a
             checkpoint with more samples than the log is ignored.
         ahead: the models once more; they take turns, one pair running the next sample while the other's is measured.
             Only for models whose runs depend on their inputs alone.
 
-    Reports progress. Raises InvalidInput and Unsupported from feeding and running.
+    Returns:
+        Figures of every pair, in their order.
+
+    Raises:
+        InvalidInput: the samples do not fit the models.
+        Unsupported: the runtime cannot run a model.
     """
     summed = sum_samples(models, given, pairs, outputs, limit=limit, checkpoint=checkpoint, logs=logs, ahead=ahead)
     return summed.figures()
@@ -108,7 +133,25 @@ def sum_samples(
     logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
     ahead: Models | None = None,
 ) -> Sums:
-    """As `stream`, but returns the sums: what a stored run keeps. Raises what `stream` raises."""
+    """As `stream`, but returns the sums: what a stored run keeps.
+
+    Args:
+        models: with all tensors preserved.
+        given: the inputs.
+        pairs: the layers.
+        outputs: takes the models' outputs.
+        limit: only the first so many samples; None: all.
+        checkpoint: as for `stream`.
+        logs: as for `stream`.
+        ahead: as for `stream`.
+
+    Returns:
+        The sums.
+
+    Raises:
+        InvalidInput: the samples do not fit the models, or `limit` is less than 1.
+        Unsupported: the runtime cannot run a model.
+    """
     if limit is not None and limit < 1:
         raise InvalidInput(f"{limit} samples cannot be compared", hint="give at least 1")
     count = given.count if limit is None else min(given.count, limit)
@@ -128,21 +171,39 @@ def sum_samples(
 
 
 def empty_sums(reference: ModelFacts, pairs: Sequence[Pair], outputs: OutputSums) -> Sums:
-    """Sums of these layers before the first sample; `reference` are the facts of the reference."""
+    """Sums before the first sample.
+
+    Args:
+        reference: facts of the reference.
+        pairs: the layers.
+        outputs: takes the models' outputs.
+
+    Returns:
+        The sums.
+    """
     sparing = _is_large(pairs)
     bounds = [activation_bounds(reference.ops[pair.reference.op_index]) for pair in pairs]
     return Sums([LayerSums(sparing=sparing, bounds=one) for one in bounds], outputs)
 
 
 class Sums:
-    """All that a comparison has summed up."""
+    """All that a comparison has summed up.
+
+    Args:
+        layers: of every pair, in their order.
+        outputs: of the models.
+    """
 
     def __init__(self, layers: Sequence[LayerSums], outputs: OutputSums) -> None:
         self.layers = layers
         self.outputs = outputs
 
     def fold(self, seen: _Seen) -> None:
-        """Adds the next sample."""
+        """Adds the next sample.
+
+        Args:
+            seen: of that sample.
+        """
         self.outputs.fold(seen.outputs)
         for one, look in zip(self.layers, seen.layers, strict=True):
             one.fold(look)
@@ -160,7 +221,17 @@ class Sums:
         return found
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Takes the sums of another `state`. Raises KeyError, ValueError, IndexError and TypeError if it is not one."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: arrays by name.
+
+        Raises:
+            KeyError: it is not the state of such sums.
+            ValueError: it is not the state of such sums.
+            IndexError: it is not the state of such sums.
+            TypeError: it is not the state of such sums.
+        """
         if int(state["layers"][0]) != len(self.layers):
             raise ValueError("another number of layers")
         parts: dict[str, dict[str, NDArray[Any]]] = {}
@@ -200,7 +271,7 @@ def _resume(
         if log is not None:
             log.keep(start)
     if checkpoint is not None and (start or checkpoint.note):
-        progress(start / count, checkpoint.note or f"going on after sample {start} of {count}")
+        progress(start / count, checkpoint.note or f"continuing after sample {start} of {count}")
     return start
 
 
@@ -259,7 +330,7 @@ def _runs(turns: Sequence[Models], given: Iterable[Mapping[str, NDArray[Any]]]) 
 def _look(run: _Run, pairs: Sequence[Pair], sums: Sums, number: int, work: Workspace) -> _Seen:
     """Looks at one sample and changes no sums."""
     outputs = sums.outputs.look(run.first, run.second, number, work)
-    # The last layers were written last, and may still lie in the processor's cache.
+    # The last layers were written last, and may still be in the processor's cache.
     both = zip(reversed(pairs), reversed(sums.layers), strict=True)
     layers = [_look_at_layer(one, pair, run.models, number, work) for pair, one in both]
     return _Seen(outputs, tuple(reversed(layers)))
@@ -271,7 +342,15 @@ def _look_at_layer(sums: LayerSums, pair: Pair, models: Models, number: int, wor
 
 
 def add_layer(sums: LayerSums, pair: Pair, reference: Runner, candidate: Runner, index: int) -> None:
-    """Adds what both models' last runs wrote for one layer; `index` is where the candidate's runner has it."""
+    """Adds the values of one layer from the last run of both models.
+
+    Args:
+        sums: of the layer.
+        pair: the layer.
+        reference: after a run.
+        candidate: after a run.
+        index: tensor index of the layer in the candidate's runner.
+    """
     # Views are let go with the frame of this call: the runtime does not run while one is held.
     first, second = _sides(pair, reference, candidate, index)
     sums.add(first.array, second.array, first.quantization, second.quantization)
@@ -286,7 +365,16 @@ def _sides(pair: Pair, reference: Runner, candidate: Runner, index: int) -> tupl
 
 
 def arranged(array: NDArray[Any], pair: Pair, shape: tuple[int, ...]) -> NDArray[Any]:
-    """The reference's values in the order and shape that the candidate's have at run time."""
+    """The reference's values in the order and shape of the candidate's at run time.
+
+    Args:
+        array: of the reference.
+        pair: the layer.
+        shape: of the candidate's array.
+
+    Returns:
+        The same values.
+    """
     if pair.permutation is not None and len(pair.permutation) == array.ndim:
         return array.transpose(pair.permutation)
     if pair.reference.tensor.shape != pair.candidate.tensor.shape and math.prod(shape) == array.size:

@@ -1,4 +1,4 @@
-"""What of a model can be run and judged, and why the rest cannot.
+"""Which parts of a model can be run and judged, and why the others cannot.
 
 A runtime lacks custom ops; those, and what depends on them, are put out of work in a copy, and the rest is compared.
 """
@@ -40,9 +40,9 @@ _DELEGATE = "TfLiteXNNPackDelegate"
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A model ready to run. `lost`: tensors that its copy does not compute, with the reason; empty: it is no copy.
+    """A model ready to run.
 
-    The copy has the model's indices.
+    `lost` are the tensors that its copy does not compute, with the reason; empty: it is the file itself. The copy has the model's indices.
     """
 
     runner: Runner
@@ -50,7 +50,12 @@ class Opened:
 
 
 class RunnablePair:
-    """Both models, ready to run, and what of them can be judged (`facts`)."""
+    """Both models, ready to run, and what of them can be judged (`facts`).
+
+    Args:
+        matching: of the two models.
+        opened: both models, ready to run.
+    """
 
     def __init__(self, matching: Matching, opened: tuple[Opened, Opened]) -> None:
         self._opened = opened
@@ -72,7 +77,14 @@ class RunnablePair:
         return self.reference.twin() if self.facts.keeps_state else self.reference
 
     def hidden(self, matching: Matching) -> Tensors:
-        """Tensors that the runtime does not compute or show; call it after a run."""
+        """Tensors that the runtime does not compute or show. Call it after a run.
+
+        Args:
+            matching: of the two models.
+
+        Returns:
+            With the reasons.
+        """
         first, second = self._opened
         return Tensors(
             dict(first.lost) | _hidden(first, [pair.reference.tensor.index for pair in matching.pairs]),
@@ -80,9 +92,15 @@ class RunnablePair:
         )
 
     def feedable(self, matching: Matching) -> frozenset[int]:
-        """The candidate's tensors of the layers that can be fed by hand; call it after a run.
+        """The candidate's layers that can be fed from outside. Call it after a run.
 
-        Some files leave out how many dimensions a tensor has: the last run decides.
+        Some files do not say how many dimensions a tensor has: the last run decides.
+
+        Args:
+            matching: of the two models.
+
+        Returns:
+            Tensor indices of the candidate.
         """
         return frozenset(
             pair.candidate.tensor.index
@@ -102,11 +120,23 @@ def open_pair(
     threads: int,
     accelerator: Accelerator,
 ) -> Iterator[RunnablePair]:
-    """Runs both models once on a sample of the reference; copies are gone when the block ends.
+    """Runs both models once on a sample; copies are removed when the block ends.
 
-    Where XNNPACK cannot take a model, both run on the runtime's own kernels: `PairFacts.accelerator` tells. `synthetic`
-    tells that the sample is random. Raises what `Runner` raises, and Unsupported where nothing is left without the
-    ops that the runtime lacks.
+    If XNNPACK cannot take a model, both run on the runtime's own kernels, as `PairFacts.accelerator` says.
+
+    Args:
+        matching: of the two models.
+        sample: of the reference.
+        synthetic: the sample is random.
+        threads: CPU threads.
+        accelerator: of both models.
+
+    Yields:
+        The two models.
+
+    Raises:
+        InvalidInput: the sample does not fit, or the runtime refuses a model.
+        Unsupported: nothing is left without the ops that the runtime lacks.
     """
     reference, candidate = matching.reference.facts, matching.candidate.facts
     inputs = sample, translate(sample, reference, candidate)
@@ -129,7 +159,7 @@ def _not_run(facts: ModelFacts, error: InvalidInput, *, synthetic: bool) -> Inva
     named = facts.path.name in error.message
     message = error.message if named else f"{facts.path.name} does not run: {error.message}"
     guessed = synthetic and named
-    advice = "random inputs stand in: give samples" if guessed else "compare models that take the same inputs"
+    advice = "the inputs are random: give samples" if guessed else "compare models that take the same inputs"
     return InvalidInput(message, hint=error.hint or advice)
 
 
@@ -142,7 +172,12 @@ def _open(
     *,
     synthetic: bool,
 ) -> Opened:
-    """Runs a model once; ops that the runtime lacks are put out of work first."""
+    """Runs a model once; ops that the runtime lacks are disabled first.
+
+    Raises:
+        InvalidInput: the runtime refuses the model.
+        Unsupported: nothing is left without the ops that the runtime lacks.
+    """
     lacking: dict[str, str] = {}
     lost: dict[int, str] = {}
     target, fatal = facts.path, overflowing(facts)
@@ -162,7 +197,7 @@ def _open(
                 raise _not_run(facts, error, synthetic=synthetic) from error
             lacking[named] = why
             lost = _without(facts, lacking, fatal)
-            hint = f"every layer hangs on {named}: compare a model without it, or with builtin ops in its place"
+            hint = f"every layer depends on {named}: compare a model without it, or with builtin ops in its place"
             target = _copy(facts, lost, folder, Unsupported(error.message, hint=hint))
 
 
@@ -195,7 +230,7 @@ def _hidden(opened: Opened, tensors: Collection[int]) -> dict[int, str]:
 
 
 def _unread(facts: ModelFacts) -> frozenset[int]:
-    """Results beside others that nobody reads: of control flow, or a part of a SPLIT. No memory is kept for them."""
+    """Results that nothing reads, of control flow or a part of a SPLIT: no memory is kept for them."""
     several = (op for op in facts.ops if op.name in ("WHILE", "IF") or len(op.outputs) > 1)
     return frozenset(index for op in several for index in op.outputs) - facts.main.read
 
@@ -218,7 +253,7 @@ def _without(facts: ModelFacts, names: Mapping[str, str], fatal: Mapping[int, st
     return {
         tensor: fatal.get(by) or _missing(facts.ops[by], names)
         if tensor in facts.ops[by].outputs
-        else f"it hangs on {op_title(facts, by)}, which the runtime cannot run"
+        else f"it depends on {op_title(facts, by)}, which the runtime cannot run"
         for tensor, by in downstream(facts.main, ops).items()
     }
 
@@ -228,7 +263,7 @@ def _missing(op: OpFacts, names: Mapping[str, str]) -> str:
 
 
 def _rest(editor: Editor, lost: Mapping[int, str]) -> bool:
-    """Puts the ops of lost tensors out of work; False where none is left that computes something."""
+    """Disables the ops of lost tensors; False if none is left that computes something."""
     facts = editor.facts
     idle = {op.index for op in facts.ops if any(index in lost for index in op.outputs)}
     left = [

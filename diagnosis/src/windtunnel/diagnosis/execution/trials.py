@@ -27,7 +27,11 @@ class ValueSums(Protocol):
         ...
 
     def add(self, values: NDArray[np.float64]) -> None:
-        """Adds the real values of one sample, in the tensor's shape."""
+        """Adds one sample.
+
+        Args:
+            values: real, in the tensor's shape.
+        """
         ...
 
     def state(self) -> list[float]:
@@ -35,7 +39,11 @@ class ValueSums(Protocol):
         ...
 
     def restore(self, state: Sequence[float]) -> None:
-        """Takes the sums of another `state`."""
+        """Replaces the sums with those of another `state`.
+
+        Args:
+            state: the numbers.
+        """
         ...
 
 
@@ -43,31 +51,85 @@ class Trials(Protocol):
     """Runs of both models on the first samples, and of candidates with a change."""
 
     def layers(self, samples: int) -> Mapping[int, Local]:
-        """Isolated errors by the candidate's tensor index. Raises UserError if they cannot be run."""
+        """Runs the layers in isolation.
+
+        Args:
+            samples: how many.
+
+        Returns:
+            Isolated errors by the candidate's tensor index.
+
+        Raises:
+            UserError: they cannot be run.
+        """
         ...
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
-        """Isolated errors on other kernels; empty if these cannot run the model."""
+        """Runs the layers in isolation on other kernels.
+
+        Args:
+            samples: how many.
+
+        Returns:
+            Isolated errors by the candidate's tensor index; empty if these kernels cannot run the model.
+        """
         ...
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Isolated errors without and with a change, on the same kernels; None: not run."""
+        """Runs the layers in isolation, without and with a change, on the same kernels.
+
+        Args:
+            patch: the change.
+
+        Returns:
+            Isolated errors by the candidate's tensor index, without and with it; None: not run.
+        """
         ...
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
-        """nRMSE of the last layer that counts, without and with a change; None: not run or not known."""
+        """Runs the candidate without and with a change, on the same kernels.
+
+        Args:
+            patch: the change.
+
+        Returns:
+            nRMSE of the last layer that counts, without and with it; None: not run or not known.
+        """
         ...
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
-        """nRMSE of each output and last layer with `base`, and with `patch` on top; None: not run or not known."""
+        """Runs the candidate with a change, and with another one in addition.
+
+        Args:
+            base: a change that is there in both runs; None: none.
+            patch: the change of the second run.
+            samples: how many.
+
+        Returns:
+            nRMSE of each output and last layer, without and with `patch`; None: not run or not known.
+        """
         ...
 
     def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
-        """Adds the reference's values of the first samples to the sums, each under a key of its own."""
+        """Adds the reference's values to sums.
+
+        Args:
+            sums: each under a key of its own.
+            samples: how many.
+        """
         ...
 
     def histograms(
         self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
     ) -> Sequence[Histogram | None]:
-        """A histogram of each pair over the first samples; None: not known."""
+        """Counts the values of layers.
+
+        Args:
+            pairs: the layers.
+            figures: of the pairs, in their order.
+            samples: how many.
+
+        Returns:
+            One for each pair; None: not known.
+        """
         ...

@@ -1,10 +1,10 @@
 """Which layer of the reference a layer of the candidate is.
 
-Names are the last thing asked: converters rename, and a name says nothing about what is computed. First come steps
-whose weights are the same up to a factor per channel; from these and from the inputs the matching spreads along the
-graph, forwards to readers of the same values and backwards to their makers; then equal names, then the order of what
-is left between matched steps. Last, `execution.match_by_values` looks at the values of a few samples: it pairs what no
-rule did, and finds the order of the dimensions where the two models lay them out differently.
+Names come late: converters rename, and a name says nothing about what is computed. First come layers whose weights are
+the same up to a factor per channel. From these and from the inputs the matching spreads along the graph: forward to
+readers of the same values, and backward to their makers. Then come equal names, then the order of what is left between
+matched layers. Last, `execution.match_by_values` looks at the values of a few samples. It pairs what no rule did, and
+finds the order of the dimensions if the two models lay them out differently.
 """
 
 from __future__ import annotations
@@ -68,7 +68,15 @@ class Matching:
     written_out: frozenset[int] = frozenset()
 
     def set_aside(self, reference: Mapping[int, str], candidate: Mapping[int, str]) -> Matching:
-        """Without the pairs of these tensors, which become unmatched for the reason given."""
+        """The matching without the pairs of some tensors, which become unmatched.
+
+        Args:
+            reference: reasons by tensor index of the reference.
+            candidate: reasons by tensor index of the candidate.
+
+        Returns:
+            The matching.
+        """
         pairs, left = [], []
         for pair in self.pairs:
             why = candidate.get(pair.candidate.tensor.index) or reference.get(pair.reference.tensor.index)
@@ -80,7 +88,14 @@ class Matching:
         return replace(self, pairs=tuple(pairs)).with_unmatched(left)
 
     def with_unmatched(self, left: Iterable[Unmatched]) -> Matching:
-        """With these layers of the candidate among those that have no partner."""
+        """The matching with more layers that have no partner.
+
+        Args:
+            left: layers of the candidate.
+
+        Returns:
+            The matching.
+        """
         return replace(self, unmatched=tuple(sorted((*self.unmatched, *left), key=lambda one: one.op_index)))
 
     @property
@@ -128,10 +143,18 @@ class Matching:
 
 
 def match_layers(reference: ModelFacts, candidate: ModelFacts, *, names_first: bool = False) -> Matching:
-    """Matches two models by structure; every layer is in a pair or named as unmatched with the reason.
+    """Matches two models by structure; every layer is in a pair, or unmatched with the reason.
 
-    `names_first`: what has the same name is the same layer, whatever its weights. Raises InvalidInput where the models'
-    inputs cannot be paired.
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+        names_first: what has the same name is the same layer, whatever its weights are.
+
+    Returns:
+        The matching.
+
+    Raises:
+        InvalidInput: the inputs cannot be paired.
     """
     reference_model, candidate_model = FusedModel(reference), FusedModel(candidate)
     matcher = _Matcher(reference_model, candidate_model)
@@ -167,7 +190,18 @@ def conclude(
     pairs: Sequence[Pair],
     written_out: frozenset[int] = frozenset(),
 ) -> Matching:
-    """The matching that these pairs make."""
+    """The matching that some pairs make.
+
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+        fused_layers: matched layers.
+        pairs: matched tensors.
+        written_out: ops of the candidate that are a layer together with others.
+
+    Returns:
+        The matching.
+    """
     ordered = sorted(pairs, key=lambda pair: (pair.candidate.op_index, pair.candidate.tensor.index))
     a = {pair.reference.tensor.index for pair in ordered}
     b = {pair.candidate.tensor.index for pair in ordered}
@@ -187,7 +221,12 @@ def conclude(
 
 
 class _Matcher:
-    """Pairs steps: `found` maps orders of the candidate's steps to those of the reference."""
+    """Pairs steps: `found` maps orders of the candidate's steps to those of the reference.
+
+    Args:
+        reference: the reference model.
+        candidate: the candidate model.
+    """
 
     def __init__(self, reference: FusedModel, candidate: FusedModel) -> None:
         self.reference, self.candidate = reference, candidate
@@ -244,7 +283,7 @@ class _Matcher:
         """Pairs steps that read the same values, and steps whose values the same steps read, until nothing is left.
 
         Of several that do so, those with other weights wait until `guess`: the rest may leave a single one for them.
-        With `changed` another op may stand in a step's place.
+        With `changed` another op may be in a layer's place.
         """
         more = True
         while more:
@@ -299,7 +338,7 @@ class _Matcher:
         return best if first >= max(SAME_WEIGHTS, max(claims, default=0.0) + SAME_WEIGHTS_MARGIN) else None
 
     def _closest(self, fused_layers: Sequence[FusedLayer], candidate_layer: FusedLayer) -> FusedLayer | None:
-        """The most alike of several steps; the first where nothing tells them apart."""
+        """The most similar of several layers; the first if they do not differ."""
         if len(fused_layers) == 1:
             return fused_layers[0]
         best = max(fused_layers, key=lambda layer: self._likeness(layer, candidate_layer))
@@ -308,7 +347,7 @@ class _Matcher:
             for one in self._rivals(candidate_layer)
         )
         if tied and len(fused_layers) == len(self._rivals(candidate_layer)) + 1:
-            # Two with one layer's weights: the order in which siblings are written tells more.
+            # Two with one layer's weights: the order in which siblings are written decides.
             place = sorted([candidate_layer.order, *(one.order for one in self._rivals(candidate_layer))]).index(
                 candidate_layer.order
             )
@@ -326,7 +365,7 @@ class _Matcher:
         return max(fused_layers, key=lambda layer: (*score(layer), -layer.order))
 
     def _stands_for(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> bool:
-        """Whether another op stands in this place: what reads the two is of the same kinds, shaping aside."""
+        """Whether another op is in this place: what reads the two is of the same kinds, shaping aside."""
         kinds = [
             sorted(
                 layer.kind
@@ -356,7 +395,7 @@ class _Matcher:
         return more
 
     def _by_name(self) -> None:
-        """Pairs what shares a name, whole or without a quantiser's suffix, that is unique on both sides."""
+        """Pairs what shares a name, whole or without a quantizer's suffix, that is unique on both sides."""
         left = _unique(
             {s.order: self._names(self.reference, s) for s in self.reference.fused if s.order not in self.taken}
         )
@@ -406,7 +445,7 @@ class _Matcher:
 
     @staticmethod
     def _names(side: FusedModel, layer: FusedLayer) -> set[Hashable]:
-        return {normalised(side.facts.tensors[index].name) for index in layer.outputs}
+        return {normalized(side.facts.tensors[index].name) for index in layer.outputs}
 
     @staticmethod
     def _shape(side: FusedModel, layer: FusedLayer) -> tuple[int, ...]:
@@ -422,7 +461,7 @@ def _pairs(
     fused_layers: Sequence[tuple[FusedLayer, FusedLayer]],
     written_out: frozenset[int],
 ) -> list[Pair]:
-    """The tensors of matched steps: their outputs, and what lies inside where both are written alike."""
+    """The tensors of matched layers: their outputs, and those inside if both are written the same way."""
     pairs = []
     for reference_layer, candidate_layer in fused_layers:
         for a, b in dict.fromkeys(
@@ -470,7 +509,15 @@ def _is_bare(layer: FusedLayer) -> bool:
 
 
 def node(side: FusedModel, tensor: int) -> Node:
-    """The layer that a tensor is."""
+    """The layer that a tensor is.
+
+    Args:
+        side: the model.
+        tensor: index.
+
+    Returns:
+        Op and tensor.
+    """
     op, facts = side.layers[tensor]
     return Node(side.facts.ops[op].name, op, facts)
 
@@ -486,7 +533,15 @@ def _with_layout(pair: Pair) -> Pair | None:
 
 
 def permutations(reference_shape: Sequence[int], candidate_shape: Sequence[int]) -> list[tuple[int, ...]]:
-    """Every order of dimensions that makes `own` the shape `mine`; channels last and first come first."""
+    """Every order of dimensions that gives the reference's shape the candidate's.
+
+    Args:
+        reference_shape: sizes.
+        candidate_shape: sizes.
+
+    Returns:
+        Channels last and channels first come first; empty if the sizes differ.
+    """
     if sorted(reference_shape) != sorted(candidate_shape):
         return []
     found: list[tuple[int, ...]] = [()]
@@ -548,8 +603,15 @@ def _unique(keys: Mapping[int, set[Hashable]]) -> dict[Hashable, int]:
     return {key: order for order, own in keys.items() for key in own if count[key] == 1}
 
 
-def normalised(name: str) -> Hashable:
-    """A tensor's name without a quantiser's suffix; TFLiteConverter joins names with `;` in varying order."""
+def normalized(name: str) -> Hashable:
+    """A tensor's name without a quantizer's suffix; TFLiteConverter joins names with `;` in varying order.
+
+    Args:
+        name: of a tensor.
+
+    Returns:
+        Equal for names that mean the same.
+    """
     return frozenset(_SUFFIX.sub("", part) for part in name.split(";") if part)
 
 

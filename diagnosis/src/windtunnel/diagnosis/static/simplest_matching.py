@@ -11,7 +11,7 @@ from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.kinds.constants import ConstantFinding
 from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching, match_layers
 from windtunnel.diagnosis.graph.constants import WEIGHTED
-from windtunnel.diagnosis.graph.layer_matching import normalised
+from windtunnel.diagnosis.graph.layer_matching import normalized
 from windtunnel.diagnosis.static.compare_files import compare_files
 from windtunnel.diagnosis.static.suspect import Suspect
 
@@ -71,7 +71,7 @@ def _crossed(matching: Matching) -> int:
 def _names(side: FusedModel, layer: FusedLayer) -> set[Hashable]:
     """The names of what the op of a step computes, and of what the step ends in."""
     tensors = side.facts.ops[layer.work].outputs[0], *layer.outputs
-    return {normalised(side.facts.tensors[index].name) for index in tensors}
+    return {normalized(side.facts.tensors[index].name) for index in tensors}
 
 
 def _suspects(matching: Matching) -> tuple[Suspect, ...]:
