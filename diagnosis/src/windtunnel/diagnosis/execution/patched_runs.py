@@ -119,7 +119,7 @@ class LiveTrials:
         return histograms(*models, self._given, pairs, figures, limit=min(self._count, samples))
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
-        """Implements `Trials.try_layers`: what XNNPACK refuses, such as some ratios of scales, runs on other kernels."""
+        """Implements `Trials.try_layers`: what XNNPACK refuses (some ratios of scales) runs on other kernels."""
         for accelerator in self._kernels:
             try:
                 after = self.layers(PROBE_SAMPLES, patch, accelerator=accelerator)

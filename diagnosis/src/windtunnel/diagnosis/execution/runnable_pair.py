@@ -42,7 +42,8 @@ _DELEGATE = "TfLiteXNNPackDelegate"
 class Opened:
     """A model ready to run.
 
-    `lost` are the tensors that its copy does not compute, with the reason; empty: it is the file itself. The copy has the model's indices.
+    `lost` are the tensors that its copy does not compute, with the reason; empty: it is the file itself.
+    The copy has the model's indices.
     """
 
     runner: Runner
