@@ -50,7 +50,14 @@ class Span:
 
 
 def read_spans(path: Path = FILE) -> dict[str, Span]:
-    """The spans by the names of their thresholds; none if there is no file."""
+    """The spans by the names of their thresholds; none if there is no file.
+
+    Args:
+        path: of the file that `write_spans` wrote.
+
+    Returns:
+        By name of the threshold.
+    """
     if not path.is_file():
         return {}
     kept: Mapping[str, Any] = json.loads(path.read_text())["thresholds"]
@@ -63,16 +70,36 @@ def _span(kept: Mapping[str, Any]) -> Span:
 
 
 def write_spans(spans: Mapping[str, Span], cases: int, path: Path = FILE) -> None:
-    """Writes the file; `cases`: how many the sweep has."""
+    """Writes the file; `cases`: how many the sweep has.
+
+    Args:
+        spans: by name of the threshold.
+        cases: how many the sweep ran.
+        path: of the file.
+    """
     document = {"cases": cases, "thresholds": {name: asdict(span) for name, span in sorted(spans.items())}}
     path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 def value_text(value: Any) -> str:
-    """A value as the file has it: another text is another value."""
+    """A value as the file has it: another text is another value.
+
+    Args:
+        value: of a threshold.
+
+    Returns:
+        One line.
+    """
     return json.dumps(value)
 
 
 def measured_cases(path: Path = FILE) -> int:
-    """How many cases the sweep has; 0 if there is no file."""
+    """How many cases the sweep has; 0 if there is no file.
+
+    Args:
+        path: of the file that `write_spans` wrote.
+
+    Returns:
+        How many cases the sweep ran.
+    """
     return int(json.loads(path.read_text())["cases"]) if path.is_file() else 0
