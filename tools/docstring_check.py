@@ -33,6 +33,8 @@ _ASIDE = re.compile(r" \(Or could be .*?notes-on-doc103 \)\.")
 _RESULTS = ("DOC201", "DOC402")
 # `raise refused(...)` calls a function that makes the exception; ruff cannot know its class.
 _MADE = re.compile(r"Raised exception `_*[a-z]\w*` missing")
+# A docstring that is a formula says neither what it takes nor what it gives, and is not a sentence.
+_OF_FORMULAS = ("DOC103", "DOC201", "D415")
 # A method that refers to the port it implements has its sections there.
 _IMPLEMENTS = re.compile(r"Implements `\w+\.\w+`")
 _LINE = re.compile(r"\s+(\d+): (DOC\d+): (.*)")
@@ -89,6 +91,8 @@ def check(paths: Sequence[str]) -> list[Finding]:
         RuntimeError: if one of the tools could not run.
     """
     found = sorted(set(_by_pydoclint(paths)) | set(_by_ruff(paths)))
+    formulas = set(tomllib.loads(LIST.read_text(encoding="utf-8"))["formulas"])
+    found = [one for one in found if not (one.path in formulas and one.code in _OF_FORMULAS)]
     described = {path: _described_by_a_port(ROOT / path) for path in {one.path for one in found}}
     return [one for one in found if not (one.code.startswith("DOC") and one.line in described[one.path])]
 
