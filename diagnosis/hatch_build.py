@@ -1,4 +1,4 @@
-"""Builds `block_kernel.c` into a shared library beside it, with the C compiler of the `ziglang` package.
+"""Builds `block_kernel.c` into a shared library next to it, with the C compiler of the `ziglang` package.
 
 The same compiler on every machine, and no compiler needs to be installed. If it cannot build, the package works
 without the library, more slowly.

@@ -82,7 +82,7 @@ def _build(name: str, folder: Path) -> None:
 
 
 def _version(name: str) -> str:
-    """A hash of the network's own source and of what builds and quantises all of them."""
+    """A hash of the network's own source and of what builds and quantizes all of them."""
     source = "".join(inspect.getsource(part) for part in (fault_networks, fault_runs.ranges, fault_runs.quantize))
     others = [function for key, function in fault_networks.NETWORKS.items() if key != name]
     for function in others:

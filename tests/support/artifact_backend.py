@@ -16,4 +16,4 @@ class Backend:
     url: str
     damage: Callable[[str, bytes], None]  # put other bytes under a blob's name, behind the store's back
     unreachable: Callable[[], ArtifactStore]
-    leftovers: Callable[[], list[str]]  # what lies there besides blobs
+    leftovers: Callable[[], list[str]]  # what is there in addition to blobs

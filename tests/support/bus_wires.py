@@ -21,7 +21,7 @@ class Wire(Protocol):
     lease_s: float
 
     async def open(self, *, small: bool = False) -> Bus:
-        """A connection. `small`: the stream is full after few messages (say so at the first connection)."""
+        """A connection. `small`: the stream is full after few messages (the first connection decides)."""
         ...
 
     async def kill(self) -> None: ...

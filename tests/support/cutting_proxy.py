@@ -34,7 +34,7 @@ class CuttingProxy:
             task.cancel()
         await asyncio.gather(*both, return_exceptions=True)
         for end in (writer, far_writer):
-            # At once, without the bytes that still wait: a cut is no farewell.
+            # At once, without the bytes that still wait: a cut does not announce itself.
             end.transport.abort()
 
     async def _pump(

@@ -1,4 +1,4 @@
-"""A small trained classifier of handwritten digits with damage that only quantisation shows; without TensorFlow.
+"""A small trained classifier of handwritten digits with damage that only quantization shows; without TensorFlow.
 
 Its weights are stored (see `stored`).
 
@@ -100,7 +100,7 @@ def huge_weights_for_a_dead_channel(layer: int = 1) -> Network:
     """Of dense layer `layer`, one input is always zero and has weights far above all others.
 
     Its int8 scales, one per output channel, are those of the dead weights: every other weight rounds to zero. That
-    layer alone in float mends it; no other set of one does.
+    one layer in float fixes it; no other single layer does.
     """
     net = network()
     net.weights[layer - 1][_DEAD] = 0.0
@@ -112,7 +112,7 @@ def huge_weights_for_a_dead_channel(layer: int = 1) -> Network:
 def outlier_activation() -> Network:
     """A channel of `hidden_2` is 3000 times larger than the others, and the next layer's weights make up for it.
 
-    Neither layer alone mends it: what goes from one to the other must stay float on both ends.
+    Neither of the layers is enough to fix it: what goes from one to the other must stay float on both ends.
     """
     net = network()
     net.weights[1][_DEAD] *= 3000.0

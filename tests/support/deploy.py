@@ -23,7 +23,7 @@ Resource = dict[str, Any]
 
 
 def program(name: str, package: str) -> str:
-    """Path of a program; skips the test where it is not installed."""
+    """Path of a program; skips the test if it is not installed."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed (Debian package {package})")

@@ -1,4 +1,4 @@
-"""A small model with names that are hard to tell apart, and a diagnosis of it with all optional figures."""
+"""A small model with names that are hard to distinguish, and a diagnosis of it with all optional figures."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def diagnosis_of_named_model() -> dict[str, Any]:
     return {
         "schema": "windtunnel.diagnosis/1",
         "verdict": "degraded",
-        "reasons": ["one layer is over the threshold"],
+        "reasons": ["one layer exceeds the threshold"],
         "causes": [cause],
         "excluded": [
             {"code": "conversion.op", "why": "5 ops have the same kind, activation and attributes"},

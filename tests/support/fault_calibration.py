@@ -1,4 +1,4 @@
-"""Faults of quantisation that are made while quantising: calibration, and one scale for all channels."""
+"""Faults of quantization that are made while quantizing: calibration, and one scale for all channels."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ _WHOLE: Mapping[str, tuple[str, float]] = {
     "outlier": (WIDE, 1.0),
 }
 _ONE: Mapping[str, tuple[str, float]] = {"one_clipped": (CLIPPED, 0.25), "one_wide": (WIDE, 8.0)}
-# Faults of the whole model: every tensor is quantised anew.
+# Faults of the whole model: every tensor is quantized again.
 WHOLE = (*_WHOLE, "by_tensorflow")
 _PER_TENSOR = ("per_tensor_one", "per_tensor_dead", "per_tensor_all")
 

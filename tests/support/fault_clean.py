@@ -61,6 +61,6 @@ def make(kind: str, form: str, source: Architecture, folder: Path, draw: np.rand
 
 
 def rewritten(kind: str, source: Architecture, folder: Path, draw: np.random.Generator) -> Path | None:
-    """The float model written in another way; None where there is nothing to do."""
+    """The float model written differently; None if nothing is to be done."""
     file = File(source.float32)
     return file.write(folder / f"{kind}.tflite") if REWRITES[kind](file, draw) else None

@@ -43,7 +43,7 @@ class File:
         self.model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(data, 0))
         for buffer in self.model.buffers:
             if buffer.offset > 1:
-                # Constants of larger models lie behind the FlatBuffers data.
+                # Constants of larger models are stored after the FlatBuffers data.
                 buffer.data = np.frombuffer(data, np.uint8, int(buffer.size), int(buffer.offset))
                 buffer.offset = buffer.size = 0
         self.graph = self.model.subgraphs[0]
@@ -97,7 +97,7 @@ class File:
         return values
 
     def set_array(self, index: int, values: NDArray[Any]) -> None:
-        """Replaces a constant; the buffer is a new one, for converters let equal constants share theirs."""
+        """Replaces a constant; the buffer is a new one, for converters let equal constants share a buffer."""
         buffer = schema.BufferT()
         stored = np.ascontiguousarray(values, dtype=self.dtype(index))
         buffer.data = np.frombuffer(stored.tobytes(), np.uint8)
@@ -107,7 +107,7 @@ class File:
         tensor.shapeSignature = None
 
     def add_tensor(self, name: str, shape: Sequence[int], like: int) -> int:
-        """A new tensor with the type and quantisation of another, under a name that is made unique."""
+        """A new tensor with the type and quantization of another, under a name that is made unique."""
         tensor, model = schema.TensorT(), self.tensor(like)
         tensor.name, tensor.shape, tensor.type, tensor.buffer = self._unique(name), list(shape), model.type, 0
         tensor.hasRank = True
@@ -116,7 +116,7 @@ class File:
         return len(self.graph.tensors) - 1
 
     def add_constant(self, name: str, values: NDArray[Any]) -> int:
-        """A new constant without quantisation."""
+        """A new constant without quantization."""
         tensor = schema.TensorT()
         tensor.name, tensor.buffer, tensor.hasRank = self._unique(name), 0, True
         tensor.type = next(key for key, value in _DTYPES.items() if value == values.dtype)
@@ -129,7 +129,7 @@ class File:
         return (f"{name}_{len(self.graph.tensors)}" if taken else name).encode()
 
     def new_op(self, name: str, inputs: Sequence[int], outputs: Sequence[int], options: Any = None) -> Any:
-        """An op that stands in no graph yet."""
+        """An op that is in no graph yet."""
         op = schema.OperatorT()
         self.set_kind(op, name)
         op.inputs, op.outputs = list(inputs), list(outputs)
@@ -139,7 +139,7 @@ class File:
         return op
 
     def constant_of(self, op: Any, position: int) -> int:
-        """The constant that an op reads at a position, through a DEQUANTIZE; -1 where there is none."""
+        """The constant that an op reads at a position, through a DEQUANTIZE; -1 if there is none."""
         if position >= len(op.inputs):
             return -1
         index = int(op.inputs[position])

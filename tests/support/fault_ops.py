@@ -192,7 +192,7 @@ BOTH: Mapping[str, Fault] = {
     "align_corners": _one("align_corners changed", _resizes, _align_corners),
     "inputs_swapped": _swapped(("SUB", "DIV", "CONCATENATION")),
 }
-# These need other quantisation parameters: only before quantisation.
+# These need other quantization parameters: only before quantization.
 FLOAT_ONLY: Mapping[str, Fault] = {
     "logistic_to_tanh": _no_options("LOGISTIC", "TANH"),
     "tanh_to_logistic": _no_options("TANH", "LOGISTIC"),

@@ -1,4 +1,4 @@
-"""Faults in the quantisation parameters of one tensor, made in the file."""
+"""Faults in the quantization parameters of one tensor, made in the file."""
 
 from __future__ import annotations
 

@@ -42,10 +42,10 @@ def _reshape(file: File, source: int, target: int, shape: list[int]) -> Any:
 
 
 def renamed(file: File, draw: np.random.Generator) -> int:
-    """Every tensor under another name; signatures keep theirs."""
+    """Every tensor under another name; signatures keep their names."""
     for number, tensor in enumerate(file.graph.tensors):
         tensor.name = f"value_{number * 7 % 1000}_{number}".encode()
-    # Without a signature that maps them, names are all that tells several inputs apart.
+    # Without a signature that maps them, only names distinguish several inputs.
     return 0 if len(file.graph.inputs) > 1 and not file.model.signatureDefs else len(file.graph.tensors)
 
 
@@ -81,7 +81,7 @@ def _shuffle_ops(file: File, draw: np.random.Generator) -> None:
 
 
 def stripped(file: File, draw: np.random.Generator) -> int:
-    """No metadata, no description, and no signature where there is one input only."""
+    """No metadata, no description, and no signature if it has only one input."""
     file.model.metadata, file.model.metadataBuffer, file.model.description = None, None, b""
     if len(file.graph.inputs) == 1:
         file.model.signatureDefs = None
@@ -115,7 +115,7 @@ def separate_activations(file: File, draw: np.random.Generator) -> int:
 
 
 def unfolded(file: File, draw: np.random.Generator) -> int:
-    """Batch normalisation beside the convolution: smaller weights, then MUL and ADD per channel."""
+    """Batch normalization next to the convolution: smaller weights, then MUL and ADD per channel."""
     count = 0
     for op in weighted(file):
         position = bias_position(file, op)
@@ -280,7 +280,7 @@ REWRITES: Mapping[str, Rewrite] = {
     "dense_as_convolution": dense_as_convolution,
     "several_at_once": several,
 }
-# Those that change the graph: also quantised, and with a fault on the other side.
+# Those that change the graph: also quantized, and with a fault on the other side.
 STRUCTURAL = (
     "renamed", "shuffled", "separate_activations", "unfolded", "padded_valid", "transposed", "mean_as_pool",
     "reshapes_inserted", "dense_as_convolution", "several_at_once",

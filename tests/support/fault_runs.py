@@ -1,4 +1,4 @@
-"""Runs and quantises models for the fault matrix, with the public libraries alone. Native code."""
+"""Runs and quantizes models for the fault matrix, with the public libraries alone. Native code."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def known_outputs(path: Path, samples: Path) -> list[NDArray[np.float64]]:
 def difference(one: list[NDArray[np.float64]], other: list[NDArray[np.float64]]) -> float:
     """The largest nRMSE (by the range of both) of an output; infinity where values are not finite or shapes differ.
 
-    Converters order outputs as they like: these are told apart by their shapes.
+    Converters order outputs as they like: these are distinguished by their shapes.
     """
     worst = 0.0
     for a, b in zip(sorted(one, key=np.shape), sorted(other, key=np.shape), strict=True):

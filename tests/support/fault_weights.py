@@ -157,7 +157,7 @@ def _times(values: NDArray[Any], draw: np.random.Generator, *, factor: float) ->
 
 
 def _other_constant(file: File, draw: np.random.Generator) -> Hit | None:
-    """Noise on a constant factor or summand, such as those of a layer normalisation or of an embedding."""
+    """Noise on a constant factor or summand, such as those of a layer normalization or of an embedding."""
     found = []
     for _, op in file.layers():
         for place in range(len(op.inputs)) if file.kind(op) in ("MUL", "ADD", "BATCH_MATMUL") else ():

@@ -1,9 +1,9 @@
 """The fault matrix: pairs of models with one known fault, or none, made from seeds.
 
 `plan` names the cases of an architecture; `make` writes one of them. A case is named
-architecture/form/kind/stage/seed; `stage` tells whether the fault came into the float model and was quantised with it
-(`before`), into the finished file (`after`), also against a reference that is written in another way (`crossed`), or
-while quantising (`calibration`); `clean` pairs have none.
+architecture/form/kind/stage/seed; `stage` says whether the fault came into the float model and was quantized with it
+(`before`), into the finished file (`after`), also against a reference that is written differently (`crossed`), or
+while quantizing (`calibration`); `clean` pairs have none.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from support.fault_hits import Fault, Hit
 from support.fault_runs import difference, known_outputs, outputs, quantize, ranges, samples_of
 
 FLOATS = ("float32", "float16")
-# Faults that are also made where the reference is written in another way than the candidate.
+# Faults that are also made if the reference is written differently from the candidate.
 _CROSSED = (
     "noise_20", "permute_out", "permute_in", "bias_zero", "sign_channel", "relu_dropped", "relu6_to_relu", "add_to_sub",
     "dilation", "average_to_max", "zero_channel",
@@ -84,7 +84,7 @@ class Case:
         """healthy; or a fault that changes nothing (invisible), less than precision does (faint), or more (visible).
 
         unsound: there is no fault, but precision alone does harm, so that nobody should call the pair healthy.
-        Where all was quantised anew, two healthy candidates differ by about 1.4 times their noise already.
+        If all was quantized again, two healthy candidates differ by about 1.4 times their noise already.
         """
         if not self.codes:
             return "unsound" if max(self.noise, self.effect) > _UNSOUND else "healthy"
@@ -111,7 +111,7 @@ def kinds(form: str, stage: str) -> Mapping[str, Fault]:
 
 
 def plan(name: str, *, seeds: int = 1) -> Iterator[Spec]:
-    """All cases of an architecture, in a fixed order. Builds it where needed."""
+    """All cases of an architecture, in a fixed order. Builds it if needed."""
     forms = architecture(name).forms
     for clean in fault_clean.kinds(forms):
         yield Spec(name, clean.form, clean.name, "clean")
@@ -168,7 +168,7 @@ def _faulty(spec: Spec, source: Architecture, reference: Path, target: Path, att
 
 
 def _crossed(spec: Spec, source: Architecture, folder: Path) -> Path:
-    """The reference written in another way."""
+    """The reference written differently."""
     draw = replace(spec, kind=f"{spec.kind}-reference").draw()
     for kind in draw.permutation(fault_rewrites.STRUCTURAL):
         made = fault_clean.rewritten(str(kind), source, folder, draw)
@@ -201,7 +201,7 @@ def _places(file: File, hit: Hit) -> frozenset[int]:
 
 
 def _carried(file: File, quantized: Path, hit: Hit) -> tuple[set[str], frozenset[int]]:
-    """Names and op indices of the same layers in the quantised file: the quantiser keeps the order of ops."""
+    """Names and op indices of the same layers in the quantized file: the quantizer keeps the order of ops."""
     made = File(quantized)
     theirs = [op for _, op in made.layers()]
     ours = [op for _, op in file.layers()]

@@ -119,15 +119,15 @@ def _build(folder: Path) -> None:
 def _network(keras: Any) -> Any:
     layers = keras.layers
 
-    def normalised(at: Any) -> Any:
+    def normalized(at: Any) -> Any:
         return layers.ReLU(6.0)(layers.BatchNormalization(momentum=0.9)(at))
 
     def block(at: Any, filters: int, strides: int) -> Any:
-        at = normalised(layers.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False)(at))
-        return normalised(layers.Conv2D(filters, 1, use_bias=False)(at))
+        at = normalized(layers.DepthwiseConv2D(3, strides=strides, padding="same", use_bias=False)(at))
+        return normalized(layers.Conv2D(filters, 1, use_bias=False)(at))
 
     source = keras.Input((32, 32, 1), name="image")
-    at = normalised(layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(source))
+    at = normalized(layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(source))
     at = block(at, 16, 2)
     at = layers.Add()([at, block(at, 16, 1)])
     at = block(at, 32, 2)

@@ -57,7 +57,7 @@ class NatsServer:
         self._end(force=False)
 
     def kill(self) -> None:
-        """kill -9: nothing is said to anybody."""
+        """kill -9: the server cannot end its connections."""
         self._end(force=True)
 
     def wipe(self) -> None:

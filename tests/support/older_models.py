@@ -55,7 +55,7 @@ def _models(keras: Any, layers: Any) -> dict[str, Any]:
     recurrent = layers.Bidirectional(layers.LSTM(4, return_sequences=True))(steps)
     return {
         "depthwise": keras.Model(image, ended(layers.ReLU(6.0)(layers.DepthwiseConv2D(3)(image)))),
-        # What is no layer becomes one of Keras 2's own: TFOpLambda, SlicingOpLambda.
+        # What is not a layer becomes one of Keras 2's own: TFOpLambda, SlicingOpLambda.
         "ops_between": keras.Model(image, ended((between * 2.0 + 1.0)[:, 1:])),
         "recurrent": keras.Model(steps, layers.Dense(2)(layers.GRU(3)(recurrent))),
         "transposed": keras.Model(image, ended(layers.Conv2DTranspose(4, 3, strides=2)(image))),
@@ -114,7 +114,7 @@ def _lacking(tf: Any, folder: Path) -> None:
 
 
 def _two_graphs(v1: Any, folder: Path) -> None:
-    """SavedModels of TF1 with a graph for training beside, or instead of, the one for serving."""
+    """SavedModels of TF1 with a graph for training next to the one for serving, or instead of it."""
     add: dict[str, Callable[[Any], list[list[str]]]] = {
         "two_graphs": lambda tags: [["train"], [tags.SERVING]],
         "training_graph_only": lambda tags: [["train"], ["eval"]],

@@ -13,7 +13,7 @@ _DRIFT = (0.0, 2e-5, 0.012, 0.035, 0.0021, 0.09)
 def diagnosis(
     *, layers: int = 28, level: float = 0.02, verdict: str = "healthy", causes: int = 0, seed: int = 0
 ) -> dict[str, Any]:
-    """A `windtunnel.diagnosis/1` whose layers drift by about `level`, growing towards the end."""
+    """A `windtunnel.diagnosis/1` whose layers differ by about `level`, growing toward the end."""
     draw = np.random.default_rng(seed)
     names = [f"block_{number // 4}/conv_{number % 4}/Conv2D;bias" for number in range(layers)]
     values = [float(level * (0.3 + number / layers) * draw.uniform(0.6, 1.5)) for number in range(layers)]

@@ -17,7 +17,7 @@ def import_graph() -> grimp.ImportGraph:
 
 
 def room_of(module: str, packages: frozenset[str]) -> str:
-    """The folder that holds a module; a package's `__init__` lies in the package's own folder."""
+    """The folder that holds a module; a package's `__init__` is in the package's own folder."""
     return module if module in packages else module.rpartition(".")[0]
 
 

@@ -85,7 +85,7 @@ class Outbox:
 
 
 async def health_of(channel: grpc.aio.Channel, service: str) -> int:
-    """The health of one service, as grpc.health.v1 tells it."""
+    """The health of one service, as grpc.health.v1 reports it."""
     answer = await health_pb2_grpc.HealthStub(channel).Check(health_pb2.HealthCheckRequest(service=service))
     status: int = answer.status
     return status

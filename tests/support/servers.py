@@ -32,7 +32,7 @@ _WEED_PORTS = (
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
-    """A running S3 server; `environment` is what its clients need in theirs."""
+    """A running S3 server; `environment` is what its clients need."""
 
     endpoint: str
     access_key: str = "windtunnel"
@@ -130,7 +130,7 @@ def start_gcs_emulator(folder: Path) -> Iterator[GcsServer]:
 @contextmanager
 def _running(command: list[str], log: Path, url: str, *, timeout_s: float = 60.0) -> Iterator[None]:
     with log.open("wb") as out:
-        # Proxies of the machine must not stand between a server here and its client here.
+        # A server here and its client here must not use the machine's proxies.
         environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment)
     try:

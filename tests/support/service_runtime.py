@@ -57,7 +57,7 @@ class Listener:
     async def collect(
         self, enough: Callable[[Sequence[Message]], bool], *, topics: Sequence[str], timeout_s: float = 60.0
     ) -> list[Message]:
-        """The messages on `topics`, from the first, until `enough` says so. Fails after `timeout_s`."""
+        """The messages on `topics`, from the first, until `enough` is true. Fails after `timeout_s`."""
         subscription = await self._bus.subscribe("test_listener", topics, ack_wait_s=30, max_pending=1000)
         deadline = time.monotonic() + timeout_s
         while not enough([message for _, message in self.events]):
@@ -72,7 +72,7 @@ class Listener:
 
 
 async def publish_garbage(bus: Bus, subject: str) -> None:
-    """An event whose attributes are right and whose data is no message."""
+    """An event whose attributes are right and whose data is not a message."""
     attributes = {"specversion": "1.0", "id": "bad", "source": "/test", "type": subjects.type_of(subject)}
     headers = {f"ce-{name}": value for name, value in attributes.items()}
     await bus.publish(subject, {**headers, "content-type": "application/protobuf"}, b"\xff\xff\xff")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FOLDER = Path(__file__).resolve().parent.parent / "data" / "weights"
-# Modules beside this one that train when they are run with the argument "train".
+# Modules next to this one that train when they are run with the argument "train".
 _MAKERS = ("damaged", "models", "trained")
 
 
@@ -37,7 +37,7 @@ def store(name: str, arrays: Sequence[NDArray[np.float32]]) -> None:
 
 
 def main() -> None:
-    """Trains every network anew."""
+    """Trains every network again."""
     for name in _MAKERS:
         subprocess.run([sys.executable, "-m", f"support.{name}", "train"], check=True, cwd=_FOLDER.parent.parent)
 

@@ -85,7 +85,7 @@ class System:
 
     @asynccontextmanager
     async def jetstream(self) -> AsyncIterator[JetStreamContext]:
-        """Plain nats-py: nothing of ours."""
+        """Plain nats-py: nothing of Windtunnel."""
         client = await nats.connect(self.endpoints["nats"], max_reconnect_attempts=-1, reconnect_time_wait=0.1)
         try:
             yield client.jetstream()

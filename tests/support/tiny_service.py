@@ -17,7 +17,7 @@ API = "tests.Tiny"
 
 
 class TinySettings(ServiceSettings):
-    """What the tiny service takes beside what every service takes."""
+    """The tiny service's settings, in addition to those of every service."""
 
     work_s: float = Field(0.0, ge=0, description="Time that an event takes.")
     build_s: float = Field(0.0, ge=0, description="Time that its parts take, as a database that is away does.")

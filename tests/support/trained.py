@@ -43,7 +43,7 @@ def trained_models() -> Path:
 
 
 def _data() -> tuple[Any, Any]:
-    """Images (200, 12, 12, 3) and their strongest colour."""
+    """Images (200, 12, 12, 3) and their strongest color."""
     rng = np.random.default_rng(3)
     x = rng.uniform(-1, 1, (200, 12, 12, 3)).astype(np.float32)
     return x, (x.mean(axis=(1, 2)).argmax(axis=1)).astype(np.int64)

@@ -107,7 +107,7 @@ def heavy(path: Path, layers: int = 5, width: int = 3200) -> Path:
 
 
 def lacking(path: Path, op: str = "Whirl", version: int = 1, *, side: bool = True) -> Path:
-    """A model with an op that no runtime has; with `side` one output does not hang on it."""
+    """A model with an op that no runtime has; with `side` one output does not depend on it."""
     draw = np.random.default_rng(0)
     writer = GraphWriter()
     source = writer.tensor("input", (1, 8))

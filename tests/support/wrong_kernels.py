@@ -1,4 +1,4 @@
-"""Kernel sets and accelerators with a fault that is put into them: they run a changed copy of the model."""
+"""Kernels and accelerators with a fault that is put into them: they run a changed copy of the model."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def scale_constant(name: str, factor: float) -> Change:
 
 
 def changed(path: Path, change: Change) -> Path:
-    """A copy of the model beside it, with the change."""
+    """A copy of the model next to it, with the change."""
     editor = Editor(path)
     change(editor)
     return editor.write(path.with_name(f"wrong-{path.name}"))
@@ -45,7 +45,7 @@ def changed(path: Path, change: Change) -> Path:
 
 @dataclass
 class WrongPool:
-    """A pool in which one kernel set has a fault, in every model, or in whole models only."""
+    """A pool in which one accelerator has a fault, in every model, or in whole models only."""
 
     pool: Pool
     kernel: str

@@ -120,7 +120,7 @@ def test_renamed_and_untouched_is_healthy(tmp_path: Path, dense: Path, samples: 
 
 
 def _not_folded(path: Path, activation: str) -> Path:
-    """A dense layer of which the normalisation was not folded, and another one behind it."""
+    """A dense layer of which the normalization was not folded, and another one behind it."""
     net = Layers()
     source = net.tensor("input", (1, 8))
     first = net.fully_connected("first", source, random_weights((8, 8)), random_weights((8,)), 1, activation)
@@ -130,7 +130,7 @@ def _not_folded(path: Path, activation: str) -> Path:
 
 
 @pytest.mark.parametrize("activation", ["RELU", "RELU6"])
-def test_an_activation_before_a_normalisation(tmp_path: Path, activation: str) -> None:
+def test_an_activation_before_a_normalization(tmp_path: Path, activation: str) -> None:
     reference, bad = _not_folded(tmp_path / "r.tflite", "NONE"), _not_folded(tmp_path / "c.tflite", activation)
     result = compare_models(reference, bad, random_samples(tmp_path / "s.npz", (8,)))
     assert _named(result) == [("conversion.op", "first", 0)]

@@ -182,7 +182,7 @@ def test_labels_are_optional(tmp_path: Path, dense: Path, samples: Path) -> None
     _check(result)
 
 
-def _quantised(path: Path, variant: str, x: NDArray[np.float32]) -> Path:
+def _quantized(path: Path, variant: str, x: NDArray[np.float32]) -> Path:
     recipes = {
         "dynamic_range": recipe.dynamic_wi8_afp32,
         "int8": recipe.static_wi8_ai8,
@@ -199,8 +199,8 @@ def _quantised(path: Path, variant: str, x: NDArray[np.float32]) -> Path:
 
 @pytest.mark.parametrize(("variant", "limit"), [("dynamic_range", 0.03), ("int8", 0.10), ("int16x8", 0.10)])
 @pytest.mark.filterwarnings("ignore:Warning. Enabling `experimental_preserve_all_tensors`:UserWarning")
-def test_quantised_variants_are_covered_fully(dense: Path, samples: Path, variant: str, limit: float) -> None:
-    candidate = _quantised(dense, variant, np.load(samples)["x"])
+def test_quantized_variants_are_covered_fully(dense: Path, samples: Path, variant: str, limit: float) -> None:
+    candidate = _quantized(dense, variant, np.load(samples)["x"])
     result = compare_models(dense, candidate, samples)
     assert (result.coverage.compared, result.coverage.total) == (4, 4)
     assert result.coverage.unmatched_reference == ()
@@ -224,7 +224,7 @@ def test_two_inputs_pair_by_name_not_by_place(tmp_path: Path) -> None:
 
 
 def test_stored_integers_are_taken_as_they_are(tmp_path: Path) -> None:
-    """Samples of the quantised input's own type are stored values, also for the other, float model."""
+    """Samples of the quantized input's own type are stored values, also for the other, float model."""
 
     def relu(path: Path, dtype: str, scales: list[float]) -> Path:
         writer = GraphWriter()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.layers import Layers, options, random_weights
-from support.quantised import calibrated, images, written
+from support.quantized import calibrated, images, written
 from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.diagnosis.graph.constants import Constant
 from windtunnel.diagnosis.static.patches import put_constant
@@ -42,7 +42,7 @@ def _named(result: Comparison) -> list[tuple[str, str | None]]:
 
 @pytest.mark.parametrize("channels", [[3], list(range(8))])
 def test_integers_that_do_not_fill_their_scale_are_wrong(models: Path, tmp_path: Path, channels: list[int]) -> None:
-    """The scale is the one that the reference's values ask for: a quantiser would have filled it."""
+    """The scale is the one that the reference's values ask for: a quantizer would have filled it."""
     tensor, _ = _weights(models / "int8.tflite")
     editor = Editor(models / "int8.tflite")
     stored = np.array(editor.facts.constant(tensor))

@@ -10,7 +10,7 @@ import pytest
 
 from support.graphs import DenseWeights, dense_model
 from support.layers import random_weights
-from support.quantised import calibrated, images, small_network
+from support.quantized import calibrated, images, small_network
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS, LiveTrials
 from windtunnel.diagnosis.execution.runnable_pair import open_pair
@@ -135,7 +135,7 @@ def test_a_clean_pair_excludes_kernels(dense: Path, samples: Path, accelerator: 
 
 
 @pytest.mark.parametrize("variant", ["int8", "dynamic_range", "float16"])
-def test_a_clean_quantised_pair_excludes_kernels(tmp_path: Path, variant: str) -> None:
+def test_a_clean_quantized_pair_excludes_kernels(tmp_path: Path, variant: str) -> None:
     reference = small_network(tmp_path / "r.tflite")
     candidate = calibrated(reference, tmp_path / "c.tflite", variant, images(16, 2))
     np.savez(tmp_path / "s.npz", x=images(16, 2))

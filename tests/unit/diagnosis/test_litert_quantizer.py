@@ -1,4 +1,4 @@
-"""The quantiser on small real models: what comes out, and what is refused by name."""
+"""The quantizer on small real models: what comes out, and what is refused by name."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_part_that_nobody_reads_needs_no_range(tmp_path: Path, calibration: Ca
     litert.quantize(model, tmp_path / "q.tflite", VariantSpec(name), calibration, None)
     x = DRAW.normal(0, 1, (20, 8)).astype(np.float32)
     expected = outputs(model, x)
-    # XNNPACK takes no SPLIT whose parts are not all quantised.
+    # XNNPACK takes no SPLIT whose parts are not all quantized.
     error = expected - outputs(tmp_path / "q.tflite", x, "none")
     assert np.sqrt(np.square(error).mean()) < 0.05 * np.ptp(expected)
 
@@ -96,7 +96,7 @@ def test_a_part_that_nobody_reads_needs_no_range(tmp_path: Path, calibration: Ca
     [(True, False, True), (False, True, True), (False, False, False), (True, True, False)],
 )
 @pytest.mark.parametrize("name", BUILTIN)
-def test_files_of_old_and_large_models_quantise_as_well(
+def test_files_of_old_and_large_models_quantize_as_well(
     tmp_path: Path, calibration: Calibration, name: str, old_codes: bool, outside: bool, signature: bool
 ) -> None:
     def write(path: Path, *, old_codes: bool = False, outside: bool = False, signature: bool = True) -> Path:

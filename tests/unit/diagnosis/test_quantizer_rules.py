@@ -44,7 +44,7 @@ def recipe(algorithm: str, config: Any) -> VariantSpec:
         (recipe("no_quantize", None), False),
     ],
 )
-def test_static_quantisation_needs_calibration(variant: VariantSpec, needed: bool) -> None:
+def test_static_quantization_needs_calibration(variant: VariantSpec, needed: bool) -> None:
     assert needs_calibration(variant) is needed
 
 
@@ -89,12 +89,12 @@ def half_model(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("write", [quantized_model, half_model])
-def test_what_is_quantised_counts_as_a_variant(tmp_path: Path, write: Callable[[Path], Path]) -> None:
+def test_what_is_quantized_counts_as_a_variant(tmp_path: Path, write: Callable[[Path], Path]) -> None:
     require_quantized(read_model(write(tmp_path / "m.tflite")), VariantSpec("mine"))
 
 
 @pytest.mark.parametrize(("write", "tensor"), [(quantized_model, "in"), (half_model, "half")])
-def test_a_quantised_model_cannot_be_quantised_again(
+def test_a_quantized_model_cannot_be_quantized_again(
     tmp_path: Path, write: Callable[[Path], Path], tensor: str
 ) -> None:
     with pytest.raises(InvalidInput, match=rf"already \(tensor '{tensor}'.*'int8' cannot be made") as error:

@@ -14,7 +14,7 @@ from windtunnel.tflite import ModelFacts, read_model
 from windtunnel.tflite.paired_ends import pair_inputs
 
 
-def quantised(path: Path, dtype: str, scale: float, zero: int, *, name: str = "image", op: bool = False) -> ModelFacts:
+def quantized(path: Path, dtype: str, scale: float, zero: int, *, name: str = "image", op: bool = False) -> ModelFacts:
     """A model whose input, or what a QUANTIZE op makes of it, has this scale and zero point."""
     writer = GraphWriter()
     stored = writer.tensor("stored" if op else name, (1, 4), dtype, scales=[scale], zeros=[zero])
@@ -67,7 +67,7 @@ def test_between_minus_one_and_one_where_no_model_says(plain: ModelFacts) -> Non
         ("int16", 3 / 32767, 0, (0.0, 3.0)),
     ],
 )
-def test_what_a_quantised_input_holds(
+def test_what_a_quantized_input_holds(
     tmp_path: Path,
     plain: ModelFacts,
     op: bool,
@@ -76,7 +76,7 @@ def test_what_a_quantised_input_holds(
     zero: int,
     expected: tuple[float, float],
 ) -> None:
-    candidate = quantised(tmp_path / "q.tflite", dtype, scale, zero, op=op)
+    candidate = quantized(tmp_path / "q.tflite", dtype, scale, zero, op=op)
     low, high = extremes(plain, candidate)
     width = expected[1] - expected[0]
     assert expected[0] - 1e-5 * width <= low < expected[0] + 0.1 * width
@@ -86,8 +86,8 @@ def test_what_a_quantised_input_holds(
 def test_what_both_hold(tmp_path: Path) -> None:
     # [0, 127.5] and [-64, 63.5].
     reference, candidate = (
-        quantised(tmp_path / "a.tflite", "uint8", 0.5, 0),
-        quantised(tmp_path / "b.tflite", "int8", 0.5, 0),
+        quantized(tmp_path / "a.tflite", "uint8", 0.5, 0),
+        quantized(tmp_path / "b.tflite", "int8", 0.5, 0),
     )
     low, high = extremes(reference, candidate)
     assert 0 <= low < 8
@@ -96,8 +96,8 @@ def test_what_both_hold(tmp_path: Path) -> None:
 
 def test_inputs_do_not_shrink_to_what_a_candidate_calibrated_far_too_narrow_holds(tmp_path: Path) -> None:
     # [0, 255] and [0, 12.75].
-    reference = quantised(tmp_path / "a.tflite", "uint8", 1.0, 0)
-    candidate = quantised(tmp_path / "b.tflite", "uint8", 0.05, 0)
+    reference = quantized(tmp_path / "a.tflite", "uint8", 1.0, 0)
+    candidate = quantized(tmp_path / "b.tflite", "uint8", 0.05, 0)
     assert extremes(reference, candidate)[1] > 220
     # The other way round the candidate holds all that the reference does.
     assert extremes(candidate, reference)[1] <= 12.75
@@ -105,8 +105,8 @@ def test_inputs_do_not_shrink_to_what_a_candidate_calibrated_far_too_narrow_hold
 
 def test_where_the_two_have_nothing_in_common_the_reference_wins(tmp_path: Path) -> None:
     # [0, 255] and [-255, 0].
-    reference = quantised(tmp_path / "a.tflite", "uint8", 1.0, 0)
-    candidate = quantised(tmp_path / "b.tflite", "uint8", 1.0, 255)
+    reference = quantized(tmp_path / "a.tflite", "uint8", 1.0, 0)
+    candidate = quantized(tmp_path / "b.tflite", "uint8", 1.0, 255)
     low, high = extremes(reference, candidate)
     assert 0 <= low < 32
     assert 220 < high <= 255
@@ -130,7 +130,7 @@ def test_the_range_goes_with_the_name_not_with_the_place(tmp_path: Path) -> None
 def test_integers_stored_by_the_reference_reach_the_candidate_as_real_numbers(
     tmp_path: Path, plain: ModelFacts
 ) -> None:
-    reference = quantised(tmp_path / "a.tflite", "uint8", 0.5, 10)
+    reference = quantized(tmp_path / "a.tflite", "uint8", 0.5, 10)
     given = {"image": np.array([[0, 10, 12, 255]], np.uint8)}
     assert translate(given, reference, plain)["image"].tolist() == [[-5.0, 0.0, 1.0, 122.5]]
 

@@ -12,7 +12,7 @@ import pytest
 from support.fault_runs import quantize, ranges
 from support.layers import Layers, options
 from support.models import DigitsModels
-from support.quantised import GROUPS, calibrated, change_range, images, written
+from support.quantized import GROUPS, calibrated, change_range, images, written
 from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.tflite import read_model
 from windtunnel.tflite.edit import Editor

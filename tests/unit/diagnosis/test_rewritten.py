@@ -10,7 +10,7 @@ import pytest
 
 from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_samples, random_weights
-from support.quantised import calibrated, change_range, images, small_network
+from support.quantized import calibrated, change_range, images, small_network
 from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.diagnosis.thresholds.confidences import UNEXPLAINED
 from windtunnel.tflite import Quantization
@@ -128,7 +128,7 @@ def test_an_activation_inside_a_dilated_convolution_is_named_at_the_convolution(
     assert _named(result) == [("conversion.op", "inner")]
 
 
-# Quantised
+# Quantized
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +167,7 @@ def test_a_range_that_nothing_beside_it_has_is_one(summed: Path, tmp_path: Path)
     assert (cause.code, cause.layer) == ("quantization.parameters", "moved")
 
 
-def test_a_wrong_normalisation_folded_before_quantising_is_no_scale(tmp_path: Path) -> None:
+def test_a_wrong_normalization_folded_before_quantizing_is_no_scale(tmp_path: Path) -> None:
     """Channels with factors of their own, in weights and bias alike."""
     clean = small_network(tmp_path / "r.tflite")
     editor = Editor(clean)
@@ -313,7 +313,7 @@ def test_what_a_maximum_does_not_choose_may_be_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("scale", "order"), [(True, False), (False, True)])
-def test_channels_that_the_next_layer_makes_up_for_once_quantised(tmp_path: Path, scale: bool, order: bool) -> None:
+def test_channels_that_the_next_layer_makes_up_for_once_quantized(tmp_path: Path, scale: bool, order: bool) -> None:
     made = []
     for name, build in (("r", _two_dense(False, False)), ("c", _two_dense(scale, order))):
         net = Layers()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.layers import Layers, options, random_samples
-from support.quantised import calibrated, images, small_network
+from support.quantized import calibrated, images, small_network
 from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.diagnosis.graph.model_precision import is_quantized
 from windtunnel.tflite import Quantization, read_model
@@ -119,7 +119,7 @@ def test_a_scale_of_zero_is_named(tmp_path: Path) -> None:
 
 
 def test_ranges_around_zero_are_no_fault(tmp_path: Path) -> None:
-    """A quantiser that knows only symmetric activations wastes half of every rectified range."""
+    """A quantizer that knows only symmetric activations wastes half of every rectified range."""
     reference = small_network(tmp_path / "r.tflite")
     clean = calibrated(reference, tmp_path / "clean.tflite", "int8", images(16, 2))
     np.savez(tmp_path / "s.npz", x=images(16, 2))

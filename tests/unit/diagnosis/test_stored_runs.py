@@ -18,7 +18,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from support import quantised
+from support import quantized
 from support.graphs import DenseWeights, dense_model
 from support.layers import Layers, random_samples, random_weights
 from windtunnel import schemas
@@ -47,7 +47,7 @@ def _without_samples(folder: Path) -> Models:
 
 
 def _int8(folder: Path) -> Models:
-    quantised.written(folder)
+    quantized.written(folder)
     return folder / "float32.tflite", folder / "int8.tflite", folder / "samples.npz"
 
 
@@ -55,7 +55,7 @@ def _clipped(folder: Path) -> Models:
     reference, good, samples = _int8(folder)
     names = _scaled_layers(good)
     name = names[len(names) // 2]
-    return reference, quantised.change_range(good, folder / "bad.tflite", [name], factor=0.1), samples
+    return reference, quantized.change_range(good, folder / "bad.tflite", [name], factor=0.1), samples
 
 
 def _scaled_layers(model: Path) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from support.graphs import DenseWeights, dense_model
 from support.layers import Layers, options, random_samples, random_weights
-from support.quantised import calibrated, change_range, images, small_network
+from support.quantized import calibrated, change_range, images, small_network
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.execution.patched_runs import LiveTrials
 from windtunnel.diagnosis.execution.runnable_pair import open_pair
@@ -198,7 +198,7 @@ def test_the_worst_of_several_outputs_counts_or_the_one_that_is_moved(tmp_path: 
     assert moved == ((first, second), (second, 0.0))
 
 
-def test_a_quantised_candidate_is_as_good_as_its_clean_copy_once_mended(tmp_path: Path) -> None:
+def test_a_quantized_candidate_is_as_good_as_its_clean_copy_once_mended(tmp_path: Path) -> None:
     """Mending is judged by the whole model: what is left is what its precision costs."""
     reference = small_network(tmp_path / "r.tflite")
     clean = calibrated(reference, tmp_path / "clean.tflite", "int8", images(16, 2))

@@ -1,4 +1,4 @@
-"""Notes on what quantisation costs a layer: each where it is made, none on floats."""
+"""Notes on what quantization costs a layer: each where it is made, none on floats."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from support.fault_runs import tensor_wise
-from support.quantised import calibrated, change_range, images, small_network, written
+from support.quantized import calibrated, change_range, images, small_network, written
 from windtunnel.diagnosis import compare_models
 
 Notes = dict[str, dict[str, dict[str, Any]]]
@@ -89,7 +89,7 @@ def test_ranges_of_random_inputs_are_no_note(models: Path, tmp_path: Path) -> No
     assert {kind for found in notes.values() for kind in found} & {"wide", "clipped", "outlier_range"} == set()
 
 
-def _quantised(folder: Path, variant: str, rules: Any = None, *, hot: float = 1.0, unlike: float = 1.0) -> Notes:
+def _quantized(folder: Path, variant: str, rules: Any = None, *, hot: float = 1.0, unlike: float = 1.0) -> Notes:
     """Notes of a variant; `hot` is the factor of one pixel of one image."""
     x = images(16, 2)
     x[3, 4, 4] *= np.float32(hot)
@@ -101,43 +101,43 @@ def _quantised(folder: Path, variant: str, rules: Any = None, *, hot: float = 1.
 
 def test_outliers_set_a_range(tmp_path: Path) -> None:
     """One pixel of one image 60 times as large as the others: all the rest shares a few steps."""
-    notes = _quantised(tmp_path, "int8", hot=60.0)
+    notes = _quantized(tmp_path, "int8", hot=60.0)
     assert "conv_1" in _have(notes, "outlier_range")
     assert 0.0 < notes["conv_1"]["outlier_range"]["deviation_steps"] < 9.0
-    assert not _have(_quantised(tmp_path, "int8"), "outlier_range")
+    assert not _have(_quantized(tmp_path, "int8"), "outlier_range")
     # 16 bits have steps enough.
-    assert not _have(_quantised(tmp_path, "int16x8", hot=60.0), "outlier_range")
+    assert not _have(_quantized(tmp_path, "int16x8", hot=60.0), "outlier_range")
 
 
 def test_one_scale_for_unlike_channels(tmp_path: Path) -> None:
     rules = tensor_wise(".*", "CONV_2D", "int8")
-    notes = _quantised(tmp_path, "int8", rules, unlike=0.2)
+    notes = _quantized(tmp_path, "int8", rules, unlike=0.2)
     assert _have(notes, "per_tensor") == {"conv_3"}
     ratio = notes["conv_3"]["per_tensor"]["largest_to_median_channel"]
     assert 3.0 < ratio < 7.0
     # Channels that are alike lose nothing by one scale, unlike ones nothing with a scale each.
-    assert _have(_quantised(tmp_path, "int8", rules), "per_tensor") == set()
-    assert _have(_quantised(tmp_path, "int8", unlike=0.2), "per_tensor") == set()
+    assert _have(_quantized(tmp_path, "int8", rules), "per_tensor") == set()
+    assert _have(_quantized(tmp_path, "int8", unlike=0.2), "per_tensor") == set()
 
 
 def test_four_bits_of_weights(tmp_path: Path) -> None:
-    notes = _quantised(tmp_path, "int4")
+    notes = _quantized(tmp_path, "int4")
     assert _have(notes, "weights_rounding") >= {"conv_1", "conv_2", "conv_3", "logits"}
     note = notes["conv_2"]["weights_rounding"]
     assert note["dtype"] == "int4"
     # 15 steps over twice the largest weight: about a tenth of a channel's size.
     assert 0.05 < note["relative_error"] < 0.2
-    assert not _have(_quantised(tmp_path, "dynamic_range"), "weights_rounding")
+    assert not _have(_quantized(tmp_path, "dynamic_range"), "weights_rounding")
 
 
 def test_sixteen_bits_of_activations(tmp_path: Path) -> None:
-    notes = _quantised(tmp_path, "int16x8")
+    notes = _quantized(tmp_path, "int16x8")
     assert _have(notes, "int16x8") == {"conv_1", "conv_2", "conv_3", "logits"}
     assert 0.0 < notes["conv_1"]["int16x8"]["relative_error"] < 0.03
     # Storing an activation costs nothing where weights lose more; what only stores has nothing else to lose.
     assert _have(notes, "rounding") <= {"pooled", "flat"}
 
 
-@pytest.mark.parametrize("make", [lambda f: _quantised(f, "int8"), lambda f: _quantised(f, "dynamic_range")])
+@pytest.mark.parametrize("make", [lambda f: _quantized(f, "int8"), lambda f: _quantized(f, "dynamic_range")])
 def test_eight_bits_have_no_note_of_sixteen(tmp_path: Path, make: Callable[[Path], Notes]) -> None:
     assert _have(make(tmp_path), "int16x8") == set()

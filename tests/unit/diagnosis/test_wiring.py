@@ -67,7 +67,7 @@ def test_an_order_that_means_nothing(tmp_path: Path, op: str) -> None:
 
 @pytest.mark.parametrize("form", ["int8", "int16x8", "dynamic_range", "float16"])
 @pytest.mark.parametrize("op", ["CONCATENATION", "SUB"])
-def test_inputs_in_another_order_once_quantised(tmp_path: Path, op: str, form: str) -> None:
+def test_inputs_in_another_order_once_quantized(tmp_path: Path, op: str, form: str) -> None:
     """Also where each input has a scale of its own."""
     reference = _branches(tmp_path / "r.tflite", op)
     samples = random_samples(tmp_path / "s.npz", (8,))

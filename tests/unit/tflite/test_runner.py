@@ -87,7 +87,7 @@ def test_wrong_inputs_are_named(dense: Path, inputs: dict[str, NDArray[np.float3
         Runner(dense).run(inputs)
 
 
-def _quantised_identity(path: Path) -> Path:
+def _quantized_identity(path: Path) -> Path:
     """int8 input (scale 0.5, zero point -1) -> RELU -> int8 output of the same parameters."""
     writer = graphs.GraphWriter()
     source = writer.tensor("x", (1, 4), "int8", scales=[0.5], zeros=[-1])
@@ -96,15 +96,15 @@ def _quantised_identity(path: Path) -> Path:
     return writer.write(path, [source], [output])
 
 
-def test_real_numbers_are_quantised_and_saturated(tmp_path: Path) -> None:
-    runner = Runner(_quantised_identity(tmp_path / "q.tflite"))
+def test_real_numbers_are_quantized_and_saturated(tmp_path: Path) -> None:
+    runner = Runner(_quantized_identity(tmp_path / "q.tflite"))
     x = np.array([[1.2, 0.25, -3.0, 1000.0]])
     assert runner.run({"x": x})["y"].tolist() == [[1, -1, -1, 127]]
     assert runner.run({"x": x}, dequantized=True)["y"].tolist() == [[1.0, 0.0, 0.0, 64.0]]
 
 
 def test_stored_integers_pass_as_they_are(tmp_path: Path) -> None:
-    runner = Runner(_quantised_identity(tmp_path / "q.tflite"))
+    runner = Runner(_quantized_identity(tmp_path / "q.tflite"))
     assert runner.run({"x": np.array([[5, 127, -1, 0]], np.int8)})["y"].tolist() == [[5, 127, -1, 0]]
     with pytest.raises(InvalidInput, match="takes int8, but the sample is uint8"):
         runner.run({"x": np.zeros((1, 4), np.uint8)})

@@ -122,7 +122,7 @@ def _bicubic(size: int, out: int) -> Taps:
     index = floor.astype(np.intp)[:, None] + np.array([-1, 0, 1, 2])
     weight = _keys_cubic(np.abs(distance).astype(_F))
     inside = (index >= 0) & (index < size)
-    return Taps(np.clip(index, 0, size - 1), _normalised(np.where(inside, weight, _F(0))))
+    return Taps(np.clip(index, 0, size - 1), _normalized(np.where(inside, weight, _F(0))))
 
 
 def _antialiased(size: int, out: int, kernel: Callable[[Floats], Floats], radius: float) -> Taps:
@@ -135,7 +135,7 @@ def _antialiased(size: int, out: int, kernel: Callable[[Floats], Floats], radius
     index = start[:, None] + np.arange(int((end - start).max()) + 1)
     distance = np.abs((index.astype(_F) + _HALF - centre[:, None]) / scale)
     weight = np.where(index <= end[:, None], kernel(distance), _F(0))
-    return Taps(np.minimum(index, size - 1), _normalised(weight))
+    return Taps(np.minimum(index, size - 1), _normalized(weight))
 
 
 def _area(size: int, out: int) -> Taps:
@@ -155,7 +155,7 @@ def _area(size: int, out: int) -> Taps:
     return Taps(np.clip(index, 0, size - 1), weight)
 
 
-def _normalised(weight: Floats) -> Floats:
+def _normalized(weight: Floats) -> Floats:
     total = weight.sum(axis=1, keepdims=True, dtype=_F)
     divisor = np.where(np.abs(total) >= _F(1000) * np.finfo(_F).tiny, total, _F(1))
     return (weight / divisor).astype(_F)

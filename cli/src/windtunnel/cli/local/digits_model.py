@@ -36,7 +36,7 @@ def train(folder: Path) -> float:
             (epoch + 1) / EPOCHS, f"epoch {epoch + 1} of {EPOCHS}, accuracy {logs['accuracy']:.3f}"
         )
     )
-    x = _normalise(images)
+    x = _normalize(images)
     model.fit(x[training], labels[training], batch_size=32, epochs=EPOCHS, verbose=0, callbacks=[report])
     _, accuracy = model.evaluate(x[test], labels[test], verbose=0)
     model.save(folder / "digits.keras")
@@ -54,7 +54,7 @@ def _digits() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     return np.repeat(grey[..., None], 3, axis=3), data.target.astype(np.int64)
 
 
-def _normalise(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _normalize(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     return images.astype(np.float32) * np.float32(2 / 255) - np.float32(1)
 
 

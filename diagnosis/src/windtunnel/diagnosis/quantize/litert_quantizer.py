@@ -69,7 +69,7 @@ def quantize(
         whole = _bytes_of(model, sized) if changed or sized else bytes(data)
         count, ranges = _calibrate(whole, facts, rules, calibration, pipeline)
         ranges = _with_own(ranges, own)
-    isolation.progress(0.9, f"quantising {variant.name}")
+    isolation.progress(0.9, f"quantizing {variant.name}")
     try:
         result = _modified(model, rules, ranges, variant)
     except InvalidInput as error:

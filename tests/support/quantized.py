@@ -69,7 +69,7 @@ def change_range(
 ) -> Path:
     """A copy in which activations have another scale (times `factor`) and zero point (plus `shift`).
 
-    The scale of a bias hangs on that of the layer's input. Biases say the same as before, or with `keep_biases` False
+    The scale of a bias depends on that of the layer's input. Biases say the same as before, or with `keep_biases` False
     their integers stay.
     """
     editor = Editor(source)
