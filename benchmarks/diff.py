@@ -207,7 +207,7 @@ def estimator(models: MobileNet, frames: int) -> dict[str, float]:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """Everything, as one dict."""
     models = mobilenet()
-    accelerators: tuple[Accelerator, ...] = ("xnnpack", "none")
+    accelerators: tuple[Accelerator, ...] = ("xnnpack", "builtin")
     found: dict[str, Any] = {"speed": {one: speed(models, arguments.frames, one) for one in accelerators}}
     if not arguments.no_tensorflow:
         found["quantization_debugger"] = debugger = time_quantization_debugger(models, 20)

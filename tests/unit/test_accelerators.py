@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import click
 import pytest
+from ai_edge_litert.interpreter import OpResolverType
 from click.testing import CliRunner
 
 from windtunnel.accelerators import (
@@ -11,13 +16,17 @@ from windtunnel.accelerators import (
     REFERENCE,
     SPELLINGS,
     XNNPACK,
+    Accelerator,
     accelerator_name,
     parse_accelerator,
+    resolver_of,
+    runtime_accelerator,
     shown_accelerator,
     spelled_in_cells,
     spelled_in_comparisons,
 )
 from windtunnel.cli.commands.options import compared_accelerator_option, measured_accelerator_option
+from windtunnel.diagnosis.minimal import run_case
 from windtunnel.errors import InvalidInput
 from windtunnel.plan import parse_plan
 
@@ -47,6 +56,39 @@ def test_every_spelling_has_one_name_and_each_document_its_own(
     assert accelerator_name(text) == shown_accelerator(text) == name
     assert spelled_in_cells(text) == in_cells
     assert spelled_in_comparisons(text) == in_comparisons
+
+
+@pytest.mark.parametrize("name", get_args(Accelerator))
+def test_every_spelling_of_what_the_runtime_has_is_one_op_resolver(name: str) -> None:
+    for spelling in (name, *SPELLINGS[name], spelled_in_cells(name), spelled_in_comparisons(name)):
+        assert runtime_accelerator(spelling) == name
+        assert getattr(OpResolverType, resolver_of(spelling)) is getattr(OpResolverType, resolver_of(name))
+    assert len({resolver_of(one) for one in get_args(Accelerator)}) == len(get_args(Accelerator))
+
+
+@pytest.mark.parametrize("text", ["gpu", "", "arm:cortex-a53", "npu-of-a-farm"])
+def test_the_runtime_has_no_resolver_for_other_accelerators(text: str) -> None:
+    with pytest.raises(InvalidInput, match="unknown accelerator") as refused:
+        resolver_of(text)
+    assert "xnnpack, builtin, reference" in str(refused.value.hint)
+
+
+def test_the_script_of_a_minimal_case_has_the_same_table() -> None:
+    """The script runs without Windtunnel, so it has a copy."""
+    promised = {spelled_in_comparisons(name) for name in get_args(Accelerator)}
+    assert promised | set(get_args(Accelerator)) == run_case.RESOLVERS.keys()
+    assert {name: resolver_of(name) for name in run_case.RESOLVERS} == run_case.RESOLVERS
+
+
+def test_no_other_module_knows_op_resolvers() -> None:
+    root = Path(__file__).parents[2]
+    tables = [
+        path.name
+        for folder in ("shared/src", "diagnosis/src", "services", "cli/src")
+        for path in (root / folder).rglob("*.py")
+        if re.search(r"BUILTIN_WITHOUT_DEFAULT_DELEGATES|BUILTIN_REF\b", path.read_text())
+    ]
+    assert sorted(tables) == ["accelerators.py", "run_case.py"]
 
 
 def test_no_spelling_has_two_names() -> None:

@@ -12,9 +12,12 @@ comparisons and layer logs call them `none`. People may write any spelling anywh
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal, cast
 
 from windtunnel.errors import InvalidInput
+
+# What the runtime has without a phone.
+Accelerator = Literal["xnnpack", "builtin", "reference"]
 
 BUILTIN: Final = "builtin"
 REFERENCE: Final = "reference"
@@ -30,6 +33,12 @@ SPELLINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "coreml": ("core_ml",),
 }
 _NAMES: Final = {spelling: name for name, others in SPELLINGS.items() for spelling in (name, *others)}
+# The member of the runtime's OpResolverType that each stands for.
+_RESOLVERS: Final[Mapping[str, str]] = {
+    XNNPACK: "BUILTIN",
+    BUILTIN: "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    REFERENCE: "BUILTIN_REF",
+}
 # The spelling in a plan, a cell and a measurement, and the one in a comparison and a layer log.
 _IN_CELLS: Final = {BUILTIN: "cpu"}
 _IN_COMPARISONS: Final = {BUILTIN: "none"}
@@ -64,6 +73,36 @@ def parse_accelerator(text: str, among: Sequence[str]) -> str:
     if name not in among:
         raise InvalidInput(f"unknown accelerator {text!r}", hint=f"use {', '.join(among)}")
     return name
+
+
+def runtime_accelerator(text: str) -> Accelerator:
+    """The name of an accelerator that the runtime has on this machine's processor.
+
+    Args:
+        text: in any spelling.
+
+    Returns:
+        One of `Accelerator`.
+
+    Raises:
+        InvalidInput: it is not one of them.
+    """
+    return cast(Accelerator, parse_accelerator(text, tuple(_RESOLVERS)))
+
+
+def resolver_of(text: str) -> str:
+    """The op resolver of the runtime that an accelerator stands for.
+
+    Args:
+        text: in any spelling.
+
+    Returns:
+        The name of a member of `OpResolverType`.
+
+    Raises:
+        InvalidInput: the runtime has none for it.
+    """
+    return _RESOLVERS[runtime_accelerator(text)]
 
 
 def spelled_in_cells(text: str) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from windtunnel.accelerators import BUILTIN, accelerator_name
+
 SHAPE_UNKNOWN: Final = "the input shape is not known: open dimensions were taken as 1"
-_NO_DELEGATE: Final = frozenset({"", "cpu"})
+_NO_DELEGATE: Final = frozenset({"", BUILTIN})
 # Delegates that a log names differently than a plan.
 _SAME: Final[Mapping[str, frozenset[str]]] = {"gpu": frozenset({"gpu", "metal"})}
 
@@ -27,7 +29,7 @@ def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int 
     """The warning that a requested delegate ran no node.
 
     Args:
-        accelerator: the requested one; "cpu", the builtin kernels, is not a delegate.
+        accelerator: the requested one; the builtin kernels are not a delegate.
         delegate: the one that ran, as in `windtunnel.log/1`; None: none, or not known.
         nodes_delegated: how many nodes the delegate ran; None: not known.
         nodes_total: how many nodes the graph has; None: not known.
@@ -35,7 +37,7 @@ def fallback_words(accelerator: str, delegate: str | None, nodes_delegated: int 
     Returns:
         Empty if the delegate ran some nodes, or if that is not known.
     """
-    if accelerator in _NO_DELEGATE:
+    if accelerator_name(accelerator) in _NO_DELEGATE:
         return ""
     if delegate not in (None, "external") and delegate not in _SAME.get(accelerator, {accelerator}):
         return f"{accelerator} was requested but {delegate} ran: the figures are not those of {accelerator}"

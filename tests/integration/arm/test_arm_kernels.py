@@ -101,7 +101,7 @@ def job(tmp_path: Path, model: Path) -> dict[str, object]:
     derived = whole(read_model(model))
     return {
         "model": str(model),
-        "accelerator": "none",
+        "resolver": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
         "threads": 1,
         "preserve_all": True,
         "inputs": [(here, str(there)) for here, there in derived.inputs],

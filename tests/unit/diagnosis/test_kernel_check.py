@@ -71,47 +71,47 @@ def test_wrong_here_and_right_there(matching: Matching) -> None:
 )
 def test_a_fault_of_the_file_shows_on_both(matching: Matching, here: float, there: float) -> None:
     local, other = _of(matching, 0.0, here, 0.0, 0.0), _of(matching, 0.0, there, 0.0, 0.0)
-    assert kernel_causes(matching, local, other, "none") == ()
+    assert kernel_causes(matching, local, other, "builtin") == ()
 
 
 def test_five_times_as_wrong_is_enough(matching: Matching) -> None:
     local, other = _of(matching, 0.4), _of(matching, 0.07)
-    assert [cause.layer for cause in kernel_causes(matching, local, other, "none")] == ["hidden_1"]
+    assert [cause.layer for cause in kernel_causes(matching, local, other, "builtin")] == ["hidden_1"]
 
 
 def test_nan_on_one_only(matching: Matching) -> None:
     nan = Local(samples=0, nrmse=None, rmse=None, max_abs=None, low=-1.0, high=1.0)
     local, other = _of(matching, 0.0, 0.0, nan), _of(matching, 0.0, 0.0, 0.0)
-    (cause,) = kernel_causes(matching, local, other, "none")
+    (cause,) = kernel_causes(matching, local, other, "builtin")
     assert (cause.code, cause.layer, cause.op_index) == ("kernel", "logits", 2)
     assert cause.evidence["non_finite"] == {"op": "FULLY_CONNECTED"}
     assert cause.evidence["local_nrmse"] is None
-    assert kernel_causes(matching, local, _of(matching, 0.0, 0.0, nan), "none") == ()
-    assert kernel_causes(matching, _of(matching, 0.0, 0.0, 0.0), local, "none") == ()
+    assert kernel_causes(matching, local, _of(matching, 0.0, 0.0, nan), "builtin") == ()
+    assert kernel_causes(matching, _of(matching, 0.0, 0.0, 0.0), local, "builtin") == ()
 
 
 def test_a_constant_that_differs_has_no_figure_and_is_no_nan(matching: Matching) -> None:
     constant = Local(samples=4, nrmse=None, rmse=0.5, max_abs=0.5, low=1.0, high=1.0)
-    assert kernel_causes(matching, _of(matching, constant), _of(matching, 0.0), "none") == ()
+    assert kernel_causes(matching, _of(matching, constant), _of(matching, 0.0), "builtin") == ()
 
 
 def test_the_gravest_comes_first(matching: Matching) -> None:
     nan = Local(samples=0, nrmse=None, rmse=None, max_abs=None, low=-1.0, high=1.0)
     local, other = _of(matching, 0.1, 0.3, nan, 0.2), _of(matching, 0.0, 0.0, 0.0, 0.0)
-    found = kernel_causes(matching, local, other, "none")
+    found = kernel_causes(matching, local, other, "builtin")
     assert [cause.layer for cause in found] == ["logits", "hidden_2", "probabilities", "hidden_1"]
 
 
 def test_what_was_run_on_one_set_only_says_nothing(matching: Matching) -> None:
-    assert kernel_causes(matching, _of(matching, 0.4), {}, "none") == ()
-    assert kernels_excluded(_of(matching, 0.0), {}, "none") == ()
-    assert kernels_excluded({}, _of(matching, 0.0), "none") == ()
+    assert kernel_causes(matching, _of(matching, 0.4), {}, "builtin") == ()
+    assert kernels_excluded(_of(matching, 0.0), {}, "builtin") == ()
+    assert kernels_excluded({}, _of(matching, 0.0), "builtin") == ()
 
 
 def test_an_input_has_no_kernel(matching: Matching) -> None:
     assert matching.candidate is not None
     (source,) = matching.candidate.facts.main.input_indices
-    assert kernel_causes(matching, {source: _local(0.5)}, {source: _local(0.0)}, "none") == ()
+    assert kernel_causes(matching, {source: _local(0.5)}, {source: _local(0.0)}, "builtin") == ()
 
 
 def test_integers_may_differ_more(tmp_path: Path) -> None:
@@ -121,11 +121,11 @@ def test_integers_may_differ_more(tmp_path: Path) -> None:
     assert matching.candidate is not None
     (index,) = (pair.candidate.tensor.index for pair in matching.pairs if pair.candidate.tensor.name == "conv_2")
     for error, expected in ((0.01, []), (0.05, ["conv_2"])):
-        found = kernel_causes(matching, {index: _local(error)}, {index: _local(1e-4)}, "none")
+        found = kernel_causes(matching, {index: _local(error)}, {index: _local(1e-4)}, "builtin")
         assert [cause.layer for cause in found] == expected
 
 
-@pytest.mark.parametrize("accelerator", ["none", "xnnpack"])
+@pytest.mark.parametrize("accelerator", ["builtin", "xnnpack"])
 def test_a_clean_pair_excludes_kernels(dense: Path, samples: Path, accelerator: Accelerator) -> None:
     result = compare_models(dense, dense, samples, accelerator=accelerator)
     assert result.causes == ()
@@ -161,10 +161,10 @@ def test_a_kernel_that_ignores_an_activation(tmp_path: Path, dense: Path, sample
     def ignore(editor: Editor) -> None:
         editor.set_options(0, fused_activation_function="NONE")
 
-    with open_pair(matching, next(iter(given)), synthetic=False, threads=1, accelerator="none") as reach:
-        trials = LiveTrials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="none")
+    with open_pair(matching, next(iter(given)), synthetic=False, threads=1, accelerator="builtin") as reach:
+        trials = LiveTrials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="builtin")
         local, other = trials.layers(4, ignore), trials.other_kernels(4)
-    (cause,) = kernel_causes(matching, local, other, "none")
+    (cause,) = kernel_causes(matching, local, other, "builtin")
     assert (cause.layer, cause.op_index) == ("hidden_1", 0)
     assert cause.evidence["local_nrmse"] > 0.1
     assert cause.evidence["local_nrmse_on_other_kernels"] < 1e-5

@@ -113,7 +113,7 @@ def test_limits_follow_the_kind_of_op_and_its_types(tmp_path: Path) -> None:
 def test_kernel_sets_are_named_or_refused() -> None:
     assert parse_kernel("arm:cortex-a53").cpu == "cortex-a53"
     assert parse_kernel("arm:cortex-a53").accelerator == "xnnpack"
-    assert parse_kernel("arm:cortex-a76:none").accelerator == "none"
+    assert parse_kernel("arm:cortex-a76:none").accelerator == "builtin"
     assert [kernel.name for kernel in parse_kernels(())] == ["none", "reference", "xnnpack"]
     assert [kernel.name for kernel in parse_kernels(("none", "none"))] == ["none"]
     for text in ("gpu", "arm:max", "arm", "arm:cortex-a53:gpu", "none:none"):

@@ -74,7 +74,7 @@ def test_a_path_that_the_runtime_cannot_open_is_refused(tmp_path: Path) -> None:
 def test_unknown_kernels_and_a_pipeline_without_samples_are_refused(tmp_path: Path) -> None:
     model = long_model(tmp_path / "long.tflite", 4)
     (tmp_path / "p.json").write_text("{}")
-    with pytest.raises(click.BadParameter, match="'gpu': use none, reference"):
+    with pytest.raises(click.BadParameter, match="'gpu': use builtin, reference"):
         run(model, "--kernel", "gpu")
     with pytest.raises(InvalidInput, match="without samples"):
         run(model, "--pipeline", tmp_path / "p.json")

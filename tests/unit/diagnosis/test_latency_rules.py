@@ -28,9 +28,11 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> ModelFacts:
 
 
 def profile(
-    times: Sequence[float | None], *, accelerator: Any = "cpu", delegated: dict[int, bool] | None = None
+    times: Sequence[float | None], *, accelerator: Any = "builtin", delegated: dict[int, bool] | None = None
 ) -> Profile:
-    ops = [OpTime(index, ms, (), (delegated or {}).get(index, accelerator != "cpu")) for index, ms in enumerate(times)]
+    ops = [
+        OpTime(index, ms, (), (delegated or {}).get(index, accelerator != "builtin")) for index, ms in enumerate(times)
+    ]
     return Profile("profiler", accelerator, 1, 50, sum(ms or 0.0 for ms in times), tuple(ops))
 
 
@@ -169,7 +171,7 @@ def log_run(facts: ModelFacts, times: Sequence[float]) -> dict[str, Any]:
 
 def test_a_logs_table_gives_the_times(facts: ModelFacts) -> None:
     found = profile_of_log(facts, log_run(facts, even(facts, slow={3: 12.0})))
-    assert (found.method, found.accelerator, found.threads, found.runs) == ("log", "cpu", 2, 50)
+    assert (found.method, found.accelerator, found.threads, found.runs) == ("log", "builtin", 2, 50)
     assert found.ops_ms == pytest.approx(found.total_ms)
     assert [cause.op_index for cause in diagnose_latency(facts, found).causes] == [3]
 

@@ -33,8 +33,8 @@ def _trials(reference: Path, candidate: Path, samples: Path) -> Iterator[LiveTri
     ours, theirs = read_model(reference), read_model(candidate)
     matching = match_layers(ours, theirs)
     given = feed(samples, None, ours, theirs)
-    with open_pair(matching, next(iter(given)), synthetic=False, threads=1, accelerator="none") as reach:
-        yield LiveTrials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="none")
+    with open_pair(matching, next(iter(given)), synthetic=False, threads=1, accelerator="builtin") as reach:
+        yield LiveTrials(reach, given, matching, matching.pairs, given.count, threads=1, accelerator="builtin")
 
 
 def _mend(editor: Editor) -> None:

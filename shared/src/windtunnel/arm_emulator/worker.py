@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 
 REFUSED = 3
-_RESOLVERS = {"xnnpack": "BUILTIN", "none": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
 
 
 def run(job: dict[str, Any], on_sample: Callable[[int], None] = lambda done: None) -> None:
     """Runs `job["model"]` once per file of `job["feeds"]` and writes `job["tensors"]` to each of `job["results"]`.
 
     Args:
-        job: `inputs` and `tensors` are [tensor index in the model, key in the .npz] pairs; `accelerator` is xnnpack,
-            none or reference; `preserve_all` keeps every tensor; `threads` is a number of CPU threads.
+        job: `inputs` and `tensors` are [tensor index in the model, key in the .npz] pairs; `resolver` is the
+            name of a member of OpResolverType; `preserve_all` keeps every tensor; `threads` is a number of CPU threads.
         on_sample: called with the number of samples that are done.
 
     Raises:
@@ -56,7 +55,7 @@ def _interpreter(job: dict[str, Any]) -> Any:
         return Interpreter(
             model_path=job["model"],
             num_threads=job["threads"],
-            experimental_op_resolver_type=getattr(OpResolverType, _RESOLVERS[job["accelerator"]]),
+            experimental_op_resolver_type=getattr(OpResolverType, job["resolver"]),
             experimental_preserve_all_tensors=job["preserve_all"],
         )
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from windtunnel.accelerators import Accelerator
 from windtunnel.tflite.dtypes import INTEGER_DTYPES
 from windtunnel.tflite.facts import (
     GraphFacts,
@@ -19,7 +20,7 @@ from windtunnel.tflite.inputs import input_specs
 from windtunnel.tflite.precision import Precision, precision
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
-from windtunnel.tflite.run import Accelerator, Layer, Runner, layer_tensors
+from windtunnel.tflite.run import Layer, Runner, layer_tensors
 from windtunnel.tflite.variables import require_values
 
 __all__ = [

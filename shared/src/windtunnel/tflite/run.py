@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import XNNPACK, Accelerator, resolver_of, runtime_accelerator
 from windtunnel.errors import InvalidInput, JobFailed, Unsupported
 from windtunnel.input_shapes import shape_words
 from windtunnel.tflite.dtypes import NOT_VALUES
@@ -17,15 +18,6 @@ from windtunnel.tflite.facts import ModelFacts, TensorFacts
 from windtunnel.tflite.quantization import dequantize, quantize
 from windtunnel.tflite.read import read_model
 from windtunnel.tflite.variables import require_values
-
-Accelerator = Literal["xnnpack", "none", "reference"]
-
-_RESOLVERS: Mapping[str, str] = {
-    "xnnpack": "BUILTIN",
-    "none": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
-    "reference": "BUILTIN_REF",
-}
-# get_tensor on these raises or ends the process.
 
 _NO_WORDS = "it gives no reason, as where it gets too little memory"
 MORE_MEMORY = "run it on a machine with more memory, or with smaller inputs"
@@ -46,8 +38,8 @@ class Runner:
     Args:
         path: the .tflite file.
         threads: CPU threads.
-        accelerator: "xnnpack" (the runtime's default), "none" (its own optimized kernels), "reference" (plain
-            kernels; these abort the process on some int8 models).
+        accelerator: xnnpack (the runtime's default), builtin (its own optimized kernels), reference (plain kernels;
+            these abort the process on some int8 models); in any spelling of `windtunnel.accelerators`.
         preserve_all: keep every tensor, so that `layers` can show them.
 
     Raises:
@@ -56,15 +48,13 @@ class Runner:
         Unsupported: it has an op that the runtime lacks.
     """
 
-    def __init__(
-        self, path: Path, *, threads: int = 1, accelerator: Accelerator = "xnnpack", preserve_all: bool = False
-    ) -> None:
+    def __init__(self, path: Path, *, threads: int = 1, accelerator: str = XNNPACK, preserve_all: bool = False) -> None:
         self.facts = read_model(path)
         require_values(self.facts)
         self.threads = threads
-        self.accelerator: Accelerator = accelerator
+        self.accelerator = runtime_accelerator(accelerator)
         self._preserve_all = preserve_all
-        self._interpreter = _create(self.facts, threads, accelerator, preserve_all)
+        self._interpreter = _create(self.facts, threads, self.accelerator, preserve_all)
         self._by_name = _input_names(self.facts)
         self._shapes: dict[int, tuple[int, ...]] = {}
         self._fed: dict[int, NDArray[Any]] = {}
@@ -224,8 +214,6 @@ def _input_names(facts: ModelFacts) -> dict[str, TensorFacts]:
 def _create(facts: ModelFacts, threads: int, accelerator: Accelerator, preserve_all: bool) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    if accelerator not in _RESOLVERS:
-        raise InvalidInput(f"unknown accelerator {accelerator!r}", hint="use " + ", ".join(_RESOLVERS))
     if threads < 1:
         raise InvalidInput(f"{threads} threads cannot run a model")
     try:
@@ -235,7 +223,7 @@ def _create(facts: ModelFacts, threads: int, accelerator: Accelerator, preserve_
             return Interpreter(
                 model_path=str(facts.path),
                 num_threads=threads,
-                experimental_op_resolver_type=getattr(OpResolverType, _RESOLVERS[accelerator]),
+                experimental_op_resolver_type=getattr(OpResolverType, resolver_of(accelerator)),
                 experimental_preserve_all_tensors=preserve_all,
             )
     except (RuntimeError, ValueError) as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from windtunnel.accelerators import BUILTIN
 from windtunnel.cli.io.console import say
 from windtunnel.cli.io.files import write_whole
 from windtunnel.cli.io.progress import progress_bar
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from windtunnel.isolation import Pool
     from windtunnel.tflite import Accelerator
 
-_NONE: Final[tuple[Accelerator, Accelerator]] = ("none", "none")
+_BUILTIN: Final[tuple[Accelerator, Accelerator]] = (BUILTIN, BUILTIN)
 
 
 async def write_case(
@@ -30,7 +31,7 @@ async def write_case(
     samples: Path | None = None,
     pipeline: Mapping[str, Any] | None = None,
     boundaries: Sequence[Boundary] | None = None,
-    kernels: tuple[Accelerator, Accelerator] = _NONE,
+    kernels: tuple[Accelerator, Accelerator] = _BUILTIN,
     force: bool = True,
 ) -> Mapping[str, Any]:
     """Writes the minimal failing case of the most likely cause that has a place.

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from windtunnel.accelerators import XNNPACK, runtime_accelerator
 from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge, require_threshold
 from windtunnel.diagnosis.comparison.run_archive import RunFiles, write_run
 from windtunnel.diagnosis.comparison.run_models import RunOptions, open_run
@@ -16,7 +17,6 @@ from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 from windtunnel.diagnosis.execution.recorded_trials import Answers, RecordingTrials
 from windtunnel.diagnosis.findings.comparison import Comparison
 from windtunnel.errors import InvalidInput
-from windtunnel.tflite import Accelerator
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 
@@ -29,7 +29,7 @@ def compare_models(
     threshold: float = DEFAULT_THRESHOLD,
     max_samples: int | None = None,
     threads: int = 1,
-    accelerator: Accelerator = "xnnpack",
+    accelerator: str = XNNPACK,
     checkpoint: Checkpoint | None = None,
     try_fixes: bool = True,
     look: bool = False,
@@ -49,8 +49,8 @@ def compare_models(
         threshold: nRMSE above which a layer diverges.
         max_samples: only the first so many samples; None: all.
         threads: CPU threads of each interpreter.
-        accelerator: of both models. The default is the runtime's own and the fastest; every tensor can be read under
-            it, and all layers are tried once more on other kernels.
+        accelerator: of both models, in any spelling of `windtunnel.accelerators`. The default is the runtime's own and
+            the fastest; every tensor can be read under it, and all layers are tried once more on other kernels.
         checkpoint: the run continues from it if it fits, and is saved to it; None: no checkpoint.
         try_fixes: try what looks wrong with a change, and try the layers on other kernels.
         look: look also at the samples themselves: their values, and the numbering of their labels.
@@ -66,7 +66,7 @@ def compare_models(
     require_threshold(threshold)
     if max_samples is not None and max_samples < 1:
         raise InvalidInput(f"max_samples is {max_samples}", hint="give at least 1")
-    options = RunOptions(max_samples, threads, accelerator, checkpoint, try_fixes, look)
+    options = RunOptions(max_samples, threads, runtime_accelerator(accelerator), checkpoint, try_fixes, look)
     with open_run(reference, candidate, samples, pipeline, options) as run:
         matched = layers_to_judge(run.result, threshold)
         trials = run.trials(matched)

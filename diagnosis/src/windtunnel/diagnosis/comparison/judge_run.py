@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from windtunnel.accelerators import spelled_in_comparisons
 from windtunnel.diagnosis.comparison.count_coverage import coverage_of
 from windtunnel.diagnosis.comparison.explain import Explanation, explain, histograms_of
 from windtunnel.diagnosis.comparison.layer_entries import layer_entry
@@ -87,7 +88,7 @@ def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, threshold: fl
 def _settings(run: RunResult, matched: MatchedRun, inside: Explanation) -> dict[str, Any]:
     settings = run.settings
     return {
-        "accelerator": run.facts.accelerator,
+        "accelerator": spelled_in_comparisons(run.facts.accelerator),
         "threads": settings.threads,
         "max_samples": settings.max_samples,
         "synthetic_samples": settings.synthetic,

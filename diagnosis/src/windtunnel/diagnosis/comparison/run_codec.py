@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import runtime_accelerator, spelled_in_comparisons
 from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.comparison.match_by_structure import matched_by_structure
 from windtunnel.diagnosis.comparison.run_result import RunResult, RunSettings
@@ -48,7 +49,7 @@ def encode_run(run: RunResult) -> dict[str, Any]:
     matching = run.matching
     return {
         "settings": asdict(run.settings),
-        "accelerator": run.facts.accelerator,
+        "accelerator": spelled_in_comparisons(run.facts.accelerator),
         "lost": {
             "reference": [[*one] for one in run.facts.lost.reference.items()],
             "candidate": [[*one] for one in run.facts.lost.candidate.items()],
@@ -94,7 +95,7 @@ def decode_run(
     """
     whole = matched_by_structure(reference, candidate)
     lost = Tensors(dict(map(tuple, kept["lost"]["reference"])), dict(map(tuple, kept["lost"]["candidate"])))
-    facts = PairFacts(whole, lost, kept["accelerator"])
+    facts = PairFacts(whole, lost, runtime_accelerator(kept["accelerator"]))
     matching = Matching(
         whole.reference,
         whole.candidate,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from windtunnel.accelerators import XNNPACK
 from windtunnel.diagnosis.comparison.explain import isolated_pairs
 from windtunnel.diagnosis.comparison.match_by_structure import matched_by_structure
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult, RunSettings
@@ -36,7 +37,7 @@ class RunOptions:
 
     max_samples: int | None = None
     threads: int = 1
-    accelerator: Accelerator = "xnnpack"
+    accelerator: Accelerator = XNNPACK
     checkpoint: Checkpoint | None = None
     patches: bool = True
     look: bool = False

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from windtunnel.accelerators import BUILTIN, XNNPACK, runtime_accelerator
 from windtunnel.diagnosis.comparison.compare_models import compare_models
 from windtunnel.diagnosis.feeding.paired_inputs import feed, translate
 from windtunnel.diagnosis.findings.comparison import Comparison
@@ -20,7 +21,7 @@ from windtunnel.tflite import Accelerator, ModelFacts, Runner, read_model
 from windtunnel.tflite.edit import Editor
 
 _LIMIT_S = 120.0
-_OTHERS: Final[tuple[Accelerator, ...]] = ("none", "xnnpack")
+_OTHERS: Final[tuple[Accelerator, ...]] = (BUILTIN, XNNPACK)
 # Reference, candidate, samples, pipeline: what `compare_models` takes.
 Given = tuple[Path, Path, Path | None, Mapping[str, Any] | None]
 
@@ -29,7 +30,7 @@ async def compare_safely(
     pool: Pool,
     given: Given,
     *,
-    accelerator: Accelerator = "xnnpack",
+    accelerator: str = XNNPACK,
     on_progress: Callable[[Progress], None] | None = None,
     **options: Any,
 ) -> Comparison:
@@ -54,7 +55,7 @@ async def compare_safely(
     except JobFailed as error:
         if error.how != "signal":
             raise
-        explained = await explain_crash(pool, given, accelerator, error)
+        explained = await explain_crash(pool, given, runtime_accelerator(accelerator), error)
         if explained is not error:
             raise explained from error
     return await pool.run(compare_models, *given, on_progress=on_progress, try_fixes=False, **options)

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import BUILTIN
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.numerics.isolated_sums import Local, LocalSums, Stored
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, TensorFacts, dequantize, quantize, read_model
@@ -52,7 +53,7 @@ class Isolated:
         folder: Path,
         *,
         threads: int = 1,
-        accelerator: Accelerator = "none",
+        accelerator: Accelerator = BUILTIN,
         patch: Patch | None = None,
     ) -> None:
         self._pairs = pairs

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK
 from windtunnel.diagnosis.execution.detection_slots import detection_op
 from windtunnel.diagnosis.execution.histograms import histograms
 from windtunnel.diagnosis.execution.isolated_layers import Isolated
@@ -32,7 +33,11 @@ from windtunnel.tflite.edit import Editor
 from windtunnel.tflite.op_kinds import CLASSIFYING, QUANTIZING, SHAPING
 
 # The accelerator that a layer is tried on if the first one gave a doubtful result.
-OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {"xnnpack": "none", "none": "xnnpack", "reference": "none"}
+OTHER_KERNELS: Final[Mapping[Accelerator, Accelerator]] = {
+    XNNPACK: BUILTIN,
+    BUILTIN: XNNPACK,
+    REFERENCE: BUILTIN,
+}
 # They only restate what the layer before them says, some of it less clearly.
 _CLOSING = QUANTIZING | SHAPING | CLASSIFYING
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import BUILTIN, XNNPACK
 from windtunnel.diagnosis.execution.detection_slots import WHY, detection_op
 from windtunnel.diagnosis.execution.pair_facts import PairFacts, Tensors, downstream, op_title, runs_op
 from windtunnel.diagnosis.feeding.paired_inputs import translate
@@ -149,9 +150,9 @@ def open_pair(
         try:
             opened = [_open(*model, threads, accelerator, synthetic=synthetic) for model in models]
         except InvalidInput as error:
-            if accelerator != "xnnpack" or _DELEGATE not in error.message:
+            if accelerator != XNNPACK or _DELEGATE not in error.message:
                 raise
-            opened = [_open(*model, threads, "none", synthetic=synthetic) for model in models]
+            opened = [_open(*model, threads, BUILTIN, synthetic=synthetic) for model in models]
         yield RunnablePair(matching, (opened[0], opened[1]))
 
 

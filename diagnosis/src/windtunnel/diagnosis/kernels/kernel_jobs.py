@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import resolver_of
 from windtunnel.arm_emulator import run_arm, worker
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.kernels.kernel_sets import Kernel
@@ -93,7 +94,7 @@ def execute(order: Order) -> None:
     """
     job = {
         "model": str(order.model.path),
-        "accelerator": order.kernel.accelerator,
+        "resolver": resolver_of(order.kernel.accelerator),
         "threads": order.threads,
         "preserve_all": order.preserve_all,
         "inputs": _keyed(order.model.inputs),

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK, spelled_in_comparisons
 from windtunnel.arm_emulator import missing
 from windtunnel.diagnosis.kernels.compare_results import distances_from, pair_distances
 from windtunnel.diagnosis.kernels.conclude import Evidence, conclude
@@ -32,10 +33,10 @@ from windtunnel.isolation import Pool
 from windtunnel.tflite import ModelFacts, layer_tensors, read_model
 from windtunnel.tflite.dtypes import BYTE_DTYPES
 
-BASE: Final = "none"
+BASE: Final = spelled_in_comparisons(BUILTIN)
 # Layer values of all samples of one accelerator may take this much of the disk.
 _DISK_BYTES: Final = 512_000_000
-_TRUST: Final = ("reference", "none", "xnnpack")
+_TRUST: Final = tuple(map(spelled_in_comparisons, (REFERENCE, BUILTIN, XNNPACK)))
 
 
 async def compare_kernels(

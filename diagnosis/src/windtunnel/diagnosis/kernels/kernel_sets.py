@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Final
 
+from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK, Accelerator, accelerator_name, spelled_in_comparisons
 from windtunnel.arm_emulator import CPUS
 from windtunnel.errors import InvalidInput
-from windtunnel.tflite import Accelerator
 
 # The order of trust if two accelerators disagree: the reference kernels define what an op means.
-_X86: Final[tuple[Accelerator, ...]] = ("none", "reference", "xnnpack")
-DEFAULT: Final = ("none", "reference", "xnnpack")
+_X86: Final[tuple[Accelerator, ...]] = (BUILTIN, REFERENCE, XNNPACK)
+DEFAULT: Final = tuple(map(spelled_in_comparisons, _X86))
 
 
 @dataclass(frozen=True, slots=True)
 class Kernel:
     """What runs the ops.
 
-    `accelerator` is none (the runtime's optimized kernels), reference or xnnpack. `cpu` is the emulated ARM CPU; None:
-    this machine's own.
+    `name` is as documents spell it (`spelled_in_comparisons`). `cpu` is the emulated ARM CPU; None: this machine's own.
     """
 
     name: str
@@ -32,7 +31,8 @@ def parse_kernel(text: str) -> Kernel:
     """Reads the name of an accelerator.
 
     Args:
-        text: `none`, `reference`, `xnnpack`, `arm:CPU` (what an app gets there: XNNPACK) or `arm:CPU:none`.
+        text: `builtin`, `reference`, `xnnpack`, `arm:CPU` (what an app gets there: XNNPACK) or `arm:CPU:builtin`; in
+            any spelling of `windtunnel.accelerators`.
 
     Returns:
         The accelerator.
@@ -42,12 +42,12 @@ def parse_kernel(text: str) -> Kernel:
     """
     place, _, rest = text.partition(":")
     cpu, _, accelerator = rest.partition(":")
-    if place == "arm" and cpu in CPUS and (accelerator or "xnnpack") in _X86:
-        return Kernel(text, cast(Accelerator, accelerator or "xnnpack"), cpu)
-    if text in _X86:
-        return Kernel(text, text)
+    if place == "arm" and cpu in CPUS and (name := accelerator_name(accelerator or XNNPACK)) in _X86:
+        return Kernel(spelled_in_comparisons(text), name, cpu)
+    if (name := accelerator_name(text)) in _X86:
+        return Kernel(spelled_in_comparisons(text), name)
     known = ", ".join((*_X86, *(f"arm:{cpu}" for cpu in CPUS)))
-    raise InvalidInput(f"unknown accelerator {text!r}", hint=f"use {known}; arm also as arm:{CPUS[0]}:none")
+    raise InvalidInput(f"unknown accelerator {text!r}", hint=f"use {known}; arm also as arm:{CPUS[0]}:{BUILTIN}")
 
 
 def parse_kernels(texts: Sequence[str]) -> tuple[Kernel, ...]:
@@ -62,4 +62,4 @@ def parse_kernels(texts: Sequence[str]) -> tuple[Kernel, ...]:
     Raises:
         InvalidInput: one is not known.
     """
-    return tuple(parse_kernel(text) for text in dict.fromkeys(texts or DEFAULT))
+    return tuple(dict.fromkeys(parse_kernel(text) for text in texts or DEFAULT))

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from windtunnel.accelerators import BUILTIN, XNNPACK, accelerator_name, spelled_in_comparisons
 from windtunnel.arm_emulator import CPUS
 from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
 from windtunnel.diagnosis.kernels.kernel_matrix import compare_kernels
@@ -18,8 +19,8 @@ from windtunnel.isolation import Pool
 from windtunnel.plan import Plan
 
 _ORDER: Final[tuple[Verdict, ...]] = ("healthy", "degraded", "broken")
-# What a plan calls an accelerator, as the end of an accelerator's name.
-_ENDS: Final[Mapping[str, str]] = {"xnnpack": "", "cpu": ":none"}
+# What an emulated processor can run, as the end of an accelerator's name.
+_ENDS: Final[Mapping[str, str]] = {XNNPACK: "", BUILTIN: f":{spelled_in_comparisons(BUILTIN)}"}
 
 
 def planned_kernels(plan: Plan) -> tuple[str, ...]:
@@ -33,11 +34,11 @@ def planned_kernels(plan: Plan) -> tuple[str, ...]:
     """
     filters = [wanted for wanted in plan.devices if properties_of(wanted.farm).emulated]
     names = [
-        f"arm:{cpu}{_ENDS[accelerator]}"
+        f"arm:{cpu}{_ENDS[accelerator_name(accelerator)]}"
         for wanted in filters
         for cpu in (wanted.device or CPUS)
-        for accelerator in (wanted.accelerator or ("xnnpack",))
-        if cpu in CPUS and accelerator in _ENDS
+        for accelerator in (wanted.accelerator or (XNNPACK,))
+        if cpu in CPUS and accelerator_name(accelerator) in _ENDS
     ]
     return tuple(dict.fromkeys(names))
 
@@ -68,7 +69,7 @@ async def with_kernels(
     if not kernels:
         return comparison
     try:
-        report = await compare_kernels(model, samples, pipeline, parse_kernels(("xnnpack", *kernels)), pool)
+        report = await compare_kernels(model, samples, pipeline, parse_kernels((XNNPACK, *kernels)), pool)
     except UserError as error:
         return replace(comparison, settings={**comparison.settings, "kernels_problem": error.message})
     return joined(comparison, report)

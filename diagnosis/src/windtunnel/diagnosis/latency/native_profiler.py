@@ -15,14 +15,15 @@ from typing import Any, Literal, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import BUILTIN, XNNPACK
 from windtunnel.errors import Unsupported
 from windtunnel.tflite.facts import ModelFacts
 
-Kernels = Literal["xnnpack", "cpu"]
+Kernels = Literal["xnnpack", "builtin"]
 
 # litert/c/options: options are TOML under the name of their group.
 _RUNTIME, _CPU = b"runtime_options_string", b"xnnpack"
-_KERNEL_MODES: Mapping[str, str] = {"xnnpack": "xnnpack", "cpu": "builtin"}
+_KERNEL_MODES: Mapping[str, str] = {XNNPACK: "xnnpack", BUILTIN: "builtin"}
 _CPU_ACCELERATOR = 1
 _WRITE = 1
 _MAX_RANK = 8
@@ -50,7 +51,7 @@ class NativeProfiler:
 
     Args:
         facts: the model; dimensions that are dynamic become those of the first inputs given.
-        kernels: "xnnpack", or "cpu" for the runtime's own optimized kernels.
+        kernels: xnnpack, or builtin for the runtime's own optimized kernels.
         threads: CPU threads.
 
     Raises Unsupported where the library is missing, of another version, or refuses the model.

@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any, Final, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import BUILTIN, XNNPACK, parse_accelerator, resolver_of
 from windtunnel.diagnosis.latency.delegate_ops import align
 from windtunnel.diagnosis.latency.native_profiler import Event, Kernels, NativeProfiler
 from windtunnel.diagnosis.thresholds.latency_thresholds import (
@@ -39,12 +40,12 @@ from windtunnel.tflite.facts import ModelFacts, OpFacts
 from windtunnel.tflite.inputs import input_specs
 from windtunnel.tflite.quantization import quantize
 from windtunnel.tflite.read import read_model
-from windtunnel.tflite.run import Accelerator, Runner
+from windtunnel.tflite.run import Runner
 from windtunnel.tflite.variables import require_values
 
 Method = Literal["profiler", "cutting", "log"]
 
-_KERNELS: Mapping[Kernels, Accelerator] = {"xnnpack": "xnnpack", "cpu": "none"}
+_ACCELERATORS: Final = (XNNPACK, BUILTIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Profile:
 def profile_model(
     path: Path,
     *,
-    accelerator: Kernels = "xnnpack",
+    accelerator: str = XNNPACK,
     threads: int = 1,
     method: Method | None = None,
     samples: Path | None = None,
@@ -98,7 +99,8 @@ def profile_model(
 
     Args:
         path: the .tflite file.
-        accelerator: "xnnpack" (the runtime's default), or "cpu" for its own optimized kernels.
+        accelerator: xnnpack (the runtime's default), or builtin for its own optimized kernels; in any spelling of
+            `windtunnel.accelerators`.
         threads: CPU threads.
         method: None: the profiler; if it is Unsupported, cutting.
         samples: as `windtunnel.pipeline.sample_inputs` takes them; the first sample is fed. None: a seeded random
@@ -113,19 +115,33 @@ def profile_model(
         InvalidInput: the model or the samples cannot be used.
         Unsupported: the runtime lacks an op, or `method` asks for the profiler and it cannot be used.
     """
-    if accelerator not in _KERNELS:
-        raise InvalidInput(f"unknown accelerator {accelerator!r}", hint="use " + ", ".join(_KERNELS))
+    kernels = kernels_of(accelerator)
     facts = read_model(path)
     require_values(facts)
     inputs = first_inputs(facts, samples, pipeline, shapes)
     if method == "cutting":
-        return _by_cutting(facts, inputs, accelerator, threads)
+        return _by_cutting(facts, inputs, kernels, threads)
     try:
-        return _by_profiler(facts, inputs, accelerator, threads)
+        return _by_profiler(facts, inputs, kernels, threads)
     except Unsupported:
         if method == "profiler":
             raise
-    return _by_cutting(facts, inputs, accelerator, threads)
+    return _by_cutting(facts, inputs, kernels, threads)
+
+
+def kernels_of(accelerator: str) -> Kernels:
+    """The name of an accelerator whose ops can be timed.
+
+    Args:
+        accelerator: in any spelling.
+
+    Returns:
+        xnnpack or builtin.
+
+    Raises:
+        InvalidInput: it is another one.
+    """
+    return cast(Kernels, parse_accelerator(accelerator, _ACCELERATORS))
 
 
 def first_inputs(
@@ -237,13 +253,12 @@ def _op_time(
 
 
 def _by_cutting(facts: ModelFacts, inputs: Sequence[NDArray[Any]], accelerator: Kernels, threads: int) -> Profile:
-    kernels = _KERNELS[accelerator]
     values = _values(facts, inputs, threads)
-    total, runs = _timed_model(facts.path, inputs, kernels, threads, LEAST_RUNS, MOST_RUNS, PROFILE_SECONDS / 3)
+    total, runs = _timed_model(facts.path, inputs, accelerator, threads, LEAST_RUNS, MOST_RUNS, PROFILE_SECONDS / 3)
     ops = []
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         for op in facts.ops:
-            ms = _time_alone(facts, op, values, Path(folder, "op.tflite"), kernels, threads)
+            ms = _time_alone(facts, op, values, Path(folder, "op.tflite"), accelerator, threads)
             ops.append(OpTime(op.index, ms))
             progress((op.index + 1) / len(facts.ops), f"op {op.index + 1} of {len(facts.ops)}")
     return Profile("cutting", accelerator, threads, runs, total, tuple(ops))
@@ -253,7 +268,7 @@ def time_op(
     path: Path,
     op_index: int,
     *,
-    accelerator: Kernels,
+    accelerator: str,
     threads: int = 1,
     samples: Path | None = None,
     pipeline: Mapping[str, Any] | None = None,
@@ -279,12 +294,12 @@ def time_op(
     values = _values(facts, inputs, threads)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         place = Path(folder, "op.tflite")
-        return _time_alone(facts, facts.ops[op_index], values, place, _KERNELS[accelerator], threads)
+        return _time_alone(facts, facts.ops[op_index], values, place, kernels_of(accelerator), threads)
 
 
 def _values(facts: ModelFacts, inputs: Sequence[NDArray[Any]], threads: int) -> dict[int, NDArray[Any]]:
     """What every tensor holds in a run of the whole model, by tensor index."""
-    runner = Runner(facts.path, threads=threads, accelerator="none", preserve_all=True)
+    runner = Runner(facts.path, threads=threads, accelerator=BUILTIN, preserve_all=True)
     values = {tensor.index: array for tensor, array in zip(facts.inputs, inputs, strict=True)}
     runner.run({facts.tensors[index].name: array for index, array in values.items()})
     return values | {layer.tensor.index: layer.array for layer in runner.layers()}
@@ -295,7 +310,7 @@ def _time_alone(
     op: OpFacts,
     values: Mapping[int, NDArray[Any]],
     path: Path,
-    kernels: Accelerator,
+    kernels: Kernels,
     threads: int,
 ) -> float | None:
     """The time of an op as a model of its own; None where it has no values to feed or the runtime refuses it."""
@@ -327,7 +342,7 @@ def _stateful(facts: ModelFacts) -> frozenset[int]:
 def _timed_model(
     path: Path,
     inputs: Sequence[NDArray[Any]],
-    kernels: Accelerator,
+    kernels: Kernels,
     threads: int,
     least: int,
     most: int,
@@ -345,10 +360,10 @@ def _timed_model(
     return _timed(interpreter.invoke, least, most, budget_s)
 
 
-def _interpreter(path: Path, kernels: Accelerator, threads: int) -> Any:
+def _interpreter(path: Path, kernels: Kernels, threads: int) -> Any:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    kind = OpResolverType.BUILTIN if kernels == "xnnpack" else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    kind = getattr(OpResolverType, resolver_of(kernels))
     try:
         return Interpreter(model_path=str(path), num_threads=threads, experimental_op_resolver_type=kind)
     except (RuntimeError, ValueError) as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from windtunnel.accelerators import BUILTIN, spelled_in_cells
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import SCHEMA, Verdict
 from windtunnel.diagnosis.findings.kinds.latency import (
@@ -106,7 +107,7 @@ class LatencyDiagnosis:
             "layers": [],
             "latency": {
                 "method": profile.method,
-                "accelerator": profile.accelerator,
+                "accelerator": spelled_in_cells(profile.accelerator),
                 "threads": profile.threads,
                 "runs": profile.runs,
                 "total_ms": profile.total_ms,
@@ -239,7 +240,7 @@ def _fallback(
     """The ops that the accelerator did not take, as one cause placed at the slowest."""
     refused = {str(one.get("op")): one.get("why") for one in (delegate or {}).get("unsupported_ops") or ()}
     reported = (delegate or {}).get("outcome") in ("partial", "none", "failed")
-    outside = [row for row in rows if row.time.delegated is False] if profile.accelerator != "cpu" else []
+    outside = [row for row in rows if row.time.delegated is False] if profile.accelerator != BUILTIN else []
     if reported and not outside:
         outside = [row for row in rows if row.cost.op in refused]
     times = [row.time.ms for row in outside if row.time.ms is not None]
@@ -329,7 +330,7 @@ def _excluded(
     judged = [row for row in rows if row.expected is not None and row.verdict != "fallback"]
     if "latency.straggler" not in codes and judged:
         found.append(Exclusion("latency.straggler", _no_straggler(judged, total, profile), rule="peers_explain_times"))
-    if "latency.fallback" not in codes and profile.accelerator != "cpu" and profile.method != "cutting":
+    if "latency.fallback" not in codes and profile.accelerator != BUILTIN and profile.method != "cutting":
         outside = [row for row in rows if row.time.delegated is False]
         spent = sum(row.time.ms or 0.0 for row in outside)
         took = f"{rounded(spent)} of {rounded(total)} ms"

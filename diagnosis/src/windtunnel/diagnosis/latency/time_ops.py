@@ -11,6 +11,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from windtunnel.accelerators import BUILTIN, XNNPACK, spelled_in_cells
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.kinds.latency import LatencyStraggler, TriedKernels
 from windtunnel.diagnosis.latency.native_profiler import Kernels
@@ -24,7 +25,7 @@ from windtunnel.tflite import input_specs, read_model
 def measure_latency(
     model: Path,
     *,
-    accelerator: Kernels = "xnnpack",
+    accelerator: str = XNNPACK,
     threads: int = 1,
     method: Method | None = None,
     samples: Path | None = None,
@@ -57,7 +58,7 @@ def measure_latency(
     facts = read_model(model)
     inputs = first_inputs(facts, samples, pipeline, shapes)
     found = diagnose_latency(facts_in_use(facts, inputs, threads), profile)
-    other: Kernels = "cpu" if accelerator == "xnnpack" else "xnnpack"
+    other: Kernels = BUILTIN if profile.accelerator == XNNPACK else XNNPACK
     causes = tuple(_tried(cause, model, other, feed) for cause in found.causes)
     fed = {tensor.name: array.shape for tensor, array in zip(facts.inputs, inputs, strict=True)}
     specs = input_specs(facts)
@@ -70,7 +71,7 @@ def _tried(cause: Cause, model: Path, other: Kernels, feed: Mapping[str, Any]) -
     if not isinstance(finding, LatencyStraggler) or cause.op_index is None:
         return cause
     ms = time_op(model, cause.op_index, accelerator=other, **feed)
-    tried = TriedKernels(other, ms)
+    tried = TriedKernels(spelled_in_cells(other), ms)
     if ms is None or ms > OTHER_KERNELS_WORTH * finding.measured_ms:
         return replace(cause, finding=replace(finding, tried=tried))
     return replace(cause, finding=replace(finding, faster=tried), verified=True)

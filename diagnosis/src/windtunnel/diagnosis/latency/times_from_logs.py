@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from windtunnel.accelerators import BUILTIN, XNNPACK
 from windtunnel.diagnosis.latency.delegate_ops import align
 from windtunnel.diagnosis.latency.native_profiler import Kernels
 from windtunnel.diagnosis.latency.op_profile import OpTime, Profile
@@ -59,7 +60,7 @@ def profile_of_log(facts: ModelFacts, run: Mapping[str, Any]) -> Profile:
         grouped.setdefault(rest[owner].index, []).append(part)
     ops = tuple(_time(op.index, own, grouped, bool(parts), folded) for op in facts.ops)
     total = sum(ms for _, ms in (*own.items(), *parts, *unassigned)) if inference is None else float(inference) / 1e3
-    accelerator: Kernels = "xnnpack" if parts or any("elegate" in kind for kind, _ in unassigned) else "cpu"
+    accelerator: Kernels = XNNPACK if parts or any("elegate" in kind for kind, _ in unassigned) else BUILTIN
     count = (run.get("inference") or {}).get("count")
     threads = run.get("threads")
     return Profile("log", accelerator, int(threads or 1), int(count or 1), total, ops, tuple(unassigned), LOG_TICK_MS)

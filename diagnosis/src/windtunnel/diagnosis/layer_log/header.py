@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK, spelled_in_comparisons
 from windtunnel.errors import InvalidInput
 
 _Check = Callable[[Any], bool]
@@ -82,7 +83,7 @@ _HEADER: Final[Mapping[str, _Check]] = {
 _MODEL: Final[Mapping[str, _Check]] = {"name": _is_text, "sha256": _is_text}
 _RUNTIME: Final[Mapping[str, _Check]] = {
     "version": _is_text,
-    "accelerator": _one_of("xnnpack", "none", "reference"),
+    "accelerator": _one_of(*map(spelled_in_comparisons, (XNNPACK, BUILTIN, REFERENCE))),
     "threads": _is_count,
 }
 _TENSOR: Final[Mapping[str, _Check]] = {

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import XNNPACK
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import match_layers
@@ -25,7 +26,7 @@ from windtunnel.diagnosis.thresholds.numerics_thresholds import OTHER_INPUTS_SHA
 from windtunnel.diagnosis.thresholds.static_thresholds import ARITHMETIC_ROUNDING
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import progress
-from windtunnel.tflite import Accelerator, Runner, dequantize, layer_tensors, read_model
+from windtunnel.tflite import Runner, dequantize, layer_tensors, read_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def write_layer_log(
     pipeline: Mapping[str, Any] | None = None,
     *,
     mode: Mode = "lossless",
-    accelerator: Accelerator = "xnnpack",
+    accelerator: str = XNNPACK,
     max_samples: int | None = None,
     append: bool = False,
 ) -> WrittenLog:

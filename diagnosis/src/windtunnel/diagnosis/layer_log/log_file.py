@@ -31,6 +31,7 @@ from typing import Any, BinaryIO, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import spelled_in_comparisons
 from windtunnel.diagnosis.layer_log.codec import SEED, SKETCH, Sketcher, Statistics, Torn, pack, unpack
 from windtunnel.diagnosis.layer_log.header import require_header
 from windtunnel.errors import InvalidInput, NotFound
@@ -285,7 +286,7 @@ def _header(runner: Runner, mode: Mode, coding: str) -> dict[str, Any]:
         "runtime": {
             "name": "ai-edge-litert",
             "version": version("ai-edge-litert"),
-            "accelerator": runner.accelerator,
+            "accelerator": spelled_in_comparisons(runner.accelerator),
             "threads": runner.threads,
         },
         "inputs": [_entry(tensor) for tensor in facts.inputs],

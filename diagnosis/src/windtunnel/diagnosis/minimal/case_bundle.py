@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import shown_accelerator
+
 SCRIPT = "run.py"
 # The oldest time that a zip can hold: a file's age does not belong to the case.
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -64,6 +66,7 @@ def readme(case: Mapping[str, Any]) -> str:
     """
     place, region, versions = case["place"], case["region"], case["versions"]
     reference, candidate = case["reference"], case["candidate"]
+    kernels = {side: shown_accelerator(name) for side, name in case["kernels"].items()}
     seen = "\n".join(f"| {number} | {error:.6g} |" for number, error in enumerate(case["errors"]))
     return f"""# {case["code"]} at op {place["op_index"]} ({place["layer"]})
 
@@ -74,8 +77,9 @@ against {_ops(region["reference"])} of the reference, both fed with the values t
     python run.py
 
 prints the error of every sample and ends with exit code 1 while the fault shows, 0 when it does not.
-`python run.py --kernels reference|xnnpack|none` runs other kernels, `python run.py --candidate FILE` another model.
-That must be this part of the fixed model, not the whole of it: cut at the same tensors as candidate.tflite.
+`python run.py --accelerator reference|xnnpack|builtin` runs another accelerator, `python run.py --candidate FILE`
+another model. That must be this part of the fixed model, not the whole of it: cut at the same tensors as
+candidate.tflite.
 Its inputs are {_forms(region["inputs"])}, its output is {_forms([region["output"]])}.
 `windtunnel diff --case` makes the case of the fixed model again if the fault still shows.
 
@@ -92,10 +96,10 @@ nRMSE is sqrt(MSE) / the larger range of both outputs, over each sample. The fau
 | candidate.tflite | ops {_list(region["candidate"])} of {candidate["name"]} (sha256 {candidate["sha256"]}) |
 | reference.tflite | ops {_list(region["reference"])} of {reference["name"]} (sha256 {reference["sha256"]}) |
 | inputs.npz | what each is fed, one row per sample |
-| expected.npz | what the reference answers ({case["kernels"]["reference"]} kernels), as real numbers |
+| expected.npz | what the reference answers ({kernels["reference"]} kernels), as real numbers |
 
 Seen with {", ".join(f"{name} {version}" for name, version in sorted(versions.items()))}; candidate run with
-{case["kernels"]["candidate"]} kernels.
+{kernels["candidate"]} kernels.
 """
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import BUILTIN, spelled_in_comparisons
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.graph.scale_overflow import overflowing
@@ -72,7 +73,7 @@ def minimal_case(
     pipeline: Mapping[str, Any] | None = None,
     *,
     boundaries: Sequence[Boundary] | None = None,
-    kernels: tuple[Accelerator, Accelerator] = ("none", "none"),
+    kernels: tuple[Accelerator, Accelerator] = (BUILTIN, BUILTIN),
 ) -> MinimalCase:
     """The smallest submodels, with samples, that still show the fault of a cause.
 
@@ -159,7 +160,7 @@ def _try(
     kernels: tuple[Accelerator, Accelerator],
 ) -> _Seen:
     """Runs both parts on what the whole reference gives at the region's inputs."""
-    whole = Runner(reference.path, accelerator="none", preserve_all=True)
+    whole = Runner(reference.path, accelerator=BUILTIN, preserve_all=True)
     runners = [Runner(path, accelerator=kind) for path, kind in zip(parts, kernels, strict=True)]
     fed, expected, errors = [], [], []
     for inputs in islice(samples, TRIED_SAMPLES):
@@ -268,7 +269,7 @@ def _pack(
         "floor": seen.floor,
         "showing": sum(error > limit for error in seen.errors),
         "tried": len(seen.errors),
-        "kernels": {"reference": kernels[0], "candidate": kernels[1]},
+        "kernels": dict(zip(("reference", "candidate"), map(spelled_in_comparisons, kernels), strict=True)),
         "reference": _model(reference),
         "candidate": _model(candidate),
         "region": _region(reference, candidate, region),

@@ -2,7 +2,7 @@
 
     python run.py                                  the candidate as it is
     python run.py --candidate fixed.tflite         another one, cut at the same tensors
-    python run.py --kernels xnnpack                with other kernels: reference, xnnpack, none (no delegate)
+    python run.py --accelerator xnnpack            on another accelerator: reference, xnnpack, builtin
 
 Needs numpy and one of ai-edge-litert, tflite-runtime, tensorflow. Prints the error of every sample.
 Exit code 1: the fault shows; 0: it does not; 2: the candidate could not be run.
@@ -20,7 +20,12 @@ from typing import Any
 import numpy as np
 
 HERE = Path(__file__).resolve().parent
-RESOLVERS = {"xnnpack": "BUILTIN", "none": "BUILTIN_WITHOUT_DEFAULT_DELEGATES", "reference": "BUILTIN_REF"}
+RESOLVERS = {
+    "xnnpack": "BUILTIN",
+    "builtin": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "none": "BUILTIN_WITHOUT_DEFAULT_DELEGATES",
+    "reference": "BUILTIN_REF",
+}
 RUNTIMES = ("ai_edge_litert.interpreter", "tflite_runtime.interpreter", "tensorflow.lite.python.interpreter")
 
 
@@ -162,7 +167,7 @@ def main() -> int:
     """Runs both parts and says whether the candidate's differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--candidate", type=Path, default=HERE / "candidate.tflite")
-    parser.add_argument("--kernels", choices=sorted(RESOLVERS))
+    parser.add_argument("--accelerator", "--kernels", dest="kernels", choices=sorted(RESOLVERS))
     chosen = parser.parse_args()
     case = json.loads((HERE / "case.json").read_text(encoding="utf-8"))
     kernels = chosen.kernels or case["kernels"]["candidate"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+from windtunnel.accelerators import spelled_in_comparisons
 from windtunnel.diagnosis.execution.patched_runs import OTHER_KERNELS
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.codes import CauseCode
@@ -48,8 +49,8 @@ def kernel_causes(
             finding = KernelDiffers(
                 local_nrmse=here.nrmse,
                 local_nrmse_on_other_kernels=there.nrmse,
-                kernels=used,
-                other_kernels=OTHER_KERNELS[used],
+                kernels=spelled_in_comparisons(used),
+                other_kernels=spelled_in_comparisons(OTHER_KERNELS[used]),
                 non_finite=OpName(maker.name) if math.isinf(error) else None,
                 op=maker.name,
             )

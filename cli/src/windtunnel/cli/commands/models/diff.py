@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from windtunnel.diagnosis import Comparison
     from windtunnel.diagnosis.execution.checkpoint import Checkpoint
     from windtunnel.isolation import ChildPool, Progress
-    from windtunnel.tflite import Accelerator, ModelFacts
+    from windtunnel.tflite import ModelFacts
 
 _FILE: Final = click.Path(path_type=Path)
 # What decides how models run: nothing to judge again.
@@ -48,7 +48,7 @@ class _Given:
     samples: Path | None
     pipeline: Any
     threshold: float
-    accelerator: Accelerator
+    accelerator: str
     max_samples: int | None
     case: Path | None
     force: bool
@@ -92,7 +92,7 @@ def diff(
     samples: Path | None,
     pipeline: Path | None,
     threshold: float,
-    accelerator: Accelerator,
+    accelerator: str,
     max_samples: int | None,
     html: Path | None,
     node_data: Path | None,

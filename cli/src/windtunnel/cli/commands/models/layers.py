@@ -23,7 +23,6 @@ from windtunnel.output_files import locked_part, output_target, put_in_place
 
 if TYPE_CHECKING:
     from windtunnel.diagnosis.layer_log.jobs import LogComparison, WrittenLog
-    from windtunnel.tflite import Accelerator
 
 _FILE: Final = click.Path(path_type=Path)
 _PRELOAD: Final = ("windtunnel.diagnosis.layer_log.jobs", "ai_edge_litert.interpreter")
@@ -57,7 +56,7 @@ def log(
     pipeline: Path | None,
     out: Path,
     statistics: bool,
-    accelerator: Accelerator,
+    accelerator: str,
     max_samples: int | None,
     force: bool,
     as_json: bool,
@@ -135,7 +134,7 @@ async def _log(
     samples: Path,
     pipeline: Any,
     statistics: bool,
-    accelerator: Accelerator,
+    accelerator: str,
     max_samples: int | None,
 ) -> WrittenLog:
     from windtunnel.diagnosis.layer_log.jobs import write_layer_log

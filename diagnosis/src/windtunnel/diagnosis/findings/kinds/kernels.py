@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
-from windtunnel.accelerators import shown_accelerator
+from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK, accelerator_name, shown_accelerator
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.document import OPTIONAL, as_key, in_fix
@@ -15,10 +15,14 @@ from windtunnel.diagnosis.findings.fixes import AvoidKernelsFix, Fix, GuidedFix,
 from windtunnel.plain_text import clean, figure, layer_title, named, nrmse_text
 
 _KERNELS: Final[Mapping[str, str]] = {
-    "xnnpack": "the kernels of XNNPACK",
-    "none": "the runtime's builtin kernels",
-    "reference": "the reference kernels",
+    XNNPACK: "the kernels of XNNPACK",
+    BUILTIN: "the runtime's builtin kernels",
+    REFERENCE: "the reference kernels",
 }
+
+
+def _kernels_words(accelerator: str) -> str:
+    return _KERNELS.get(accelerator_name(accelerator)) or f"{clean(accelerator)} kernels"
 
 
 def _names(sets: Sequence[str]) -> str:
@@ -55,14 +59,15 @@ class KernelDiffers(CauseFinding):
 
     def fix(self) -> Fix:
         """Other kernels."""
-        return OpFix(action=f"run this op on other kernels than {self.kernels}, and report it", op=self.op)
+        kernels = shown_accelerator(self.kernels)
+        return OpFix(action=f"run this op on other kernels than {kernels}, and report it", op=self.op)
 
     def words(self) -> tuple[str, ...]:
         """The errors on both."""
         wrong = (
             f"differs by nRMSE {nrmse_text(self.local_nrmse)}" if self.non_finite is None else "makes NaN or infinity"
         )
-        used, other = (_KERNELS.get(one) or f"{clean(one)} kernels" for one in (self.kernels, self.other_kernels))
+        used, other = map(_kernels_words, (self.kernels, self.other_kernels))
         right = nrmse_text(self.local_nrmse_on_other_kernels)
         return (
             f"run in isolation it {wrong} on {used}, and differs by {right} on {other}: the kernel is wrong, not the "
@@ -104,7 +109,7 @@ class KernelSetsFinding(CauseFinding):
 
     def fix(self) -> Fix:
         """Avoid them there."""
-        how = f"report it with this op's inputs; until it is fixed, keep the op off {', '.join(self.diverging)}"
+        how = f"report it with this op's inputs; until it is fixed, keep the op off {_names(self.diverging)}"
         return AvoidKernelsFix(action="avoid_kernel", kernels=self.diverging, how=how)
 
     @property

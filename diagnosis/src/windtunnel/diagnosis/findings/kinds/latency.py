@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from windtunnel.accelerators import XNNPACK
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.document import HIDDEN, OPTIONAL, in_fix
@@ -80,7 +81,7 @@ class LatencyStraggler(CauseFinding):
         if self.faster is None or self.faster.measured_ms is None:
             return OpFix(action=self.advice, op=self.op, op_index=self.op_index)
         kernels = self.faster.kernels
-        where = "with XNNPACK" if kernels == "xnnpack" else "outside XNNPACK, on the runtime's kernels"
+        where = "with XNNPACK" if kernels == XNNPACK else "outside XNNPACK, on the runtime's kernels"
         return FasterKernelsFix(
             action=f"run the op {where}",
             kernels=kernels,

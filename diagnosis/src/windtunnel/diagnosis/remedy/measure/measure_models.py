@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel import isolation
+from windtunnel.accelerators import BUILTIN
 from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
 from windtunnel.diagnosis.remedy.measure.model_figures import Answers, Drift
 from windtunnel.diagnosis.remedy.measure.sample_parts import Part, class_columns, decides
@@ -230,7 +231,7 @@ def percentile_ranges(model: Path, part: Part, percent: float) -> dict[str, tupl
     Returns:
         (low, high), in real units, by tensor name.
     """
-    runner = Runner(model, accelerator="none", preserve_all=True)
+    runner = Runner(model, accelerator=BUILTIN, preserve_all=True)
     facts = runner.facts
     wanted = {
         tensor.index

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import windtunnel.errors
+from windtunnel.accelerators import XNNPACK
 from windtunnel.arm_emulator import CPUS, LITERT, in_words, missing, run_arm
 from windtunnel.errors import FarmError, NotFound, Unavailable
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
@@ -54,7 +55,7 @@ class ArmFarm:
     """Runs models of `host` app packages under emulation. `lock` keeps it from disturbing measurements of this host."""
 
     properties = EMULATED_HOST
-    default_accelerator = "xnnpack"
+    default_accelerator = XNNPACK
     parallel = 1
 
     def __init__(self, pool: Pool, lock: Path, memory_mb: int) -> None:

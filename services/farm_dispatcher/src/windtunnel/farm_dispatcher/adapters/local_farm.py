@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
+from windtunnel.accelerators import BUILTIN, XNNPACK, spelled_in_cells
 from windtunnel.cell_warnings import zeroed_words
 from windtunnel.errors import FarmError, InvalidInput, Unavailable
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
@@ -26,7 +27,7 @@ from windtunnel.tflite import read_model, require_values
 
 FARM: Final = "local"
 DEVICE: Final = "host"
-ACCELERATORS: Final = ("cpu", "xnnpack")
+ACCELERATORS: Final = (spelled_in_cells(BUILTIN), spelled_in_cells(XNNPACK))
 _POLL_S = 0.05
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ class LocalFarm:
     """Runs models of `host` app packages in a child process. `lock` is a file that a measurement holds."""
 
     properties = THIS_HOST
-    default_accelerator = "xnnpack"
+    default_accelerator = XNNPACK
     parallel = 1
 
     def __init__(self, pool: Pool, lock: Path, patience: Patience = NO_PATIENCE) -> None:

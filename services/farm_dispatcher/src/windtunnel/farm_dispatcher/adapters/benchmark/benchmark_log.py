@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from windtunnel.accelerators import XNNPACK
 from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import INFERENCE, WARMUP, Measured, Series
 
@@ -52,7 +53,7 @@ def _zeroed(measured: Measured) -> Iterator[str]:
 
 
 def _delegate(measured: Measured) -> Iterator[str]:
-    if measured.accelerator != "xnnpack":
+    if measured.accelerator != XNNPACK:
         return
     found = measured.delegation
     yield "Created TensorFlow Lite XNNPACK delegate for CPU."

@@ -17,6 +17,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
+from windtunnel.accelerators import resolver_of
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Node, count_delegated
 from windtunnel.farm_dispatcher.adapters.benchmark.host_load import Watch
@@ -33,10 +34,6 @@ from windtunnel.farm_dispatcher.domain.trust_measurement import Judged, judge_se
 from windtunnel.input_shapes import ChosenShapes, InputSpec, Shapes, bare_name, choose_shapes, shapes_words
 from windtunnel.run_conditions import RunConditions
 
-RESOLVERS = {
-    "xnnpack": OpResolverType.BUILTIN,
-    "cpu": OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-}
 _SEED = 20201
 _LEAST_WATCH_S = 0.25
 
@@ -56,7 +53,7 @@ def measure(
     """Runs `model` with `threads` CPU threads.
 
     Args:
-        accelerator: "xnnpack" or "cpu" (no delegate).
+        accelerator: xnnpack or builtin (no delegate), in any spelling of `windtunnel.accelerators`.
         shapes: of the inputs, by any of their names; see `windtunnel.input_shapes.given_shapes`.
 
     Raises InvalidInput where the runtime refuses the model or the shapes, Unsupported where it lacks an op of it.
@@ -67,7 +64,9 @@ def measure(
     try:
         started = time.perf_counter_ns()
         interpreter = Interpreter(
-            model_path=str(model), num_threads=threads, experimental_op_resolver_type=RESOLVERS[accelerator]
+            model_path=str(model),
+            num_threads=threads,
+            experimental_op_resolver_type=getattr(OpResolverType, resolver_of(accelerator)),
         )
         chosen = _set_shapes(interpreter, shapes or {})
         interpreter.allocate_tensors()
