@@ -53,6 +53,7 @@ def content_digest(data: bytes, start: int, directory: int) -> bytes:
     return hashlib.sha256(b"\x5a" + struct.pack("<I", len(tree)) + b"".join(tree)).digest()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("kind", "algorithm"), [("rsa_key", 0x0103), ("ec_key", 0x0201)])
 def test_both_schemes_sign_the_content(
     kind: str,

@@ -139,6 +139,7 @@ def test_a_comment_and_signing_block_of_the_base_app_are_dropped(attempt: Callab
     assert attempt(stream.getvalue()).comment == b""
 
 
+@pytest.mark.heavy
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(0, len(GOOD) - 1), st.integers(0, 255), st.booleans())
 def test_a_damaged_base_app_is_refused_or_harmless(

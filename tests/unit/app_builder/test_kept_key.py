@@ -19,6 +19,7 @@ print(kept_key(pathlib.Path(sys.argv[1])).certificate_sha256)
 """
 
 
+@pytest.mark.heavy
 def test_processes_that_come_at_once_agree(tmp_path: Path) -> None:
     path = tmp_path / "home/android-signing.pem"
     command = [sys.executable, "-c", SCRIPT, str(path)]

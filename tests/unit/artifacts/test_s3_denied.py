@@ -43,6 +43,7 @@ def refusing(code: str) -> Iterator[str]:
         server.server_close()
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("code", "kind"),
     [("AccessDenied", AccessDenied), ("InvalidAccessKeyId", Unavailable), ("SignatureDoesNotMatch", Unavailable)],

@@ -66,6 +66,7 @@ def checked(
     return check(model, {}, folder / "samples.npz", pipeline)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("trained", "feed", "channels", "code", "what"),
     [

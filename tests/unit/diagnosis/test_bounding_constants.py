@@ -71,6 +71,7 @@ def _compare(folder: Path, op: str, constant: float) -> Comparison:
     return compare_models(model, candidate, folder / "s.npz", accelerator="none")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("op", ["PADV2", "CONCATENATION", "MAXIMUM"])
 @pytest.mark.parametrize("constant", [-1e9, -1000.0])
 def test_a_constant_that_sets_the_scale_is_named(tmp_path: Path, op: str, constant: float) -> None:

@@ -24,6 +24,7 @@ def run(*arguments: str | Path) -> int:
     return code
 
 
+@pytest.mark.heavy
 def test_kernels_that_agree_end_with_0_and_a_diagnosis(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = long_model(tmp_path / "long.tflite", 6)
     np.savez(tmp_path / "x.npz", x=np.ones((2, 16), np.float32))
@@ -34,6 +35,7 @@ def test_kernels_that_agree_end_with_0_and_a_diagnosis(tmp_path: Path, capsys: p
     assert [one["name"] for one in document["kernels"]] == ["none", "reference", "xnnpack"]
 
 
+@pytest.mark.heavy
 def test_a_crash_ends_with_1_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = crashing_model(tmp_path / "softmax.tflite")
     np.savez(tmp_path / "flat.npz", x=np.zeros((1, 1024), np.float32))

@@ -40,6 +40,7 @@ async def run(pool: ChildPool | WrongPool, model: Path, given: Path | None, *nam
     return report
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("dtype", ["float32", "int8", "int16"])
 async def test_right_kernels_of_many_ops_are_healthy(pool: ChildPool, tmp_path: Path, dtype: str) -> None:
     model = ops_model(tmp_path / "ops.tflite", dtype)
@@ -48,6 +49,7 @@ async def test_right_kernels_of_many_ops_are_healthy(pool: ChildPool, tmp_path: 
     assert report.coverage.compared == report.coverage.total == len(report.ops)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("layer", ["op_0", "op_3", "op_19"])
 async def test_the_op_of_a_wrong_kernel_is_named_and_confirmed(pool: ChildPool, tmp_path: Path, layer: str) -> None:
     model = long_model(tmp_path / "long.tflite", 20)
@@ -95,6 +97,7 @@ async def test_two_kernels_alone_leave_open_which_is_wrong(pool: ChildPool, tmp_
     assert cause.confidence < 0.7
 
 
+@pytest.mark.heavy
 async def test_the_softmax_that_ends_the_reference_kernels_process_is_survived_and_named(
     pool: ChildPool, tmp_path: Path
 ) -> None:
@@ -140,6 +143,7 @@ async def test_a_model_that_no_kernel_runs_is_refused(pool: ChildPool, tmp_path:
         await run(pool, model, None, *OWN)
 
 
+@pytest.mark.heavy
 async def test_a_machine_with_too_little_memory_is_no_kernels_fault(tmp_path: Path) -> None:
     model = wide_model(tmp_path / "wide.tflite", 250_000_000)
     given = samples(tmp_path / "x.npz", 1, 1)

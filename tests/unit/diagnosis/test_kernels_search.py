@@ -40,6 +40,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return long_model(tmp_path_factory.mktemp("long") / "long.tflite", OPS)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("culprit", [0, 1, 2, 3, 17, 30, 31, 58, 59])
 async def test_the_op_is_found_within_the_builds_that_are_promised(model: Path, tmp_path: Path, culprit: int) -> None:
     found = await bisect(model, wrong_at(f"op_{culprit}"), trusted, SAMPLES, AGREE, workdir=tmp_path)

@@ -18,12 +18,14 @@ async def diagnosed(path: Path, accelerator: str) -> LatencyDiagnosis:
         return await pool.run(measure_latency, path, accelerator=accelerator)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("accelerator", ["xnnpack", "cpu"])
 async def test_a_healthy_chain_has_no_straggler(tmp_path: Path, accelerator: str) -> None:
     found = await diagnosed(depthwise_chain(tmp_path / "chain.tflite"), accelerator)
     assert found.causes == ()
 
 
+@pytest.mark.heavy
 async def test_a_kernel_without_a_fast_path_is_named_and_the_other_kernels_are_tried(tmp_path: Path) -> None:
     # XNNPACK has no depthwise kernel for 225 taps and takes its general convolution.
     found = await diagnosed(depthwise_chain(tmp_path / "chain.tflite", kernels={3: 15}), "xnnpack")
@@ -34,6 +36,7 @@ async def test_a_kernel_without_a_fast_path_is_named_and_the_other_kernels_are_t
     assert cause.fix["measured_ms"] < cause.evidence["measured_ms"] / 2
 
 
+@pytest.mark.heavy
 async def test_the_same_op_is_no_straggler_where_its_kernel_is_as_fast_as_others(tmp_path: Path) -> None:
     found = await diagnosed(depthwise_chain(tmp_path / "chain.tflite", kernels={3: 15}), "cpu")
     assert found.causes == ()

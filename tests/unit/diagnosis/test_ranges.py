@@ -63,6 +63,7 @@ def test_neighbours_share_one_scale(models: Path) -> None:
         assert len({tensors[name].quantization for name in group}) == 1
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("factor", [2.0, 0.5, 4.0, 0.25])
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0])
 def test_a_scale_of_one_layer(models: Path, tmp_path: Path, group: tuple[str, ...], factor: float) -> None:
@@ -168,6 +169,7 @@ def test_a_bias_that_is_scaled_alone_is_no_scale_of_the_input(models: Path, tmp_
     assert (cause.code, cause.layer, cause.evidence["role"]) == ("conversion.weights", "conv_2", "bias")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("factor", [0.25, 0.5])
 @pytest.mark.parametrize("group", GROUPS, ids=lambda group: group[0])
 def test_a_scale_of_sixteen_bits(models: Path, tmp_path: Path, group: tuple[str, ...], factor: float) -> None:

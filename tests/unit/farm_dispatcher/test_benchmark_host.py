@@ -23,6 +23,7 @@ from windtunnel.log_parser import parse_log
 SHORT = Series(min_runs=5, min_s=0.0, max_runs=10, max_s=1.0)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("series", "runs"),
     [

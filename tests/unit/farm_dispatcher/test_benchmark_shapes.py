@@ -23,6 +23,7 @@ def measure(model: Path, shapes: dict[str, tuple[int, ...]] | None = None, accel
     return benchmark.measure(model, accelerator, 1, shapes, SHORT)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("accelerator", ["xnnpack", "cpu"])
 @pytest.mark.parametrize("name", ["image", "in_0", ""])
 def test_an_open_model_runs_in_the_given_shape(tmp_path: Path, accelerator: str, name: str) -> None:

@@ -176,6 +176,7 @@ async def test_an_error_of_the_listener_ends_the_job(pool: ChildPool) -> None:
         await pool.run(jobs.report, 2, on_progress=refuse)
 
 
+@pytest.mark.heavy
 async def test_two_children_work_at_once() -> None:
     async with ChildPool(size=2, timeout_s=20, memory_mb=500) as pool:
         before = time.monotonic()
@@ -275,6 +276,7 @@ async def test_a_job_that_waits_for_a_worker_fails_as_unavailable_when_the_pool_
     assert [type(result) for result in results] == [Unavailable, Unavailable]
 
 
+@pytest.mark.heavy
 async def test_open_files_do_not_pile_up() -> None:
     async with ChildPool(timeout_s=20, memory_mb=500) as pool:
         with pytest.raises(JobFailed):

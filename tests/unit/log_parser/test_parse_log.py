@@ -299,6 +299,7 @@ def figures(value: Any, path: str = "") -> dict[str, float]:
     return {path: value} if isinstance(value, int | float) and not isinstance(value, bool) else {}
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", NAMES)
 def test_a_cut_log_states_nothing_that_the_whole_does_not(name: str) -> None:
     data = read(name)
@@ -325,12 +326,14 @@ def test_a_log_cut_before_its_results_is_truncated(name: str) -> None:
     assert parsed(data[: data.index(b"count=") + 20])["runs"][0]["truncated"] is True
 
 
+@pytest.mark.heavy
 @settings(max_examples=300, deadline=None)
 @given(st.one_of(st.text(), st.binary()))
 def test_any_text_is_a_log(data: str | bytes) -> None:
     parsed(data)
 
 
+@pytest.mark.heavy
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_any_mixture_of_pieces_of_logs_is_a_log(data: st.DataObject) -> None:

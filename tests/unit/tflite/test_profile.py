@@ -31,6 +31,7 @@ def adds_up(profile: Profile) -> bool:
     return profile.ops_ms == pytest.approx(profile.total_ms, rel=0.5)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("accelerator", ["xnnpack", "cpu"])
 @pytest.mark.parametrize("method", ["profiler", "cutting"])
 async def test_the_ops_times_add_up_to_the_whole(chain: Path, accelerator: str, method: str) -> None:
@@ -48,6 +49,7 @@ async def test_the_ops_times_add_up_to_the_whole(chain: Path, accelerator: str, 
     assert times[6] > 3 * times[4]
 
 
+@pytest.mark.heavy
 async def test_both_ways_agree(chain: Path) -> None:
     apart: list[Any] = []
     for _ in range(3):
@@ -61,6 +63,7 @@ async def test_both_ways_agree(chain: Path) -> None:
     assert not apart
 
 
+@pytest.mark.heavy
 async def test_a_delegates_operators_go_to_their_ops(chain: Path) -> None:
     profile = await measured(chain, accelerator="xnnpack", method="profiler")
     assert all(op.delegated for op in profile.ops)
@@ -75,6 +78,7 @@ async def test_no_delegate_runs_where_none_is_asked_for(chain: Path) -> None:
     assert not any(op.kernels for op in profile.ops)
 
 
+@pytest.mark.heavy
 async def test_more_work_takes_more_time(tmp_path: Path) -> None:
     small = await measured(depthwise_chain(tmp_path / "a.tflite", blocks=2), accelerator="cpu")
     large = await measured(depthwise_chain(tmp_path / "b.tflite", blocks=8), accelerator="cpu")

@@ -161,6 +161,7 @@ def run_short_of_memory(model: Path, *, when: str) -> None:
     runner.run(x)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to tell how much memory is taken")
 async def test_too_little_memory_is_named(tmp_path: Path) -> None:
     model = wide_model(tmp_path / "wide.tflite", 60_000_000)

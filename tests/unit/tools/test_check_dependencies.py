@@ -71,6 +71,7 @@ CASES = [
 ]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("source", "more", "problem"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_a_problem_is_found(root: Path, source: str, more: list[str], problem: str) -> None:
     member(root, "services/two", "windtunnel-two", [], two="")
@@ -80,11 +81,13 @@ def test_a_problem_is_found(root: Path, source: str, more: list[str], problem: s
     assert main([str(root)]) == 1
 
 
+@pytest.mark.heavy
 def test_this_workspace_declares_what_it_imports() -> None:
     assert problems(ROOT) == []
     assert len(members_of(ROOT)) >= 10
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("name", ["urllib3", "flatbuffers", "windtunnel-shared"])
 def test_a_declaration_that_is_taken_out_is_missed(tmp_path: Path, name: str) -> None:
     """The check reads the real files: without one declaration it fails."""

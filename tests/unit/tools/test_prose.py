@@ -229,6 +229,7 @@ def test_words_are_counted() -> None:
     assert words("One two-part word, 3 \u00a4 - and.") == 6
 
 
+@pytest.mark.heavy
 def test_the_clean_paths_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 0, capsys.readouterr().out
 

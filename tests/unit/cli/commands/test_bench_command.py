@@ -42,6 +42,7 @@ def document_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str
     return found
 
 
+@pytest.mark.heavy
 def test_the_shape_is_the_samples_or_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(conv_model(tmp_path / "m.tflite"))
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 20, 30, CHANNELS), np.float32))
@@ -51,6 +52,7 @@ def test_the_shape_is_the_samples_or_given(tmp_path: Path, capsys: pytest.Captur
     assert given["input_shapes"] == {"image": [1, 40, 30, 3]}
 
 
+@pytest.mark.heavy
 def test_a_size_that_nobody_gives_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(conv_model(tmp_path / "m.tflite"))) == 0
     shown = " ".join(capsys.readouterr().out.split())
@@ -58,12 +60,14 @@ def test_a_size_that_nobody_gives_is_said(tmp_path: Path, capsys: pytest.Capture
     assert "warning: the input shape is not known: open dimensions were taken as 1 (give --shape or --samples)" in shown
 
 
+@pytest.mark.heavy
 def test_a_fixed_model_has_its_own_shape(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = document_of(capsys, str(dense_model(tmp_path / "m.tflite")))
     assert (found["input_shapes"], found["shapes_known"]) == ({"input": [1, 8]}, True)
     assert (found["nodes_delegated"], found["nodes_total"]) == (4, 4)
 
 
+@pytest.mark.heavy
 def test_shapes_of_several_inputs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(sum_model(tmp_path / "m.tflite", {"left": (1, -1), "right": (1, -1)}))
     found = document_of(capsys, model, "--shape", "left=1,9", "--shape", "right=1,9")
@@ -80,6 +84,7 @@ def test_what_is_not_a_shape_is_wrong_usage(tmp_path: Path, shape: str) -> None:
         run(str(dense_model(tmp_path / "m.tflite")), "--shape", shape)
 
 
+@pytest.mark.heavy
 def test_a_busy_host_is_told_and_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(conv_model(tmp_path / "m.tflite"))
     loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in os.sched_getaffinity(0)]

@@ -46,6 +46,7 @@ def home(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
@@ -64,6 +65,7 @@ def test_what_a_home_knows(home: Path, words: str, offered: list[str]) -> None:
     assert complete(home, words) == (offered, "")
 
 
+@pytest.mark.heavy
 def test_the_database_that_a_variable_names_is_asked(home: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     named = {"WINDTUNNEL_DATABASE_URL": f"sqlite:///{home / 'metrics.db'}"}
@@ -78,6 +80,7 @@ def test_the_built_in_variants_that_a_shell_offers_are_those_of_plans(tmp_path: 
     assert offered == list(BUILTIN_VARIANTS)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(
     "words",
     [
@@ -91,6 +94,7 @@ def test_where_nothing_runs_there_is_nothing_and_no_word(tmp_path: Path, words: 
     assert complete(tmp_path / "none", words) == ([], "")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("words", ["windtunnel report ", "windtunnel plans get ", "windtunnel deadletters show "])
 def test_a_server_that_does_not_answer_is_not_waited_for(tmp_path: Path, words: str) -> None:
     # An address of a documentation network: packets to it get no answer at all.

@@ -79,6 +79,7 @@ def _text(values: NDArray[np.float32], path: Path) -> int:
     return path.stat().st_size
 
 
+@pytest.mark.heavy
 def test_every_value_is_logged(good: Path, x: NDArray[np.float32], capsys: pytest.CaptureFixture[str]) -> None:
     out = logged(good, "--json")
     document = json.loads(capsys.readouterr().out)
@@ -108,6 +109,7 @@ def test_the_size_of_a_large_layer_as_text_is_estimated(tmp_path: Path) -> None:
     assert text_size(runner) == pytest.approx(_text(-values, tmp_path / "t.txt"), rel=0.01)
 
 
+@pytest.mark.heavy
 def test_what_was_logged_is_said(good: Path, x: NDArray[np.float32], capsys: pytest.CaptureFixture[str]) -> None:
     logged(good, "--max-samples", "3", "--accelerator", "none")
     lines = capsys.readouterr().out.splitlines()
@@ -119,6 +121,7 @@ def test_what_was_logged_is_said(good: Path, x: NDArray[np.float32], capsys: pyt
     assert (log.frames, log.header["runtime"]["accelerator"]) == (3, "none")
 
 
+@pytest.mark.heavy
 def test_statistics_take_little_and_need_no_model(
     good: Path, x: NDArray[np.float32], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -130,6 +133,7 @@ def test_statistics_take_little_and_need_no_model(
     assert next(iter(LayerLog(out))).statistics["hidden_1"].count == 16
 
 
+@pytest.mark.heavy
 def test_a_log_is_not_replaced_unasked_and_nothing_is_left_of_one_that_failed(
     good: Path, x: NDArray[np.float32], tmp_path: Path
 ) -> None:
@@ -170,6 +174,7 @@ def test_frames_of_another_command_are_not_gone_on_with(good: Path, x: NDArray[n
     assert parts[0].name.startswith("o.log.") and parts[0].suffix == ".part"
 
 
+@pytest.mark.heavy
 def test_a_damaged_layer_is_over_from_there_on(
     good: Path, x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -195,6 +200,7 @@ def test_a_damaged_layer_is_over_from_there_on(
     assert compared(capsys, logs[0], logs[0])[0] == 0
 
 
+@pytest.mark.heavy
 def test_the_table_shows_the_worst_first(
     good: Path, x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -208,6 +214,7 @@ def test_the_table_shows_the_worst_first(
     assert lines[-1].split()[-1] == "hidden_1"
 
 
+@pytest.mark.heavy
 def test_statistics_give_an_estimate_and_its_error(
     good: Path, x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -223,6 +230,7 @@ def test_statistics_give_an_estimate_and_its_error(
     assert rows["hidden_2"]["nrmse"] == pytest.approx(expected, rel=0.2)
 
 
+@pytest.mark.heavy
 def test_models_pair_layers_that_have_other_names(
     good: Path, x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -255,6 +263,7 @@ def _reduced(path: Path, shape: tuple[int, ...]) -> Path:
     return writer.write(path, [source], [output])
 
 
+@pytest.mark.heavy
 def test_layers_of_another_shape_are_named_with_the_reason(
     x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -267,6 +276,7 @@ def test_layers_of_another_shape_are_named_with_the_reason(
     assert document["coverage"]["total"] == 1 + len(document["coverage"]["unmatched"])
 
 
+@pytest.mark.heavy
 def test_logs_without_a_layer_in_common_are_refused_with_the_way_out(x: NDArray[np.float32], tmp_path: Path) -> None:
     paths = []
     for name in ("a", "b"):
@@ -279,6 +289,7 @@ def test_logs_without_a_layer_in_common_are_refused_with_the_way_out(x: NDArray[
     assert "--models" in refused.value.hint
 
 
+@pytest.mark.heavy
 def test_what_is_no_log_of_the_same_frames_is_refused(good: Path, x: NDArray[np.float32], tmp_path: Path) -> None:
     whole = logged(good)
     three = tmp_path / "three.log"
@@ -296,6 +307,7 @@ def test_what_is_no_log_of_the_same_frames_is_refused(good: Path, x: NDArray[np.
         run("diff", empty, empty)
 
 
+@pytest.mark.heavy
 def test_a_cut_log_and_other_samples_are_said(
     good: Path, x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,6 +326,7 @@ def test_a_cut_log_and_other_samples_are_said(
     assert "different inputs" in document["notes"][0]
 
 
+@pytest.mark.heavy
 def test_what_is_left_of_a_log_is_compared_and_said(
     good: Path, x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -338,6 +351,7 @@ def test_what_is_left_of_a_log_is_compared_and_said(
     assert compared(capsys, bad, cut)[0] == 1
 
 
+@pytest.mark.heavy
 def test_a_damaged_log_does_not_excuse_one_of_other_samples(good: Path, x: NDArray[np.float32], tmp_path: Path) -> None:
     three, long = tmp_path / "three.log", logged(good)
     assert run("log", good, "--samples", tmp_path / "samples.npz", "--out", three, "--max-samples", "3") == 0
@@ -346,6 +360,7 @@ def test_a_damaged_log_does_not_excuse_one_of_other_samples(good: Path, x: NDArr
         run("diff", long, three)
 
 
+@pytest.mark.heavy
 def test_what_statistics_cannot_tell_is_a_bound(
     good: Path, x: NDArray[np.float32], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -383,6 +398,7 @@ def _with_header(path: Path, header: object) -> None:
     path.write_bytes(b"WTLAYERS" + struct.pack("<II", len(data), zlib.crc32(data)) + data + frames)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("statistics", [True, False])
 def test_a_header_that_lacks_something_is_refused_by_name(
     good: Path, x: NDArray[np.float32], tmp_path: Path, statistics: bool
@@ -414,6 +430,7 @@ def test_a_header_that_lacks_something_is_refused_by_name(
             LayerLog(log, good)
 
 
+@pytest.mark.heavy
 def test_two_runs_on_one_log(good: Path, x: NDArray[np.float32], tmp_path: Path) -> None:
     samples, out = tmp_path / "samples.npz", tmp_path / "o.log"
     part = _part(out, good, samples, [None, False, "xnnpack"])
@@ -424,6 +441,7 @@ def test_two_runs_on_one_log(good: Path, x: NDArray[np.float32], tmp_path: Path)
     assert {path.name for path in tmp_path.iterdir()} == {"good.tflite", "samples.npz", "o.log"}
 
 
+@pytest.mark.heavy
 def test_nan_is_no_figure_and_fails(
     good: Path, x: NDArray[np.float32], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,7 @@ def log_of(chain: Path, path: Path, slow: int) -> Path:
     return path
 
 
+@pytest.mark.heavy
 def test_times_are_measured_here(chain: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(chain), "--accelerator", "cpu", "--json") == 0
     document = json.loads(capsys.readouterr().out)
@@ -97,6 +98,7 @@ def test_a_missing_model_is_named(tmp_path: Path) -> None:
         run(str(tmp_path / "gone.tflite"))
 
 
+@pytest.mark.heavy
 def test_work_is_that_of_the_samples_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = conv_model(tmp_path / "m.tflite")
     np.savez(tmp_path / "x.npz", x=np.zeros((4, 20, 30, CHANNELS), np.float32))
@@ -108,6 +110,7 @@ def test_work_is_that_of_the_samples_size(tmp_path: Path, capsys: pytest.Capture
     assert document["latency"]["shapes_known"] is True
 
 
+@pytest.mark.heavy
 def test_a_shape_can_be_given_and_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = str(conv_model(tmp_path / "m.tflite"))
     assert run(model, "--shape", "image=1,20,30,3", "--json") == 0

@@ -69,6 +69,7 @@ async def test_the_port_of_nats_can_be_chosen(tmp_path: Path) -> None:
         assert accepts(port)
 
 
+@pytest.mark.heavy
 async def test_a_second_one_in_the_same_home_is_refused_and_harms_nothing(tmp_path: Path) -> None:
     async with Supervisor(tmp_path / "home") as running:
         before = (tmp_path / "home" / "endpoints.json").read_text()
@@ -177,6 +178,7 @@ async def test_stopping_leaves_nothing(tmp_path: Path) -> None:
     assert not accepts(port_of(running))
 
 
+@pytest.mark.heavy
 async def test_what_does_not_start_is_named_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -207,6 +209,7 @@ def stubborn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "windtunnel" / "stubborn.py").write_text(STUBBORN)
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("stubborn")
 async def test_an_embedded_one_stops_in_five_seconds_and_says_what_it_waits_for(tmp_path: Path) -> None:
     said: list[str] = []
@@ -224,6 +227,7 @@ async def test_an_embedded_one_stops_in_five_seconds_and_says_what_it_waits_for(
     ]
 
 
+@pytest.mark.heavy
 @pytest.mark.usefixtures("stubborn")
 async def test_what_ends_after_a_moment_is_not_worth_a_word(tmp_path: Path) -> None:
     said: list[str] = []

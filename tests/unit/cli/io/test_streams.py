@@ -27,6 +27,7 @@ def log(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("arguments", [("parse-log", "{}"), ("parse-log", "{}", "--json"), ("--help",)])
 def test_a_reader_that_has_gone_is_no_verdict(log: Path, arguments: tuple[str, ...]) -> None:
     reading, writing = os.pipe()
@@ -37,6 +38,7 @@ def test_a_reader_that_has_gone_is_no_verdict(log: Path, arguments: tuple[str, .
     assert (done.returncode, done.stderr) == (141, "")
 
 
+@pytest.mark.heavy
 def test_a_reader_of_errors_that_has_gone_is_no_verdict(tmp_path: Path) -> None:
     reading, writing = os.pipe()
     os.close(reading)
@@ -46,6 +48,7 @@ def test_a_reader_of_errors_that_has_gone_is_no_verdict(tmp_path: Path) -> None:
     assert done.returncode == 141
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
 @pytest.mark.parametrize("options", [(), ("--json",)])
 def test_an_output_that_is_full_is_told(log: Path, options: tuple[str, ...]) -> None:
@@ -82,6 +85,7 @@ def test_an_interrupt_while_modules_are_loaded(tmp_path: Path, number: signal.Si
     assert (done.returncode, done.stderr) == (130, "interrupted\n")
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupt_while_it_waits(tmp_path: Path, number: signal.Signals) -> None:
     command = [*_COMMAND, "parse-log", "-"]

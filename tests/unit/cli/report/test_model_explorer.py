@@ -68,6 +68,7 @@ def test_the_graph_is_called_as_model_explorer_calls_it(facts: ModelFacts) -> No
     assert graph_id(replace(unnamed, signatures=())) == "main"
 
 
+@pytest.mark.heavy
 def test_diff_writes_it_and_replaces_nothing_unasked(tmp_path: Path) -> None:
     named_model(tmp_path / "a.tflite")
     command = [sys.executable, "-m", "windtunnel.cli", "diff", "a.tflite", "a.tflite", "--node-data", "nodes.json"]

@@ -68,6 +68,7 @@ def test_the_wheel_has_every_template_and_the_style_sheet(tmp_path: Path) -> Non
     assert wanted <= names
 
 
+@pytest.mark.heavy
 def test_a_command_that_writes_no_page_loads_no_templates() -> None:
     program = (
         "import sys, windtunnel.cli.main\n"
