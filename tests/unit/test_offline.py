@@ -62,6 +62,7 @@ def test_what_is_this_machine(host: str | bytes | None, expected: bool) -> None:
     assert is_local(host) is expected
 
 
+@pytest.mark.heavy
 def test_a_test_that_leaves_this_machine_fails(tmp_path: Path) -> None:
     """Also one that does not see the error."""
     (tmp_path / "conftest.py").write_text((Path(__file__).parent / "conftest.py").read_text())

@@ -92,6 +92,7 @@ def test_every_truncation_is_seen(extract: Extract, kind: str) -> None:
             extract(whole[:length])
 
 
+@pytest.mark.heavy
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data(), kind=st.sampled_from(["zip", "tar", "tar.gz"]))
 def test_damage_gives_an_error_of_ours_or_a_tree_within_limits(

@@ -269,6 +269,7 @@ def test_models_that_cannot_be_compared(tmp_path: Path, dense: Path, samples: Pa
         compare_models(dense, dense, samples, max_samples=0)
 
 
+@pytest.mark.heavy
 async def test_runs_as_a_job_and_reports_progress(dense: Path, samples: Path) -> None:
     seen: list[Progress] = []
     async with ChildPool(timeout_s=60, memory_mb=1000) as pool:

@@ -44,6 +44,7 @@ def test_a_crash_ends_with_1_and_says_where(tmp_path: Path, capsys: pytest.Captu
     assert "reference at op 1 (SOFTMAX, probabilities)" in said and "died of SIGABRT" in said
 
 
+@pytest.mark.heavy
 def test_a_kernel_set_that_was_asked_for_and_is_not_there_ends_with_2(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -54,11 +55,13 @@ def test_a_kernel_set_that_was_asked_for_and_is_not_there_ends_with_2(
     assert "arm:cortex-a53 not available" in said and "windtunnel arm setup" in said
 
 
+@pytest.mark.heavy
 def test_a_single_kernel_set_ends_with_2_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(long_model(tmp_path / "long.tflite", 4), "--kernel", "none") == 2
     assert "only one accelerator ran: it cannot be compared with another" in capsys.readouterr().out
 
 
+@pytest.mark.heavy
 def test_a_set_that_did_not_run_shows_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = overflowing_model(tmp_path / "small.tflite")
     run(model, "--kernel", "reference", "--kernel", "xnnpack")

@@ -63,6 +63,7 @@ async def test_the_op_of_a_wrong_kernel_is_named_and_confirmed(pool: ChildPool, 
     assert report.verdict != "healthy"
 
 
+@pytest.mark.heavy
 async def test_a_small_fault_of_the_base_itself_is_told_from_the_others(pool: ChildPool, tmp_path: Path) -> None:
     model = long_model(tmp_path / "long.tflite", 12)
     wrong = WrongPool(pool, "none", scale_constant("op_5/weights", 1.001))
@@ -71,6 +72,7 @@ async def test_a_small_fault_of_the_base_itself_is_told_from_the_others(pool: Ch
     assert (cause.layer, cause.evidence["departs"]) == ("op_5", ["none"])
 
 
+@pytest.mark.heavy
 async def test_nan_of_one_kernel_makes_the_model_broken(pool: ChildPool, tmp_path: Path) -> None:
     model = long_model(tmp_path / "long.tflite", 8)
     wrong = WrongPool(pool, "reference", scale_constant("op_2/weights", float("nan")))
@@ -80,6 +82,7 @@ async def test_nan_of_one_kernel_makes_the_model_broken(pool: ChildPool, tmp_pat
     assert report.verdict == "broken"
 
 
+@pytest.mark.heavy
 async def test_a_fault_that_shows_only_in_the_whole_model_is_named(pool: ChildPool, tmp_path: Path) -> None:
     model = long_model(tmp_path / "long.tflite", 12)
     wrong = WrongPool(pool, "xnnpack", rectify("op_7"), only_whole=True)
@@ -89,6 +92,7 @@ async def test_a_fault_that_shows_only_in_the_whole_model_is_named(pool: ChildPo
     assert cause.evidence["departs"] == ["xnnpack"]
 
 
+@pytest.mark.heavy
 async def test_two_kernels_alone_leave_open_which_is_wrong(pool: ChildPool, tmp_path: Path) -> None:
     model = long_model(tmp_path / "long.tflite", 8)
     wrong = WrongPool(pool, "xnnpack", rectify("op_4"))
@@ -114,6 +118,7 @@ async def test_the_softmax_that_ends_the_reference_kernels_process_is_survived_a
     assert "reference" in after.local, "what comes after the crash is compared all the same"
 
 
+@pytest.mark.heavy
 async def test_an_op_that_a_kernel_set_lacks_is_named_and_the_others_are_compared(
     pool: ChildPool, tmp_path: Path
 ) -> None:
@@ -125,6 +130,7 @@ async def test_an_op_that_a_kernel_set_lacks_is_named_and_the_others_are_compare
     assert "CEIL" not in compared and {"EXP", "MUL", "SOFTMAX", "LOGISTIC"} <= compared
 
 
+@pytest.mark.heavy
 async def test_arm_kernels_that_are_not_there_are_named_with_what_to_do(
     pool: ChildPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,6 +161,7 @@ async def test_a_machine_with_too_little_memory_is_no_kernels_fault(tmp_path: Pa
     assert "more memory" in error.value.hint
 
 
+@pytest.mark.heavy
 async def test_ops_that_the_runtime_refuses_are_told_in_its_own_words(pool: ChildPool, tmp_path: Path) -> None:
     model = overflowing_model(tmp_path / "small.tflite")
     report = await run(pool, model, samples(tmp_path / "x.npz", 1, 8, 8, 4), *OWN)

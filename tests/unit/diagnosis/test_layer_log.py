@@ -229,6 +229,7 @@ def _log_forever(path: Path, model: Path) -> None:
             log.add(runner)
 
 
+@pytest.mark.heavy
 def test_a_log_cut_by_a_kill_is_read(tmp_path: Path, dense: Path) -> None:
     path = tmp_path / "l.log"
     child = multiprocessing.get_context("spawn").Process(target=_log_forever, args=(path, dense))

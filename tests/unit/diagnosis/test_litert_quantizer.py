@@ -273,6 +273,7 @@ def test_a_recipe_that_cannot_be_used_is_named(
     assert not (tmp_path / "q.tflite").exists()
 
 
+@pytest.mark.heavy
 def test_a_regex_that_runs_away_on_a_models_names_is_refused(tmp_path: Path) -> None:
     writer = GraphWriter()
     source = writer.tensor("input", (1, 8))

@@ -92,6 +92,7 @@ def test_a_layer_without_values_has_figures_as_the_rules_say() -> None:
     assert {name: value for name, value in found.items() if value is not None} == dict.fromkeys(zero, 0.0)
 
 
+@pytest.mark.heavy
 @given(
     seed=st.integers(0, 10_000),
     scale=st.sampled_from([0.0, 1e-40, 1e-3, 1.0, 1e30]),

@@ -580,6 +580,7 @@ def test_the_front_is_what_no_other_beats(trials: list[Trial], expected: list[in
     assert [one.number for one in pareto(trials)] == expected
 
 
+@pytest.mark.heavy
 def test_the_interval_of_a_median_covers_it_and_narrows() -> None:
     draw = np.random.default_rng(3)
     for count, narrow in ((9, 3.0), (101, 0.6), (5000, 0.1)):

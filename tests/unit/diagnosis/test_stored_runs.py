@@ -122,6 +122,7 @@ def test_another_threshold_gives_the_answer_of_another_run(tmp_path: Path) -> No
         assert {stored.judge(one).verdict for one in (1e-4, 5.0)} == {"degraded", "healthy"}
 
 
+@pytest.mark.heavy
 def test_judging_loads_no_interpreter(run: Path) -> None:
     code = (
         "import sys, pathlib\n"

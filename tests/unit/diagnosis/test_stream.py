@@ -240,6 +240,7 @@ def _run_slowly(paths: tuple[Path, Path, Path], checkpoint: Path, log: Path) -> 
         )
 
 
+@pytest.mark.heavy
 def test_a_killed_run_goes_on_bit_for_bit(tmp_path: Path, dense: Path, candidate: Path, samples: Path) -> None:
     path, log = tmp_path / "at.npz", tmp_path / "layers.log"
     child = multiprocessing.get_context("spawn").Process(

@@ -40,6 +40,7 @@ def test_a_series_ends(series: Series, runs: tuple[int, int]) -> None:
     assert all(1000 <= one < 1_000_000 for one in times)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize("accelerator", ["xnnpack", "cpu"])
 def test_a_model_is_measured(tmp_path: Path, accelerator: str) -> None:
     model = dense_model(tmp_path / "m.tflite")
@@ -83,6 +84,7 @@ def test_host_facts_name_the_runtime() -> None:
     assert facts.memory_bytes is not None and facts.memory_bytes > 1 << 28
 
 
+@pytest.mark.heavy
 async def test_measurements_take_turns_across_processes(tmp_path: Path) -> None:
     farm = LocalFarm(InlinePool(), tmp_path / "home" / "local-farm.lock")
     model = dense_model(tmp_path / "m.tflite")
@@ -109,6 +111,7 @@ async def test_a_wait_for_the_lock_can_be_cancelled(tmp_path: Path) -> None:
             await asyncio.wait_for(waiting, 5)
 
 
+@pytest.mark.heavy
 async def test_a_host_that_stays_busy_is_not_waited_for_again_and_again(tmp_path: Path) -> None:
     farm = LocalFarm(InlinePool(), tmp_path / "lock", Patience(repeats=0, own_s=100.0, others_s=5.0))
     assert farm._patience_now().own_s == 100.0
@@ -119,6 +122,7 @@ async def test_a_host_that_stays_busy_is_not_waited_for_again_and_again(tmp_path
     assert (farm._patience_now().own_s < 100.0) is run.conditions.unstable
 
 
+@pytest.mark.heavy
 async def test_bench_needs_no_service(tmp_path: Path) -> None:
     async with new_pool(60.0, 2000) as pool:
         run = await bench(dense_model(tmp_path / "m.tflite"), "xnnpack", 1, pool, lock=tmp_path / "lock")

@@ -35,6 +35,7 @@ def test_an_open_model_runs_in_the_given_shape(tmp_path: Path, accelerator: str,
     assert sorted(large.inference_us)[0] > 5 * sorted(small.inference_us)[0]
 
 
+@pytest.mark.heavy
 def test_a_model_that_cannot_run_with_open_dimensions_of_one_asks_for_a_shape(tmp_path: Path) -> None:
     model = conv_model(tmp_path / "m.tflite", padding="VALID")
     with pytest.raises(InvalidInput, match=r"input shape 1x1x1x3 \(open dimensions taken as 1\)") as refused:
@@ -43,16 +44,19 @@ def test_a_model_that_cannot_run_with_open_dimensions_of_one_asks_for_a_shape(tm
     assert measure(model, {"image": (1, 20, 30, 3)}).shapes_known
 
 
+@pytest.mark.heavy
 def test_names_that_the_converter_wraps_are_found(tmp_path: Path) -> None:
     model = conv_model(tmp_path / "m.tflite", name="serving_default_photo:0")
     assert measure(model, {"photo": (1, 8, 8, 3)}).input_shapes == {"serving_default_photo:0": (1, 8, 8, 3)}
 
 
+@pytest.mark.heavy
 def test_an_open_batch_alone_is_one_sample(tmp_path: Path) -> None:
     found = measure(dense_model(tmp_path / "m.tflite"))
     assert (found.input_shapes, found.shapes_known) == ({"input": (1, 8)}, True)
 
 
+@pytest.mark.heavy
 def test_one_open_input_of_several(tmp_path: Path) -> None:
     model = sum_model(tmp_path / "m.tflite", {"signal": (1, -1), "scale": (1, 1)})
     assert not measure(model).shapes_known
@@ -60,6 +64,7 @@ def test_one_open_input_of_several(tmp_path: Path) -> None:
     assert (found.input_shapes, found.shapes_known) == ({"signal": (1, 4000), "scale": (1, 1)}, True)
 
 
+@pytest.mark.heavy
 def test_an_input_of_one_open_dimension(tmp_path: Path) -> None:
     model = sum_model(tmp_path / "m.tflite", {"signal": (-1,), "scale": (1,)}, out=(1,))
     assert not measure(model).shapes_known
@@ -98,6 +103,7 @@ def test_an_input_that_takes_text_is_named(tmp_path: Path) -> None:
         measure(model, None, "cpu")
 
 
+@pytest.mark.heavy
 def test_a_small_table_is_read_at_its_first_row(tmp_path: Path) -> None:
     writer = GraphWriter()
     tokens = writer.tensor("tokens", (1, 32), "int32")
@@ -110,6 +116,7 @@ def test_a_small_table_is_read_at_its_first_row(tmp_path: Path) -> None:
     assert "inputs of 0: tokens" in render(found)
 
 
+@pytest.mark.heavy
 def test_a_table_with_a_row_for_every_index_is_read_at_random(tmp_path: Path) -> None:
     writer = GraphWriter()
     tokens = writer.tensor("tokens", (1, 32), "int32")

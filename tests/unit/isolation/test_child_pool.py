@@ -54,12 +54,14 @@ async def test_a_warm_child_is_used_again(pool: ChildPool) -> None:
     assert await pool.run(jobs.process_id) == first
 
 
+@pytest.mark.heavy
 async def test_a_used_up_child_is_replaced() -> None:
     async with ChildPool(timeout_s=20, memory_mb=500, max_jobs=2) as pool:
         pids = [await pool.run(jobs.process_id) for _ in range(4)]
     assert pids[0] == pids[1] != pids[2] == pids[3]
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("job", "name"), [(jobs.abort, "SIGABRT"), (jobs.segfault, "SIGSEGV")])
 async def test_a_crash_names_its_signal(pool: ChildPool, job: object, name: str) -> None:
     with pytest.raises(JobFailed, match=name) as caught:
@@ -67,6 +69,7 @@ async def test_a_crash_names_its_signal(pool: ChildPool, job: object, name: str)
     assert caught.value.how == "signal"
 
 
+@pytest.mark.heavy
 async def test_a_crash_tells_the_last_lines(pool: ChildPool) -> None:
     await pool.run(jobs.noise, 3)
     with pytest.raises(JobFailed, match="line 99") as caught:
@@ -74,6 +77,7 @@ async def test_a_crash_tells_the_last_lines(pool: ChildPool) -> None:
     assert caught.value.stderr.splitlines() == [f"line {number}" for number in range(80, 100)]
 
 
+@pytest.mark.heavy
 async def test_lines_of_an_earlier_job_are_not_blamed(pool: ChildPool) -> None:
     await pool.run(jobs.noise, 3)
     with pytest.raises(JobFailed) as caught:
@@ -82,6 +86,7 @@ async def test_lines_of_an_earlier_job_are_not_blamed(pool: ChildPool) -> None:
     assert "status 7" in str(caught.value)
 
 
+@pytest.mark.heavy
 async def test_a_job_past_its_time_is_killed(pool: ChildPool) -> None:
     before = time.monotonic()
     with pytest.raises(JobFailed, match=r"0\.3 s") as caught:
@@ -90,6 +95,7 @@ async def test_a_job_past_its_time_is_killed(pool: ChildPool) -> None:
     assert time.monotonic() - before < 5
 
 
+@pytest.mark.heavy
 async def test_a_job_past_its_memory_is_killed(pool: ChildPool) -> None:
     with pytest.raises(JobFailed, match="200 MB") as caught:
         await pool.run(jobs.allocate, 400, memory_mb=200)
@@ -102,6 +108,7 @@ async def test_memory_error_is_a_memory_failure(pool: ChildPool) -> None:
     assert caught.value.how == "memory"
 
 
+@pytest.mark.heavy
 async def test_a_kill_from_outside_may_be_retried(pool: ChildPool) -> None:
     with pytest.raises(Unavailable, match="SIGKILL") as caught:
         await pool.run(jobs.be_killed_from_outside)
@@ -146,6 +153,7 @@ async def test_noise_on_stdout_does_not_disturb(pool: ChildPool) -> None:
     assert await pool.run(jobs.noise, 20_000) == 20_000
 
 
+@pytest.mark.heavy
 async def test_large_arguments_and_results(pool: ChildPool) -> None:
     array = await pool.run(jobs.big_array, 50)
     assert array.nbytes == 50_000_000
@@ -168,6 +176,7 @@ async def test_progress_arrives_in_order(pool: ChildPool) -> None:
     assert seen == [Progress(step / 4, f"step {step}") for step in range(1, 5)]
 
 
+@pytest.mark.heavy
 async def test_an_error_of_the_listener_ends_the_job(pool: ChildPool) -> None:
     def refuse(progress: Progress) -> None:
         raise Conflict(f"no {progress.text}")
@@ -186,6 +195,7 @@ async def test_two_children_work_at_once() -> None:
     assert 0.9 < elapsed < 1.9
 
 
+@pytest.mark.heavy
 async def test_cancelling_kills_the_child(pool: ChildPool) -> None:
     pid = await pool.run(jobs.process_id)
     job = asyncio.create_task(pool.run(jobs.nap, 30))
@@ -196,6 +206,7 @@ async def test_cancelling_kills_the_child(pool: ChildPool) -> None:
     assert not psutil.pid_exists(pid)
 
 
+@pytest.mark.heavy
 async def test_an_idle_child_that_died_is_not_noticed_by_the_next_job(pool: ChildPool) -> None:
     pid = await pool.run(jobs.process_id)
     os.kill(pid, signal.SIGKILL)

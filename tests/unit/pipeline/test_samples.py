@@ -214,6 +214,7 @@ class TestFolder:
         image = load_samples(tmp_path / "in").inputs["x"][0]
         np.testing.assert_allclose(image, np.broadcast_to([200, 100, 50], (8, 8, 3)), atol=3)
 
+    @pytest.mark.heavy
     @pytest.mark.parametrize("wrapped", [False, True])
     @pytest.mark.parametrize("form", ["zip", "gztar"])
     def test_archives_of_it(

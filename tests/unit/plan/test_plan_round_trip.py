@@ -80,11 +80,13 @@ def plans(draw: st.DrawFn) -> Plan:
     )
 
 
+@pytest.mark.heavy
 @given(plans())
 def test_by_dict(plan: Plan) -> None:
     assert parse_plan(plan_to_dict(plan)) == plan
 
 
+@pytest.mark.heavy
 @given(plans())
 def test_by_json_text(plan: Plan) -> None:
     assert plan_from_json(plan_to_json(plan)) == plan
@@ -122,12 +124,14 @@ def test_by_yaml(plan: Plan) -> None:
     assert parse_plan_text(yaml.dump(plan_to_dict(plan), Dumper=Dumper, allow_unicode=True)) == plan
 
 
+@pytest.mark.heavy
 @given(plans())
 def test_by_protobuf(plan: Plan) -> None:
     sent = plan_to_proto(plan).SerializeToString()
     assert plan_from_proto(plan_pb2.Plan.FromString(sent)) == plan
 
 
+@pytest.mark.heavy
 @given(plans())
 def test_equal_plans_have_equal_bytes(plan: Plan) -> None:
     again = parse_plan(json.loads(plan_to_json(plan)))

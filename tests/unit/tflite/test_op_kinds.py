@@ -46,6 +46,7 @@ def _sets_of(path: Path) -> list[tuple[int, frozenset[str]]]:
     return found
 
 
+@pytest.mark.heavy
 def test_no_other_module_has_a_copy() -> None:
     tables = {kinds for kinds in (*OPS.values(), *TYPES.values()) if len(kinds) > 1}
     copies = [

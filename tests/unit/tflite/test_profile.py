@@ -72,6 +72,7 @@ async def test_a_delegates_operators_go_to_their_ops(chain: Path) -> None:
     assert "Mean" in profile.ops[12].kernels[0]
 
 
+@pytest.mark.heavy
 async def test_no_delegate_runs_where_none_is_asked_for(chain: Path) -> None:
     profile = await measured(chain, accelerator="cpu", method="profiler")
     assert [op.delegated for op in profile.ops] == [False] * 13
@@ -85,6 +86,7 @@ async def test_more_work_takes_more_time(tmp_path: Path) -> None:
     assert large.ops_ms > 2.5 * small.ops_ms
 
 
+@pytest.mark.heavy
 async def test_dynamic_dimensions_take_the_samples_size(tmp_path: Path) -> None:
     path = dense_model(tmp_path / "dense.tflite")
     samples = tmp_path / "samples.npz"
@@ -94,6 +96,7 @@ async def test_dynamic_dimensions_take_the_samples_size(tmp_path: Path) -> None:
     assert all(op.ms is not None for op in profile.ops)
 
 
+@pytest.mark.heavy
 async def test_one_op_alone(chain: Path) -> None:
     async with ChildPool(size=1, timeout_s=120.0, memory_mb=2000) as pool:
         heavy = await pool.run(time_op, chain, 6, accelerator="cpu")
@@ -102,6 +105,7 @@ async def test_one_op_alone(chain: Path) -> None:
     assert heavy > 3 * light
 
 
+@pytest.mark.heavy
 async def test_a_custom_op_of_no_runtime_is_refused(tmp_path: Path) -> None:
     writer = GraphWriter()
     source, output = writer.tensor("input", (1, 4)), writer.tensor("output", (1, 4))

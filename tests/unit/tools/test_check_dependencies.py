@@ -36,6 +36,7 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.heavy
 def test_a_workspace_that_declares_what_it_imports(root: Path) -> None:
     assert problems(root) == []
     assert main([str(root)]) == 0

@@ -107,6 +107,7 @@ def test_a_finding_names_the_place_and_the_argument(folder: Path, capsys: pytest
     assert f"tests/{folder.name}/module.py:4: DOC103" in shown and "factor: float" in shown
 
 
+@pytest.mark.heavy
 def test_the_clean_paths_are_clean(capsys: pytest.CaptureFixture[str]) -> None:
     assert docstring_check.main([]) == 0, capsys.readouterr().out
     assert docstring_check.clean()
