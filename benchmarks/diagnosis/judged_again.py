@@ -79,8 +79,8 @@ class OpenCase:
         """The answer from the stored run, with the thresholds as they are now."""
         try:
             trials = RecordedTrials(self._run.files.candidate, self._answers, digest=self._digests.of)
-            matched = layers_to_judge(self._run.run, self._run.threshold)
-            found = judge_run(self._run.run, matched, trials, self._run.threshold)
+            matched = layers_to_judge(self._run.run, self._run.criteria)
+            found = judge_run(self._run.run, matched, trials, self._run.criteria)
             missing = trials.missing > 0 or not self._isolated_layers() <= self._isolated
         except Exception as error:  # noqa: BLE001  # a changed threshold may break anything; that is a result
             return Answer(None, (), error=f"{type(error).__name__}: {error}")
@@ -117,7 +117,7 @@ class OpenCase:
         return Answer(self.stored.outcome(document), said, missing)
 
     def _isolated_layers(self) -> set[int]:
-        matched = layers_to_judge(self._run.run, self._run.threshold)
+        matched = layers_to_judge(self._run.run, self._run.criteria)
         return {pair.candidate.tensor.index for pair in isolated_pairs(self._run.run, matched)}
 
 

@@ -178,6 +178,10 @@ def test_a_stored_run_is_judged_again_without_its_models(good: Path, tmp_path: P
     code, out, _ = _run("diff", "--from", run, "--json", "--threshold", "0.01", "--html", "d.html", cwd=tmp_path)
     assert _json(out)["threshold"] == 0.01
     assert good.name in (tmp_path / "d.html").read_text()
+    code, out, _ = _run("diff", "--from", run, "--json", "--metric", "cosine", "--threshold", "0.9", cwd=tmp_path)
+    assert _json(out)["limit"] == {"metric": "cosine", "threshold": 0.9, "better": "higher"}
+    code, out, _ = _run("diff", "--from", run, "--without-rule", "proven_by_files", "--json", cwd=tmp_path)
+    assert {one["rule"] for one in _json(out)["causes"]}.isdisjoint({"proven_by_files"})
 
 
 @pytest.mark.parametrize(
@@ -189,6 +193,9 @@ def test_a_stored_run_is_judged_again_without_its_models(good: Path, tmp_path: P
         (("--case", "c.zip"), 64, "--case runs models"),
         (("--save", "other.wtr"), 64, "--save runs models"),
         (("a.tflite",), 64, "give both REFERENCE and CANDIDATE"),
+        (("--metric", "cosine"), 64, "--metric cosine needs --threshold"),
+        (("--metric", "guess", "--threshold", "1"), 64, "the metric 'guess' cannot be limited"),
+        (("--without-rule", "guess"), 64, "there is no rule 'guess'"),
         (("--json", "--html", "run.wtr"), 64, "run.wtr"),
         (("a.tflite", "b.tflite"), 2, "a.tflite does not exist"),
     ],

@@ -28,4 +28,4 @@ def test_the_same_threshold_gives_the_same_document(tmp_path: Path, name: str) -
     samples = wild_models.samples(model, tmp_path / "x.npz")
     live = compare_models(model, _faulty(model, tmp_path), samples, look=True, save=tmp_path / "run.wtr")
     with stored_run(tmp_path / "run.wtr") as stored:
-        assert json.dumps(stored.judge(stored.threshold).to_json()) == json.dumps(live.to_json())
+        assert json.dumps(stored.judge().to_json()) == json.dumps(live.to_json())

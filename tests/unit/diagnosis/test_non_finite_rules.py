@@ -23,6 +23,7 @@ from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteFinding,
     NonFiniteValues,
 )
+from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.diagnosis.graph import Node, Pair
 from windtunnel.diagnosis.rules import non_finite_causes
 from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
@@ -94,7 +95,7 @@ def causes(folder: Path, reference: OneOp, candidate: OneOp, *before: LayerDiff)
     models = [one.write(folder / f"{number}.tflite") for number, one in enumerate((reference, candidate))]
     pair = Pair(last(models[0]), last(models[1]))
     layers = [*before, diverging()]
-    return plain_causes(layers, [pair] * len(layers), models[0], models[1], 0.1)
+    return plain_causes(layers, [pair] * len(layers), models[0], models[1], Limit(0.1))
 
 
 PLAIN = OneOp()
@@ -148,7 +149,7 @@ def test_a_rule_explains_its_case_and_not_the_neighbor(
 
 
 def test_every_rule_has_a_case() -> None:
-    assert {case.values[0] for case in CASES} == {rule.name for rule in non_finite_causes._RULES}
+    assert {case.values[0] for case in CASES} == {rule.name for rule in non_finite_causes.NON_FINITE_RULES}
 
 
 # A candidate that two neighbors of the table explain: the first decides.
@@ -163,16 +164,16 @@ ORDER = [
 @pytest.mark.parametrize("place", range(len(ORDER)))
 def test_the_order_is_the_policy(place: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, later, reference, candidate = ORDER[place]
-    rules = list(non_finite_causes._RULES)
+    rules = list(non_finite_causes.NON_FINITE_RULES)
     assert [rule.name for rule in rules[place : place + 2]] == [first, later]
     assert [one.rule for one in causes(tmp_path, reference, candidate)] == [first]
     rules[place : place + 2] = rules[place : place + 2][::-1]
-    monkeypatch.setattr(non_finite_causes, "_RULES", rules)
+    monkeypatch.setattr(non_finite_causes, "NON_FINITE_RULES", rules)
     assert [one.rule for one in causes(tmp_path, reference, candidate)] == [later]
 
 
 def test_every_neighbor_has_a_case_of_the_order() -> None:
-    assert len(ORDER) == len(non_finite_causes._RULES) - 1
+    assert len(ORDER) == len(non_finite_causes.NON_FINITE_RULES) - 1
 
 
 @pytest.mark.parametrize(
@@ -214,5 +215,5 @@ def test_nan_of_both_models_explains_nothing(tmp_path: Path) -> None:
     model = PLAIN.write(tmp_path / "m.tflite")
     pair = Pair(last(model), last(model))
     both = diverging(reference_non_finite=1, nrmse=0.0)
-    assert plain_causes([both], [pair], model, model, 0.1) == ()
-    assert len(plain_causes([both, diverging()], [pair, pair], model, model, 0.1)) == 1
+    assert plain_causes([both], [pair], model, model, Limit(0.1)) == ()
+    assert len(plain_causes([both, diverging()], [pair, pair], model, model, Limit(0.1))) == 1

@@ -7,6 +7,7 @@ import pytest
 from support.cause_findings import sample_of
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import Comparison, Coverage, OutputDiff, Verdict
+from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun
 from windtunnel.diagnosis.kernels.planned_processors import joined, planned_kernels
 from windtunnel.plan import parse_plan_text
@@ -38,7 +39,7 @@ def test_kernel_sets_of_a_plan(devices: str, names: tuple[str, ...]) -> None:
 def compared(verdict: Verdict, *causes: Cause) -> Comparison:
     output = OutputDiff(None, None, None, 0.01)
     calm = (Exclusion("kernel", "3 layers agree on this host"),)
-    return Comparison(verdict, (), _WHOLE, (), output, 0.1, 8, causes, calm, {"threads": 1})
+    return Comparison(verdict, (), _WHOLE, (), output, Limit(0.1), 8, causes, calm, {"threads": 1})
 
 
 def on_kernels(verdict: Verdict, *causes: Cause) -> KernelReport:

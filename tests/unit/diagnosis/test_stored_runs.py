@@ -24,6 +24,7 @@ from support.layers import Layers, random_samples, random_weights
 from windtunnel import schemas
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.comparison import run_archive
+from windtunnel.diagnosis.comparison.criteria import Criteria, criteria_of
 from windtunnel.diagnosis.comparison.judge_run import layers_to_judge
 from windtunnel.diagnosis.comparison.run_archive import stored_run
 from windtunnel.diagnosis.comparison.run_codec import plain_json, with_floats
@@ -97,7 +98,7 @@ def test_the_same_threshold_gives_the_same_document(tmp_path: Path, case: Callab
     for one in (reference, candidate):
         one.unlink()
     with stored_run(tmp_path / "run.wtr") as stored:
-        assert json.dumps(stored.judge(stored.threshold).to_json()) == json.dumps(live.to_json())
+        assert json.dumps(stored.judge().to_json()) == json.dumps(live.to_json())
         document = json.loads(zipfile.ZipFile(tmp_path / "run.wtr").read("run.json"))
     jsonschema.validate(document, schemas.load("run_result"))
 
@@ -113,13 +114,13 @@ def test_another_threshold_gives_the_answer_of_another_run(tmp_path: Path) -> No
     with stored_run(tmp_path / "run.wtr") as stored:
         for threshold in (1e-4, 0.02, 5.0):
             live = compare_models(*models, threshold=threshold)
-            again = stored.judge(threshold)
+            again = stored.judge(criteria_of(threshold))
             assert (again.verdict, [one.code for one in again.causes]) == (
                 live.verdict,
                 [one.code for one in live.causes],
             )
             assert [one.to_json() for one in again.layers] == [one.to_json() for one in live.layers]
-        assert {stored.judge(one).verdict for one in (1e-4, 5.0)} == {"degraded", "healthy"}
+        assert {stored.judge(criteria_of(one)).verdict for one in (1e-4, 5.0)} == {"degraded", "healthy"}
 
 
 @pytest.mark.heavy
@@ -128,7 +129,7 @@ def test_judging_loads_no_interpreter(run: Path) -> None:
         "import sys, pathlib\n"
         "from windtunnel.diagnosis.comparison.run_archive import stored_run\n"
         "with stored_run(pathlib.Path(sys.argv[1])) as stored:\n"
-        "    found = stored.judge(0.05)\n"
+        "    found = stored.judge()\n"
         "assert found.causes and found.causes[0].verified\n"
         "assert 'ai_edge_litert.interpreter' not in sys.modules\n"
     )
@@ -144,7 +145,7 @@ def test_a_test_that_is_not_in_the_run_leaves_the_cause_unverified_and_says_so(r
 
     _rewritten(run, forget)
     with stored_run(run) as stored:
-        found = stored.judge(0.1)
+        found = stored.judge(criteria_of(0.1))
     assert [(str(one.code), one.verified) for one in found.causes] == [("conversion.weights", False)]
     assert "run diff again with the models" in found.reasons[-1]
 
@@ -170,7 +171,7 @@ def test_a_large_model_is_named_and_not_stored(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(NotFound, match=r"does not store the reference r\.tflite"), stored_run(tmp_path / "run.wtr"):
         pass
     with stored_run(tmp_path / "run.wtr", reference, candidate) as stored:
-        assert stored.judge(0.1).to_json() == live.to_json()
+        assert stored.judge(criteria_of(0.1)).to_json() == live.to_json()
     with (
         pytest.raises(InvalidInput, match="is not the model of"),
         stored_run(tmp_path / "run.wtr", candidate, reference),
@@ -188,9 +189,59 @@ def test_a_run_that_cannot_be_written_leaves_the_old_file(run: Path, monkeypatch
     assert not list(run.parent.glob(".run.wtr-*"))
 
 
+def test_another_metric_gives_the_answer_of_another_run(tmp_path: Path) -> None:
+    models = _int8(tmp_path)
+    compare_models(*models, save=tmp_path / "run.wtr")
+    with stored_run(tmp_path / "run.wtr") as stored:
+        for metric, threshold, diverging in (
+            ("cosine", 0.999999, True),
+            ("cosine", 0.5, False),
+            ("snr_db", 10.0, False),
+        ):
+            again = stored.judge(criteria_of(threshold, metric))
+            live = compare_models(*models, threshold=threshold, metric=metric)
+            assert again.to_json() == live.to_json()
+            assert (again.first_over is not None) is diverging
+            assert again.to_json()["threshold"] == 0.1
+            jsonschema.validate(again.to_json(), schemas.load("diagnosis"))
+
+
+def test_the_reason_names_the_metric(run: Path) -> None:
+    with stored_run(run) as stored:
+        reasons = " ".join(stored.judge(criteria_of(0.9, "cosine")).reasons)
+    assert "layers are beyond the limit (cosine below 0.9), first FULLY_CONNECTED" in reasons
+
+
+def test_without_a_rule_the_next_one_decides_and_the_settings_say_so(run: Path) -> None:
+    with stored_run(run) as stored:
+        before, after = (stored.judge(criteria_of(left_out=names)) for names in ((), ("proven_by_files",)))
+    assert [one.rule for one in before.causes] == ["proven_by_files"]
+    assert [one.rule for one in after.causes] == ["fix_helps"]
+    assert "rules_left_out" not in before.settings
+    assert after.settings["rules_left_out"] == ["proven_by_files"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"metric": "guess"}, "'guess' cannot be limited"),
+        ({"metric": "range"}, "'range' cannot be limited"),
+        ({"metric": "nrmse_ci"}, "'nrmse_ci' cannot be limited"),
+        ({"threshold": 0.0}, "0.0 is not positive"),
+        ({"threshold": math.nan}, "nan is not positive"),
+        ({"threshold": math.inf, "metric": "cosine"}, "inf is not finite"),
+        ({"left_out": ["guess"]}, "there is no rule 'guess'"),
+        ({"left_out": ["fix_does_not_help"]}, "cannot be left out"),
+    ],
+)
+def test_criteria_that_cannot_be_are_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidInput, match=message):
+        criteria_of(**given)
+
+
 def test_what_fails_while_judging_is_not_called_a_damaged_file(run: Path) -> None:
     with pytest.raises(KeyError, match="ours"), stored_run(run) as stored:
-        assert stored.judge(0.1).causes
+        assert stored.judge(criteria_of(0.1)).causes
         raise KeyError("ours")
 
 
@@ -199,18 +250,18 @@ def test_layers_that_only_this_threshold_judges_are_named(tmp_path: Path, monkey
     compare_models(*models, threshold=0.2, save=tmp_path / "run.wtr")
     judged = layers_to_judge
 
-    def without_first(run: RunResult, threshold: float) -> MatchedRun:
+    def without_first(run: RunResult, criteria: Criteria) -> MatchedRun:
         """The threshold of the run leaves the first layer out."""
-        found = judged(run, threshold)
-        if threshold != 0.2:
+        found = judged(run, criteria)
+        if criteria.limit.threshold != 0.2:
             return found
         matching = replace(found.matching, pairs=found.matching.pairs[1:])
         return MatchedRun(matching, found.figures[1:])
 
     monkeypatch.setattr(run_archive, "layers_to_judge", without_first)
     with stored_run(tmp_path / "run.wtr") as stored:
-        assert "1 layer has no isolated error" in stored.judge(0.1).reasons[-1]
-        assert not any("no isolated error" in reason for reason in stored.judge(0.2).reasons)
+        assert "1 layer has no isolated error" in stored.judge(criteria_of(0.1)).reasons[-1]
+        assert not any("no isolated error" in reason for reason in stored.judge(criteria_of(0.2)).reasons)
 
 
 def test_numbers_that_are_not_finite_survive() -> None:
@@ -301,7 +352,9 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown question": (_field("answers", value={"guess 16": {"is": 1}}), "damaged"),
     "a short answer": (_field("answers", value={"layers 16": {"is": [[1, 0.5]]}}), "damaged"),
     "an answer of words": (_field("answers", value={"try_output 0": {"is": ["a", "b"]}}), "damaged"),
-    "a threshold": (_field("threshold", value=-1), "-1.0 is not positive"),
+    "a metric": (_field("criteria", "metric", value="range"), "'range' cannot be limited"),
+    "a rule": (_field("criteria", "left_out", value=["guess"]), "there is no rule 'guess'"),
+    "a threshold": (_field("criteria", "threshold", value=-1), "-1.0 is not positive"),
 }
 
 
@@ -320,4 +373,4 @@ def test_a_damaged_or_hostile_file_is_refused(run: Path, name: str) -> None:
     spoil, message = HOSTILE[name]
     spoil(run)
     with pytest.raises((InvalidInput, NotFound), match=message), stored_run(run) as stored:
-        stored.judge(0.1)
+        stored.judge(criteria_of(0.1))

@@ -12,8 +12,11 @@ from ai_edge_litert import schema_py_generated as schema
 from support.graphs import GraphWriter
 from windtunnel.diagnosis.execution.output_sums import OutputSums
 from windtunnel.diagnosis.findings.comparison import Accuracy, Coverage, LayerDiff, OutputDiff
+from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge
 from windtunnel.tflite import read_model
+
+LIMIT = Limit(0.1)
 
 
 def _layer(nrmse: float | None, problem: str | None = None, non_finite: int = 0, reference: int = 0) -> LayerDiff:
@@ -50,7 +53,7 @@ def _output(
     ],
 )
 def test_rule(layer: LayerDiff, output: OutputDiff, expected: str, reason: str | None) -> None:
-    verdict, reasons = judge((layer,), output, Coverage(1, 1), threshold=0.1, samples=1000)
+    verdict, reasons = judge((layer,), output, Coverage(1, 1), limit=LIMIT, samples=1000)
     assert verdict == expected
     assert (reasons == ()) == (expected == "healthy")
     if reason is not None:
@@ -60,8 +63,8 @@ def test_rule(layer: LayerDiff, output: OutputDiff, expected: str, reason: str |
 def test_what_chance_explains_is_no_sign() -> None:
     """The same shares are chance on few samples, and a finding on many."""
     output = _output(before=1.0, after=0.9, agreement=0.9)
-    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=20)[0] == "healthy"
-    assert judge((), output, Coverage(1, 1), threshold=0.1, samples=60)[0] == "broken"
+    assert judge((), output, Coverage(1, 1), limit=LIMIT, samples=20)[0] == "healthy"
+    assert judge((), output, Coverage(1, 1), limit=LIMIT, samples=60)[0] == "broken"
 
 
 def test_gains_weigh_against_losses() -> None:
@@ -70,15 +73,18 @@ def test_gains_weigh_against_losses() -> None:
     mixed = replace(plain, lost=40, gained=30)
     assert chance_of_drop(plain, 100) == pytest.approx(1 / 1024)
     assert chance_of_drop(mixed, 100) == pytest.approx(0.141, abs=5e-4)
-    assert judge((), plain, Coverage(1, 1), threshold=0.1, samples=100)[0] == "broken"
-    assert judge((), mixed, Coverage(1, 1), threshold=0.1, samples=100)[0] == "healthy"
+    assert judge((), plain, Coverage(1, 1), limit=LIMIT, samples=100)[0] == "broken"
+    assert judge((), mixed, Coverage(1, 1), limit=LIMIT, samples=100)[0] == "healthy"
 
 
 def test_changed_classes_of_random_inputs_are_no_sign() -> None:
     output = OutputDiff(None, None, 0.5, 0.01, changed=0.5)
-    assert judge((_layer(0.0),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=True) == ("healthy", ())
-    assert judge((_layer(0.0),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=False)[0] == "broken"
-    drifted = judge((_layer(0.2),), output, Coverage(1, 1), threshold=0.1, samples=16, synthetic=True)
+    assert judge((_layer(0.0),), output, Coverage(1, 1), limit=LIMIT, samples=16, synthetic=True) == (
+        "healthy",
+        (),
+    )
+    assert judge((_layer(0.0),), output, Coverage(1, 1), limit=LIMIT, samples=16, synthetic=False)[0] == "broken"
+    drifted = judge((_layer(0.2),), output, Coverage(1, 1), limit=LIMIT, samples=16, synthetic=True)
     assert drifted[0] == "degraded"
     assert len(drifted[1]) == 1
 
@@ -101,6 +107,6 @@ def test_only_a_class_that_was_clear_counts_as_changed(tmp_path: Path, lead: flo
 
 
 def test_nothing_compared_is_not_healthy() -> None:
-    verdict, reasons = judge((), _output(), Coverage(0, 3), threshold=0.1, samples=10)
+    verdict, reasons = judge((), _output(), Coverage(0, 3), limit=LIMIT, samples=10)
     assert verdict == "degraded"
     assert "no layer" in reasons[0]

@@ -73,7 +73,7 @@ def test_without_own_errors_there_is_one_curve() -> None:
 
 
 def test_own_errors_have_no_threshold_and_no_first_layer_over_it() -> None:
-    chart = drift_chart([curve("isolated", 0, diagnosis_of_named_model(), 0.1, ISOLATED)])
+    chart = drift_chart([curve("isolated", 0, diagnosis_of_named_model(), ISOLATED)])
     assert "threshold" not in chart
     assert "first diverges" not in chart
     assert _classes(chart, "cross") == 0
@@ -82,7 +82,7 @@ def test_own_errors_have_no_threshold_and_no_first_layer_over_it() -> None:
 def test_what_is_nothing_beside_the_largest_stretches_no_axis() -> None:
     document = diagnosis_of_named_model()
     document["layers"][1]["local_nrmse"] = 4.9e-9
-    isolated = drift_chart([curve("isolated", 0, document, 0.1, ISOLATED)])
+    isolated = drift_chart([curve("isolated", 0, document, ISOLATED)])
     assert "1e-4" not in isolated
     assert "\u2264 0.001" in isolated
 
@@ -93,7 +93,7 @@ def test_curves_of_variants_stand_over_the_layers_of_the_reference() -> None:
         layer["name"] = f"renamed/{layer['name']}"
     other["causes"] = []
     del other["layers"][2]
-    chart = drift_chart([curve("int8", 0, one, 0.1), curve("float16", 1, other, 0.1)])
+    chart = drift_chart([curve("int8", 0, one), curve("float16", 1, other)])
     assert _classes(chart, "strip") == 6
     assert _classes(chart, "diamond") == 1
     assert "int8: </b>" not in chart
@@ -234,9 +234,9 @@ def test_a_layer_of_choices_is_nowhere_over() -> None:
 def test_a_layer_of_choices_does_not_come_first_over_the_threshold() -> None:
     document = reports.diagnosis(level=0.001)
     document["layers"][2]["nrmse"] = 5.0
-    assert curve("int8", 0, document, 0.1).first_over is not None
+    assert curve("int8", 0, document).first_over is not None
     document["layers"][2]["is_choice"] = True
-    assert curve("int8", 0, document, 0.1).first_over is None
+    assert curve("int8", 0, document).first_over is None
 
 
 def test_what_could_not_be_judged_is_on_the_page() -> None:
@@ -258,7 +258,7 @@ def test_layers_below_the_curves_are_numbered_as_in_tables() -> None:
     document = diagnosis_of_named_model()
     for number, layer in enumerate(document["layers"]):
         layer["op_index"] = 3 * number + 7
-    chart = drift_chart([curve("a", 0, document, 0.1)])
+    chart = drift_chart([curve("a", 0, document)])
     below = re.findall(r'y="332"[^>]*>([^<]*)<', chart)
     assert below == [str(3 * number + 7) for number in range(len(document["layers"]))]
 

@@ -239,7 +239,7 @@ def test_labels_of_charts_have_room() -> None:
     # The widest digit of the font of 12.5 pixels.
     assert int(words[1]) + 7.2 * len(words[2]) <= 1060
     diagnosed = reports.diagnosis(level=0.3, verdict="broken")
-    chart = drift_chart([curve("int8", 0, diagnosed, 0.1)])
+    chart = drift_chart([curve("int8", 0, diagnosed)])
     (title,) = re.findall(r'y="([\d.]+)" class="tick">nRMSE', chart)
     (first,) = re.findall(r'y="([\d.]+)" class="note \w+">first diverges', chart)
     assert float(first) - float(title) >= 14

@@ -8,12 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from windtunnel.cli.io.console import say
 from windtunnel.cli.io.files import write_file_whole
 from windtunnel.datacheck.findings import Finding, distinct
+from windtunnel.errors import InvalidInput
 
 if TYPE_CHECKING:
     from windtunnel.diagnosis import Comparison
+    from windtunnel.diagnosis.comparison.criteria import Criteria
     from windtunnel.diagnosis.comparison.run_archive import StoredRun
     from windtunnel.tflite import ModelFacts
 
@@ -41,6 +45,31 @@ class CommandFacts:
             "converted": None if self.converted is None else dict(self.converted),
             "sound": self.sound,
         }
+
+
+@dataclass(frozen=True, slots=True)
+class GivenCriteria:
+    """What a user asks to judge by. None: not given."""
+
+    threshold: float | None = None
+    metric: str | None = None
+    left_out: tuple[str, ...] | None = None
+
+    def or_those_of(self, known: Criteria) -> Criteria:
+        """The criteria; what is not given is taken from those known. Raises UsageError if they cannot be."""
+        from windtunnel.diagnosis.comparison.criteria import criteria_of
+
+        threshold = known.limit.threshold if self.threshold is None else self.threshold
+        metric = known.limit.metric if self.metric is None else self.metric
+        if metric != known.limit.metric and self.threshold is None:
+            raise click.UsageError(
+                f"--metric {metric} needs --threshold, in the unit of {metric} (docs/metrics.md): {threshold:g} is for "
+                f"{known.limit.metric}."
+            )
+        try:
+            return criteria_of(threshold, metric, known.rules.left_out if self.left_out is None else self.left_out)
+        except InvalidInput as error:
+            raise click.UsageError(str(error)) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +102,13 @@ def store_run(made: Path, path: Path, command: CommandFacts, *, force: bool) -> 
     say(f"wrote {path}")
 
 
-def judge_stored(path: Path, models: tuple[Path, Path] | None, threshold: float | None) -> Judged:
+def judge_stored(path: Path, models: tuple[Path, Path] | None, given: GivenCriteria) -> Judged:
     """Judges a stored run again, and says which.
 
     Args:
         path: the file of `diff --save`.
         models: reference and candidate, if the file does not store them.
-        threshold: nRMSE above which a layer diverges; None: the one that the run was judged with.
+        given: what the user asks to judge by; what is not given is as it was when the models ran.
 
     Raises:
         InvalidInput: the file is not a run, or is damaged; a model is not the one that ran.
@@ -91,7 +120,7 @@ def judge_stored(path: Path, models: tuple[Path, Path] | None, threshold: float 
     with stored_run(path, *(models or (None, None))) as run:
         command = _command(path, run)
         say(_title(path, run, command))
-        found = run.judge(run.threshold if threshold is None else threshold)
+        found = run.judge(given.or_those_of(run.criteria))
         document = diagnosis_document(found, run.run.settings.synthetic, command)
         return Judged(document, command, read_model(run.files.candidate))
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from windtunnel.accelerators import shown_accelerator
+from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.input_shapes import shapes_words
 from windtunnel.plain_text import UNKNOWN as UNKNOWN
 from windtunnel.plain_text import clean as clean
@@ -142,11 +143,11 @@ def first_over(summary: Mapping[str, Any]) -> str | None:
     return None if name in (None, "") else clean(name)
 
 
-def diverges(layer: Mapping[str, Any], threshold: float) -> bool:
-    """Whether an entry of `layers` diverges. One without a figure does; one of choices (argmax) never does."""
-    value = layer.get("nrmse")
-    counts = layer.get("problem") is not None or not is_number(value) or value > threshold
-    return counts and not layer.get("is_choice")
+def diverges(layer: Mapping[str, Any], limit: Limit) -> bool:
+    """Whether an entry of `layers` diverges. One without nRMSE does; one of choices (argmax) never does."""
+    value = layer.get(limit.metric)
+    counts = layer.get("problem") is not None or not is_number(layer.get("nrmse"))
+    return (counts or limit.exceeded_by(value if is_number(value) else None)) and not layer.get("is_choice")
 
 
 def was_compared(check: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from windtunnel.cli.report.evidence import culprit_codes
 from windtunnel.cli.report.formatting import entries, is_number
-from windtunnel.thresholds import DEFAULT_THRESHOLD
+from windtunnel.diagnosis.findings.limit import limit_of
 
 if TYPE_CHECKING:
     from windtunnel.tflite import ModelFacts
@@ -104,6 +104,6 @@ def _colors(document: Mapping[str, Any], figure: str) -> dict[str, Any]:
     shown = {"hideInChildrenStatsTable": True, "hideAggregatedStats": ["sum"]}
     if figure == "local_nrmse":
         return {**shown, "gradient": [{"stop": 0, "bgColor": "#ffffff"}, {"stop": 1, "bgColor": "#f0984a"}]}
-    threshold = float(document.get("threshold") or DEFAULT_THRESHOLD)
+    threshold = limit_of(document).nrmse
     shades = [{"value": _rounded(part * threshold), "bgColor": colour} for part, colour in _SHADES]
     return {**shown, "thresholds": [*shades, {"value": _LARGEST, "bgColor": "#ff8a7e"}]}

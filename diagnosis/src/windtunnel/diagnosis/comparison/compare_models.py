@@ -5,17 +5,19 @@ Native code runs here: call it as a job of `windtunnel.isolation.ChildPool`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from windtunnel.accelerators import XNNPACK, runtime_accelerator
-from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge, require_threshold
+from windtunnel.diagnosis.comparison.criteria import criteria_of
+from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge
 from windtunnel.diagnosis.comparison.run_archive import RunFiles, write_run
 from windtunnel.diagnosis.comparison.run_models import RunOptions, open_run
 from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 from windtunnel.diagnosis.execution.recorded_trials import Answers, RecordingTrials
 from windtunnel.diagnosis.findings.comparison import Comparison
+from windtunnel.diagnosis.findings.limit import NRMSE
 from windtunnel.errors import InvalidInput
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
@@ -27,6 +29,8 @@ def compare_models(
     pipeline: Mapping[str, Any] | None = None,
     *,
     threshold: float = DEFAULT_THRESHOLD,
+    metric: str = NRMSE,
+    left_out: Collection[str] = (),
     max_samples: int | None = None,
     threads: int = 1,
     accelerator: str = XNNPACK,
@@ -46,7 +50,9 @@ def compare_models(
         samples: what `load_samples` reads: arrays x and optionally y, or a folder per class; None: a few seeded random
             inputs in the range that both models take.
         pipeline: preprocessing from samples to the model's input; None: samples are inputs already.
-        threshold: nRMSE above which a layer diverges.
+        threshold: the value of the metric beyond which a layer diverges.
+        metric: its name (docs/metrics.md).
+        left_out: names of rules that do not decide (docs/thresholds.md).
         max_samples: only the first so many samples; None: all.
         threads: CPU threads of each interpreter.
         accelerator: of both models, in any spelling of `windtunnel.accelerators`. The default is the runtime's own and
@@ -63,17 +69,17 @@ def compare_models(
         InvalidInput: the models or the samples cannot be used, or an argument is out of range.
         Unsupported: the runtime cannot run a model.
     """
-    require_threshold(threshold)
+    criteria = criteria_of(threshold, metric, left_out)
     if max_samples is not None and max_samples < 1:
         raise InvalidInput(f"max_samples is {max_samples}", hint="give at least 1")
     options = RunOptions(max_samples, threads, runtime_accelerator(accelerator), checkpoint, try_fixes, look)
     with open_run(reference, candidate, samples, pipeline, options) as run:
-        matched = layers_to_judge(run.result, threshold)
+        matched = layers_to_judge(run.result, criteria)
         trials = run.trials(matched)
         if save is None:
-            return judge_run(run.result, matched, trials, threshold)
+            return judge_run(run.result, matched, trials, criteria)
         answers: Answers = {}
-        found = judge_run(run.result, matched, RecordingTrials(trials, candidate, answers), threshold)
+        found = judge_run(run.result, matched, RecordingTrials(trials, candidate, answers), criteria)
         labels = run.given.labels
-    write_run(save, RunFiles(reference, candidate, samples), run.result, answers, labels, threshold)
+    write_run(save, RunFiles(reference, candidate, samples), run.result, answers, labels, criteria)
     return found

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from windtunnel.datacheck.findings import Finding
+from windtunnel.diagnosis.comparison.criteria import Criteria
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.trials import Trials
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
@@ -50,7 +51,7 @@ class Explanation:
     shared: tuple[Cause, ...] = ()
 
 
-def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Trials, threshold: float) -> Explanation:
+def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Trials, criteria: Criteria) -> Explanation:
     """Compares the files, runs every layer in isolation, and tests what they show.
 
     Args:
@@ -58,7 +59,7 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
         matched: the layers to judge.
         output: figures of the outputs.
         trials: runs on request, or their record.
-        threshold: nRMSE above which a layer diverges.
+        criteria: what the run is judged by.
 
     Returns:
         Causes, notes and exclusions.
@@ -76,7 +77,7 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
         for pair, one in zip(matching.pairs, matched.figures, strict=True)
         if one.candidate_range is not None
     }
-    findings = diagnose(matching, report, local, reached, trials)
+    findings = diagnose(matching, report, local, reached, trials, criteria.rules.suspects, criteria.rules.groups)
     other = trials.other_kernels(ISOLATED_SAMPLES) if local else {}
     # On other kernels the reference has drawn other numbers.
     kernels = kernel_causes(matching, known, other, accelerator)
@@ -86,7 +87,7 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
     at_fault = tuple(one for one in kernels if one.op_index not in mended)
     shared = shared_scales(matching, trials.observe, trials, run.overflowed)
     causes, noted = (*findings.causes, *at_fault), findings.notes
-    over = any((one.nrmse or 0.0) > threshold for one in matched.figures)
+    over = any((one.nrmse or 0.0) > criteria.limit.nrmse for one in matched.figures)
     quiet = not over and is_quiet(output, precision_of(matching))
     if quiet:
         equivalent = tuple(one for one in causes if is_equivalent(one, output))

@@ -1,6 +1,6 @@
 """Judges a run: which layers diverge, whether the candidate is healthy, and why it is not.
 
-A pure function of the run, the threshold and the answers of trials: nothing here loads an interpreter.
+A pure function of the run, the criteria and the answers of trials: nothing here loads an interpreter.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 
 from windtunnel.accelerators import spelled_in_comparisons
 from windtunnel.diagnosis.comparison.count_coverage import coverage_of
+from windtunnel.diagnosis.comparison.criteria import Criteria
 from windtunnel.diagnosis.comparison.explain import Explanation, explain, histograms_of
 from windtunnel.diagnosis.comparison.layer_entries import layer_entry
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
@@ -27,44 +28,32 @@ from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open,
 from windtunnel.diagnosis.static.subgraphs import nested_layers
 from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES, ISOLATED_SAMPLES
 from windtunnel.diagnosis.thresholds.verdict_thresholds import CHANCE
-from windtunnel.errors import InvalidInput
 
 
-def require_threshold(threshold: float) -> None:
-    """Checks a threshold.
-
-    Args:
-        threshold: nRMSE.
-
-    Raises:
-        InvalidInput: it is not positive.
-    """
-    if not threshold > 0.0:
-        raise InvalidInput(f"the threshold {threshold} is not positive")
-
-
-def layers_to_judge(run: RunResult, threshold: float) -> MatchedRun:
+def layers_to_judge(run: RunResult, criteria: Criteria) -> MatchedRun:
     """The layers of a run without those that the candidate computes differently with the same effect.
 
     Args:
         run: what was run.
-        threshold: nRMSE above which a layer diverges.
+        criteria: what it is judged by.
 
     Returns:
         Pairs with their figures.
     """
-    matching, figures = without_rewritten(run.matching, run.sums.figures(), run.sums.outputs.result(), threshold)
+    matching, figures = without_rewritten(
+        run.matching, run.sums.figures(), run.sums.outputs.result(), criteria.limit.nrmse
+    )
     return MatchedRun(matching, tuple(figures))
 
 
-def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, threshold: float) -> Comparison:
+def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, criteria: Criteria) -> Comparison:
     """Judges what was run.
 
     Args:
         run: what was run.
-        matched: `layers_to_judge` of it, with the same threshold.
+        matched: `layers_to_judge` of it, with the same criteria.
         trials: runs on request, or their record.
-        threshold: nRMSE above which a layer diverges.
+        criteria: what the run is judged by.
 
     Returns:
         The comparison.
@@ -73,11 +62,11 @@ def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, threshold: fl
         InvalidInput, Unsupported: from trials that run models.
     """
     output, findings = run.sums.outputs.result(), (*run.sums.outputs.findings(), *run.data)
-    inside = explain(run, matched, output, trials, threshold)
+    inside = explain(run, matched, output, trials, criteria)
     causes, notes = (*run.outputs.causes, *inside.causes), (*run.outputs.findings, *inside.notes)
     inside = replace(inside, causes=causes, notes=notes)
-    drawn = histograms_of(run, matched, inside.causes, trials, threshold)
-    found = replace(_conclude(run, matched, output, inside, threshold), histograms=drawn)
+    drawn = histograms_of(run, matched, inside.causes, trials, criteria.limit.nrmse)
+    found = replace(_conclude(run, matched, output, inside, criteria), histograms=drawn)
     return replace(
         found,
         reasons=(*samples_reasons(found.verdict, findings), *found.reasons),
@@ -85,7 +74,7 @@ def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, threshold: fl
     )
 
 
-def _settings(run: RunResult, matched: MatchedRun, inside: Explanation) -> dict[str, Any]:
+def _settings(run: RunResult, matched: MatchedRun, inside: Explanation, criteria: Criteria) -> dict[str, Any]:
     settings = run.settings
     return {
         "accelerator": spelled_in_comparisons(run.facts.accelerator),
@@ -96,6 +85,7 @@ def _settings(run: RunResult, matched: MatchedRun, inside: Explanation) -> dict[
         "local_problem": inside.problem,
         "calibration_problem": "" if settings.typical else _not_typical(run, matched.matching),
         "mended_for_a_try": settings.patches,
+        **({"rules_left_out": list(criteria.rules.left_out)} if criteria.rules.left_out else {}),
     }
 
 
@@ -111,19 +101,26 @@ def _not_typical(run: RunResult, matching: Matching) -> str:
 
 
 def _conclude(
-    run: RunResult, matched: MatchedRun, output: OutputDiff, inside: Explanation, threshold: float
+    run: RunResult, matched: MatchedRun, output: OutputDiff, inside: Explanation, criteria: Criteria
 ) -> Comparison:
     judged = run.facts.judged(matched.matching, matched.figures)
     layers, count = _layers(run, matched, judged, inside), run.settings.count
     coverage = coverage_of(judged, nested_layers(run.facts.nested))
     causes = inside.causes
     if not causes:
-        causes = plain_causes(layers, judged.pairs, judged.reference.facts, judged.candidate.facts, threshold)
+        causes = plain_causes(
+            layers,
+            judged.pairs,
+            judged.reference.facts,
+            judged.candidate.facts,
+            criteria.limit,
+            criteria.rules.non_finite,
+        )
     verdict, reasons = judge(
         layers,
         output,
         coverage,
-        threshold=threshold,
+        limit=criteria.limit,
         samples=count,
         synthetic=run.settings.synthetic,
         causes=causes,
@@ -143,7 +140,7 @@ def _conclude(
         coverage,
         layers,
         output,
-        threshold,
+        criteria.limit,
         count,
         causes,
         tuple(
@@ -151,7 +148,7 @@ def _conclude(
             for one in (*inside.excluded, *_by_chance(output, count, causes))
             if one.code not in {cause.code for cause in causes}
         ),
-        settings=_settings(run, matched, inside),
+        settings=_settings(run, matched, inside, criteria),
         findings=inside.notes,
     )
 

@@ -33,8 +33,9 @@ from windtunnel.diagnosis.comparison.archive_members import (
     read_arrays,
     read_members,
 )
+from windtunnel.diagnosis.comparison.criteria import Criteria, criteria_of
 from windtunnel.diagnosis.comparison.explain import isolated_pairs
-from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge, require_threshold
+from windtunnel.diagnosis.comparison.judge_run import judge_run, layers_to_judge
 from windtunnel.diagnosis.comparison.run_codec import SCHEMA, decode_run, encode_run, plain_json, with_floats
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.recorded_trials import Answered, Answers, RecordedTrials, decode_answers
@@ -59,44 +60,39 @@ class RunFiles:
 class StoredRun:
     """A run from a file; its models are in `files`.
 
-    `answers`: of the trials. `threshold`: the nRMSE with which it was judged when the models ran. `created`: when that
-    was (ISO 8601), and `version`: by which version. `samples`: the name of the samples' file; None: random inputs.
+    `answers`: of the trials. `criteria`: what it was judged by when the models ran. `created`: when that was, in ISO
+    8601, and `version`: by which version. `samples`: the name of the samples' file; None: random inputs.
     `command`: what `add_command` added; None: nothing.
     """
 
     run: RunResult
     files: RunFiles
     answers: Mapping[str, Answered]
-    threshold: float
+    criteria: Criteria
     created: str
     version: str
     samples: str | None
     command: Mapping[str, Any] | None = None
 
-    def judge(self, threshold: float) -> Comparison:
+    def judge(self, criteria: Criteria | None = None) -> Comparison:
         """Judges the run again, without models.
 
-        What the record does not hold is named in the reasons: tests of fixes, and layers that this threshold judges
-        and that of the run left out as computed differently.
+        What the record does not hold is named in the reasons: tests of fixes, and layers that these criteria judge and
+        that those of the run left out as computed differently.
 
         Args:
-            threshold: nRMSE above which a layer diverges.
+            criteria: what it is judged by; None: by what it was judged when the models ran.
 
         Returns:
             The comparison.
-
-        Raises:
-            InvalidInput: the threshold is not positive.
         """
-        require_threshold(threshold)
+        criteria = criteria or self.criteria
         trials = RecordedTrials(self.files.candidate, self.answers)
-        matched = layers_to_judge(self.run, threshold)
-        found = judge_run(self.run, matched, trials, threshold)
-        missing = [*_missing_layers(self._isolated(matched) - self._isolated_then()), *_missing_tests(trials.missing)]
+        matched = layers_to_judge(self.run, criteria)
+        found = judge_run(self.run, matched, trials, criteria)
+        then = self._isolated(layers_to_judge(self.run, self.criteria))
+        missing = [*_missing_layers(self._isolated(matched) - then), *_missing_tests(trials.missing)]
         return found if not missing else replace(found, reasons=(*found.reasons, *missing))
-
-    def _isolated_then(self) -> set[int]:
-        return self._isolated(layers_to_judge(self.run, self.threshold))
 
     def _isolated(self, matched: MatchedRun) -> set[int]:
         """The candidate's tensors of the layers that run by themselves."""
@@ -104,7 +100,7 @@ class StoredRun:
 
 
 def write_run(
-    path: Path, files: RunFiles, run: RunResult, answers: Answers, labels: NDArray[Any] | None, threshold: float
+    path: Path, files: RunFiles, run: RunResult, answers: Answers, labels: NDArray[Any] | None, criteria: Criteria
 ) -> None:
     """Writes a run whole or not at all; a file that exists is replaced.
 
@@ -114,7 +110,7 @@ def write_run(
         run: what was run.
         answers: of the trials.
         labels: of the samples.
-        threshold: nRMSE with which the run was judged.
+        criteria: what the run was judged by.
 
     Raises:
         OSError: the file cannot be written.
@@ -126,7 +122,7 @@ def write_run(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "models": models,
         "samples": None if files.samples is None else files.samples.name,
-        "threshold": threshold,
+        "criteria": criteria.to_json(),
         "run": encode_run(run),
         "answers": answers,
     }
@@ -195,13 +191,13 @@ def _decoded(path: Path, members: Members, given: tuple[Path | None, Path | None
     )
     arrays = read_arrays(members.sums)
     labels = arrays.pop(_LABELS, None)
-    threshold = float(about["threshold"])
-    require_threshold(threshold)
+    kept = about["criteria"]
+    criteria = criteria_of(float(kept["threshold"]), str(kept["metric"]), [str(name) for name in kept["left_out"]])
     return StoredRun(
         decode_run(about["run"], files.reference, files.candidate, arrays, labels),
         files,
         decode_answers(about["answers"]),
-        threshold,
+        criteria,
         str(about["created"]),
         str(about["version"]),
         samples,
@@ -235,7 +231,7 @@ def _missing_layers(layers: Collection[int]) -> Iterator[str]:
     if layers:
         some = "1 layer has" if len(layers) == 1 else f"{len(layers)} layers have"
         yield (
-            f"{some} no isolated error, because the threshold of the stored run left it out: run diff again with the "
+            f"{some} no isolated error, because the criteria of the stored run left it out: run diff again with the "
             "models for that"
         )
 

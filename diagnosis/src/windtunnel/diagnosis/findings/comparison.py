@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
+from windtunnel.diagnosis.findings.limit import Limit
 
 Verdict = Literal["healthy", "degraded", "broken"]
 
@@ -61,7 +62,7 @@ class LayerDiff:
 
     @property
     def nrmse(self) -> float | None:
-        """The accumulated nRMSE, which the threshold judges; None if `problem` says why."""
+        """The accumulated nRMSE, which the threshold limits; None if `problem` says why."""
         found: float | None = self.metrics["nrmse"]
         return found
 
@@ -194,7 +195,7 @@ class Comparison:
     coverage: Coverage
     layers: tuple[LayerDiff, ...]
     output: OutputDiff
-    threshold: float
+    limit: Limit
     samples: int
     causes: tuple[Cause, ...] = ()
     excluded: tuple[Exclusion, ...] = ()
@@ -210,7 +211,7 @@ class Comparison:
     @property
     def first_over(self) -> LayerDiff | None:
         """The first layer in execution order that diverges, or has no figure for a named reason."""
-        return next((layer for layer in self.layers if over(layer, self.threshold)), None)
+        return next((layer for layer in self.layers if diverges(layer, self.limit)), None)
 
     @property
     def max_nrmse(self) -> float | None:
@@ -239,7 +240,8 @@ class Comparison:
             "findings": [one.to_json() for one in self.findings],
             "coverage": self.coverage.to_json() | {"judged": self.judged},
             "layers": [layer.to_json() for layer in self.layers],
-            "threshold": self.threshold,
+            "threshold": self.limit.nrmse,
+            "limit": self.limit.to_json(),
             "max_nrmse": self.max_nrmse,
             "first_over": None if first is None else {"layer": first.name, "op_index": first.op_index},
             "samples": self.samples,
@@ -269,15 +271,14 @@ def has_figure(layer: LayerDiff) -> bool:
     return not layer.is_choice and (layer.nrmse is not None or layer.problem is not None)
 
 
-def over(layer: LayerDiff, threshold: float) -> bool:
+def diverges(layer: LayerDiff, limit: Limit) -> bool:
     """Whether a layer diverges.
 
     Args:
         layer: of a comparison.
-        threshold: the nRMSE above which a layer diverges.
+        limit: of a metric.
 
     Returns:
         True for a layer without a figure for a named reason; False for a layer of choices.
     """
-    figure = layer.problem is not None or (layer.nrmse is not None and layer.nrmse > threshold)
-    return figure and not layer.is_choice
+    return not layer.is_choice and (layer.problem is not None or limit.exceeded_by(layer.metrics[limit.metric]))

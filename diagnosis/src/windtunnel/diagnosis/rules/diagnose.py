@@ -15,9 +15,9 @@ from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.rules.effect_on_outputs import Ends, note_of, with_effects, without_harmless
-from windtunnel.diagnosis.rules.explained_by_others import Group, RunsOutputs, explain_by_others
+from windtunnel.diagnosis.rules.explained_by_others import STAGES, Group, GroupRule, RunsOutputs, explain_by_others
 from windtunnel.diagnosis.rules.rank_causes import cause_of, ranked
-from windtunnel.diagnosis.rules.suspect_rules import Decision, Outcome, decide
+from windtunnel.diagnosis.rules.suspect_rules import RULES, Decision, Outcome, Rule, decide
 from windtunnel.diagnosis.rules.tried_suspect import TriedSuspect, range_of
 from windtunnel.diagnosis.static.compare_files import StaticReport
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
@@ -62,6 +62,8 @@ def diagnose(
     local: Mapping[int, Local],
     reached: Mapping[int, tuple[float, float]],
     trials: Prober,
+    rules: Sequence[Rule] = RULES,
+    groups: Sequence[Sequence[GroupRule]] = STAGES,
 ) -> Diagnosis:
     """Tests what the files show.
 
@@ -71,6 +73,8 @@ def diagnose(
         local: isolated errors by the candidate's tensor index.
         reached: the least and the largest value that the candidate itself reaches, by its tensor index.
         trials: runs the candidate with a change.
+        rules: the table of rules over one suspect.
+        groups: the stages of rules over all suspects.
 
     Returns:
         Causes, the most important first, and what was excluded.
@@ -78,8 +82,8 @@ def diagnose(
     precision = precision_of(matching)
     suspects = _one_per_place(report.suspects)
     suspects.sort(key=lambda one: (not one.plain, -(isolated_error(local, one) or 0.0)))
-    decided = [decide(one) for one in _tested(suspects, precision, local, trials)]
-    decided = explain_by_others(decided, Group(matching, suspects, (), reached, trials))
+    decided = [decide(one, rules) for one in _tested(suspects, precision, local, trials)]
+    decided = explain_by_others(decided, Group(matching, suspects, (), reached, trials), groups)
     # The layers before a detection op, by which its outputs are judged, do not show what differs in the op itself.
     detections = made_by_detection(matching.candidate.facts)
     causes = [one for one in decided if one.is_cause]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.causes import Cause
-from windtunnel.diagnosis.findings.comparison import LayerDiff, over
+from windtunnel.diagnosis.findings.comparison import LayerDiff, diverges
 from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteByConstant,
     NonFiniteByKernel,
@@ -20,6 +20,7 @@ from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteFinding,
     NonFiniteValues,
 )
+from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.graph.constants import Constants
 from windtunnel.diagnosis.thresholds.confidences import BY_ELIMINATION, NON_FINITE
@@ -43,7 +44,7 @@ class _Ops:
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class NonFiniteRule:
     """`explain` gives None if the rule does not explain the op."""
 
     name: str
@@ -52,19 +53,25 @@ class _Rule:
 
 
 def plain_causes(
-    layers: Sequence[LayerDiff], pairs: Sequence[Pair], reference: ModelFacts, candidate: ModelFacts, threshold: float
+    layers: Sequence[LayerDiff],
+    pairs: Sequence[Pair],
+    reference: ModelFacts,
+    candidate: ModelFacts,
+    limit: Limit,
+    rules: Sequence[NonFiniteRule] | None = None,
 ) -> tuple[Cause, ...]:
     """The cause of NaN or infinity that only the candidate has.
 
     It is only for the first such layer, and only if no layer before it diverges; otherwise the fault is before it and
-    is not plain. The first of `_RULES` that explains the op decides.
+    is not plain. The first of the rules that explains the op decides.
 
     Args:
         layers: the compared layers, in execution order.
         pairs: their tensors in both models.
         reference: the reference model.
         candidate: the candidate model.
-        threshold: nRMSE above which a layer diverges.
+        limit: beyond which a layer diverges.
+        rules: the table, in order; the last rule must explain every op. None: all rules.
 
     Returns:
         One cause, or none.
@@ -78,9 +85,11 @@ def plain_causes(
                 candidate.ops[pair.candidate.op_index],
                 NonFiniteValues(layer.non_finite, layer.op),
             )
-            rule, found = next((one, found) for one in _RULES if (found := one.explain(ops)) is not None)
+            rule, found = next(
+                (one, found) for one in rules or NON_FINITE_RULES if (found := one.explain(ops)) is not None
+            )
             return (Cause(found, rule.confidence, layer.name, layer.op_index, rule=rule.name),)
-        if over(layer, threshold):
+        if diverges(layer, limit):
             return ()
     return ()
 
@@ -120,12 +129,12 @@ def _kernel_left(ops: _Ops) -> NonFiniteFinding:
 
 
 # In this order; the last one explains every op.
-_RULES: Final[Sequence[_Rule]] = (
-    _Rule("non_finite_scale", _scale_not_finite),
-    _Rule("non_finite_op_differs", _op_differs),
-    _Rule("non_finite_constant", _constant_differs),
-    _Rule("non_finite_input_rounded_to_zero", _input_rounded_to_zero, BY_ELIMINATION),
-    _Rule("non_finite_kernel_left", _kernel_left, BY_ELIMINATION),
+NON_FINITE_RULES: Final[Sequence[NonFiniteRule]] = (
+    NonFiniteRule("non_finite_scale", _scale_not_finite),
+    NonFiniteRule("non_finite_op_differs", _op_differs),
+    NonFiniteRule("non_finite_constant", _constant_differs),
+    NonFiniteRule("non_finite_input_rounded_to_zero", _input_rounded_to_zero, BY_ELIMINATION),
+    NonFiniteRule("non_finite_kernel_left", _kernel_left, BY_ELIMINATION),
 )
 
 

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from windtunnel.datacheck.chance import wilson_interval
 from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
 from windtunnel.diagnosis.findings.causes import Cause
-from windtunnel.diagnosis.findings.comparison import Coverage, LayerDiff, OutputDiff, Verdict, has_figure, over
+from windtunnel.diagnosis.findings.comparison import Coverage, LayerDiff, OutputDiff, Verdict, diverges, has_figure
+from windtunnel.diagnosis.findings.limit import NRMSE, Limit
 from windtunnel.diagnosis.thresholds.verdict_thresholds import (
     BROKEN_CHANGED,
     BROKEN_DROP,
@@ -29,7 +30,7 @@ def judge(
     output: OutputDiff,
     coverage: Coverage,
     *,
-    threshold: float,
+    limit: Limit,
     samples: int,
     synthetic: bool = False,
     causes: Sequence[Cause] = (),
@@ -55,7 +56,7 @@ def judge(
         layers: the compared layers, in execution order.
         output: how the outputs compare.
         coverage: which layers were compared.
-        threshold: nRMSE above which a layer diverges.
+        limit: beyond which a layer diverges.
         samples: how many.
         synthetic: they are random inputs.
         causes: that are known.
@@ -65,7 +66,7 @@ def judge(
     """
     drop, changed = _drop(output, samples), 0.0 if synthetic else _changed(output, samples)
     broken = _broken(layers, output, drop, changed)
-    degraded = [*_faults(causes), *_degraded(layers, output, coverage, threshold, drop, changed)]
+    degraded = [*_faults(causes), *_degraded(layers, output, coverage, limit, drop, changed)]
     if broken:
         return "broken", tuple(broken + degraded)
     return ("degraded" if degraded else "healthy"), tuple(degraded)
@@ -149,29 +150,35 @@ def _degraded(
     layers: tuple[LayerDiff, ...],
     output: OutputDiff,
     coverage: Coverage,
-    threshold: float,
+    limit: Limit,
     drop: float,
     changed: float,
 ) -> list[str]:
     reasons = []
-    bad = [layer for layer in layers if over(layer, threshold)]
+    bad = [layer for layer in layers if diverges(layer, limit)]
     if bad:
-        what = bad[0].problem or f"nRMSE {bad[0].nrmse:.3f}"
+        what = bad[0].problem or _figure(bad[0], limit)
+        over = f"over {limit.threshold:g}" if limit.metric == NRMSE else f"beyond the limit ({limit.words()})"
         reasons.append(
-            f"{len(bad)} of {len(layers)} layers are over {threshold:g}, "
-            f"first {bad[0].op} {_short(bad[0].name)!r} ({what})"
+            f"{len(bad)} of {len(layers)} layers are {over}, first {bad[0].op} {_short(bad[0].name)!r} ({what})"
         )
     if DEGRADED_DROP < drop < BROKEN_DROP:
         reasons.append(f"top-1 falls by {drop:.3f}")
     if DEGRADED_CHANGED < changed < BROKEN_CHANGED:
         reasons.append(f"the predicted class changes for {changed:.0%} of the samples")
-    if output.nrmse is not None and threshold < output.nrmse < BROKEN_OUTPUT:
+    if output.nrmse is not None and limit.nrmse < output.nrmse < BROKEN_OUTPUT:
         reasons.append(f"the output's nRMSE is {output.nrmse:.3f}")
     if not output.reference_finite:
         reasons.append("every output of the reference holds NaN or infinity: there is nothing to judge by")
     if not coverage.compared:
         reasons.append("no layer of the candidate could be matched with one of the reference")
     return reasons
+
+
+def _figure(layer: LayerDiff, limit: Limit) -> str:
+    if limit.metric == NRMSE:
+        return f"nRMSE {layer.nrmse:.3f}"
+    return f"{limit.metric} {layer.metrics[limit.metric]:.4g}"
 
 
 def _drop(output: OutputDiff, samples: int) -> float:

@@ -25,9 +25,10 @@ from windtunnel.cli.local.conversion import as_tflite, model_source
 from windtunnel.errors import InvalidInput, NotFound
 
 if TYPE_CHECKING:
-    from windtunnel.cli.local.stored_runs import CommandFacts
+    from windtunnel.cli.local.stored_runs import CommandFacts, GivenCriteria
     from windtunnel.converter.domain.conversion import Converted
     from windtunnel.diagnosis import Comparison
+    from windtunnel.diagnosis.comparison.criteria import Criteria
     from windtunnel.diagnosis.execution.checkpoint import Checkpoint
     from windtunnel.isolation import ChildPool, Progress
     from windtunnel.tflite import ModelFacts
@@ -47,7 +48,7 @@ class _Given:
     models: tuple[Path, Path]
     samples: Path | None
     pipeline: Any
-    threshold: float
+    criteria: Criteria
     accelerator: str
     max_samples: int | None
     case: Path | None
@@ -70,6 +71,16 @@ class _Done:
 @click.option("--samples", type=_FILE, help="Arrays x and optionally y (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
 @threshold_option
+@click.option(
+    "--metric",
+    help="The metric that the threshold limits: nrmse (default), snr_db, cosine, bias, max_abs, rmse.",
+)
+@click.option(
+    "--without-rule",
+    "left_out",
+    multiple=True,
+    help="Judge without this rule (docs/thresholds.md lists them); repeat it for several.",
+)
 @compared_accelerator_option
 @click.option("--max-samples", type=click.IntRange(1), help="Compare only the first N samples; default: all.")
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
@@ -92,6 +103,8 @@ def diff(
     samples: Path | None,
     pipeline: Path | None,
     threshold: float,
+    metric: str | None,
+    left_out: tuple[str, ...],
     accelerator: str,
     max_samples: int | None,
     html: Path | None,
@@ -122,11 +135,13 @@ def diff(
     windtunnel diff a.tflite b.tflite --samples test.npz --json | jq .causes
     windtunnel diff a.tflite b.tflite --samples test.npz --case bug.zip
 
-    Run once, judge again with another threshold:
+    Run once, judge again with another threshold, metric, or set of rules:
 
     \b
     windtunnel diff a.tflite b.tflite --samples test.npz --save run.wtr
     windtunnel diff --from run.wtr --threshold 0.05
+    windtunnel diff --from run.wtr --metric cosine --threshold 0.99
+    windtunnel diff --from run.wtr --without-rule range_harmless
 
     Model Explorer shows the figures on the graph:
 
@@ -134,17 +149,21 @@ def diff(
     windtunnel diff a.tflite b.tflite --samples test.npz --node-data nodes.json
     model-explorer b.tflite --node_data_paths nodes.json,nodes.own.json,nodes.cause.json
     """
-    from windtunnel.cli.local.stored_runs import diagnosis_document, store_run
+    from windtunnel.cli.local.stored_runs import GivenCriteria, diagnosis_document, store_run
     from windtunnel.cli.report.model_explorer import node_data_paths
+    from windtunnel.diagnosis.comparison.criteria import Criteria
     from windtunnel.tflite import read_model
 
     outputs = _Outputs(html, node_data, force, as_json)
     written = (html, case, save, *(() if node_data is None else node_data_paths(node_data)))
     require_outputs(written, inputs=(reference, candidate, samples, pipeline, stored), force=force)
+    default = context.get_parameter_source("threshold") is ParameterSource.DEFAULT
+    judging = GivenCriteria(None if default else threshold, metric, left_out or None)
     if stored is not None:
-        return _judge_again(context, stored, reference, candidate, outputs)
+        return _judge_again(context, stored, reference, candidate, judging, outputs)
     if reference is None or candidate is None:
         raise click.UsageError(f"Missing argument '{'REFERENCE' if reference is None else 'CANDIDATE'}'.", context)
+    criteria = judging.or_those_of(Criteria())
     steps = read_json(pipeline, "pipeline")
     source = None if samples is None else require_file(samples, "samples")
     if samples is None:
@@ -153,7 +172,7 @@ def diff(
         say("no samples given: seeded random inputs are used; they show errors of layers, but no accuracy")
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         made = None if save is None else Path(folder, "run.wtr")
-        options = threshold, accelerator, max_samples, case, force, made
+        options = criteria, accelerator, max_samples, case, force, made
         done = run_async(_run(_Given((reference, candidate), source, steps, *options), Path(folder)))
         command = _command_facts((reference, candidate), done.converted)
         document = diagnosis_document(done.comparison, samples is None, command)
@@ -173,9 +192,14 @@ class _Outputs:
 
 
 def _judge_again(
-    context: click.Context, stored: Path, reference: Path | None, candidate: Path | None, outputs: _Outputs
+    context: click.Context,
+    stored: Path,
+    reference: Path | None,
+    candidate: Path | None,
+    judging: GivenCriteria,
+    outputs: _Outputs,
 ) -> int:
-    """Judges a stored run with the options given; without a threshold, with that of the run."""
+    """Judges a stored run by what is given, and by what it was judged when it ran for the rest."""
     from windtunnel.cli.local.stored_runs import judge_stored
 
     given = [name for name in _RUN_OPTIONS if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
@@ -186,9 +210,7 @@ def _judge_again(
     if (reference is None) != (candidate is None):
         raise click.UsageError("With --from, give both REFERENCE and CANDIDATE, or neither.", context)
     models = None if reference is None or candidate is None else (reference, candidate)
-    threshold = context.params["threshold"]
-    default = context.get_parameter_source("threshold") is ParameterSource.DEFAULT
-    judged = judge_stored(stored, models, None if default else threshold)
+    judged = judge_stored(stored, models, judging)
     return _show(judged.document, judged.command, judged.candidate, outputs)
 
 
@@ -259,7 +281,9 @@ async def _compare(given: _Given, models: tuple[Path, Path], *, look: bool) -> C
     samples, pipeline = given.samples, given.pipeline
     async with new_pool("windtunnel.diagnosis.comparison.compare_models", "ai_edge_litert.interpreter") as pool:
         options = {
-            "threshold": given.threshold,
+            "threshold": given.criteria.limit.threshold,
+            "metric": given.criteria.limit.metric,
+            "left_out": given.criteria.rules.left_out,
             "accelerator": given.accelerator,
             "max_samples": given.max_samples,
             "look": look,

@@ -14,6 +14,7 @@ from windtunnel.cli.report.html.chart_scale import Frame, Scale, Tick
 from windtunnel.cli.report.html.drift_curves import ACCUMULATED, Curve, Key, common_order
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
+from windtunnel.diagnosis.findings.limit import NRMSE
 
 _WIDTH, _HEIGHT = 1060, 360
 # Above the drawing: the axis' title, the name of the first diverging layer, and the numbers of culprits, a line each.
@@ -85,7 +86,7 @@ def drift_chart(curves: Sequence[Curve]) -> Markup:
         return Markup()
     across = _Across(axis)
     judged = [one for one in curves if one.figure == ACCUMULATED]
-    threshold = max((one.threshold for one in judged), default=None)
+    threshold = max((one.limit.threshold for one in judged if one.limit.metric == NRMSE), default=None)
     values = [value for one in curves for value in one.values]
     fitted = [value for one in curves for value in one.values if value > _NEGLIGIBLE * (one.largest or 0.0)]
     up = chart_scale.fit([*fitted, *([] if threshold is None else [threshold * 1.2])], _BOTTOM, _TOP)

@@ -8,6 +8,7 @@ from typing import Any
 
 from windtunnel.cli.report.evidence import culprit_codes
 from windtunnel.cli.report.formatting import clean, diverges, is_number, nrmse_text
+from windtunnel.diagnosis.findings.limit import Limit, limit_of
 
 _COLORS = 8
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
@@ -20,13 +21,13 @@ Key = tuple[str, int]
 class Curve:
     """One variant's layers. `layers` maps the layer's place in the reference to its entry in the diagnosis.
 
-    `figure` is what is drawn: ACCUMULATED or ISOLATED, which has no threshold. `culprits` are codes of causes.
+    `figure` is what is drawn: ACCUMULATED or ISOLATED, which has no limit. `culprits` are codes of causes.
     """
 
     name: str
     index: int
     layers: Mapping[Key, Mapping[str, Any]]
-    threshold: float
+    limit: Limit
     figure: str = ACCUMULATED
     culprits: Mapping[Key, Sequence[str]] = field(default_factory=dict)
 
@@ -56,8 +57,8 @@ class Curve:
         return [value for layer in self.layers.values() if is_number(value := layer.get(self.figure))]
 
     def diverges(self, layer: Mapping[str, Any]) -> bool:
-        """Whether a layer's accumulated error exceeds the threshold, or has no figure for a known reason."""
-        return self.figure == ACCUMULATED and diverges(layer, self.threshold)
+        """Whether a layer is beyond the limit, or has no figure for a known reason."""
+        return self.figure == ACCUMULATED and diverges(layer, self.limit)
 
     def shown(self, layer: Mapping[str, Any]) -> str:
         """A layer's figure, or why there is none."""
@@ -65,7 +66,7 @@ class Curve:
         return nrmse_text(layer.get(self.figure)) if problem is None else clean(problem).replace("_", " ")
 
 
-def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float, figure: str = ACCUMULATED) -> Curve:
+def curve(name: str, index: int, diagnosis: Mapping[str, Any], figure: str = ACCUMULATED) -> Curve:
     """The curve of a diagnosis."""
     seen: dict[str, int] = {}
     layers, culprits = {}, {}
@@ -77,7 +78,7 @@ def curve(name: str, index: int, diagnosis: Mapping[str, Any], threshold: float,
         layers[key] = layer
         if number in codes:
             culprits[key] = codes[number]
-    return Curve(name, index, layers, diagnosis.get("threshold") or threshold, figure, culprits)
+    return Curve(name, index, layers, limit_of(diagnosis), figure, culprits)
 
 
 def common_order(sequences: Sequence[Sequence[Key]]) -> list[Key]:

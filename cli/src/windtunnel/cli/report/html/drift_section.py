@@ -12,7 +12,6 @@ from windtunnel.cli.report.formatting import UNKNOWN, clean, is_number, named, p
 from windtunnel.cli.report.html.drift_chart import drift_chart
 from windtunnel.cli.report.html.drift_curves import ACCUMULATED, ISOLATED, Curve, Key, curve
 from windtunnel.cli.report.html.rendering import render
-from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _LAYERS_SHOWN = 12
 _KEY = (
@@ -63,8 +62,8 @@ def drift_of_variants(variants: Sequence[Mapping[str, Any]]) -> Markup:
 def drift_of_one(diagnosis: Mapping[str, Any]) -> Markup:
     """Accumulated and isolated errors of one candidate in one chart."""
     both = [
-        curve("accumulated", 0, diagnosis, DEFAULT_THRESHOLD),
-        curve("isolated", 1, diagnosis, DEFAULT_THRESHOLD, ISOLATED),
+        curve("accumulated", 0, diagnosis),
+        curve("isolated", 1, diagnosis, ISOLATED),
     ]
     return render(
         "drift_section.html.j2",
@@ -80,7 +79,7 @@ def drift_of_one(diagnosis: Mapping[str, Any]) -> Markup:
 
 def _curves(variants: Sequence[Mapping[str, Any]], figure: str) -> list[Curve]:
     return [
-        curve(str(variant.get("name")), index, part(variant, "diagnosis"), DEFAULT_THRESHOLD, figure)
+        curve(str(variant.get("name")), index, part(variant, "diagnosis"), figure)
         for index, variant in enumerate(variants)
     ]
 

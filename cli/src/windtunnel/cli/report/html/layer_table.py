@@ -21,9 +21,9 @@ from windtunnel.cli.report.formatting import (
 )
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
+from windtunnel.diagnosis.findings.limit import Limit, limit_of
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.metric import Metric
-from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 Layer = Mapping[str, Any]
 
@@ -76,15 +76,15 @@ def layer_table(diagnosis: Mapping[str, Any]) -> Markup:
     if not layers:
         return Markup()
     columns = [column for column in _columns() if any(column.show(layer) != UNKNOWN for layer in layers)]
-    threshold = diagnosis.get("threshold") or DEFAULT_THRESHOLD
+    limit = limit_of(diagnosis)
     worst = max((_isolated(layer) for layer in layers), default=0.0)
     codes = culprit_codes(diagnosis)
     order = sorted(range(len(layers)), key=lambda number: (number not in codes, -_badness(layers[number], worst)))
-    rows = [_row(layers[number], codes.get(number, ()), columns, threshold=threshold, worst=worst) for number in order]
+    rows = [_row(layers[number], codes.get(number, ()), columns, limit=limit, worst=worst) for number in order]
     return render("layer_table.html.j2", columns=columns, rows=rows, is_tall=len(layers) > _SHOWN_WHOLE)
 
 
-def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Column], *, threshold: float, worst: float) -> LayerRow:
+def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Column], *, limit: Limit, worst: float) -> LayerRow:
     name, reference = named(layer.get("name")), named(layer.get("reference"))
     about = named(layer.get("op"))
     if reference not in (name, UNKNOWN):
@@ -96,16 +96,16 @@ def _row(layer: Layer, codes: Sequence[str], columns: Sequence[Column], *, thres
         about=about,
         codes=codes,
         notes=notes_of(layer),
-        cells=[_cell(layer, column, threshold=threshold, worst=worst) for column in columns],
+        cells=[_cell(layer, column, limit=limit, worst=worst) for column in columns],
     )
 
 
-def _cell(layer: Layer, column: Column, *, threshold: float, worst: float) -> LayerCell:
+def _cell(layer: Layer, column: Column, *, limit: Limit, worst: float) -> LayerCell:
     shown = column.show(layer)
     if column.name == _ISOLATED:
         return LayerCell(shown, share=round(_isolated(layer) / worst, 3) if worst > 0 else 0.0)
     if column.name == _ACCUMULATED:
-        return LayerCell(shown, note=_interval(layer), diverges=diverges(layer, threshold))
+        return LayerCell(shown, note=_interval(layer), diverges=diverges(layer, limit))
     return LayerCell(shown)
 
 

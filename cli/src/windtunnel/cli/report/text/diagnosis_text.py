@@ -36,9 +36,9 @@ from windtunnel.cli.report.formatting import (
 from windtunnel.cli.report.layer_names import common_folder, layer_title
 from windtunnel.cli.report.text.findings_text import findings_lines
 from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, room_beside, verdict_words
+from windtunnel.diagnosis.findings.limit import NRMSE, Limit, limit_of
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.metric import Metric
-from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 _LAYERS_SHOWN = 10
 _NAMES_SHOWN = 8
@@ -132,11 +132,11 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
         return
     key = "local_nrmse" if any(is_number(one.get("local_nrmse")) for one in layers) else "nrmse"
     order = sorted(range(len(layers)), key=lambda number: _badness(layers[number], key), reverse=True)[:_LAYERS_SHOWN]
-    threshold = diagnosis.get("threshold", DEFAULT_THRESHOLD)
+    limit = limit_of(diagnosis)
     title = "Largest isolated error" if key == "local_nrmse" else "Largest error"
-    heading(console, f"{title} ({len(order)} of {len(layers)} layers, threshold {figure(threshold, 'g')})")
+    heading(console, f"{title} ({len(order)} of {len(layers)} layers, {_limit_words(limit)})")
     codes = culprit_codes(diagnosis)
-    rows = [_cells(layers[number], threshold, culprit=number in codes) for number in order]
+    rows = [_cells(layers[number], limit, culprit=number in codes) for number in order]
     heads = layer_heads()
     if console.width < _WIDE:
         heads, rows = (*heads[:4], ""), [(*row[:4], row[-1]) for row in rows]
@@ -145,10 +145,14 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     table = new_table(heads[0], "Layer", *heads[1:], words=("Layer", "Op", ""))
     for number, (index, op, own, *figures, marks) in zip(order, rows, strict=True):
         name = layer_title(named(layers[number].get("name")), room, folder=folder)
-        over = "red" if diverges(layers[number], threshold) else ""
+        over = "red" if diverges(layers[number], limit) else ""
         nrmse = Text(figures[0], style=over)
         table.add_row(index, Text(name), Text(op), own, nrmse, *figures[1:], Text(marks, style="red"))
     console.print(table)
+
+
+def _limit_words(limit: Limit) -> str:
+    return f"threshold {limit.threshold:g}" if limit.metric == NRMSE else f"diverging: {limit.words()}"
 
 
 def layer_heads() -> tuple[str, ...]:
@@ -160,9 +164,9 @@ def _shown_metrics() -> tuple[Metric, ...]:
     return tuple(one for one in metrics.METRICS if one.in_terminal)
 
 
-def _cells(layer: Mapping[str, Any], threshold: float, *, culprit: bool) -> tuple[str, ...]:
+def _cells(layer: Mapping[str, Any], limit: Limit, *, culprit: bool) -> tuple[str, ...]:
     """A layer's op, figures and marks."""
-    problem = clean(layer.get("problem") or ("diverges" if diverges(layer, threshold) else "")).replace("_", " ")
+    problem = clean(layer.get("problem") or ("diverges" if diverges(layer, limit) else "")).replace("_", " ")
     return (
         named(layer.get("op_index")),
         shorten(named(layer.get("op")), _OP_WIDTH),

@@ -1,0 +1,77 @@
+"""The limit of a metric beyond which a layer diverges."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+from windtunnel.thresholds import DEFAULT_THRESHOLD
+
+# Which values of a metric are good.
+Better = Literal["lower", "higher", "closer to 0"]
+NRMSE: Final = "nrmse"
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The limit of a metric.
+
+    Args:
+        threshold: the value of the metric beyond which a layer diverges, in its unit.
+        metric: the name of the metric (docs/metrics.md).
+        better: which of its values are good.
+    """
+
+    threshold: float = DEFAULT_THRESHOLD
+    metric: str = NRMSE
+    better: Better = "lower"
+
+    @property
+    def nrmse(self) -> float:
+        """The threshold for nRMSE: the default one if the limit is on another metric."""
+        return self.threshold if self.metric == NRMSE else DEFAULT_THRESHOLD
+
+    def exceeded_by(self, value: float | None) -> bool:
+        """Whether a value is beyond the limit.
+
+        Args:
+            value: of the metric; None: there is none.
+
+        Returns:
+            False for None.
+        """
+        if value is None:
+            return False
+        if self.better == "higher":
+            return value < self.threshold
+        return (abs(value) if self.better == "closer to 0" else value) > self.threshold
+
+    def words(self) -> str:
+        """The limit as words, for example "cosine below 0.99"."""
+        name = "nRMSE" if self.metric == NRMSE else self.metric
+        relation = "below" if self.better == "higher" else "over"
+        size = f"|{name}|" if self.better == "closer to 0" else name
+        return f"{size} {relation} {self.threshold:g}"
+
+    def to_json(self) -> dict[str, Any]:
+        """`limit` of a diagnosis."""
+        return {"metric": self.metric, "threshold": self.threshold, "better": self.better}
+
+
+def limit_of(diagnosis: Mapping[str, Any]) -> Limit:
+    """The limit of a diagnosis.
+
+    Args:
+        diagnosis: the document.
+
+    Returns:
+        Its `limit`; in a document without it, its `threshold` on nRMSE.
+    """
+    kept = diagnosis.get("limit")
+    if isinstance(kept, Mapping) and kept.get("metric") and isinstance(kept.get("threshold"), int | float):
+        better = kept.get("better")
+        known: Better = better if better in ("higher", "closer to 0") else "lower"
+        return Limit(float(kept["threshold"]), str(kept["metric"]), known)
+    threshold = diagnosis.get("threshold")
+    return Limit(float(threshold)) if isinstance(threshold, int | float) and threshold > 0 else Limit()
