@@ -9,7 +9,7 @@ import hypothesis
 import pytest
 
 # A shell ignores SIGINT in background jobs, nohup ignores SIGHUP; children inherit that. A handler is not inherited:
-# every child that a test starts takes these signals as from a terminal, and the tests themselves go on ignoring them.
+# every child that a test starts takes these signals as from a terminal, and the tests themselves still ignore them.
 for _number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, lambda *_: None)

@@ -1,4 +1,4 @@
-"""docs/asyncapi.yaml says what the contracts say, and hangs together."""
+"""docs/asyncapi.yaml says what the contracts say, and is consistent."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ _LINT = "import sys; sys.path[:] = [sys.argv.pop(1), *(p for p in sys.path if no
 
 @pytest.fixture(scope="module")
 def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All sources in one tree, with pyproject.toml beside them."""
+    """All sources in one tree, with pyproject.toml next to them."""
     root = tmp_path_factory.mktemp("copy")
     for source in SOURCES:
         shutil.copytree(source / "windtunnel", root / "src/windtunnel", dirs_exist_ok=True)

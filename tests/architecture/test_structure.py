@@ -48,7 +48,7 @@ def test_windtunnel_is_a_namespace_package(source: Path) -> None:
     assert not (source / "windtunnel" / "__init__.py").exists()
     for folder in (path for path in (source / "windtunnel").rglob("*") if path.is_dir()):
         if any(folder.glob("*.py")):
-            assert (folder / "__init__.py").exists(), f"{folder} is no package"
+            assert (folder / "__init__.py").exists(), f"{folder} is not a package"
 
 
 @pytest.mark.parametrize("service", FOLDERS)

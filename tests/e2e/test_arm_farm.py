@@ -1,4 +1,4 @@
-"""A run on emulated ARM64 processors beside this host, through the command line."""
+"""A run on emulated ARM64 processors in addition to this host, through the command line."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_run_on_emulated_processors(models: DigitsModels, tmp_path: Path) -> N
     assert {name: run["status"] for name, run in kernels.items()} == dict.fromkeys(
         ("none", "xnnpack", "arm:cortex-a53", "arm:cortex-a53:none"), "ran"
     )
-    # Fed alike, integers of ARM64 kernels lie at most one step beside those of this host.
+    # On the same inputs, integers of ARM64 kernels differ by at most one step from those of this host.
     assert kernels["arm:cortex-a53"]["local_max_steps"] == 1.0
     assert int8["diagnosis"]["verdict"] == "healthy"
 

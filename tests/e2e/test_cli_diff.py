@@ -70,13 +70,13 @@ def test_what_is_no_model_is_refused_as_convert_refuses_it(good: Path, tmp_path:
     if name == "saved_model":
         (tmp_path / name).mkdir()
     else:
-        (tmp_path / name).write_text("hello, this is no model")
+        (tmp_path / name).write_text("hello, this is not a model")
     converted = _run("convert", name, "-o", "c.tflite", cwd=tmp_path)
     assert converted[0] == 2
     for pair in ((name, good), (good, name)):
         code, out, error = _run("diff", *pair, "--json", cwd=tmp_path)
         assert (code, out) == (2, "")
-        # After what is said about the samples.
+        # After the text on the samples.
         assert error.partition("error: ")[2] == converted[2].partition("error: ")[2] != ""
         assert "Traceback" not in error
 
@@ -89,7 +89,7 @@ def test_pytorch_is_refused_with_the_way_out(good: Path, tmp_path: Path) -> None
 
 
 def test_a_missing_candidate_is_found_before_the_reference_is_converted(tmp_path: Path) -> None:
-    (tmp_path / "m.keras").write_text("hello, this is no model")
+    (tmp_path / "m.keras").write_text("hello, this is not a model")
     code, _, error = _run("diff", "m.keras", "gone.tflite", cwd=tmp_path)
     assert code == 2
     assert "gone.tflite" in error

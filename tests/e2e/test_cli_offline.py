@@ -111,7 +111,7 @@ def test_without_samples_random_inputs_stand_in_and_are_named(pair: tuple[Path, 
 
 def test_diff_refuses_what_it_cannot_compare(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     good, _, samples = pair
-    (tmp_path / "text.tflite").write_text("this is no model, it is a text")
+    (tmp_path / "text.tflite").write_text("this is not a model, it is a text")
     (tmp_path / "cut.tflite").write_bytes(good.read_bytes()[:200])
     (tmp_path / "list.json").write_text("[1, 2")
     x = np.zeros((4, 8), np.float32)
@@ -172,7 +172,7 @@ def test_bench_measures_and_its_log_reads_back(pair: tuple[Path, Path, Path], tm
 
 
 def test_bench_refuses_what_is_no_model(tmp_path: Path) -> None:
-    (tmp_path / "text.tflite").write_text("this is no model, it is a text")
+    (tmp_path / "text.tflite").write_text("this is not a model, it is a text")
     _refused(_run("bench", "text.tflite", cwd=tmp_path))
     _refused(_run("bench", "none.tflite", "--json", cwd=tmp_path), "none.tflite")
 
@@ -199,7 +199,7 @@ def test_parse_log_reads_files_and_standard_input(tmp_path: Path) -> None:
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
-    # What makes it slow, told apart from a busy machine.
+    # What makes it slow, whatever the load of the machine is.
     heavy = "numpy grpc nats rich google.protobuf ai_edge_litert tensorflow litert_quantizer pydantic jinja2"
     program = f"import sys, windtunnel.cli.main; print([name for name in '{heavy}'.split() if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
@@ -239,7 +239,7 @@ def test_a_quantized_model_is_healthy(digits: DigitsModels, tmp_path: Path) -> N
 @pytest.mark.heavy
 def test_random_inputs_stay_in_the_range_that_was_calibrated(digits: DigitsModels, tmp_path: Path) -> None:
     done = _run("diff", digits.float32, digits.variants["int8"], "--json", cwd=tmp_path)
-    # Rounding changes classes of random inputs, but that is no fault.
+    # Rounding changes classes of random inputs, but that is not a fault.
     assert done.returncode == 0, done.stdout
     # Inputs in [-1, 1) would be clipped to the [0, 1] of the digits, and every layer would be far off.
     assert _json(done, "diagnosis")["max_nrmse"] < 0.10

@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_resumed_or_canceled(home: Home, submission: tuple
 def test_a_run_is_canceled_though_nothing_runs(
     home: Home, submission: tuple[str, ...], plan: Path, tmp_path: Path
 ) -> None:
-    # The run goes on while the services start for `cancel`: with so many cells it cannot end before.
+    # The run continues while the services start for `cancel`: with so many cells it cannot end before.
     longer = tmp_path / "longer.yaml"
     longer.write_text(plan.read_text().replace("threads: 1", "threads: [1, 2, 3, 4, 5, 6, 7, 8]"))
     with home.start(*(str(longer) if part == str(plan) else part for part in submission)) as submit:

@@ -70,7 +70,7 @@ async def follow(system: System, models: DigitsModels, model: dict[str, str]) ->
         binary = [(s, h) for s, h, _ in heard if not s.startswith("windtunnel.json.")]
         told = {s: json.loads(data) for s, _, data in heard if s.startswith("windtunnel.json.")}
     subjects = [subject.removeprefix("windtunnel.") for subject, _ in binary]
-    # The verdict is published first and told a moment later: it may still be on its way.
+    # The verdict is published first, and as JSON a moment later: it may still be on its way.
     wanted = {f"windtunnel.json.{subject}" for subject in subjects} - {"windtunnel.json.run.completed"}
     assert wanted <= set(told)
     assert len(subjects) == len(set(subjects)), "each event of this run comes once"

@@ -204,7 +204,7 @@ def test_a_run_that_is_canceled_ends_and_is_worked_on_no_more(
     assert watched.returncode == 2
     assert json.loads(watched.stdout)["reasons"] == ["canceled: wrong plan"]
     assert cli("cancel", run_id).returncode == 0
-    # Where no consumer has a message in hand or in its queue, nothing of the run can begin any more.
+    # If no consumer has a message in hand or in its queue, nothing of the run can begin any more.
     measured = asyncio.run(measured_when_settled(system, run_id))
     assert measured < 5 * 2 * 3
     assert json.loads(cli("report", run_id, "--json").stdout)["reasons"] == ["canceled: wrong plan"]

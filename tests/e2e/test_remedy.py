@@ -55,7 +55,7 @@ def run(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 def test_a_remedy_is_found_written_and_made_again_by_its_recipe(tmp_path: Path) -> None:
     given = case(huge_weights_for_a_dead_channel(), tmp_path)
-    files = ("-o", "mended.tflite", "--recipe-out", "recipe.json")
+    files = ("-o", "fixed.tflite", "--recipe-out", "recipe.json")
     start = ("remedy", given.model, given.variant, "--samples", given.samples, "--gate", "accuracy_drop=0.02")
     done = run(*start, *files, "--json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -63,12 +63,12 @@ def test_a_remedy_is_found_written_and_made_again_by_its_recipe(tmp_path: Path) 
     jsonschema.validate(document, schemas.load("remedy"))
     assert document["verdict"] == "proven"
     assert [kept["layer"] for kept in document["remedy"]["kept"]] == ["hidden_2"]
-    # The layer diff ranks it first, so the first layer that is tried mends it.
+    # The layer diff ranks it first, so the first layer that is tried fixes it.
     layers = [trial for trial in document["tried"] if trial["kept_as"] == "float"]
     assert [trial["kept"] for trial in layers] == [["hidden_2"]]
     assert document["remedy"]["kept"][0]["weight"] > 0.1
     assert document["written"] == {
-        "model": "mended.tflite",
+        "model": "fixed.tflite",
         "recipe": "recipe.json",
         "calibration": "recipe.calibration.npz",
     }
@@ -85,10 +85,10 @@ def test_a_remedy_is_found_written_and_made_again_by_its_recipe(tmp_path: Path) 
         cwd=tmp_path,
     )
     assert again.returncode == 0, again.stderr
-    assert (tmp_path / "again.tflite").read_bytes() == (tmp_path / "mended.tflite").read_bytes()
+    assert (tmp_path / "again.tflite").read_bytes() == (tmp_path / "fixed.tflite").read_bytes()
     refused = run(*start, *files, cwd=tmp_path)
     assert refused.returncode == 2
-    assert "mended.tflite already exists" in refused.stderr
+    assert "fixed.tflite already exists" in refused.stderr
 
 
 def test_people_read_what_was_kept_and_what_it_costs(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Somebody else's publisher: plain nats-py, raw JSON, nothing of ours."""
+"""Somebody else's publisher: plain nats-py, raw JSON, nothing of Windtunnel."""
 
 from __future__ import annotations
 

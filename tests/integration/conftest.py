@@ -1,4 +1,4 @@
-"""Every error that a service of ours answers with in these tests must be one that its method's comment lists."""
+"""Every error that a service answers with in these tests must be one that its method's comment lists."""
 
 from __future__ import annotations
 

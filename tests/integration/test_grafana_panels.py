@@ -36,7 +36,7 @@ class Prometheus:
 
     def __init__(self, port: int) -> None:
         self._url = f"http://127.0.0.1:{port}"
-        # Proxies of the machine must not stand between a server here and its client here.
+        # A server here and its client here must not use the machine's proxies.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ready(self) -> bool:

@@ -111,7 +111,7 @@ async def test_redirects_in_a_circle_end(server: HttpsServer, tmp_path: Path) ->
 
 
 def broken(resumes: bool) -> Behavior:
-    """Each answer stops after a third of the file; it goes on where it is asked to, or begins again."""
+    """Each answer stops after a third of the file; it continues if it is asked to, or begins again."""
 
     def behavior(request: Handler) -> None:
         asked = request.headers.get("Range", "") if resumes and request.headers.get("If-Range") == '"one"' else ""

@@ -1,4 +1,4 @@
-"""A service that cannot use NATS says so, at which address, and ends where waiting does not help."""
+"""A service that cannot use NATS reports it, with the address, and ends if waiting does not help."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ENCODED = "p%40ss%3Aw%2Frd%2541"
 ACCOUNTS = f"""
 authorization {{
   users: [
-    {{user: ours, password: "{SECRET}"}}
+    {{user: main, password: "{SECRET}"}}
     {{user: weak, password: "{SECRET}", permissions: {{publish: ["windtunnel.>"], subscribe: ["_INBOX.>"]}}}}
   ]
 }}
@@ -88,8 +88,8 @@ def guarded(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 def test_a_wrong_password(tmp_path: Path, guarded: NatsServer) -> None:
-    said = ended(tmp_path / "home", f"nats://ours:wrong@127.0.0.1:{guarded.port}")
-    assert f"NATS at nats://ours:***@127.0.0.1:{guarded.port}: the server refuses user 'ours'" in said
+    said = ended(tmp_path / "home", f"nats://main:wrong@127.0.0.1:{guarded.port}")
+    assert f"NATS at nats://main:***@127.0.0.1:{guarded.port}: the server refuses user 'main'" in said
     assert "wrong" not in said.replace("is wrong", "")
 
 
@@ -103,7 +103,7 @@ def test_permissions_that_are_missing(tmp_path: Path, guarded: NatsServer) -> No
 
 
 async def test_a_percent_encoded_password_works(guarded: NatsServer) -> None:
-    bus = await connect(f"nats://ours:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
+    bus = await connect(f"nats://main:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
     assert bus.connected
     await bus.close()
 
@@ -167,7 +167,7 @@ async def test_a_reconnection_never_goes_on_in_plain_text(tmp_path: Path, monkey
     monkeypatch.setattr(nats_faults, "_HOPELESS_AFTER_S", 0.3)
     server = encrypted_server(tmp_path, monkeypatch)
     server.start()
-    bus = await connect(f"tls://ours:{ENCODED}@localhost:{server.port}", wait_s=10)
+    bus = await connect(f"tls://main:{ENCODED}@localhost:{server.port}", wait_s=10)
     server.stop()
     heard: list[bytes] = []
 
@@ -192,9 +192,9 @@ async def test_what_is_forbidden_does_not_end_a_service_that_loses_its_server_la
     guarded: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     guarded.stop()
-    guarded.config = ACCOUNTS.replace("{user: ours, ", '{user: ours, permissions: {publish: {deny: "secret.>"}}, ')
+    guarded.config = ACCOUNTS.replace("{user: main, ", '{user: main, permissions: {publish: {deny: "secret.>"}}, ')
     guarded.start()
-    bus = await connect(f"nats://ours:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
+    bus = await connect(f"nats://main:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
     try:
         with pytest.raises(Unavailable, match="forbids publish on"):
             await bus.publish("secret.x", {}, b"")
@@ -256,7 +256,7 @@ async def test_without_a_server_it_says_so_every_few_seconds_and_does_not_serve(
                 except grpc.aio.AioRpcError:
                     assert time.monotonic() < deadline
                     await asyncio.sleep(0.1)
-        # It is said again and again, not once: read until the second time.
+        # It is reported again and again, not once: read until the second time.
         assert process.stderr is not None
         early = await asyncio.wait_for(asyncio.to_thread(lines_with, process, f"127.0.0.1:{nobody}", 2), 20)
     finally:
@@ -291,14 +291,14 @@ async def test_credentials_that_are_taken_away_end_the_service(
     guarded: NatsServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(nats_faults, "_HOPELESS_AFTER_S", 0.3)
-    bus = await connect(f"nats://ours:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
+    bus = await connect(f"nats://main:{ENCODED}@127.0.0.1:{guarded.port}", wait_s=10)
     assert bus.fault is None
     guarded.stop()
     guarded.config = 'authorization { user: other, password: "x" }'
     guarded.start()
     said = await fault_of(bus)
     assert not bus.connected
-    assert "refuses user 'ours'" in said
+    assert "refuses user 'main'" in said
     await bus.close()
 
 

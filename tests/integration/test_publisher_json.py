@@ -1,4 +1,4 @@
-"""Events as JSON beside the binary ones: the same id rules, and no harm where they cannot be published."""
+"""Events as JSON in addition to the binary ones: the same id rules, and no harm if they cannot be published."""
 
 from __future__ import annotations
 

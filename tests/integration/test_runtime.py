@@ -148,8 +148,8 @@ async def test_health_follows_the_bus(tmp_path: Path, nats: NatsServer) -> None:
             await becomes(channel, NOT_SERVING)
             nats.start()
             await becomes(channel, SERVING)
-            await put(nats, "afterwards")
-            await until(lambda: "ends afterwards" in tiny.noted())
+            await put(nats, "later")
+            await until(lambda: "ends later" in tiny.noted())
         tiny.signal(signal.SIGTERM)
         assert tiny.end()[0] == 0
 

@@ -1,4 +1,4 @@
-"""An artifact store that cannot be used is said at the start; where waiting does not help, the service ends."""
+"""An artifact store that cannot be used is reported at the start; if waiting does not help, the service ends."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from windtunnel.v1 import events_pb2, types_pb2
 
 MODEL: dict[str, Any] = {"name": "ssd", "version": "3", "uri": "s3://models/ssd.zip"}
 PLAN: dict[str, Any] = {"apiVersion": "windtunnel/v1", "variants": ["float32"], "devices": [{"farm": "local"}]}
-# More than 64 letters, what a key cannot hold, what is no text.
+# More than 64 letters, what a key cannot have, what is not text.
 BAD_RUN_IDS: list[Any] = ["r" * 65, "a b", "a/b", "ü", "a\n", "../x", 7, ["a"], {"a": 1}]
 
 

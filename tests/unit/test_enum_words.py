@@ -67,7 +67,7 @@ def test_a_request_is_refused_by_name_and_value() -> None:
 
 @dataclass(frozen=True)
 class Place:
-    """One text field, the enum field that replaces it, and what a reader of ours makes of a message with both."""
+    """One text field, the enum field that replaces it, and what a reader makes of a message with both."""
 
     message: Message
     text: str

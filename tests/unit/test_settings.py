@@ -14,7 +14,7 @@ from windtunnel.service.settings import ServiceSettings
 
 
 class Settings(ServiceSettings):
-    """A service's own, beside those of every service."""
+    """A service's own, in addition to those of every service."""
 
     depth: int = Field(3, ge=1, description="How deep.")
 

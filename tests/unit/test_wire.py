@@ -31,7 +31,7 @@ class Facts:
 class Other:
     """A field that no device has."""
 
-    colour: str = "red"
+    color: str = "red"
 
 
 def test_there_and_back() -> None:
@@ -49,9 +49,9 @@ def test_nought_is_not_absent() -> None:
 
 
 def test_a_field_that_the_message_lacks_is_our_bug_and_loud() -> None:
-    with pytest.raises(ValueError, match="colour"):
+    with pytest.raises(ValueError, match="color"):
         message_of(types_pb2.DeviceFacts, Other())
-    with pytest.raises(KeyError, match="colour"):
+    with pytest.raises(KeyError, match="color"):
         value_of(Other, types_pb2.DeviceFacts())
 
 

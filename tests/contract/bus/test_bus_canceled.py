@@ -36,7 +36,7 @@ async def test_messages_of_a_canceled_run_are_skipped_and_others_are_not(wire: W
     await announce(bus, "mine")
     await announce(bus, "other", run_id="run-2")
     async with running(worker(bus, notes.handle, notes, is_canceled=canceled.covers, lease_s=wire.lease_s)):
-        await until(lambda: notes.handled == ["other"], "the run that goes on is handled")
+        await until(lambda: notes.handled == ["other"], "the run that was not canceled is handled")
     await nothing_is_left(bus, wire)
     assert notes.handled == ["other"] and notes.failed == []
     assert await bus.dead_letters() == []
@@ -93,7 +93,7 @@ async def test_what_a_handler_notes_holds_for_the_lines_after_it(wire: Wire, bus
     await announce(bus, "m")
     consumer = worker(bus, noting, notes, attempts=1, on_failure=failed, is_canceled=canceled.covers)
     async with running(consumer):
-        await until(lambda: jobs == ["known-later"], "the failure is told in the job's context")
+        await until(lambda: jobs == ["known-later"], "the failure is reported in the job's context")
 
 
 async def test_a_worker_that_is_stopped_hands_its_message_back(wire: Wire, bus: Bus) -> None:
@@ -130,7 +130,7 @@ async def test_many_events_and_handlers_ask_the_bucket_once(wire: Wire, bus: Bus
     assert bucket.asked == ["revision", "keys"]
     again = Cancellations(cast(Bucket, bucket), fresh_s=0)
     assert not await again.has("run-1") and not await again.has("run-1")
-    # The keys are read only where there is a new one.
+    # The keys are read only if there is a new one.
     assert bucket.asked[2:] == ["revision", "keys", "revision"]
 
 
@@ -185,7 +185,7 @@ async def test_a_watcher_that_fails_acks_nothing_and_goes_on_watching(wire: Wire
 
 
 async def test_a_watcher_that_ends_with_the_process_acks_nothing(wire: Wire, bus: Bus) -> None:
-    """What `asyncio.run` does at its end: every task is cancelled at once, the watchers too."""
+    """What `asyncio.run` does at its end: every task is canceled at once, the watchers too."""
     canceled, notes = Cancellations(await bus.bucket(subjects.CANCELED_BUCKET)), Notes()
     before = asyncio.all_tasks()
     await announce(bus, "m")

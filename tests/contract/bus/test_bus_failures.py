@@ -81,7 +81,7 @@ async def test_what_a_retry_cannot_mend_fails_once(wire: Wire, bus: Bus, make: C
     notes = Notes()
     await announce(bus, "m")
     async with running(worker(bus, notes.raising(make), notes, lease_s=wire.lease_s)):
-        await until(lambda: len(notes.failed) == 1, "the failure is told")
+        await until(lambda: len(notes.failed) == 1, "the failure is reported")
         await settled(bus, wire)
     assert notes.handled == ["m"]
     assert len(notes.failed) == 1
@@ -122,7 +122,7 @@ async def test_data_that_is_no_message_is_one_dead_letter_and_told_to_who_asks(w
         worker(bus, reader(one), one, durable="one", lease_s=wire.lease_s, report_malformed=True),  # type: ignore[arg-type]
         worker(bus, reader(two), two, durable="two", lease_s=wire.lease_s),  # type: ignore[arg-type]
     ):
-        await until(lambda: len(one.failed) == 1, "who asks is told")
+        await until(lambda: len(one.failed) == 1, "who asks gets the failure")
         await settled(bus, wire, "one")
         await settled(bus, wire, "two")
     assert two.failed == []
@@ -161,7 +161,7 @@ async def test_a_failure_that_cannot_be_told_comes_again(wire: Wire, bus: Bus) -
 
     await announce(bus, "m")
     async with running(worker(bus, notes.raising(make), notes, on_failure=tell, lease_s=wire.lease_s)):
-        await until(lambda: len(notes.failed) == 2, "it is told the second time")
+        await until(lambda: len(notes.failed) == 2, "it is reported the second time")
         await settled(bus, wire)
     assert len(notes.failed) == 2
     assert list(await bus.dead_letters()) == []
@@ -188,7 +188,7 @@ async def test_a_bug_in_telling_does_not_go_round_for_ever(wire: Wire, bus: Bus)
 
 
 async def test_a_failed_event_published_twice_is_one(wire: Wire, bus: Bus) -> None:
-    """Two attempts at telling: the ids are deterministic, so the world hears it once."""
+    """Two attempts to publish: the ids are deterministic, so the stream has it once."""
     notes = Notes()
 
     async def tell(event: Event, error: WindtunnelError) -> None:
@@ -204,7 +204,7 @@ async def test_a_failed_event_published_twice_is_one(wire: Wire, bus: Bus) -> No
 
     await announce(bus, "m")
     async with running(worker(bus, notes.raising(make), notes, on_failure=tell, lease_s=wire.lease_s)):
-        await until(lambda: len(notes.failed) == 2, "told twice")
+        await until(lambda: len(notes.failed) == 2, "reported twice")
     assert len(await everything_on(bus, subjects.VARIANT_FAILED)) == 1
 
 

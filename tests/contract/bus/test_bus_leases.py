@@ -75,7 +75,7 @@ async def test_a_free_slot_is_filled_while_others_are_busy(bus: Bus) -> None:
     async with running(worker(bus, handle, notes, slots=2)):
         await until(lambda: len(notes.handled) == 4, "the free slot works on")
         await announce(bus, "d")
-        await until(lambda: "d" in notes.handled, "and goes on to")
+        await until(lambda: "d" in notes.handled, "and continues with")
         gate.set()
 
 

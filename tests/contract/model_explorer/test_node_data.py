@@ -22,7 +22,7 @@ def facts(tmp_path_factory: pytest.TempPathFactory) -> ModelFacts:
 
 
 def _shown_nodes(results: dict[str, Any], graph: dict[str, list[str]]) -> dict[str, list[Any]]:
-    """Values by node, as Model Explorer's page assigns them: a key is an output tensor's name, else a node's id."""
+    """Values by node, as Model Explorer's page assigns them: a key is an output tensor's name, or a node's id."""
     by_tensor = {name: node for node, names in graph.items() for name in names}
     shown: dict[str, list[Any]] = {}
     for key, result in results.items():

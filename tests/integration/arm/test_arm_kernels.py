@@ -42,7 +42,7 @@ async def test_the_digits_models_are_healthy_on_both_cpus(pool: ChildPool, varia
     assert {one.name: one.status for one in report.runs} == dict.fromkeys(CHOSEN, "ran")
     assert report.coverage.compared == report.coverage.total
     if variant == "int8":
-        # The comparison is a real one: ARM rounds differently, by one step where it is fed alike.
+        # The comparison is a real one: ARM rounds differently, by one step on the same inputs.
         arm = next(one for one in report.runs if one.name == "arm:cortex-a53")
         assert arm.local_steps == 1.0
         assert arm.differing_layers is not None and arm.differing_layers >= 5

@@ -1,4 +1,4 @@
-"""Without labels, the statistics of a model's first batch norm tell how its training prepared the samples."""
+"""Without labels, the statistics of a model's first batch norm show how its training prepared the samples."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ pytestmark = [pytest.mark.heavy, pytest.mark.asyncio(loop_scope="module")]
 async def found(
     model: Path, x: NDArray[Any], pool: ChildPool, folder: Path, pipeline: Any = None
 ) -> dict[str, Finding]:
-    np.savez(folder / "unlabelled.npz", x=x)
+    np.savez(folder / "unlabeled.npz", x=x)
     work = folder / "work"
-    done = await convert(model, work, pool, samples=folder / "unlabelled.npz", pipeline=pipeline)
+    done = await convert(model, work, pool, samples=folder / "unlabeled.npz", pipeline=pipeline)
     return {one.code: one for one in done.check.findings}
 
 

@@ -1,4 +1,4 @@
-"""Models of older tools and of unusual form: what becomes of them, and what is said of those that cannot be read."""
+"""Models of older tools and of unusual form: what becomes of them, and what is reported if they cannot be read."""
 
 from __future__ import annotations
 

@@ -58,7 +58,7 @@ async def test_candidates_are_what_a_model_may_answer(graphs: Path, pool: ChildP
     assert caught.value.hint.startswith("did you mean 'classes'?") and "--output" in caught.value.hint
     converted = await convert(graphs / "always", tmp_path / "b", pool, inputs=("image",), outputs=("Mean",))
     assert converted.check.passed
-    # The dropout lies behind that output.
+    # The dropout follows that output.
     assert "dropout" not in said(converted, "conversion.inference_mode")
 
 
@@ -71,6 +71,6 @@ async def test_what_else_must_be_fed_is_named(graphs: Path, pool: ChildPool, tmp
 async def test_an_archive_is_named_as_it_was_given(graphs: Path, pool: ChildPool, tmp_path: Path) -> None:
     import shutil
 
-    shutil.make_archive(str(tmp_path / "mine"), "zip", graphs / "always")
-    with pytest.raises(InvalidInput, match=r"mine\.zip has no tensor 'nothing'"):
-        await convert(tmp_path / "mine.zip", tmp_path / "work", pool, outputs=("nothing",))
+    shutil.make_archive(str(tmp_path / "made"), "zip", graphs / "always")
+    with pytest.raises(InvalidInput, match=r"made\.zip has no tensor 'nothing'"):
+        await convert(tmp_path / "made.zip", tmp_path / "work", pool, outputs=("nothing",))

@@ -1,4 +1,4 @@
-"""The farm dispatcher on a bus: cells planned once, each run alone, and what is said of those that fail."""
+"""The farm dispatcher on a bus: cells planned once, each run alone, and what is reported of those that fail."""
 
 from __future__ import annotations
 
@@ -279,7 +279,7 @@ async def test_a_package_that_is_gone_fails_its_cells(bench: Bench, farm: FakeFa
 
 
 async def test_a_cell_that_failed_stays_failed(bench: Bench, farm: FakeFarm) -> None:
-    """A redelivery must not take back what was told: the device would do now."""
+    """A redelivery must not take back what was published: the device would do now."""
     farm.fail([CRASH])
     run = await bench.context(DeviceFilter("adb"))
     await bench.built(run)

@@ -87,13 +87,13 @@ async def test_the_culprits_op_alone_shows_the_fault(sound: Path, samples: Path,
     ran = script(folder)
     assert ran.returncode == 1, ran.stdout + ran.stderr
     assert "the fault shows" in ran.stdout
-    assert ran.stdout.count("over the limit") == len(made.case["errors"]) >= 3
+    assert ran.stdout.count("exceeds the limit") == len(made.case["errors"]) >= 3
 
 
 async def test_the_mended_model_passes(sound: Path, samples: Path, tmp_path: Path) -> None:
     broken = with_noise(sound, 2, tmp_path / "broken.tflite")
     made = await found(sound, broken, cause(2), samples)
-    mended = cut_alike(sound, made, tmp_path / "mended.tflite")
+    mended = cut_alike(sound, made, tmp_path / "fixed.tflite")
     ran = script(unpacked(made, tmp_path / "case"), "--candidate", str(mended))
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert "does not show" in ran.stdout
@@ -213,7 +213,7 @@ async def test_a_quantized_case_runs_in_a_bare_environment(tmp_path: Path) -> No
     python = bare_environment(tmp_path / "bare")
     ran = script(folder, python=python)
     assert ran.returncode == 1, ran.stdout + ran.stderr
-    mended = cut_alike(int8, made, tmp_path / "mended.tflite")
+    mended = cut_alike(int8, made, tmp_path / "fixed.tflite")
     ran = script(folder, "--candidate", str(mended), python=python)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert len(made.case["region"]["candidate"]) <= 2

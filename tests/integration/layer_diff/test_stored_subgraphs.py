@@ -14,7 +14,7 @@ from windtunnel.tflite import read_model
 
 
 def _faulty(model: Path, folder: Path) -> Path:
-    """A copy with negated weights in a subgraph if there are some; else the model."""
+    """A copy with negated weights in a subgraph if there are some; the model if not."""
     for number, graph in enumerate(read_model(model).graphs):
         for op in graph.ops:
             if number and op.name == "FULLY_CONNECTED" and graph.tensors[op.inputs[1]].is_constant:

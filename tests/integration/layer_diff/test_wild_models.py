@@ -195,7 +195,7 @@ def test_an_op_that_the_runtime_lacks_is_left_out_and_named(tmp_path: Path, op: 
     }
     beside, _ = wild_models.negated(model, tmp_path / "b.tflite", 3)
     assert _named(compare_models(model, beside, samples)) == [("conversion.weights", "beside", 3, True)]
-    # Behind the op nothing runs; the file still tells.
+    # After the op nothing runs; the file still shows it.
     after, _ = wild_models.negated(model, tmp_path / "c.tflite", 2)
     assert _named(compare_models(model, after, samples)) == [("conversion.weights", "after", 2, False)]
 
@@ -253,7 +253,7 @@ def test_inputs_and_outputs_in_another_order(tmp_path: Path) -> None:
     other = wild_models.two_ways(tmp_path / "b.tflite", swapped=True)
     samples = wild_models.samples(model, tmp_path / "x.npz")
     result = compare_models(model, other, samples)
-    # All is compared with its twin; that a caller finds the outputs in other places is said.
+    # All is compared with its twin; that a caller finds the outputs in other places is reported.
     assert (result.coverage.compared, result.output.nrmse) == (4, 0.0)
     assert [cause.code for cause in result.causes] == ["conversion.outputs"]
     bad, _ = wild_models.negated(other, tmp_path / "c.tflite", 1)
@@ -312,7 +312,7 @@ async def test_200_mb(tmp_path: Path) -> None:
 
 
 def test_a_model_with_state_starts_anew_each_time(wild: Path, tmp_path: Path) -> None:
-    """Its state is in no checkpoint: going on from one would give other figures."""
+    """Its state is in no checkpoint: continuing from one would give other figures."""
     model = wild / "variable.tflite"
     bad, _ = wild_models.negated(model, tmp_path / "b.tflite")
     samples = wild_models.samples(model, tmp_path / "x.npz")

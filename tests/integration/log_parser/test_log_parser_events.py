@@ -226,7 +226,7 @@ async def test_an_event_that_nobody_can_read_is_a_dead_letter(wire: Wire, tmp_pa
 @pytest.mark.parametrize("says", ["nothing", "that its times do not count"])
 async def test_times_that_do_not_count_are_left_out(wire: Wire, tmp_path: Path, says: str) -> None:
     event = await finished(tmp_path, log_named("xnnpack_implicit"), SAMPLES)
-    event.cell.farm = "arm" if says == "nothing" else "a lab of ours"
+    event.cell.farm = "arm" if says == "nothing" else "another farm"
     if says != "nothing":
         event.cell.farm_properties.CopyFrom(types_pb2.FarmProperties(times_count=False))
     answer = await answer_to(wire, tmp_path, event)

@@ -126,7 +126,7 @@ async def test_an_upload_that_breaks_goes_on_where_it_was(served: Served, large:
     async with cutting_proxy(served.port, size // 3, size // 3) as proxy, stub_at(proxy.port) as api:
         ref = await ServedStore(api).put_file(large)
         assert len(proxy.carried) == 3
-        # Begun anew, it would have sent two thirds twice over.
+        # Begun again, it would have sent two thirds twice over.
         assert sum(proxy.carried) < size + 12 * MB and proxy.carried[-1] < size * 0.8
     assert await served.store.stat(ref.sha256) == ref
 
@@ -158,13 +158,13 @@ async def test_a_download_goes_on_from_what_an_earlier_process_left(
 
 
 async def test_nothing_is_replaced_unasked(api: ArtifactServiceAsyncStub, tmp_path: Path) -> None:
-    store, target = ServedStore(api), tmp_path / "mine.tflite"
+    store, target = ServedStore(api), tmp_path / "made.tflite"
     ref = await store.put_bytes(b"theirs")
     wanted = Artifact("variant", ref.sha256, 6, "m.tflite")
-    target.write_bytes(b"mine")
-    with pytest.raises(Conflict, match=r"mine\.tflite"):
+    target.write_bytes(b"made")
+    with pytest.raises(Conflict, match=r"made\.tflite"):
         await download(store, wanted, target)
-    assert target.read_bytes() == b"mine"
+    assert target.read_bytes() == b"made"
     await download(store, wanted, target, force=True)
     assert target.read_bytes() == b"theirs"
     with pytest.raises(InvalidInput, match="is a folder"):
@@ -177,11 +177,11 @@ async def test_a_link_stays_and_its_file_is_replaced(api: ArtifactServiceAsyncSt
     ref = await ServedStore(api).put_bytes(b"theirs")
     wanted = Artifact("variant", ref.sha256, 6, "m.tflite")
     link, device = tmp_path / "link", tmp_path / "device"
-    (tmp_path / "mine").write_bytes(b"mine")
-    link.symlink_to("mine")
+    (tmp_path / "made").write_bytes(b"made")
+    link.symlink_to("made")
     device.symlink_to("/dev/null")
     await download(ServedStore(api), wanted, link, force=True)
-    assert link.is_symlink() and (tmp_path / "mine").read_bytes() == b"theirs"
+    assert link.is_symlink() and (tmp_path / "made").read_bytes() == b"theirs"
     with pytest.raises(Conflict, match="device is not a regular file"):
         await download(ServedStore(api), wanted, device, force=True)
     assert device.readlink() == Path("/dev/null")
@@ -205,11 +205,11 @@ async def test_a_name_that_is_taken_meanwhile_leaves_no_part(api: ArtifactServic
     wanted, target = Artifact("variant", ref.sha256, 6, "m.tflite"), tmp_path / "m.tflite"
 
     def take_name(done: int, total: int) -> None:
-        target.write_bytes(b"mine")
+        target.write_bytes(b"made")
 
     with pytest.raises(Conflict, match="already exists"):
         await download(ServedStore(api), wanted, target, on_progress=take_name)
-    assert target.read_bytes() == b"mine" and list(tmp_path.glob(".m*")) == []
+    assert target.read_bytes() == b"made" and list(tmp_path.glob(".m*")) == []
 
 
 async def test_what_lies_where_a_download_is_kept(api: ArtifactServiceAsyncStub, tmp_path: Path) -> None:
@@ -359,10 +359,10 @@ async def test_whether_the_stores_are_the_same_is_found_out(served: Served, tmp_
         addresses = {"metrics_store": f"127.0.0.1:{served.port}"}
         same = Endpoints("nats://x", addresses, str(served.store.root), tmp_path)
         assert isinstance(await find_store(same, lambda: api), LocalStore)
-        other = Endpoints("nats://x", addresses, str(tmp_path / "mine"), tmp_path, artifacts_assumed=True)
+        other = Endpoints("nats://x", addresses, str(tmp_path / "made"), tmp_path, artifacts_assumed=True)
         assert isinstance(await find_store(other, lambda: api), ServedStore)
-        assert not (tmp_path / "mine").exists()
-        # A bucket without credentials is not theirs, whatever it is named.
+        assert not (tmp_path / "made").exists()
+        # A bucket without credentials is not the user's, whatever it is named.
         bucket = Endpoints("nats://x", addresses, "s3://models?endpoint=http://127.0.0.1:1", tmp_path)
         assert isinstance(await find_store(bucket, lambda: api), ServedStore)
 

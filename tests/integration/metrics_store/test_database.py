@@ -22,7 +22,7 @@ def test_migrations_make_the_tables_of_the_models(url: str) -> None:
         migrate(database.engine)
         with database.engine.begin() as connection:
             assert set(inspect(connection).get_table_names()) == {*tables.metadata.tables, "alembic_version"}
-            # Raises where a model has changed and no migration says so.
+            # Raises where a model has changed and no migration has that.
             command.check(alembic_config(connection))
     finally:
         database.engine.dispose()

@@ -1,4 +1,4 @@
-"""A database that cannot be used is said; where waiting does not help, at once."""
+"""A database that cannot be used is reported; at once, if waiting does not help."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 async def fill(database: Path, home: Path) -> None:
-    """A run that has ended, and one that goes on."""
+    """A run that has ended, and one that has not ended."""
     # An SQLAlchemy URL cannot name every path that a home may have.
     made = database.parent.parent / "made.db"
     async with metrics_store(f"sqlite:///{made}") as store:

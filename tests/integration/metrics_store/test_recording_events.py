@@ -1,4 +1,4 @@
-"""Events in any order, more than once, and a process that dies at any point: one verdict, told once."""
+"""Events in any order, more than once, and a process that dies at any point: one verdict, published once."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ async def test_runs_that_cannot_be_judged_hide_no_other(store: Store) -> None:
             "state": "running",
             "due": True,
             # Nothing that this version can read.
-            "converted": {"colour": "red"},
+            "converted": {"color": "red"},
         }
         for number in range(250)
     ]

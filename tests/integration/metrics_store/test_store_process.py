@@ -1,4 +1,4 @@
-"""The service as a process on a real NATS server, killed over and over: one verdict, told once."""
+"""The service as a process on a real NATS server, killed over and over: one verdict, published once."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def test_kill_9_at_any_moment(url: str, tmp_path: Path) -> None:
             for number, (run, message) in enumerate(messages[round::4]):
                 id = event_id(subjects.subject_of(message), message.SerializeToString(deterministic=True).hex())
                 subject, headers, data = encode(message, id=id, source="/tests", run_id=run.run_id)
-                # Told twice under two message ids: the stream takes both, the inbox one.
+                # Published twice under two message ids: the stream takes both, the inbox one.
                 await bus.publish(subject, headers | {"Nats-Msg-Id": f"{round}-{number}"}, data)
             await asyncio.sleep(chance.uniform(0.0, 0.4))
             service.end(signal.SIGKILL)
@@ -120,7 +120,7 @@ async def _verdict(api: MetricsStoreServiceAsyncStub, run_id: str) -> None:
                 if message.run.verdict == types_pb2.VERDICT_PASSED:
                     return
         except grpc.aio.AioRpcError as error:
-            # The run may not have been heard of yet.
+            # The run may not be known yet.
             assert error.code() is grpc.StatusCode.NOT_FOUND
         await asyncio.sleep(0.1)
 

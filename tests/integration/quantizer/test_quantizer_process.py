@@ -1,4 +1,4 @@
-"""The quantizer as a process on a real nats-server: killed in the middle, another one goes on."""
+"""The quantizer as a process on a real nats-server: killed in the middle, another one continues."""
 
 from __future__ import annotations
 

@@ -186,7 +186,7 @@ async def test_a_calibration_set_of_another_shape_fails_what_needs_it(bench: Ben
 async def test_a_killed_worker_is_followed_by_one_that_goes_on(bench: Bench) -> None:
     plan = Plan(variants=variants("float16", "dynamic_range"))
     message = await bench.converted(plan)
-    # The first worker made float16, stored its result, and died before it could say so.
+    # The first worker made float16, stored its result, and died before it could publish it.
     request = quantizer_pb2.QuantizeRequest(
         model_uri=f"sha256:{message.model.sha256}", variant=plan_pb2.VariantSpec(name="float16")
     )

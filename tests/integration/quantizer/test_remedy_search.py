@@ -79,7 +79,7 @@ HERE = Device("a fake")
 
 @dataclass(frozen=True)
 class Fake:
-    """A stopwatch that reads what it is told: milliseconds by whether a model has float16 weights, else by its size."""
+    """A stopwatch that reads given times: milliseconds by whether a model has float16 weights, or by its size."""
 
     float16_ms: float
     device: Device = HERE
@@ -241,7 +241,7 @@ async def test_what_needs_no_remedy_is_left_alone(tmp_path: Path, pool: ChildPoo
 
 async def test_without_labels_agreement_with_the_float_model_stands_in(tmp_path: Path, pool: ChildPool) -> None:
     pair = await variant(huge_weights_for_a_dead_channel(), tmp_path, pool, VariantSpec("int8"))
-    given = samples(tmp_path / "unlabelled.npz", labels=False)
+    given = samples(tmp_path / "unlabeled.npz", labels=False)
     found = await remedy(pair, pool, gates=Gates(accuracy_drop=0.04), given=given)
     assert found.drawn.measure == "agreement"
     assert not found.drawn.stratified
@@ -259,7 +259,7 @@ async def test_outputs_that_are_no_classes_are_held_against_the_float_models(tmp
     np.savez(tmp_path / "calib.npz", x=arrays()[0][:100])
     calibration = Calibration(tmp_path / "calib.npz")
     made = await quantize(model, VariantSpec("int8"), tmp_path, pool, calibration=calibration)
-    given = samples(tmp_path / "unlabelled.npz", labels=False)
+    given = samples(tmp_path / "unlabeled.npz", labels=False)
     found = await remedy((model, made.model), pool, gates=Gates(accuracy_drop=0.03), given=given)
     assert found.drawn.measure == "output_nrmse"
     assert kept(found) == ["hidden_2"]

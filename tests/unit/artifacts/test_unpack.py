@@ -58,7 +58,7 @@ def honest(kind: str) -> bytes:
 
 @pytest.fixture
 def extract(tmp_path: Path) -> Extract:
-    """Unpack bytes under small limits; afterwards nothing half-made lies about."""
+    """Unpacks bytes under small limits, and leaves nothing half-made."""
 
     def run(data: bytes, *, max_bytes: int = MIB, max_files: int = 20) -> Path:
         (tmp_path / "archive").write_bytes(data)

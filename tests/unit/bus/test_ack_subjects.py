@@ -1,4 +1,4 @@
-"""Reading JetStream's ack subjects, held against nats-py."""
+"""Reading JetStream's ack subjects, compared with nats-py."""
 
 from __future__ import annotations
 

@@ -475,5 +475,5 @@ def test_the_data_is_read_once() -> None:
     event = decode(subject, headers, data)
     assert event.message() == message
     assert event.message() is event.message()
-    # What was read is no part of the event.
+    # What was read does not belong to the event.
     assert event == decode(subject, headers, data)

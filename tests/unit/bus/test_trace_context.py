@@ -1,4 +1,4 @@
-"""W3C Trace Context: what is carried on, what starts anew."""
+"""W3C Trace Context: what is carried on, what starts again."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ def model_with(bias: float, folder: Path) -> Path:
     return graph.write(folder / "model.tflite", [source], [out], signature=False)
 
 
-def samples(folder: Path, *, labelled: bool) -> Path:
+def samples(folder: Path, *, labeled: bool) -> Path:
     path = folder / "samples.npz"
-    if labelled:
+    if labeled:
         np.savez(path, x=INPUTS, y=np.zeros(len(INPUTS), np.int64))
     else:
         np.savez(path, x=INPUTS)
@@ -38,15 +38,15 @@ def original(folder: Path, shape: tuple[int, ...] = (4,)) -> dict[str, Path]:
 
 
 def test_the_same_outputs_pass(tmp_path: Path) -> None:
-    result = check(model_with(0.0, tmp_path), original(tmp_path), samples(tmp_path, labelled=True), None)
+    result = check(model_with(0.0, tmp_path), original(tmp_path), samples(tmp_path, labeled=True), None)
     assert result.passed, result.message
     assert result.converted is not None
 
 
-@pytest.mark.parametrize("labelled", [False, True])
+@pytest.mark.parametrize("labeled", [False, True])
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_outputs_that_are_not_finite_fail_the_check(value: float, labelled: bool, tmp_path: Path) -> None:
-    result = check(model_with(value, tmp_path), original(tmp_path), samples(tmp_path, labelled=labelled), None)
+def test_outputs_that_are_not_finite_fail_the_check(value: float, labeled: bool, tmp_path: Path) -> None:
+    result = check(model_with(value, tmp_path), original(tmp_path), samples(tmp_path, labeled=labeled), None)
     assert not result.passed
     assert "'logits' (6 values)" in result.message
     assert result.converted is None
@@ -59,10 +59,10 @@ def test_a_tflite_with_outputs_that_are_not_finite_fails_the_check(tmp_path: Pat
     assert "'logits'" in result.message
 
 
-@pytest.mark.parametrize("labelled", [False, True])
-def test_outputs_of_another_shape_do_not_match(labelled: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("labeled", [False, True])
+def test_outputs_of_another_shape_do_not_match(labeled: bool, tmp_path: Path) -> None:
     """As many numbers in another arrangement are another output."""
-    result = check(model_with(0.0, tmp_path), original(tmp_path, (2, 2)), samples(tmp_path, labelled=labelled), None)
+    result = check(model_with(0.0, tmp_path), original(tmp_path, (2, 2)), samples(tmp_path, labeled=labeled), None)
     assert not result.passed
     assert "the original has 'logits' (2, 2)" in result.message
     assert "the converted model 'logits' (4,)" in result.message

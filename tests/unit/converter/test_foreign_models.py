@@ -1,4 +1,4 @@
-"""Models of other tools, and files that are no models, are recognized by their content and named with what to do."""
+"""Models of other tools, and files that are not models, are recognized by their content and named with what to do."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ NODE = field(1, field(1, b"x") + field(2, b"Placeholder"))
 GRAPH = NODE + field(4, field(1, 27))
 META_GRAPH = field(1, field(2, b"\n\x02op")) + field(2, GRAPH) + field(3, field(1, b"save/Const:0"))
 LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
-# Content, what is said of it, and what to do. The name has no suffix, as an uploaded file has none.
+# Content, what is reported of it, and what to do. The name has no suffix, as an uploaded file has none.
 FILES = {
     "onnx": (ONNX, "an ONNX model", "onnx2tf"),
     "coreml": (field(1, 6) + field(2, field(100, b"x")) + field(502, b"ab"), "a Core ML model", "made from"),
@@ -163,17 +163,17 @@ def write(folder: Path, names: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_a_folder_is_recognized(kind: str, tmp_path: Path) -> None:
     names, what = FOLDERS[kind]
-    write(tmp_path / "mine", names)
-    with pytest.raises((InvalidInput, Unsupported), match=f"mine is .*{what}"):
-        locate(tmp_path / "mine", None, tmp_path / "work")
+    write(tmp_path / "made", names)
+    with pytest.raises((InvalidInput, Unsupported), match=f"made is .*{what}"):
+        locate(tmp_path / "made", None, tmp_path / "work")
 
 
 def test_what_an_archive_holds_is_named_with_the_archive(tmp_path: Path) -> None:
-    with zipfile.ZipFile(tmp_path / "mine.zip", "w") as archive:
+    with zipfile.ZipFile(tmp_path / "made.zip", "w") as archive:
         archive.writestr("net/model.onnx", ONNX)
         archive.writestr("net/readme.txt", "hello")
-    with pytest.raises(Unsupported, match=r"model\.onnx in mine\.zip is an ONNX model"):
-        locate(tmp_path / "mine.zip", None, tmp_path / "work")
+    with pytest.raises(Unsupported, match=r"model\.onnx in made\.zip is an ONNX model"):
+        locate(tmp_path / "made.zip", None, tmp_path / "work")
 
 
 def test_tensorflow_js_with_its_shards(tmp_path: Path) -> None:
@@ -184,9 +184,9 @@ def test_tensorflow_js_with_its_shards(tmp_path: Path) -> None:
 
 
 def test_what_nobody_knows_is_shown(tmp_path: Path) -> None:
-    (tmp_path / "mine").write_bytes(b"\x01\x02\x03 something")
-    with pytest.raises(InvalidInput, match="mine is not a model that Windtunnel knows: it begins with the") as refused:
-        locate(tmp_path / "mine", None, tmp_path / "work")
+    (tmp_path / "made").write_bytes(b"\x01\x02\x03 something")
+    with pytest.raises(InvalidInput, match="made is not a model that Windtunnel knows: it begins with the") as refused:
+        locate(tmp_path / "made", None, tmp_path / "work")
     # PyTorch models are known only to be refused.
     assert "keras" in refused.value.hint and "torch" not in refused.value.hint
 

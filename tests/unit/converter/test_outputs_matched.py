@@ -1,4 +1,4 @@
-"""Outputs of a conversion are told apart by name, then by value."""
+"""Outputs of a conversion are matched by name, then by value."""
 
 from __future__ import annotations
 

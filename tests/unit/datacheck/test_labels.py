@@ -1,4 +1,4 @@
-"""How labels fit outputs, and what is said where they do not."""
+"""How labels fit outputs, and what is reported if they do not."""
 
 from __future__ import annotations
 

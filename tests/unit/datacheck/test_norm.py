@@ -48,7 +48,7 @@ def test_constant_samples_are_judged_without_a_range(value: int, tmp_path: Path)
 
 def test_moments_are_those_of_all_values_at_once() -> None:
     rng = np.random.default_rng(3)
-    # In float32 a variance of 1 beside a mean of 10,000 is lost.
+    # In float32 a variance of 1 is lost next to a mean of 10,000.
     parts = [(rng.normal(1e4, 1.0, (2, count, 3))).astype(np.float32) for count in (500, 1, 7000)]
     moments = Moments(3)
     for part in parts:

@@ -54,12 +54,12 @@ def checked(
     channels: int = 1,
     leading: bool = False,
     pipeline: Any = None,
-    labelled: bool = True,
+    labeled: bool = True,
 ) -> Check:
     """The check of a model `trained` on raw * scale + offset that is given what `feed` makes of the raw images."""
     model = linear_model(folder, *trained, channels=channels, leading=leading)
     found = digits(channels)
-    if labelled:
+    if labeled:
         np.savez(folder / "samples.npz", x=feed(found.raw[TEST]), y=found.y[TEST])
     else:
         np.savez(folder / "samples.npz", x=feed(found.raw[TEST]))
@@ -114,8 +114,8 @@ def test_no_alarm_where_the_samples_are_right(
 
 
 def test_a_leading_rescaling_says_what_is_right_without_labels(tmp_path: Path) -> None:
-    right = checked(tmp_path, SIGNED, as_is, leading=True, labelled=False)
-    wrong = checked(tmp_path, SIGNED, unit, leading=True, labelled=False)
+    right = checked(tmp_path, SIGNED, as_is, leading=True, labeled=False)
+    wrong = checked(tmp_path, SIGNED, unit, leading=True, labeled=False)
 
     assert [one.code for one in right.findings] == ["accuracy.unknown"]
     finding = next(one for one in wrong.findings if one.code == "input.range")
@@ -124,7 +124,7 @@ def test_a_leading_rescaling_says_what_is_right_without_labels(tmp_path: Path) -
 
 
 def test_integers_are_not_cast_in_silence(tmp_path: Path) -> None:
-    found = checked(tmp_path, SIGNED, as_is, labelled=False).findings
+    found = checked(tmp_path, SIGNED, as_is, labeled=False).findings
 
     finding = next(one for one in found if one.code == "input.integer_cast")
     assert "integers (0 to 255)" in finding.message and "preprocessing" in finding.fix
@@ -185,15 +185,15 @@ def test_of_pipelines_that_fit_as_well_the_simplest_is_taken(tmp_path: Path) -> 
     assert "as good, and less simple or usual: BGR" in finding.message
 
 
-@pytest.mark.parametrize("labelled", [True, False])
-def test_integers_that_a_quantized_input_stores_reach_it_as_they_are(labelled: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("labeled", [True, False])
+def test_integers_that_a_quantized_input_stores_reach_it_as_they_are(labeled: bool, tmp_path: Path) -> None:
     """Bytes for a uint8 input that stands for values from 0 to 1."""
     graph = GraphWriter()
     source = graph.tensor("image", (1, 8, 8, 1), "uint8", scales=[1 / 255])
     real = graph.tensor("real", (1, 8, 8, 1))
     graph.op("DEQUANTIZE", [source], [real])
     model, found = linear_model(tmp_path, *UNIT, before=(graph, source, real)), digits()
-    arrays: dict[str, Any] = {"y": found.y[TEST]} if labelled else {}
+    arrays: dict[str, Any] = {"y": found.y[TEST]} if labeled else {}
     np.savez(tmp_path / "bytes.npz", x=found.raw[TEST], **arrays)
     np.savez(tmp_path / "real.npz", x=unit(found.raw[TEST]), **arrays)
 

@@ -24,7 +24,7 @@ def dense(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def samples(tmp_path: Path, dense: Path) -> Path:
-    """40 samples, labelled with what the reference says."""
+    """40 samples, labeled with what the reference says."""
     x = np.random.default_rng(3).normal(size=(40, 8)).astype(np.float32)
     labels = Runner(dense).run({"input": x})["probabilities"].argmax(axis=1)
     path = tmp_path / "samples.npz"

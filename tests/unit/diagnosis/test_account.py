@@ -1,4 +1,4 @@
-"""Weights of two layers exchanged: told by the names of the layers, where these are known on both sides."""
+"""Weights of two layers exchanged: the names of the layers show it, if these are known on both sides."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A constant far beyond the data that an op holds beside them sets their scale: it is named, and no calibration."""
+"""A constant far beyond the data of the same op sets their scale: it is named, and no calibration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LARGEST, ZERO = 6.0, 126
 
 
 def _bounded(path: Path, op: str, constant: float, scale: float | None = None) -> Path:
-    """A hidden layer with its RELU, and `constant` beside it. `scale`: of what is held in int8."""
+    """A hidden layer with its RELU, and `constant` next to it. `scale`: of what is stored in int8."""
     net = Layers()
     stored: dict[str, Any] = {} if scale is None else {"dtype": "int8", "scales": [scale], "zeros": [ZERO]}
     if scale is not None and constant == 0.0:

@@ -99,12 +99,12 @@ def test_a_bad_constant_is_named(tmp_path: Path, dense: Path, samples: Path, val
     (cause,) = result.causes
     assert (cause.code, cause.layer, cause.op_index) == ("conversion.weights", "logits", 2)
     assert cause.evidence["non_finite"]["values"] > 0
-    # Mended it is right, so the fault is proven; NaN is no figure.
+    # With the fix it is right, so the fault is proven; NaN is not a figure.
     assert (cause.evidence["local_nrmse"], cause.evidence["local_nrmse_mended"], cause.verified) == (None, 0.0, True)
     assert cause.evidence["constant"] == "logits/weights"
     assert (result.layers[2].nrmse, result.layers[2].problem) == (None, "non_finite")
     assert result.non_finite == sum(layer.problem == "non_finite" for layer in result.layers) >= 1
-    # The output tells of it where no layer was compared.
+    # The output shows it if no layer was compared.
     assert replace(result, layers=()).non_finite == 1
     assert [layer.nrmse for layer in result.layers[:2]] == [0.0, 0.0]
     assert result.output.candidate is None
@@ -124,7 +124,7 @@ def test_a_fault_before_the_first_nan_is_not_blamed_on_the_kernel(tmp_path: Path
 
 
 def _causes_of_nan_in_hidden_2(reference: Path, candidate: Path, samples: Path) -> tuple[Cause, ...]:
-    """What is said when hidden_2 gave NaN, which no model of finite constants does on this machine's kernels."""
+    """The causes if hidden_2 gave NaN, which no model of finite constants does on this machine's kernels."""
     ours, theirs = read_model(reference), read_model(candidate)
     layers = list(compare_models(reference, candidate, samples, max_samples=2).layers)
     layers[1] = replace(layers[1], metrics={"nrmse": None}, problem="non_finite", non_finite=3)

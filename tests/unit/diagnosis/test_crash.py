@@ -1,4 +1,4 @@
-"""A comparison goes on without trying changes where one of them ended the process."""
+"""A comparison continues without trying changes if one of them ended the process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from windtunnel.isolation import InlinePool
 
 
 class FragilePool(InlinePool):
-    """Jobs that fail as a child does that a signal ended, where `fatal` says so."""
+    """Jobs that fail as a child does that a signal ended, if `fatal` is true."""
 
     def __init__(self, fatal: Callable[[str, dict[str, Any]], bool]) -> None:
         super().__init__()

@@ -53,7 +53,7 @@ def _detector(path: Path, *, scores: int = 2, threshold: float = 0.8) -> Path:
 
 
 def test_a_detector_is_healthy_against_itself(tmp_path: Path) -> None:
-    """Slots that the op does not fill hold what lay in memory."""
+    """Slots that the op does not fill have what was in memory."""
     one, other = _detector(tmp_path / "r.tflite"), _detector(tmp_path / "c.tflite")
     result = compare_models(one, other, random_samples(tmp_path / "s.npz", (12,)))
     assert (result.verdict, result.causes, result.output.nrmse) == ("healthy", (), 0.0)

@@ -139,7 +139,7 @@ def test_weights_inside_the_batch_trick_are_named(tmp_path: Path) -> None:
 
 
 def test_padding_that_the_convolution_adds_itself_is_no_trick(tmp_path: Path) -> None:
-    """SAME inside pads every phase of its own: that is no dilated convolution."""
+    """SAME inside pads every phase of its own: that is not a dilated convolution."""
     candidate = _by_batch(tmp_path / "c.tflite", 12, pads=(0, 0), padding="SAME")
     assert [step.kind for step in _steps(candidate)] == ["SPACE_TO_BATCH_ND", "CONV_2D", "BATCH_TO_SPACE_ND"]
 

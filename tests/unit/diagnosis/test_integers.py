@@ -1,4 +1,4 @@
-"""Constants stored as integers: whether the numbers or their scale are wrong, and which scale a mended one has."""
+"""Constants stored as integers: whether the numbers or their scale are wrong, and which scale a fixed one has."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_scale_that_the_integers_fill_is_wrong(models: Path, tmp_path: Path, c
 
 
 def _scaled(path: Path) -> Path:
-    """An image times a number that is no power of two, and a layer behind it."""
+    """An image times a number that is not a power of two, and a layer after it."""
     net = Layers()
     source = net.tensor("image", (1, 8, 8, 2))
     scaled = net.with_constant("MUL", "scaled", source, np.array([0.7], np.float32), (1, 8, 8, 2))
@@ -75,7 +75,7 @@ def _scaled(path: Path) -> Path:
 
 
 def test_a_single_number_is_a_wrong_number(tmp_path: Path) -> None:
-    """Its integer is the largest there is, whatever it is: nothing tells a wrong scale."""
+    """Its integer is the largest there is, whatever it is: nothing shows a wrong scale."""
     reference = _scaled(tmp_path / "r.tflite")
     np.savez(tmp_path / "x.npz", x=images(16, 2))
     editor = Editor(calibrated(reference, tmp_path / "q.tflite", "int8", images(16, 2)))

@@ -1,4 +1,4 @@
-"""A layer that is wrong on one set of kernels only."""
+"""A layer that is wrong on one accelerator only."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _local(nrmse: float | None, rmse: float | None = None) -> Local:
 
 
 def _of(matching: Matching, *errors: float | Local | None) -> dict[int, Local]:
-    """Own errors of the layers in execution order."""
+    """Isolated errors of the layers in execution order."""
     assert matching.candidate is not None
     outputs = [op.outputs[0] for op in matching.candidate.facts.ops]
     made = [one if isinstance(one, Local) else _local(one) for one in errors]
@@ -153,7 +153,7 @@ def test_a_fault_of_the_file_is_not_blamed_on_kernels(tmp_path: Path, dense: Pat
 
 
 def test_a_kernel_that_ignores_an_activation(tmp_path: Path, dense: Path, samples: Path) -> None:
-    """The same file on two sets of kernels, of which one is played by a copy without the activation."""
+    """The same file on two accelerators; a copy without the activation plays one of them."""
     facts = read_model(dense)
     matching = match_layers(facts, facts)
     given = feed(samples, None, facts, facts)

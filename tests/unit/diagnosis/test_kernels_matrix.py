@@ -1,4 +1,4 @@
-"""One model under several kernel sets, in real child processes; faults are put into one of them."""
+"""One model on several accelerators, in real child processes; faults are put into one of them."""
 
 from __future__ import annotations
 

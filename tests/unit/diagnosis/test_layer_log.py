@@ -142,7 +142,7 @@ def test_the_header_says_what_was_logged(tmp_path: Path, dense: Path) -> None:
 
 def test_a_log_is_read_with_its_own_model_only(tmp_path: Path, dense: Path) -> None:
     _write(tmp_path / "l.log", dense, "lossless")
-    assert len(list(read_log(tmp_path / "l.log"))) == 5  # the model lies beside it
+    assert len(list(read_log(tmp_path / "l.log"))) == 5  # the model is next to it
     other = dense_model(tmp_path / "other.tflite", DenseWeights.random(1))
     with pytest.raises(InvalidInput, match=r"not the model that l\.log was written with"):
         LayerLog(tmp_path / "l.log", other)
@@ -213,7 +213,7 @@ def test_appending_goes_on_after_the_last_whole_frame(tmp_path: Path, dense: Pat
     frames = list(LayerLog(path, dense))
     for frame, layers in zip(frames, [*kept[:2], last], strict=True):
         assert all(_bits(frame.layers[name]) == _bits(array) for name, array in layers.items())
-    # Another mode or model starts anew, and so does a writer that does not append.
+    # Another mode or model starts again, and so does a writer that does not append.
     with LogWriter(path, runner, "statistics", append=True) as log:
         assert log.frames == 0
     with LogWriter(path, runner, "statistics") as log:

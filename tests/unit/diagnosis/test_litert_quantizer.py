@@ -266,8 +266,8 @@ def test_a_recipe_that_cannot_be_used_is_named(
 ) -> None:
     """By the number of the rule, the field, its value and what is taken: the library would leave the ops in float."""
     model = dense_model(tmp_path / "float.tflite")
-    variant = VariantSpec("mine", recipe=(INT8_RULE, {**INT8_RULE, **change}))
-    with pytest.raises(InvalidInput, match=rf"recipe of variant 'mine', rule 1.*{says}") as error:
+    variant = VariantSpec("made", recipe=(INT8_RULE, {**INT8_RULE, **change}))
+    with pytest.raises(InvalidInput, match=rf"recipe of variant 'made', rule 1.*{says}") as error:
         litert.quantize(model, tmp_path / "q.tflite", variant, calibration, None)
     assert takes in error.value.hint
     assert not (tmp_path / "q.tflite").exists()
@@ -280,7 +280,7 @@ def test_a_regex_that_runs_away_on_a_models_names_is_refused(tmp_path: Path) -> 
     weights = DRAW.normal(0, 1, (4, 8)).astype(np.float32)
     last = writer.dense("a" * 60, source, weights, np.zeros(4, np.float32))
     model = writer.write(tmp_path / "float.tflite", [source], [last])
-    variant = VariantSpec("mine", recipe=({**INT8_RULE, "regex": "(a+)+$x"},))
+    variant = VariantSpec("made", recipe=({**INT8_RULE, "regex": "(a+)+$x"},))
     with pytest.raises(InvalidInput, match=r'rule 0: the regex "\(a\+\)\+\$x" takes too long'):
         litert.quantize(model, tmp_path / "q.tflite", variant, None, None)
 
@@ -298,7 +298,7 @@ def test_ops_that_a_rule_names_and_leaves_in_float_are_told(tmp_path: Path, cali
     kept = {"regex": "^power;$", "operation": "*", "algorithm_key": "no_quantize"}
 
     def left(*rules: dict[str, Any]) -> tuple[LeftFloat, ...]:
-        variant = VariantSpec("mine", recipe=rules)
+        variant = VariantSpec("made", recipe=rules)
         return litert.quantize(model, tmp_path / "q.tflite", variant, calibration, None).left_float
 
     assert left(static) == (LeftFloat(0, "ELU", 1, "power"),)
@@ -329,7 +329,7 @@ def test_a_file_that_is_no_model_is_named(tmp_path: Path, content: bytes, says: 
 def test_a_damaged_name_is_the_files_fault_and_not_the_recipes(tmp_path: Path, recipe: Any) -> None:
     model = dense_model(tmp_path / "float.tflite")
     model.write_bytes(model.read_bytes().replace(b"hidden_1", b"hid\xffen_1"))
-    variant = VariantSpec("dynamic_range" if recipe is None else "mine", recipe=recipe)
+    variant = VariantSpec("dynamic_range" if recipe is None else "made", recipe=recipe)
     with pytest.raises(InvalidInput, match="a name in the model is not UTF-8") as error:
         litert.quantize(model, tmp_path / "q.tflite", variant, None, None)
     assert error.value.hint == "the file is damaged: copy or convert it again"

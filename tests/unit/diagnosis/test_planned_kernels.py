@@ -1,4 +1,4 @@
-"""A plan's emulated devices become kernel sets, and what these show becomes part of the comparison."""
+"""A plan's emulated devices become accelerators, and what these show becomes part of the comparison."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ DYNAMIC = {"compute_precision": "INTEGER", "weight_tensor_config": {"num_bits": 
 
 def recipe(algorithm: str, config: Any) -> VariantSpec:
     rule = {"regex": ".*", "operation": "*", "algorithm_key": algorithm, "op_config": config}
-    return VariantSpec("mine", recipe=({**rule, "op_config": DYNAMIC}, rule))
+    return VariantSpec("made", recipe=({**rule, "op_config": DYNAMIC}, rule))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def half_model(path: Path) -> Path:
 
 @pytest.mark.parametrize("write", [quantized_model, half_model])
 def test_what_is_quantized_counts_as_a_variant(tmp_path: Path, write: Callable[[Path], Path]) -> None:
-    require_quantized(read_model(write(tmp_path / "m.tflite")), VariantSpec("mine"))
+    require_quantized(read_model(write(tmp_path / "m.tflite")), VariantSpec("made"))
 
 
 @pytest.mark.parametrize(("write", "tensor"), [(quantized_model, "in"), (half_model, "half")])
@@ -104,5 +104,5 @@ def test_a_quantized_model_cannot_be_quantized_again(
 
 
 def test_a_variant_that_changed_nothing_is_no_variant(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="'mine' changed nothing"):
-        require_quantized(read_model(dense_model(tmp_path / "float.tflite")), VariantSpec("mine"))
+    with pytest.raises(InvalidInput, match="'made' changed nothing"):
+        require_quantized(read_model(dense_model(tmp_path / "float.tflite")), VariantSpec("made"))

@@ -117,14 +117,14 @@ def test_what_fits_other_samples_is_no_fault(models: Path, tmp_path: Path) -> No
     ],
 )
 def test_two_layers_are_two_causes(models: Path, tmp_path: Path, faults: Faults) -> None:
-    """That one range is off is no reason to believe another one."""
+    """A range that is off does not make another one right."""
     result = _compare(models, _with(models / "int8.tflite", tmp_path / "c.tflite", faults))
     assert sorted(_named(result)) == sorted((PARAMETERS, group[0]) for group in faults)
 
 
-@pytest.mark.xfail(strict=True, reason="three of five that are off alike are taken for another calibration set")
+@pytest.mark.xfail(strict=True, reason="three of five that are off the same way are taken for other calibration")
 def test_zero_points_all_over_the_model(models: Path, tmp_path: Path) -> None:
-    """Ranges that lie beside their values are neither too small nor too large."""
+    """Shifted ranges are neither too small nor too large."""
     faults: Faults = {group: {"shift": 40} for group in GROUPS[:3]}
     result = _compare(models, _with(models / "int8.tflite", tmp_path / "c.tflite", faults))
     assert result.causes
@@ -141,7 +141,7 @@ def test_a_zero_point_of_the_input(models: Path, tmp_path: Path, shift: int) -> 
 
 @pytest.mark.parametrize(("factor", "kind"), [(0.25, "clipped"), (4.0, "wide")])
 def test_a_range_of_the_input(models: Path, tmp_path: Path, factor: float, kind: str) -> None:
-    """What comes in does not depend on the model: where it does not fit, the calibration saw other data."""
+    """What comes in does not depend on the model: if it does not fit, the calibration had other data."""
     bad = change_range(models / "int8.tflite", tmp_path / "c.tflite", ("image",), factor=factor)
     assert _named(_compare(models, bad)) == [(f"quantization.calibration_{kind}", "image")]
 
@@ -158,7 +158,7 @@ def test_a_scale_that_takes_the_biases_with_it(
 
 @pytest.mark.parametrize("factor", [0.5, 2, 3])
 def test_a_bias_that_is_scaled_alone_is_no_scale_of_the_input(models: Path, tmp_path: Path, factor: float) -> None:
-    """The range of the layer's input fits: it is not what the bias hangs on."""
+    """The range of the layer's input fits: it is not what the bias depends on."""
     editor = Editor(models / "int8.tflite")
     tensors = editor.facts.tensors
     bias = next(op.inputs[2] for op in editor.facts.ops if tensors[op.outputs[0]].name == "conv_2")

@@ -196,24 +196,24 @@ def test_ranges_that_are_none_are_refused(tmp_path: Path, calibration: Calibrati
 
 
 def test_a_variant_of_another_model_is_known_by_its_weights(tmp_path: Path, calibration: Calibration) -> None:
-    ours, other = network().write(tmp_path / "ours.tflite"), network()
+    trained, other = network().write(tmp_path / "trained.tflite"), network()
     for weights in other.weights:
         weights[...] = np.random.default_rng(0).normal(0, 0.3, weights.shape)
-    litert.quantize(ours, tmp_path / "b.tflite", VariantSpec("dynamic_range"), None, None)
+    litert.quantize(trained, tmp_path / "b.tflite", VariantSpec("dynamic_range"), None, None)
     litert.quantize(
         other.write(tmp_path / "other.tflite"), tmp_path / "o.tflite", VariantSpec("dynamic_range"), None, None
     )
-    assert foreign_weights(read_model(ours), read_model(tmp_path / "b.tflite")) == []
-    with pytest.raises(InvalidInput, match=r"o\.tflite was not made from ours\.tflite: 4 of its 4 weights"):
-        foreign_weights(read_model(ours), read_model(tmp_path / "o.tflite"))
+    assert foreign_weights(read_model(trained), read_model(tmp_path / "b.tflite")) == []
+    with pytest.raises(InvalidInput, match=r"o\.tflite was not made from trained\.tflite: 4 of its 4 weights"):
+        foreign_weights(read_model(trained), read_model(tmp_path / "o.tflite"))
 
 
 def test_one_foreign_weight_is_named_and_heavy_damage_is_not(tmp_path: Path, calibration: Calibration) -> None:
-    ours, other = network().write(tmp_path / "ours.tflite"), network()
+    trained, other = network().write(tmp_path / "trained.tflite"), network()
     other.weights[2][...] = other.weights[2][::-1].copy()
     made = other.write(tmp_path / "other.tflite")
     litert.quantize(made, tmp_path / "o.tflite", VariantSpec("dynamic_range"), None, None)
-    assert foreign_weights(read_model(ours), read_model(tmp_path / "o.tflite")) == ["hidden_3/weights"]
+    assert foreign_weights(read_model(trained), read_model(tmp_path / "o.tflite")) == ["hidden_3/weights"]
     damaged = uneven_channels().write(tmp_path / "uneven.tflite")
     rules = rules_of(Scheme("weight_only", 4, 0, "TENSORWISE"))
     litert.quantize(damaged, tmp_path / "d.tflite", VariantSpec("mine", rules), None, None)
@@ -223,19 +223,19 @@ def test_one_foreign_weight_is_named_and_heavy_damage_is_not(tmp_path: Path, cal
 @pytest.mark.parametrize("granularity", ["CHANNELWISE", "TENSORWISE"])
 @pytest.mark.parametrize("bits", [8, 4])
 def test_a_single_foreign_channel_is_named(tmp_path: Path, granularity: Granularity, bits: int) -> None:
-    ours, other = network().write(tmp_path / "ours.tflite"), network()
+    trained, other = network().write(tmp_path / "trained.tflite"), network()
     other.weights[2][3] *= -1
     made = other.write(tmp_path / "other.tflite")
     rules = rules_of(Scheme("weight_only", bits, 0, granularity))
-    for name, source in (("own", ours), ("flipped", made)):
+    for name, source in (("own", trained), ("flipped", made)):
         litert.quantize(source, tmp_path / f"{name}.tflite", VariantSpec("mine", rules), None, None)
-    assert foreign_weights(read_model(ours), read_model(tmp_path / "own.tflite")) == []
-    assert foreign_weights(read_model(ours), read_model(tmp_path / "flipped.tflite")) == ["hidden_3/weights"]
+    assert foreign_weights(read_model(trained), read_model(tmp_path / "own.tflite")) == []
+    assert foreign_weights(read_model(trained), read_model(tmp_path / "flipped.tflite")) == ["hidden_3/weights"]
 
 
 def test_a_weight_that_is_renamed_is_known_by_its_values(tmp_path: Path) -> None:
     made = []
-    for name, order in (("ours", (0, 1, 2)), ("theirs", (2, 0, 1))):
+    for name, order in (("trained", (0, 1, 2)), ("changed", (2, 0, 1))):
         writer, draw = GraphWriter(), np.random.default_rng(2)
         tables = [draw.normal(0, 1, (6, 6)) for _ in order]
         source = at = writer.tensor("in", (1, 6))
@@ -266,10 +266,10 @@ def wide(path: Path, factor: float, *, seed: int = 0, quantized: bool = True) ->
 
 
 def test_large_weights_are_told_by_some_of_their_values_and_little_memory(tmp_path: Path) -> None:
-    ours, variant = wide(tmp_path / "ours.tflite", 1.02, quantized=False), wide(tmp_path / "v.tflite", 1.0)
+    trained, variant = wide(tmp_path / "trained.tflite", 1.02, quantized=False), wide(tmp_path / "v.tflite", 1.0)
     tracemalloc.start()
     try:
-        assert foreign_weights(read_model(ours), read_model(variant)) == []
+        assert foreign_weights(read_model(trained), read_model(variant)) == []
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -277,7 +277,7 @@ def test_large_weights_are_told_by_some_of_their_values_and_little_memory(tmp_pa
     assert peak < 12e6
     other = wide(tmp_path / "other.tflite", 1.0, seed=1)
     with pytest.raises(InvalidInput, match="2 of its 2 weights"):
-        foreign_weights(read_model(ours), read_model(other))
+        foreign_weights(read_model(trained), read_model(other))
 
 
 @pytest.mark.parametrize(("kinds", "state"), [(("int16", "int8"), "int8"), (("int16", "float32"), "int16")])
@@ -417,13 +417,13 @@ def test_figures_by_each_measure() -> None:
 
 def test_drift_is_the_rmse_over_the_larger_range() -> None:
     draw = np.random.default_rng(0)
-    ours, theirs = draw.normal(0, 1, (9, 1, 7)), draw.normal(0, 2, (9, 1, 7))
+    trained, changed = draw.normal(0, 1, (9, 1, 7)), draw.normal(0, 2, (9, 1, 7))
     drift = Drift()
-    assert all(drift.add(a, b) for a, b in zip(ours, theirs, strict=True))
-    expected = np.sqrt(np.mean((ours - theirs) ** 2)) / max(np.ptp(ours), np.ptp(theirs))
+    assert all(drift.add(a, b) for a, b in zip(trained, changed, strict=True))
+    expected = np.sqrt(np.mean((trained - changed) ** 2)) / max(np.ptp(trained), np.ptp(changed))
     assert drift.nrmse() == pytest.approx(expected, rel=1e-12)
-    assert not drift.add(ours[0], theirs[0] * np.nan)
-    assert not drift.add(ours[0], theirs[0, 0])
+    assert not drift.add(trained[0], changed[0] * np.nan)
+    assert not drift.add(trained[0], changed[0, 0])
     assert Drift().nrmse() is None
     constant = Drift()
     constant.add(np.ones(3), np.ones(3))

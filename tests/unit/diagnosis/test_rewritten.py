@@ -1,4 +1,4 @@
-"""The same network written in another way: values inside differ, what reads them agrees; and faults that look alike."""
+"""The same network written differently: values inside differ, what reads them agrees; and faults that look the same."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_a_range_that_nothing_beside_it_has_is_one(summed: Path, tmp_path: Path)
 
 
 def test_a_wrong_normalization_folded_before_quantizing_is_no_scale(tmp_path: Path) -> None:
-    """Channels with factors of their own, in weights and bias alike."""
+    """Channels with factors of their own, in weights and bias."""
     clean = small_network(tmp_path / "r.tflite")
     editor = Editor(clean)
     conv = next(op for op in editor.facts.ops if editor.facts.tensors[op.outputs[0]].name == "conv_2")
@@ -237,7 +237,7 @@ def test_what_is_rounded_to_zero_has_no_logarithm(tmp_path: Path) -> None:
 
 
 def test_transposes_there_and_back_before_a_bias(tmp_path: Path) -> None:
-    """What stands between the convolution and the sum that makes its bias only moves values."""
+    """What is between the convolution and the sum that makes its bias only moves values."""
 
     def build(moved: bool) -> Build:
         def inside(net: Layers, source: int) -> int:

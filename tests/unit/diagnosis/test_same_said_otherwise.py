@@ -1,4 +1,4 @@
-"""Ops that compute the same with other attributes are healthy, and what looks alike but is not is named."""
+"""Ops that compute the same with other attributes are healthy, and what looks the same but is not is named."""
 
 from __future__ import annotations
 

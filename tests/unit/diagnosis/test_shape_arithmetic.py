@@ -1,4 +1,4 @@
-"""What follows from shapes alone is not a choice; where most could not be judged, a healthy comparison says so."""
+"""What follows from shapes alone is not a choice; if most could not be judged, a healthy comparison reports it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Streaming both models over samples: figures, flat memory, interrupting and going on, logs beside it."""
+"""Streaming both models over samples: figures, flat memory, interrupting and continuing, logs of the layers."""
 
 from __future__ import annotations
 

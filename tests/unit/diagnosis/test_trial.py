@@ -1,4 +1,4 @@
-"""What a mended candidate gives, by layers and at its end."""
+"""The errors of a fixed candidate, by layers and at its end."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _nothing(_: Editor) -> None:
 
 
 def _refused(editor: Editor) -> None:
-    """A bias for 4 channels where there are 16."""
+    """A bias for 4 channels of 16."""
     inputs = list(editor.facts.ops[1].inputs)
     inputs[2] = editor.facts.ops[2].inputs[2]
     editor.set_inputs(1, inputs)
@@ -199,7 +199,7 @@ def test_the_worst_of_several_outputs_counts_or_the_one_that_is_moved(tmp_path: 
 
 
 def test_a_quantized_candidate_is_as_good_as_its_clean_copy_once_mended(tmp_path: Path) -> None:
-    """Mending is judged by the whole model: what is left is what its precision costs."""
+    """A fix is judged by the whole model: what is left is what its precision costs."""
     reference = small_network(tmp_path / "r.tflite")
     clean = calibrated(reference, tmp_path / "clean.tflite", "int8", images(16, 2))
     bad = change_range(clean, tmp_path / "c.tflite", ("conv_2",), factor=0.25)
@@ -226,7 +226,7 @@ def test_a_quantized_candidate_is_as_good_as_its_clean_copy_once_mended(tmp_path
 
 
 def test_a_mended_scale_reads_back_under_its_new_meaning(tmp_path: Path) -> None:
-    """The error at the end is in real numbers: a last layer with another scale alone is no error of values."""
+    """The error at the end is in real numbers: another scale alone of the last layer does not change its values."""
     reference = small_network(tmp_path / "r.tflite")
     clean = calibrated(reference, tmp_path / "clean.tflite", "int8", images(16, 2))
     np.savez(tmp_path / "s.npz", x=images(16, 2))

@@ -115,7 +115,7 @@ def test_one_scale_for_unlike_channels(tmp_path: Path) -> None:
     assert _have(notes, "per_tensor") == {"conv_3"}
     ratio = notes["conv_3"]["per_tensor"]["largest_to_median_channel"]
     assert 3.0 < ratio < 7.0
-    # Channels that are alike lose nothing by one scale, unlike ones nothing with a scale each.
+    # Similar channels lose nothing by one scale, different ones lose nothing with a scale each.
     assert _have(_quantized(tmp_path, "int8", rules), "per_tensor") == set()
     assert _have(_quantized(tmp_path, "int8", unlike=0.2), "per_tensor") == set()
 

@@ -1,4 +1,4 @@
-"""Which layer reads which: inputs in another order, and layers that only their weights or their place tell apart."""
+"""Which layer reads which: inputs in another order, and layers that only their weights or their place distinguish."""
 
 from __future__ import annotations
 
@@ -245,7 +245,7 @@ def test_siblings_in_another_order_are_healthy(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("changed", [0, 1])
 def test_siblings_with_the_same_weights(tmp_path: Path, changed: int) -> None:
-    """Nothing but their places tells them apart; which of them feeds what makes no difference until one changes."""
+    """Only their places distinguish them; which of them feeds what makes no difference until one changes."""
     net = Layers()
     source = net.tensor("input", (1, 8))
     twins = [net.fully_connected(name, source, random_weights((8, 8)), ZEROS, 1) for name in ("one", "two")]
@@ -290,7 +290,7 @@ def test_outputs_in_another_order_with_other_names(tmp_path: Path, outputs: tupl
 
 
 def test_a_sibling_that_got_the_weights_of_another(tmp_path: Path) -> None:
-    """Two heads with one head's weights: place and name tell which of them is right."""
+    """Two heads with one head's weights: place and name show which of them is right."""
     reference = _heads(tmp_path / "r.tflite", ("kind", "box", "score"), (0, 1, 2))
     editor = Editor(reference)
     kind, box = editor.facts.ops[1], editor.facts.ops[2]

@@ -81,7 +81,7 @@ TABLE: list[tuple[str, DeviceFilter, list[Short]]] = [
         [("galaxy", "android", "13.1", "cpu", 1, ""), ("pixel8", "android", "15", "xnnpack", 1, "")],
     ),
     (
-        "a version is no prefix of another number",
+        "a version is not a prefix of another number",
         DeviceFilter("adb", os_version=("1",)),
         [("", "", "1", "xnnpack", 1, "the adb farm has OS version 14, 15, 13.1 and 17, not '1'")],
     ),

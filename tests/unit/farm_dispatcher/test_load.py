@@ -64,7 +64,7 @@ def test_own_work_is_not_that_of_others() -> None:
     work(0.5)
     load = watch.load()
     assert load.other_cores is not None and load.ran_s is not None
-    # What this process did is known to the nanosecond; other tests may run beside it.
+    # What this process did is known to the nanosecond; other tests may run at the same time.
     assert 0 < load.ran_s <= 0.6
     assert load.other_cores <= load.cores - load.ran_s / 0.5 + 0.2
 

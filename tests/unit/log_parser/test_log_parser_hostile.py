@@ -36,5 +36,5 @@ def test_time_is_linear(shape: str) -> None:
     data = SHAPES[shape]
     began = time.perf_counter()
     parse_log(data)
-    # A second for a megabyte is ten times what it takes; quadratic behaviour takes minutes.
+    # A second for a megabyte is ten times what it takes; quadratic behavior takes minutes.
     assert time.perf_counter() - began < 8

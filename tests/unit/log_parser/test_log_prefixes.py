@@ -153,7 +153,7 @@ def test_levels_of_outer_loggers_count_where_the_message_has_none() -> None:
     [
         "Graph: [/data/a.tflite]",
         "64 nodes observed",
-        "Info: not ours",
+        "Info: not known",
         "1. first",
         "sh: benchmark_model: not found",
     ],

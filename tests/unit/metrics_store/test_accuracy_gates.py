@@ -35,7 +35,7 @@ def outcome(run: RunEvents, messages: Sequence[Message]) -> tuple[Judgement, dic
 
 
 def events(run: RunEvents, *others: Message) -> list[Message]:
-    """A run of which `others` stand in the place of what they are about."""
+    """A run in which `others` replace the events on the same things."""
     usual = [run.converted()]
     for name in run.variants:
         usual += [run.ready(name), run.compared(name), run.planned(name)]

@@ -1,4 +1,4 @@
-"""What is known of a run does not depend on the order in which it was heard, nor on how often."""
+"""What is known of a run does not depend on the order of its events, nor on how often they came."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from windtunnel.v1 import events_pb2
 
 RUN = RunEvents()
 WELL = RUN.all()
-# Faults of every kind beside the events that make them good, or not.
+# Faults of every kind, and the events that make them good, or do not.
 MIXED = [
     *WELL,
     RUN.run_failed("int8", "adb"),

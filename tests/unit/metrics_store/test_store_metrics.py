@@ -104,7 +104,7 @@ def test_versions_without_end_stay_bounded() -> None:
     (family,) = [one for one in registry.collect() if one.name == COUNT.removesuffix("_count")]
     found = {one.labels["version"] for one in family.samples}
     assert len(found) == MAX_CELLS and {"kept", str(MAX_CELLS + 49)} <= found and "0" not in found
-    # What is heard of goes on counting; it is the oldest that goes.
+    # A cell with new events continues to count; the oldest one goes.
     assert registry.get_sample_value(COUNT, labels_of(version="kept")) == MAX_CELLS + 50
 
 

@@ -33,7 +33,7 @@ def judged(run: RunEvents, messages: Sequence[Message]) -> Judgement:
 
 @dataclass(frozen=True)
 class Case:
-    """`change` gives events that stand in the place of those of the same kind about the same thing."""
+    """`change` gives events that replace those of the same kind about the same thing."""
 
     name: str
     change: Callable[[RunEvents], Sequence[Message]]
@@ -137,7 +137,7 @@ CASES = [
         ),
     ),
     Case(
-        "a latency that is unstable beside one that is over",
+        "a latency that is unstable, and one that is over",
         lambda run: [run.measured("int8", "adb", unstable=BUSY), run.measured("int8", p50=10.0048193)],
         FAILED,
         (
@@ -205,7 +205,7 @@ CASES = [
         ("gate layer_nrmse of variant int8: the figure is not known",),
     ),
     Case(
-        "layers that hold NaN beside others that are well",
+        "layers that hold NaN, and others that are well",
         lambda run: [run.compared("int8", first_over="conv1", non_finite=2)],
         FAILED,
         (

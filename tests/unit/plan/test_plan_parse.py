@@ -115,10 +115,10 @@ class TestEveryField:
 
     def test_a_recipe_in_place_or_elsewhere(self) -> None:
         rules = [{"regex": ".*", "operation": "*"}]
-        mine, theirs = plan(
-            variants=[{"name": "mine", "recipe": rules}, {"name": "theirs", "recipe": "s3://recipes/x.json"}]
+        made, theirs = plan(
+            variants=[{"name": "made", "recipe": rules}, {"name": "theirs", "recipe": "s3://recipes/x.json"}]
         ).variants
-        assert mine == VariantSpec("mine", recipe=tuple(rules))
+        assert made == VariantSpec("made", recipe=tuple(rules))
         assert theirs == VariantSpec("theirs", recipe_uri="s3://recipes/x.json")
 
     def test_a_built_in_variant_as_an_object(self) -> None:
@@ -164,7 +164,7 @@ class TestOnly:
         assert read.gates_of("int8").layer_nrmse == 0
 
     def test_names_are_taken_as_they_are(self) -> None:
-        """A variant's name is no field: camelCase in it means nothing."""
+        """A variant's name is not a field: camelCase in it means nothing."""
         rules = [{"regex": ".*"}]
         variants = [{"name": "myInt8", "recipe": rules}, {"name": "my_int8", "recipe": rules}]
         read = plan(variants=variants, gates={"only": {"myInt8": {"size_mb": 1}, "my_int8": {"size_mb": 2}}})
@@ -245,11 +245,11 @@ class TestNumbersAsText:
         ("variants: [{recipe: x.json}]", "variants[0].name", (2, 12), "needs a name of its own"),
         ("variants: [{name: int8, recipe: x.json}]", "variants[0].name", (2, 13), "needs a name of its own"),
         ("variants: [{name: a/b, recipe: x.json}]", "variants[0].name", (2, 13), "needs a name of its own"),
-        ("variants: [{name: mine}]", "variants[0].name", (2, 13), "unknown variant 'mine'"),
+        ("variants: [{name: made}]", "variants[0].name", (2, 13), "unknown variant 'made'"),
         ("variants: [{}]", "variants[0].name", (2, 12), "unknown variant None"),
-        ("variants: [{name: mine, recipe: []}]", "variants[0].recipe", (2, 25), "a list of rules"),
-        ("variants: [{name: mine, recipe: [x]}]", "variants[0].recipe", (2, 25), "a list of rules"),
-        ("variants: [{name: mine, recipe: '[]'}]", "variants[0].recipe", (2, 25), "a list of rules"),
+        ("variants: [{name: made, recipe: []}]", "variants[0].recipe", (2, 25), "a list of rules"),
+        ("variants: [{name: made, recipe: [x]}]", "variants[0].recipe", (2, 25), "a list of rules"),
+        ("variants: [{name: made, recipe: '[]'}]", "variants[0].recipe", (2, 25), "a list of rules"),
         ("variants: [{name: m, recipe: [{a: .inf}]}]", "variants[0].recipe[0].a", (2, 32), "finite"),
         ("devices: {farm: local}", "devices", (2, 1), "must be a list"),
         ("devices: [local]", "devices[0]", (2, 11), "a device filter must be an object"),
@@ -379,4 +379,4 @@ def test_aliases_and_merges_are_welcome() -> None:
 def test_which_variants_need_calibration() -> None:
     need = {name for name in BUILTIN_VARIANTS if VariantSpec(name).needs_calibration}
     assert need == {"int8", "int16x8"}
-    assert not VariantSpec("mine", recipe=({},)).needs_calibration
+    assert not VariantSpec("made", recipe=({},)).needs_calibration

@@ -1,4 +1,4 @@
-"""What a file is, told from its tensors."""
+"""What a file is, by its tensors."""
 
 from __future__ import annotations
 

@@ -209,7 +209,7 @@ def _shared_vector_bomb(count: int) -> bytes:
         # FlatBuffers offsets only point forwards, modulo 2^32 in readers that do not check.
         return (offsets - (start + 4 * np.arange(len(offsets)))).astype(np.uint32)
 
-    # Everything referred to must lie behind what refers to it: reserve the front, then patch it.
+    # Everything referred to must follow what refers to it: reserve the front, then patch it.
     model_layout = vtable(0, 4, 8)
     model = len(out)
     out.extend(struct.pack("<iII", model - model_layout, 0, 0))

@@ -162,7 +162,7 @@ def run_short_of_memory(model: Path, *, when: str) -> None:
 
 
 @pytest.mark.heavy
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to tell how much memory is taken")
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="needs Linux to measure how much memory is taken")
 async def test_too_little_memory_is_named(tmp_path: Path) -> None:
     model = wide_model(tmp_path / "wide.tflite", 60_000_000)
     # Each job's limit lasts as long as its process.

@@ -50,7 +50,7 @@ def test_a_layer_without_a_figure_says_why(facts: ModelFacts) -> None:
     assert "half_0" not in _results(facts, document, "local_nrmse")
 
 
-def test_colours_change_at_the_threshold_of_the_diagnosis(facts: ModelFacts) -> None:
+def test_colors_change_at_the_threshold_of_the_diagnosis(facts: ModelFacts) -> None:
     found = node_data(diagnosis_of_named_model() | {"threshold": 0.5}, facts)["main"]["thresholds"]
     assert [one["value"] for one in found] == [0.05, 0.15, 0.5, 1e30]
 

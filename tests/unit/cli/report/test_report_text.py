@@ -40,7 +40,7 @@ def _shown(render: Any, document: dict[str, Any], width: int = 80) -> str:
 
 @pytest.mark.parametrize("width", [80, 120])
 @pytest.mark.parametrize("document", [reports.report(6), reports.could_not_run()], ids=["six", "could_not_run"])
-def test_lines_fit_and_carry_no_colour(document: dict[str, Any], width: int) -> None:
+def test_lines_fit_and_carry_no_color(document: dict[str, Any], width: int) -> None:
     text = _shown(render_report, document, width)
     assert max(map(len, text.splitlines())) <= width
     assert "\x1b" not in text

@@ -188,7 +188,7 @@ def main() -> int:
     errors = [error(expected[number], one) for number, one in enumerate(found)]
     own = max(error(expected[number], one) for number, one in enumerate(again))
     for number, value in enumerate(errors):
-        print(f"sample {number}: nRMSE {value:.6g}{'  <- over the limit' if value > case['limit'] else ''}")
+        print(f"sample {number}: nRMSE {value:.6g}{'  <- exceeds the limit' if value > case['limit'] else ''}")
     print(f"the reference here differs from its stored answer by nRMSE {own:.2g}")
     shown = float(np.median(errors))
     verdict = "the fault shows" if shown > case["limit"] else "the fault does not show"
