@@ -65,7 +65,7 @@ def _warm_up(hello: Hello) -> str:
     for module in hello.preload:
         try:
             importlib.import_module(module)
-        except Exception as error:  # noqa: BLE001 (a preload may raise anything; the parent is told)
+        except Exception as error:  # noqa: BLE001 (a preload may raise anything; the parent gets it)
             return f"cannot import {module}: {type(error).__name__}: {error}"
     return ""
 

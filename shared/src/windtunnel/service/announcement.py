@@ -251,8 +251,8 @@ async def claim_run(runs: Bucket, event: Event) -> ClaimedRun:
         wanted = derived_run_id(event)
     owner = _owner(event.source, event.id)
     now = datetime.now(UTC)
-    mine = json.dumps({"run_id": wanted, "at": now.isoformat()}).encode()
-    run = _claimed(await runs.create(f"event.{owner}", mine), now)
+    claim = json.dumps({"run_id": wanted, "at": now.isoformat()}).encode()
+    run = _claimed(await runs.create(f"event.{owner}", claim), now)
     note_job(run_id=run.run_id)
     first = (await runs.create(f"run.{run.run_id}", owner.encode())).decode()
     if first != owner:

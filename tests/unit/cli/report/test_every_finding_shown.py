@@ -13,7 +13,7 @@ from rich.console import Console
 from support.cause_findings import FINDINGS
 from support.diagnoses import diagnosis_of_named_model
 from windtunnel import schemas
-from windtunnel.cli.report.evidence import accounts
+from windtunnel.cli.report.evidence import evidence_words
 from windtunnel.cli.report.html.diagnosis_page import diagnosis_html
 from windtunnel.cli.report.text.diagnosis_text import render_diagnosis
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding, kinds
@@ -67,7 +67,7 @@ def test_terminal_and_page_show_its_words(finding: CauseFinding) -> None:
 def test_a_trial_and_a_place_in_another_graph_are_told_behind_the_finding() -> None:
     finding, inside = FINDINGS[0], SubgraphPlace("while/body", "x", 2)
     cause = Cause(finding, 0.9, trial=_TRIAL, inside=inside, rule="a_rule")
-    assert accounts(cause.to_json()) == list(cause.words())
+    assert evidence_words(cause.to_json()) == list(cause.words())
     assert cause.words()[len(finding.words()) :] == (
         "isolated error: nRMSE 0.2000, 0.0100 with the fix",
         "the output's error falls from nRMSE 0.2500 to 0.0020 with the fix",

@@ -6,21 +6,21 @@ from typing import Any
 
 import pytest
 
-from windtunnel.cli.report.evidence import accounts, place_among, remedy_words
+from windtunnel.cli.report.evidence import evidence_words, place_among, remedy_words
 from windtunnel.cli.report.layer_names import layer_title
 
 
 def test_what_a_fix_does_to_the_output_is_told_beside_other_evidence() -> None:
     evidence = {"local_nrmse": 0.2, "local_nrmse_mended": 0.01, "output_nrmse": 0.25, "output_nrmse_mended": 0.002}
-    assert accounts({"evidence": evidence}) == [
+    assert evidence_words({"evidence": evidence}) == [
         "isolated error: nRMSE 0.2000, 0.0100 with the fix",
         "the output's error falls from nRMSE 0.2500 to 0.0020 with the fix",
     ]
 
 
 def test_unknown_evidence_is_listed_as_it_is() -> None:
-    assert accounts({"evidence": {"strange": {"a": 1, "b": [1, 2]}}}) == ["strange.a 1; strange.b 1, 2"]
-    assert accounts({"evidence": {}}) == []
+    assert evidence_words({"evidence": {"strange": {"a": 1, "b": [1, 2]}}}) == ["strange.a 1; strange.b 1, 2"]
+    assert evidence_words({"evidence": {}}) == []
 
 
 def test_evidence_of_another_form_is_no_failure() -> None:
@@ -40,7 +40,7 @@ def test_evidence_of_another_form_is_no_failure() -> None:
         "rest": [1],
         "others": 2,
     }
-    assert all("\x1b" not in words for words in accounts({"evidence": odd}))
+    assert all("\x1b" not in words for words in evidence_words({"evidence": odd}))
 
 
 def test_a_fix_leaves_out_the_layer_that_is_the_place() -> None:

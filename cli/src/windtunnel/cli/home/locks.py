@@ -51,13 +51,13 @@ async def take_for_up(home: Path, say: Callable[[str], None]) -> HomeLock:
         raise _runs_already(home)
     with contextlib.closing(waiting):
         deadline = time.monotonic() + _ROOM_S
-        told = False
+        logged = False
         while (running := await _take(home / _RUNNING)) is None:
             if not is_embedded(home) or time.monotonic() > deadline:
                 raise _runs_already(home)
-            if not told:
+            if not logged:
                 say(f"taking over from the embedded Windtunnel of another command in {home}; its runs continue")
-                told = True
+                logged = True
         return HomeLock(running)
 
 

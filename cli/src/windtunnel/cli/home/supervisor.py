@@ -377,8 +377,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def _nats_binary() -> str:
-    beside = Path(sys.executable).with_name("nats-server")
-    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    neighbor = Path(sys.executable).with_name("nats-server")
+    found = str(neighbor) if neighbor.exists() else shutil.which("nats-server")
     if found is None:
         raise NotFound("nats-server is not installed", hint="pip install 'windtunnel-cli[up]'")
     return found

@@ -12,11 +12,11 @@ from windtunnel.diagnosis.findings.kinds.reading import finding_of
 Evidence = Mapping[str, Any]
 
 # By kind of a layer's note: the field of a cause's evidence with the same content.
-_TELLS: Final[Mapping[str, str]] = {"clipped": "held", "wide": "held", "per_tensor": "largest_to_median_channel"}
-NOTHING_TOLD: Final[Evidence] = {}
+_SAME_CONTENT: Final[Mapping[str, str]] = {"clipped": "held", "wide": "held", "per_tensor": "largest_to_median_channel"}
+NOTHING_SHOWN: Final[Evidence] = {}
 
 
-def accounts(cause: Mapping[str, Any]) -> list[str]:
+def evidence_words(cause: Mapping[str, Any]) -> list[str]:
     """What shows a cause, one sentence for each point; fields that no kind of finding has are listed in short."""
     return list(finding_of(cause).words())
 
@@ -52,10 +52,10 @@ def caveat(diagnosis: Mapping[str, Any]) -> str:
     return "calibration not judged" if is_open else ""
 
 
-def notes_of(layer: Mapping[str, Any], told: Evidence = NOTHING_TOLD) -> list[str]:
+def notes_of(layer: Mapping[str, Any], shown: Evidence = NOTHING_SHOWN) -> list[str]:
     """The sentences that explain a layer's error, except those whose content is in a cause's evidence."""
     notes = [note for note in entries(layer, "why") if isinstance(note, Mapping) and note.get("text")]
-    return [clean(note["text"]) for note in notes if _TELLS.get(str(note.get("kind")), "") not in told]
+    return [clean(note["text"]) for note in notes if _SAME_CONTENT.get(str(note.get("kind")), "") not in shown]
 
 
 def culprit_codes(diagnosis: Mapping[str, Any]) -> dict[int, list[str]]:

@@ -83,8 +83,8 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
     kernels = kernel_causes(matching, known, other, accelerator)
     # A layer that is right on these kernels once its file is fixed was not wrong because of them.
     own = {cause.op_index: cause.isolated_error_fixed for cause in findings.causes}
-    mended = {index for index, error in own.items() if error is not None and error < RIGHT_WHEN_FIXED}
-    at_fault = tuple(one for one in kernels if one.op_index not in mended)
+    fixed = {index for index, error in own.items() if error is not None and error < RIGHT_WHEN_FIXED}
+    at_fault = tuple(one for one in kernels if one.op_index not in fixed)
     shared = shared_scales(matching, trials.observe, trials, run.overflowed)
     causes, noted = (*findings.causes, *at_fault), findings.notes
     over = any((one.nrmse or 0.0) > criteria.limit.nrmse for one in matched.figures)
@@ -102,7 +102,7 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
     excluded = exclusions(report, causes, findings, precision_of(matching), matching.lacking)
     excluded += () if kernels else kernels_excluded(known, other, accelerator)
     why = notes(matching, known if run.settings.typical else {})
-    return Explanation(local, causes, excluded, problem, why, noted, tuple(one for one, _ in shared.inner))
+    return Explanation(local, causes, excluded, problem, why, noted, tuple(one for one, _ in shared.inside))
 
 
 def _with_shared(
@@ -144,7 +144,7 @@ def isolated_pairs(run: RunResult, matched: MatchedRun) -> list[Pair]:
 
 
 def _static(run: RunResult, matching: Matching, known: Mapping[int, Local], local: Mapping[int, Local]) -> StaticReport:
-    """What the files show, those of inner graphs too. `known`: isolated errors that depend on no chance."""
+    """What the files show, those of nested graphs too. `known`: isolated errors that depend on no chance."""
     inputs = [
         candidate_tensor.index
         for _, candidate_tensor in pair_inputs(matching.reference.facts, matching.candidate.facts)

@@ -330,12 +330,12 @@ def _exchanged_inputs(
     reference, candidate = runnable.reference.facts, runnable.candidate.facts
     if cost < EXCHANGED_LEAST_ERROR:
         return (), ()
-    alike = [
+    exchangeable = [
         pair
         for pair in combinations(candidate.inputs, 2)
         if (pair[0].shape, pair[0].dtype) == (pair[1].shape, pair[1].dtype)
     ]
-    for one, other in alike[:MOST_EXCHANGES]:
+    for one, other in exchangeable[:MOST_EXCHANGES]:
         made = _Collected(candidate)
         try:
             for sample in samples:
@@ -356,16 +356,16 @@ def _exchanged_inputs(
                 rule="inputs_exchanged_agree",
             )
             return (cause,), ()
-    return (), tuple(_untried(len(alike)))
+    return (), tuple(_untried(len(exchangeable)))
 
 
-def _untried(alike: int) -> Iterator[Finding]:
+def _untried(pairs: int) -> Iterator[Finding]:
     """That not all exchanges of two inputs were tried."""
-    if alike > MOST_EXCHANGES:
+    if pairs > MOST_EXCHANGES:
         yield Finding(
             UNTRIED,
-            f"the outputs differ, and {alike} pairs of inputs have one shape and type: whether two of them were "
+            f"the outputs differ, and {pairs} pairs of inputs have one shape and type: whether two of them were "
             f"exchanged was tried for the first {MOST_EXCHANGES} pairs only",
             "compare the order of the inputs in both models yourself",
-            {"pairs": alike, "tried": MOST_EXCHANGES},
+            {"pairs": pairs, "tried": MOST_EXCHANGES},
         )

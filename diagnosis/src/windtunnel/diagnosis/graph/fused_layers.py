@@ -407,7 +407,7 @@ _IMPLEMENTATION = frozenset(
         "out_data_type",
         "subgraph",
         "ker_id",
-        # Numbers of other graphs: `inner` compares these.
+        # Numbers of other graphs: `subgraphs` compares these.
         "cond_subgraph_index",
         "body_subgraph_index",
         "then_subgraph_index",

@@ -309,10 +309,10 @@ class _Matcher:
             and sorted(layer.inputs) == sorted(wanted)
             and self._fits(layer, candidate_layer)
         }
-        alike = [layer for layer in readers.values() if layer.kind == candidate_layer.kind]
-        if alike:
-            unsure = not guess and len(alike) + len(self._rivals(candidate_layer)) > 1
-            return self._same_weights(alike, candidate_layer) if unsure else self._closest(alike, candidate_layer)
+        same = [layer for layer in readers.values() if layer.kind == candidate_layer.kind]
+        if same:
+            unsure = not guess and len(same) + len(self._rivals(candidate_layer)) > 1
+            return self._same_weights(same, candidate_layer) if unsure else self._closest(same, candidate_layer)
         others = [layer for layer in readers.values() if self._stands_for(layer, candidate_layer)]
         return others[0] if changed and len(others) == 1 else None
 

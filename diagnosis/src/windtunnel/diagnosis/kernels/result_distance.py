@@ -91,9 +91,9 @@ class DistanceSums:
         whole_a, whole_b = np.isfinite(a), np.isfinite(b)
         both = whole_a & whole_b
         if not both.all():
-            alike = (np.isnan(a) & np.isnan(b)) | (a == b)
-            self._bad[0] += int(np.count_nonzero(~whole_a & ~alike))
-            self._bad[1] += int(np.count_nonzero(~whole_b & ~alike))
+            equal = (np.isnan(a) & np.isnan(b)) | (a == b)
+            self._bad[0] += int(np.count_nonzero(~whole_a & ~equal))
+            self._bad[1] += int(np.count_nonzero(~whole_b & ~equal))
             a, b = a[both], b[both]
         if not a.size:
             return

@@ -79,13 +79,13 @@ class Drawn:
 class Pair:
     """The two models that it started from; `scheme` says how the variant is quantized.
 
-    `strange` are weights of the variant that its float model does not explain.
+    `foreign_weights` are those of the variant that its float model does not explain.
     """
 
     reference: Path
     variant: Path
     scheme: str
-    strange: tuple[str, ...] = ()
+    foreign_weights: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +141,11 @@ class Remedy:
             "certain": self.certain,
             "samples": asdict(self.drawn),
             "float": _file(self.pair.reference),
-            "variant": {**_file(self.pair.variant), "scheme": self.pair.scheme, "strange": list(self.pair.strange)},
+            "variant": {
+                **_file(self.pair.variant),
+                "scheme": self.pair.scheme,
+                "strange": list(self.pair.foreign_weights),
+            },
             "remedy": None if self.choice is None else self._remedy(self.choice),
             "latency_device": asdict(self.device),
             "proof": self.proof.to_json(),

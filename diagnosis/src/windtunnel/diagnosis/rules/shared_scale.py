@@ -96,7 +96,7 @@ class SharedScales:
 
     outputs: tuple[tuple[Cause, Quantization], ...] = ()
     masks: tuple[tuple[Cause, Quantization], ...] = ()
-    inner: tuple[tuple[Cause, Quantization], ...] = ()
+    inside: tuple[tuple[Cause, Quantization], ...] = ()
 
     def explain(self, matching: Matching, cause: Cause) -> Cause | None:
         """The cause of a range that does not fit one tensor, if other parts need the range.
@@ -112,7 +112,7 @@ class SharedScales:
         if cause.code not in _RANGES or cause.op_index is None:
             return None
         made = [candidate.facts.tensors[index].quantization for index in candidate.facts.ops[cause.op_index].outputs]
-        known = (one for one, quantization in (*self.outputs, *self.masks, *self.inner) if quantization in made)
+        known = (one for one, quantization in (*self.outputs, *self.masks, *self.inside) if quantization in made)
         return next(known, None)
 
 
@@ -147,7 +147,7 @@ def shared_scales(matching: Matching, observe: Observe, ends: Ends, overflowed: 
     return SharedScales(
         outputs=tuple(one for is_output, one in causes if is_output),
         masks=tuple(mask_causes(matching, masked, PART_FEWEST_STEPS, ends)),
-        inner=tuple(one for is_output, one in causes if not is_output),
+        inside=tuple(one for is_output, one in causes if not is_output),
     )
 
 

@@ -105,7 +105,7 @@ def put_bias(side: FusedModel, op: OpFacts, values: Array) -> Patch | None:
         if constant is not None and constant.stored.shape == stored.shape:
             editor.set_constant(constant.stored.index, stored)
             return
-        added = editor.add_constant("bias/mended", stored, kind, quantization)
+        added = editor.add_constant("bias/fixed", stored, kind, quantization)
         inputs = [*op.inputs[:place], *[-1] * (place - len(op.inputs)), added]
         editor.set_inputs(op.index, inputs)
 

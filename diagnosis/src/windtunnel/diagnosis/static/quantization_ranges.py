@@ -309,8 +309,8 @@ def _stands_out(group: Group, groups: Sequence[Group]) -> bool:
     """Whether one range is further off than the model's worst others: in deep networks some always are."""
     rank = min(2 + len(groups) // RARE_ONE_IN, len(groups) - 1)
     if group.kind == "zero_point":
-        beside = sorted((_shifted_by(one) for one in groups), reverse=True)
-        return group.rectified or _shifted_by(group) > OUTLIER_TIMES * beside[rank]
+        shifts = sorted((_shifted_by(one) for one in groups), reverse=True)
+        return group.rectified or _shifted_by(group) > OUTLIER_TIMES * shifts[rank]
     ratios = sorted(one.ratio for one in groups)
     wide = group.kind == "wide"
     return group.ratio > OUTLIER_TIMES * ratios[-1 - rank] if wide else OUTLIER_TIMES * group.ratio < ratios[rank]

@@ -23,7 +23,7 @@ from windtunnel.tflite.facts import CALLS
 
 @dataclass(frozen=True, slots=True)
 class NestedGraph:
-    """One inner graph in both models, by its numbers; `matching` is None where the two take other inputs.
+    """One nested graph in both models, by its numbers; `matching` is None where the two take other inputs.
 
     `holder` is the op of the candidate's main graph that runs it, None for a graph that only a signature runs.
     `handed` are its inputs that are constants of the graph around it.
@@ -76,13 +76,13 @@ def nested_suspects(
         Suspects, at the ops of the main graph that run the nested ones.
     """
     found = []
-    for inner in graphs:
-        if inner.matching is not None:
-            report = compare_files(inner.matching, [], {}, frozenset(), typical=False, graph=inner.reference_graph)
+    for nested in graphs:
+        if nested.matching is not None:
+            report = compare_files(nested.matching, [], {}, frozenset(), typical=False, graph=nested.reference_graph)
             kept = [one for one in report.suspects if one.code.is_conversion]
             # What is handed in is in another graph than the one that a patch would change.
-            kept = [replace(one, patch=None) if one.tensors & inner.handed else one for one in kept]
-            found += [_placed(one, inner, main, local) for one in kept]
+            kept = [replace(one, patch=None) if one.tensors & nested.handed else one for one in kept]
+            found += [_placed(one, nested, main, local) for one in kept]
     return tuple(found)
 
 
@@ -125,7 +125,7 @@ def _add(
 
 
 class _SeparateModel:
-    """An inner graph as the main one of its model: `facts`.
+    """A nested graph as the main one of its model: `facts`.
 
     Constants that the op around it hands in are its own: converters write float16 weights of a loop so. `handed` has
     them by the graph's tensor.
@@ -140,18 +140,18 @@ class _SeparateModel:
         facts = around.facts
         self.graph = graph
         self.handed = {} if holder is None else _handed(around, graph, holder)
-        inner = facts.graphs[graph]
-        tensors = tuple(_as_constant(one, self.handed.get(one.index)) for one in inner.tensors)
+        nested = facts.graphs[graph]
+        tensors = tuple(_as_constant(one, self.handed.get(one.index)) for one in nested.tensors)
         inputs, outputs = (
             tuple(index for index in indices if index not in self.handed)
-            for indices in (inner.input_indices, inner.output_indices)
+            for indices in (nested.input_indices, nested.output_indices)
         )
-        inner = replace(inner, tensors=tensors, input_indices=inputs, output_indices=outputs)
-        self.facts = replace(facts, graphs=(inner, *facts.graphs[1:]), signatures=())
+        nested = replace(nested, tensors=tensors, input_indices=inputs, output_indices=outputs)
+        self.facts = replace(facts, graphs=(nested, *facts.graphs[1:]), signatures=())
 
 
 def _handed(around: FusedModel, graph: int, holder: OpFacts) -> dict[int, TensorFacts]:
-    """Constants of the graph around an op by the inner graph's inputs that they are, in every turn of a loop."""
+    """Constants of the graph around an op by the nested graph's inputs that they are, in every turn of a loop."""
     facts = around.facts
     given = holder.inputs[1:] if holder.name == "IF" else holder.inputs
     stays = [True] * len(given)
@@ -170,23 +170,23 @@ def _as_constant(tensor: TensorFacts, stored: TensorFacts | None) -> TensorFacts
     return tensor if stored is None else replace(stored, index=tensor.index, name=tensor.name)
 
 
-def _placed(suspect: Suspect, inner: NestedGraph, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:
-    """A suspect of an inner graph at the op of the main graph that runs it; its tensor is the op's worst result."""
-    inside = SubgraphPlace(inner.title, suspect.layer, suspect.op_index)
-    if inner.holder is None:
+def _placed(suspect: Suspect, nested: NestedGraph, main: ModelFacts, local: Mapping[int, Local]) -> Suspect:
+    """A suspect of a nested graph at the op of the main graph that runs it; its tensor is the op's worst result."""
+    inside = SubgraphPlace(nested.title, suspect.layer, suspect.op_index)
+    if nested.holder is None:
         # No tensor of the main graph shows it: below zero, one of its own for each.
-        own = -2 - suspect.tensor - 1_000_000 * inner.graph
+        own = -2 - suspect.tensor - 1_000_000 * nested.graph
         return replace(suspect, inside=inside, tensor=own, tensors=frozenset(), patch=None)
-    known = {index: local[index].nrmse or 0.0 for index in inner.holder.outputs if index in local}
-    worst = max(known, key=lambda index: known[index], default=next(iter(inner.holder.outputs), -1))
+    known = {index: local[index].nrmse or 0.0 for index in nested.holder.outputs if index in local}
+    worst = max(known, key=lambda index: known[index], default=next(iter(nested.holder.outputs), -1))
     return replace(
         suspect,
         layer=main.tensors[worst].name if worst >= 0 else suspect.layer,
-        op_index=inner.holder.index,
+        op_index=nested.holder.index,
         tensor=worst,
         tensors=frozenset(),
         inside=inside,
-        patch=None if suspect.patch is None else _inside(suspect.patch, inner.graph),
+        patch=None if suspect.patch is None else _inside(suspect.patch, nested.graph),
     )
 
 
@@ -198,14 +198,14 @@ def _inside(patch: Patch, graph: int) -> Patch:
 
 
 def _layers(graphs: tuple[NestedGraph, ...]) -> Iterator[Unmatched]:
-    for inner in graphs:
-        compared = "its constants and ops were compared" if inner.matching is not None else "it takes other inputs"
-        place = -1 if inner.holder is None else inner.holder.index
-        for op, tensor in layer_tensors(inner.facts):
-            reason = f"it is in {inner.title}, and has no figures of its own; {compared}"
-            kind, at = inner.facts.ops[op].name, place if place >= 0 else op
+    for nested in graphs:
+        compared = "its constants and ops were compared" if nested.matching is not None else "it takes other inputs"
+        place = -1 if nested.holder is None else nested.holder.index
+        for op, tensor in layer_tensors(nested.facts):
+            reason = f"it is in {nested.title}, and has no figures of its own; {compared}"
+            kind, at = nested.facts.ops[op].name, place if place >= 0 else op
             # What the op that runs the graph makes is compared as a layer of the main graph.
-            yield Unmatched(tensor.name, kind, at, reason, inside=inner.holder is not None)
+            yield Unmatched(tensor.name, kind, at, reason, inside=nested.holder is not None)
 
 
 def _name(facts: ModelFacts, op: OpFacts) -> str:

@@ -121,14 +121,14 @@ class ConstantComparer:
         return ConstantReport((*suspects, *lonely), self._compared, self._worst, tuple(self._unreadable))
 
     def _weighted(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
-        alike = same_constants(self._reference, reference_layer, self._candidate, candidate_layer)
-        fold = not (alike or finished_early(self._reference, reference_layer, self._candidate, candidate_layer))
+        same_layout = same_constants(self._reference, reference_layer, self._candidate, candidate_layer)
+        fold = not (same_layout or finished_early(self._reference, reference_layer, self._candidate, candidate_layer))
         a, b = (
             effective(self._reference, reference_layer, fold=fold),
             effective(self._candidate, candidate_layer, fold=fold),
         )
         folded = a.folded or b.folded
-        if alike:
+        if same_layout:
             for first, second in zip(reference_layer.affine, candidate_layer.affine, strict=True):
                 yield from self._pair(candidate_layer, second.op_index, first.constant, second.constant)
         tables: tuple[tuple[Role, Table | None, Table | None], ...]
@@ -374,8 +374,8 @@ def _difference(one: Table, other: Table) -> Array:
     """How far two tables are apart; equal NaN and infinity are not, others are infinitely far."""
     with np.errstate(invalid="ignore"):
         found = np.abs(other.values - one.values)
-        alike = (one.values == other.values) | (np.isnan(one.values) & np.isnan(other.values))
-    return np.asarray(np.where(np.isfinite(found), found, np.where(alike, 0.0, np.inf)))
+        equal = (one.values == other.values) | (np.isnan(one.values) & np.isnan(other.values))
+    return np.asarray(np.where(np.isfinite(found), found, np.where(equal, 0.0, np.inf)))
 
 
 def _clipped(one: Table, other: Table) -> NDArray[np.bool_]:

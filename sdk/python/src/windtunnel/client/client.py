@@ -16,7 +16,7 @@ from windtunnel.bus.nats.jetstream import connect
 from windtunnel.client.artifacts import KINDS, Artifact, read_artifact
 from windtunnel.client.async_run import AsyncRun
 from windtunnel.client.comparison import Comparison, compare_runs
-from windtunnel.client.endpoints import Endpoints, find_endpoints, reach
+from windtunnel.client.endpoints import Endpoints, find_endpoints, wait_until_reachable
 from windtunnel.client.history import History, read_history
 from windtunnel.client.listing import RunFilter, RunSummary, list_runs
 from windtunnel.client.served_store import OnProgress, ServedStore
@@ -294,7 +294,7 @@ class AsyncClient:
         """
         service, channel = elsewhere or ("metrics_store", self._metrics_store())
         if service not in self._reached:
-            await reach(self._endpoints, service, channel)
+            await wait_until_reachable(self._endpoints, service, channel)
             self._reached.add(service)
         try:
             return await method(request, timeout=timeout_s, wait_for_ready=True)

@@ -76,7 +76,7 @@ def find_endpoints(home: Path | None = None) -> Endpoints:
     )
 
 
-async def reach(endpoints: Endpoints, service: str, channel: grpc.aio.Channel) -> None:
+async def wait_until_reachable(endpoints: Endpoints, service: str, channel: grpc.aio.Channel) -> None:
     """Waits for the first connection to a service. Raises Unavailable if it does not answer for some seconds."""
     try:
         await asyncio.wait_for(channel.channel_ready(), _CONNECT_S)

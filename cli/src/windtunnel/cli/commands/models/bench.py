@@ -85,12 +85,12 @@ async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) 
     from windtunnel.service.settings import load
 
     settings = load(FarmDispatcherSettings)
-    told: list[str] = []
+    reported: list[str] = []
 
-    def tell(now: Progress) -> None:
+    def report(now: Progress) -> None:
         # Once, and without a progress bar: drawing takes time from what is measured.
-        if not told:
-            told.append(now.text)
+        if not reported:
+            reported.append(now.text)
             say(now.text)
 
     async with pool_of_bench(TIMEOUT_S, memory_mb()) as pool:
@@ -102,5 +102,5 @@ async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) 
             lock=settings.local_lock,
             shapes=shapes,
             patience=Patience(own_s=_QUIET_S, others_s=_QUIET_S),
-            on_progress=tell,
+            on_progress=report,
         )

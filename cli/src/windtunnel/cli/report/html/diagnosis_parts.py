@@ -9,7 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from windtunnel.cli.report.evidence import (
-    accounts,
+    evidence_words,
     notes_of,
     place_among,
     proof_words,
@@ -131,7 +131,7 @@ def _cause(cause: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> Cau
         rule=str(cause.get("rule") or ""),
         verified=bool(cause.get("verified")),
         proof=proof_words(cause),
-        points=[*accounts(cause), *([] if layer is None else notes_of(layer, part(cause, "evidence")))],
+        points=[*evidence_words(cause), *([] if layer is None else notes_of(layer, part(cause, "evidence")))],
         fix=remedy_words(cause),
         fields=fields + [(f"fix: {key}", value) for key, value in flat(part(cause, "fix"))],
     )

@@ -10,9 +10,9 @@ from rich.padding import Padding
 from rich.text import Text
 
 from windtunnel.cli.report.evidence import (
-    accounts,
     caveat,
     culprit_codes,
+    evidence_words,
     notes_of,
     place_among,
     proof_words,
@@ -100,7 +100,7 @@ def _cause(cause: Mapping[str, Any], rank: str, layers: Sequence[Mapping[str, An
     console.print(Padding(text, (0, 0, 0, 2), expand=False))
     number = place_among(layers, place)
     notes = [] if number is None else notes_of(layers[number], part(cause, "evidence"))
-    for words in (*accounts(cause), *notes):
+    for words in (*evidence_words(cause), *notes):
         line(console, words, indent=4)
     fix = remedy_words(cause)
     if fix:

@@ -42,9 +42,9 @@ def split(count: int, classes: NDArray[Any] | None, *, seed: int = SEED, repeate
         InvalidInput: there are fewer than `LEAST_SAMPLES` samples.
     """
     if count < LEAST_SAMPLES:
-        beside = f" (and {repeated} that equal one of them)" if repeated else ""
+        also = f" (and {repeated} that equal one of them)" if repeated else ""
         raise InvalidInput(
-            f"{count} samples{beside} are too few to calibrate, to search and to prove the result on samples not used",
+            f"{count} samples{also} are too few to calibrate, to search and to prove the result on samples not used",
             hint=f"give at least {LEAST_SAMPLES}; a drop of 1 % shows from some hundreds on",
         )
     order = _spread(count, classes, np.random.default_rng(seed))

@@ -26,8 +26,8 @@ _MAX_TEXT_BYTES = 1024 * 1024
 
 def _expected(plan: Plan, announcement: Announcement) -> float | None:
     """The accuracy that the training reported: what the plan says wins over what the event says."""
-    told = announcement.model.metrics.get("accuracy")
-    return told if plan.expected_accuracy is None else plan.expected_accuracy
+    reported = announcement.model.metrics.get("accuracy")
+    return reported if plan.expected_accuracy is None else plan.expected_accuracy
 
 
 def quantized_finding(asked: Plan, plan: Plan, found: str) -> Finding | None:

@@ -58,7 +58,7 @@ class SqlRepository:
 
         return await self._database.read(work)
 
-    async def settle(self, run_id: str, version: int, standing: Standing) -> bool:
+    async def store_standing(self, run_id: str, version: int, standing: Standing) -> bool:
         """Stores how far a run is, if it is still as it was at `version`."""
 
         def work(connection: Connection) -> bool:

@@ -78,7 +78,7 @@ class Completer:
         standing = self.standing(stored, found, due=False)
         run_id = stored.record.run_id
         if not self._is_due(stored, found, standing):
-            return await self.repository.settle(run_id, stored.version, standing)
+            return await self.repository.store_standing(run_id, stored.version, standing)
         diagnoses = await self.documents.diagnoses(stored.record)
         judgement = judge(
             stored.record,
@@ -88,7 +88,7 @@ class Completer:
             late=not is_complete(stored.record, found.plan),
         )
         if (stored.verdict, stored.reasons) == (judgement.verdict, judgement.reasons):
-            return await self.repository.settle(run_id, stored.version, standing)
+            return await self.repository.store_standing(run_id, stored.version, standing)
         ending = Ending(judgement.verdict, judgement.reasons, self.clock(), stored.revision + 1)
         report = build_report(stored.record, judgement, diagnoses, ending)
         text = json.dumps(report, allow_nan=False, ensure_ascii=False, separators=(",", ":"))

@@ -38,7 +38,7 @@ class RunRepository(Protocol):
         """Returns the run, or None if no event of it was recorded."""
         ...
 
-    async def settle(self, run_id: str, version: int, standing: Standing) -> bool:
+    async def store_standing(self, run_id: str, version: int, standing: Standing) -> bool:
         """Stores how far a run is. Returns False, and stores nothing, if the run is no longer at `version`."""
         ...
 
