@@ -1,9 +1,9 @@
 """Checks that docstrings of public functions say Args, Returns and Raises, in Google's form.
 
-A function without parameters may say in its summary alone what it returns. A method whose docstring begins with
-"Implements `Port.method`" has its sections there. Two tools share the work. pydoclint compares a docstring with the
-signature ([tool.pydoclint] in pyproject.toml). ruff checks its form (D), and that it names the exceptions that the
-function itself raises (DOC501).
+A function without parameters may say in its summary alone what it returns, and so may one that answers a question
+("Whether ..."). A method whose docstring begins with "Implements `Port.method`" has its sections there. Two tools share
+the work. pydoclint compares a docstring with the signature ([tool.pydoclint] in pyproject.toml). ruff checks its form
+(D), and that it names the exceptions that the function itself raises (DOC501).
 """
 
 from __future__ import annotations
@@ -107,18 +107,19 @@ def _by_pydoclint(paths: Sequence[str]) -> list[Finding]:
             found.append(Finding(path, int(entry[1]), entry[2], _ASIDE.sub("", entry[3])))
         elif row.strip() and not entry:
             path = _relative(row.strip())
-    plain = {path: _without_parameters(ROOT / path) for path in {one.path for one in found}}
+    plain = {path: _summary_is_enough(ROOT / path) for path in {one.path for one in found}}
     return [one for one in found if not (one.code in _RESULTS and one.line in plain[one.path])]
 
 
-def _without_parameters(path: Path) -> set[int]:
-    """The lines of functions that take nothing but self or cls."""
+def _summary_is_enough(path: Path) -> set[int]:
+    """The lines of functions that take nothing but self or cls, or that answer a question."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             taken = node.args
             names = {one.arg for one in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs)} - {"self", "cls"}
-            if not (names or taken.vararg or taken.kwarg):
+            answers = (ast.get_docstring(node) or "").startswith("Whether ")
+            if answers or not (names or taken.vararg or taken.kwarg):
                 found.add(node.lineno)
     return found
 

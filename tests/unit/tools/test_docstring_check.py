@@ -79,6 +79,11 @@ def test_a_method_may_refer_to_the_port_that_it_implements(folder: Path) -> None
     assert codes(folder, PORT.replace("Implements `Store.read`", "Reads")) == {"DOC103", "DOC201", "DOC501"}
 
 
+def test_a_question_says_in_its_summary_what_is_returned(folder: Path) -> None:
+    text = COMPLETE.replace("    Returns:\n        The products, in the same order.\n\n", "")
+    assert codes(folder, text.replace("Multiplies values.", "Whether values can be multiplied.")) == set()
+
+
 def test_an_exception_that_a_function_makes_has_no_class_to_name(folder: Path) -> None:
     text = COMPLETE.replace("    raise ValueError(factor)", "    raise _refused(factor)")
     assert codes(folder, text.replace("ValueError", "OverflowError")) == set()

@@ -48,9 +48,6 @@ class Cancellations:
 
         Args:
             run_id: of the run.
-
-        Returns:
-            True: it was.
         """
         if run_id not in self._canceled and time.monotonic() - self._asked_at >= self._fresh_s:
             await self._ask_once()

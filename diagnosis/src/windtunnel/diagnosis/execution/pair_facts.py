@@ -92,9 +92,6 @@ class PairFacts:
 
         Args:
             tensor: of the candidate.
-
-        Returns:
-            True: it has.
         """
         if not self._coarse or tensor.index in self._exact:
             return False
@@ -108,9 +105,6 @@ class PairFacts:
 
         Args:
             tensor: of the candidate.
-
-        Returns:
-            True: it has.
         """
         return _is_real(tensor) and not tensor.dtype.startswith("complex") and tensor.index not in self._shifting
 

@@ -99,8 +99,5 @@ def same(one: Bounds, other: Bounds) -> bool:
     Args:
         one: (low, high), in real units.
         other: (low, high), in real units.
-
-    Returns:
-        True: they do.
     """
     return all(a == b or math.isclose(a, b, rel_tol=SAME_BOUND) for a, b in zip(one, other, strict=True))

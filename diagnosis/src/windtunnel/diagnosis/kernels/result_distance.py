@@ -57,9 +57,6 @@ class Distance:
 
         Args:
             limit: what right kernels may differ by.
-
-        Returns:
-            True: it may.
         """
         if not self.shapes or any(self.non_finite):
             return False

@@ -97,9 +97,6 @@ def is_hybrid(facts: ModelFacts, op: OpFacts) -> bool:
     Args:
         facts: of the model.
         op: of the model.
-
-    Returns:
-        True: it does.
     """
     if op.name not in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED", "TRANSPOSE_CONV", "BATCH_MATMUL") and (
         "LSTM" not in op.name and "RNN" not in op.name

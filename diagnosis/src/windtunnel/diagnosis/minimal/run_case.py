@@ -102,9 +102,6 @@ def fit(shape: Any, wanted: list[int]) -> bool:
     Args:
         shape: of the array.
         wanted: shape of the input; -1 takes any size.
-
-    Returns:
-        True: it is.
     """
     return len(shape) == len(wanted) and all(wanted[axis] in (-1, shape[axis]) for axis in range(len(shape)))
 

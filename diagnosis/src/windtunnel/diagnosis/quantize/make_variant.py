@@ -75,9 +75,6 @@ def is_float32(variant: VariantSpec) -> bool:
 
     Args:
         variant: of the plan.
-
-    Returns:
-        True: it is.
     """
     return variant.name == AS_IT_IS and variant.recipe is None
 

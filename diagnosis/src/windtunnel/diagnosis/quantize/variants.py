@@ -65,9 +65,6 @@ def needs_calibration(variant: VariantSpec) -> bool:
 
     Args:
         variant: of the plan.
-
-    Returns:
-        True: they must.
     """
     if variant.recipe is None:
         return variant.needs_calibration

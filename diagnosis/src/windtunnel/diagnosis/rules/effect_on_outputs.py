@@ -160,9 +160,6 @@ def is_equivalent(cause: Cause, output: OutputDiff) -> bool:
     Args:
         cause: about an op.
         output: how the models' outputs compare.
-
-    Returns:
-        True: it does.
     """
     if _is_setting(cause.finding) or isinstance(cause.finding, ActivationDiffers):
         return False

@@ -127,9 +127,6 @@ def is_masked(side: FusedModel, node: Node) -> bool:
     Args:
         side: the model.
         node: its layer.
-
-    Returns:
-        True: one does.
     """
     return _extreme(side, node.tensor.index, MASK_DEPTH) is not None
 

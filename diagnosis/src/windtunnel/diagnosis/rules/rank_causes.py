@@ -58,9 +58,6 @@ def is_verified(tested: TriedSuspect) -> bool:
 
     Args:
         tested: the suspect.
-
-    Returns:
-        True: it does.
     """
     if tested.output_worsens:
         return False

@@ -55,9 +55,6 @@ class Effect:
         Args:
             noise: gain up to which an effect is noise.
             quiet: nRMSE of an output below which nothing is wrong.
-
-        Returns:
-            True: it has none.
         """
         if self.gain is None or self.left is None or self.gain > noise:
             return False

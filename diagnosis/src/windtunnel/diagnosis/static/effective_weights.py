@@ -75,9 +75,6 @@ def same_constants(
         reference_layer: its layer.
         candidate: the candidate model.
         candidate_layer: its layer.
-
-    Returns:
-        True: they do.
     """
     if len(reference_layer.affine) != len(candidate_layer.affine):
         return False
@@ -97,9 +94,6 @@ def finished_early(
         reference_layer: its layer.
         candidate: the candidate model.
         candidate_layer: its layer.
-
-    Returns:
-        True: it does.
     """
     if not reference_layer.affine or candidate_layer.affine or candidate_layer.activation == "NONE":
         return False

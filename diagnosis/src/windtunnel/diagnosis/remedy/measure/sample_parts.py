@@ -133,9 +133,6 @@ def decides(model: ModelFacts) -> bool:
 
     Args:
         model: facts of its file.
-
-    Returns:
-        True: one does.
     """
     maker = maker_of(model, model.main.output_indices[0])
     return maker is not None and maker.name in CLASSIFYING

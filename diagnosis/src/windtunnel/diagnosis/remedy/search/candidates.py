@@ -88,9 +88,6 @@ class Trial:
 
         Args:
             other: trial of the same search.
-
-        Returns:
-            True: it is.
         """
         costs, other_costs = self._costs, other._costs
         if costs is None or other_costs is None or self.latency_ratio is None or other.latency_ratio is None:
