@@ -119,3 +119,13 @@ def test_bounds_one_after_the_other() -> None:
 )
 def test_what_has_no_effect(effect: Effect, harmless: bool) -> None:
     assert effect.is_none(1.06, 0.02) is harmless
+
+
+def test_an_activation_that_no_op_can_fuse_is_a_cause_without_a_trial_of_its_fix(tmp_path: Path) -> None:
+    reference, candidate = (
+        _network(tmp_path / "r.tflite", "RELU_0_TO_1"),
+        _network(tmp_path / "c.tflite", fused="RELU6"),
+    )
+    found = _compare(tmp_path, reference, candidate)
+    assert [(str(one.code), one.op_index) for one in found.causes] == [("conversion.op", 0)]
+    assert found.causes[0].finding.words()[0] == "the activation is RELU6 instead of RELU_0_TO_1"

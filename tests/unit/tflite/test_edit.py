@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from support.graphs import DenseWeights, GraphWriter, dense_model
-from windtunnel.errors import InvalidInput
+from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.tflite import Quantization, Runner, layer_tensors, read_model
 from windtunnel.tflite.constants import decode, encode
 from windtunnel.tflite.edit import FED, Editor
@@ -57,6 +57,8 @@ def test_scales_and_options(tmp_path: Path, dense: Path) -> None:
     editor.set_options(0, fused_activation_function="RELU6")
     with pytest.raises(InvalidInput, match="has no option 'stride_w'"):
         editor.set_options(0, stride_w=2)
+    with pytest.raises(Unsupported, match="has no fused_activation_function RELU_0_TO_1"):
+        editor.set_options(0, fused_activation_function="RELU_0_TO_1")
     changed = read_model(editor.write(tmp_path / "c.tflite"))
     assert changed.tensors[0].quantization == Quantization((0.5,), (3,))
     assert changed.ops[0].fused_activation == "RELU6"

@@ -108,6 +108,7 @@ class Editor:
 
         Raises:
             InvalidInput: the op does not have such an option.
+            Unsupported: the format has no such activation or padding.
         """
         found = self._graph.operators[op].builtinOptions
         for name, value in options.items():
@@ -306,9 +307,13 @@ class Editor:
         return path
 
     def _number(self, name: str, value: Any) -> Any:
-        if isinstance(value, str) and name in _ENUMERATIONS:
-            return getattr(getattr(self._schema, _ENUMERATIONS[name]), value)
-        return value
+        if not isinstance(value, str) or name not in _ENUMERATIONS:
+            return value
+        number = getattr(getattr(self._schema, _ENUMERATIONS[name]), value, None)
+        if number is None:
+            # RELU_0_TO_1 is an op that no other op can fuse.
+            raise Unsupported(f"the TFLite format has no {name} {value}")
+        return number
 
     def _drop_unused(self) -> None:
         """Removes tensors and buffers that no op uses any more."""

@@ -54,6 +54,15 @@ def test_a_finding_has_json_of_the_schema_and_is_read_back(finding: CauseFinding
     assert read.finding.evidence() == finding.evidence()
 
 
+@pytest.mark.parametrize("trial", [Trial(LayerTrial(0.2)), Trial(output=OutputTrial(0.25, 0.002)), _TRIAL])
+@pytest.mark.parametrize("finding", FINDINGS, ids=_name)
+def test_a_finding_is_read_back_with_what_its_trial_showed(finding: CauseFinding, trial: Trial) -> None:
+    read = finding_of(Cause(finding, 0.9, "conv", 3, trial=trial, rule="a_rule").to_json())
+    assert type(read.finding) is type(finding) and read.rest == {}
+    # Some kinds say the isolated error themselves.
+    assert read.finding.evidence() | trial.evidence() == finding.evidence() | trial.evidence()
+
+
 @pytest.mark.parametrize("finding", FINDINGS, ids=_name)
 def test_terminal_and_page_show_its_words(finding: CauseFinding) -> None:
     document, stream = _document(finding), io.StringIO()

@@ -60,9 +60,14 @@ def finding_of(cause: Mapping[str, Any]) -> ReadCause:
 
 
 def _best(code: Any, evidence: Mapping[str, Any], fix: Mapping[str, Any]) -> CauseFinding | None:
-    """The kind of that code which takes most of the fields."""
+    """The kind of that code which takes most of the fields; those that a trial may have added count last."""
+
+    def fields_taken(kind: type[CauseFinding]) -> tuple[int, int]:
+        taken = _keys(kind) & evidence.keys()
+        return len(taken - _OF_TRIALS), len(taken)
+
     fitting: Iterable[type[CauseFinding]] = (one for one in kinds() if one.code == code)
-    ranked = sorted(fitting, key=lambda kind: len(_keys(kind) & evidence.keys()), reverse=True)
+    ranked = sorted(fitting, key=fields_taken, reverse=True)
     for kind in ranked:
         given = {}
         for one in fields(kind):  # type: ignore[arg-type]  # Every kind is a dataclass.
