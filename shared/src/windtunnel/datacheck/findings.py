@@ -52,6 +52,11 @@ class Finding:
     fix: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def suggests_pipeline(self) -> bool:
+        """Whether `evidence` has a pipeline that fits the samples."""
+        return "pipeline" in self.evidence
+
     def to_json(self) -> dict[str, Any]:
         """The entry of `findings` in a report or diagnosis."""
         return {"code": self.code, "message": self.message, "fix": self.fix or None, "evidence": dict(self.evidence)}

@@ -6,14 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from windtunnel.cli.report.formatting import clean, entries, named, part
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.fixes import fix_words
+from windtunnel.diagnosis.findings.kinds.layers import RangeUnexplained
+from windtunnel.diagnosis.findings.kinds.ranges import RangeFinding
 from windtunnel.diagnosis.findings.kinds.reading import finding_of
+from windtunnel.diagnosis.findings.kinds.scales import PerTensorTooCoarse
 
-Evidence = Mapping[str, Any]
-
-# By kind of a layer's note: the field of a cause's evidence with the same content.
-_SAME_CONTENT: Final[Mapping[str, str]] = {"clipped": "held", "wide": "held", "per_tensor": "largest_to_median_channel"}
-NOTHING_SHOWN: Final[Evidence] = {}
+# By kind of a layer's note: the findings that say the same.
+_RANGES: Final = (RangeFinding, RangeUnexplained)
+_SAME: Final[Mapping[str, tuple[type[CauseFinding], ...]]] = {
+    "clipped": _RANGES,
+    "wide": _RANGES,
+    "per_tensor": (PerTensorTooCoarse,),
+}
 
 
 def evidence_words(cause: Mapping[str, Any]) -> list[str]:
@@ -52,10 +58,11 @@ def caveat(diagnosis: Mapping[str, Any]) -> str:
     return "calibration not judged" if is_open else ""
 
 
-def notes_of(layer: Mapping[str, Any], shown: Evidence = NOTHING_SHOWN) -> list[str]:
-    """The sentences that explain a layer's error, except those whose content is in a cause's evidence."""
+def notes_of(layer: Mapping[str, Any], cause: Mapping[str, Any] | None = None) -> list[str]:
+    """The sentences that explain a layer's error, except those that the words of a cause of it say as well."""
+    finding = None if cause is None else finding_of(cause).finding
     notes = [note for note in entries(layer, "why") if isinstance(note, Mapping) and note.get("text")]
-    return [clean(note["text"]) for note in notes if _SAME_CONTENT.get(str(note.get("kind")), "") not in shown]
+    return [clean(note["text"]) for note in notes if not isinstance(finding, _SAME.get(str(note.get("kind")), ()))]
 
 
 def culprit_codes(diagnosis: Mapping[str, Any]) -> dict[int, list[str]]:

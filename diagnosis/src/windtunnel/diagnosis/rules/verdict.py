@@ -111,7 +111,7 @@ def samples_reasons(verdict: Verdict, findings: Sequence[Finding]) -> tuple[str,
     """
     if verdict == "healthy":
         return ()
-    codes = (one.code for one in findings if one.code in _OF_SAMPLES and "pipeline" in one.evidence)
+    codes = (one.code for one in findings if one.code in _OF_SAMPLES and one.suggests_pipeline)
     return tuple(f"{code}: the samples do not fit the reference; prepare them first, then compare" for code in codes)
 
 

@@ -30,6 +30,9 @@ from windtunnel.cli.report.formatting import (
     shorten,
 )
 from windtunnel.cli.report.html.histogram_chart import histogram_chart
+from windtunnel.diagnosis.findings.kinds.layers import RangeUnexplained
+from windtunnel.diagnosis.findings.kinds.ranges import CalibrationFinding, RangeFinding
+from windtunnel.diagnosis.findings.kinds.reading import finding_of
 
 _NAMES_SHOWN = 40
 _HISTOGRAMS_SHOWN = 6
@@ -131,7 +134,7 @@ def _cause(cause: Mapping[str, Any], layers: Sequence[Mapping[str, Any]]) -> Cau
         rule=str(cause.get("rule") or ""),
         verified=bool(cause.get("verified")),
         proof=proof_words(cause),
-        points=[*evidence_words(cause), *([] if layer is None else notes_of(layer, part(cause, "evidence")))],
+        points=[*evidence_words(cause), *([] if layer is None else notes_of(layer, cause))],
         fix=remedy_words(cause),
         fields=fields + [(f"fix: {key}", value) for key, value in flat(part(cause, "fix"))],
     )
@@ -160,11 +163,11 @@ def _range_of(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
     A cause for many ranges has the first one, which may be the range of the model's input.
     """
     for cause in entries(diagnosis, "causes"):
-        evidence = part(cause, "evidence")
-        one = part(evidence, "first") or evidence
-        is_own = layer in one.get("tensors", [layer])
-        if is_own and part(cause, "place").get("layer") == layer and isinstance(one.get("held"), list):
-            return list(one["held"])
+        finding = finding_of(cause).finding
+        one = finding.first if isinstance(finding, CalibrationFinding) else finding
+        is_own = not isinstance(one, RangeFinding) or layer in one.tensors
+        if is_own and part(cause, "place").get("layer") == layer and isinstance(one, RangeFinding | RangeUnexplained):
+            return list(one.held)
     notes = (note for one in entries(diagnosis, "layers") if one.get("name") == layer for note in entries(one, "why"))
     return next((list(note["held"]) for note in notes if isinstance(note.get("held"), list)), [])
 

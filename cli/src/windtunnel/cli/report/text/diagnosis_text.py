@@ -99,7 +99,7 @@ def _cause(cause: Mapping[str, Any], rank: str, layers: Sequence[Mapping[str, An
     text.append(said, style="not bold not red dim")
     console.print(Padding(text, (0, 0, 0, 2), expand=False))
     number = place_among(layers, place)
-    notes = [] if number is None else notes_of(layers[number], part(cause, "evidence"))
+    notes = [] if number is None else notes_of(layers[number], cause)
     for words in (*evidence_words(cause), *notes):
         line(console, words, indent=4)
     fix = remedy_words(cause)

@@ -13,6 +13,9 @@ from rich.text import Text
 from windtunnel.accelerators import shown_accelerator
 from windtunnel.cli.report.formatting import UNKNOWN, clean, entries, input_words, is_number, measure, named, part
 from windtunnel.cli.report.layer_names import common_folder, layer_title
+from windtunnel.diagnosis.findings.cause_finding import CauseFinding
+from windtunnel.diagnosis.findings.kinds.latency import DelegateFallback, LatencyStraggler, WideOpsSlow, time_words
+from windtunnel.diagnosis.findings.kinds.reading import finding_of
 
 _SHOWN: Final = 25
 # The width of the table without the names of layers, and the shortest part of a name that is useful.
@@ -24,6 +27,7 @@ _METHODS: Final = {
     "cutting": "each op in isolation, as a model",
     "log": "the log's table of ops",
 }
+_SLOW: Final = (LatencyStraggler, WideOpsSlow, DelegateFallback)
 
 
 def render_ops(document: Mapping[str, Any], console: Console) -> None:
@@ -75,18 +79,24 @@ def _table(rows: list[Any], room: int, folder: str) -> Table:
 
 
 def _cause(cause: Mapping[str, Any], console: Console) -> None:
-    evidence, fix, place = part(cause, "evidence"), part(cause, "fix"), part(cause, "place")
+    finding, fix, place = finding_of(cause).finding, part(cause, "fix"), part(cause, "place")
     where = f"op {named(place['op_index'])} ({named(place['layer'])})"
-    spent = f"{measure(evidence['measured_ms'])} ms"
-    if is_number(evidence["share"]):
-        spent += f", {evidence['share']:.0%} of the inference"
-    if is_number(evidence["expected_ms"]):
-        spent += f"; expected from similar ops: {measure(evidence['expected_ms'])} ms"
+    spent = time_words(finding.measured_ms, finding.share) if isinstance(finding, _SLOW) else UNKNOWN
+    if isinstance(finding, LatencyStraggler):
+        spent += f"; expected from similar ops: {measure(finding.expected_ms)} ms"
     console.print(Text(f"{cause['code']} at {where}: {spent}"), style="bold")
-    reasons = [evidence["reason"]] if evidence.get("reason") else evidence.get("reasons") or []
-    for reason in reasons:
+    for reason in filter(None, _reasons(finding)):
         console.print(Text(f"  why: {clean(reason)}"))
-    if evidence.get("kinds"):
-        console.print(Text(f"  ops: {clean(', '.join(evidence['kinds']))}"))
+    if isinstance(finding, DelegateFallback) and finding.kinds:
+        console.print(Text(f"  ops: {clean(', '.join(finding.kinds))}"))
     tried = f" (tried: {measure(fix['measured_ms'])} ms)" if cause["verified"] else ""
     console.print(Text(f"  fix: {clean(fix['action'])}{tried}"))
+
+
+def _reasons(finding: CauseFinding | None) -> tuple[str, ...]:
+    match finding:
+        case LatencyStraggler() | WideOpsSlow():
+            return (finding.reason,)
+        case DelegateFallback():
+            return finding.reasons
+    return ()
