@@ -36,7 +36,7 @@ def test_every_variant_is_healthy_on_random_inputs(digits: DigitsModels, variant
     assert result.settings["synthetic_samples"] is True
     assert result.settings["calibration_problem"].startswith("random inputs") == (variant in ("int8", "int16x8"))
     if variant == "int8":
-        assert "they fill what the models' own inputs hold, 0 to " in result.settings["calibration_problem"]
+        assert "they fill the ranges of the models' inputs, 0 to " in result.settings["calibration_problem"]
     assert result.output.accuracy_drop is None
 
 

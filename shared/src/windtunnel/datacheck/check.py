@@ -125,7 +125,7 @@ def _by_norm(given: Given, look: _Input, norm: NormJudge) -> list[Finding]:
     count = norm.samples.count
     tried = [Tried(one.what, other, value, now, count) for one, other, value in found]
     message = (
-        f"{_found(look)}{_suggested(look)}: the first batch norm met other values during the training (divergence "
+        f"{_found(look)}{_suggested(look)}: the first batch norm had other values during the training (divergence "
         f"{now:.3g}); with {best.what} they fit (divergence {score:.3g})"
     )
     fix = f"{_USE}, or prepare the samples as the training did"

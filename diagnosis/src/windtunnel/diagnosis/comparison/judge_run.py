@@ -95,8 +95,8 @@ def _not_typical(run: RunResult, matching: Matching) -> str:
         return ""
     if run.settings.ranges is not None:
         ranges = ", ".join(f"{low:.4g} to {high:.4g}" for low, high in run.settings.ranges.values())
-        held = f" (they fill what the models' own inputs hold, {ranges})" if ranges else ""
-        return f"random inputs reach other values than data{held}: give samples"
+        held = f" (they fill the ranges of the models' inputs, {ranges})" if ranges else ""
+        return f"random inputs have other values than data{held}: give samples"
     return f"{run.settings.count} of at least {FEWEST_TYPICAL_SAMPLES} samples that show which values the model gets"
 
 

@@ -40,7 +40,7 @@ def overflowing(facts: ModelFacts) -> Mapping[int, str]:
         if scale * 2.0**shift > _LARGEST:
             found[op.index] = (
                 f"the scale {scale:.3g} of {op.name} {tensor.name!r} (op {op.index}) is too large for the runtime's "
-                f"kernels, which end the process there: times 2^{shift} it is more than float32 holds"
+                f"kernels, which end the process there: times 2^{shift} it is more than float32 can represent"
             )
     return found
 

@@ -186,7 +186,7 @@ def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding
     return tuple(
         Finding(
             NO_EFFECT,
-            f"{one.code} at {one.layer!r} (op {one.op_index}): this layer gives something else on the same inputs, but "
+            f"{one.code} at {one.layer!r} (op {one.op_index}): this layer gives another result on the same inputs, but "
             f"no output shows it (nRMSE {output.nrmse:.2g})",
             evidence={"code": str(one.code), "place": {"layer": one.layer, "op_index": one.op_index}, **one.evidence},
         )

@@ -55,8 +55,8 @@ def _ranges(report: StaticReport) -> Iterator[Exclusion]:
         return
     spread = f"{parameters.least:.3g} to {parameters.largest:.3g} times in all"
     why = (
-        f"{parameters.looked_at} activation ranges hold {parameters.middle:.3g} times the range seen on the "
-        f"samples in the middle, {spread}; none that is off by itself does harm"
+        f"the median of {parameters.looked_at} activation ranges is {parameters.middle:.3g} times the observed range, "
+        f"{spread}; no range that is off alone does harm"
     )
     for code in ("calibration_clipped", "calibration_wide", "parameters"):
         yield Exclusion(f"quantization.{code}", why, rule="ranges_fit")

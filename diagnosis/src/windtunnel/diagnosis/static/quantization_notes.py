@@ -69,14 +69,14 @@ def _activation(tensor: TensorFacts, known: Local) -> Iterator[Note]:
     beyond = max(low - known.low, known.high - high) > layer
     if beyond and known.clipped > NOTE_CLIPPED and known.clip_rmse > known.round_rmse:
         text = (
-            f"{known.clipped:.2%} of the values lie outside of [{low:.4g}, {high:.4g}], which is all it can hold; "
-            f"the samples reach [{known.low:.4g}, {known.high:.4g}]"
+            f"{known.clipped:.2%} of the values are outside the quantization range [{low:.4g}, {high:.4g}]; "
+            f"the observed range is [{known.low:.4g}, {known.high:.4g}]"
         )
         yield {"kind": "clipped", "text": text, "values_outside": known.clipped, **held}
     seen = max(known.high, 0.0) - min(known.low, 0.0)
     if tensor.dtype != "int16" and seen > 0.0 and (high - low) / seen > NOTE_WIDE:
         times = (high - low) / seen
-        text = f"it can hold {times:.1f} times the range of the samples: {math.log2(times):.1f} bits are unused"
+        text = f"its quantization range is {times:.1f} times the observed range: {math.log2(times):.1f} bits are unused"
         yield {"kind": "wide", "text": text, "held_to_seen": round(times, 4), **held}
     crowded = known.deviation / layer
     if tensor.dtype != "int16" and 0.0 < crowded < NOTE_CROWDED and seen / layer > NOTE_OUTLIERS * crowded:

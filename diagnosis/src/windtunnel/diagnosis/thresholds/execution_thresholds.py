@@ -30,7 +30,7 @@ HISTOGRAM_LAYERS: Annotated[
     int,
     Threshold(
         "layers",
-        "So many layers at fault get a histogram.",
+        "This many layers at fault get a histogram.",
         "chosen",
         "For people to look at.",
     ),
@@ -60,7 +60,7 @@ MATCHING_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "Layers that structure does not match are matched on the values of so many samples.",
+        "Layers that structure does not match are matched on the values of this many samples.",
         "chosen",
         "Bounds the time of a comparison.",
     ),
@@ -110,7 +110,7 @@ MATCHED_ORDERS: Annotated[
     int,
     Threshold(
         "orders of axes",
-        "So many orders of the axes are tried.",
+        "This many orders of the axes are tried.",
         "chosen",
         "Channels first, channels last and the given order come first; bounds the time.",
     ),
@@ -120,7 +120,7 @@ OUTPUT_PAIRING_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "Outputs are paired on so many samples.",
+        "Outputs are paired on this many samples.",
         "chosen",
         "Bounds the time of a comparison.",
     ),
@@ -130,7 +130,7 @@ OUTPUT_PAIRING_VALUES: Annotated[
     int,
     Threshold(
         "values",
-        "Of an output so many values are compared at most, evenly spaced.",
+        "Of an output this many values are compared at most, evenly spaced.",
         "chosen",
         "Bounds the memory.",
     ),
@@ -140,7 +140,7 @@ MOST_EXCHANGES: Annotated[
     int,
     Threshold(
         "pairs of inputs",
-        "So many exchanges of two inputs are tried at most.",
+        "This many exchanges of two inputs are tried at most.",
         "chosen",
         "Each one runs the candidate over the samples.",
     ),
@@ -150,7 +150,7 @@ ALL_ORDERS_OUTPUTS: Annotated[
     int,
     Threshold(
         "outputs",
-        "All orders of so many outputs are tried. Of more, each takes the closest one that is left.",
+        "All orders of this many outputs are tried. Of more, each takes the closest one that is left.",
         "derived",
         "6 outputs have 720 orders, 7 have 5040.",
     ),
@@ -200,7 +200,7 @@ PROBE_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "A suspect's fix is run on so many samples, layer by layer.",
+        "A suspect's fix is run on this many samples, layer by layer.",
         "measured",
         "16 samples for ranges found one rare fault of the fault matrix and lost three common ones, together "
         "with other limits.",
@@ -211,7 +211,7 @@ OUTPUT_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "A suspect's fix is run on so many samples as a whole.",
+        "A suspect's fix is run on this many samples as a whole.",
         "measured",
         "See PROBE_SAMPLES.",
     ),

@@ -40,7 +40,7 @@ FINGERPRINT_ROWS: Annotated[
     int,
     Threshold(
         "rows",
-        "Of larger weights so many rows are compared.",
+        "Of larger weights this many rows are compared.",
         "chosen",
         "Bounds the time of a comparison.",
     ),
@@ -50,7 +50,7 @@ FINGERPRINT_COLUMNS: Annotated[
     int,
     Threshold(
         "columns",
-        "Of larger weights so many columns are compared.",
+        "Of larger weights this many columns are compared.",
         "chosen",
         "Bounds the time of a comparison.",
     ),

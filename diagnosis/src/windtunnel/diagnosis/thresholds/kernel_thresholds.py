@@ -32,7 +32,7 @@ LISTED_OPS: Annotated[
     int,
     Threshold(
         "ops",
-        "So many ops that diverge in the same way are listed in one cause.",
+        "This many ops that diverge in the same way are listed in one cause.",
         "chosen",
         "For people to read.",
     ),

@@ -41,7 +41,7 @@ MOST_OPERATORS_PER_OP: Annotated[
     int,
     Threshold(
         "operators",
-        "An op becomes at most so many operators of a delegate.",
+        "An op becomes at most this many operators of a delegate.",
         "chosen",
         "Not measured.",
     ),
@@ -51,7 +51,7 @@ ASSIGNMENT_SLACK: Annotated[
     int,
     Threshold(
         "operators",
-        "The assignment of ops may run ahead of or behind their number by so many operators.",
+        "The assignment of ops may run ahead of or behind their number by this many operators.",
         "chosen",
         "Bounds the time of the assignment.",
     ),
@@ -61,7 +61,7 @@ LEAST_PEERS: Annotated[
     Mapping[str, int],
     Threshold(
         "ops",
-        "An expected time needs so many similar ops.",
+        "An expected time needs this many similar ops.",
         "chosen",
         "The less similar the ops, the more of them.",
     ),
@@ -91,7 +91,7 @@ FIT_ROUNDS: Annotated[
     int,
     Threshold(
         "rounds",
-        "The fit of the peers' times ends after so many rounds.",
+        "The fit of the peers' times ends after this many rounds.",
         "chosen",
         "Bounds the time of the fit.",
     ),
@@ -131,7 +131,7 @@ WARM_UP_RUNS: Annotated[
     int,
     Threshold(
         "runs",
-        "So many runs come before the measured ones.",
+        "This many runs come before the measured ones.",
         "chosen",
         "Not measured.",
     ),
@@ -141,7 +141,7 @@ LEAST_RUNS: Annotated[
     int,
     Threshold(
         "runs",
-        "A profile has at least so many runs.",
+        "A profile has at least this many runs.",
         "chosen",
         "Not measured.",
     ),
@@ -151,7 +151,7 @@ MOST_RUNS: Annotated[
     int,
     Threshold(
         "runs",
-        "A profile has at most so many runs.",
+        "A profile has at most this many runs.",
         "chosen",
         "Bounds the time of a profile.",
     ),

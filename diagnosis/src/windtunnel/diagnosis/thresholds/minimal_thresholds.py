@@ -11,7 +11,7 @@ TRIED_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "So many samples are searched for those that show the fault.",
+        "This many samples are searched for those that show the fault.",
         "chosen",
         "Bounds the time of the search.",
     ),
@@ -21,7 +21,7 @@ MOST_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "A case has at most so many samples.",
+        "A case has at most this many samples.",
         "chosen",
         "Keeps the file small.",
     ),
@@ -31,7 +31,7 @@ LEAST_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "A case has at least so many samples, if there are as many.",
+        "A case has at least this many samples, if there are as many.",
         "chosen",
         "Not measured.",
     ),
@@ -71,7 +71,7 @@ MOST_GROWTH: Annotated[
     int,
     Threshold(
         "tensors",
-        "A region grows by so many tensors on either side at most.",
+        "A region grows by this many tensors on either side at most.",
         "chosen",
         "Each one is another build and run of both parts.",
     ),

@@ -80,7 +80,7 @@ TEXT_VALUES: Annotated[
     int,
     Threshold(
         "values",
-        "Of larger layers so many values are written as text, and the size is extrapolated.",
+        "Of larger layers this many values are written as text, and the size is extrapolated.",
         "chosen",
         "Bounds the time (docs/layer-log.md).",
     ),

@@ -102,7 +102,7 @@ RARE_ONE_IN: Annotated[
     int,
     Threshold(
         "ranges",
-        "What one in so many ranges of a model does is not rare.",
+        "What one in this many ranges of a model does is not rare.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
@@ -182,7 +182,7 @@ RANGE_TRACE: Annotated[
     int,
     Threshold(
         "layers",
-        "A wide range is explained by another one at most so many layers away.",
+        "A wide range is explained by another one at most this many layers away.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
     ),

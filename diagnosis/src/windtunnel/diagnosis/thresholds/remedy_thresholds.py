@@ -20,7 +20,7 @@ SEARCH_TURNS: Annotated[
     int,
     Threshold(
         "turns",
-        "A recipe of the search is timed in at least so many turns.",
+        "A recipe of the search is timed in at least this many turns.",
         "chosen",
         "See SEARCH_SECONDS.",
     ),
@@ -40,7 +40,7 @@ PROOF_TURNS: Annotated[
     int,
     Threshold(
         "turns",
-        "The proof is timed in at least so many turns.",
+        "The proof is timed in at least this many turns.",
         "chosen",
         "See PROOF_SECONDS.",
     ),
@@ -70,7 +70,7 @@ PERCENTILE_VALUES: Annotated[
     int,
     Threshold(
         "values",
-        "Of each tensor and sample so many values are kept to find percentiles.",
+        "Of each tensor and sample this many values are kept to find percentiles.",
         "chosen",
         "Bounds the memory.",
     ),
@@ -80,7 +80,7 @@ TIMING_WARM_UP_RUNS: Annotated[
     int,
     Threshold(
         "runs",
-        "So many runs come before the measured ones.",
+        "This many runs come before the measured ones.",
         "chosen",
         "Not measured.",
     ),
@@ -90,7 +90,7 @@ TIMING_MOST_TURNS: Annotated[
     int,
     Threshold(
         "turns",
-        "Models are timed in at most so many turns.",
+        "Models are timed in at most this many turns.",
         "chosen",
         "Bounds the memory.",
     ),
@@ -100,7 +100,7 @@ MOST_SINGLE_LAYERS: Annotated[
     int,
     Threshold(
         "layers",
-        "Single layers are measured one by one up to so many.",
+        "Single layers are measured one by one up to this many.",
         "chosen",
         "Bounds the time of the search (docs/remedy.md).",
     ),
@@ -180,7 +180,7 @@ FOREIGN_MOST_VALUES: Annotated[
     int,
     Threshold(
         "values",
-        "Of larger weights so many values are compared.",
+        "Of larger weights this many values are compared.",
         "chosen",
         "Bounds the time.",
     ),
@@ -210,7 +210,7 @@ DRAWN_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "Without a calibration set, so many samples from the front calibrate.",
+        "Without a calibration set, this many samples from the front calibrate.",
         "chosen",
         "As many as calibrate a remedy.",
     ),
@@ -220,7 +220,7 @@ RANKING_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "Layers are ranked by a comparison on so many calibration samples.",
+        "Layers are ranked by a comparison on this many calibration samples.",
         "chosen",
         "More samples hardly change the order of the layers.",
     ),

@@ -11,7 +11,7 @@ PROBED_SUSPECTS: Annotated[
     int,
     Threshold(
         "suspects",
-        "So many suspects are fixed and run; the rest is judged from the files and the isolated errors.",
+        "This many suspects are fixed and run; the rest is judged from the files and the isolated errors.",
         "chosen",
         "Bounds the time of a comparison: each suspect costs two runs of the candidate over a few samples.",
     ),
@@ -155,7 +155,7 @@ RANGE_FITS: Annotated[
     float,
     Threshold(
         "width of a range / width of the candidate's values",
-        "A range that follows from a fault before it is at most so many times as wide as the values the "
+        "A range that follows from a fault before it is at most this many times as wide as the values the "
         "candidate itself reaches.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
@@ -217,7 +217,7 @@ LISTED_ERRORS: Annotated[
     int,
     Threshold(
         "layers",
-        "So many layers with the largest isolated errors are listed for accumulated rounding.",
+        "This many layers with the largest isolated errors are listed for accumulated rounding.",
         "chosen",
         "For people to read.",
     ),
@@ -247,7 +247,7 @@ EFFECT_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "An output is observed on so many samples before a difference is called harmless.",
+        "An output is observed on this many samples before a difference is called harmless.",
         "chosen",
         "Four times the samples of a trial; bounds the time of a comparison.",
     ),

@@ -42,7 +42,7 @@ MASK_DEPTH: Annotated[
     int,
     Threshold(
         "ops",
-        "A mask is followed back through so many ops.",
+        "A mask is followed back through this many ops.",
         "chosen",
         "A mask passes a cast, a subtraction, a multiplication, a reshape and a broadcast.",
     ),
@@ -84,7 +84,7 @@ PART_SAMPLES: Annotated[
     int,
     Threshold(
         "samples",
-        "Ranges of parts are observed on so many samples.",
+        "Ranges of parts are observed on this many samples.",
         "chosen",
         "As isolated errors are.",
     ),

@@ -200,7 +200,7 @@ PATTERN_FEW: Annotated[
     int,
     Threshold(
         "values",
-        "So many other values at most are single damaged values.",
+        "This many other values at most are single damaged values.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
@@ -210,7 +210,7 @@ PATTERN_ROWS: Annotated[
     int,
     Threshold(
         "rows",
-        "So many rows are compared at once.",
+        "This many rows are compared at once.",
         "chosen",
         "Bounds the memory.",
     ),
@@ -350,7 +350,7 @@ CUT_OFF_VALUES: Annotated[
     int,
     Threshold(
         "values of a channel",
-        "So many values at the end of one channel are a choice of the quantizer.",
+        "This many values at the end of one channel are a choice of the quantizer.",
         "chosen",
         "One value alone may be another fault.",
     ),
@@ -360,7 +360,7 @@ CUT_OFF_CHANNELS: Annotated[
     int,
     Threshold(
         "channels",
-        "Values at the end of so many channels are a choice of the quantizer.",
+        "Values at the end of this many channels are a choice of the quantizer.",
         "chosen",
         "One value alone may be another fault.",
     ),

@@ -17,11 +17,11 @@ from windtunnel.plain_text import clean, layer_title, nrmse_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerDiverges(CauseFinding):
-    """A layer gives something else on the reference's inputs, and the files show no reason."""
+    """A layer gives another result on the reference's inputs, and the files show no reason."""
 
     code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
     local_nrmse: float
-    why: str = "on the reference's inputs this layer gives something else"
+    why: str = "on the reference's inputs this layer gives another result"
     op: str = field(default="", metadata=in_fix("op"))
 
     @property

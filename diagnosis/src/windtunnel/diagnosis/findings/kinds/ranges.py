@@ -169,7 +169,7 @@ class CalibrationFinding(CauseFinding):
     def words(self) -> tuple[str, ...]:
         """How many, and the first."""
         return (
-            f"{self.ranges_off} of {self.ranges} activation ranges are off; the median one holds "
+            f"{self.ranges_off} of {self.ranges} activation ranges are off; the median one is "
             f"{figure(self.median_held_to_seen)} times the observed range",
             *self.first.sentences("the first one"),
         )

@@ -115,7 +115,7 @@ class _Reader:
         if disk or first_disk or here != count:
             self._refuse("it is one part of a split archive")
         if start + size != end:
-            self._refuse("its directory does not lie where its end record says: bytes are missing or added")
+            self._refuse("its directory is not where its end record says: bytes are missing or added")
         return count, start, size
 
     @staticmethod
@@ -176,7 +176,7 @@ class _Reader:
     def _locate(self, entry: Entry, offset: int, limit: int) -> Entry:
         """Fills in where the entry's data begins, from its local header."""
         if offset + _LOCAL.size > limit:
-            self._refuse(f"entry {entry.text!r} lies outside the file")
+            self._refuse(f"entry {entry.text!r} is outside the file")
         header = self._read_at(offset, _LOCAL.size, f"entry {entry.text!r}")
         signature, _, flags, method, _, _, crc, compressed, size, n, m = _LOCAL.unpack(header)
         name = self._read_at(offset + _LOCAL.size, n, f"entry {entry.text!r}")
