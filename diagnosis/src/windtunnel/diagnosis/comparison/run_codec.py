@@ -29,7 +29,7 @@ from windtunnel.diagnosis.findings.kinds.model_ends import (
 )
 from windtunnel.diagnosis.findings.trial import NO_TRIAL, OutputTrial, Trial
 from windtunnel.diagnosis.graph import Matching, Pair
-from windtunnel.diagnosis.graph.layer_matching import node
+from windtunnel.diagnosis.graph.matching import node
 
 SCHEMA: Final = "windtunnel.run_result/1"
 _FLOAT: Final = "float"

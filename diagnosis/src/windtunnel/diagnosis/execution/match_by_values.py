@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.comparison import Unmatched
 from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
-from windtunnel.diagnosis.graph.layer_matching import node, permutations
+from windtunnel.diagnosis.graph.matching import node, permutations
 from windtunnel.diagnosis.thresholds.execution_thresholds import (
     CLEARLY_SAME_VALUES,
     MATCHED_LEAST_VALUES,

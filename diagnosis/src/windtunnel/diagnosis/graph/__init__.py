@@ -1,11 +1,13 @@
-"""Two models as graphs of steps, however their converters fused, split, renamed or laid them out.
+"""Two models as graphs of fused layers, however their converters fused, split, renamed or laid them out.
 
-`steps` reads a model as canonical steps; `match` pairs the steps, and the tensors, of two models.
+`fused_layers` reads a model as canonical layers. `layer_matching` pairs the layers, and the tensors, of two models;
+`matching` is what it gives.
 """
 
 from __future__ import annotations
 
 from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
-from windtunnel.diagnosis.graph.layer_matching import Matching, Node, Pair, match_layers
+from windtunnel.diagnosis.graph.layer_matching import match_layers
+from windtunnel.diagnosis.graph.matching import Matching, Node, Pair
 
 __all__ = ["FusedLayer", "FusedModel", "Matching", "Node", "Pair", "match_layers"]
