@@ -76,7 +76,7 @@ def test_every_command_has_a_page_with_its_options_and_examples() -> None:
         for option in options:
             assert f"`{option.opts[0]}" in page, (name, option.opts)
         assert f"[`{name}`]({name}.md)" in pages["reference/commands/index.md"]
-    assert "```text\nwindtunnel diff [OPTIONS] REFERENCE CANDIDATE\n```" in pages["reference/commands/diff.md"]
+    assert "```text\nwindtunnel diff [OPTIONS] [REFERENCE] [CANDIDATE]\n```" in pages["reference/commands/diff.md"]
     assert "```text\nwindtunnel diff float32.tflite" in pages["reference/commands/diff.md"]
     assert "## windtunnel layers log" in pages["reference/commands/layers.md"]
     assert "\b" not in "".join(pages.values())
