@@ -37,7 +37,14 @@ class Artifact:
 
 
 def read_artifact(message: artifacts_pb2.RunArtifact) -> Artifact:
-    """The message as a value."""
+    """The artifact that a message describes.
+
+    Args:
+        message: of the metrics store.
+
+    Returns:
+        The artifact.
+    """
     return Artifact(
         kind=ARTIFACT_KIND.read(message.artifact_kind, message.kind),
         sha256=message.artifact.sha256,
@@ -58,7 +65,20 @@ def _plain_name(text: str) -> str:
 
 
 def one_of(found: Sequence[Artifact], what: str, hint: str = "say which") -> Artifact:
-    """The only artifact. Raises NotFound if there is none, InvalidInput with names and `hint` if there are several."""
+    """The only artifact of several names for it.
+
+    Args:
+        found: artifacts that fit.
+        what: what was looked for, for messages.
+        hint: what to do if there are several.
+
+    Returns:
+        The artifact.
+
+    Raises:
+        NotFound: there is none.
+        InvalidInput: there are several; the message has their names.
+    """
     if not found:
         raise NotFound(f"there is no {what}", hint="`windtunnel artifacts list RUN` shows all artifacts")
     if len({artifact.sha256 for artifact in found}) > 1:
@@ -71,13 +91,25 @@ def one_of(found: Sequence[Artifact], what: str, hint: str = "say which") -> Art
 async def download(
     store: ServedStore, artifact: Artifact, target: Path, *, force: bool = False, on_progress: OnProgress | None = None
 ) -> Path:
-    """Writes a verified artifact to `target`, completely or not at all.
+    """Writes a verified artifact to a file, completely or not at all.
 
     A link is followed, and kept. An interrupted download continues from the part next to the file.
 
+    Args:
+        store: of the services.
+        artifact: to download.
+        target: the file.
+        force: replace an existing file.
+        on_progress: called with bytes received and bytes in all.
+
+    Returns:
+        The path of the file.
+
     Raises:
         Conflict: `target` exists and `force` is not set, is a device or a stream, or another download writes it.
-        NotFound, InvalidInput, Unavailable: the artifact or the folder cannot be used.
+        NotFound: the store does not have the artifact, or the folder does not exist.
+        InvalidInput: the file cannot be written.
+        Unavailable: the services do not answer.
     """
     place = output_target(target)
     if place.exists() and not force:

@@ -94,9 +94,18 @@ class Comparison:
 
 
 async def find_run(client: AsyncClient, target: str) -> str:
-    """The id of the run that `target` names: a run id, or MODEL@VERSION for its newest completed run.
+    """The id of a run.
 
-    Raises NotFound, Unavailable.
+    Args:
+        client: connected.
+        target: a run id, or MODEL@VERSION for its newest completed run.
+
+    Returns:
+        The run id.
+
+    Raises:
+        NotFound: there is no such run.
+        Unavailable: the services do not answer.
     """
     model, separator, version = target.rpartition("@")
     if not separator:
@@ -110,7 +119,20 @@ async def find_run(client: AsyncClient, target: str) -> str:
 
 
 async def compare_runs(client: AsyncClient, targets: Sequence[str]) -> Comparison:
-    """Compares the runs that `targets` name. Raises InvalidInput for fewer than two, NotFound, Unavailable."""
+    """Compares runs.
+
+    Args:
+        client: connected.
+        targets: as `find_run` takes them; the first one is the base.
+
+    Returns:
+        The comparison.
+
+    Raises:
+        InvalidInput: there are fewer than two.
+        NotFound: there is no such run.
+        Unavailable: the services do not answer.
+    """
     if len(targets) < 2:
         raise InvalidInput(f"{len(targets)} run is given", hint="give two or more")
     reports = [(await client.run(await find_run(client, target)).report()).json for target in targets]
@@ -118,7 +140,14 @@ async def compare_runs(client: AsyncClient, targets: Sequence[str]) -> Compariso
 
 
 def compare_reports(reports: Sequence[Report]) -> Comparison:
-    """`windtunnel.report/1` documents, each compared with the first."""
+    """Compares reports with the first one.
+
+    Args:
+        reports: `windtunnel.report/1` documents.
+
+    Returns:
+        The comparison.
+    """
     variants = [{variant["name"]: variant for variant in report["variants"]} for report in reports]
     names = dict.fromkeys(name for of_run in variants for name in of_run)
     rows = [row for name in names for row in _variant_rows(name, [of_run.get(name) for of_run in variants])]

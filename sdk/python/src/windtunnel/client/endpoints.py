@@ -35,7 +35,17 @@ class Endpoints:
     artifacts_assumed: bool = False
 
     def address_of(self, service: str) -> str:
-        """host:port of a service's gRPC API. Raises Unavailable."""
+        """The address of a service's gRPC API.
+
+        Args:
+            service: its name.
+
+        Returns:
+            host:port.
+
+        Raises:
+            Unavailable: it is not known.
+        """
         if service not in self.grpc:
             raise Unavailable(
                 f"the address of {service} is not known", hint=f"set WINDTUNNEL_{service.upper()}_ADDRESS=host:port"
@@ -51,7 +61,14 @@ def home_folder() -> Path:
 def find_endpoints(home: Path | None = None) -> Endpoints:
     """The running Windtunnel: `<home>/endpoints.json`, overridden by WINDTUNNEL_* variables.
 
-    Raises Unavailable if nothing runs there and no variable names a server.
+    Args:
+        home: folder of the local data; None: the default one.
+
+    Returns:
+        The addresses.
+
+    Raises:
+        Unavailable: nothing runs there and no variable names a server.
     """
     home = home or home_folder()
     written = _read(home / ENDPOINTS_FILE)
@@ -77,7 +94,16 @@ def find_endpoints(home: Path | None = None) -> Endpoints:
 
 
 async def wait_until_reachable(endpoints: Endpoints, service: str, channel: grpc.aio.Channel) -> None:
-    """Waits for the first connection to a service. Raises Unavailable if it does not answer for some seconds."""
+    """Waits for the first connection to a service.
+
+    Args:
+        endpoints: for the message.
+        service: its name.
+        channel: to the service.
+
+    Raises:
+        Unavailable: it does not answer for some seconds.
+    """
     try:
         await asyncio.wait_for(channel.channel_ready(), _CONNECT_S)
     except TimeoutError:

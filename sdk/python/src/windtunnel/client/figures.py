@@ -25,7 +25,17 @@ class Missing(Exception):
 
 
 def parse_path(path: str) -> list[str]:
-    """The steps of a path. Raises InvalidInput."""
+    """The steps of a path.
+
+    Args:
+        path: such as `variants[int8].accuracy`.
+
+    Returns:
+        Names and keys.
+
+    Raises:
+        InvalidInput: it is not a path.
+    """
     steps: list[str] = []
     position = 0
     while position < len(path):
@@ -43,7 +53,18 @@ def parse_path(path: str) -> list[str]:
 
 
 def figure_at(report: Mapping[str, Any], path: Sequence[str]) -> float | None:
-    """The figure of a report; None if it is not known. Raises Missing if the path leads nowhere, or not to a figure."""
+    """A figure of a report.
+
+    Args:
+        report: `windtunnel.report/1` document.
+        path: its steps.
+
+    Returns:
+        None: it is not known.
+
+    Raises:
+        Missing: the path leads nowhere, or not to a figure.
+    """
     value: Any = report
     for step in path:
         value = _step(value, step)
@@ -63,18 +84,38 @@ def _step(value: Any, step: str) -> Any:
 
 
 def cell_label(cell: Mapping[str, Any]) -> str:
-    """farm/device/os_version/accelerator/threads, without what is not known."""
+    """A cell for people.
+
+    Args:
+        cell: of a report.
+
+    Returns:
+        farm/device/os_version/accelerator/threads, without what is not known.
+    """
     return "/".join(str(cell[key]) for key in _LABEL if cell.get(key) is not None)
 
 
 def cell_identity(cell: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The place and settings of a cell, without its id: the values of `CELL_IDENTITY`."""
+    """The place and settings of a cell, without its id.
+
+    Args:
+        cell: of a report.
+
+    Returns:
+        The values of `CELL_IDENTITY`.
+    """
     return tuple(cell.get(name) for name in CELL_IDENTITY)
 
 
 def cell_sizes(cell: Mapping[str, Any]) -> tuple[tuple[int, ...], ...]:
-    """The sizes of a cell's inputs in a fixed order; empty if they are not known.
+    """The sizes of a cell's inputs.
 
     Runs and variants may name their inputs differently; equal sizes mean equal work.
+
+    Args:
+        cell: of a report.
+
+    Returns:
+        In a fixed order; empty if they are not known.
     """
     return tuple(sorted(tuple(shape) for shape in (cell.get("input_shapes") or {}).values()))

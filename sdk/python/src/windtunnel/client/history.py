@@ -42,9 +42,21 @@ class History:
 
 
 async def read_history(client: AsyncClient, wanted: RunFilter, figure: str, limit: int) -> History:
-    """The figure in the newest `limit` completed runs that `wanted` names.
+    """A figure of a model over its runs.
 
-    Raises InvalidInput for a path that no report has, NotFound if there is no run, Unavailable.
+    Args:
+        client: connected.
+        wanted: which runs.
+        figure: path of the figure.
+        limit: at most so many completed runs, the newest ones.
+
+    Returns:
+        The figure of each run.
+
+    Raises:
+        InvalidInput: no report has the path.
+        NotFound: there is no run.
+        Unavailable: the services do not answer.
     """
     path = parse_path(figure)
     runs = await list_runs(client, wanted, limit)

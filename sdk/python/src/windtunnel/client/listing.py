@@ -47,7 +47,20 @@ class RunSummary:
 
 
 async def list_runs(client: AsyncClient, wanted: RunFilter, limit: int) -> list[RunSummary]:
-    """At most `limit` runs, newest first. Raises InvalidInput, Unavailable."""
+    """Lists runs.
+
+    Args:
+        client: connected.
+        wanted: which runs.
+        limit: at most so many.
+
+    Returns:
+        The newest first.
+
+    Raises:
+        InvalidInput: the filter is not valid.
+        Unavailable: the services do not answer.
+    """
     found: list[RunSummary] = []
     request = _request(wanted)
     while len(found) < limit:
@@ -61,7 +74,14 @@ async def list_runs(client: AsyncClient, wanted: RunFilter, limit: int) -> list[
 
 
 def verdict_name(verdict: types_pb2.Verdict.ValueType) -> str | None:
-    """passed, failed, could_not_run; None for no verdict yet."""
+    """The name of a verdict.
+
+    Args:
+        verdict: of a message.
+
+    Returns:
+        passed, failed, could_not_run; None: no verdict yet.
+    """
     if verdict == types_pb2.VERDICT_UNSPECIFIED:
         return None
     return types_pb2.Verdict.Name(verdict).removeprefix("VERDICT_").lower()

@@ -14,7 +14,14 @@ from windtunnel.output_files import locked_part
 
 @contextmanager
 def held_part(part: Path, size_bytes: int) -> Iterator[BinaryIO]:
-    """Opens the file `part` at its end and locks it. One that is larger than `size_bytes` bytes is emptied.
+    """Opens the part of a download at its end and locks it.
+
+    Args:
+        part: the file.
+        size_bytes: of the complete download; a larger part is emptied.
+
+    Yields:
+        The file.
 
     Raises:
         Conflict: another download writes it.

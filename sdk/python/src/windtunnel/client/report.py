@@ -15,6 +15,7 @@ class Report:
 
     @property
     def run_id(self) -> str:
+        """The id of the run."""
         return str(self.json["run_id"])
 
     @property
@@ -25,6 +26,7 @@ class Report:
 
     @property
     def passed(self) -> bool:
+        """Whether the verdict is passed."""
         return self.verdict == "passed"
 
     @property
@@ -34,8 +36,10 @@ class Report:
 
     @property
     def reasons(self) -> Sequence[str]:
+        """Why the run did not pass; empty if it did."""
         return list(self.json["reasons"])
 
     @property
     def variants(self) -> Sequence[Mapping[str, Any]]:
+        """The entries of the variants, as in the document."""
         return list(self.json["variants"])

@@ -37,7 +37,12 @@ _PASSING: Final = (
 
 
 class ServedStore:
-    """Immutable blobs by content, like an ArtifactStore; nothing can be deleted."""
+    """Immutable blobs by content, like an ArtifactStore; nothing can be deleted.
+
+    Args:
+        service: the artifact service.
+        on_upload: called with bytes sent and bytes in all.
+    """
 
     def __init__(self, service: ArtifactServiceAsyncStub, on_upload: OnProgress | None = None) -> None:
         self._service = service
@@ -46,7 +51,15 @@ class ServedStore:
     async def put_file(self, path: Path) -> ArtifactRef:
         """Stores a regular file. Bytes that the services already have are not sent again.
 
-        Raises InvalidInput for a file that cannot be read, is too large, or changes during the upload; Unavailable.
+        Args:
+            path: of the file.
+
+        Returns:
+            Its name and size.
+
+        Raises:
+            InvalidInput: the file cannot be read, is too large, or changes during the upload.
+            Unavailable: the services do not answer.
         """
         ref = await asyncio.to_thread(_reference, path)
         attempts = _Attempts("the upload")
@@ -74,7 +87,14 @@ class ServedStore:
                     self._on_upload(offset, ref.size_bytes)
 
     async def put_bytes(self, data: bytes) -> ArtifactRef:
-        """Stores `data`."""
+        """Stores bytes.
+
+        Args:
+            data: at most what memory holds.
+
+        Returns:
+            Their name and size.
+        """
         ref = ArtifactRef(hashlib.sha256(data).hexdigest(), len(data))
         asked = await self._ask(self._service.GetUpload, artifacts_pb2.GetUploadRequest(sha256=ref.sha256))
         if asked.stored:
@@ -92,12 +112,19 @@ class ServedStore:
         return ref
 
     async def fetch_part(self, sha256: str, part: Path, file: BinaryIO, on_progress: OnProgress | None = None) -> None:
-        """Writes the verified blob to `part`, continuing after the bytes of an earlier try.
+        """Writes the verified blob to a file, continuing after the bytes of an earlier try.
 
         Args:
+            sha256: of the blob.
+            part: path of the file.
             file: `part`, opened to append to it, at its end.
+            on_progress: called with bytes received and bytes in all.
 
-        Raises NotFound, Corrupt, InvalidInput if `part` cannot be written, Unavailable.
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: its bytes do not hash to `sha256`.
+            InvalidInput: the file cannot be written.
+            Unavailable: the services do not answer.
         """
         check_sha256(sha256)
         attempts = _Attempts("the download")
@@ -132,7 +159,20 @@ class ServedStore:
             call.cancel()
 
     async def read_bytes(self, sha256: str, *, limit: int = READ_LIMIT) -> bytes:
-        """The verified blob. Raises NotFound, Corrupt; InvalidInput above `limit` bytes."""
+        """Reads the verified blob into memory.
+
+        Args:
+            sha256: of the blob.
+            limit: the most bytes.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            NotFound: there is no such blob.
+            Corrupt: its bytes do not hash to `sha256`.
+            InvalidInput: it is larger than `limit`.
+        """
         found = bytearray()
         try:
             async for message in self._service.Download(artifacts_pb2.DownloadRequest(sha256=check_sha256(sha256))):
@@ -153,7 +193,11 @@ class ServedStore:
 
 
 class _Attempts:
-    """Tries of a transfer: as long as it makes progress, and a few times without."""
+    """Tries of a transfer: as long as it makes progress, and a few times without.
+
+    Args:
+        what: of the transfer, for messages.
+    """
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -161,12 +205,23 @@ class _Attempts:
         self._failed = 0
 
     def reached(self, position: int) -> None:
-        """The transfer has reached byte `position`."""
+        """Notes progress: failures before it no longer count.
+
+        Args:
+            position: in bytes.
+        """
         if position > self._furthest:
             self._furthest, self._failed = position, 0
 
     async def again(self, error: grpc.aio.AioRpcError) -> None:
-        """Waits before the next try. Raises if another try cannot help, or the tries are used up."""
+        """Waits before the next try.
+
+        Args:
+            error: of the last one.
+
+        Raises:
+            Unavailable: the tries are used up.
+        """
         if error.code() not in _PASSING:
             raise from_rpc_error(error) from error
         self._failed += 1

@@ -25,9 +25,38 @@ _ANSWER_S = 10.0
 class Writer(Protocol):
     """Where a submission stores its files."""
 
-    async def put_file(self, path: Path) -> ArtifactRef: ...
-    async def put_bytes(self, data: bytes) -> ArtifactRef: ...
-    async def read_bytes(self, sha256: str) -> bytes: ...
+    async def put_file(self, path: Path) -> ArtifactRef:
+        """Stores a regular file.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            Its name and size.
+        """
+        ...
+
+    async def put_bytes(self, data: bytes) -> ArtifactRef:
+        """Stores bytes.
+
+        Args:
+            data: at most what memory holds.
+
+        Returns:
+            Their name and size.
+        """
+        ...
+
+    async def read_bytes(self, sha256: str) -> bytes:
+        """Reads a verified blob into memory.
+
+        Args:
+            sha256: of the blob.
+
+        Returns:
+            The bytes.
+        """
+        ...
 
 
 async def find_store(
@@ -38,7 +67,16 @@ async def find_store(
     The services name an artifact that only their store has. If the store named here has it too, both are the same. If
     the services do not answer, the store named by WINDTUNNEL_ARTIFACTS_URL or endpoints.json is used.
 
-    Raises Unavailable if no store is named.
+    Args:
+        endpoints: of the services.
+        service: connects to the artifact service.
+        on_upload: called with bytes sent and bytes in all.
+
+    Returns:
+        The store itself, or the services' API to it.
+
+    Raises:
+        Unavailable: no store is named.
     """
     probe = await _probe(endpoints, service)
     if probe is None:
@@ -59,7 +97,11 @@ def _unknown(address: str | None) -> Unavailable:
 
 
 async def _probe(endpoints: Endpoints, service: Callable[[], ArtifactServiceAsyncStub]) -> str | None:
-    """SHA-256 of an artifact that only the services' store has; None if they do not answer."""
+    """SHA-256 of an artifact that only the services' store has; None if they do not answer.
+
+    Raises:
+        Unavailable: the services cannot reach their store.
+    """
     if "metrics_store" not in endpoints.grpc:
         return None
     try:

@@ -53,8 +53,12 @@ async def submit(client: AsyncClient, given: Submission, on_upload: OnProgress |
         given: the submission.
         on_upload: called with bytes sent and bytes in all, if files go through the services' API.
 
+    Returns:
+        The run id.
+
     Raises:
-        InvalidInput, InvalidPlan: the arguments or the plan are not valid.
+        InvalidInput: the arguments are not valid.
+        InvalidPlan: the plan is not valid.
         NotFound: the model or the stored plan does not exist.
         Conflict: the run id is taken.
         Unavailable: a service does not answer.
@@ -117,7 +121,11 @@ async def _publish(bus: Bus, message: events_pb2.ModelTrained, id: str) -> str:
 
 
 async def _claim(bus: Bus, event: Event) -> None:
-    """Reserves the run id that the user wants, before the run is announced."""
+    """Reserves the run id that the user wants, before the run is announced.
+
+    Raises:
+        Conflict: another event has it.
+    """
     run_id = wanted_run_id(event)
     try:
         await claim_run(await bus.bucket(subjects.RUNS_BUCKET), event)
@@ -126,14 +134,28 @@ async def _claim(bus: Bus, event: Event) -> None:
 
 
 def version_of(uri: str) -> str:
-    """A version: the first digits of an artifact's hash; for other URIs, whose content is not known, the time."""
+    """A version for a model that has none.
+
+    Args:
+        uri: of the model.
+
+    Returns:
+        The first digits of an artifact's hash; for other URIs, whose content is not known, the time.
+    """
     if uri.startswith("sha256:"):
         return uri.removeprefix("sha256:")[:12]
     return datetime.now(UTC).strftime("%Y-%m-%d.%H%M%S")
 
 
 def format_by_name(model: str) -> str:
-    """The format of a model whose content does not show it; empty if the content does."""
+    """The format of a model whose content does not show it.
+
+    Args:
+        model: path or URI.
+
+    Returns:
+        Empty: the content shows it.
+    """
     # A GraphDef does not name its format, and an artifact has no file name: only here the name is still known.
     path = Path(model)
     return "frozen_graph" if path.suffix == ".pb" and path.name != "saved_model.pb" else ""

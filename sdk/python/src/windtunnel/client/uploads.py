@@ -24,19 +24,37 @@ _MOST_TEXT: Final = 64 * 1024**2
 class FileStore(Protocol):
     """The part of an artifact store that uploads use."""
 
-    async def put_file(self, path: Path) -> ArtifactRef: ...
+    async def put_file(self, path: Path) -> ArtifactRef:
+        """Stores a regular file.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            Its name and size.
+        """
+        ...
 
 
 def is_uri(text: str) -> bool:
-    """Whether `text` is a URI that services can fetch, not a local path."""
+    """Whether a text is a URI that services can fetch, not a local path.
+
+    Args:
+        text: path or URI.
+    """
     return text.startswith(_SCHEMES)
 
 
 def find_model(model: str, sha256: str | None = None) -> None:
-    """Raises if `model` is neither a URI that services can fetch nor a file or folder on this machine.
+    """Checks that a model is a URI that services can fetch, or a file or folder on this machine.
 
     Args:
+        model: path or URI.
         sha256: hash of the content, 64 hex digits; required for https://.
+
+    Raises:
+        InvalidInput: the hash is missing or not a hash.
+        NotFound: there is no such file or folder.
     """
     if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
         raise InvalidInput(f"sha256 is {sha256!r:.80}", hint="64 hex digits, as sha256sum prints them")
@@ -54,7 +72,19 @@ def find_model(model: str, sha256: str | None = None) -> None:
 
 
 def read_plan(path: Path) -> Plan:
-    """The plan in a YAML file. Raises InvalidPlan with line and column, NotFound, InvalidInput."""
+    """Reads the plan in a YAML file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InvalidPlan: the plan is not valid; the message has line and column.
+        NotFound: there is no such file.
+        InvalidInput: the file cannot be read.
+    """
     try:
         return parse_plan_text(_read_text(path, "plan"))
     except FileNotFoundError:
@@ -64,7 +94,11 @@ def read_plan(path: Path) -> Plan:
 
 
 def _read_text(path: Path, what: str) -> str:
-    """The text of a file or pipe: one without an end, such as /dev/zero, is not read forever. Raises InvalidInput."""
+    """The text of a file or pipe; one without an end, such as /dev/zero, is not read forever.
+
+    Raises:
+        InvalidInput: it is too large, or not text.
+    """
     with path.open("rb") as file:
         content = file.read(_MOST_TEXT + 1)
     if len(content) > _MOST_TEXT:
@@ -73,7 +107,19 @@ def _read_text(path: Path, what: str) -> str:
 
 
 async def upload(artifacts: FileStore, path: Path) -> str:
-    """Stores a file, folder (as a zip file) or checkpoint prefix; returns its URI. Raises NotFound."""
+    """Stores a file, folder (as a zip file) or checkpoint prefix.
+
+    Args:
+        artifacts: the store.
+        path: on this machine.
+
+    Returns:
+        The URI of the artifact.
+
+    Raises:
+        NotFound: there is no such file or folder.
+        InvalidInput: it cannot be read.
+    """
     with tempfile.TemporaryDirectory(prefix="windtunnel-upload-") as folder:
         source = checkpoint_folder(path, Path(folder, "checkpoint")) or path
         if source.is_dir():
@@ -86,9 +132,14 @@ async def upload(artifacts: FileStore, path: Path) -> str:
 
 
 def checkpoint_folder(path: Path, folder: Path) -> Path | None:
-    """Copies the TF1 checkpoint that `path` names by its prefix or by one of its files to the new folder `folder`.
+    """Copies a TF1 checkpoint to a folder.
 
-    Returns `folder`; None if `path` is not a checkpoint.
+    Args:
+        path: its prefix, or one of its files.
+        folder: the new folder.
+
+    Returns:
+        `folder`; None: `path` is not a checkpoint.
     """
     files = _checkpoint_files(path)
     if not files:
@@ -111,7 +162,14 @@ def _checkpoint_files(path: Path) -> list[Path]:
 def check_plan_files(plan: Plan, folder: Path) -> None:
     """Checks the files that a plan names on this machine: data sets exist, pipeline and recipes can be read.
 
-    Raises NotFound, InvalidInput, Unsupported.
+    Args:
+        plan: to check.
+        folder: that relative paths start from.
+
+    Raises:
+        NotFound: a file does not exist.
+        InvalidInput: a file cannot be read.
+        Unsupported: a file has a step or a format that is not supported.
     """
     for field in ("samples", "calibration"):
         value = getattr(plan.data, field)
@@ -127,12 +185,25 @@ def check_plan_files(plan: Plan, folder: Path) -> None:
 
 
 def names_local_files(plan: Plan) -> bool:
-    """Whether data of the plan is on this machine and must be uploaded."""
+    """Whether data of the plan is on this machine and must be uploaded.
+
+    Args:
+        plan: to check.
+    """
     return any(path is not None and not is_uri(path) for path in (plan.data.samples, plan.data.calibration))
 
 
 async def upload_plan_files(artifacts: FileStore, plan: Plan, folder: Path) -> Plan:
-    """The plan with its local paths (relative to `folder`) replaced: data by artifacts, JSON files by their content."""
+    """Uploads the files that a plan names on this machine.
+
+    Args:
+        artifacts: the store.
+        plan: with local paths.
+        folder: that relative paths start from.
+
+    Returns:
+        The plan with data replaced by artifacts, and JSON files by their content.
+    """
     data = {}
     for field in ("samples", "calibration"):
         value = getattr(plan.data, field)
