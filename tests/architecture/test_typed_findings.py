@@ -17,7 +17,7 @@ EXCEPTIONS = {
     "windtunnel/cli/local/stored_runs.py": "reads a stored run, which holds what was noticed of the samples as JSON",
     "windtunnel/cli/report/finding_words.py": "words on what was noticed of samples, in documents of any version",
     "windtunnel/cli/report/html/diagnosis_parts.py": "a page lists all fields of a cause, also of later versions",
-    "windtunnel/datacheck/check.py": "what is noticed of samples is no cause of a diagnosis",
+    "windtunnel/datacheck/check.py": "what is noticed of samples is not a cause of a diagnosis",
 }
 
 

@@ -19,7 +19,14 @@ PACKAGE = "windtunnel-app-builder"
 
 
 async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
-    """The app builder's parts."""
+    """Makes the app builder's parts.
+
+    Args:
+        rt: what the service has to work with.
+
+    Returns:
+        Servicers, workers and what to close.
+    """
     settings = rt.settings
     service = AppBuilderService(
         rt,

@@ -60,7 +60,14 @@ class _Job:
 
 
 class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
-    """Builds apps on request and on `variant.ready`."""
+    """Builds apps on request and on `variant.ready`.
+
+    Args:
+        runtime: what the service has to work with.
+        key: the configured one; None: there is none.
+        base_apps: reads the URI that the operator configured.
+        versions: of the tools, by name.
+    """
 
     def __init__(
         self,
@@ -70,7 +77,6 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         base_apps: SourceReader,
         versions: Mapping[str, str],
     ) -> None:
-        """`key`: the configured one, if any. `base_apps`: reads the URI that the operator configured."""
         self._runtime = runtime
         self._key = key
         self._base_apps = base_apps
@@ -79,6 +85,7 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
     async def Build(  # noqa: N802 - named by the contract
         self, request: app_builder_pb2.BuildRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> app_builder_pb2.BuildResponse:
+        """Implements `AppBuilderService.Build` of the contract."""
         platform = _platform(request)
         if not request.model_uri:
             raise InvalidInput("model_uri is empty", hint="give the URI of the variant's .tflite")
@@ -88,14 +95,23 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         return await self._build(await self._job(platform, model, request.variant))
 
     async def on_variant_ready(self, event: Event) -> None:
-        """Handles `variant.ready`: publishes `app.built`, or `app.failed`, for each platform that the plan needs."""
+        """Handles `variant.ready`: publishes `app.built`, or `app.failed`, for each platform that the plan needs.
+
+        Args:
+            event: as received.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         plan = await plan_of(message.run, self._runtime.artifacts)
         await each(platforms_of(plan.devices), lambda platform: self._on_platform(message, platform))
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says of each platform that its app is there, or that it could not be built."""
+        """Publishes for each platform that its app is built, or could not be built.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         platforms = await self._platforms(message.run)
@@ -110,7 +126,11 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             await self._publish_built(message, platform, built)
 
     async def _on_platform(self, message: events_pb2.VariantReady, platform: Platform) -> None:
-        """One platform alone: what is wrong with it fails it, and no other."""
+        """Builds for one platform; its error fails it, and no other.
+
+        Raises:
+            WindtunnelError: another try may help.
+        """
         try:
             job = await self._job(platform, artifact_from_proto(message.variant.model), message.variant.name)
             result = await self._build(job)
@@ -151,7 +171,11 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
 
     async def _platforms(self, run: types_pb2.RunContext) -> tuple[Platform, ...]:
-        """The platforms that may wait for an app: all, where the plan cannot be read."""
+        """The platforms that may wait for an app; all, if the plan cannot be read.
+
+        Raises:
+            WindtunnelError: another try may help.
+        """
         try:
             return platforms_of((await plan_of(run, self._runtime.artifacts)).devices)
         except WindtunnelError as error:

@@ -16,7 +16,14 @@ PACKAGES = ("windtunnel-layer-diff", "ai-edge-litert")
 
 
 async def build(rt: Runtime[LayerDiffSettings]) -> Parts:
-    """The layer diff's parts."""
+    """Makes the layer diff's parts.
+
+    Args:
+        rt: what the service has to work with.
+
+    Returns:
+        Servicers, workers and what to close.
+    """
     settings = rt.settings
     pool = ChildPool(
         lazy=True,

@@ -60,7 +60,13 @@ class _Job:
 
 
 class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
-    """Compares on request and on `variant.ready`."""
+    """Compares on request and on `variant.ready`.
+
+    Args:
+        runtime: what the service has to work with.
+        pool: where native code runs.
+        versions: of the tools, by name.
+    """
 
     def __init__(self, runtime: Runtime[LayerDiffSettings], pool: Pool, *, versions: Mapping[str, str]) -> None:
         self._runtime = runtime
@@ -70,7 +76,7 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
     async def Compare(  # noqa: N802 - named by the contract
         self, request: layer_diff_pb2.CompareRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> layer_diff_pb2.CompareResponse:
-        """Compares the models at two URIs. Raises InvalidInput if one is missing."""
+        """Implements `LayerDiffService.Compare` of the contract."""
         pipeline = pipeline_of(request.preprocessing_json)
         for name in ("reference_uri", "candidate_uri"):
             if not getattr(request, name):
@@ -83,7 +89,11 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
         return await self._compare(_Job(reference, candidate, samples, pipeline, threshold))
 
     async def on_variant_ready(self, event: Event) -> None:
-        """Handles `variant.ready`: publishes `variant.compared`."""
+        """Handles `variant.ready`: publishes `variant.compared`.
+
+        Args:
+            event: as received.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         plan = await plan_of(message.run, self._runtime.artifacts)
@@ -104,7 +114,12 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
         await self._runtime.publisher.publish(compared, run_id=message.run.run_id, parts=parts)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says that the variant of `event` could not be compared."""
+        """Publishes that the variant could not be compared.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
         if isinstance(error, Malformed):
             # Which variant it is about cannot be known; the message is a dead letter.
             return
@@ -143,7 +158,14 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
 
 
 def diagnosis_json(comparison: Comparison) -> bytes:
-    """The diagnosis as windtunnel.diagnosis/1."""
+    """The diagnosis as windtunnel.diagnosis/1.
+
+    Args:
+        comparison: of a variant.
+
+    Returns:
+        JSON.
+    """
     return json.dumps(comparison.to_json(), allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
 
 

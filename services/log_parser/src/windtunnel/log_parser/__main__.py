@@ -15,7 +15,14 @@ PACKAGE = "windtunnel-log-parser"
 
 
 async def build(rt: Runtime[LogParserSettings]) -> Parts:
-    """The log parser's parts."""
+    """Makes the log parser's parts.
+
+    Args:
+        rt: what the service has to work with.
+
+    Returns:
+        Servicers, workers and what to close.
+    """
     service = LogParserService(rt, versions={PACKAGE: importlib.metadata.version(PACKAGE)})
     return Parts(
         servicers=[

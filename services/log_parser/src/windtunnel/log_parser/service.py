@@ -27,7 +27,12 @@ MAX_REQUEST_LOG_BYTES: Final = 4 * 1024**2
 
 
 class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
-    """Reads benchmark logs on request and on `device_run.finished`."""
+    """Reads benchmark logs on request and on `device_run.finished`.
+
+    Args:
+        runtime: what the service has to work with.
+        versions: of the tools, by name.
+    """
 
     def __init__(self, runtime: Runtime[LogParserSettings], *, versions: Mapping[str, str]) -> None:
         self._runtime = runtime
@@ -36,10 +41,15 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
     async def Parse(  # noqa: N802 - named by the contract
         self, request: log_parser_pb2.ParseRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> log_parser_pb2.ParseResponse:
+        """Implements `LogParserService.Parse` of the contract."""
         return await asyncio.to_thread(_parse, await self._log_of(request))
 
     async def on_device_run_finished(self, event: Event) -> None:
-        """Handles `device_run.finished`: publishes `device_run.measured`."""
+        """Handles `device_run.finished`: publishes `device_run.measured`.
+
+        Args:
+            event: as received.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.DeviceRunFinished)
         measured = events_pb2.DeviceRunMeasured(
@@ -53,7 +63,12 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
         await self._runtime.publisher.publish(measured, run_id=message.run.run_id, parts=parts)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says that the attempt of `event` gave no measurement."""
+        """Publishes that the attempt gave no measurement.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
         if isinstance(error, Malformed):
             # Which cell it is about cannot be known; the message is a dead letter.
             return
@@ -133,7 +148,17 @@ def _too_large(size: int, limit: int, hint: str) -> InvalidInput:
 
 
 def measurement_to_proto(measurement: Measurement) -> types_pb2.Measurement:
-    """The figures on the wire. Raises InvalidInput for a count that no device has."""
+    """The figures on the wire.
+
+    Args:
+        measurement: of a device run.
+
+    Returns:
+        The message.
+
+    Raises:
+        InvalidInput: a count is one that no device has.
+    """
     delegate = _that_ran(measurement)
     shown = delegate or measurement.delegate
     try:

@@ -13,7 +13,14 @@ from windtunnel.v1 import quantizer_pb2, quantizer_pb2_grpc
 
 
 async def build(rt: Runtime[QuantizerSettings]) -> Parts:
-    """The quantizer's parts."""
+    """Makes the quantizer's parts.
+
+    Args:
+        rt: what the service has to work with.
+
+    Returns:
+        Servicers, workers and what to close.
+    """
     settings = rt.settings
     pool = ChildPool(
         lazy=True,

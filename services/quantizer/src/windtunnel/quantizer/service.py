@@ -53,7 +53,13 @@ class _Job:
 
 
 class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
-    """Makes variants on request and on `model.converted`."""
+    """Makes variants on request and on `model.converted`.
+
+    Args:
+        runtime: what the service has to work with.
+        pool: where native code runs.
+        versions: of the tools, by name.
+    """
 
     def __init__(self, runtime: Runtime[QuantizerSettings], pool: Pool, *, versions: Mapping[str, str]) -> None:
         self._runtime = runtime
@@ -63,6 +69,7 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
     async def Quantize(  # noqa: N802 - named by the contract
         self, request: quantizer_pb2.QuantizeRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> quantizer_pb2.QuantizeResponse:
+        """Implements `QuantizerService.Quantize` of the contract."""
         variant = _variant(request.variant)
         pipeline = pipeline_of(request.preprocessing_json)
         if not request.model_uri:
@@ -79,14 +86,26 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
         return await self._make(_Job(model, variant, chosen, drawn, pipeline))
 
     async def on_model_converted(self, event: Event) -> None:
-        """Handles `model.converted`: publishes `variant.ready`, or `variant.failed`, for each variant of the plan."""
+        """Handles `model.converted`: publishes `variant.ready`, or `variant.failed`, for each variant of the plan.
+
+        Args:
+            event: as received.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.ModelConverted)
         plan = await plan_of(message.run, self._runtime.artifacts)
         await each(plan.variants, lambda variant: self._on_variant(message, plan, variant))
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says of each variant that it is there, or that it could not be made."""
+        """Publishes for each variant that it is made, or could not be made.
+
+        Args:
+            event: that was given up.
+            error: why.
+
+        Raises:
+            WindtunnelError: the plan may be read by another try.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.ModelConverted)
         try:
@@ -111,7 +130,11 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
             await self._publish_ready(message, made)
 
     async def _on_variant(self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec) -> None:
-        """One variant alone: what is wrong with it fails it, and no other."""
+        """Makes one variant; its error fails it, and no other.
+
+        Raises:
+            WindtunnelError: another try may help.
+        """
         try:
             result = await self._make_planned(message, plan, variant)
         except WindtunnelError as error:

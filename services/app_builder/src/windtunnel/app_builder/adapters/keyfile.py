@@ -12,14 +12,32 @@ from windtunnel.errors import InvalidInput
 
 
 def load_key(key: Path, certificate: Path) -> SigningKey:
-    """The key in two PEM files. Raises InvalidInput, also where one cannot be read."""
+    """Reads the key from two PEM files.
+
+    Args:
+        key: the private key.
+        certificate: its certificate.
+
+    Returns:
+        The key.
+
+    Raises:
+        InvalidInput: a file cannot be read, or has no usable key.
+    """
     return SigningKey.load_pem(_read(key), _read(certificate))
 
 
 def kept_key(path: Path) -> SigningKey:
-    """The key kept at `path`, made on first use: private key and certificate in one PEM file, mode 0600.
+    """The key kept in a file, made on first use. Processes that start at the same time all get the same key.
 
-    Processes that come at the same time all get the same key. Raises InvalidInput where the file cannot be used.
+    Args:
+        path: of one PEM file with private key and certificate, mode 0600.
+
+    Returns:
+        The key.
+
+    Raises:
+        InvalidInput: the file cannot be used.
     """
     if not path.exists():
         _keep(SigningKey.generate(), path)

@@ -19,12 +19,15 @@ class ZipPackageWriters:
 
     @property
     def can_sign(self) -> bool:
+        """Implements `PackageWriters.can_sign`."""
         return self.key is not None
 
     def bundle(self, model: BinaryIO, config: BenchmarkConfig, output: BinaryIO) -> str:
+        """Implements `PackageWriters.bundle`."""
         return write_bundle(model, config, output)
 
     def apk(self, base: BinaryIO, label: str, model: BinaryIO, config: BenchmarkConfig, output: BinaryIO) -> str:
+        """Implements `PackageWriters.apk`."""
         if self.key is None:
             raise ValueError("an APK needs a key: ask can_sign first")
         return write_apk(base, label, model, config, self.key, output)

@@ -43,7 +43,15 @@ class SigningKey:
 
     @classmethod
     def generate(cls, common_name: str = "Windtunnel", *, years: int = 30) -> SigningKey:
-        """A new RSA-2048 key with a certificate signed by itself, as Android takes them."""
+        """A new RSA-2048 key with a self-signed certificate, as Android takes them.
+
+        Args:
+            common_name: in the certificate.
+            years: how long the certificate is valid.
+
+        Returns:
+            The key.
+        """
         private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
         now = datetime.datetime.now(datetime.UTC).replace(microsecond=0)
@@ -62,6 +70,13 @@ class SigningKey:
     @classmethod
     def load_pem(cls, key: bytes, certificate: bytes) -> SigningKey:
         """Reads a PEM private key without password and its PEM certificate.
+
+        Args:
+            key: PEM, without password.
+            certificate: PEM.
+
+        Returns:
+            The key.
 
         Raises:
             InvalidInput: one cannot be read, they do not belong together, or the key is of another kind.
@@ -102,7 +117,14 @@ class SigningKey:
         )
 
     def sign(self, data: bytes) -> bytes:
-        """A signature over `data`, the same every time (ECDSA with the nonces of RFC 6979)."""
+        """Signs data; the same every time (ECDSA with the nonces of RFC 6979).
+
+        Args:
+            data: to sign.
+
+        Returns:
+            The signature.
+        """
         if isinstance(self.private, rsa.RSAPrivateKey):
             return self.private.sign(data, padding.PKCS1v15(), hashes.SHA256())
         return self.private.sign(data, ec.ECDSA(hashes.SHA256(), deterministic_signing=True))
@@ -128,7 +150,13 @@ def _supported(private: object) -> PrivateKey:
 
 
 def sign(file: BinaryIO, layout: Layout, key: SigningKey) -> None:
-    """Signs a finished zip in place: puts the APK Signing Block before the directory."""
+    """Signs a finished zip in place: writes the APK Signing Block before the directory.
+
+    Args:
+        file: open for reading and writing.
+        layout: where its parts are.
+        key: signs.
+    """
     file.seek(layout.directory)
     directory = file.read(layout.end - layout.directory)
     end = file.read()
@@ -144,6 +172,15 @@ def content_digest(file: BinaryIO, layout: Layout, directory: bytes, end: bytes)
     """SHA-256 of entries, directory and end record, in chunks of 1 MiB that do not cross these parts.
 
     The end record counts as if the directory began where the signing block does; unsigned, it does.
+
+    Args:
+        file: open for reading.
+        layout: where its parts are.
+        directory: its bytes.
+        end: the end record.
+
+    Returns:
+        32 bytes.
     """
     file.seek(0)
     chunks = [_chunk_digest(chunk) for chunk in blocks(file, layout.directory)]

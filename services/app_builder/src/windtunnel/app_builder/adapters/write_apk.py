@@ -34,14 +34,18 @@ _OURS = {MODEL.encode(), CONFIG.encode()}
 def write_apk(
     base: BinaryIO, label: str, model: BinaryIO, config: BenchmarkConfig, key: SigningKey, output: BinaryIO
 ) -> str:
-    """Writes the signed APK into an empty file; returns the model's SHA-256 in hex.
+    """Writes the signed APK into an empty file.
 
     Args:
-        base: the base APK, open for reading; `label` names it in messages.
+        base: the base APK, open for reading.
+        label: names the base APK in messages.
         model: the .tflite, at its beginning.
         config: is stored next to the model.
         key: signs, by APK Signature Schemes v2 and v3.
         output: empty, open for reading and writing.
+
+    Returns:
+        The model's SHA-256, hexadecimal digits.
 
     Raises:
         InvalidInput: `base` is not an APK that can be used.

@@ -21,14 +21,31 @@ class _Hash(Protocol):
 
 
 def hashing(data: Iterator[bytes], digest: _Hash) -> Iterator[bytes]:
-    """Passes blocks on and feeds them to a digest."""
+    """Passes blocks on and feeds them to a digest.
+
+    Args:
+        data: the blocks.
+        digest: gets them.
+
+    Yields:
+        Each block.
+    """
     for block in data:
         digest.update(block)
         yield block
 
 
 def write_bundle(model: BinaryIO, config: BenchmarkConfig, output: BinaryIO) -> str:
-    """Writes the bundle into an empty file; returns the model's SHA-256 in hex."""
+    """Writes the bundle into an empty file.
+
+    Args:
+        model: the .tflite, at its beginning.
+        config: is stored next to the model.
+        output: empty, open for reading and writing.
+
+    Returns:
+        The model's SHA-256, hexadecimal digits.
+    """
     digest = hashlib.sha256()
     writer = ZipWriter(output)
     writer.store(CONFIG, iter((config.to_json(MODEL),)), ALIGNMENT)

@@ -62,6 +62,9 @@ def read_directory(file: BinaryIO, label: str) -> list[Entry]:
         file: open for reading, at any position.
         label: names the file in messages.
 
+    Returns:
+        In the order of their data.
+
     Raises:
         InvalidInput: it is not a zip file, is cut or damaged, uses ZIP64, encryption or an unknown method, or has names
             or sizes that no app has.

@@ -44,14 +44,27 @@ class Layout:
 
 
 class ZipWriter:
-    """Writes entries one after another into an empty, seekable file."""
+    """Writes entries one after another into an empty, seekable file.
+
+    Args:
+        file: empty, open for reading and writing.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._written: list[_Written] = []
 
     def copy(self, source: BinaryIO, entry: Entry, alignment: int) -> None:
-        """Copies an entry's compressed bytes as they are; a data descriptor becomes a plain header."""
+        """Copies an entry's compressed bytes as they are; a data descriptor becomes a plain header.
+
+        Args:
+            source: the other zip.
+            entry: of it.
+            alignment: of the data, in bytes.
+
+        Raises:
+            InvalidInput: the entry is damaged.
+        """
         offset = self._file.tell()
         plain = replace(entry, flags=entry.flags & ~FLAG_DESCRIPTOR)
         self._file.write(_local(plain, offset, alignment))
@@ -67,7 +80,13 @@ class ZipWriter:
         self._finish(plain, offset)
 
     def store(self, name: str, data: Iterator[bytes], alignment: int) -> None:
-        """Stores data uncompressed under a fixed time."""
+        """Stores data uncompressed, under a fixed time.
+
+        Args:
+            name: of the entry.
+            data: blocks.
+            alignment: of the data, in bytes.
+        """
         encoded = name.encode()
         flags = 0 if encoded.isascii() else FLAG_UTF8
         offset = self._file.tell()
@@ -112,7 +131,16 @@ class ZipWriter:
 
 
 def end_record(entries: int, size: int, directory: int) -> bytes:
-    """The end of central directory record of a zip without comment."""
+    """The end of central directory record of a zip without comment.
+
+    Args:
+        entries: how many.
+        size: of the directory, in bytes.
+        directory: its position.
+
+    Returns:
+        The bytes.
+    """
     return _EOCD.pack(b"PK\x05\x06", 0, 0, entries, entries, size, directory, 0)
 
 

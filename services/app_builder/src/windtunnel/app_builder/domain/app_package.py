@@ -52,8 +52,9 @@ class BaseApp:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkConfig:
-    """The benchmark's arguments. None leaves a choice to whoever starts the app: one package serves many cells and,
-    without `run_id`, many runs.
+    """The benchmark's arguments.
+
+    None leaves a choice until the app starts: one package serves many cells and, without `run_id`, many runs.
     """
 
     run_id: str | None
@@ -84,7 +85,14 @@ class BenchmarkConfig:
                 raise InvalidInput(f"{name} is {number}", hint=f"give {least} or more")
 
     def to_json(self, graph: str) -> bytes:
-        """The file that goes into the package; `graph` is where the app finds the model."""
+        """The file that goes into the package.
+
+        Args:
+            graph: path of the model in the app.
+
+        Returns:
+            JSON.
+        """
         document: dict[str, Any] = {
             "schema": CONFIG_SCHEMA,
             "run_id": self.run_id,

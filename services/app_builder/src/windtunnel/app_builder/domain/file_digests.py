@@ -10,7 +10,15 @@ BLOCK = 1 << 20
 
 
 def blocks(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:
-    """The next `size` bytes (None: all that follow) in pieces of at most 1 MiB; ends early where the file does."""
+    """The next bytes of a file in pieces of at most 1 MiB.
+
+    Args:
+        file: at any position.
+        size: how many bytes; None: all that follow.
+
+    Yields:
+        Each piece; fewer bytes if the file ends early.
+    """
     while size is None or size > 0:
         block = file.read(BLOCK if size is None else min(BLOCK, size))
         if not block:
@@ -21,7 +29,14 @@ def blocks(file: BinaryIO, size: int | None = None) -> Iterator[bytes]:
 
 
 def sha256_of(file: BinaryIO) -> tuple[str, int]:
-    """SHA-256 in hex and length of what follows in the file."""
+    """Hashes the rest of a file.
+
+    Args:
+        file: at any position.
+
+    Returns:
+        SHA-256 in hexadecimal digits, and length.
+    """
     digest, size = hashlib.sha256(), 0
     for block in blocks(file):
         digest.update(block)

@@ -13,10 +13,16 @@ _BY_NAME: Final = {platform.value: platform for platform in Platform}
 
 
 def platforms_of(devices: Iterable[DeviceFilter]) -> tuple[Platform, ...]:
-    """The platforms that device filters need, each once, in their order.
+    """The platforms that device filters need.
 
-    A filter on phones that names no platform means Android. A platform that no app is built for gives nothing: the
-    farm dispatcher plans no cell there that could run.
+    A filter on phones that names no platform means Android. A platform without an app gives nothing: the farm
+    dispatcher plans no cell there that could run.
+
+    Args:
+        devices: filters of the plan.
+
+    Returns:
+        Each once, in their order.
     """
     needed: dict[Platform, None] = {}
     for wanted in devices:

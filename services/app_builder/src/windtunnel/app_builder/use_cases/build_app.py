@@ -23,11 +23,30 @@ class PackageWriters(Protocol):
         ...
 
     def bundle(self, model: BinaryIO, config: BenchmarkConfig, output: BinaryIO) -> str:
-        """Writes the package for the host."""
+        """Writes the package for the host.
+
+        Args:
+            model: the .tflite, at its beginning.
+            config: is stored next to the model.
+            output: empty, open for reading and writing.
+
+        Returns:
+            The model's SHA-256, hexadecimal digits.
+        """
         ...
 
     def apk(self, base: BinaryIO, label: str, model: BinaryIO, config: BenchmarkConfig, output: BinaryIO) -> str:
         """Writes the signed package for Android.
+
+        Args:
+            base: the base APK, open for reading.
+            label: names the base APK in messages.
+            model: the .tflite, at its beginning.
+            config: is stored next to the model.
+            output: empty, open for reading and writing.
+
+        Returns:
+            The model's SHA-256, hexadecimal digits.
 
         Raises:
             InvalidInput: `base`, which messages call `label`, is not an APK that can be used.
@@ -87,7 +106,11 @@ def _refuse_base(base: BaseApp | None) -> None:
 
 
 def _check_pin(pinned: BaseApp, base: BinaryIO) -> None:
-    """Hashes the open file, so that what is checked is what is used."""
+    """Hashes the open file, so that what is checked is what is used.
+
+    Raises:
+        InvalidInput: the hash is not the pinned one, or the file is empty.
+    """
     actual, size = sha256_of(base)
     if size == 0:
         raise InvalidInput(f"base app {pinned.path} is empty", hint="give the benchmark app's APK")
@@ -111,7 +134,11 @@ def _opened(path: Path, what: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _replacing(output: Path) -> Iterator[BinaryIO]:
-    """A temporary file next to `output` that replaces it if the block ends without an error."""
+    """A temporary file next to `output` that replaces it if the block ends without an error.
+
+    Raises:
+        InvalidInput: the folder cannot be written.
+    """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
     except OSError as error:

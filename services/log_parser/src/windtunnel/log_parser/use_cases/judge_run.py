@@ -15,15 +15,20 @@ from windtunnel.log_parser.use_cases.parse_log import parse_log
 def judge_run(log: bytes, samples: bytes | None, *, times_count: bool = True) -> Measurement:
     """Measures a device run from its benchmark log and its raw samples, if there are any.
 
-    Of several runs in a log the last one counts: what stands before it is of an earlier start of the app.
+    Of several runs in a log the last one counts: earlier ones are of an earlier start of the app. What a failed run
+    measured is not used.
 
     Args:
         log: what the benchmark tool printed.
         samples: JSON `{"unit": "us", "inference": [...], "warmup": [...]}`, microseconds; or None.
         times_count: False: times and memory say nothing about the device, and are left out.
 
-    Raises InvalidInput if the log has no run, if the run did not come to its end, or if samples cannot be read. Its
-    code is the log's error kind if the run ended in an error. What a failed run measured before is not used.
+    Returns:
+        The measurement.
+
+    Raises:
+        InvalidInput: the log has no run, the run did not come to its end, or samples cannot be read. The code is the
+            log's error kind if the run ended in an error.
     """
     parsed = parse_log(log)
     if not parsed.runs:
@@ -40,7 +45,17 @@ def judge_run(log: bytes, samples: bytes | None, *, times_count: bool = True) ->
 
 
 def read_samples(data: bytes) -> list[float]:
-    """The regular invocations of raw samples, in microseconds. Raises InvalidInput."""
+    """The regular invocations of raw samples.
+
+    Args:
+        data: JSON, see `judge_run`.
+
+    Returns:
+        Microseconds.
+
+    Raises:
+        InvalidInput: it is not such JSON.
+    """
     try:
         value: Any = json.loads(data)
     except (ValueError, RecursionError) as error:

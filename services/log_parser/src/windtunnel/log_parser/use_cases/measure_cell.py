@@ -37,13 +37,16 @@ class Measurement:
 
 
 def measure(log: RunLog | None, samples_us: Sequence[float] | None) -> Measurement:
-    """Measures a run from its log and its raw samples; samples win where both are given.
+    """Measures a run from its log and its raw samples; samples win if both are given.
 
     Args:
         log: one run of a parsed log, or None.
         samples_us: latency of each regular invocation in microseconds, shape (N,), N >= 1; or None. Percentiles are
             interpolated linearly between the sorted samples (Hyndman and Fan 1996, type 7); `std` is that of the
             population of the samples.
+
+    Returns:
+        The measurement; figures that neither has are None.
 
     Raises:
         InvalidInput: neither is given, there are no samples, or one is negative or not finite.

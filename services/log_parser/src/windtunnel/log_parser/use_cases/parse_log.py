@@ -26,9 +26,15 @@ _OURS = re.compile(r"(?i)tflite|tensorflow|litert")
 def parse_log(text: str | bytes) -> Log:
     """Reads a log of the TFLite or LiteRT benchmark tool. Never raises on content; takes linear time.
 
-    Figures are taken as printed and converted to microseconds where the tool prints milliseconds; where a log states a
-    figure twice the more exact one is kept. A number that the end of the text may have cut is not taken. Sources of
-    the wordings: TensorFlow's lite/tools/benchmark and lite/profiling, LiteRT's litert/tools.
+    Figures are taken as printed, and milliseconds are converted to microseconds. If a log states a figure twice, the
+    more exact one is kept. A number that the end of the text may have cut is not taken. Sources of the wordings:
+    TensorFlow's lite/tools/benchmark and lite/profiling, LiteRT's litert/tools.
+
+    Args:
+        text: the log; bytes of any encoding that `decode` knows.
+
+    Returns:
+        Its runs.
     """
     parser = _Parser()
     for line in messages(decode(text)):
@@ -47,7 +53,11 @@ class _Parser:
         self.options: list[OptionRow] = []
 
     def take(self, line: Line) -> None:
-        """Reads one message."""
+        """Reads one message.
+
+        Args:
+            line: of the log.
+        """
         text = line.text
         if not text or text.isspace():
             return

@@ -147,18 +147,39 @@ class Stripped(NamedTuple):
 
 
 def level_of(word: str | None) -> str | None:
-    """One of V D I W E F for a level as a logger prints it; None if it is not known."""
+    """The level that a logger's word means.
+
+    Args:
+        word: as a logger prints it.
+
+    Returns:
+        One of V D I W E F; None if it is not known.
+    """
     return _LEVELS.get(word[0].upper()) if word else None
 
 
 def header_of_long(raw: str) -> Stripped | None:
-    """The line that `logcat -v long` puts before a message, as level and source; None for any other line."""
+    """Reads the line that `logcat -v long` prints before a message.
+
+    Args:
+        raw: any line.
+
+    Returns:
+        Level and source; None for any other line.
+    """
     found = _LONG.match(raw) if raw.startswith("[") else None
     return None if found is None else Stripped("", level_of(found["level"]), found["tag"].strip())
 
 
 def strip(raw: str) -> Stripped:
-    """Takes every prefix off a line."""
+    """Takes every prefix off a line.
+
+    Args:
+        raw: the line.
+
+    Returns:
+        The message, with what the prefixes say.
+    """
     level: str | None = None
     source = ""
     if raw.startswith("{") and (inner := _from_json(raw)) is not None:

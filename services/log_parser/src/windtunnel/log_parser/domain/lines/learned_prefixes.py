@@ -38,6 +38,9 @@ def learn(text: str, known: Callable[[str], str]) -> tuple[re.Pattern[str], ...]
     Args:
         text: the log.
         known: takes the prefixes off a line that rules know.
+
+    Returns:
+        One pattern for each shape.
     """
     shapes: dict[str, Counter[str]] = {}
     for anchor in islice(_ANCHOR.finditer(text), _MOST_ANCHORS):

@@ -36,7 +36,14 @@ class Line:
 
 
 def decode(data: str | bytes) -> str:
-    """Text of a log; invalid UTF-8 becomes U+FFFD, a byte order mark of UTF-16 is obeyed (PowerShell writes it)."""
+    """The text of a log.
+
+    Args:
+        data: text, or bytes as a tool or PowerShell wrote them.
+
+    Returns:
+        Invalid UTF-8 becomes U+FFFD; a byte order mark of UTF-16 is obeyed.
+    """
     if isinstance(data, str):
         return data.removeprefix("\ufeff")
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -45,7 +52,14 @@ def decode(data: str | bytes) -> str:
 
 
 def messages(text: str) -> Iterator[Line]:
-    """The lines of `text` with prefixes taken off; a blank line gives an empty text."""
+    """The lines of a log with prefixes taken off.
+
+    Args:
+        text: the log.
+
+    Yields:
+        Each line; a blank one has an empty text.
+    """
     shapes = learn(text, lambda raw: _named(strip(_plain(raw))).text)
     header: Stripped | None = None
     for raw, partial in _raw_lines(text):

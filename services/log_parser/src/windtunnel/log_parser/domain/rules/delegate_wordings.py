@@ -32,7 +32,14 @@ _LEFT_OVER = re.compile(r"CPU fallback|not accelerated|not fully accelerated")
 
 
 def delegate_key(reported: str) -> str:
-    """Our name of a reported delegate; what no rule knows is an external one. `flex` runs TensorFlow's own ops."""
+    """Windtunnel's name of a delegate. `flex` runs TensorFlow's own ops.
+
+    Args:
+        reported: as the log calls it.
+
+    Returns:
+        "external" for what no rule knows.
+    """
     plain = reported.lower().replace(" ", "")
     return next((name for part, name in _NAMES if part in plain), "external")
 
@@ -62,12 +69,25 @@ class DelegateSet:
         self.requested: list[str] = []
 
     def request(self, key: str) -> None:
-        """A flag or line asks for this delegate."""
+        """Notes that a flag or line asks for a delegate.
+
+        Args:
+            key: its name.
+        """
         if key not in self.requested:
             self.requested.append(key)
 
     def name(self, reported: str, *, kernel: bool = False, explicit: bool = False) -> _Seen:
-        """The record of the delegate that the log calls `reported`."""
+        """The record of a delegate.
+
+        Args:
+            reported: as the log calls it.
+            kernel: the name is that of its kernels.
+            explicit: a line names it that only an explicit delegate prints.
+
+        Returns:
+            The record.
+        """
         seen = self._find(delegate_key(reported))
         if kernel:
             seen.kernel = seen.kernel or reported
@@ -77,9 +97,12 @@ class DelegateSet:
         return seen
 
     def failed(self, message: str) -> None:
-        """A line says that a delegate could not be made or applied: the one that it names, or the only requested.
+        """Notes that a delegate could not be made or applied: the one that the line names, or the only requested.
 
         A line that only says that ops are left to the CPU is not about a delegate that failed.
+
+        Args:
+            message: the line.
         """
         if _LEFT_OVER.search(message):
             return
@@ -93,7 +116,12 @@ class DelegateSet:
             self._find(key).failed = True
 
     def replaced(self, reported: str, counts: Replaced) -> None:
-        """The runtime has put kernels of this delegate into a graph."""
+        """Notes that the runtime put kernels of a delegate into a graph.
+
+        Args:
+            reported: as the log calls it.
+            counts: of nodes.
+        """
         seen = self.name(reported, kernel=True)
         if counts not in seen.replaced:
             seen.replaced.append(counts)

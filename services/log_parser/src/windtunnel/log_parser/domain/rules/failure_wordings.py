@@ -116,7 +116,14 @@ _HINTS = (
 
 
 def failure_of(line: Line) -> tuple[Failure, bool] | None:
-    """The failure that a line reports, and whether it may open a run."""
+    """The failure that a line reports.
+
+    Args:
+        line: of the log.
+
+    Returns:
+        The failure, and whether it may open a run; None: it reports none.
+    """
     lower = line.text.lower()
     if not any(hint in lower for hint in _HINTS):
         return None

@@ -28,28 +28,51 @@ class OptionRow:
 
     @property
     def failed(self) -> bool:
+        """Whether the options could not be run."""
         return self.figures.startswith("failed!")
 
     def is_of(self, run: Run) -> bool:
-        """Whether the log holds the run itself, which says more than its row."""
+        """Whether the log has the run itself, which says more than its row.
+
+        Args:
+            run: of the log.
+        """
         return any(text.strip() == self.figures or (self.partial and self.figures in text) for text in run.counts)
 
 
 def is_title(text: str) -> bool:
-    """Whether a line is the title of the table."""
+    """Whether a line is the title of the table.
+
+    Args:
+        text: of the line.
+    """
     return _TITLE.match(text) is not None
 
 
 def row_of(line: Line) -> OptionRow | None:
-    """The row in a line; None where it is none."""
+    """Reads a row.
+
+    Args:
+        line: of the log.
+
+    Returns:
+        None: it is not a row.
+    """
     found = _ROW.match(line.text)
     return None if found is None else OptionRow(found["option"], found["figures"].strip(), line.partial)
 
 
 def runs_of(rows: list[OptionRow], runs: list[Run]) -> list[Run]:
-    """A run for each row whose own run the log does not hold.
+    """A run for each row whose own run is not in the log.
 
-    A row that failed has no figures by which its run could be found: it counts where the log holds none of the runs.
+    A row that failed has no figures by which its run could be found: it counts if the log has none of the runs.
+
+    Args:
+        rows: of the table.
+        runs: of the log.
+
+    Returns:
+        The additional runs.
     """
     alone = not any(row.is_of(run) for row in rows for run in runs)
     wanted = [row for row in rows if alone or not (row.failed or any(row.is_of(run) for run in runs))]

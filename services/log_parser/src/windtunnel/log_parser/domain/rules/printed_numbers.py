@@ -19,9 +19,14 @@ _NUMBER = re.compile(rf"\s*({NUMBER})%?\s*\Z")
 
 
 def number(literal: str | None, scale: int = 1) -> float | None:
-    """The value of a literal times `scale`, an int if it is one; None if it is not a finite number.
+    """Reads a number. Decimal arithmetic keeps 4.478 ms at 4478 us.
 
-    Decimal arithmetic keeps 4.478 ms at 4478 us.
+    Args:
+        literal: as printed; None: nothing is printed.
+        scale: what to multiply by.
+
+    Returns:
+        An int if it is one; None if it is not a finite number.
     """
     found = _NUMBER.match(literal) if literal is not None else None
     if found is None:
@@ -38,9 +43,15 @@ def number(literal: str | None, scale: int = 1) -> float | None:
 
 
 def in_us(literal: str | None, unit: str | None, default: str = "us") -> float | None:
-    """A time in microseconds from its literal and the unit behind it; `default` if there is none.
+    """Reads a time. Negative values mean unknown to the tools.
 
-    Negative values mean unknown to the tools and are None.
+    Args:
+        literal: as printed; None: nothing is printed.
+        unit: after the literal; None: nothing is printed.
+        default: the unit without one.
+
+    Returns:
+        In microseconds; None: unknown.
     """
     unit = unit or default
     if unit == "ns":
@@ -50,22 +61,40 @@ def in_us(literal: str | None, unit: str | None, default: str = "us") -> float |
 
 
 def non_negative(literal: str | None, scale: int = 1) -> float | None:
-    """As `number`; a negative value means unknown to the tools and is None."""
+    """As `number`; a negative value means unknown to the tools.
+
+    Args:
+        literal: as printed; None: nothing is printed.
+        scale: what to multiply by.
+
+    Returns:
+        None: unknown.
+    """
     value = number(literal, scale)
     return None if value is None or value < 0 else value
 
 
 def natural(literal: str | None) -> int | None:
-    """A count; None if the literal is not a whole number of at most 15 digits."""
+    """Reads a count.
+
+    Args:
+        literal: as printed; None: nothing is printed.
+
+    Returns:
+        None if it is not a whole number of at most 15 digits.
+    """
     if literal is None or not literal.isascii() or not literal.isdigit() or len(literal) > 15:
         return None
     return int(literal)
 
 
 def may_go_on(literal: str) -> bool:
-    """Whether `literal`, at the very end of a cut text, may be the beginning of a longer number.
+    """Whether a number at the very end of a cut text may be the beginning of a longer one.
 
     C++ streams print six significant digits and an exponent of two digits, so some literals are surely whole.
+
+    Args:
+        literal: as printed.
     """
     mantissa, exponent, power = literal.lower().partition("e")
     if exponent:

@@ -20,7 +20,11 @@ _FIELDS = {
 
 
 class OpTable:
-    """Reads rows under one header. Columns are found by their titles: newer tools leave some out."""
+    """Reads rows under one header. Columns are found by their titles: newer tools leave some out.
+
+    Args:
+        header: line with the titles of the columns.
+    """
 
     def __init__(self, header: str) -> None:
         self.columns = [title.strip().lower() for title in _CELL.findall(header)]
@@ -33,11 +37,22 @@ class OpTable:
 
     @staticmethod
     def is_header(text: str) -> bool:
-        """Whether a line is the header of any of the profiler's tables."""
+        """Whether a line is the header of any of the profiler's tables.
+
+        Args:
+            text: of the line.
+        """
         return text.lstrip()[:11].lower() == "[node type]"
 
     def row(self, text: str) -> Op | None:
-        """The op of a row; None if the line is not a whole row."""
+        """Reads a row.
+
+        Args:
+            text: of the line.
+
+        Returns:
+            None if it is not a whole row.
+        """
         cells = self._cells(text)
         if cells is None:
             return None

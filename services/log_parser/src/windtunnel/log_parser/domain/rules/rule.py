@@ -32,12 +32,31 @@ class Rule:
 
 
 def rule(hint: str, pattern: str, handler: Handler | None = None, begins: Begins = "on") -> Rule:
-    """A rule with its pattern compiled."""
+    """A rule with its pattern compiled.
+
+    Args:
+        hint: text that every such line has, in lower case.
+        pattern: regular expression of the line.
+        handler: takes the facts of the line; None: there are none.
+        begins: whether the line may begin a run.
+
+    Returns:
+        The rule.
+    """
     return Rule(hint, re.compile(pattern), handler, begins)
 
 
 def literal(found: Found, group: str | int, line: Line) -> str | None:
-    """A group's text; None where the end of a cut log may have cut it."""
+    """The text of a group.
+
+    Args:
+        found: match of a line.
+        group: name or number.
+        line: that matched.
+
+    Returns:
+        None if the end of a cut log may have cut it.
+    """
     text = found[group]
     if text and line.partial and found.end(group) == len(line.text) and may_go_on(text):
         return None

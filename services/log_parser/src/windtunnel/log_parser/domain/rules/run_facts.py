@@ -87,28 +87,52 @@ class Run:
     warnings: dict[str, None] = field(default_factory=dict)
 
     def set_model(self, name: str, rank: int) -> None:
-        """Keeps the model of the best source: the Graph parameter (3), the load message (2), a command line (1)."""
+        """Keeps the model of the best source: the Graph parameter (3), the load message (2), a command line (1).
+
+        Args:
+            name: of the model.
+            rank: of the source.
+        """
         if rank > self.model_rank:
             self.model, self.model_rank = name, rank
 
     def set_threads(self, threads: int | None, rank: int) -> None:
-        """As `set_model`; 0 and -1 mean that the runtime chooses and are not kept."""
+        """Keeps the number of threads of the best source, as `set_model`.
+
+        Args:
+            threads: 0 and -1 mean that the runtime chooses and are not kept.
+            rank: of the source.
+        """
         if threads is not None and threads > 0 and rank > self.threads_rank:
             self.threads, self.threads_rank = threads, rank
 
     def set_init(self, value: float | None, rank: int) -> None:
-        """Keeps the most exact figure: the summary (3), the session message (2), LiteRT's two decimals (1)."""
+        """Keeps the most exact figure: the summary (3), the session message (2), LiteRT's two decimals (1).
+
+        Args:
+            value: in microseconds; None: not printed.
+            rank: of the source.
+        """
         if value is not None and rank > self.init_rank:
             self.init_us, self.init_rank = value, rank
 
     def fill(self, series: Literal["warmup", "inference"], **figures: float | None) -> None:
-        """Adds figures to a series where the more exact lines before have left them open."""
+        """Adds figures to a series if the more exact lines before have left them open.
+
+        Args:
+            series: which one.
+            **figures: by name; None: not printed.
+        """
         stats: Stats = getattr(self, series)
         missing = {key: value for key, value in figures.items() if getattr(stats, key) is None}
         setattr(self, series, replace(stats, **missing))
 
     def fail(self, failure: Failure) -> None:
-        """Keeps a failure; the same line twice is one failure."""
+        """Keeps a failure; the same line twice is one failure.
+
+        Args:
+            failure: of the run.
+        """
         if failure not in self.failures[-8:]:
             self.failures.append(failure)
         if failure.kind == "delegate_failed":
