@@ -220,12 +220,24 @@ def agreement(first: NDArray[Any], second: NDArray[Any], *, kind: OutputKind | N
     a, b = (np.asarray(outputs, dtype=np.float64).reshape(len(outputs), -1) for outputs in (first, second))
     if a.shape != b.shape or not len(a):
         raise InvalidInput(f"outputs of the shapes {list(a.shape)} and {list(b.shape)} cannot be compared")
-    finite = np.isfinite(a).all(axis=1) & np.isfinite(b).all(axis=1)
-    if a.shape[1] > 1:
-        return float((finite & (a.argmax(axis=1) == b.argmax(axis=1))).mean())
-    known = kind or ("probabilities" if all(_look_like_probabilities(v[finite]) for v in (a, b)) else "logits")
-    middle = 0.5 if known == "probabilities" else 0.0
-    return float((finite & ((a > middle) == (b > middle)).all(axis=1)).mean())
+    sums = ScoreSums(), ScoreSums()
+    for one, outputs in zip(sums, (a, b), strict=True):
+        one.add(outputs, None)
+    known = kind or ("probabilities" if all(one.kind() == "probabilities" for one in sums) else "logits")
+    return float(agree(*(one.all_decisions(known) for one in sums)).mean())
+
+
+def agree(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """On which samples two classifiers name the same class: the one rule for every agreement.
+
+    Args:
+        first: (N,) decisions as `ScoreSums.all_decisions` gives them.
+        second: (N,) decisions of the other classifier.
+
+    Returns:
+        (N,); a sample without a decision never agrees.
+    """
+    return np.asarray((first == second) & (first >= 0))
 
 
 def class_indices(labels: NDArray[Any], columns: int) -> NDArray[np.int64] | None:

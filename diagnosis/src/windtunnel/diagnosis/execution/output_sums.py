@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
+from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums, agree
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
@@ -278,8 +278,7 @@ class OutputSums:
         ):
             return None
         kind = self._shared_kind()
-        classes = [scores.all_decisions(kind) for scores in (first, second)]
-        return float(((classes[0] == classes[1]) & (classes[0] >= 0)).mean())
+        return float(agree(first.all_decisions(kind), second.all_decisions(kind)).mean())
 
     def _shared_kind(self) -> OutputKind:
         """Both models are read the same way: a quantized softmax no longer looks like probabilities."""

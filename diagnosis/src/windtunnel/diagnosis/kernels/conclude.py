@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from windtunnel.accelerators import shown_accelerator
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import Coverage, Unmatched, Verdict
 from windtunnel.diagnosis.findings.kinds.kernels import FusionDiverges, KernelCrash, KernelSetsFinding
@@ -183,7 +184,7 @@ def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause
         shares = max((run.local_of_range for run in agreeing if run.local_of_range is not None), default=None)
         local = [f"{steps:g} steps of integers" if steps is not None else ""]
         local.append(f"{shares:.1e} of the range of floats" if shares is not None else "")
-        names = ", ".join(run.name for run in agreeing)
+        names = ", ".join(shown_accelerator(run.name) for run in agreeing)
         text = " and ".join(part for part in local if part) or "no difference"
         excluded.append(
             Exclusion(
@@ -195,8 +196,9 @@ def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause
     for run in agreeing:
         drift = run.output.nrmse if run.output is not None else None
         if drift is not None and drift > _natural(facts):
+            name = shown_accelerator(run.name)
             why = (
-                f"{run.name} leaves an output nRMSE of {drift:.2g} although no op diverges: rounding adds up over the "
+                f"{name} leaves an output nRMSE of {drift:.2g} although no op diverges: rounding adds up over the "
                 "layers; the cause is the model's numbers, not a kernel"
             )
             excluded.append(Exclusion("kernel", why, rule="rounding_accumulates_between_kernels"))
@@ -209,11 +211,15 @@ def _reasons(runs: tuple[KernelRun, ...], causes: list[Cause]) -> tuple[str, ...
         finding = cause.finding
         who, op = "", None
         if isinstance(finding, KernelSetsFinding):
-            who, op = ", ".join(finding.diverging), finding.op_name
+            who, op = ", ".join(map(shown_accelerator, finding.diverging)), finding.op_name
         what = "ends its process" if isinstance(finding, KernelCrash) else "diverges by more than rounding"
         place = f"op {cause.op_index} ({op})" if cause.op_index is not None else "the model"
         reasons.append(f"{who} {what} at {place}")
-    reasons += [f"{run.name} did not run: {run.reason}" for run in runs if run.status in ("refused", "not_available")]
+    reasons += [
+        f"{shown_accelerator(run.name)} did not run: {run.reason}"
+        for run in runs
+        if run.status in ("refused", "not_available")
+    ]
     if sum(run.status in ("ran", "crashed") for run in runs) < 2:
         reasons.append("only one accelerator ran: it cannot be compared with another")
     return tuple(reasons)

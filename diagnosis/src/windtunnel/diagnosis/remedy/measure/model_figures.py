@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.datacheck.chance import Z_975, wilson_interval
-from windtunnel.datacheck.classifier_scores import OutputKind
+from windtunnel.datacheck.classifier_scores import OutputKind, agree
 from windtunnel.tflite.tensor_error import RunningNrmse
 
 # What the gate accuracy_drop is measured by.
@@ -140,7 +140,7 @@ def figures(reference: Answers, model: Answers, classes: NDArray[np.int64] | Non
         The figures.
     """
     expected, found = reference.decisions, model.decisions
-    same = None if expected is None or found is None else (expected == found) & (found >= 0)
+    same = None if expected is None or found is None else agree(expected, found)
     agreement = None if same is None else float(same.mean())
     accuracy = drop = None
     interval = None
