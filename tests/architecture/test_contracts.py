@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pb2 import FieldDescriptorProto
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 
 import windtunnel.bus.events
 import windtunnel.bus.nats.refusals  # noqa: F401 - its errors are part of the tree
@@ -173,18 +173,53 @@ def test_the_rules_catch_what_the_old_fields_do() -> None:
     assert "Measurement.memory_mb" not in broken and "Cell.variant" not in broken
 
 
+def wrong_in_method(name: str, by_name: Mapping[str, DescriptorProto]) -> str:
+    """What is wrong with a method by AIP-130 and AIP-158; empty if nothing is."""
+    if not re.fullmatch(r"([A-Z][a-z]+){2,}", name):
+        return f"{name} is not a verb and a noun"
+    asked, answer = (by_name.get(f"{name}{kind}", DescriptorProto()) for kind in ("Request", "Response"))
+    if not (asked.name and answer.name):
+        return f"{name} has no messages of its own"
+    if name.startswith("List"):
+        lacking = {"page_size", "page_token"} - {field.name for field in asked.field}
+        lacking |= {"next_page_token"} - {field.name for field in answer.field}
+        return f"{name} lacks {', '.join(sorted(lacking))}" if lacking else ""
+    return ""
+
+
 def test_new_methods_have_aip_names() -> None:
     by_name = {name: message for file in FILES.values() for name, message in messages(file)}
-    for file in FILES.values():
-        for service in file.service:
-            for method in service.method:
-                if f"{service.name}.{method.name}" in OLD_METHODS:
-                    continue
-                assert re.fullmatch(r"([A-Z][a-z]+){2,}", method.name), f"{method.name} is not a verb and a noun"
-                asked, answer = (by_name[f"{method.name}{kind}"] for kind in ("Request", "Response"))
-                if method.name.startswith("List"):
-                    assert {"page_size", "page_token"} <= {field.name for field in asked.field}, method.name
-                    assert "next_page_token" in {field.name for field in answer.field}, method.name
+    rpcs = [
+        (service.name, method.name) for file in FILES.values() for service in file.service for method in service.method
+    ]
+    new = [name for service, name in rpcs if f"{service}.{name}" not in OLD_METHODS]
+    assert len(new) > 2
+    assert [wrong for name in new if (wrong := wrong_in_method(name, by_name))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "asked", "answer", "wrong"),
+    [
+        ("GetThing", [], [], ""),
+        ("ListThings", ["page_size", "page_token", "filter"], ["things", "next_page_token"], ""),
+        ("Run", [], [], "Run is not a verb and a noun"),
+        ("GetURL", [], [], "GetURL is not a verb and a noun"),
+        ("ListThings", ["page_size"], ["things"], "ListThings lacks next_page_token, page_token"),
+    ],
+)
+def test_the_rules_for_methods(name: str, asked: list[str], answer: list[str], wrong: str) -> None:
+    def message(kind: str, fields: list[str]) -> DescriptorProto:
+        return DescriptorProto(name=f"{name}{kind}", field=[FieldDescriptorProto(name=one) for one in fields])
+
+    made = [message("Request", asked), message("Response", answer)]
+    assert wrong_in_method(name, {one.name: one for one in made}) == wrong
+    assert wrong_in_method("GetThing", {}) == "GetThing has no messages of its own"
+
+
+def test_some_fields_are_deprecated() -> None:
+    assert (
+        sum(field.options.deprecated for file in FILES.values() for _, one in messages(file) for field in one.field) > 5
+    )
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 
 from support.system import System
 from windtunnel import schemas
+from windtunnel.cli.home.supervisor import SERVICES
 
 pytestmark = pytest.mark.heavy
 
@@ -28,6 +29,7 @@ def serving(address: str, service: str = "") -> bool:
 
 
 def test_reflection_lists_every_service(system: System) -> None:
+    assert system.endpoints["grpc"].keys() == set(SERVICES)
     for name, address in system.endpoints["grpc"].items():
         with grpc.insecure_channel(address) as channel:
             services = list(ProtoReflectionDescriptorDatabase(channel).get_services())
@@ -40,6 +42,7 @@ def test_reflection_lists_every_service(system: System) -> None:
 def test_the_endpoints_keep_their_promise(system: System) -> None:
     jsonschema.validate(system.endpoints, schemas.load("endpoints"))
     assert json.loads((system.home / "endpoints.json").read_text()) == system.endpoints
+    assert system.endpoints["metrics"].keys() == set(SERVICES)
     for address in system.endpoints["metrics"].values():
         with urllib.request.urlopen(address) as response:
             assert b"python_info" in response.read()

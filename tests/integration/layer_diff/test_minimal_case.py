@@ -108,7 +108,8 @@ async def test_a_whole_model_is_refused_in_words(sound: Path, samples: Path, tmp
     assert "A whole model cannot be run here: cut the fixed one at the same tensors" in ran.stdout
     readme = (folder / "README.md").read_text(encoding="utf-8")
     assert "this part of the fixed model, not the whole of it: cut at the same tensors" in readme
-    assert all(f"`{name}`" in readme for name in json.loads((folder / "case.json").read_text())["region"]["inputs"])
+    inputs = json.loads((folder / "case.json").read_text())["region"]["inputs"]
+    assert inputs and [name for name in inputs if f"`{name}`" not in readme] == []
 
 
 async def test_what_is_fed_is_what_the_reference_gives(sound: Path, samples: Path, tmp_path: Path) -> None:
@@ -177,7 +178,7 @@ async def test_the_readme_says_where_and_how_much(sound: Path, samples: Path, tm
     text = (unpacked(made, tmp_path / "case") / "README.md").read_text()
     assert "conversion.weights at op 1" in text
     assert "1 FULLY_CONNECTED of broken.tflite" in text
-    assert all(f"{error:.6g}" in text for error in made.case["errors"])
+    assert made.case["errors"] and [error for error in made.case["errors"] if f"{error:.6g}" not in text] == []
 
 
 async def test_the_command_line_writes_the_first_cause_with_a_place(sound: Path, samples: Path, tmp_path: Path) -> None:
