@@ -13,7 +13,14 @@ from windtunnel.v1 import converter_pb2, converter_pb2_grpc
 
 
 async def build(rt: Runtime[ConverterSettings]) -> Parts:
-    """The converter's parts."""
+    """Makes the converter's parts.
+
+    Args:
+        rt: what the service has to work with.
+
+    Returns:
+        Servicers, workers and what to close.
+    """
     settings = rt.settings
     pool = ChildPool(
         lazy=True,

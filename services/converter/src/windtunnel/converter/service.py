@@ -85,7 +85,15 @@ class _Job:
 
 
 class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
-    """Converts on request and on `model.trained`."""
+    """Converts on request and on `model.trained`.
+
+    Args:
+        runtime: what the service has to work with.
+        pool: where native code runs.
+        runs: the bucket of claims.
+        plans: the bucket of stored plans.
+        versions: of the tools, by name.
+    """
 
     def __init__(
         self,
@@ -105,6 +113,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
     async def Convert(  # noqa: N802 - named by the contract
         self, request: converter_pb2.ConvertRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> converter_pb2.ConvertResponse:
+        """Implements `ConverterService.Convert` of the contract."""
         model = read_model(request.model)
         pipeline = pipeline_of(request.preprocessing_json)
         async with temporary_folder("windtunnel-convert-") as folder:
@@ -116,7 +125,11 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
             return await self._convert(await self._job(model, how, folder), folder)
 
     async def on_model_trained(self, event: Event) -> None:
-        """Handles `model.trained`: publishes `model.converted`."""
+        """Handles `model.trained`: publishes `model.converted`.
+
+        Args:
+            event: as received.
+        """
         claimed = await claim_run(self._runs, event)
         await self._runtime.publisher.echo(event)
         announcement = read_announcement(event)
@@ -146,7 +159,12 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         await self._runtime.publisher.publish(message, run_id=claimed.run_id)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says that the model of `event` could not be converted, as far as the event can be read."""
+        """Publishes that the model could not be converted, as far as the event can be read.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
         if isinstance(error, RunIdTaken):
             # A failure under this id would end the run of the event that has it.
             return

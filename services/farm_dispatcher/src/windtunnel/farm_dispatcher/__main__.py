@@ -15,7 +15,14 @@ from windtunnel.v1 import farm_dispatcher_pb2, farm_dispatcher_pb2_grpc
 
 
 async def build(rt: Runtime[FarmDispatcherSettings]) -> Parts:
-    """The farm dispatcher's parts."""
+    """Makes the farm dispatcher's parts.
+
+    Args:
+        rt: what the service has to work with.
+
+    Returns:
+        Servicers, workers and what to close.
+    """
     settings = rt.settings
     async with AsyncExitStack() as stack:
         farms = await stack.enter_async_context(open_farms(settings))

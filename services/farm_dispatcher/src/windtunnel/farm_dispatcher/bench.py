@@ -25,15 +25,25 @@ async def bench(
     patience: Patience = NO_PATIENCE,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> DeviceRun:
-    """Measures the .tflite file `model` on this host.
+    """Measures a .tflite file on this host.
 
     Args:
+        model: the file.
         accelerator: "xnnpack", or "cpu" for no delegate.
+        threads: CPU threads.
         pool: as `new_pool` makes it: a fresh process for each measurement.
+        lock: held meanwhile; `<home>/local-farm.lock`, which the service holds too when it measures.
         shapes: of the inputs, by any of their names; an open dimension that they do not give is 1.
         patience: how often an unstable measurement is repeated.
-        lock: held meanwhile; `<home>/local-farm.lock`, which the service holds too when it measures.
+        on_progress: called with the progress.
 
-    Raises InvalidInput, Unsupported, JobFailed, FarmError.
+    Returns:
+        The run.
+
+    Raises:
+        InvalidInput: the model or the shapes cannot be used.
+        Unsupported: the runtime lacks an op of the model.
+        JobFailed: the model ended the process, or took too long.
+        FarmError: the host did not become free.
     """
     return await LocalFarm(pool, lock, patience).measure(model, accelerator, threads, shapes, on_progress)

@@ -11,7 +11,14 @@ from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
 
 
 def cell_to_proto(cell: Cell) -> types_pb2.Cell:
-    """The cell on the wire."""
+    """A cell on the wire.
+
+    Args:
+        cell: of the plan.
+
+    Returns:
+        The message.
+    """
     return types_pb2.Cell(
         id=cell.id,
         variant=cell.variant,
@@ -29,7 +36,14 @@ def cell_to_proto(cell: Cell) -> types_pb2.Cell:
 
 
 def cell_from_proto(message: types_pb2.Cell) -> Cell:
-    """The cell in `message`."""
+    """A cell from the wire.
+
+    Args:
+        message: of it.
+
+    Returns:
+        The cell.
+    """
     return Cell(
         id=message.id,
         variant=message.variant,
@@ -46,17 +60,38 @@ def cell_from_proto(message: types_pb2.Cell) -> Cell:
 
 
 def facts_to_proto(facts: DeviceFacts) -> types_pb2.DeviceFacts:
-    """The facts on the wire; None is absent."""
+    """Facts on the wire; None is absent.
+
+    Args:
+        facts: of a device.
+
+    Returns:
+        The message.
+    """
     return message_of(types_pb2.DeviceFacts, facts)
 
 
 def conditions_to_proto(conditions: RunConditions | None) -> types_pb2.RunConditions | None:
-    """The conditions on the wire; None is absent."""
+    """Conditions on the wire; None is absent.
+
+    Args:
+        conditions: of a run.
+
+    Returns:
+        None: there are none.
+    """
     return None if conditions is None else message_of(types_pb2.RunConditions, conditions)
 
 
 def device_to_proto(device: Device) -> farm_dispatcher_pb2.Device:
-    """The device on the wire."""
+    """A device on the wire.
+
+    Args:
+        device: of a farm.
+
+    Returns:
+        The message.
+    """
     return farm_dispatcher_pb2.Device(
         farm=device.farm,
         name=device.name,

@@ -39,7 +39,12 @@ log = logging.getLogger(__name__)
 
 
 class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServicer):
-    """Plans cells on `variant.ready`, runs them on `app.built`, and does both on request."""
+    """Plans cells on `variant.ready`, runs them on `app.built`, and does both on request.
+
+    Args:
+        runtime: what the service has to work with.
+        dispatcher: plans and runs cells.
+    """
 
     def __init__(self, runtime: Runtime[FarmDispatcherSettings], dispatcher: Dispatcher) -> None:
         self._runtime = runtime
@@ -48,18 +53,21 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
     async def ListDevices(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.ListDevicesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> farm_dispatcher_pb2.ListDevicesResponse:
+        """Implements `FarmDispatcherService.ListDevices` of the contract."""
         devices = await self._dispatcher.devices(request.farm)
         return farm_dispatcher_pb2.ListDevicesResponse(devices=[device_to_proto(device) for device in devices])
 
     async def PlanCells(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.PlanCellsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> farm_dispatcher_pb2.PlanCellsResponse:
+        """Implements `FarmDispatcherService.PlanCells` of the contract."""
         cells = await self._dispatcher.plan(request.run_id, request.variant, _filters(request.devices))
         return farm_dispatcher_pb2.PlanCellsResponse(cells=[cell_to_proto(cell) for cell in cells])
 
     async def RunCell(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.RunCellRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> farm_dispatcher_pb2.RunCellResponse:
+        """Implements `FarmDispatcherService.RunCell` of the contract."""
         if not request.package_uri:
             raise InvalidInput("package_uri is empty", hint="give the URI of the app package")
         with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
@@ -77,20 +85,33 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         )
 
     async def on_variant_ready(self, event: Event) -> None:
-        """Handles `variant.ready`: publishes `cells.planned`."""
+        """Handles `variant.ready`: publishes `cells.planned`.
+
+        Args:
+            event: as received.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         planned = await self._plan(message.run, message.variant.name, message.input_shapes)
         await self._runtime.publisher.publish(planned, run_id=message.run.run_id, parts=(message.variant.name,))
 
     async def on_plan_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says that the cells of the variant could not be planned."""
+        """Publishes that the cells of the variant could not be planned.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         await self._publish_unplanned(message.run, message.variant.name, error)
 
     async def on_app_built(self, event: Event) -> None:
-        """Handles `app.built`: publishes `device_run.finished` or `.failed` for each cell that the app is for."""
+        """Handles `app.built`: publishes `device_run.finished` or `.failed` for each cell that the app is for.
+
+        Args:
+            event: as received.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
         cells = _runnable(await self._plan(message.run, message.variant, message.input_shapes), message)
@@ -101,7 +122,15 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         await each(cells, lambda cell: self._run_cell(message.run, cell, package), at_once=len(cells))
 
     async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Says of each cell of the app how its run ended, or that there was none."""
+        """Publishes for each cell of the app how its run ended, or that there was none.
+
+        Args:
+            event: that was given up.
+            error: why.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
         try:

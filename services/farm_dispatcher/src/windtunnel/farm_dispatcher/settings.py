@@ -24,6 +24,7 @@ class FarmDispatcherSettings(ServiceSettings):
 
     @property
     def farm_names(self) -> tuple[str, ...]:
+        """The farms to open."""
         return tuple(name.strip() for name in self.farms.split(",") if name.strip())
 
     @property

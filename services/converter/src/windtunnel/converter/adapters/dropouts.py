@@ -25,7 +25,14 @@ _FARTHEST: Final = 50
 
 
 def drop_dropouts(nodes: Nodes, needed: set[str], inputs: Sequence[str], changes: Changes) -> None:
-    """Takes the dropouts out: a product of what is scaled up and a random mask. Other random ops stay."""
+    """Removes the dropouts: products of what is scaled up and a random mask. Other random ops stay.
+
+    Args:
+        nodes: of the graph; they are changed.
+        needed: names of the nodes that the outputs depend on.
+        inputs: of the model.
+        changes: what was changed is added.
+    """
     random = [name for name in sorted(needed) if _RANDOM.match(nodes[name].op)]
     if not random:
         return

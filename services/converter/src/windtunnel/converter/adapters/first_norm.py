@@ -22,12 +22,17 @@ Nodes = Mapping[str, Any]
 
 
 def first_norm(function: Any, target: Path) -> FirstNorm | None:
-    """Writes the model up to the input of its first batch norm to `target`; None if there is none.
+    """Writes the model up to the input of its first batch norm.
 
-    `function` is a model with constants in the place of its variables. Batch norms are ops of their own, or as Keras 3
-    writes them: x * (rsqrt(variance + epsilon) * gamma), and mean * (...).
+    Batch norms are ops of their own, or as Keras 3 writes them: x * (rsqrt(variance + epsilon) * gamma), and mean *
+    (...). This is an extra: if anything fails, there is none, and the log says why.
 
-    It is an extra: where anything fails, there is none, and the log says why.
+    Args:
+        function: a model with constants in the place of its variables.
+        target: the new .tflite file.
+
+    Returns:
+        None: there is none.
     """
     try:
         return _first_norm(function, target)

@@ -20,7 +20,17 @@ _SHOWN = 20
 
 
 def load_frozen_graph(source: Source) -> Original:
-    """Loads a GraphDef. Raises InvalidInput: none, or it does not say what its outputs are."""
+    """Loads a GraphDef.
+
+    Args:
+        source: the file.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidInput: it is not a GraphDef, or it does not say what its outputs are.
+    """
     graph_def = tf.compat.v1.GraphDef()
     graph_def.ParseFromString(source.path.read_bytes())
     if not graph_def.node:
@@ -33,7 +43,14 @@ def load_frozen_graph(source: Source) -> Original:
 def load_checkpoint(source: Source) -> Original:
     """Loads a TF1 checkpoint: its graph in inference mode, with the trained values.
 
-    Raises InvalidInput: not one checkpoint, values that are missing, or a graph that cannot be cut to inference.
+    Args:
+        source: the folder.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidInput: it is not one checkpoint, values are missing, or the graph cannot be cut to inference.
     """
     metas = sorted(source.path.glob("*.meta"))
     if len(metas) != 1:
@@ -183,7 +200,11 @@ def _require(nodes: Nodes, tensors: Sequence[str], source: Source) -> None:
 
 
 def _require_inputs(nodes: Nodes, inputs: Sequence[str], outputs: Sequence[str], source: Source) -> None:
-    """Everything that the outputs need must be fed."""
+    """Everything that the outputs need must be fed.
+
+    Raises:
+        InvalidInput: something is not.
+    """
     if not inputs:
         raise InvalidInput(
             f"{source.name} has no placeholder that its outputs depend on",
@@ -199,7 +220,11 @@ def _require_inputs(nodes: Nodes, inputs: Sequence[str], outputs: Sequence[str],
 
 
 def _only_final(nodes: Nodes, named: Sequence[str], modes: Collection[str], source: Source) -> str:
-    """The only node that can be the output. Raises InvalidInput with the candidates if there are several."""
+    """The only node that can be the output.
+
+    Raises:
+        InvalidInput: there are several; the message has the candidates.
+    """
     inputs = {op_name(name) for name in named} | {node.name for node in nodes if SOURCE_OPS.match(node.op)}
     if not inputs - set(modes):
         raise InvalidInput(

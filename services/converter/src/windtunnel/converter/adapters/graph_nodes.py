@@ -30,17 +30,35 @@ SOURCE_OPS: Final = re.compile(
 
 
 def op_name(tensor: str) -> str:
-    """The node of a tensor or control input."""
+    """The node of a tensor or control input.
+
+    Args:
+        tensor: its name.
+
+    Returns:
+        Name of the node.
+    """
     return tensor.lstrip("^").split(":")[0]
 
 
 def tensor_name(name: str) -> str:
-    """A tensor with its output number."""
+    """A tensor with its output number.
+
+    Args:
+        name: of a node or tensor.
+
+    Returns:
+        `node:0` for a node.
+    """
     return name if ":" in name else f"{name}:0"
 
 
 class Nodes:
-    """The nodes of a graph, which may be changed; functions that they call are kept as they are."""
+    """The nodes of a graph, which may be changed; functions that they call are kept as they are.
+
+    Args:
+        graph_def: the GraphDef; it is changed.
+    """
 
     def __init__(self, graph_def: Any) -> None:
         self._graph = graph_def
@@ -56,16 +74,36 @@ class Nodes:
         return iter(list(self._nodes.values()))
 
     def get(self, tensor: str) -> Any | None:
-        """The node that makes a tensor; None if there is none."""
+        """The node that makes a tensor.
+
+        Args:
+            tensor: its name.
+
+        Returns:
+            None: there is none.
+        """
         return self._nodes.get(op_name(tensor))
 
     def add(self, node: Any) -> str:
-        """Adds a node, or replaces the one of its name; returns its name."""
+        """Adds a node, or replaces the one of its name.
+
+        Args:
+            node: a NodeDef.
+
+        Returns:
+            Its name.
+        """
         self._nodes[node.name] = node
         return str(node.name)
 
     def constant(self, name: str, value: Any, dtype: Any) -> None:
-        """Puts a constant in the place of node `name`."""
+        """Replaces a node by a constant.
+
+        Args:
+            name: of the node.
+            value: of the constant.
+            dtype: TensorFlow's number of the type.
+        """
         node = tf.compat.v1.NodeDef(name=name, op="Const")
         node.attr["dtype"].type = dtype
         node.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(value, dtype=dtype))
@@ -80,7 +118,12 @@ class Nodes:
         return found
 
     def redirect(self, old: str, new: str) -> None:
-        """Lets everybody who reads tensor `old` read `new`."""
+        """Lets every reader of a tensor read another one.
+
+        Args:
+            old: the tensor.
+            new: the other one.
+        """
         names = {old, old.removesuffix(":0")} if old.endswith(":0") else {old}
         for node in self:
             for place, name in enumerate(node.input):
@@ -88,7 +131,15 @@ class Nodes:
                     node.input[place] = new
 
     def ancestors(self, tensors: Sequence[str], stop: Collection[str] = ()) -> set[str]:
-        """Names of the nodes that `tensors` depend on, themselves too; not what lies before the nodes in `stop`."""
+        """The nodes that tensors depend on, including those that make them.
+
+        Args:
+            tensors: their names.
+            stop: nodes whose inputs do not count.
+
+        Returns:
+            Names of nodes.
+        """
         seen: set[str] = set()
         pending = [op_name(name) for name in tensors]
         while pending:
@@ -101,7 +152,14 @@ class Nodes:
         return seen
 
     def descendants(self, names: Sequence[str]) -> set[str]:
-        """Names of all nodes that depend on `names`, themselves too."""
+        """The nodes that depend on others, including those.
+
+        Args:
+            names: of nodes.
+
+        Returns:
+            Names of nodes.
+        """
         readers = self.readers()
         seen = set(names)
         pending = list(names)
@@ -129,7 +187,15 @@ class Nodes:
         return known[node.name]
 
     def cut(self, outputs: Sequence[str], stop: Collection[str] = ()) -> Any:
-        """The GraphDef of what `outputs` depend on."""
+        """The part of the graph that outputs depend on.
+
+        Args:
+            outputs: names of tensors.
+            stop: nodes whose inputs do not count.
+
+        Returns:
+            A GraphDef.
+        """
         needed = self.ancestors(outputs, stop)
         result = tf.compat.v1.GraphDef()
         result.versions.CopyFrom(self._graph.versions)
@@ -139,7 +205,16 @@ class Nodes:
 
 
 def sources(nodes: Nodes, tensors: Sequence[str], fed: Collection[str] = ()) -> set[str]:
-    """Tensors of placeholders, iterators and queues that `tensors` depend on, and not through the nodes `fed`."""
+    """Tensors of placeholders, iterators and queues that others depend on.
+
+    Args:
+        nodes: of the graph.
+        tensors: those others.
+        fed: nodes whose inputs do not count.
+
+    Returns:
+        Names of tensors.
+    """
     found: set[str] = set()
     stop = {node.name for node in nodes if SOURCE_OPS.match(node.op)} | set(fed)
     needed = nodes.ancestors(tensors, stop)
@@ -151,11 +226,18 @@ def sources(nodes: Nodes, tensors: Sequence[str], fed: Collection[str] = ()) -> 
 
 
 def final_nodes(nodes: Nodes, inputs: Collection[str]) -> list[str]:
-    """Nodes that may be the output, given the nodes that are inputs.
+    """Nodes that may be the output.
 
     A node is an end if only training reads it, or only nodes that need more inputs, such as the loss, which needs
     labels. Of the ends those count that need the fewest inputs. One that depends on nothing trained (labels) counts
     only if all are like that.
+
+    Args:
+        nodes: of the graph.
+        inputs: nodes that are inputs.
+
+    Returns:
+        Names of nodes.
     """
     training = {node.name for node in nodes if _TRAINING_SCOPE.search(node.name) or STATE_OPS.match(node.op)}
     readers, needs = nodes.readers(), _needs(nodes, inputs)

@@ -44,14 +44,28 @@ class Changes:
 
 
 def modes(nodes: Nodes, fed: Collection[str]) -> dict[str, bool | float]:
-    """Placeholders that say whether the model trains, and are not `fed`, with the value of inference."""
+    """Placeholders that say whether the model trains.
+
+    Args:
+        nodes: of the graph.
+        fed: placeholders that are inputs.
+
+    Returns:
+        The value of inference, by name.
+    """
     placeholders = [node for node in nodes if node.op.startswith("Placeholder") and node.name not in fed]
     values = {str(node.name): _mode(nodes, node) for node in placeholders}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def set_modes(nodes: Nodes, values: Mapping[str, bool | float], changes: Changes) -> None:
-    """Gives placeholders their values."""
+    """Gives placeholders their values.
+
+    Args:
+        nodes: of the graph; they are changed.
+        values: by name.
+        changes: what was changed is added.
+    """
     for name, value in sorted(values.items()):
         changes.modes.append(f"{name} is {value}")
         nodes.constant(name, value, nodes[name].attr["dtype"].type)
@@ -85,9 +99,15 @@ def _default(nodes: Nodes, node: Any) -> Any:
 
 
 def moving_averages(nodes: Nodes) -> dict[str, str]:
-    """Statistics of the batch, by tensor, and the variable that keeps the average of each.
+    """Statistics of the batch whose average a variable keeps.
 
     An average is what an assignment computes from itself and from one other tensor.
+
+    Args:
+        nodes: of the graph.
+
+    Returns:
+        The variable, by tensor.
     """
     found: dict[str, str] = {}
     for node in nodes:
@@ -150,7 +170,17 @@ def _is_statistic(node: Any) -> bool:
 
 
 def use_averages(nodes: Nodes, needed: set[str], averages: Mapping[str, str], changes: Changes) -> None:
-    """Lets batch norms in training mode use their moving averages. Raises InvalidInput for one that has none."""
+    """Lets batch norms in training mode use their moving averages.
+
+    Args:
+        nodes: of the graph; they are changed.
+        needed: names of the nodes that the outputs depend on.
+        averages: from `moving_averages`.
+        changes: what was changed is added.
+
+    Raises:
+        InvalidInput: a batch norm has no moving average.
+    """
     for name in sorted(needed):
         node = nodes[name]
         if node.op in _FUSED and node.attr["is_training"].b:
@@ -169,7 +199,11 @@ def use_averages(nodes: Nodes, needed: set[str], averages: Mapping[str, str], ch
 
 
 def _fused_averages(nodes: Nodes, node: Any, averages: Mapping[str, str]) -> tuple[str, str]:
-    """The variables of moving mean and variance: those updated from the node, or those next to its scale."""
+    """The variables of moving mean and variance: those updated from the node, or those next to its scale.
+
+    Raises:
+        InvalidInput: it has none.
+    """
     mean, variance = averages.get(f"{node.name}:1"), averages.get(f"{node.name}:2")
     scale = _variable(nodes, node.input[1]) or _variable(nodes, node.input[2])
     scope = "" if scale is None else scale.rpartition("/")[0]
@@ -204,12 +238,25 @@ def _read(nodes: Nodes, variable: str) -> str:
 
 
 def fold_switches(nodes: Nodes, outputs: Sequence[str]) -> None:
-    """Follows the branches of conditions that are constants now, and forgets the others."""
+    """Follows the branches of conditions that are constant now, and drops the others.
+
+    Args:
+        nodes: of the graph; they are changed.
+        outputs: names of tensors.
+    """
     known: dict[str, bool | None] = {}
     alive: dict[str, str | None] = {}
 
     def follow(tensor: str, depth: int = 0) -> str | None:
-        """The tensor that takes the place of `tensor`; None: it is in a branch that is not taken."""
+        """The tensor that replaces another one.
+
+        Args:
+            tensor: the other one.
+            depth: of the recursion.
+
+        Returns:
+            None: it is in a branch that is not taken.
+        """
         key = tensor_name(tensor)
         if key not in alive:
             alive[key] = tensor  # while it is looked at: loops end here
@@ -224,7 +271,12 @@ def fold_switches(nodes: Nodes, outputs: Sequence[str]) -> None:
 
 
 def drop_frames(nodes: Nodes, outputs: Sequence[str]) -> None:
-    """Drops what only said in which branch a node lies; loops need it."""
+    """Drops ops that only said in which branch a node is; loops need them.
+
+    Args:
+        nodes: of the graph; they are changed.
+        outputs: names of tensors.
+    """
     needed = nodes.ancestors(outputs)
     if any(nodes[name].op == "Enter" for name in needed):
         return
@@ -294,7 +346,13 @@ def _truth(nodes: Nodes, tensor: str, known: dict[str, bool | None]) -> bool | N
 
 
 def set_variables(nodes: Nodes, needed: set[str], value_of: Callable[[str], Any]) -> None:
-    """Puts the trained values in the place of variables."""
+    """Replaces variables by the trained values.
+
+    Args:
+        nodes: of the graph; they are changed.
+        needed: names of the nodes that the outputs depend on.
+        value_of: the value of a variable, by name.
+    """
     for name in sorted(needed):
         node = nodes[name]
         if node.op in VARIABLES:

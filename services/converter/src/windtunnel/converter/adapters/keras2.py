@@ -40,7 +40,14 @@ _VOID: Final[Mapping[str, tuple[Any, ...]]] = {
 
 
 def drop_void_arguments(config: KerasConfig) -> list[str]:
-    """Takes arguments without effect that Keras 3 does not know out of `config`; says which, each once."""
+    """Removes arguments without effect that Keras 3 does not know.
+
+    Args:
+        config: of the model; it is changed.
+
+    Returns:
+        Which ones, each once.
+    """
     import keras
 
     dropped: dict[str, None] = {}
@@ -66,7 +73,16 @@ def _takes(kind: Any, argument: str) -> bool:
 
 
 def with_config(source: Source, config: KerasConfig, path: Path) -> Source:
-    """A copy of the file at `path`, with this configuration."""
+    """Copies a Keras file with another configuration.
+
+    Args:
+        source: the file.
+        config: the other configuration.
+        path: of the copy.
+
+    Returns:
+        The copy.
+    """
     text = json.dumps(config.value)
     if source.format is Format.HDF5:
         import h5py
@@ -82,20 +98,42 @@ def with_config(source: Source, config: KerasConfig, path: Path) -> Source:
 
 
 def load(path: Path, *, safe: bool) -> Any:
-    """The model, read by Keras 2."""
+    """Reads a model with Keras 2.
+
+    Args:
+        path: of the file.
+        safe: refuse code in it.
+
+    Returns:
+        The model.
+    """
     import tf_keras
 
     return tf_keras.models.load_model(str(path), compile=False, safe_mode=safe)
 
 
 def spec_of(tensor: Any) -> tf.TensorSpec:
-    """Shape and dtype of an input of a model of either Keras."""
+    """Shape and dtype of an input of a model of either Keras.
+
+    Args:
+        tensor: the input.
+
+    Returns:
+        The spec.
+    """
     dtype = tensor.dtype if isinstance(tensor.dtype, tf.DType) else tf.as_dtype(str(tensor.dtype))
     return tf.TensorSpec(tensor.shape, dtype)
 
 
 def structure_of(model: Any) -> Any:
-    """How the model takes its inputs: one, or a list, tuple or dict of them."""
+    """How a model takes its inputs: one, or a list, tuple or dict of them.
+
+    Args:
+        model: of either Keras.
+
+    Returns:
+        The structure.
+    """
     found = getattr(model, "_inputs_struct", None)
     if found is None:
         found = getattr(model, "_nested_inputs", None)
@@ -107,7 +145,12 @@ def structure_of(model: Any) -> Any:
 def output_names(model: Any, *, by_layer: bool) -> tuple[str, ...]:
     """Names of the outputs as TensorFlow's converter gives them: keys of a dict, or their numbers.
 
-    `by_layer`: without a dict the names of their layers, as with Keras 2.
+    Args:
+        model: of either Keras.
+        by_layer: without a dict the names of their layers, as with Keras 2.
+
+    Returns:
+        In the model's order.
     """
     found = getattr(model, "_outputs_struct", None)
     if found is None:

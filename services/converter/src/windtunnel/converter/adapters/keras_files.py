@@ -22,9 +22,17 @@ _SUFFIX: Final = {Format.KERAS: ".keras", Format.HDF5: ".h5"}
 
 
 def load_keras(source: Source) -> Original:
-    """Loads the model with Keras 3; what only Keras 2 reads, with that.
+    """Loads a model with Keras 3, or with Keras 2 if only that reads it.
 
-    Raises InvalidInput: the file is damaged, names classes whose code it does not hold, or says why Keras refuses it.
+    Args:
+        source: the file.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidInput: the file is damaged, names classes whose code it does not have, or Keras refuses it; the message
+            says why.
     """
     config = read_config(source)
     try:
@@ -59,7 +67,11 @@ def _named(source: Source) -> Iterator[Path]:
 
 
 def _keras2(source: Source, config: KerasConfig, refused: Exception) -> Original:
-    """Loads a file of Keras 2 that Keras 3 refuses: without arguments that say nothing; if that fails, with Keras 2."""
+    """Loads a file of Keras 2 that Keras 3 refuses: without arguments that say nothing; if that fails, with Keras 2.
+
+    Raises:
+        Unsupported: Keras 2 is not installed, or does not read it either.
+    """
     dropped = keras2.drop_void_arguments(config)
     said = f"{source.name} was written by Keras {config.version}"
     if dropped:

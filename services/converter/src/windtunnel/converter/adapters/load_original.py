@@ -12,7 +12,18 @@ from windtunnel.errors import InvalidInput, WindtunnelError
 
 
 def load(source: Source) -> Original:
-    """Loads the model. Raises InvalidInput saying what TensorFlow could not read."""
+    """Loads a trained model.
+
+    Args:
+        source: the file or folder.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidInput: TensorFlow cannot read it; the message says why.
+        WindtunnelError: the loader of its format refuses it.
+    """
     loaders = {
         Format.SAVED_MODEL: load_saved_model,
         Format.KERAS: load_keras,

@@ -16,10 +16,15 @@ _DETAIL: Final = re.compile(r"\ttf\.(\w+)\(|'tf\.(\w+)' op is neither a custom o
 
 
 def lacking_ops(error: Exception, source: Source, function: Any) -> Unsupported | None:
-    """What to say where the converter gave up over ops; None: it gave up over something else.
+    """The error if the converter gave up because of ops.
 
     Args:
+        error: of the converter.
+        source: the model.
         function: the concrete function that was to be converted; its nodes name the layers.
+
+    Returns:
+        None: it gave up for another reason.
     """
     said = str(error)
     select = _listed(_SELECT, said)

@@ -42,17 +42,36 @@ class Original:
 
 
 def port(name: str, spec: Any) -> Port:
-    """An input from a tensor or its spec. Raises InvalidInput where its rank is not known."""
+    """An input from a tensor or its spec.
+
+    Args:
+        name: of the input.
+        spec: has shape and dtype.
+
+    Returns:
+        The input.
+
+    Raises:
+        InvalidInput: its rank is not known.
+    """
     if spec.shape.rank is None:
         raise InvalidInput(f"input {name!r} has no known rank", hint="export the model with a fixed input shape")
     return Port(name, tuple(-1 if size is None else int(size) for size in spec.shape), spec.dtype.name)
 
 
 def frozen(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
-    """The function with its variables as constants, so that batch norm folds and nothing is left to initialize.
+    """A function with its variables as constants, so that batch norm folds and nothing is left to initialize.
 
-    Freezing forgets names and dict keys: the result takes `inputs` and gives a dict by `outputs`, both in the order
-    of the function's own, so that the signature of the .tflite has them.
+    Freezing forgets names and dict keys. The result takes `inputs` and gives a dict by `outputs`, both in the order of
+    the function's own, so that the signature of the .tflite has them.
+
+    Args:
+        function: a concrete function.
+        inputs: names.
+        outputs: names.
+
+    Returns:
+        A concrete function.
     """
     constant = convert_variables_to_constants_v2(function)
 
@@ -67,7 +86,14 @@ def frozen(function: Any, inputs: Sequence[str], outputs: Sequence[str]) -> Any:
 
 
 def reason(error: BaseException) -> str:
-    """What an error of TensorFlow or Keras says, in one line: without its dumps of configurations and call sites."""
+    """What an error of TensorFlow or Keras says, without its dumps of configurations and call sites.
+
+    Args:
+        error: of any kind.
+
+    Returns:
+        One line.
+    """
     said = _CONFIG.sub("", str(error))
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     raised = [place for place, line in enumerate(lines) if _RAISED.match(line)]
@@ -81,5 +107,13 @@ def reason(error: BaseException) -> str:
 
 
 def as_dtype(array: NDArray[Any], wanted: Port) -> NDArray[Any]:
-    """A sample in the dtype of the port."""
+    """A sample in the dtype of an input.
+
+    Args:
+        array: the sample.
+        wanted: the input.
+
+    Returns:
+        Contiguous.
+    """
     return np.ascontiguousarray(array, dtype=np.dtype(wanted.dtype))

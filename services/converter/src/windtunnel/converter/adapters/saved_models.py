@@ -20,7 +20,17 @@ _OTHERS: Final = ("serve", "__saved_model_train_op", "__saved_model_init_op")
 
 
 def load_saved_model(source: Source) -> Original:
-    """Loads the graph tagged `serve` and its signature. Raises InvalidInput if there is none to convert."""
+    """Loads the graph tagged `serve` and its signature.
+
+    Args:
+        source: the folder.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidInput: there is none to convert.
+    """
     if not (source.path / "saved_model.pb").is_file():
         raise InvalidInput(
             f"{source.name} has saved_model.pbtxt, which is text", hint="save it again as saved_model.pb"
@@ -43,7 +53,11 @@ def load_saved_model(source: Source) -> Original:
 
 
 def _serving_tags(source: Source) -> tuple[list[str] | None, list[Finding]]:
-    """Tags of the graph to load, of several the one for serving; None: the only one, whatever its tags."""
+    """Tags of the graph to load, of several the one for serving; None: the only one, whatever its tags.
+
+    Raises:
+        InvalidInput: there are several, and none is for serving.
+    """
     stored = saved_model_pb2.SavedModel()
     stored.ParseFromString((source.path / "saved_model.pb").read_bytes())
     graphs = [sorted(graph.meta_info_def.tags) for graph in stored.meta_graphs]

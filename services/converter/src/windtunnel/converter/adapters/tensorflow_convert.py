@@ -30,10 +30,21 @@ BATCH = 32
 def convert(
     source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
 ) -> Exported:
-    """Writes the model as float32 TFLite to `target`, and the original's outputs on the samples next to it.
+    """Writes a model as float32 TFLite, and its outputs on the samples next to it.
 
-    `samples` None: seeded random inputs. Raises InvalidInput (cannot be loaded or converted, samples do not fit) and
-    Unsupported (an op that TFLite lacks).
+    Args:
+        source: the model.
+        target: the new .tflite file.
+        samples: .npz or folder of samples; None: seeded random inputs.
+        pipeline: content of a pipeline.json; None: samples as they are.
+        shapes: of inputs with open dimensions.
+
+    Returns:
+        What was written, and what is known of the model.
+
+    Raises:
+        InvalidInput: the model cannot be loaded or converted, or the samples do not fit.
+        Unsupported: the model has an op that TFLite lacks.
     """
     tf.get_logger().setLevel("ERROR")
     isolation.progress(0.1, "loading the model")
@@ -114,7 +125,11 @@ def _run_batch(original: Original, batch: Mapping[str, NDArray[Any]], *, synthet
 
 
 def _keep(name: str, value: NDArray[Any], rows: NDArray[Any]) -> None:
-    """Writes an output's values for some samples into its `rows`."""
+    """Writes an output's values for some samples into its `rows`.
+
+    Raises:
+        Unsupported: the output has another shape for other samples.
+    """
     try:
         rows[...] = value
     except ValueError as error:

@@ -18,7 +18,18 @@ def tensorflow_job(
     pipeline: Mapping[str, Any] | None,
     shapes: Shapes = MappingProxyType({}),
 ) -> Exported:
-    """Converts with TensorFlow, see `tensorflow_convert.convert`; the import stays out of the service's process."""
+    """Converts with TensorFlow, see `tensorflow_convert.convert`; the import stays out of the service's process.
+
+    Args:
+        source: the model.
+        target: the new .tflite file.
+        samples: as for `convert`.
+        pipeline: as for `convert`.
+        shapes: as for `convert`.
+
+    Returns:
+        As from `convert`.
+    """
     from windtunnel.converter.adapters import tensorflow_convert
 
     return tensorflow_convert.convert(source, target, samples, pipeline, shapes)

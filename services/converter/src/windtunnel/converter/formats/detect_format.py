@@ -28,9 +28,24 @@ def open_source(
     allow_code: bool,
     select_tf_ops: bool = False,
 ) -> Source:
-    """The model at `path`, ready to load. A job for a child process: HDF5 is read by native code.
+    """Makes a model ready to load. A job for a child process: HDF5 is read by native code.
 
-    Raises what `locate` and, unless `allow_code`, `refuse_code` raise.
+    Args:
+        path: of the file or folder.
+        declared: the format that the user states; None: from the content.
+        workdir: for an unpacked archive.
+        inputs: names of the inputs, if the format does not say them.
+        outputs: names of the outputs, if the format does not say them.
+        allow_code: load models that carry code.
+        select_tf_ops: convert ops that TFLite lacks to TensorFlow's.
+
+    Returns:
+        The model.
+
+    Raises:
+        InvalidInput: as from `locate`, or the model carries code.
+        NotFound: as from `locate`.
+        Unsupported: as from `locate`.
     """
     model, found = locate(path, declared, workdir)
     source = Source(model, found, inputs, outputs, allow_code, select_tf_ops, path.name)
@@ -40,10 +55,20 @@ def open_source(
 
 
 def locate(path: Path, declared: Format | None, workdir: Path) -> tuple[Path, Format]:
-    """The model at `path` and its format; an archive is unpacked below `workdir`.
+    """Finds a model and its format; an archive is unpacked.
 
-    Raises NotFound if nothing is at `path`, InvalidInput if the content is not a model, or not the declared
-    one; Unsupported for models of other tools.
+    Args:
+        path: of the file or folder.
+        declared: the format that the user states; None: from the content.
+        workdir: for an unpacked archive.
+
+    Returns:
+        Path and format.
+
+    Raises:
+        NotFound: nothing is at `path`.
+        InvalidInput: the content is not a model, or not the declared one.
+        Unsupported: it is a model of another tool.
     """
     if not path.exists():
         raise NotFound(f"there is no file or folder {path}", hint="a checkpoint is given by its folder")
@@ -135,7 +160,11 @@ def _of_folder(folder: Path) -> Format | None:
 
 
 def _refuse_graph(folder: Path) -> None:
-    """Raises InvalidInput where what is called saved_model.pb is a frozen graph."""
+    """Refuses a frozen graph that is called saved_model.pb.
+
+    Raises:
+        InvalidInput: it is one.
+    """
     file = folder / "saved_model.pb"
     if file.is_file() and kind_of(file) == "graph_def":
         raise InvalidInput(
@@ -145,7 +174,11 @@ def _refuse_graph(folder: Path) -> None:
 
 
 def _inside(folder: Path) -> tuple[Path, Format | None]:
-    """The model in an unpacked archive: at its top, in its only sub-folder, or its only model file."""
+    """The model in an unpacked archive: at its top, in its only sub-folder, or its only model file.
+
+    Raises:
+        InvalidInput: there is none, or there are several.
+    """
     for candidate in (folder, *_only_child(folder)):
         if (found := _of_folder(candidate)) is not None:
             return candidate, found

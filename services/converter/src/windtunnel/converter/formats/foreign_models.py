@@ -27,7 +27,14 @@ class Foreign:
     is_model: bool = True
 
     def error(self, name: str) -> UserError:
-        """What to raise for a file called `name`."""
+        """The error for such a file.
+
+        Args:
+            name: of the file.
+
+        Returns:
+            Unsupported for a model, InvalidInput for other files.
+        """
         if self.is_model:
             return Unsupported(f"{name} is {self.what}, which Windtunnel does not read", hint=self.hint)
         return InvalidInput(f"{name} is not a model: it is {self.what}", hint=self.hint)
@@ -141,12 +148,26 @@ _PROTOBUFS: Final = {
 
 
 def foreign(path: Path) -> Foreign | None:
-    """What a file or folder is, that Windtunnel does not read; None: nothing that is known here."""
+    """Recognizes a file or folder that Windtunnel does not read.
+
+    Args:
+        path: of it.
+
+    Returns:
+        None: it is not known.
+    """
     return _folder(path) if path.is_dir() else _file(path)
 
 
 def foreign_inside(folder: Path) -> tuple[Path, Foreign] | None:
-    """The first of the files in an unpacked archive that is known here, and what it is; or the folder itself."""
+    """The first file in an unpacked archive that is known here.
+
+    Args:
+        folder: of the archive.
+
+    Returns:
+        The file, or the folder itself, and what it is; None: nothing is known.
+    """
     for place in (folder, *sorted(one for one in folder.iterdir() if one.is_dir())):
         if (found := _folder(place)) is not None:
             return place, found

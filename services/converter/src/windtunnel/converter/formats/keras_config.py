@@ -59,7 +59,17 @@ class KerasConfig:
 
 
 def read_config(source: Source) -> KerasConfig:
-    """The configuration of a .keras or HDF5 file. Raises InvalidInput: damaged, or weights without a model."""
+    """The configuration of a .keras or HDF5 file.
+
+    Args:
+        source: the file.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        InvalidInput: the file is damaged, or has weights without a model.
+    """
     try:
         if source.format is Format.KERAS:
             metadata = json.loads(_member(source, "metadata.json"))
@@ -85,7 +95,11 @@ def _of_hdf5(source: Source) -> KerasConfig:
 
 
 def _member(source: Source, name: str) -> bytes:
-    """A member of a .keras file. What its header claims and what it inflates to are both limited."""
+    """A member of a .keras file. What its header claims and what it inflates to are both limited.
+
+    Raises:
+        InvalidInput: a limit is exceeded.
+    """
     with zipfile.ZipFile(source.path) as archive:
         claimed = archive.getinfo(name).file_size
         with archive.open(name) as file:
@@ -96,7 +110,14 @@ def _member(source: Source, name: str) -> bytes:
 
 
 def refuse_code(source: Source) -> None:
-    """Raises InvalidInput where a Keras model carries code: a Lambda layer is Python that loading would run."""
+    """Refuses a Keras model that carries code: a Lambda layer is Python that loading would run.
+
+    Args:
+        source: the model.
+
+    Raises:
+        InvalidInput: it carries code.
+    """
     if source.format not in (Format.KERAS, Format.HDF5):
         return
     found = _objects(read_config(source).value)
@@ -143,7 +164,11 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def asks_for_code(said: str) -> bool:
-    """Whether Keras refused a file because a class or function that it names is not known."""
+    """Whether Keras refused a file because a class or function that it names is not known.
+
+    Args:
+        said: text of its error.
+    """
     return (
         re.search(r"Could not (locate|interpret)|Unknown (layer|object|\w+ function|activation)|custom_objects", said)
         is not None

@@ -33,7 +33,15 @@ _OUTSIDE_OP: Final = re.compile(
 
 
 def require_own_names(config: KerasConfig, source: Source) -> None:
-    """Raises InvalidInput for a file whose loading would take anything else than parts of layers."""
+    """Refuses a file whose loading would use anything other than parts of layers.
+
+    Args:
+        config: of the file.
+        source: the file.
+
+    Raises:
+        InvalidInput: it would.
+    """
     foreign = sorted(set(_foreign(config)))
     if foreign:
         raise InvalidInput(

@@ -29,10 +29,18 @@ def check(
     shapes: Shapes = MappingProxyType({}),
     norm: FirstNorm | None = None,
 ) -> Check:
-    """Runs `model` on the samples and compares with the original's outputs, (N, ...) arrays by output name.
+    """Runs a converted model on the samples and compares its outputs with the original's.
 
-    An empty `original` (the model came as .tflite) leaves the figures of the original out. `shapes` are those that
-    the plan gives for open dimensions. `norm`: the first batch norm, where samples have no labels.
+    Args:
+        model: the .tflite file.
+        original: files of the original's outputs, (N, ...), by output name; empty: the model came as .tflite.
+        samples: .npz or folder of samples; None: seeded random inputs.
+        pipeline: content of a pipeline.json; None: samples as they are.
+        shapes: that the plan gives for open dimensions.
+        norm: the first batch norm, if samples have no labels.
+
+    Returns:
+        The check.
     """
     runner = Runner(model)
     facts = runner.facts
@@ -62,7 +70,15 @@ def check(
 
 
 def not_run(flex: Sequence[str], *, synthetic: bool) -> Check:
-    """The check of a model with Select TF ops (`flex`), which no runtime of this machine runs."""
+    """The check of a model with Select TF ops, which no runtime of this machine runs.
+
+    Args:
+        flex: those ops.
+        synthetic: there are no samples.
+
+    Returns:
+        The check.
+    """
     named = ", ".join(flex)
     finding = Finding(
         CONVERSION_SELECT_TF_OPS,

@@ -29,7 +29,17 @@ class Export(Protocol):
     def __call__(
         self, source: Source, target: Path, samples: Path | None, pipeline: Mapping[str, Any] | None, shapes: Shapes
     ) -> Exported:
-        """Writes `source` as float32 TFLite to `target`, and the original's outputs on the samples next to it.
+        """Writes a model as float32 TFLite, and its outputs on the samples next to it.
+
+        Args:
+            source: the model.
+            target: the new .tflite file.
+            samples: .npz or folder of samples; None: seeded random inputs.
+            pipeline: content of a pipeline.json; None: samples as they are.
+            shapes: of inputs with open dimensions.
+
+        Returns:
+            What was written, and what is known of the model.
 
         Raises:
             InvalidInput: the model cannot be loaded or converted, or the samples do not fit it.
@@ -136,7 +146,14 @@ def tool_versions() -> dict[str, str]:
 
 
 def tree_sha256(path: Path) -> str:
-    """SHA-256 of a file, or of a folder: over the sorted relative paths and their contents' hashes."""
+    """SHA-256 of a file, or of a folder: over the sorted relative paths and their contents' hashes.
+
+    Args:
+        path: of it.
+
+    Returns:
+        Hexadecimal digits.
+    """
     if path.is_file():
         return sha256_of(path)
     digest = hashlib.sha256()

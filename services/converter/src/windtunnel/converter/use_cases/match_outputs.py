@@ -45,7 +45,12 @@ class OutputSums:
         self._sums = RunningNrmse()
 
     def add(self, value: NDArray[Any], reference: NDArray[Any] | None) -> None:
-        """Adds one sample: `value` of the converted model and, where it has a counterpart, that of the original."""
+        """Adds one sample.
+
+        Args:
+            value: of the converted model.
+            reference: of the original; None: it has no counterpart.
+        """
         bad = int(value.size - np.isfinite(value).sum())
         self.non_finite += bad
         if reference is None or bad:
@@ -67,12 +72,16 @@ class OutputSums:
 def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]) -> Matching:
     """Finds the counterpart of every output.
 
+    Names decide if the values agree; if they do not, or say nothing, the values decide. What neither decides is paired
+    by name, or by the closest values of one shape, so that the figures say how far it is off.
+
     Args:
+        facts: of the converted model.
         references: outputs of the original, (N, ...) by name.
         probe: outputs of the converted model for the first samples, by tensor name and without the batch.
 
-    Names decide if the values agree; if they do not, or say nothing, the values decide. What neither decides is
-    paired by name, or by the closest values of one shape, so that the figures say how far it is off.
+    Returns:
+        The pairs.
     """
     if not references:
         return Matching({}, {}, "")
@@ -96,7 +105,15 @@ def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]
 
 
 def shown(facts: ModelFacts, tensor: TensorFacts) -> str:
-    """What an output is called: the name that the signature gives it, or the tensor's."""
+    """The name of an output for people: the name that the signature gives it, or the tensor's.
+
+    Args:
+        facts: of the model.
+        tensor: the output.
+
+    Returns:
+        The name.
+    """
     return facts.output_name(tensor) or tensor.name
 
 

@@ -31,9 +31,15 @@ def _expected(plan: Plan, announcement: Announcement) -> float | None:
 
 
 def quantized_finding(asked: Plan, plan: Plan, found: str) -> Finding | None:
-    """That the submitted file holds precision `found` and so is its own reference; None for a float32 model.
+    """The finding that the submitted file is quantized and so is its own reference.
 
-    `asked` is the plan as given, `plan` the same after `named_after_model`.
+    Args:
+        asked: the plan as given.
+        plan: the same after `named_after_model`.
+        found: precision of the model.
+
+    Returns:
+        None for a float32 model.
     """
     if found == AS_IT_IS:
         return None
@@ -59,7 +65,11 @@ def quantized_finding(asked: Plan, plan: Plan, found: str) -> Finding | None:
 
 @contextmanager
 def _fault_of(field: str) -> Iterator[None]:
-    """Turns what a user got wrong into an error of the plan that names the field: the model is not at fault."""
+    """Turns what a user got wrong into an error of the plan that names the field: the model is not at fault.
+
+    Raises:
+        InvalidPlan: the user got something wrong.
+    """
     try:
         yield
     except InvalidPlan:
@@ -69,7 +79,13 @@ def _fault_of(field: str) -> Iterator[None]:
 
 
 class PlanResolver:
-    """Resolves plans with the stores at hand."""
+    """Resolves plans with the stores at hand.
+
+    Args:
+        artifacts: the store.
+        sources: reads URIs.
+        plans: the bucket of stored plans.
+    """
 
     def __init__(self, artifacts: Artifacts, sources: SourceReader, plans: Bucket) -> None:
         self._artifacts = artifacts
@@ -77,7 +93,21 @@ class PlanResolver:
         self._plans = plans
 
     async def resolve(self, announcement: Announcement, workdir: Path) -> Plan:
-        """The plan to follow. Raises InvalidPlan, InvalidInput, NotFound, Unavailable."""
+        """The plan to follow.
+
+        Args:
+            announcement: of the model.
+            workdir: a new folder.
+
+        Returns:
+            With every URI replaced by an artifact.
+
+        Raises:
+            InvalidPlan: the plan is not valid.
+            InvalidInput: what it names cannot be used.
+            NotFound: what it names does not exist.
+            Unavailable: a store does not answer.
+        """
         plan = await self._find(announcement, workdir)
         return dataclasses.replace(
             plan,
@@ -143,8 +173,15 @@ class PlanResolver:
 def named_after_model(plan: Plan, found: str) -> Plan:
     """The plan with its variants named by what the model is.
 
-    A plan's float32 is the converted model as it is. Of a .tflite that holds another precision already (`found`), that
-    variant gets its name, with its gates; and where the plan leaves the variants to Windtunnel, it is the only one.
+    A plan's float32 is the converted model as it is. If a .tflite has another precision already, that variant gets its
+    name, with its gates. If the plan leaves the variants to Windtunnel, it is the only one.
+
+    Args:
+        plan: as given.
+        found: precision of the model.
+
+    Returns:
+        The plan.
     """
     if found == AS_IT_IS:
         return plan

@@ -39,6 +39,10 @@ class Answers:
 
     `output` is the tensor that labels are compared with, or the only output where it may hold scores of classes; None:
     there is none. `reading` says how labels are read. Raises InvalidInput for labels outside the model's classes.
+
+    Args:
+        model: facts of the converted model.
+        labels: of the samples; None: there are none.
     """
 
     def __init__(self, model: ModelFacts, labels: NDArray[Any] | None) -> None:
@@ -50,7 +54,12 @@ class Answers:
         self._values = ValueSums(self.reading)
 
     def add(self, sample: int, outputs: Mapping[str, NDArray[Any]]) -> None:
-        """Adds the converted model's outputs for one sample, real numbers without the batch."""
+        """Adds one sample.
+
+        Args:
+            sample: its number.
+            outputs: of the converted model, real numbers without the batch.
+        """
         if self.output is None:
             return
         value = outputs[self.output]
@@ -68,14 +77,28 @@ class Answers:
         return Figures(None, self._elements.result(), self._elements.spread(), self._values.result())
 
     def original(self, outputs: NDArray[Any]) -> Figures:
-        """Figures of the original from its output, (N, ...)."""
+        """Figures of the original.
+
+        Args:
+            outputs: (N, ...).
+
+        Returns:
+            The figures.
+        """
         if self.reading.metric == "classes":
             return Figures(score(_as_rows(outputs), self.reading.labels))
         elements, values = self._sums_of(outputs)
         return Figures(None, elements.result(), elements.spread(), values.result())
 
     def agreement(self, outputs: NDArray[Any]) -> float | None:
-        """Share of samples for which both models name the same class; None where the output holds no classes."""
+        """Share of samples for which both models name the same class.
+
+        Args:
+            outputs: of the original, (N, ...).
+
+        Returns:
+            0 to 1; None if the output has no classes.
+        """
         return agreement(np.stack(self._rows), _as_rows(outputs)) if self._rows else None
 
     def findings(
@@ -88,7 +111,15 @@ class Answers:
     ) -> tuple[Finding, ...]:
         """What the answers say of samples, labels and preprocessing.
 
-        `feed`: what the models were fed; `original`: its output, None where unknown; `norm`: its first batch norm.
+        Args:
+            runner: of the converted model.
+            feed: what the models were fed.
+            pipeline: content of a pipeline.json; None: samples as they are.
+            original: output of the original; None: not known.
+            norm: first batch norm of the original; None: there is none.
+
+        Returns:
+            The findings.
         """
         found = list(self.reading.findings)
         if not isinstance(feed, SampledFeed):

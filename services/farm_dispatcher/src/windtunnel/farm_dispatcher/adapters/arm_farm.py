@@ -39,7 +39,17 @@ _PACKAGES: Final = (
 
 @asynccontextmanager
 async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
-    """The emulated processors. Raises InvalidSetting where the emulator or its system is missing."""
+    """Opens the emulated processors.
+
+    Args:
+        settings: of the farms.
+
+    Yields:
+        The farm.
+
+    Raises:
+        InvalidSetting: the emulator or its system is missing.
+    """
     lacking = missing()
     if lacking:
         names, todo = in_words(lacking)
@@ -52,7 +62,13 @@ async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
 
 
 class ArmFarm:
-    """Runs models of `host` app packages under emulation. `lock` keeps it from disturbing measurements of this host."""
+    """Runs models of `host` app packages under emulation. `lock` keeps it from disturbing measurements of this host.
+
+    Args:
+        pool: where native code runs.
+        lock: held while a cell runs.
+        memory_mb: the most memory of a run, in MB.
+    """
 
     properties = EMULATED_HOST
     default_accelerator = XNNPACK
@@ -64,9 +80,11 @@ class ArmFarm:
         self._memory_mb = memory_mb
 
     async def devices(self) -> Sequence[Device]:
+        """Implements `Farm.devices`."""
         return [Device(FARM, cpu, "host", _VERSION, ACCELERATORS, _facts(cpu)) for cpu in CPUS]
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        """Implements `Farm.run`."""
         require_cell(FARM, cell.accelerator, cell.threads)
         model = await asyncio.to_thread(unpack_model, package, workdir)
         result = workdir / "measured.json"

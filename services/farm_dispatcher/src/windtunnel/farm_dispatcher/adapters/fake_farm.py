@@ -43,15 +43,21 @@ class FakeFarm:
     ran: list[Cell] = field(default_factory=list)
 
     def fail(self, errors: Iterable[WindtunnelError | None]) -> None:
-        """Adds what the next runs raise; None: that run succeeds."""
+        """Adds what the next runs raise.
+
+        Args:
+            errors: None: that run succeeds.
+        """
         self.failures.extend(errors)
 
     async def devices(self) -> Sequence[Device]:
+        """Implements `Farm.devices`."""
         if self.down is not None:
             raise self.down
         return self.offered
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        """Implements `Farm.run`."""
         device = next((item for item in self.offered if item.name == cell.device), None)
         if device is None:
             raise FarmError(f"device {cell.device!r} is gone", retryable=False)

@@ -21,7 +21,17 @@ FARMS: Mapping[str, OpenFarm] = {
 
 @asynccontextmanager
 async def open_farms(settings: FarmSettings) -> AsyncIterator[Mapping[str, Farm]]:
-    """The farms that WINDTUNNEL_FARMS names, open. Raises InvalidSetting for a name that no adapter has."""
+    """Opens the farms that WINDTUNNEL_FARMS names.
+
+    Args:
+        settings: of the farms.
+
+    Yields:
+        The farms by name.
+
+    Raises:
+        InvalidSetting: no adapter has such a name.
+    """
     unknown = [name for name in settings.farm_names if name not in FARMS]
     if unknown:
         raise InvalidSetting(

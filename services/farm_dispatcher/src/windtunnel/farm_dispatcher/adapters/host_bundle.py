@@ -13,7 +13,18 @@ _MODEL = "model.tflite"
 
 
 def unpack_model(package: Path, workdir: Path) -> Path:
-    """The model of `package`, written below `workdir`. Raises InvalidInput if there is none."""
+    """Writes the model of a package to a folder.
+
+    Args:
+        package: for `host`.
+        workdir: the folder.
+
+    Returns:
+        The .tflite file.
+
+    Raises:
+        InvalidInput: there is none.
+    """
     target = workdir / _MODEL
     try:
         with zipfile.ZipFile(package) as archive:

@@ -13,7 +13,14 @@ RUNTIME = "ai-edge-litert"
 
 
 def host_facts(name: str) -> DeviceFacts:
-    """CPU, memory, OS and runtime of this machine, as far as it reports them."""
+    """CPU, memory, OS and runtime of this machine, as far as it reports them.
+
+    Args:
+        name: of the device.
+
+    Returns:
+        The facts.
+    """
     system, version = _os()
     return DeviceFacts(
         name=name,

@@ -34,13 +34,28 @@ log = logging.getLogger(__name__)
 
 @asynccontextmanager
 async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
-    """The local farm with its child process."""
+    """Opens the local farm with its child process.
+
+    Args:
+        settings: of the farms.
+
+    Yields:
+        The farm.
+    """
     async with new_pool(settings.job_timeout_s, settings.job_memory_mb) as pool:
         yield LocalFarm(pool, settings.local_lock, Patience(own_s=settings.quiet_wait_s))
 
 
 def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
-    """A pool for measurements: each has a fresh, warm process of its own, so that its memory is the model's."""
+    """A pool for measurements: each has a fresh, warm process of its own, so that its memory is the model's.
+
+    Args:
+        timeout_s: limit of a measurement, in seconds.
+        memory_mb: limit of a measurement, in MB.
+
+    Returns:
+        The pool, not yet started.
+    """
     return ChildPool(
         preload=("windtunnel.farm_dispatcher.adapters.benchmark.measure_model",),
         size=1,
@@ -52,7 +67,13 @@ def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
 
 
 class LocalFarm:
-    """Runs models of `host` app packages in a child process. `lock` is a file that a measurement holds."""
+    """Runs models of `host` app packages in a child process. `lock` is a file that a measurement holds.
+
+    Args:
+        pool: where native code runs.
+        lock: held while a cell runs.
+        patience: how often an unstable measurement is repeated.
+    """
 
     properties = THIS_HOST
     default_accelerator = XNNPACK
@@ -65,10 +86,12 @@ class LocalFarm:
         self._was_unstable = False
 
     async def devices(self) -> Sequence[Device]:
+        """Implements `Farm.devices`."""
         facts = await asyncio.to_thread(host_facts, DEVICE)
         return [Device(FARM, DEVICE, "host", facts.os_version, ACCELERATORS, facts)]
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
+        """Implements `Farm.run`."""
         model = await asyncio.to_thread(unpack_model, package, workdir)
         return await self.measure(model, cell.accelerator, cell.threads, cell.input_shapes)
 
@@ -80,7 +103,21 @@ class LocalFarm:
         shapes: Shapes | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> DeviceRun:
-        """Measures a bare .tflite file, with `shapes` by input name. Raises as `Farm.run`."""
+        """Measures a bare .tflite file.
+
+        Args:
+            model: the file.
+            accelerator: of the cell.
+            threads: CPU threads.
+            shapes: of the inputs, by name; None: as in the file.
+            on_progress: called with the progress.
+
+        Returns:
+            The run.
+
+        Raises:
+            FarmError: as from `Farm.run`.
+        """
         require_cell(FARM, accelerator, threads)
         async with exclusively(self._lock):
             try:
@@ -111,7 +148,16 @@ class LocalFarm:
 
 
 def require_cell(farm: str, accelerator: str, threads: int) -> None:
-    """Raises InvalidInput for what a farm on this host cannot run."""
+    """Refuses what a farm on this host cannot run.
+
+    Args:
+        farm: its name, for the message.
+        accelerator: of the cell.
+        threads: of the cell.
+
+    Raises:
+        InvalidInput: it cannot run them.
+    """
     if accelerator not in ACCELERATORS:
         known = " and ".join(ACCELERATORS)
         raise InvalidInput(f"accelerator {accelerator!r} is not on this host", hint=f"the {farm} farm has {known}")
@@ -128,14 +174,29 @@ def _job(model: Path, accelerator: str, threads: int, shapes: Shapes | None, pat
 
 
 def with_nodes(facts: DeviceFacts, measured: Measured) -> DeviceFacts:
-    """The facts of a device with the nodes of the model that it ran."""
+    """The facts of a device with the nodes of the model that it ran.
+
+    Args:
+        facts: of the device.
+        measured: the measurement.
+
+    Returns:
+        The facts.
+    """
     found = measured.delegation
     return dataclasses.replace(facts, nodes_delegated=found.nodes_delegated, nodes_total=found.nodes_total)
 
 
 @asynccontextmanager
 async def exclusively(lock: Path) -> AsyncIterator[None]:
-    """Holds `lock` against every process on this host; it is let go when the process ends, however it ends."""
+    """Locks out every other process on this host; the lock is released when the process ends, however it ends.
+
+    Args:
+        lock: the file.
+
+    Yields:
+        Nothing.
+    """
     lock.parent.mkdir(parents=True, exist_ok=True)
     with lock.open("ab") as file:
         # Asking again and again, since a blocking call could not be canceled.

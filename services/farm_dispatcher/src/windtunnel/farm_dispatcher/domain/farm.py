@@ -67,7 +67,16 @@ class Cell:
 
 
 def cell_id(run_id: str, variant: str, *fields: str | int) -> str:
-    """Deterministic in the run and the cell's other fields, so that planning twice plans the same cells."""
+    """The id of a cell, so that planning twice plans the same cells.
+
+    Args:
+        run_id: of the run.
+        variant: its name.
+        *fields: the cell's other fields.
+
+    Returns:
+        The same for the same fields.
+    """
     text = "\0".join((run_id, variant, *map(str, fields)))
     return f"c-{hashlib.sha256(text.encode()).hexdigest()[:20]}"
 
@@ -102,19 +111,29 @@ class FarmSettings(Protocol):
     """What the adapters of farms take from the settings of the service."""
 
     @property
-    def job_timeout_s(self) -> float: ...
+    def job_timeout_s(self) -> float:
+        """The longest measurement, in seconds."""
+        ...
 
     @property
-    def job_memory_mb(self) -> int: ...
+    def job_memory_mb(self) -> int:
+        """The most memory of a measurement, in MB."""
+        ...
 
     @property
-    def quiet_wait_s(self) -> float: ...
+    def quiet_wait_s(self) -> float:
+        """The longest wait for a quiet host, in seconds."""
+        ...
 
     @property
-    def farm_names(self) -> tuple[str, ...]: ...
+    def farm_names(self) -> tuple[str, ...]:
+        """The farms to open."""
+        ...
 
     @property
-    def local_lock(self) -> Path: ...
+    def local_lock(self) -> Path:
+        """The lock of measurements on this host."""
+        ...
 
 
 class Farm(Protocol):
@@ -140,9 +159,19 @@ class Farm(Protocol):
         ...
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
-        """Runs the app `package` for `cell` once; `workdir` is private to this call.
+        """Runs an app once.
 
-        Raises FarmError (`retryable`: another attempt may succeed), InvalidInput for a package that cannot be
-        used, JobFailed where the model ends the process that runs it.
+        Args:
+            cell: what to run.
+            package: the app.
+            workdir: private to this call.
+
+        Returns:
+            The run.
+
+        Raises:
+            FarmError: the farm failed; `retryable`: another attempt may succeed.
+            InvalidInput: the package cannot be used.
+            JobFailed: the model ended the process that runs it.
         """
         ...

@@ -72,7 +72,14 @@ class Judged:
         return self.conditions.unstable
 
     def after(self, repeats: int) -> RunConditions:
-        """The conditions of a series that is kept after `repeats` more were measured."""
+        """The conditions of a series that is kept after more were measured.
+
+        Args:
+            repeats: how many more.
+
+        Returns:
+            The conditions.
+        """
         reason = self.conditions.reason
         if reason and repeats:
             reason += f"; measured {repeats + 1} times, this was the quietest"
@@ -80,7 +87,15 @@ class Judged:
 
 
 def load_limit(cores: int, threads: int) -> float:
-    """The load of other processes, in cores, above which a measurement with `threads` on `cores` is unstable."""
+    """The load of other processes above which a measurement is unstable.
+
+    Args:
+        cores: that this process may use.
+        threads: of the measurement.
+
+    Returns:
+        In cores.
+    """
     return max(LEAST_LOAD, FREE_SHARE * (cores - threads))
 
 
@@ -91,6 +106,9 @@ def judge_series(times_us: Sequence[float], load: Load, threads: int) -> Judged:
         times_us: time of each inference in microseconds, in order, at least one.
         load: what the host did meanwhile.
         threads: with which the model ran.
+
+    Returns:
+        The conditions, and whether the series is stable.
     """
     spread, drift = spread_of(times_us), drift_of(times_us)
     found = [_load(load, threads), _waiting(load, threads), _spread(spread, times_us), _drift(drift, times_us)]
@@ -107,14 +125,28 @@ def judge_series(times_us: Sequence[float], load: Load, threads: int) -> Judged:
 
 
 def spread_of(times: Sequence[float]) -> float | None:
-    """Interquartile range over the median; None for fewer than 4 times, or a median of 0."""
+    """Interquartile range over the median.
+
+    Args:
+        times: in any unit.
+
+    Returns:
+        Without unit; None for fewer than 4 times, or a median of 0.
+    """
     if len(times) < _LEAST_FOR_SPREAD or (median := statistics.median(times)) <= 0:
         return None
     return _iqr(times) / median
 
 
 def drift_of(times: Sequence[float]) -> float | None:
-    """Median of the last third over that of the first third, minus 1; None for fewer than 15, or a median of 0."""
+    """Median of the last third over that of the first third, minus 1.
+
+    Args:
+        times: in order, in any unit.
+
+    Returns:
+        Without unit; None for fewer than 15 times, or a median of 0.
+    """
     if len(times) < _LEAST_FOR_DRIFT:
         return None
     first, last = _thirds(times)

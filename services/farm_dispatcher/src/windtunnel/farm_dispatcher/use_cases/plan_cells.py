@@ -39,12 +39,23 @@ class _Place:
 
 
 def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: Mapping[str, Offer]) -> tuple[Cell, ...]:
-    """The cells that `filters` mean for one variant, each once, in the plan's order.
+    """The cells that filters mean for one variant.
 
-    Every combination of the values that a filter lists is at least one cell. Three kinds become skipped cells with
-    the reason: no device of the farm fits, the device does not have the accelerator, or the farm is not in `offers`.
-    A field that lists nothing takes every device that fits, the farm's default accelerator, 1 thread.
-    Raises InvalidInput for more than MAX_CELLS, repeats included.
+    Every combination of the values that a filter lists is at least one cell. Three kinds become skipped cells with the
+    reason: no device of the farm fits, the device does not have the accelerator, or the farm is not in `offers`. A
+    field that lists nothing takes every device that fits, the farm's default accelerator, 1 thread.
+
+    Args:
+        run_id: of the run.
+        variant: its name.
+        filters: of the plan.
+        offers: of the farms that answer, by name.
+
+    Returns:
+        Each once, in the plan's order.
+
+    Raises:
+        InvalidInput: there are more than MAX_CELLS, repeats included.
     """
     cells: dict[str, Cell] = {}
     meant = (cell for wanted in filters for cell in _cells(run_id, variant, wanted, offers.get(wanted.farm)))

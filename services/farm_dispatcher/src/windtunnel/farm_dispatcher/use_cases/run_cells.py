@@ -31,7 +31,12 @@ class Attempted:
 
 
 class Dispatcher:
-    """Knows the farms of this installation."""
+    """Knows the farms of this installation.
+
+    Args:
+        farms: by name.
+        patience: attempts and waits; None: the defaults.
+    """
 
     def __init__(self, farms: Mapping[str, Farm], patience: Patience | None = None) -> None:
         self._farms = farms
@@ -39,21 +44,57 @@ class Dispatcher:
         self._free = {name: asyncio.Semaphore(farm.parallel) for name, farm in farms.items()}
 
     async def devices(self, only: str = "") -> list[Device]:
-        """The devices of all farms, or of one. Raises NotFound for a farm that is not set up, FarmError."""
+        """The devices of all farms, or of one.
+
+        Args:
+            only: name of the farm; empty: all.
+
+        Returns:
+            The devices.
+
+        Raises:
+            NotFound: the farm is not set up.
+            FarmError: a farm does not answer.
+        """
         if only and only not in self._farms:
             raise NotFound(f"farm {only!r} is not set up in this installation", hint=f"it has {', '.join(self._farms)}")
         names = [only] if only else list(self._farms)
         return [device for name in names for device in await self._farms[name].devices()]
 
     async def plan(self, run_id: str, variant: str, filters: Sequence[DeviceFilter]) -> tuple[Cell, ...]:
-        """The cells that `filters` mean today for one variant of a run. Raises FarmError, InvalidInput for too many."""
+        """The cells that filters mean today for one variant of a run.
+
+        Args:
+            run_id: of the run.
+            variant: its name.
+            filters: of the plan.
+
+        Returns:
+            The cells.
+
+        Raises:
+            FarmError: a farm does not answer.
+            InvalidInput: there are too many.
+        """
         wanted = dict.fromkeys(item.farm for item in filters if item.farm in self._farms)
         offers = {name: await _offer_of(self._farms[name]) for name in wanted}
         # Thousands of cells take a while: not in the loop, which keeps leases and answers calls.
         return await asyncio.to_thread(expand, run_id, variant, filters, offers)
 
     async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
-        """Runs `cell` once. Raises what `Farm.run` raises, InvalidInput for a cell that cannot run."""
+        """Runs a cell once.
+
+        Args:
+            cell: what to run.
+            package: the app.
+            workdir: private to this call.
+
+        Returns:
+            The run.
+
+        Raises:
+            InvalidInput: the cell cannot run.
+        """
         if cell.skip_reason:
             raise InvalidInput(f"cell {cell.id} cannot run: {cell.skip_reason}")
         if cell.farm not in self._farms:
@@ -63,9 +104,21 @@ class Dispatcher:
             return await self._farms[cell.farm].run(cell, package, workdir)
 
     async def run_patiently(self, cell: Cell, package: Path, workdir: Path) -> Attempted:
-        """Runs `cell`, again where the farm failed and another attempt may succeed.
+        """Runs a cell, again if the farm failed and another attempt may succeed.
 
         What the user can fix and what the farm refuses is part of the result; anything else is raised.
+
+        Args:
+            cell: what to run.
+            package: the app.
+            workdir: private to this call.
+
+        Returns:
+            The run, or the error, and how many attempts there were.
+
+        Raises:
+            WindtunnelError: neither the user nor the farm is at fault.
+            AssertionError: never; the loop ends before.
         """
         for attempt in range(1, self._patience.attempts + 1):
             try:

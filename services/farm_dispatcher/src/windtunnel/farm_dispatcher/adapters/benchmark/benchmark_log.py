@@ -19,7 +19,16 @@ _NOTE = (
 
 
 def render(measured: Measured, *, warmup: Series = WARMUP, inference: Series = INFERENCE) -> str:
-    """The log of one benchmark run: times in whole microseconds, averages in six digits, memory in MiB."""
+    """The log of one benchmark run: times in whole microseconds, averages in six digits, memory in MiB.
+
+    Args:
+        measured: the measurement.
+        warmup: how the warm-up was run.
+        inference: how the inferences were run.
+
+    Returns:
+        The text.
+    """
     lines = [
         *_parameters(measured),
         *_delegate(measured),

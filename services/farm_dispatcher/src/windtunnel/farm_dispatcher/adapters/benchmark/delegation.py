@@ -26,7 +26,14 @@ class Delegation:
 
 
 def count_delegated(nodes: Sequence[Node]) -> Delegation:
-    """Counts what delegate nodes replaced; `nodes` are the graph's own in execution order, then the delegate's."""
+    """Counts what delegate nodes replaced.
+
+    Args:
+        nodes: the graph's own in execution order, then the delegate's.
+
+    Returns:
+        The counts.
+    """
     own = [node for node in nodes if not node.delegate]
     kernels = [node for node in nodes if node.delegate]
     taken = {index for kernel in kernels for index in _replaced(own, kernel)}

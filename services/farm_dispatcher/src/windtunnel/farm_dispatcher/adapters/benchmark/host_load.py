@@ -28,7 +28,11 @@ class _Reading:
 
 
 class Watch:
-    """Starts to watch the host; `load` says what happened since. `with_own`: also what Windtunnel's processes did."""
+    """Starts to watch the host; `load` says what happened since. `with_own`: also what Windtunnel's processes did.
+
+    Args:
+        with_own: measure also Windtunnel's other processes.
+    """
 
     def __init__(self, *, with_own: bool = False) -> None:
         self._processors = _processors()

@@ -50,13 +50,21 @@ class Procedure:
 def measure(
     model: Path, accelerator: str, threads: int, shapes: Shapes | None = None, procedure: Procedure | None = None
 ) -> Measured:
-    """Runs `model` with `threads` CPU threads.
+    """Measures a model on this host.
 
     Args:
+        model: the .tflite file.
         accelerator: xnnpack or builtin (no delegate), in any spelling of `windtunnel.accelerators`.
+        threads: CPU threads.
         shapes: of the inputs, by any of their names; see `windtunnel.input_shapes.given_shapes`.
+        procedure: how often and how long; None: that of the benchmark tool.
 
-    Raises InvalidInput where the runtime refuses the model or the shapes, Unsupported where it lacks an op of it.
+    Returns:
+        The measurement.
+
+    Raises:
+        InvalidInput: the runtime refuses the model or the shapes.
+        Unsupported: the runtime lacks an op of the model.
     """
     how = procedure or Procedure()
     memory = _Memory()
@@ -162,10 +170,10 @@ def _timed(invoke: Callable[[], None], series: Series) -> tuple[float, ...]:
 
 
 def _warm_up(interpreter: Any, series: Series) -> tuple[tuple[float, ...], tuple[str, ...]]:
-    """Fills the inputs and runs the warm-up; with indices of 0 where the model refuses random ones.
+    """Fills the inputs and runs the warm-up; with indices of 0 if the model refuses random ones.
 
-    A table of fewer than 100 rows has no row for some of them; it has always a row 0. Returns the times, and the names
-    of the inputs that are 0: a model may take another time for these.
+    Raises:
+        RuntimeError: the model refuses these too.
     """
     _fill_inputs(interpreter)
     try:
@@ -180,7 +188,11 @@ def _warm_up(interpreter: Any, series: Series) -> tuple[tuple[float, ...], tuple
 
 
 def _fill_inputs(interpreter: Any) -> None:
-    """Seeded random inputs in the ranges that the benchmark tool takes: real numbers in [-0.5, 0.5)."""
+    """Seeded random inputs in the ranges that the benchmark tool takes: real numbers in [-0.5, 0.5).
+
+    Raises:
+        Unsupported: an input has a type that cannot be filled.
+    """
     draw = np.random.default_rng(_SEED)
     for detail in interpreter.get_input_details():
         dtype = np.dtype(detail["dtype"])

@@ -17,6 +17,10 @@ class QuietWait:
     """What is left of the patience with a busy host, over all repetitions of one measurement.
 
     Windtunnel's own work (a comparison, a quantization) is certain to end, so it is waited for longer than for others.
+
+    Args:
+        threads: of the measurement.
+        patience: the longest waits.
     """
 
     def __init__(self, threads: int, patience: Patience) -> None:
