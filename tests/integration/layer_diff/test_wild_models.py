@@ -68,7 +68,7 @@ def test_an_identical_copy_is_healthy_and_every_layer_is_accounted_for(wild: Pat
     model = wild / f"{name}.tflite"
     result = compare_models(model, model, wild_models.samples(model, tmp_path / "x.npz"))
     assert (result.verdict, result.causes) == ("healthy", ())
-    assert result.settings["local_problem"] == ""
+    assert result.settings.isolated_problem == ""
     made = _made_by_ops(model)
     assert (result.coverage.compared, result.coverage.total) == (len(result.layers), len(made))
     layers = [layer.name for layer in result.layers]
@@ -243,7 +243,7 @@ def test_tensors_without_a_name_of_their_own(tmp_path: Path, name: str, signatur
     model = wild_models.alike_names(tmp_path / "a.tflite", name, signature=signature)
     samples = wild_models.samples(model, tmp_path / "x.npz")
     result = compare_models(model, model, samples)
-    assert (result.verdict, result.coverage.compared, result.settings["local_problem"]) == ("healthy", 3, "")
+    assert (result.verdict, result.coverage.compared, result.settings.isolated_problem) == ("healthy", 3, "")
     bad, _ = wild_models.negated(model, tmp_path / "b.tflite", 1)
     assert [(code, op) for code, _, op, _ in _named(compare_models(model, bad, samples))] == [("conversion.weights", 1)]
 
@@ -267,7 +267,7 @@ def test_a_model_that_xnnpack_cannot_take_runs_on_the_other_kernels(wild: Path, 
     candidate = quantize(model, tmp_path / "c.tflite", "dynamic_range", None)
     result = compare_models(model, candidate, samples, accelerator="xnnpack")
     assert result.verdict == "healthy"
-    assert result.settings["accelerator"] == "none"
+    assert result.settings.accelerator == "none"
 
 
 async def test_a_kernel_that_aborts_is_survived_and_named(tmp_path: Path) -> None:

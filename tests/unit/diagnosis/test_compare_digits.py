@@ -33,10 +33,10 @@ def test_every_variant_is_healthy_on_random_inputs(digits: DigitsModels, variant
     # Outside the calibrated [0, 1] an int8 model would clip what the float model does not.
     result = compare_models(digits.float32, digits.variants[variant], None)
     assert result.verdict == "healthy", result.reasons
-    assert result.settings["synthetic_samples"] is True
-    assert result.settings["calibration_problem"].startswith("random inputs") == (variant in ("int8", "int16x8"))
+    assert result.settings.synthetic is True
+    assert result.settings.calibration_problem.startswith("random inputs") == (variant in ("int8", "int16x8"))
     if variant == "int8":
-        assert "they fill the ranges of the models' inputs, 0 to " in result.settings["calibration_problem"]
+        assert "they fill the ranges of the models' inputs, 0 to " in result.settings.calibration_problem
     assert result.output.accuracy_drop is None
 
 
@@ -44,8 +44,8 @@ def test_calibration_is_judged_on_enough_samples_only(digits: DigitsModels) -> N
     few, enough = (
         compare_models(digits.float32, digits.variants["int8"], digits.samples, max_samples=count) for count in (3, 4)
     )
-    assert few.settings["calibration_problem"].startswith("3 of at least 4 samples")
-    assert enough.settings["calibration_problem"] == ""
+    assert few.settings.calibration_problem.startswith("3 of at least 4 samples")
+    assert enough.settings.calibration_problem == ""
     assert "quantization.calibration_wide" in {one.code for one in enough.excluded}
     assert "quantization.calibration_wide" not in {one.code for one in few.excluded}
 

@@ -282,6 +282,6 @@ async def test_runs_as_a_job_and_reports_progress(dense: Path, samples: Path) ->
 def test_without_samples_seeded_random_inputs_stand_in(dense: Path) -> None:
     result = compare_models(dense, dense, None)
     assert result == compare_models(dense, dense, None)
-    assert (result.verdict, result.samples, result.settings["synthetic_samples"]) == ("healthy", 16, True)
+    assert (result.verdict, result.samples, result.settings.synthetic) == ("healthy", 16, True)
     assert result.output.reference is None
     assert compare_models(dense, dense, None, max_samples=3).samples == 3

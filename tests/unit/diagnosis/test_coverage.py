@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from windtunnel.diagnosis.comparison.count_coverage import LOST, coverage_of
-from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.coverage import Unmatched
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.tflite import read_model
 

@@ -41,7 +41,7 @@ async def test_a_change_that_ends_the_process_is_left_out(dense: Path, faulty: P
     result = await compare_safely(pool, (dense, faulty, samples, None))
     (cause,) = result.causes
     assert (cause.code, cause.layer, cause.verified) == ("conversion.weights", "hidden_2", False)
-    assert result.settings["mended_for_a_try"] is False
+    assert result.settings.fixes_tried is False
     assert pool.jobs[0] == pool.jobs[-1] == "compare_models"
 
 

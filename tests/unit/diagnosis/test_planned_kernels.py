@@ -6,8 +6,11 @@ import pytest
 
 from support.cause_findings import sample_of
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import Comparison, Coverage, OutputDiff, Verdict
+from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
+from windtunnel.diagnosis.findings.comparison_settings import ComparisonSettings
+from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.findings.limit import Limit
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun
 from windtunnel.diagnosis.kernels.planned_processors import joined, planned_kernels
 from windtunnel.plan import parse_plan_text
@@ -39,7 +42,7 @@ def test_kernel_sets_of_a_plan(devices: str, names: tuple[str, ...]) -> None:
 def compared(verdict: Verdict, *causes: Cause) -> Comparison:
     output = OutputDiff(None, None, None, 0.01)
     calm = (Exclusion("kernel", "3 layers agree on this host"),)
-    return Comparison(verdict, (), _WHOLE, (), output, Limit(0.1), 8, causes, calm, {"threads": 1})
+    return Comparison(verdict, (), _WHOLE, (), output, Limit(0.1), 8, causes, calm, ComparisonSettings(threads=1))
 
 
 def on_kernels(verdict: Verdict, *causes: Cause) -> KernelReport:
@@ -53,8 +56,8 @@ def test_kernels_that_agree_are_excluded_beside_those_of_the_host() -> None:
     found = joined(compared("healthy"), on_kernels("healthy"))
     assert (found.verdict, found.causes, found.reasons) == ("healthy", (), ())
     assert [one.why for one in found.excluded] == ["3 layers agree on this host", "none and arm:cortex-a53 agree"]
-    assert [run["name"] for run in found.settings["kernels"]] == ["none", "arm:cortex-a53"]
-    assert found.settings["threads"] == 1 and found.settings["kernels_problem"] == ""
+    assert [run["name"] for run in found.settings.kernels or ()] == ["none", "arm:cortex-a53"]
+    assert found.settings.threads == 1 and found.settings.kernels_problem == ""
 
 
 def test_a_kernel_that_departs_is_a_cause_behind_those_of_the_file() -> None:
@@ -71,4 +74,4 @@ def test_a_processor_that_is_not_here_is_said() -> None:
     lacking = KernelRun("arm:cortex-a76", "not_available", "missing: qemu-aarch64", "apt-get install qemu-user")
     runs = (*report.runs, lacking)
     found = joined(compared("healthy"), KernelReport("healthy", "none", 8, runs, (), _WHOLE))
-    assert found.settings["kernels_problem"] == "missing: qemu-aarch64"
+    assert found.settings.kernels_problem == "missing: qemu-aarch64"

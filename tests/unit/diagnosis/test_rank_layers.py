@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from support.graphs import DenseWeights, dense_model
-from windtunnel.diagnosis.findings.comparison import LayerDiff
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.remedy.candidate_builder import Models
 from windtunnel.diagnosis.remedy.rank_layers import RankByComparison, rank_layers
 from windtunnel.isolation import Progress

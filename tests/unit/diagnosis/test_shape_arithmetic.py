@@ -11,7 +11,9 @@ from ai_edge_litert import schema_py_generated as schema
 from support.fault_runs import quantize, ranges
 from support.layers import Layers, options, random_weights
 from windtunnel.diagnosis import Comparison, compare_models
-from windtunnel.diagnosis.findings.comparison import Coverage, LayerDiff, OutputDiff, Unmatched
+from windtunnel.diagnosis.findings.coverage import Coverage, Unmatched
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.rules.verdict import left_open
 from windtunnel.tflite.edit import Editor
 

@@ -217,8 +217,8 @@ def test_without_a_rule_the_next_one_decides_and_the_settings_say_so(run: Path) 
         before, after = (stored.judge(criteria_of(left_out=names)) for names in ((), ("proven_by_files",)))
     assert [one.rule for one in before.causes] == ["proven_by_files"]
     assert [one.rule for one in after.causes] == ["fix_helps"]
-    assert "rules_left_out" not in before.settings
-    assert after.settings["rules_left_out"] == ["proven_by_files"]
+    assert "rules_left_out" not in before.settings.to_json()
+    assert after.settings.to_json()["rules_left_out"] == ["proven_by_files"]
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,15 @@ from ai_edge_litert import schema_py_generated as schema
 
 from support.graphs import GraphWriter
 from windtunnel.diagnosis.execution.output_sums import OutputSums
-from windtunnel.diagnosis.findings.comparison import Accuracy, Coverage, LayerDiff, OutputDiff
+from windtunnel.diagnosis.findings.coverage import Coverage
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.findings.limit import Limit
+from windtunnel.diagnosis.findings.output_diff import Accuracy, OutputDiff, OutputFailure
 from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge
 from windtunnel.tflite import read_model
 
 LIMIT = Limit(0.1)
+_HOLDS_NAN = (OutputFailure("y", non_finite=True),)
 
 
 def _layer(nrmse: float | None, problem: str | None = None, non_finite: int = 0, reference: int = 0) -> LayerDiff:
@@ -48,7 +51,12 @@ def _output(
         (_layer(0.0), _output(agreement=None, nrmse=None), "healthy", None),
         (_layer(0.0), _output(nrmse=0.2), "degraded", "output"),
         (_layer(0.0), _output(nrmse=0.5), "broken", "output"),
-        (_layer(0.0), OutputDiff(None, None, None, None, ("output 'y' holds NaN",)), "broken", "holds NaN"),
+        (
+            _layer(0.0),
+            OutputDiff(None, None, None, None, (OutputFailure("y", non_finite=True),)),
+            "broken",
+            "holds NaN",
+        ),
         (_layer(0.0), OutputDiff(None, None, 0.5, 0.01, is_classifier=False, changed=0.5), "healthy", None),
     ],
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from windtunnel.diagnosis.findings.comparison import Coverage, Unmatched
+from windtunnel.diagnosis.findings.coverage import Coverage, Unmatched
 from windtunnel.diagnosis.graph import Matching
 
 LOST = "the comparison lost it, which is a fault of Windtunnel: report it with both models"

@@ -14,7 +14,8 @@ from windtunnel.diagnosis.comparison.criteria import Criteria
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.trials import Trials
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import Histogram, OutputDiff
+from windtunnel.diagnosis.findings.histogram import Histogram
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local

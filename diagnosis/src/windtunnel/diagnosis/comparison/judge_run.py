@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from windtunnel.accelerators import spelled_in_comparisons
 from windtunnel.diagnosis.comparison.count_coverage import coverage_of
@@ -17,7 +16,10 @@ from windtunnel.diagnosis.comparison.layer_entries import layer_entry
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.trials import Trials
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import Comparison, LayerDiff, OutputDiff
+from windtunnel.diagnosis.findings.comparison import Comparison
+from windtunnel.diagnosis.findings.comparison_settings import ComparisonSettings
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import is_quantized
 from windtunnel.diagnosis.rules.equivalent_layers import without_rewritten
@@ -74,19 +76,19 @@ def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, criteria: Cri
     )
 
 
-def _settings(run: RunResult, matched: MatchedRun, inside: Explanation, criteria: Criteria) -> dict[str, Any]:
+def _settings(run: RunResult, matched: MatchedRun, inside: Explanation, criteria: Criteria) -> ComparisonSettings:
     settings = run.settings
-    return {
-        "accelerator": spelled_in_comparisons(run.facts.accelerator),
-        "threads": settings.threads,
-        "max_samples": settings.max_samples,
-        "synthetic_samples": settings.synthetic,
-        "local_samples": min(settings.count, ISOLATED_SAMPLES) if inside.local else 0,
-        "local_problem": inside.problem,
-        "calibration_problem": "" if settings.typical else _not_typical(run, matched.matching),
-        "mended_for_a_try": settings.patches,
-        **({"rules_left_out": list(criteria.rules.left_out)} if criteria.rules.left_out else {}),
-    }
+    return ComparisonSettings(
+        accelerator=spelled_in_comparisons(run.facts.accelerator),
+        threads=settings.threads,
+        max_samples=settings.max_samples,
+        synthetic=settings.synthetic,
+        isolated_samples=min(settings.count, ISOLATED_SAMPLES) if inside.local else 0,
+        isolated_problem=inside.problem,
+        calibration_problem="" if settings.typical else _not_typical(run, matched.matching),
+        fixes_tried=settings.patches,
+        rules_left_out=criteria.rules.left_out,
+    )
 
 
 def _not_typical(run: RunResult, matching: Matching) -> str:

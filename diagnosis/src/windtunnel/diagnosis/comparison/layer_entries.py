@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from windtunnel.diagnosis.findings.comparison import LayerDiff
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures

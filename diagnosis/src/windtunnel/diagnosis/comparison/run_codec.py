@@ -20,7 +20,7 @@ from windtunnel.diagnosis.execution.pair_facts import PairFacts, Tensors
 from windtunnel.diagnosis.execution.run_samples import empty_sums
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.causes import Cause
-from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.coverage import Unmatched
 from windtunnel.diagnosis.findings.kinds.model_ends import (
     InputsExchanged,
     MovedOutput,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.execution.run_samples import arranged
 from windtunnel.diagnosis.feeding.paired_inputs import translate
-from windtunnel.diagnosis.findings.comparison import Histogram
+from windtunnel.diagnosis.findings.histogram import Histogram
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.isolation import progress

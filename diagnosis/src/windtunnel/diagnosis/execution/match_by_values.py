@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.feeding.paired_inputs import translate
-from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.coverage import Unmatched
 from windtunnel.diagnosis.graph import FusedModel, Matching, Node, Pair
 from windtunnel.diagnosis.graph.matching import node, permutations
 from windtunnel.diagnosis.thresholds.execution_thresholds import (

@@ -14,7 +14,8 @@ from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.diagnosis.execution.detection_slots import Detections
-from windtunnel.diagnosis.findings.comparison import SHAPE_DIFFERS, Accuracy, OutputDiff
+from windtunnel.diagnosis.findings.layer_diff import SHAPE_DIFFERS
+from windtunnel.diagnosis.findings.output_diff import Accuracy, OutputDiff, OutputFailure
 from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
 from windtunnel.diagnosis.thresholds.execution_thresholds import CLEAR_CLASS
@@ -213,12 +214,12 @@ class OutputSums:
         figures = [drift.figures() for drift in self._drift]
         worst = [one.nrmse for one in figures]
         failures = [
-            f"output {candidate_output.name!r} holds NaN or infinity"
+            OutputFailure(candidate_output.name, non_finite=True)
             for (_, candidate_output), drift in zip(self._pairs, self._drift, strict=True)
             if drift.candidate_non_finite and not drift.reference_non_finite
         ]
         failures += [
-            f"output {candidate_output.name!r} has another shape than the reference's"
+            OutputFailure(candidate_output.name, non_finite=False)
             for (_, candidate_output), one in zip(self._pairs, figures, strict=True)
             if one.problem == SHAPE_DIFFERS
         ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.coverage import Unmatched
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures

@@ -20,7 +20,7 @@ from windtunnel.diagnosis.execution.run_samples import add_layer
 from windtunnel.diagnosis.execution.runnable_pair import RunnablePair
 from windtunnel.diagnosis.execution.trials import ValueSums
 from windtunnel.diagnosis.feeding.paired_inputs import translate
-from windtunnel.diagnosis.findings.comparison import Histogram
+from windtunnel.diagnosis.findings.histogram import Histogram
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.numerics.isolated_sums import Local, Stored
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from windtunnel.diagnosis.execution.trials import Trials, ValueSums
-from windtunnel.diagnosis.findings.comparison import Histogram
+from windtunnel.diagnosis.findings.histogram import Histogram
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures

@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.findings.comparison import Histogram
+from windtunnel.diagnosis.findings.histogram import Histogram
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from windtunnel.diagnosis.findings.comparison import OutputDiff
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.thresholds.precision_thresholds import QUIET_OUTPUT
 from windtunnel.tflite import INTEGER_DTYPES, ModelFacts, TensorFacts

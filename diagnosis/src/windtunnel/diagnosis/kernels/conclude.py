@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from windtunnel.accelerators import shown_accelerator
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import Coverage, Unmatched, Verdict
+from windtunnel.diagnosis.findings.comparison import Verdict
+from windtunnel.diagnosis.findings.coverage import Coverage, Unmatched
 from windtunnel.diagnosis.findings.kinds.kernels import FusionDiverges, KernelCrash, KernelSetsFinding
 from windtunnel.diagnosis.kernels.judge_kernels import Crash, Distances, Divergence, crash_cause, divergence_causes
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun, OpFigures

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import SCHEMA, Coverage, Verdict
+from windtunnel.diagnosis.findings.comparison import SCHEMA, Verdict
+from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.kernels.result_distance import Distance
 from windtunnel.diagnosis.kernels.rounding_bounds import Limit
 

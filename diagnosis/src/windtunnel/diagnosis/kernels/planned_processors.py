@@ -71,7 +71,7 @@ async def with_kernels(
     try:
         report = await compare_kernels(model, samples, pipeline, parse_kernels((XNNPACK, *kernels)), pool)
     except UserError as error:
-        return replace(comparison, settings={**comparison.settings, "kernels_problem": error.message})
+        return replace(comparison, settings=replace(comparison.settings, kernels_problem=error.message))
     return joined(comparison, report)
 
 
@@ -85,9 +85,9 @@ def joined(comparison: Comparison, report: KernelReport) -> Comparison:
     Returns:
         The comparison with the additions.
     """
-    runs = [run.to_json() for run in report.runs]
+    runs = tuple(run.to_json() for run in report.runs)
     missing = next((run.reason for run in report.runs if run.status == "not_available"), "")
-    settings = {**comparison.settings, "kernels": runs, "kernels_problem": missing}
+    settings = replace(comparison.settings, kernels=runs, kernels_problem=missing)
     if not report.causes:
         # The layers were tried on this host's kernels too: one sentence for each.
         excluded = (*comparison.excluded, *report.excluded)

@@ -11,7 +11,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.findings.comparison import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
+from windtunnel.diagnosis.findings.layer_diff import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
 from windtunnel.diagnosis.layer_log.codec import SKETCH, Sketcher, Statistics
 from windtunnel.diagnosis.layer_log.log_file import Frame, LayerLog
 from windtunnel.diagnosis.numerics.layer_sums import LayerSums

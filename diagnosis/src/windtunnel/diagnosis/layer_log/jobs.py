@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from windtunnel.accelerators import XNNPACK
 from windtunnel.diagnosis.feeding.paired_inputs import feed
-from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.coverage import Unmatched
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.layer_log.compare_logs import LoggedDiff, common_frames, compare_logs
 from windtunnel.diagnosis.layer_log.log_file import LayerLog, LogWriter, Mode

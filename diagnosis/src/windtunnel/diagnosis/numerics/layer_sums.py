@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.findings.comparison import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
+from windtunnel.diagnosis.findings.layer_diff import CONSTANT_DIFFERS, NON_FINITE, SHAPE_DIFFERS
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.block_sums import (
     UNBOUNDED,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 
-from windtunnel.diagnosis.findings.comparison import LayerDiff
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.remedy.candidate_builder import Models
 from windtunnel.diagnosis.remedy.search.recipes import units_of
 from windtunnel.diagnosis.thresholds.remedy_thresholds import RANKING_SAMPLES

@@ -15,8 +15,8 @@ from windtunnel.datacheck.findings import DIFFERENCE_WITHOUT_EFFECT, Finding
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.causes import Cause, evidence_of
 from windtunnel.diagnosis.findings.codes import CauseCode
-from windtunnel.diagnosis.findings.comparison import OutputDiff
 from windtunnel.diagnosis.findings.kinds.ops import ActivationDiffers, AttributeDiffers
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.rules.suspect_rules import Decision
 from windtunnel.diagnosis.rules.tried_suspect import Effect, TriedSuspect
 from windtunnel.diagnosis.static.suspect import Patch, all_of

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.causes import Cause
-from windtunnel.diagnosis.findings.comparison import LayerDiff, diverges
 from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteByConstant,
     NonFiniteByKernel,
@@ -20,6 +19,7 @@ from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteFinding,
     NonFiniteValues,
 )
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff, diverges
 from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.graph.constants import Constants

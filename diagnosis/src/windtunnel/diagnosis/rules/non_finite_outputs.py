@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from windtunnel.datacheck.findings import OUTPUT_NON_FINITE, Finding
-from windtunnel.diagnosis.findings.comparison import HOLDS_NON_FINITE, Comparison
+from windtunnel.diagnosis.findings.comparison import Comparison
 from windtunnel.diagnosis.findings.kinds.constants import KEEP_FLOAT32
 
 
@@ -17,7 +17,7 @@ def non_finite(found: Comparison) -> tuple[Finding, ...]:
         Empty if the reference has it as well.
     """
     sick = [layer for layer in found.layers if layer.non_finite and not layer.reference_non_finite]
-    outputs = [text for text in found.output.failures if text.endswith(HOLDS_NON_FINITE)]
+    outputs = [one.words() for one in found.output.failures if one.non_finite]
     if not sick and not outputs:
         return ()
     where = [", ".join(outputs)] if outputs else []

@@ -8,8 +8,11 @@ from collections.abc import Sequence
 from windtunnel.datacheck.chance import wilson_interval
 from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAST, INPUT_RANGE, Finding
 from windtunnel.diagnosis.findings.causes import Cause
-from windtunnel.diagnosis.findings.comparison import Coverage, LayerDiff, OutputDiff, Verdict, diverges, has_figure
+from windtunnel.diagnosis.findings.comparison import Verdict
+from windtunnel.diagnosis.findings.coverage import Coverage
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff, diverges, has_figure
 from windtunnel.diagnosis.findings.limit import NRMSE, Limit
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.thresholds.verdict_thresholds import (
     BROKEN_CHANGED,
     BROKEN_DROP,
@@ -133,7 +136,7 @@ def _short(name: str) -> str:
 
 
 def _broken(layers: tuple[LayerDiff, ...], output: OutputDiff, drop: float, changed: float) -> list[str]:
-    reasons = list(output.failures)
+    reasons = [one.words() for one in output.failures]
     sick = [layer for layer in layers if layer.non_finite and not layer.reference_non_finite]
     if sick:
         reasons.append(f"{sick[0].op} {_short(sick[0].name)!r} is the first layer with NaN or infinity")

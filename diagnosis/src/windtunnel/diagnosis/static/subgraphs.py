@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.coverage import Unmatched
 from windtunnel.diagnosis.findings.trial import SubgraphPlace
 from windtunnel.diagnosis.graph import FusedModel, Matching, match_layers
 from windtunnel.diagnosis.numerics.isolated_sums import Local

@@ -15,7 +15,8 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
 from windtunnel.datacheck.classifier_scores import Scores
 from windtunnel.diagnosis.comparison.survive_crashes import compare_safely
-from windtunnel.diagnosis.findings.comparison import Accuracy, Comparison
+from windtunnel.diagnosis.findings.comparison import Comparison
+from windtunnel.diagnosis.findings.output_diff import Accuracy
 from windtunnel.diagnosis.kernels.planned_processors import planned_kernels, with_kernels
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.isolation import Pool
