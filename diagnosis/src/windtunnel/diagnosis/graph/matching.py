@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from windtunnel.diagnosis.findings.comparison import Unmatched
+from windtunnel.diagnosis.findings.coverage import Unmatched
 from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
 from windtunnel.tflite import TensorFacts
 from windtunnel.tflite.op_kinds import SHAPING
