@@ -21,8 +21,10 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True)
 class OutputFailure:
-    """Why an output is broken. `non_finite`: it holds NaN or infinity, and the reference does not; otherwise its
-    shape differs."""
+    """Why an output is broken.
+
+    `non_finite`: it holds NaN or infinity, and the reference does not; otherwise its shape differs.
+    """
 
     output: str
     non_finite: bool
