@@ -19,6 +19,7 @@ from jsonschema import validate
 from support.graphs import DenseWeights, dense_model
 from windtunnel.cli.report.html.layer_table import layer_table
 from windtunnel.cli.report.text.diagnosis_text import layer_heads
+from windtunnel.datacheck import output_metrics
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.channel_sums import ChannelSums
@@ -119,6 +120,38 @@ def test_every_metric_says_what_it_is_and_has_a_name_of_its_own() -> None:
         assert bool(one.title) == bool(one.meaning), one.name
         assert one.title or not one.in_terminal, one.name
         assert metrics.metric(one.name) is one
+
+
+def test_every_metric_of_outputs_says_what_it_is() -> None:
+    names = [one.name for one in output_metrics.METRICS]
+    assert len(set(names)) == len(names)
+    for one in output_metrics.METRICS:
+        assert one.formula.__doc__ and one.unit and one.zero and one.source
+        assert f"| `{one.name}` | {one.formula.__doc__}" in metrics_table.table()
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "expected"),
+    [
+        ("top1", ([0, 1, 2, -1], [0, 1, 1, 0]), 0.5),
+        ("precision", ([0, 0, 1], [0, 1, 1]), 0.75),
+        ("recall", ([0, 0, 1], [0, 1, 1]), 0.75),
+        ("agreement", ([0, 1, -1, 2], [0, 2, -1, 2]), 0.5),
+        ("accuracy_drop", ([True, True, False, True], [True, False, False, True]), 0.25),
+        ("element_accuracy", ([3, 1], [4, 4]), 0.5),
+        ("element_accuracy", ([0, 0], [0, 0]), None),
+    ],
+)
+def test_metrics_of_outputs(name: str, arguments: tuple[list[int], list[int]], expected: float | None) -> None:
+    (metric,) = (one for one in output_metrics.METRICS if one.name == name)
+    assert metric.formula(*map(np.array, arguments)) == expected
+
+
+def test_a_class_without_decisions_or_samples_counts_as_zero() -> None:
+    """As scikit-learn's macro averages with zero_division=0."""
+    decisions, classes = np.array([0, 0, 2]), np.array([0, 1, 1])
+    assert output_metrics.precision(decisions, classes) == pytest.approx((0.5 + 0.0 + 0.0) / 3)
+    assert output_metrics.recall(decisions, classes) == pytest.approx((1.0 + 0.0 + 0.0) / 3)
 
 
 @pytest.mark.parametrize("value", [None, True, "x", [], [1], {}, {"max": "x"}, math.nan, math.inf])

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.datacheck import output_metrics
 from windtunnel.errors import InvalidInput
 
 OutputKind = Literal["probabilities", "logits"]
 
 _PROBABILITY_SLACK = 1e-3
-_CLIP = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +97,8 @@ class ScoreSums:
             return
         classes = classes[~bad]
         self._classes.append(classes)
-        self._loss["probabilities"] += _cross_entropy(_from_probabilities(scores), classes)
-        self._loss["logits"] += _cross_entropy(_from_logits(scores), classes)
+        self._loss["probabilities"] += output_metrics.cross_entropy(_from_probabilities(scores), classes)
+        self._loss["logits"] += output_metrics.cross_entropy(_from_logits(scores), classes)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """The sums as arrays, for `restore`; they grow by a few numbers per sample."""
@@ -190,11 +190,10 @@ class ScoreSums:
         if not self._classes:
             raise InvalidInput("samples without labels cannot be scored")
         classes, predicted = np.concatenate(self._classes), self.decisions(kind)
-        precision, recall = _macro(classes, predicted)
         return Scores(
-            top1=float((predicted == classes).mean()),
-            precision=precision,
-            recall=recall,
+            top1=output_metrics.top1(predicted, classes),
+            precision=output_metrics.precision(predicted, classes),
+            recall=output_metrics.recall(predicted, classes),
             loss=self._loss[self.kind(kind)] / self.count,
             count=self.count,
         )
@@ -224,20 +223,7 @@ def agreement(first: NDArray[Any], second: NDArray[Any], *, kind: OutputKind | N
     for one, outputs in zip(sums, (a, b), strict=True):
         one.add(outputs, None)
     known = kind or ("probabilities" if all(one.kind() == "probabilities" for one in sums) else "logits")
-    return float(agree(*(one.all_decisions(known) for one in sums)).mean())
-
-
-def agree(first: NDArray[np.int64], second: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """On which samples two classifiers name the same class: the one rule for every agreement.
-
-    Args:
-        first: (N,) decisions as `ScoreSums.all_decisions` gives them.
-        second: (N,) decisions of the other classifier.
-
-    Returns:
-        (N,); a sample without a decision never agrees.
-    """
-    return np.asarray((first == second) & (first >= 0))
+    return output_metrics.agreement(*(one.all_decisions(known) for one in sums))
 
 
 def class_indices(labels: NDArray[Any], columns: int) -> NDArray[np.int64] | None:
@@ -294,20 +280,3 @@ def _from_logits(scores: NDArray[np.float64]) -> NDArray[np.float64]:
         scores = np.concatenate([np.zeros_like(scores), scores], axis=1)
     exponents = np.exp(scores - scores.max(axis=1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))
-
-
-def _cross_entropy(probabilities: NDArray[np.float64], classes: NDArray[np.int64]) -> float:
-    """Sum over the samples of -ln p(own class), in nats."""
-    own = np.clip(probabilities[np.arange(len(classes)), classes], _CLIP, 1.0)
-    return float(-np.log(own).sum())
-
-
-def _macro(classes: NDArray[np.int64], predicted: NDArray[np.int64]) -> tuple[float, float]:
-    """Macro precision and recall over the classes that occur."""
-    count = int(max(classes.max(), predicted.max())) + 1
-    right = np.bincount(classes[classes == predicted], minlength=count)
-    said, true = np.bincount(predicted, minlength=count), np.bincount(classes, minlength=count)
-    occurs = (said + true) > 0
-    precision = right / np.maximum(said, 1)
-    recall = right / np.maximum(true, 1)
-    return float(precision[occurs].mean()), float(recall[occurs].mean())

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from windtunnel.datacheck.classifier_scores import OutputKind
 from windtunnel.datacheck.findings import LABELS_TARGETS, Finding
 from windtunnel.datacheck.labels import Reading
+from windtunnel.datacheck.output_metrics import element_accuracy
 from windtunnel.errors import InvalidInput
 
 
@@ -74,7 +75,7 @@ class ElementSums:
     def result(self) -> float | None:
         """The share of right elements; None without any, or where an output is not finite."""
         counted, right = self._columns()
-        return float(right.sum() / counted.sum()) if counted.sum() and self.finite else None
+        return element_accuracy(right, counted) if self.finite else None
 
     def spread(self) -> float | None:
         """Standard deviation of a sample's share of right elements, weighted by its elements; None if not known.

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums, agree
+from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
+from windtunnel.datacheck.output_metrics import agreement
 from windtunnel.diagnosis.execution.detection_slots import Detections
 from windtunnel.diagnosis.findings.layer_diff import SHAPE_DIFFERS
 from windtunnel.diagnosis.findings.output_diff import Accuracy, OutputDiff, OutputFailure
@@ -226,18 +227,18 @@ class OutputSums:
         known = [value for value in worst if value is not None]
         finite = not self._drift or not all(drift.reference_non_finite for drift in self._drift)
         lost, gained = self._exchanged() or (None, None)
-        agreement = self._agreement() if finite else None
+        agreed = self._agreement() if finite else None
         return OutputDiff(
             reference=self._accuracy(self._scores[0]),
             candidate=self._accuracy(self._scores[1]),
-            agreement=agreement,
+            agreement=agreed,
             nrmse=max(known) if known and len(known) == len(worst) else None,
             failures=tuple(failures),
             is_classifier=self._is_classifier,
             reference_finite=finite,
             lost=lost,
             gained=gained,
-            changed=0.0 if agreement is None else self._changed(figures[self._place]),
+            changed=0.0 if agreed is None else self._changed(figures[self._place]),
             elements=(self._elements[0].result(), self._elements[1].result()),
             judged=len(known),
         )
@@ -279,7 +280,7 @@ class OutputSums:
         ):
             return None
         kind = self._shared_kind()
-        return float(agree(first.all_decisions(kind), second.all_decisions(kind)).mean())
+        return agreement(first.all_decisions(kind), second.all_decisions(kind))
 
     def _shared_kind(self) -> OutputKind:
         """Both models are read the same way: a quantized softmax no longer looks like probabilities."""

@@ -94,12 +94,14 @@ def channel_nrmse(totals: LayerTotals) -> Mapping[str, float] | None:
     if channels is None or not channels.count:
         return None
     found = channels.nrmse(totals.close.scales)
-    known = sorted(value for value in found.tolist() if not math.isnan(value))
-    if not known:
+    # NaN marks a channel without one.
+    known = found[found == found]
+    known.sort()
+    if not len(known):
         return None
-    worst = found.tolist().index(known[-1])
-    middle = (known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2.0
-    return {"axis": -1, "worst": worst, "max": known[-1], "median": middle, "without": len(found) - len(known)}
+    largest, middle = float(known[-1]), float(known[(len(known) - 1) // 2] + known[len(known) // 2]) / 2.0
+    worst = int((found == largest).argmax())
+    return {"axis": -1, "worst": worst, "max": largest, "median": middle, "without": len(found) - len(known)}
 
 
 def _interval_text(value: Any) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.datacheck.chance import Z_975, wilson_interval
-from windtunnel.datacheck.classifier_scores import OutputKind, agree
+from windtunnel.datacheck.classifier_scores import OutputKind
+from windtunnel.datacheck.output_metrics import accuracy_drop, agree
 from windtunnel.tflite.tensor_error import RunningNrmse
 
 # What the gate accuracy_drop is measured by.
@@ -146,8 +147,7 @@ def figures(reference: Answers, model: Answers, classes: NDArray[np.int64] | Non
     interval = None
     if measure == "labels" and classes is not None and expected is not None and found is not None:
         before, after = expected == classes, found == classes
-        # A difference of counts: 95 % less 94 % in floating point is more than a gate of 0.01.
-        accuracy, drop = float(after.mean()), (int(before.sum()) - int(after.sum())) / len(after)
+        accuracy, drop = float(after.mean()), accuracy_drop(before, after)
         interval = paired_drop_interval(before, after)
     elif measure == "agreement" and same is not None:
         others = int((~same).sum())
