@@ -59,7 +59,7 @@ def _output_row(one: OutputMetric) -> str:
 
 
 def _row(name: str, formula: Callable[..., Any], *others: str) -> str:
-    cells = (f"`{name}`", " ".join((formula.__doc__ or "").split()), *others)
+    cells = (f"`{name}`", (formula.__doc__ or "").partition("\n")[0].rstrip("."), *others)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 

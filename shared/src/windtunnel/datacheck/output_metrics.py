@@ -52,41 +52,97 @@ def agree(first: Classes, second: Classes) -> NDArray[np.bool_]:
 
 
 def top1(decisions: Classes, classes: Classes) -> float:
-    """(samples whose decision is their class) / samples"""
+    """(samples whose decision is their class) / samples.
+
+    Args:
+        decisions: (N,) decisions.
+        classes: (N,) the class of each sample.
+
+    Returns:
+        A share of samples, 0 to 1.
+    """
     return float((decisions == classes).mean())
 
 
 def precision(decisions: Classes, classes: Classes) -> float:
-    """mean over classes of (samples rightly decided for it) / (samples decided for it)"""
+    """mean over classes of (samples rightly decided for it) / (samples decided for it).
+
+    Args:
+        decisions: (N,) decisions.
+        classes: (N,) the class of each sample.
+
+    Returns:
+        A share, 0 to 1.
+    """
     right, decided, _, occurs = _counts(decisions, classes)
     return float((right / np.maximum(decided, 1))[occurs].mean())
 
 
 def recall(decisions: Classes, classes: Classes) -> float:
-    """mean over classes of (samples rightly decided for it) / (samples of it)"""
+    """mean over classes of (samples rightly decided for it) / (samples of it).
+
+    Args:
+        decisions: (N,) decisions.
+        classes: (N,) the class of each sample.
+
+    Returns:
+        A share, 0 to 1.
+    """
     right, _, true, occurs = _counts(decisions, classes)
     return float((right / np.maximum(true, 1))[occurs].mean())
 
 
 def cross_entropy(probabilities: NDArray[np.float64], classes: Classes) -> float:
-    """sum of -ln p(class of the sample); `loss` is its mean over samples"""
+    """sum of -ln p(class of the sample); `loss` is its mean over samples.
+
+    Args:
+        probabilities: (N, C).
+        classes: (N,) the class of each sample.
+
+    Returns:
+        Nats, at least 0.
+    """
     of_class = np.clip(probabilities[np.arange(len(classes)), classes], LEAST_PROBABILITY, 1.0)
     return float(-np.log(of_class).sum())
 
 
 def agreement(first: Classes, second: Classes) -> float:
-    """(samples on which both models decide for the same class) / samples"""
+    """(samples on which both models decide for the same class) / samples.
+
+    Args:
+        first: (N,) decisions of one model.
+        second: (N,) decisions of the other.
+
+    Returns:
+        A share of samples, 0 to 1.
+    """
     return float(agree(first, second).mean())
 
 
 def accuracy_drop(before: NDArray[np.bool_], after: NDArray[np.bool_]) -> float:
-    """(right samples of the reference - right samples of the candidate) / samples"""
+    """(right samples of the reference - right samples of the candidate) / samples.
+
+    Args:
+        before: (N,) which decisions of the reference are right.
+        after: (N,) which decisions of the candidate are right.
+
+    Returns:
+        A share of samples, -1 to 1.
+    """
     # A difference of counts: 95 % less 94 % in floating point is more than a gate of 0.01.
     return (int(before.sum()) - int(after.sum())) / len(after)
 
 
 def element_accuracy(right: NDArray[np.int64], counted: NDArray[np.int64]) -> float | None:
-    """(right elements) / (elements that count), over all samples"""
+    """(right elements) / (elements that count), over all samples.
+
+    Args:
+        right: (N,) how many elements of each sample are right.
+        counted: (N,) how many of each sample count.
+
+    Returns:
+        A share of elements, 0 to 1; None if no element counts.
+    """
     return float(right.sum() / counted.sum()) if counted.sum() else None
 
 
