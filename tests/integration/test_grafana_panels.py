@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, ProcessCollector, start_http_se
 from support import deploy
 from support.servers import free_port
 from windtunnel.metrics_store.adapters.prometheus import PrometheusMetrics
-from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
+from windtunnel.metrics_store.domain import Judgment, RunRecord, Verdict
 from windtunnel.metrics_store.domain.facts import Measured, Seen
 from windtunnel.metrics_store.domain.values import CellSpec, Measurement
 
@@ -73,7 +73,7 @@ def metrics_page() -> Iterator[int]:
         cell = CellSpec(device, "int8", "adb", device=device, accelerator="gpu", threads=4)
         metrics.measured("ssd", "3", Measured(cell, 1, Measurement()), [seconds] * 50)
     for verdict in Verdict:
-        metrics.completed(run, Judgement(verdict, (), ()))
+        metrics.completed(run, Judgment(verdict, (), ()))
     metrics.running(2)
     server, thread = start_http_server(0, "127.0.0.1", registry=registry)
     yield server.server_port

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 
 from support.run_events import STARTED, RunEvents, as_event, finding
 from windtunnel import schemas
-from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, judge
+from windtunnel.metrics_store.domain import Judgment, RunRecord, Verdict, fold, judge
 from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.metrics_store.use_cases.build_report import Diagnoses, Ending, build_report
 from windtunnel.v1 import types_pb2
@@ -26,12 +26,12 @@ def record_of(messages: Sequence[Message]) -> RunRecord:
     return record
 
 
-def outcome(run: RunEvents, messages: Sequence[Message]) -> tuple[Judgement, dict[str, Any]]:
+def outcome(run: RunEvents, messages: Sequence[Message]) -> tuple[Judgment, dict[str, Any]]:
     record = record_of(messages)
-    judgement = judge(record, run.plan)
-    report = build_report(record, judgement, Diagnoses(), Ending(judgement.verdict, judgement.reasons, STARTED, 1))
+    judgment = judge(record, run.plan)
+    report = build_report(record, judgment, Diagnoses(), Ending(judgment.verdict, judgment.reasons, STARTED, 1))
     jsonschema.Draft202012Validator(schemas.load("report")).validate(report)
-    return judgement, report
+    return judgment, report
 
 
 def events(run: RunEvents, *others: Message) -> list[Message]:
@@ -52,22 +52,22 @@ def name_of(message: Message) -> str:
 def test_the_least_accuracy_is_a_lower_bound(top1: float, verdict: Verdict) -> None:
     run = RunEvents(plan=PLAN + "gates: {accuracy: {min: 0.9}}\n")
 
-    judgement, report = outcome(run, events(run, run.compared("int8", top1=top1)))
+    judgment, report = outcome(run, events(run, run.compared("int8", top1=top1)))
 
-    assert judgement.verdict is verdict
+    assert judgment.verdict is verdict
     gate = report["variants"][1]["gates"][0]
     assert (gate["gate"], gate["limit"], gate["measured"], gate["bound"]) == ("accuracy_min", 0.9, top1, "at_least")
     assert gate["judged_at"] is None
     if verdict is Verdict.FAILED:
-        assert judgement.reasons == ("gate accuracy_min of variant int8: 0.899 is under 0.9",)
+        assert judgment.reasons == ("gate accuracy_min of variant int8: 0.899 is under 0.9",)
 
 
 def test_the_least_accuracy_of_masks_is_of_their_elements() -> None:
     run = RunEvents(plan=PLAN + "gates: {accuracy: {min: 0.9}}\n")
 
-    judgement, report = outcome(run, events(run, run.compared("int8", top1=None, element_accuracy=0.85)))
+    judgment, report = outcome(run, events(run, run.compared("int8", top1=None, element_accuracy=0.85)))
 
-    assert judgement.reasons == ("gate accuracy_min of variant int8: 0.85 is under 0.9",)
+    assert judgment.reasons == ("gate accuracy_min of variant int8: 0.85 is under 0.9",)
     assert report["variants"][1]["accuracy"] == report["variants"][1]["element_accuracy"] == 0.85
 
 
@@ -77,17 +77,17 @@ def test_the_model_as_trained_reaches_the_accuracy_of_its_training(top1: float, 
     run = RunEvents(plan=PLAN + "expected_accuracy: 0.9275\n")
     compared = [run.compared(name, top1=top1, reference=top1) for name in run.variants]
 
-    judgement, report = outcome(run, events(run, run.converted(top1=top1), *compared))
+    judgment, report = outcome(run, events(run, run.converted(top1=top1), *compared))
 
-    assert judgement.verdict.value == verdict
+    assert judgment.verdict.value == verdict
     gates = [variant["gates"][0] for variant in report["variants"]]
     assert {gate["gate"] for gate in gates} == {"expected_accuracy"}
     assert {gate["passed"] for gate in gates} == {verdict == "passed"}
     # The plan's number, and what chance makes of it.
     assert {(gate["limit"], gate["judged_at"]) for gate in gates} == {(0.9275, 0.85)}
     if verdict == "failed":
-        assert len(judgement.reasons) == 1
-        assert "samples, labels or preprocessing are not those of the training" in judgement.reasons[0]
+        assert len(judgment.reasons) == 1
+        assert "samples, labels or preprocessing are not those of the training" in judgment.reasons[0]
 
 
 def test_labels_without_a_gate_on_the_accuracy_are_said() -> None:
@@ -143,9 +143,9 @@ def test_a_variant_that_may_be_missing(optional: tuple[str, ...], made: tuple[st
         messages += [run.ready(name), run.compared(name), run.planned(name)] if name in made else []
         messages += [] if name in made else [run.variant_failed(name, code="unsupported")]
 
-    judgement, report = outcome(run, messages)
+    judgment, report = outcome(run, messages)
 
-    assert judgement.verdict.value == verdict
+    assert judgment.verdict.value == verdict
     assert [variant["passed"] for variant in report["variants"]] == [name in made for name in names]
     assert all(variant["problems"] for variant in report["variants"] if variant["name"] not in made)
 
@@ -167,9 +167,9 @@ def test_masks_are_judged_by_how_much_their_samples_differ(accuracy: float, spre
     figures = types_pb2.QualityFigures(element_accuracy=accuracy, element_spread=spread, samples=100)
     compared = [run.compared(name, top1=None, element_accuracy=accuracy) for name in run.variants]
 
-    judgement, _ = outcome(run, events(run, run.converted(original=figures), *compared))
+    judgment, _ = outcome(run, events(run, run.converted(original=figures), *compared))
 
-    assert judgement.verdict.value == verdict
+    assert judgment.verdict.value == verdict
 
 
 @pytest.mark.parametrize("gate", ["accuracy: {min: 0.9}", "accuracy_drop: 0.01"])
@@ -177,21 +177,21 @@ def test_a_gate_on_the_accuracy_of_samples_without_labels_says_so(gate: str) -> 
     run = RunEvents(plan=PLAN + f"gates: {{{gate}}}\n")
     why = finding("accuracy.unknown", "the samples have no labels: add an array y")
 
-    judgement, report = outcome(run, events(run, run.compared("int8", top1=None, findings=[why])))
+    judgment, report = outcome(run, events(run, run.compared("int8", top1=None, findings=[why])))
 
-    assert judgement.verdict is Verdict.COULD_NOT_RUN
+    assert judgment.verdict is Verdict.COULD_NOT_RUN
     name = report["variants"][1]["gates"][0]["gate"]
     words = f"gate {name} of variant int8 was not judged: the samples have no labels: add an array y"
-    assert judgement.reasons == (words,)
+    assert judgment.reasons == (words,)
 
 
 def test_a_missed_expected_accuracy_is_said_once_and_in_plain_words() -> None:
     run = RunEvents(plan=PLAN + "expected_accuracy: 0.9275\n")
     compared = [run.compared(name, top1=0.84, reference=0.84) for name in run.variants]
 
-    judgement, _ = outcome(run, events(run, run.converted(top1=0.84), *compared))
+    judgment, _ = outcome(run, events(run, run.converted(top1=0.84), *compared))
 
-    assert judgement.reasons == (
+    assert judgment.reasons == (
         "gate expected_accuracy: the model as trained has an accuracy of 0.84 on 100 samples; the plan expects 0.9275, "
         "and so many samples would show at least 0.85: samples, labels or preprocessing are not those of the training",
     )

@@ -27,9 +27,9 @@ def report_of(
     record = RunRecord("run-1")
     for message in messages:
         record = fold(record, read_event(as_event(message)).facts)
-    judgement = judge(record, run.plan)
-    ending = Ending(judgement.verdict, judgement.reasons, STARTED, 1) if ended else Ending()
-    report = build_report(record, judgement, diagnoses or Diagnoses(), ending)
+    judgment = judge(record, run.plan)
+    ending = Ending(judgment.verdict, judgment.reasons, STARTED, 1) if ended else Ending()
+    report = build_report(record, judgment, diagnoses or Diagnoses(), ending)
     text = json.dumps(report, allow_nan=False)
     found: dict[str, Any] = json.loads(text)
     VALIDATOR.validate(found)

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.message import Message
 
 from support.run_events import PLAN, RunEvents, as_event, finding
-from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict, fold, is_complete, judge
+from windtunnel.metrics_store.domain import Judgment, RunRecord, Verdict, fold, is_complete, judge
 from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.v1 import events_pb2, types_pb2
 
@@ -27,7 +27,7 @@ def record_of(messages: Sequence[Message]) -> RunRecord:
     return record
 
 
-def judged(run: RunEvents, messages: Sequence[Message]) -> Judgement:
+def judged(run: RunEvents, messages: Sequence[Message]) -> Judgment:
     return judge(record_of(messages), run.plan)
 
 
@@ -408,21 +408,21 @@ def test_a_rule(case: Case) -> None:
     run = RunEvents()
     events = events_of(case, run)
 
-    judgement = judged(run, events)
+    judgment = judged(run, events)
 
-    assert (judgement.verdict, judgement.reasons) == (case.verdict, case.reasons)
+    assert (judgment.verdict, judgment.reasons) == (case.verdict, case.reasons)
     assert is_complete(record_of(events), run.plan) is case.complete
-    assert all(variant.passed for variant in judgement.variants) is (case.verdict is PASSED)
+    assert all(variant.passed for variant in judgment.variants) is (case.verdict is PASSED)
 
 
 def test_gates_of_one_variant_may_differ() -> None:
     run = RunEvents(plan=PLAN + "  only: {int8: {latency_ms: {p50: 1}}}\n")
 
-    judgement = judged(run, run.all())
+    judgment = judged(run, run.all())
 
-    assert judgement.verdict is FAILED
-    assert all(reason.startswith("gate latency_ms_p50 of variant int8: 4 ") for reason in judgement.reasons)
-    assert [variant.passed for variant in judgement.variants] == [True, False]
+    assert judgment.verdict is FAILED
+    assert all(reason.startswith("gate latency_ms_p50 of variant int8: 4 ") for reason in judgment.reasons)
+    assert [variant.passed for variant in judgment.variants] == [True, False]
 
 
 def test_filters_that_match_no_device_do_not_pass() -> None:
@@ -430,28 +430,28 @@ def test_filters_that_match_no_device_do_not_pass() -> None:
     events = [m for m in run.all() if not of_cell("int8", "adb")(m) and not is_a("CellsPlanned", "int8")(m)]
     planned = events_pb2.CellsPlanned(run=run.context, variant="int8", cells=[run.cell("int8")])
 
-    judgement = judged(run, [*events, planned])
+    judgment = judged(run, [*events, planned])
 
-    assert judgement.verdict is COULD_NOT_RUN
-    assert judgement.reasons == ("variant int8 has no cell on farm adb",)
+    assert judgment.verdict is COULD_NOT_RUN
+    assert judgment.reasons == ("variant int8 has no cell on farm adb",)
 
 
 def test_a_plan_without_devices_or_gates_needs_neither() -> None:
     run = RunEvents(plan="apiVersion: windtunnel/v1\nvariants: [float16]\ndevices: []\n")
 
-    judgement = judged(run, [run.converted(), run.ready("float16"), run.compared("float16"), run.planned("float16")])
+    judgment = judged(run, [run.converted(), run.ready("float16"), run.compared("float16"), run.planned("float16")])
 
-    assert judgement.verdict is PASSED
+    assert judgment.verdict is PASSED
 
 
 def test_nan_does_not_pass_where_there_are_no_gates() -> None:
     run = RunEvents(plan="apiVersion: windtunnel/v1\nvariants: [float16]\ndevices: []\n")
     sick = run.compared("float16", top1=None, first_over="conv1", non_finite=1)
 
-    judgement = judged(run, [run.converted(), run.ready("float16"), sick, run.planned("float16")])
+    judgment = judged(run, [run.converted(), run.ready("float16"), sick, run.planned("float16")])
 
-    assert judgement.verdict is FAILED
-    assert judgement.reasons == (
+    assert judgment.verdict is FAILED
+    assert judgment.reasons == (
         "variant float16: 1 of 65 layers hold NaN or infinity, first over its bound is 'conv1'",
     )
 
@@ -461,9 +461,9 @@ def test_an_accuracy_gate_names_the_cause() -> None:
     events = [m for m in run.all() if not is_a("VariantCompared", "int8")(m)] + [run.compared("int8", top1=0.5)]
 
     causes = {"int8": "quantization.per_tensor at layer conv1"}
-    judgement = judge(record_of(events), run.plan, causes=causes)
+    judgment = judge(record_of(events), run.plan, causes=causes)
 
-    assert judgement.reasons == (
+    assert judgment.reasons == (
         "gate accuracy_drop of variant int8: 0.48 is over 0.01; cause: quantization.per_tensor at layer conv1",
     )
 
@@ -471,18 +471,18 @@ def test_an_accuracy_gate_names_the_cause() -> None:
 def test_a_late_run_says_so_first() -> None:
     run = RunEvents()
 
-    judgement = judge(record_of(run.all()[:-1]), run.plan, late=True)
+    judgment = judge(record_of(run.all()[:-1]), run.plan, late=True)
 
-    assert judgement.reasons[0] == "the deadline of the run has passed"
+    assert judgment.reasons[0] == "the deadline of the run has passed"
 
 
 def test_without_a_plan_the_reason_is_told() -> None:
     run = RunEvents()
 
-    judgement = judge(record_of([run.converted()]), None, plan_problem="the plan abc cannot be read")
+    judgment = judge(record_of([run.converted()]), None, plan_problem="the plan abc cannot be read")
 
-    assert judgement.verdict is COULD_NOT_RUN
-    assert judgement.reasons == ("the plan of the run is not known", "the plan abc cannot be read")
+    assert judgment.verdict is COULD_NOT_RUN
+    assert judgment.reasons == ("the plan of the run is not known", "the plan abc cannot be read")
 
 
 @pytest.mark.parametrize(("times_count", "verdict"), [(True, FAILED), (False, PASSED)])

@@ -27,7 +27,14 @@ NAME = "metrics_store"
 
 
 async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
-    """Opens the database and wires the parts."""
+    """Opens the database and wires the parts.
+
+    Args:
+        own: what the service has to work with.
+
+    Returns:
+        Servicers, workers and what to close.
+    """
     database = await wait_for_database(own.settings.database)
     repository, queries = SqlRepository(database), SqlQueries(database)
     documents, metrics, changed = Documents(own.artifacts), PrometheusMetrics(), Signal()

@@ -30,7 +30,12 @@ _CREDENTIALS: Final = re.compile(r"//[^/@]*@")
 
 
 class ArtifactReader(artifacts_pb2_grpc.ArtifactServiceServicer):
-    """What windtunnel.v1.ArtifactService reads."""
+    """What windtunnel.v1.ArtifactService reads.
+
+    Args:
+        queries: reads runs.
+        artifacts: the store.
+    """
 
     def __init__(self, queries: RunQueries, artifacts: Artifacts) -> None:
         self._queries = queries
@@ -39,6 +44,7 @@ class ArtifactReader(artifacts_pb2_grpc.ArtifactServiceServicer):
     async def ListArtifacts(  # noqa: N802
         self, request: pb.ListArtifactsRequest, context: Context
     ) -> pb.ListArtifactsResponse:
+        """Implements `ArtifactService.ListArtifacts` of the contract."""
         kind = ARTIFACT_KIND.required(request.artifact_kind, request.kind, "kind")
         run = await self._queries.run(request.run_id)
         if run is None:
@@ -56,6 +62,7 @@ class ArtifactReader(artifacts_pb2_grpc.ArtifactServiceServicer):
     async def Download(  # noqa: N802
         self, request: pb.DownloadRequest, context: Context
     ) -> AsyncIterator[pb.DownloadResponse]:
+        """Implements `ArtifactService.Download` of the contract."""
         path = await self._artifacts.path(check_sha256(request.sha256))
         size = path.stat().st_size
         if request.offset > size:
@@ -77,7 +84,13 @@ class StoreFacts:
 
 
 class ArtifactServing(ArtifactReader):
-    """windtunnel.v1.ArtifactService."""
+    """windtunnel.v1.ArtifactService.
+
+    Args:
+        queries: reads runs.
+        artifacts: the store.
+        facts: of the store.
+    """
 
     def __init__(self, queries: RunQueries, artifacts: Artifacts, facts: StoreFacts) -> None:
         super().__init__(queries, artifacts)
@@ -86,6 +99,7 @@ class ArtifactServing(ArtifactReader):
         self._probe = f"windtunnel artifact store {uuid.uuid4()}\n".encode()
 
     async def GetStore(self, request: pb.GetStoreRequest, context: Context) -> pb.GetStoreResponse:  # noqa: N802
+        """Implements `ArtifactService.GetStore` of the contract."""
         probe = await self._artifacts.put_bytes(self._probe)
         return pb.GetStoreResponse(
             url=_CREDENTIALS.sub("//", self._facts.url),
@@ -94,6 +108,7 @@ class ArtifactServing(ArtifactReader):
         )
 
     async def GetUpload(self, request: pb.GetUploadRequest, context: Context) -> pb.GetUploadResponse:  # noqa: N802
+        """Implements `ArtifactService.GetUpload` of the contract."""
         sha256 = check_sha256(request.sha256)
         if await self._artifacts.stat(sha256) is not None:
             return pb.GetUploadResponse(stored=True)
@@ -102,6 +117,7 @@ class ArtifactServing(ArtifactReader):
     async def Upload(  # noqa: N802
         self, requests: AsyncIterator[pb.UploadRequest], context: Context
     ) -> pb.UploadResponse:
+        """Implements `ArtifactService.Upload` of the contract."""
         return pb.UploadResponse(artifact=artifact_to_proto(await self._uploads.take(requests), ""))
 
 

@@ -29,9 +29,19 @@ ARTIFACTS_API = artifacts_pb2.DESCRIPTOR.services_by_name["ArtifactService"].ful
 
 @asynccontextmanager
 async def open_to_read(database: Path, artifacts_url: str, cache: Path) -> AsyncIterator[Servicers]:
-    """What serves the runs in the SQLite file `database`, and their artifacts; nothing is written to either.
+    """What serves the runs in an SQLite file, and their artifacts; nothing is written to either.
 
-    Raises InvalidInput, Unavailable.
+    Args:
+        database: the file.
+        artifacts_url: of the store.
+        cache: folder for local copies of artifacts.
+
+    Yields:
+        The servicers.
+
+    Raises:
+        InvalidInput: the file is not such a database.
+        Unavailable: it cannot be opened.
     """
     with tempfile.TemporaryDirectory(prefix="windtunnel-reading-") as scratch:
         opened = await asyncio.to_thread(open_for_reading, database, Path(scratch))

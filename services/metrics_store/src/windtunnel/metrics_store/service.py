@@ -52,22 +52,29 @@ class Reading:
 
 
 class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
-    """What windtunnel.v1.MetricsStoreService reads: runs, reports, measurements, lineage."""
+    """What windtunnel.v1.MetricsStoreService reads: runs, reports, measurements, lineage.
+
+    Args:
+        reading: reads runs.
+    """
 
     def __init__(self, reading: Reading) -> None:
         self._queries = reading.queries
         self._reading = reading
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:  # noqa: N802
+        """Implements `MetricsStoreService.GetRun` of the contract."""
         return pb.GetRunResponse(run=run_message(await self._run(request.run_id)))
 
     async def ListRuns(self, request: pb.ListRunsRequest, context: Context) -> pb.ListRunsResponse:  # noqa: N802
+        """Implements `MetricsStoreService.ListRuns` of the contract."""
         runs, token = await self._queries.runs(_run_filter(request), request.page_size, request.page_token)
         return pb.ListRunsResponse(runs=map(run_message, runs), next_page_token=token)
 
     async def WatchRun(  # noqa: N802
         self, request: pb.WatchRunRequest, context: Context
     ) -> AsyncIterator[pb.WatchRunResponse]:
+        """Implements `MetricsStoreService.WatchRun` of the contract."""
         run = await self._run(request.run_id)
         yield pb.WatchRunResponse(run=run_message(run))
         sent = run.version
@@ -82,6 +89,7 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
                 await wait_for(watch, WATCH_S)
 
     async def GetReport(self, request: pb.GetReportRequest, context: Context) -> pb.GetReportResponse:  # noqa: N802
+        """Implements `MetricsStoreService.GetReport` of the contract."""
         stored = await self._reading.repository.load(request.run_id)
         if stored is None:
             raise _no_run(request.run_id)
@@ -93,6 +101,7 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
     async def ListMeasurements(  # noqa: N802
         self, request: pb.ListMeasurementsRequest, context: Context
     ) -> pb.ListMeasurementsResponse:
+        """Implements `MetricsStoreService.ListMeasurements` of the contract."""
         wanted = MeasurementFilter(
             request.run_id, request.model_name, request.variant, request.device, request.accelerator
         )
@@ -100,6 +109,7 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
         return pb.ListMeasurementsResponse(measurements=map(measured_cell_message, found), next_page_token=token)
 
     async def GetLineage(self, request: pb.GetLineageRequest, context: Context) -> pb.GetLineageResponse:  # noqa: N802
+        """Implements `MetricsStoreService.GetLineage` of the contract."""
         await self._run(request.run_id)
         kept, executions = await self._queries.lineage(request.run_id)
         return pb.GetLineageResponse(
@@ -122,7 +132,13 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
 
 
 class MetricsStoreService(RunsReader):
-    """windtunnel.v1.MetricsStoreService."""
+    """windtunnel.v1.MetricsStoreService.
+
+    Args:
+        reading: reads runs.
+        plans: stored under names.
+        canceling: ends runs.
+    """
 
     def __init__(self, reading: Reading, plans: Plans, canceling: RunCanceler) -> None:
         super().__init__(reading)
@@ -130,21 +146,26 @@ class MetricsStoreService(RunsReader):
         self._canceling = canceling
 
     async def PutPlan(self, request: pb.PutPlanRequest, context: Context) -> pb.PutPlanResponse:  # noqa: N802
+        """Implements `MetricsStoreService.PutPlan` of the contract."""
         ref = await self._plans.put(request.name, request.plan_yaml)
         return pb.PutPlanResponse(plan=artifact_to_proto(ref, "application/json"))
 
     async def GetPlan(self, request: pb.GetPlanRequest, context: Context) -> pb.GetPlanResponse:  # noqa: N802
+        """Implements `MetricsStoreService.GetPlan` of the contract."""
         plan, ref = await self._plans.get(request.name)
         return pb.GetPlanResponse(plan=plan_to_proto(plan), artifact=artifact_to_proto(ref, "application/json"))
 
     async def ListPlans(self, request: pb.ListPlansRequest, context: Context) -> pb.ListPlansResponse:  # noqa: N802
+        """Implements `MetricsStoreService.ListPlans` of the contract."""
         return pb.ListPlansResponse(names=await self._plans.names())
 
     async def DeletePlan(self, request: pb.DeletePlanRequest, context: Context) -> pb.DeletePlanResponse:  # noqa: N802
+        """Implements `MetricsStoreService.DeletePlan` of the contract."""
         await self._plans.delete(request.name)
         return pb.DeletePlanResponse()
 
     async def CancelRun(self, request: pb.CancelRunRequest, context: Context) -> pb.CancelRunResponse:  # noqa: N802
+        """Implements `MetricsStoreService.CancelRun` of the contract."""
         canceled = await self._canceling.cancel(request.run_id, request.reason)
         return pb.CancelRunResponse(run=run_message(await self._run(request.run_id)), canceled=canceled)
 

@@ -29,12 +29,27 @@ _ADAPTERS: Final[dict[type[Any], TypeAdapter[Any]]] = {kind: TypeAdapter(kind) f
 
 
 def to_document(value: Any) -> Any:
-    """The JSON form of a dataclass; None stays None."""
+    """The JSON form of a dataclass.
+
+    Args:
+        value: of a known class.
+
+    Returns:
+        None stays None.
+    """
     return None if value is None else _ADAPTERS[type(value)].dump_python(value, mode="json")
 
 
 def from_document(kind: type[T], document: Any) -> T | None:
-    """The dataclass that `to_document` wrote."""
+    """Reads what `to_document` wrote.
+
+    Args:
+        kind: of the dataclass.
+        document: JSON value.
+
+    Returns:
+        None stays None.
+    """
     if document is None:
         return None
     value: T = _ADAPTERS[kind].validate_python(document)

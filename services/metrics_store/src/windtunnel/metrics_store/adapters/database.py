@@ -43,21 +43,40 @@ log = logging.getLogger(__name__)
 
 
 class Database:
-    """Runs functions of a connection as transactions, in threads. Every method raises Unavailable."""
+    """Runs functions of a connection as transactions, in threads. Every method raises Unavailable.
+
+    Args:
+        engine: connects to it.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="database")
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """`work` in a transaction that writes nothing."""
+        """Runs work in a transaction that writes nothing.
+
+        Args:
+            work: gets the connection.
+
+        Returns:
+            What the work returns.
+        """
         return await self._run(work, read_only=True)
 
     async def write(self, work: Callable[[Connection], T]) -> T:
-        """`work` in a transaction: all of it is stored, or nothing."""
+        """Runs work in a transaction: all of it is stored, or nothing.
+
+        Args:
+            work: gets the connection.
+
+        Returns:
+            What the work returns.
+        """
         return await self._run(work, read_only=False)
 
     async def close(self) -> None:
+        """Ends its threads and connections."""
         await asyncio.to_thread(self._threads.shutdown)
         self.engine.dispose()
 
@@ -73,7 +92,13 @@ class Database:
 
 @contextmanager
 def _answered() -> Iterator[None]:
-    """Turns the ways in which a database can fail to answer into Unavailable."""
+    """Turns the ways in which a database can fail to answer into Unavailable.
+
+    Raises:
+        Unavailable: the database does not answer.
+        DBAPIError: another error of the database.
+        TimeoutError: never; it becomes Unavailable.
+    """
     try:
         yield
     except (DBAPIError, PoolTimeout) as error:
@@ -88,10 +113,15 @@ def open_database(url: str, *, named: str = "") -> Database:
     """Opens the database and brings its tables up to date. Blocks.
 
     Args:
-        named: what errors call it; None: its URL without the password.
+        url: sqlite:///<file> or postgresql://user:password@host/name.
+        named: what errors call it; empty: its URL without the password.
 
-    Raises InvalidInput for a URL that cannot be used and for tables of a newer version, Unavailable where the database
-    does not answer.
+    Returns:
+        The database.
+
+    Raises:
+        InvalidInput: the URL cannot be used, or the tables are of a newer version.
+        Unavailable: the database does not answer.
     """
     parsed = _parse(url)
     engine = _sqlite(parsed) if parsed.get_backend_name() == "sqlite" else _postgresql(parsed)
@@ -112,8 +142,16 @@ def open_database(url: str, *, named: str = "") -> Database:
 def open_for_reading(path: Path, scratch: Path) -> Database:
     """Opens an SQLite file that others may be writing, to read it only. Blocks.
 
-    Tables of an older version are brought up to date in a copy in the folder `scratch`. Raises InvalidInput where the
-    file is empty or not such a database, or a newer version wrote it, Unavailable where it cannot be opened.
+    Args:
+        path: of the file.
+        scratch: folder; tables of an older version are brought up to date in a copy there.
+
+    Returns:
+        The database.
+
+    Raises:
+        InvalidInput: the file is empty or not such a database, or a newer version wrote it.
+        Unavailable: it cannot be opened.
     """
     try:
         if path.is_file() and not path.stat().st_size and not path.with_name(f"{path.name}-wal").exists():
@@ -159,8 +197,17 @@ def _copied(path: Path, copy: Path) -> Path:
 async def wait_for_database(url: str, wait_s: float = 30.0) -> Database:
     """As `open_database`, in a thread; waits for a PostgreSQL server that does not answer yet, and logs that.
 
-    Raises what `open_database` raises; Unavailable at once where waiting does not help: user, password, database,
-    certificate.
+    Args:
+        url: as for `open_database`.
+        wait_s: the longest wait, in seconds.
+
+    Returns:
+        The database.
+
+    Raises:
+        InvalidInput: as from `open_database`.
+        Unavailable: the database does not answer; at once, if waiting does not help: user, password, database,
+            certificate.
     """
     deadline = time.monotonic() + wait_s
     while True:
@@ -176,7 +223,14 @@ async def wait_for_database(url: str, wait_s: float = 30.0) -> Database:
 
 
 def migrate(engine: Engine) -> None:
-    """Brings the tables up to date; does nothing where they are. Raises Unavailable."""
+    """Brings the tables up to date.
+
+    Args:
+        engine: of the database.
+
+    Raises:
+        Unavailable: the database does not answer.
+    """
     with _answered(), engine.begin() as connection:
         if connection.dialect.name == "postgresql":
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -184,7 +238,14 @@ def migrate(engine: Engine) -> None:
 
 
 def alembic_config(connection: Connection) -> Config:
-    """Alembic's settings for the migrations in this package, on an open connection."""
+    """Alembic's settings for the migrations in this package.
+
+    Args:
+        connection: open.
+
+    Returns:
+        The settings.
+    """
     config = _alembic_scripts()
     config.attributes["connection"] = connection
     return config
@@ -249,7 +310,11 @@ def _begin_transactions(engine: Engine) -> None:
 
 
 def _use_wal(connection: sqlite3.Connection) -> None:
-    """Turns the write-ahead log on; it stays on in the file. Raises OperationalError where others keep it busy."""
+    """Turns the write-ahead log on; it stays on in the file.
+
+    Raises:
+        OperationalError: others keep the file busy.
+    """
     deadline = time.monotonic() + 10
     while connection.execute("PRAGMA journal_mode").fetchone() != ("wal",):
         try:
@@ -262,7 +327,16 @@ def _use_wal(connection: sqlite3.Connection) -> None:
 
 
 def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> int:
-    """Inserts the rows whose key is not taken; returns how many those were."""
+    """Inserts the rows whose key is not taken.
+
+    Args:
+        connection: open.
+        table: to insert into.
+        rows: values by column.
+
+    Returns:
+        How many were inserted.
+    """
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
     count = 0
     for row in rows:
@@ -273,7 +347,13 @@ def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str,
 
 
 def upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
-    """Inserts the row, or replaces the one with its key."""
+    """Inserts a row, or replaces the one with its key.
+
+    Args:
+        connection: open.
+        table: to insert into.
+        row: values by column.
+    """
     keys = [column.name for column in table.primary_key]
     values = {name: value for name, value in row.items() if name not in keys}
     dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
@@ -282,10 +362,24 @@ def upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None
 
 
 def to_micros(instant: datetime) -> int:
-    """Microseconds since 1970 UTC, exactly."""
+    """Microseconds since 1970 UTC, exactly.
+
+    Args:
+        instant: with time zone.
+
+    Returns:
+        Microseconds.
+    """
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
 def from_micros(micros: int) -> datetime:
-    """The instant, in UTC."""
+    """The instant of microseconds.
+
+    Args:
+        micros: since 1970 UTC.
+
+    Returns:
+        In UTC.
+    """
     return _EPOCH + timedelta(microseconds=micros)

@@ -7,7 +7,7 @@ from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from windtunnel.metrics_store.domain import Judgement, RunRecord, facts
+from windtunnel.metrics_store.domain import Judgment, RunRecord, facts
 from windtunnel.metrics_store.use_cases.read_latencies import SAMPLES
 
 # 100 ns to 10 s, five to a decade: small models take less than a microsecond.
@@ -18,7 +18,11 @@ _LABELS: Final = ("model", "version", "variant", "device", "accelerator", "threa
 
 
 class PrometheusMetrics:
-    """The metrics of this service, in `registry`."""
+    """The metrics of this service, in `registry`.
+
+    Args:
+        registry: of the process.
+    """
 
     def __init__(self, registry: CollectorRegistry = REGISTRY) -> None:
         self._latency = Histogram(
@@ -45,17 +49,17 @@ class PrometheusMetrics:
         )
         self._running = Gauge("windtunnel_runs_running", "Runs without a verdict, in the database.", registry=registry)
 
-    def completed(self, run: RunRecord, judgement: Judgement) -> None:
-        """A verdict was given."""
+    def completed(self, run: RunRecord, judgment: Judgment) -> None:
+        """Implements `RunMetrics.completed`."""
         model = run.seen.model_name if run.seen else ""
-        self._completed.labels(model=model, verdict=judgement.verdict.value).inc()
+        self._completed.labels(model=model, verdict=judgment.verdict.value).inc()
 
     def running(self, count: int) -> None:
-        """So many runs have no verdict."""
+        """Implements `RunMetrics.running`."""
         self._running.set(count)
 
     def measured(self, model: str, version: str, fact: facts.Measured, seconds: Sequence[float]) -> None:
-        """A device run measured these latencies. Of an unstable one only the number is kept."""
+        """Implements `RunMetrics.measured`."""
         cell = fact.cell
         threads = str(cell.threads) if cell.threads else ""
         values = (model, version, cell.variant, cell.device, cell.accelerator, threads)

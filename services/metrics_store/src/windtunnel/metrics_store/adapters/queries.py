@@ -27,21 +27,22 @@ LARGEST_PAGE = 1000
 
 
 class SqlQueries:
-    """All that is read and never written. Every method raises Unavailable."""
+    """All that is read and never written. Every method raises Unavailable.
+
+    Args:
+        database: to read.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def run(self, run_id: str) -> RunSummary | None:
-        """One run, or None."""
+        """Implements `RunQueries.run`."""
         rows = await self._rows(select(tables.runs).where(tables.runs.c.run_id == run_id))
         return _summary(rows[0]) if rows else None
 
     async def runs(self, wanted: RunFilter, page_size: int, token: str) -> tuple[list[RunSummary], str]:
-        """One page of runs, newest first, and the token of the next one, empty at the end.
-
-        Raises InvalidInput for a token that is not of this list.
-        """
+        """Implements `RunQueries.runs`."""
         runs = tables.runs
         query = select(runs).where(*_run_conditions(wanted))
         rows, more = await self._page(query, [runs.c.started_at, runs.c.run_id], page_size, token, wanted)
@@ -50,7 +51,7 @@ class SqlQueries:
     async def measurements(
         self, wanted: MeasurementFilter, page_size: int, token: str
     ) -> tuple[list[MeasuredCell], str]:
-        """One page of measurements, newest first, and the token of the next one. Raises InvalidInput."""
+        """Implements `RunQueries.measurements`."""
         runs, cells, found = tables.runs, tables.cells, tables.measurements
         conditions = [
             column == value
@@ -73,14 +74,14 @@ class SqlQueries:
         return [_measured_cell(row) for row in rows], more
 
     async def changes(self, run_id: str, after: int) -> list[Change]:
-        """What happened to a run after its version `after`, oldest first."""
+        """Implements `RunQueries.changes`."""
         changes = tables.changes
         query = select(changes).where(changes.c.run_id == run_id, changes.c.version > after)
         rows = await self._rows(query.order_by(changes.c.version))
         return [Change(row.version, row.event_type, row.text) for row in rows]
 
     async def lineage(self, run_id: str) -> tuple[list[LineageArtifact], list[Execution]]:
-        """The artifacts of a run and the executions that used and made them, in time's order."""
+        """Implements `RunQueries.lineage`."""
         kept = await self._rows(_of_run(tables.artifacts, run_id).order_by("kind", "sha256"))
         work = await self._rows(_of_run(tables.executions, run_id).order_by("at", "id"))
         inputs = _grouped(await self._rows(_of_run(tables.execution_inputs, run_id)))

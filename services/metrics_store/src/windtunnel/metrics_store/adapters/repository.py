@@ -38,7 +38,11 @@ _PAGE = 100
 
 
 class SqlRepository:
-    """The state of all runs. Every method raises Unavailable."""
+    """The state of all runs. Every method raises Unavailable.
+
+    Args:
+        database: to write.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -46,11 +50,11 @@ class SqlRepository:
     async def record(
         self, content: EventContent, *, key: str, event_type: str, at: datetime, assess: Assess
     ) -> Standing | None:
-        """Stores what an event says, once. Returns how far its run is; None if `key` was recorded before."""
+        """Implements `RunRepository.record`."""
         return await self._database.write(lambda c: _record(c, content, key, event_type, at, assess))
 
     async def load(self, run_id: str) -> StoredRun | None:
-        """The run, or None."""
+        """Implements `RunRepository.load`."""
 
         def work(connection: Connection) -> StoredRun | None:
             row = connection.execute(select(tables.runs).where(tables.runs.c.run_id == run_id)).one_or_none()
@@ -59,7 +63,7 @@ class SqlRepository:
         return await self._database.read(work)
 
     async def store_standing(self, run_id: str, version: int, standing: Standing) -> bool:
-        """Stores how far a run is, if it is still as it was at `version`."""
+        """Implements `RunRepository.store_standing`."""
 
         def work(connection: Connection) -> bool:
             runs = tables.runs
@@ -69,14 +73,11 @@ class SqlRepository:
         return await self._database.write(work)
 
     async def complete(self, run_id: str, version: int, completion: Completion, standing: Standing) -> bool:
-        """Stores a verdict and the event that publishes it, if the run is still as it was at `version`."""
+        """Implements `RunRepository.complete`."""
         return await self._database.write(lambda c: _complete(c, run_id, version, completion, standing))
 
     async def to_judge(self, now: datetime) -> AsyncIterator[str]:
-        """All runs whose verdict may be due, or whose deadline has passed; oldest first.
-
-        They are read in pages behind each other: those that stay due hide none that come later.
-        """
+        """Implements `RunRepository.to_judge`. Runs are read in pages: those that stay due do not hide later ones."""
         runs = tables.runs
         late = (runs.c.state == RUNNING) & (runs.c.deadline <= to_micros(now))
         order = (runs.c.deadline, runs.c.run_id)
@@ -106,17 +107,17 @@ class SqlRepository:
         return [Outgoing(row.id, row.subject, row.headers, base64.b64decode(row.data)) for row in rows]
 
     async def published(self, id: str) -> None:
-        """The stream has this event: it leaves the outbox."""
+        """Implements `RunRepository.published`."""
         await self._database.write(lambda c: c.execute(delete(tables.outbox).where(tables.outbox.c.id == id)).rowcount)
 
     async def set_aside(self, id: str, reason: str) -> None:
-        """The bus will never take this event: it stays in the outbox, for people to look at."""
+        """Implements `RunRepository.set_aside`."""
         outbox = tables.outbox
         change = update(outbox).where(outbox.c.id == id).values(refused=reason or "refused")
         await self._database.write(lambda c: c.execute(change).rowcount)
 
     async def samples_of(self, run_id: str, cell_id: str, attempt: int) -> str | None:
-        """SHA-256 of the raw latencies of a device run, where it left any."""
+        """Implements `RunRepository.samples_of`."""
         runs = tables.device_runs
         query = select(runs.c.samples_sha256).where(
             runs.c.run_id == run_id, runs.c.cell_id == cell_id, runs.c.attempt == attempt
@@ -124,7 +125,7 @@ class SqlRepository:
         return await self._database.read(lambda c: c.execute(query).scalar_one_or_none())
 
     async def forget_inbox(self, before: datetime) -> int:
-        """Removes the keys of events recorded before `before`, when the stream holds it no longer."""
+        """Implements `RunRepository.forget_inbox`."""
         old = delete(tables.inbox).where(tables.inbox.c.heard_at < to_micros(before))
         return await self._database.write(lambda c: c.execute(old).rowcount)
 
@@ -283,12 +284,12 @@ def _save_change(c: Connection, run_id: str, version: int, event_type: str, text
 
 def _complete(c: Connection, run_id: str, version: int, completion: Completion, standing: Standing) -> bool:
     runs = tables.runs
-    judgement = completion.judgement
+    judgment = completion.judgment
     verdict = {
         "version": version + 1,
         "state": COMPLETED,
-        "verdict": judgement.verdict.value,
-        "reasons": list(judgement.reasons),
+        "verdict": judgment.verdict.value,
+        "reasons": list(judgment.reasons),
         "revision": completion.revision,
         "ended_at": to_micros(completion.ended_at),
         "report_sha256": completion.report.sha256,
@@ -307,6 +308,6 @@ def _complete(c: Connection, run_id: str, version: int, completion: Completion, 
     }
     insert_new(c, tables.outbox, [row])
     _save_lineage(c, run_id, [LineageArtifact(completion.report, "report")], completion.execution, completion.ended_at)
-    text = "; ".join((judgement.verdict.value, *judgement.reasons[:5]))
+    text = "; ".join((judgment.verdict.value, *judgment.reasons[:5]))
     _save_change(c, run_id, version + 1, f"{event.subject}.v1", text, completion.ended_at)
     return True

@@ -24,7 +24,15 @@ _OTHER = ("init_ms", "memory_mb", "delegate", "nodes_delegated", "nodes_total")
 
 
 def load_record(connection: Connection, run: AnyRow) -> RunRecord:
-    """The record of the run whose row is `run`."""
+    """The record of a run.
+
+    Args:
+        connection: open.
+        run: its row.
+
+    Returns:
+        The record.
+    """
     specs = {row.cell_id: row for row in _of_run(connection, tables.cells, run.run_id)}
     measured: dict[str, facts.Measured] = {}
     for row in _of_run(connection, tables.measurements, run.run_id):
@@ -47,6 +55,14 @@ def _of_run(connection: Connection, table: Table, run_id: str) -> Iterable[AnyRo
 
 
 def read_seen(row: AnyRow) -> facts.Seen:
+    """What the announcement of a run said.
+
+    Args:
+        row: of the run.
+
+    Returns:
+        The fact.
+    """
     return facts.Seen(
         started_at=from_micros(row.started_at),
         sure=row.started_sure,
@@ -72,6 +88,15 @@ def _variant(row: AnyRow) -> VariantState:
 
 
 def variant_row(run_id: str, state: VariantState) -> dict[str, Any]:
+    """The row of a variant.
+
+    Args:
+        run_id: of the run.
+        state: of the variant.
+
+    Returns:
+        Values by column.
+    """
     compared = state.compared
     layers = None if compared is None else compared.layers
     return {
@@ -96,6 +121,15 @@ def _app(row: AnyRow) -> AppState:
 
 
 def app_row(run_id: str, app: AppState) -> dict[str, Any]:
+    """The row of an app.
+
+    Args:
+        run_id: of the run.
+        app: its state.
+
+    Returns:
+        Values by column.
+    """
     return {
         "run_id": run_id,
         "variant": app.variant,
@@ -106,6 +140,14 @@ def app_row(run_id: str, app: AppState) -> dict[str, Any]:
 
 
 def read_cell_spec(row: AnyRow) -> CellSpec:
+    """A cell from its row.
+
+    Args:
+        row: of the cell.
+
+    Returns:
+        The cell.
+    """
     return CellSpec(
         row.cell_id,
         row.variant,
@@ -131,6 +173,15 @@ def _cell(row: AnyRow, measured: facts.Measured | None) -> CellState:
 
 
 def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
+    """The row of a cell.
+
+    Args:
+        run_id: of the run.
+        cell: its state.
+
+    Returns:
+        Values by column.
+    """
     spec = cell.spec
     return {
         "run_id": run_id,
@@ -151,6 +202,15 @@ def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
 
 
 def read_measured(row: AnyRow, spec: CellSpec) -> facts.Measured:
+    """A measurement from its row.
+
+    Args:
+        row: of the measurement.
+        spec: its cell.
+
+    Returns:
+        The fact.
+    """
     values = row._mapping
     measurement = Measurement(
         latency=Latency(*(values[name] for name in _LATENCY)),
@@ -164,6 +224,16 @@ def read_measured(row: AnyRow, spec: CellSpec) -> facts.Measured:
 
 
 def measurement_row(run_id: str, fact: facts.Measured, measured_at: int) -> dict[str, Any]:
+    """The row of a measurement.
+
+    Args:
+        run_id: of the run.
+        fact: the measurement.
+        measured_at: microseconds since 1970 UTC.
+
+    Returns:
+        Values by column.
+    """
     latency, other = fact.measurement.latency, fact.measurement
     figures = {name: getattr(latency, name.removesuffix("_ms")) for name in _LATENCY}
     return {

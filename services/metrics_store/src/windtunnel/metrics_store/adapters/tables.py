@@ -36,9 +36,11 @@ class Text(TypeDecorator[str]):
 
     @property
     def python_type(self) -> type[str]:
+        """Implements `TypeDecorator.python_type`."""
         return str
 
     def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """Implements `TypeDecorator.process_bind_param`."""
         return None if value is None else value.replace("\x00", "\N{REPLACEMENT CHARACTER}")
 
 

@@ -8,16 +8,16 @@ from windtunnel.metrics_store.domain.facts import Fact
 from windtunnel.metrics_store.domain.gates import GateResult
 from windtunnel.metrics_store.domain.record import RunRecord, apply, fold
 from windtunnel.metrics_store.domain.steps import Outcome, Step, is_complete, progress, steps
-from windtunnel.metrics_store.domain.verdict import Judgement, VariantJudgement, Verdict, judge
+from windtunnel.metrics_store.domain.verdict import Judgment, VariantJudgment, Verdict, judge
 
 __all__ = [
     "Fact",
     "GateResult",
-    "Judgement",
+    "Judgment",
     "Outcome",
     "RunRecord",
     "Step",
-    "VariantJudgement",
+    "VariantJudgment",
     "Verdict",
     "apply",
     "fold",

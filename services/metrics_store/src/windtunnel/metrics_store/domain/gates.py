@@ -37,12 +37,29 @@ class GateResult:
 
 
 def gate_results(run: RunRecord, plan: Plan, variant: str) -> tuple[GateResult, ...]:
-    """The gates that the plan sets for `variant`, in the plan's order."""
+    """The gates that the plan sets for a variant.
+
+    Args:
+        run: its record.
+        plan: of the run.
+        variant: its name.
+
+    Returns:
+        In the plan's order.
+    """
     return tuple(_results(run, plan, variant))
 
 
 def trained_accuracy(run: RunRecord, variant: str) -> float | None:
-    """Accuracy of the model as trained; that of the float model where the original cannot be run here."""
+    """Accuracy of the model as trained; that of the float model if the original cannot be run here.
+
+    Args:
+        run: its record.
+        variant: its name.
+
+    Returns:
+        0 to 1; None: not known.
+    """
     found = _trained(run, variant)
     return None if found is None else found.accuracy
 
@@ -60,6 +77,13 @@ def accuracy_drop(run: RunRecord, variant: str) -> float | None:
     """Accuracy as trained minus that of the variant, absolute.
 
     Rounded to 12 decimals: both are shares of whole samples, and 0.98 - 0.97 in binary is over 0.01 by 1e-17.
+
+    Args:
+        run: its record.
+        variant: its name.
+
+    Returns:
+        -1 to 1; None: not known.
     """
     compared = run.variant(variant).compared
     trained = trained_accuracy(run, variant)
@@ -151,8 +175,10 @@ class _CellFigure:
 def _worst_cell(
     run: RunRecord, variant: str, gate: str, limit: float, figure: Callable[[Measurement], float | None]
 ) -> GateResult:
-    """Holds when every cell holds that is not emulated; not known while one has no figure that can be trusted and no
-    other is over."""
+    """The gate on the cell with the largest figure; emulated cells do not count.
+
+    Not known while one has no figure that can be trusted and no other exceeds the limit.
+    """
     found = [_figure_of(cell, gate, figure) for cell in _real_cells(run, variant)]
     sure = [(one.value, one.label) for one in found if one.value is not None and not one.doubt]
     worst, place = max(sure, default=(None, ""))

@@ -12,8 +12,10 @@ from windtunnel.metrics_store.domain.values import Blob
 
 @dataclass(frozen=True, slots=True)
 class LineageArtifact:
-    """An artifact and its part in a run: trained_model, plan, float_model, variant, diagnosis, app, log, samples,
-    report."""
+    """An artifact and its part in a run.
+
+    Parts are trained_model, plan, float_model, variant, diagnosis, app, log, samples and report.
+    """
 
     artifact: Blob
     kind: str
@@ -42,7 +44,12 @@ class Execution:
 def with_implied_inputs(executions: Sequence[Execution], packages: Mapping[tuple[str, str], str]) -> list[Execution]:
     """The executions with the inputs that their events do not name: a device run's app, a measurement's log.
 
-    `packages` gives the app's SHA-256 by variant and platform.
+    Args:
+        executions: of a run.
+        packages: the app's SHA-256 by variant and platform.
+
+    Returns:
+        The executions.
     """
     logs = {(e.cell_id, e.attempt): e.outputs for e in executions if e.kind == "run"}
     result = []

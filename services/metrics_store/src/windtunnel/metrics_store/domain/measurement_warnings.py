@@ -12,9 +12,15 @@ _SHAPE_UNKNOWN: Final = f"{words.SHAPE_UNKNOWN} (give samples, or input_shapes i
 
 
 def cell_warnings(cell: CellState) -> tuple[str, ...]:
-    """Warnings about a measured cell, in words; none for one that is not measured.
+    """Warnings about a measured cell.
 
     An emulated device has no latency to warn of, but what its delegate takes over is what a real one takes.
+
+    Args:
+        cell: of a run.
+
+    Returns:
+        Sentences; none for a cell that is not measured.
     """
     if cell.measured is None:
         return ()
@@ -25,9 +31,14 @@ def cell_warnings(cell: CellState) -> tuple[str, ...]:
 
 
 def doubt(measurement: Measurement, *, of_latency: bool) -> str:
-    """Why no gate may be judged on figures of `measurement`; empty: they can be trusted.
+    """Why no gate may be judged on figures of a measurement.
 
-    `of_latency`: the gate is on the latency, not on the memory, which other work does not change.
+    Args:
+        measurement: of a cell.
+        of_latency: the gate is on the latency, not on the memory, which other work does not change.
+
+    Returns:
+        Empty: they can be trusted.
     """
     if shape := _shape(measurement):
         return shape

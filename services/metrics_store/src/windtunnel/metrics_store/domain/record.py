@@ -76,31 +76,63 @@ class RunRecord:
 
     @property
     def started_at(self) -> datetime | None:
+        """When the run started, UTC; None: not known yet."""
         return None if self.seen is None else self.seen.started_at
 
     @property
     def plan_sha256(self) -> str:
+        """The plan's artifact; empty: not known yet."""
         return "" if self.seen is None or self.seen.plan is None else self.seen.plan.sha256
 
     def variant(self, name: str) -> VariantState:
-        """The state of a variant, empty if no event names it."""
+        """The state of a variant.
+
+        Args:
+            name: of the variant.
+
+        Returns:
+            Empty if no event names it.
+        """
         return self.variants.get(name) or VariantState(name)
 
     def cells_of(self, variant: str) -> tuple[CellState, ...]:
-        """The cells of a variant, ordered by what they are."""
+        """The cells of a variant.
+
+        Args:
+            variant: its name.
+
+        Returns:
+            Ordered by what they are.
+        """
         cells = (cell for cell in self.cells.values() if cell.spec.variant == variant)
         return tuple(sorted(cells, key=lambda cell: (cell.spec.label, cell.spec.id)))
 
 
 def fold(record: RunRecord, news: Iterable[Fact]) -> RunRecord:
-    """`record` with all of `news`."""
+    """A record with more facts.
+
+    Args:
+        record: of a run.
+        news: the facts.
+
+    Returns:
+        The same for any order of the facts.
+    """
     for fact in news:
         record = apply(record, fact)
     return record
 
 
 def apply(record: RunRecord, fact: Fact) -> RunRecord:
-    """`record` with one more fact."""
+    """A record with one more fact.
+
+    Args:
+        record: of a run.
+        fact: of the same run.
+
+    Returns:
+        The record.
+    """
     match fact:
         case facts.Seen():
             return dataclasses.replace(record, seen=_seen(record.seen, fact))
@@ -207,7 +239,15 @@ def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured)
 
 
 def first_measured(old: facts.Measured | None, new: facts.Measured) -> facts.Measured:
-    """Of two measurements of one cell the one of the earlier attempt: a verdict may already depend on it."""
+    """Of two measurements of one cell the one of the earlier attempt: a verdict may already depend on it.
+
+    Args:
+        old: None: there is none.
+        new: the other one.
+
+    Returns:
+        One of the two.
+    """
     return new if old is None else min(old, new, key=lambda item: (item.attempt, repr(item)))
 
 

@@ -59,7 +59,15 @@ class RunArtifact:
 
 
 def artifacts_of_run(kept: Sequence[LineageArtifact], executions: Sequence[Execution]) -> list[RunArtifact]:
-    """One entry for each part that an artifact has: two variants of the same bytes are two. In the order of steps."""
+    """One entry for each part that an artifact has: two variants of the same bytes are two.
+
+    Args:
+        kept: artifacts of the run.
+        executions: that made them.
+
+    Returns:
+        In the order of the run's parts.
+    """
     found = [entry for item in kept for entry in _parts(item, executions)]
     return sorted(found, key=lambda e: (_rank(e.kind), e.variant, e.platform, e.cell_id, e.attempt, e.artifact.sha256))
 
@@ -89,7 +97,15 @@ def _rank(kind: str) -> int:
 
 
 def file_name(model: str, item: RunArtifact) -> str:
-    """A file name for `item`, in letters, digits, '.', '_' and '-'. `model` names the model and its version."""
+    """A file name for an artifact, in letters, digits, '.', '_' and '-'.
+
+    Args:
+        model: names the model and its version.
+        item: the artifact.
+
+    Returns:
+        The name.
+    """
     # Their suffix says it.
     kind = "" if item.kind in ("variant", "log") else item.kind
     attempt = str(item.attempt) if item.attempt > 1 else ""

@@ -27,7 +27,15 @@ NON_FINITE: Final = OUTPUT_NON_FINITE
 
 
 def run_findings(run: RunRecord, plan: Plan | None) -> tuple[Finding, ...]:
-    """All findings of a run, each once: those of its conversion, of its variants, and on its plan."""
+    """All findings of a run: those of its conversion, of its variants, and on its plan.
+
+    Args:
+        run: its record.
+        plan: None: not known, or not readable.
+
+    Returns:
+        Each once.
+    """
     check = None if run.converted is None else run.converted.check
     found = list(() if check is None else check.findings)
     for name in sorted(run.variants) if plan is None else [variant.name for variant in plan.variants]:
@@ -45,7 +53,15 @@ def _named(finding: Finding, variant: str) -> Finding:
 
 
 def no_labels(run: RunRecord, variant: str) -> str:
-    """Why a variant that was compared has no accuracy, if samples or labels are why; empty if not."""
+    """Why a variant that was compared has no accuracy, if samples or labels are why.
+
+    Args:
+        run: its record.
+        variant: its name.
+
+    Returns:
+        Empty if not.
+    """
     compared = run.variant(variant).compared
     if compared is None or compared.candidate.accuracy is not None:
         return ""
@@ -55,7 +71,15 @@ def no_labels(run: RunRecord, variant: str) -> str:
 
 
 def accuracy_reason(run: RunRecord, variant: str) -> str | None:
-    """Why a variant has no accuracy; None where it has one, or may still get one."""
+    """Why a variant has no accuracy.
+
+    Args:
+        run: its record.
+        variant: its name.
+
+    Returns:
+        None if it has one, or may still get one.
+    """
     state = run.variant(variant)
     if state.compared is not None:
         if state.compared.candidate.accuracy is not None:

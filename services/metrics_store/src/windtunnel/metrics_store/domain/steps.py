@@ -30,23 +30,52 @@ class Step:
 
 
 def steps(run: RunRecord, plan: Plan | None) -> tuple[Step, ...]:
-    """All steps known so far. `plan` None: not known yet, or not readable."""
+    """All steps of a run that are known up to now.
+
+    Args:
+        run: its record.
+        plan: None: not known yet, or not readable.
+
+    Returns:
+        With their outcome.
+    """
     return tuple(_steps(run, plan))
 
 
 def is_complete(run: RunRecord, plan: Plan | None) -> bool:
-    """Whether every step has ended, well or not, or the run was canceled."""
+    """Whether every step has ended, well or not, or the run was canceled.
+
+    Args:
+        run: its record.
+        plan: None: not known yet, or not readable.
+    """
     return run.canceled is not None or all(step.outcome is not Outcome.PENDING for step in _steps(run, plan))
 
 
 def progress(run: RunRecord, plan: Plan | None) -> tuple[int, int]:
-    """Steps ended, steps known so far."""
+    """How far a run is.
+
+    Args:
+        run: its record.
+        plan: None: not known yet, or not readable.
+
+    Returns:
+        Steps ended, steps known up to now.
+    """
     known = steps(run, plan)
     return sum(step.outcome is not Outcome.PENDING for step in known), len(known)
 
 
 def cell_problem(run: RunRecord, cell: CellState) -> str | None:
-    """Why a cell has no measurement; None where it has one or may still get one."""
+    """Why a cell has no measurement.
+
+    Args:
+        run: its record.
+        cell: of it.
+
+    Returns:
+        None if it has one or may still get one.
+    """
     if cell.measured is not None:
         return None
     if cell.not_run is not None:
@@ -60,19 +89,40 @@ def cell_problem(run: RunRecord, cell: CellState) -> str | None:
 
 
 def not_made(state: VariantState) -> Failure | None:
-    """Why a variant could not be made; None where it was, or may still be."""
+    """Why a variant could not be made.
+
+    Args:
+        state: of the variant.
+
+    Returns:
+        None if it was, or may still be.
+    """
     made = state.ready is not None or state.compared is not None or state.planned
     return None if made else state.not_made
 
 
 def explain(failure: Failure) -> str:
-    """A failure in one line."""
+    """A failure in one line.
+
+    Args:
+        failure: of a job.
+
+    Returns:
+        Words for people.
+    """
     message = failure.message or failure.code or "no reason was given"
     return f"{message} ({failure.hint})" if failure.hint else message
 
 
 def not_converted(failure: Failure) -> str:
-    """Why a run has no converted model; the model is not blamed for its samples, its plan or its announcement."""
+    """Why a run has no converted model; the model is not blamed for its samples, its plan or its announcement.
+
+    Args:
+        failure: of the conversion.
+
+    Returns:
+        A sentence.
+    """
     what = {
         "malformed_event": "the run could not start",
         "unknown_plan": "the run could not start",

@@ -11,7 +11,7 @@ from typing import Final
 from windtunnel.metrics_store.domain.lineage import Execution
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.values import Blob
-from windtunnel.metrics_store.domain.verdict import Judgement, Verdict
+from windtunnel.metrics_store.domain.verdict import Judgment, Verdict
 
 # The states of a run, as they are stored and as the API names them.
 RUNNING: Final = "running"
@@ -61,7 +61,7 @@ class Outgoing:
 class Completion:
     """A verdict to store: the judgment, its report and the event that publishes it."""
 
-    judgement: Judgement
+    judgment: Judgment
     revision: int
     ended_at: datetime
     report: Blob
@@ -74,5 +74,13 @@ Assess = Callable[[StoredRun], Standing]
 
 
 def event_key(source: str, id: str) -> str:
-    """What makes a CloudEvent unique: its source and id together."""
+    """What makes a CloudEvent unique: its source and id together.
+
+    Args:
+        source: of the event.
+        id: of the event.
+
+    Returns:
+        Hexadecimal digits.
+    """
     return hashlib.sha256(f"{source}\0{id}".encode("utf-8", "surrogatepass")).hexdigest()

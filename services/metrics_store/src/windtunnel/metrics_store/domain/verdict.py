@@ -40,7 +40,7 @@ class Verdict(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class VariantJudgement:
+class VariantJudgment:
     """What became of one variant. `problems`: what is missing or failed; `passed`: it has none, and all gates hold."""
 
     name: str
@@ -50,7 +50,7 @@ class VariantJudgement:
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgment:
     """The verdict, why, and what became of each variant. No reasons: it passed.
 
     `findings`: what the user should know and what decides nothing by itself.
@@ -58,7 +58,7 @@ class Judgement:
 
     verdict: Verdict
     reasons: tuple[str, ...]
-    variants: tuple[VariantJudgement, ...]
+    variants: tuple[VariantJudgment, ...]
     findings: tuple[Finding, ...] = ()
 
 
@@ -69,15 +69,23 @@ def judge(
     causes: Mapping[str, str] = _NONE,
     plan_problem: str = "",
     late: bool = False,
-) -> Judgement:
+) -> Judgment:
     """The verdict on what is known now. What is still pending counts as missing.
 
-    A run that was canceled could not run, whatever is known of it. Failed: a gate that failed, a conversion that
-    changed the model, a model or variant that gives NaN or infinity, a variant that cannot be made of this model. Else
-    anything missing, failed, skipped or without its figure: could not run. A variant that the plan calls optional and
-    that could not be made counts for neither, as long as another one was made. `causes` gives the cause that the
-    diagnosis of a variant found, in words; `plan_problem` says why there is no plan; `late`: the deadline has passed
-    before all of it ended.
+    A run that was canceled could not run, whatever is known of it. Four things make a run fail: a gate that failed, a
+    conversion that changed the model, a model or variant that gives NaN or infinity, a variant that cannot be made of
+    this model. Otherwise, anything missing, failed, skipped or without its figure makes it could-not-run. A variant
+    that the plan calls optional and that could not be made counts for neither, as long as another one was made.
+
+    Args:
+        run: its record.
+        plan: None: not known, or not readable.
+        causes: that the diagnosis of a variant found, in words, by variant.
+        plan_problem: why there is no plan.
+        late: the deadline has passed before all of it ended.
+
+    Returns:
+        The verdict, with its reasons.
     """
     findings = run_findings(run, plan)
     conversion = _conversion_fault(run)
@@ -85,21 +93,21 @@ def judge(
     variants = () if plan is None else tuple(_variant(run, plan, v.name, bool(conversion)) for v in plan.variants)
     no_model = run.not_converted is not None and run.converted is None
     if run.canceled is not None or no_model:
-        variants = tuple(VariantJudgement(v.name, v.gates, v.problems, passed=False) for v in variants)
+        variants = tuple(VariantJudgment(v.name, v.gates, v.problems, passed=False) for v in variants)
     if run.canceled is not None:
-        return Judgement(Verdict.COULD_NOT_RUN, (_canceled(run.canceled),), variants, findings)
+        return Judgment(Verdict.COULD_NOT_RUN, (_canceled(run.canceled),), variants, findings)
     if no_model:
         sick = run.not_converted is not None and run.not_converted.code == MODEL_NON_FINITE
-        return Judgement(Verdict.FAILED if sick else Verdict.COULD_NOT_RUN, tuple(general), variants, findings)
+        return Judgment(Verdict.FAILED if sick else Verdict.COULD_NOT_RUN, tuple(general), variants, findings)
     failed, lacking = _reasons(run, plan, variants, causes)
     failed, lacking = [*conversion, *failed], [*general, *lacking]
     verdict = Verdict.FAILED if failed else Verdict.COULD_NOT_RUN if lacking else Verdict.PASSED
     # What holds for all variants, such as the expected accuracy, is reported once.
-    return Judgement(verdict, tuple(dict.fromkeys((*failed, *lacking))), variants, findings)
+    return Judgment(verdict, tuple(dict.fromkeys((*failed, *lacking))), variants, findings)
 
 
 def _reasons(
-    run: RunRecord, plan: Plan | None, variants: Sequence[VariantJudgement], causes: Mapping[str, str]
+    run: RunRecord, plan: Plan | None, variants: Sequence[VariantJudgment], causes: Mapping[str, str]
 ) -> tuple[list[str], list[str]]:
     """What the variants failed for, and what is missing of them."""
     counted = [v for v in variants if not _may_be_missing(run, plan, v.name)]
@@ -118,7 +126,7 @@ def _may_be_missing(run: RunRecord, plan: Plan | None, name: str) -> bool:
     return optional and not_made(run.variant(name)) is not None
 
 
-def _lacking(variant: VariantJudgement, faults: Sequence[str]) -> Sequence[str]:
+def _lacking(variant: VariantJudgment, faults: Sequence[str]) -> Sequence[str]:
     """What is missing or failed without a fault of the model."""
     return [*(text for text in variant.problems if text not in faults), *_not_judged(variant)]
 
@@ -143,7 +151,7 @@ def _canceled(fact: Canceled) -> str:
     return f"canceled: {fact.reason}" if fact.reason else "canceled on request"
 
 
-def _variant(run: RunRecord, plan: Plan, name: str, conversion_failed: bool) -> VariantJudgement:
+def _variant(run: RunRecord, plan: Plan, name: str, conversion_failed: bool) -> VariantJudgment:
     why = no_labels(run, name)
     gates = tuple(
         replace(gate, why=why) if why and gate.gate in _OF_ACCURACY and gate.passed is None else gate
@@ -151,7 +159,7 @@ def _variant(run: RunRecord, plan: Plan, name: str, conversion_failed: bool) -> 
     )
     problems = tuple(_variant_problems(run, plan, name))
     held = all(gate.passed is True for gate in gates)
-    return VariantJudgement(name, gates, problems, passed=held and not problems and not conversion_failed)
+    return VariantJudgment(name, gates, problems, passed=held and not problems and not conversion_failed)
 
 
 def _variant_problems(run: RunRecord, plan: Plan, name: str) -> list[str]:
@@ -201,7 +209,7 @@ def _over(gate: GateResult) -> str:
     return f"{compared_with(gate.measured, gate.limit)}{where} is {side} {gate.limit:.12g}"
 
 
-def _not_judged(variant: VariantJudgement) -> list[str]:
+def _not_judged(variant: VariantJudgment) -> list[str]:
     """Gates without an answer. One without a figure is left out if the missing figure is a problem already."""
     gates = [gate for gate in variant.gates if gate.passed is None and (gate.why or not variant.problems)]
     groups: dict[tuple[str, str], list[str]] = {}

@@ -36,7 +36,17 @@ from windtunnel.v1 import events_pb2, types_pb2
 
 
 def read_event(event: Event) -> EventContent:
-    """Reads any event of a run but `model.trained`, which belongs to whoever trains. Raises Malformed."""
+    """Reads any event of a run other than `model.trained`, which training jobs publish.
+
+    Args:
+        event: as received.
+
+    Returns:
+        Facts and lineage.
+
+    Raises:
+        Malformed: the event cannot be read.
+    """
     message: Any = event.message()
     context: types_pb2.RunContext = message.run
     if not context.run_id:

@@ -39,10 +39,20 @@ class Figures:
 
     @property
     def anomalies(self) -> tuple[str, ...]:
+        """Names of the figures that are not finite."""
         return tuple(self._found)
 
     def read(self, message: Message, name: str, place: str = "") -> float | None:
-        """The figure, or None where it is absent or not finite."""
+        """Reads a figure.
+
+        Args:
+            message: that has it.
+            name: of its field.
+            place: of the message, for the names of anomalies.
+
+        Returns:
+            None if it is absent or not finite.
+        """
         if not message.HasField(name):
             return None
         value = float(getattr(message, name))
@@ -53,12 +63,30 @@ class Figures:
 
 
 def optional(message: Message, name: str) -> Any:
-    """The value of an optional field, or None."""
+    """The value of an optional field.
+
+    Args:
+        message: that has it.
+        name: of the field.
+
+    Returns:
+        None if it is absent.
+    """
     return getattr(message, name) if message.HasField(name) else None
 
 
 def blob(message: types_pb2.Artifact) -> Blob | None:
-    """The artifact that `message` names, if it names one. Raises Malformed."""
+    """The artifact that a message names.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        None: it names none.
+
+    Raises:
+        Malformed: its name is not a hash.
+    """
     if not message.sha256:
         return None
     try:
@@ -71,7 +99,18 @@ def blob(message: types_pb2.Artifact) -> Blob | None:
 
 
 def required_blob(message: types_pb2.Artifact, field: str) -> Blob:
-    """The artifact that `message` names. Raises Malformed where it names none."""
+    """The artifact that a message names.
+
+    Args:
+        message: from the wire.
+        field: its name, for the message.
+
+    Returns:
+        The artifact.
+
+    Raises:
+        Malformed: it names none.
+    """
     found = blob(message)
     if found is None:
         raise Malformed(f"{field} names no artifact")
@@ -79,11 +118,29 @@ def required_blob(message: types_pb2.Artifact, field: str) -> Blob:
 
 
 def failure_of(message: types_pb2.Failure) -> Failure:
+    """Reads a failure.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        The failure.
+    """
     return value_of(Failure, message)
 
 
 def cell_spec(message: types_pb2.Cell) -> CellSpec:
-    """Raises Malformed where the cell has no id or no variant."""
+    """Reads a cell.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        The cell.
+
+    Raises:
+        Malformed: it has no id or no variant.
+    """
     if not message.id or not message.variant:
         raise Malformed(f"a cell has id {message.id!r} and variant {message.variant!r}", hint="both are needed")
     return CellSpec(
@@ -100,6 +157,16 @@ def cell_spec(message: types_pb2.Cell) -> CellSpec:
 
 
 def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) -> Quality:
+    """Reads the quality of a model.
+
+    Args:
+        message: from the wire.
+        figures: notes anomalies.
+        place: of the message, for the names of anomalies.
+
+    Returns:
+        The quality.
+    """
     top1, precision, recall, loss, elements, spread = (
         figures.read(message, name, place)
         for name in ("top1", "precision", "recall", "loss", "element_accuracy", "element_spread")
@@ -108,6 +175,15 @@ def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) 
 
 
 def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> ConversionCheck:
+    """Reads the check of a conversion.
+
+    Args:
+        message: from the wire.
+        figures: notes anomalies.
+
+    Returns:
+        The check.
+    """
     return ConversionCheck(
         passed=message.passed,
         message=message.message,
@@ -121,11 +197,29 @@ def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> Conversion
 
 
 def layers_of(message: types_pb2.LayerSummary, figures: Figures) -> Layers:
+    """Reads the summary of a layer comparison.
+
+    Args:
+        message: from the wire.
+        figures: notes anomalies.
+
+    Returns:
+        The summary.
+    """
     nrmse = figures.read(message, "max_nrmse", "layers")
     return Layers(message.compared, message.total, nrmse, message.first_over or None, message.non_finite)
 
 
 def measurement_of(message: types_pb2.Measurement, figures: Figures) -> Measurement:
+    """Reads a measurement.
+
+    Args:
+        message: from the wire.
+        figures: notes anomalies.
+
+    Returns:
+        The measurement.
+    """
     latency = message.latency_ms
     p50, p95, mean, low, high, std = (
         figures.read(latency, name, "latency_ms") for name in ("p50", "p95", "mean", "min", "max", "std")
@@ -151,6 +245,14 @@ def _conditions(message: types_pb2.RunConditions, figures: Figures) -> RunCondit
 
 
 def device_of(message: types_pb2.DeviceFacts) -> Device:
+    """Reads the facts of a device.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        The facts; empty texts are None.
+    """
     return Device(
         name=message.name or None,
         cpu=message.cpu or None,
@@ -165,7 +267,14 @@ def device_of(message: types_pb2.DeviceFacts) -> Device:
 
 
 def tensor_of(message: types_pb2.TensorInfo) -> Tensor:
-    """An input or output. A scale that is not finite is left out, as no scale."""
+    """Reads an input or output. A scale that is not finite is left out, as no scale.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        The tensor.
+    """
     scales = tuple(message.scale) if all(map(math.isfinite, message.scale)) else ()
     return Tensor(
         name=message.signature_name or message.name,

@@ -9,7 +9,7 @@ from typing import Final
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from windtunnel.enum_words import EXECUTION_KIND, PLATFORM, RUN_STATE
-from windtunnel.metrics_store.domain import Judgement, RunRecord, Verdict
+from windtunnel.metrics_store.domain import Judgment, RunRecord, Verdict
 from windtunnel.metrics_store.domain.lineage import Execution
 from windtunnel.metrics_store.domain.listings import MeasuredCell, RunSummary
 from windtunnel.metrics_store.domain.values import Blob, CellSpec, Measurement
@@ -29,13 +29,28 @@ VERDICT_OF: Final = {number: verdict for verdict, number in VERDICTS.items()}
 
 
 def timestamp(instant: datetime) -> Timestamp:
+    """An instant on the wire.
+
+    Args:
+        instant: UTC.
+
+    Returns:
+        The message.
+    """
     message = Timestamp()
     message.FromDatetime(instant)
     return message
 
 
 def artifact(blob: Blob | None) -> types_pb2.Artifact:
-    """An empty message for None."""
+    """An artifact on the wire.
+
+    Args:
+        blob: None: there is none.
+
+    Returns:
+        An empty message if there is none.
+    """
     if blob is None:
         return types_pb2.Artifact()
     return types_pb2.Artifact(sha256=blob.sha256, size_bytes=blob.size_bytes, media_type=blob.media_type)
@@ -48,13 +63,23 @@ def _event_reasons(reasons: Sequence[str]) -> list[str]:
     return kept if left <= 0 else [*kept[:_REASONS], f"and {left} more, see the report"]
 
 
-def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at: datetime) -> events_pb2.RunCompleted:
-    """The event that publishes a verdict."""
+def completed_event(run: RunRecord, judgment: Judgment, report: Blob, ended_at: datetime) -> events_pb2.RunCompleted:
+    """The event that publishes a verdict.
+
+    Args:
+        run: its record.
+        judgment: the verdict.
+        report: its artifact.
+        ended_at: UTC.
+
+    Returns:
+        The message.
+    """
     seen = run.seen
     message = events_pb2.RunCompleted(
         run=types_pb2.RunContext(run_id=run.run_id),
-        verdict=VERDICTS[judgement.verdict],
-        reasons=_event_reasons(judgement.reasons),
+        verdict=VERDICTS[judgment.verdict],
+        reasons=_event_reasons(judgment.reasons),
         report=artifact(report),
         ended_at=timestamp(ended_at),
     )
@@ -67,7 +92,7 @@ def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at
         message.run.started_at.CopyFrom(timestamp(seen.started_at))
         if seen.plan is not None:
             message.run.plan.CopyFrom(artifact(seen.plan))
-    for variant in judgement.variants:
+    for variant in judgment.variants:
         model = run.variant(variant.name).model
         outcome = message.variants.add(name=variant.name, passed=variant.passed)
         if model is not None:
@@ -76,7 +101,14 @@ def completed_event(run: RunRecord, judgement: Judgement, report: Blob, ended_at
 
 
 def run_message(run: RunSummary) -> metrics_store_pb2.Run:
-    """A run in an answer."""
+    """A run in an answer.
+
+    Args:
+        run: to show.
+
+    Returns:
+        The message.
+    """
     return metrics_store_pb2.Run(
         run_id=run.run_id,
         model_name=run.model_name,
@@ -96,6 +128,14 @@ def run_message(run: RunSummary) -> metrics_store_pb2.Run:
 
 
 def measured_cell_message(found: MeasuredCell) -> metrics_store_pb2.MeasuredCell:
+    """A measured cell in an answer.
+
+    Args:
+        found: to show.
+
+    Returns:
+        The message.
+    """
     return metrics_store_pb2.MeasuredCell(
         run_id=found.run_id,
         model_name=found.model_name,
@@ -122,6 +162,14 @@ def _cell_message(cell: CellSpec) -> types_pb2.Cell:
 
 
 def measurement_message(measurement: Measurement) -> types_pb2.Measurement:
+    """A measurement in an answer.
+
+    Args:
+        measurement: to show.
+
+    Returns:
+        The message.
+    """
     return types_pb2.Measurement(
         latency_ms=message_of(types_pb2.LatencyFigures, measurement.latency),
         init_ms=measurement.init_ms,
@@ -138,6 +186,14 @@ def measurement_message(measurement: Measurement) -> types_pb2.Measurement:
 
 
 def execution_message(execution: Execution) -> metrics_store_pb2.Execution:
+    """An execution in an answer.
+
+    Args:
+        execution: to show.
+
+    Returns:
+        The message.
+    """
     return metrics_store_pb2.Execution(
         id=execution.id,
         kind=execution.kind,

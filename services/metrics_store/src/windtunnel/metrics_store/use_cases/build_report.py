@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
-from windtunnel.metrics_store.domain import GateResult, Judgement, RunRecord, VariantJudgement, Verdict
+from windtunnel.metrics_store.domain import GateResult, Judgment, RunRecord, VariantJudgment, Verdict
 from windtunnel.metrics_store.domain.gates import accuracy_drop
 from windtunnel.metrics_store.domain.measurement_warnings import cell_warnings
 from windtunnel.metrics_store.domain.record import CellState
@@ -44,11 +44,21 @@ class Diagnoses:
         return {name: text for name, text in texts.items() if text}
 
 
-def build_report(run: RunRecord, judgement: Judgement, diagnoses: Diagnoses, ending: Ending) -> dict[str, Any]:
-    """The report as JSON values. `judgement` is on what is known now, `ending` on how the run stands."""
+def build_report(run: RunRecord, judgment: Judgment, diagnoses: Diagnoses, ending: Ending) -> dict[str, Any]:
+    """Makes the report of a run.
+
+    Args:
+        run: its record.
+        judgment: on what is known now.
+        diagnoses: of the variants.
+        ending: whether and when the run ended.
+
+    Returns:
+        JSON values.
+    """
     seen = run.seen
-    names = [variant.name for variant in judgement.variants]
-    judged = {variant.name: variant for variant in judgement.variants}
+    names = [variant.name for variant in judgment.variants]
+    judged = {variant.name: variant for variant in judgment.variants}
     return {
         "schema": SCHEMA,
         "run_id": run.run_id,
@@ -71,7 +81,7 @@ def build_report(run: RunRecord, judgement: Judgement, diagnoses: Diagnoses, end
             _variant(run, name, judged.get(name), diagnoses, ended=ending.verdict is not None)
             for name in names or sorted(run.variants)
         ],
-        "findings": [one.to_json() for one in judgement.findings],
+        "findings": [one.to_json() for one in judgment.findings],
     }
 
 
@@ -125,7 +135,7 @@ def _quality(quality: Quality | None) -> dict[str, Any] | None:
 
 
 def _variant(
-    run: RunRecord, name: str, judgement: VariantJudgement | None, diagnoses: Diagnoses, *, ended: bool
+    run: RunRecord, name: str, judgment: VariantJudgment | None, diagnoses: Diagnoses, *, ended: bool
 ) -> dict[str, Any]:
     state = run.variant(name)
     compared, model = state.compared, state.model
@@ -153,11 +163,11 @@ def _variant(
         "layers": {name: getattr(layers, name, None) for name in _LAYERS},
         "diagnosis": diagnoses.found.get(name),
         "diagnosis_problem": diagnoses.unreadable.get(name),
-        "passed": judgement.passed if ended and judgement is not None else None,
-        "problems": list(judgement.problems) if ended and judgement is not None else [],
+        "passed": judgment.passed if ended and judgment is not None else None,
+        "problems": list(judgment.problems) if ended and judgment is not None else [],
         "findings": [] if compared is None else [one.to_json() for one in compared.findings],
         "cells": [_cell(run, cell, ended=ended) for cell in run.cells_of(name)],
-        "gates": [] if judgement is None else [_gate(gate) for gate in judgement.gates],
+        "gates": [] if judgment is None else [_gate(gate) for gate in judgment.gates],
     }
 
 

@@ -28,8 +28,17 @@ class RunCanceler:
     async def cancel(self, run_id: str, reason: str) -> bool:
         """Ends a run. Repeating it changes nothing.
 
-        Returns False where the run had ended before, which leaves it as it is. Raises NotFound, InvalidInput for a
-        reason of more than 500 characters, Unavailable; asking again is then harmless.
+        Args:
+            run_id: of the run.
+            reason: for people; may be empty.
+
+        Returns:
+            False: the run had ended before, and stays as it is.
+
+        Raises:
+            NotFound: there is no such run.
+            InvalidInput: the reason has more than 500 characters.
+            Unavailable: the bus does not answer; asking again is harmless.
         """
         if len(reason) > _LONGEST_REASON:
             raise InvalidInput(f"the reason has {len(reason)} characters", hint=f"at most {_LONGEST_REASON}")

@@ -23,6 +23,11 @@ class Signal:
 
 
 async def wait_for(event: asyncio.Event, timeout_s: float) -> None:
-    """Returns when `event` is set, or after `timeout_s` seconds."""
+    """Waits for an event.
+
+    Args:
+        event: to wait for.
+        timeout_s: the longest wait, in seconds.
+    """
     with contextlib.suppress(TimeoutError):
         await asyncio.wait_for(event.wait(), timeout_s)

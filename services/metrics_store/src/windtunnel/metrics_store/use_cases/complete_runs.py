@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from windtunnel.bus import encode, event_id, subjects
-from windtunnel.metrics_store.domain import Judgement, RunRecord, is_complete, judge, progress
+from windtunnel.metrics_store.domain import Judgment, RunRecord, is_complete, judge, progress
 from windtunnel.metrics_store.domain.lineage import Execution
 from windtunnel.metrics_store.domain.stored_run import Completion, Outgoing, Standing, StoredRun
 from windtunnel.metrics_store.domain.values import Blob
@@ -47,14 +47,30 @@ class Completer:
     clock: Clock = utc_now
 
     def standing(self, stored: StoredRun, found: PlanFound, *, due: bool) -> Standing:
-        """How far a run is, under its plan as far as that is known."""
+        """How far a run is, under its plan as far as that is known.
+
+        Args:
+            stored: the run.
+            found: its plan.
+            due: a verdict may be due.
+
+        Returns:
+            How far it is.
+        """
         seconds = (found.plan.deadline_seconds if found.plan else 0) or self.deadline_s
         started = stored.record.started_at or self.clock()
         done, known = progress(stored.record, found.plan)
         return Standing(due, started + timedelta(seconds=seconds), done, known)
 
     def assess(self, stored: StoredRun) -> Standing:
-        """The same just after an event, without asking anybody: whether somebody should look for a verdict."""
+        """How far a run is just after an event, without reading anything: whether a verdict may be due.
+
+        Args:
+            stored: the run.
+
+        Returns:
+            How far it is.
+        """
         sha256 = stored.record.plan_sha256
         found = self.documents.known_plan(sha256)
         unread = bool(sha256) and found.plan is None
@@ -62,7 +78,14 @@ class Completer:
         return self.standing(stored, found, due=due)
 
     async def look(self, run_id: str) -> None:
-        """Gives the verdict on a run if it is due. Raises Unavailable; the run then stays due."""
+        """Gives the verdict on a run if it is due.
+
+        Args:
+            run_id: of the run.
+
+        Raises:
+            Unavailable: the store does not answer; the run then stays due.
+        """
         for _ in range(_TRIES):
             stored = await self.repository.load(run_id)
             if stored is None:
@@ -80,25 +103,25 @@ class Completer:
         if not self._is_due(stored, found, standing):
             return await self.repository.store_standing(run_id, stored.version, standing)
         diagnoses = await self.documents.diagnoses(stored.record)
-        judgement = judge(
+        judgment = judge(
             stored.record,
             found.plan,
             causes=diagnoses.causes(),
             plan_problem=found.problem,
             late=not is_complete(stored.record, found.plan),
         )
-        if (stored.verdict, stored.reasons) == (judgement.verdict, judgement.reasons):
+        if (stored.verdict, stored.reasons) == (judgment.verdict, judgment.reasons):
             return await self.repository.store_standing(run_id, stored.version, standing)
-        ending = Ending(judgement.verdict, judgement.reasons, self.clock(), stored.revision + 1)
-        report = build_report(stored.record, judgement, diagnoses, ending)
+        ending = Ending(judgment.verdict, judgment.reasons, self.clock(), stored.revision + 1)
+        report = build_report(stored.record, judgment, diagnoses, ending)
         text = json.dumps(report, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
         ref = await self.artifacts.put_bytes(text.encode())
-        completion = _completion(stored, judgement, ending, Blob(ref.sha256, ref.size_bytes, "application/json"))
+        completion = _completion(stored, judgment, ending, Blob(ref.sha256, ref.size_bytes, "application/json"))
         if not await self.repository.complete(run_id, stored.version, completion, standing):
             return False
-        self.metrics.completed(stored.record, judgement)
+        self.metrics.completed(stored.record, judgment)
         self.changed.notify()
-        log.info("run %s: %s", run_id, "; ".join((judgement.verdict.value, *judgement.reasons)))
+        log.info("run %s: %s", run_id, "; ".join((judgment.verdict.value, *judgment.reasons)))
         return True
 
     def _is_due(self, stored: StoredRun, found: PlanFound, standing: Standing) -> bool:
@@ -121,13 +144,13 @@ def _run_context(run: RunRecord) -> Iterator[None]:
         yield
 
 
-def _completion(stored: StoredRun, judgement: Judgement, ending: Ending, report: Blob) -> Completion:
+def _completion(stored: StoredRun, judgment: Judgment, ending: Ending, report: Blob) -> Completion:
     run = stored.record
     assert ending.ended_at is not None
     # Named by its revision: a second verdict is news, the first one published twice is not.
     id = event_id(subjects.RUN_COMPLETED, run.run_id, str(ending.revision))
     subject, headers, data = encode(
-        completed_event(run, judgement, report, ending.ended_at),
+        completed_event(run, judgment, report, ending.ended_at),
         id=id,
         source=SOURCE,
         run_id=run.run_id,
@@ -144,4 +167,4 @@ def _completion(stored: StoredRun, judgement: Judgement, ending: Ending, report:
         outputs=(report.sha256,),
     )
     event = Outgoing(id, subject, headers, data)
-    return Completion(judgement, ending.revision, ending.ended_at, report, event, execution)
+    return Completion(judgment, ending.revision, ending.ended_at, report, event, execution)

@@ -27,7 +27,19 @@ class Plans:
     artifacts: BlobWriter
 
     async def put(self, name: str, text: str) -> ArtifactRef:
-        """Stores a plan given as YAML or JSON. Raises InvalidInput, InvalidPlan."""
+        """Stores a plan under a name.
+
+        Args:
+            name: of the plan.
+            text: YAML or JSON.
+
+        Returns:
+            Its artifact.
+
+        Raises:
+            InvalidInput: the name is not allowed.
+            InvalidPlan: the plan is not valid.
+        """
         _check_name(name)
         plan = parse_plan_text(text)
         _check_uris(plan)
@@ -37,7 +49,17 @@ class Plans:
         return ref
 
     async def get(self, name: str) -> tuple[Plan, ArtifactRef]:
-        """The plan and its artifact. Raises NotFound."""
+        """Reads a plan.
+
+        Args:
+            name: of the plan.
+
+        Returns:
+            The plan and its artifact.
+
+        Raises:
+            NotFound: there is no such plan.
+        """
         data = await self._read(name)
         return plan_from_json(data), ArtifactRef(hashlib.sha256(data).hexdigest(), len(data))
 
@@ -46,7 +68,14 @@ class Plans:
         return sorted(await self.bucket.keys())
 
     async def delete(self, name: str) -> None:
-        """Forgets a name; runs under its plan keep it. Raises NotFound."""
+        """Deletes a name; runs under its plan keep it.
+
+        Args:
+            name: of the plan.
+
+        Raises:
+            NotFound: there is no such plan.
+        """
         await self._read(name)
         await self.bucket.delete(name)
 
@@ -67,7 +96,11 @@ def _check_name(name: str) -> None:
 
 
 def _check_uris(plan: Plan) -> None:
-    """The services read what a plan names, and they see no file of the user's."""
+    """Checks that the services can read what a plan names: they see no file of the user's.
+
+    Raises:
+        InvalidPlan: they cannot.
+    """
     for path, value in _references(plan):
         if not _URI.match(value):
             raise InvalidPlan(

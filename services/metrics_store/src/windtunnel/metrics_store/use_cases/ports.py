@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Protocol
 
 from windtunnel.artifacts import ArtifactRef
-from windtunnel.metrics_store.domain import Judgement, RunRecord, facts
+from windtunnel.metrics_store.domain import Judgment, RunRecord, facts
 from windtunnel.metrics_store.domain.event_content import EventContent
 from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact
 from windtunnel.metrics_store.domain.listings import Change, MeasuredCell, MeasurementFilter, RunFilter, RunSummary
@@ -35,15 +35,37 @@ class RunRepository(Protocol):
         ...
 
     async def load(self, run_id: str) -> StoredRun | None:
-        """Returns the run, or None if no event of it was recorded."""
+        """Reads a run.
+
+        Args:
+            run_id: of the run.
+
+        Returns:
+            None: no event of it was recorded.
+        """
         ...
 
     async def store_standing(self, run_id: str, version: int, standing: Standing) -> bool:
-        """Stores how far a run is. Returns False, and stores nothing, if the run is no longer at `version`."""
+        """Stores how far a run is.
+
+        Args:
+            run_id: of the run.
+            version: that the run must still have.
+            standing: how far it is.
+
+        Returns:
+            False, and nothing is stored: the run is no longer at `version`.
+        """
         ...
 
     async def complete(self, run_id: str, version: int, completion: Completion, standing: Standing) -> bool:
         """Stores a verdict and its event for the outbox in one transaction.
+
+        Args:
+            run_id: of the run.
+            version: that the run must still have.
+            completion: the verdict and its event.
+            standing: how far it is.
 
         Returns:
             False, and nothing is stored, if the run is no longer at `version`.
@@ -51,7 +73,14 @@ class RunRepository(Protocol):
         ...
 
     def to_judge(self, now: datetime) -> AsyncIterator[str]:
-        """Yields the ids of all runs whose verdict may be due or whose deadline is before `now`, oldest first."""
+        """All runs whose verdict may be due or whose deadline has passed.
+
+        Args:
+            now: UTC.
+
+        Returns:
+            Their ids, oldest first.
+        """
         ...
 
     async def running(self) -> int:
@@ -63,19 +92,44 @@ class RunRepository(Protocol):
         ...
 
     async def published(self, id: str) -> None:
-        """Removes an event from the outbox: the stream has it."""
+        """Removes an event from the outbox: the stream has it.
+
+        Args:
+            id: of the event.
+        """
         ...
 
     async def set_aside(self, id: str, reason: str) -> None:
-        """Keeps an event that the bus will never accept, with the reason; `outgoing` leaves it out from now on."""
+        """Keeps an event that the bus will never accept, with the reason; `outgoing` leaves it out from now on.
+
+        Args:
+            id: of the event.
+            reason: why the bus does not accept it.
+        """
         ...
 
     async def samples_of(self, run_id: str, cell_id: str, attempt: int) -> str | None:
-        """Returns the SHA-256 of the raw latencies of a device run, or None if it left none."""
+        """The raw latencies of a device run.
+
+        Args:
+            run_id: of the run.
+            cell_id: of the cell.
+            attempt: from 1.
+
+        Returns:
+            Their SHA-256; None: it left none.
+        """
         ...
 
     async def forget_inbox(self, before: datetime) -> int:
-        """Removes the keys of events recorded before `before`. Returns how many."""
+        """Removes the keys of old events, when the stream no longer has them.
+
+        Args:
+            before: of events recorded before, UTC.
+
+        Returns:
+            How many.
+        """
         ...
 
 
@@ -83,7 +137,14 @@ class RunQueries(Protocol):
     """Lists and lineage, read only. Every method raises Unavailable."""
 
     async def run(self, run_id: str) -> RunSummary | None:
-        """Returns one run, or None."""
+        """Reads one run.
+
+        Args:
+            run_id: of the run.
+
+        Returns:
+            None: there is no such run.
+        """
         ...
 
     async def runs(self, wanted: RunFilter, page_size: int, token: str) -> tuple[list[RunSummary], str]:
@@ -105,15 +166,39 @@ class RunQueries(Protocol):
     async def measurements(
         self, wanted: MeasurementFilter, page_size: int, token: str
     ) -> tuple[list[MeasuredCell], str]:
-        """Returns one page of measurements, newest first. Arguments and errors as of `runs`."""
+        """Reads one page of measurements.
+
+        Args:
+            wanted: which measurements.
+            page_size: as for `runs`.
+            token: as for `runs`.
+
+        Returns:
+            The newest first, and the token of the next page; empty at the end.
+        """
         ...
 
     async def changes(self, run_id: str, after: int) -> list[Change]:
-        """Returns what happened to a run after its version `after`, oldest first."""
+        """What happened to a run.
+
+        Args:
+            run_id: of the run.
+            after: a version of it.
+
+        Returns:
+            What happened after that version, oldest first.
+        """
         ...
 
     async def lineage(self, run_id: str) -> tuple[list[LineageArtifact], list[Execution]]:
-        """Returns the artifacts of a run, and the executions that used and made them in the order of time."""
+        """The artifacts of a run, and the executions that used and made them.
+
+        Args:
+            run_id: of the run.
+
+        Returns:
+            In the order of time.
+        """
         ...
 
 
@@ -121,7 +206,20 @@ class BlobReader(Protocol):
     """Reading from the artifact store."""
 
     async def read_bytes(self, sha256: str, *, limit: int = ...) -> bytes:
-        """Returns an artifact of at most `limit` bytes. Raises NotFound, InvalidInput, Unavailable."""
+        """Reads an artifact.
+
+        Args:
+            sha256: of the artifact.
+            limit: the most bytes.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            NotFound: there is no such artifact.
+            InvalidInput: it is larger than `limit`.
+            Unavailable: the store does not answer.
+        """
         ...
 
 
@@ -129,21 +227,47 @@ class BlobWriter(Protocol):
     """Writing to the artifact store."""
 
     async def put_bytes(self, data: bytes) -> ArtifactRef:
-        """Stores an artifact; the same bytes are the same artifact. Raises Unavailable."""
+        """Stores an artifact; the same bytes are the same artifact.
+
+        Args:
+            data: the bytes.
+
+        Returns:
+            Its name and size.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
         ...
 
 
 class RunMetrics(Protocol):
     """The metrics of this process."""
 
-    def completed(self, run: RunRecord, judgement: Judgement) -> None:
-        """Counts a verdict."""
+    def completed(self, run: RunRecord, judgment: Judgment) -> None:
+        """Counts a verdict.
+
+        Args:
+            run: its record.
+            judgment: the verdict.
+        """
         ...
 
     def running(self, count: int) -> None:
-        """Sets how many runs have no verdict."""
+        """Sets how many runs have no verdict.
+
+        Args:
+            count: how many.
+        """
         ...
 
     def measured(self, model: str, version: str, fact: facts.Measured, seconds: Sequence[float]) -> None:
-        """Observes the latencies of a device run, in seconds. Of an unstable one only the number is kept."""
+        """Observes the latencies of a device run. Of an unstable one only the number is kept.
+
+        Args:
+            model: its name.
+            version: of the model.
+            fact: the measurement.
+            seconds: latencies.
+        """
         ...

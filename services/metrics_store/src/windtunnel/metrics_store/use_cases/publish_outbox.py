@@ -52,7 +52,11 @@ class Outbox:
         return sum([await self._send(event) for event in await self.repository.outgoing()])
 
     async def _send(self, event: Outgoing) -> bool:
-        """Publishes one event, or sets it aside if the bus will never take it: the others must not wait for it."""
+        """Publishes one event, or sets it aside if the bus will never take it: the others must not wait for it.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
         try:
             await self.bus.publish(event.subject, event.headers, event.data)
             if self.echo is not None:

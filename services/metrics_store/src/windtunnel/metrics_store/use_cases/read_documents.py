@@ -26,18 +26,39 @@ class PlanFound:
 
 
 class Documents:
-    """Plans and diagnoses of runs."""
+    """Plans and diagnoses of runs.
+
+    Args:
+        artifacts: the store.
+    """
 
     def __init__(self, artifacts: BlobReader) -> None:
         self._artifacts = artifacts
         self._plans: OrderedDict[str, PlanFound] = OrderedDict()
 
     def known_plan(self, sha256: str) -> PlanFound:
-        """The plan, if it was read before; nothing otherwise."""
+        """A plan that was read before.
+
+        Args:
+            sha256: of the plan.
+
+        Returns:
+            Empty: it was not.
+        """
         return self._plans.get(sha256, PlanFound())
 
     async def plan(self, sha256: str) -> PlanFound:
-        """The plan with this hash. Raises Unavailable while the store does not answer."""
+        """Reads a plan.
+
+        Args:
+            sha256: of the plan.
+
+        Returns:
+            The plan, or why there is none.
+
+        Raises:
+            WindtunnelError: the store does not answer.
+        """
         if not sha256 or sha256 in self._plans:
             return self.known_plan(sha256)
         try:
@@ -52,7 +73,17 @@ class Documents:
         return found
 
     async def diagnoses(self, run: RunRecord) -> Diagnoses:
-        """The diagnoses of the variants of a run. Raises Unavailable while the store does not answer."""
+        """Reads the diagnoses of the variants of a run.
+
+        Args:
+            run: its record.
+
+        Returns:
+            The diagnoses, and why some cannot be read.
+
+        Raises:
+            WindtunnelError: the store does not answer.
+        """
         found: dict[str, Any] = {}
         unreadable: dict[str, str] = {}
         for name, state in run.variants.items():

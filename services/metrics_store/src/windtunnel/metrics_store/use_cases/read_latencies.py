@@ -20,7 +20,16 @@ _SECONDS: Final = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 
 
 async def latencies(artifacts: BlobReader, samples: str | None, fact: facts.Measured) -> list[float]:
-    """The latencies of a device run in seconds: the raw ones if they can be read, or the median, or none."""
+    """The latencies of a device run: the raw ones if they can be read, or the median, or none.
+
+    Args:
+        artifacts: the store.
+        samples: SHA-256 of the raw samples; None: there are none.
+        fact: the measurement.
+
+    Returns:
+        Seconds.
+    """
     if samples is not None:
         try:
             return _raw(await artifacts.read_bytes(samples, limit=_SAMPLES_BYTES))
@@ -31,7 +40,11 @@ async def latencies(artifacts: BlobReader, samples: str | None, fact: facts.Meas
 
 
 def _raw(data: bytes) -> list[float]:
-    """The inference latencies in a samples artifact, in seconds. Raises ValueError."""
+    """The inference latencies in a samples artifact, in seconds.
+
+    Raises:
+        ValueError: it is not such an artifact.
+    """
     value = json.loads(data)
     if not isinstance(value, dict) or str(value.get("unit")) not in _SECONDS:
         raise ValueError("it is not an object with a known unit")

@@ -28,18 +28,32 @@ class Uploads:
     limit_bytes: int
 
     async def received(self, sha256: str) -> int:
-        """Bytes that have arrived of an upload that is not complete."""
+        """How much has arrived of an upload that is not complete.
+
+        Args:
+            sha256: of the artifact.
+
+        Returns:
+            Bytes.
+        """
         try:
             return (await asyncio.to_thread(self._part(sha256).stat)).st_size
         except FileNotFoundError:
             return 0
 
     async def take(self, requests: AsyncIterator[pb.UploadRequest]) -> ArtifactRef:
-        """Takes the pieces of one upload and stores the whole.
+        """Takes the pieces of one upload and stores the whole. What has arrived is kept for a day if the call breaks.
 
-        What has arrived stays when the call breaks, for a day. Raises InvalidInput for a size above the limit, an
-        offset beyond what has arrived, too few or too many bytes, another size than the stored one's, and a wrong
-        hash; Unavailable without room.
+        Args:
+            requests: the pieces.
+
+        Returns:
+            The artifact.
+
+        Raises:
+            InvalidInput: the size is above the limit or not that of the stored artifact, an offset is beyond what has
+                arrived, there are too few or too many bytes, or the hash is wrong.
+            Unavailable: there is no room.
         """
         first = await anext(aiter(requests), None)
         if first is None:
@@ -61,7 +75,11 @@ class Uploads:
             ) from error
 
     async def _is_stored(self, wanted: ArtifactRef) -> bool:
-        """Whether the store has it. Raises InvalidInput where it has it in another size."""
+        """Whether the store has it.
+
+        Raises:
+            InvalidInput: it has it in another size.
+        """
         stored = await self.artifacts.stat(wanted.sha256)
         if stored is not None and stored.size_bytes != wanted.size_bytes:
             raise InvalidInput(

@@ -36,7 +36,15 @@ class EventRecorder:
     metrics: RunMetrics
 
     async def handle(self, event: Event) -> None:
-        """Takes up one event. Raises Malformed where it cannot be read, Unavailable where it cannot be stored."""
+        """Records one event.
+
+        Args:
+            event: as received.
+
+        Raises:
+            Malformed: it cannot be read.
+            Unavailable: it cannot be stored.
+        """
         content = await self._read(event)
         if content is None:
             return
@@ -61,7 +69,12 @@ class EventRecorder:
             log.warning("run %s cannot be judged now: %s", content.run_id, error)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Only logs it: this service reports on runs, and the message itself is a dead letter."""
+        """Only logs it: this service reports on runs, and the message itself is a dead letter.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
         log.error("event %s on %s was given up: %s", event.id, event.subject, error)
 
     async def _read(self, event: Event) -> EventContent | None:

@@ -12,6 +12,7 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Changes the tables to this version."""
     op.create_table(
         "inbox",
         sa.Column("event_key", sa.String(), autoincrement=False, nullable=False),
@@ -208,6 +209,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Changes the tables back to the version before."""
     for name in (
         "variants",
         "measurements",

@@ -12,10 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Changes the tables to this version."""
     with op.batch_alter_table("runs") as table:
         table.add_column(sa.Column("trace_id", sa.String(), server_default="", nullable=False))
 
 
 def downgrade() -> None:
+    """Changes the tables back to the version before."""
     with op.batch_alter_table("runs") as table:
         table.drop_column("trace_id")

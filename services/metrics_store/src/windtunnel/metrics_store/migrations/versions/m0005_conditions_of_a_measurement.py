@@ -14,6 +14,7 @@ _COLUMNS = ("input_shapes", "shapes_known", "conditions")
 
 
 def upgrade() -> None:
+    """Changes the tables to this version."""
     with op.batch_alter_table("measurements") as table:
         table.add_column(sa.Column("input_shapes", sa.JSON(none_as_null=True), nullable=True))
         table.add_column(sa.Column("shapes_known", sa.Boolean(), nullable=True))
@@ -21,6 +22,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    """Changes the tables back to the version before."""
     with op.batch_alter_table("measurements") as table:
         for name in _COLUMNS:
             table.drop_column(name)

@@ -12,10 +12,12 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """Changes the tables to this version."""
     with op.batch_alter_table("cells") as table:
         table.add_column(sa.Column("farm_properties", sa.JSON(none_as_null=True), nullable=True))
 
 
 def downgrade() -> None:
+    """Changes the tables back to the version before."""
     with op.batch_alter_table("cells") as table:
         table.drop_column("farm_properties")
