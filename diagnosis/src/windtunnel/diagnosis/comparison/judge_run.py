@@ -5,7 +5,7 @@ A pure function of the run, the criteria and the answers of trials: nothing here
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from windtunnel.accelerators import spelled_in_comparisons
@@ -16,8 +16,9 @@ from windtunnel.diagnosis.comparison.layer_entries import layer_entry
 from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.trials import Trials
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
-from windtunnel.diagnosis.findings.comparison import Comparison
+from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
 from windtunnel.diagnosis.findings.comparison_settings import ComparisonSettings
+from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching
@@ -108,16 +109,8 @@ def _conclude(
     judged = run.facts.judged(matched.matching, matched.figures)
     layers, count = _layers(run, matched, judged, inside), run.settings.count
     coverage = coverage_of(judged, nested_layers(run.facts.nested))
-    causes = inside.causes
-    if not causes:
-        causes = plain_causes(
-            layers,
-            judged.pairs,
-            judged.reference.facts,
-            judged.candidate.facts,
-            criteria.limit,
-            criteria.rules.non_finite,
-        )
+    models = judged.reference.facts, judged.candidate.facts
+    causes = inside.causes or plain_causes(layers, judged.pairs, *models, criteria.limit, criteria.rules.non_finite)
     verdict, reasons = judge(
         layers,
         output,
@@ -129,30 +122,41 @@ def _conclude(
     )
     if verdict != "healthy" and not causes:
         causes = inside.shared or accumulated(judged, inside.local)
-    if run.facts.not_run is not None:
-        verdict = "degraded" if verdict == "healthy" else verdict
-        reasons = (*reasons, f"the candidate runs in part only: {run.facts.not_run}")
-    if verdict == "healthy":
-        reasons = (*reasons, *left_open(layers, output, coverage))
-    if verdict != "healthy" and is_quantized(judged.reference.facts) and not is_quantized(judged.candidate.facts):
-        reasons = (*reasons, "the reference is quantized and the candidate is not: are the two swapped?")
+    if run.facts.not_run is not None and verdict == "healthy":
+        verdict = "degraded"
+    found = _without_causes_of(causes, (*inside.excluded, *_by_chance(output, count, causes)))
     return Comparison(
         verdict,
-        reasons,
+        (*reasons, *_reasons_of_models(run, judged, verdict), *_open(verdict, layers, output, coverage)),
         coverage,
         layers,
         output,
         criteria.limit,
         count,
         causes,
-        tuple(
-            one
-            for one in (*inside.excluded, *_by_chance(output, count, causes))
-            if one.code not in {cause.code for cause in causes}
-        ),
+        found,
         settings=_settings(run, matched, inside, criteria),
         findings=inside.notes,
     )
+
+
+def _without_causes_of(causes: Sequence[Cause], excluded: Sequence[Exclusion]) -> tuple[Exclusion, ...]:
+    """What is excluded, without the codes of causes."""
+    codes = {cause.code for cause in causes}
+    return tuple(one for one in excluded if one.code not in codes)
+
+
+def _reasons_of_models(run: RunResult, judged: Matching, verdict: Verdict) -> Iterator[str]:
+    """What the verdict owes to the models themselves: a part that does not run, or the two exchanged."""
+    if run.facts.not_run is not None:
+        yield f"the candidate runs in part only: {run.facts.not_run}"
+    if verdict != "healthy" and is_quantized(judged.reference.facts) and not is_quantized(judged.candidate.facts):
+        yield "the reference is quantized and the candidate is not: are the two swapped?"
+
+
+def _open(verdict: Verdict, layers: Sequence[LayerDiff], output: OutputDiff, coverage: Coverage) -> tuple[str, ...]:
+    """What a healthy verdict leaves open."""
+    return left_open(layers, output, coverage) if verdict == "healthy" else ()
 
 
 def _layers(run: RunResult, matched: MatchedRun, judged: Matching, inside: Explanation) -> tuple[LayerDiff, ...]:

@@ -87,12 +87,16 @@ class Isolated:
         self.sums: dict[int, LocalSums] = {pair.candidate.tensor.index: LocalSums() for pair in pairs}
         for _, candidate_tensor in self._inputs:
             self.sums.setdefault(candidate_tensor, LocalSums())
-        self._restated: dict[int, list[tuple[int, TensorFacts]]] = {}
+        self._restated = self._restating(facts)
+
+    def _restating(self, facts: ModelFacts) -> dict[int, list[tuple[int, TensorFacts]]]:
+        """The results of QUANTIZE of each tensor with sums, which get sums of their own."""
+        found: dict[int, list[tuple[int, TensorFacts]]] = {}
         for op in facts.ops:
             if op.name == "QUANTIZE" and op.inputs[0] in self.sums and op.outputs[0] not in self.sums:
-                restated = op.outputs[0], self._patched.as_written(op.outputs[0])
-                self._restated.setdefault(op.inputs[0], []).append(restated)
+                found.setdefault(op.inputs[0], []).append((op.outputs[0], self._patched.as_written(op.outputs[0])))
                 self.sums[op.outputs[0]] = LocalSums()
+        return found
 
     def add(self, values: Mapping[int, Stored]) -> None:
         """Runs one sample.

@@ -99,16 +99,16 @@ class _Bisect:
     async def find(self) -> Found:
         if not self._ops:
             raise InvalidInput(f"{self._model.name} has no op whose result depends on its input")
-        if not await self._departs(self._model):
+        if not await self._diverges(self._model):
             return Found(None, None, self._builds, self._runs)
-        number = await first_failing(len(self._ops), self._prefix_departs)
+        number = await first_failing(len(self._ops), self._prefix_diverges)
         op = self._ops[number]
         problem = await self._check(op)
         name = next(tensor.name for index, tensor in layer_tensors(self._facts) if index == op)
         return Found(op, name, self._builds, self._runs, problem)
 
-    async def _prefix_departs(self, number: int) -> bool:
-        return await self._departs(await self._build(self._ops[number], also_before=False))
+    async def _prefix_diverges(self, number: int) -> bool:
+        return await self._diverges(await self._build(self._ops[number], also_before=False))
 
     async def _check(self, op: int) -> str:
         """Whether the op, between two cuts, still diverges, and what it reads still agrees."""
@@ -138,7 +138,7 @@ class _Bisect:
         await asyncio.to_thread(prefix, self._model, path, op, also_before=also_before)
         return path
 
-    async def _departs(self, path: Path) -> bool:
+    async def _diverges(self, path: Path) -> bool:
         return any(not self._agree(first, second) for first, second in await self._both(path))
 
     async def _both(self, path: Path) -> list[tuple[Outputs, Outputs]]:

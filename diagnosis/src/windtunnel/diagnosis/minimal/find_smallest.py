@@ -98,16 +98,10 @@ def minimal_case(
         InvalidInput: the cause has no place.
         NotFound: no part of the models shows the fault, or an op ends the process.
     """
-    if cause.op_index is None:
-        raise InvalidInput(f"{cause.code} has no op to cut out", hint="only a cause with a place makes a minimal case")
     reference_facts, candidate_facts = read_model(reference), read_model(candidate)
-    if not 0 <= cause.op_index < len(candidate_facts.ops):
-        raise InvalidInput(f"{candidate.name} has no op {cause.op_index}")
-    fatal = next((why for model in (reference_facts, candidate_facts) for why in overflowing(model).values()), None)
-    if fatal is not None:
-        raise NotFound(f"no part of {candidate.name} can be run as a case: {fatal}", hint="the model itself shows it")
+    start = _op_of(cause, reference_facts, candidate_facts)
     shared = boundaries_of(reference_facts, candidate_facts) if boundaries is None else list(boundaries)
-    for number, region in enumerate(regions(reference_facts, candidate_facts, shared, cause.op_index)):
+    for number, region in enumerate(regions(reference_facts, candidate_facts, shared, start)):
         progress(min(0.9, number / 20), f"part {number + 1}: {len(region.candidate_ops)} ops")
         with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
             parts = Path(folder, "reference.tflite"), Path(folder, "candidate.tflite")
@@ -127,9 +121,22 @@ def minimal_case(
             if best is not None:
                 return _pack((reference_facts, candidate_facts), cause, region, parts, seen, best, kernels)
     raise NotFound(
-        f"no part of {candidate.name} around op {cause.op_index} shows {cause.code} by itself",
+        f"no part of {candidate.name} around op {start} shows {cause.code} by itself",
         hint="the fault may need more samples, or be in another op",
     )
+
+
+def _op_of(cause: Cause, reference: ModelFacts, candidate: ModelFacts) -> int:
+    """The candidate's op of a cause. Raises InvalidInput and NotFound as `minimal_case`."""
+    if cause.op_index is None:
+        raise InvalidInput(f"{cause.code} has no op to cut out", hint="only a cause with a place makes a minimal case")
+    name = candidate.path.name
+    if not 0 <= cause.op_index < len(candidate.ops):
+        raise InvalidInput(f"{name} has no op {cause.op_index}")
+    fatal = next((why for model in (reference, candidate) for why in overflowing(model).values()), None)
+    if fatal is not None:
+        raise NotFound(f"no part of {name} can be run as a case: {fatal}", hint="the model itself shows it")
+    return cause.op_index
 
 
 def _cut(reference: ModelFacts, candidate: ModelFacts, region: Region, parts: tuple[Path, Path]) -> None:

@@ -164,12 +164,7 @@ def diff(
     if reference is None or candidate is None:
         raise click.UsageError(f"Missing argument '{'REFERENCE' if reference is None else 'CANDIDATE'}'.", context)
     criteria = judging.or_those_of(Criteria())
-    steps = read_json(pipeline, "pipeline")
-    source = None if samples is None else require_file(samples, "samples")
-    if samples is None:
-        if pipeline is not None:
-            raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
-        say("no samples given: seeded random inputs are used; they show errors of layers, but no accuracy")
+    source, steps = _samples(samples, pipeline)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         made = None if save is None else Path(folder, "run.wtr")
         options = criteria, accelerator, max_samples, case, force, made
@@ -179,6 +174,17 @@ def diff(
         if save is not None and made is not None:
             store_run(made, save, command, force=force)
         return _show(document, command, read_model(done.models[1]), outputs)
+
+
+def _samples(samples: Path | None, pipeline: Path | None) -> tuple[Path | None, Any]:
+    """The samples and the content of the pipeline. Raises InvalidInput and NotFound."""
+    steps = read_json(pipeline, "pipeline")
+    if samples is not None:
+        return require_file(samples, "samples"), steps
+    if pipeline is not None:
+        raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
+    say("no samples given: seeded random inputs are used; they show errors of layers, but no accuracy")
+    return None, steps
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,18 +98,12 @@ async def convert(
     source = await pool.run(
         open_source, path.absolute(), declared, workdir.absolute(), inputs, outputs, allow_code, select_tf_ops
     )
+    given = samples, pipeline, shapes
     if source.format is Format.TFLITE:
         exported = Exported(source.path, {}, 0.0)
     else:
-        exported = await pool.run(
-            export,
-            source,
-            workdir.absolute() / "model.tflite",
-            samples,
-            pipeline,
-            shapes,
-            on_progress=on_progress,
-        )
+        target = workdir.absolute() / "model.tflite"
+        exported = await pool.run(export, source, target, *given, on_progress=on_progress)
     facts = await asyncio.to_thread(read_model, exported.model)
     _require_float(facts.inputs, exported.model)
     require_values(facts)
@@ -117,16 +111,8 @@ async def convert(
     if select_tf_ops and flex:
         result = check_job.not_run(flex, synthetic=samples is None)
     else:
-        result = await pool.run(
-            check_job.check,
-            exported.model,
-            exported.outputs,
-            samples,
-            pipeline,
-            shapes,
-            exported.norm,
-            on_progress=on_progress,
-        )
+        made = exported.model, exported.outputs
+        result = await pool.run(check_job.check, *made, *given, exported.norm, on_progress=on_progress)
     result = replace(result, findings=(*exported.findings, *result.findings))
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
 
