@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import log_loss, precision_score, recall_score
 
-from windtunnel.datacheck.classifier_scores import ScoreSums, agreement, score
+from windtunnel.datacheck.classifier_scores import ScoreSums, agreement, class_columns, score
 from windtunnel.errors import InvalidInput
 
 PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.4, 0.3], [0.2, 0.2, 0.6]])
@@ -107,3 +107,21 @@ def test_agreement() -> None:
     assert agreement(np.array([[0.4], [0.6]]), np.array([[0.1], [0.7]])) == 1.0
     with pytest.raises(InvalidInput, match="cannot be compared"):
         agreement(np.zeros((2, 3)), np.zeros((2, 4)))
+
+
+@pytest.mark.parametrize(
+    ("shape", "columns"),
+    [
+        ((1, 10), 10),
+        ((-1, 10), 10),
+        ((1, 1, 1, 10), 10),
+        ((1,), 1),
+        ((1, 1), 1),
+        ((), 0),
+        ((4, 10), 0),
+        ((1, 8, 10), 0),
+        ((1, 8, 8, 3), 0),
+    ],
+)
+def test_outputs_that_may_hold_classes(shape: tuple[int, ...], columns: int) -> None:
+    assert class_columns(shape) == columns

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -224,6 +224,21 @@ def agreement(first: NDArray[Any], second: NDArray[Any], *, kind: OutputKind | N
         one.add(outputs, None)
     known = kind or ("probabilities" if all(one.kind() == "probabilities" for one in sums) else "logits")
     return output_metrics.agreement(*(one.all_decisions(known) for one in sums))
+
+
+def class_columns(shape: Sequence[int]) -> int:
+    """How many scores an output has for each sample: the one rule for which outputs may hold classes.
+
+    Args:
+        shape: of the output, with its batch axis; -1: any size.
+
+    Returns:
+        C of (1, C), also of (1, 1, 1, C); 1 of (1,) and (1, 1); 0: one sample's output is not one row of scores.
+    """
+    wide = [size for size in shape[1:] if size != 1]
+    if not shape or shape[0] not in (-1, 1) or len(wide) > 1:
+        return 0
+    return wide[0] if wide else 1
 
 
 def class_indices(labels: NDArray[Any], columns: int) -> NDArray[np.int64] | None:

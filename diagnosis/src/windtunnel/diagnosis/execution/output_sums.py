@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
+from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums, class_columns
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
 from windtunnel.datacheck.labels import outputs_of, read_labels
@@ -74,7 +74,7 @@ class OutputSums:
         self._scored = scored[0] if scored else None
         self._place = self._pairs.index(scored[0]) if scored else 0
         has_classes = self.reading.metric == "classes" or (len(self._pairs) == 1 and self.reading.metric is None)
-        self._columns = _columns(self._scored[0]) if self._scored is not None and has_classes else 0
+        self._columns = class_columns(self._scored[0].shape) if self._scored is not None and has_classes else 0
         self._kind = self._kind_of(reference) or self._kind_of(candidate)
         self._labels = self.reading.labels if self.reading.metric == "classes" else None
         self._is_classifier = self._columns > 0 and (
@@ -302,15 +302,6 @@ def output_kind(model: ModelFacts) -> OutputKind | None:
     if maker.name in PROBABILITIES:
         return "probabilities"
     return "logits" if maker.name in ("FULLY_CONNECTED", "CONV_2D") and maker.fused_activation == "NONE" else None
-
-
-def _columns(tensor: TensorFacts) -> int:
-    """C of a (1, C) or (1,) output, also of (1, 1, 1, C); 0 for others."""
-    shape = tensor.shape
-    wide = [size for size in shape[1:] if size != 1]
-    if not shape or shape[0] not in (-1, 1) or len(wide) > 1:
-        return 0
-    return wide[0] if wide else 1
 
 
 def _pair_outputs(

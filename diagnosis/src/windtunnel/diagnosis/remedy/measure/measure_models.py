@@ -14,7 +14,7 @@ from windtunnel import isolation
 from windtunnel.accelerators import BUILTIN
 from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums
 from windtunnel.diagnosis.remedy.measure.model_figures import Answers, Drift
-from windtunnel.diagnosis.remedy.measure.sample_parts import Part, class_columns, decides
+from windtunnel.diagnosis.remedy.measure.sample_parts import Part, columns_of, decides
 from windtunnel.diagnosis.thresholds.remedy_thresholds import PERCENTILE_VALUES, TIMING_MOST_TURNS, TIMING_WARM_UP_RUNS
 from windtunnel.errors import InvalidInput
 from windtunnel.tflite import ModelFacts, Runner, layer_tensors, quantize, read_model
@@ -41,7 +41,7 @@ def answer_of_reference(reference: Path, part: Part, outputs: Path, *, kind: Out
     names = [tensor.name for tensor in runner.facts.outputs]
     columns: list[NDArray[Any]] = []
     outputs.mkdir(parents=True)
-    if kind is None and class_columns(runner.facts) == 1 and decides(runner.facts):
+    if kind is None and columns_of(runner.facts) == 1 and decides(runner.facts):
         kind = "probabilities"
     tally = _Tally(runner.facts, len(names), kind)
     for number, inputs in enumerate(part.feed()):
@@ -98,7 +98,7 @@ class _Tally:
     def __init__(self, reference: ModelFacts, outputs: int, kind: OutputKind | None) -> None:
         self._drifts = [Drift() for _ in range(outputs)]
         self._scores = ScoreSums()
-        self._columns = class_columns(reference)
+        self._columns = columns_of(reference)
         self._kind = kind
         self._bad = 0
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from windtunnel import isolation
 from windtunnel.artifacts.stores.port import whole_file
-from windtunnel.datacheck.classifier_scores import class_indices
+from windtunnel.datacheck.classifier_scores import class_columns, class_indices
 from windtunnel.diagnosis.remedy.measure.model_figures import Measure
 from windtunnel.diagnosis.remedy.measure.split_samples import SEED, split
 from windtunnel.errors import InvalidInput
@@ -103,7 +103,7 @@ def make_parts(
 
 def _classes(model: ModelFacts, labels: NDArray[Any] | None) -> tuple[NDArray[np.int64] | None, Measure]:
     """Right classes, if there are any, and by what accuracy can be measured."""
-    columns = class_columns(model)
+    columns = columns_of(model)
     if labels is not None and columns:
         found = class_indices(np.asarray(labels), columns)
         if found is not None:
@@ -111,21 +111,16 @@ def _classes(model: ModelFacts, labels: NDArray[Any] | None) -> tuple[NDArray[np
     return None, "agreement" if columns and decides(model) else "output_nrmse"
 
 
-def class_columns(model: ModelFacts) -> int:
+def columns_of(model: ModelFacts) -> int:
     """How many scores the model gives for each sample.
 
     Args:
         model: facts of its file.
 
     Returns:
-        C of a single (1, C) output, 1 for a (1,) output; 0: its outputs are not classes.
+        As `class_columns` of its only output; 0: its outputs are not classes.
     """
-    if len(model.outputs) != 1:
-        return 0
-    shape = model.outputs[0].shape
-    if len(shape) not in (1, 2) or shape[0] not in (-1, 1):
-        return 0
-    return shape[1] if len(shape) == 2 else 1
+    return class_columns(model.outputs[0].shape) if len(model.outputs) == 1 else 0
 
 
 def decides(model: ModelFacts) -> bool:
