@@ -18,7 +18,7 @@ from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel import schemas
 from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.diagnosis.findings.causes import Cause
-from windtunnel.diagnosis.findings.limit import Limit
+from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
 from windtunnel.errors import InvalidInput

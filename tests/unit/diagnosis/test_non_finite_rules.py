@@ -13,6 +13,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from support.graphs import GraphWriter
 from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteByConstant,
     NonFiniteByKernel,
@@ -23,7 +24,6 @@ from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteValues,
 )
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
-from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.diagnosis.graph import Node, Pair
 from windtunnel.diagnosis.rules import non_finite_causes
 from windtunnel.diagnosis.rules.non_finite_causes import plain_causes

@@ -9,7 +9,7 @@ from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import Comparison, Verdict
 from windtunnel.diagnosis.findings.comparison_settings import ComparisonSettings
 from windtunnel.diagnosis.findings.coverage import Coverage
-from windtunnel.diagnosis.findings.limit import Limit
+from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport, KernelRun
 from windtunnel.diagnosis.kernels.planned_processors import joined, planned_kernels

@@ -12,8 +12,8 @@ from ai_edge_litert import schema_py_generated as schema
 from support.graphs import GraphWriter
 from windtunnel.diagnosis.execution.output_sums import OutputSums
 from windtunnel.diagnosis.findings.coverage import Coverage
+from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
-from windtunnel.diagnosis.findings.limit import Limit
 from windtunnel.diagnosis.findings.output_diff import Accuracy, OutputDiff, OutputFailure
 from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge
 from windtunnel.tflite import read_model

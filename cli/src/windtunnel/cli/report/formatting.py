@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from windtunnel.accelerators import shown_accelerator
-from windtunnel.diagnosis.findings.limit import Limit
+from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.input_shapes import shapes_words
 from windtunnel.plain_text import UNKNOWN as UNKNOWN
 from windtunnel.plain_text import clean as clean

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from windtunnel.cli.report.evidence import culprit_codes
 from windtunnel.cli.report.formatting import entries, is_number
-from windtunnel.diagnosis.findings.limit import limit_of
+from windtunnel.diagnosis.findings.divergence import limit_of
 
 if TYPE_CHECKING:
     from windtunnel.tflite import ModelFacts

@@ -17,7 +17,7 @@ from windtunnel.diagnosis.comparison.run_models import RunOptions, open_run
 from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 from windtunnel.diagnosis.execution.recorded_trials import Answers, RecordingTrials
 from windtunnel.diagnosis.findings.comparison import Comparison
-from windtunnel.diagnosis.findings.limit import NRMSE
+from windtunnel.diagnosis.findings.divergence import NRMSE
 from windtunnel.errors import InvalidInput
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from windtunnel.diagnosis.findings.limit import NRMSE, Limit
+from windtunnel.diagnosis.findings.divergence import NRMSE, Limit
 from windtunnel.diagnosis.numerics.metrics import METRICS
 from windtunnel.diagnosis.rules.explained_by_others import STAGES, GroupRule
 from windtunnel.diagnosis.rules.non_finite_causes import NON_FINITE_RULES, NonFiniteRule

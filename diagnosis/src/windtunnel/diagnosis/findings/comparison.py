@@ -10,9 +10,9 @@ from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison_settings import ComparisonSettings
 from windtunnel.diagnosis.findings.coverage import Coverage
+from windtunnel.diagnosis.findings.divergence import Limit, diverges, has_figure
 from windtunnel.diagnosis.findings.histogram import Histogram
-from windtunnel.diagnosis.findings.layer_diff import LayerDiff, diverges, has_figure
-from windtunnel.diagnosis.findings.limit import Limit
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.findings.output_diff import OutputDiff
 
 Verdict = Literal["healthy", "degraded", "broken"]

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from windtunnel.diagnosis.findings.limit import Limit
-
 # Why a layer has no figure: NaN or infinity; both sides constant but different; run-time shapes that differ.
 NON_FINITE = "non_finite"
 CONSTANT_DIFFERS = "constant_differs"
@@ -74,28 +72,3 @@ class LayerDiff:
             "members": list(self.members),
             "why": list(self.why),
         }
-
-
-def has_figure(layer: LayerDiff) -> bool:
-    """Whether a layer's figure, or the named reason why it has none, says something about the candidate.
-
-    Args:
-        layer: of a comparison.
-
-    Returns:
-        False for a layer of choices.
-    """
-    return not layer.is_choice and (layer.nrmse is not None or layer.problem is not None)
-
-
-def diverges(layer: LayerDiff, limit: Limit) -> bool:
-    """Whether a layer diverges.
-
-    Args:
-        layer: of a comparison.
-        limit: of a metric.
-
-    Returns:
-        True for a layer without a figure for a named reason; False for a layer of choices.
-    """
-    return not layer.is_choice and (layer.problem is not None or limit.exceeded_by(layer.metrics[limit.metric]))

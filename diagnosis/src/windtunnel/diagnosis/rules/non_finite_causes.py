@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.causes import Cause
+from windtunnel.diagnosis.findings.divergence import Limit, diverges
 from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteByConstant,
     NonFiniteByKernel,
@@ -19,8 +20,7 @@ from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteFinding,
     NonFiniteValues,
 )
-from windtunnel.diagnosis.findings.layer_diff import LayerDiff, diverges
-from windtunnel.diagnosis.findings.limit import Limit
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.graph import Pair
 from windtunnel.diagnosis.graph.constants import Constants
 from windtunnel.diagnosis.thresholds.confidences import BY_ELIMINATION, NON_FINITE

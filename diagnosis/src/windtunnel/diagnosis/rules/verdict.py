@@ -10,8 +10,8 @@ from windtunnel.datacheck.findings import INPUT_CHANNEL_ORDER, INPUT_INTEGER_CAS
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.comparison import Verdict
 from windtunnel.diagnosis.findings.coverage import Coverage
-from windtunnel.diagnosis.findings.layer_diff import LayerDiff, diverges, has_figure
-from windtunnel.diagnosis.findings.limit import NRMSE, Limit
+from windtunnel.diagnosis.findings.divergence import NRMSE, Limit, diverges, has_figure
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.thresholds.verdict_thresholds import (
     BROKEN_CHANGED,

@@ -14,7 +14,7 @@ from windtunnel.cli.report.html.chart_scale import Frame, Scale, Tick
 from windtunnel.cli.report.html.drift_curves import ACCUMULATED, Curve, Key, common_order
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
-from windtunnel.diagnosis.findings.limit import NRMSE
+from windtunnel.diagnosis.findings.divergence import NRMSE
 
 _WIDTH, _HEIGHT = 1060, 360
 # Above the drawing: the axis' title, the name of the first diverging layer, and the numbers of culprits, a line each.

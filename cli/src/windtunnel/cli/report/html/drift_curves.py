@@ -8,7 +8,7 @@ from typing import Any
 
 from windtunnel.cli.report.evidence import culprit_codes
 from windtunnel.cli.report.formatting import clean, diverges, is_number, nrmse_text
-from windtunnel.diagnosis.findings.limit import Limit, limit_of
+from windtunnel.diagnosis.findings.divergence import Limit, limit_of
 
 _COLORS = 8
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")

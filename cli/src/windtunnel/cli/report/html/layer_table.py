@@ -21,7 +21,7 @@ from windtunnel.cli.report.formatting import (
 )
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
-from windtunnel.diagnosis.findings.limit import Limit, limit_of
+from windtunnel.diagnosis.findings.divergence import Limit, limit_of
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.metric import Metric
 

@@ -36,7 +36,7 @@ from windtunnel.cli.report.formatting import (
 from windtunnel.cli.report.layer_names import common_folder, layer_title
 from windtunnel.cli.report.text.findings_text import findings_lines
 from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, room_beside, verdict_words
-from windtunnel.diagnosis.findings.limit import NRMSE, Limit, limit_of
+from windtunnel.diagnosis.findings.divergence import NRMSE, Limit, limit_of
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.metric import Metric
 

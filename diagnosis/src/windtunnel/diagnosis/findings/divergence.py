@@ -1,4 +1,4 @@
-"""The limit of a metric beyond which a layer diverges."""
+"""When a layer diverges: it exceeds the limit of a metric, or has no figure."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
+from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # Which values of a metric are good.
@@ -75,3 +76,28 @@ def limit_of(diagnosis: Mapping[str, Any]) -> Limit:
         return Limit(float(kept["threshold"]), str(kept["metric"]), known)
     threshold = diagnosis.get("threshold")
     return Limit(float(threshold)) if isinstance(threshold, int | float) and threshold > 0 else Limit()
+
+
+def has_figure(layer: LayerDiff) -> bool:
+    """Whether a layer's figure, or the named reason why it has none, says something about the candidate.
+
+    Args:
+        layer: of a comparison.
+
+    Returns:
+        False for a layer of choices.
+    """
+    return not layer.is_choice and (layer.nrmse is not None or layer.problem is not None)
+
+
+def diverges(layer: LayerDiff, limit: Limit) -> bool:
+    """Whether a layer diverges.
+
+    Args:
+        layer: of a comparison.
+        limit: of a metric.
+
+    Returns:
+        True for a layer without a figure for a named reason; False for a layer of choices.
+    """
+    return not layer.is_choice and (layer.problem is not None or limit.exceeded_by(layer.metrics[limit.metric]))
