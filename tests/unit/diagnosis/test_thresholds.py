@@ -60,6 +60,8 @@ STRUCTURE = {
     "static/quantization_ranges.py": {"_CENTER"},
     "static/weight_differences.py": {"_AXES"},
 }
+# Numbers inside of its functions are coefficients of formulas.
+FORMULAS = "numerics/metrics.py"
 # The same inside of functions.
 FLOATS = {
     "execution/checkpoint.py": {5.0},
@@ -71,7 +73,6 @@ FLOATS = {
     "latency/times_from_logs.py": {1e3},
     "layer_log/compare_logs.py": {3.0},
     "minimal/find_smallest.py": {0.9, 1e30},
-    "numerics/metrics.py": {10.0},
     "quantize/litert_quantizer.py": {0.8, 0.9},
     "remedy/search/candidates.py": {1e6},
     "remedy/find_remedy.py": {900.0},
@@ -127,6 +128,7 @@ def test_the_list_of_structure_is_current() -> None:
 
 def test_no_function_holds_a_threshold() -> None:
     found = {path.relative_to(ROOT).as_posix(): floats_of(path) for path in ROOT.rglob("*.py")}
+    assert found.pop(FORMULAS)
     assert {name: floats for name, floats in found.items() if floats} == FLOATS, "see above"
 
 
