@@ -11,9 +11,13 @@ _SQLITE: Final = "sqlite:///"
 
 
 def runs_database(home: Path) -> Path | None:
-    """The SQLite file with the runs of `home`, or that of WINDTUNNEL_DATABASE_URL if it is set.
+    """The SQLite file with the runs of a home, or that of WINDTUNNEL_DATABASE_URL if it is set.
 
-    Returns None if there is no such file, or the runs are in a database of another kind.
+    Args:
+        home: the folder that `windtunnel up` works in.
+
+    Returns:
+        The path; None if there is no such file, or the runs are in a database of another kind.
     """
     named = os.environ.get("WINDTUNNEL_DATABASE_URL", "")
     if named and not named.startswith(_SQLITE):

@@ -27,7 +27,12 @@ _ROOM_S: Final = 60.0
 
 
 class HomeLock:
-    """The right to supervise a home."""
+    """The right to supervise a home.
+
+    Args:
+        running: the locked up.lock.
+        embedded: the locked embedded.lock; None for `up`.
+    """
 
     def __init__(self, running: IO[str], embedded: IO[str] | None = None) -> None:
         self._running = running
@@ -42,9 +47,18 @@ class HomeLock:
 
 
 async def take_for_up(home: Path, say: Callable[[str], None]) -> HomeLock:
-    """The right to supervise `home`. An embedded supervisor there is asked to end.
+    """Takes the right to supervise a home for `up`. An embedded supervisor there is asked to end.
 
-    Raises Conflict if another `up` runs or starts there, InvalidInput if the folder cannot be written.
+    Args:
+        home: the folder; it exists.
+        say: prints that an embedded supervisor is replaced.
+
+    Returns:
+        The right, until it is released or the process ends.
+
+    Raises:
+        Conflict: another `up` runs or starts there.
+        InvalidInput: the folder cannot be written.
     """
     waiting = await _take(home / _NEXT)
     if waiting is None:
@@ -62,7 +76,18 @@ async def take_for_up(home: Path, say: Callable[[str], None]) -> HomeLock:
 
 
 async def take_embedded(home: Path) -> HomeLock:
-    """The right to supervise `home` for one command. Raises Conflict if another process has it, and InvalidInput."""
+    """Takes the right to supervise a home for one command.
+
+    Args:
+        home: the folder; it exists.
+
+    Returns:
+        The right, until it is released or the process ends.
+
+    Raises:
+        Conflict: another process has it.
+        InvalidInput: the folder cannot be written.
+    """
     embedded = await _take(home / _EMBEDDED)
     if embedded is None:
         raise _runs_already(home)
@@ -74,17 +99,29 @@ async def take_embedded(home: Path) -> HomeLock:
 
 
 def is_taken(home: Path) -> bool:
-    """Whether a process supervises `home` or is about to, even if it is not ready yet."""
+    """Whether a process supervises the home or is about to, even if it is not ready yet.
+
+    Args:
+        home: the folder; it need not exist.
+    """
     return _is_held(home / _RUNNING) or _is_held(home / _NEXT)
 
 
 def is_embedded(home: Path) -> bool:
-    """Whether the supervisor of `home` lives for one command only."""
+    """Whether the supervisor of the home lives for one command only.
+
+    Args:
+        home: the folder; it need not exist.
+    """
     return _is_held(home / _EMBEDDED)
 
 
 def is_wanted(home: Path) -> bool:
-    """Whether an `up` waits for the embedded supervisor of `home` to end."""
+    """Whether an `up` waits for the embedded supervisor of the home to end.
+
+    Args:
+        home: the folder; it need not exist.
+    """
     return _is_held(home / _NEXT)
 
 
@@ -93,7 +130,11 @@ def _runs_already(home: Path) -> Conflict:
 
 
 async def _take(path: Path) -> IO[str] | None:
-    """The lock at `path`; None if another process has it, and does not only check it."""
+    """The lock at `path`; None if another process has it, and does not only check it.
+
+    Raises:
+        InvalidInput: the file cannot be opened for writing.
+    """
     try:
         lock = path.open("a+")
     except OSError as error:

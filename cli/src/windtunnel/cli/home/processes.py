@@ -11,7 +11,11 @@ _PROC: Final = Path("/proc")
 
 
 def is_up_starting(home: Path) -> bool:
-    """Whether a process of this user runs `windtunnel up` for `home`. Always False on systems without /proc."""
+    """Whether a process of this user runs `windtunnel up` for `home`. Always False on systems without /proc.
+
+    Args:
+        home: the folder; its absolute path is compared with the one in the command line of the processes.
+    """
     if not _PROC.is_dir():
         return False
     return any(entry.name.isdigit() and _is_up(entry, home) for entry in _PROC.iterdir())

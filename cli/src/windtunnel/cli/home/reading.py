@@ -48,7 +48,12 @@ def reads_home() -> bool:
 
 @contextlib.asynccontextmanager
 async def _served_home(home: Path, nothing_runs: Unavailable) -> AsyncIterator[Endpoints]:
-    """A metrics store in this process that reads `home`. Raises `nothing_runs` if it has no runs."""
+    """A metrics store in this process that reads `home`.
+
+    Raises:
+        Unavailable: `nothing_runs`, if the home has no database.
+        NotFound: the services are not installed.
+    """
     database = runs_database(home)
     if database is None:
         if os.environ.get("WINDTUNNEL_DATABASE_URL"):

@@ -42,9 +42,14 @@ Work = Callable[[Connection], Awaitable[T]]
 
 
 class Interrupted(Protocol):
-    """Called if the command is interrupted, before anything stops. `embedded`: its own Windtunnel will stop too."""
+    """Called if the command is interrupted, before anything stops."""
 
-    def __call__(self, *, embedded: bool) -> None: ...
+    def __call__(self, *, embedded: bool) -> None:
+        """Called once.
+
+        Args:
+            embedded: the command's own Windtunnel will stop too.
+        """
 
 
 class _Changed(Exception):
@@ -52,11 +57,19 @@ class _Changed(Exception):
 
 
 async def with_windtunnel(work: Work[T], interrupted: Interrupted, *, ending: str = "") -> T:
-    """What `work` returns on the running Windtunnel; if none runs, on an embedded one.
+    """Does work on the running Windtunnel; if none runs, on an embedded one.
 
-    `ending`: the run that `work` ends; no message says that it continues.
+    Args:
+        work: called again if another Windtunnel replaces the one it works on, so it must be repeatable.
+        interrupted: called if the command is interrupted, before anything stops.
+        ending: id of the run that `work` ends; no message says that it continues.
 
-    Raises what `work` raises, NotFound if the services are not installed, and Unavailable.
+    Returns:
+        What `work` returns. What it raises is raised too.
+
+    Raises:
+        NotFound: the services are not installed.
+        Unavailable: Windtunnel has stopped, and no other one has started in its place.
     """
     home = home_folder()
     while True:
@@ -68,7 +81,14 @@ async def with_windtunnel(work: Work[T], interrupted: Interrupted, *, ending: st
 
 
 async def running_endpoints(home: Path) -> Endpoints | None:
-    """The running Windtunnel. If one is starting, this waits for it. None: nothing runs."""
+    """The addresses of the running Windtunnel. If one is starting, this waits for it.
+
+    Args:
+        home: its folder.
+
+    Returns:
+        The addresses; None if nothing runs.
+    """
     waiting = False
     called = time.monotonic()
     while True:
@@ -101,7 +121,12 @@ async def _on_running(home: Path, endpoints: Endpoints, work: Work[T], interrupt
 
 
 async def _while_it_runs(home: Path, endpoints: Endpoints, work: Awaitable[T]) -> T:
-    """What `work` returns. Raises _Changed if another Windtunnel runs in `home` before that, or none."""
+    """What `work` returns.
+
+    Raises:
+        _Changed: another Windtunnel runs in `home` before `work` is done, or none.
+        Unavailable: raised by `work` while the same Windtunnel runs.
+    """
     try:
         return await _unless(_replaced(home, endpoints), work)
     except Unavailable:
@@ -112,7 +137,11 @@ async def _while_it_runs(home: Path, endpoints: Endpoints, work: Awaitable[T]) -
 
 
 async def _another(home: Path) -> None:
-    """Waits for another `up`: a user who stopped the first one does not want an embedded one. Raises Unavailable."""
+    """Waits for another `up`: a user who stopped the first one does not want an embedded one.
+
+    Raises:
+        Unavailable: none has started in time.
+    """
     say(f"the Windtunnel in {home} has stopped; waiting for it to run again")
     deadline = time.monotonic() + _PATIENCE_S
     while time.monotonic() < deadline:
@@ -153,7 +182,11 @@ async def _on_embedded(home: Path, work: Work[T], interrupted: Interrupted, endi
 
 
 async def _unless(change: Awaitable[None], work: Awaitable[T]) -> T:
-    """What `work` returns or raises. Raises _Changed if `change` returns first; `work` is then canceled."""
+    """What `work` returns or raises.
+
+    Raises:
+        _Changed: `change` returns first; `work` is then canceled.
+    """
     working, changing = asyncio.ensure_future(work), asyncio.ensure_future(change)
     try:
         await asyncio.wait((working, changing), return_when=asyncio.FIRST_COMPLETED)

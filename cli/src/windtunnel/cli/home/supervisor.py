@@ -87,6 +87,12 @@ class Supervisor:
 
     `embedded`: it lives for one command, and ends for an `up`: see `wanted`. Raises Conflict if another one runs there,
     Unavailable if a process does not start.
+
+    Args:
+        home: the folder of everything that it runs; it is created if it does not exist.
+        nats_port: port of nats-server on 127.0.0.1; 0 chooses a free one.
+        on_event: gets a line for what starts, ends and is restarted.
+        embedded: it lives for one command, and gives the home to an `up` that wants it.
     """
 
     def __init__(
@@ -355,7 +361,14 @@ async def _accepts(port: int) -> bool:
 
 
 def require_free_port(port: int) -> None:
-    """Raises Unavailable if another process listens there: it would be mistaken for the NATS server."""
+    """Checks that no other process listens on a port: it would be mistaken for the NATS server.
+
+    Args:
+        port: TCP port of 127.0.0.1.
+
+    Raises:
+        Unavailable: the port is taken.
+    """
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -367,7 +380,14 @@ def require_free_port(port: int) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Different ports of 127.0.0.1 that no process uses now."""
+    """Different ports of 127.0.0.1 that no process uses now.
+
+    Args:
+        count: how many.
+
+    Returns:
+        The port numbers. Another process can take one before it is used.
+    """
     with contextlib.ExitStack() as held:
         # All stay open until the last is found: a port that is closed may be returned again.
         listeners = [held.enter_context(socket.socket()) for _ in range(count)]
@@ -385,7 +405,11 @@ def _nats_binary() -> str:
 
 
 def require_services() -> None:
-    """Raises NotFound if only the offline commands are installed."""
+    """Checks that the services are installed.
+
+    Raises:
+        NotFound: only the offline commands are installed.
+    """
     missing = [name for name in SERVICES if importlib.util.find_spec(f"windtunnel.{name}") is None]
     if missing:
         raise NotFound(

@@ -16,7 +16,10 @@ _NAMED: Final = 5
 async def print_unfinished_runs(client: AsyncClient, say: Callable[[str], None], *, ending: str = "") -> None:
     """Prints which runs continue now. Prints nothing if the metrics store does not answer; the runs continue anyway.
 
-    `ending`: id of a run that the command is about to end.
+    Args:
+        client: connected to the Windtunnel that continues them.
+        say: prints a line.
+        ending: id of a run that the command is about to end; it is not printed.
     """
     # Both fields: an older metrics store reads only the text.
     request = metrics_store_pb2.ListRunsRequest(

@@ -18,17 +18,35 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON f
 
 
 def print_json(document: Any) -> None:
-    """Writes one JSON document to standard output, completely or not at all. Raises ValueError for NaN."""
+    """Writes one JSON document to standard output, completely or not at all.
+
+    Args:
+        document: of JSON types. A figure that is not finite is a ValueError.
+    """
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
 
 
 def say(text: str) -> None:
-    """Prints a line for the user to standard error; scripts read only standard output."""
+    """Prints a line for the user to standard error; scripts read only standard output.
+
+    Args:
+        text: one line, without a line break at its end.
+    """
     click.echo(text, err=True)
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """Runs a command's coroutine. Ctrl-C, SIGTERM and SIGHUP cancel it, so that it cleans up; then raises Abort."""
+    """Runs a command's coroutine. Ctrl-C, SIGTERM and SIGHUP cancel it, so that it cleans up.
+
+    Args:
+        work: the coroutine.
+
+    Returns:
+        What it returns.
+
+    Raises:
+        Abort: a signal canceled it.
+    """
     try:
         return asyncio.run(_canceled_by_signals(work))
     except asyncio.CancelledError:

@@ -22,14 +22,32 @@ _MOST_JSON: Final = 64 * 1024**2
 
 
 def require_file(path: Path, what: str) -> Path:
-    """The absolute path of a file or folder. Raises NotFound if it does not exist."""
+    """The absolute path of a file or folder that must exist.
+
+    Args:
+        path: as the user gave it.
+        what: what it is, for the message: "model".
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        NotFound: it does not exist.
+    """
     if not is_there(path):
         raise NotFound(f"there is no {what} {path}", hint="check the path")
     return path.absolute()
 
 
 def is_there(path: Path) -> bool:
-    """Whether the path exists. Raises InvalidInput if that cannot be checked: name too long, no permission."""
+    """Whether a file or folder exists.
+
+    Args:
+        path: as the user gave it.
+
+    Raises:
+        InvalidInput: that cannot be checked: the name is too long, or a permission is missing.
+    """
     try:
         path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -40,7 +58,20 @@ def is_there(path: Path) -> bool:
 
 
 def read_bytes(path: Path, what: str, *, most: int) -> bytes:
-    """The content of a file of at most `most` bytes. Raises NotFound, and InvalidInput if it cannot be read."""
+    """The content of a file.
+
+    Args:
+        path: as the user gave it.
+        what: what it is, for messages.
+        most: its largest size in bytes.
+
+    Returns:
+        All bytes.
+
+    Raises:
+        NotFound: it does not exist.
+        InvalidInput: it is larger, or cannot be read.
+    """
     require_file(path, what)
     try:
         with path.open("rb") as file:
@@ -53,7 +84,19 @@ def read_bytes(path: Path, what: str, *, most: int) -> bytes:
 
 
 def read_json(path: Path | None, what: str) -> Any:
-    """The content of a JSON file; None for no path. Raises NotFound and InvalidInput."""
+    """The content of a JSON file.
+
+    Args:
+        path: as the user gave it, or None.
+        what: what it is, for messages.
+
+    Returns:
+        The document; None for no path.
+
+    Raises:
+        NotFound: it does not exist.
+        InvalidInput: it cannot be read, or is not JSON.
+    """
     if path is None:
         return None
     content = read_bytes(path, what, most=_MOST_JSON)
@@ -64,7 +107,14 @@ def read_json(path: Path | None, what: str) -> Any:
 
 
 def create_folder(path: Path) -> None:
-    """Creates a folder and its parents. Raises InvalidInput if that fails."""
+    """Creates a folder and its parents; it may exist.
+
+    Args:
+        path: as the user gave it.
+
+    Raises:
+        InvalidInput: it cannot be created.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,14 +126,30 @@ def create_folder(path: Path) -> None:
 def write_whole(path: Path, content: bytes, *, force: bool = True) -> None:
     """Writes a file completely or not at all.
 
-    Raises Conflict if another process has created the file in the meantime, unless `force` is set; InvalidInput if it
-    cannot be written.
+    Args:
+        path: the file to write.
+        content: all bytes of it.
+        force: replace a file that exists.
+
+    Raises:
+        Conflict: another process has created the file in the meantime, and `force` is not set.
+        InvalidInput: it cannot be written.
     """
     write_file_whole(path, lambda made: made.write_bytes(content), force=force)
 
 
 def write_file_whole(path: Path, write: Callable[[Path], object], *, force: bool = True) -> None:
-    """As `write_whole`; `write` writes the content to the empty file that it is given."""
+    """Writes a file completely or not at all, as `write_whole` does, without its content in memory.
+
+    Args:
+        path: the file to write.
+        write: writes the content to the empty temporary file that it is given.
+        force: replace a file that exists.
+
+    Raises:
+        Conflict: another process has created the file in the meantime, and `force` is not set.
+        InvalidInput: it cannot be written.
+    """
     try:
         descriptor, name = tempfile.mkstemp(dir=output_target(path).parent, prefix=TEMPORARY_PREFIX)
         os.close(descriptor)

@@ -13,7 +13,14 @@ _FULL = os.strerror(errno.ENOSPC)
 
 
 def os_error_message(error: OSError) -> tuple[str, str]:
-    """(message, hint) of an unexpected error of the operating system."""
+    """An unexpected error of the operating system in words.
+
+    Args:
+        error: of any operation on files, memory or sockets.
+
+    Returns:
+        The message, and the hint what to do.
+    """
     what = error.strerror or str(error) or type(error).__name__
     names = ", ".join(str(name) for name in (error.filename, error.filename2) if name is not None)
     hint = _room() if error.errno == errno.ENOSPC else "check the path and its permissions" if names else ""
@@ -21,7 +28,14 @@ def os_error_message(error: OSError) -> tuple[str, str]:
 
 
 def error_message(error: WindtunnelError) -> tuple[str, str]:
-    """(message, hint) of an error. If a child process ran out of disk space, they say where."""
+    """An error in words. If a child process ran out of disk space, they say where.
+
+    Args:
+        error: what a command raised.
+
+    Returns:
+        The message, and the hint what to do.
+    """
     if isinstance(error, JobFailed) and _FULL in error.message:
         return "there was no disk space for temporary files", _room()
     if isinstance(error, JobFailed) and not error.hint and "SIGBUS" in error.message:

@@ -42,8 +42,16 @@ def require_outputs(outputs: Sequence[Path | None], *, inputs: Sequence[Path | N
 def require_free(path: Path | None, *, force: bool) -> None:
     """Checks that a file can be written. A link means the file that it points to.
 
-    Raises Conflict if `path` exists and may not be replaced, NotFound if its folder does not exist, InvalidInput if
-    the folder cannot be written, and what `output_target` raises.
+    What `output_target` raises is raised too.
+
+    Args:
+        path: where the command will write; None is always free.
+        force: an existing file may be replaced.
+
+    Raises:
+        Conflict: the file exists and may not be replaced.
+        NotFound: its folder does not exist.
+        InvalidInput: the folder cannot be written.
     """
     if path is None:
         return
@@ -61,9 +69,16 @@ def require_free(path: Path | None, *, force: bool) -> None:
 
 
 def require_distinct(outputs: Sequence[Path | None], inputs: Sequence[Path | None]) -> None:
-    """Raises UsageError if two outputs are the same file, or an output would replace an input.
+    """Checks that no two outputs are the same file, and that no output would replace an input.
 
     Paths that are spelled differently may be the same file. Files in a folder that is read are inputs too.
+
+    Args:
+        outputs: what the command will write; None is skipped.
+        inputs: what it reads, files and folders; None is skipped.
+
+    Raises:
+        UsageError: two paths are the same file.
     """
     read = [path for path in inputs if path is not None]
     written: list[Path] = []

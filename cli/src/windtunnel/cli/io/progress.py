@@ -17,7 +17,14 @@ _WORTH_A_WORD: Final = 32_000_000
 
 @contextmanager
 def progress_bar(title: str) -> Iterator[Callable[[Progress], None] | None]:
-    """Shows a progress bar on standard error while the block runs, if that is a terminal."""
+    """Shows a progress bar on standard error while the block runs, if that is a terminal.
+
+    Args:
+        title: what the command does now.
+
+    Yields:
+        A function that takes the progress; None if standard error is not a terminal.
+    """
     if not sys.stderr.isatty():
         yield None
         return
@@ -32,14 +39,23 @@ def progress_bar(title: str) -> Iterator[Callable[[Progress], None] | None]:
 
 
 class _Tenths:
-    """Prints the progress of a large transfer, ten times."""
+    """Prints the progress of a large transfer, ten times.
+
+    Args:
+        title: what is transferred.
+    """
 
     def __init__(self, title: str) -> None:
         self._title = title
         self._said = 0
 
     def reached(self, done: int, total: int) -> None:
-        """`done` of `total` bytes have been transferred."""
+        """Prints a line if a further tenth has been transferred.
+
+        Args:
+            done: bytes transferred so far.
+            total: bytes to transfer.
+        """
         tenth = 10 * done // total if total else 0
         if done >= total:
             # The next call is about another file.
@@ -51,7 +67,14 @@ class _Tenths:
 
 @contextmanager
 def progress_bytes(title: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Shows a progress bar for a transfer on standard error; if that is not a terminal, a line per tenth."""
+    """Shows a progress bar for a transfer on standard error; if that is not a terminal, a line per tenth.
+
+    Args:
+        title: what is transferred.
+
+    Yields:
+        A function that takes the bytes transferred so far and the bytes of the whole file.
+    """
     if not sys.stderr.isatty():
         yield _Tenths(title).reached
         return

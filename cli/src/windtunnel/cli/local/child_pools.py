@@ -25,10 +25,14 @@ def new_pool(
     """A pool of one child process.
 
     Args:
-        preload: modules that it imports before the first job.
+        *preload: modules that it imports before the first job.
         env: its additional environment variables.
         timeout_s: limit of a job, in seconds.
-        limit_mb: limit of its memory, in MB; default: `memory_mb()`."""
+        limit_mb: limit of its memory, in MB; default: `memory_mb()`.
+
+    Returns:
+        The pool; the process starts with the first job.
+    """
     from windtunnel.isolation import ChildPool
 
     most = memory_mb() if limit_mb is None else limit_mb
@@ -36,7 +40,15 @@ def new_pool(
 
 
 def require_installed(command: str, *modules: str) -> None:
-    """Raises Unsupported if a module that the command needs is not installed."""
+    """Checks that the modules that a command needs are installed.
+
+    Args:
+        command: its name, for the message.
+        *modules: importable names.
+
+    Raises:
+        Unsupported: a module is not installed. The message says how to install it.
+    """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
         raise Unsupported(

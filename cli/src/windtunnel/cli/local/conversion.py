@@ -29,7 +29,10 @@ async def convert_model(
         workdir: folder for the result.
         declared: its format; default: from its content.
         note: printed when the file is known to be a model.
-        options: arguments of the use case `convert_model.convert`.
+        **options: arguments of the use case `convert_model.convert`.
+
+    Returns:
+        The .tflite below `workdir`, and the check against the original.
     """
     from windtunnel.converter.convert import convert as run
 
@@ -56,7 +59,15 @@ def _saying(note: str, show: Callable[[Progress], None] | None) -> Callable[[Pro
 
 
 def model_source(model: Path, folder: Path) -> Path:
-    """The path of a model. The files of a checkpoint, which is named by its prefix, are copied below `folder`."""
+    """The path of a model. The files of a checkpoint, which is named by its prefix, are copied below `folder`.
+
+    Args:
+        model: as the user gave it: a file, a folder, or the prefix of a checkpoint.
+        folder: for the copies.
+
+    Returns:
+        A file or folder that exists.
+    """
     from windtunnel.client.uploads import checkpoint_folder
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +76,11 @@ def model_source(model: Path, folder: Path) -> Path:
 
 
 def is_tflite(model: Path) -> bool:
-    """Whether a file is a .tflite by its name or content. A damaged one still counts as .tflite."""
+    """Whether a file is a .tflite by its name or content. A damaged one still counts as .tflite.
+
+    Args:
+        model: any path. A folder is not a .tflite.
+    """
     if not model.is_file():
         return False
     with model.open("rb") as file:
@@ -75,10 +90,20 @@ def is_tflite(model: Path) -> bool:
 async def as_tflite(
     command: str, source: Path, workdir: Path, samples: Path | None, pipeline: Any
 ) -> tuple[Path, Converted | None]:
-    """The model of `model_source` as .tflite, converted below `workdir` if it is not one, and the conversion.
+    """The model of `model_source` as .tflite, converted below `workdir` if it is not one.
 
     Prints that it converts, and if the result does not compute what the original computes on the samples. Raises what
     conversion raises, and Unsupported if the converter is not installed.
+
+    Args:
+        command: its name, for messages.
+        source: path that `model_source` gave.
+        workdir: folder for the result.
+        samples: .npz for the check of the conversion; None: random inputs.
+        pipeline: preprocessing of the samples, or None.
+
+    Returns:
+        The .tflite, and its conversion; None if it was one already.
     """
     if is_tflite(source):
         return source, None

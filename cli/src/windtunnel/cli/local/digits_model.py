@@ -18,9 +18,15 @@ EPOCHS = 12
 
 
 def train(folder: Path) -> float:
-    """Writes digits.keras, test.npz and calibration.npz to `folder`; returns the accuracy on the test images.
+    """Trains the model; writes digits.keras, test.npz and calibration.npz.
 
     Images are uint8 RGB, (N, 32, 32, 3), as from a camera; the plan's pipeline normalizes them.
+
+    Args:
+        folder: where the files are written; it exists.
+
+    Returns:
+        The accuracy on the test images, in [0, 1].
     """
     import keras
 

@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 
 def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -> dict[str, Any]:
-    """`windtunnel.bench/1`: latency in ms from the raw samples, the rest from the log."""
+    """The document `windtunnel.bench/1`: latency in ms from the raw samples, the rest from the log.
+
+    Args:
+        run: what benchmark_model wrote.
+        model: the file as the user named it.
+        accelerator: the one that was asked for.
+        threads: of the CPU.
+
+    Returns:
+        The document.
+    """
     log = parse_log(run.log)
     samples = run.samples
     found = figures_of(log.runs[0] if log.runs else None, None if samples is None else samples.inference)
@@ -61,7 +71,15 @@ def _warnings(run: DeviceRun, accelerator: str) -> list[str]:
 
 
 def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
-    """`windtunnel.conversion/1`."""
+    """The document `windtunnel.conversion/1`.
+
+    Args:
+        done: the conversion and its check.
+        out: the file that was written.
+
+    Returns:
+        The document.
+    """
     check = check_document(done)
     shapes = check.pop("input_shapes")
     return {
@@ -77,7 +95,14 @@ def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
 
 
 def check_document(done: Converted) -> dict[str, Any]:
-    """The check of a conversion. A figure that is not finite is null, as JSON requires; `message` names it."""
+    """The check of a conversion. A figure that is not finite is null, as JSON requires; `message` names it.
+
+    Args:
+        done: the conversion and its check.
+
+    Returns:
+        The object `check` of documents.
+    """
     check = asdict(done.check)
     before, after = check.pop("elements")
     del check["spreads"]
@@ -88,7 +113,16 @@ def check_document(done: Converted) -> dict[str, Any]:
 
 
 def quantized_document(done: Quantized, variant: str, out: Path) -> dict[str, Any]:
-    """`windtunnel.variant/1`."""
+    """The document `windtunnel.variant/1`.
+
+    Args:
+        done: the quantized model.
+        variant: name of the variant.
+        out: the file that was written.
+
+    Returns:
+        The document.
+    """
     return {
         "schema": "windtunnel.variant/1",
         "variant": variant,

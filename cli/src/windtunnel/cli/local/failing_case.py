@@ -38,10 +38,14 @@ async def write_case(
 
     Args:
         path: the .zip to write.
-        reference, candidate: the two models.
+        reference: the model that is right.
+        candidate: the model that diverges.
         causes: most likely first, as in a comparison.
         pool: where native code runs.
-        samples, pipeline, boundaries, kernels: arguments of `minimal_case`.
+        samples: .npz; None: random inputs.
+        pipeline: preprocessing of the samples, or None.
+        boundaries: points of the comparison; None: those of the models.
+        kernels: accelerators of the reference and the candidate.
         force: replace a file that exists at `path`.
 
     Returns:

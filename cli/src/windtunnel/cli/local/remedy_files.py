@@ -21,9 +21,17 @@ if TYPE_CHECKING:
 def write_remedy(
     found: Remedy, targets: Mapping[str, Path | None], *, force: bool
 ) -> tuple[dict[str, str | None], list[str]]:
-    """Writes the requested files of a remedy. Returns the paths that it wrote, and messages about those it could not.
+    """Writes the requested files of a remedy.
 
     The result of a search must not be lost: files that cannot be written are kept in a temporary folder.
+
+    Args:
+        found: what the search returned.
+        targets: where to write `model`, `recipe` and `calibration`; None: not requested.
+        force: replace files that exist.
+
+    Returns:
+        The path of each file, None for one that was not written; and messages about those that could not be.
     """
     written: dict[str, str | None] = dict.fromkeys(targets)
     failed: list[str] = []
@@ -58,7 +66,7 @@ def _keep(contents: Mapping[str, bytes]) -> None:
                 (folder / names[what]).write_bytes(content)
         except OSError:
             shutil.rmtree(folder, ignore_errors=True)
-            raise
+            return
         say(f"the result is kept in {folder}")
 
 

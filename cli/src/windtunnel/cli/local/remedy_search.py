@@ -33,12 +33,20 @@ async def search_remedy(
     """Searches a recipe; see `windtunnel.diagnosis.remedy.find_remedy`.
 
     Args:
-        reference, variant, samples: the files that are given.
+        reference: the original model.
+        variant: the one to fix.
+        samples: .npz with labels.
         folder: for files of the search.
         gates: limits that the fixed model must meet.
         pipeline: preprocessing, or None.
         budget: time to search, in seconds.
         is_target: the model will run on this machine.
+
+    Returns:
+        What the search found. If it is canceled, the best so far is printed.
+
+    Raises:
+        CancelledError: a signal stopped the search.
     """
     from windtunnel.diagnosis.remedy import ThisMachine, find_remedy
 
@@ -66,7 +74,11 @@ async def search_remedy(
 
 
 class _TrialPrinter:
-    """Prints trials: all of them, or only improvements if a progress bar is on the terminal."""
+    """Prints trials: all of them, or only improvements if a progress bar is on the terminal.
+
+    Args:
+        quiet: only improvements are printed.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self._quiet = quiet

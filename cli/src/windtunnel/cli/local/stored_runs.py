@@ -56,7 +56,17 @@ class GivenCriteria:
     left_out: tuple[str, ...] | None = None
 
     def or_those_of(self, known: Criteria) -> Criteria:
-        """The criteria; what is not given is taken from those known. Raises UsageError if they cannot be."""
+        """The criteria to judge by; what is not given is taken from those known.
+
+        Args:
+            known: the criteria of the stored run.
+
+        Returns:
+            The criteria.
+
+        Raises:
+            UsageError: they contradict each other, or a value is not valid.
+        """
         from windtunnel.diagnosis.comparison.criteria import criteria_of
 
         threshold = known.limit.threshold if self.threshold is None else self.threshold
@@ -82,7 +92,16 @@ class Judged:
 
 
 def diagnosis_document(found: Comparison, synthetic: bool, command: CommandFacts) -> dict[str, Any]:
-    """The diagnosis of a comparison as JSON, with what conversions add; `synthetic`: the samples were random."""
+    """The diagnosis of a comparison as JSON, with what conversions add.
+
+    Args:
+        found: the comparison.
+        synthetic: the samples were random.
+        command: what `diff` knows in addition.
+
+    Returns:
+        The document `windtunnel.diagnosis/1`.
+    """
     document = found.to_json() | {"synthetic_samples": synthetic}
     if command.converted is not None:
         document["findings"] = [one.to_json() for one in distinct((*command.findings, *found.findings))]
@@ -91,9 +110,17 @@ def diagnosis_document(found: Comparison, synthetic: bool, command: CommandFacts
 
 
 def store_run(made: Path, path: Path, command: CommandFacts, *, force: bool) -> None:
-    """Completes the run `made`, and copies it to `path`, whole or not at all.
+    """Completes a stored run, and copies it to its path, completely or not at all.
 
-    Raises Conflict and InvalidInput as `write_whole`.
+    Args:
+        made: the file that the comparison wrote.
+        path: where the user wants it.
+        command: what `diff` knows in addition to the run.
+        force: replace a file that exists.
+
+    Raises:
+        Conflict: another process has created the file in the meantime, and `force` is not set.
+        InvalidInput: it cannot be written.
     """
     from windtunnel.diagnosis.comparison.run_archive import add_command
 
@@ -109,6 +136,9 @@ def judge_stored(path: Path, models: tuple[Path, Path] | None, given: GivenCrite
         path: the file of `diff --save`.
         models: reference and candidate, if the file does not store them.
         given: what the user asks to judge by; what is not given is as it was when the models ran.
+
+    Returns:
+        The judgment, with what the command knew when the models ran.
 
     Raises:
         InvalidInput: the file is not a run, or is damaged; a model is not the one that ran.

@@ -127,7 +127,12 @@ def minimal_case(
 
 
 def _op_of(cause: Cause, reference: ModelFacts, candidate: ModelFacts) -> int:
-    """The candidate's op of a cause. Raises InvalidInput and NotFound as `minimal_case`."""
+    """The candidate's op of a cause.
+
+    Raises:
+        InvalidInput: the cause has no op in the candidate.
+        NotFound: one of the models has an op that ends the process that runs it.
+    """
     if cause.op_index is None:
         raise InvalidInput(f"{cause.code} has no op to cut out", hint="only a cause with a place makes a minimal case")
     name = candidate.path.name
