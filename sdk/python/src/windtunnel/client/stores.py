@@ -83,8 +83,8 @@ async def find_store(
         if endpoints.artifacts_assumed:
             raise _unknown(endpoints.grpc.get("metrics_store"))
         return open_store(endpoints.artifacts)
-    ours = await _holding(endpoints.artifacts, probe)
-    return ServedStore(service(), on_upload) if ours is None else ours
+    found = await _holding(endpoints.artifacts, probe)
+    return ServedStore(service(), on_upload) if found is None else found
 
 
 def _unknown(address: str | None) -> Unavailable:

@@ -103,7 +103,7 @@ class _Tally:
         self._bad = 0
 
     def add(self, reference: Sequence[NDArray[Any]], rows: Sequence[NDArray[Any]]) -> None:
-        right = [drift.add(ours, row) for drift, ours, row in zip(self._drifts, reference, rows, strict=True)]
+        right = [drift.add(expected, row) for drift, expected, row in zip(self._drifts, reference, rows, strict=True)]
         self._bad += not all(right)
         if self._columns:
             self._scores.add(rows[0].reshape(1, -1), None)

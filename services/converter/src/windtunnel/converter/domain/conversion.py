@@ -141,7 +141,9 @@ def judge(
             f"nRMSE {errors[worst]:.4g} > {MAX_OUTPUT_NRMSE}",
         )
     if exchanged:
-        named = ", ".join(f"{ours!r} holds what the original calls {theirs!r}" for ours, theirs in exchanged.items())
+        named = ", ".join(
+            f"{converted!r} holds what the original calls {original!r}" for converted, original in exchanged.items()
+        )
         return False, f"the names of outputs are exchanged: {named}"
     if labelled and agreement is not None and agreement < MIN_AGREEMENT:
         return False, f"the converted model chooses another class on {1 - agreement:.1%} of the samples"

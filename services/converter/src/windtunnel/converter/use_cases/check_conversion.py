@@ -54,9 +54,9 @@ def check(
     sums = {tensor.name: OutputSums() for tensor in facts.outputs}
     for index, sample in enumerate(inputs):
         results = _run(runner, sample)
-        for ours, value in results.items():
-            theirs = references[matching.pairs[ours]][index] if ours in matching.pairs else None
-            sums[ours].add(value, theirs)
+        for name, value in results.items():
+            expected = references[matching.pairs[name]][index] if name in matching.pairs else None
+            sums[name].add(value, expected)
         answers.add(index, results)
         isolation.progress(index / inputs.count, f"converted: {index + 1} of {inputs.count} samples")
     truth = references.get(matching.pairs.get(answers.output or "", ""))
@@ -142,7 +142,7 @@ def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
         labelled=answers.reading.metric == "classes",
         non_finite=non_finite,
         unmatched=outputs.unmatched,
-        exchanged={outputs.called(ours): theirs for ours, theirs in outputs.matching.exchanged.items()},
+        exchanged={outputs.called(one): other for one, other in outputs.matching.exchanged.items()},
     )
     nrmse = max(errors.values()) if known else None
     found = Check(original.scores, converted.scores, same, nrmse, count, synthetic, passed, message)

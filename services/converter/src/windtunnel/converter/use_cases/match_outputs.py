@@ -91,13 +91,19 @@ def match_outputs(facts: ModelFacts, references: Arrays, probe: Sequence[Arrays]
         for tensor, name in itertools.product(facts.outputs, references)
         if _same_shape(tensor, references[name])
     }
-    sure = {ours: theirs for ours, theirs in named.items() if _agree(errors[ours, theirs])}
+    sure = {converted: original for converted, original in named.items() if _agree(errors[converted, original])}
     by_value = _nearest(errors, sure, most=MAX_OUTPUT_NRMSE)
     # In the model's order: which of two pairs is closer depends on the processor's last digits.
     by_value = {tensor.name: by_value[tensor.name] for tensor in facts.outputs if tensor.name in by_value}
-    exchanged = {ours: theirs for ours, theirs in by_value.items() if named.get(ours, theirs) != theirs}
+    exchanged = {
+        converted: original for converted, original in by_value.items() if named.get(converted, original) != original
+    }
     pairs = {**sure, **by_value}
-    pairs |= {ours: theirs for ours, theirs in named.items() if ours not in pairs and theirs not in pairs.values()}
+    pairs |= {
+        converted: original
+        for converted, original in named.items()
+        if converted not in pairs and original not in pairs.values()
+    }
     pairs |= _nearest(errors, pairs, most=np.inf)
     return Matching(
         pairs, exchanged, _unmatched(facts, pairs, references, _again(facts, errors)), _order(facts, pairs, references)
@@ -147,10 +153,10 @@ def _error(tensor: TensorFacts, reference: NDArray[Any], values: Sequence[NDArra
 def _nearest(errors: Mapping[tuple[str, str], float], taken: Mapping[str, str], *, most: float) -> dict[str, str]:
     """Pairs of what is not `taken` yet whose error is at most `most`, the smallest error first."""
     pairs: dict[str, str] = {}
-    for (ours, theirs), error in sorted(errors.items(), key=lambda item: item[1]):
+    for (converted, original), error in sorted(errors.items(), key=lambda item: item[1]):
         used = {*taken.values(), *pairs.values()}
-        if error <= most and ours not in taken and ours not in pairs and theirs not in used:
-            pairs[ours] = theirs
+        if error <= most and converted not in taken and converted not in pairs and original not in used:
+            pairs[converted] = original
     return pairs
 
 
@@ -159,11 +165,11 @@ def _same_shape(tensor: TensorFacts, reference: NDArray[Any]) -> bool:
 
     A constant has no batch: each row of the original's is all of it.
     """
-    theirs, whole = reference.shape[1:], tensor.shape_signature
+    expected, whole = reference.shape[1:], tensor.shape_signature
     shapes = (whole, whole[1:]) if tensor.shape[:1] in ((), (1,)) else (whole,)
     return any(
-        len(ours) == len(theirs) and all(want in (-1, got) for want, got in zip(ours, theirs, strict=True))
-        for ours in shapes
+        len(shape) == len(expected) and all(size in (-1, got) for size, got in zip(shape, expected, strict=True))
+        for shape in shapes
     )
 
 
@@ -184,16 +190,16 @@ def _unmatched(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays, 
 
 def _order(facts: ModelFacts, pairs: Mapping[str, str], references: Arrays) -> tuple[Finding, ...]:
     """Says that outputs are listed in another order than the original's, which matters to whoever counts them."""
-    theirs = list(references)
-    ours = list(dict.fromkeys(pairs[tensor.name] for tensor in facts.outputs if tensor.name in pairs))
-    if ours == [name for name in theirs if name in ours]:
+    original = list(references)
+    converted = list(dict.fromkeys(pairs[tensor.name] for tensor in facts.outputs if tensor.name in pairs))
+    if converted == [name for name in original if name in converted]:
         return ()
-    listed = ", ".join(f"{place}: {name}" for place, name in enumerate(ours))
+    listed = ", ".join(f"{place}: {name}" for place, name in enumerate(converted))
     return (
         Finding(
             CONVERSION_OUTPUT_ORDER,
             f"the .tflite lists its outputs in another order than the original: {listed}",
             "read outputs by the names of the signature, or in this order",
-            {"original": theirs, "converted": ours},
+            {"original": original, "converted": converted},
         ),
     )

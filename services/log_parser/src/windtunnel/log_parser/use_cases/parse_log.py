@@ -20,7 +20,7 @@ _TABLE_HEAD = re.compile(r"^={3,} ?(?:Run Order|Top by |Summary by )")
 _PARAMETERS = re.compile(r"^(?:Log parameter values|(?:Min n|N)um runs:|Graph:)")
 _LOADS = re.compile(r"^Load(?:ed model|ing model)")
 _TIMES = re.compile(r"^(?:Running (?:benchmark for |\d+ (?:warmup|benchmark) iterations)|\s*count=)")
-_OURS = re.compile(r"(?i)tflite|tensorflow|litert")
+_RUNTIME = re.compile(r"(?i)tflite|tensorflow|litert")
 
 
 def parse_log(text: str | bytes) -> Log:
@@ -183,8 +183,8 @@ class _Parser:
             if self.run is not None:
                 self.run.fail(failure)
             return self.run is not None
-        ours = not line.source or _OURS.search(line.source) is not None
-        if self.run is None or line.level not in ("W", "E", "F") or not ours:
+        of_runtime = not line.source or _RUNTIME.search(line.source) is not None
+        if self.run is None or line.level not in ("W", "E", "F") or not of_runtime:
             return False
         if line.level == "W":
             self.run.warnings[line.text.strip()] = None

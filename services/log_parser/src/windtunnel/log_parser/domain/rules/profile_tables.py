@@ -57,7 +57,7 @@ class OpTable:
         if cells is None:
             return None
         named = dict(zip(self.columns, cells, strict=True))
-        figures = {ours: number(named.get(theirs)) for theirs, ours in _FIELDS.items()}
+        figures = {field: number(named.get(column)) for column, field in _FIELDS.items()}
         return Op(type=named["node type"], name=named.get("name"), **figures)
 
     def _cells(self, text: str) -> list[str] | None:
