@@ -24,12 +24,13 @@ Basis: *measured*, a record of a measurement exists; *derived*, the value follow
 no measurement set it.
 
 *Same answers* is measured by `benchmarks/diagnosis/threshold_sweep.py`: {cases} cases of the fault matrix
-([diagnosis.md](diagnosis.md)) are judged again with one threshold changed, by a factor of up to 10 in both directions.
-In the range shown, no answer gets worse: no cause or place becomes wrong, no clean pair gets a false alarm, and no
-verdict changes. `<` and `>`: even the last value that was tried gives the same answers. The cases are those that
-execute code that reads the threshold, and in parentheses those in which anything changes at the last values. A
-threshold that is limited on a side counts as *measured*; `benchmarks/diagnosis/threshold_sweep.json` names the case
-that limits it.
+([diagnosis.md](diagnosis.md)) are judged again with one threshold changed, by factors of up to 10 in both directions.
+The models run again, with factors of up to 2, for a threshold that their run depends on. In the range shown, no answer
+gets worse: no cause or place becomes wrong, no clean pair gets a false alarm, and no verdict changes. `<` and `>`: the
+last value that was tried gives the same answers, too. The number of cases counts those that execute code that reads the
+threshold. In parentheses is the number of cases that change in any respect at the last values. *Not decided* counts
+cases whose models would have to run again, and did not. A threshold that is limited on a side counts as *measured*;
+`benchmarks/diagnosis/threshold_sweep.json` names the case that limits it.
 
 ## Rules over one suspect
 
