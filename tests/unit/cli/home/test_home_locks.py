@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -58,16 +59,24 @@ async def test_of_two_embedded_ones_and_of_two_waiting_ups_one_gets_it(tmp_path:
 
 
 async def test_who_only_looks_is_in_nobodys_way(tmp_path: Path) -> None:
-    async def look() -> None:
-        while True:
-            locks.is_taken(tmp_path)
-            await asyncio.sleep(0)
+    done, looks = threading.Event(), 0
 
-    looking = asyncio.create_task(look())
-    for _ in range(20):
-        (await locks.take_for_up(tmp_path, print)).release()
-        (await locks.take_embedded(tmp_path)).release()
-    looking.cancel()
+    def look() -> None:
+        nonlocal looks
+        while not done.is_set():
+            locks.is_taken(tmp_path)
+            looks += 1
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(100):
+            (await locks.take_for_up(tmp_path, print)).release()
+            (await locks.take_embedded(tmp_path)).release()
+    finally:
+        done.set()
+        looking.join()
+    assert looks > 10
 
 
 async def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
