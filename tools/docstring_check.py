@@ -1,9 +1,10 @@
 """Checks that docstrings of public functions say Args, Returns and Raises, in Google's form.
 
 A function without parameters may say in its summary alone what it returns, and so may one that answers a question
-("Whether ..."). A method whose docstring begins with "Implements `Port.method`" has its sections there. Two tools share
-the work. pydoclint compares a docstring with the signature ([tool.pydoclint] in pyproject.toml). ruff checks its form
-(D), and that it names the exceptions that the function itself raises (DOC501).
+("Whether ..."). A method whose docstring begins with "Implements `Port.method`" has its sections there. The docstring
+of a command or a group of commands is its --help text, which describes the options itself. Two tools share the work.
+pydoclint compares a docstring with the signature ([tool.pydoclint] in pyproject.toml). ruff checks its form (D), and
+that it names the exceptions that the function itself raises (DOC501).
 """
 
 from __future__ import annotations
@@ -37,6 +38,10 @@ _MADE = re.compile(r"Raised exception `_*[a-z]\w*` missing")
 _OF_FORMULAS = ("DOC103", "DOC201", "D415")
 # A method that refers to the port it implements has its sections there.
 _IMPLEMENTS = re.compile(r"Implements `\w+\.\w+`")
+# Decorators of click: `@click.command()`, `@plans.group()`.
+_COMMANDS = ("command", "group")
+# click reads `\b` in a help text as a paragraph to leave as it is, so these are not raw strings.
+_OF_HELP = "D301"
 _LINE = re.compile(r"\s+(\d+): (DOC\d+): (.*)")
 
 
@@ -93,8 +98,12 @@ def check(paths: Sequence[str]) -> list[Finding]:
     found = sorted(set(_by_pydoclint(paths)) | set(_by_ruff(paths)))
     formulas = set(tomllib.loads(LIST.read_text(encoding="utf-8"))["formulas"])
     found = [one for one in found if not (one.path in formulas and one.code in _OF_FORMULAS)]
-    described = {path: _described_by_a_port(ROOT / path) for path in {one.path for one in found}}
-    return [one for one in found if not (one.code.startswith("DOC") and one.line in described[one.path])]
+    described = {path: _described_elsewhere(ROOT / path) for path in {one.path for one in found}}
+    return [one for one in found if not (_is_of_sections(one.code) and one.line in described[one.path])]
+
+
+def _is_of_sections(code: str) -> bool:
+    return code.startswith("DOC") or code == _OF_HELP
 
 
 def _by_pydoclint(paths: Sequence[str]) -> list[Finding]:
@@ -124,15 +133,20 @@ def _summary_is_enough(path: Path) -> set[int]:
     return found
 
 
-def _described_by_a_port(path: Path) -> set[int]:
-    """The lines of methods, and of their docstrings, that refer to the port they implement."""
+def _described_elsewhere(path: Path) -> set[int]:
+    """The lines of commands and of methods that refer to the port they implement, with their docstrings."""
     found: set[int] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _IMPLEMENTS.match(
-            ast.get_docstring(node) or ""
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (
+            _IMPLEMENTS.match(ast.get_docstring(node) or "") or any(map(_makes_a_command, node.decorator_list))
         ):
             found.update(range(node.lineno, (node.body[0].end_lineno or node.lineno) + 1))
     return found
+
+
+def _makes_a_command(decorator: ast.expr) -> bool:
+    called = decorator.func if isinstance(decorator, ast.Call) else decorator
+    return isinstance(called, ast.Attribute) and called.attr in _COMMANDS
 
 
 def _by_ruff(paths: Sequence[str]) -> list[Finding]:

@@ -84,6 +84,30 @@ def test_a_question_says_in_its_summary_what_is_returned(folder: Path) -> None:
     assert codes(folder, text.replace("Multiplies values.", "Whether values can be multiplied.")) == set()
 
 
+COMMAND = '''"""A module."""
+
+import click
+
+
+@click.command()
+@click.argument("model")
+def convert(model: str) -> int:
+    """Converts MODEL.
+
+    \\b
+    windtunnel convert model.keras
+    """
+    if not model:
+        raise click.UsageError(model)
+    return 0
+'''
+
+
+def test_the_docstring_of_a_command_is_its_help_text(folder: Path) -> None:
+    assert codes(folder, COMMAND) == set()
+    assert codes(folder, COMMAND.replace("@click.command()\n", "")) == {"DOC103", "DOC201", "DOC501", "D301"}
+
+
 def test_an_exception_that_a_function_makes_has_no_class_to_name(folder: Path) -> None:
     text = COMPLETE.replace("    raise ValueError(factor)", "    raise _refused(factor)")
     assert codes(folder, text.replace("ValueError", "OverflowError")) == set()

@@ -33,17 +33,44 @@ Found = list[CompletionItem]
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """Ids of runs, newest first, with model, version and verdict."""
+    """Completes ids of runs, newest first, with model, version and verdict.
+
+    Args:
+        context: the command line so far.
+        parameter: the one to complete.
+        incomplete: what is typed.
+
+    Returns:
+        What fits; nothing if runs cannot be read.
+    """
     return _quietly(lambda: [CompletionItem(id, help=words) for id, words in _runs(incomplete)])
 
 
 def complete_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """Names of models that have runs."""
+    """Completes names of models that have runs.
+
+    Args:
+        context: the command line so far.
+        parameter: the one to complete.
+        incomplete: what is typed.
+
+    Returns:
+        What fits; nothing if runs cannot be read.
+    """
     return _quietly(lambda: _starting(_models(), incomplete))
 
 
 def complete_variants(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """The variants of the run on the command line; without a run, the variants built into Windtunnel."""
+    """Completes the variants of the run on the command line; without a run, the variants built into Windtunnel.
+
+    Args:
+        context: the command line so far, with the run.
+        parameter: the one to complete.
+        incomplete: what is typed.
+
+    Returns:
+        What fits; nothing if the run cannot be read.
+    """
     if not any(one.name == "run_id" for one in context.command.params):
         from windtunnel.plan import BUILTIN_VARIANTS
 
@@ -55,12 +82,30 @@ def complete_variants(context: click.Context, parameter: click.Parameter, incomp
 
 
 def complete_plans(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """Names of stored plans."""
+    """Completes names of stored plans.
+
+    Args:
+        context: the command line so far.
+        parameter: the one to complete.
+        incomplete: what is typed.
+
+    Returns:
+        What fits; nothing if plans cannot be read.
+    """
     return _quietly(lambda: _starting(_plans(), incomplete))
 
 
 def complete_dead_letters(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
-    """Ids of dead letters, with their subjects."""
+    """Completes ids of dead letters, with their subjects.
+
+    Args:
+        context: the command line so far.
+        parameter: the one to complete.
+        incomplete: what is typed.
+
+    Returns:
+        What fits; nothing if dead letters cannot be read.
+    """
     return _quietly(
         lambda: [CompletionItem(id, help=subject) for id, subject in _dead_letters() if id.startswith(incomplete)]
     )

@@ -34,7 +34,16 @@ class Finite(click.FloatRange):
         super().__init__(min=0.0 if min is None else min, min_open=min is None)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The number, checked like `click.FloatRange` does."""
+        """Reads a number and checks it like `click.FloatRange` does; infinity and NaN are wrong usage.
+
+        Args:
+            value: what the user typed, or the default.
+            param: the option.
+            ctx: the command.
+
+        Returns:
+            The number.
+        """
         found = float(super().convert(value, param, ctx))
         if not math.isfinite(found):
             self.fail(f"{value} is not a finite number.", param, ctx)
@@ -56,18 +65,44 @@ class AcceleratorType(click.ParamType[str]):
         self._spell = spell
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The names, as `click.Choice` shows them."""
+        """Names the accelerators in the help text, as `click.Choice` does.
+
+        Args:
+            param: the option.
+            ctx: the command.
+
+        Returns:
+            The names in brackets.
+        """
         return f"[{'|'.join(self._among)}]"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The accelerator as the command's documents spell it."""
+        """Reads the name of an accelerator; one that is not known is wrong usage.
+
+        Args:
+            value: what the user typed, or the default.
+            param: the option.
+            ctx: the command.
+
+        Returns:
+            The accelerator as the command's documents spell it.
+        """
         try:
             return self._spell(parse_accelerator(str(value), self._among))
         except InvalidInput as error:
             self.fail(f"{error.message}: {error.hint}.", param, ctx)
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names that begin with what is typed."""
+        """Completes the name of an accelerator.
+
+        Args:
+            ctx: the command line so far.
+            param: the option.
+            incomplete: what is typed.
+
+        Returns:
+            The names that begin with what is typed.
+        """
         return [CompletionItem(name) for name in self._among if name.startswith(incomplete)]
 
 
@@ -97,7 +132,17 @@ threads_option = click.option("--threads", type=click.IntRange(1, 256), default=
 
 
 def label_of(text: str) -> tuple[str, str]:
-    """Name and value of a label KEY=VALUE. Raises BadParameter."""
+    """Reads a label KEY=VALUE.
+
+    Args:
+        text: what the user typed.
+
+    Returns:
+        Name and value.
+
+    Raises:
+        BadParameter: it is not a label.
+    """
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--label")

@@ -17,7 +17,16 @@ class ShapeType(click.ParamType[tuple[str, tuple[int, ...]]]):
     name = "shape"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
-        """(name of the input or "", its sizes)."""
+        """Reads the shape of an input: NAME=1,224,224,3, or only the sizes.
+
+        Args:
+            value: what the user typed, or a shape that was read before.
+            param: the option.
+            ctx: the command.
+
+        Returns:
+            The name of the input, empty if it is not given, and its sizes.
+        """
         if isinstance(value, tuple):
             return value[0], value[1]
         name, _, sizes = str(value).rpartition("=")
@@ -41,7 +50,17 @@ shape_option = click.option(
 
 
 def given_shapes(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> Shapes:
-    """What `--shape` gave, by input name. Raises click.BadParameter for two shapes of one input."""
+    """The shapes of several `--shape`.
+
+    Args:
+        shapes: name of the input and its sizes, for each.
+
+    Returns:
+        The sizes by input name.
+
+    Raises:
+        BadParameter: two shapes are for one input.
+    """
     found: Shapes = {}
     for name, shape in shapes:
         if found.setdefault(name, shape) != shape:
@@ -50,11 +69,18 @@ def given_shapes(shapes: Sequence[tuple[str, tuple[int, ...]]]) -> Shapes:
 
 
 def shapes_of(model: Path, shapes: Shapes, samples: Path | None, pipeline: Any) -> Shapes:
-    """The shapes in which a model is run.
-
-    They are those given, or those of the first sample; empty if neither is given.
+    """The shapes in which a model is run: those given, or those of the first sample.
 
     Raises InvalidInput, NotFound and Unsupported for samples that do not fit the model.
+
+    Args:
+        model: a .tflite.
+        shapes: those given, by input name.
+        samples: .npz, or None.
+        pipeline: preprocessing of the samples, or None.
+
+    Returns:
+        The sizes by input name; empty if neither shapes nor samples are given.
     """
     if samples is None:
         return shapes

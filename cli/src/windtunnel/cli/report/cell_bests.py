@@ -13,7 +13,15 @@ Path = tuple[str, ...]
 
 
 def cell_figure(cell: Cell, path: Path) -> float | None:
-    """The figure of a cell at the end of a path of keys, or None."""
+    """The figure of a cell at the end of a path of keys.
+
+    Args:
+        cell: of a report.
+        path: keys from the cell to the figure.
+
+    Returns:
+        The figure; None if the cell does not have it.
+    """
     value: Any = cell
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None
@@ -21,13 +29,25 @@ def cell_figure(cell: Cell, path: Path) -> float | None:
 
 
 def worst_cell(cells: Sequence[Cell], path: Path) -> Cell | None:
-    """The cell with the largest figure; None if no cell has that figure."""
+    """The cell with the largest figure.
+
+    Args:
+        cells: of one variant.
+        path: keys from a cell to the figure.
+
+    Returns:
+        The cell; None if no cell has that figure.
+    """
     known = [(value, index) for index, cell in enumerate(cells) if (value := cell_figure(cell, path)) is not None]
     return cells[max(known)[1]] if known else None
 
 
 class CellBests:
-    """The cells of all variants, by where they ran."""
+    """The cells of all variants, by where they ran.
+
+    Args:
+        variants: all variants of a report.
+    """
 
     def __init__(self, variants: Sequence[Mapping[str, Any]]) -> None:
         self._groups: dict[tuple[Any, ...], list[Cell]] = {}
@@ -40,6 +60,10 @@ class CellBests:
         """Whether no other variant has a smaller figure in the same cell, and some variant has a larger one.
 
         Figures that are shown with the same digits are equal. An unstable figure is neither best nor worst.
+
+        Args:
+            cell: one of the variants' cells.
+            path: keys from a cell to the figure.
         """
         own = cell_figure(cell, path)
         if own is None or not _can_be_compared(cell):

@@ -22,7 +22,14 @@ class FindingWords:
 
 
 def shown_findings(findings: Sequence[Mapping[str, Any]]) -> list[FindingWords]:
-    """The words of all findings of a document."""
+    """The words of all findings of a document.
+
+    Args:
+        findings: the list `findings`.
+
+    Returns:
+        One for each, in the same order.
+    """
     return [
         FindingWords(
             code=named(one.get("code")),
@@ -36,7 +43,14 @@ def shown_findings(findings: Sequence[Mapping[str, Any]]) -> list[FindingWords]:
 
 
 def tried_words(finding: Mapping[str, Any]) -> list[str]:
-    """The pipelines that were tried, best first, in words."""
+    """The pipelines that were tried, in words.
+
+    Args:
+        finding: of the list `findings`.
+
+    Returns:
+        One line for each, best first.
+    """
     tried = entries(finding.get("evidence") or {}, "tried")
     words = []
     for one in tried[:6]:
@@ -48,6 +62,13 @@ def tried_words(finding: Mapping[str, Any]) -> list[str]:
 
 
 def pipeline_words(finding: Mapping[str, Any]) -> str:
-    """The pipeline that a finding suggests, as JSON for a file; empty if it suggests none."""
+    """The pipeline that a finding suggests, as JSON for a file.
+
+    Args:
+        finding: of the list `findings`.
+
+    Returns:
+        JSON text; empty if it suggests none.
+    """
     pipeline = (finding.get("evidence") or {}).get("pipeline")
     return json.dumps(pipeline, ensure_ascii=True) if isinstance(pipeline, Mapping) else ""

@@ -36,23 +36,52 @@ NOT_COMPARED: Final = "not checked: no original model was run, so nothing was co
 
 
 def share(value: Any) -> str:
-    """A share in [0, 1], four digits."""
+    """A share in [0, 1], four digits.
+
+    Args:
+        value: the figure; anything else is unknown.
+
+    Returns:
+        The digits, or the dash.
+    """
     return figure(value, ".4f")
 
 
 def megabytes(size_bytes: Any) -> str:
-    """Bytes as MB of 10^6 bytes."""
+    """Bytes as MB of 10^6 bytes.
+
+    Args:
+        size_bytes: the size; anything that is not a number is unknown.
+
+    Returns:
+        The digits without the unit, or the dash.
+    """
     return measure(size_bytes / 1e6) if is_number(size_bytes) else UNKNOWN
 
 
 def moment(value: Any) -> str:
-    """An ISO 8601 time as UTC."""
+    """A time as UTC.
+
+    Args:
+        value: an ISO 8601 text.
+
+    Returns:
+        The date and time. Any other text is shown as it is, an absent one as a dash.
+    """
     found = _time(value)
     return named(value) if found is None else found.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def elapsed(start: Any, end: Any) -> str:
-    """Time from start to end, in words."""
+    """Time from start to end, in words.
+
+    Args:
+        start: an ISO 8601 text.
+        end: an ISO 8601 text.
+
+    Returns:
+        The time; the dash if one of them is unknown.
+    """
     first, last = _time(start), _time(end)
     if first is None or last is None:
         return UNKNOWN
@@ -105,7 +134,14 @@ _COLUMNS: Final = (
 
 
 def gates_of(variant: Mapping[str, Any]) -> list[Gate]:
-    """The gates of a variant in a report."""
+    """The gates of a variant.
+
+    Args:
+        variant: of a report.
+
+    Returns:
+        All that it was judged by, in the order of the report.
+    """
     return [_gate(entry) for entry in entries(variant, "gates")]
 
 
@@ -121,45 +157,90 @@ def _gate(entry: Mapping[str, Any]) -> Gate:
 
 
 def worst(gates: Sequence[Gate]) -> Gate | None:
-    """The gate that matters most: a failed one, otherwise an unknown one, otherwise any."""
+    """The gate that matters most: a failed one, otherwise an unknown one, otherwise any.
+
+    Args:
+        gates: of one figure.
+
+    Returns:
+        The gate; None if there are none.
+    """
     order: Mapping[bool | None, int] = {False: 0, None: 1, True: 2}
     return min(gates, key=lambda gate: order[gate.passed], default=None)
 
 
 def entries(owner: Mapping[str, Any] | None, key: str) -> list[Any]:
-    """The list under `key`; an absent or null one is empty."""
+    """The list under a key.
+
+    Args:
+        owner: a JSON object, or None.
+        key: the field.
+
+    Returns:
+        The list; an absent or null one is empty.
+    """
     return list((owner or {}).get(key) or [])
 
 
 def part(owner: Mapping[str, Any] | None, key: str) -> Mapping[str, Any]:
-    """The object under `key`; an absent or null one is empty."""
+    """The object under a key.
+
+    Args:
+        owner: a JSON object, or None.
+        key: the field.
+
+    Returns:
+        The object; an absent or null one is empty.
+    """
     return (owner or {}).get(key) or {}
 
 
 def first_over(summary: Mapping[str, Any]) -> str | None:
-    """The name of the first layer that diverges. Documents give the name only, or with its index."""
+    """The name of the first layer that diverges. Documents give the name only, or with its index.
+
+    Args:
+        summary: the object with the field `first_over`.
+
+    Returns:
+        The name; None if no layer diverges.
+    """
     found = summary.get("first_over")
     name = found.get("layer") if isinstance(found, Mapping) else found
     return None if name in (None, "") else clean(name)
 
 
 def diverges(layer: Mapping[str, Any], limit: Limit) -> bool:
-    """Whether an entry of `layers` diverges. One without nRMSE does; one of choices (argmax) never does."""
+    """Whether an entry of `layers` diverges. One without nRMSE does; one of choices (argmax) never does.
+
+    Args:
+        layer: an entry of `layers`.
+        limit: the metric and the threshold of the diagnosis.
+    """
     value = layer.get(limit.metric)
     counts = layer.get("problem") is not None or not is_number(layer.get("nrmse"))
     return (counts or limit.exceeded_by(value if is_number(value) else None)) and not layer.get("is_choice")
 
 
 def was_compared(check: Mapping[str, Any]) -> bool:
-    """Whether the check of a conversion compared anything: a .tflite has no original."""
+    """Whether the check of a conversion compared anything: a .tflite has no original.
+
+    Args:
+        check: the object `check` of a document.
+    """
     judged = [check.get(key) for key in ("output_nrmse", "agreement", "original")]
     return check.get("passed") is not True or any(one is not None for one in judged)
 
 
 def samples_words(diagnosis: Mapping[str, Any]) -> str | None:
-    """The number and kind of a diagnosis' samples; None if it does not say.
+    """The number and kind of a diagnosis' samples.
 
     `windtunnel diff` notes random inputs at the top of its document, a stored diagnosis in its settings.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        The words; None if it does not say.
     """
     if diagnosis.get("samples") is None:
         return None
@@ -168,14 +249,28 @@ def samples_words(diagnosis: Mapping[str, Any]) -> str | None:
 
 
 def place_of(cell: Mapping[str, Any]) -> str:
-    """Where a cell runs: farm, device and system."""
+    """Where a cell runs.
+
+    Args:
+        cell: of a report.
+
+    Returns:
+        Farm, device and system.
+    """
     system = " ".join(clean(cell[key]) for key in ("platform", "os_version") if cell.get(key))
     device = "/".join(clean(cell[key]) for key in ("farm", "device") if cell.get(key)) or UNKNOWN
     return f"{device} ({system})" if system else device
 
 
 def engine_of(cell: Mapping[str, Any]) -> str:
-    """What a cell runs on: accelerator and threads."""
+    """What a cell runs on.
+
+    Args:
+        cell: of a report.
+
+    Returns:
+        Accelerator and threads.
+    """
     threads, accelerator = cell.get("threads"), named(shown_accelerator(str(cell.get("accelerator") or "")))
     if not threads:
         return accelerator
@@ -183,14 +278,28 @@ def engine_of(cell: Mapping[str, Any]) -> str:
 
 
 def nodes_of(cell: Mapping[str, Any]) -> str:
-    """Nodes that the delegate took over, of all: "40/65"; the dash if there is no delegate."""
+    """Nodes that the delegate took over, of all: "40/65".
+
+    Args:
+        cell: of a report.
+
+    Returns:
+        The two counts; the dash if there is no delegate.
+    """
     if cell.get("accelerator") == "cpu" or cell.get("nodes_total") is None:
         return UNKNOWN
     return f"{named(cell.get('nodes_delegated'))}/{cell['nodes_total']}"
 
 
 def conditions_words(conditions: Mapping[str, Any]) -> str:
-    """The conditions of a measurement: load of other processes, spread, drift."""
+    """The conditions of a measurement.
+
+    Args:
+        conditions: the object `conditions` of a document.
+
+    Returns:
+        Load of other processes, spread and drift in words; the dash if none is known.
+    """
     found = [
         (f"others used {measure(conditions.get('other_load_cores'))} cores", conditions.get("other_load_cores")),
         (f"spread {figure(conditions.get('spread'), '.0%')}", conditions.get("spread")),
@@ -200,7 +309,15 @@ def conditions_words(conditions: Mapping[str, Any]) -> str:
 
 
 def input_words(shapes: Any, *, known: bool | None = True) -> str:
-    """The shapes of a document for people: "input 1x224x224x3"."""
+    """The shapes of inputs for people: "input 1x224x224x3".
+
+    Args:
+        shapes: the list `input_shapes` of a document, or None.
+        known: False: the model has open dimensions, and the sizes that ran are not known. None: not stated.
+
+    Returns:
+        The words; empty if there are no shapes.
+    """
     if not shapes:
         return ""
     plural = "s" if len(shapes) > 1 else ""

@@ -10,7 +10,14 @@ from windtunnel.plain_text import layer_title as layer_title
 
 
 def common_folder(names: Sequence[object]) -> str:
-    """The first folder in the paths of most names; empty if they do not share one."""
+    """The first folder in the paths of most names.
+
+    Args:
+        names: of layers.
+
+    Returns:
+        The folder with its slash; empty if they do not share one.
+    """
     texts = [clean(name) for name in names]
     folders = Counter(f"{text.split('/')[0]}/" for text in texts if "/" in text)
     folder, count = max(folders.items(), key=lambda item: item[1], default=("", 0))

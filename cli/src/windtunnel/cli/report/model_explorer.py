@@ -32,32 +32,58 @@ _SHADES: Final = ((0.1, "#e4f3ea"), (0.3, "#b7e0c6"), (1.0, "#fbe3a6"))
 def node_data(document: Mapping[str, Any], facts: ModelFacts, figure: str = "nrmse") -> dict[str, Any]:
     """One set of node data for the candidate's graph.
 
+    A node is named by its output tensor if no other tensor has that name, otherwise by its op's index, which is its id
+    in Model Explorer. Culprits are red in every set. A layer without a figure shows its problem.
+
     Args:
         document: a `windtunnel.diagnosis/1`.
         facts: the candidate.
         figure: `nrmse` (accumulated) or `local_nrmse` (isolated), a number per node, colored by the diagnosis'
             threshold or by the largest; `cause`: the code of the node's cause.
 
-    A node is named by its output tensor if no other tensor has that name, otherwise by its op's index, which is its id
-    in Model Explorer. Culprits are red in every set. A layer without a figure shows its problem.
+    Returns:
+        The object for one set, under the id of the graph.
     """
     values: Mapping[str, Any] = {"results": _results(document, facts, figure), "name": _TITLES[figure]}
     return {graph_id(facts): {**values, **_colors(document, figure)}}
 
 
 def graph_id(facts: ModelFacts) -> str:
-    """Model Explorer's name for the main graph: its own name, or that of its signature, or `main`."""
+    """Model Explorer's name for the main graph.
+
+    Args:
+        facts: the candidate.
+
+    Returns:
+        Its own name, or that of its signature, or `main`.
+    """
     signatures = (signature.key for signature in facts.signatures if signature.graph == 0)
     return facts.main.name or next(signatures, "") or "main"
 
 
 def node_data_paths(path: Path) -> dict[Path, str]:
-    """The files of all sets, and the figure that each has."""
+    """The files of all sets.
+
+    Args:
+        path: the file that the user named.
+
+    Returns:
+        The figure that each file has.
+    """
     return {path.with_name(f"{path.stem}{infix}{path.suffix}"): figure for infix, figure in SETS}
 
 
 def node_data_files(path: Path, document: Mapping[str, Any], facts: ModelFacts) -> dict[Path, bytes]:
-    """All sets as files: `path` itself has nRMSE, next to it are NAME.own.json and NAME.cause.json."""
+    """All sets as files: `path` itself has nRMSE, next to it are NAME.own.json and NAME.cause.json.
+
+    Args:
+        path: the file that the user named.
+        document: a `windtunnel.diagnosis/1`.
+        facts: the candidate.
+
+    Returns:
+        The content of each file.
+    """
     return {
         name: json.dumps(node_data(document, facts, figure), indent=2, allow_nan=False).encode()
         for name, figure in node_data_paths(path).items()

@@ -19,7 +19,14 @@ class Signature:
 
 
 def signatures(variants: Sequence[Mapping[str, Any]]) -> list[Signature]:
-    """The signatures of all variants whose tensors are known, in the order of the variants."""
+    """The signatures of all variants whose tensors are known.
+
+    Args:
+        variants: of a report.
+
+    Returns:
+        In the order of the variants; those with the same tensors share one.
+    """
     found: dict[tuple[tuple[str, ...], tuple[str, ...]], list[str]] = {}
     for variant in variants:
         sides = _texts(variant, "inputs"), _texts(variant, "outputs")
@@ -33,7 +40,14 @@ def _texts(variant: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def tensor_text(tensor: Mapping[str, Any]) -> str:
-    """For example: image, int8 [1, 32, 32, 1], scale 0.00392157, zero point -128."""
+    """A tensor in words, for example: image, int8 [1, 32, 32, 1], scale 0.00392157, zero point -128.
+
+    Args:
+        tensor: of a report; a size of -1 is unknown.
+
+    Returns:
+        One line.
+    """
     shape = ", ".join("?" if size == -1 else str(size) for size in entries(tensor, "shape"))
     text = f"{shorten(clean(tensor.get('name')), 60)}, {named(tensor.get('dtype'))} [{shape}]"
     scale, zero_point = tensor.get("scale"), tensor.get("zero_point")

@@ -177,7 +177,11 @@ def diff(
 
 
 def _samples(samples: Path | None, pipeline: Path | None) -> tuple[Path | None, Any]:
-    """The samples and the content of the pipeline. Raises InvalidInput and NotFound."""
+    """The samples and the content of the pipeline.
+
+    Raises:
+        InvalidInput: a pipeline is given without samples, or cannot be read.
+    """
     steps = read_json(pipeline, "pipeline")
     if samples is not None:
         return require_file(samples, "samples"), steps
@@ -205,7 +209,11 @@ def _judge_again(
     judging: GivenCriteria,
     outputs: _Outputs,
 ) -> int:
-    """Judges a stored run by what is given, and by what it was judged when it ran for the rest."""
+    """Judges a stored run by what is given, and by what it was judged when it ran for the rest.
+
+    Raises:
+        UsageError: an option is given that is only for running models, or only one of the two models.
+    """
     from windtunnel.cli.local.stored_runs import judge_stored
 
     given = [name for name in _RUN_OPTIONS if context.get_parameter_source(name) is not ParameterSource.DEFAULT]
@@ -312,7 +320,11 @@ async def _compare_in(
     given: tuple[Path, Path, Path | None, Any],
     options: dict[str, Any],
 ) -> Comparison:
-    """Runs the comparison. If native code ends the child process, the error names the op."""
+    """Runs the comparison. If native code ends the child process, the error names the op.
+
+    Raises:
+        CancelledError: a signal stopped the comparison.
+    """
     from windtunnel.diagnosis.comparison.survive_crashes import compare_safely
 
     checkpoint = options["checkpoint"]

@@ -83,7 +83,15 @@ def kernels(
 
 
 def exit_code(report: KernelReport, asked: tuple[str, ...]) -> int:
-    """0, 1, or 2 if no fault was found but an accelerator that the user named did not run."""
+    """The exit code of a comparison of accelerators.
+
+    Args:
+        report: the comparison.
+        asked: accelerators that the user named.
+
+    Returns:
+        0, 1, or 2 if no fault was found but an accelerator that the user named did not run.
+    """
     if not report.causes and not report.coverage.compared:
         return _EXIT_COULD_NOT_RUN
     if report.verdict != "healthy":

@@ -46,7 +46,11 @@ def parse_log(file: Path, as_json: bool) -> int:
 
 
 def _require_run(document: dict[str, Any], file: Path) -> None:
-    """Raises InvalidInput if the log has no run. The end of a process alone does not make a run."""
+    """Checks that a log has a run. The end of a process alone does not make a run.
+
+    Raises:
+        InvalidInput: it has none.
+    """
     ends = ("crash", "out_of_memory")
     bare = [run for run in document["runs"] if run["error"] and run["error"]["kind"] in ends and not _says_more(run)]
     if len(bare) < len(document["runs"]):

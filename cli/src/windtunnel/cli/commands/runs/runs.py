@@ -78,9 +78,19 @@ async def _runs(wanted: RunFilter, limit: int) -> list[RunSummary]:
 
 
 def since_of(text: str, now: datetime) -> datetime:
-    """The time that `text` names: minutes, hours, days or weeks before `now`, a date or a time. Raises BadParameter.
+    """The time that a text names: minutes, hours, days or weeks ago, a date or a time.
 
     A date means its midnight. Dates, and times without a zone, are in local time.
+
+    Args:
+        text: what the user typed, for example 2h or 2026-05-01.
+        now: the current time, with its zone.
+
+    Returns:
+        The time, with its zone.
+
+    Raises:
+        BadParameter: it is not a time.
     """
     if match := _AGO.fullmatch(text.strip()):
         return now - timedelta(**{_UNITS[match[2]]: float(match[1])})

@@ -101,12 +101,21 @@ async def _submit(model: str, options: dict[str, Any], *, wait: bool, as_json: b
 
 
 def print_started(run_id: str) -> None:
-    """Prints the id of a run that has started, and the commands for it."""
+    """Prints the id of a run that has started, and the commands for it.
+
+    Args:
+        run_id: id of the run.
+    """
     say(f"run {run_id}; `windtunnel watch {run_id}` follows it, `windtunnel cancel {run_id}` ends it")
 
 
 def check_arguments(model: str, options: dict[str, Any]) -> None:
-    """Checks the arguments before anything is started. Raises what the submission itself would raise."""
+    """Checks the arguments before anything is started. Raises what the submission itself would raise.
+
+    Args:
+        model: as the user gave it.
+        options: arguments of the submission.
+    """
     from windtunnel.client.uploads import find_model, read_plan
     from windtunnel.service.announcement import check_run_id
 

@@ -61,7 +61,15 @@ async def _report_without_server(run_id: str) -> Report | None:
 
 
 async def follow(run: AsyncRun, *, as_json: bool) -> int:
-    """Shows progress on standard error and the report on standard output; returns the verdict's exit code."""
+    """Shows progress on standard error and, at the end, the report on standard output.
+
+    Args:
+        run: the run to wait for.
+        as_json: print the report as JSON.
+
+    Returns:
+        The verdict's exit code.
+    """
     await _show_progress(run)
     report = await run.report()
     show_report(report, as_json=as_json)
@@ -69,7 +77,14 @@ async def follow(run: AsyncRun, *, as_json: bool) -> int:
 
 
 def exit_code(report: Report) -> int:
-    """0 passed, 1 failed, 2 could not run; 0 while the run is not finished."""
+    """The exit code of a run.
+
+    Args:
+        report: of the run.
+
+    Returns:
+        0 passed, 1 failed, 2 could not run; 0 while the run is not finished.
+    """
     return _EXIT_OF_VERDICT[report.verdict]
 
 
@@ -94,13 +109,25 @@ async def _show_progress(run: AsyncRun) -> None:
 
 
 def progress_words(step: Progress) -> str:
-    """The text of a step of a run. Of the verdict only its name: the report, which follows, begins with the reasons."""
+    """A step of a run in words.
+
+    Args:
+        step: as the SDK reports it.
+
+    Returns:
+        One line. Of the verdict only its name: the report, which follows, begins with the reasons.
+    """
     verdict = "" if step.verdict is None else str(step.verdict)
     return verdict if verdict and step.text.startswith(f"{verdict}; ") else step.text
 
 
 def show_report(report: Report, *, as_json: bool) -> None:
-    """Prints the report to standard output."""
+    """Prints the report to standard output.
+
+    Args:
+        report: of the run.
+        as_json: print it as JSON.
+    """
     if as_json:
         print_json(report.json)
         return
@@ -112,7 +139,12 @@ def show_report(report: Report, *, as_json: bool) -> None:
 
 
 def print_interrupted(announced: Sequence[str], *, embedded: bool) -> None:
-    """Prints what happens to the run if the command that follows it is interrupted."""
+    """Prints what happens to the run if the command that follows it is interrupted.
+
+    Args:
+        announced: id of the run that the command follows; empty if none was started.
+        embedded: the command's own Windtunnel stops too.
+    """
     if not announced:
         say("interrupted before the model was announced: no run was started")
         return

@@ -24,7 +24,14 @@ class Scale:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """The pixel of a figure."""
+        """The pixel of a figure.
+
+        Args:
+            value: a figure outside the scale counts as its nearest end.
+
+        Returns:
+            The distance in pixels.
+        """
         inside = min(max(value, self.low), self.high)
         if self.log:
             span = math.log10(self.high) - math.log10(self.low)
@@ -69,10 +76,14 @@ def fit(values: Sequence[float], start: float, end: float, *, zero: bool = True,
     """A scale for figures >= 0: logarithmic if they differ by more than a factor of 30, linear otherwise.
 
     Args:
-        values: the figures.
-        start, end: the pixels of the smallest and the largest figure.
+        values: the figures; only those that are positive and finite count.
+        start: the pixel of the smallest figure.
+        end: the pixel of the largest figure.
         zero: begin a linear scale at 0.
         whole_decades: end a logarithmic scale at powers of ten.
+
+    Returns:
+        The scale; from 0 to 1 if no figure counts.
     """
     positive = [value for value in values if value > _LEAST and math.isfinite(value)]
     if not positive:
@@ -99,7 +110,14 @@ def _round_steps(low: float, high: float) -> list[float]:
 
 
 def label(value: float) -> str:
-    """A tick's figure."""
+    """A tick's figure in few characters.
+
+    Args:
+        value: the figure.
+
+    Returns:
+        The digits, with an exponent if it is tiny or huge.
+    """
     if value == 0 or 0.001 <= abs(value) < 1e6:
         return f"{value:g}"
     return f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-")

@@ -22,7 +22,11 @@ def diagnosis_html(diagnosis: dict[str, Any], *, reference: str, candidate: str)
 
     Args:
         diagnosis: the document.
-        reference, candidate: names of the two models.
+        reference: name of the reference.
+        candidate: name of the candidate.
+
+    Returns:
+        The page as HTML.
     """
     return render(
         "diagnosis.html.j2",
@@ -45,7 +49,14 @@ def diagnosis_html(diagnosis: dict[str, Any], *, reference: str, candidate: str)
 
 
 def variant_diagnosis(diagnosis: Mapping[str, Any]) -> Markup:
-    """What the comparison found in a variant of a run, as a part of the run's page."""
+    """What the comparison found in a variant of a run, as a part of the run's page.
+
+    Args:
+        diagnosis: the variant's `windtunnel.diagnosis/1`.
+
+    Returns:
+        The markup.
+    """
     return render(
         "variant_diagnosis.html.j2",
         reasons=entries(diagnosis, "reasons"),

@@ -102,7 +102,14 @@ class Coverage:
 
 
 def quality(diagnosis: Mapping[str, Any]) -> list[str]:
-    """Figures of a comparison: accuracy, agreement, the output's error, samples."""
+    """Figures of a comparison: accuracy, agreement, the output's error, samples.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        One text for each figure that is known.
+    """
     accuracy = part(diagnosis, "accuracy")
     facts = []
     if accuracy.get("candidate") is not None:
@@ -118,7 +125,14 @@ def quality(diagnosis: Mapping[str, Any]) -> list[str]:
 
 
 def causes(diagnosis: Mapping[str, Any]) -> list[Cause]:
-    """The causes, most likely first."""
+    """The causes of a diagnosis.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        Most likely first.
+    """
     layers = entries(diagnosis, "layers")
     return [_cause(cause, layers) for cause in entries(diagnosis, "causes")]
 
@@ -147,7 +161,14 @@ def _place(place: Mapping[str, Any], layer: Mapping[str, Any] | None) -> Place |
 
 
 def histograms(diagnosis: Mapping[str, Any]) -> list[Histogram]:
-    """The values of the culprits."""
+    """The values of the culprits in both models.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        The first few that can be drawn.
+    """
     found = list(part(diagnosis, "histograms").items())[:_HISTOGRAMS_SHOWN]
     drawn = [
         Histogram(name, histogram_chart(data, _range_of(diagnosis, name)))
@@ -173,12 +194,26 @@ def _range_of(diagnosis: Mapping[str, Any], layer: str) -> list[float]:
 
 
 def excluded(diagnosis: Mapping[str, Any]) -> Excluded:
-    """Causes that were ruled out and why, then what could not be judged."""
+    """Causes that were ruled out and why, then what could not be judged.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        Both lists; they may be empty.
+    """
     return Excluded(list(ruled_out(entries(diagnosis, "excluded")).items()), unjudged(diagnosis))
 
 
 def coverage(diagnosis: Mapping[str, Any]) -> Coverage | None:
-    """Which layers were not compared; None if the document does not say."""
+    """Which layers were not compared.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        The layers and their counts; None if the document does not say.
+    """
     given = part(diagnosis, "coverage")
     if not given:
         return None
@@ -195,7 +230,14 @@ def _not_compared(layer: Mapping[str, Any], how: str) -> NotCompared:
 
 
 def counts(diagnosis: Mapping[str, Any]) -> str:
-    """The line that counts layers not compared and causes ruled out; empty if there are none."""
+    """The line that counts layers not compared and causes ruled out.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        The line; empty if there are none.
+    """
     found = (
         _counted(len(entries(part(diagnosis, "coverage"), "unmatched")), "layer", "not compared"),
         _counted(len(entries(diagnosis, "excluded")), "cause", "ruled out"),

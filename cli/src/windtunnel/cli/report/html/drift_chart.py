@@ -80,7 +80,14 @@ class LegendEntry:
 
 
 def drift_chart(curves: Sequence[Curve]) -> Markup:
-    """The chart with its legend; nothing if no layer was compared."""
+    """The chart with its legend.
+
+    Args:
+        curves: one per variant or kind of error.
+
+    Returns:
+        Inline SVG; empty if no layer was compared.
+    """
     axis = common_order([list(one.layers) for one in curves])
     if not axis:
         return Markup()
@@ -108,7 +115,11 @@ def drift_chart(curves: Sequence[Curve]) -> Markup:
 
 
 class _Across:
-    """Places of layers along the chart."""
+    """Places of layers along the chart.
+
+    Args:
+        axis: all layers, in the order in which they are drawn.
+    """
 
     def __init__(self, axis: Sequence[Key]) -> None:
         self.count = len(axis)

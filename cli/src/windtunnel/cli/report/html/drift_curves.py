@@ -57,17 +57,38 @@ class Curve:
         return [value for layer in self.layers.values() if is_number(value := layer.get(self.figure))]
 
     def diverges(self, layer: Mapping[str, Any]) -> bool:
-        """Whether a layer is beyond the limit, or has no figure for a known reason."""
+        """Whether a layer is beyond the limit, or has no figure for a known reason.
+
+        Args:
+            layer: an entry of `layers`.
+        """
         return self.figure == ACCUMULATED and diverges(layer, self.limit)
 
     def shown(self, layer: Mapping[str, Any]) -> str:
-        """A layer's figure, or why there is none."""
+        """A layer's figure, or why there is none.
+
+        Args:
+            layer: an entry of `layers`.
+
+        Returns:
+            The text.
+        """
         problem = layer.get("problem")
         return nrmse_text(layer.get(self.figure)) if problem is None else clean(problem).replace("_", " ")
 
 
 def curve(name: str, index: int, diagnosis: Mapping[str, Any], figure: str = ACCUMULATED) -> Curve:
-    """The curve of a diagnosis."""
+    """The curve of a diagnosis.
+
+    Args:
+        name: the variant, or the kind of error.
+        index: which of all curves it is; chooses its color and dashes.
+        diagnosis: a `windtunnel.diagnosis/1`.
+        figure: ACCUMULATED or ISOLATED.
+
+    Returns:
+        The curve.
+    """
     seen: dict[str, int] = {}
     layers, culprits = {}, {}
     codes = culprit_codes(diagnosis)
@@ -82,7 +103,14 @@ def curve(name: str, index: int, diagnosis: Mapping[str, Any], figure: str = ACC
 
 
 def common_order(sequences: Sequence[Sequence[Key]]) -> list[Key]:
-    """All keys in one order: that of the longest sequence; other keys come after their predecessor."""
+    """All keys in one order: that of the longest sequence; other keys come after their predecessor.
+
+    Args:
+        sequences: the keys of each curve, in its own order.
+
+    Returns:
+        Each key once.
+    """
     ordered = sorted(sequences, key=len, reverse=True)
     if not ordered:
         return []

@@ -40,7 +40,14 @@ class WorstRow:
 
 
 def drift_of_variants(variants: Sequence[Mapping[str, Any]]) -> Markup:
-    """Curves of all variants over the layers of the reference; isolated errors in a chart below."""
+    """Curves of all variants over the layers of the reference; isolated errors in a chart below.
+
+    Args:
+        variants: of a report; those without a diagnosis have no curve.
+
+    Returns:
+        The section; empty if no variant has a diagnosis.
+    """
     curves = _curves(variants, ACCUMULATED)
     if not curves:
         return Markup()
@@ -60,7 +67,14 @@ def drift_of_variants(variants: Sequence[Mapping[str, Any]]) -> Markup:
 
 
 def drift_of_one(diagnosis: Mapping[str, Any]) -> Markup:
-    """Accumulated and isolated errors of one candidate in one chart."""
+    """Accumulated and isolated errors of one candidate in one chart.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        The section; a line if no layer was compared.
+    """
     both = [
         curve("accumulated", 0, diagnosis),
         curve("isolated", 1, diagnosis, ISOLATED),

@@ -29,7 +29,14 @@ _VARIANT_FACTS = (
 
 
 def other_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Everything that no other section of a run's page shows: how variants were calibrated, devices, versions."""
+    """Everything that no other section of a run's page shows: how variants were calibrated, devices, versions.
+
+    Args:
+        report: a `windtunnel.report/1`.
+
+    Returns:
+        Names and values.
+    """
     other: dict[str, Any] = {key: value for key, value in report.items() if key not in _SHOWN_ELSEWHERE}
     variants = entries(report, "variants")
     for cell in (cell for variant in variants for cell in entries(variant, "cells")):
@@ -42,7 +49,14 @@ def other_facts(report: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def fact_rows(value: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Names and values of fields whose meaning the page does not know, as far as there is room."""
+    """Names and values of fields whose meaning the page does not know, as far as there is room.
+
+    Args:
+        value: a JSON object.
+
+    Returns:
+        Keys in words, with their values as text.
+    """
     rows = [(key, words) for key, words in flat(value) if words]
     if len(rows) > _FACTS_SHOWN:
         rows = [*rows[:_FACTS_SHOWN], ("…", f"and {len(rows) - _FACTS_SHOWN} more")]

@@ -42,11 +42,14 @@ class Bin:
 
 
 def histogram_chart(data: Mapping[str, Any], limits: Sequence[float] = ()) -> Markup:
-    """The chart of `{edges, reference, candidate}`; nothing if their lengths do not match.
+    """The chart of `{edges, reference, candidate}`.
 
     Args:
         data: `edges` are n + 1 rising numbers in the layer's real units, the others n counts each.
         limits: ends of the quantization range of the candidate's tensor, in the same units; drawn if inside the chart.
+
+    Returns:
+        Inline SVG; empty if the lengths of the lists do not match.
     """
     edges, reference, candidate = (list(data.get(key) or []) for key in ("edges", "reference", "candidate"))
     if not reference or len(reference) != len(candidate) or len(edges) != len(reference) + 1:

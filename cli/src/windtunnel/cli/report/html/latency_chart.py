@@ -73,7 +73,14 @@ class Group:
 
 
 def latency_chart(rows: Sequence[Row]) -> Markup:
-    """The chart; nothing if no cell was planned."""
+    """The chart of all cells on one scale.
+
+    Args:
+        rows: one per cell.
+
+    Returns:
+        Inline SVG; empty if no cell was planned.
+    """
     if not rows:
         return Markup()
     values = [value for row in rows for value in row.figures.values()]

@@ -56,7 +56,14 @@ class CellRow:
 
 
 def latency(variants: Sequence[Mapping[str, Any]]) -> Markup:
-    """The section; nothing if no cell was planned."""
+    """The section on latency.
+
+    Args:
+        variants: of a report.
+
+    Returns:
+        The section; empty if no cell was planned.
+    """
     rows = [
         Row(str(variant.get("name")), f"v{index % 8}", cell, _limits(variant))
         for index, variant in enumerate(variants)

@@ -70,7 +70,13 @@ class LayerRow:
 def layer_table(diagnosis: Mapping[str, Any]) -> Markup:
     """The culprits, then layers by isolated error, largest first; by accumulated error if isolated errors are unknown.
 
-    Columns whose figure no layer has are left out; nothing if no layer was compared.
+    Columns whose figure no layer has are left out.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+
+    Returns:
+        The table; empty if no layer was compared.
     """
     layers = entries(diagnosis, "layers")
     if not layers:

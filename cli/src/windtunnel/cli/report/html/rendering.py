@@ -30,7 +30,7 @@ def render(template: str, **values: Any) -> Markup:
 
     Args:
         template: its file name.
-        values: the names that it uses. A name that is not given is an error, not an empty string.
+        **values: the names that it uses. A name that is not given is an error, not an empty string.
 
     Returns:
         The markup. Every text in it is escaped, unless it was `Markup` already.
@@ -39,12 +39,26 @@ def render(template: str, **values: Any) -> Markup:
 
 
 def tone(verdict: str | None) -> str:
-    """The class that colors a verdict: good, bad or warn."""
+    """The class that colors a verdict.
+
+    Args:
+        verdict: of a report or a diagnosis; None: there is none yet.
+
+    Returns:
+        good, bad or warn.
+    """
     return "good" if verdict in GOOD else "bad" if verdict in BAD else "warn"
 
 
 def verdict_words(verdict: str | None) -> str:
-    """A verdict with its mark, for example "✓ Passed"."""
+    """A verdict with its mark, for example "✓ Passed".
+
+    Args:
+        verdict: of a report or a diagnosis; None: there is none yet.
+
+    Returns:
+        The words; one that is not known is shown as it is.
+    """
     mark, words = VERDICTS.get(verdict, ("?", clean(verdict)))
     return f"{mark} {words.capitalize()}"
 

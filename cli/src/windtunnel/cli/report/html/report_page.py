@@ -62,7 +62,14 @@ class Conversion:
 
 
 def report_html(report: dict[str, Any]) -> str:
-    """The page of a `windtunnel.report/1`."""
+    """The page of a run.
+
+    Args:
+        report: a `windtunnel.report/1`.
+
+    Returns:
+        The page as HTML.
+    """
     model = part(report, "model")
     variants = entries(report, "variants")
     return render(
@@ -104,7 +111,14 @@ def _diagnosis(variant: Mapping[str, Any]) -> VariantDiagnosis:
 
 
 def conversion(check: Mapping[str, Any]) -> Conversion | None:
-    """The check of the converted model against the original; None if there was no check yet."""
+    """The check of the converted model against the original.
+
+    Args:
+        check: the object `check` of a document.
+
+    Returns:
+        The check in words; None if there was none yet.
+    """
     passed = check.get("passed")
     if passed is None and not check.get("message"):
         return None

@@ -107,7 +107,14 @@ class VariantRow:
 
 
 def variant_table(variants: Sequence[Variant]) -> Markup:
-    """The table, or a line if no variant was made."""
+    """The table of all variants.
+
+    Args:
+        variants: of a report.
+
+    Returns:
+        The table, or a line if no variant was made.
+    """
     bests = {column.key: _best(column, variants) for column in _COLUMNS}
     of_cells = CellBests(variants)
     return render(

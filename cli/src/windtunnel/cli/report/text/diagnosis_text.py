@@ -49,7 +49,12 @@ _OP_WIDTH = 18
 
 
 def render_diagnosis(diagnosis: dict[str, Any], console: Console) -> None:
-    """Prints `windtunnel.diagnosis/1`."""
+    """Prints a diagnosis with its verdict.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+        console: where it is printed.
+    """
     verdict, without = verdict_words(diagnosis.get("verdict")), caveat(diagnosis)
     console.print(verdict.append(f", {without}", style="not bold yellow") if without else verdict)
     diagnosis_body(diagnosis, console)
@@ -57,7 +62,12 @@ def render_diagnosis(diagnosis: dict[str, Any], console: Console) -> None:
 
 
 def diagnosis_body(diagnosis: Mapping[str, Any], console: Console) -> None:
-    """Prints reasons and figures, causes, what was ruled out, and what was not compared."""
+    """Prints reasons and figures, causes, what was ruled out, and what was not compared.
+
+    Args:
+        diagnosis: a `windtunnel.diagnosis/1`.
+        console: where it is printed.
+    """
     bullets(entries(diagnosis, "reasons"), console)
     _quality(diagnosis, console)
     findings_lines(entries(diagnosis, "findings"), console)

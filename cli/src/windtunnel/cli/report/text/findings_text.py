@@ -13,7 +13,13 @@ from windtunnel.cli.report.text.layout import heading, line
 
 
 def findings_text(findings: Sequence[Mapping[str, Any]], console: Console, title: str = "Findings") -> None:
-    """Prints findings under a heading; nothing if there are none."""
+    """Prints findings under a heading; nothing if there are none.
+
+    Args:
+        findings: the list `findings` of a document.
+        console: where they are printed.
+        title: the heading.
+    """
     if not findings:
         return
     heading(console, title)
@@ -21,7 +27,12 @@ def findings_text(findings: Sequence[Mapping[str, Any]], console: Console, title
 
 
 def findings_lines(findings: Sequence[Mapping[str, Any]], console: Console) -> None:
-    """Prints findings without a heading."""
+    """Prints findings without a heading.
+
+    Args:
+        findings: the list `findings` of a document.
+        console: where they are printed.
+    """
     for one in findings:
         line(console, f"{named(one.get('code'))}: {named(one.get('message'))}", style="yellow", indent=2)
         for words in tried_words(one):

@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def render_kernels(report: KernelReport, console: Console) -> None:
-    """Prints the table of accelerators, reasons, causes and what was ruled out."""
+    """Prints the table of accelerators, reasons, causes and what was ruled out.
+
+    Args:
+        report: of the comparison of accelerators.
+        console: where it is printed.
+    """
     coverage = report.coverage
     console.print(
         f"[bold]{report.verdict}[/]: {coverage.compared} of {coverage.total} layers, {report.samples} samples, "

@@ -27,7 +27,16 @@ _EXITS: Final[Mapping[str, int]] = {"healthy": 0, "degraded": 1, "could_not_run"
 
 
 def log_document(written: WrittenLog, model: str, out: Path) -> dict[str, Any]:
-    """`windtunnel.layers_log/1`: what was written, and its size."""
+    """The document `windtunnel.layers_log/1`: what was written, and its size.
+
+    Args:
+        written: the log.
+        model: the file as the user named it.
+        out: the file of the log.
+
+    Returns:
+        The document.
+    """
     frames, layers, size = written.frames, written.layers, written.size_bytes
     return {
         "schema": "windtunnel.layers_log/1",
@@ -41,7 +50,14 @@ def log_document(written: WrittenLog, model: str, out: Path) -> dict[str, Any]:
 
 
 def log_words(document: Mapping[str, Any]) -> str:
-    """The document as lines for the terminal."""
+    """The document as lines for the terminal.
+
+    Args:
+        document: a `windtunnel.layers_log/1`.
+
+    Returns:
+        The lines as one text.
+    """
     frames, layers = document["frames"], document["layers"]
     before = f", {document['resumed']} of them from an earlier run" if document["resumed"] else ""
     lines = [
@@ -57,7 +73,16 @@ def log_words(document: Mapping[str, Any]) -> str:
 
 
 def diff_document(found: LogComparison, names: tuple[str, str], threshold: float) -> dict[str, Any]:
-    """`windtunnel.layers_diff/1`: figures of every pair, in the order of the second log, and the verdict."""
+    """The document `windtunnel.layers_diff/1`: figures of every pair, in the order of the second log, and the verdict.
+
+    Args:
+        found: the comparison of two logs.
+        names: the files as the user named them.
+        threshold: nRMSE above which a layer diverges.
+
+    Returns:
+        The document.
+    """
     above = [one for one in found.layers if one.nrmse is not None and one.nrmse > threshold]
     over, vague = [one for one in above if not one.is_bound], [one.second for one in above if one.is_bound]
     broken = [one for one in found.layers if one.problem is not None and one.problem != UNREADABLE]
@@ -127,12 +152,24 @@ def _notes(found: LogComparison, names: tuple[str, str], unreadable: list[str], 
 
 
 def exit_code(document: Mapping[str, Any]) -> int:
-    """0 healthy, 1 degraded, 2 if no layer diverges but layers could not be read."""
+    """The exit code of a comparison of logs.
+
+    Args:
+        document: a `windtunnel.layers_diff/1`.
+
+    Returns:
+        0 healthy, 1 degraded, 2 if no layer diverges but layers could not be read.
+    """
     return _EXITS[document["verdict"]]
 
 
 def render_diff(document: Mapping[str, Any], console: Console) -> None:
-    """Prints the verdict and the worst layers."""
+    """Prints the verdict and the worst layers.
+
+    Args:
+        document: a `windtunnel.layers_diff/1`.
+        console: where it is printed.
+    """
     coverage = part(document, "coverage")
     mark, word = VERDICTS[document["verdict"]]
     console.print(Text(f"{mark} {word.upper()}"), style="bold")

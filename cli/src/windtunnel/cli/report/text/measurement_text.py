@@ -29,7 +29,12 @@ if TYPE_CHECKING:
 
 
 def render_bench(document: Mapping[str, Any], console: Console) -> None:
-    """Prints a measurement."""
+    """Prints a measurement.
+
+    Args:
+        document: a `windtunnel.bench/1`.
+        console: where it is printed.
+    """
     latency, device = part(document, "latency_ms"), part(document, "device")
     where = [
         f"{clean(document['model'])} on {engine_of(document)}",
@@ -53,7 +58,14 @@ def render_bench(document: Mapping[str, Any], console: Console) -> None:
 
 
 def conversion_words(document: Mapping[str, Any]) -> str:
-    """A conversion as text."""
+    """A conversion as text.
+
+    Args:
+        document: a `windtunnel.conversion/1`.
+
+    Returns:
+        The lines as one text.
+    """
     check = document["check"]
     what = "seeded random inputs" if check["synthetic"] else "samples"
     lines = [

@@ -31,7 +31,12 @@ _SLOW: Final = (LatencyStraggler, WideOpsSlow, DelegateFallback)
 
 
 def render_ops(document: Mapping[str, Any], console: Console) -> None:
-    """Prints the table of ops, slowest first, and the causes."""
+    """Prints the table of ops, slowest first, and the causes.
+
+    Args:
+        document: the document of `windtunnel ops --json`.
+        console: where it is printed.
+    """
     latency = part(document, "latency")
     threads = latency["threads"]
     total, explained = latency["total_ms"], latency["ops_ms"]

@@ -40,7 +40,12 @@ _NARROW: Final = 44
 
 
 def render_remedy(document: Mapping[str, Any], console: Console) -> None:
-    """Prints the recipe that was found, why, what it costs, and the alternatives."""
+    """Prints the recipe that was found, why, what it costs, and the alternatives.
+
+    Args:
+        document: a `windtunnel.remedy/1`.
+        console: where it is printed.
+    """
     uncertain = document["verdict"] == "proven" and document["certain"] is False
     sign, head, style = _HEADS["uncertain" if uncertain else document["verdict"]]
     console.print(Text(f"{sign} {head}", style=style))

@@ -54,7 +54,12 @@ _GATE_TITLES = {
 
 
 def render_report(report: dict[str, Any], console: Console) -> None:
-    """Prints `windtunnel.report/1`: verdict and reasons, then the figures of every variant."""
+    """Prints a report: verdict and reasons, then the figures of every variant.
+
+    Args:
+        report: a `windtunnel.report/1`.
+        console: where it is printed.
+    """
     _report_head(report, console)
     variants = entries(report, "variants")
     findings_text(entries(report, "findings"), console)
@@ -76,7 +81,12 @@ def render_report(report: dict[str, Any], console: Console) -> None:
 
 
 def render_log(log: dict[str, Any], console: Console) -> None:
-    """Prints `windtunnel.log/1`, run by run."""
+    """Prints a log of benchmarks, run by run.
+
+    Args:
+        log: a `windtunnel.log/1`.
+        console: where it is printed.
+    """
     runs = entries(log, "runs")
     if not runs:
         line(console, "No benchmark run was found.")

@@ -33,7 +33,12 @@ _BARS: Final = "▁▂▃▄▅▆▇█"
 
 
 def render_comparison(comparison: Comparison, console: Console) -> None:
-    """Prints `windtunnel.comparison/1`: the runs, then a table per variant and cell."""
+    """Prints a comparison: the runs, then a table per variant and cell.
+
+    Args:
+        comparison: of runs.
+        console: where it is printed.
+    """
     for number, run in enumerate(comparison.runs, start=1):
         title = Text(f"{number}  ")
         title.append_text(verdict_words(run.verdict))
@@ -118,7 +123,12 @@ def _within_spread(row: Row, index: int) -> bool:
 
 
 def render_history(history: History, console: Console) -> None:
-    """Prints `windtunnel.history/1`: a sparkline, then the figure of each run, oldest first."""
+    """Prints a history: a sparkline, then the figure of each run, oldest first.
+
+    Args:
+        history: of one figure.
+        console: where it is printed.
+    """
     known = [point.value for point in history.points if point.value is not None]
     runs = "1 run" if len(history.points) == 1 else f"{len(history.points)} runs, oldest first"
     line(console, f"{clean(history.figure)} of {clean(history.model)}, {runs}")
@@ -134,7 +144,14 @@ def render_history(history: History, console: Console) -> None:
 
 
 def sparkline(values: Sequence[float | None]) -> str:
-    """One character per value, from lowest to highest; a space if there is no value."""
+    """Draws figures with one character each, from lowest to highest.
+
+    Args:
+        values: the figures; None or not finite: a space.
+
+    Returns:
+        The characters.
+    """
     known = [value for value in values if value is not None and math.isfinite(value)]
     low, high = min(known, default=0.0), max(known, default=0.0)
     span = high - low
