@@ -6,7 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -58,25 +58,30 @@ async def test_of_two_embedded_ones_and_of_two_waiting_ups_one_gets_it(tmp_path:
     (await first).release()
 
 
-async def test_who_only_looks_is_in_nobodys_way(tmp_path: Path) -> None:
-    done, looks = threading.Event(), 0
+LOOKING = """\
+import pathlib, sys
+from windtunnel.cli.home import locks
+locks.is_taken(pathlib.Path(sys.argv[1]))
+print("looks", flush=True)
+while True:
+    locks.is_taken(pathlib.Path(sys.argv[1]))
+"""
 
-    def look() -> None:
-        nonlocal looks
-        while not done.is_set():
-            locks.is_taken(tmp_path)
-            looks += 1
 
-    looking = threading.Thread(target=look)
-    looking.start()
-    try:
-        for _ in range(100):
-            (await locks.take_for_up(tmp_path, print)).release()
-            (await locks.take_embedded(tmp_path)).release()
-    finally:
-        done.set()
-        looking.join()
-    assert looks > 10
+@pytest.fixture
+def looking(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that looks at the locks all the time."""
+    with subprocess.Popen([sys.executable, "-c", LOOKING, tmp_path], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "looks\n"
+        yield process
+        process.kill()
+
+
+async def test_who_only_looks_is_in_nobodys_way(tmp_path: Path, looking: subprocess.Popen[str]) -> None:
+    for _ in range(1500):
+        (await locks.take_for_up(tmp_path, print)).release()
+        (await locks.take_embedded(tmp_path)).release()
+    assert looking.poll() is None
 
 
 async def test_a_home_that_cannot_be_written_is_named(tmp_path: Path) -> None:
