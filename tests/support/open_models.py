@@ -20,7 +20,7 @@ def conv_model(
 ) -> Path:
     """input (1, ?, ?, 3) -> CONV_2D of 16 filters 3 x 3; called `in_0` by its signature.
 
-    With padding "VALID" it cannot run with open dimensions of 1.
+    With padding "VALID" it cannot run with dynamic dimensions of 1.
     """
     writer = GraphWriter()
     signature = tuple(-1 if axis in open_axes else size for axis, size in enumerate((1, 1, 1, CHANNELS)))

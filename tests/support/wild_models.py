@@ -42,7 +42,7 @@ def make_all() -> Path:
 
 
 def samples(model: Path, path: Path, count: int = 6, seed: int = 5) -> Path:
-    """Normal numbers, small integers and short words for every input of a model; open dimensions are 9 long."""
+    """Normal numbers, small integers and short words for every input of a model; dynamic dimensions are 9 long."""
     draw = np.random.default_rng(seed)
     arrays: dict[str, Any] = {}
     inputs = read_model(model).inputs

@@ -7,7 +7,7 @@ from typing import Final
 
 from windtunnel.accelerators import BUILTIN, accelerator_name
 
-SHAPE_UNKNOWN: Final = "the input shape is not known: open dimensions were taken as 1"
+SHAPE_UNKNOWN: Final = "the input shape is not known: dynamic dimensions were taken as 1"
 _NO_DELEGATE: Final = frozenset({"", BUILTIN})
 # Delegates that a log names differently than a plan.
 _SAME: Final[Mapping[str, frozenset[str]]] = {"gpu": frozenset({"gpu", "metal"})}

@@ -38,7 +38,7 @@ class InputSpec:
 class ChosenShapes:
     """The shape of every input, by name.
 
-    `known` is False if an open dimension was taken as 1 because nothing says its size.
+    `known` is False if a dynamic dimension was taken as 1 because nothing says its size.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -58,7 +58,7 @@ def bare_name(name: str) -> str:
 
 
 def given_shapes(specs: Sequence[InputSpec], given: Shapes) -> dict[str, tuple[int, ...]]:
-    """The shapes that a plan gives for open dimensions.
+    """The shapes that a plan gives for dynamic dimensions.
 
     Args:
         specs: of the model's inputs.
@@ -89,7 +89,7 @@ def shape_words(shape: Sequence[int]) -> str:
     """A shape for people.
 
     Args:
-        shape: -1 is an open dimension.
+        shape: -1 is a dynamic dimension.
 
     Returns:
         For example [1, any, 3].
@@ -105,7 +105,7 @@ def _misfit(shape: Sequence[int], takes: Sequence[int]) -> tuple[str, str] | Non
     if not wrong:
         return None
     said = ", ".join(f"dimension {place + 1} must be {takes[place]}, not {shape[place]}" for place in wrong)
-    return said, "only open dimensions (any) can have another size; dimension 1 is the batch"
+    return said, "only dynamic dimensions (any) can have another size; dimension 1 is the batch"
 
 
 def _named(specs: Sequence[InputSpec], name: str) -> InputSpec:

@@ -209,7 +209,7 @@ def test_another_metric_gives_the_answer_of_another_run(tmp_path: Path) -> None:
 def test_the_reason_names_the_metric(run: Path) -> None:
     with stored_run(run) as stored:
         reasons = " ".join(stored.judge(criteria_of(0.9, "cosine")).reasons)
-    assert "layers are beyond the limit (cosine below 0.9), first FULLY_CONNECTED" in reasons
+    assert "layers diverge (cosine below 0.9), first FULLY_CONNECTED" in reasons
 
 
 def test_without_a_rule_the_next_one_decides_and_the_settings_say_so(run: Path) -> None:

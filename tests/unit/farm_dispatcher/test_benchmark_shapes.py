@@ -1,4 +1,4 @@
-"""Models with open dimensions are measured in the shapes that are given: with the real runtime."""
+"""Models with dynamic dimensions are measured in the shapes that are given: with the real runtime."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_an_open_model_runs_in_the_given_shape(tmp_path: Path, accelerator: str,
 @pytest.mark.heavy
 def test_a_model_that_cannot_run_with_open_dimensions_of_one_asks_for_a_shape(tmp_path: Path) -> None:
     model = conv_model(tmp_path / "m.tflite", padding="VALID")
-    with pytest.raises(InvalidInput, match=r"input shape 1x1x1x3 \(open dimensions taken as 1\)") as refused:
+    with pytest.raises(InvalidInput, match=r"input shape 1x1x1x3 \(dynamic dimensions taken as 1\)") as refused:
         measure(model)
     assert "--shape" in refused.value.hint
     assert measure(model, {"image": (1, 20, 30, 3)}).shapes_known

@@ -168,7 +168,7 @@ CASES = [
         COULD_NOT_RUN,
         (
             "gates latency_ms_p50, latency_ms_p95, memory_mb of variant int8 were not judged on "
-            "local/host/12/xnnpack/1: the input shape is not known: open dimensions were taken as 1 "
+            "local/host/12/xnnpack/1: the input shape is not known: dynamic dimensions were taken as 1 "
             "(give samples, or input_shapes in the plan)",
         ),
     ),

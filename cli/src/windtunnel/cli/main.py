@@ -33,7 +33,7 @@ EXIT_READER_GONE = 141
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="windtunnel-cli", prog_name="windtunnel")
 def cli() -> None:
-    """Tests trained models on real devices before users meet them.
+    """Tests trained models on real devices before users get them.
 
     Runs, which need services:
 

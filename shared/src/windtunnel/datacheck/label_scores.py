@@ -167,7 +167,7 @@ class ValueSums:
 
 
 def _require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: int | None, sample: int) -> None:
-    """Compares the size of an output with open dimensions with the size of its labels.
+    """Compares the size of an output with dynamic dimensions with the size of its labels.
 
     Raises:
         InvalidInput: they differ.

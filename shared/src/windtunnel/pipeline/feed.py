@@ -53,7 +53,7 @@ def sample_inputs(
         samples: an .npz file, a folder of class folders, or an archive of one; None: random inputs.
         pipeline: content of a pipeline.json that prepares the samples; None: they are what the model takes.
         specs: the inputs of the model.
-        shapes: for random inputs, sizes of open dimensions by input name.
+        shapes: for random inputs, sizes of dynamic dimensions by input name.
 
     Returns:
         The inputs.

@@ -308,7 +308,7 @@ class PlanDocument(Document):
     )
     input_shapes: Shapes | None = Field(
         None,
-        description="Shapes of inputs with open dimensions, by input name, the batch first. Absent: the samples' "
+        description="Shapes of inputs with dynamic dimensions, by input name, the batch first. Absent: the samples' "
         "shape.",
     )
     conversion: ConversionDocument | None = Field(None, description="How the model is converted.")

@@ -108,7 +108,7 @@ class Plan:
     deadline_seconds: int = 0
     # Accuracy that the training reported, 0 to 1; samples and preprocessing must reproduce it.
     expected_accuracy: float | None = None
-    # Shapes of inputs with open dimensions, by input name; not named here: the samples' shape.
+    # Shapes of inputs with dynamic dimensions, by input name; not named here: the samples' shape.
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     # Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone.
     select_tf_ops: bool = False

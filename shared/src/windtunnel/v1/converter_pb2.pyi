@@ -42,7 +42,7 @@ class ConvertRequest(_message.Message):
 
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
-        """Shapes of inputs that have open dimensions; not named here: the samples' shape."""
+        """Shapes of inputs that have dynamic dimensions; not named here: the samples' shape."""
 
     def __init__(
         self,

@@ -590,7 +590,7 @@ class DeviceRunFinished(_message.Message):
     attempt: _builtins.int
     """Which attempt this was, counted from 1."""
     shapes_known: _builtins.bool
-    """False: an open dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
+    """False: a dynamic dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
     say.
     """
     @_builtins.property

@@ -226,7 +226,7 @@ class RunCellResponse(_message.Message):
     SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
     shapes_known: _builtins.bool
-    """False: an open dimension was taken as 1. Absent: the farm does not say."""
+    """False: a dynamic dimension was taken as 1. Absent: the farm does not say."""
     @_builtins.property
     def log(self) -> _types_pb2.Artifact:
         """Benchmark log, as the tool printed it."""

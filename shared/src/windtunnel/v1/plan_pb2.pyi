@@ -97,7 +97,7 @@ class Plan(_message.Message):
 
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
-        """Shapes of inputs that have open dimensions. Not named here: the samples' shape."""
+        """Shapes of inputs that have dynamic dimensions. Not named here: the samples' shape."""
 
     def __init__(
         self,

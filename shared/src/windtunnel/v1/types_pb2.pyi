@@ -409,7 +409,7 @@ Global___TensorInfo: _TypeAlias = TensorInfo  # noqa: Y015
 
 @_typing.final
 class InputShape(_message.Message):
-    """Shape of one input as it is fed, without open dimensions."""
+    """Shape of one input as it is fed, without dynamic dimensions."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -771,7 +771,7 @@ class Cell(_message.Message):
     """
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
-        """Shapes that the inputs have during the run. Empty: the model's own, an open dimension taken as 1."""
+        """Shapes that the inputs have during the run. Empty: the model's own, a dynamic dimension taken as 1."""
 
     @_builtins.property
     def farm_properties(self) -> Global___FarmProperties:
@@ -1001,7 +1001,7 @@ class Measurement(_message.Message):
     nodes_total: _builtins.int
     """All nodes of the graph. Absent: not known."""
     shapes_known: _builtins.bool
-    """False: an open dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
+    """False: a dynamic dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
     say.
     """
     @_builtins.property

@@ -1,4 +1,4 @@
-"""`windtunnel bench` on models with open dimensions, under load, and if the delegate takes no node."""
+"""`windtunnel bench` on models with dynamic dimensions, under load, and if the delegate takes no node."""
 
 from __future__ import annotations
 
@@ -56,8 +56,10 @@ def test_the_shape_is_the_samples_or_given(tmp_path: Path, capsys: pytest.Captur
 def test_a_size_that_nobody_gives_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(conv_model(tmp_path / "m.tflite"))) == 0
     shown = " ".join(capsys.readouterr().out.split())
-    assert "input 1x1x1x3 (open dimensions taken as 1)" in shown
-    assert "warning: the input shape is not known: open dimensions were taken as 1 (give --shape or --samples)" in shown
+    assert "input 1x1x1x3 (dynamic dimensions taken as 1)" in shown
+    assert (
+        "warning: the input shape is not known: dynamic dimensions were taken as 1 (give --shape or --samples)" in shown
+    )
 
 
 @pytest.mark.heavy

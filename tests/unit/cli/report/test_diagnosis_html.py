@@ -59,7 +59,7 @@ def test_both_curves_are_drawn_and_the_culprit_is_marked_on_them() -> None:
     assert "<b>isolated</b>" in page
     assert _classes(page, "diamond") == 2
     assert _classes(page, "culprit-line") == 1
-    assert "culprit: quantization.parameters" in page
+    assert "cause: quantization.parameters" in page
 
 
 def test_without_own_errors_there_is_one_curve() -> None:
@@ -111,10 +111,10 @@ def test_a_report_draws_own_errors_of_all_variants_below() -> None:
 
 def test_a_report_folds_the_distributions_of_culprits_away() -> None:
     document = reports.report(2)
-    assert "Values of the culprits" not in report_html(document)
+    assert "Values of the layers at fault" not in report_html(document)
     document["variants"][1]["diagnosis"] = diagnosis_of_named_model()
     page = report_html(document)
-    assert page.index("<summary>Values of the culprits</summary>") < page.index("the tensor ends at 3")
+    assert page.index("<summary>Values of the layers at fault</summary>") < page.index("the tensor ends at 3")
 
 
 def test_the_layer_table_begins_with_the_culprit_and_has_all_figures() -> None:
@@ -152,13 +152,13 @@ def test_layers_that_were_not_compared_are_named_with_reasons() -> None:
 
 def test_the_histogram_shows_both_models_and_where_the_tensor_ends() -> None:
     page = _page(diagnosis_of_named_model())
-    assert "Values of the culprit" in page
+    assert "Values of the layers at fault" in page
     assert "3 to 4.5: reference 6, candidate 0" in page
     assert "the tensor ends at 3" in page
     assert "ends at 0" not in page
     document = diagnosis_of_named_model()
     del document["histograms"]
-    assert "Values of the culprit" not in _page(document)
+    assert "Values of the layers at fault" not in _page(document)
 
 
 @pytest.mark.parametrize(

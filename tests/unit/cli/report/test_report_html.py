@@ -151,7 +151,7 @@ def test_the_drift_chart_shows_every_layer_of_every_variant() -> None:
     page = _Page(report_html(reports.report(6, layers=28)))
     tips = [words for words in page.titles if "DEPTHWISE_CONV_2D" in words or "CONV_2D" in words]
     assert len(tips) == 28
-    culprits = [words for words in tips if "culprit: " in words]
+    culprits = [words for words in tips if "cause: " in words]
     assert len(culprits) == 2
     assert all(len(words.splitlines()) == 7 + (words in culprits) for words in tips)
     assert page.of_class("ring") == 1

@@ -176,7 +176,7 @@ def test_the_worst_layers_are_those_with_the_largest_own_error() -> None:
     rows = [line.split() for line in _shown(render_diagnosis, diagnosis_of_named_model(), 100).splitlines()]
     head = next(number for number, row in enumerate(rows) if row and row[0].startswith("──"))
     assert [row[0] for row in rows[head + 1 : head + 5]] == ["4", "0", "2", "3"]
-    assert rows[head + 2][-2:] == ["diverges,", "culprit"]
+    assert rows[head + 2][-3:] == ["diverges,", "at", "fault"]
 
 
 def test_what_most_layers_begin_with_is_left_out_of_the_table() -> None:

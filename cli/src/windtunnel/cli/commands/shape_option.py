@@ -45,7 +45,7 @@ shape_option = click.option(
     type=ShapeType(),
     multiple=True,
     metavar="[NAME=]SIZES",
-    help="Shape of an input with open dimensions, the batch first (image=1,224,224,3); may be repeated.",
+    help="Shape of an input with dynamic dimensions, the batch first (image=1,224,224,3); may be repeated.",
 )
 
 

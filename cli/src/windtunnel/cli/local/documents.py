@@ -86,7 +86,7 @@ def conversion_document(done: Converted, out: Path) -> dict[str, Any]:
         "schema": "windtunnel.conversion/1",
         **_file(out),
         **_facts(done.facts),
-        # By tensor name; empty if neither samples nor a plan give the size of open dimensions.
+        # By tensor name; empty if neither samples nor a plan give the size of dynamic dimensions.
         "input_shapes": shapes,
         "check": check,
         "tool_versions": dict(done.tool_versions),

@@ -321,4 +321,4 @@ def input_words(shapes: Any, *, known: bool | None = True) -> str:
     if not shapes:
         return ""
     plural = "s" if len(shapes) > 1 else ""
-    return f"input{plural} {shapes_words(shapes)}{' (open dimensions taken as 1)' if known is False else ''}"
+    return f"input{plural} {shapes_words(shapes)}{' (dynamic dimensions taken as 1)' if known is False else ''}"

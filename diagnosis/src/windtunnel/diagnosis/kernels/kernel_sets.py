@@ -31,8 +31,8 @@ def parse_kernel(text: str) -> Kernel:
     """Reads the name of an accelerator.
 
     Args:
-        text: `builtin`, `reference`, `xnnpack`, `arm:CPU` (what an app gets there: XNNPACK) or `arm:CPU:builtin`; in
-            any spelling of `windtunnel.accelerators`.
+        text: `builtin`, `reference`, `xnnpack`, `arm:CPU` (what an app gets there: XNNPACK), `arm:CPU:builtin` or
+            `arm:CPU:reference`; in any spelling of `windtunnel.accelerators`.
 
     Returns:
         The accelerator.
@@ -47,7 +47,9 @@ def parse_kernel(text: str) -> Kernel:
     if (name := accelerator_name(text)) in _X86:
         return Kernel(spelled_in_comparisons(text), name)
     known = ", ".join((*_X86, *(f"arm:{cpu}" for cpu in CPUS)))
-    raise InvalidInput(f"unknown accelerator {text!r}", hint=f"use {known}; arm also as arm:{CPUS[0]}:{BUILTIN}")
+    raise InvalidInput(
+        f"unknown accelerator {text!r}", hint=f"use {known}, arm:{CPUS[0]}:{BUILTIN} or arm:{CPUS[0]}:reference"
+    )
 
 
 def parse_kernels(texts: Sequence[str]) -> tuple[Kernel, ...]:

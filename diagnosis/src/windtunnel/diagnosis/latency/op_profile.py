@@ -165,7 +165,7 @@ def first_inputs(
 
 
 def facts_in_use(facts: ModelFacts, inputs: Sequence[NDArray[Any]], threads: int = 1) -> ModelFacts:
-    """Facts with the shapes that tensors have when the model is fed; a file has 1 for an open dimension.
+    """Facts with the shapes that tensors have when the model is fed; a file has 1 for a dynamic dimension.
 
     Runs the model once, unless the inputs have the shapes of the file. A tensor that holds no values keeps its shape.
 

@@ -75,7 +75,7 @@ class LatencyDiagnosis:
     """Where the time of a model goes, and why.
 
     `input_shapes`: those that the inputs had, by name; empty: a log does not say. `shapes_known` False: nobody gave
-    the size of an open dimension, and a made-up one was taken.
+    the size of a dynamic dimension, and a made-up one was taken.
     """
 
     profile: Profile

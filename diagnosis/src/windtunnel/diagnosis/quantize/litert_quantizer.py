@@ -84,7 +84,7 @@ def quantize(
 def _sized(
     model: Any, facts: ModelFacts, calibration: Calibration, pipeline: Mapping[str, Any] | None
 ) -> dict[int, tuple[int, ...]]:
-    """Shapes of the first calibration sample by input tensor, for a model whose inputs have open dimensions.
+    """Shapes of the first calibration sample by input tensor, for a model whose inputs have dynamic dimensions.
 
     The library allocates the model as the file has it before it resizes the inputs, and a file has 1 for an open
     dimension, which convolutions and strides without padding refuse.

@@ -34,7 +34,9 @@ def _checks(report: StaticReport, precision: str, lacking: int) -> Iterator[Excl
     constants = report.constants
     if constants.compared:
         worst = (
-            f"; the largest difference is {constants.worst:.2g} of what precision explains" if constants.worst else ""
+            f"; the largest difference is {constants.worst:.2g} times what precision explains"
+            if constants.worst
+            else ""
         )
         unread = f"; {len(constants.unreadable)} could not be read" if constants.unreadable else ""
         why = f"{constants.compared} constants are the same within their precision{worst}{unread}"
@@ -45,7 +47,7 @@ def _checks(report: StaticReport, precision: str, lacking: int) -> Iterator[Excl
     if precision == "integer":
         yield from _ranges(report)
         if not report.per_tensor:
-            why = "no weights with a single scale have channels that lose two bits by it"
+            why = "no weights with a single scale have channels that lose two bits of precision to it"
             yield Exclusion("quantization.per_tensor", why, rule="scales_resolve_channels")
 
 
@@ -56,7 +58,7 @@ def _ranges(report: StaticReport) -> Iterator[Exclusion]:
     spread = f"{parameters.least:.3g} to {parameters.largest:.3g} times in all"
     why = (
         f"the median of {parameters.looked_at} activation ranges is {parameters.middle:.3g} times the observed range, "
-        f"{spread}; no range that is off alone does harm"
+        f"{spread}; no single range that differs makes the output worse"
     )
     for code in ("calibration_clipped", "calibration_wide", "parameters"):
         yield Exclusion(f"quantization.{code}", why, rule="ranges_fit")

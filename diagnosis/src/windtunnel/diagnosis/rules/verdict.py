@@ -161,9 +161,10 @@ def _degraded(
     bad = [layer for layer in layers if diverges(layer, limit)]
     if bad:
         what = bad[0].problem or _figure(bad[0], limit)
-        over = f"over {limit.threshold:g}" if limit.metric == NRMSE else f"beyond the limit ({limit.words()})"
+        verb = "diverges" if len(bad) == 1 else "diverge"
         reasons.append(
-            f"{len(bad)} of {len(layers)} layers are {over}, first {bad[0].op} {_short(bad[0].name)!r} ({what})"
+            f"{len(bad)} of {len(layers)} layers {verb} ({limit.words()}), "
+            f"first {bad[0].op} {_short(bad[0].name)!r} ({what})"
         )
     if DEGRADED_DROP < drop < BROKEN_DROP:
         reasons.append(f"top-1 falls by {drop:.3f}")

@@ -33,7 +33,7 @@ async def bench(
         threads: CPU threads.
         pool: as `new_pool` makes it: a fresh process for each measurement.
         lock: held meanwhile; `<home>/local-farm.lock`, which the service holds too when it measures.
-        shapes: of the inputs, by any of their names; an open dimension that they do not give is 1.
+        shapes: of the inputs, by any of their names; a dynamic dimension that they do not give is 1.
         patience: how often an unstable measurement is repeated.
         on_progress: called with the progress.
 

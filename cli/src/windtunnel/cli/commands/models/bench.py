@@ -45,7 +45,7 @@ def bench(
 ) -> int:
     """Measures latency, start-up time and memory of a .tflite model on this machine.
 
-    Inputs are seeded random numbers. A dimension that the model leaves open is 1, unless --shape or --samples gives
+    Inputs are seeded random numbers. A dynamic dimension of an input is 1, unless --shape or --samples gives
     its size. If other processes disturb the measurement, it is repeated at most twice. If it is still unstable, a
     warning is printed.
 

@@ -55,7 +55,8 @@ def convert(
     """Converts a trained model to float32 TensorFlow Lite and checks the result against the original.
 
     MODEL is a SavedModel folder, a .keras, .h5 or frozen .pb file, a TF1 checkpoint, or an archive of one.
-    Exit code 0: converted; 1: converted, but the result does not compute what the original computes.
+    Exit code 0: converted; 1: converted, but the result does not compute what the original computes; 2: MODEL could not
+    be converted.
 
     \b
     windtunnel convert model.keras

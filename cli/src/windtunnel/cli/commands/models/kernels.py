@@ -33,8 +33,8 @@ _EXIT_COULD_NOT_RUN: Final = 2
     "names",
     multiple=True,
     metavar="NAME",
-    help="builtin (also: none, cpu), reference, xnnpack, arm:CPU or arm:CPU:builtin with CPU cortex-a53 or cortex-a76; "
-    "may be repeated. Default: all of this machine.",
+    help="builtin (also: none, cpu), reference, xnnpack, arm:CPU, arm:CPU:builtin or arm:CPU:reference with CPU "
+    "cortex-a53 or cortex-a76; may be repeated. Default: all of this machine.",
 )
 @click.option("--max-samples", type=click.IntRange(1), default=8, show_default=True)
 @threads_option

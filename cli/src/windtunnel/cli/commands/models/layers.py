@@ -63,7 +63,7 @@ def log(
 ) -> int:
     """Runs a .tflite model over samples and writes the values of every layer to a log.
 
-    The log keeps every value exactly. Reading it needs the model: FILE.tflite next to it, or --models of
+    The log keeps every value exactly. Reading it needs the model: the same file next to the log, or --models of
     `layers diff`. A log with --statistics needs no model, and figures from it are estimates. An interrupted log keeps
     its complete frames in OUT.ID.part; run the same command again to continue.
 

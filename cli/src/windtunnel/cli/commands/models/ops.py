@@ -57,9 +57,9 @@ def ops(
 ) -> int:
     """Times every op of a .tflite model, and names ops that are slower than the rest of the model suggests.
 
-    Work (MMAC) and times are those of the input that is fed: if the model leaves dimensions open, give --samples or
+    Work (MMAC) and times are those of the input that is fed: if the model has dynamic dimensions, give --samples or
     --shape. A log needs the benchmark tool's table of ops (--enable_op_profiling=true).
-    Exit code 0: no op is slower than it should be; 1: a straggler, or ops that did not run on the accelerator.
+    Exit code 0: no op is slower than it should be; 1: an op is slower, or ops did not run on the accelerator.
 
     \b
     windtunnel ops model.tflite

@@ -41,7 +41,7 @@ _DEFAULT_DROP: Final = 0.01
     "gates",
     multiple=True,
     metavar="NAME=LIMIT",
-    help=f"upper limits on {', '.join(_GATES)}; default: accuracy_drop={_DEFAULT_DROP}.",
+    help=f"Upper limits on {', '.join(_GATES)}; default: accuracy_drop={_DEFAULT_DROP}.",
 )
 @click.option("--budget", type=Finite(min=1.0), default=900.0, show_default=True, help="Time to search, in seconds.")
 @click.option(
@@ -70,7 +70,7 @@ def remedy(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Searches a way to quantize REFERENCE, the float model, without VARIANT's loss of accuracy.
+    """Searches for a way to quantize REFERENCE, the float model, without VARIANT's loss of accuracy.
 
     It builds and runs recipes: other calibration, scales per channel, other algorithms, the smallest set of layers
     kept in float or 16 bits, other precisions. The result is proven on samples that the search did not use.

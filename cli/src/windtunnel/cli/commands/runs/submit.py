@@ -51,7 +51,7 @@ def submit(
 
     With --wait the exit code is the verdict's: 0 passed, 1 failed, 2 could not run. If Windtunnel is starting, the
     command waits for it. If it is not running, the command starts an embedded one for its own lifetime; --wait is then
-    implied. A `windtunnel up` takes over from it. Ctrl-C stops the command, not the run.
+    implied. A `windtunnel up` that starts later takes over. Ctrl-C stops the command, not the run.
 
     \b
     windtunnel submit model.keras --plan plan.yaml --wait

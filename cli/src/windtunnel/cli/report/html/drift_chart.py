@@ -234,7 +234,7 @@ def _strip(key: Key, curves: Sequence[Curve], across: _Across) -> Strip:
     lines = [f"{shorten(clean(layer.get('name')), 160)} ({where})"]
     lines += [f"{shorten(clean(one.name), 40)}: {one.shown(entry)}" for one, entry in layers]
     codes = dict.fromkeys(code for one, _ in layers for code in one.culprits.get(key, ()))
-    lines += [f"culprit: {code}" for code in codes]
+    lines += [f"cause: {code}" for code in codes]
     return Strip(round(across.at(key) - across.step / 2, 2), lines)
 
 

@@ -182,7 +182,7 @@ def _cells(layer: Mapping[str, Any], limit: Limit, *, culprit: bool) -> tuple[st
         shorten(named(layer.get("op")), _OP_WIDTH),
         nrmse_text(layer.get("local_nrmse")),
         *(one.shown(layer.get(one.name)) for one in _shown_metrics()),
-        ", ".join(filter(None, (problem, "culprit" if culprit else ""))),
+        ", ".join(filter(None, (problem, "at fault" if culprit else ""))),
     )
 
 

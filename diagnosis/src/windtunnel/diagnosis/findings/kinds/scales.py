@@ -97,7 +97,7 @@ class SharedScale(CauseFinding):
         """What is lost, and why."""
         return (
             *(one.words() for one in self.lost[:_PARTS_SHOWN]),
-            f"one scale, {figure(self.scale.file)}, for parts of very different range: another part needs "
+            f"one scale, {figure(self.scale.file)}, for parts of very different range: another part has "
             f"{span(self.others)}",
         )
 

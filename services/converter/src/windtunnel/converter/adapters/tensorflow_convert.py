@@ -37,7 +37,7 @@ def convert(
         target: the new .tflite file.
         samples: .npz or folder of samples; None: seeded random inputs.
         pipeline: content of a pipeline.json; None: samples as they are.
-        shapes: of inputs with open dimensions.
+        shapes: of inputs with dynamic dimensions.
 
     Returns:
         What was written, and what is known of the model.

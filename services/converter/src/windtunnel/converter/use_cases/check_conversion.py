@@ -36,7 +36,7 @@ def check(
         original: files of the original's outputs, (N, ...), by output name; empty: the model came as .tflite.
         samples: .npz or folder of samples; None: seeded random inputs.
         pipeline: content of a pipeline.json; None: samples as they are.
-        shapes: that the plan gives for open dimensions.
+        shapes: that the plan gives for dynamic dimensions.
         norm: the first batch norm, if samples have no labels.
 
     Returns:

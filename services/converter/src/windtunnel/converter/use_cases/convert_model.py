@@ -36,7 +36,7 @@ class Export(Protocol):
             target: the new .tflite file.
             samples: .npz or folder of samples; None: seeded random inputs.
             pipeline: content of a pipeline.json; None: samples as they are.
-            shapes: of inputs with open dimensions.
+            shapes: of inputs with dynamic dimensions.
 
         Returns:
             What was written, and what is known of the model.
@@ -79,7 +79,7 @@ async def convert(
         outputs: output tensors, as `inputs`.
         samples: samples for the check; None: seeded random inputs.
         pipeline: preprocessing of the samples.
-        shapes: shapes that the plan gives for open dimensions, by input name.
+        shapes: shapes that the plan gives for dynamic dimensions, by input name.
         allow_code: load models that carry Python code.
         select_tf_ops: keep ops that only TensorFlow has.
         on_progress: called with the share of the work that is done.

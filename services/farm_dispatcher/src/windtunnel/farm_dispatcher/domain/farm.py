@@ -60,7 +60,7 @@ class Cell:
     accelerator: str
     threads: int
     skip_reason: str = ""
-    # Shapes that the inputs are to have, by name; empty: the model's own, an open dimension taken as 1.
+    # Shapes that the inputs are to have, by name; empty: the model's own, a dynamic dimension taken as 1.
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     # What its farm says of all its devices.
     farm_properties: FarmProperties = PHONES

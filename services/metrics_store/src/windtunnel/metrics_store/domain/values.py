@@ -113,7 +113,7 @@ class Latency:
 class Measurement:
     """What one device run measured. `memory_mb` is in the tool's own MB.
 
-    `input_shapes` by input name; `shapes_known` False: an open dimension was taken as 1, so the figures are not those
+    `input_shapes` by input name; `shapes_known` False: a dynamic dimension was taken as 1, so the figures are not those
     of real inputs. `conditions` None: not recorded.
     """
 

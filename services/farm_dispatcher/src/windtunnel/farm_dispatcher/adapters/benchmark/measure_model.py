@@ -232,7 +232,7 @@ def _refused(error: Exception, chosen: ChosenShapes | None, *, given: bool) -> I
     if "custom op" in said or "Didn't find op" in said or "builtin_code out of range" in said:
         return Unsupported(f"the runtime lacks an op of the model: {said}")
     if chosen is not None and (given or not chosen.known):
-        assumed = "" if chosen.known else " (open dimensions taken as 1)"
+        assumed = "" if chosen.known else " (dynamic dimensions taken as 1)"
         return InvalidInput(
             f"the runtime refuses the model with input shape {shapes_words(chosen.shapes)}{assumed}: {said}",
             hint="give shapes that the model can run with: --shape or --samples, or input_shapes in the plan",
