@@ -154,12 +154,14 @@ _INTRODUCTION = """# How good the diagnosis is
 `windtunnel diff` was run on {cases} pairs of models with one known fault or none. The pairs are made from seeds, over
 these architectures: {architectures}. `benchmarks/diagnosis/run.py --markdown` writes this page.
 `tests/support/faults.py` makes the faults, without any code of the diagnosis.
+[The README of the fault matrix](../benchmarks/diagnosis/README.md) explains forms, kinds and stages (*before*, *after*,
+*crossed*).
 
 The effect of a fault is measured at the outputs, on the samples:
 
 | effect | meaning |
 |---|---|
-| *visible* | more than half (if all tensors were quantized again: twice) of the error that precision alone causes |
+| *visible* | more than half of the error that precision alone causes; twice that if all tensors were requantized |
 | *faint* | less than that |
 | *invisible* | no output changes |
 
@@ -191,10 +193,18 @@ are a finding too (`conversion.output_order`).
 Causes and exclusions name the rule that decided (`rule`); [thresholds.md](thresholds.md) lists the rules and their
 thresholds.
 
-| verdict | condition, any of |
-|---|---|
-| *broken* | NaN; another output shape; top-1 lower by 0.10 or more; 30 % of the classes changed; output nRMSE of 0.30 |
-| *degraded* | less than that; a layer that diverges; a known cause |
+| figure | *degraded* if | *broken* if |
+|---|---|---|
+| top-1 of the candidate | lower by more than 0.02 | lower by 0.10 or more |
+| samples with another predicted class | more than 5 % | 30 % or more |
+| nRMSE of the worst output | above the threshold (0.1) | 0.30 or more |
+| NaN, infinity, shapes of outputs | | only the candidate has NaN or infinity, or a shape differs |
+| layers | one diverges, or none could be compared | |
+| causes | one is known | |
+
+Otherwise the candidate is *healthy*. A drop of top-1, and a share of changed classes, count only if chance does not
+explain them ([decision 7](decisions/0007-small-losses-may-be-chance.md)). A changed class counts only if the
+reference's class was clear ([decision 8](decisions/0008-a-class-must-be-clear-to-count-as-changed.md)).
 
 nRMSE is the root mean square error divided by the larger range of the two tensors. The developers of the diagnosis
 chose these faults: [independently written fault sets](diagnosis-by-others.md) are harder."""

@@ -15,7 +15,7 @@ from windtunnel.cli.report.html.rendering import render
 
 _LAYERS_SHOWN = 12
 _KEY = (
-    "nRMSE is the root mean square error over the range of both tensors, after dequantization. "
+    "nRMSE is the root mean square error divided by the larger range of the two tensors, after dequantization. "
     "A ring marks the first layer that diverges, a cross a layer without a figure (NaN, infinity), "
     "a diamond the layer of a cause. Point at a layer for its name and figures."
 )
