@@ -280,7 +280,7 @@ async def test_a_kernel_that_aborts_is_survived_and_named(tmp_path: Path) -> Non
         assert caught.value.how == "signal"
         error = await explain_crash(pool, given, "reference", caught.value)
         assert "SOFTMAX 'probabilities' (op 1) of b.tflite" in error.message
-        assert "none or xnnpack" in error.hint
+        assert "builtin or xnnpack" in error.hint
         # The pool is as good as before.
         assert (await pool.run(compare_models, *given)).coverage.compared == 2
 
@@ -346,7 +346,7 @@ def test_the_command_survives_a_kernel_that_aborts(tmp_path: Path) -> None:
     out, err = process.communicate(timeout=120)
     assert (process.returncode, out) == (2, "")
     assert "SOFTMAX 'probabilities' (op 1) of b.tflite" in err
-    assert "compare with accelerator none or xnnpack" in err
+    assert "compare with accelerator builtin or xnnpack" in err
 
 
 def test_an_interrupted_command_goes_on(tmp_path: Path) -> None:
