@@ -232,7 +232,7 @@ class Worker:
         try:
             event = decode(delivery.subject, delivery.headers, delivery.data)
         except Malformed as error:
-            await self._settle(delivery, None, error)
+            await self._handle_error(delivery, None, error)
             return
         with event_context(event):
             try:
@@ -247,7 +247,7 @@ class Worker:
                     await delivery.nak(0)
                 raise
             except Exception as error:  # noqa: BLE001 - the one place that decides about every error of a handler
-                await self._settle(delivery, event, error)
+                await self._handle_error(delivery, event, error)
 
     async def _work_on(self, event: Event) -> None:
         """Handles the event, unless its run is canceled before or meanwhile.
@@ -294,7 +294,7 @@ class Worker:
                 work.cancel()
                 return
 
-    async def _settle(self, delivery: Delivery, event: Event | None, error: Exception) -> None:
+    async def _handle_error(self, delivery: Delivery, event: Event | None, error: Exception) -> None:
         outcome = outcome_of(error)
         last = delivery.attempt >= self._policy.attempts
         log.log(

@@ -186,7 +186,9 @@ def _require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: i
     )
 
 
-def errors_said(reading: Reading, first: Error | None, second: Error | None, names: tuple[str, str]) -> Finding | None:
+def target_errors_finding(
+    reading: Reading, first: Error | None, second: Error | None, names: tuple[str, str]
+) -> Finding | None:
     """The errors of two models against targets as a finding.
 
     Args:

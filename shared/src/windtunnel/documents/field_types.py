@@ -17,10 +17,10 @@ MANY: Final = f"{TAG}many"
 NONE: Final = f"{TAG}none"
 
 
-def said(describe: Callable[[Any], PydanticCustomError], *, of_items: bool = False) -> WrapValidator:
-    """Words for a type: if a value fails a check of pydantic's, the error is what `describe` says of the value.
+def with_error(describe: Callable[[Any], PydanticCustomError], *, of_items: bool = False) -> WrapValidator:
+    """A validator with an error of its own: if a value fails a check of pydantic's, the error is what `describe` gives.
 
-    What a check raises with `problem` keeps its own words.
+    What a check raises with `problem` is not replaced.
 
     Args:
         describe: gives the error.
@@ -53,7 +53,9 @@ def must_be(what: str, hint: Callable[[Any], str] = lambda _: "", *, of_items: b
     Returns:
         What to add to the type's annotation, after its constraints.
     """
-    return said(lambda value: problem(f"must be {what}, this is {kind_of(value)}", hint(value)), of_items=of_items)
+    return with_error(
+        lambda value: problem(f"must be {what}, this is {kind_of(value)}", hint(value)), of_items=of_items
+    )
 
 
 def _as_list(value: Any) -> Any:

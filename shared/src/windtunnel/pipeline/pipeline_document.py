@@ -21,7 +21,7 @@ from pydantic import (
 )
 
 from windtunnel.documents import Document, nearest, problem
-from windtunnel.documents.field_types import MANY, ONE, AsList, AsWritten, how_many, must_be, said
+from windtunnel.documents.field_types import MANY, ONE, AsList, AsWritten, how_many, must_be, with_error
 from windtunnel.pipeline.read_pipeline import SCHEMA
 from windtunnel.pipeline.resize import Method
 
@@ -65,7 +65,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), must_be("a number 
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False), must_be("a number, 0 or more"), AsWritten]
 Count = Annotated[int, Field(ge=1), must_be("a whole number above 0")]
 Word = Annotated[str, Field(min_length=1)]
-_three = said(lambda value: problem(f"must be one number or 3, one per channel; has {len(value)}"))
+_three = with_error(lambda value: problem(f"must be one number or 3, one per channel; has {len(value)}"))
 PerChannel = Annotated[
     Annotated[Number, Tag(ONE)] | Annotated[list[Number], Field(min_length=3, max_length=3), AsList, _three, Tag(MANY)],
     Discriminator(how_many),
@@ -317,7 +317,7 @@ class PipelineDocument(Document):
 
     schema_: Annotated[
         Literal["windtunnel.pipeline/1"],
-        said(lambda value: problem(f"is {value!r}", f"this version reads {SCHEMA!r}")),
+        with_error(lambda value: problem(f"is {value!r}", f"this version reads {SCHEMA!r}")),
     ] = Field(alias="schema")
     task: _OptionalText = None
     steps: Annotated[list[StepDocument], Field(max_length=MAX_STEPS), AsList]

@@ -56,7 +56,7 @@ class Pipeline:
         try:
             document = validated(PipelineDocument, obj)
         except DocumentRefused as refused:
-            raise InvalidInput(_told(refused.message, refused.path), hint=refused.hint) from None
+            raise InvalidInput(_with_place(refused.message, refused.path), hint=refused.hint) from None
         steps = tuple(Step(step.op, step.values()) for step in document.steps)
         return cls(steps, document.task, document.name, document.description)
 
@@ -102,7 +102,7 @@ class Pipeline:
         return image.run([(step.op, step.fields) for step in self.steps], raw)
 
 
-def _told(message: str, path: tuple[str | int, ...]) -> str:
+def _with_place(message: str, path: tuple[str | int, ...]) -> str:
     """What is wrong with a pipeline, as a sentence: the step and the field, and what is the matter with it."""
     where, field = "pipeline", path
     if path[:1] == ("steps",) and len(path) > 1:

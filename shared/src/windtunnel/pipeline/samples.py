@@ -128,7 +128,7 @@ def load_samples(path: Path) -> Samples:
         return _from_arrays(path, read_arrays(path))
     home = TemporaryFolder(Path(tempfile.mkdtemp(prefix="windtunnel-samples-")))
     root = unpack(path, home.path / "content", max_bytes=MAX_ARCHIVE_BYTES, max_files=MAX_ARCHIVE_FILES)
-    return _from_folder(_inner(root), home)
+    return _from_folder(_unwrapped(root), home)
 
 
 def _is_npz(path: Path) -> bool:
@@ -139,10 +139,10 @@ def _is_npz(path: Path) -> bool:
         return path.suffix == ".npz"
 
 
-def _inner(root: Path) -> Path:
+def _unwrapped(root: Path) -> Path:
     """Archives often wrap everything in one folder."""
     entries = [entry for entry in root.iterdir() if not entry.name.startswith((".", "__MACOSX"))]
-    if len(entries) == 1 and entries[0].is_dir() and any(inner.is_dir() for inner in entries[0].iterdir()):
+    if len(entries) == 1 and entries[0].is_dir() and any(entry.is_dir() for entry in entries[0].iterdir()):
         return entries[0]
     return root
 

@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar, Final, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from windtunnel.documents import Document
-from windtunnel.documents.field_types import AsList, OneOrMany, said
+from windtunnel.documents.field_types import AsList, OneOrMany, with_error
 from windtunnel.documents.problems import TAG, kind_of, nearest, problem
 from windtunnel.plan.plan_field_types import (
     ApiVersion,
@@ -280,7 +280,7 @@ class PlanDocument(Document):
             Field(min_length=1, json_schema_extra={"uniqueItems": True}),
             AsList,
             AfterValidator(_each_once),
-            said(_no_variants),
+            with_error(_no_variants),
         ]
         | None
     ) = Field(
@@ -288,7 +288,7 @@ class PlanDocument(Document):
         description="Forms of the model to make, each under its own name.",
         json_schema_extra={"default": list(_DEFAULT_VARIANTS)},
     )
-    devices: Annotated[list[DeviceDocument], AsList, AfterValidator(_few_cells), said(_no_list)] | None = Field(
+    devices: Annotated[list[DeviceDocument], AsList, AfterValidator(_few_cells), with_error(_no_list)] | None = Field(
         None,
         description=f"Where to run. Any field may be a list: the matrix is expanded, to at most {MAX_CELLS} cells per "
         "variant. An empty list: on no device.",

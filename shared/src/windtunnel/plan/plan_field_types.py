@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic_core import PydanticCustomError
 
-from windtunnel.documents.field_types import MANY, ONE, AsList, how_many, must_be, said
+from windtunnel.documents.field_types import MANY, ONE, AsList, how_many, must_be, with_error
 from windtunnel.documents.problems import TAG, Path, kind_of, nearest, problem
 from windtunnel.plan.plan_values import API_VERSION, BUILTIN_VARIANTS, FARMS, BuiltinVariant, FarmName
 from windtunnel.plan.yaml_text import MAX_DEPTH
@@ -103,7 +103,7 @@ def _where(value: Any) -> str:
 
 
 ApiVersion = Annotated[
-    Literal["windtunnel/v1"], said(lambda value: problem(f"apiVersion is {value!r}", f"write {API_VERSION!r}"))
+    Literal["windtunnel/v1"], with_error(lambda value: problem(f"apiVersion is {value!r}", f"write {API_VERSION!r}"))
 ]
 Text = Annotated[
     str,
@@ -114,8 +114,8 @@ Text = Annotated[
 Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT), must_be(f"a whole number from 1 to {_LARGEST_COUNT}")]
 Share = Annotated[float, Field(ge=0, le=1), must_be("a share from 0 to 1", _percent)]
 Number = Annotated[float, Field(allow_inf_nan=False), must_be("a number")]
-UpperBound = Annotated[float, Field(ge=0, allow_inf_nan=False), said(_upper_bound)]
-Shape = Annotated[list[Count], AsList, said(_no_shape)]
+UpperBound = Annotated[float, Field(ge=0, allow_inf_nan=False), with_error(_upper_bound)]
+Shape = Annotated[list[Count], AsList, with_error(_no_shape)]
 Shapes = Annotated[
     dict[Text, Shape],
     Field(json_schema_extra={"propertyNames": {"minLength": 1}}),
@@ -136,16 +136,16 @@ Recipe = Annotated[
     Discriminator(_where),
     must_be("a list of rules (see litert-quantizer) or a URI", of_items=True),
 ]
-BuiltinName = Annotated[BuiltinVariant, said(_unknown_variant)]
+BuiltinName = Annotated[BuiltinVariant, with_error(_unknown_variant)]
 OwnName = Annotated[
     str,
     Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$", json_schema_extra={"not": {"enum": list(BUILTIN_VARIANTS)}}),
     AfterValidator(_not_builtin),
-    said(_need_own_name),
+    with_error(_need_own_name),
 ]
-KnownFarm = Annotated[FarmName, said(_unknown_farm), BeforeValidator(_number_as_text)]
+KnownFarm = Annotated[FarmName, with_error(_unknown_farm), BeforeValidator(_number_as_text)]
 Farms = Annotated[
     Annotated[KnownFarm, Tag(ONE)] | Annotated[list[KnownFarm], Field(min_length=1), AsList, Tag(MANY)],
     Discriminator(how_many),
-    said(_no_farm),
+    with_error(_no_farm),
 ]

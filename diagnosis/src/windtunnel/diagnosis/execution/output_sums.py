@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums, class_columns
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
-from windtunnel.datacheck.label_scores import ElementSums, ValueSums, errors_said
+from windtunnel.datacheck.label_scores import ElementSums, ValueSums, target_errors_finding
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.datacheck.output_metrics import agreement
 from windtunnel.diagnosis.execution.detection_slots import Detections
@@ -207,8 +207,8 @@ class OutputSums:
         if self.reading.metric is None and not self.reading.findings:
             return (Finding(ACCURACY_UNKNOWN, self.reading.reason),)
         first, second = (sums.result() for sums in self._values)
-        said = errors_said(self.reading, first, second, ("reference", "candidate"))
-        return self.reading.findings if said is None else (*self.reading.findings, said)
+        finding = target_errors_finding(self.reading, first, second, ("reference", "candidate"))
+        return self.reading.findings if finding is None else (*self.reading.findings, finding)
 
     def result(self) -> OutputDiff:
         """Figures over all samples so far."""

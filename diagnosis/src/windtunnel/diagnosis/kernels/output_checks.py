@@ -107,7 +107,7 @@ def fallback_cause(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: 
             if not np.array_equal(wanted, found[name], equal_nan=True):
                 return None
             equal += wanted.size
-            telling += _telling(wanted, PRECISIONS[promised])
+            telling += _inexact_count(wanted, PRECISIONS[promised])
     if telling < FEWEST_TELLING_VALUES:
         return None
     finding = AcceleratorDidNotRun(
@@ -120,7 +120,7 @@ def fallback_cause(cpu: Sequence[Arrays], accelerated: Sequence[Arrays], where: 
     return Cause(finding, OUTPUT_BITS_EQUAL, rule="outputs_equal_cpu_bits")
 
 
-def _telling(values: NDArray[Any], step: float) -> int:
+def _inexact_count(values: NDArray[Any], step: float) -> int:
     """How many values a number format of that relative step cannot hold."""
     if values.dtype.kind != "f":
         return 0

@@ -175,7 +175,7 @@ def mask_causes(
         fused_layers = width / scale if 0.0 < scale < math.inf else 0.0
         tensor, size = masked.pair.candidate.tensor, masked.size
         # A bound need not be reached to set the scale.
-        sets = rest.masked or (masked.bounds and _reaches(masked.quantization, tensor.dtype, size))
+        sets = rest.masked or (masked.bounds and _has_mask_size(masked.quantization, tensor.dtype, size))
         if not sets or not 0.0 < width < math.inf or fused_layers >= fewest_steps:
             continue
         smaller = float(f"{width + MASK_BELOW:.1g}")
@@ -219,7 +219,7 @@ def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Pa
         quantization = tensor.quantization
         if quantization is None or len(quantization.scales) != 1 or tensor.dtype not in ACTIVATION_DTYPES:
             continue
-        if not _reaches(quantization, tensor.dtype, size):
+        if not _has_mask_size(quantization, tensor.dtype, size):
             continue
         constant = candidate.constants.find(tensor.index)
         if constant is None:
@@ -234,7 +234,7 @@ def _patch(candidate: FusedModel, size: float, rest: Rest, smaller: float) -> Pa
     return all_of(patches) if patches else None
 
 
-def _reaches(quantization: Quantization, dtype: str, size: float) -> bool:
+def _has_mask_size(quantization: Quantization, dtype: str, size: float) -> bool:
     return max(map(abs, representable(quantization, dtype))) >= MASK_SHARE * min(size, MASK_LARGEST)
 
 

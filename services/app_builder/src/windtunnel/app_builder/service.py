@@ -115,9 +115,11 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
         platforms = await self._platforms(message.run)
-        await each(platforms, lambda platform: self._tell(message, platform, error))
+        await each(platforms, lambda platform: self._announce_given_up(message, platform, error))
 
-    async def _tell(self, message: events_pb2.VariantReady, platform: Platform, error: WindtunnelError) -> None:
+    async def _announce_given_up(
+        self, message: events_pb2.VariantReady, platform: Platform, error: WindtunnelError
+    ) -> None:
         # What was built may never have been announced: the process can die in between, or the bus be away.
         built = await self._stored(message, platform)
         if built is None:

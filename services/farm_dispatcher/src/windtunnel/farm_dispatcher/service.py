@@ -141,9 +141,9 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         except WindtunnelError as unplanned:
             await self._publish_unplanned(message.run, message.variant, unplanned)
             return
-        await each(_runnable(planned, message), lambda cell: self._tell(message.run, cell, error))
+        await each(_runnable(planned, message), lambda cell: self._announce_given_up(message.run, cell, error))
 
-    async def _tell(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
+    async def _announce_given_up(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
         # A run that ended may never have been announced: the process can die in between, or the bus be away.
         outcome = await self._runtime.jobs.stored(_run_key(run.run_id, cell), AnyMessage)
         if outcome is not None:

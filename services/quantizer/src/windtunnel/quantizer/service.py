@@ -117,9 +117,9 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
             failure = events_pb2.ModelFailed(run=message.run, failure=failure_to_proto(unreadable, self._runtime.name))
             await self._runtime.publisher.publish(failure, run_id=message.run.run_id, parts=(self._runtime.name,))
             return
-        await each(plan.variants, lambda variant: self._tell(message, plan, variant, error))
+        await each(plan.variants, lambda variant: self._announce_given_up(message, plan, variant, error))
 
-    async def _tell(
+    async def _announce_given_up(
         self, message: events_pb2.ModelConverted, plan: Plan, variant: VariantSpec, error: WindtunnelError
     ) -> None:
         # What was made may never have been announced: the process can die in between, or the bus be away.

@@ -105,7 +105,9 @@ def _original(graph_def: Any, graph: Any, source: Source, value_of: Callable[[st
     changes, inputs = _inference_mode(nodes, ends, named, values, source)
     placeholders = [_placeholder(nodes, graph, name) for name in inputs]
     inference.set_variables(nodes, nodes.ancestors(ends), value_of)
-    return _function(nodes.cut(ends), placeholders, ends, [op_name(name) for name in outputs], _said(source, changes))
+    return _function(
+        nodes.cut(ends), placeholders, ends, [op_name(name) for name in outputs], _findings(source, changes)
+    )
 
 
 def _inference_mode(
@@ -132,7 +134,7 @@ def _end(nodes: Nodes, graph: Any, tensor: str, place: int) -> str:
     return nodes.add(node)
 
 
-def _said(source: Source, changes: inference.Changes) -> tuple[Finding, ...]:
+def _findings(source: Source, changes: inference.Changes) -> tuple[Finding, ...]:
     found = []
     if words := changes.words():
         found.append(_mode_finding(source, changes, words))

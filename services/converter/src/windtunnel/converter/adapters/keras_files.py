@@ -128,7 +128,7 @@ def _original(source: Source, model: Any, findings: Sequence[Finding], config: K
         given = tf.nest.pack_sequence_as(structure, list(tensors))
         return list(tf.nest.flatten(model(given, training=False)))
 
-    specs = [tf.TensorSpec((1, *_inner(one.shape)), one.dtype, name=one.name) for one in inputs]
+    specs = [tf.TensorSpec((1, *_without_batch(one.shape)), one.dtype, name=one.name) for one in inputs]
     function = tf.function(call).get_concrete_function(*specs)
     batched = tf.function(call, reduce_retracing=True)
     names = [one.name for one in inputs]
@@ -140,5 +140,5 @@ def _original(source: Source, model: Any, findings: Sequence[Finding], config: K
     return Original(inputs, outputs, frozen(function, names, outputs), run, keep=model, findings=tuple(findings))
 
 
-def _inner(shape: Sequence[int]) -> tuple[int | None, ...]:
+def _without_batch(shape: Sequence[int]) -> tuple[int | None, ...]:
     return tuple(None if size < 0 else size for size in shape[1:])

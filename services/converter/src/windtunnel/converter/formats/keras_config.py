@@ -121,7 +121,7 @@ def refuse_code(source: Source) -> None:
     if source.format not in (Format.KERAS, Format.HDF5):
         return
     found = _objects(read_config(source).value)
-    names = sorted({str(_inner(layer).get("name", "?")) for layer in found if layer.get("class_name") == "Lambda"})
+    names = sorted({str(_config_of(layer).get("name", "?")) for layer in found if layer.get("class_name") == "Lambda"})
     if names:
         raise InvalidInput(
             f"{source.name} has a Lambda layer ({', '.join(names)}), which is code that loading would run",
@@ -135,18 +135,18 @@ def _layers(value: Any) -> Iterator[Layer]:
     """Layers are in a list `layers`, in a wrapper under `layer` (and its like), or are the model itself."""
     if not isinstance(value, dict):
         return
-    kind, inner = value.get("class_name"), _inner(value)
+    kind, config = value.get("class_name"), _config_of(value)
     if isinstance(kind, str):
-        name = str(inner.get("name") or value.get("name") or "?")
-        yield Layer(kind, name, str(value.get("module") or ""), str(value.get("registered_name") or ""), inner)
-    held = inner.get("layers", value.get("config") if isinstance(value.get("config"), list) else ())
+        name = str(config.get("name") or value.get("name") or "?")
+        yield Layer(kind, name, str(value.get("module") or ""), str(value.get("registered_name") or ""), config)
+    held = config.get("layers", value.get("config") if isinstance(value.get("config"), list) else ())
     for one in held if isinstance(held, list) else ():
         yield from _layers(one)
     for key in ("layer", "forward_layer", "backward_layer", "cell"):
-        yield from _layers(inner.get(key))
+        yield from _layers(config.get(key))
 
 
-def _inner(value: dict[str, Any]) -> dict[str, Any]:
+def _config_of(value: dict[str, Any]) -> dict[str, Any]:
     found = value.get("config")
     return found if isinstance(found, dict) else {}
 

@@ -14,7 +14,7 @@ from windtunnel.converter.domain.conversion import FirstNorm
 from windtunnel.datacheck.check import Given, data_findings
 from windtunnel.datacheck.classifier_scores import OutputKind, Scores, ScoreSums, agreement, score
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
-from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, errors_said
+from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, target_errors_finding
 from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.datacheck.model_judge import ModelJudge, decisions
 from windtunnel.datacheck.norm import NORM_SAMPLES, NormJudge
@@ -127,8 +127,8 @@ class Answers:
         if self.reading.metric is None and not found:
             found.append(Finding(ACCURACY_UNKNOWN, self.reading.reason))
         first = None if original is None else self.original(original).error
-        said = errors_said(self.reading, first, self.converted_error(), ("original", "converted"))
-        found += [] if said is None else [said]
+        finding = target_errors_finding(self.reading, first, self.converted_error(), ("original", "converted"))
+        found += [] if finding is None else [finding]
         given = self._given(runner.facts, feed.samples, pipeline, original)
         judge = ModelJudge(runner, given, self._kind(original)) if given.right is not None else None
         isolation.progress(0.99, "looking at samples and labels")
