@@ -69,6 +69,7 @@ def _read_at_import(path: Path) -> set[str]:
     return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and id(node) not in bodies}
 
 
+@pytest.mark.heavy
 def test_a_change_reaches_every_reader_and_is_undone() -> None:
     importers: dict[str, int] = {}
     for path in ROOT.rglob("*.py"):
@@ -82,6 +83,7 @@ def test_a_change_reaches_every_reader_and_is_undone() -> None:
         assert readers(name, value) == modules
 
 
+@pytest.mark.heavy
 def test_only_these_are_read_at_import() -> None:
     names = {name for module in threshold_modules() for name, _, _ in thresholds_of(module)}
     found = {
