@@ -106,7 +106,7 @@ def test_people_read_what_was_kept_and_what_it_costs(tmp_path: Path) -> None:
         "times the size and",
         "of the variant",
         "float16 weights",
-        "100 to calibrate, 359 to search, 438 held out, drawn in equal shares of each class, seed 20261121",
+        "100 to calibrate, 359 to search, 438 held back, drawn in equal shares of each class, seed 20261121",
     ):
         assert words in done.stdout, words
 

@@ -183,14 +183,14 @@ def _excluded(facts: ModelFacts, runs: tuple[KernelRun, ...], causes: list[Cause
     if len(agreeing) > 1:
         steps = max((run.local_steps for run in agreeing if run.local_steps is not None), default=None)
         shares = max((run.local_of_range for run in agreeing if run.local_of_range is not None), default=None)
-        local = [f"{steps:g} steps of integers" if steps is not None else ""]
+        local = [f"{steps:g} quantization step{'' if steps == 1 else 's'}" if steps is not None else ""]
         local.append(f"{shares:.1e} of the range of floats" if shares is not None else "")
         names = ", ".join(shown_accelerator(run.name) for run in agreeing)
         text = " and ".join(part for part in local if part) or "no difference"
         excluded.append(
             Exclusion(
                 "kernel",
-                f"{names} agree op by op: on the same inputs they differ by at most {text}, which is rounding",
+                f"{names} agree op by op: on the same inputs they differ by at most {text}, which rounding explains",
                 rule="kernels_agree",
             )
         )

@@ -346,9 +346,8 @@ def _no_straggler(judged: Sequence[OpVerdict], total: float, profile: Profile) -
     worst = max(judged, key=excess)
     assert worst.expected is not None
     return (
-        f"of {len(judged)} ops that ran where they should none exceeds its expectation by its limit and by "
-        f"{rounded(max(MATERIAL_SHARE * total, MATERIAL_TICKS * profile.resolution_ms))} ms; nearest is "
-        f"{worst.cost.op} {worst.cost.op_index}: {rounded(worst.time.ms or 0.0)} ms, "
-        f"expected {rounded(worst.expected.ms)}, "
-        f"limit {worst.expected.factor:.1f} times"
+        f"none of the {len(judged)} ops that ran on the chosen accelerator is slower than expected by both its factor "
+        f"and {rounded(max(MATERIAL_SHARE * total, MATERIAL_TICKS * profile.resolution_ms))} ms; the closest is "
+        f"op {worst.cost.op_index} {worst.cost.op}: {rounded(worst.time.ms or 0.0)} ms, "
+        f"expected {rounded(worst.expected.ms)} ms, factor {worst.expected.factor:.1f}"
     )

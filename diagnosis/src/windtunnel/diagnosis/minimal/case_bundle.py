@@ -76,10 +76,10 @@ against {_ops(region["reference"])} of the reference, both fed with the values t
     pip install numpy ai-edge-litert
     python run.py
 
-prints the error of every sample and ends with exit code 1 while the fault shows, 0 when it does not.
+prints the error of every sample. The exit code is 1 if the fault shows, and 0 if it does not.
 `python run.py --accelerator reference|xnnpack|builtin` runs another accelerator, `python run.py --candidate FILE`
-another model. That must be this part of the fixed model, not the whole of it: cut at the same tensors as
-candidate.tflite.
+another model. FILE must be the same part of the fixed model, cut at the same tensors as candidate.tflite, and not the
+whole model.
 Its inputs are {_forms(region["inputs"])}, its output is {_forms([region["output"]])}.
 `windtunnel diff --case` makes the case of the fixed model again if the fault still shows.
 
@@ -87,9 +87,9 @@ Its inputs are {_forms(region["inputs"])}, its output is {_forms([region["output
 |---|---|
 {seen}
 
-nRMSE is sqrt(MSE) / the larger range of both outputs, over each sample. The fault shows where the median is over
-{case["limit"]:.6g}; rounding alone explains about {case["floor"]:.2g}. It was seen in {case["showing"]} of
-{case["tried"]} samples; these are the {len(case["errors"])} that show it best.
+nRMSE is sqrt(MSE) / the larger range of both outputs, over each sample. The fault shows if the median is above
+{case["limit"]:.6g}; rounding alone explains about {case["floor"]:.2g}.
+{case["showing"]} of {case["tried"]} samples show it; these {len(case["errors"])} show it best.
 
 | file | what |
 |---|---|
@@ -98,7 +98,7 @@ nRMSE is sqrt(MSE) / the larger range of both outputs, over each sample. The fau
 | inputs.npz | what each is fed, one row per sample |
 | expected.npz | what the reference answers ({kernels["reference"]} kernels), as real numbers |
 
-Seen with {", ".join(f"{name} {version}" for name, version in sorted(versions.items()))}; candidate run with
+Found with {", ".join(f"{name} {version}" for name, version in sorted(versions.items()))}; candidate run with
 {kernels["candidate"]} kernels.
 """
 

@@ -32,7 +32,7 @@ HISTOGRAM_LAYERS: Annotated[
         "layers",
         "This many layers at fault get a histogram.",
         "chosen",
-        "For people to look at.",
+        "A person looks at them.",
     ),
 ] = 3
 
@@ -50,7 +50,7 @@ SAME_BOX_OVERLAP: Annotated[
     float,
     Threshold(
         "intersection over union",
-        "Boxes that overlap by this are of one place.",
+        "Boxes that overlap by at least this are the same box.",
         "derived",
         "The default of the detection op itself.",
     ),
@@ -190,7 +190,7 @@ CLEAR_CLASS: Annotated[
     float,
     Threshold(
         "share of the range of all outputs",
-        "A class is clear if it leads by this: rounding turns over what is closer.",
+        "A class is clear if it leads by this: rounding may reverse the order of closer ones.",
         "chosen",
         "docs/decisions/0008.",
     ),

@@ -30,7 +30,7 @@ SAME_WEIGHTS_MARGIN: Annotated[
     float,
     Threshold(
         "mean cosine of the rows of two weights",
-        "The second best layer must stay behind by this.",
+        "The second best layer must be worse by at least this.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
     ),

@@ -34,7 +34,7 @@ LISTED_OPS: Annotated[
         "ops",
         "This many ops that diverge in the same way are listed in one cause.",
         "chosen",
-        "For people to read.",
+        "Keeps the list short.",
     ),
 ] = 20
 

@@ -171,7 +171,7 @@ CUT_LEAST_RUNS: Annotated[
     int,
     Threshold(
         "runs",
-        "An op that is timed by cutting the model runs at least so often.",
+        "An op that is timed by cutting the model runs at least this many times.",
         "chosen",
         "Not measured.",
     ),
@@ -181,7 +181,7 @@ CUT_MOST_RUNS: Annotated[
     int,
     Threshold(
         "runs",
-        "An op that is timed by cutting the model runs at most so often.",
+        "An op that is timed by cutting the model runs at most this many times.",
         "chosen",
         "Bounds the time of a profile.",
     ),
@@ -191,7 +191,7 @@ CUT_SECONDS: Annotated[
     float,
     Threshold(
         "seconds",
-        "An op that is timed by cutting the model runs at least so long.",
+        "An op that is timed by cutting the model runs at least this long.",
         "chosen",
         "Bounds the time of a profile.",
     ),

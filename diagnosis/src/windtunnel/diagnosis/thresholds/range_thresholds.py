@@ -102,7 +102,7 @@ RARE_ONE_IN: Annotated[
     int,
     Threshold(
         "ranges",
-        "What one in this many ranges of a model does is not rare.",
+        "A deviation that one in this many ranges of a model has is not rare.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
@@ -192,7 +192,7 @@ RANGE_AS_WIDE: Annotated[
     float,
     Threshold(
         "width of the other range / width of the range",
-        "A range from this on is as wide.",
+        "Another range counts as equally wide from this ratio on.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
     ),

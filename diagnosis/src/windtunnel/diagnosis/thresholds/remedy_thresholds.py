@@ -170,7 +170,7 @@ FOREIGN_STEPS: Annotated[
     float,
     Threshold(
         "quantization steps",
-        "A channel that is further from its own than this is another channel.",
+        "A channel that is further than this from the same channel of the float model does not come from it.",
         "chosen",
         "Rounding moves a value by half a step.",
     ),
@@ -202,7 +202,7 @@ REGEX_SECONDS: Annotated[
         "seconds of processor time",
         "A rule's regular expression may take this long over all names of a model.",
         "chosen",
-        "One that does not run away takes milliseconds.",
+        "A usual expression takes milliseconds.",
     ),
 ] = 1.0
 

@@ -42,7 +42,7 @@ UNNOTICED_FLOORS: Annotated[
     float,
     Threshold(
         "share of PRECISION_FLOOR",
-        "A bound whose layer has a smaller isolated error is not noticed by the integers.",
+        "A bound that differs is harmless if its layer's isolated error is below this: no integer reaches it.",
         "chosen",
         "The fault matrix (docs/diagnosis.md) passes with it.",
     ),
@@ -219,7 +219,7 @@ LISTED_ERRORS: Annotated[
         "layers",
         "This many layers with the largest isolated errors are listed for accumulated rounding.",
         "chosen",
-        "For people to read.",
+        "Keeps the list short.",
     ),
 ] = 5
 

@@ -48,7 +48,7 @@ def render_kernels(report: KernelReport, console: Console) -> None:
         console.print(f"cause {cause.code}: {who} at {place}, confidence {cause.confidence:.2f}, {sure}", markup=False)
         console.print(f"  {finding.amount()}", markup=False)
     for one in report.excluded:
-        console.print(f"not {one.code}: {one.why}", markup=False)
+        console.print(f"ruled out: {one.code}: {one.why}", markup=False)
 
 
 def _table(report: KernelReport) -> Table:

@@ -57,7 +57,7 @@ def render_ops(document: Mapping[str, Any], console: Console) -> None:
     for cause in entries(document, "causes"):
         _cause(cause, console)
     for one in entries(document, "excluded"):
-        console.print(Text(f"  not {one['code']}: {clean(one['why'])}"), style="dim")
+        console.print(Text(f"  ruled out: {one['code']}: {clean(one['why'])}"), style="dim")
 
 
 def _table(rows: list[Any], room: int, folder: str) -> Table:

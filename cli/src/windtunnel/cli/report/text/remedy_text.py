@@ -25,7 +25,7 @@ from windtunnel.figures import compared_with
 
 _HEADS: Final[Mapping[str, tuple[str, str, str]]] = {
     "proven": ("✓", "a remedy, proven", "bold green"),
-    "uncertain": ("✓", "a remedy, within the gates on the held-out samples", "bold yellow"),
+    "uncertain": ("✓", "a remedy, within the gates on the held-back samples", "bold yellow"),
     "not_proven": ("!", "a remedy that is not proven", "bold yellow"),
     "none": ("✗", "no remedy found", "bold red"),
     "not_needed": ("✓", "no remedy needed", "bold green"),
@@ -98,8 +98,8 @@ def _gates(document: Mapping[str, Any], console: Console) -> None:
 def _sides(document: Mapping[str, Any], console: Console) -> None:
     proof = part(document, "proof")
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for title in ("held out", "top-1", "drop", "agreement", "nRMSE", "MB", "p50 ms", "p95 ms"):
-        table.add_column(title, justify="left" if title == "held out" else "right", no_wrap=True)
+    for title in ("held back", "top-1", "drop", "agreement", "nRMSE", "MB", "p50 ms", "p95 ms"):
+        table.add_column(title, justify="left" if title == "held back" else "right", no_wrap=True)
     for name in ("float", "variant", "remedy"):
         side = proof[name]
         if side is not None:
@@ -164,7 +164,7 @@ def _samples(document: Mapping[str, Any], console: Console) -> None:
     how = "in equal shares of each class, " if drawn["stratified"] else ""
     _line(
         console,
-        f"samples: {drawn['calibration']} to calibrate, {drawn['search']} to search, {drawn['held_back']} held out, "
+        f"samples: {drawn['calibration']} to calibrate, {drawn['search']} to search, {drawn['held_back']} held back, "
         f"drawn {how}seed {drawn['seed']}",
     )
     if drawn["repeated"]:
