@@ -16,11 +16,13 @@ format:
     ruff format .
     ruff check --fix .
 
-# Regenerates code from the contracts, and JSON Schemas from the models of documents.
+# Regenerates code from the contracts, JSON Schemas from the models of documents, and pages of metrics and thresholds.
 generate:
     proto/generate
     python tools/asyncapi.py > docs/asyncapi.yaml
     python tools/generate_schemas.py
+    python tools/metrics_table.py > docs/metrics.md
+    python tools/thresholds_table.py > docs/thresholds.md
 
 # Freezes the contracts of today as released; `check` compares later contracts with them.
 release-contracts:
