@@ -23,7 +23,7 @@ Causes and exclusions in a diagnosis name the rule that decided (`rule`). Every 
 Basis: *measured*, a record of a measurement exists; *derived*, the value follows from a format or a formula; *chosen*,
 no measurement set it.
 
-*Same answers* is measured by `benchmarks/diagnosis/threshold_sweep.py`: {cases} cases of the fault matrix
+*Same answers* is measured by `benchmarks/diagnosis/threshold_sweep.py`: up to {cases} cases of the fault matrix
 ([diagnosis.md](diagnosis.md)) are judged again with one threshold changed, by factors of up to 10 in both directions.
 The models run again, with factors of up to 2, for a threshold that their run depends on. In the range shown, no answer
 gets worse: no cause or place becomes wrong, no clean pair gets a false alarm, and no verdict changes. `<` and `>`: the
