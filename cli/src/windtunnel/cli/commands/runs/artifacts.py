@@ -71,12 +71,12 @@ async def _list(run_id: str, variant: str, kind: str) -> list[Artifact]:
 @artifacts.command()
 @_RUN
 @_VARIANT
-@click.option("--kind", type=click.Choice(_KINDS), help="Kind of artifact.  [variant where --variant is given]")
+@click.option("--kind", type=click.Choice(_KINDS), help="Kind of artifact; default with --variant: variant.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(),
-    help="File, or a folder for all that match; a name that ends in '/' creates the folder.  [a fitting name, here]",
+    help="File, or a folder for all that match; a name that ends in '/' creates it. Default: a fitting name here.",
 )
 @force_option
 @json_option

@@ -28,9 +28,9 @@ def history(model: str, figure: str, limit: int, as_json: bool) -> None:
     """Shows a figure in the newest completed runs of MODEL, oldest first.
 
     \b
-    windtunnel history ssd --figure variants[int8].accuracy
+    windtunnel history ssd --figure "variants[int8].accuracy"
     windtunnel history ssd --figure "variants[int8].cells[local/host/12/xnnpack/1].latency_ms.p50"
-    windtunnel history ssd --figure variants[int8].size_bytes --limit 200 --json
+    windtunnel history ssd --figure "variants[int8].size_bytes" --limit 200 --json
     """
     found = run_async(_history(model, figure, limit))
     if as_json:

@@ -306,7 +306,7 @@ def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
     asked = run.get("accelerator_requested")
     facts = [
         named(run.get("tool")),
-        f"asked for {named(asked)}",
+        f"requested accelerator {named(asked)}",
         f"threads {named(run.get('threads'))}",
         f"model {measure(run.get('model_size_mb'))} MB",
     ]
@@ -315,13 +315,7 @@ def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
         if delegate is not None:
             line(console, _delegate(delegate), indent=2)
     console.print(_times(run))
-    memory = part(run, "memory")
-    line(
-        console,
-        f"memory ({named(memory.get('kind'))}): init {measure(memory.get('init_mb'))} MB, "
-        f"overall {measure(memory.get('overall_mb'))} MB, peak {measure(memory.get('peak_mb'))} MB",
-        indent=2,
-    )
+    line(console, _memory(part(run, "memory")), indent=2)
     _ops(entries(run, "ops") or entries(run, "top_ops"), console)
     if run.get("error") is not None:
         line(console, f"error: {named(run['error'].get('kind'))}: {named(run['error'].get('message'))}", style="red")
@@ -329,6 +323,14 @@ def _run(run: Mapping[str, Any], title: str, console: Console) -> None:
         line(console, f"warning: {clean(warning)}", style="yellow", indent=2)
     if run.get("truncated"):
         line(console, "the log stops in the middle of this run", style="yellow", indent=2)
+
+
+def _memory(memory: Mapping[str, Any]) -> str:
+    """The sizes that the log has."""
+    sizes = [
+        f"{what} {measure(mb)} MB" for what in ("init", "overall", "peak") if is_number(mb := memory.get(f"{what}_mb"))
+    ]
+    return f"memory ({named(memory.get('kind'))}): {', '.join(sizes)}" if sizes else "memory: not in the log"
 
 
 def _delegate(delegate: Mapping[str, Any]) -> str:
