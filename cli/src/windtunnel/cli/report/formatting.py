@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from windtunnel.accelerators import shown_accelerator
-from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.input_shapes import shapes_words
 from windtunnel.plain_text import UNKNOWN as UNKNOWN
 from windtunnel.plain_text import clean as clean
@@ -207,18 +206,6 @@ def first_over(summary: Mapping[str, Any]) -> str | None:
     found = summary.get("first_over")
     name = found.get("layer") if isinstance(found, Mapping) else found
     return None if name in (None, "") else clean(name)
-
-
-def diverges(layer: Mapping[str, Any], limit: Limit) -> bool:
-    """Whether an entry of `layers` diverges. One without nRMSE does; one of choices (argmax) never does.
-
-    Args:
-        layer: an entry of `layers`.
-        limit: the metric and the threshold of the diagnosis.
-    """
-    value = layer.get(limit.metric)
-    counts = layer.get("problem") is not None or not is_number(layer.get("nrmse"))
-    return (counts or limit.exceeded_by(value if is_number(value) else None)) and not layer.get("is_choice")
 
 
 def was_compared(check: Mapping[str, Any]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
+from windtunnel.plain_text import is_number
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 # Which values of a metric are good.
@@ -101,3 +102,18 @@ def diverges(layer: LayerDiff, limit: Limit) -> bool:
         True for a layer without a figure for a named reason; False for a layer of choices.
     """
     return not layer.is_choice and (layer.problem is not None or limit.exceeded_by(layer.metrics[limit.metric]))
+
+
+def entry_diverges(layer: Mapping[str, Any], limit: Limit) -> bool:
+    """Whether a layer of a document diverges.
+
+    Args:
+        layer: an entry of `layers` in a diagnosis of any version.
+        limit: of a metric.
+
+    Returns:
+        True also for an entry without nRMSE; False for a layer of choices.
+    """
+    value = layer.get(limit.metric)
+    counts = layer.get("problem") is not None or not is_number(layer.get("nrmse"))
+    return (counts or limit.exceeded_by(value if is_number(value) else None)) and not layer.get("is_choice")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from windtunnel.cli.report.evidence import culprit_codes
-from windtunnel.cli.report.formatting import clean, diverges, is_number, nrmse_text
-from windtunnel.diagnosis.findings.divergence import Limit, limit_of
+from windtunnel.cli.report.formatting import clean, is_number, nrmse_text
+from windtunnel.diagnosis.findings.divergence import Limit, entry_diverges, limit_of
 
 _COLORS = 8
 _DASHES = ("", "7 3", "2 3", "9 3 2 3")
@@ -62,7 +62,7 @@ class Curve:
         Args:
             layer: an entry of `layers`.
         """
-        return self.figure == ACCUMULATED and diverges(layer, self.limit)
+        return self.figure == ACCUMULATED and entry_diverges(layer, self.limit)
 
     def shown(self, layer: Mapping[str, Any]) -> str:
         """A layer's figure, or why there is none.

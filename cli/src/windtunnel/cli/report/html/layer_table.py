@@ -12,7 +12,6 @@ from windtunnel.cli.report.evidence import culprit_codes, notes_of
 from windtunnel.cli.report.formatting import (
     UNKNOWN,
     clean,
-    diverges,
     entries,
     is_number,
     named,
@@ -21,7 +20,7 @@ from windtunnel.cli.report.formatting import (
 )
 from windtunnel.cli.report.html.rendering import render
 from windtunnel.cli.report.layer_names import layer_title
-from windtunnel.diagnosis.findings.divergence import Limit, limit_of
+from windtunnel.diagnosis.findings.divergence import Limit, entry_diverges, limit_of
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.metric import Metric
 
@@ -111,7 +110,7 @@ def _cell(layer: Layer, column: Column, *, limit: Limit, worst: float) -> LayerC
     if column.name == _ISOLATED:
         return LayerCell(shown, share=round(_isolated(layer) / worst, 3) if worst > 0 else 0.0)
     if column.name == _ACCUMULATED:
-        return LayerCell(shown, note=_interval(layer), diverges=diverges(layer, limit))
+        return LayerCell(shown, note=_interval(layer), diverges=entry_diverges(layer, limit))
     return LayerCell(shown)
 
 

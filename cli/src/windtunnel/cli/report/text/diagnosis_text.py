@@ -22,7 +22,6 @@ from windtunnel.cli.report.evidence import (
 )
 from windtunnel.cli.report.formatting import (
     clean,
-    diverges,
     entries,
     figure,
     is_number,
@@ -36,7 +35,7 @@ from windtunnel.cli.report.formatting import (
 from windtunnel.cli.report.layer_names import common_folder, layer_title
 from windtunnel.cli.report.text.findings_text import findings_lines
 from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, room_beside, verdict_words
-from windtunnel.diagnosis.findings.divergence import NRMSE, Limit, limit_of
+from windtunnel.diagnosis.findings.divergence import NRMSE, Limit, entry_diverges, limit_of
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.diagnosis.numerics.metric import Metric
 
@@ -155,7 +154,7 @@ def _worst_layers(diagnosis: Mapping[str, Any], console: Console) -> None:
     table = new_table(heads[0], "Layer", *heads[1:], words=("Layer", "Op", ""))
     for number, (index, op, own, *figures, marks) in zip(order, rows, strict=True):
         name = layer_title(named(layers[number].get("name")), room, folder=folder)
-        over = "red" if diverges(layers[number], limit) else ""
+        over = "red" if entry_diverges(layers[number], limit) else ""
         nrmse = Text(figures[0], style=over)
         table.add_row(index, Text(name), Text(op), own, nrmse, *figures[1:], Text(marks, style="red"))
     console.print(table)
@@ -176,7 +175,7 @@ def _shown_metrics() -> tuple[Metric, ...]:
 
 def _cells(layer: Mapping[str, Any], limit: Limit, *, culprit: bool) -> tuple[str, ...]:
     """A layer's op, figures and marks."""
-    problem = clean(layer.get("problem") or ("diverges" if diverges(layer, limit) else "")).replace("_", " ")
+    problem = clean(layer.get("problem") or ("diverges" if entry_diverges(layer, limit) else "")).replace("_", " ")
     return (
         named(layer.get("op_index")),
         shorten(named(layer.get("op")), _OP_WIDTH),
