@@ -20,7 +20,7 @@ from windtunnel.diagnosis import Comparison, compare_models
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.diagnosis.graph import match_layers
-from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
+from windtunnel.diagnosis.rules.non_finite_causes import causes_of_non_finite
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import ChildPool, Progress
 from windtunnel.tflite import read_model
@@ -128,7 +128,7 @@ def _causes_of_nan_in_hidden_2(reference: Path, candidate: Path, samples: Path) 
     ours, theirs = read_model(reference), read_model(candidate)
     layers = list(compare_models(reference, candidate, samples, max_samples=2).layers)
     layers[1] = replace(layers[1], metrics={"nrmse": None}, problem="non_finite", non_finite=3)
-    return plain_causes(layers, match_layers(ours, theirs).pairs, ours, theirs, Limit(0.1))
+    return causes_of_non_finite(layers, match_layers(ours, theirs).pairs, ours, theirs, Limit(0.1))
 
 
 def test_nan_with_another_constant_is_the_conversion(tmp_path: Path, dense: Path, samples: Path) -> None:

@@ -26,7 +26,7 @@ from windtunnel.diagnosis.findings.kinds.non_finite import (
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.graph import Node, Pair
 from windtunnel.diagnosis.rules import non_finite_causes
-from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
+from windtunnel.diagnosis.rules.non_finite_causes import causes_of_non_finite
 from windtunnel.tflite import ModelFacts, read_model
 
 FOUND = NonFiniteValues(3, "ADD")
@@ -95,7 +95,7 @@ def causes(folder: Path, reference: OneOp, candidate: OneOp, *before: LayerDiff)
     models = [one.write(folder / f"{number}.tflite") for number, one in enumerate((reference, candidate))]
     pair = Pair(last(models[0]), last(models[1]))
     layers = [*before, diverging()]
-    return plain_causes(layers, [pair] * len(layers), models[0], models[1], Limit(0.1))
+    return causes_of_non_finite(layers, [pair] * len(layers), models[0], models[1], Limit(0.1))
 
 
 PLAIN = OneOp()
@@ -215,5 +215,5 @@ def test_nan_of_both_models_explains_nothing(tmp_path: Path) -> None:
     model = PLAIN.write(tmp_path / "m.tflite")
     pair = Pair(last(model), last(model))
     both = diverging(reference_non_finite=1, nrmse=0.0)
-    assert plain_causes([both], [pair], model, model, Limit(0.1)) == ()
-    assert len(plain_causes([both, diverging()], [pair, pair], model, model, Limit(0.1))) == 1
+    assert causes_of_non_finite([both], [pair], model, model, Limit(0.1)) == ()
+    assert len(causes_of_non_finite([both, diverging()], [pair, pair], model, model, Limit(0.1))) == 1

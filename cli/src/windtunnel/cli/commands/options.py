@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -19,6 +19,8 @@ from windtunnel.accelerators import (
 )
 from windtunnel.errors import InvalidInput
 from windtunnel.thresholds import DEFAULT_THRESHOLD
+
+_Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
 
 
 class Finite(click.FloatRange):
@@ -106,13 +108,18 @@ class AcceleratorType(click.ParamType[str]):
         return [CompletionItem(name) for name in self._among if name.startswith(incomplete)]
 
 
-threshold_option = click.option(
-    "--threshold",
-    type=Finite(),
-    default=DEFAULT_THRESHOLD,
-    show_default=True,
-    help="nRMSE above which a layer diverges.",
-)
+def threshold_option(words: str = "nRMSE above which a layer diverges.") -> Callable[[_Command], _Command]:
+    """The option `--threshold`.
+
+    Args:
+        words: its help.
+
+    Returns:
+        The decorator.
+    """
+    return click.option("--threshold", type=Finite(), default=DEFAULT_THRESHOLD, show_default=True, help=words)
+
+
 measured_accelerator_option = click.option(
     "--accelerator",
     type=AcceleratorType((XNNPACK, BUILTIN), spelled_in_cells),

@@ -24,7 +24,7 @@ from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import is_quantized
 from windtunnel.diagnosis.rules.equivalent_layers import without_rewritten
-from windtunnel.diagnosis.rules.non_finite_causes import plain_causes
+from windtunnel.diagnosis.rules.non_finite_causes import causes_of_non_finite
 from windtunnel.diagnosis.rules.non_finite_outputs import non_finite
 from windtunnel.diagnosis.rules.unexplained_layers import accumulated
 from windtunnel.diagnosis.rules.verdict import chance_of_drop, judge, left_open, samples_reasons
@@ -110,7 +110,9 @@ def _conclude(
     layers, count = _layers(run, matched, judged, inside), run.settings.count
     coverage = coverage_of(judged, nested_layers(run.facts.nested))
     models = judged.reference.facts, judged.candidate.facts
-    causes = inside.causes or plain_causes(layers, judged.pairs, *models, criteria.limit, criteria.rules.non_finite)
+    causes = inside.causes or causes_of_non_finite(
+        layers, judged.pairs, *models, criteria.limit, criteria.rules.non_finite
+    )
     verdict, reasons = judge(
         layers,
         output,

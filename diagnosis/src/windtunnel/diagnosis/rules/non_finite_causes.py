@@ -1,4 +1,4 @@
-"""Causes that are plain from the figures and the files, without further runs."""
+"""The cause of NaN or infinity that only the candidate has: a table of rules over the first op that gives it."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class NonFiniteRule:
     confidence: float = NON_FINITE
 
 
-def plain_causes(
+def causes_of_non_finite(
     layers: Sequence[LayerDiff],
     pairs: Sequence[Pair],
     reference: ModelFacts,

@@ -1,4 +1,4 @@
-"""A candidate that gives NaN or infinity where its reference does not."""
+"""The finding `output.non_finite`: where NaN or infinity begins, and which outputs it reaches."""
 
 from __future__ import annotations
 

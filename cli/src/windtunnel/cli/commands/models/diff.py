@@ -70,7 +70,7 @@ class _Done:
 @click.argument("candidate", type=_FILE, required=False)
 @click.option("--samples", type=_FILE, help="Arrays x and optionally y (.npz), or a folder of images per class.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the models' input (JSON).")
-@threshold_option
+@threshold_option("The nRMSE, or value of --metric, beyond which a layer diverges.")
 @click.option(
     "--metric",
     help="The metric that the threshold limits: nrmse (default), snr_db, cosine, bias, max_abs, rmse.",

@@ -172,7 +172,7 @@ async def _log(
     metavar="A.tflite B.tflite",
     help="The models of both logs. Layers are then paired by what they compute, not by name.",
 )
-@threshold_option
+@threshold_option()
 @json_option
 def diff(first: Path, second: Path, models: tuple[Path, Path] | None, threshold: float, as_json: bool) -> int:
     """Compares two logs of the same samples, layer by layer.
