@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import stat
 import subprocess
 import sys
@@ -183,7 +184,7 @@ def test_a_run_that_cannot_be_written_leaves_the_old_file(run: Path, monkeypatch
     before = run.read_bytes()
     monkeypatch.setattr(np, "savez_compressed", _full_disk)
     models = run.parent / "r.tflite", run.parent / "c.tflite", run.parent / "s.npz"
-    with pytest.raises(OSError, match="disk"):
+    with pytest.raises(InvalidInput, match="cannot be stored: the disk is full"):
         compare_models(*models, save=run)
     assert run.read_bytes() == before
     assert not list(run.parent.glob(".run.wtr-*"))
@@ -325,9 +326,26 @@ def _field(*path: str, value: Any) -> Callable[[Path], None]:
     return lambda run: _rewritten(run, change)
 
 
+def _fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _device(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _huge(path: Path) -> None:
+    os.truncate(path, 2**41)
+
+
 HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "not a zip": (lambda run: run.write_bytes(b"no zip at all"), "is not a run of diff --save"),
     "empty": (lambda run: run.write_bytes(b""), "is not a run of diff --save"),
+    "a FIFO": (_fifo, "is not a regular file"),
+    "a device": (_device, "is not a regular file"),
+    "2 TB": (_huge, "at most"),
     "truncated": (lambda run: run.write_bytes(run.read_bytes()[:-200]), "cut off"),
     "a byte changed": (lambda run: run.write_bytes(_flipped(run.read_bytes())), "cut off|cannot be read|damaged"),
     "no sums": (lambda run: _replaced(run, {"sums.npz": None}), r"has no sums\.npz"),

@@ -27,6 +27,8 @@ _MODEL_NAME: Final = re.compile(r"models/([0-9a-f]{64})\.tflite")
 _MOST: Final = {RUN_MEMBER: 256 * 2**20, COMMAND_MEMBER: 64 * 2**20, SUMS_MEMBER: 512 * 2**20}
 _MOST_MODEL: Final = 256 * 2**20
 _MOST_MEMBERS: Final = 5
+# Of the file: all members without compression, and as much again as their headers can have.
+_MOST_PACKED: Final = sum(_MOST.values()) + 2 * _MOST_MODEL + 2**20
 _AGAIN: Final = "run diff with --save again, or copy the file again"
 
 
@@ -55,6 +57,12 @@ def read_members(path: Path) -> Members:
     """
     if not path.exists():
         raise NotFound(f"the run {path} does not exist", hint="write one with diff --save")
+    # A FIFO would block, and a device would never end.
+    if not path.is_file():
+        raise InvalidInput(f"the run {path} is not a regular file", hint="give the file that diff --save wrote")
+    if path.stat().st_size > _MOST_PACKED:
+        size = f"{path.stat().st_size} bytes, and a run of diff --save has at most {_MOST_PACKED}"
+        raise InvalidInput(f"{path} has {size}", hint="give the file that diff --save wrote")
     try:
         with zipfile.ZipFile(path) as archive:
             contents = {one.filename: archive.read(one) for one in _checked(archive, path)}

@@ -113,7 +113,7 @@ def write_run(
         criteria: what the run was judged by.
 
     Raises:
-        OSError: the file cannot be written.
+        InvalidInput: the file cannot be written.
     """
     models = {"reference": _about_model(files.reference), "candidate": _about_model(files.candidate)}
     about = {
@@ -126,7 +126,10 @@ def write_run(
         "run": encode_run(run),
         "answers": answers,
     }
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+    except OSError as error:
+        raise _not_stored(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(RUN_MEMBER, json.dumps(plain_json(about), allow_nan=False, sort_keys=True))
@@ -135,8 +138,10 @@ def write_run(
             for digest, model in stored.items():
                 archive.write(model, MODEL_MEMBER.format(digest))
         Path(name).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _not_stored(path, error) from error
         raise
 
 
@@ -148,10 +153,13 @@ def add_command(path: Path, document: Mapping[str, Any]) -> None:
         document: JSON object.
 
     Raises:
-        OSError: the file cannot be written.
+        InvalidInput: the file cannot be written.
     """
-    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr(COMMAND_MEMBER, json.dumps(document, allow_nan=False, sort_keys=True))
+    try:
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr(COMMAND_MEMBER, json.dumps(document, allow_nan=False, sort_keys=True))
+    except OSError as error:
+        raise _not_stored(path, error) from error
 
 
 @contextmanager
@@ -218,6 +226,13 @@ def damaged(path: Path, error: Exception) -> InvalidInput:
     return InvalidInput(
         f"{path} is damaged: {type(error).__name__} ({error})",
         hint="run diff with --save again, or copy the file again",
+    )
+
+
+def _not_stored(path: Path, error: OSError) -> InvalidInput:
+    return InvalidInput(
+        f"the run cannot be stored: {error.strerror or error}",
+        hint=f"check the room and the permissions in {path.parent}, or set TMPDIR to another folder",
     )
 
 
