@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, OPEN, Bounds, Clip, clip_of, named, then
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, Constants
@@ -79,6 +80,18 @@ class Dilation:
     outputs: tuple[int, ...]
     spread: tuple[int, int]
     pads: tuple[tuple[int, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Padding:
+    """What an op adds to images: rows and columns, before and after, and the value that these hold.
+
+    `value` is None if it is not known; `constant` holds it, and is None for a PAD, which adds zeros.
+    """
+
+    pads: tuple[tuple[int, ...], ...]
+    value: NDArray[np.float64] | None
+    constant: Constant | None
 
 
 @dataclass
@@ -179,7 +192,7 @@ class FusedModel:
         for op in self.facts.ops:
             if op.index in self._taken or op.name in QUANTIZING or not self._is_live(op):
                 continue
-            if op.name == "PAD" and self._padded_by(op) is not None:
+            if op.name in _PADDING and self._padded_by(op) is not None:
                 # The convolution that reads it takes it.
                 continue
             self._taken.add(op.index)
@@ -227,10 +240,16 @@ class FusedModel:
         zeros = np.zeros((missing, 2), dtype=np.int64)
         sizes = np.concatenate([zeros, pads.reshape(-1, 2) - crops.reshape(-1, 2)])
         spread = (*(1,) * missing, *(int(size) for size in block.ravel()))
+        source, padding = first.inputs[0], list[int]()
+        maker = self.makers.get(self.stored(source))
+        # Only the step may read what is padded for it.
+        if maker is not None and self._reader_of_padded(maker) is first and (added := self._zeros_of(maker)):
+            sizes = sizes + np.asarray(added)
+            source, padding = maker.inputs[0], [maker.index]
         return Dilation(
-            before=(first.index, *before),
+            before=(*padding, first.index, *before),
             after=(*after, last.index),
-            source=first.inputs[0],
+            source=source,
             outputs=last.outputs,
             spread=(spread[0], spread[1]),
             pads=tuple(tuple(int(size) for size in pair) for pair in sizes),
@@ -267,9 +286,9 @@ class FusedModel:
             draft.outputs = self.facts.ops[left[-1]].outputs
 
     def _take_padding(self, draft: _Draft) -> None:
-        """A PAD with zeros that only this convolution reads is its padding."""
+        """Zeros that an op adds, which only this convolution reads, are its padding."""
         maker = self.makers.get(self.stored(draft.inputs[0])) if draft.inputs else None
-        if maker is None or maker.name != "PAD" or (pads := self._padded_by(maker)) is None:
+        if maker is None or (pads := self._padded_by(maker)) is None:
             return
         draft.pads = pads
         draft.inputs[0] = maker.inputs[0]
@@ -277,17 +296,42 @@ class FusedModel:
         self._taken.add(maker.index)
 
     def _padded_by(self, pad: OpFacts) -> tuple[tuple[int, ...], ...] | None:
-        """Rows and columns that a PAD adds before and after for a convolution, None where it is more than that."""
-        at = pad.outputs[0]
-        while (reader := self._only_reader(at)) is not None and reader.name in QUANTIZING:
-            at = reader.outputs[0]
+        """Rows and columns of zeros that an op adds before and after for a convolution, None if it is more than that."""
+        reader = self._reader_of_padded(pad)
         if reader is None or reader.name not in _CONVOLVING or reader.options.get("padding") != "VALID":
             return None
-        padding = self.constants.find(pad.inputs[1])
-        values = None if padding is None else self.constants.stored(padding)
-        if values is None or values.shape != (4, 2) or values[[0, 3]].any() or reader.inputs[0] != at:
+        return self._zeros_of(pad) if self.stored(reader.inputs[0]) == pad.outputs[0] else None
+
+    def _reader_of_padded(self, pad: OpFacts) -> OpFacts | None:
+        """The only op that reads what an op adds to, as it is or quantized again; None if there are others."""
+        reader = self._only_reader(pad.outputs[0])
+        while reader is not None and reader.name in QUANTIZING:
+            reader = self._only_reader(reader.outputs[0])
+        return reader
+
+    def _zeros_of(self, pad: OpFacts) -> tuple[tuple[int, ...], ...] | None:
+        """Rows and columns of zeros that an op adds to images, before and after; None if it adds anything else."""
+        padding = self.padding_of(pad)
+        return None if padding is None or padding.value is None or padding.value.any() else padding.pads
+
+    def padding_of(self, pad: OpFacts) -> Padding | None:
+        """What a PAD or PADV2 adds to images.
+
+        Args:
+            pad: any op.
+
+        Returns:
+            None if it is another op, or pads the batch or the channels.
+        """
+        if pad.name not in _PADDING:
             return None
-        return tuple(tuple(int(size) for size in pair) for pair in values[1:3])
+        found = [self.constants.find(index) for index in pad.inputs[1:]]
+        known = [None if one is None else self.constants.real(one) for one in found]
+        values = known[0]
+        if values is None or values.shape != (4, 2) or values[[0, 3]].any():
+            return None
+        pads = tuple(tuple(int(size) for size in pair) for pair in values[1:3])
+        return Padding(pads, known[1], found[1]) if len(found) > 1 else Padding(pads, np.zeros(()), None)
 
     def _take_tail(self, draft: _Draft) -> None:
         """Follows the step's value through per-channel MUL and ADD to an activation, as long as it is read once."""
@@ -389,6 +433,7 @@ class FusedModel:
 
 _CONVOLVING = frozenset({"CONV_2D", "DEPTHWISE_CONV_2D"})
 _PADDED = _CONVOLVING | {"AVERAGE_POOL_2D", "MAX_POOL_2D"}
+_PADDING = frozenset({"PAD", "PADV2"})
 # Options that say how something is computed, not what.
 _IMPLEMENTATION = frozenset(
     {

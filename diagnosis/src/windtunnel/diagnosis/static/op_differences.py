@@ -23,6 +23,7 @@ from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, Clip, same
 from windtunnel.diagnosis.graph.fused_layers import ACTIVATIONS, FusedLayer, FusedModel
 from windtunnel.diagnosis.numerics.isolated_sums import representable
 from windtunnel.diagnosis.static.effective_weights import finished_early, same_constants
+from windtunnel.diagnosis.static.patches import put_constant
 from windtunnel.diagnosis.static.suspect import Patch, Suspect
 from windtunnel.diagnosis.thresholds.static_thresholds import SAME_ATTRIBUTE
 from windtunnel.tflite.edit import Editor
@@ -156,10 +157,28 @@ class OpComparer:
         for name in sorted({*reference_layer.attributes, *candidate_layer.attributes}):
             a, b = reference_layer.attributes.get(name), candidate_layer.attributes.get(name)
             if not _same(a, b, self._rank(candidate_layer)):
+                if name == "pads" and (padded := self._padded_with(reference_layer, candidate_layer)) is not None:
+                    yield padded
+                    continue
                 finding = AttributeDiffers(
                     attribute=name, reference=_plain(a), candidate=_plain(b), converted=self._kind(reference_layer)
                 )
                 yield self._suspect(reference_layer, candidate_layer, candidate_layer.work, finding)
+
+    def _padded_with(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Suspect | None:
+        """The op before a layer that pads it as the reference does, but not with zeros."""
+        maker = self._candidate.makers.get(candidate_layer.inputs[0])
+        padding = None if maker is None else self._candidate.padding_of(maker)
+        if maker is None or padding is None or padding.value is None or padding.constant is None:
+            return None
+        if padding.pads != reference_layer.attributes["pads"] or not padding.value.any():
+            return None
+        finding = AttributeDiffers(
+            attribute="padding value", reference=0.0, candidate=float(padding.value.ravel()[0]), converted=maker.name
+        )
+        patch = put_constant(padding.constant, np.zeros_like(padding.value))
+        tensor = self._candidate.facts.tensors[maker.outputs[0]]
+        return Suspect(finding, tensor.name, maker.index, tensor.index, plain=True, patch=patch)
 
     def _affine(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Iterator[Suspect]:
         """Another op with the same constant after the one that does the work."""
