@@ -95,6 +95,7 @@ FINDINGS: Final[tuple[CauseFinding, ...]] = (
     non_finite.NonFiniteByScale(non_finite=_BAD, tensor="conv"),
     non_finite.NonFiniteByOp(non_finite=_BAD, reference_op="EXP with NONE", candidate_op="LOG with NONE"),
     non_finite.NonFiniteByConstant(non_finite=_BAD, constant="w"),
+    non_finite.NonFiniteByLostConstant(non_finite=_BAD, constant="epsilon", reference=1e-12, stored_as="float16"),
     non_finite.NonFiniteByRounding(non_finite=_BAD, tensor="conv", why="what is rounded to 0 there has no finite LOG"),
     non_finite.NonFiniteByKernel(non_finite=_BAD),
     kernels.KernelDiffers(

@@ -51,8 +51,9 @@ def padded_dilation(path: Path, *, wrong: bool = False) -> Path:
     pads = net.constant("pads", np.array([[0, 0], [2, 2], [2, 2], [0, 0]], np.int32))
     value = net.constant("pads/value", np.array(1.5 if wrong else 0.0, np.float32))
     padded = net.layer("PADV2", "padded", [at, pads, value], (1, 12, 12, 4), options("PadV2"))
-    block, none = (net.constant(name, np.array(rows, np.int32)) for name, rows in (
-        ("block", [2, 2]), ("none", [[0, 0], [0, 0]])))
+    block, none = (
+        net.constant(name, np.array(rows, np.int32)) for name, rows in (("block", [2, 2]), ("none", [[0, 0], [0, 0]]))
+    )
     spread = net.layer("SPACE_TO_BATCH_ND", "spread", [padded, block, none], (4, 6, 6, 4), options("SpaceToBatchND"))
     weights, bias = random_weights((5, 3, 3, 4), seed=3), random_weights((5,), seed=4)
     inner = net.conv("dilated", spread, weights, bias, (4, 4, 4, 5), padding="VALID")
@@ -80,7 +81,9 @@ def mirrored(path: Path, *, wrong: bool = False) -> Path:
     net, source, at = _start((1, 6, 6, 2), 4)
     pads = net.constant("pads", np.array([[0, 0], [2, 2], [2, 2], [0, 0]], np.int32))
     made = options("MirrorPad", mode=schema.MirrorPadMode.SYMMETRIC if wrong else schema.MirrorPadMode.REFLECT)
-    return _end(net, source, net.layer("MIRROR_PAD", "mirrored", [at, pads], (1, 10, 10, 4), made), (1, 10, 10, 4), path)
+    return _end(
+        net, source, net.layer("MIRROR_PAD", "mirrored", [at, pads], (1, 10, 10, 4), made), (1, 10, 10, 4), path
+    )
 
 
 def shuffled_pixels(path: Path) -> Path:
@@ -156,8 +159,8 @@ def gathered(path: Path, *, wrong: bool = False) -> Path:
     net = Layers()
     source = net.tensor("input", (2, 2, 6))
     at = net.layer("TANH", "bent", [source], (2, 2, 6))
-    places = net.constant("places", np.array([[3, 0], [1, 5]], np.int32) if not wrong else np.array([3, 0], np.int32))
-    made = options("Gather", axis=2 if wrong else 2, batchDims=0 if wrong else 1)
+    places = net.constant("places", np.array([3, 0] if wrong else [[3, 0], [1, 5]], np.int32))
+    made = options("Gather", axis=2, batchDims=0 if wrong else 1)
     taken = net.layer("GATHER", "taken", [at, places], (2, 2, 2), made)
     return net.write(path, [source], [net.layer("LOGISTIC", "end", [taken], (2, 2, 2))])
 
@@ -228,8 +231,19 @@ def rounded(path: Path, *, wrong: bool = False) -> Path:
     if not wrong:
         at = net.layer("ROUND", "rounded", [at], (1, 6))
     whole = net.tensor("whole", (1, 6), "int32")
-    net.op("CAST", [at], [whole], options("Cast", inDataType=schema.TensorType.FLOAT32, outDataType=schema.TensorType.INT32))
-    real = net.layer("CAST", "real", [whole], (1, 6), options("Cast", inDataType=schema.TensorType.INT32, outDataType=schema.TensorType.FLOAT32))
+    net.op(
+        "CAST",
+        [at],
+        [whole],
+        options("Cast", inDataType=schema.TensorType.FLOAT32, outDataType=schema.TensorType.INT32),
+    )
+    real = net.layer(
+        "CAST",
+        "real",
+        [whole],
+        (1, 6),
+        options("Cast", inDataType=schema.TensorType.INT32, outDataType=schema.TensorType.FLOAT32),
+    )
     end = net.fully_connected("end", real, random_weights((4, 6), seed=2), None, 1)
     return net.write(path, [source], [end])
 
@@ -247,9 +261,17 @@ def attention(path: Path, *, wrong: bool = False) -> Path:
     """Products of queries and keys, `wrong` without turning the keys."""
     net = Layers()
     source = net.tensor("input", (1, 6, 6))
+
     def dense(name: str, seed: int) -> int:
         made = options("FullyConnected", keepNumDims=True)
-        return net.layer("FULLY_CONNECTED", name, [source, net.constant(f"{name}/w", random_weights((6, 6), seed=seed)), -1], (1, 6, 6), made)
+        return net.layer(
+            "FULLY_CONNECTED",
+            name,
+            [source, net.constant(f"{name}/w", random_weights((6, 6), seed=seed)), -1],
+            (1, 6, 6),
+            made,
+        )
+
     query, key, value = dense("query", 1), dense("key", 2), dense("value", 3)
     scores = net.layer("BATCH_MATMUL", "scores", [query, key], (1, 6, 6), options("BatchMatMul", adjY=not wrong))
     likely = net.layer("SOFTMAX", "likely", [scores], (1, 6, 6), options("Softmax", beta=1.0))
@@ -266,7 +288,9 @@ def gated(path: Path, *, wrong: bool = False) -> Path:
     if wrong:
         halves.reverse()
     gate = net.layer("LOGISTIC", "gate", [halves[1]], (1, 4, 4, 4))
-    return _end(net, source, net.layer("MUL", "gated", [halves[0], gate], (1, 4, 4, 4), options("Mul")), (1, 4, 4, 4), path)
+    return _end(
+        net, source, net.layer("MUL", "gated", [halves[0], gate], (1, 4, 4, 4), options("Mul")), (1, 4, 4, 4), path
+    )
 
 
 def broadcast(path: Path, *, wrong: bool = False) -> Path:

@@ -17,6 +17,7 @@ from windtunnel.diagnosis.findings.divergence import Limit
 from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteByConstant,
     NonFiniteByKernel,
+    NonFiniteByLostConstant,
     NonFiniteByOp,
     NonFiniteByRounding,
     NonFiniteByScale,
@@ -39,6 +40,7 @@ class OneOp:
     """A model of one op that reads a value and perhaps a constant.
 
     `stored`: the value is int8, and real numbers again before the op. `half`: so is the constant, from float16.
+    `offset`: a constant that an ADD before the op adds to the value.
     """
 
     op: str = "ADD"
@@ -47,6 +49,7 @@ class OneOp:
     scale: float | None = None
     stored: bool = False
     half: bool = False
+    offset: float | None = None
 
     def write(self, path: Path) -> ModelFacts:
         writer = GraphWriter()
@@ -55,6 +58,9 @@ class OneOp:
             source = writer.tensor("stored", (1, 2), "int8", scales=[0.1])
             value = writer.tensor("value", (1, 2))
             writer.op("DEQUANTIZE", [source], [value], schema.DequantizeOptionsT())
+        if self.offset is not None:
+            added, value = self._constant(writer, np.array([self.offset], np.float32)), writer.tensor("sum", (1, 2))
+            writer.op("ADD", [source, added], [value], schema.AddOptionsT())
         inputs = [value]
         if self.constant is not None:
             inputs.append(self._constant(writer, np.array(self.constant, np.float32)))
@@ -117,6 +123,20 @@ CASES = [
         id="a constant that float16 does not hold",
     ),
     pytest.param(
+        "non_finite_constant_lost",
+        OneOp("RSQRT", None, offset=1e-12),
+        OneOp("RSQRT", None, offset=1e-12, half=True),
+        OneOp("RSQRT", None, offset=1e-5, half=True),
+        id="an epsilon that is 0 in float16",
+    ),
+    pytest.param(
+        "non_finite_constant_lost",
+        OneOp("DIV", offset=1e-12),
+        OneOp("DIV", offset=0.0),
+        OneOp("DIV", offset=1e-12),
+        id="an offset that is 0",
+    ),
+    pytest.param(
         "non_finite_input_rounded_to_zero",
         OneOp("LOG", constant=None),
         OneOp("LOG", constant=None, stored=True),
@@ -144,7 +164,8 @@ def test_a_rule_explains_its_case_and_not_the_neighbor(
     rule: str, reference: OneOp, explained: OneOp, neighbor: OneOp, tmp_path: Path
 ) -> None:
     (cause,) = causes(tmp_path, reference, explained)
-    assert (cause.rule, cause.layer, cause.op_index) == (rule, "y", 0)
+    (layer, op) = ("sum", int(explained.half)) if rule == "non_finite_constant_lost" else ("y", 0)
+    assert (cause.rule, cause.layer, cause.op_index) == (rule, layer, op)
     assert [one.rule for one in causes(tmp_path, reference, neighbor)] != [rule]
 
 
@@ -156,7 +177,13 @@ def test_every_rule_has_a_case() -> None:
 ORDER = [
     ("non_finite_scale", "non_finite_op_differs", PLAIN, OneOp("MUL", scale=INF)),
     ("non_finite_op_differs", "non_finite_constant", PLAIN, OneOp("MUL", constant=(NAN, NAN))),
-    ("non_finite_constant", "non_finite_input_rounded_to_zero", OneOp("DIV"), OneOp("DIV", (0.0, 0.0), stored=True)),
+    ("non_finite_constant", "non_finite_constant_lost", OneOp("DIV"), OneOp("DIV", (0.0, 0.0))),
+    (
+        "non_finite_constant_lost",
+        "non_finite_input_rounded_to_zero",
+        OneOp("DIV", (1.0, 1e-12)),
+        OneOp("DIV", (1.0, 0.0), stored=True),
+    ),
     ("non_finite_input_rounded_to_zero", "non_finite_kernel_left", OneOp("DIV"), OneOp("DIV", stored=True)),
 ]
 
@@ -195,6 +222,13 @@ def test_every_neighbor_has_a_case_of_the_order() -> None:
             OneOp("LOG", None),
             OneOp("LOG", None, stored=True),
             NonFiniteByRounding(non_finite=FOUND, tensor="stored", why="what is rounded to 0 there has no finite LOG"),
+        ),
+        (
+            OneOp("RSQRT", None, offset=1e-12),
+            OneOp("RSQRT", None, offset=1e-12, half=True),
+            NonFiniteByLostConstant(
+                non_finite=FOUND, constant="constant", reference=float(np.float32(1e-12)), stored_as="float16"
+            ),
         ),
         (PLAIN, PLAIN, NonFiniteByKernel(non_finite=FOUND)),
     ],

@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from windtunnel.diagnosis.graph.custom_options import custom_options
 from windtunnel.diagnosis.thresholds.execution_thresholds import SAME_BOX_OVERLAP
 from windtunnel.tflite import ModelFacts, OpFacts
 
@@ -214,10 +215,7 @@ def _overlaps(reference_boxes: Array, candidate_boxes: Array) -> Array:
 
 def _score_threshold(op: OpFacts) -> float:
     """The least score of a detection, from the op's options; 0 where they cannot be read."""
-    from flatbuffers import flexbuffers
-
     try:
-        options = flexbuffers.Loads(bytes(op.options.get("custom_options", b"")))
-        return max(0.0, float(options["nms_score_threshold"]))
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError):
+        return max(0.0, float(custom_options(op)["nms_score_threshold"]))
+    except (KeyError, TypeError, ValueError, OverflowError):
         return 0.0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.clipping_ops import BOUNDS, OPEN, Bounds, Clip, clip_of, named, then
 from windtunnel.diagnosis.graph.constants import WEIGHTED, Constant, Constants
+from windtunnel.diagnosis.graph.custom_options import custom_options
 from windtunnel.tflite import ModelFacts, OpFacts, TensorFacts, layer_tensors
 from windtunnel.tflite.op_kinds import AFFINE, QUANTIZING, SHAPING
 
@@ -296,7 +297,7 @@ class FusedModel:
         self._taken.add(maker.index)
 
     def _padded_by(self, pad: OpFacts) -> tuple[tuple[int, ...], ...] | None:
-        """Rows and columns of zeros that an op adds before and after for a convolution, None if it is more than that."""
+        """Rows and columns of zeros that an op adds for a convolution, before and after; None if it is more."""
         reader = self._reader_of_padded(pad)
         if reader is None or reader.name not in _CONVOLVING or reader.options.get("padding") != "VALID":
             return None
@@ -506,7 +507,7 @@ def canonical(
     if clip_of(op, constants) is not None:
         return "CLIP", {}
     if op.is_custom:
-        attributes["custom_options"] = op.options.get("custom_options", b"")
+        attributes |= custom_options(op)
     return op.name, attributes
 
 

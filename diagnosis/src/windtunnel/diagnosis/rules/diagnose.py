@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from windtunnel.datacheck.findings import Finding
@@ -87,8 +87,9 @@ def diagnose(
     # The layers before a detection op, by which its outputs are judged, do not show what differs in the op itself.
     detections = made_by_detection(matching.candidate.facts)
     causes = [one for one in decided if one.is_cause]
-    unshown = [one for one in causes if one.tested.suspect.tensor in detections]
-    with_effect = with_effects([one for one in causes if one not in unshown], trials, precision)
+    unshown = [_without_output(one) for one in causes if one.tested.suspect.tensor in detections]
+    shown = [one for one in causes if one.tested.suspect.tensor not in detections]
+    with_effect = with_effects(shown, trials, precision)
     kept, harmless = without_harmless(with_effect, precision)
     return Diagnosis(
         tuple(cause_of(one) for one in ranked([*kept, *unshown])),
@@ -96,6 +97,11 @@ def diagnose(
         frozenset(one.tested.code for one in decided if not one.is_cause and not _is_excluded(one)),
         tuple(note_of(one.tested) for one in harmless),
     )
+
+
+def _without_output(decision: Decision) -> Decision:
+    """The decision without output errors, which are those of other layers."""
+    return replace(decision, tested=replace(decision.tested, output_error=None, output_error_fixed=None))
 
 
 def _is_excluded(decision: Decision) -> bool:

@@ -14,6 +14,7 @@ from windtunnel.diagnosis.findings.divergence import Limit, diverges
 from windtunnel.diagnosis.findings.kinds.non_finite import (
     NonFiniteByConstant,
     NonFiniteByKernel,
+    NonFiniteByLostConstant,
     NonFiniteByOp,
     NonFiniteByRounding,
     NonFiniteByScale,
@@ -27,9 +28,12 @@ from windtunnel.diagnosis.thresholds.confidences import BY_ELIMINATION, NON_FINI
 from windtunnel.diagnosis.thresholds.rule_thresholds import FOREIGN_CONSTANT
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.tflite import ModelFacts, OpFacts, dequantize
+from windtunnel.tflite.op_kinds import QUANTIZING, SHAPING
 
 # Not finite at 0.
 _POLES = frozenset({"LOG", "DIV", "RSQRT"})
+# What a constant that keeps a value away from 0 passes on its way to one of these.
+_PASSING = frozenset({"ADD", "MAXIMUM", "SQRT"}) | QUANTIZING | SHAPING
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +49,12 @@ class _Ops:
 
 @dataclass(frozen=True, slots=True)
 class NonFiniteRule:
-    """`explain` gives None if the rule does not explain the op."""
+    """`explain` gives None if the rule does not explain the op; `place` is the candidate's op at fault."""
 
     name: str
     explain: Callable[[_Ops], NonFiniteFinding | None]
     confidence: float = NON_FINITE
+    place: Callable[[_Ops], OpFacts] = lambda ops: ops.candidate_op
 
 
 def causes_of_non_finite(
@@ -88,7 +93,10 @@ def causes_of_non_finite(
             rule, found = next(
                 (one, found) for one in rules or NON_FINITE_RULES if (found := one.explain(ops)) is not None
             )
-            return (Cause(found, rule.confidence, layer.name, layer.op_index, rule=rule.name),)
+            at, place = rule.place(ops), (layer.name, layer.op_index)
+            if at is not ops.candidate_op:
+                place = candidate.tensors[at.outputs[0]].name, at.index
+            return (Cause(found, rule.confidence, *place, rule=rule.name),)
         if diverges(layer, limit):
             return ()
     return ()
@@ -116,6 +124,23 @@ def _constant_differs(ops: _Ops) -> NonFiniteFinding | None:
     return NonFiniteByConstant(non_finite=ops.found, constant=name, too_large=too_large)
 
 
+def _constant_lost(ops: _Ops) -> NonFiniteFinding | None:
+    lost = _constant_at_zero(ops)
+    if lost is None:
+        return None
+    return NonFiniteByLostConstant(
+        non_finite=ops.found,
+        constant=ops.candidate.tensors[lost.tensor].name,
+        reference=lost.expected,
+        stored_as=lost.dtype,
+    )
+
+
+def _reader_of_lost(ops: _Ops) -> OpFacts:
+    lost = _constant_at_zero(ops)
+    return ops.candidate_op if lost is None else lost.op
+
+
 def _input_rounded_to_zero(ops: _Ops) -> NonFiniteFinding | None:
     rounded = _rounded_to_pole(ops.candidate, ops.candidate_op)
     if rounded is None:
@@ -133,6 +158,7 @@ NON_FINITE_RULES: Final[Sequence[NonFiniteRule]] = (
     NonFiniteRule("non_finite_scale", _scale_not_finite),
     NonFiniteRule("non_finite_op_differs", _op_differs),
     NonFiniteRule("non_finite_constant", _constant_differs),
+    NonFiniteRule("non_finite_constant_lost", _constant_lost, place=_reader_of_lost),
     NonFiniteRule("non_finite_input_rounded_to_zero", _input_rounded_to_zero, BY_ELIMINATION),
     NonFiniteRule("non_finite_kernel_left", _kernel_left, BY_ELIMINATION),
 )
@@ -168,6 +194,38 @@ def _bad_constant(
         expected = _constant(reference, reference_op.inputs[position]) if position < len(reference_op.inputs) else None
         if not np.isfinite(values).all() or (expected is not None and _differs(expected, values)):
             return index
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    """A constant of the candidate that is 0, the type that stores it, the op that reads it, the reference's value."""
+
+    op: OpFacts
+    tensor: int
+    dtype: str
+    expected: float
+
+
+def _constant_at_zero(ops: _Ops) -> _Lost | None:
+    """The constant that keeps what the op reads away from 0 in the reference, and is 0 in the candidate."""
+    if ops.candidate_op.name not in _POLES | {"POW"}:
+        return None
+    makers = [{index: op for op in model.ops for index in op.outputs} for model in (ops.reference, ops.candidate)]
+    waiting = [(ops.reference_op, ops.candidate_op)]
+    while waiting:
+        one, other = waiting.pop()
+        for wanted, index in zip(one.inputs, other.inputs, strict=False):
+            values, expected = _constant(ops.candidate, index), _constant(ops.reference, wanted)
+            before = makers[0].get(wanted), makers[1].get(index)
+            if values is not None and expected is not None and expected.shape == values.shape:
+                lost = expected[(values == 0.0) & (expected != 0.0)]
+                if lost.size:
+                    found = Constants(ops.candidate).find(index)
+                    dtype = ops.candidate.tensors[index].dtype if found is None else found.stored.dtype
+                    return _Lost(other, index, dtype, float(lost[0]))
+            elif before[0] is not None and before[1] is not None and before[0].name == before[1].name in _PASSING:
+                waiting.append((before[0], before[1]))
     return None
 
 

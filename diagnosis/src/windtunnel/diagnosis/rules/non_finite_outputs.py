@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from windtunnel.datacheck.findings import OUTPUT_NON_FINITE, Finding
 from windtunnel.diagnosis.findings.comparison import Comparison
-from windtunnel.diagnosis.findings.kinds.constants import KEEP_FLOAT32
+from windtunnel.diagnosis.findings.kinds.constants import KEEP_FLOAT32, KEEP_SMALL
 
 
 def non_finite(found: Comparison) -> tuple[Finding, ...]:
@@ -38,7 +38,10 @@ def non_finite(found: Comparison) -> tuple[Finding, ...]:
 
 
 def _fix(found: Comparison) -> str:
-    """What to do: the cause's own fix if weights are too large for float16; otherwise smaller values."""
-    if any(cause.finding.fix().action == KEEP_FLOAT32 for cause in found.causes):
+    """What to do: the cause's own fix if constants are too large or small for float16; otherwise smaller values."""
+    actions = {cause.finding.fix().action for cause in found.causes}
+    if KEEP_SMALL in actions:
+        return KEEP_SMALL
+    if KEEP_FLOAT32 in actions:
         return f"{KEEP_FLOAT32}; or train the model to smaller weights"
     return "keep the first of these layers in float32, or scale its inputs down: float16 ends at 65504"

@@ -154,16 +154,23 @@ class OpComparer:
             index in self._reordered for index in (*candidate_layer.inputs, *candidate_layer.outputs)
         ):
             return
-        for name in sorted({*reference_layer.attributes, *candidate_layer.attributes}):
-            a, b = reference_layer.attributes.get(name), candidate_layer.attributes.get(name)
-            if not _same(a, b, self._rank(candidate_layer)):
-                if name == "pads" and (padded := self._padded_with(reference_layer, candidate_layer)) is not None:
-                    yield padded
-                    continue
-                finding = AttributeDiffers(
-                    attribute=name, reference=_plain(a), candidate=_plain(b), converted=self._kind(reference_layer)
-                )
-                yield self._suspect(reference_layer, candidate_layer, candidate_layer.work, finding)
+        one, other = reference_layer.attributes, candidate_layer.attributes
+        rank = self._rank(candidate_layer)
+        names = [name for name in sorted({*one, *other}) if not _same(one.get(name), other.get(name), rank)]
+        op = self._candidate.facts.ops[candidate_layer.work]
+        # The options of a custom op are few, and nothing but their names says what they are.
+        for group in [names] if op.is_custom and len(names) > 1 else [[name] for name in names]:
+            if group == ["pads"] and (padded := self._padded_with(reference_layer, candidate_layer)) is not None:
+                yield padded
+                continue
+            values = [[_plain(side.get(name)) for name in group] for side in (one, other)]
+            finding = AttributeDiffers(
+                attribute=", ".join(group),
+                reference=values[0][0] if len(group) == 1 else values[0],
+                candidate=values[1][0] if len(group) == 1 else values[1],
+                converted=self._kind(reference_layer),
+            )
+            yield self._suspect(reference_layer, candidate_layer, candidate_layer.work, finding)
 
     def _padded_with(self, reference_layer: FusedLayer, candidate_layer: FusedLayer) -> Suspect | None:
         """The op before a layer that pads it as the reference does, but not with zeros."""

@@ -28,6 +28,8 @@ PatternKind = Literal[
 
 # What fixes a constant that is too large for float16, which then holds infinity.
 KEEP_FLOAT32: Final = "keep the constant in float32: float16 ends at 65504"
+# What fixes a constant that float16 rounds to 0: its least number is 2**-24.
+KEEP_SMALL: Final = "keep the constant in float32, or use one of at least 1e-7: float16 has no smaller number than 6e-8"
 CONVERT_AGAIN: Final = "convert the constant again"
 QUANTIZE_AGAIN: Final = "quantize the weights again"
 

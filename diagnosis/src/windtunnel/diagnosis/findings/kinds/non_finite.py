@@ -9,9 +9,9 @@ from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.document import HIDDEN
 from windtunnel.diagnosis.findings.fixes import Fix, OpFix, TensorFix
-from windtunnel.diagnosis.findings.kinds.constants import CONVERT_AGAIN, KEEP_FLOAT32
+from windtunnel.diagnosis.findings.kinds.constants import CONVERT_AGAIN, KEEP_FLOAT32, KEEP_SMALL
 from windtunnel.diagnosis.findings.kinds.ranges import CALIBRATE_TENSOR
-from windtunnel.plain_text import clean, layer_title
+from windtunnel.plain_text import clean, figure, layer_title
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,28 @@ class NonFiniteByConstant(NonFiniteFinding):
         """The count and the constant."""
         constant = f"the constant {layer_title(self.constant)} is not finite, or far from the reference's"
         return (self.non_finite.words(), constant)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NonFiniteByLostConstant(NonFiniteFinding):
+    """A small constant that keeps a divisor away from 0 is 0 in the type that stores it: an epsilon in float16.
+
+    `reference` is its value in the reference, in real units; `stored_as` the candidate's type.
+    """
+
+    code: ClassVar[CauseCode] = CauseCode.CONVERSION_WEIGHTS
+    constant: str
+    reference: float
+    stored_as: str
+
+    def fix(self) -> Fix:
+        """Convert again; in float32 if float16 is too coarse."""
+        return TensorFix(action=KEEP_SMALL if self.stored_as == "float16" else CONVERT_AGAIN, tensor=self.constant)
+
+    def words(self) -> tuple[str, ...]:
+        """The count and the constant."""
+        stored = f"{figure(self.reference)} in the reference and 0 as {clean(self.stored_as)}"
+        return (self.non_finite.words(), f"the constant {layer_title(self.constant)} is {stored}: the op divides by 0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
