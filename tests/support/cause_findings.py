@@ -57,6 +57,7 @@ FINDINGS: Final[tuple[CauseFinding, ...]] = (
     ops.ActivationDiffers(activation=BothSides("RELU6", "RELU"), bound=BothSides(6.0, 3.0), converted="CONV_2D"),
     ops.AttributeDiffers(attribute="stride_w", reference=1, candidate=2, converted="CONV_2D"),
     ops.InputsDiffer(inputs=BothSides(["a", "b"], ["b", "a"]), converted="SUB"),
+    ops.OpAdded(added=ops.OpOfReference("SOFTMAX", "likely")),
     ops.OpMissing(missing=ops.OpOfReference("RELU", "relu_2")),
     _CLIPPED,
     _WIDE,

@@ -212,14 +212,16 @@ def recurrent(path: Path, *, wrong: bool = False) -> Path:
     return net.write(path, [source], [end])
 
 
-def without_softmax(path: Path, *, wrong: bool = False) -> Path:
-    """Two dense layers and a softmax, `wrong` without it."""
+def classifier(path: Path, *, wrong: bool = False, twice: bool = False) -> Path:
+    """Two dense layers and a softmax, `wrong` without it, `twice` with two."""
     net = Layers()
     source = net.tensor("input", (1, 8))
     hidden = net.fully_connected("hidden", source, random_weights((12, 8), seed=1), None, 1, "RELU")
     at = net.fully_connected("logits", hidden, random_weights((5, 12), seed=2), None, 1)
     if not wrong:
         at = net.layer("SOFTMAX", "likely", [at], (1, 5), options("Softmax", beta=1.0))
+    if twice:
+        at = net.layer("SOFTMAX", "likely/again", [at], (1, 5), options("Softmax", beta=1.0))
     return net.write(path, [source], [at])
 
 

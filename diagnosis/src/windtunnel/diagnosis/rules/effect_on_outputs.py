@@ -15,7 +15,7 @@ from windtunnel.datacheck.findings import DIFFERENCE_WITHOUT_EFFECT, Finding
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.causes import Cause, evidence_of
 from windtunnel.diagnosis.findings.codes import CauseCode
-from windtunnel.diagnosis.findings.kinds.ops import ActivationDiffers, AttributeDiffers
+from windtunnel.diagnosis.findings.kinds.ops import ActivationDiffers, AttributeDiffers, OpAdded, OpMissing
 from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.rules.suspect_rules import Decision
 from windtunnel.diagnosis.rules.tried_suspect import Effect, TriedSuspect
@@ -163,7 +163,8 @@ def is_equivalent(cause: Cause, output: OutputDiff) -> bool:
     """
     if _is_setting(cause.finding) or isinstance(cause.finding, ActivationDiffers):
         return False
-    own = cause.isolated_error
+    # An op that one model lacks has no isolated error: only the outputs can show it.
+    own = 0.0 if isinstance(cause.finding, OpMissing | OpAdded) else cause.isolated_error
     small = (
         own is not None
         and own < QUIET_OUTPUT["float32"]

@@ -19,6 +19,7 @@ from windtunnel.diagnosis.findings.kinds.constants import (
 from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.static.op_differences import OpComparer
+from windtunnel.diagnosis.static.ops_at_end import suspects_at_end
 from windtunnel.diagnosis.static.patches import input_place, put_activation
 from windtunnel.diagnosis.static.per_tensor_scales import per_tensor_suspects
 from windtunnel.diagnosis.static.quantization_ranges import ParameterReport, compare_parameters, range_ratios
@@ -72,6 +73,8 @@ def compare_files(
             reference_layer, candidate_layer, up_to_activation=candidate_layer.order in matching.written_out
         )
         numbers += _traced(candidate, candidate_layer, constants.compare(reference_layer, candidate_layer), local)
+    # Inside a loop the last ops are the outputs of the graph, not of the model.
+    suspects += [] if graph else list(suspects_at_end(matching))
     report = constants.report(numbers)
     per_tensor = per_tensor_suspects(matching)
     seen_values = local if typical else {}

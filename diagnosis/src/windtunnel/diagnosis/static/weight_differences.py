@@ -34,7 +34,7 @@ from windtunnel.diagnosis.static.patches import (
     put_weight_scales,
     put_weights,
 )
-from windtunnel.diagnosis.static.suspect import Patch, Suspect
+from windtunnel.diagnosis.static.suspect import Patch, Suspect, all_of
 from windtunnel.diagnosis.static.value_patterns import Pattern, describe
 from windtunnel.diagnosis.thresholds.static_thresholds import (
     COMPENSATING_SHARE,
@@ -105,7 +105,7 @@ class ConstantComparer:
             return list(self._weighted(reference_layer, candidate_layer))
         if candidate_layer.kind in SHAPING or ops[0].name != ops[1].name:
             return []
-        return list(self._operands(reference_layer, candidate_layer))
+        return _together(list(self._operands(reference_layer, candidate_layer)))
 
     def report(self, suspects: list[Suspect]) -> ConstantReport:
         """All suspects, and what was compared.
@@ -354,6 +354,25 @@ def _allowed(one: Table, other: Table, folded: bool) -> Array:
     arithmetic = (FOLDED_ROUNDING if folded else FOLDING_ROUNDING) * largest
     loose = [np.where(np.isfinite(table.tolerance), table.tolerance, 0.0) for table in (one, other)]
     return np.asarray(loose[0] + loose[1] + arithmetic + 1e-12)
+
+
+def _together(found: list[Suspect]) -> list[Suspect]:
+    """Several constants of one op that differ are one suspect: exchanged gates are only right all at once."""
+    several = [one for one in found if isinstance(one.finding, WeightsDiffer)]
+    if len({one.op_index for one in several}) != 1 or len(several) < 2:
+        return found
+    first = several[0]
+    patches = [one.patch for one in several if one.patch is not None]
+    names = tuple(one.finding.constant for one in several[1:] if isinstance(one.finding, WeightsDiffer))
+    assert isinstance(first.finding, WeightsDiffer)
+    merged = replace(
+        first,
+        finding=replace(first.finding, beside=names),
+        plain=any(one.plain for one in several),
+        patch=all_of(patches) if len(patches) == len(several) else None,
+        tensors=frozenset().union(*(one.tensors for one in several)),
+    )
+    return [merged, *(one for one in found if one not in several)]
 
 
 def _saturated(one: Table, other: Table) -> Table:

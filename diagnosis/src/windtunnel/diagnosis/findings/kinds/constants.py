@@ -100,7 +100,7 @@ class ConstantDiffers(ConstantFinding):
     `channels`: the first that differ, none for all. `values`: how many there are, or which ones differ if they are few.
     `relative_difference`: root mean square of the difference as a share of the reference's; None where that is 0.
     `factors`, `offsets`: by channel; `factor`: one for all; `order`: which channel of the reference each one is.
-    `largest_difference_steps`: in quantization steps.
+    `largest_difference_steps`: in quantization steps. `beside`: other constants of the op that differ too.
     """
 
     is_family: ClassVar[bool] = True
@@ -115,11 +115,13 @@ class ConstantDiffers(ConstantFinding):
     order: tuple[int, ...] | None = field(default=None, metadata=OPTIONAL)
     largest_difference_steps: float | None = field(default=None, metadata=OPTIONAL)
     float16: Float16Overflow | None = field(default=None, metadata=OPTIONAL)
+    beside: tuple[str, ...] | None = field(default=None, metadata=OPTIONAL)
 
     def words(self) -> tuple[str, ...]:
         """How it differs, and by how much."""
         pattern = _PATTERNS[self.pattern].format(channels=channels_words(self.channels))
-        return (f"{self.title} {pattern}: {', '.join(self._amounts())}",)
+        beside = () if not self.beside else (f"other constants of the op differ too: {few(self.beside)}",)
+        return (f"{self.title} {pattern}: {', '.join(self._amounts())}", *beside)
 
     def _amounts(self) -> Iterator[str]:
         if self.factors:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
-from windtunnel.diagnosis.findings.document import OPTIONAL, in_fix
+from windtunnel.diagnosis.findings.document import HIDDEN, OPTIONAL, in_fix
 from windtunnel.diagnosis.findings.fixes import Fix, OpFix
 from windtunnel.diagnosis.findings.kinds.phrases import BothSides, few
 from windtunnel.plain_text import layer_title
@@ -15,7 +15,7 @@ from windtunnel.plain_text import layer_title
 
 @dataclass(frozen=True, slots=True)
 class OpOfReference:
-    """An op of the reference, and its output tensor's name."""
+    """An op that only one model has, mostly the reference, and its output tensor's name."""
 
     op: str
     layer: str
@@ -84,10 +84,14 @@ class InputsDiffer(OpFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpMissing(CauseFinding):
-    """The candidate skips an op of the reference: it reads what that op reads, where its result is read."""
+    """The candidate skips an op of the reference: it reads what that op reads, where its result is read.
+
+    `at_end`: what that op reads is an output of the candidate.
+    """
 
     code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
     missing: OpOfReference
+    at_end: bool = field(default=False, metadata=HIDDEN)
 
     def fix(self) -> Fix:
         """Convert the whole model again."""
@@ -96,7 +100,25 @@ class OpMissing(CauseFinding):
     def words(self) -> tuple[str, ...]:
         """Which op."""
         missing = f"{layer_title(self.missing.op)} {layer_title(self.missing.layer)}"
-        return (f"the candidate skips an op of the reference: {missing} is missing before this layer",)
+        place = "after" if self.at_end else "before"
+        return (f"the candidate skips an op of the reference: {missing} is missing {place} this layer",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpAdded(CauseFinding):
+    """The candidate has an op before an output that the reference does not have."""
+
+    code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
+    added: OpOfReference
+
+    def fix(self) -> Fix:
+        """Convert the whole model again."""
+        return OpFix(action="convert the model again", op=self.added.op)
+
+    def words(self) -> tuple[str, ...]:
+        """Which op."""
+        added = f"{layer_title(self.added.op)} {layer_title(self.added.layer)}"
+        return (f"the candidate has an op that the reference does not have: {added}",)
 
 
 __all__ = [
@@ -104,6 +126,7 @@ __all__ = [
     "AttributeDiffers",
     "BothSides",
     "InputsDiffer",
+    "OpAdded",
     "OpDiffers",
     "OpFinding",
     "OpMissing",
