@@ -35,10 +35,11 @@ def _end(net: Layers, source: int, at: int, shape: tuple[int, ...], path: Path) 
 
 
 def transposed_convolution(path: Path, *, wrong: bool = False) -> Path:
-    """A TRANSPOSE_CONV, `wrong` with its kernel turned by 180 degrees."""
+    """A TRANSPOSE_CONV, `wrong` with weights for its first channel alone."""
     net, source, at = _start((1, 6, 6, 2), 4)
     weights = random_weights((5, 3, 3, 4), seed=3)
-    kernel = net.constant("up/weights", weights[:, ::-1, ::-1].copy() if wrong else weights)
+    weights[1:] *= np.float32(not wrong)
+    kernel = net.constant("up/weights", weights)
     size = net.constant("up/shape", np.array([1, 12, 12, 5], np.int32))
     made = options("TransposeConv", strideH=2, strideW=2, padding="SAME")
     up = net.layer("TRANSPOSE_CONV", "up", [size, kernel, at], (1, 12, 12, 5), made)

@@ -11,10 +11,12 @@ from windtunnel.diagnosis.findings.kinds.layers import LayerDiverges, LayerError
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.model_precision import precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local, representable
+from windtunnel.diagnosis.static.ops_before import other_ops_before
 from windtunnel.diagnosis.thresholds.confidences import ACCUMULATED, UNEXPLAINED
 from windtunnel.diagnosis.thresholds.precision_thresholds import UNEXPLAINED_ERROR, UNEXPLAINED_SHARE_OPS_MISSING
 from windtunnel.diagnosis.thresholds.rule_thresholds import CLIPPING_OR_ROUNDING, LISTED_ERRORS
 from windtunnel.tflite import Quantization, TensorFacts
+from windtunnel.tflite.op_kinds import SHAPING
 
 
 def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, ...]:
@@ -42,7 +44,13 @@ def unexplained(matching: Matching, local: Mapping[int, Local]) -> tuple[Cause, 
     if tensor.quantization is not None and stored > CLIPPING_OR_ROUNDING * (one.rmse or 0.0):
         finding, rule = _range(worst, one, tensor, tensor.quantization), "unexplained_range"
     else:
-        finding, rule = LayerDiverges(local_nrmse=worst, op="" if maker is None else maker.name), "unexplained_op"
+        other = other_ops_before(matching, index)
+        if other is not None and other.first is not None and other.first.name not in SHAPING:
+            # It has no counterpart and is in no figure: what is computed otherwise is there, not behind it.
+            maker = other.first
+            tensor, op_index = matching.candidate.facts.tensors[maker.outputs[0]], maker.index
+        ops, kind = None if other is None else other.kinds, "" if maker is None else maker.name
+        finding, rule = LayerDiverges(local_nrmse=worst, op=kind, ops=ops), "unexplained_op"
     return (Cause(finding, UNEXPLAINED, tensor.name, op_index, rule=rule),)
 
 

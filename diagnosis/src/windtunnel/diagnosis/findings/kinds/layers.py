@@ -8,8 +8,9 @@ from typing import ClassVar, Literal
 
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
-from windtunnel.diagnosis.findings.document import in_fix
+from windtunnel.diagnosis.findings.document import OPTIONAL, in_fix
 from windtunnel.diagnosis.findings.fixes import Fix, OpFix, TensorFix
+from windtunnel.diagnosis.findings.kinds.phrases import BothSides
 from windtunnel.diagnosis.findings.kinds.ranges import CALIBRATE_TENSOR, range_words
 from windtunnel.diagnosis.findings.trial import isolated_words
 from windtunnel.plain_text import clean, layer_title, nrmse_text
@@ -17,11 +18,15 @@ from windtunnel.plain_text import clean, layer_title, nrmse_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerDiverges(CauseFinding):
-    """A layer gives another result on the reference's inputs, and the files show no reason."""
+    """A layer gives another result on the reference's inputs, and the files show no reason.
+
+    `ops`: the kinds of ops that lead to it from the last value that both models have, if these are others.
+    """
 
     code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
     local_nrmse: float
     why: str = "on the reference's inputs this layer gives another result"
+    ops: BothSides | None = field(default=None, metadata=OPTIONAL)
     op: str = field(default="", metadata=in_fix("op"))
 
     @property
@@ -34,8 +39,9 @@ class LayerDiverges(CauseFinding):
         return OpFix(action="convert the op again", op=self.op)
 
     def words(self) -> tuple[str, ...]:
-        """The error."""
-        return (isolated_words(self.local_nrmse), clean(self.why))
+        """The error, and the ops that differ."""
+        ops = () if self.ops is None else (f"the ops that lead here are {self.ops.words()}",)
+        return (isolated_words(self.local_nrmse), clean(self.why), *ops)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
