@@ -117,6 +117,17 @@ def averaged(path: Path, *, wrong: bool = False) -> Path:
     return _end(net, source, net.layer("AVERAGE_POOL_2D", "mean", [at], (1, 6, 6, 4), made), (1, 6, 6, 4), path)
 
 
+def largest(path: Path, *, wrong: bool = False) -> Path:
+    """The largest of negative values, `wrong` with a padding of zeros that is larger."""
+    net, source, at = _start((1, 6, 6, 2), 4)
+    at = net.with_constant("ADD", "lowered", at, np.full(4, -3.0, np.float32), (1, 6, 6, 4))
+    if wrong:
+        pads = net.constant("pads", np.array([[0, 0], [2, 2], [2, 2], [0, 0]], np.int32))
+        at = net.layer("PAD", "padded", [at, pads], (1, 10, 10, 4), options("Pad"))
+    made = options("Pool2D", filterHeight=5, filterWidth=5, strideH=1, strideW=1, padding="VALID" if wrong else "SAME")
+    return _end(net, source, net.layer("MAX_POOL_2D", "largest", [at], (1, 6, 6, 4), made), (1, 6, 6, 4), path)
+
+
 def _half(net: Layers, name: str, array: Array, half: bool) -> int:
     """A constant, with `half` stored as float16 and made float32 by a DEQUANTIZE."""
     if not half:

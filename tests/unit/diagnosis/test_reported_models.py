@@ -81,6 +81,7 @@ REPORTS = [
         "pixels",
         "DEPTH_TO_SPACE instead of RESHAPE, TRANSPOSE, RESHAPE",
     ),
+    _case("PINTO0309/openvino2tensorflow#86", made.largest, "conversion.op", "largest", "pads is"),
     _case("tensorflow/tensorflow#45579", made.averaged, "conversion.op", "mean", "pads is"),
     _case(
         "tensorflow/tensorflow#41804",
@@ -189,6 +190,13 @@ def test_the_same_written_differently_is_healthy(
 ) -> None:
     result = _compare(tmp_path, reference, candidate, quantized=quantized)
     assert (result.verdict, result.causes) == ("healthy", ())
+
+
+def test_steps_of_weights_that_are_zero_are_not_said(tmp_path: Path) -> None:
+    """The scale of a channel of zeros may be any number."""
+    wrong = partial(made.transposed_convolution, wrong=True)
+    result = _compare(tmp_path, made.transposed_convolution, wrong, quantized=True)
+    assert "quantization steps" not in "; ".join(result.causes[0].words())
 
 
 def _half(folder: Path, write: Callable[..., Path], second: np.ndarray | None = None) -> Comparison:

@@ -132,7 +132,8 @@ class ConstantDiffers(ConstantFinding):
         yield f"{self.values_beyond_precision}{of} values beyond what precision explains"
         if self.relative_difference is not None:
             yield f"{percent(self.relative_difference)} of their size"
-        if self.largest_difference_steps is not None:
+        # Zeros have any scale: steps of it say nothing.
+        if self.largest_difference_steps is not None and self.pattern not in ("missing", "zeroed"):
             yield f"up to {figure(self.largest_difference_steps)} quantization steps"
         if self.float16 is not None:
             yield f"up to {figure(self.float16.largest)}, and float16 ends at {figure(self.float16.limit, '.6g')}"
