@@ -172,7 +172,7 @@ share its scale.
 | code | meaning | what to do |
 |---|---|---|
 | `conversion.weights` | a constant differs by more than its precision explains | convert again |
-| `conversion.op` | an op, its attributes, activation or inputs differ, or an op is missing | convert again |
+| `conversion.op` | an op, its attributes, activation or inputs differ, or an op is missing or added | convert again |
 | `conversion.outputs` | outputs or inputs are exchanged, or in another order without names | convert again |
 | `quantization.calibration_clipped`, `_wide` | ranges are too small, too large | calibrate on representative data |
 | `quantization.per_tensor` | one scale for channels whose ranges differ widely | one scale per channel |
