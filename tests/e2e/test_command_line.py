@@ -13,6 +13,7 @@ import jsonschema
 import pytest
 
 from support.models import DigitsModels
+from support.promised_formats import problems, promises, unseen
 from support.system import System
 from windtunnel import schemas
 
@@ -32,6 +33,7 @@ def report(system: System, models: DigitsModels, plan: Path) -> dict[str, Any]:
 
 def test_the_report_keeps_its_promise(report: dict[str, Any]) -> None:
     jsonschema.validate(report, schemas.load("report"))
+    assert problems("report", report) == [] and unseen("report", [report]) == []
     assert report["verdict"] == "passed" and report["reasons"] == []
     assert [variant["name"] for variant in report["variants"]] == ["float32", "int8"]
     for variant in report["variants"]:
@@ -59,6 +61,7 @@ def test_a_failed_gate_is_exit_code_one(system: System, models: DigitsModels, pl
 def test_runs_lists_newest_first(system: System, report: dict[str, Any]) -> None:
     runs = json.loads(system.cli("runs", "--json").stdout)
     jsonschema.validate(runs, schemas.load("runs"))
+    assert runs and problems("runs", runs) == []
     assert any(run["run_id"] == report["run_id"] for run in runs)
     started = [run["started_at"] for run in runs]
     assert started == sorted(started, reverse=True)
@@ -155,8 +158,14 @@ def test_status_and_devices(system: System) -> None:
     assert any(device["farm"] == "local" for device in devices)
 
 
+def test_the_line_of_up_keeps_its_promise(system: System) -> None:
+    written = json.loads((system.home / "endpoints.json").read_text())
+    assert problems("endpoints", system.endpoints) == problems("endpoints", written) == []
+
+
 def test_latency_reaches_prometheus(system: System, report: dict[str, Any]) -> None:
     with urllib.request.urlopen(system.endpoints["metrics"]["metrics_store"]) as response:
         page = response.read().decode()
     assert "windtunnel_inference_latency_seconds_bucket{" in page
+    assert [name for name in promises()["metrics"] if name not in page] == []
     assert 'variant="int8"' in page and 'accelerator="xnnpack"' in page
