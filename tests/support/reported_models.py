@@ -224,8 +224,8 @@ def recurrent(path: Path, *, wrong: bool = False) -> Path:
     return net.write(path, [source], [end])
 
 
-def classifier(path: Path, *, wrong: bool = False, twice: bool = False) -> Path:
-    """Two dense layers and a softmax, `wrong` without it, `twice` with two."""
+def classifier(path: Path, *, wrong: bool = False, twice: bool = False, kept: bool = False) -> Path:
+    """Two dense layers and a softmax, `wrong` without it, `twice` with two, `kept` with a RELU that changes nothing."""
     net = Layers()
     source = net.tensor("input", (1, 8))
     hidden = net.fully_connected("hidden", source, random_weights((12, 8), seed=1), None, 1, "RELU")
@@ -234,6 +234,8 @@ def classifier(path: Path, *, wrong: bool = False, twice: bool = False) -> Path:
         at = net.layer("SOFTMAX", "likely", [at], (1, 5), options("Softmax", beta=1.0))
     if twice:
         at = net.layer("SOFTMAX", "likely/again", [at], (1, 5), options("Softmax", beta=1.0))
+    if kept:
+        at = net.layer("RELU", "kept", [at], (1, 5))
     return net.write(path, [source], [at])
 
 

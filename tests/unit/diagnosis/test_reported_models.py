@@ -152,6 +152,8 @@ SAME = [
     pytest.param(made.shuffled_pixels, made.depth_to_space, id="reordered channels before DEPTH_TO_SPACE"),
     pytest.param(made.flattened, partial(made.flattened, ordered=True), id="weights in the order of channels last"),
     pytest.param(made.detector, made.detector, id="a detector"),
+    pytest.param(partial(made.classifier, kept=True), made.classifier, id="a last RELU that changed nothing"),
+    pytest.param(made.classifier, partial(made.classifier, kept=True), id="a RELU that changes nothing"),
 ]
 
 

@@ -21,7 +21,7 @@ from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.rules.diagnose import diagnose
-from windtunnel.diagnosis.rules.effect_on_outputs import is_equivalent, without_effect
+from windtunnel.diagnosis.rules.effect_on_outputs import changes_nothing_at_end, is_equivalent, without_effect
 from windtunnel.diagnosis.rules.exclusions import exclusions
 from windtunnel.diagnosis.rules.kernel_causes import kernel_causes, kernels_excluded
 from windtunnel.diagnosis.rules.shared_scale import SharedScales, shared_scales
@@ -88,6 +88,9 @@ def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Tri
     at_fault = tuple(one for one in kernels if one.op_index not in fixed)
     shared = shared_scales(matching, trials.observe, trials, run.overflowed)
     causes, noted = (*findings.causes, *at_fault), findings.notes
+    idle = tuple(one for one in causes if changes_nothing_at_end(one, matching, matched.figures, output))
+    causes = tuple(one for one in causes if one not in idle)
+    noted = (*noted, *without_effect(idle, output))
     over = any((one.nrmse or 0.0) > criteria.limit.nrmse for one in matched.figures)
     quiet = not over and is_quiet(output, precision_of(matching))
     if quiet:

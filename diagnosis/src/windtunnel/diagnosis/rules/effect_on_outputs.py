@@ -17,11 +17,20 @@ from windtunnel.diagnosis.findings.causes import Cause, evidence_of
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.kinds.ops import ActivationDiffers, AttributeDiffers, OpAdded, OpMissing
 from windtunnel.diagnosis.findings.output_diff import OutputDiff
+from windtunnel.diagnosis.graph import Matching
+from windtunnel.diagnosis.graph.model_precision import precision_of
+from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.rules.suspect_rules import Decision
 from windtunnel.diagnosis.rules.tried_suspect import Effect, TriedSuspect
 from windtunnel.diagnosis.static.suspect import Patch, all_of
-from windtunnel.diagnosis.thresholds.precision_thresholds import OUTPUT_NOISE, QUIET_OUTPUT
-from windtunnel.diagnosis.thresholds.rule_thresholds import EFFECT_SAMPLES, NO_ERROR, OUTPUT_BETTER, SAME_GAIN
+from windtunnel.diagnosis.thresholds.precision_thresholds import OUTPUT_NOISE, PRECISION_FLOOR, QUIET_OUTPUT
+from windtunnel.diagnosis.thresholds.rule_thresholds import (
+    EFFECT_SAMPLES,
+    ENDS_ALIKE,
+    NO_ERROR,
+    OUTPUT_BETTER,
+    SAME_GAIN,
+)
 
 # Attributes that choose between two ways to compute the same function (GELU: by tanh or erf).
 _WAYS: Final = frozenset({"approximate"})
@@ -163,8 +172,7 @@ def is_equivalent(cause: Cause, output: OutputDiff) -> bool:
     """
     if _is_setting(cause.finding) or isinstance(cause.finding, ActivationDiffers):
         return False
-    # An op that one model lacks has no isolated error: only the outputs can show it.
-    own = 0.0 if isinstance(cause.finding, OpMissing | OpAdded) else cause.isolated_error
+    own = cause.isolated_error
     small = (
         own is not None
         and own < QUIET_OUTPUT["float32"]
@@ -172,6 +180,32 @@ def is_equivalent(cause: Cause, output: OutputDiff) -> bool:
         and output.nrmse < QUIET_OUTPUT["float32"]
     )
     return cause.code == CauseCode.CONVERSION_OP and small and output.agreement in (None, 1.0)
+
+
+def changes_nothing_at_end(
+    cause: Cause, matching: Matching, figures: Sequence[LayerFigures], output: OutputDiff
+) -> bool:
+    """Whether an op before an output that only one model has leaves the values as they are, on these samples.
+
+    Args:
+        cause: of any kind.
+        matching: the two models.
+        figures: of the pairs of layers.
+        output: how the models' outputs compare.
+
+    Returns:
+        True: the output's error is that of the last layer that both models have.
+    """
+    if not isinstance(cause.finding, OpMissing | OpAdded) or cause.finding.reads < 0 or output.nrmse is None:
+        return False
+    candidate = matching.candidate
+    errors = [
+        one.nrmse
+        for pair, one in zip(matching.pairs, figures, strict=True)
+        if candidate.root(pair.candidate.tensor.index) == cause.finding.reads and one.nrmse is not None
+    ]
+    least = PRECISION_FLOOR[precision_of(matching)]
+    return bool(errors) and output.nrmse <= ENDS_ALIKE * max(*errors, least)
 
 
 def without_effect(causes: Sequence[Cause], output: OutputDiff) -> tuple[Finding, ...]:

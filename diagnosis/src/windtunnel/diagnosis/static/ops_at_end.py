@@ -36,10 +36,10 @@ def suspects_at_end(matching: Matching) -> Iterator[Suspect]:
         maker = candidate.makers.get(at)
         finding: CauseFinding
         if missing is not None and maker is not None:
-            finding = OpMissing(missing=_named(reference, missing), at_end=True)
+            finding = OpMissing(missing=_named(reference, missing), at_end=True, reads=at)
             yield Suspect(finding, candidate.facts.tensors[at].name, maker.index, -1, plain=True)
         elif added is not None:
-            finding = OpAdded(added=_named(candidate, added))
+            finding = OpAdded(added=_named(candidate, added), reads=others[end])
             yield Suspect(finding, finding.added.layer, added.work, -1, plain=True)
 
 

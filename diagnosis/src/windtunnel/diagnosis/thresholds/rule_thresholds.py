@@ -304,3 +304,13 @@ FOREIGN_CONSTANT: Annotated[
         "moves it by 1/14.",
     ),
 ] = 0.10
+ENDS_ALIKE: Annotated[
+    float,
+    Threshold(
+        "nRMSE of the output / nRMSE of the last common layer",
+        "An op before an output that only one model has changes nothing if the output's error is at most this.",
+        "derived",
+        "An op that changes nothing leaves the error as it is, but for one more rounding; without a softmax it is 50 "
+        "times as large.",
+    ),
+] = 2.0

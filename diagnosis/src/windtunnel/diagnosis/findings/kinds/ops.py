@@ -86,12 +86,13 @@ class InputsDiffer(OpFinding):
 class OpMissing(CauseFinding):
     """The candidate skips an op of the reference: it reads what that op reads, where its result is read.
 
-    `at_end`: what that op reads is an output of the candidate.
+    `at_end`: what that op reads is an output of the candidate; `reads` is then its tensor index there, otherwise -1.
     """
 
     code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
     missing: OpOfReference
     at_end: bool = field(default=False, metadata=HIDDEN)
+    reads: int = field(default=-1, metadata=HIDDEN)
 
     def fix(self) -> Fix:
         """Convert the whole model again."""
@@ -106,10 +107,14 @@ class OpMissing(CauseFinding):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpAdded(CauseFinding):
-    """The candidate has an op before an output that the reference does not have."""
+    """The candidate has an op before an output that the reference does not have.
+
+    `reads`: the tensor index of what is an output of the reference.
+    """
 
     code: ClassVar[CauseCode] = CauseCode.CONVERSION_OP
     added: OpOfReference
+    reads: int = field(default=-1, metadata=HIDDEN)
 
     def fix(self) -> Fix:
         """Convert the whole model again."""
