@@ -34,9 +34,9 @@ ROOT = Path(__file__).parents[3]
 LOGS = sorted((ROOT / "tests/unit/log_parser/logs").glob("*.txt"))
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "windtunnel.cli", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, cwd=cwd)
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,31 @@ def test_diagnosis_of_other_commands(pair: tuple[Path, Path, Path], arguments: t
     document = json.loads(done.stdout)
     # `ops` compares times: it has no layers to list.
     assert problems("diagnosis", document) == [] and bool(document["layers"]) == (arguments[0] == "kernels")
+
+
+def printed(folder: Path, name: str, *arguments: str | Path, code: int = 0) -> Any:
+    """What a command prints with --json, which keeps the promises of the format `name`."""
+    done = run(*arguments, "--json", cwd=folder)
+    assert done.returncode == code, done.stderr
+    document = json.loads(done.stdout)
+    assert (problems(name, document), unseen(name, [document])) == ([], [])
+    return document
+
+
+def test_bench(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    printed(tmp_path, "bench", "bench", pair[0])
+
+
+def test_variant(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    printed(tmp_path, "variant", "quantize", pair[0], "--variant", "int8", "--calibration", pair[2], "-o", "q.tflite")
+
+
+def test_layer_logs(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
+    for model in pair[:2]:
+        log = f"{model.stem}.log"
+        printed(tmp_path, "layers_log", "layers", "log", model, "--samples", pair[2], "--out", log)
+    compared = ("layers", "diff", "good.log", "bad.log", "--models", *pair[:2])
+    printed(tmp_path, "layers_diff", *compared, code=1)
 
 
 def test_a_dropped_field_is_noticed(diagnosis: dict[str, Any]) -> None:
@@ -115,7 +140,7 @@ def test_report() -> None:
     assert unseen("report", [document]) == []
 
 
-@pytest.mark.parametrize("name", promises()["documents"])
+@pytest.mark.parametrize("name", sorted({*promises()["documents"]} & {*schemas.names()}))
 def test_the_schema_has_what_is_promised(name: str) -> None:
     schema = schemas.load(name)
     lacking = [path for path in promised_fields(name) if not _described(schema, schema, path)]
