@@ -67,6 +67,14 @@ def _scaled_layers(model: Path) -> list[str]:
     return [facts.tensors[index].name for index in made if facts.tensors[index].quantization is not None]
 
 
+def _few_classes(folder: Path) -> Models:
+    """A finding on the labels, whose evidence has several keys."""
+    reference, bad, samples = _weights_differ(folder)
+    rows = np.load(samples)["x"]
+    np.savez(folder / "labels.npz", x=rows, y=np.arange(len(rows)) % 4)
+    return reference, bad, folder / "labels.npz"
+
+
 def _outputs_exchanged(folder: Path) -> Models:
     def heads(path: Path, order: tuple[int, int]) -> Path:
         net = Layers()
@@ -81,7 +89,7 @@ def _outputs_exchanged(folder: Path) -> Models:
     return (*models, random_samples(folder / "s.npz", (8,)))
 
 
-CASES: list[Callable[[Path], Models]] = [_weights_differ, _without_samples, _int8, _clipped, _outputs_exchanged]
+CASES: list[Callable[[Path], Models]] = [_weights_differ, _without_samples, _int8, _clipped, _few_classes, _outputs_exchanged]
 
 
 @pytest.fixture

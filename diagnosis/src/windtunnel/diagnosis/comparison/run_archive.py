@@ -132,7 +132,8 @@ def write_run(
         raise _not_stored(path, error) from error
     try:
         with os.fdopen(handle, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(RUN_MEMBER, json.dumps(plain_json(about), allow_nan=False, sort_keys=True))
+            # Keys stay in their order: a diagnosis repeats the evidence of findings.
+            archive.writestr(RUN_MEMBER, json.dumps(plain_json(about), allow_nan=False))
             archive.writestr(SUMS_MEMBER, _npz(run.sums.state(), labels))
             stored = {one["sha256"]: model for model, one in _stored(files, models)}
             for digest, model in stored.items():
@@ -157,7 +158,7 @@ def add_command(path: Path, document: Mapping[str, Any]) -> None:
     """
     try:
         with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(COMMAND_MEMBER, json.dumps(document, allow_nan=False, sort_keys=True))
+            archive.writestr(COMMAND_MEMBER, json.dumps(document, allow_nan=False))
     except OSError as error:
         raise _not_stored(path, error) from error
 
