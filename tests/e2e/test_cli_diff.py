@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +183,29 @@ def test_a_stored_run_is_judged_again_without_its_models(good: Path, tmp_path: P
     assert _json(out)["limit"] == {"metric": "cosine", "threshold": 0.9, "better": "higher"}
     code, out, _ = _run("diff", "--from", run, "--without-rule", "proven_by_files", "--json", cwd=tmp_path)
     assert {one["rule"] for one in _json(out)["causes"]}.isdisjoint({"proven_by_files"})
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [("count", "x"), ("count", {}), ("evidence", {"float": "nan"})],
+)
+def test_a_stored_run_that_cannot_be_judged_is_named(good: Path, tmp_path: Path, place: str, value: object) -> None:
+    _, run = _stored(good, tmp_path)
+    with zipfile.ZipFile(run) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    document = json.loads(content["run.json"])
+    if place == "count":
+        document["run"]["settings"]["count"] = value
+    else:
+        document["run"]["data"] = [{"code": "a", "message": "b", "fix": "c", "evidence": {"d": value}}]
+    content["run.json"] = json.dumps(document).encode()
+    with zipfile.ZipFile(run, "w") as archive:
+        for name, one in content.items():
+            archive.writestr(name, one)
+    code, out, err = _run("diff", "--from", run, cwd=tmp_path)
+    assert (code, out) == (2, "")
+    assert "run.wtr cannot be judged" in " ".join(err.split())
+    assert "Traceback" not in err
 
 
 @pytest.mark.parametrize(

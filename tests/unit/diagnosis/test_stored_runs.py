@@ -89,7 +89,14 @@ def _outputs_exchanged(folder: Path) -> Models:
     return (*models, random_samples(folder / "s.npz", (8,)))
 
 
-CASES: list[Callable[[Path], Models]] = [_weights_differ, _without_samples, _int8, _clipped, _few_classes, _outputs_exchanged]
+CASES: list[Callable[[Path], Models]] = [
+    _weights_differ,
+    _without_samples,
+    _int8,
+    _clipped,
+    _few_classes,
+    _outputs_exchanged,
+]
 
 
 @pytest.fixture
@@ -334,6 +341,18 @@ def _field(*path: str, value: Any) -> Callable[[Path], None]:
     return lambda run: _rewritten(run, change)
 
 
+def _histogram(**value: Any) -> Callable[[Path], None]:
+    return _field("answers", value={"histogram 16 6 6": {"is": value}})
+
+
+def _with_sums(path: Path, changed: dict[str, np.ndarray[Any, Any]]) -> None:
+    with np.load(io.BytesIO(zipfile.ZipFile(path).read("sums.npz"))) as kept:
+        arrays = {name: kept[name] for name in kept.files} | changed
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    _replaced(path, {"sums.npz": content.getvalue()})
+
+
 def _fifo(path: Path) -> None:
     path.unlink()
     os.mkfifo(path)
@@ -378,6 +397,19 @@ HOSTILE: dict[str, tuple[Callable[[Path], object], str]] = {
     "an unknown question": (_field("answers", value={"guess 16": {"is": 1}}), "damaged"),
     "a short answer": (_field("answers", value={"layers 16": {"is": [[1, 0.5]]}}), "damaged"),
     "an answer of words": (_field("answers", value={"try_output 0": {"is": ["a", "b"]}}), "damaged"),
+    "a layer of words": (_field("answers", value={"layers 16": {"is": [[1, 8, "a", *[0.0] * 8]]}}), "not a number"),
+    "a layer of lists": (_field("answers", value={"layers 16": {"is": [[1, 8, *[0.0] * 8, []]]}}), "not a number"),
+    "a histogram of words": (_histogram(edges=[0, 1], reference=["a"], candidate=[1]), "not a number"),
+    "a histogram to infinity": (_histogram(edges=[0, {"float": "inf"}], reference=[1], candidate=[1]), "cannot be"),
+    "a short histogram": (_histogram(edges=[0, 1], reference=[], candidate=[1]), "that cannot be"),
+    "decisions of words": (lambda run: _with_sums(run, {"outputs/1/decisions": np.array(["x"] * 8)}), "not numbers"),
+    "decisions in rows": (lambda run: _with_sums(run, {"outputs/1/decisions": np.zeros((2, 16))}), "in one row"),
+    "few decisions": (lambda run: _with_sums(run, {"outputs/1/decisions": np.zeros(1)}), "another number of"),
+    "decisions for a class of no model": (
+        lambda run: _with_sums(run, {"outputs/1/decisions": np.full(8, 1e9)}),
+        "a class that the model does not have",
+    ),
+    "leads of words": (lambda run: _with_sums(run, {"outputs/leads": np.array(["x"] * 16)}), "damaged"),
     "a metric": (_field("criteria", "metric", value="range"), "'range' cannot be limited"),
     "a rule": (_field("criteria", "left_out", value=["guess"]), "there is no rule 'guess'"),
     "a threshold": (_field("criteria", "threshold", value=-1), "-1.0 is not positive"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,10 @@ def score(outputs: NDArray[Any], labels: NDArray[Any] | None, *, kind: OutputKin
     sums = ScoreSums()
     sums.add(scores, classes)
     return sums.result(kind)
+
+
+# More scores than any model has: what is counted by class stays below 1 GiB.
+_MOST_COLUMNS: Final = 2**24
 
 
 class ScoreSums:
@@ -122,11 +126,27 @@ class ScoreSums:
         """
         self.count, self._columns, looks = (int(value) for value in state["numbers"])
         self._looks_like_probabilities = bool(looks)
-        self.non_finite = state["non_finite"].tolist()
-        self._classes = [state["classes"]] if len(state["classes"]) else []
-        self._decisions = [state["decisions"]] if len(state["decisions"]) else []
+        self.non_finite = [int(value) for value in state["non_finite"]]
+        classes, decisions = state["classes"], state["decisions"]
+        if any(one.ndim != 1 or one.dtype.kind not in "iuf" for one in (classes, decisions)):
+            raise ValueError("decisions are not numbers in one row")
+        self._require_possible(classes, decisions)
+        self._classes = [classes] if len(classes) else []
+        self._decisions = [decisions] if len(decisions) else []
         probabilities, logits = (float(value) for value in state["loss"])
         self._loss = {"probabilities": probabilities, "logits": logits}
+
+    def _require_possible(self, classes: NDArray[Any], decisions: NDArray[Any]) -> None:
+        """Raises ValueError for a restored state that no samples can give; a huge class would take all memory."""
+        if self.count != len(decisions) + len(self.non_finite) or len(classes) not in {0, len(decisions)}:
+            raise ValueError("another number of decisions than of samples")
+        if any(not 0 <= place < self.count for place in self.non_finite) or not np.isfinite(decisions).all():
+            raise ValueError("a decision is not finite, or of a sample that does not exist")
+        if not 0 <= self._columns <= _MOST_COLUMNS:
+            raise ValueError(f"{self._columns} scores for each sample")
+        rows = (classes, decisions) if self._columns > 1 else (classes,)
+        if any(len(one) and not 0 <= one.min() <= one.max() < max(2, self._columns) for one in rows):
+            raise ValueError("a class that the model does not have")
 
     def decisions(self, kind: OutputKind | None = None) -> NDArray[np.int64]:
         """The predicted class of every sample so far.

@@ -162,8 +162,10 @@ class ValueSums:
 
         Raises:
             KeyError: an array is missing.
+            ValueError: it does not have three numbers.
         """
-        self._sums = np.array(state["sums"])
+        absolute, square, count = (float(value) for value in state["sums"])
+        self._sums = np.array([absolute, square, count])
 
 
 def _require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: int | None, sample: int) -> None:

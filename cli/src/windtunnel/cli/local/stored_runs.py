@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import logging
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +23,8 @@ if TYPE_CHECKING:
     from windtunnel.diagnosis.comparison.criteria import Criteria
     from windtunnel.diagnosis.comparison.run_archive import StoredRun
     from windtunnel.tflite import ModelFacts
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +155,19 @@ def judge_stored(path: Path, models: tuple[Path, Path] | None, given: GivenCrite
     with stored_run(path, *(models or (None, None))) as run:
         command = _command(path, run)
         say(_title(path, run, command))
-        found = run.judge(given.or_those_of(run.criteria))
-        document = diagnosis_document(found, run.run.settings.synthetic, command)
+        criteria = given.or_those_of(run.criteria)
+        try:
+            found = run.judge(criteria)
+            document = diagnosis_document(found, run.run.settings.synthetic, command)
+            json.dumps(document, allow_nan=False)
+        except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError) as error:
+            # Values that no run has, or a fault of ours: the message must be true of both.
+            if os.environ.get("WINDTUNNEL_DEBUG"):
+                log.exception("judging failed")
+            raise InvalidInput(
+                f"{path} cannot be judged: {type(error).__name__} ({str(error)[:200]})",
+                hint="copy the file again, or run diff again with the models; WINDTUNNEL_DEBUG=1 shows where",
+            ) from error
         return Judged(document, command, read_model(run.files.candidate))
 
 

@@ -176,7 +176,7 @@ class OutputSums:
             ValueError: an array does not have the right size.
         """
         self._sample = int(state["sample"][0])
-        self._leads = state["leads"].tolist()
+        self._leads = [float(one) for one in state["leads"]]
         for number, sums in enumerate(self._parts()):
             prefix = f"{number}/"
             sums.restore({name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)})

@@ -7,6 +7,7 @@ a patch makes of the candidate. So a patch that another rule made the same way f
 from __future__ import annotations
 
 import hashlib
+import math
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
@@ -239,7 +240,29 @@ def _errors(kept: Sequence[Sequence[Any]]) -> dict[int, Local]:
 
 def _with_index(kept: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Local]]:
     for index, *values in kept:
-        yield index, Local(**dict(zip(_FIELDS, values, strict=True)))
+        samples, nrmse, rmse, max_abs, *others = values
+        known = (None if one is None else _number(one) for one in (nrmse, rmse, max_abs))
+        found = int(_number(samples)), *known, *map(_number, others)
+        yield int(_number(index)), Local(**dict(zip(_FIELDS, found, strict=True)))
+
+
+def _number(kept: Any) -> float:
+    """A number of the record, as it is.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(kept, bool) or not isinstance(kept, int | float):
+        raise TypeError(f"{kept!r:.50} is not a number")
+    return kept
+
+
+def _histogram(kept: Mapping[str, Any]) -> Histogram:
+    edges, *counts = ([_number(one) for one in kept[side]] for side in ("edges", "reference", "candidate"))
+    if not all(map(math.isfinite, edges)) or any(len(one) != len(edges) - 1 for one in counts):
+        raise ValueError("a histogram has edges or counts that cannot be")
+    reference, candidate = (tuple(int(one) for one in side) for side in counts)
+    return Histogram(tuple(edges), reference, candidate)
 
 
 def _two(kept: Sequence[Any]) -> tuple[float, float]:
@@ -261,5 +284,5 @@ _DECODERS: Final[Mapping[str, Callable[[Any], Any]]] = {
     "try_output": _two,
     "try_beyond": lambda kept: [_two(one) for one in kept],
     "observe": lambda kept: [float(one) for one in kept],
-    "histogram": lambda kept: Histogram(tuple(kept["edges"]), tuple(kept["reference"]), tuple(kept["candidate"])),
+    "histogram": _histogram,
 }
