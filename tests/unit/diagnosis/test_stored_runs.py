@@ -70,6 +70,7 @@ def _scaled_layers(model: Path) -> list[str]:
 def _few_classes(folder: Path) -> Models:
     """A finding on the labels, whose evidence has several keys."""
     reference, bad, samples = _weights_differ(folder)
+    assert samples is not None
     rows = np.load(samples)["x"]
     np.savez(folder / "labels.npz", x=rows, y=np.arange(len(rows)) % 4)
     return reference, bad, folder / "labels.npz"

@@ -242,8 +242,9 @@ def _with_index(kept: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Local]]:
     for index, *values in kept:
         samples, nrmse, rmse, max_abs, *others = values
         known = (None if one is None else _number(one) for one in (nrmse, rmse, max_abs))
-        found = int(_number(samples)), *known, *map(_number, others)
-        yield int(_number(index)), Local(**dict(zip(_FIELDS, found, strict=True)))
+        if len(_FIELDS) != len(values):
+            raise ValueError(f"{len(values)} numbers are not an isolated error")
+        yield int(_number(index)), Local(int(_number(samples)), *known, *map(_number, others))
 
 
 def _number(kept: Any) -> float:
