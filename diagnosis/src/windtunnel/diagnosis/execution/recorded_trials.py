@@ -241,10 +241,14 @@ def _errors(kept: Sequence[Sequence[Any]]) -> dict[int, Local]:
 def _with_index(kept: Sequence[Sequence[Any]]) -> Iterator[tuple[int, Local]]:
     for index, *values in kept:
         samples, nrmse, rmse, max_abs, *others = values
-        known = (None if one is None else _number(one) for one in (nrmse, rmse, max_abs))
         if len(_FIELDS) != len(values):
             raise ValueError(f"{len(values)} numbers are not an isolated error")
-        yield int(_number(index)), Local(int(_number(samples)), *known, *map(_number, others))
+        errors = _or_none(nrmse), _or_none(rmse), _or_none(max_abs)
+        yield int(_number(index)), Local(int(_number(samples)), *errors, *map(_number, others))
+
+
+def _or_none(kept: Any) -> float | None:
+    return None if kept is None else _number(kept)
 
 
 def _number(kept: Any) -> float:
