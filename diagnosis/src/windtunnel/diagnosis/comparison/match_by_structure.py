@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from windtunnel.diagnosis.graph import Matching, match_layers
-from windtunnel.diagnosis.static.simplest_matching import simplest
+from windtunnel.diagnosis.static.choose_matching import simplest
 from windtunnel.tflite import read_model, require_values
 
 

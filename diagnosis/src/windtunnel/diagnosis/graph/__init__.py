@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from windtunnel.diagnosis.graph.fused_layers import FusedLayer, FusedModel
-from windtunnel.diagnosis.graph.layer_matching import match_layers
+from windtunnel.diagnosis.graph.match_layers import match_layers
 from windtunnel.diagnosis.graph.matching import Matching, Node, Pair
 
 __all__ = ["FusedLayer", "FusedModel", "Matching", "Node", "Pair", "match_layers"]

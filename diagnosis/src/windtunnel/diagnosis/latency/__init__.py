@@ -6,7 +6,7 @@ Rules only: times come from `windtunnel.diagnosis.latency.op_profile` or from a 
 from __future__ import annotations
 
 from windtunnel.diagnosis.latency.op_costs import OpCost, op_cost
+from windtunnel.diagnosis.latency.ops_of_log_rows import profile_of_log
 from windtunnel.diagnosis.latency.slow_ops import LatencyDiagnosis, OpVerdict, diagnose_latency
-from windtunnel.diagnosis.latency.times_from_logs import profile_of_log
 
 __all__ = ["LatencyDiagnosis", "OpCost", "OpVerdict", "diagnose_latency", "op_cost", "profile_of_log"]

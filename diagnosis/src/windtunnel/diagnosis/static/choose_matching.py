@@ -11,7 +11,7 @@ from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.kinds.constants import ConstantFinding
 from windtunnel.diagnosis.graph import FusedLayer, FusedModel, Matching, match_layers
 from windtunnel.diagnosis.graph.constants import WEIGHTED
-from windtunnel.diagnosis.graph.layer_matching import normalized
+from windtunnel.diagnosis.graph.match_layers import normalized
 from windtunnel.diagnosis.static.compare_files import compare_files
 from windtunnel.diagnosis.static.suspect import Suspect
 
