@@ -47,7 +47,11 @@ def custom_options(op: OpFacts) -> Mapping[str, Any]:
 
 
 def _plain_map(found: Any, most: int) -> Mapping[str, Any]:
-    """A map of plain values. Nested ones are refused: a small file can unfold to any size."""
+    """A map of plain values. Nested ones are refused: a small file can unfold to any size.
+
+    Raises:
+        ValueError: it is nested, empty, or larger than the bytes that hold it.
+    """
     if not 0 < len(found) <= most:
         raise ValueError("not a map of options")
     values = list(found.Values)
