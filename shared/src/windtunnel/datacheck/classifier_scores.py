@@ -137,7 +137,15 @@ class ScoreSums:
         self._loss = {"probabilities": probabilities, "logits": logits}
 
     def _require_possible(self, classes: NDArray[Any], decisions: NDArray[Any]) -> None:
-        """Raises ValueError for a restored state that no samples can give; a huge class would take all memory."""
+        """Checks a restored state; a huge class would take all memory.
+
+        Args:
+            classes: of the labels, (N,).
+            decisions: of the outputs, (N,).
+
+        Raises:
+            ValueError: no samples can give this state.
+        """
         if self.count != len(decisions) + len(self.non_finite) or len(classes) not in {0, len(decisions)}:
             raise ValueError("another number of decisions than of samples")
         if any(not 0 <= place < self.count for place in self.non_finite) or not np.isfinite(decisions).all():

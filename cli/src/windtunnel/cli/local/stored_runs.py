@@ -161,7 +161,7 @@ def judge_stored(path: Path, models: tuple[Path, Path] | None, given: GivenCrite
             document = diagnosis_document(found, run.run.settings.synthetic, command)
             json.dumps(document, allow_nan=False)
         except (TypeError, ValueError, LookupError, ArithmeticError, AttributeError, MemoryError) as error:
-            # Values that no run has, or a fault of ours: the message must be true of both.
+            # Values that no run has, or a bug: the message must be true of both.
             if os.environ.get("WINDTUNNEL_DEBUG"):
                 log.exception("judging failed")
             raise InvalidInput(
