@@ -71,7 +71,7 @@ FLOATS = {
     "kernels/kernel_matrix.py": {1800.0},
     "latency/expected_times.py": {1e-9, 1e-12},
     "latency/op_profile.py": {1e-3, 1e3},
-    "latency/times_from_logs.py": {1e3},
+    "latency/ops_of_log_rows.py": {1e3},
     "layer_log/compare_logs.py": {3.0},
     "minimal/find_smallest.py": {0.9, 1e30},
     "quantize/litert_quantizer.py": {0.8, 0.9},
