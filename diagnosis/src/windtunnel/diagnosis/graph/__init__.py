@@ -1,6 +1,6 @@
 """Two models as graphs of fused layers, however their converters fused, split, renamed or laid them out.
 
-`fused_layers` reads a model as canonical layers. `layer_matching` pairs the layers, and the tensors, of two models;
+`fused_layers` reads a model as canonical layers. `match_layers` pairs the layers, and the tensors, of two models;
 `matching` is what it gives.
 """
 
