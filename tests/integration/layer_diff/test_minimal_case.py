@@ -107,7 +107,7 @@ async def test_a_whole_model_is_refused_in_words(sound: Path, samples: Path, tmp
     assert "sound.tflite takes float32 [" in ran.stdout and "and the case gives float32 [1, " in ran.stdout
     assert "A whole model cannot be run here: cut the fixed one at the same tensors" in ran.stdout
     readme = (folder / "README.md").read_text(encoding="utf-8")
-    assert "this part of the fixed model, not the whole of it: cut at the same tensors" in readme
+    assert "FILE must be the same part of the fixed model, cut at the same tensors" in readme
     inputs = json.loads((folder / "case.json").read_text())["region"]["inputs"]
     assert inputs and [name for name in inputs if f"`{name}`" not in readme] == []
 

@@ -79,8 +79,7 @@ against {_ops(region["reference"])} of the reference, both fed with the values t
 prints the error of every sample. The exit code is 1 if the fault shows, and 0 if it does not.
 `python run.py --accelerator reference|xnnpack|builtin` runs another accelerator, `python run.py --candidate FILE`
 another model. FILE must be the same part of the fixed model, cut at the same tensors as candidate.tflite, and not the
-whole model.
-Its inputs are {_forms(region["inputs"])}, its output is {_forms([region["output"]])}.
+whole model. Its inputs are {_forms(region["inputs"])}, its output is {_forms([region["output"]])}.
 `windtunnel diff --case` makes the case of the fixed model again if the fault still shows.
 
 | sample | nRMSE |
