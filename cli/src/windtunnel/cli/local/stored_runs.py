@@ -60,6 +60,14 @@ class GivenCriteria:
     metric: str | None = None
     left_out: tuple[str, ...] | None = None
 
+    def require_possible(self) -> None:
+        """Raises UsageError if a run cannot be judged by what is given, before anything runs."""
+        # The rules take long to load; a threshold alone has been checked with the other options.
+        if self.metric is not None or self.left_out:
+            from windtunnel.diagnosis.comparison.criteria import Criteria
+
+            self.or_those_of(Criteria())
+
     def or_those_of(self, known: Criteria) -> Criteria:
         """The criteria to judge by; what is not given is taken from those known.
 

@@ -22,13 +22,14 @@ from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
 from windtunnel.cli.local.conversion import as_tflite, model_source
+from windtunnel.diagnosis.findings.divergence import NRMSE
 from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
     from windtunnel.cli.local.stored_runs import CommandFacts, GivenCriteria
     from windtunnel.converter.domain.conversion import Converted
     from windtunnel.diagnosis import Comparison
-    from windtunnel.diagnosis.comparison.criteria import Criteria
     from windtunnel.diagnosis.execution.checkpoint import Checkpoint
     from windtunnel.isolation import ChildPool, Progress
     from windtunnel.tflite import ModelFacts
@@ -48,7 +49,7 @@ class _Given:
     models: tuple[Path, Path]
     samples: Path | None
     pipeline: Any
-    criteria: Criteria
+    criteria: GivenCriteria
     accelerator: str
     max_samples: int | None
     case: Path | None
@@ -151,7 +152,6 @@ def diff(
     """
     from windtunnel.cli.local.stored_runs import GivenCriteria, diagnosis_document, store_run
     from windtunnel.cli.report.model_explorer import node_data_paths
-    from windtunnel.diagnosis.comparison.criteria import Criteria
     from windtunnel.tflite import read_model
 
     outputs = _Outputs(html, node_data, force, as_json)
@@ -163,11 +163,11 @@ def diff(
         return _judge_again(context, stored, reference, candidate, judging, outputs)
     if reference is None or candidate is None:
         raise click.UsageError(f"Missing argument '{'REFERENCE' if reference is None else 'CANDIDATE'}'.", context)
-    criteria = judging.or_those_of(Criteria())
+    judging.require_possible()
     source, steps = _samples(samples, pipeline)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         made = None if save is None else Path(folder, "run.wtr")
-        options = criteria, accelerator, max_samples, case, force, made
+        options = judging, accelerator, max_samples, case, force, made
         done = run_async(_run(_Given((reference, candidate), source, steps, *options), Path(folder)))
         command = _command_facts((reference, candidate), done.converted)
         document = diagnosis_document(done.comparison, samples is None, command)
@@ -295,9 +295,9 @@ async def _compare(given: _Given, models: tuple[Path, Path], *, look: bool) -> C
     samples, pipeline = given.samples, given.pipeline
     async with new_pool("windtunnel.diagnosis.comparison.compare_models", "ai_edge_litert.interpreter") as pool:
         options = {
-            "threshold": given.criteria.limit.threshold,
-            "metric": given.criteria.limit.metric,
-            "left_out": given.criteria.rules.left_out,
+            "threshold": given.criteria.threshold or DEFAULT_THRESHOLD,
+            "metric": given.criteria.metric or NRMSE,
+            "left_out": given.criteria.left_out or (),
             "accelerator": given.accelerator,
             "max_samples": given.max_samples,
             "look": look,
