@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -14,25 +12,7 @@ from support.graphs import DenseWeights, dense_model
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.remedy.candidate_builder import Models
 from windtunnel.diagnosis.remedy.rank_layers import RankByComparison, rank_layers
-from windtunnel.isolation import Progress
-
-T = TypeVar("T")
-
-
-class Here:
-    """A pool that runs a job in this process."""
-
-    async def run(
-        self,
-        job: Callable[..., T],
-        /,
-        *args: Any,
-        timeout_s: float | None = None,
-        memory_mb: int | None = None,
-        on_progress: Callable[[Progress], None] | None = None,
-        **kwargs: Any,
-    ) -> T:
-        return job(*args, **kwargs)
+from windtunnel.isolation import InlinePool
 
 
 def layer(name: str, nrmse: float | None, isolated: float | None) -> LayerDiff:
@@ -53,7 +33,7 @@ async def test_a_comparison_ranks_the_layer_whose_weights_differ_first(tmp_path:
     candidate = dense_model(tmp_path / "c.tflite", replace(weights, second=-weights.second))
     np.savez(tmp_path / "calibration.npz", x=np.random.default_rng(0).normal(size=(8, 8)).astype(np.float32))
     notes: list[str] = []
-    rank = RankByComparison(Models(reference, candidate), Here(), notes.append)
+    rank = RankByComparison(Models(reference, candidate), InlinePool(), notes.append)
     ranking = await rank(tmp_path / "calibration.npz")
     assert ranking[0][1] > 0.2
     assert all(weight < 0.05 for _, weight in ranking[1:])
@@ -64,7 +44,7 @@ async def test_models_that_cannot_be_compared_give_no_ranking_and_a_note(tmp_pat
     model = dense_model(tmp_path / "r.tflite")
     np.savez(tmp_path / "calibration.npz", x=np.zeros((4, 5), np.float32))
     notes: list[str] = []
-    rank = RankByComparison(Models(model, model), Here(), notes.append)
+    rank = RankByComparison(Models(model, model), InlinePool(), notes.append)
     assert list(await rank(tmp_path / "calibration.npz")) == []
     assert len(notes) == 1
     assert notes[0].startswith("the layers could not be compared (")
