@@ -29,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from support.mobilenet import MobileNet, mobilenet, time_quantization_debugger
 from windtunnel.diagnosis.execution.output_sums import OutputSums
-from windtunnel.diagnosis.execution.run_samples import Models, ahead_of, stream
+from windtunnel.diagnosis.execution.run_samples import Models, ahead_of, sum_samples
 from windtunnel.diagnosis.graph import match_layers
 from windtunnel.diagnosis.layer_log.compare_logs import compare_logs
 from windtunnel.diagnosis.layer_log.log_file import LayerLog, LogWriter, Mode
@@ -88,7 +88,8 @@ def _compare(models: MobileNet, frames: Frames, accelerator: Accelerator, **sett
     both = _both(models, accelerator)
     facts = both.reference.facts, both.candidate.facts
     pairs = match_layers(*facts).pairs
-    return stream(both, frames, pairs, OutputSums(*facts, None), ahead=ahead_of(both, pairs), **settings)
+    summed = sum_samples(both, frames, pairs, OutputSums(*facts, None), ahead=ahead_of(both, pairs), **settings)
+    return summed.figures()
 
 
 def _both(models: MobileNet, accelerator: Accelerator = "xnnpack") -> Models:
@@ -191,7 +192,7 @@ def estimator(models: MobileNet, frames: int) -> dict[str, float]:
         given = Frames(models, facts[0].inputs[0].name, frames)
         paths = Path(folder, "a"), Path(folder, "b")
         with LogWriter(paths[0], both[0], "statistics") as a, LogWriter(paths[1], both[1], "statistics") as b:
-            true = stream(both, given, pairs, OutputSums(*facts, None), logs=(a, b))
+            true = sum_samples(both, given, pairs, OutputSums(*facts, None), logs=(a, b)).figures()
         names = [(pair.reference.tensor.name, pair.candidate.tensor.name) for pair in pairs]
         found = compare_logs(*paths, pairs=names)
     ratios = [one.nrmse / two.nrmse - 1 for one, two in zip(found, true, strict=True) if one.nrmse and two.nrmse]

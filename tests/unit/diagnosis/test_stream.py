@@ -20,7 +20,7 @@ from support.graphs import DenseWeights, GraphWriter, dense_model
 from windtunnel.diagnosis.execution.checkpoint import Checkpoint
 from windtunnel.diagnosis.execution.histograms import histograms
 from windtunnel.diagnosis.execution.output_sums import OutputSums
-from windtunnel.diagnosis.execution.run_samples import Models, ahead_of, stream
+from windtunnel.diagnosis.execution.run_samples import Models, ahead_of, sum_samples
 from windtunnel.diagnosis.feeding.paired_inputs import feed
 from windtunnel.diagnosis.graph import Matching, Pair, match_layers
 from windtunnel.diagnosis.layer_log.log_file import LayerLog, LogWriter
@@ -47,7 +47,7 @@ class Comparing:
         return cls(models, match_layers(*facts), given, OutputSums(*facts, given.labels))
 
     def stream(self, given: Feed | None = None, **settings: Any) -> list[LayerFigures]:
-        return stream(self.models, given or self.given, self.matching.pairs, self.outputs, **settings)
+        return sum_samples(self.models, given or self.given, self.matching.pairs, self.outputs, **settings).figures()
 
 
 @pytest.fixture

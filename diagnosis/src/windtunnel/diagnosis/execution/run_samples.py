@@ -69,7 +69,7 @@ class Models(NamedTuple):
 
 
 def ahead_of(models: Models, pairs: Sequence[Pair]) -> Models | None:
-    """The models once more, to run one sample ahead in `stream`.
+    """The models once more, to run one sample ahead in `sum_samples`.
 
     Summing up a sample of a small network takes about as long as running it, and a processor has more than one core.
 
@@ -85,43 +85,6 @@ def ahead_of(models: Models, pairs: Sequence[Pair]) -> Models | None:
     return Models(*(one.twin() for one in models)) if _is_large(pairs) and size < _AHEAD_BYTES else None
 
 
-def stream(
-    models: Models,
-    given: Feed,
-    pairs: Sequence[Pair],
-    outputs: OutputSums,
-    *,
-    limit: int | None = None,
-    checkpoint: Checkpoint | None = None,
-    logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
-    ahead: Models | None = None,
-) -> list[LayerFigures]:
-    """Runs both models over samples and compares every layer. Reports progress.
-
-    Args:
-        models: with all tensors preserved.
-        given: the inputs.
-        pairs: the layers.
-        outputs: takes the models' outputs.
-        limit: only the first so many samples; None: all.
-        checkpoint: the run continues from it if it fits, and is saved to it; it is complete at the end, for the caller
-            to discard. The figures are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
-        logs: of the reference and of the candidate; one that continues is cut to the checkpoint's samples, and a
-            checkpoint with more samples than the log is ignored.
-        ahead: the models once more; they take turns, one pair running the next sample while the other's is measured.
-            Only for models whose runs depend on their inputs alone.
-
-    Returns:
-        Figures of every pair, in their order.
-
-    Raises:
-        InvalidInput: the samples do not fit the models.
-        Unsupported: the runtime cannot run a model.
-    """
-    summed = sum_samples(models, given, pairs, outputs, limit=limit, checkpoint=checkpoint, logs=logs, ahead=ahead)
-    return summed.figures()
-
-
 def sum_samples(
     models: Models,
     given: Feed,
@@ -133,7 +96,7 @@ def sum_samples(
     logs: tuple[FrameLog | None, FrameLog | None] = (None, None),
     ahead: Models | None = None,
 ) -> Sums:
-    """As `stream`, but returns the sums: what a stored run keeps.
+    """Runs both models over samples and sums up every layer and output. Reports progress.
 
     Args:
         models: with all tensors preserved.
@@ -141,12 +104,15 @@ def sum_samples(
         pairs: the layers.
         outputs: takes the models' outputs.
         limit: only the first so many samples; None: all.
-        checkpoint: as for `stream`.
-        logs: as for `stream`.
-        ahead: as for `stream`.
+        checkpoint: the run continues from it if it fits, and is saved to it; it is complete at the end, for the caller
+            to discard. The sums are those of an uninterrupted run bit for bit. Why one was ignored is in its `note`.
+        logs: of the reference and of the candidate; one that continues is cut to the checkpoint's samples, and a
+            checkpoint with more samples than the log is ignored.
+        ahead: the models once more; they take turns, one pair running the next sample while the other's is measured.
+            Only for models whose runs depend on their inputs alone.
 
     Returns:
-        The sums.
+        The sums, which a stored run keeps; their `figures` are those of every pair, in their order.
 
     Raises:
         InvalidInput: the samples do not fit the models, or `limit` is less than 1.
