@@ -273,7 +273,7 @@ def test_layers_that_only_this_threshold_judges_are_named(tmp_path: Path, monkey
         if criteria.limit.threshold != 0.2:
             return found
         matching = replace(found.matching, pairs=found.matching.pairs[1:])
-        return MatchedRun(matching, found.figures[1:])
+        return replace(found, matching=matching, figures=found.figures[1:])
 
     monkeypatch.setattr(run_archive, "layers_to_judge", without_first)
     with stored_run(tmp_path / "run.wtr") as stored:

@@ -84,9 +84,8 @@ def criteria_of(threshold: float = DEFAULT_THRESHOLD, metric: str = NRMSE, left_
             positive, or a rule cannot be left out.
     """
     found = {one.name: one for one in METRICS}.get(metric)
-    if found is None or found.better == "neither" or found.schema.get("type") != ["number", "null"]:
-        known = (one for one in METRICS if one.better != "neither" and one.schema.get("type") == ["number", "null"])
-        names = ", ".join(one.name for one in known)
+    if found is None or found.better == "neither" or not found.can_be_limited:
+        names = ", ".join(one.name for one in METRICS if one.can_be_limited)
         raise InvalidInput(f"the metric {metric!r} cannot be limited", hint=f"metrics: {names}")
     if not math.isfinite(threshold) or (found.better != "higher" and not threshold > 0.0):
         must = "finite" if found.better == "higher" else "positive"

@@ -15,7 +15,6 @@ from windtunnel.diagnosis.comparison.run_result import MatchedRun, RunResult
 from windtunnel.diagnosis.execution.trials import Trials
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.histogram import Histogram
-from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.graph.model_precision import is_quiet, precision_of
 from windtunnel.diagnosis.numerics.isolated_sums import Local
@@ -52,20 +51,19 @@ class Explanation:
     shared: tuple[Cause, ...] = ()
 
 
-def explain(run: RunResult, matched: MatchedRun, output: OutputDiff, trials: Trials, criteria: Criteria) -> Explanation:
+def explain(run: RunResult, matched: MatchedRun, trials: Trials, criteria: Criteria) -> Explanation:
     """Compares the files, runs every layer in isolation, and tests what they show.
 
     Args:
         run: what was run.
         matched: the layers to judge.
-        output: figures of the outputs.
         trials: runs on request, or their record.
         criteria: what the run is judged by.
 
     Returns:
         Causes, notes and exclusions.
     """
-    matching, accelerator = matched.matching, run.facts.accelerator
+    matching, output, accelerator = matched.matching, matched.output, run.facts.accelerator
     local, problem = {}, ""
     try:
         local = _over_all(trials.layers(ISOLATED_SAMPLES), matching, matched.figures)

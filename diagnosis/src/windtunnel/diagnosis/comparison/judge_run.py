@@ -41,12 +41,11 @@ def layers_to_judge(run: RunResult, criteria: Criteria) -> MatchedRun:
         criteria: what it is judged by.
 
     Returns:
-        Pairs with their figures.
+        Pairs with their figures, and how the outputs compare.
     """
-    matching, figures = without_rewritten(
-        run.matching, run.sums.figures(), run.sums.outputs.result(), criteria.limit.nrmse
-    )
-    return MatchedRun(matching, tuple(figures))
+    output = run.sums.outputs.result()
+    matching, figures = without_rewritten(run.matching, run.sums.figures(), output, criteria.limit.nrmse)
+    return MatchedRun(matching, tuple(figures), output)
 
 
 def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, criteria: Criteria) -> Comparison:
@@ -64,12 +63,12 @@ def judge_run(run: RunResult, matched: MatchedRun, trials: Trials, criteria: Cri
     Raises:
         InvalidInput, Unsupported: from trials that run models.
     """
-    output, findings = run.sums.outputs.result(), (*run.sums.outputs.findings(), *run.data)
-    inside = explain(run, matched, output, trials, criteria)
+    findings = *run.sums.outputs.findings(), *run.data
+    inside = explain(run, matched, trials, criteria)
     causes, notes = (*run.outputs.causes, *inside.causes), (*run.outputs.findings, *inside.notes)
     inside = replace(inside, causes=causes, notes=notes)
     drawn = histograms_of(run, matched, inside.causes, trials, criteria.limit.nrmse)
-    found = replace(_conclude(run, matched, output, inside, criteria), histograms=drawn)
+    found = replace(_conclude(run, matched, inside, criteria), histograms=drawn)
     return replace(
         found,
         reasons=(*samples_reasons(found.verdict, findings), *found.reasons),
@@ -103,9 +102,8 @@ def _not_typical(run: RunResult, matching: Matching) -> str:
     return f"{run.settings.count} of at least {FEWEST_TYPICAL_SAMPLES} samples that show which values the model gets"
 
 
-def _conclude(
-    run: RunResult, matched: MatchedRun, output: OutputDiff, inside: Explanation, criteria: Criteria
-) -> Comparison:
+def _conclude(run: RunResult, matched: MatchedRun, inside: Explanation, criteria: Criteria) -> Comparison:
+    output = matched.output
     judged = run.facts.judged(matched.matching, matched.figures)
     layers, count = _layers(run, matched, judged, inside), run.settings.count
     coverage = coverage_of(judged, nested_layers(run.facts.nested))

@@ -90,7 +90,7 @@ class StoredRun:
         trials = RecordedTrials(self.files.candidate, self.answers)
         matched = layers_to_judge(self.run, criteria)
         found = judge_run(self.run, matched, trials, criteria)
-        then = self._isolated(layers_to_judge(self.run, self.criteria))
+        then = self._isolated(matched if criteria == self.criteria else layers_to_judge(self.run, self.criteria))
         missing = [*_missing_layers(self._isolated(matched) - then), *_missing_tests(trials.missing)]
         return found if not missing else replace(found, reasons=(*found.reasons, *missing))
 

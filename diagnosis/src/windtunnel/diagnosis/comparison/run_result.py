@@ -9,6 +9,7 @@ from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.execution.output_pairs import OutputPairs
 from windtunnel.diagnosis.execution.pair_facts import PairFacts
 from windtunnel.diagnosis.execution.run_samples import Sums
+from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES
@@ -57,7 +58,8 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class MatchedRun:
-    """The layers of a run that a threshold leaves to judge, and the figures of each pair, in their order."""
+    """The layers of a run that criteria leave to judge, the figures of each pair in their order, and of the outputs."""
 
     matching: Matching
     figures: tuple[LayerFigures, ...]
+    output: OutputDiff

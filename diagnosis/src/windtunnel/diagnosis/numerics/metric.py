@@ -72,6 +72,11 @@ class Metric:
     sums: SampleSums | None = None
     schema: Mapping[str, Any] = field(default_factory=lambda: _FIGURE)
 
+    @property
+    def can_be_limited(self) -> bool:
+        """Whether a threshold can limit it: it is one number, and some of its values are better."""
+        return self.better != "neither" and self.schema.get("type") == ["number", "null"]
+
     def value(self, totals: LayerTotals) -> Value:
         """The value over the samples that were summed up.
 
