@@ -30,6 +30,47 @@ T = TypeVar("T")
 NOT_RECORDED: Final = "the record has no answer: run diff again with the models"
 
 
+class _Questions:
+    """The names of what is asked: the same when answers are written down and when they are read.
+
+    Args:
+        candidate: the .tflite file.
+        digest: names a patch of it, as `patched_sha256` does. A patch is named once.
+    """
+
+    def __init__(self, candidate: Path, digest: Digest) -> None:
+        self._candidate, self._digest = candidate, digest
+        self._names: dict[Patch, str] = {}
+
+    def layers(self, samples: int) -> str:
+        return f"layers {samples}"
+
+    def other_kernels(self, samples: int) -> str:
+        return f"other_kernels {samples}"
+
+    def try_layers(self, patch: Patch) -> str:
+        return f"try_layers {self._patched(patch)}"
+
+    def try_output(self, patch: Patch) -> str:
+        return f"try_output {self._patched(patch)}"
+
+    def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> str:
+        before = "candidate" if base is None else self._patched(base)
+        after = self._patched(patch) if base is None else self._digest(self._candidate, all_of([base, patch]))
+        return f"try_beyond {samples} {before} {after}"
+
+    def observe(self, name: str, samples: int) -> str:
+        return f"observe {samples} {name}"
+
+    def histogram(self, pair: Pair, samples: int) -> str:
+        return f"histogram {samples} {pair.reference.tensor.index} {pair.candidate.tensor.index}"
+
+    def _patched(self, patch: Patch) -> str:
+        if patch not in self._names:
+            self._names[patch] = self._digest(self._candidate, patch)
+        return self._names[patch]
+
+
 class RecordingTrials:
     """Asks `live`, and writes down what it answers.
 
@@ -40,29 +81,31 @@ class RecordingTrials:
     """
 
     def __init__(self, live: Trials, candidate: Path, answers: Answers) -> None:
-        self._live, self._candidate, self._answers = live, candidate, answers
+        self._live, self._answers = live, answers
+        self._questions = _Questions(candidate, patched_sha256)
 
     def layers(self, samples: int) -> Mapping[int, Local]:
         """Implements `Trials.layers`."""
-        return self._kept(f"layers {samples}", lambda: self._live.layers(samples), _errors_json)
+        return self._kept(self._questions.layers(samples), lambda: self._live.layers(samples), _errors_json)
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
         """Implements `Trials.other_kernels`."""
-        return self._kept(f"other_kernels {samples}", lambda: self._live.other_kernels(samples), _errors_json)
+        key = self._questions.other_kernels(samples)
+        return self._kept(key, lambda: self._live.other_kernels(samples), _errors_json)
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
         """Implements `Trials.try_layers`."""
-        key = f"try_layers {patched_sha256(self._candidate, patch)}"
+        key = self._questions.try_layers(patch)
         return self._kept(key, lambda: self._live.try_layers(patch), lambda both: [_errors_json(one) for one in both])
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
         """Implements `Trials.try_output`."""
-        key = f"try_output {patched_sha256(self._candidate, patch)}"
+        key = self._questions.try_output(patch)
         return self._kept(key, lambda: self._live.try_output(patch), list)
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
         """Implements `Trials.try_beyond`."""
-        key = _beyond_key(self._candidate, base, patch, samples, patched_sha256)
+        key = self._questions.try_beyond(base, patch, samples)
         return self._kept(
             key, lambda: self._live.try_beyond(base, patch, samples), lambda all_: [[*one] for one in all_]
         )
@@ -71,7 +114,7 @@ class RecordingTrials:
         """Implements `Trials.observe`."""
         self._live.observe(sums, samples)
         for name, one in sums.items():
-            self._answers[f"observe {samples} {name}"] = {"is": one.state()}
+            self._answers[self._questions.observe(name, samples)] = {"is": one.state()}
 
     def histograms(
         self, pairs: Sequence[Pair], figures: Sequence[LayerFigures], samples: int
@@ -79,7 +122,7 @@ class RecordingTrials:
         """Implements `Trials.histograms`."""
         made = self._live.histograms(pairs, figures, samples)
         for pair, one in zip(pairs, made, strict=True):
-            self._answers[_histogram_key(pair, samples)] = {"is": None if one is None else one.to_json()}
+            self._answers[self._questions.histogram(pair, samples)] = {"is": None if one is None else one.to_json()}
         return made
 
     def _kept(self, key: str, ask: Callable[[], T], to_json: Callable[[Any], Any]) -> T:
@@ -128,44 +171,44 @@ class RecordedTrials:
     """
 
     def __init__(self, candidate: Path, answers: Mapping[str, Answered], *, digest: Digest | None = None) -> None:
-        self._candidate, self._answers = candidate, answers
-        self._digest = patched_sha256 if digest is None else digest
+        self._answers = answers
+        self._questions = _Questions(candidate, patched_sha256 if digest is None else digest)
         self.missing = 0
 
     def layers(self, samples: int) -> Mapping[int, Local]:
         """Implements `Trials.layers`."""
-        found: Mapping[int, Local] | None = self._answer(f"layers {samples}")
+        found: Mapping[int, Local] | None = self._answer(self._questions.layers(samples))
         if found is None:
             raise InvalidInput(NOT_RECORDED)
         return found
 
     def other_kernels(self, samples: int) -> Mapping[int, Local]:
         """Implements `Trials.other_kernels`."""
-        found: Mapping[int, Local] | None = self._answer(f"other_kernels {samples}")
+        found: Mapping[int, Local] | None = self._answer(self._questions.other_kernels(samples))
         return found or {}
 
     def try_layers(self, patch: Patch) -> tuple[Mapping[int, Local], Mapping[int, Local]] | None:
         """Implements `Trials.try_layers`."""
         found: tuple[Mapping[int, Local], Mapping[int, Local]] | None
-        found = self._patched(lambda: f"try_layers {self._digest(self._candidate, patch)}")
+        found = self._patched(lambda: self._questions.try_layers(patch))
         return found
 
     def try_output(self, patch: Patch) -> tuple[float, float] | None:
         """Implements `Trials.try_output`."""
         found: tuple[float, float] | None
-        found = self._patched(lambda: f"try_output {self._digest(self._candidate, patch)}")
+        found = self._patched(lambda: self._questions.try_output(patch))
         return found
 
     def try_beyond(self, base: Patch | None, patch: Patch, samples: int) -> list[tuple[float, float]] | None:
         """Implements `Trials.try_beyond`."""
         found: list[tuple[float, float]] | None
-        found = self._patched(lambda: _beyond_key(self._candidate, base, patch, samples, self._digest))
+        found = self._patched(lambda: self._questions.try_beyond(base, patch, samples))
         return found
 
     def observe(self, sums: Mapping[str, ValueSums], samples: int) -> None:
         """Implements `Trials.observe`."""
         for name, one in sums.items():
-            state = self._answer(f"observe {samples} {name}")
+            state = self._answer(self._questions.observe(name, samples))
             if state is not None:
                 one.restore(state)
 
@@ -174,7 +217,7 @@ class RecordedTrials:
     ) -> Sequence[Histogram | None]:
         """Implements `Trials.histograms`."""
         # A histogram that was not drawn changes no answer: it is left out, not counted.
-        return [self._answers.get(_histogram_key(pair, samples), Answered()).value for pair in pairs]
+        return [self._answers.get(self._questions.histogram(pair, samples), Answered()).value for pair in pairs]
 
     def _patched(self, key: Callable[[], str]) -> Any:
         try:
@@ -218,16 +261,6 @@ def patched_sha256(candidate: Path, patch: Patch) -> str:
             return hashlib.sha256(editor.write(Path(folder, "patched.tflite")).read_bytes()).hexdigest()
     except UserError as error:
         return hashlib.sha256(error.message.encode()).hexdigest()
-
-
-def _beyond_key(candidate: Path, base: Patch | None, patch: Patch, samples: int, digest: Digest) -> str:
-    before = "candidate" if base is None else digest(candidate, base)
-    after = digest(candidate, patch if base is None else all_of([base, patch]))
-    return f"try_beyond {samples} {before} {after}"
-
-
-def _histogram_key(pair: Pair, samples: int) -> str:
-    return f"histogram {samples} {pair.reference.tensor.index} {pair.candidate.tensor.index}"
 
 
 def _errors_json(errors: Mapping[int, Local]) -> list[list[Any]]:
