@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from windtunnel.catalog.catalog_document import CatalogDocument
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.documents.json_schema import schema_text
@@ -26,6 +27,7 @@ def texts() -> Mapping[str, str]:
     """The texts of the schemas, by the names of their files."""
     return {
         "plan.schema.json": schema_text(PlanDocument, "plan", "Windtunnel plan"),
+        "catalog.schema.json": schema_text(CatalogDocument, "catalog", "Catalog of base apps and benchmark binaries"),
         "pipeline.schema.json": schema_text(PipelineDocument, "pipeline", "pipeline.json: preprocessing as data"),
         "diagnosis.schema.json": _with_metrics(
             _with_codes((COMMITTED / "diagnosis.schema.json").read_text(encoding="utf-8"))

@@ -42,6 +42,11 @@ class ServiceSettings(BaseSettings):
     https_hosts: str = Field(
         "", description="Hosts that https:// URIs may name, ',' between them, each with its port unless it is 443."
     )
+    catalog_file: str = Field(
+        "",
+        description="Catalog of base apps and benchmark binaries, a YAML file (docs/catalog.md); app_builder and "
+        "farm_dispatcher read it.",
+    )
     max_source_bytes: int = Field(20 * 1024**3, ge=1, description="Largest file that is fetched from a URI.")
     host: str = Field("127.0.0.1", description="Address to listen on.")
     grpc_port: int = Field(0, ge=0, le=65535, description="Port of the gRPC API; 0: any free one.")
@@ -65,6 +70,11 @@ class ServiceSettings(BaseSettings):
     def artifact_store(self) -> str:
         """URL of the artifact store; the folder `<home>/artifacts` if none is set."""
         return self.artifacts_url or str(self.home_folder / "artifacts")
+
+    @property
+    def catalog_path(self) -> Path | None:
+        """File of the catalog; None: none is set."""
+        return Path(self.catalog_file).expanduser() if self.catalog_file else None
 
     @property
     def allowed_hosts(self) -> tuple[str, ...]:
