@@ -65,6 +65,11 @@ class Log:
     def __len__(self) -> int:
         return len(self._entries)
 
+    def wait_past(self, count: int, patience_s: float) -> None:
+        """Waits until there are not `count` entries any more, or for so long."""
+        with self.changed:
+            self.changed.wait_for(lambda: len(self._entries) != count, timeout=patience_s)
+
     def entries(self, start: int = 0) -> Iterator[Entry]:
         """All from the one of this number on."""
         with self.changed:

@@ -46,8 +46,7 @@ class LogCommands:
             seen = known
             if dump:
                 return 0
-            with self._log.changed:
-                self._log.changed.wait_for(lambda seen=seen: len(self._log) != seen or call.gone.is_set(), timeout=0.2)
+            self._log.wait_past(seen, 0.2)
             if call.gone.is_set():
                 raise Killed
 
