@@ -23,7 +23,10 @@ PLANTED = {
     "Log parser: domain": ("log_parser/domain/log.py", "windtunnel.log_parser.use_cases.parse_log"),
     "Log parser: what a log says": ("log_parser/domain/lines/read_lines.py", "windtunnel.log_parser.domain.rules.rule"),
     "Converter": ("converter/use_cases/convert_model.py", "windtunnel.converter.adapters.load_original"),
-    "Farm dispatcher": ("farm_dispatcher/use_cases/run_cells.py", "windtunnel.farm_dispatcher.adapters.local_farm"),
+    "Farm dispatcher": (
+        "farm_dispatcher/use_cases/run_cells.py",
+        "windtunnel.farm_dispatcher.adapters.host.local_farm",
+    ),
     "App builder": ("app_builder/domain/platforms.py", "windtunnel.app_builder.use_cases.build_app"),
     "Layer diff and quantizer": ("quantizer/service.py", "windtunnel.quantizer.__main__"),
     "Domain rules": ("metrics_store/domain/gates.py", "windtunnel.bus.events"),

@@ -16,8 +16,8 @@ from windtunnel.client.async_run import _progress as read_progress
 from windtunnel.client.listing import _summary as read_summary
 from windtunnel.enum_words import ARTIFACT_KIND, EXECUTION_KIND, PLATFORM, RUN_STATE, EnumWords
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.cell_messages import cell_from_proto, cell_to_proto
-from windtunnel.farm_dispatcher.domain.farm import Cell
+from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto, cell_to_proto
 from windtunnel.metrics_store.domain import run_artifacts
 from windtunnel.metrics_store.domain.facts import Built, NotBuilt
 from windtunnel.metrics_store.messages.decode_events import read_event

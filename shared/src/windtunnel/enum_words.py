@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import EnumDescriptor
 
 from windtunnel.errors import InvalidInput
-from windtunnel.v1 import metrics_store_pb2, types_pb2
+from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, metrics_store_pb2, types_pb2
 
 UNSPECIFIED: Final = 0
 
@@ -108,3 +108,7 @@ PLATFORM: Final = EnumWords(types_pb2.Platform.DESCRIPTOR)
 ARTIFACT_KIND: Final = EnumWords(types_pb2.ArtifactKind.DESCRIPTOR)
 RUN_STATE: Final = EnumWords(metrics_store_pb2.RunState.DESCRIPTOR)
 EXECUTION_KIND: Final = EnumWords(metrics_store_pb2.ExecutionKind.DESCRIPTOR)
+RUN_AS: Final = EnumWords(types_pb2.RunAs.DESCRIPTOR)
+FAILURE_KIND: Final = EnumWords(types_pb2.FailureKind.DESCRIPTOR)
+DEVICE_KIND: Final = EnumWords(farm_dispatcher_pb2.Device.Kind.DESCRIPTOR)
+STAGE: Final = EnumWords(events_pb2.DeviceRunProgressed.Stage.DESCRIPTOR)

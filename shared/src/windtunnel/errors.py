@@ -159,9 +159,20 @@ class Unavailable(OutsideError):
 
 
 class FarmError(OutsideError):
-    """A device farm failed; `retryable` distinguishes a busy device from a refused request."""
+    """A device farm failed; `retryable` distinguishes a busy device from a refused request.
+
+    Args:
+        message: what happened.
+        retryable: whether another try may succeed.
+        hint: what to do.
+        kind: a value of `windtunnel.farms.failure_kinds.FailureKind`; empty: infrastructure if it is retryable.
+    """
 
     code = "farm"
+
+    def __init__(self, message: str, *, retryable: bool = True, hint: str = "", kind: str = "") -> None:
+        super().__init__(message, retryable=retryable, hint=hint)
+        self.kind = kind or ("infrastructure" if retryable else "other")
 
 
 class InternalError(WindtunnelError):

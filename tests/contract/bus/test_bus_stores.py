@@ -46,6 +46,47 @@ async def test_a_deleted_key_can_be_taken_again(bus: Bus) -> None:
     assert await bucket.create("r", b"3") == b"2"
 
 
+async def test_only_one_of_two_writers_updates_a_value(wire: Wire, bus: Bus) -> None:
+    first, second = await bus.bucket("windtunnel_farm_runs"), await (await wire.open()).bucket("windtunnel_farm_runs")
+    assert await first.read("a.b") is None
+    created = await first.update("a.b", b"1", 0)
+    assert created and await second.update("a.b", b"2", 0) is None
+    updated = await asyncio.gather(first.update("a.b", b"3", created), second.update("a.b", b"4", created))
+    (winner,) = [revision for revision in updated if revision is not None]
+    found = await second.read("a.b")
+    assert found is not None and found.revision == winner > created
+    assert found.value == (b"3" if updated[0] else b"4")
+    assert await first.update("a.b", b"5", created) is None
+
+
+async def test_a_forgotten_key_leaves_nothing_and_can_be_taken_again(bus: Bus) -> None:
+    bucket = await bus.bucket("windtunnel_farm_runs")
+    await bucket.update("q.a", b"1", 0)
+    await bucket.update("q.b", b"2", 0)
+    await bucket.forget("q.a")
+    await bucket.forget("q.none")
+    assert await bucket.get("q.a") is None
+    assert [one.key for one in await bucket.page("q", 10)] == ["q.b"]
+    assert await bucket.update("q.a", b"3", 0) is not None
+
+
+async def test_pages_follow_the_order_of_the_last_writes(bus: Bus) -> None:
+    bucket = await bus.bucket("windtunnel_farm_runs")
+    for number in range(7):
+        await bucket.put(f"q.f.{number}", str(number).encode())
+    await bucket.put("q.other.9", b"of another farm")
+    await bucket.put("q.f.2", b"again")
+    await bucket.delete("q.f.4")
+    first = await bucket.page("q.f", 3)
+    assert [one.key for one in first] == ["q.f.0", "q.f.1", "q.f.3"]
+    second = await bucket.page("q.f", 10, after=first[-1].revision)
+    assert [(one.key, one.value) for one in second] == [("q.f.5", b"5"), ("q.f.6", b"6"), ("q.f.2", b"again")]
+    assert list(await bucket.page("q.f", 10, after=second[-1].revision)) == []
+    assert list(await bucket.page("nobody", 10)) == []
+    read = await bucket.read("q.f.2")
+    assert read == second[-1]
+
+
 @pytest.mark.parametrize("key", ["", "a b", "a*", ".a", "a.", "a..b", "ü", "a\n", ">"])
 async def test_a_bad_key_is_refused(bus: Bus, key: str) -> None:
     bucket = await bus.bucket("windtunnel_plans")

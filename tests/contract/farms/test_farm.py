@@ -1,13 +1,12 @@
-"""What every farm must do: the same suite for the local farm, the emulated one and the fake.
+"""What every farm must do: the same suite for every adapter and for the fake.
 
 A new farm joins by a line in `open_farm` that opens it.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import asyncio
 import math
-import zipfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,20 +15,27 @@ from typing import Any
 import pytest
 
 from support.arm import arm_system
+from support.farm_jobs import FolderFiles, cell_on, model_job, request_of, run_job, run_of
 from support.graphs import dense_model
 from support.open_models import conv_model
-from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.adapters import arm_farm as arm
-from windtunnel.farm_dispatcher.adapters import local_farm as local
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, Farm
+from windtunnel.farm_dispatcher.adapters.farm_registry import FARMS as KINDS
+from windtunnel.farm_dispatcher.domain.device_runs import Phase
+from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.domain.farm_settings import ArmSettings, LocalSettings, PollSeconds
+from windtunnel.farm_dispatcher.domain.jobs import Entry
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.log_parser import parse_log
 
 FARMS = ("local", "fake", pytest.param("arm", marks=pytest.mark.heavy))
 # What a farm's devices are, whether it knows their cores, and whether it hands over every time by itself.
 KNOWN = {"local": ("host", True, True), "fake": ("host", True, True), "arm": ("host", False, False)}
-_OPEN = {"local": local.open_farm, "arm": arm.open_farm}
+POLL = PollSeconds(0.02, 0.1)
+SETTINGS = {
+    "local": LocalSettings(name="local", poll_seconds=POLL),
+    "arm": ArmSettings(name="arm", poll_seconds=POLL),
+}
 
 
 @asynccontextmanager
@@ -39,7 +45,7 @@ async def open_farm(name: str, home: Path) -> AsyncIterator[Farm]:
         return
     if name == "arm":
         arm_system()
-    async with _OPEN[name](FarmDispatcherSettings.model_validate({"home": home})) as farm:
+    async with KINDS[name](SETTINGS[name], FarmDispatcherSettings.model_validate({"home": home})) as farm:
         yield farm
 
 
@@ -50,28 +56,14 @@ async def farm(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
 
 
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    return write_package(tmp_path / "app.zip", dense_model(tmp_path / "m.tflite").read_bytes())
+def model(tmp_path: Path) -> Path:
+    return dense_model(tmp_path / "m.tflite")
 
 
 @pytest.fixture
 def workdir(tmp_path: Path) -> Path:
     (tmp_path / "work").mkdir()
     return tmp_path / "work"
-
-
-def write_package(path: Path, model: bytes) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("config.json", "{}")
-        archive.writestr("model.tflite", model)
-    return path
-
-
-def cell_on(device: Device, **changes: Any) -> Cell:
-    cell = Cell(
-        "c-1", "float32", device.farm, device.name, device.platform, device.os_version, device.accelerators[0], 1
-    )
-    return dataclasses.replace(cell, **changes)
 
 
 async def test_devices_can_be_told_apart_and_have_accelerators(farm: Farm) -> None:
@@ -86,9 +78,9 @@ async def test_devices_can_be_told_apart_and_have_accelerators(farm: Farm) -> No
     assert list(await farm.devices()) == list(devices)
 
 
-async def test_a_run_gives_a_whole_log_raw_samples_and_facts(farm: Farm, package: Path, workdir: Path) -> None:
+async def test_a_run_gives_a_whole_log_raw_samples_and_facts(farm: Farm, model: Path, workdir: Path) -> None:
     (device, *_) = await farm.devices()
-    run = await farm.run(cell_on(device, threads=2), package, workdir)
+    run = await run_of(farm, device, model, workdir, threads=2)
     log = parse_log(run.log)
     assert log.unrecognized_lines == 0
     (parsed,) = log.runs
@@ -105,56 +97,89 @@ async def test_a_run_gives_a_whole_log_raw_samples_and_facts(farm: Farm, package
         assert all(math.isfinite(time) and time > 0 for time in (*run.samples.warmup, *run.samples.inference))
 
 
-async def test_every_accelerator_that_is_offered_runs(farm: Farm, package: Path, workdir: Path) -> None:
+async def test_every_accelerator_that_is_offered_runs(farm: Farm, model: Path, workdir: Path) -> None:
     (device, *_) = await farm.devices()
     for accelerator in device.accelerators:
-        folder = workdir / accelerator
-        folder.mkdir()
-        run = await farm.run(cell_on(device, accelerator=accelerator), package, folder)
+        run = await run_of(farm, device, model, workdir, f"wt-{accelerator}", accelerator=accelerator)
         assert parse_log(run.log).runs[0].accelerator_requested == accelerator
 
 
 async def test_inputs_have_the_shapes_of_the_cell(farm: Farm, tmp_path: Path, workdir: Path) -> None:
     (device, *_) = await farm.devices()
-    package = write_package(tmp_path / "open.zip", conv_model(tmp_path / "open.tflite").read_bytes())
+    model = conv_model(tmp_path / "open.tflite")
     shapes = {"image": (1, 12, 10, 3)}
-    run = await farm.run(cell_on(device, input_shapes=shapes), package, workdir)
+    run = await run_of(farm, device, model, workdir, "wt-1", input_shapes=shapes)
     assert (run.input_shapes, run.shapes_known) == (shapes, True)
-    (workdir / "again").mkdir()
-    run = await farm.run(cell_on(device), package, workdir / "again")
+    run = await run_of(farm, device, model, workdir, "wt-2")
     assert run.shapes_known is False
 
 
 @pytest.mark.parametrize("change", [{"accelerator": "hexagon"}, {"threads": 0}])
-async def test_a_cell_that_the_device_cannot_run_is_refused(
-    farm: Farm, package: Path, workdir: Path, change: dict[str, Any]
+async def test_a_cell_that_the_device_cannot_run_fails(
+    farm: Farm, model: Path, workdir: Path, change: dict[str, Any]
 ) -> None:
+    if isinstance(farm, FakeFarm):
+        pytest.skip("it runs nothing")
     (device, *_) = await farm.devices()
-    with pytest.raises(InvalidInput) as error:
-        await farm.run(cell_on(device, **change), package, workdir)
-    assert str(next(iter(change.values()))) in str(error.value)
+    result = await run_job(farm, device, model, workdir, **change)
+    assert result.failure is not None
+    assert str(next(iter(change.values()))) in result.failure.message
 
 
-async def test_broken_packages_are_refused(farm: Farm, tmp_path: Path, workdir: Path) -> None:
+async def test_a_model_that_cannot_run_fails_alone(farm: Farm, model: Path, tmp_path: Path, workdir: Path) -> None:
+    if isinstance(farm, FakeFarm):
+        pytest.skip("it runs nothing")
     (device, *_) = await farm.devices()
-    broken = {name: tmp_path / name for name in ("empty", "text", "cut", "other", "squeezed")}
-    whole = write_package(tmp_path / "whole", dense_model(tmp_path / "m.tflite").read_bytes()).read_bytes()
-    broken["empty"].write_bytes(b"")
-    broken["text"].write_text("no zip")
-    broken["cut"].write_bytes(whole[: len(whole) // 2])
-    with zipfile.ZipFile(broken["other"], "w") as archive:
-        archive.writestr("readme", "hello")
-    with zipfile.ZipFile(broken["squeezed"], "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("model.tflite", bytes(1 << 20))
-    for name, path in broken.items():
-        with pytest.raises(InvalidInput, match=name):
-            await farm.run(cell_on(device), path, workdir)
+    (tmp_path / "bad.tflite").write_bytes(b"no model at all")
+    files = FolderFiles()
+    jobs = [model_job(files.add(path)) for path in (model, tmp_path / "bad.tflite", model)]
+    entries = [Entry(f"cell-{n}", cell_on(device, id=f"c-{n}"), job) for n, job in enumerate(jobs)]
+    request = request_of(device, *entries)
+    submitted = await farm.submit(request, files)
+    await ended(farm, submitted)
+    collected = await farm.collect(submitted, request, workdir)
+    first, second, third = collected.results
+    assert first.run is not None and third.run is not None
+    assert second.failure is not None and second.failure.kind is FailureKind.TEST
 
 
-async def test_a_failed_run_leaves_the_farm_usable(farm: Farm, package: Path, tmp_path: Path, workdir: Path) -> None:
+async def test_the_same_key_is_one_farm_run(farm: Farm, model: Path, workdir: Path) -> None:
     (device, *_) = await farm.devices()
-    bad = write_package(tmp_path / "bad.zip", b"no model at all")
-    with pytest.raises(InvalidInput):
-        await farm.run(cell_on(device), bad, workdir)
-    run = await farm.run(cell_on(device), package, workdir)
-    assert parse_log(run.log).runs[0].error is None
+    files = FolderFiles()
+    request = request_of(device, Entry("cell", cell_on(device), model_job(files.add(model))))
+    assert await farm.find(request.key) is None
+    first = await farm.submit(request, files)
+    second = await farm.submit(request, files)
+    found = await farm.find(request.key)
+    assert found is not None and first.id == second.id == found.id
+    await ended(farm, first)
+    once = await farm.collect(first, request, workdir)
+    again = await farm.collect(first, request, workdir)
+    assert once.results[0].run is not None and again.results[0].run is not None
+    assert once.results[0].run.log == again.results[0].run.log
+    assert once.billed_minutes == again.billed_minutes
+
+
+async def test_a_canceled_farm_run_ends(farm: Farm, model: Path, workdir: Path) -> None:
+    (device, *_) = await farm.devices()
+    files = FolderFiles()
+    entries = [Entry(f"cell-{n}", cell_on(device, id=f"c-{n}"), model_job(files.add(model))) for n in range(3)]
+    request = request_of(device, *entries)
+    submitted = await farm.submit(request, files)
+    await farm.cancel(submitted)
+    await farm.cancel(submitted)
+    await ended(farm, submitted)
+    collected = await farm.collect(submitted, request, workdir)
+    assert len(collected.results) == 3
+    last = collected.results[-1].failure
+    assert last is not None and last.kind is FailureKind.CANCELLED
+
+
+async def ended(farm: Farm, submitted: Any) -> None:
+    """Waits for the end of a farm run."""
+    deadline = asyncio.get_running_loop().time() + 120
+    for _ in iter(lambda: asyncio.get_running_loop().time() < deadline, False):
+        if (await farm.poll(submitted)).phase is Phase.ENDED:
+            return
+        await asyncio.sleep(0.02)
+    pytest.fail("the farm run does not end")

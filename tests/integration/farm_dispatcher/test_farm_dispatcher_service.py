@@ -21,9 +21,10 @@ from windtunnel.bus import Bus, Event, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.bus.publisher import Publisher
 from windtunnel.errors import FarmError, JobFailed, Unavailable, WindtunnelError
-from windtunnel.farm_dispatcher.adapters import local_farm as local
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
+from windtunnel.farm_dispatcher.adapters.host import local_farm as local
 from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.domain.farm_settings import LocalSettings, PollSeconds
 from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
@@ -189,7 +190,7 @@ async def test_cells_run_in_the_shapes_in_which_samples_reach_the_model(
     (planned,) = [message for message in heard if isinstance(message, events_pb2.CellsPlanned)]
     (finished,) = [message for message in heard if isinstance(message, events_pb2.DeviceRunFinished)]
     assert list(planned.cells[0].input_shapes) == list(finished.input_shapes) == FED
-    assert [cell.input_shapes for cell in farm.ran] == [{"image": (1, 48, 48, 3)}]
+    assert [entry.cell.input_shapes for entry in farm.ran] == [{"image": (1, 48, 48, 3)}]
     assert finished.shapes_known
     assert finished.conditions.HasField("other_load_cores") and not finished.conditions.unstable
 
@@ -201,7 +202,7 @@ async def test_the_plan_gives_shapes_where_samples_do_not(bench: Bench, farm: Fa
     async with running(bench.runner()):
         (finished,) = await bench.heard(1)
     assert [tuple(shape.shape) for shape in finished.input_shapes] == [(1, 224, 224, 3)]
-    assert farm.ran[0].input_shapes == shapes
+    assert farm.ran[0].cell.input_shapes == shapes
 
 
 async def test_a_size_that_nobody_gives_is_said(bench: Bench) -> None:
@@ -390,7 +391,7 @@ async def test_an_app_says_its_platform_by_text_or_enum(bench: Bench, farm: Fake
 
 async def test_the_local_farm_measures_and_survives_a_model_that_it_cannot_run(tmp_path: Path) -> None:
     settings = settings_in(tmp_path / "home", FarmDispatcherSettings)
-    async with local.open_farm(settings) as farm:
+    async with local.open_farm(LocalSettings(name="local", poll_seconds=PollSeconds(0.02, 0.1)), settings) as farm:
         bench = await bench_on(MemoryBus(), {"local": farm}, tmp_path)
         writer = GraphWriter()
         source, output = writer.tensor("in", (1, 4)), writer.tensor("out", (1, 4))

@@ -14,8 +14,8 @@ from support.graphs import GraphWriter, dense_model
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.farm_dispatcher.adapters.benchmark import measure_model as benchmark
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Patience, Series
-from windtunnel.farm_dispatcher.adapters.host_facts import host_facts
-from windtunnel.farm_dispatcher.adapters.local_farm import LocalFarm, new_pool
+from windtunnel.farm_dispatcher.adapters.host.host_facts import host_facts
+from windtunnel.farm_dispatcher.adapters.host.local_farm import LocalFarm, new_pool
 from windtunnel.farm_dispatcher.bench import bench
 from windtunnel.isolation import InlinePool
 from windtunnel.log_parser import parse_log

@@ -8,7 +8,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 
-from windtunnel.farm_dispatcher.domain.farm import DeviceRun
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun
 from windtunnel.farm_dispatcher.domain.trust_measurement import Load, drift_of, judge_series, load_limit, spread_of
 from windtunnel.metrics_store.domain.values import Measurement
 from windtunnel.run_conditions import RunConditions

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pytest
 
+from support.farm_jobs import FolderFiles, model_job
 from support.graphs import dense_model
-from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, Unavailable, WindtunnelError
-from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
-from windtunnel.farm_dispatcher.adapters.farm_registry import open_farms
-from windtunnel.farm_dispatcher.domain.farm import Cell
+from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, WindtunnelError
+from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm, FakeVendor
+from windtunnel.farm_dispatcher.adapters.farms_file.read_farms import farms_of
+from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.domain.jobs import ExecutableJob
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
 from windtunnel.plan import DeviceFilter
@@ -21,11 +22,12 @@ REFUSED = FarmError("no such account", retryable=False)
 CRASH = JobFailed("died of SIGSEGV", how="signal")
 
 
+FILES = FolderFiles()
+
+
 @pytest.fixture
-def package(tmp_path: Path) -> Path:
-    with zipfile.ZipFile(tmp_path / "app.zip", "w") as archive:
-        archive.write(dense_model(tmp_path / "m.tflite"), "model.tflite")
-    return tmp_path / "app.zip"
+def job(tmp_path: Path) -> ExecutableJob:
+    return model_job(FILES.add(dense_model(tmp_path / "m.tflite")))
 
 
 def cell(*, farm: str = "fake", skip_reason: str = "") -> Cell:
@@ -44,26 +46,24 @@ def cell(*, farm: str = "fake", skip_reason: str = "") -> Cell:
     ],
 )
 async def test_only_what_may_pass_is_tried_again(
-    tmp_path: Path, package: Path, failures: list[WindtunnelError | None], attempt: int, error: WindtunnelError | None
+    tmp_path: Path,
+    job: ExecutableJob,
+    failures: list[WindtunnelError | None],
+    attempt: int,
+    error: WindtunnelError | None,
 ) -> None:
-    farm = FakeFarm(failures=list(failures))
-    attempted = await Dispatcher({"fake": farm}, Patience(3, 0.001)).run_patiently(cell(), package, tmp_path / "w")
-    assert (attempted.attempt, attempted.error, attempted.run is None) == (attempt, error, error is not None)
+    farm = FakeFarm(FakeVendor(failures=list(failures)))
+    attempted = await Dispatcher({"fake": farm}, Patience(3, 0.001)).run_patiently(cell(), job, FILES, tmp_path / "w")
+    assert (attempted.attempt, str(attempted.error), attempted.run is None) == (attempt, str(error), error is not None)
     assert len(farm.ran) == attempt
 
 
-async def test_what_is_no_fault_of_the_farm_is_raised(tmp_path: Path, package: Path) -> None:
-    farm = FakeFarm(failures=[Unavailable("the store is away")])
-    with pytest.raises(Unavailable):
-        await Dispatcher({"fake": farm}).run_patiently(cell(), package, tmp_path / "w")
-
-
-async def test_cells_that_cannot_run_are_refused(tmp_path: Path, package: Path) -> None:
+async def test_cells_that_cannot_run_are_refused(tmp_path: Path, job: ExecutableJob) -> None:
     dispatcher = Dispatcher({"fake": FakeFarm()})
     with pytest.raises(InvalidInput, match="no gpu there"):
-        await dispatcher.run(cell(skip_reason="no gpu there"), package, tmp_path / "a")
+        await dispatcher.run(cell(skip_reason="no gpu there"), job, FILES, tmp_path / "a")
     with pytest.raises(InvalidInput, match="'adb' is not set up"):
-        await dispatcher.run(cell(farm="adb"), package, tmp_path / "b")
+        await dispatcher.run(cell(farm="adb"), job, FILES, tmp_path / "b")
 
 
 async def test_devices_of_one_farm_or_of_all() -> None:
@@ -85,5 +85,4 @@ async def test_planning_asks_only_the_farms_that_the_plan_names() -> None:
 async def test_unknown_farms_in_the_settings_are_named(tmp_path: Path) -> None:
     settings = FarmDispatcherSettings.model_validate({"home": tmp_path, "farms": "local, moon"})
     with pytest.raises(InvalidInput, match="'moon'"):
-        async with open_farms(settings):
-            pass
+        farms_of(settings)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.domain.farm import Device, DeviceFacts
+from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
 from windtunnel.farm_dispatcher.use_cases.plan_cells import MAX_CELLS, Offer, expand
 from windtunnel.plan import DeviceFilter
 

@@ -9,14 +9,14 @@ import pytest
 
 from windtunnel.app_builder.domain.app_package import Platform
 from windtunnel.app_builder.domain.platforms import platforms_of
-from windtunnel.farm_dispatcher.adapters.arm_farm import ArmFarm
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
 from windtunnel.farm_dispatcher.adapters.farm_registry import FARMS
-from windtunnel.farm_dispatcher.adapters.local_farm import LocalFarm
-from windtunnel.farm_dispatcher.cell_messages import cell_from_proto, cell_to_proto
-from windtunnel.farm_dispatcher.domain.farm import Cell
+from windtunnel.farm_dispatcher.adapters.host.arm_farm import ArmFarm
+from windtunnel.farm_dispatcher.adapters.host.local_farm import LocalFarm
+from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto, cell_to_proto
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
-from windtunnel.farms import EMULATED_HOST, KNOWN_FARMS, PHONES, THIS_HOST, FarmProperties, properties_of
+from windtunnel.farms.properties import EMULATED_HOST, KNOWN_FARMS, PHONES, THIS_HOST, FarmProperties, properties_of
 from windtunnel.metrics_store.messages.decode_values import cell_spec
 from windtunnel.plan import DeviceFilter
 from windtunnel.service.protobuf_values import farm_properties_of
@@ -72,7 +72,7 @@ def test_no_service_asks_for_the_name_of_a_farm() -> None:
     """Only the table of farms, the adapters and their registry name a farm."""
     names = "|".join(KNOWN_FARMS)
     asks = re.compile(rf"farm\w*\s*(==|!=|in|not in)\s*[(\[{{]?[\"']({names})[\"']|\b(HOST|EMULATED)_FARMS\b")
-    allowed = ("shared/src/windtunnel/farms.py", "shared/src/windtunnel/plan/", "farm_dispatcher/adapters/")
+    allowed = ("shared/src/windtunnel/farms/properties.py", "shared/src/windtunnel/plan/", "farm_dispatcher/adapters/")
     sources = [path for folder in ("services", "diagnosis", "cli", "shared") for path in (ROOT / folder).rglob("*.py")]
     assert len(sources) > 300
     found = [

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from windtunnel.app_builder.adapters.write_bundle import write_bundle
 from windtunnel.app_builder.domain.app_package import BenchmarkConfig
-from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
+from windtunnel.farm_dispatcher.adapters.host.host_bundle import unpack_model
 
 
 def test_a_bundle_of_the_app_builder_gives_its_model(tmp_path: Path) -> None:

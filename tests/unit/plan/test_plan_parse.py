@@ -199,7 +199,7 @@ class TestNumbersAsText:
         for field in DataDocument.model_fields:
             read = text(f"data: {{{field}: 14.10}}").data
             assert getattr(read, field) == "14.10"
-        for field in set(DeviceDocument.model_fields) - {"farm", "threads"}:
+        for field in set(DeviceDocument.model_fields) - {"farm", "threads", "run_as"}:
             assert getattr(text(f"devices: [{{farm: local, {field}: [14.10, 1e5]}}]").devices[0], field) == (
                 "14.10",
                 "1e5",
@@ -255,8 +255,10 @@ class TestNumbersAsText:
         ("devices: [local]", "devices[0]", (2, 11), "a device filter must be an object"),
         ("devices:\n- threads: 1", "devices[0].farm", (3, 3), "a farm must be named"),
         ("devices:\n- farm: []", "devices[0].farm", (3, 3), "a farm must be named"),
-        ("devices:\n- farm: [local, amr]", "devices[0].farm[1]", (3, 17), "unknown farm 'amr'"),
-        ("devices:\n- farm: firebas", "devices[0].farm", (3, 3), "did you mean 'firebase'"),
+        ("devices:\n- farm: [local, a/b]", "devices[0].farm[1]", (3, 17), "'a/b' cannot be the name of a farm"),
+        ("devices:\n- farm: local\n  run_as: exe", "devices[0].run_as", (4, 3), "cannot run as 'exe'"),
+        ("reuse: 7 days", "reuse", (2, 1), "such as 7d"),
+        ("budget_usd: -1", "budget_usd", (2, 1), "below zero"),
         ("devices:\n- farm: local\n  threads: 0", "devices[0].threads", (4, 3), "from 1 to 1000000"),
         ("devices:\n- farm: local\n  threads: [1, -2]", "devices[0].threads[1]", (4, 16), "this is int -2"),
         ("devices:\n- farm: local\n  threads: 1.5", "devices[0].threads", (4, 3), "this is float 1.5"),

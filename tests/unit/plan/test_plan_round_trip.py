@@ -164,7 +164,7 @@ def test_no_devices_is_not_the_default_devices() -> None:
         (plan_pb2.Plan(api_version="windtunnel/v1", preprocessing_json='{"a": NaN}'), "finite"),
         (plan_pb2.Plan(api_version="windtunnel/v1", preprocessing_json="[1]"), "a pipeline object"),
         (plan_pb2.Plan(api_version="windtunnel/v1", variants=[plan_pb2.VariantSpec(name="x")]), "unknown variant 'x'"),
-        (plan_pb2.Plan(api_version="windtunnel/v1", devices=[plan_pb2.DeviceFilter(farm="x")]), "unknown farm"),
+        (plan_pb2.Plan(api_version="windtunnel/v1", devices=[plan_pb2.DeviceFilter(farm="x y")]), "name of a farm"),
         (plan_pb2.Plan(api_version="windtunnel/v1", gates=plan_pb2.Gates(size_mb=float("nan"))), "must be a number"),
         (plan_pb2.Plan(api_version="windtunnel/v1", only={"x": plan_pb2.Gates()}), "unknown field 'x'"),
     ],

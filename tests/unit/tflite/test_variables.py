@@ -16,7 +16,7 @@ from windtunnel.diagnosis.kernels.kernel_jobs import prepare
 from windtunnel.diagnosis.latency.op_profile import profile_model, time_op
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE
-from windtunnel.farm_dispatcher.adapters.local_farm import LocalFarm
+from windtunnel.farm_dispatcher.adapters.host.local_farm import LocalFarm
 from windtunnel.isolation import InlinePool
 from windtunnel.tflite import Runner, read_model, require_values
 from windtunnel.tflite.variables import unset_variables

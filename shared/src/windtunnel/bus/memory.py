@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from windtunnel.bus import subjects
 from windtunnel.bus.deadletters import read_dead_letter
-from windtunnel.bus.port import DeadLetter, Published, check_key, check_size, message_size
+from windtunnel.bus.port import DeadLetter, Published, Record, check_key, check_size, message_size
 from windtunnel.errors import NotFound, Unavailable, WindtunnelError
 
 
@@ -139,42 +140,70 @@ class MemoryBucket:
 
     def __init__(self, bus: MemoryBus) -> None:
         self._bus = bus
-        self._values: dict[str, bytes] = {}
+        # In the order of the last write.
+        self._records: dict[str, Record] = {}
         self._writes = 0
+
+    def _write(self, key: str, value: bytes) -> int:
+        self._writes += 1
+        self._records.pop(key, None)
+        self._records[key] = Record(key, value, self._writes)
+        return self._writes
+
+    def _check(self, key: str, value: bytes = b"") -> None:
+        check_key(key)
+        check_size(f"the value of {key}", len(value))
+        self._bus.check()
 
     async def get(self, key: str) -> bytes | None:
         """Implements `Bucket.get`."""
-        check_key(key)
-        self._bus.check()
-        return self._values.get(key)
+        found = await self.read(key)
+        return None if found is None else found.value
+
+    async def read(self, key: str) -> Record | None:
+        """Implements `Bucket.read`."""
+        self._check(key)
+        return self._records.get(key)
 
     async def create(self, key: str, value: bytes) -> bytes:
         """Implements `Bucket.create`."""
-        check_key(key)
-        check_size(f"the value of {key}", len(value))
-        self._bus.check()
-        self._writes += key not in self._values
-        return self._values.setdefault(key, value)
+        self._check(key, value)
+        if key not in self._records:
+            self._write(key, value)
+        return self._records[key].value
+
+    async def update(self, key: str, value: bytes, revision: int) -> int | None:
+        """Implements `Bucket.update`."""
+        self._check(key, value)
+        found = self._records.get(key)
+        return self._write(key, value) if (0 if found is None else found.revision) == revision else None
 
     async def put(self, key: str, value: bytes) -> None:
         """Implements `Bucket.put`."""
-        check_key(key)
-        check_size(f"the value of {key}", len(value))
-        self._bus.check()
-        self._writes += 1
-        self._values[key] = value
+        self._check(key, value)
+        self._write(key, value)
 
     async def delete(self, key: str) -> None:
         """Implements `Bucket.delete`."""
-        check_key(key)
-        self._bus.check()
+        self._check(key)
         self._writes += 1
-        self._values.pop(key, None)
+        self._records.pop(key, None)
+
+    async def forget(self, key: str) -> None:
+        """Implements `Bucket.forget`."""
+        self._check(key)
+        self._records.pop(key, None)
+
+    async def page(self, prefix: str, limit: int, *, after: int = 0) -> list[Record]:
+        """Implements `Bucket.page`."""
+        self._check(prefix)
+        found = (one for one in self._records.values() if one.key.startswith(f"{prefix}.") and one.revision > after)
+        return list(itertools.islice(found, limit))
 
     async def keys(self) -> list[str]:
         """Implements `Bucket.keys`."""
         self._bus.check()
-        return sorted(self._values)
+        return sorted(self._records)
 
     async def revision(self) -> str:
         """Implements `Bucket.revision`."""

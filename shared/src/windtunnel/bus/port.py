@@ -92,6 +92,15 @@ class Subscription(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A value of a bucket with the revision that wrote it. Revisions grow over all keys of a bucket."""
+
+    key: str
+    value: bytes
+    revision: int
+
+
 class Bucket(Protocol):
     """A key-value bucket. Keys: letters, digits, '-', '_', '/', '=' and inner dots; others raise InvalidInput."""
 
@@ -141,6 +150,53 @@ class Bucket(Protocol):
 
     async def revision(self) -> str:
         """Changes with every write, and if the bucket was created again. Cheaper than `keys`."""
+        ...
+
+    async def read(self, key: str) -> Record | None:
+        """Reads a value together with its revision.
+
+        Args:
+            key: of the value.
+
+        Returns:
+            None: there is none.
+        """
+        ...
+
+    async def update(self, key: str, value: bytes, revision: int) -> int | None:
+        """Stores a value if nobody else has stored one since (compare and set).
+
+        A lost answer raises Unavailable although the value may be stored: read the key before another try.
+
+        Args:
+            key: of the value.
+            value: at most MAX_MESSAGE_BYTES.
+            revision: that the key must have; 0: it must have no value.
+
+        Returns:
+            The new revision; None: the key has another revision, and nothing was stored.
+        """
+        ...
+
+    async def forget(self, key: str) -> None:
+        """Removes a value and every trace of it. `delete` leaves a marker that stays for ever.
+
+        Args:
+            key: of the value.
+        """
+        ...
+
+    async def page(self, prefix: str, limit: int, *, after: int = 0) -> Sequence[Record]:
+        """Reads values in the order in which they were written last.
+
+        Args:
+            prefix: of their keys, without the dot that follows it.
+            limit: at most so many.
+            after: only those with a later revision; the last revision of a page gives the next page.
+
+        Returns:
+            Empty: there are no more.
+        """
         ...
 
 

@@ -18,6 +18,8 @@ RESULTS_BUCKET: Final = "windtunnel_results"
 RUNS_BUCKET: Final = "windtunnel_runs"
 PLANS_BUCKET: Final = "windtunnel_plans"
 CANCELED_BUCKET: Final = "windtunnel_canceled"
+FARM_RUNS_BUCKET: Final = "windtunnel_farm_runs"
+MEASURED_BUCKET: Final = "windtunnel_measured"
 
 MODEL_TRAINED: Final = "windtunnel.model.trained"
 MODEL_CONVERTED: Final = "windtunnel.model.converted"
@@ -30,6 +32,7 @@ CELLS_FAILED: Final = "windtunnel.cells.failed"
 APP_BUILT: Final = "windtunnel.app.built"
 APP_FAILED: Final = "windtunnel.app.failed"
 DEVICE_RUN_FINISHED: Final = "windtunnel.device_run.finished"
+DEVICE_RUN_PROGRESSED: Final = "windtunnel.device_run.progressed"
 DEVICE_RUN_FAILED: Final = "windtunnel.device_run.failed"
 DEVICE_RUN_MEASURED: Final = "windtunnel.device_run.measured"
 RUN_COMPLETED: Final = "windtunnel.run.completed"
@@ -46,6 +49,7 @@ MESSAGES: Final[dict[str, type[Message]]] = {
     APP_BUILT: events_pb2.AppBuilt,
     APP_FAILED: events_pb2.AppFailed,
     DEVICE_RUN_FINISHED: events_pb2.DeviceRunFinished,
+    DEVICE_RUN_PROGRESSED: events_pb2.DeviceRunProgressed,
     DEVICE_RUN_FAILED: events_pb2.DeviceRunFailed,
     DEVICE_RUN_MEASURED: events_pb2.DeviceRunMeasured,
     RUN_COMPLETED: events_pb2.RunCompleted,

@@ -18,6 +18,7 @@ from windtunnel.plan.plan_field_types import (
     ApiVersion,
     BuiltinName,
     Count,
+    Duration,
     Farms,
     Number,
     OwnName,
@@ -27,6 +28,7 @@ from windtunnel.plan.plan_field_types import (
     Share,
     Text,
     UpperBound,
+    Way,
 )
 from windtunnel.plan.plan_values import BUILTIN_VARIANTS, DEFAULT_PLAN
 
@@ -122,8 +124,8 @@ class DeviceDocument(Document):
     called: ClassVar[str] = "a device filter"
 
     farm: Farms = Field(
-        description="What runs the app: this host, ARM64 kernels under qemu, attached phones, or a device farm. A "
-        "list: each of them."
+        description="A farm of this installation: `local` is this host, `arm` ARM64 kernels under qemu, others are "
+        "names of farms.yaml. A list: each of them."
     )
     device: OneOrMany[Text] = Field(None, description="Device names as the farm knows them. Absent: any.")
     platform: OneOrMany[Text] = Field(None, description="host, android, ios. Absent: any.")
@@ -134,11 +136,15 @@ class DeviceDocument(Document):
         "farm's default.",
     )
     threads: OneOrMany[Count] = Field(None, description="Number of inference threads.")
+    run_as: OneOrMany[Way] = Field(
+        None,
+        description="executable: the benchmark program by itself; app: inside an app. Absent: the farm's default.",
+    )
 
     @property
     def cells(self) -> int:
         """How many combinations of the listed values there are; what lists nothing counts as one."""
-        listed = (self.farm, self.device, self.platform, self.os_version, self.accelerator, self.threads)
+        listed = (self.farm, self.device, self.platform, self.os_version, self.accelerator, self.threads, self.run_as)
         return math.prod(len(listed_of(value)) or 1 for value in listed)
 
 
@@ -312,6 +318,16 @@ class PlanDocument(Document):
         "shape.",
     )
     conversion: ConversionDocument | None = Field(None, description="How the model is converted.")
+    budget_usd: UpperBound | None = Field(
+        None,
+        description="What the run may spend on farms, in US dollars; the farm's own budget counts too. Absent: any "
+        "amount.",
+    )
+    reuse: Duration | None = Field(
+        None,
+        description="A measurement of the same variant, device, OS, accelerator, threads and app that is not older "
+        "than this (for example 7d) is taken instead of a new device run. Absent: none is.",
+    )
 
     @model_validator(mode="after")
     def _only_planned_variants(self) -> Self:

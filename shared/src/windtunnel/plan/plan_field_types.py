@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from windtunnel.documents.field_types import MANY, ONE, AsList, how_many, must_be, with_error
 from windtunnel.documents.problems import TAG, Path, kind_of, nearest, problem
-from windtunnel.plan.plan_values import API_VERSION, BUILTIN_VARIANTS, FARMS, BuiltinVariant, FarmName
+from windtunnel.plan.plan_values import API_VERSION, BUILTIN_VARIANTS, RUN_AS, BuiltinVariant, RunAs
 from windtunnel.plan.yaml_text import MAX_DEPTH
 
 _LARGEST_COUNT: Final = 1_000_000
@@ -42,14 +42,22 @@ def _upper_bound(value: Any) -> PydanticCustomError:
     return problem(f"must be a number, this is {kind_of(value)}")
 
 
-def _unknown_farm(value: Any) -> PydanticCustomError:
+def _bad_farm(value: Any) -> PydanticCustomError:
     if not isinstance(value, str):
         return problem(f"must be text, this is {kind_of(value)}")
-    return problem(f"unknown farm {value!r}", nearest(value, FARMS))
+    return problem(f"{value!r} cannot be the name of a farm", "letters, digits, '-' and '_', at most 64")
 
 
 def _no_farm(value: Any) -> PydanticCustomError:
-    return problem("a farm must be named", f"known are {', '.join(FARMS)}")
+    return problem("a farm must be named", "a name of farms.yaml; without one: local, arm or adb")
+
+
+def _duration(value: Any) -> PydanticCustomError:
+    return problem(f"must be a time such as 7d, 12h or 30m, this is {kind_of(value)}")
+
+
+def _unknown_way(value: Any) -> PydanticCustomError:
+    return problem(f"a cell cannot run as {value!r}", nearest(str(value), RUN_AS))
 
 
 def _no_shape(value: Any) -> PydanticCustomError:
@@ -143,7 +151,15 @@ OwnName = Annotated[
     AfterValidator(_not_builtin),
     with_error(_need_own_name),
 ]
-KnownFarm = Annotated[FarmName, with_error(_unknown_farm), BeforeValidator(_number_as_text)]
+# The names of farms are those of farms.yaml, which a plan does not know.
+KnownFarm = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"),
+    with_error(_bad_farm),
+    BeforeValidator(_number_as_text),
+]
+Way = Annotated[RunAs, with_error(_unknown_way)]
+Duration = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}(s|m|h|d|w)$"), with_error(_duration)]
 Farms = Annotated[
     Annotated[KnownFarm, Tag(ONE)] | Annotated[list[KnownFarm], Field(min_length=1), AsList, Tag(MANY)],
     Discriminator(how_many),

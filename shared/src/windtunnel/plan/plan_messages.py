@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from windtunnel.enum_words import PLATFORM
+from windtunnel.enum_words import PLATFORM, RUN_AS
 from windtunnel.errors import InvalidPlan
 from windtunnel.plan.plan_values import Gates, Plan, VariantSpec
 from windtunnel.plan.read_plan import parse_plan
@@ -38,6 +38,7 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
                 os_versions=device.os_version,
                 accelerators=device.accelerator,
                 threads=device.threads,
+                run_as=RUN_AS.numbers(device.run_as),
             )
             for device in plan.devices
         ],
@@ -48,6 +49,8 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
         expected_accuracy=plan.expected_accuracy,
         input_shapes=shapes_to_proto(plan.input_shapes),
         select_tf_ops=plan.select_tf_ops,
+        budget_usd=plan.budget_usd,
+        reuse_seconds=plan.reuse_seconds,
     )
 
 
@@ -78,6 +81,8 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
             "expected_accuracy": message.expected_accuracy if message.HasField("expected_accuracy") else None,
             "input_shapes": {name: list(shape) for name, shape in shapes_from_proto(message.input_shapes).items()},
             "conversion": {"select_tf_ops": message.select_tf_ops},
+            "budget_usd": message.budget_usd if message.HasField("budget_usd") else None,
+            "reuse": f"{message.reuse_seconds}s" if message.reuse_seconds else None,
         }
     )
 
@@ -148,6 +153,7 @@ def _device_to_dict(device: plan_pb2.DeviceFilter) -> dict[str, Any]:
         "os_version": list(device.os_versions),
         "accelerator": list(device.accelerators),
         "threads": list(device.threads),
+        "run_as": list(RUN_AS.read_all(device.run_as, ())),
     }
 
 

@@ -15,9 +15,9 @@ BUILTIN_VARIANTS: Final[tuple[str, ...]] = get_args(BuiltinVariant)
 # The variant that is the converted model itself.
 AS_IT_IS: Final = "float32"
 API_VERSION: Final = "windtunnel/v1"
-# The farms that a plan may name.
-FarmName = Literal["local", "arm", "adb", "firebase", "ddp", "aws"]
-FARMS: Final[tuple[str, ...]] = get_args(FarmName)
+# How a cell runs: the benchmark program by itself, or inside an app.
+RunAs = Literal["executable", "app"]
+RUN_AS: Final[tuple[str, ...]] = get_args(RunAs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,7 @@ class DeviceFilter:
     os_version: tuple[str, ...] = ()
     accelerator: tuple[str, ...] = ()
     threads: tuple[int, ...] = ()
+    run_as: tuple[RunAs, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "accelerator", tuple(map(spelled_in_cells, self.accelerator)))
@@ -112,6 +113,10 @@ class Plan:
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=lambda: MappingProxyType({}))
     # Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone.
     select_tf_ops: bool = False
+    # What the run may spend on farms, in US dollars; None: any amount.
+    budget_usd: float | None = None
+    # A measurement of the same cell that is not older than this many seconds is taken; 0: none is.
+    reuse_seconds: int = 0
 
     def gates_of(self, variant: str) -> Gates:
         """The gates that hold for one variant.

@@ -105,7 +105,17 @@ def _plan(document: PlanDocument) -> Plan:
         expected_accuracy=document.expected_accuracy,
         input_shapes={name: tuple(shape) for name, shape in (document.input_shapes or {}).items()},
         select_tf_ops=bool(conversion and conversion.select_tf_ops),
+        budget_usd=document.budget_usd,
+        reuse_seconds=_seconds(document.reuse),
     )
+
+
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def _seconds(duration: str | None) -> int:
+    """Seconds of a time such as 7d; 0 for none."""
+    return 0 if duration is None else int(duration[:-1]) * _UNITS[duration[-1]]
 
 
 def _variant(document: VariantDocument) -> VariantSpec:
@@ -121,7 +131,7 @@ def _filters(document: DeviceDocument) -> tuple[DeviceFilter, ...]:
     """One filter for each farm that is named."""
     from windtunnel.plan.plan_document import listed_of
 
-    names = ("device", "platform", "os_version", "accelerator", "threads")
+    names = ("device", "platform", "os_version", "accelerator", "threads", "run_as")
     fields = {name: listed_of(getattr(document, name)) for name in names}
     return tuple(DeviceFilter(farm, **fields) for farm in listed_of(document.farm))
 

@@ -39,6 +39,10 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
         result["input_shapes"] = {name: list(shape) for name, shape in sorted(plan.input_shapes.items())}
     if plan.select_tf_ops:
         result["conversion"] = {"select_tf_ops": True}
+    if plan.budget_usd is not None:
+        result["budget_usd"] = plan.budget_usd
+    if plan.reuse_seconds:
+        result["reuse"] = f"{plan.reuse_seconds}s"
     return result
 
 
@@ -66,7 +70,7 @@ def _variant_to_json(variant: VariantSpec) -> Any:
 
 
 def _device_to_dict(device: DeviceFilter) -> dict[str, Any]:
-    names = ("device", "platform", "os_version", "accelerator", "threads")
+    names = ("device", "platform", "os_version", "accelerator", "threads", "run_as")
     return {"farm": device.farm, **{name: list(v) for name in names if (v := getattr(device, name))}}
 
 

@@ -14,7 +14,7 @@ from windtunnel.datacheck.classifier_scores import Scores
 from windtunnel.datacheck.findings import Finding
 from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
-from windtunnel.farms import FarmProperties, properties_of
+from windtunnel.farms.properties import FarmProperties, properties_of
 from windtunnel.tflite import ModelFacts, TensorFacts, precision
 from windtunnel.v1 import types_pb2
 

@@ -401,6 +401,8 @@ class CellsPlanned(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     VARIANT_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """Name of the variant."""
     @_builtins.property
@@ -411,16 +413,26 @@ class CellsPlanned(_message.Message):
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Cell]:
         """The cells, in the plan's order, those that are skipped too. Empty: the plan runs on no device."""
 
+    @_builtins.property
+    def model(self) -> _types_pb2.Artifact:
+        """The variant's .tflite file. Empty: an older writer does not say."""
+
+    @_builtins.property
+    def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
+        """As in ModelConverted."""
+
     def __init__(
         self,
         *,
         run: _types_pb2.RunContext | None = ...,
         variant: _builtins.str = ...,
         cells: _abc.Iterable[_types_pb2.Cell] | None = ...,
+        model: _types_pb2.Artifact | None = ...,
+        input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "run", b"run", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "input_shapes", b"input_shapes", "model", b"model", "run", b"run", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -576,6 +588,27 @@ class DeviceRunFinished(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class PulledEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        @_builtins.property
+        def value(self) -> _types_pb2.Artifact: ...
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _types_pb2.Artifact | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     RUN_FIELD_NUMBER: _builtins.int
     CELL_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
@@ -587,12 +620,17 @@ class DeviceRunFinished(_message.Message):
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    FARM_RUN_FIELD_NUMBER: _builtins.int
+    REUSED_FIELD_NUMBER: _builtins.int
+    PULLED_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Which attempt this was, counted from 1."""
     shapes_known: _builtins.bool
     """False: a dynamic dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
     say.
     """
+    reused: _builtins.bool
+    """True: nothing was run; an earlier measurement that the plan's `reuse` allows is taken."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -629,6 +667,14 @@ class DeviceRunFinished(_message.Message):
     def conditions(self) -> _types_pb2.RunConditions:
         """The conditions of the run. Absent: the farm does not record it."""
 
+    @_builtins.property
+    def farm_run(self) -> _types_pb2.FarmRunInfo:
+        """The farm's own job that carried the cell. Absent: an older writer does not say."""
+
+    @_builtins.property
+    def pulled(self) -> _containers.MessageMap[_builtins.str, _types_pb2.Artifact]:
+        """Files that the job left on the device, by their paths there."""
+
     def __init__(
         self,
         *,
@@ -643,16 +689,104 @@ class DeviceRunFinished(_message.Message):
         input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
         shapes_known: _builtins.bool | None = ...,
         conditions: _types_pb2.RunConditions | None = ...,
+        farm_run: _types_pb2.FarmRunInfo | None = ...,
+        reused: _builtins.bool = ...,
+        pulled: _abc.Mapping[_builtins.str, _types_pb2.Artifact] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "input_shapes", b"input_shapes", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "pulled", b"pulled", "reused", b"reused", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
     _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shapes_known) -> _WhichOneofReturnType__shapes_known | None: ...
 
 Global___DeviceRunFinished: _TypeAlias = DeviceRunFinished  # noqa: Y015
+
+@_typing.final
+class DeviceRunProgressed(_message.Message):
+    """A device run is under way: where its cell stands on the farm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    class _Stage:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _StageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[DeviceRunProgressed._Stage.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        STAGE_UNSPECIFIED: DeviceRunProgressed._Stage.ValueType  # 0
+        """Never sent."""
+        STAGE_QUEUED: DeviceRunProgressed._Stage.ValueType  # 1
+        """It waits for its farm."""
+        STAGE_SUBMITTED: DeviceRunProgressed._Stage.ValueType  # 2
+        """The farm has it and has not begun."""
+        STAGE_RUNNING: DeviceRunProgressed._Stage.ValueType  # 3
+        """It runs on a device."""
+        STAGE_COLLECTING: DeviceRunProgressed._Stage.ValueType  # 4
+        """It has ended, and its results are fetched."""
+
+    class Stage(_Stage, metaclass=_StageEnumTypeWrapper):
+        """How far a cell is."""
+
+    STAGE_UNSPECIFIED: DeviceRunProgressed.Stage.ValueType  # 0
+    """Never sent."""
+    STAGE_QUEUED: DeviceRunProgressed.Stage.ValueType  # 1
+    """It waits for its farm."""
+    STAGE_SUBMITTED: DeviceRunProgressed.Stage.ValueType  # 2
+    """The farm has it and has not begun."""
+    STAGE_RUNNING: DeviceRunProgressed.Stage.ValueType  # 3
+    """It runs on a device."""
+    STAGE_COLLECTING: DeviceRunProgressed.Stage.ValueType  # 4
+    """It has ended, and its results are fetched."""
+
+    RUN_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    FARM_RUN_FIELD_NUMBER: _builtins.int
+    AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    attempt: _builtins.int
+    """Which attempt this is, counted from 1."""
+    stage: Global___DeviceRunProgressed.Stage.ValueType
+    """How far it is."""
+    reason: _builtins.str
+    """Why it is queued again, in words. Empty: it is queued for the first time."""
+    @_builtins.property
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
+    @_builtins.property
+    def cell(self) -> _types_pb2.Cell:
+        """What is run, and where."""
+
+    @_builtins.property
+    def farm_run(self) -> _types_pb2.FarmRunInfo:
+        """The farm's own job that carries it. Absent: there is none yet."""
+
+    @_builtins.property
+    def at(self) -> _timestamp_pb2.Timestamp:
+        """When it got so far."""
+
+    def __init__(
+        self,
+        *,
+        run: _types_pb2.RunContext | None = ...,
+        cell: _types_pb2.Cell | None = ...,
+        attempt: _builtins.int = ...,
+        stage: Global___DeviceRunProgressed.Stage.ValueType = ...,
+        farm_run: _types_pb2.FarmRunInfo | None = ...,
+        at: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cell", b"cell", "farm_run", b"farm_run", "run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "cell", b"cell", "farm_run", b"farm_run", "reason", b"reason", "run", b"run", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeviceRunProgressed: _TypeAlias = DeviceRunProgressed  # noqa: Y015
 
 @_typing.final
 class DeviceRunFailed(_message.Message):
@@ -664,6 +798,8 @@ class DeviceRunFailed(_message.Message):
     CELL_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     FAILURE_FIELD_NUMBER: _builtins.int
+    FARM_RUN_FIELD_NUMBER: _builtins.int
+    LOG_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The last attempt, counted from 1."""
     @_builtins.property
@@ -678,6 +814,14 @@ class DeviceRunFailed(_message.Message):
     def failure(self) -> _types_pb2.Failure:
         """Why."""
 
+    @_builtins.property
+    def farm_run(self) -> _types_pb2.FarmRunInfo:
+        """The farm's own job that carried the last attempt. Absent: there was none."""
+
+    @_builtins.property
+    def log(self) -> _types_pb2.Artifact:
+        """What there is of the benchmark log. Empty: nothing."""
+
     def __init__(
         self,
         *,
@@ -685,10 +829,12 @@ class DeviceRunFailed(_message.Message):
         cell: _types_pb2.Cell | None = ...,
         attempt: _builtins.int = ...,
         failure: _types_pb2.Failure | None = ...,
+        farm_run: _types_pb2.FarmRunInfo | None = ...,
+        log: _types_pb2.Artifact | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "failure", b"failure", "run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "failure", b"failure", "farm_run", b"farm_run", "log", b"log", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "failure", b"failure", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "failure", b"failure", "farm_run", b"farm_run", "log", b"log", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -705,8 +851,12 @@ class DeviceRunMeasured(_message.Message):
     ATTEMPT_FIELD_NUMBER: _builtins.int
     MEASUREMENT_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
+    FARM_RUN_FIELD_NUMBER: _builtins.int
+    REUSED_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The attempt that was measured, counted from 1."""
+    reused: _builtins.bool
+    """As in DeviceRunFinished."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -723,6 +873,10 @@ class DeviceRunMeasured(_message.Message):
     def device(self) -> _types_pb2.DeviceFacts:
         """What is known about the device."""
 
+    @_builtins.property
+    def farm_run(self) -> _types_pb2.FarmRunInfo:
+        """As in DeviceRunFinished."""
+
     def __init__(
         self,
         *,
@@ -731,10 +885,12 @@ class DeviceRunMeasured(_message.Message):
         attempt: _builtins.int = ...,
         measurement: _types_pb2.Measurement | None = ...,
         device: _types_pb2.DeviceFacts | None = ...,
+        farm_run: _types_pb2.FarmRunInfo | None = ...,
+        reused: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "device", b"device", "measurement", b"measurement", "run", b"run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "device", b"device", "farm_run", b"farm_run", "measurement", b"measurement", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "device", b"device", "measurement", b"measurement", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "device", b"device", "farm_run", b"farm_run", "measurement", b"measurement", "reused", b"reused", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from windtunnel.v1 import plan_pb2 as _plan_pb2
 from windtunnel.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -53,6 +54,37 @@ class Device(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Kind:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _KindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Device._Kind.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        KIND_UNSPECIFIED: Device._Kind.ValueType  # 0
+        """An older service does not say."""
+        KIND_PHYSICAL: Device._Kind.ValueType  # 1
+        """"physical": a real device."""
+        KIND_VIRTUAL: Device._Kind.ValueType  # 2
+        """"virtual": a virtual device of the farm."""
+        KIND_EMULATED: Device._Kind.ValueType  # 3
+        """"emulated": an emulated processor."""
+        KIND_HOST: Device._Kind.ValueType  # 4
+        """"host": the machine of the farm dispatcher."""
+
+    class Kind(_Kind, metaclass=_KindEnumTypeWrapper):
+        """What kind of device this is."""
+
+    KIND_UNSPECIFIED: Device.Kind.ValueType  # 0
+    """An older service does not say."""
+    KIND_PHYSICAL: Device.Kind.ValueType  # 1
+    """"physical": a real device."""
+    KIND_VIRTUAL: Device.Kind.ValueType  # 2
+    """"virtual": a virtual device of the farm."""
+    KIND_EMULATED: Device.Kind.ValueType  # 3
+    """"emulated": an emulated processor."""
+    KIND_HOST: Device.Kind.ValueType  # 4
+    """"host": the machine of the farm dispatcher."""
+
     FARM_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
@@ -60,6 +92,14 @@ class Device(_message.Message):
     ACCELERATORS_FIELD_NUMBER: _builtins.int
     FACTS_FIELD_NUMBER: _builtins.int
     DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    MAKER_FIELD_NUMBER: _builtins.int
+    FORM_FACTOR_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SOC_FIELD_NUMBER: _builtins.int
+    ABIS_FIELD_NUMBER: _builtins.int
+    PRICE_MICRO_USD_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
     """Name of the farm: local, arm, adb, firebase, ddp, aws."""
     name: _builtins.str
@@ -78,6 +118,20 @@ class Device(_message.Message):
     """Version of the operating system."""
     device_platform: _types_pb2.Platform.ValueType
     """Platform of the device. Unspecified: an older service gives `platform` alone."""
+    title: _builtins.str
+    """What people call it, for example "Pixel 8". Empty: as `name`."""
+    maker: _builtins.str
+    """Who makes it. Empty: not known."""
+    form_factor: _builtins.str
+    """phone, tablet, ... in the farm's words. Empty: not known."""
+    kind: Global___Device.Kind.ValueType
+    """What kind of device it is."""
+    soc: _builtins.str
+    """System on a chip. Empty: not known."""
+    price_micro_usd: _builtins.int
+    """Price of a started minute in millionths of a US dollar. Absent: it costs nothing."""
+    unavailable: _builtins.bool
+    """True: it cannot be used now. Older services list only devices that can."""
     @_builtins.property
     def accelerators(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Accelerators that can be asked for: cpu (no delegate), xnnpack, gpu, nnapi, coreml, hexagon, ..."""
@@ -85,6 +139,10 @@ class Device(_message.Message):
     @_builtins.property
     def facts(self) -> _types_pb2.DeviceFacts:
         """What is known about the device."""
+
+    @_builtins.property
+    def abis(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Instruction sets of the programs that it runs, the preferred one first. Empty: not known."""
 
     def __init__(
         self,
@@ -96,12 +154,22 @@ class Device(_message.Message):
         accelerators: _abc.Iterable[_builtins.str] | None = ...,
         facts: _types_pb2.DeviceFacts | None = ...,
         device_platform: _types_pb2.Platform.ValueType = ...,
+        title: _builtins.str = ...,
+        maker: _builtins.str = ...,
+        form_factor: _builtins.str = ...,
+        kind: Global___Device.Kind.ValueType = ...,
+        soc: _builtins.str = ...,
+        abis: _abc.Iterable[_builtins.str] | None = ...,
+        price_micro_usd: _builtins.int | None = ...,
+        unavailable: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["facts", b"facts"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_price_micro_usd", b"_price_micro_usd", "facts", b"facts", "price_micro_usd", b"price_micro_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerators", b"accelerators", "device_platform", b"device_platform", "facts", b"facts", "farm", b"farm", "name", b"name", "os_version", b"os_version", "platform", b"platform"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_price_micro_usd", b"_price_micro_usd", "abis", b"abis", "accelerators", b"accelerators", "device_platform", b"device_platform", "facts", b"facts", "farm", b"farm", "form_factor", b"form_factor", "kind", b"kind", "maker", b"maker", "name", b"name", "os_version", b"os_version", "platform", b"platform", "price_micro_usd", b"price_micro_usd", "soc", b"soc", "title", b"title", "unavailable", b"unavailable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__price_micro_usd: _TypeAlias = _typing.Literal["price_micro_usd"]  # noqa: Y015
+    _WhichOneofArgType__price_micro_usd: _TypeAlias = _typing.Literal["_price_micro_usd", b"_price_micro_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__price_micro_usd) -> _WhichOneofReturnType__price_micro_usd | None: ...
 
 Global___Device: _TypeAlias = Device  # noqa: Y015
 
@@ -168,22 +236,77 @@ class PlanCellsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CELLS_FIELD_NUMBER: _builtins.int
+    ESTIMATES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def cells(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Cell]:
         """The cells, in the order of the filters, those that cannot run too."""
+
+    @_builtins.property
+    def estimates(self) -> _containers.RepeatedCompositeFieldContainer[Global___CostEstimate]:
+        """What the cells are expected to cost if they run now, farm by farm."""
 
     def __init__(
         self,
         *,
         cells: _abc.Iterable[_types_pb2.Cell] | None = ...,
+        estimates: _abc.Iterable[Global___CostEstimate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "estimates", b"estimates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PlanCellsResponse: _TypeAlias = PlanCellsResponse  # noqa: Y015
+
+@_typing.final
+class CostEstimate(_message.Message):
+    """What cells are expected to cost on one farm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FARM_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    FARM_RUNS_FIELD_NUMBER: _builtins.int
+    MINUTES_FIELD_NUMBER: _builtins.int
+    COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    UNPACKED_MICRO_USD_FIELD_NUMBER: _builtins.int
+    farm: _builtins.str
+    """Name of the farm."""
+    cells: _builtins.int
+    """How many cells run there."""
+    farm_runs: _builtins.int
+    """How many farm runs carry them."""
+    minutes: _builtins.float
+    """Minutes that the farm bills."""
+    cost_micro_usd: _builtins.int
+    """In millionths of a US dollar. Absent: the farm bills nothing."""
+    unpacked_micro_usd: _builtins.int
+    """The same if every cell had a farm run of its own. Absent: the farm bills nothing."""
+    def __init__(
+        self,
+        *,
+        farm: _builtins.str = ...,
+        cells: _builtins.int = ...,
+        farm_runs: _builtins.int = ...,
+        minutes: _builtins.float = ...,
+        cost_micro_usd: _builtins.int | None = ...,
+        unpacked_micro_usd: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "cost_micro_usd", b"cost_micro_usd", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "cells", b"cells", "cost_micro_usd", b"cost_micro_usd", "farm", b"farm", "farm_runs", b"farm_runs", "minutes", b"minutes", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_micro_usd: _TypeAlias = _typing.Literal["cost_micro_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_micro_usd: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd"]  # noqa: Y015
+    _WhichOneofReturnType__unpacked_micro_usd: _TypeAlias = _typing.Literal["unpacked_micro_usd"]  # noqa: Y015
+    _WhichOneofArgType__unpacked_micro_usd: _TypeAlias = _typing.Literal["_unpacked_micro_usd", b"_unpacked_micro_usd"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micro_usd) -> _WhichOneofReturnType__cost_micro_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unpacked_micro_usd) -> _WhichOneofReturnType__unpacked_micro_usd | None: ...
+
+Global___CostEstimate: _TypeAlias = CostEstimate  # noqa: Y015
 
 @_typing.final
 class RunCellRequest(_message.Message):
@@ -193,8 +316,11 @@ class RunCellRequest(_message.Message):
 
     CELL_FIELD_NUMBER: _builtins.int
     PACKAGE_URI_FIELD_NUMBER: _builtins.int
+    MODEL_URI_FIELD_NUMBER: _builtins.int
     package_uri: _builtins.str
-    """URI of the app package. Required."""
+    """URI of the app package. Required, unless `model_uri` is given."""
+    model_uri: _builtins.str
+    """URI of the variant's .tflite file, for a cell that runs as an executable."""
     @_builtins.property
     def cell(self) -> _types_pb2.Cell:
         """What to run, and where: a cell of `PlanCells`. Required."""
@@ -204,10 +330,11 @@ class RunCellRequest(_message.Message):
         *,
         cell: _types_pb2.Cell | None = ...,
         package_uri: _builtins.str = ...,
+        model_uri: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "package_uri", b"package_uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "model_uri", b"model_uri", "package_uri", b"package_uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -225,6 +352,7 @@ class RunCellResponse(_message.Message):
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    FARM_RUN_FIELD_NUMBER: _builtins.int
     shapes_known: _builtins.bool
     """False: a dynamic dimension was taken as 1. Absent: the farm does not say."""
     @_builtins.property
@@ -247,6 +375,10 @@ class RunCellResponse(_message.Message):
     def conditions(self) -> _types_pb2.RunConditions:
         """The conditions of the run. Absent: the farm does not record it."""
 
+    @_builtins.property
+    def farm_run(self) -> _types_pb2.FarmRunInfo:
+        """The farm's own job."""
+
     def __init__(
         self,
         *,
@@ -256,10 +388,11 @@ class RunCellResponse(_message.Message):
         input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
         shapes_known: _builtins.bool | None = ...,
         conditions: _types_pb2.RunConditions | None = ...,
+        farm_run: _types_pb2.FarmRunInfo | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "conditions", b"conditions", "device", b"device", "log", b"log", "samples", b"samples", "shapes_known", b"shapes_known"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "conditions", b"conditions", "device", b"device", "farm_run", b"farm_run", "log", b"log", "samples", b"samples", "shapes_known", b"shapes_known"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "conditions", b"conditions", "device", b"device", "input_shapes", b"input_shapes", "log", b"log", "samples", b"samples", "shapes_known", b"shapes_known"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "conditions", b"conditions", "device", b"device", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "samples", b"samples", "shapes_known", b"shapes_known"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
     _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015

@@ -63,6 +63,8 @@ class Plan(_message.Message):
     EXPECTED_ACCURACY_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     SELECT_TF_OPS_FIELD_NUMBER: _builtins.int
+    BUDGET_USD_FIELD_NUMBER: _builtins.int
+    REUSE_SECONDS_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
     """Always "windtunnel/v1". Required."""
     preprocessing_json: _builtins.str
@@ -75,6 +77,12 @@ class Plan(_message.Message):
     """Accuracy that the training reported, 0 to 1: samples and preprocessing must reproduce it. Absent: not known."""
     select_tf_ops: _builtins.bool
     """Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone."""
+    budget_usd: _builtins.float
+    """What the run may spend on farms, in US dollars; the farm's own budget counts too. Absent: any amount."""
+    reuse_seconds: _builtins.int
+    """A measurement of the same variant, device, OS, accelerator, threads and app that is not older than this many seconds
+    is taken instead of a new device run. 0: none is.
+    """
     @_builtins.property
     def data(self) -> Global___DataSet:
         """What the variants are judged on. Absent: seeded random inputs, and no accuracy."""
@@ -114,13 +122,20 @@ class Plan(_message.Message):
         expected_accuracy: _builtins.float | None = ...,
         input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
         select_tf_ops: _builtins.bool = ...,
+        budget_usd: _builtins.float | None = ...,
+        reuse_seconds: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_accuracy", b"_expected_accuracy", "data", b"data", "expected_accuracy", b"expected_accuracy", "gates", b"gates"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd", "_expected_accuracy", b"_expected_accuracy", "budget_usd", b"budget_usd", "data", b"data", "expected_accuracy", b"expected_accuracy", "gates", b"gates"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_accuracy", b"_expected_accuracy", "api_version", b"api_version", "data", b"data", "deadline_seconds", b"deadline_seconds", "devices", b"devices", "expected_accuracy", b"expected_accuracy", "gates", b"gates", "input_shapes", b"input_shapes", "no_devices", b"no_devices", "only", b"only", "preprocessing_json", b"preprocessing_json", "select_tf_ops", b"select_tf_ops", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd", "_expected_accuracy", b"_expected_accuracy", "api_version", b"api_version", "budget_usd", b"budget_usd", "data", b"data", "deadline_seconds", b"deadline_seconds", "devices", b"devices", "expected_accuracy", b"expected_accuracy", "gates", b"gates", "input_shapes", b"input_shapes", "no_devices", b"no_devices", "only", b"only", "preprocessing_json", b"preprocessing_json", "reuse_seconds", b"reuse_seconds", "select_tf_ops", b"select_tf_ops", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__budget_usd: _TypeAlias = _typing.Literal["budget_usd"]  # noqa: Y015
+    _WhichOneofArgType__budget_usd: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd"]  # noqa: Y015
     _WhichOneofReturnType__expected_accuracy: _TypeAlias = _typing.Literal["expected_accuracy"]  # noqa: Y015
     _WhichOneofArgType__expected_accuracy: _TypeAlias = _typing.Literal["_expected_accuracy", b"_expected_accuracy"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__budget_usd) -> _WhichOneofReturnType__budget_usd | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_accuracy) -> _WhichOneofReturnType__expected_accuracy | None: ...
 
 Global___Plan: _TypeAlias = Plan  # noqa: Y015
@@ -196,6 +211,7 @@ class DeviceFilter(_message.Message):
     ACCELERATORS_FIELD_NUMBER: _builtins.int
     THREADS_FIELD_NUMBER: _builtins.int
     DEVICE_PLATFORMS_FIELD_NUMBER: _builtins.int
+    RUN_AS_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
     """Name of the farm: local, arm, adb, firebase, ddp, aws. Required."""
     @_builtins.property
@@ -223,6 +239,10 @@ class DeviceFilter(_message.Message):
     def device_platforms(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Platform.ValueType]:
         """Platforms. Empty: any, or an older writer gives `platforms` alone."""
 
+    @_builtins.property
+    def run_as(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.RunAs.ValueType]:
+        """How the cells run. Empty: the farm's default."""
+
     def __init__(
         self,
         *,
@@ -233,10 +253,11 @@ class DeviceFilter(_message.Message):
         accelerators: _abc.Iterable[_builtins.str] | None = ...,
         threads: _abc.Iterable[_builtins.int] | None = ...,
         device_platforms: _abc.Iterable[_types_pb2.Platform.ValueType] | None = ...,
+        run_as: _abc.Iterable[_types_pb2.RunAs.ValueType] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerators", b"accelerators", "device_platforms", b"device_platforms", "devices", b"devices", "farm", b"farm", "os_versions", b"os_versions", "platforms", b"platforms", "threads", b"threads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerators", b"accelerators", "device_platforms", b"device_platforms", "devices", b"devices", "farm", b"farm", "os_versions", b"os_versions", "platforms", b"platforms", "run_as", b"run_as", "threads", b"threads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

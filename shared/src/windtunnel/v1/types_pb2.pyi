@@ -25,6 +25,82 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _FailureKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FailureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAILURE_KIND_UNSPECIFIED: _FailureKind.ValueType  # 0
+    """Not said."""
+    FAILURE_KIND_INFRASTRUCTURE: _FailureKind.ValueType  # 1
+    """"infrastructure": the farm failed; the cell is tried again."""
+    FAILURE_KIND_TEST: _FailureKind.ValueType  # 2
+    """"test": the model or the app failed on the device."""
+    FAILURE_KIND_DEVICE: _FailureKind.ValueType  # 3
+    """"device": the device is not available, or the app does not fit it."""
+    FAILURE_KIND_QUOTA: _FailureKind.ValueType  # 4
+    """"quota": the account may not run more now."""
+    FAILURE_KIND_TIMEOUT: _FailureKind.ValueType  # 5
+    """"timeout": it took longer than it may."""
+    FAILURE_KIND_BUDGET: _FailureKind.ValueType  # 6
+    """"budget": it would cost more than the plan or the installation allows."""
+    FAILURE_KIND_CANCELLED: _FailureKind.ValueType  # 7
+    """"cancelled": the run was canceled, or its deadline has passed."""
+    FAILURE_KIND_UNSUPPORTED: _FailureKind.ValueType  # 8
+    """"unsupported": the farm cannot run this at all."""
+    FAILURE_KIND_OTHER: _FailureKind.ValueType  # 9
+    """"other": none of these."""
+
+class FailureKind(_FailureKind, metaclass=_FailureKindEnumTypeWrapper):
+    """Why a cell has no measurement; what to do about it follows from the kind, whatever the farm."""
+
+FAILURE_KIND_UNSPECIFIED: FailureKind.ValueType  # 0
+"""Not said."""
+FAILURE_KIND_INFRASTRUCTURE: FailureKind.ValueType  # 1
+""""infrastructure": the farm failed; the cell is tried again."""
+FAILURE_KIND_TEST: FailureKind.ValueType  # 2
+""""test": the model or the app failed on the device."""
+FAILURE_KIND_DEVICE: FailureKind.ValueType  # 3
+""""device": the device is not available, or the app does not fit it."""
+FAILURE_KIND_QUOTA: FailureKind.ValueType  # 4
+""""quota": the account may not run more now."""
+FAILURE_KIND_TIMEOUT: FailureKind.ValueType  # 5
+""""timeout": it took longer than it may."""
+FAILURE_KIND_BUDGET: FailureKind.ValueType  # 6
+""""budget": it would cost more than the plan or the installation allows."""
+FAILURE_KIND_CANCELLED: FailureKind.ValueType  # 7
+""""cancelled": the run was canceled, or its deadline has passed."""
+FAILURE_KIND_UNSUPPORTED: FailureKind.ValueType  # 8
+""""unsupported": the farm cannot run this at all."""
+FAILURE_KIND_OTHER: FailureKind.ValueType  # 9
+""""other": none of these."""
+Global___FailureKind: _TypeAlias = FailureKind  # noqa: Y015
+
+class _RunAs:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RunAsEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunAs.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RUN_AS_UNSPECIFIED: _RunAs.ValueType  # 0
+    """Not said: the farm's default."""
+    RUN_AS_EXECUTABLE: _RunAs.ValueType  # 1
+    """"executable": the benchmark program by itself."""
+    RUN_AS_APP: _RunAs.ValueType  # 2
+    """"app": the benchmark inside an app."""
+
+class RunAs(_RunAs, metaclass=_RunAsEnumTypeWrapper):
+    """How a cell runs."""
+
+RUN_AS_UNSPECIFIED: RunAs.ValueType  # 0
+"""Not said: the farm's default."""
+RUN_AS_EXECUTABLE: RunAs.ValueType  # 1
+""""executable": the benchmark program by itself."""
+RUN_AS_APP: RunAs.ValueType  # 2
+""""app": the benchmark inside an app."""
+Global___RunAs: _TypeAlias = RunAs  # noqa: Y015
+
 class _Platform:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -332,6 +408,8 @@ class Failure(_message.Message):
     HINT_FIELD_NUMBER: _builtins.int
     SERVICE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    FIELD_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Stable identifier, for example "invalid_input", "job_failed", "unavailable", "attempts_exhausted"."""
     message: _builtins.str
@@ -342,6 +420,10 @@ class Failure(_message.Message):
     """The service that gave up, for example "converter"."""
     detail: _builtins.str
     """Last lines of a crashed child's standard error, at most 4000 characters. Empty: no child crashed, or it wrote none."""
+    kind: Global___FailureKind.ValueType
+    """Which kind of failure of a cell it is. Unspecified: it is not one of a cell, or an older writer does not say."""
+    field: _builtins.str
+    """The field of the farm's own answer that says so, for example "failureDetail.crashed". Empty: no farm said it."""
     def __init__(
         self,
         *,
@@ -350,14 +432,52 @@ class Failure(_message.Message):
         hint: _builtins.str = ...,
         service: _builtins.str = ...,
         detail: _builtins.str = ...,
+        kind: Global___FailureKind.ValueType = ...,
+        field: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "detail", b"detail", "hint", b"hint", "message", b"message", "service", b"service"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "detail", b"detail", "field", b"field", "hint", b"hint", "kind", b"kind", "message", b"message", "service", b"service"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Failure: _TypeAlias = Failure  # noqa: Y015
+
+@_typing.final
+class FarmRunInfo(_message.Message):
+    """A farm's own job, which carried a cell."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    URL_FIELD_NUMBER: _builtins.int
+    COST_MICRO_USD_FIELD_NUMBER: _builtins.int
+    WORDS_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """The farm's own id of it."""
+    url: _builtins.str
+    """Its web page. Empty: it has none."""
+    cost_micro_usd: _builtins.int
+    """This cell's share of what the farm bills for it, in millionths of a US dollar. Absent: the farm bills nothing."""
+    words: _builtins.str
+    """Its state in the farm's own words. Empty: not known."""
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        url: _builtins.str = ...,
+        cost_micro_usd: _builtins.int | None = ...,
+        words: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "cost_micro_usd", b"cost_micro_usd"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "cost_micro_usd", b"cost_micro_usd", "id", b"id", "url", b"url", "words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__cost_micro_usd: _TypeAlias = _typing.Literal["cost_micro_usd"]  # noqa: Y015
+    _WhichOneofArgType__cost_micro_usd: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micro_usd) -> _WhichOneofReturnType__cost_micro_usd | None: ...
+
+Global___FarmRunInfo: _TypeAlias = FarmRunInfo  # noqa: Y015
 
 @_typing.final
 class TensorInfo(_message.Message):
@@ -737,6 +857,7 @@ class Cell(_message.Message):
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     FARM_PROPERTIES_FIELD_NUMBER: _builtins.int
+    RUN_AS_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the cell; deterministic in the run and the other fields."""
     variant: _builtins.str
@@ -769,6 +890,8 @@ class Cell(_message.Message):
     """Platform of the device. Unspecified: the cell is skipped, and any platform would have done; or an older writer
     gives `platform` alone.
     """
+    run_as: Global___RunAs.ValueType
+    """How it runs. Unspecified: an older writer, which knows executables only."""
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
         """Shapes that the inputs have during the run. Empty: the model's own, a dynamic dimension taken as 1."""
@@ -792,10 +915,11 @@ class Cell(_message.Message):
         input_shapes: _abc.Iterable[Global___InputShape] | None = ...,
         device_platform: Global___Platform.ValueType = ...,
         farm_properties: Global___FarmProperties | None = ...,
+        run_as: Global___RunAs.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["farm_properties", b"farm_properties"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "device_platform", b"device_platform", "farm", b"farm", "farm_properties", b"farm_properties", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "device_platform", b"device_platform", "farm", b"farm", "farm_properties", b"farm_properties", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "run_as", b"run_as", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

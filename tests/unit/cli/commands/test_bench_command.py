@@ -21,7 +21,8 @@ from windtunnel.cli.commands.models.bench import bench
 from windtunnel.cli.local.documents import bench_document
 from windtunnel.cli.report.text.measurement_text import render_bench
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.domain.farm import DeviceFacts, DeviceRun, Samples
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, Samples
+from windtunnel.farm_dispatcher.domain.devices import DeviceFacts
 from windtunnel.run_conditions import RunConditions
 
 

@@ -17,7 +17,7 @@ from windtunnel.tflite import ModelFacts, TensorFacts, precision
 if TYPE_CHECKING:
     from windtunnel.converter.domain.conversion import Converted
     from windtunnel.diagnosis.quantize.variants import Quantized
-    from windtunnel.farm_dispatcher.domain.farm import DeviceRun
+    from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun
 
 
 def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from windtunnel.diagnosis.kernels.kernel_matrix import compare_kernels
 from windtunnel.diagnosis.kernels.kernel_report import KernelReport
 from windtunnel.diagnosis.kernels.kernel_sets import parse_kernels
 from windtunnel.errors import UserError
-from windtunnel.farms import properties_of
+from windtunnel.farms.properties import properties_of
 from windtunnel.isolation import Pool
 from windtunnel.plan import Plan
 

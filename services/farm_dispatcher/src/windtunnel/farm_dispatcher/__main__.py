@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 from windtunnel.bus import subjects
 from windtunnel.farm_dispatcher.adapters.farm_registry import open_farms
+from windtunnel.farm_dispatcher.adapters.farms_file.read_farms import farms_of
 from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
@@ -25,7 +26,7 @@ async def build(rt: Runtime[FarmDispatcherSettings]) -> Parts:
     """
     settings = rt.settings
     async with AsyncExitStack() as stack:
-        farms = await stack.enter_async_context(open_farms(settings))
+        farms = await stack.enter_async_context(open_farms(farms_of(settings), settings))
         dispatcher = Dispatcher(farms, Patience(settings.cell_attempts, settings.cell_backoff_s))
         service = FarmDispatcherService(rt, dispatcher)
         return Parts(

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE, Patience
-from windtunnel.farm_dispatcher.adapters.local_farm import LocalFarm, new_pool
-from windtunnel.farm_dispatcher.domain.farm import DeviceRun
+from windtunnel.farm_dispatcher.adapters.host.local_farm import LocalFarm, new_pool
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import Pool, Progress
 

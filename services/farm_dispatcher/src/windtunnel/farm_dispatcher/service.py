@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
@@ -18,14 +19,18 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from windtunnel.bus import Event, each, job_key
 from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, Unavailable, WindtunnelError
-from windtunnel.farm_dispatcher.cell_messages import (
+from windtunnel.farm_dispatcher.adapters.artifact_files import ArtifactFiles
+from windtunnel.farm_dispatcher.adapters.host.host_bundle import unpack_model
+from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, Samples
+from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, ExecutableJob, PushedFile
+from windtunnel.farm_dispatcher.messages.cell_messages import (
     cell_from_proto,
     cell_to_proto,
     conditions_to_proto,
     device_to_proto,
     facts_to_proto,
 )
-from windtunnel.farm_dispatcher.domain.farm import Cell, DeviceRun, Samples
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.run_cells import Attempted, Dispatcher
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
@@ -49,6 +54,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
     def __init__(self, runtime: Runtime[FarmDispatcherSettings], dispatcher: Dispatcher) -> None:
         self._runtime = runtime
         self._dispatcher = dispatcher
+        self._files = ArtifactFiles(runtime.artifacts)
 
     async def ListDevices(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.ListDevicesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -68,13 +74,16 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         self, request: farm_dispatcher_pb2.RunCellRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> farm_dispatcher_pb2.RunCellResponse:
         """Implements `FarmDispatcherService.RunCell` of the contract."""
-        if not request.package_uri:
+        cell = cell_from_proto(request.cell)
+        self._dispatcher.farm_of(cell)
+        if not request.package_uri and not request.model_uri:
             raise InvalidInput("package_uri is empty", hint="give the URI of the app package")
         with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
-            source = Path(folder, "package")
+            source = Path(folder, "source")
             source.mkdir()
-            package = await self._runtime.sources.open(request.package_uri, into=source)
-            run = await self._dispatcher.run(cell_from_proto(request.cell), package, Path(folder, "run"))
+            found = await self._runtime.sources.open(request.model_uri or request.package_uri, into=source)
+            model = found if request.model_uri else await asyncio.to_thread(unpack_model, found, Path(folder))
+            run = await self._dispatcher.run(cell, await self._job(model), self._files, Path(folder, "run"))
         return farm_dispatcher_pb2.RunCellResponse(
             log=await self._put_log(run),
             samples=await self._put_samples(run.samples),
@@ -118,8 +127,11 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         if not cells:
             return
         package = await self._runtime.artifacts.path(artifact_from_proto(message.package).sha256)
+        with tempfile.TemporaryDirectory(prefix="windtunnel-app-") as folder:
+            model = await asyncio.to_thread(unpack_model, package, Path(folder))
+            job = await self._job(model)
         # All at once: the dispatcher knows how many each farm can take.
-        await each(cells, lambda cell: self._run_cell(message.run, cell, package), at_once=len(cells))
+        await each(cells, lambda cell: self._run_cell(message.run, cell, job), at_once=len(cells))
 
     async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
         """Publishes for each cell of the app how its run ended, or that there was none.
@@ -142,6 +154,9 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
             await self._publish_unplanned(message.run, message.variant, unplanned)
             return
         await each(_runnable(planned, message), lambda cell: self._announce_given_up(message.run, cell, error))
+
+    async def _job(self, model: Path) -> ExecutableJob:
+        return ExecutableJob(PushedFile(await self._runtime.artifacts.put_file(model), f"{DEVICE_FOLDER}/model.tflite"))
 
     async def _announce_given_up(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
         # A run that ended may never have been announced: the process can die in between, or the bus be away.
@@ -175,13 +190,13 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         failed = events_pb2.CellsFailed(run=run, variant=variant, failure=failure)
         await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(variant,))
 
-    async def _run_cell(self, run: types_pb2.RunContext, cell: Cell, package: Path) -> None:
+    async def _run_cell(self, run: types_pb2.RunContext, cell: Cell, job: ExecutableJob) -> None:
         """Runs a cell once, whether that ends well or not: a failure that was published is not taken back."""
 
         async def compute() -> AnyMessage:
             with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
                 started = datetime.now(UTC)
-                attempted = await self._dispatcher.run_patiently(cell, package, Path(folder))
+                attempted = await self._dispatcher.run_patiently(cell, job, self._files, Path(folder))
             if attempted.run is None:
                 log.warning("cell %s of run %s: %s", cell.id, run.run_id, attempted.error)
                 return _packed(self._failed(run, cell, attempted))

@@ -12,7 +12,8 @@ from windtunnel.service.settings import ServiceSettings
 class FarmDispatcherSettings(ServiceSettings):
     """The farm dispatcher's settings, in addition to those of every service."""
 
-    farms: str = Field("local", description="Farms that are set up, ',' between them.")
+    farms: str = Field("local", description="Farms that are set up without a farms.yaml, ',' between them.")
+    farms_file: Path | None = Field(None, description="farms.yaml; absent: the farms of WINDTUNNEL_FARMS.")
     cell_attempts: int = Field(3, ge=1, le=20, description="Attempts at a cell before it fails.")
     cell_backoff_s: float = Field(2.0, ge=0, description="Wait before the second attempt at a cell; doubles after it.")
 

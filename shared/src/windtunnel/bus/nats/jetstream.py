@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import nats.errors
 import nats.js.errors
@@ -21,26 +20,23 @@ from nats.js.kv import KeyValue
 from windtunnel.bus import subjects as names
 from windtunnel.bus.deadletters import read_dead_letter
 from windtunnel.bus.nats.address import parse_address
+from windtunnel.bus.nats.answers import GONE, Answered
+from windtunnel.bus.nats.bucket import NatsBucket
 from windtunnel.bus.nats.client import EncryptingClient
 from windtunnel.bus.nats.pull import PullSubscription
 from windtunnel.bus.nats.refusals import Watch, no_jetstream
-from windtunnel.bus.port import MAX_MESSAGE_BYTES, DeadLetter, Published, check_key, check_size, message_size
+from windtunnel.bus.port import MAX_MESSAGE_BYTES, DeadLetter, Published, check_size, message_size
 from windtunnel.errors import NotFound, Unavailable, WindtunnelError
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 DAY_S = 24 * 3600.0
-_LIST_S: Final = 10.0
 _CONNECTION: Final[dict[str, Any]] = {
     "connect_timeout": 2,
     "reconnect_time_wait": 0.25,
     "max_reconnect_attempts": -1,
     "ping_interval": 5,
 }
-_GONE: Final = (nats.errors.Error, asyncio.TimeoutError, OSError)
-# What the server says where it has no stream of this name (any more).
-_LOST: Final = (nats.js.errors.NotFoundError, nats.js.errors.NoStreamResponseError, nats.errors.NoRespondersError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,51 +48,6 @@ class StreamLimits:
     max_age_s: float = 7 * DAY_S
     results_age_s: float = 14 * DAY_S
     duplicate_window_s: float = 3600.0
-
-
-class _Answered:
-    """Turns every way in which the server can fail to answer into Unavailable.
-
-    Args:
-        what: the call, for messages.
-        watch: knows why the server does not answer; None: ask nothing.
-    """
-
-    __slots__ = ("_watch", "_what")
-
-    def __init__(self, what: str, watch: Watch | None = None) -> None:
-        self._what = what
-        self._watch = watch
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if isinstance(error, nats.js.errors.APIError):
-            raise Unavailable(f"{self._what}: {_description(error)}", hint=_hint(error)) from error
-        if isinstance(error, _GONE):
-            if self._watch is not None and (denied := self._watch.denied):
-                raise Unavailable(f"{self._what}: {denied}", hint="see the permissions of the user") from error
-            message = f"{self._what}: {type(error).__name__}: {error}"
-            raise Unavailable(message, hint="is the NATS server running?") from error
-
-
-def _description(error: nats.js.errors.APIError) -> str:
-    if error.description:
-        return error.description
-    silent = isinstance(error, nats.js.errors.ServiceUnavailableError)
-    return "nobody answers for JetStream" if silent else str(error)
-
-
-def _hint(error: nats.js.errors.APIError) -> str:
-    description = error.description or ""
-    if "maximum" in description:
-        return "the stream is full: raise its limits or purge old events"
-    if "insufficient" in description:
-        return "the server has less room than the streams ask for: lower the limits or give it a larger disk"
-    return ""
 
 
 def _delivered(reply: str) -> tuple[int, int]:
@@ -140,22 +91,22 @@ class NatsDelivery:
 
     async def ack(self) -> None:
         """Implements `Delivery.ack`."""
-        with _Answered("ack"):
+        with Answered("ack"):
             await self._message.ack()
 
     async def nak(self, delay_s: float) -> None:
         """Implements `Delivery.nak`."""
-        with _Answered("nak"):
+        with Answered("nak"):
             await self._message.nak(delay=delay_s or None)
 
     async def term(self) -> None:
         """Implements `Delivery.term`."""
-        with _Answered("term"):
+        with Answered("term"):
             await self._message.term()
 
     async def in_progress(self) -> None:
         """Implements `Delivery.in_progress`."""
-        with _Answered("in_progress"):
+        with Answered("in_progress"):
             await self._message.in_progress()
 
 
@@ -171,94 +122,14 @@ class NatsSubscription:
 
     async def fetch(self, count: int, timeout_s: float) -> Sequence[NatsDelivery]:
         """Implements `Subscription.fetch`."""
-        with _Answered("fetch"):
+        with Answered("fetch"):
             return [NatsDelivery(message) for message in await self._subscription.fetch(count, timeout_s)]
 
     async def close(self) -> None:
         """Implements `Subscription.close`."""
         for message in await self._subscription.close():
-            with contextlib.suppress(*_GONE):
+            with contextlib.suppress(*GONE):
                 await message.nak()
-
-
-class NatsBucket:
-    """A JetStream key-value bucket. `reopen` makes it again where the server came back without its store.
-
-    Args:
-        bucket: an open one.
-        reopen: opens it again after the server lost it.
-    """
-
-    def __init__(self, bucket: KeyValue, reopen: Callable[[], Awaitable[KeyValue]]) -> None:
-        self._bucket = bucket
-        self._reopen = reopen
-
-    async def get(self, key: str) -> bytes | None:
-        """Implements `Bucket.get`."""
-        check_key(key)
-
-        async def get(bucket: KeyValue) -> bytes | None:
-            try:
-                return (await bucket.get(key)).value or b""
-            except nats.js.errors.KeyNotFoundError:
-                return None
-
-        return await self._call(f"read {key}", get)
-
-    async def create(self, key: str, value: bytes) -> bytes:
-        """Implements `Bucket.create`."""
-        check_key(key)
-        check_size(f"the value of {key}", len(value))
-
-        async def create(bucket: KeyValue) -> bytes:
-            try:
-                await bucket.create(key, value)
-                return value
-            except nats.js.errors.KeyWrongLastSequenceError:
-                return (await bucket.get(key)).value or b""
-
-        return await self._call(f"create {key}", create)
-
-    async def put(self, key: str, value: bytes) -> None:
-        """Implements `Bucket.put`."""
-        check_key(key)
-        check_size(f"the value of {key}", len(value))
-        await self._call(f"write {key}", lambda bucket: bucket.put(key, value))
-
-    async def delete(self, key: str) -> None:
-        """Implements `Bucket.delete`."""
-        check_key(key)
-        await self._call(f"delete {key}", lambda bucket: bucket.delete(key))
-
-    async def keys(self) -> list[str]:
-        """Implements `Bucket.keys`."""
-
-        async def keys(bucket: KeyValue) -> list[str]:
-            try:
-                # nats-py waits for ever for a list that the loss of its connection has cut short.
-                async with asyncio.timeout(_LIST_S):
-                    return sorted(await bucket.keys())
-            except nats.js.errors.NoKeysError:
-                return []
-
-        return await self._call("list keys", keys)
-
-    async def revision(self) -> str:
-        """Implements `Bucket.revision`."""
-
-        async def revision(bucket: KeyValue) -> str:
-            stream = (await bucket.status()).stream_info
-            return f"{stream.created}/{stream.state.last_seq}"
-
-        return await self._call("read the revision", revision)
-
-    async def _call(self, what: str, operation: Callable[[KeyValue], Awaitable[T]]) -> T:
-        with _Answered(what):
-            try:
-                return await operation(self._bucket)
-            except _LOST:
-                self._bucket = await self._reopen()
-                return await operation(self._bucket)
 
 
 class NatsBus:
@@ -278,8 +149,8 @@ class NatsBus:
         self._limits = limits
         self._buckets: dict[str, NatsBucket] = {}
 
-    def _answered(self, what: str) -> _Answered:
-        return _Answered(what, self.watch)
+    def _answered(self, what: str) -> Answered:
+        return Answered(what, self.watch)
 
     @property
     def connected(self) -> bool:
@@ -371,7 +242,7 @@ class NatsBus:
             ttl = self._limits.results_age_s if name == names.RESULTS_BUCKET else 0
             config = KeyValueConfig(bucket=name, ttl=ttl, replicas=self._limits.replicas)
             with self._answered(f"open bucket {name}"):
-                self._buckets[name] = NatsBucket(await self._open(config), partial(self._open, config))
+                self._buckets[name] = NatsBucket(name, await self._open(config), partial(self._open, config), self._js)
         return self._buckets[name]
 
     async def _open(self, config: KeyValueConfig) -> KeyValue:
@@ -418,7 +289,7 @@ class NatsBus:
         self.watch.closing = True
         if not self._begun:
             return
-        with contextlib.suppress(*_GONE):
+        with contextlib.suppress(*GONE):
             await self._client.close()
 
 
@@ -453,7 +324,7 @@ async def connect(
             return bus
     except BaseException as error:
         await bus.close()
-        if not isinstance(error, _GONE):
+        if not isinstance(error, GONE):
             raise
         reason = f": {watch.last}" if watch.last else ""
         raise Unavailable(

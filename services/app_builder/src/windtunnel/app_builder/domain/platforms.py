@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from windtunnel.app_builder.domain.app_package import Platform
-from windtunnel.farms import properties_of
+from windtunnel.farms.properties import properties_of
 from windtunnel.plan import DeviceFilter
 
 _BY_NAME: Final = {platform.value: platform for platform in Platform}

@@ -1,17 +1,19 @@
-"""Which farms there are: the one place where a farm is registered."""
+"""Which kinds of farm there are: the one place where a kind is registered."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
 
-from windtunnel.farm_dispatcher.adapters import arm_farm as arm
-from windtunnel.farm_dispatcher.adapters import local_farm as local
-from windtunnel.farm_dispatcher.domain.farm import Farm, FarmSettings
+from windtunnel.farm_dispatcher.adapters.host import arm_farm as arm
+from windtunnel.farm_dispatcher.adapters.host import local_farm as local
+from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings, HostSettings
 from windtunnel.service.settings import InvalidSetting
 
-# Opens a farm with the settings at hand and closes it in the end.
-OpenFarm = Callable[[FarmSettings], AbstractAsyncContextManager[Farm]]
+# Opens a farm with its settings and those of the host, and closes it in the end. Each takes the settings of its kind.
+OpenFarm = Callable[[Any, HostSettings], AbstractAsyncContextManager[Farm]]
 
 FARMS: Mapping[str, OpenFarm] = {
     "local": local.open_farm,
@@ -20,22 +22,23 @@ FARMS: Mapping[str, OpenFarm] = {
 
 
 @asynccontextmanager
-async def open_farms(settings: FarmSettings) -> AsyncIterator[Mapping[str, Farm]]:
-    """Opens the farms that WINDTUNNEL_FARMS names.
+async def open_farms(farms: Sequence[FarmSettings], host: HostSettings) -> AsyncIterator[Mapping[str, Farm]]:
+    """Opens the farms of an installation.
 
     Args:
-        settings: of the farms.
+        farms: what farms.yaml says of each.
+        host: settings of this service.
 
     Yields:
         The farms by name.
 
     Raises:
-        InvalidSetting: no adapter has such a name.
+        InvalidSetting: no adapter has such a kind, or what a farm needs is missing.
     """
-    unknown = [name for name in settings.farm_names if name not in FARMS]
+    unknown = [farm for farm in farms if farm.kind not in FARMS]
     if unknown:
         raise InvalidSetting(
-            f"WINDTUNNEL_FARMS names {', '.join(map(repr, unknown))}", hint=f"there are adapters for {', '.join(FARMS)}"
+            f"farm {unknown[0].name!r} has kind {unknown[0].kind!r}", hint=f"there are adapters for {', '.join(FARMS)}"
         )
     async with AsyncExitStack() as stack:
-        yield {name: await stack.enter_async_context(FARMS[name](settings)) for name in settings.farm_names}
+        yield {farm.name: await stack.enter_async_context(FARMS[farm.kind](farm, host)) for farm in farms}

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from windtunnel.errors import InvalidInput
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, cell_id
-from windtunnel.farms import PHONES, FarmProperties, properties_of
+from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs, cell_id
+from windtunnel.farm_dispatcher.domain.devices import Device
+from windtunnel.farms.properties import PHONES, FarmProperties, properties_of
 from windtunnel.plan import DeviceFilter
 
 DEFAULT_THREADS: Final = 1
@@ -25,6 +26,8 @@ class Offer:
     devices: tuple[Device, ...]
     default_accelerator: str
     properties: FarmProperties = PHONES
+    # The kinds of job that it takes, its default first.
+    runs: tuple[RunAs, ...] = ("executable",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,14 @@ def _cells(run_id: str, variant: str, wanted: DeviceFilter, offer: Offer | None)
     properties = properties_of(wanted.farm) if offer is None else offer.properties
     for place in _places(wanted, offer):
         accelerators = wanted.accelerator or (_default_accelerator(place.device, offer),)
-        for accelerator, threads in itertools.product(accelerators, wanted.threads or (DEFAULT_THREADS,)):
+        ways = itertools.product(accelerators, wanted.threads or (DEFAULT_THREADS,), wanted.run_as or (None,))
+        for accelerator, threads, run_as in ways:
             fields = (wanted.farm, place.name, place.platform, place.os_version, accelerator, threads)
-            reason = place.skip_reason or _lacks(place.device, accelerator)
-            yield Cell(
-                cell_id(run_id, variant, *fields), variant, *fields, skip_reason=reason, farm_properties=properties
-            )
+            # Ids of before there was a choice stay as they were.
+            id = cell_id(run_id, variant, *fields, *((run_as,) if run_as else ()))
+            reason = place.skip_reason or _lacks(place.device, accelerator) or _cannot(wanted.farm, offer, run_as)
+            how: RunAs = run_as or (offer.runs[0] if offer is not None else "executable")
+            yield Cell(id, variant, *fields, skip_reason=reason, farm_properties=properties, run_as=how)
 
 
 def _places(wanted: DeviceFilter, offer: Offer | None) -> Iterator[_Place]:
@@ -141,6 +146,12 @@ def _lacks(device: Device | None, accelerator: str) -> str:
         f"accelerator {accelerator!r} is not on device {device.name!r}: "
         f"the {device.farm} farm has {_words(device.accelerators)} there"
     )
+
+
+def _cannot(farm: str, offer: Offer | None, run_as: RunAs | None) -> str:
+    if offer is None or not run_as or run_as in offer.runs:
+        return ""
+    return f"farm {farm!r} cannot run cells as {run_as!r}: it takes {_words(offer.runs)}"
 
 
 def _words(values: Iterator[str] | Sequence[str]) -> str:

@@ -1,15 +1,22 @@
-"""The use cases: list devices, plan cells, run a cell with attempts."""
+"""The use cases: list devices, plan cells, run one cell for a caller who waits."""
 
 from __future__ import annotations
 
 import asyncio
+import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from windtunnel.errors import FarmError, InvalidInput, NotFound, WindtunnelError
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceRun, Farm
+from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, Unsupported, WindtunnelError
+from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure
+from windtunnel.farm_dispatcher.domain.devices import Device
+from windtunnel.farm_dispatcher.domain.farm import Farm, Files
+from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest, Job
 from windtunnel.farm_dispatcher.use_cases.plan_cells import Offer, expand
+from windtunnel.farm_dispatcher.use_cases.run_once import run_once
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import DeviceFilter
 
 
@@ -41,7 +48,6 @@ class Dispatcher:
     def __init__(self, farms: Mapping[str, Farm], patience: Patience | None = None) -> None:
         self._farms = farms
         self._patience = patience or Patience()
-        self._free = {name: asyncio.Semaphore(farm.parallel) for name, farm in farms.items()}
 
     async def devices(self, only: str = "") -> list[Device]:
         """The devices of all farms, or of one.
@@ -81,16 +87,14 @@ class Dispatcher:
         # Thousands of cells take a while: not in the loop, which keeps leases and answers calls.
         return await asyncio.to_thread(expand, run_id, variant, filters, offers)
 
-    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
-        """Runs a cell once.
+    def farm_of(self, cell: Cell) -> Farm:
+        """The farm that runs a cell.
 
         Args:
-            cell: what to run.
-            package: the app.
-            workdir: private to this call.
+            cell: of a plan.
 
         Returns:
-            The run.
+            The farm.
 
         Raises:
             InvalidInput: the cell cannot run.
@@ -99,18 +103,44 @@ class Dispatcher:
             raise InvalidInput(f"cell {cell.id} cannot run: {cell.skip_reason}")
         if cell.farm not in self._farms:
             raise InvalidInput(f"farm {cell.farm!r} is not set up in this installation")
-        async with self._free[cell.farm]:
-            workdir.mkdir(parents=True)
-            return await self._farms[cell.farm].run(cell, package, workdir)
+        return self._farms[cell.farm]
 
-    async def run_patiently(self, cell: Cell, package: Path, workdir: Path) -> Attempted:
+    async def run(self, cell: Cell, job: Job, files: Files, into: Path) -> DeviceRun:
+        """Runs a cell once.
+
+        Args:
+            cell: what to run.
+            job: what its farm runs for it.
+            files: gives the artifacts that the job names.
+            into: an empty folder for files.
+
+        Returns:
+            The run.
+
+        Raises:
+            InvalidInput: the cell cannot run.
+            FarmError: the farm failed.
+        """
+        farm = self.farm_of(cell)
+        into.mkdir(parents=True, exist_ok=True)
+        device = await device_of(farm, cell)
+        request = FarmRunRequest(f"wt-{uuid.uuid4().hex[:24]}", device, (Entry("cell", cell, job),), job.timeout_s)
+        _, collected = await run_once(farm, request, files, into)
+        (result,) = collected.results
+        if result.run is None:
+            assert result.failure is not None
+            raise error_of(result.failure)
+        return result.run
+
+    async def run_patiently(self, cell: Cell, job: Job, files: Files, workdir: Path) -> Attempted:
         """Runs a cell, again if the farm failed and another attempt may succeed.
 
         What the user can fix and what the farm refuses is part of the result; anything else is raised.
 
         Args:
             cell: what to run.
-            package: the app.
+            job: what its farm runs for it.
+            files: gives the artifacts that the job names.
             workdir: private to this call.
 
         Returns:
@@ -122,7 +152,7 @@ class Dispatcher:
         """
         for attempt in range(1, self._patience.attempts + 1):
             try:
-                return Attempted(attempt, await self.run(cell, package, workdir / f"attempt-{attempt}"))
+                return Attempted(attempt, await self.run(cell, job, files, workdir / f"attempt-{attempt}"))
             except WindtunnelError as error:
                 if error.retryable and not isinstance(error, FarmError):
                     raise
@@ -132,5 +162,44 @@ class Dispatcher:
         raise AssertionError("the last attempt returns")
 
 
+def error_of(failure: JobFailure) -> WindtunnelError:
+    """The failure of a job as an error, for a caller who waits for it.
+
+    Args:
+        failure: of the job.
+
+    Returns:
+        The error.
+    """
+    if failure.kind is FailureKind.INFRASTRUCTURE:
+        return FarmError(failure.message, hint=failure.hint)
+    if failure.code == JobFailed.code:
+        how = "timeout" if failure.kind is FailureKind.TIMEOUT else "exit"
+        return JobFailed(failure.message, how=how, stderr=failure.detail, hint=failure.hint)
+    kinds: dict[str, type[WindtunnelError]] = {kind.code: kind for kind in (InvalidInput, Unsupported)}
+    if failure.code in kinds:
+        return kinds[failure.code](failure.message, hint=failure.hint)
+    return FarmError(failure.message, retryable=False, hint=failure.hint, kind=failure.kind)
+
+
+async def device_of(farm: Farm, cell: Cell) -> Device:
+    """The device of a cell as its farm offers it now.
+
+    Args:
+        farm: of the cell.
+        cell: of a plan.
+
+    Returns:
+        The device.
+
+    Raises:
+        FarmError: the farm does not offer it any more, or does not answer.
+    """
+    for device in await farm.devices():
+        if (device.name, device.os_version) == (cell.device, cell.os_version):
+            return device
+    raise FarmError(f"device {cell.device!r} is gone", retryable=False, kind="device")
+
+
 async def _offer_of(farm: Farm) -> Offer:
-    return Offer(tuple(await farm.devices()), farm.default_accelerator, farm.properties)
+    return Offer(tuple(await farm.devices()), farm.default_accelerator, farm.properties, farm.runs)

@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from pydantic import TypeAdapter
 
-from windtunnel.farms import FarmProperties
+from windtunnel.farms.properties import FarmProperties
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.values import Blob, Device, Failure
 from windtunnel.run_conditions import RunConditions

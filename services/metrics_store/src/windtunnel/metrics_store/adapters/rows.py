@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Table, select
 
-from windtunnel.farms import FarmProperties
+from windtunnel.farms.properties import FarmProperties
 from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.codec import from_document, to_document
 from windtunnel.metrics_store.adapters.database import from_micros

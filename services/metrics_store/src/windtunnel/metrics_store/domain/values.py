@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from windtunnel.datacheck.findings import Finding
-from windtunnel.farms import FarmProperties, properties_of
+from windtunnel.farms.properties import FarmProperties, properties_of
 from windtunnel.run_conditions import RunConditions
 
 

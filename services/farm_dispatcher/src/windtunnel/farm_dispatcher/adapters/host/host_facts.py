@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import platform
 
-from windtunnel.farm_dispatcher.domain.farm import DeviceFacts
+from windtunnel.farm_dispatcher.domain.devices import DeviceFacts
 from windtunnel.machine import processor
 
 RUNTIME = "ai-edge-litert"

@@ -6,9 +6,9 @@ right is what the layer comparison of the variant and `windtunnel kernels` show.
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+import tempfile
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
@@ -16,15 +16,27 @@ from typing import Any, Final
 import windtunnel.errors
 from windtunnel.accelerators import XNNPACK
 from windtunnel.arm_emulator import CPUS, LITERT, in_words, missing, run_arm
+from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError, NotFound, Unavailable
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark import emulated_benchmark as emulated
 from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
-from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
-from windtunnel.farm_dispatcher.adapters.local_farm import ACCELERATORS, exclusively, require_cell, with_nodes
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm, FarmSettings
-from windtunnel.farms import EMULATED_HOST
+from windtunnel.farm_dispatcher.adapters.held_runs import HeldFarm
+from windtunnel.farm_dispatcher.adapters.host.local_farm import (
+    ACCELERATORS,
+    exclusively,
+    model_of,
+    require_cell,
+    with_nodes,
+)
+from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobResult
+from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
+from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.domain.farm_settings import ArmSettings, HostSettings
+from windtunnel.farm_dispatcher.domain.jobs import Entry
+from windtunnel.farms.properties import EMULATED_HOST
 from windtunnel.isolation import ChildPool, Pool
 from windtunnel.service.settings import InvalidSetting
 
@@ -33,16 +45,17 @@ _SYSTEM, _VERSION = "Debian", "12"
 # Where the emulated Python finds the measurement.
 _PACKAGES: Final = (
     Path(windtunnel.errors.__file__).absolute().parents[1],
-    Path(__file__).absolute().parents[3],
+    Path(__file__).absolute().parents[4],
 )
 
 
 @asynccontextmanager
-async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
+async def open_farm(settings: ArmSettings, host: HostSettings) -> AsyncIterator[Farm]:
     """Opens the emulated processors.
 
     Args:
-        settings: of the farms.
+        settings: of the farm.
+        host: of this service.
 
     Yields:
         The farm.
@@ -53,40 +66,52 @@ async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
     lacking = missing()
     if lacking:
         names, todo = in_words(lacking)
-        raise InvalidSetting(f"WINDTUNNEL_FARMS names {FARM!r}, which needs {names}", hint=f"run: {todo}")
+        raise InvalidSetting(f"farm {settings.name!r} needs {names}", hint=f"run: {todo}")
     # Each run is a process of its own under the emulator; the child watches it, and takes it along when it ends.
-    timeout_s, memory_mb = settings.job_timeout_s, settings.job_memory_mb
+    timeout_s, memory_mb = host.job_timeout_s, host.job_memory_mb
     preload = ("windtunnel.arm_emulator",)
     async with ChildPool(preload=preload, timeout_s=timeout_s, memory_mb=memory_mb, lazy=True) as pool:
-        yield ArmFarm(pool, settings.local_lock, memory_mb)
+        farm = ArmFarm(pool, host.local_lock, memory_mb, settings)
+        try:
+            yield farm
+        finally:
+            await farm.close()
 
 
-class ArmFarm:
-    """Runs models of `host` app packages under emulation. `lock` keeps it from disturbing measurements of this host.
+class ArmFarm(HeldFarm):
+    """Runs .tflite files under emulation. `lock` keeps it from disturbing measurements of this host.
 
     Args:
         pool: where native code runs.
         lock: held while a cell runs.
         memory_mb: the most memory of a run, in MB.
+        settings: of the farm; None: the defaults.
     """
 
     properties = EMULATED_HOST
     default_accelerator = XNNPACK
-    parallel = 1
+    runs: tuple[RunAs, ...] = ("executable",)
 
-    def __init__(self, pool: Pool, lock: Path, memory_mb: int) -> None:
+    def __init__(self, pool: Pool, lock: Path, memory_mb: int, settings: ArmSettings | None = None) -> None:
+        super().__init__()
+        self.settings = settings or ArmSettings(name=FARM)
         self._pool = pool
         self._lock = lock
         self._memory_mb = memory_mb
 
     async def devices(self) -> Sequence[Device]:
         """Implements `Farm.devices`."""
-        return [Device(FARM, cpu, "host", _VERSION, ACCELERATORS, _facts(cpu)) for cpu in CPUS]
+        return [
+            Device(self.settings.name, cpu, "host", _VERSION, ACCELERATORS, _facts(cpu), kind="emulated", soc=cpu)
+            for cpu in CPUS
+        ]
 
-    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
-        """Implements `Farm.run`."""
+    async def _run_entry(self, entry: Entry, paths: Mapping[ArtifactRef, Path]) -> JobResult:
+        with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
+            return JobResult(run=await self._measure(entry.cell, model_of(entry, paths), Path(folder)))
+
+    async def _measure(self, cell: Cell, model: Path, workdir: Path) -> DeviceRun:
         require_cell(FARM, cell.accelerator, cell.threads)
-        model = await asyncio.to_thread(unpack_model, package, workdir)
         result = workdir / "measured.json"
         job = {
             "model": str(model.absolute()),

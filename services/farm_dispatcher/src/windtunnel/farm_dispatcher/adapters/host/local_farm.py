@@ -7,20 +7,26 @@ import dataclasses
 import fcntl
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from windtunnel.accelerators import BUILTIN, XNNPACK, spelled_in_cells
+from windtunnel.artifacts import ArtifactRef
 from windtunnel.cell_warnings import zeroed_words
-from windtunnel.errors import FarmError, InvalidInput, Unavailable
+from windtunnel.errors import FarmError, InvalidInput, Unavailable, Unsupported
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE, Measured, Patience
-from windtunnel.farm_dispatcher.adapters.host_bundle import unpack_model
-from windtunnel.farm_dispatcher.adapters.host_facts import host_facts
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts, DeviceRun, Farm, FarmSettings, Samples
-from windtunnel.farms import THIS_HOST
+from windtunnel.farm_dispatcher.adapters.held_runs import HeldFarm
+from windtunnel.farm_dispatcher.adapters.host.host_facts import host_facts
+from windtunnel.farm_dispatcher.domain.cells import RunAs
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobResult, Samples
+from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
+from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.domain.farm_settings import HostSettings, LocalSettings
+from windtunnel.farm_dispatcher.domain.jobs import Entry, ExecutableJob
+from windtunnel.farms.properties import THIS_HOST
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import ChildPool, Pool, Progress
 from windtunnel.tflite import read_model, require_values
@@ -33,17 +39,22 @@ log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
-async def open_farm(settings: FarmSettings) -> AsyncIterator[Farm]:
+async def open_farm(settings: LocalSettings, host: HostSettings) -> AsyncIterator[Farm]:
     """Opens the local farm with its child process.
 
     Args:
-        settings: of the farms.
+        settings: of the farm.
+        host: of this service.
 
     Yields:
         The farm.
     """
-    async with new_pool(settings.job_timeout_s, settings.job_memory_mb) as pool:
-        yield LocalFarm(pool, settings.local_lock, Patience(own_s=settings.quiet_wait_s))
+    async with new_pool(host.job_timeout_s, host.job_memory_mb) as pool:
+        farm = LocalFarm(pool, host.local_lock, Patience(own_s=host.quiet_wait_s), settings)
+        try:
+            yield farm
+        finally:
+            await farm.close()
 
 
 def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
@@ -66,20 +77,25 @@ def new_pool(timeout_s: float, memory_mb: int) -> ChildPool:
     )
 
 
-class LocalFarm:
-    """Runs models of `host` app packages in a child process. `lock` is a file that a measurement holds.
+class LocalFarm(HeldFarm):
+    """Runs .tflite files in a child process. `lock` is a file that a measurement holds.
 
     Args:
         pool: where native code runs.
         lock: held while a cell runs.
         patience: how often an unstable measurement is repeated.
+        settings: of the farm; None: the defaults.
     """
 
     properties = THIS_HOST
     default_accelerator = XNNPACK
-    parallel = 1
+    runs: tuple[RunAs, ...] = ("executable",)
 
-    def __init__(self, pool: Pool, lock: Path, patience: Patience = NO_PATIENCE) -> None:
+    def __init__(
+        self, pool: Pool, lock: Path, patience: Patience = NO_PATIENCE, settings: LocalSettings | None = None
+    ) -> None:
+        super().__init__()
+        self.settings = settings or LocalSettings(name=FARM)
         self._pool = pool
         self._lock = lock
         self._patience = patience
@@ -88,12 +104,12 @@ class LocalFarm:
     async def devices(self) -> Sequence[Device]:
         """Implements `Farm.devices`."""
         facts = await asyncio.to_thread(host_facts, DEVICE)
-        return [Device(FARM, DEVICE, "host", facts.os_version, ACCELERATORS, facts)]
+        return [Device(self.settings.name, DEVICE, "host", facts.os_version, ACCELERATORS, facts, kind="host")]
 
-    async def run(self, cell: Cell, package: Path, workdir: Path) -> DeviceRun:
-        """Implements `Farm.run`."""
-        model = await asyncio.to_thread(unpack_model, package, workdir)
-        return await self.measure(model, cell.accelerator, cell.threads, cell.input_shapes)
+    async def _run_entry(self, entry: Entry, paths: Mapping[ArtifactRef, Path]) -> JobResult:
+        cell = entry.cell
+        run = await self.measure(model_of(entry, paths), cell.accelerator, cell.threads, cell.input_shapes)
+        return JobResult(run=run)
 
     async def measure(
         self,
@@ -145,6 +161,24 @@ class LocalFarm:
         if not self._was_unstable:
             return self._patience
         return dataclasses.replace(self._patience, own_s=min(self._patience.own_s, self._patience.others_s))
+
+
+def model_of(entry: Entry, paths: Mapping[ArtifactRef, Path]) -> Path:
+    """The .tflite file of an entry.
+
+    Args:
+        entry: of a farm run.
+        paths: of the artifacts.
+
+    Returns:
+        The file.
+
+    Raises:
+        Unsupported: the job is an app.
+    """
+    if not isinstance(entry.job, ExecutableJob):
+        raise Unsupported(f"cell {entry.cell.id} runs as an app, which this host cannot", hint="run_as: executable")
+    return paths[entry.job.model.blob]
 
 
 def require_cell(farm: str, accelerator: str, threads: int) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from windtunnel.enum_words import PLATFORM
-from windtunnel.farm_dispatcher.domain.farm import Cell, Device, DeviceFacts
+from typing import cast
+
+from windtunnel.enum_words import DEVICE_KIND, PLATFORM, RUN_AS
+from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs
+from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts, DeviceKind
+from windtunnel.farm_dispatcher.domain.money import micro_usd, usd
 from windtunnel.plan import shapes_from_proto, shapes_to_proto
 from windtunnel.run_conditions import RunConditions
-from windtunnel.service.protobuf_values import farm_properties_of, farm_properties_to_proto, message_of
+from windtunnel.service.protobuf_values import farm_properties_of, farm_properties_to_proto, message_of, value_of
 from windtunnel.v1 import farm_dispatcher_pb2, types_pb2
 
 
@@ -32,6 +36,7 @@ def cell_to_proto(cell: Cell) -> types_pb2.Cell:
         input_shapes=shapes_to_proto(cell.input_shapes),
         device_platform=PLATFORM.number(cell.platform),
         farm_properties=farm_properties_to_proto(cell.farm_properties),
+        run_as=RUN_AS.number(cell.run_as),
     )
 
 
@@ -56,6 +61,7 @@ def cell_from_proto(message: types_pb2.Cell) -> Cell:
         skip_reason=message.skip_reason,
         input_shapes=shapes_from_proto(message.input_shapes),
         farm_properties=farm_properties_of(message),
+        run_as=cast(RunAs, RUN_AS.read(message.run_as, "executable")),
     )
 
 
@@ -100,4 +106,39 @@ def device_to_proto(device: Device) -> farm_dispatcher_pb2.Device:
         accelerators=device.accelerators,
         facts=facts_to_proto(device.facts),
         device_platform=PLATFORM.number(device.platform),
+        title=device.title,
+        maker=device.maker,
+        form_factor=device.form_factor,
+        kind=DEVICE_KIND.number(device.kind),
+        soc=device.soc,
+        abis=device.abis,
+        price_micro_usd=None if device.price_per_minute_usd is None else micro_usd(device.price_per_minute_usd),
+        unavailable=not device.available,
+    )
+
+
+def device_from_proto(message: farm_dispatcher_pb2.Device) -> Device:
+    """A device from the wire.
+
+    Args:
+        message: of it.
+
+    Returns:
+        The device.
+    """
+    return Device(
+        farm=message.farm,
+        name=message.name,
+        platform=PLATFORM.read(message.device_platform, message.platform),
+        os_version=message.os_version,
+        accelerators=tuple(message.accelerators),
+        facts=value_of(DeviceFacts, message.facts),
+        title=message.title,
+        maker=message.maker,
+        form_factor=message.form_factor,
+        kind=cast(DeviceKind, DEVICE_KIND.read(message.kind, "physical")),
+        soc=message.soc,
+        abis=tuple(message.abis),
+        price_per_minute_usd=usd(message.price_micro_usd) if message.HasField("price_micro_usd") else None,
+        available=not message.unavailable,
     )

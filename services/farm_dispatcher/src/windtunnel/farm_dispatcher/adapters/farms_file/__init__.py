@@ -1,0 +1,1 @@
+"""farms.yaml: the farms of an installation."""

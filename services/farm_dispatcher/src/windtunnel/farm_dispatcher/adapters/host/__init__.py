@@ -1,0 +1,1 @@
+"""The farms on this host: `local`, and `arm` under emulation."""

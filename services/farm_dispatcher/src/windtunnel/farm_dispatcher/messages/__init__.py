@@ -1,0 +1,1 @@
+"""Between the values of the farm dispatcher and protobuf messages."""
