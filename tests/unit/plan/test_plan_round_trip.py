@@ -59,6 +59,7 @@ devices = st.builds(
     texts,
     accelerators,
     st.lists(st.integers(1, 64), max_size=3).map(tuple),
+    st.lists(st.sampled_from(["executable", "app"]), max_size=2).map(tuple),
 )
 
 
@@ -77,6 +78,8 @@ def plans(draw: st.DrawFn) -> Plan:
         expected_accuracy=draw(shares),
         input_shapes=draw(shapes),
         select_tf_ops=draw(st.booleans()),
+        budget_usd=draw(bounds),
+        reuse_seconds=draw(st.just(0) | st.integers(1, 999_999_999)),
     )
 
 

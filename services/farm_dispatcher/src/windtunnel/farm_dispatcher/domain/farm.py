@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 
-from windtunnel.artifacts import ArtifactRef
+from windtunnel.artifacts.stores.port import ArtifactRef
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, Polled, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from windtunnel.artifacts import ArtifactRef
+from windtunnel.artifacts.stores.port import ArtifactRef
 from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs
 from windtunnel.farm_dispatcher.domain.devices import Device
 
