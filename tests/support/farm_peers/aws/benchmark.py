@@ -11,6 +11,7 @@ from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
 
 _MEASURES = '''#!{python}
 """benchmark_model: loads the model of --graph with LiteRT, measures it, prints the tool's log."""
+import os
 import sys
 sys.path[:0] = {path!r}
 from pathlib import Path
@@ -23,13 +24,16 @@ if not graph.exists():
     print(f"ERROR: Failed to load model {{graph}}", file=sys.stderr)
     raise SystemExit(1)
 accelerator = "xnnpack" if flags.get("use_xnnpack") in ("1", "true") else "builtin"
+# LiteRT writes some lines of the log itself, and too early.
+said = os.dup(2)
+os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 short = dict(warmup=Series(1, 0.0, 2, 1.0), inference=Series(5, 0.05, 20, 1.0))
 try:
     measured = measure_model.measure(
         graph, accelerator, int(flags.get("num_threads", 1)), None, measure_model.Procedure(**short)
     )
 except Exception as error:
-    print(f"ERROR: Failed to initialize the model: {{error}}", file=sys.stderr)
+    os.write(said, f"ERROR: Failed to initialize the model: {{error}}\\n".encode())
     raise SystemExit(1)
 print(benchmark_log.render(measured), end="")
 '''

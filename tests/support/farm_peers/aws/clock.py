@@ -15,7 +15,7 @@ class VirtualClock:
     def __init__(self, speed: float = 0.0) -> None:
         self._speed = speed
         self._began = time.monotonic()
-        self._start = 1_790_000_000.0
+        self._start = time.time()
         self._jumped = 0.0
 
     def now(self) -> float:

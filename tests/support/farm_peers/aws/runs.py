@@ -19,7 +19,7 @@ from support.farm_peers.aws.uploads import Upload, Uploads
 
 AT_ONCE: Final = 5
 IN_FLIGHT: Final = 250
-# Types of the packages and specs of a test type, where they are not its name with an ending.
+# Types of the packages of a test type, if they are not its name with an ending.
 _PACKAGES: Final = {"XCTEST": "XCTEST_TEST_PACKAGE", "XCTEST_UI": "XCTEST_UI_TEST_PACKAGE"}
 _NO_APP: Final = "APPIUM_WEB_"
 

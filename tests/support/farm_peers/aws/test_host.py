@@ -51,7 +51,7 @@ class Execution:
         return self.folder / "logs"
 
     def customer_artifacts(self) -> bytes:
-        """The zip of what lies at the spec's `artifacts`, below the locations as they stand there."""
+        """A zip of the files that `artifacts` of the spec names, below the locations as the spec has them."""
         stream = io.BytesIO()
         with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
             for location in self.spec.get("artifacts") or ():

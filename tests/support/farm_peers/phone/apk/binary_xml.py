@@ -15,6 +15,7 @@ _SPACE = "http://schemas.android.com/apk/res/android"
 _IDS = {
     "name": 0x01010003,
     "debuggable": 0x0101000F,
+    "hasCode": 0x0101000C,
     "versionCode": 0x0101021B,
     "minSdkVersion": 0x0101020C,
     "testOnly": 0x01010272,

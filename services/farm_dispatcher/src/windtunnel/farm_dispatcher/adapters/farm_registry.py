@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 from windtunnel.farm_dispatcher.adapters.host import arm_farm as arm
 from windtunnel.farm_dispatcher.adapters.host import local_farm as local
@@ -15,9 +16,29 @@ from windtunnel.service.settings import InvalidSetting
 # Opens a farm with its settings and those of the host, and closes it in the end. Each takes the settings of its kind.
 OpenFarm = Callable[[Any, HostSettings], AbstractAsyncContextManager[Farm]]
 
+
+def _with_extra(module: str, extra: str) -> OpenFarm:
+    """Opens a farm whose libraries are an extra of this distribution: they are imported only if the farm is used."""
+
+    @asynccontextmanager
+    async def open_farm(settings: Any, host: HostSettings) -> AsyncIterator[Farm]:
+        try:
+            room = importlib.import_module(module)
+        except ImportError as error:
+            raise InvalidSetting(
+                f"farm {settings.name!r} needs {error.name}", hint=f"pip install 'windtunnel-farm-dispatcher[{extra}]'"
+            ) from error
+        async with room.open_farm(settings, host) as farm:
+            yield farm
+
+    return open_farm
+
+
+_ADAPTERS: Final = "windtunnel.farm_dispatcher.adapters"
 FARMS: Mapping[str, OpenFarm] = {
     "local": local.open_farm,
     "arm": arm.open_farm,
+    "aws": _with_extra(f"{_ADAPTERS}.aws.aws_farm", "aws"),
 }
 
 

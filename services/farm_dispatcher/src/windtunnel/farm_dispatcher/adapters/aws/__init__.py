@@ -1,0 +1,1 @@
+"""The farm `aws`: AWS Device Farm."""

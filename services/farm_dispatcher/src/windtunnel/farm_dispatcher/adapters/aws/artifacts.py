@@ -1,0 +1,169 @@
+"""What a run left: the lists of its artifacts, and the files themselves."""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any, Final
+
+from windtunnel.errors import FarmError
+from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient
+
+_CATEGORIES: Final = ("FILE", "LOG", "SCREENSHOT")
+# The types that are fetched; videos and packet dumps are large and never read.
+_WANTED: Final = frozenset({"CUSTOMER_ARTIFACT", "TESTSPEC_OUTPUT", "DEVICE_LOG", "XCTEST_LOG"})
+_GET_ATTEMPTS: Final = 3
+_GET_S: Final = 1800.0
+# All customer artifacts are lost above this; a zip that says it holds more is not one of the service.
+_MOST_BYTES: Final = 4 << 30
+_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """Local copies of what a run left.
+
+    Attributes:
+        folder: the customer artifacts, unpacked: their paths below the log folder of the test host.
+        output: of the test spec. Empty: there is none.
+        device_log: of the system of the device. Empty: there is none.
+        has_customer_artifacts: whether there were any.
+    """
+
+    folder: Path
+    output: str
+    device_log: str
+    has_customer_artifacts: bool
+
+
+async def fetch_artifacts(client: DeviceFarmClient, run: str, jobs: Sequence[str], into: Path) -> Left:
+    """Fetches what a run left.
+
+    Args:
+        client: of the service.
+        run: its ARN.
+        jobs: the ARNs of its jobs, for what the run itself does not list.
+        into: an empty folder.
+
+    Returns:
+        The copies.
+
+    Raises:
+        FarmError: the service does not give them.
+    """
+    listed = await _listed(client, run)
+    for job in jobs if not any(one.get("type") == "CUSTOMER_ARTIFACT" for one in listed) else ():
+        listed += await _listed(client, job)
+    wanted = {one["url"]: one for one in listed if one.get("type") in _WANTED and one.get("url")}
+    texts: dict[str, str] = {}
+    folder = into / "artifacts"
+    folder.mkdir(parents=True, exist_ok=True)
+    has_customer_artifacts = False
+    for number, (url, one) in enumerate(wanted.items()):
+        path = into / f"{number}-{one['type'].lower()}"
+        await _fetch(client, url, path)
+        if one["type"] == "CUSTOMER_ARTIFACT":
+            has_customer_artifacts = True
+            await client.in_thread(partial(unpack, path, folder), _GET_S)
+        else:
+            text = await client.in_thread(partial(path.read_text, "utf-8", "replace"))
+            texts[one["type"]] = texts.get(one["type"], "") + text
+    device_log = texts.get("DEVICE_LOG", "") or texts.get("XCTEST_LOG", "")
+    return Left(folder, texts.get("TESTSPEC_OUTPUT", ""), device_log, has_customer_artifacts)
+
+
+async def _listed(client: DeviceFarmClient, arn: str) -> list[dict[str, Any]]:
+    listed: list[dict[str, Any]] = []
+    for category in _CATEGORIES[:2]:
+        listed += await client.all_pages("list_artifacts", "artifacts", arn=arn, type=category)
+    return listed
+
+
+async def _fetch(client: DeviceFarmClient, url: str, path: Path) -> None:
+    said = ""
+    for attempt in range(_GET_ATTEMPTS):
+        try:
+            status = await client.in_thread(partial(get_file, url, path), _GET_S)
+        except OSError as error:
+            said = str(error)
+        else:
+            if status < 300:
+                return
+            said = f"HTTP status {status}"
+            if status not in _BUSY:
+                break
+        await client.sleep(2.0**attempt)
+    # Addresses expire: the next try begins with a new list.
+    raise FarmError(f"an artifact of AWS Device Farm cannot be fetched: {said}")
+
+
+def get_file(url: str, path: Path) -> int:
+    """Fetches a file from a presigned address. Blocks.
+
+    Args:
+        url: the address.
+        path: of the copy; it is written only if the status is below 300 and all bytes arrived.
+
+    Returns:
+        The status of HTTP.
+
+    Raises:
+        OSError: it did not arrive.
+    """
+    import requests
+
+    with requests.get(url, stream=True, auth=lambda request: request, timeout=(10, 120)) as answer:
+        if answer.status_code >= 300:
+            return answer.status_code
+        with path.open("wb") as out:
+            shutil.copyfileobj(answer.raw, out)
+        expected = answer.headers.get("Content-Length")
+        if expected is not None and int(expected) != path.stat().st_size:
+            raise OSError(f"{path.stat().st_size} of {expected} bytes arrived")
+        return answer.status_code
+
+
+def unpack(path: Path, folder: Path) -> None:
+    """Unpacks customer artifacts below a folder, without the literal names of the host's folders. Blocks.
+
+    Args:
+        path: the zip.
+        folder: where to.
+
+    Raises:
+        FarmError: it is not a zip, or holds more than the service allows.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
+            if sum(entry.file_size for entry in entries) > _MOST_BYTES:
+                raise FarmError("the customer artifacts hold more than 4 GB", retryable=False)
+            for entry in entries:
+                target = folder / local_name(entry.filename)
+                if target.resolve().is_relative_to(folder.resolve()):
+                    target.parent.mkdir(parents=True, exist_ok=True)
+                    with archive.open(entry) as source, target.open("wb") as out:
+                        shutil.copyfileobj(source, out)
+    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
+        raise FarmError(f"the customer artifacts are not a zip: {error}") from error
+
+
+def local_name(name: str) -> Path:
+    """Where an entry of the customer artifacts belongs.
+
+    Args:
+        name: in the zip, such as `Host_Machine_Files/$DEVICEFARM_LOG_DIR/a/b`.
+
+    Returns:
+        `a/b`.
+    """
+    parts = [part for part in PurePosixPath(name).parts if part not in {"/", "..", "."}]
+    if parts[:1] == ["Host_Machine_Files"]:
+        parts = parts[1:]
+    while parts and parts[0].startswith("$"):
+        parts = parts[1:]
+    return Path(*parts) if parts else Path("unnamed")

@@ -1,0 +1,142 @@
+"""The farm `aws`: AWS Device Farm.
+
+Jobs run through adb in a test spec of type APPIUM_PYTHON. The test package carries the benchmark program, the models
+and a script. It runs several entries one after the other. iOS apps run as XCTEST.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from windtunnel.accelerators import XNNPACK
+from windtunnel.errors import FarmError
+from windtunnel.farm_dispatcher.adapters.aws.artifacts import fetch_artifacts
+from windtunnel.farm_dispatcher.adapters.aws.catalog import Catalog
+from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, RefusedCall, open_client
+from windtunnel.farm_dispatcher.adapters.aws.results import collected_of
+from windtunnel.farm_dispatcher.adapters.aws.submit import Submitter, submitted_of, web_page
+from windtunnel.farm_dispatcher.adapters.aws.uploads import Uploads
+from windtunnel.farm_dispatcher.domain.cells import RunAs
+from windtunnel.farm_dispatcher.domain.device_runs import Collected, Phase, Polled, Submitted
+from windtunnel.farm_dispatcher.domain.devices import Device
+from windtunnel.farm_dispatcher.domain.farm import Farm, Files
+from windtunnel.farm_dispatcher.domain.farm_settings import AwsSettings, HostSettings
+from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
+from windtunnel.farms.failure_kinds import FailureKind
+from windtunnel.farms.properties import PHONES
+
+# How far a run is, by its status. Those with PENDING wait for the service, a free slot or a device.
+PHASES: Final[Mapping[str, Phase]] = {
+    "PENDING": Phase.QUEUED,
+    "PENDING_CONCURRENCY": Phase.QUEUED,
+    "PENDING_DEVICE": Phase.QUEUED,
+    "PROCESSING": Phase.QUEUED,
+    "SCHEDULING": Phase.QUEUED,
+    "PREPARING": Phase.RUNNING,
+    "RUNNING": Phase.RUNNING,
+    "STOPPING": Phase.RUNNING,
+    "COMPLETED": Phase.ENDED,
+}
+
+
+@asynccontextmanager
+async def open_farm(settings: AwsSettings, host: HostSettings) -> AsyncIterator[Farm]:
+    """Opens AWS Device Farm. Nothing is asked for yet.
+
+    Args:
+        settings: of the farm.
+        host: of this service; not used.
+
+    Yields:
+        The farm.
+    """
+    client = DeviceFarmClient(await asyncio.to_thread(_new_client, settings))
+    try:
+        yield AwsFarm(client, settings)
+    finally:
+        client.close()
+
+
+def _new_client(settings: AwsSettings) -> Any:
+    from botocore.exceptions import BotoCoreError
+
+    try:
+        return open_client(settings.region)
+    except BotoCoreError as error:
+        raise FarmError(f"farm {settings.name!r}: {error}", retryable=False, kind=FailureKind.OTHER) from error
+
+
+class AwsFarm:
+    """Implements `Farm`.
+
+    Args:
+        client: of the service.
+        settings: of the farm.
+    """
+
+    properties = PHONES
+    default_accelerator = XNNPACK
+    runs: tuple[RunAs, ...] = ("executable", "app")
+
+    def __init__(self, client: DeviceFarmClient, settings: AwsSettings) -> None:
+        self.settings = settings
+        self._client = client
+        self._catalog = Catalog(client, settings)
+        self._submitter = Submitter(client, settings.project, self._catalog, Uploads(client, settings.project))
+
+    async def devices(self) -> Sequence[Device]:
+        """Implements `Farm.devices`."""
+        return await self._catalog.devices()
+
+    async def find(self, key: str) -> Submitted | None:
+        """Implements `Farm.find`."""
+        run = await self._submitter.find(key)
+        return None if run is None else submitted_of(run, self.settings.region)
+
+    async def submit(self, request: FarmRunRequest, files: Files) -> Submitted:
+        """Implements `Farm.submit`."""
+        return submitted_of(await self._submitter.submit(request, files), self.settings.region)
+
+    async def poll(self, submitted: Submitted) -> Polled:
+        """Implements `Farm.poll`."""
+        run = await self._run(submitted)
+        status = run.get("status", "")
+        # A status of a later version of the service: it is there, and has not ended.
+        return Polled(PHASES.get(status, Phase.RUNNING), status, web_page(run, self.settings.region))
+
+    async def collect(self, submitted: Submitted, request: FarmRunRequest, into: Path) -> Collected:
+        """Implements `Farm.collect`."""
+        run = await self._run(submitted)
+        if run.get("status") != "COMPLETED":
+            raise FarmError(f"the run has not ended: it is {run.get('status')}")
+        jobs = await self._client.all_pages("list_jobs", "jobs", arn=submitted.id)
+        left = await fetch_artifacts(self._client, submitted.id, [job["arn"] for job in jobs], into)
+        return await asyncio.to_thread(collected_of, run, jobs, left, request, _pinned(run))
+
+    async def cancel(self, submitted: Submitted) -> None:
+        """Implements `Farm.cancel`."""
+        try:
+            run = await self._run(submitted)
+            if run.get("status") not in {"COMPLETED", "STOPPING"}:
+                await self._client.call("stop_run", arn=submitted.id)
+        except RefusedCall as error:
+            # It has ended in between, or was deleted.
+            if error.service_code not in {"ArgumentException", "NotFoundException"}:
+                raise
+
+    async def _run(self, submitted: Submitted) -> dict[str, Any]:
+        run: dict[str, Any] = (await self._client.call("get_run", arn=submitted.id))["run"]
+        return run
+
+
+def _pinned(run: Mapping[str, Any]) -> str:
+    """The ARN of the device that a run was pinned to; empty: it does not say."""
+    filters = (run.get("deviceSelectionResult") or {}).get("filters") or ()
+    for one in filters:
+        if one.get("attribute") == "ARN" and one.get("operator") == "EQUALS":
+            return str(one["values"][0])
+    return ""

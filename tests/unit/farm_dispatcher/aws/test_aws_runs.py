@@ -1,0 +1,147 @@
+"""Farm runs of AWS Device Farm, through boto3 and a peer that really runs the test spec."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from support.farm_peers.aws.bench import TARGET, AwsBench
+from support.farm_peers.aws.benchmark import measuring_benchmark
+from support.farm_peers.aws.faults import Outcome
+from support.graphs import dense_model
+from windtunnel.farm_dispatcher.domain.jobs import PushedFile
+from windtunnel.farms.failure_kinds import FailureKind
+from windtunnel.log_parser import parse_log
+
+pytestmark = pytest.mark.heavy
+
+
+async def test_a_model_runs_on_the_phone_and_its_bytes_are_those_of_the_variant(bench: AwsBench) -> None:
+    model = dense_model(bench.folder / "m.tflite").read_bytes()
+    binary = bench.files.add(measuring_benchmark(bench.folder / "measures"))
+    collected = await bench.run(bench.job(model, binary))
+    (result,) = collected.results
+    assert result.run is not None, result.failure
+    (parsed,) = parse_log(result.run.log).runs
+    assert parsed.error is None and (parsed.inference.count or 0) >= 5
+    assert parsed.accelerator_requested == "xnnpack"
+    received = {target: sha256 for sha256, target in bench.peer.phones[0].received()}
+    assert received[f"{TARGET}/model.tflite"] == hashlib.sha256(model).hexdigest()
+    assert result.seconds is not None
+    assert (result.run.facts.name, result.run.facts.os_version) == ("Google Pixel 8", "14")
+    assert result.run.instance == (await bench.farm._catalog.described(await bench.device()))["arn"]
+    assert collected.billed_minutes == Decimal("1.7")
+
+
+async def test_entries_run_one_after_the_other_and_a_failing_one_does_not_stop_the_others(bench: AwsBench) -> None:
+    jobs = [bench.job(model) for model in (b"one", b"FAILS", b"CRASH", b"four")]
+    first, second, third, fourth = (await bench.run(*jobs)).results
+    assert first.run is not None and fourth.run is not None
+    assert second.failure is not None and second.failure.kind is FailureKind.TEST
+    assert "status 1" in second.failure.message and "initialize" in second.failure.message
+    assert "initialize" in second.log
+    assert third.failure is not None and third.failure.kind is FailureKind.TEST
+    assert "signal 11" in third.failure.message
+    models = [sha for sha, target in bench.peer.phones[0].received() if target.endswith("model.tflite")]
+    assert models == [hashlib.sha256(text).hexdigest() for text in (b"one", b"FAILS", b"CRASH", b"four")]
+
+
+async def test_the_benchmark_is_pushed_once_for_all_entries(bench: AwsBench) -> None:
+    binary = bench.benchmark()
+    await bench.run(bench.job(b"one", binary), bench.job(b"two", binary))
+    targets = [target for _, target in bench.peer.phones[0].received()]
+    assert targets.count(f"{TARGET}/benchmark_model") == 1
+
+
+async def test_an_entry_that_takes_too_long_ends_and_the_next_one_runs(bench: AwsBench) -> None:
+    first, second = (await bench.run(bench.job(b"SLEEP", timeout_s=1.0), bench.job())).results
+    assert first.failure is not None and first.failure.kind is FailureKind.TIMEOUT
+    assert second.run is not None
+
+
+async def test_a_file_that_arrives_damaged_is_pushed_again(bench: AwsBench) -> None:
+    bench.peer.runs.phone_options = {"damaged_pushes": 1}
+    (result,) = (await bench.run(bench.job())).results
+    assert result.run is not None
+
+
+async def test_a_file_that_keeps_arriving_damaged_is_not_measured(bench: AwsBench) -> None:
+    bench.peer.runs.phone_options = {"damaged_pushes": 2}
+    (result,) = (await bench.run(bench.job())).results
+    assert result.failure is not None and result.failure.kind is FailureKind.INFRASTRUCTURE
+    assert "sha256" in result.failure.message
+
+
+async def test_words_with_spaces_and_quotes_reach_the_benchmark_as_they_are(bench: AwsBench) -> None:
+    says = bench.blob(b'#!/bin/sh\nfor word in "$@" "$MY_FLAG"; do printf "[%s]\\n" "$word"; done\n')
+    words = ("--a=b c", "it's", '"x"', "$HOME", "a;b")
+    job = bench.job(binary=says, arguments=words, environment={"MY_FLAG": "one 'two' $three"})
+    (result,) = (await bench.run(job)).results
+    assert result.run is not None, result.failure
+    assert result.run.log == "".join(f"[{word}]\n" for word in (*words, "one 'two' $three"))
+
+
+async def test_files_are_pulled(bench: AwsBench) -> None:
+    writes = bench.blob(b"#!/bin/sh\necho ran\nmkdir -p out && echo csv > out/a.csv && echo one > one.txt\n")
+    pull = (f"{TARGET}/out", f"{TARGET}/one.txt", f"{TARGET}/absent")
+    (result,) = (await bench.run(bench.job(binary=writes, pull=pull))).results
+    assert result.run is not None, result.failure
+    assert set(result.pulled) == set(pull[:2])
+    assert (result.pulled[pull[0]] / "a.csv").read_text() == "csv\n"
+    assert result.pulled[pull[1]].read_text() == "one\n"
+
+
+async def test_more_files_are_pushed_where_the_job_wants_them(bench: AwsBench) -> None:
+    reads = bench.blob(b"#!/bin/sh\ncat deep/er/data.txt\n")
+    extra = PushedFile(bench.blob(b"data\n"), f"{TARGET}/deep/er/data.txt")
+    (result,) = (await bench.run(bench.job(binary=reads, files=(extra,)))).results
+    assert result.run is not None and result.run.log == "data\n"
+
+
+async def test_a_warm_phone_is_waited_for_between_entries(bench: AwsBench, tmp_path: Path) -> None:
+    bench.peer.runs.phone_options = {"temperature": 300}
+    first, second = (await bench.run(bench.job(), bench.job())).results
+    assert first.run is not None and second.run is not None
+    assert "dumpsys battery" in (bench.peer.phones[0].folder / "adb.log").read_text()
+
+
+async def test_lost_customer_artifacts_are_replaced_by_the_output_of_the_test_spec(bench: AwsBench) -> None:
+    bench.peer.faults.outcomes.append(Outcome(artifacts_lost=True))
+    first, second = (await bench.run(bench.job(), bench.job(b"FAILS"))).results
+    assert first.run is not None and parse_log(first.run.log).runs[0].inference.count
+    assert parse_log(first.run.log).unrecognized_lines == 0
+    assert second.failure is not None and second.failure.kind is FailureKind.TEST
+
+
+async def test_what_a_job_printed_before_the_run_was_stopped_counts_for_what_ended(bench: AwsBench) -> None:
+    request = await bench.request(bench.job(), bench.job(b"SLEEP", timeout_s=600.0), bench.job())
+    submitted = await bench.submit(request)
+    for _ in range(4):
+        bench.peer.clock.advance(20)
+        await bench.farm.poll(submitted)
+    (phone,) = bench.peer.phones
+    folder = phone.folder.parent / "host" / "logs" / "windtunnel" / "e1"
+    for _ in range(2000):
+        if (folder / "status").exists() and "celsius_before" in (folder / "status").read_text():
+            break
+        await bench.farm.poll(submitted)
+    await bench.farm.cancel(submitted)
+    await bench.wait(submitted)
+    first, second, third = (await bench.collect(submitted, request)).results
+    assert first.run is not None
+    assert second.failure is not None and second.failure.kind is FailureKind.CANCELLED
+    assert third.failure is not None and third.failure.kind is FailureKind.CANCELLED
+
+
+async def test_collecting_twice_gives_the_same(bench: AwsBench) -> None:
+    request = await bench.request(bench.job())
+    submitted = await bench.submit(request)
+    await bench.wait(submitted)
+    once, again = await bench.collect(submitted, request), await bench.collect(submitted, request)
+    assert once.results[0].run is not None
+    assert once.billed_minutes == again.billed_minutes
+    assert dataclasses.replace(once.results[0], pulled={}) == dataclasses.replace(again.results[0], pulled={})
