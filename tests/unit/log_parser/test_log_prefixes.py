@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from windtunnel.log_parser import parse_log
+from windtunnel.log_parser.domain.lines.read_lines import message_of
 
 LOGS = Path(__file__).parent / "logs"
 # One log with its own levels before the messages, one with rows of tables.
@@ -159,6 +160,4 @@ def test_levels_of_outer_loggers_count_where_the_message_has_none() -> None:
     ],
 )
 def test_messages_keep_their_beginning(line: str) -> None:
-    from windtunnel.log_parser.domain.lines.read_lines import messages
-
-    assert next(iter(messages(f"{line}\n"))).text.endswith(line[3:])
+    assert message_of(line).text.endswith(line[3:])

@@ -21,6 +21,7 @@ _FINE = rf"{_DAY}[ T]{_CLOCK}[.,]\d{{3,9}}{_ZONE}"
 _STAMP = rf"{_DAY}[ T]{_CLOCK}(?:[.,]\d{{1,9}})?{_ZONE}"
 _EPOCH = r" *\d{9,10}[.,]\d{3,9}"
 _LOGCAT = rf"(?:{_FINE}|{_EPOCH}| *\d{{1,9}}\.\d{{3,9}})"
+_PID = r"(?P<pid>\d{1,9})"
 _TAG = r"(?P<tag>[^:\[\]()]{0,80}?)"
 _HOST = r"[\w.-]{1,80}"
 _WORD = r"INFO|WARNING|WARN|ERROR|DEBUG|FATAL|CRITICAL|NOTICE|VERBOSE|TRACE"
@@ -44,20 +45,25 @@ _PYTHON = (
 # By how they begin, so that a line is compared with few. Of several that fit the first counts.
 _DIGIT = (
     # logcat threadtime, also with year, zone, uid, epoch: 07-14 13:14:52.097  2283  2283 I tflite: msg
-    rf"{_LOGCAT} +(?:\w+ +)?\d+ +\d+ (?P<level>[VDIWEFA]) {_TAG} *: ?",
+    rf"{_LOGCAT} +(?:\w+ +)?{_PID} +\d+ (?P<level>[VDIWEFA]) {_TAG} *: ?",
     # logcat time: 07-14 13:14:52.097 I/tflite  ( 2283): msg
-    rf"{_LOGCAT}:? (?P<level>[VDIWEFA])/{_TAG} *\( *(?:\w+: *)?\d+\): ?",
+    rf"{_LOGCAT}:? (?P<level>[VDIWEFA])/{_TAG} *\( *(?:\w+: *)?{_PID}\): ?",
     # Android Studio: 2021-07-14 13:14:52.097 2283-2283/org.app I/tflite: msg
-    rf"{_FINE} +\d+-\d+/\S{{1,100}} (?P<level>[VDIWEFA])/{_TAG} *: ?",
+    rf"{_FINE} +{_PID}-\d+/\S{{1,100}} (?P<level>[VDIWEFA])/{_TAG} *: ?",
     # Android Studio since 2022: 2023-07-14 13:14:52.097  2283-2283  tflite   org.app   I  msg
-    rf"{_FINE} +\d+-\d+ +(?P<tag>\S{{1,80}}) +\S{{1,100}} +(?P<level>[VDIWEFA])  ?",
+    rf"{_FINE} +{_PID}-\d+ +(?P<tag>\S{{1,80}}) +\S{{1,100}} +(?P<level>[VDIWEFA])(?:  ?|$)",
+    # the same with a part of its columns
+    rf"(?:{_FINE}|{_CLOCK}[.]\d{{3}}) +{_PID}-\d+ +(?P<tag>\S{{1,80}}(?: \S{{1,40}})?)(?: +\S{{1,100}})? +"
+    r"(?P<level>[VDIWEFA])(?:  ?|$)",
+    # logcat without its processes: 06-08 12:09:32.317 I litert : msg
+    rf"{_LOGCAT} +(?P<level>[VDIWEFA]) (?P<tag>[\w.$@/-]{{1,60}}) *: ?",
     # `log show`: 2026-09-14 10:21:30.123456+0200 0x1a2b  Default  0x0  1234  0  App: (Lib) [sub:cat] msg
     rf"{_FINE} +0x[0-9a-f]+ +(?P<level>[A-Z])[a-z]{{3,10}} +0x[0-9a-f]+ +\d+ +\d+ +(?P<tag>[\w .-]{{1,80}}): "
     rf"{_CATEGORY}",
     # `log show --style compact`: 2026-09-14 10:21:30.123 Df App[1234:abcd] msg
-    rf"{_FINE} +[A-Z][a-z ]? +(?P<tag>[\w .-]{{1,80}})\[\d+(?::\w+)?\]:? ?{_CATEGORY}",
+    rf"{_FINE} +[A-Z][a-z ]? +(?P<tag>[\w .-]{{1,80}})\[{_PID}(?::\w+)?\]:? ?{_CATEGORY}",
     # NSLog and os_log: 2020-06-10 12:34:56.789 TFLiteBenchmark[1234:56789] msg
-    rf"{_FINE} +(?P<tag>[\w .-]{{1,80}})\[\d+:\w+\] ?{_CATEGORY}",
+    rf"{_FINE} +(?P<tag>[\w .-]{{1,80}})\[{_PID}:\w+\] ?{_CATEGORY}",
     # TensorFlow: 2017-11-27 08:56:35.518009: I path/file.cc:324] msg
     rf"{_STAMP}: (?P<level>[IWEF]) (?P<tag>\S{{1,200}}:\d+)\] ?",
     # CRI, of `crictl` and /var/log/pods: 2026-09-14T10:21:30.000000000Z stdout F msg
@@ -90,18 +96,20 @@ _BRACKET = (
 )
 _LETTER = (
     # logcat brief and tag: I/tflite  ( 2283): msg, I/tflite  : msg
-    rf"(?P<level>[VDIWEFA])/{_TAG} *(?:\( *(?:\w+: *)?\d+\))?: ?",
+    rf"(?P<level>[VDIWEFA])/{_TAG} *(?:\( *(?:\w+: *)?{_PID}\))?: ?",
     # logcat process and thread: I( 2283) msg, I( 2283: 2283) msg
-    r"(?P<level>[VDIWEFA])\( *\d+(?:: *\d+){0,2}\) ",
+    rf"(?P<level>[VDIWEFA])\( *{_PID}(?:: *\d+){{0,2}}\) ",
     # logcat with its stamps cut off: I tflite  : msg
     r"(?P<level>[VDIWEFA]) (?P<tag>(?i:tflite|litert|tensorflow)\w{0,40}) *: ?",
     # iOS syslog: Jun 10 12:34:56 iPhone TFLiteBenchmark(tflite)[1234] <Notice>: msg
-    rf"{_SYSLOG} (?:\S{{1,80}} )?(?P<tag>[\w.-]{{1,80}})(?:\([\w.-]{{1,80}}\))?\[\d+\] <(?P<level>[A-Z])\w{{0,12}}>: ?",
+    rf"{_SYSLOG} (?:\S{{1,80}} )?(?P<tag>[\w.-]{{1,80}})(?:\([\w.-]{{1,80}}\))?\[{_PID}\] <(?P<level>[A-Z])\w{{0,12}}>: ?",
+    # Android Studio without stamps: com.app.name    I  msg, tflite   com.app.name   I  msg
+    r"(?P<tag>[A-Za-z][\w.$-]{2,80})(?: {2,}[a-z][\w.]{2,100})? {2,}(?P<level>[VDIWEFA])(?:  |$)",
     # journald and syslog: Sep 14 10:21:30 host bench[811]: msg, Mon 2026-09-14 10:21:30 CEST host bench[811]: msg
     rf"(?:{_SYSLOG}|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) {_STAMP}) +{_IDENT}",
     rf"{_SYSLOG} ",
     # glog and absl: I0610 12:34:56.789012   12345 file.cc:12] msg
-    r"(?P<level>[IWEF])\d{4}(?:\d{4})? \d\d:\d\d:\d\d[.]\d+ +\d+ (?P<tag>\S{1,200}:\d+)\] ?",
+    r"(?P<level>[IWEF])\d{4}(?:\d{4})? \d\d:\d\d:\d{2,10}[.]\d+ +\d+ (?P<tag>\S{1,200}:\d+)\] ?",
     # Python logging and pytest: INFO:bench:msg, INFO     bench:run.py:30 msg, INFO - msg
     rf"{_LEVEL}:{_NAME}:",
     rf"{_LEVEL} +(?P<tag>[\w.]{{1,80}}:[\w.-]{{1,80}}\.py:\d+):? ",
@@ -128,22 +136,27 @@ _DIGITS, _BRACKETS, _LETTERS, _SIGNS = (
 # Which letters may begin a prefix at all: most messages begin with another word.
 _LETTER_MAY_BEGIN = re.compile(
     rf"[VDIWEFA][/( ]|[IWEF]\d{{4}}|{_MONTH} |(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d|(?i:{_WORD})(?::\S| )"
-    r"|[a-z][\w.-]{0,60}(?: +\| |\[\d)"
+    r"|[a-z][\w.-]{0,60}(?: +\| |\[\d)|[A-Za-z][\w.$-]{2,80} {2,}"
 )
 # A logger's name after its level, or alone: its own layer, for the level may have been of the layer before.
 _AFTER_LEVEL = re.compile(rf"{_NAME}(?: - |:(?: |$)| \| )")
-_LONG = re.compile(rf"\[ {_LOGCAT} +(?:\w+: *)?\d+: *\d+ (?P<level>[VDIWEFA])/(?P<tag>[^\]]{{0,80}}?) *\]\s*\Z")
+_LONG = re.compile(rf"\[ {_LOGCAT} +(?:\w+: *)?{_PID}: *\d+ (?P<level>[VDIWEFA])/(?P<tag>[^\]]{{0,80}}?) *\]\s*\Z")
 _PROCESS_TAG = re.compile(r"  \((?P<tag>[^()]{1,80}?) *\)\Z")
 _JSON_TEXT = ("MESSAGE", "log", "message", "msg", "textPayload", "text")
 _JSON_LEVEL = ("level", "severity", "levelname")
 
 
 class Stripped(NamedTuple):
-    """A message without its prefixes; `level` None and `source` empty: no prefix says."""
+    """A message without its prefixes; `level` None and `source` and `pid` empty: no prefix says.
+
+    `mark` is the process as it stands in the line, with one character on each side.
+    """
 
     text: str
     level: str | None = None
     source: str = ""
+    pid: str = ""
+    mark: str = ""
 
 
 def level_of(word: str | None) -> str | None:
@@ -168,7 +181,9 @@ def header_of_long(raw: str) -> Stripped | None:
         Level and source; None for any other line.
     """
     found = _LONG.match(raw) if raw.startswith("[") else None
-    return None if found is None else Stripped("", level_of(found["level"]), found["tag"].strip())
+    if found is None:
+        return None
+    return Stripped("", level_of(found["level"]), found["tag"].strip(), found["pid"], _mark(raw, found))
 
 
 def strip(raw: str) -> Stripped:
@@ -181,7 +196,7 @@ def strip(raw: str) -> Stripped:
         The message, with what the prefixes say.
     """
     level: str | None = None
-    source = ""
+    source = pid = mark = ""
     if raw.startswith("{") and (inner := _from_json(raw)) is not None:
         level, raw = inner.level, inner.text
     if raw[:1] == " " and _first(inner_text := raw.lstrip()):
@@ -194,13 +209,19 @@ def strip(raw: str) -> Stripped:
         groups = found.groupdict()
         level = level_of(groups.get("level")) or level
         source = f"{source} {groups.get('tag') or ''}".strip()
+        if groups.get("pid"):
+            pid, mark = found["pid"], _mark(raw, found)
         logcat_process = found[0].startswith(f"{groups.get('level')}(")
         raw = raw[found.end() :]
         if logcat_process and (tag := _PROCESS_TAG.search(raw)):
             raw, source = raw[: tag.start()], tag["tag"].strip()
         elif groups.get("level") and (name := _AFTER_LEVEL.match(raw)):
             raw, source = raw[name.end() :], f"{source} {name['tag']}".strip()
-    return Stripped(raw, level, source)
+    return Stripped(raw, level, source, pid, mark)
+
+
+def _mark(raw: str, found: re.Match[str]) -> str:
+    return raw[max(0, found.start("pid") - 1) : found.end("pid") + 1]
 
 
 def _first(raw: str) -> re.Match[str] | None:

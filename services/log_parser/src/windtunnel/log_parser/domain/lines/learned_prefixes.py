@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable
-from itertools import islice
 
 # What only a benchmark tool prints, each at the very beginning of its message.
 _ANCHOR = re.compile(
@@ -14,6 +12,11 @@ _ANCHOR = re.compile(
     r"|(?:Average i|I)nference timings in |Created TensorFlow Lite |Replacing \d+ |BENCHMARK RESULTS|"
     r"Model initialization: |Inference \(avg\): )"
 )
+# One of them is in each.
+_WORDS = (
+    "STARTING!", ": [", "threads used", "oad", "nitialized session", "Running bench", "model file size", "timings in ",
+    "Created TensorFlow", "Replacing", "BENCHMARK", "Model init", "Inference (avg",
+)  # fmt: skip
 _LONGEST_PREFIX = 240
 _MAX_SHAPES = 4
 _MIN_KINDS = 2
@@ -32,29 +35,38 @@ _CLASSES = {
 }
 
 
-def learn(text: str, known: Callable[[str], str]) -> tuple[re.Pattern[str], ...]:
-    """Patterns of the prefixes before the messages that only a benchmark prints, the most frequent first.
+class Learner:
+    """Collects what stands before the messages that only a benchmark prints."""
 
-    Args:
-        text: the log.
-        known: takes the prefixes off a line that rules know.
+    def __init__(self) -> None:
+        self._shapes: dict[str, Counter[str]] = {}
+        self.noted = 0
 
-    Returns:
-        One pattern for each shape.
-    """
-    shapes: dict[str, Counter[str]] = {}
-    for anchor in islice(_ANCHOR.finditer(text), _MOST_ANCHORS):
-        begin = text.rfind("\n", max(0, anchor.start() - 2 * _LONGEST_PREFIX), anchor.start()) + 1
-        if begin == anchor.start():
-            continue
-        line = known(text[begin : anchor.end()])
-        found = _ANCHOR.search(line)
-        if found is not None and 0 < found.start() <= _LONGEST_PREFIX and _may_end(line[found.start() - 1]):
-            shapes.setdefault(_shape(line[: found.start()]), Counter())[found[0]] += 1
-    # Words before one kind of message may belong to it; before several kinds they are a prefix.
-    likely = [shape for shape, anchors in shapes.items() if len(anchors) >= _MIN_KINDS]
-    likely.sort(key=lambda shape: -shapes[shape].total())
-    return tuple(re.compile(shape) for shape in likely[:_MAX_SHAPES])
+    def note(self, line: str) -> None:
+        """Looks at a line.
+
+        Args:
+            line: without the prefixes that rules know.
+        """
+        if self.noted >= _MOST_ANCHORS or not any(word in line for word in _WORDS):
+            return
+        found = _ANCHOR.search(line, 0, _LONGEST_PREFIX + 100)
+        if found is None:
+            return
+        self.noted += 1
+        if 0 < found.start() <= _LONGEST_PREFIX and _may_end(line[found.start() - 1]):
+            self._shapes.setdefault(_shape(line[: found.start()]), Counter())[found[0]] += 1
+
+    def shapes(self) -> tuple[re.Pattern[str], ...]:
+        """Patterns of the prefixes, the most frequent first.
+
+        Returns:
+            One pattern for each shape.
+        """
+        # Words before one kind of message may belong to it; before several kinds they are a prefix.
+        likely = [shape for shape, anchors in self._shapes.items() if len(anchors) >= _MIN_KINDS]
+        likely.sort(key=lambda shape: -self._shapes[shape].total())
+        return tuple(re.compile(shape) for shape in likely[:_MAX_SHAPES])
 
 
 def _may_end(character: str) -> bool:

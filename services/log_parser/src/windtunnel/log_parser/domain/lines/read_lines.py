@@ -1,17 +1,12 @@
-"""From bytes to messages: decoding, line ends, and the prefixes that loggers put before a message."""
+"""From a line as it stands in a log to its message: decoding, line ends, and the prefixes that loggers put before it."""
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from windtunnel.log_parser.domain.lines.blocks import MAX_LINE
 from windtunnel.log_parser.domain.lines.known_prefixes import Stripped, header_of_long, level_of, strip
-from windtunnel.log_parser.domain.lines.learned_prefixes import learn
-
-# No benchmark tool prints a longer line; matching stays cheap on a hostile file.
-MAX_LINE = 16_384
 
 _LEVEL = re.compile(r"\s*(INFO|WARNING|WARN|ERROR|VERBOSE|FATAL|DEBUG): ?")
 _SOURCE = re.compile(r"\[(?P<file>[\w./+-]{1,200}):\d+\](?: |$)")
@@ -25,67 +20,75 @@ _ESCAPES = re.compile(
 class Line:
     """A message without its prefixes.
 
-    `level` is one of V D I W E F; None: no prefix says. `source` has the logger's tag and source file. `partial`
-    marks the last line of a text that does not end in a line feed: it may be cut anywhere.
+    `level` is one of V D I W E F; None: no prefix says. `source` has the logger's tag and source file, `pid` the
+    process that a logcat or NSLog names, `mark` the same with what stands around it; empty: none. `partial` marks the last line of a text that does not end in a
+    line feed: it may be cut anywhere. `number` counts from 1. `too_long`: only its beginning is here.
     """
 
     text: str
     level: str | None
     source: str
     partial: bool
+    pid: str = ""
+    mark: str = ""
+    number: int = 0
+    too_long: bool = False
 
 
-def decode(data: str | bytes) -> str:
-    """The text of a log.
+class LineReader:
+    """Takes the prefixes off the lines of one log, in order.
 
     Args:
-        data: text, or bytes as a tool or PowerShell wrote them.
+        shapes: prefixes that were learned from this log.
+    """
+
+    def __init__(self, shapes: tuple[re.Pattern[str], ...] = ()) -> None:
+        self._shapes = shapes
+        self._header: Stripped | None = None
+
+    def read(self, raw: bytes, number: int, *, partial: bool) -> Line | None:
+        """Reads a line.
+
+        Args:
+            raw: its bytes, without the line feed.
+            number: in the log, from 1.
+            partial: the log ends in it, without a line feed.
+
+        Returns:
+            The message; None for a header of `logcat -v long`, which belongs to the messages after it.
+        """
+        if len(raw) >= MAX_LINE:
+            return Line(raw[:MAX_LINE].decode("utf-8", "replace"), None, "", partial, number=number, too_long=True)
+        text = _plain(raw.rstrip(b"\r").decode("utf-8", "replace"))
+        if (header := header_of_long(text)) is not None:
+            self._header = header
+            return None
+        found = message_of(text, self._shapes)
+        level, source, pid, mark = found.level, found.source, found.pid, found.mark
+        if self._header is not None and not pid:
+            pid, mark = self._header.pid, self._header.mark
+        if self._header is not None and level is None:
+            level, source = self._header.level, f"{self._header.source} {source}".strip()
+        return Line(found.text, level, source, partial, pid, mark, number)
+
+
+def message_of(text: str, shapes: tuple[re.Pattern[str], ...] = ()) -> Stripped:
+    """A line without its prefixes.
+
+    Args:
+        text: of the line.
+        shapes: prefixes that were learned from its log.
 
     Returns:
-        Invalid UTF-8 becomes U+FFFD; a byte order mark of UTF-16 is obeyed.
+        The message, with what the prefixes say.
     """
-    if isinstance(data, str):
-        return data.removeprefix("\ufeff")
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", errors="replace")
-    return data.decode("utf-8", errors="replace").removeprefix("\ufeff")
-
-
-def messages(text: str) -> Iterator[Line]:
-    """The lines of a log with prefixes taken off.
-
-    Args:
-        text: the log.
-
-    Yields:
-        Each line; a blank one has an empty text.
-    """
-    shapes = learn(text, lambda raw: _named(strip(_plain(raw))).text)
-    header: Stripped | None = None
-    for raw, partial in _raw_lines(text):
-        if len(raw) > MAX_LINE:
-            yield Line(raw[:MAX_LINE], None, "", partial)
-            continue
-        raw = _plain(raw)
-        if (found := header_of_long(raw)) is not None:
-            header = found
-            continue
-        line = _message(raw, shapes, partial)
-        if header is not None and line.level is None:
-            line = replace(line, level=header.level, source=f"{header.source} {line.source}".strip())
-        yield line
-
-
-def _raw_lines(text: str) -> Iterator[tuple[str, bool]]:
-    """Each line, without its end, and whether the text stops before it has one."""
-    start = 0
-    while start < len(text):
-        end = text.find("\n", start)
-        partial = end < 0
-        if partial:
-            end = len(text)
-        yield text[start:end].rstrip("\r"), partial
-        start = end + 1
+    found = _named(strip(text))
+    for shape in shapes:
+        if prefix := shape.match(found.text):
+            inner = _named(strip(found.text[prefix.end() :]))
+            level = inner.level or level_of(prefix.groupdict().get("level")) or found.level
+            return Stripped(inner.text, level, inner.source or found.source, found.pid, found.mark)
+    return found
 
 
 def _plain(raw: str) -> str:
@@ -97,17 +100,6 @@ def _plain(raw: str) -> str:
     return raw
 
 
-def _message(raw: str, shapes: tuple[re.Pattern[str], ...], partial: bool) -> Line:
-    found = _named(strip(raw))
-    for shape in shapes:
-        if prefix := shape.match(found.text):
-            inner = _named(strip(found.text[prefix.end() :]))
-            level = inner.level or level_of(prefix.groupdict().get("level")) or found.level
-            found = Stripped(inner.text, level, inner.source or found.source)
-            break
-    return Line(found.text, found.level, found.source, partial)
-
-
 def _named(found: Stripped) -> Stripped:
     """Takes off what the benchmark's own logger puts before a message: its level and its source file."""
     text, level, source = found.text, found.level, found.source
@@ -117,4 +109,4 @@ def _named(found: Stripped) -> Stripped:
     if text.startswith("[") and (file := _SOURCE.match(text)):
         source = f"{source} {file['file']}"
         text = text[file.end() :]
-    return Stripped(text, level, source)
+    return found._replace(text=text, level=level, source=source)

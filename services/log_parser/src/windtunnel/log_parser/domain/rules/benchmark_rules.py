@@ -47,6 +47,7 @@ def _command(run: Run, found: Found, line: Line) -> None:
             break
         name, value = flag[1], flag[2] or flag[3]
         if name == "graph" and value:
+            run.shows_request = True
             run.set_model(value, 1)
         elif name == "num_threads":
             run.set_threads(natural(value), 1)
@@ -60,6 +61,8 @@ def _command(run: Run, found: Found, line: Line) -> None:
 
 def _graph(run: Run, found: Found, line: Line) -> None:
     run.set_model(found[1], 3)
+    # The tool prints the delegates that are asked for next to it.
+    run.shows_request = True
 
 
 def _threads(run: Run, found: Found, line: Line) -> None:
@@ -70,6 +73,8 @@ def _use(run: Run, found: Found, line: Line) -> None:
     key = _FLAGS.get(found[1].lower().replace(" ", ""))
     if key and _is_on(found[2]):
         run.delegates.request(key)
+    elif key:
+        run.shows_request = True
 
 
 def _external(run: Run, found: Found, line: Line) -> None:
@@ -289,7 +294,7 @@ RULES = (
     rule("uns: [", r"^(?:Min n|N)um runs: ?\[", None, "go"),
     rule(": [", r"^[#A-Za-z][^\[\]:]{1,100}: ?\[.*\]\s*$"),
     rule(" : [", r"^[#A-Za-z][^\[\]:]{1,100} : ?\[.*\]\s*$"),
-    rule("oad", r"^(?:Loaded model|Loading model from:) (\S.*)$", _loaded, "go"),
+    rule("oad", r"^(?:Loaded model|Loading model from:) (\S.*)$", _loaded, "may"),
     rule("ersion", r"^(?:TensorFlow ?Lite|TF ?Lite|LiteRT)(?: runtime)? [Vv]ersion:? v?(\d+\.[\w.+-]{1,60})", _runtime,
           "go"),
     rule("model file size", rf"^The input model file size \(MB\): ?({NUMBER})", _model_size, "go"),
@@ -300,18 +305,18 @@ RULES = (
           _memory_peak, "go"),
     rule("Note: as", r"^Note: as the benchmark tool itself affects memory footprint", _memory_note),
     rule("Replacing", r"^Replacing (\d+)(?: out of (\d+))? node\(s\) with delegate \(([^()]{1,100})\) node, "
-          r"yielding (\d+) partitions?(?: for subgraph (\d+))?", _replacing, "go"),
+          r"yielding (\d+) partitions?(?: for subgraph (\d+))?", _replacing, "may"),
     rule("nodes delegated", rf"^{_D}:? (?:delegate: )?(\d+) nodes delegated out of (\d+) nodes,? "
-          r"with (\d+) partitions", _delegated, "go"),
-    rule("Created TensorFlow", r"^Created TensorFlow Lite (XNNPACK) delegate for CPU", _created, "go"),
-    rule("Created TensorFlow", r"^Created TensorFlow Lite delegate for ([\w ]{1,40})\.", _created, "go"),
-    rule("delegate created", rf"^{_D} delegate created\.", _created_by_tool, "go"),
+          r"with (\d+) partitions", _delegated, "may"),
+    rule("Created TensorFlow", r"^Created TensorFlow Lite (XNNPACK) delegate for CPU", _created, "may"),
+    rule("Created TensorFlow", r"^Created TensorFlow Lite delegate for ([\w ]{1,40})\.", _created, "may"),
+    rule("delegate created", rf"^{_D} delegate created\.", _created_by_tool, "may"),
     rule("pplied", rf"^(?:Explicitly a|A)pplied {_D} delegate, and the model graph will be (completely|partially) "
-          r"executed (?:by|w/) the delegate(?: w/ (\d+) delegate kernels)?", _applied, "go"),
+          r"executed (?:by|w/) the delegate(?: w/ (\d+) delegate kernels)?", _applied, "may"),
     rule("will not be executed", rf"^Though {_D} delegate is (?:explicitly )?applied, the model graph will not be "
-          r"executed", _not_used, "go"),
-    rule("ailed to apply", rf"^Failed to apply (?!(?:the )?delegate\b)(?:the )?{_D} delegate", _apply_failed, "go"),
-    rule("delegate", r"[Ff]ailed to (?:apply|modify graph with) (?:the )?delegate\b", _graph_not_modified, "go"),
+          r"executed", _not_used, "may"),
+    rule("ailed to apply", rf"^Failed to apply (?!(?:the )?delegate\b)(?:the )?{_D} delegate", _apply_failed, "may"),
+    rule("delegate", r"[Ff]ailed to (?:apply|modify graph with) (?:the )?delegate\b", _graph_not_modified, "may"),
     rule("will run on the", r"^(?:First )?(\d+) operations will run on the (\w{2,20}), and the remaining \d+",
           _planned),
     rule("will run on the", r"^No operations will run on the (\w{2,20}), and all (\d+) operations will run on the CPU",

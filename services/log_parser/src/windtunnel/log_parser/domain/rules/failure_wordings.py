@@ -29,9 +29,6 @@ _WORDINGS = (
     # Out of memory before crash: a bad_alloc ends in an abort, but the abort is not the cause.
     _wording(r"std::bad_alloc|OutOfMemoryError", "out_of_memory", opens=False),
     _wording(
-        r"\b(?:lowmemorykiller|lmkd)\b.{0,80}[Kk]ill|\boom-kill|Out of memory: Kill", "out_of_memory", opens=False
-    ),
-    _wording(
         r"(?i)\bout of memory\b|cannot allocate memory|CL_OUT_OF_|CL_MEM_OBJECT_ALLOCATION_FAILURE|"
         r"memory allocation failure|(?:failed|unable) to allocate (?:device )?memory",
         "out_of_memory",
@@ -40,9 +37,9 @@ _WORDINGS = (
     ),
     _wording(
         r"(?:^|\s)(?:Segmentation fault|Aborted|Bus error|Illegal instruction|Killed)(?:\s|$)|"
-        r"^Fatal signal \d+|^FATAL EXCEPTION|\b(?:SIGSEGV|SIGABRT|SIGBUS|SIGILL)\b|^\*\*\* \*\*\* \*\*\*|"
+        r"^FATAL EXCEPTION|\b(?:SIGSEGV|SIGABRT|SIGBUS|SIGILL)\b|"
         r"terminate called after throwing|(?i:terminating (?:with|due to) uncaught)|"
-        r"^Abort message:|^\S{0,200} ?Check failed:",
+        r"^\S{0,200} ?Check failed:",
         "crash",
         opens=False,
     ),

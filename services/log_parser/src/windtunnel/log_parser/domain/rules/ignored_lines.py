@@ -46,5 +46,6 @@ KNOWN_LINES = (
     rule("Creating LiteRT", r"^Creating LiteRT environment"),
     rule("Event: ", r"^Event: "),
     rule("---------", r"^-{5,} (?:beginning of|switch to) \w+"),
+    rule("*** ***", r"^\*\*\* \*\*\* \*\*\*"),
     rule("XNNPack", r"^(?:XNNPack weight cache|Tensor-less XNNPack)"),
 )  # fmt: skip

@@ -36,7 +36,7 @@ def _litert_threads(run: Run, found: Found, line: Line) -> None:
 
 def _litert_accelerators(run: Run, found: Found, line: Line) -> None:
     """What is asked for, the best first: "NPU | CPU" asks for the NPU and takes the CPU for what is left."""
-    run.tool = "litert"
+    run.tool, run.shows_request = "litert", True
     for name in found[1].lower().split("|"):
         if (key := name.strip()) in ("npu", "gpu"):
             run.delegates.request(key)

@@ -80,7 +80,7 @@ def runs_of(rows: list[OptionRow], runs: list[Run]) -> list[Run]:
 
 
 def _run(row: OptionRow) -> Run:
-    run = Run(started=True, beyond_flags=True)
+    run = Run(started=True, beyond_flags=True, of_tool=True, shows_request=True)
     if cpu := _CPU.match(row.option):
         run.set_threads(natural(cpu[1]), 3)
         if cpu[2]:

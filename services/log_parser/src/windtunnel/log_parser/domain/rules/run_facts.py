@@ -55,6 +55,10 @@ class Run:
     tool: Tool = "tflite"
     started: bool = False
     beyond_flags: bool = False
+    # A line of a benchmark tool itself, not only of the runtime.
+    of_tool: bool = False
+    # The log shows what was asked for: all parameters that were set, the command line, or an accelerator set to none.
+    shows_request: bool = False
     runtime_version: str | None = None
     model: str | None = None
     model_rank: int = 0
@@ -154,7 +158,7 @@ class Run:
             model=self.model,
             model_size_mb=self.model_size_mb,
             threads=self.threads,
-            accelerator_requested=self.delegates.requested_name() or ("cpu" if self.under_way else None),
+            accelerator_requested=self.delegates.requested_name() or self._cpu_requested(),
             init_us=self.init_us,
             first_inference_us=None if self.warmup.count == 0 else self.first_inference_us,
             warmup=self.warmup,
@@ -169,6 +173,10 @@ class Run:
             warnings=tuple(self.warnings),
             truncated=unfinished and error is None,
         )
+
+    def _cpu_requested(self) -> str | None:
+        """The CPU is requested where the log shows the request, and it has no accelerator."""
+        return "cpu" if self.shows_request and self.under_way else None
 
     def _warn_of_other_tables(self) -> None:
         """Says which table the log has, if it has none in run order."""
