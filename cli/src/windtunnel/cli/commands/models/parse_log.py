@@ -2,38 +2,44 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
 import click
 
 from windtunnel.cli.io.console import json_option, print_json
-from windtunnel.cli.io.files import MAX_LOG_BYTES, read_bytes
 from windtunnel.errors import InvalidInput
 
-if TYPE_CHECKING:
-    pass
+# How many unrecognized lines the text has without --unrecognized.
+_SHOWN: Final = 5
 
 
 @click.command("parse-log")
 @click.argument("file", type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--unrecognized", is_flag=True, help="List every line that no rule recognized, with its number.")
 @json_option
-def parse_log(file: Path, as_json: bool) -> int:
+def parse_log(file: Path, unrecognized: bool, as_json: bool) -> int:
     """Reads a log of the TFLite or LiteRT benchmark tool. FILE "-" is standard input.
 
-    Prefixes of adb logcat, journald, CI systems, containers and loggers are removed. Exit code 0: at least one run was
-    read; 2: the file has no run.
+    FILE may also be a report in JSON or CSV, or a folder or archive (.zip, .tar, .tar.gz) of logs and reports, such as
+    Test Lab results or the customer artifacts of AWS Device Farm. Prefixes of adb logcat, journald, CI systems,
+    containers and loggers are removed. Exit code 0: at least one run was read; 2: there is no run.
 
     \b
     windtunnel parse-log benchmark.txt
     adb logcat -d | windtunnel parse-log - --json
+    windtunnel parse-log Customer_Artifacts.zip --unrecognized
     """
-    from windtunnel.log_parser import parse_log as parse
-
-    document = parse(_log_of(file)).to_json()
+    most = None if unrecognized else 0 if as_json else _SHOWN
+    with _path_of(file) as path:
+        document, lines = _read(path, most)
     if as_json:
-        print_json(document)
+        print_json({**document, "unrecognized": lines} if unrecognized else document)
         _require_run(document, file)
         return 0
     _require_run(document, file)
@@ -41,8 +47,33 @@ def parse_log(file: Path, as_json: bool) -> int:
 
     from windtunnel.cli.report.text.report_text import render_log
 
-    render_log(document, Console())
+    render_log({**document, "unrecognized": lines}, Console())
     return 0
+
+
+def _read(path: Path, most: int | None) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The document, and the first lines that were not recognized.
+
+    Args:
+        path: log, folder or archive.
+        most: how many of the lines; None: all.
+
+    Returns:
+        `windtunnel.log/1`, and the lines: `line`, `text`, and `file` of a folder or archive.
+    """
+    from windtunnel.log_parser import read_results
+
+    lines: list[dict[str, Any]] = []
+
+    def take(file: str, number: int, text: str) -> bool:
+        if most is None or len(lines) < most:
+            lines.append({"file": file, "line": number, "text": text})
+        return most is None or len(lines) < most
+
+    results = read_results(path, None if most == 0 else take)
+    if not results.of_folder:
+        lines = [{"line": one["line"], "text": one["text"]} for one in lines]
+    return results.to_json(), lines
 
 
 def _require_run(document: dict[str, Any], file: Path) -> None:
@@ -71,10 +102,13 @@ def _says_more(run: dict[str, Any]) -> bool:
     return any(value is not None for value in (*figures, *facts)) or any(lists)
 
 
-def _log_of(file: Path) -> bytes:
+@contextmanager
+def _path_of(file: Path) -> Iterator[Path]:
+    """The file; standard input is kept in one, for a log is read twice."""
     if str(file) != "-":
-        return read_bytes(file, "benchmark log", most=MAX_LOG_BYTES)
-    content = sys.stdin.buffer.read(MAX_LOG_BYTES + 1)
-    if len(content) > MAX_LOG_BYTES:
-        raise InvalidInput(f"{file} is larger than {MAX_LOG_BYTES} bytes", hint="is it a benchmark log?")
-    return content
+        yield file
+        return
+    with tempfile.NamedTemporaryFile(prefix="windtunnel-log-") as kept:
+        shutil.copyfileobj(sys.stdin.buffer, kept)
+        kept.flush()
+        yield Path(kept.name)

@@ -94,8 +94,19 @@ def render_log(log: dict[str, Any], console: Console) -> None:
         _run(run, f"Run {number} of {len(runs)}", console)
         if _is_unmeasured(run):
             line(console, "the log stops before any inference: it has no timings", style="yellow", indent=2)
-    if log.get("unrecognized_lines"):
-        line(console, f"{log['unrecognized_lines']} lines were not recognized.", style="dim")
+    _unrecognized(log, console)
+
+
+def _unrecognized(log: Mapping[str, Any], console: Console) -> None:
+    """How many lines no rule recognized, and those that the document lists, with their numbers."""
+    count, listed = log.get("unrecognized_lines"), entries(log, "unrecognized")
+    if not count:
+        return
+    more = "; --unrecognized lists all" if 0 < len(listed) < count else ""
+    line(console, f"{count} lines were not recognized{more}.", style="dim")
+    for one in listed:
+        where = f"{one['file']}:{one['line']}" if one.get("file") else f"line {one['line']}"
+        line(console, shorten(clean(f"{where}: {one['text']}"), max(40, console.width - 4)), style="dim", indent=2)
 
 
 def _is_unmeasured(run: Mapping[str, Any]) -> bool:

@@ -10,8 +10,8 @@ from windtunnel.log_parser.domain.lines.relevant_lines import RelevantLines
 from windtunnel.log_parser.domain.log import Log
 from windtunnel.log_parser.use_cases.read_runs import RunReader
 
-# Takes the number, from 1, and the text of a line that nothing understood.
-Unrecognized = Callable[[int, str], None]
+# Takes the number, from 1, and the text of a line that no rule knew. False: no more of them are wanted.
+Unrecognized = Callable[[int, str], bool]
 
 
 def parse_log(text: str | bytes) -> Log:
@@ -52,9 +52,10 @@ def read_log(open_log: Opens, unrecognized: Unrecognized | None = None) -> Log:
 def _read(
     open_log: Opens, shapes: tuple[re.Pattern[str], ...], unrecognized: Unrecognized | None
 ) -> tuple[RelevantLines, Log]:
-    def skipped(number: int, raw: bytes) -> None:
-        assert unrecognized is not None
-        unrecognized(number, raw.decode("utf-8", "replace").rstrip("\r"))
+    tell = unrecognized or (lambda number, text: False)
+
+    def skipped(number: int, raw: bytes) -> bool:
+        return tell(number, raw.decode("utf-8", "replace").rstrip("\r"))
 
     lines = RelevantLines(open_log, shapes, None if unrecognized is None else skipped)
     reader = RunReader(lines.follow)
@@ -65,6 +66,5 @@ def _read(
             lines.understood(line)
         elif understood is not None:
             count += 1
-            if unrecognized is not None:
-                unrecognized(line.number, line.text)
+            tell(line.number, line.text)
     return lines, Log(reader.finish(), count + lines.skipped)

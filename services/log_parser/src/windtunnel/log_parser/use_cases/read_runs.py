@@ -19,6 +19,7 @@ from windtunnel.log_parser.domain.rules.process_ends import (
     subject_of,
 )
 from windtunnel.log_parser.domain.rules.profile_tables import OpTable
+from windtunnel.log_parser.domain.rules.report_rules import REPORT_HEAD, csv_row
 from windtunnel.log_parser.domain.rules.rule import Begins, Rule
 from windtunnel.log_parser.domain.rules.run_facts import Failure, Run
 
@@ -58,6 +59,8 @@ class RunReader:
         self._latest: _Process | None = None
         self._options: list[OptionRow] = []
         self._before: tuple[str, str] = ("", "")
+        # LiteRT's own lines, which may come before the first that begins a run.
+        self._litert = False
         self._tombstone: tuple[str, str] | None = None
 
     def take(self, line: Line) -> bool | None:
@@ -76,6 +79,7 @@ class RunReader:
         if self._is_repeat(process, line):
             return process.last_known
         self._before = (text, line.pid)
+        self._litert = self._litert or "litert" in line.source.lower()
         process.last = text
         process.last_known = not line.too_long and self._known(line, process)
         if process.last_known and process.run is not None:
@@ -115,7 +119,7 @@ class RunReader:
         return profile.doubled
 
     def _open(self, process: _Process, line: Line) -> Run:
-        process.run = Run()
+        process.run = Run(tool="litert" if self._litert and not self._runs else "tflite")
         self._runs.append(process.run)
         self._processes[process.pid] = process
         if line.mark:
@@ -154,6 +158,8 @@ class RunReader:
         run = process.run
         if run is None:
             return False
+        if run.csv_columns is not None and "," in line.text and csv_row(run, line):
+            return True
         if process.refusing is not None:
             if found := _REFUSED_OP.match(line.text):
                 if not line.partial:
@@ -185,7 +191,8 @@ class RunReader:
         if run is None:
             return
         if head := _REFUSED_HEAD.match(line.text):
-            process.refusing = head[1]
+            owner = process if process.run is run else self._processes.get("", process)
+            owner.refusing = head[1]
             run.delegates.name(head[1])
         if _TABLE_HEAD.match(line.text):
             run.profile.doubled = False
@@ -197,10 +204,10 @@ class RunReader:
     def _run_for(self, rule: Rule, line: Line, process: _Process) -> Run | None:
         run = process.run
         if run is None or self._ends_run(run, rule.begins, line.text):
+            beside = self._without_process() if process.pid and run is None else None
             if rule.begins == "on":
-                return run
-            beside = self._without_process()
-            if rule.begins == "may" and process.pid and run is None and beside is not None:
+                return run or beside
+            if rule.begins == "may" and beside is not None:
                 return beside
             run = self._open(process, line)
         run.of_tool = run.of_tool or rule.begins in ("go", "new")
@@ -213,6 +220,8 @@ class RunReader:
             return run.under_way or (run.started and text.startswith("STARTING!"))
         if run.gave_up and begins in ("go", "may"):
             return not text.startswith("Benchmarking failed")
+        if REPORT_HEAD.match(text) or text.startswith("config_key,"):
+            return run.reported
         if _PARAMETERS.match(text):
             return run.under_way
         if _LOADS.match(text):

@@ -102,7 +102,8 @@ _LETTER = (
     # logcat with its stamps cut off: I tflite  : msg
     r"(?P<level>[VDIWEFA]) (?P<tag>(?i:tflite|litert|tensorflow)\w{0,40}) *: ?",
     # iOS syslog: Jun 10 12:34:56 iPhone TFLiteBenchmark(tflite)[1234] <Notice>: msg
-    rf"{_SYSLOG} (?:\S{{1,80}} )?(?P<tag>[\w.-]{{1,80}})(?:\([\w.-]{{1,80}}\))?\[{_PID}\] <(?P<level>[A-Z])\w{{0,12}}>: ?",
+    rf"{_SYSLOG} (?:\S{{1,80}} )?(?P<tag>[\w.-]{{1,80}})(?:\([\w.-]{{1,80}}\))?\[{_PID}\] "
+    r"<(?P<level>[A-Z])\w{0,12}>: ?",
     # Android Studio without stamps: com.app.name    I  msg, tflite   com.app.name   I  msg
     r"(?P<tag>[A-Za-z][\w.$-]{2,80})(?: {2,}[a-z][\w.]{2,100})? {2,}(?P<level>[VDIWEFA])(?:  |$)",
     # journald and syslog: Sep 14 10:21:30 host bench[811]: msg, Mon 2026-09-14 10:21:30 CEST host bench[811]: msg

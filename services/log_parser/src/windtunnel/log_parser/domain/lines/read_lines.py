@@ -1,4 +1,4 @@
-"""From a line as it stands in a log to its message: decoding, line ends, and the prefixes that loggers put before it."""
+"""From a line as it stands in a log to its message, without line ends and the prefixes that loggers put before it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from windtunnel.log_parser.domain.lines.blocks import MAX_LINE
 from windtunnel.log_parser.domain.lines.known_prefixes import Stripped, header_of_long, level_of, strip
 
-_LEVEL = re.compile(r"\s*(INFO|WARNING|WARN|ERROR|VERBOSE|FATAL|DEBUG): ?")
+# With the words of Unity's wrapper before it, which has them in lower case.
+_LEVEL = re.compile(r"\s*(?:(INFO|WARNING|WARN|ERROR|VERBOSE|FATAL|DEBUG)|TFLite (?P<unity>Info|Warning|Error)): ?")
 _SOURCE = re.compile(r"\[(?P<file>[\w./+-]{1,200}):\d+\](?: |$)")
 # CSI, OSC and other sequences of a terminal; also where the escape itself was printed as ^[.
 _ESCAPES = re.compile(
@@ -21,8 +22,9 @@ class Line:
     """A message without its prefixes.
 
     `level` is one of V D I W E F; None: no prefix says. `source` has the logger's tag and source file, `pid` the
-    process that a logcat or NSLog names, `mark` the same with what stands around it; empty: none. `partial` marks the last line of a text that does not end in a
-    line feed: it may be cut anywhere. `number` counts from 1. `too_long`: only its beginning is here.
+    process that a logcat or NSLog names, `mark` the same with what stands around it; empty: none. `partial` marks the
+    last line of a text that does not end in a line feed: it may be cut anywhere. `number` counts from 1. `too_long`:
+    only its beginning is here.
     """
 
     text: str
@@ -104,7 +106,7 @@ def _named(found: Stripped) -> Stripped:
     """Takes off what the benchmark's own logger puts before a message: its level and its source file."""
     text, level, source = found.text, found.level, found.source
     if named := _LEVEL.match(text):
-        level = named[1][0]
+        level = (named[1] or named["unity"])[0]
         text = text[named.end() :]
     if text.startswith("[") and (file := _SOURCE.match(text)):
         source = f"{source} {file['file']}"

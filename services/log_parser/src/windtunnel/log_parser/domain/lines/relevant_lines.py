@@ -21,8 +21,8 @@ _AFTER, _AFTER_WITH_PID = 400, 40
 _LONGEST_MESSAGE = 60
 _MOST_PROCESSES = 8
 
-# Takes the number and the bytes of a line that was passed over.
-Skipped = Callable[[int, bytes], None]
+# Takes the number and the bytes of a line that was passed over. False: no more of them are wanted.
+Skipped = Callable[[int, bytes], bool]
 
 
 @dataclass(slots=True)
@@ -117,7 +117,9 @@ class RelevantLines:
             for index in np.flatnonzero(first == 0x5B).tolist()
             if header_of_long(data[starts[index] : ends[index]].decode("utf-8", "replace")) is not None
         ]
-        empty = [index for index in maybe_empty.tolist() if data[ends[index] - 1] != 0x0D or data[ends[index] - 2] in b" :"]
+        empty = [
+            index for index in maybe_empty.tolist() if data[ends[index] - 1] != 0x0D or data[ends[index] - 2] in b" :"
+        ]
         wanted = sorted({*hits.tolist(), *empty} - set(silent))
         return _Block(data, starts.tolist(), ends.tolist(), wanted, sorted({*silent, *headers}), headers, number)
 
@@ -131,6 +133,8 @@ class RelevantLines:
                 header = bisect_left(block.headers, chosen + 1) - 1
                 if header >= 0 and index <= block.headers[header] and chosen - block.headers[header] < _LONGEST_MESSAGE:
                     chosen = block.headers[header]
+                # A line before may belong to it: the brace of a report.
+                chosen = max(index, chosen - 1)
                 self._pass_over(block, index, chosen)
                 index = chosen
                 if index >= count:
@@ -141,9 +145,13 @@ class RelevantLines:
     def _pass_over(self, block: _Block, begin: int, end: int) -> None:
         silent = block.silent[bisect_left(block.silent, begin) : bisect_left(block.silent, end)]
         self.skipped += end - begin - len(silent)
-        if self._tell is not None:
-            for index in sorted(set(range(begin, end)) - set(silent)):
-                self._tell(block.number + index, block.data[block.starts[index] : block.ends[index]])
+        tell = self._tell
+        if tell is None:
+            return
+        for index in sorted(set(range(begin, end)) - set(silent)):
+            if not tell(block.number + index, block.data[block.starts[index] : block.ends[index]]):
+                self._tell = None
+                return
 
     @staticmethod
     def _end_of_message(block: _Block, header: int) -> int:

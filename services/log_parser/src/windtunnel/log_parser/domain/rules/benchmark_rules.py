@@ -21,6 +21,7 @@ from windtunnel.log_parser.domain.rules.printed_numbers import (
     number,
 )
 from windtunnel.log_parser.domain.rules.profile_tables import OpTable
+from windtunnel.log_parser.domain.rules.report_rules import REPORT_RULES
 from windtunnel.log_parser.domain.rules.rule import Found, literal, rule
 from windtunnel.log_parser.domain.rules.run_facts import Run
 
@@ -196,7 +197,7 @@ def _graph_not_modified(run: Run, found: Found, line: Line) -> None:
     # Of several that are asked for, the line does not say which.
     key = run.delegates.requested_name()
     if key and len(run.delegates.requested) < 2:
-        run.delegates.name(key).stated = "failed"
+        run.delegates.of(key).stated = "failed"
 
 
 def _replacing(run: Run, found: Found, line: Line) -> None:
@@ -208,15 +209,22 @@ def _replacing(run: Run, found: Found, line: Line) -> None:
 
 def _delegated(run: Run, found: Found, line: Line) -> None:
     counts = Replaced(None, natural(found[2]), natural(found[3]), natural(found[4]))
-    run.delegates.replaced(found[1], counts)
+    run.delegates.replaced(found[1].rstrip(":"), counts)
+
+
+def _delegated_unnamed(run: Run, found: Found, line: Line) -> None:
+    """TI's delegate, which does not say its name."""
+    run.delegates.of("external").replaced.append(
+        Replaced(None, natural(found[2]), natural(found[3]), natural(found[1]))
+    )
 
 
 def _planned(run: Run, found: Found, line: Line) -> None:
-    run.delegates.name(found[2]).planned = (natural(found[1]), None)
+    run.delegates.name(found[2]).planned = Replaced(None, natural(found[1]), None, None)
 
 
 def _planned_none(run: Run, found: Found, line: Line) -> None:
-    run.delegates.name(found[1]).planned = (0, natural(found[2]))
+    run.delegates.name(found[1]).planned = Replaced(None, 0, natural(found[2]), None)
 
 
 def _refused(run: Run, found: Found, line: Line) -> None:
@@ -306,8 +314,10 @@ RULES = (
     rule("Note: as", r"^Note: as the benchmark tool itself affects memory footprint", _memory_note),
     rule("Replacing", r"^Replacing (\d+)(?: out of (\d+))? node\(s\) with delegate \(([^()]{1,100})\) node, "
           r"yielding (\d+) partitions?(?: for subgraph (\d+))?", _replacing, "may"),
-    rule("nodes delegated", rf"^{_D}:? (?:delegate: )?(\d+) nodes delegated out of (\d+) nodes,? "
-          r"with (\d+) partitions", _delegated, "may"),
+    rule("nodes delegated", r"^Number of subgraphs: ?(\d+) ?, ?(\d+) nodes delegated out of (\d+) nodes",
+          _delegated_unnamed, "may"),
+    rule("nodes delegated", rf"^(?:\[[\w .-]{{1,40}}\] )?{_D}:? (?:delegate: )?(\d+) nodes delegated out of (\d+) nodes"
+          r"(?:,? with (\d+) partitions?)?", _delegated, "may"),
     rule("Created TensorFlow", r"^Created TensorFlow Lite (XNNPACK) delegate for CPU", _created, "may"),
     rule("Created TensorFlow", r"^Created TensorFlow Lite delegate for ([\w ]{1,40})\.", _created, "may"),
     rule("delegate created", rf"^{_D} delegate created\.", _created_by_tool, "may"),
@@ -317,7 +327,7 @@ RULES = (
           r"executed", _not_used, "may"),
     rule("ailed to apply", rf"^Failed to apply (?!(?:the )?delegate\b)(?:the )?{_D} delegate", _apply_failed, "may"),
     rule("delegate", r"[Ff]ailed to (?:apply|modify graph with) (?:the )?delegate\b", _graph_not_modified, "may"),
-    rule("will run on the", r"^(?:First )?(\d+) operations will run on the (\w{2,20}), and the remaining \d+",
+    rule("will run on the", r"^(?:First )?(\d+) operations? will run on the (\w{2,20}), and the remaining \d+",
           _planned),
     rule("will run on the", r"^No operations will run on the (\w{2,20}), and all (\d+) operations will run on the CPU",
           _planned_none),
@@ -330,10 +340,12 @@ RULES = (
     rule("Primary graph", r"^Primary graph \("),
     rule("====", r"^={3,} ?(Run Order|Top by [A-Za-z ]{3,40}|Summary by node type) ?={3,}", _profile_table, "go"),
     rule("ode type]", r"^\s*\[[Nn]ode type\]", _table_header, "go"),
+    rule("node type,", r"^node type, ", _table_header, "go"),
     rule("observed", r"^\d+ nodes? observed", _profile_end),
     rule("Benchmarking failed", r"^Benchmarking failed", _gave_up, "go"),
     rule("erations ", r"^(?:Following|Next) operations are not supported by .{1,60} delegate:"),
     rule("recognized", r"^(?:WARNING: )?[Uu]n(?:recognized|consumed)[ /].{0,40}(?:flag|arg)", _warning, "go"),
     *LITERT_RULES,
+    *REPORT_RULES,
     *KNOWN_LINES,
 )  # fmt: skip

@@ -57,7 +57,7 @@ class _Seen:
     failed: bool = False
     kernels: int | None = None
     replaced: list[Replaced] = field(default_factory=list)
-    planned: tuple[int | None, int | None] | None = None
+    planned: Replaced | None = None
     unsupported: dict[UnsupportedOp, None] = field(default_factory=dict)
 
 
@@ -110,10 +110,19 @@ class DelegateSet:
         key = delegate_key(found[1] or found[2]) if found else "external"
         # What no rule knows may be any word before "delegate"; the log has then not said which one.
         known = found is not None and (key != "external" or "external" in found[0].lower())
-        if not known and len(self.requested) == 1:
-            key, known = self.requested[0], True
+        if message.startswith(("NN API ", "NNAPI ")):
+            key, known = "nnapi", True
+        if not known and (lone := self._lone()) is not None:
+            key, known = lone, True
         if known:
             self._find(key).failed = True
+
+    def _lone(self) -> str | None:
+        """The only delegate that is meant, where a line does not name it."""
+        if self.requested:
+            return self.requested[0] if len(self.requested) == 1 else None
+        named = [key for key, seen in self._seen.items() if seen.explicit or key not in ("xnnpack", "flex")]
+        return named[0] if len(named) == 1 else None
 
     def replaced(self, reported: str, counts: Replaced) -> None:
         """Notes that the runtime put kernels of a delegate into a graph.
@@ -125,6 +134,17 @@ class DelegateSet:
         seen = self.name(reported, kernel=True)
         if counts not in seen.replaced:
             seen.replaced.append(counts)
+
+    def of(self, key: str) -> _Seen:
+        """The record of a delegate whose own name the log does not say.
+
+        Args:
+            key: windtunnel's name.
+
+        Returns:
+            The record.
+        """
+        return self._find(key)
 
     def _find(self, key: str) -> _Seen:
         # On iOS the tool's GPU delegate is Metal: one delegate under two names.
@@ -155,16 +175,15 @@ class DelegateSet:
 
     def _delegate(self, seen: _Seen) -> Delegate:
         asked = seen.explicit or seen.key in self.requested
-        primary = seen.replaced[0] if seen.replaced else None
-        nodes, total = (primary.nodes_delegated, primary.nodes_total) if primary else (seen.planned or (None, None))
+        primary = seen.replaced[0] if seen.replaced else seen.planned
         name = "external" if seen.key == "flex" else seen.key
         return Delegate(
             name=cast("DelegateName", name),
             reported_name=seen.kernel or seen.provider,
             implicit=seen.key in ("xnnpack", "flex") and not asked,
             outcome=_outcome(seen),
-            nodes_delegated=nodes,
-            nodes_total=total,
+            nodes_delegated=primary.nodes_delegated if primary else None,
+            nodes_total=primary.nodes_total if primary else None,
             partitions=primary.partitions if primary else None,
             unsupported_ops=tuple(seen.unsupported),
             kernels=seen.kernels,

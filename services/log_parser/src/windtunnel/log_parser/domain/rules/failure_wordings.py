@@ -81,7 +81,9 @@ _WORDINGS = (
     ),
     _wording(r"[Ff]ailed to (?:apply|modify graph with) (?:the |\S{1,60} )?delegate", "delegate_failed"),
     _wording(
-        r"delegate (?:kernel )?(?:is|was) not initialized|^Restored original execution plan after delegate|"
+        r"[Dd]elegate (?:kernel )?(?:is|was) not initialized|^Restored (?:original|previous) "
+        r"execution plan after delegate|"
+        r"^NN ?API returned error |"
         r"^TfLite\w{1,60}Delegate\w{0,10} (?:Init|Prepare|Invoke): |NPU accelerator could not be loaded|"
         r"[Ff]ailed to (?:get or )?(?:create|load|initialize) .{0,60}(?:delegate|GPU environment)|"
         r"ModifyGraphWithDelegate failed|"
@@ -108,7 +110,7 @@ _HINTS = (
     "sigbus", "sigill", "***", "terminat", "link exec", "not found", "no such", "denied", "execut", "elf", "performed",
     "didn't", "couldn't", "unresolved", "not supported", "unsupported", "out of range", "could not", "not a valid",
     "model provided", "unable", "specify", "should", "mismatch", "invalid", "cannot", "unknown", "requesting",
-    "disallowed", "not accelerated", "not initialized", "restored", "cl_out", "cl_mem", "illegal", "unsupported",
+    "disallowed", "not accelerated", "not initialized", "restored", "returned error", "cl_out", "cl_mem", "illegal",
 )  # fmt: skip
 
 

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 from windtunnel.log_parser.domain.rules.rule import rule
 
+# What Android prints of a process that ends.
+_TOMBSTONE = (
+    rule("Build fingerprint", r"^\s*Build fingerprint: "),
+    rule(
+        ": ",
+        r"^\s*(?:Revision|ABI|Timestamp|Process uptime|ZygotePid|Cmdline|uid|Cause|esr|Processor): ?\S",
+    ),
+    rule("backtrace:", r"^\s*(?:backtrace|stack|registers):"),
+    rule(" pc ", r"^\s*#\d{1,4} pc [0-9a-f]{4,16} "),
+    rule("  ", r"^\s*(?:[xrlw]?\d{1,2}|lr|sp|pc|pst|ip|fp) +[0-9a-f]{8,16}(?: +|$)"),
+    rule("at ", r"^\s*at [\w.$<>/]{3,200}\([^()]{0,120}\)\s*$"),
+    rule("Caused by", r"^\s*Caused by: "),
+)
 KNOWN_LINES = (
     rule("shared library", r"^Could not load shared library "),
     rule("--", r"^\s*--\w{1,60}=.{0,60}\s(?:int32|int64|float|bool|string)\s"),
@@ -27,6 +40,24 @@ KNOWN_LINES = (
     rule("Loading plugin", r"^Loading plugin at: "),
     rule("WebGPU", r"^Create WebGPU environment"),
     rule("Source Location Trace", r"^=+ Source Location Trace"),
+    *_TOMBSTONE,
+    rule("}", r"^\s*\}+,?\s*$"),
+    rule("{", r"^\s*\{\s*$"),
+    rule("]", r"^\s*\],?\s*$"),
+    rule(" set to ", r"^\w{1,40} delegate: \w{1,60} set to "),
+    rule("LITERT_TOOLS", r"^\[LITERT_TOOLS:"),
+    rule("Signature index", r"^Signature index: \d+"),
+    rule("put buffers", r"^Prepare (?:in|out)put buffers"),
+    rule("nnapi error", r"^nnapi error: "),
+    rule("Duplicate flags", r"^Duplicate flags: "),
+    rule("coreml_version", r"^coreml_version must be 2 or 3\. Setting to 3\."),
+    rule("loaded lib", r"^loaded lib\w{1,20}rpc\.so"),
+    rule("Metal", r"^Metal (?:GPU Frame Capture|API Validation) (?:Enabled|Disabled)"),
+    rule("absl::InitializeLog", r"^(?:WARNING: )?All log messages before absl::InitializeLog\(\) is called"),
+    rule("tensor buffer handler", r"^Custom tensor buffer handler is registered for buffer type "),
+    rule("GPU accelerator registered", r"^(?:Statically|Dynamically) linked GPU accelerator registered\."),
+    rule("[Q", r"^\[Qnn\] "),
+    rule("TensorFlow Lite benchmark with args", r"^Running TensorFlow Lite benchmark with args:"),
     rule("begin", r"^-- (?:Logs|Journal) begins? at "),
     rule("-- ", r"^-- (?:Boot [0-9a-f]{32} --|No entries --|Reboot --)"),
     rule("delegates one after", r"^Going to apply \d+ delegates one after another"),

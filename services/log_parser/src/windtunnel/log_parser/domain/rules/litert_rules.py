@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from windtunnel.log_parser.domain.lines.read_lines import Line
+from windtunnel.log_parser.domain.log import Replaced
 from windtunnel.log_parser.domain.rules.printed_numbers import NUMBER, UNIT, in_us, natural, non_negative, number
 from windtunnel.log_parser.domain.rules.rule import Found, rule
 from windtunnel.log_parser.domain.rules.run_facts import Failure, Run
@@ -108,10 +109,60 @@ def _block_memory(run: Run, found: Found, line: Line) -> None:
         run.memory = replace(run.memory, overall_mb=value, kind="delta")
 
 
+def _run_model(run: Run, found: Found, line: Line) -> None:
+    """`run_model` says no more of what it was asked for than the model."""
+    run.tool, run.beyond_flags = "litert", True
+    if not line.partial:
+        run.set_model(found[1], 3)
+
+
+def _run_model_count(run: Run, found: Found, line: Line) -> None:
+    run.beyond_flags = True
+    run.fill("inference", count=natural(found[1]))
+
+
+_RUN_MODEL = {"First": "first_us", "Slowest": "max_us", "Fastest": "min_us"}
+
+
+def _run_model_time(run: Run, found: Found, line: Line) -> None:
+    run.tool = "litert"
+    run.fill("inference", **{_RUN_MODEL[found[1]]: non_negative(found[2])})
+
+
+def _run_model_average(run: Run, found: Found, line: Line) -> None:
+    run.tool = "litert"
+    run.fill("inference", avg_us=non_negative(found[1]))
+
+
+def _run_model_end(run: Run, found: Found, line: Line) -> None:
+    run.complete = True
+
+
+def _partitioned(run: Run, found: Found, line: Line) -> None:
+    """What a compiler plugin takes for its accelerator, before it is compiled and applied."""
+    run.tool, run.beyond_flags = "litert", True
+    if found[1] == "0":
+        counts = Replaced(None, natural(found[2]), natural(found[3]), None if line.partial else natural(found[4]))
+        run.delegates.of("npu").planned = counts
+
+
+def _dispatch_failed(run: Run, found: Found, line: Line) -> None:
+    run.delegates.of("npu").failed = True
+
+
 _UNIT = rf"({UNIT})"
 
 LITERT_RULES = (
     rule("Model:", r"^Model: {2,}(\S.*)$", _litert_model, "new"),
+    rule("Model: ", r"^Model: (\S{1,1024}\.(?:tflite|litertlm))\s*$", _run_model, "new"),
+    rule("Run model for", r"^Run model for (\d{1,12}) times", _run_model_count, "go"),
+    rule("run took", rf"^(First|Slowest|Fastest) run took ({NUMBER}) microseconds", _run_model_time, "go"),
+    rule("All runs took", rf"^All runs took average ({NUMBER}) microseconds", _run_model_average, "go"),
+    rule("Model run completed", r"^Model run completed", _run_model_end),
+    rule("PartitionSubgraph", r"^PartitionSubgraph: (\d+), selected num ops: (\d+)(?:, from tot\w* ops: (\d+)"
+          r"(?:, num partitions: (\d+))?)?", _partitioned, "may"),
+    rule("ispatch", r"^Failed to create a dispatch delegate kernel|^No dispatch library found|"
+          r"^No usable Dispatch runtime found", _dispatch_failed, "may"),
     rule("Model file not found", r"^Model file not found: ", _litert_missing, "new"),
     rule("Model size:", rf"^Model size: +({NUMBER}) MB", _litert_size, "go"),
     rule("Accelerators:", r"^Accelerators: +(\S.*)$", _litert_accelerators, "go"),

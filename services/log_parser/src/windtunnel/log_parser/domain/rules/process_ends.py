@@ -50,9 +50,7 @@ _REPORTS = (
     ),
     _report(r"^signal \d{1,2} \(SIG[A-Z]{2,6}\)", "crash"),
     _report(r"^Abort message: ?", "crash"),
-    _report(
-        rf"(?:lowmemorykiller|lmkd)?.{{0,60}}\bKill(?:ing)? '{_NAME}' \({_PID}\)", "out_of_memory", killed=True
-    ),
+    _report(rf"\b(?:Kill|Killing|Reclaim) '{_NAME}' \({_PID}\)", "out_of_memory", killed=True),
     _report(rf"[Oo]ut of memory.{{0,60}}[Kk]ill(?:ed)? process {_PID}[ ,:]+\(?{_NAME}?", "out_of_memory", killed=True),
     _report(rf"[Mm]emory cgroup out of memory: Kill(?:ed)? process {_PID} \({_NAME}\)", "out_of_memory", killed=True),
     _report(rf"\boom-kill:.{{0,400}}?task=(?P<name>[^,\s]{{1,100}}),pid={_PID}", "out_of_memory", killed=True),
@@ -62,14 +60,15 @@ _REPORTS = (
             killed=True, notice=True),
     _report(rf"^Killing {_PID}:{_NAME}/\S{{1,40}} \(adj ", "other", killed=True, notice=True),
     _report(rf"^Process {_NAME} \(pid {_PID}\) has died", "crash", killed=True, notice=True),
+    _report(rf"^Process {_PID} exited due to signal \d{{1,2}}", "crash", killed=True, notice=True),
     _report(rf"^(?:am_crash ?: ?)?\[{_PID},\d+,{_NAME},-?\d+,(?:Native crash|java\.)", "crash"),
     _report(rf"^ANR in {_NAME}", "crash", killed=True),
     _report(rf"^Process: {_NAME}, PID: {_PID}$", "crash"),
 )  # fmt: skip
 _SUBJECT = re.compile(rf"^pid: {_PID}(?:, tid: \d{{1,9}})?(?:, name: .{{0,80}}?)? *>>> (?P<name>.{{1,200}}?) <<<")
 _HINTS = (
-    "atal signal", "signal ", "Abort message", "Kill", "oom", "ut of memory", "has died", "ANR in", "Native crash",
-    "java.", "Process: ",
+    "atal signal", "signal ", "Reclaim", "Abort message", "Kill", "oom", "ut of memory", "has died", "ANR in",
+    "Native crash",     "java.", "Process: ",
 )  # fmt: skip
 _BENCHMARK = re.compile(r"(?i)benchmark|tflite|litert|tensorflow|run_model")
 _PACKAGE = re.compile(r"^[a-z]\w*(?:\.\w+)+")

@@ -9,6 +9,7 @@ from windtunnel.log_parser.domain.rules.printed_numbers import number
 
 _CELL = re.compile(r"\[([^\[\]]{1,40})\]")
 _NUMERIC = re.compile(r"[-+]?(?:\d[\d.]{0,30}(?:e[-+]?\d+)?|nan|inf)%?\Z", re.IGNORECASE)
+_CSV_HEAD = "node type, "
 _FIELDS = {
     "start": "start_ms",
     "first": "first_ms",
@@ -27,7 +28,9 @@ class OpTable:
     """
 
     def __init__(self, header: str) -> None:
-        self.columns = [title.strip().lower() for title in _CELL.findall(header)]
+        self._csv = header.lstrip().startswith(_CSV_HEAD)
+        titles = header.split(",") if self._csv else _CELL.findall(header)
+        self.columns = [title.strip().lower().replace("avg_ms", "avg ms") for title in titles]
         self._named = self.columns[-1:] == ["name"]
 
     @property
@@ -42,7 +45,7 @@ class OpTable:
         Args:
             text: of the line.
         """
-        return text.lstrip()[:11].lower() == "[node type]"
+        return text.lstrip()[:11].lower() == "[node type]" or text.startswith(_CSV_HEAD)
 
     def row(self, text: str) -> Op | None:
         """Reads a row.
@@ -62,7 +65,10 @@ class OpTable:
 
     def _cells(self, text: str) -> list[str] | None:
         width = len(self.columns)
-        cells = self._by_tabs(text, width) if text.startswith("\t") else self._by_spaces(text.split(), width)
+        if self._csv:
+            cells: list[str] | None = [cell.strip() for cell in text.split(",", width - 1)]
+        else:
+            cells = self._by_tabs(text, width) if text.startswith("\t") else self._by_spaces(text.split(), width)
         if cells is None or len(cells) != width or not cells[0]:
             return None
         numeric = cells[1:-1] if self._named else cells[1:]

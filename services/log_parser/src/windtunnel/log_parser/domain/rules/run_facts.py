@@ -85,6 +85,9 @@ class Run:
     profile: Profile = field(default_factory=Profile)
     block_open: bool = False
     block_filled: bool = False
+    # A report in JSON or CSV was read, and the columns of a CSV whose row is still to come.
+    reported: bool = False
+    csv_columns: tuple[str, ...] | None = None
     complete: bool = False
     gave_up: bool = False
     failures: list[Failure] = field(default_factory=list)

@@ -1,0 +1,80 @@
+"""One run that several files of a result folder speak of: a logcat, a console, a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from windtunnel.log_parser.domain.log import Memory, RunLog, Stats
+
+
+@dataclass(frozen=True, slots=True)
+class FoundRun:
+    """A run, and the file that says most of it; its name is below the folder or archive."""
+
+    file: str
+    run: RunLog
+
+
+def merged(found: Iterable[FoundRun]) -> tuple[FoundRun, ...]:
+    """Joins what several files say of one run.
+
+    Two runs are the same if their files differ, and initialization and average latency are equal. Runs of which a log
+    has only lines of the runtime are left out if there are others: they may be those of any app.
+
+    Args:
+        found: all runs.
+
+    Returns:
+        Each run once, in the order given.
+    """
+    known: list[FoundRun] = []
+    for one in found:
+        for index, other in enumerate(known):
+            if one.file != other.file and _is_same(one.run, other.run):
+                known[index] = _joined(other, one)
+                break
+        else:
+            known.append(one)
+    measured = tuple(one for one in known if _is_of_tool(one.run))
+    return measured or tuple(known)
+
+
+def _is_same(one: RunLog, other: RunLog) -> bool:
+    figures = [(run.init_us, run.inference.avg_us) for run in (one, other)]
+    return figures[0] == figures[1] and None not in figures[0]
+
+
+def _is_of_tool(run: RunLog) -> bool:
+    """Whether a run has more than what every app that uses the runtime prints."""
+    facts: Sequence[Any] = (run.model, run.model_size_mb, run.threads, run.init_us, run.inference.avg_us)
+    return any(fact is not None for fact in facts) or bool(run.ops or run.top_ops) or run.error is not None
+
+
+def _joined(one: FoundRun, other: FoundRun) -> FoundRun:
+    """The record that says most of a run, with what the other has besides."""
+    most, least = (one, other) if _known(asdict(one.run)) >= _known(asdict(other.run)) else (other, one)
+    run, more = most.run, least.run
+    filled: dict[str, Any] = {
+        field.name: _first(getattr(run, field.name), getattr(more, field.name)) for field in fields(RunLog)
+    }
+    warnings = tuple(dict.fromkeys((*run.warnings, *more.warnings)))
+    joined = replace(RunLog(**filled), warnings=warnings, truncated=run.truncated and more.truncated)
+    return FoundRun(most.file, joined)
+
+
+def _known(value: Any) -> int:
+    """How many facts a record has."""
+    if isinstance(value, dict):
+        return sum(_known(item) for item in value.values())
+    if isinstance(value, list | tuple):
+        return sum(_known(item) for item in value)
+    return value is not None
+
+
+def _first(value: Any, other: Any) -> Any:
+    if isinstance(value, Stats | Memory):
+        parts = {part.name: _first(getattr(value, part.name), getattr(other, part.name)) for part in fields(value)}
+        return replace(value, **parts)
+    return other if value is None or value == () else value
