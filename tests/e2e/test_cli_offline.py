@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,23 @@ def test_parse_log_reads_files_and_standard_input(tmp_path: Path) -> None:
         _run("parse-log", "notes.txt", cwd=tmp_path), "no benchmark run was found in notes.txt", "Segmentation fault"
     )
     _refused(_run("parse-log", "none.log", cwd=tmp_path), "none.log")
-    _refused(_run("parse-log", tmp_path, cwd=tmp_path))
+
+
+def test_parse_log_reads_folders_and_archives(tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    _refused(_run("parse-log", "results", cwd=tmp_path), "no benchmark run was found in results")
+    (tmp_path / "results/b.log").write_text("STARTING!\nNum threads: [2]\nsome line\n")
+    with zipfile.ZipFile(tmp_path / "Customer_Artifacts.zip", "w") as archive:
+        archive.write(tmp_path / "results/b.log", "Host_Machine_Files/$DEVICEFARM_LOG_DIR/b.log")
+    document = _json(_run("parse-log", "results", "--json", "--unrecognized", cwd=tmp_path), "log")
+    assert (document["runs"][0]["file"], document["runs"][0]["threads"]) == ("b.log", 2)
+    assert document["unrecognized"] == [{"file": "b.log", "line": 3, "text": "some line"}]
+    text = _run("parse-log", "Customer_Artifacts.zip", cwd=tmp_path)
+    assert text.returncode == 0
+    assert b"b.log:3: some line" in text.stdout
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../evil.log", "STARTING!\n")
+    _refused(_run("parse-log", "evil.zip", cwd=tmp_path), "evil.zip", "could leave the target folder")
 
 
 def test_help_loads_nothing_heavy(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Final
 import click
 
 from windtunnel.cli.io.console import json_option, print_json
+from windtunnel.cli.io.files import require_file
 from windtunnel.errors import InvalidInput
 
 # How many unrecognized lines the text has without --unrecognized.
@@ -106,6 +107,7 @@ def _says_more(run: dict[str, Any]) -> bool:
 def _path_of(file: Path) -> Iterator[Path]:
     """The file; standard input is kept in one, for a log is read twice."""
     if str(file) != "-":
+        require_file(file, "benchmark log")
         yield file
         return
     with tempfile.NamedTemporaryFile(prefix="windtunnel-log-") as kept:

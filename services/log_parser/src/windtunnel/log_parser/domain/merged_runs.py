@@ -53,8 +53,8 @@ def _is_of_tool(run: RunLog) -> bool:
 
 
 def _joined(one: FoundRun, other: FoundRun) -> FoundRun:
-    """The record that says most of a run, with what the other has besides."""
-    most, least = (one, other) if _known(asdict(one.run)) >= _known(asdict(other.run)) else (other, one)
+    """A run as its log has it, or the record that says most of it, with what the other has besides."""
+    most, least = (one, other) if _weight(one.run) >= _weight(other.run) else (other, one)
     run, more = most.run, least.run
     filled: dict[str, Any] = {
         field.name: _first(getattr(run, field.name), getattr(more, field.name)) for field in fields(RunLog)
@@ -62,6 +62,11 @@ def _joined(one: FoundRun, other: FoundRun) -> FoundRun:
     warnings = tuple(dict.fromkeys((*run.warnings, *more.warnings)))
     joined = replace(RunLog(**filled), warnings=warnings, truncated=run.truncated and more.truncated)
     return FoundRun(most.file, joined)
+
+
+def _weight(run: RunLog) -> tuple[bool, int]:
+    """Reports do not name the model."""
+    return run.model is not None, _known(asdict(run))
 
 
 def _known(value: Any) -> int:
