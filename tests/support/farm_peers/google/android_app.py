@@ -81,7 +81,12 @@ def model_of(package: bytes, pushed: Mapping[str, bytes]) -> bytes | None:
 
 
 def run_scenarios(
-    package: bytes, pushed: Mapping[str, bytes], scenarios: Sequence[int], crash: str, pull: Sequence[str]
+    package: bytes,
+    pushed: Mapping[str, bytes],
+    scenarios: Sequence[int],
+    crash: str,
+    pull: Sequence[str],
+    crashes_at: int = 0,
 ) -> Ran:
     """Runs the app once for each scenario."""
     model = model_of(package, pushed)
@@ -89,7 +94,7 @@ def run_scenarios(
     for scenario in scenarios:
         lines.append(f"I tflite_BenchmarkModelActivity: Running TensorFlow Lite benchmark with scenario: {scenario}")
         printed, report, csv = _run(model, scenario)
-        if crash:
+        if crash and crashes_at in (0, scenario):
             lines += _cut(printed, crash)
             break
         lines += [*printed, *(f"E tflite  : {line}" for line in json.dumps(report, indent=2).splitlines())]

@@ -91,6 +91,8 @@ class Behavior:
     error_message: str = ""
     result_url: bool = True
     crash: str = ""
+    # The scenario of the crash; 0: the first.
+    crashes_at: int = 0
     files_lost: bool = False
     steps_late: bool = False
     rerun: bool = False

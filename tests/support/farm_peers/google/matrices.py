@@ -154,7 +154,12 @@ class Matrices:
         }
         scenarios = [int(number) for number in _test(matrix.body).get("scenarios", [])] or [1]
         ran = run_scenarios(
-            packages[0], pushed, scenarios, execution.behavior.crash, setup.get("directoriesToPull", [])
+            packages[0],
+            pushed,
+            scenarios,
+            execution.behavior.crash,
+            setup.get("directoriesToPull", []),
+            execution.behavior.crashes_at,
         )
         self._lab.received.append(
             Received(
