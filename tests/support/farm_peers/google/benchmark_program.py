@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -40,10 +41,14 @@ def main(arguments: list[str]) -> int:
     from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
     from windtunnel.farm_dispatcher.adapters.benchmark.emulated_benchmark import INFERENCE, WARMUP
 
+    # What the runtime prints by itself would stand before the tool's own lines.
+    quiet, loud = os.open(os.devnull, os.O_WRONLY), os.dup(2)
+    os.dup2(quiet, 2)
     accelerator = "xnnpack" if flags.get("use_xnnpack") == "true" else "cpu"
     try:
         measured = measure_bytes(Path(graph).read_bytes(), accelerator, int(flags.get("num_threads", "1")))
     except UserError as error:
+        os.dup2(loud, 2)
         print(f"ERROR: {error}\nERROR: Benchmarking failed.", file=sys.stderr)
         return 1
     print(benchmark_log.render(measured, warmup=WARMUP, inference=INFERENCE).replace("model.tflite", graph), end="")

@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Final
 
-from windtunnel.farm_dispatcher.adapters.ddp import ddp_farm as ddp
-from windtunnel.farm_dispatcher.adapters.firebase import firebase_farm as firebase
 from windtunnel.farm_dispatcher.adapters.host import arm_farm as arm
 from windtunnel.farm_dispatcher.adapters.host import local_farm as local
 from windtunnel.farm_dispatcher.domain.farm import Farm
@@ -41,8 +39,8 @@ FARMS: Mapping[str, OpenFarm] = {
     "local": local.open_farm,
     "arm": arm.open_farm,
     "aws": _with_extra(f"{_ADAPTERS}.aws.aws_farm", "aws"),
-    "firebase": firebase.open_farm,
-    "ddp": ddp.open_farm,
+    "firebase": _with_extra(f"{_ADAPTERS}.firebase.firebase_farm", "firebase"),
+    "ddp": _with_extra(f"{_ADAPTERS}.ddp.ddp_farm", "firebase"),
 }
 
 

@@ -27,7 +27,6 @@ from windtunnel.farm_dispatcher.adapters.ddp.sessions import (
     labeled,
     read_session,
 )
-from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import require_installed
 from windtunnel.farm_dispatcher.adapters.google_cloud.results_bucket import ResultsBucket
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobResult, Phase, Polled, Submitted
@@ -57,9 +56,8 @@ async def open_farm(settings: DdpSettings, host: HostSettings) -> AsyncIterator[
         The farm.
 
     Raises:
-        InvalidSetting: `results` is not a gs:// folder, or a library is missing.
+        InvalidSetting: `results` is not a gs:// folder.
     """
-    require_installed(settings.name, ("googleapiclient", "google.cloud.storage"))
     bucket = ResultsBucket(settings.results, settings.endpoints.storage, settings.project)
     try:
         yield DdpFarm(settings, Gcloud(settings), bucket)

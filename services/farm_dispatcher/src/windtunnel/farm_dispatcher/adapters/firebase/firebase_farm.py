@@ -28,7 +28,6 @@ from windtunnel.farm_dispatcher.adapters.firebase.matrix_results import (
     results_of,
 )
 from windtunnel.farm_dispatcher.adapters.firebase.test_lab_client import TestLabClient
-from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import require_installed
 from windtunnel.farm_dispatcher.adapters.google_cloud.results_bucket import ResultsBucket
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobResult, Phase, Polled, Submitted
@@ -42,7 +41,6 @@ from windtunnel.farms.properties import PHONES
 # The catalog changes by the week.
 _CATALOG_S: Final = 3600.0
 _MARK: Final = "matrices.json"
-_NEEDED: Final = ("googleapiclient", "google_auth_httplib2", "google.cloud.storage")
 
 
 @asynccontextmanager
@@ -57,9 +55,8 @@ async def open_farm(settings: FirebaseSettings, host: HostSettings) -> AsyncIter
         The farm.
 
     Raises:
-        InvalidSetting: `results` is not a gs:// folder, or a library is missing.
+        InvalidSetting: `results` is not a gs:// folder.
     """
-    require_installed(settings.name, _NEEDED)
     client = TestLabClient(settings.project, settings.endpoints)
     bucket = ResultsBucket(settings.results, settings.endpoints.storage, settings.project)
     try:

@@ -8,6 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+import google_auth_httplib2
+import httplib2
+from googleapiclient.discovery import build
+
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import find_credentials
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_faults import asking_google
 from windtunnel.farm_dispatcher.domain.farm_settings import Endpoints
@@ -157,8 +161,6 @@ class _Service:
             _close(self._idle.get_nowait())
 
     def _service(self) -> Any:
-        from googleapiclient.discovery import build
-
         with self._lock:
             if self._built is None:
                 self._credentials = find_credentials(self._endpoint, self._project)
@@ -175,9 +177,6 @@ class _Service:
             return self._built
 
     def _connection(self) -> Any:
-        import google_auth_httplib2
-        import httplib2
-
         http = httplib2.Http(timeout=_TIMEOUT_S)
         return http if self._credentials is None else google_auth_httplib2.AuthorizedHttp(self._credentials, http=http)
 

@@ -2,41 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import ipaddress
-from collections.abc import Sequence
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+import google.auth
+from google.auth.exceptions import DefaultCredentialsError
+
 from windtunnel.errors import FarmError
-from windtunnel.service.settings import InvalidSetting
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
-
-
-def require_installed(farm: str, modules: Sequence[str]) -> None:
-    """Refuses to open a farm whose libraries are not installed.
-
-    Args:
-        farm: its name.
-        modules: that it needs.
-
-    Raises:
-        InvalidSetting: one is missing.
-    """
-    missing = [module for module in modules if not _is_installed(module)]
-    if missing:
-        raise InvalidSetting(
-            f"farm {farm!r} needs {missing[0]}, which is not installed",
-            hint="pip install 'windtunnel-farm-dispatcher[firebase]'",
-        )
-
-
-def _is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
 
 
 def is_loopback(url: str) -> bool:
@@ -72,9 +47,6 @@ def find_credentials(endpoint: str, project: str) -> Any:
     """
     if endpoint and is_loopback(endpoint):
         return None
-    import google.auth
-    from google.auth.exceptions import DefaultCredentialsError
-
     try:
         credentials, _ = google.auth.default(scopes=_SCOPES, quota_project_id=project)
     except DefaultCredentialsError as error:

@@ -8,6 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
+from google.api_core.exceptions import GoogleAPICallError, RetryError
+from google.auth.exceptions import GoogleAuthError
+from googleapiclient.errors import HttpError
+from httplib2 import HttpLib2Error
+
 from windtunnel.errors import FarmError
 from windtunnel.farms.failure_kinds import FailureKind
 
@@ -80,12 +85,6 @@ def asking_google(what: str, *, comes: bool = False) -> Iterator[None]:
     Raises:
         FarmError: the call failed.
     """
-    import requests
-    from google.api_core.exceptions import GoogleAPICallError, RetryError
-    from google.auth.exceptions import GoogleAuthError
-    from googleapiclient.errors import HttpError
-    from httplib2 import HttpLib2Error
-
     try:
         yield
     except HttpError as error:
@@ -100,7 +99,8 @@ def asking_google(what: str, *, comes: bool = False) -> Iterator[None]:
         retryable = bool(getattr(error, "retryable", False)) or "Transport" in type(error).__name__
         hint = "" if retryable else _HINTS["UNAUTHENTICATED"]
         raise FarmError(f"{what}: no access: {error}", retryable=retryable, hint=hint) from error
-    except (OSError, HttpLib2Error, http.client.HTTPException, requests.RequestException, RetryError) as error:
+    # Errors of requests, which the bucket's client uses, are OSErrors.
+    except (OSError, HttpLib2Error, http.client.HTTPException, RetryError) as error:
         raise FarmError(f"{what}: no answer: {type(error).__name__}: {error}") from error
     except json.JSONDecodeError as error:
         raise FarmError(f"{what}: an answer that is not JSON: {error}") from error

@@ -9,6 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
+from google.api_core.exceptions import NotFound, PreconditionFailed
+from google.auth.credentials import AnonymousCredentials
+from google.cloud import storage
+from google.cloud.storage.retry import DEFAULT_RETRY
+
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import find_credentials
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_faults import asking_google
@@ -85,8 +90,6 @@ class ResultsBucket:
         Raises:
             FarmError: the bucket does not take it.
         """
-        from google.api_core.exceptions import PreconditionFailed
-
         name = self.path("inputs", f"{blob.sha256}{suffix}")
         with asking_google(f"upload to gs://{self.name}/{name}"):
             options = self._options()
@@ -109,8 +112,6 @@ class ResultsBucket:
         Raises:
             FarmError: the bucket does not take it.
         """
-        from google.api_core.exceptions import PreconditionFailed
-
         with asking_google(f"write gs://{self.name}/{name}"), contextlib.suppress(PreconditionFailed):
             self._bucket().blob(name).upload_from_string(text, if_generation_match=0, **self._options())
 
@@ -126,8 +127,6 @@ class ResultsBucket:
         Raises:
             FarmError: the bucket does not answer.
         """
-        from google.api_core.exceptions import NotFound
-
         with asking_google(f"read gs://{self.name}/{name}"):
             try:
                 data: bytes = self._bucket().blob(name).download_as_bytes(**self._options())
@@ -182,17 +181,12 @@ class ResultsBucket:
                     self._client = None
 
     def _options(self) -> dict[str, Any]:
-        from google.cloud.storage.retry import DEFAULT_RETRY
-
         return {"timeout": _TIMEOUT_S, "retry": DEFAULT_RETRY.with_timeout(_PATIENCE_S)}
 
     def _bucket(self) -> Any:
         return self._storage().bucket(self.name)
 
     def _storage(self) -> Any:
-        from google.auth.credentials import AnonymousCredentials
-        from google.cloud import storage
-
         with self._lock:
             if self._client is None:
                 credentials = find_credentials(self._endpoint, self._project)
