@@ -68,12 +68,12 @@ class Ran:
     files: Mapping[str, bytes]
     # Of the model that was found; empty: none.
     model: str = ""
-    # Outcome of the step as the lab sees it.
+    # Outcome of the step as Test Lab sees it.
     outcome: Mapping[str, Any] = field(default_factory=lambda: {"summary": "success"})
 
 
 def model_of(package: bytes, pushed: Mapping[str, bytes]) -> bytes | None:
-    """The model that the app opens: the pushed one, else that of the package."""
+    """The model that the app opens: the pushed one, or that of the package."""
     if GRAPH in pushed:
         return pushed[GRAPH]
     with zipfile.ZipFile(io.BytesIO(package)) as archive:

@@ -211,7 +211,7 @@ def _cancel(given: Given, state: dict[str, Any]) -> int:
     if show(session, state)["sessionReport"]["status"]["statusType"] == "DONE":
         raise GoogleError("FAILED_PRECONDITION", f"Session {given.positional} has already finished.")
     end_session(session, state, "CANCELLED")
-    sys.stderr.write(f"Cancelled session [{given.positional}].\n")
+    sys.stderr.write(f"Canceled session [{given.positional}].\n")
     return 0
 
 

@@ -32,7 +32,7 @@ class Execution:
     id: str
     device: dict[str, Any]
     behavior: Behavior
-    # Empty: it runs; else the state it has from the start.
+    # Empty: it runs. Otherwise the state it has from the start.
     refused: str = ""
     ran: Future[Ran] | None = None
     written: bool = False

@@ -1,4 +1,4 @@
-"""A clock for simulated farms: it runs faster than the wall clock, or only when a test says so."""
+"""A clock for simulated farms: it runs faster than the wall clock, or only when a test advances it."""
 
 from __future__ import annotations
 

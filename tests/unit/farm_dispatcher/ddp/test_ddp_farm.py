@@ -84,7 +84,7 @@ async def test_entries_of_a_device_share_one_session(lab: OpenFarm, model: bytes
     (received,) = gcloud_of(lab).state()["received"]
     hashes = {hashlib.sha256(data).hexdigest() for data in (model, other)}
     assert hashes < set(received["files"].values())
-    # Each artifact is pushed once: the program, two models, and what is no model.
+    # Each artifact is pushed once: the program, two models, and a file that is not a model.
     assert len(received["files"]) == 4
 
 

@@ -137,7 +137,7 @@ def ended(state: str, execution: str = "", outcome: dict[str, Any] | None = None
         (ended("FINISHED", "ERROR"), "infrastructure"),
         (ended("FINISHED", "ERROR", {"summary": "inconclusive", "inconclusiveDetail": {"infrastructureFailure": True}}),
          "infrastructure"),
-        # flutter#80394, focus-android#6492: inconclusive is the lab's fault, and was reported as a failed test.
+        # flutter#80394, focus-android#6492: inconclusive is Test Lab's fault, and was reported as a failed test.
         (ended("FINISHED", "FINISHED", {"summary": "inconclusive"}), "infrastructure"),
         # flutter#43218: "Test timed out" was taken for a success.
         (ended("FINISHED", "FINISHED", {"summary": "failure", "failureDetail": {"timedOut": True}}), "timeout"),

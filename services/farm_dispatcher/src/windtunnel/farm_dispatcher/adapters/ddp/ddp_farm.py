@@ -1,7 +1,7 @@
 """Google's Developer Device Platform as a farm.
 
-A farm run is one session of Device Run with one device. gcloud offers no idempotent submission (the API has one, in
-v1alpha only), so each session carries the key of its farm run as a label and is looked for before another is made.
+A farm run is one session of Device Run with one device. gcloud offers no idempotent submission; only the API has one, in
+v1alpha. So each session carries the key of its farm run as a label, and is looked for before another is made.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from windtunnel.farms.failure_kinds import FailureKind
 # Device Run's limits of a session, in seconds.
 SHORTEST_S: Final = 60
 LONGEST_S: Final = 3 * 3600
-# What pushing and hashing take beside the programs.
+# What pushing and hashing take in addition to the programs.
 _SPARE_S: Final = 60
 LOG: Final = "log.txt"
 EXIT: Final = "exit.txt"

@@ -61,7 +61,7 @@ _WRONG_USAGE: Final = 2
 
 
 def of_result(result: Mapping[str, Any]) -> JobFailure | None:
-    """The failure that the result of a session, a job or an execution tells.
+    """The failure that the result of a session, a job or an execution reports.
 
     Args:
         result: of the report.
@@ -83,7 +83,7 @@ def of_result(result: Mapping[str, Any]) -> JobFailure | None:
 
 
 def of_exit(status: int, log: str) -> JobFailure | None:
-    """The failure that the exit status of a program tells.
+    """The failure that the exit status of a program means.
 
     Args:
         status: 128 and a signal where one ended it.

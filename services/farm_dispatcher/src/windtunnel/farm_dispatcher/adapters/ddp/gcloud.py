@@ -103,7 +103,7 @@ class Gcloud:
 
 
 async def _ended(child: asyncio.subprocess.Process, what: str, longest_s: float) -> tuple[str, str]:
-    """What a child printed. It is gone afterwards, however this ends."""
+    """What a child printed. In the end it is gone, however this ends."""
     try:
         async with asyncio.timeout(longest_s):
             out, err = await child.communicate()

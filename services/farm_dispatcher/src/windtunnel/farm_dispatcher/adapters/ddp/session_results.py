@@ -65,7 +65,7 @@ def fetch(bucket: ResultsBucket, session: Session, into: Path) -> Left:
 
 
 def _stored(bucket: ResultsBucket, session: Session) -> Sequence[Stored]:
-    """The objects of the last attempt: those that the report names, else all below the session's folder."""
+    """The objects of the last attempt: those that the report names, otherwise all below the session's folder."""
     start = f"gs://{bucket.name}/"
     names = [path.removeprefix(start) for path in session.output_files if path.startswith(start)]
     if names:

@@ -1,4 +1,4 @@
-"""Sessions of Device Run as gcloud prints them: JSON of the API where it gives JSON, else its sentences."""
+"""Sessions of Device Run as gcloud prints them: JSON of the API, or sentences of gcloud."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Session:
 
     @property
     def result(self) -> Mapping[str, Any]:
-        """The innermost result: of the execution where there is one, since only it names its cause."""
+        """The innermost result, that of the execution if there is one: only it names its cause."""
         found: Mapping[str, Any] = self.report.get("result", {})
         for execution in self._executions():
             found = execution.get("result", found)
@@ -156,7 +156,7 @@ def labeled(listed: Any, key: str) -> Sequence[str]:
 
 
 def _has_key(value: Any, key: str) -> bool:
-    """Whether a label says so, wherever the session has its labels: gcloud puts them on its jobs."""
+    """Whether a label of the session has the key. gcloud puts labels on the jobs of a session."""
     if isinstance(value, Mapping):
         labels = value.get("labels")
         if isinstance(labels, Mapping) and labels.get(KEY_LABEL) == key:

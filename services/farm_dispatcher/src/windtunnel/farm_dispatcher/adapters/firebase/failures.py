@@ -1,6 +1,6 @@
 """What Test Lab says of a matrix that did not pass, as kinds of failure: one row for each field of its answers.
 
-The matrix says whether it ran; the cause of a failed run stands in the outcome of its step in Tool Results.
+The matrix says whether it ran; the cause of a failed run is in the outcome of its step in Tool Results.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ BY_OUTCOME: Final[tuple[tuple[str, str, FailureKind, str], ...]] = (
 # Where the summary has no detail.
 BY_SUMMARY: Final[Mapping[str, tuple[FailureKind, str]]] = {
     "failure": (_T, "the app failed"),
-    "inconclusive": (_I, "Test Lab could not tell how it ended"),
+    "inconclusive": (_I, "Test Lab does not know how it ended"),
     "skipped": (_D, "Test Lab skipped this device"),
     "unset": (_I, "Test Lab does not say how it ended"),
 }
@@ -96,7 +96,7 @@ BY_INVALID_DETAILS: Final[Mapping[str, tuple[FailureKind, str]]] = {
 
 
 def of_outcome(outcome: Mapping[str, Any]) -> JobFailure | None:
-    """The failure that a step's outcome tells.
+    """The failure that a step's outcome reports.
 
     Args:
         outcome: of Tool Results.
@@ -115,7 +115,7 @@ def of_outcome(outcome: Mapping[str, Any]) -> JobFailure | None:
 
 
 def of_state(state: str, detail: str = "") -> JobFailure | None:
-    """The failure that the state of an execution or a matrix tells.
+    """The failure that the state of an execution or a matrix means.
 
     Args:
         state: of it.

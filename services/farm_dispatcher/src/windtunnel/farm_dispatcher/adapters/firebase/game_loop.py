@@ -24,7 +24,7 @@ def split_log(log: str, scenarios: Sequence[int]) -> Mapping[int, str]:
         scenarios: that ran, in their order.
 
     Returns:
-        For each scenario the lines from its beginning to that of the next. The whole log where it does not say.
+        For each scenario the lines from its beginning to that of the next. The whole log if it has no such lines.
     """
     lines = log.splitlines(keepends=True)
     begins = [(index, int(found[1])) for index, line in enumerate(lines) if (found := _BEGINS.search(line))]

@@ -110,7 +110,7 @@ class TestLabClient:
         ids = {name: str(execution.get(name, "")) for name in ("projectId", "historyId", "executionId")}
         found: list[Mapping[str, Any]] = []
         what = f"read the steps of execution {ids['executionId']}"
-        # The matrix names it: where it is not there yet, it comes.
+        # The matrix names it: if it is not there yet, it comes.
         with self._results.calling(what, comes=True) as (service, http):
             steps = service.projects().histories().executions().steps()
             request = steps.list(**ids)
@@ -129,7 +129,14 @@ class TestLabClient:
 
 
 class _Service:
-    """One API, built when it is first called, and connections that calls share in turn."""
+    """One API, built when it is first called, and connections that calls share in turn.
+
+    Args:
+        name: of the API.
+        version: of the API.
+        endpoint: of an emulator; empty: Google's own.
+        project: that the calls count for.
+    """
 
     def __init__(self, name: str, version: str, endpoint: str, project: str) -> None:
         self._name, self._version, self._endpoint, self._project = name, version, endpoint, project
@@ -140,7 +147,15 @@ class _Service:
 
     @contextmanager
     def calling(self, what: str, *, comes: bool = False) -> Iterator[tuple[Any, Any]]:
-        """The service and a connection that nobody else uses; errors become FarmError."""
+        """Calls the service; errors become FarmError.
+
+        Args:
+            what: is asked for, for messages.
+            comes: what is not there yet will be.
+
+        Yields:
+            The service, and a connection that nobody else uses.
+        """
         with asking_google(what, comes=comes):
             service = self._service()
             try:

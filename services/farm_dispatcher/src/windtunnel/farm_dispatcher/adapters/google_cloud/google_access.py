@@ -40,7 +40,7 @@ def find_credentials(endpoint: str, project: str) -> Any:
         project: that the requests count for.
 
     Returns:
-        None for an emulator on this machine; else Google application default credentials.
+        None for an emulator on this machine; otherwise Google application default credentials.
 
     Raises:
         FarmError: there are none.
