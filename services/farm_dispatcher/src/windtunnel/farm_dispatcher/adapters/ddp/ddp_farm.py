@@ -1,7 +1,7 @@
 """Google's Developer Device Platform as a farm.
 
-A farm run is one session of Device Run with one device. gcloud offers no idempotent submission; only the API has one, in
-v1alpha. So each session carries the key of its farm run as a label, and is looked for before another is made.
+A farm run is one session of Device Run with one device. gcloud has no idempotent submission; only the API has
+one, in v1alpha. So each session carries the key of its farm run as a label, and is looked for before another is made.
 """
 
 from __future__ import annotations
@@ -169,7 +169,11 @@ class DdpFarm:
         return Submitted(name, created_url(output), "PENDING")
 
     async def _pushed(self, request: FarmRunRequest, files: Files) -> Mapping[str, Path]:
-        """Local files by their hashes: each artifact once."""
+        """Local files by their hashes: each artifact once.
+
+        Raises:
+            FarmError: Device Run does not push so many.
+        """
         blobs = dict.fromkeys(blob for _, _, job in device_script.executables(request) for blob in job.blobs)
         if len(blobs) > _MOST_FILES:
             raise FarmError(

@@ -103,7 +103,11 @@ class Gcloud:
 
 
 async def _ended(child: asyncio.subprocess.Process, what: str, longest_s: float) -> tuple[str, str]:
-    """What a child printed. In the end it is gone, however this ends."""
+    """What a child printed. In the end it is gone, however this ends.
+
+    Raises:
+        FarmError: it did not end in time.
+    """
     try:
         async with asyncio.timeout(longest_s):
             out, err = await child.communicate()

@@ -30,7 +30,14 @@ class Left:
     logcat: str
 
     def below(self, folder: str) -> Mapping[str, Path]:
-        """The files of a folder of the device, by their paths in it. Paths may have something before the folder's."""
+        """The files of a folder of the device.
+
+        Args:
+            folder: its path there. Paths of files may have something before it.
+
+        Returns:
+            Files by their paths in the folder.
+        """
         cut = f"{folder}/"
         return {path.partition(cut)[2]: local for path, local in self.pulled.items() if cut in path}
 
