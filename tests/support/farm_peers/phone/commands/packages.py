@@ -87,6 +87,11 @@ class PackageCommands:
         return self._said(call, f"package:/data/app/~~h0J8Zg==/{words[-1]}-x1Qw==/base.apk")
 
     def _list(self, call: Call, words: list[str]) -> int:
+        if words[:1] == ["instrumentation"]:
+            runners = [(one.name, *pair) for one in self.installed.values() for pair in one.instrumentation]
+            call.out(
+                "".join(f"instrumentation:{name}/{runner} (target={target})\n" for name, runner, target in runners)
+            )
         if words[:1] == ["packages"]:
             wanted = words[-1] if len(words) > 1 and not words[-1].startswith("-") else ""
             call.out("".join(f"package:{name}\n" for name in self.installed if wanted in name))

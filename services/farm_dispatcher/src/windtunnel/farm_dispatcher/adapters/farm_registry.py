@@ -38,6 +38,7 @@ _ADAPTERS: Final = "windtunnel.farm_dispatcher.adapters"
 FARMS: Mapping[str, OpenFarm] = {
     "local": local.open_farm,
     "arm": arm.open_farm,
+    "adb": _with_extra(f"{_ADAPTERS}.adb.adb_farm", "adb"),
     "aws": _with_extra(f"{_ADAPTERS}.aws.aws_farm", "aws"),
     "firebase": _with_extra(f"{_ADAPTERS}.firebase.firebase_farm", "firebase"),
     "ddp": _with_extra(f"{_ADAPTERS}.ddp.ddp_farm", "firebase"),

@@ -1,0 +1,1 @@
+"""The farm `adb`: phones attached to an adb server."""
