@@ -179,9 +179,7 @@ class AdbFarm:
         await self._folder(submitted).cancel()
 
     async def _learn(self, serial: str) -> None:
-        """Reads a phone's facts once; one that does not answer has none."""
-        if serial in self._facts:
-            return
+        """Reads a phone's facts; one that does not answer keeps those it had."""
         try:
             answer = await self._server.phone(serial).shell(FACTS_COMMAND)
         except FarmError as error:
@@ -190,9 +188,14 @@ class AdbFarm:
         self._facts[serial] = parse_facts(answer.text)
 
     async def _leased(self, request: FarmRunRequest) -> AttachedPhone:
-        """A phone of the device that is free and ready, one that failed these cells before last."""
-        await self.devices()
+        """A phone of the device that is free and ready, one that failed these cells before last.
+
+        Raises:
+            FarmError: there is none now.
+        """
         states = await self._server.states(self.settings.serials)
+        unknown = [one for one, state in states.items() if state == _USABLE and one not in self._facts]
+        await asyncio.gather(*map(self._learn, unknown))
         wanted = (request.device.name, request.device.os_version)
         fitting = [one for one in states if (f := self._facts.get(one)) and (f.name, f.os_version) == wanted]
         if not fitting:

@@ -58,7 +58,11 @@ async def _missing(phone: AttachedPhone, blobs: Sequence[ArtifactRef]) -> list[A
 
 
 async def _push(phone: AttachedPhone, source: Path, name: str, keep: Sequence[str]) -> None:
-    """Under another name first: a file with its right name is whole."""
+    """Under another name first: a file with its right name is whole.
+
+    Raises:
+        FarmError: as from `push_missing`.
+    """
     part = f"{BLOBS}/{name}.part"
     try:
         await phone.push(source, part)

@@ -38,11 +38,25 @@ class LeftBehind:
     serial: str
 
     def has(self, name: str) -> bool:
-        """Whether the file is there."""
+        """Whether a file is there.
+
+        Args:
+            name: of the file.
+
+        Returns:
+            Also if it is empty.
+        """
         return (self.folder / name).is_file()
 
     def text(self, name: str) -> str:
-        """Of a file."""
+        """The text of a file.
+
+        Args:
+            name: of the file.
+
+        Returns:
+            Empty if there is no such file.
+        """
         try:
             return (self.folder / name).read_text(encoding="utf-8", errors="replace")
         except OSError:
