@@ -58,6 +58,8 @@ class Runs:
     phones: list[phones.Phone] = field(default_factory=list)
     # How new phones are made: further arguments of make_phone.
     phone_options: dict[str, Any] = field(default_factory=dict)
+    # What the system of an iOS device logs.
+    ios_log: str = ""
     at_once: int = AT_ONCE
     in_flight: int = IN_FLIGHT
 
@@ -168,6 +170,8 @@ class Runs:
     def _gather(self, run: Run, job: Job) -> None:
         """The artifacts of a job that has ended: (category, type, name, extension, content)."""
         if job.execution is None:
+            if run.platform == "IOS" and job.test_at is not None:
+                job.artifacts.append(("LOG", "DEVICE_LOG", "Syslog", "syslog", self.ios_log.encode()))
             return
         execution = job.execution
         add = job.artifacts.append

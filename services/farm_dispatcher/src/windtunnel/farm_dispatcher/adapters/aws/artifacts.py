@@ -16,6 +16,7 @@ from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient
 _CATEGORIES: Final = ("FILE", "LOG", "SCREENSHOT")
 # The types that are fetched; videos and packet dumps are large and never read.
 _WANTED: Final = frozenset({"CUSTOMER_ARTIFACT", "TESTSPEC_OUTPUT", "DEVICE_LOG", "XCTEST_LOG"})
+_OF_THE_SPEC: Final = frozenset({"CUSTOMER_ARTIFACT", "TESTSPEC_OUTPUT", "XCTEST_LOG"})
 _GET_ATTEMPTS: Final = 3
 _GET_S: Final = 1800.0
 # All customer artifacts are lost above this; a zip that says it holds more is not one of the service.
@@ -55,9 +56,7 @@ async def fetch_artifacts(client: DeviceFarmClient, run: str, jobs: Sequence[str
     Raises:
         FarmError: the service does not give them.
     """
-    listed = await _listed(client, run)
-    for job in jobs if not any(one.get("type") == "CUSTOMER_ARTIFACT" for one in listed) else ():
-        listed += await _listed(client, job)
+    listed = await _listed_everywhere(client, run, jobs)
     wanted = {one["url"]: one for one in listed if one.get("type") in _WANTED and one.get("url")}
     texts: dict[str, str] = {}
     folder = into / "artifacts"
@@ -74,6 +73,20 @@ async def fetch_artifacts(client: DeviceFarmClient, run: str, jobs: Sequence[str
             texts[one["type"]] = texts.get(one["type"], "") + text
     device_log = texts.get("DEVICE_LOG", "") or texts.get("XCTEST_LOG", "")
     return Left(folder, texts.get("TESTSPEC_OUTPUT", ""), device_log, has_customer_artifacts)
+
+
+async def _listed_everywhere(client: DeviceFarmClient, run: str, jobs: Sequence[str]) -> list[dict[str, Any]]:
+    """The artifacts of a run; those of its jobs, then of their suites, if it lists none of the test spec."""
+    listed = await _listed(client, run)
+    level = list(jobs)
+    for operation, result in (("list_suites", "suites"), ("list_tests", "tests"), ("", "")):
+        if {one.get("type") for one in listed} & _OF_THE_SPEC:
+            break
+        for arn in level:
+            listed += await _listed(client, arn)
+        if operation:
+            level = [one["arn"] for arn in level for one in await client.all_pages(operation, result, arn=arn)]
+    return listed
 
 
 async def _listed(client: DeviceFarmClient, arn: str) -> list[dict[str, Any]]:

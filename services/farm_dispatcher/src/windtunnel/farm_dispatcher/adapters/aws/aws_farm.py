@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,8 +18,9 @@ from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.aws.artifacts import fetch_artifacts
 from windtunnel.farm_dispatcher.adapters.aws.catalog import Catalog
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, RefusedCall, open_client
+from windtunnel.farm_dispatcher.adapters.aws.parts import Names, arns_of, parts_of, submitted_of, web_page
 from windtunnel.farm_dispatcher.adapters.aws.results import collected_of
-from windtunnel.farm_dispatcher.adapters.aws.submit import Submitter, submitted_of, web_page
+from windtunnel.farm_dispatcher.adapters.aws.submit import Submitter
 from windtunnel.farm_dispatcher.adapters.aws.uploads import Uploads
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, Phase, Polled, Submitted
@@ -93,43 +95,56 @@ class AwsFarm:
         return await self._catalog.devices()
 
     async def find(self, key: str) -> Submitted | None:
-        """Implements `Farm.find`."""
-        run = await self._submitter.find(key)
-        return None if run is None else submitted_of(run, self.settings.region)
+        """Implements `Farm.find`. Without one of its parts a farm run is not submitted; submitting it adds the part."""
+        names = Names(key)
+        runs = names.whole(await self._submitter.find(names))
+        return None if runs is None else submitted_of(runs, self.settings.region)
 
     async def submit(self, request: FarmRunRequest, files: Files) -> Submitted:
         """Implements `Farm.submit`."""
         return submitted_of(await self._submitter.submit(request, files), self.settings.region)
 
     async def poll(self, submitted: Submitted) -> Polled:
-        """Implements `Farm.poll`."""
-        run = await self._run(submitted)
-        status = run.get("status", "")
+        """Implements `Farm.poll`. The run that is least far speaks for all."""
+        runs = [await self._run(arn) for arn in arns_of(submitted)]
         # A status of a later version of the service: it is there, and has not ended.
-        return Polled(PHASES.get(status, Phase.RUNNING), status, web_page(run, self.settings.region))
+        phases = [PHASES.get(run.get("status", ""), Phase.RUNNING) for run in runs]
+        order = (Phase.RUNNING, Phase.QUEUED, Phase.ENDED)
+        phase, run = min(zip(phases, runs, strict=True), key=lambda pair: order.index(pair[0]))
+        return Polled(phase, run.get("status", ""), web_page(run, self.settings.region))
 
     async def collect(self, submitted: Submitted, request: FarmRunRequest, into: Path) -> Collected:
         """Implements `Farm.collect`."""
-        run = await self._run(submitted)
-        if run.get("status") != "COMPLETED":
-            raise FarmError(f"the run has not ended: it is {run.get('status')}")
-        jobs = await self._client.all_pages("list_jobs", "jobs", arn=submitted.id)
-        left = await fetch_artifacts(self._client, submitted.id, [job["arn"] for job in jobs], into)
-        return await asyncio.to_thread(collected_of, run, jobs, left, request, _pinned(run))
+        parts = [
+            await self._collect(arn, part, into / f"run-{number}")
+            for number, (arn, part) in enumerate(zip(arns_of(submitted), parts_of(request), strict=True))
+        ]
+        billed = [part.billed_minutes for part in parts if part.billed_minutes is not None]
+        results = tuple(result for part in parts for result in part.results)
+        return Collected(results, sum(billed, Decimal(0)) if billed else None)
 
     async def cancel(self, submitted: Submitted) -> None:
         """Implements `Farm.cancel`."""
-        try:
-            run = await self._run(submitted)
-            if run.get("status") not in {"COMPLETED", "STOPPING"}:
-                await self._client.call("stop_run", arn=submitted.id)
-        except RefusedCall as error:
-            # It has ended in between, or was deleted.
-            if error.service_code not in {"ArgumentException", "NotFoundException"}:
-                raise
+        for arn in arns_of(submitted):
+            try:
+                run = await self._run(arn)
+                if run.get("status") not in {"COMPLETED", "STOPPING"}:
+                    await self._client.call("stop_run", arn=arn)
+            except RefusedCall as error:
+                # It has ended in between, or was deleted.
+                if error.service_code not in {"ArgumentException", "NotFoundException"}:
+                    raise
 
-    async def _run(self, submitted: Submitted) -> dict[str, Any]:
-        run: dict[str, Any] = (await self._client.call("get_run", arn=submitted.id))["run"]
+    async def _collect(self, arn: str, part: FarmRunRequest, into: Path) -> Collected:
+        run = await self._run(arn)
+        if run.get("status") != "COMPLETED":
+            raise FarmError(f"the run has not ended: it is {run.get('status')}")
+        jobs = await self._client.all_pages("list_jobs", "jobs", arn=arn)
+        left = await fetch_artifacts(self._client, arn, [job["arn"] for job in jobs], into)
+        return await asyncio.to_thread(collected_of, run, jobs, left, part, _pinned(run))
+
+    async def _run(self, arn: str) -> dict[str, Any]:
+        run: dict[str, Any] = (await self._client.call("get_run", arn=arn))["run"]
         return run
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +13,7 @@ from windtunnel.farm_dispatcher.adapters.aws.artifacts import Left
 from windtunnel.farm_dispatcher.adapters.aws.catalog import device_facts
 from windtunnel.farm_dispatcher.adapters.aws.failures import ended_failure, entry_failure
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, DeviceRun, JobFailure, JobResult
-from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry, FarmRunRequest
+from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 
 _FOLDER: Final = "windtunnel"
@@ -141,13 +141,11 @@ class _Whole:
 
     def _without_runner(self, entry: Entry, facts: Any) -> JobResult:
         """An app that runs without a test spec, an entry that was never reached, or artifacts that are lost."""
-        log = self.left.device_log
-        single = self.entries == 1 and isinstance(entry.job, AppJob)
-        if self.failure is None and single and _FIGURES in log:
-            return JobResult(run=DeviceRun(log, None, facts, instance=self.instance))
-        return JobResult(
-            failure=replace(self.failure or self._nothing_left(), instance=self.instance), log=log if single else ""
-        )
+        log = self.left.device_log if self.entries == 1 else ""
+        for text in (*_texts(self.left.folder), self.left.output, self.left.device_log):
+            if self.failure is None and self.entries == 1 and _FIGURES in text:
+                return JobResult(run=DeviceRun(text, None, facts, instance=self.instance))
+        return JobResult(failure=replace(self.failure or self._nothing_left(), instance=self.instance), log=log)
 
     def _nothing_left(self) -> JobFailure:
         if not self.left.has_customer_artifacts:
@@ -178,6 +176,12 @@ def _read_output(output: str, name: str) -> Said | None:
             log, ended, _ = rest.partition(f"\n[windtunnel] end {name}\n")
             return Said(values.get("stage", ""), values, log if ended else rest)
     return None
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix in {".txt", ".log", ".out"} and path.is_file():
+            yield _text(path)
 
 
 def _values(lines: Sequence[str]) -> dict[str, str]:

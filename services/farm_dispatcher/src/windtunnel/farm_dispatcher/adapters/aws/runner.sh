@@ -59,14 +59,26 @@ begin() {
   : > "$dir/status"
   : > "$dir/log.txt"
   echo "[windtunnel] begin $name"
-  if [ "$(on_device get-state 2>&1)" != device ]; then
-    timeout 60 adb -s "$DEVICEFARM_DEVICE_UDID" wait-for-device < /dev/null || fail device "adb does not see the device"
-  fi
+  is_alive || is_alive || fail device "adb does not see the device"
+}
+
+# is_alive: whether the device still answers.
+is_alive() {
+  said=$(timeout 30 adb -s "$DEVICEFARM_DEVICE_UDID" shell "echo alive" < /dev/null 2>&1)
+  case "$said" in
+    *alive*) return 0 ;;
+  esac
+  return 1
+}
+
+# quick_hash PATH: what the device says.
+quick_hash() {
+  on_device shell "sha256sum '$1'" 2> /dev/null | cut -c 1-64
 }
 
 # hash_on_device PATH: the sha256 of a file; through the host if the device has no sha256sum.
 hash_on_device() {
-  found=$(on_device shell "sha256sum '$1'" 2> /dev/null | cut -c 1-64)
+  found=$(quick_hash "$1")
   case "$found" in
     *[!0-9a-f]* | "")
       rm -f "$scratch/back"
@@ -81,7 +93,7 @@ hash_on_device() {
 # push SHA256 TARGET MODE: a file of the package; verified on the device, and pushed again once.
 push() {
   [ "$state" = ok ] || return 0
-  [ "$(hash_on_device "$2")" != "$1" ] || { on_device shell "chmod $3 '$2'" > /dev/null 2>&1; return 0; }
+  [ "$(quick_hash "$2")" != "$1" ] || { on_device shell "chmod $3 '$2'" > /dev/null 2>&1; return 0; }
   on_device shell "mkdir -p '$(dirname "$2")'" > /dev/null 2>&1
   for try in 1 2; do
     if ! said=$(on_device push "$files/$1" "$2" 2>&1); then
@@ -142,7 +154,7 @@ measure() {
 
 # ended_badly SECONDS: a device that is gone is not the fault of the job.
 ended_badly() {
-  if [ "$(timeout 20 adb -s "$DEVICEFARM_DEVICE_UDID" get-state < /dev/null 2>&1)" != device ]; then
+  if ! is_alive; then
     fail device "adb lost the device"
     return 0
   fi

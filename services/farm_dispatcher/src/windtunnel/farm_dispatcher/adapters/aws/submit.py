@@ -18,10 +18,10 @@ from windtunnel.errors import FarmError, InvalidInput
 from windtunnel.farm_dispatcher.adapters.aws.catalog import Catalog
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, LostAnswer, RefusedCall
 from windtunnel.farm_dispatcher.adapters.aws.package import files_of, require_size, write_package
+from windtunnel.farm_dispatcher.adapters.aws.parts import Names, parts_of
 from windtunnel.farm_dispatcher.adapters.aws.placeholder import placeholder_app
 from windtunnel.farm_dispatcher.adapters.aws.test_spec import COOL_DOWN_S, SPEC
 from windtunnel.farm_dispatcher.adapters.aws.uploads import Uploads
-from windtunnel.farm_dispatcher.domain.device_runs import Submitted
 from windtunnel.farm_dispatcher.domain.farm import Files
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
@@ -54,53 +54,56 @@ class Submitter:
     uploads: Uploads
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
-    async def find(self, key: str) -> dict[str, Any] | None:
-        """The run of a key.
+    async def find(self, names: Names) -> dict[str, dict[str, Any]]:
+        """The runs that have some of the names.
 
         Args:
-            key: its name.
+            names: to look for.
 
         Returns:
-            As ListRuns shows it; None: there is none.
+            As ListRuns shows them, by their names.
         """
+        found: dict[str, dict[str, Any]] = {}
         oldest, before = datetime.now(UTC) - _LOOK_BACK, None
         async for page in self.client.pages("list_runs", "runs", arn=self.project):
-            found = next((run for run in page if run.get("name") == key), None)
-            if found is not None:
+            found = {**{run["name"]: run for run in page if names.fits(run.get("name", ""))}, **found}
+            if names.whole(found) is not None:
                 return found
             times = [run["created"] for run in page if isinstance(run.get("created"), datetime)]
             in_order = times == sorted(times, reverse=True) and (before is None or not times or times[0] <= before)
             if times and in_order and times[-1] < oldest:
-                return None
+                return found
             before = times[-1] if times and in_order else before
-        return None
+        return found
 
-    async def submit(self, request: FarmRunRequest, files: Files) -> dict[str, Any]:
-        """Schedules a run, once for each key.
+    async def submit(self, request: FarmRunRequest, files: Files) -> list[dict[str, Any]]:
+        """Schedules what a request needs, once for each key: one run, or one for each entry.
 
         Args:
             request: what to run.
             files: gives its artifacts.
 
         Returns:
-            The run as the service shows it.
+            The runs as the service shows them.
 
         Raises:
-            FarmError: it is refused, or it is not known whether it was scheduled.
+            FarmError: one is refused, or it is not known whether it was scheduled.
             InvalidInput: a job cannot be run this way.
         """
-        minutes = timeout_minutes(request)
+        parts = parts_of(request)
         lock = self._locks.setdefault(request.key, asyncio.Lock())
         try:
             async with lock:
-                found = await self.find(request.key)
-                if found is not None:
-                    return found
-                device = await self.catalog.described(request.device)
-                parts = await self._prepare(request, files)
-                return await self._schedule(request, schedule_request(self.project, request, device, minutes, parts))
+                found = await self.find(Names(request.key, len(parts)))
+                return [found.get(part.key) or await self._submit(part, files) for part in parts]
         finally:
             self._locks.pop(request.key, None)
+
+    async def _submit(self, part: FarmRunRequest, files: Files) -> dict[str, Any]:
+        minutes = timeout_minutes(part)
+        device = await self.catalog.described(part.device)
+        arns = await self._prepare(part, files)
+        return await self._schedule(part, schedule_request(self.project, part, device, minutes, arns))
 
     async def _schedule(self, request: FarmRunRequest, scheduled: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -124,10 +127,10 @@ class Submitter:
         """
         for wait_s in _LOOKS_S:
             await self.client.sleep(wait_s)
-            found = await self.find(key)
-            if found is not None:
+            found = await self.find(Names(key, 1))
+            if found:
                 log.info("farm run %s was scheduled, its answer was lost", key)
-                return found
+                return found[key]
         raise FarmError(error.message, kind=FailureKind.INFRASTRUCTURE) from error
 
     async def _prepare(self, request: FarmRunRequest, files: Files) -> dict[str, str]:
@@ -138,7 +141,7 @@ class Submitter:
         """
         job = request.entries[0].job
         if isinstance(job, AppJob) and job.platform == "ios":
-            return await self._prepare_ios(request, job, files)
+            return await self._prepare_ios(job, files)
         installed = job.package if isinstance(job, AppJob) else None
         with tempfile.TemporaryDirectory(prefix="windtunnel-aws-") as name:
             folder = Path(name)
@@ -165,11 +168,10 @@ class Submitter:
         await asyncio.to_thread(path.write_bytes, content)
         return path, hashlib.sha256(content).hexdigest()
 
-    async def _prepare_ios(self, request: FarmRunRequest, job: AppJob, files: Files) -> dict[str, str]:
-        if len(request.entries) > 1 or job.test_package is None or job.kind != "xctest":
+    async def _prepare_ios(self, job: AppJob, files: Files) -> dict[str, str]:
+        if job.test_package is None or job.kind != "xctest":
             raise InvalidInput(
-                "AWS Device Farm runs one iOS app at a time, with its XCTest package",
-                hint="give the app job a test package of kind xctest",
+                "AWS Device Farm runs an iOS app only with its XCTest package", hint="give the app job a test package"
             )
         require_size("the app", job.package.size_bytes)
         arns = await _all_or_first_error(
@@ -240,38 +242,6 @@ def _filters(device: Mapping[str, Any], avoid: Sequence[str]) -> list[dict[str, 
     if avoided and own - set(avoid):
         filters.append({"attribute": "INSTANCE_ARN", "operator": "NOT_IN", "values": avoided})
     return filters
-
-
-def submitted_of(run: Mapping[str, Any], region: str) -> Submitted:
-    """A run as the scheduler knows it.
-
-    Args:
-        run: as the service shows it.
-        region: of the service.
-
-    Returns:
-        With the web page of the run.
-    """
-    return Submitted(run["arn"], web_page(run, region), run.get("status", ""))
-
-
-def web_page(run: Mapping[str, Any], region: str) -> str:
-    """The console's page of a run.
-
-    Args:
-        run: as the service shows it.
-        region: of the service.
-
-    Returns:
-        As the service says, or made from the ARN.
-    """
-    if run.get("webUrl"):
-        return str(run["webUrl"])
-    project, _, identity = run["arn"].rsplit(":", 1)[1].partition("/")
-    return (
-        f"https://{region}.console.aws.amazon.com/devicefarm/home?region={region}"
-        f"#/mobile/projects/{project}/runs/{identity}"
-    )
 
 
 def hash_file(path: Path) -> str:

@@ -84,7 +84,12 @@ class Uploads:
         """Notes which uploads of a type the project has: of earlier processes, and of other dispatchers."""
         if self.clock() - self._listed_at.get(kind, float("-inf")) < _LISTED_S:
             return
-        found = await self.client.all_pages("list_uploads", "uploads", arn=self.project, type=kind)
+        try:
+            found = await self.client.all_pages("list_uploads", "uploads", arn=self.project, type=kind)
+        except FarmError as error:
+            # Without the list, a content is uploaded once more.
+            log.warning("uploads of the project are not known: %s", error)
+            found = []
         for one in found:
             sha256 = _hash_in(one.get("name", ""))
             if sha256 and one.get("status") == "SUCCEEDED" and _is_young(one):
