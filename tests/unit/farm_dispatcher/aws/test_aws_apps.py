@@ -108,9 +108,8 @@ async def test_files_of_an_app_are_pushed_and_verified(bench: AwsBench) -> None:
     bench.peer.runs.phone_options = {"app_log": LOG}
     model = bench.blob(b"model next to the app")
     await bench.run(android(apk(bench), files=(PushedFile(model, f"{TARGET}/model.tflite"),)))
-    assert bench.peer.phones[0].received() == [
-        (hashlib.sha256(b"model next to the app").hexdigest(), f"{TARGET}/model.tflite")
-    ]
+    digest = hashlib.sha256(b"model next to the app").hexdigest()
+    assert bench.peer.phones[0].received() == [(digest, f"{TARGET}/model.tflite")]
 
 
 async def test_an_app_that_logs_nothing_of_a_benchmark_has_no_figures(bench: AwsBench) -> None:

@@ -145,3 +145,41 @@ async def test_collecting_twice_gives_the_same(bench: AwsBench) -> None:
     assert once.results[0].run is not None
     assert once.billed_minutes == again.billed_minutes
     assert dataclasses.replace(once.results[0], pulled={}) == dataclasses.replace(again.results[0], pulled={})
+
+
+async def test_what_would_exceed_the_limit_of_artifacts_is_not_pulled(bench: AwsBench) -> None:
+    writes = bench.blob(b"#!/bin/sh\necho ran\ntruncate -s 800M large.bin && echo small > small.txt\n")
+    pull = (f"{TARGET}/large.bin", f"{TARGET}/small.txt")
+    (result,) = (await bench.run(bench.job(binary=writes, pull=pull))).results
+    assert result.run is not None, result.failure
+    assert set(result.pulled) == {pull[1]}
+
+
+async def test_a_phone_that_is_lost_while_a_job_runs_is_not_the_fault_of_the_model(bench: AwsBench) -> None:
+    unplugs = bench.blob(b'#!/bin/sh\necho begins\ntouch "$WINDTUNNEL_PHONE/gone"\nexit 1\n')
+    first, second = (await bench.run(bench.job(binary=unplugs), bench.job())).results
+    assert first.failure is not None and first.failure.kind is FailureKind.INFRASTRUCTURE
+    assert "lost the device" in first.failure.message and "begins" in first.log
+    assert second.failure is not None and second.failure.kind is FailureKind.INFRASTRUCTURE
+
+
+async def test_customer_artifacts_that_are_damaged_are_replaced_too(bench: AwsBench) -> None:
+    request = await bench.request(bench.job())
+    submitted = await bench.submit(request)
+    await bench.wait(submitted)
+    for job in bench.peer.runs.jobs():
+        (found,) = [one for one in job.artifacts if one[1] == "CUSTOMER_ARTIFACT"]
+        job.artifacts[job.artifacts.index(found)] = (*found[:4], b"not a zip any more")
+    (result,) = (await bench.collect(submitted, request)).results
+    assert result.run is not None, "the output of the test spec has the log"
+
+
+async def test_a_run_that_somebody_deleted_has_ended(bench: AwsBench) -> None:
+    request = await bench.request(bench.job())
+    submitted = await bench.submit(request)
+    bench.peer.runs.by_arn.clear()
+    polled = await bench.farm.poll(submitted)
+    assert (polled.phase.value, polled.words) == ("ended", "DELETED")
+    collected = await bench.collect(submitted, request)
+    assert [result.failure.kind for result in collected.results if result.failure] == [FailureKind.CANCELLED]
+    await bench.farm.cancel(submitted)

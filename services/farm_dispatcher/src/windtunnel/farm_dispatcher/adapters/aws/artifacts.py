@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +15,7 @@ from typing import Any, Final
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient
 
+log = logging.getLogger(__name__)
 _CATEGORIES: Final = ("FILE", "LOG", "SCREENSHOT")
 # The types that are fetched; videos and packet dumps are large and never read.
 _WANTED: Final = frozenset({"CUSTOMER_ARTIFACT", "TESTSPEC_OUTPUT", "DEVICE_LOG", "XCTEST_LOG"})
@@ -64,10 +67,10 @@ async def fetch_artifacts(client: DeviceFarmClient, run: str, jobs: Sequence[str
     has_customer_artifacts = False
     for number, (url, one) in enumerate(wanted.items()):
         path = into / f"{number}-{one['type'].lower()}"
-        await _fetch(client, url, path)
+        if not await _fetch(client, url, path):
+            continue
         if one["type"] == "CUSTOMER_ARTIFACT":
-            has_customer_artifacts = True
-            await client.in_thread(partial(unpack, path, folder), _GET_S)
+            has_customer_artifacts |= await client.in_thread(partial(unpack, path, folder), _GET_S)
         else:
             text = await client.in_thread(partial(path.read_text, "utf-8", "replace"))
             texts[one["type"]] = texts.get(one["type"], "") + text
@@ -96,7 +99,12 @@ async def _listed(client: DeviceFarmClient, arn: str) -> list[dict[str, Any]]:
     return listed
 
 
-async def _fetch(client: DeviceFarmClient, url: str, path: Path) -> None:
+async def _fetch(client: DeviceFarmClient, url: str, path: Path) -> bool:
+    """Fetches an artifact; False: it is no longer there, and trying again would not help.
+
+    Raises:
+        FarmError: its store does not answer.
+    """
     said = ""
     for attempt in range(_GET_ATTEMPTS):
         try:
@@ -105,12 +113,12 @@ async def _fetch(client: DeviceFarmClient, url: str, path: Path) -> None:
             said = str(error)
         else:
             if status < 300:
-                return
+                return True
             said = f"HTTP status {status}"
             if status not in _BUSY:
-                break
+                log.warning("an artifact of AWS Device Farm is not there: %s", said)
+                return False
         await client.sleep(2.0**attempt)
-    # Addresses expire: the next try begins with a new list.
     raise FarmError(f"an artifact of AWS Device Farm cannot be fetched: {said}")
 
 
@@ -140,29 +148,32 @@ def get_file(url: str, path: Path) -> int:
         return answer.status_code
 
 
-def unpack(path: Path, folder: Path) -> None:
+def unpack(path: Path, folder: Path) -> bool:
     """Unpacks customer artifacts below a folder, without the literal names of the host's folders. Blocks.
 
     Args:
         path: the zip.
         folder: where to.
 
-    Raises:
-        FarmError: it is not a zip, or holds more than the service allows.
+    Returns:
+        False: it is not a zip, or holds more than the service allows; what was unpacked before stays.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = [entry for entry in archive.infolist() if not entry.is_dir()]
             if sum(entry.file_size for entry in entries) > _MOST_BYTES:
-                raise FarmError("the customer artifacts hold more than 4 GB", retryable=False)
+                log.warning("the customer artifacts hold more than 4 GB, they are left out")
+                return False
             for entry in entries:
                 target = folder / local_name(entry.filename)
                 if target.resolve().is_relative_to(folder.resolve()):
                     target.parent.mkdir(parents=True, exist_ok=True)
                     with archive.open(entry) as source, target.open("wb") as out:
                         shutil.copyfileobj(source, out)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError) as error:
-        raise FarmError(f"the customer artifacts are not a zip: {error}") from error
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+        log.warning("the customer artifacts cannot be unpacked: %s", error)
+        return False
+    return True
 
 
 def local_name(name: str) -> Path:

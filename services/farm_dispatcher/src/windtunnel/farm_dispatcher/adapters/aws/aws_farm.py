@@ -23,7 +23,7 @@ from windtunnel.farm_dispatcher.adapters.aws.results import collected_of
 from windtunnel.farm_dispatcher.adapters.aws.submit import Submitter
 from windtunnel.farm_dispatcher.adapters.aws.uploads import Uploads
 from windtunnel.farm_dispatcher.domain.cells import RunAs
-from windtunnel.farm_dispatcher.domain.device_runs import Collected, Phase, Polled, Submitted
+from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobFailure, JobResult, Phase, Polled, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
 from windtunnel.farm_dispatcher.domain.farm_settings import AwsSettings, HostSettings
@@ -43,6 +43,8 @@ PHASES: Final[Mapping[str, Phase]] = {
     "STOPPING": Phase.RUNNING,
     "COMPLETED": Phase.ENDED,
 }
+# Not of the service: somebody deleted the run there.
+DELETED: Final = "DELETED"
 
 
 @asynccontextmanager
@@ -106,9 +108,9 @@ class AwsFarm:
 
     async def poll(self, submitted: Submitted) -> Polled:
         """Implements `Farm.poll`. The run that is least far speaks for all."""
-        runs = [await self._run(arn) for arn in arns_of(submitted)]
+        runs = [await self._run_or_deleted(arn) for arn in arns_of(submitted)]
         # A status of a later version of the service: it is there, and has not ended.
-        phases = [PHASES.get(run.get("status", ""), Phase.RUNNING) for run in runs]
+        phases = [_phase(run.get("status", "")) for run in runs]
         order = (Phase.RUNNING, Phase.QUEUED, Phase.ENDED)
         phase, run = min(zip(phases, runs, strict=True), key=lambda pair: order.index(pair[0]))
         return Polled(phase, run.get("status", ""), web_page(run, self.settings.region))
@@ -136,16 +138,31 @@ class AwsFarm:
                     raise
 
     async def _collect(self, arn: str, part: FarmRunRequest, into: Path) -> Collected:
-        run = await self._run(arn)
+        run = await self._run_or_deleted(arn)
+        if run.get("status") == DELETED:
+            failure = JobFailure(FailureKind.CANCELLED, "the run was deleted from AWS Device Farm", field="GetRun")
+            return Collected(tuple(JobResult(failure=failure) for _ in part.entries))
         if run.get("status") != "COMPLETED":
             raise FarmError(f"the run has not ended: it is {run.get('status')}")
         jobs = await self._client.all_pages("list_jobs", "jobs", arn=arn)
         left = await fetch_artifacts(self._client, arn, [job["arn"] for job in jobs], into)
         return await asyncio.to_thread(collected_of, run, jobs, left, part, _pinned(run))
 
+    async def _run_or_deleted(self, arn: str) -> dict[str, Any]:
+        try:
+            return await self._run(arn)
+        except RefusedCall as error:
+            if error.service_code != "NotFoundException":
+                raise
+            return {"arn": arn, "status": DELETED}
+
     async def _run(self, arn: str) -> dict[str, Any]:
         run: dict[str, Any] = (await self._client.call("get_run", arn=arn))["run"]
         return run
+
+
+def _phase(status: str) -> Phase:
+    return Phase.ENDED if status == DELETED else PHASES.get(status, Phase.RUNNING)
 
 
 def _pinned(run: Mapping[str, Any]) -> str:

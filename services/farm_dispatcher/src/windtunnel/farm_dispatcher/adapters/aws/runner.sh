@@ -184,7 +184,7 @@ wait_for_app() {
 pull() {
   rm -rf "$scratch/pulled"
   on_device pull "$2" "$scratch/pulled" > /dev/null 2>&1 || return 0
-  size=$(du -sk "$scratch/pulled" | cut -f 1)
+  size=$(du -sk --apparent-size "$scratch/pulled" | cut -f 1)
   if [ "$size" -gt "$room_kb" ]; then
     note dropped "$1"
   else
