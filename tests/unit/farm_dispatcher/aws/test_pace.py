@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from windtunnel.farm_dispatcher.adapters.aws.pace import Pace
 
 
@@ -32,7 +34,7 @@ def test_calls_at_the_same_time_take_turns() -> None:
     for _ in range(3):
         pace.was_throttled("get_run")
     waits = [pace.wait_s("get_run") for _ in range(4)]
-    steps = [later - earlier for earlier, later in zip(waits, waits[1:], strict=False)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(waits)]
     assert min(steps) > 0.5
 
 
