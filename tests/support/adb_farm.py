@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Iterator
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.farm_jobs import FolderFiles, cell_on
+from support.farm_jobs import FolderFiles, benchmark_job, cell_on
 from support.farm_peers.phone.adb_server import AdbServer
 from support.farm_peers.phone.benchmark import HOST, benchmark_binary
 from support.farm_peers.phone.phone import Phone, attached_phone
@@ -20,9 +21,7 @@ from windtunnel.farm_dispatcher.domain.device_runs import Phase, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.farm_settings import AdbSettings, PollSeconds
-from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, Entry, ExecutableJob, PushedFile
-
-import asyncio  # isort: skip
+from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, Entry
 
 PATIENCE_S = 60.0
 
@@ -49,10 +48,12 @@ class Lab:
         self.server.connect(phone.serial)
         self.server.wait_for(phone.serial, "device")
 
-    def farm(self, *phones: Phone, home: str = "home", unplugged_s: float = 2.0, **settings: Any) -> AdbFarm:
+    def farm(
+        self, *phones: Phone, home: str = "home", name: str = "bench", unplugged_s: float = 2.0, **settings: Any
+    ) -> AdbFarm:
         """A farm of these phones alone: a test does not see those of others. `home`: of one dispatcher."""
         chosen = AdbSettings(
-            name="bench",
+            name=name,
             server=self.server.address,
             serials=tuple(phone.serial for phone in phones),
             poll_seconds=PollSeconds(0.02, 0.1),
@@ -76,18 +77,7 @@ class Jobs:
         """One cell. `job`: changes of the job."""
         made = cell_on(device, id=f"c-{number}", **cell)
         target = f"{DEVICE_FOLDER}/wt-{number}/model.tflite"
-        shapes = made.input_shapes
-        arguments = [f"--graph={target}", f"--num_threads={made.threads}"]
-        arguments.append(f"--use_xnnpack={'true' if made.accelerator == 'xnnpack' else 'false'}")
-        if shapes:
-            arguments.append(f"--input_layer={','.join(shapes)}")
-            arguments.append("--input_layer_shape=" + ":".join(",".join(map(str, one)) for one in shapes.values()))
-        made_job = ExecutableJob(
-            model=PushedFile(self.files.add(model), target),
-            binary=PushedFile(self._program, f"{DEVICE_FOLDER}/benchmark_model"),
-            arguments=tuple(arguments),
-            timeout_s=120.0,
-        )
+        made_job = benchmark_job(made, self.files.add(model), self._program, target)
         return Entry(f"cell-{number}", made, dataclasses.replace(made_job, **(job or {})))
 
 

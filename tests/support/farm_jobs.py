@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import tempfile
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from support.farm_peers.phone.benchmark import benchmark_binary
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobResult
@@ -43,6 +46,36 @@ def model_job(model: ArtifactRef) -> ExecutableJob:
     return ExecutableJob(PushedFile(model, f"{DEVICE_FOLDER}/model.tflite"))
 
 
+def job_for(files: FolderFiles, device: Device, model: Path, cell: Cell, name: str = "cell") -> ExecutableJob:
+    """The job of a cell: on a phone with a benchmark for it, elsewhere with the farm's own."""
+    blob = files.add(model)
+    if device.platform == "host":
+        return model_job(blob)
+    return benchmark_job(cell, blob, files.add(_phone_benchmark()), f"{DEVICE_FOLDER}/{name}/model.tflite")
+
+
+def benchmark_job(cell: Cell, model: ArtifactRef, program: ArtifactRef, target: str) -> ExecutableJob:
+    """TFLite's benchmark tool with the arguments of a cell."""
+    arguments = [f"--graph={target}", f"--num_threads={cell.threads}"]
+    arguments.append(f"--use_xnnpack={'true' if cell.accelerator == 'xnnpack' else 'false'}")
+    if cell.input_shapes:
+        shapes = [",".join(map(str, shape)) for shape in cell.input_shapes.values()]
+        arguments += [f"--input_layer={','.join(cell.input_shapes)}", f"--input_layer_shape={':'.join(shapes)}"]
+    return ExecutableJob(
+        model=PushedFile(model, target),
+        binary=PushedFile(program, f"{DEVICE_FOLDER}/benchmark_model"),
+        arguments=tuple(arguments),
+        timeout_s=120.0,
+    )
+
+
+@cache
+def _phone_benchmark() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="windtunnel-benchmark-"), "benchmark_model")
+    path.write_bytes(benchmark_binary())
+    return path
+
+
 def request_of(device: Device, *entries: Entry, key: str = "wt-1") -> FarmRunRequest:
     return FarmRunRequest(key, device, entries, 600.0)
 
@@ -50,7 +83,8 @@ def request_of(device: Device, *entries: Entry, key: str = "wt-1") -> FarmRunReq
 async def run_job(farm: Farm, device: Device, model: Path, into: Path, key: str = "wt-1", **changes: Any) -> JobResult:
     """The result of one cell that is submitted, waited for and collected."""
     files = FolderFiles()
-    entry = Entry("cell", cell_on(device, **changes), model_job(files.add(model)))
+    cell = cell_on(device, **changes)
+    entry = Entry("cell", cell, job_for(files, device, model, cell))
     folder = into / key
     folder.mkdir(parents=True)
     _, collected = await run_once(farm, request_of(device, entry, key=key), files, folder)

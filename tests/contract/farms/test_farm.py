@@ -14,13 +14,16 @@ from typing import Any
 
 import pytest
 
+from support.adb_farm import Lab
 from support.arm import arm_system
-from support.farm_jobs import FolderFiles, cell_on, model_job, request_of, run_job, run_of
+from support.farm_jobs import FolderFiles, cell_on, job_for, request_of, run_job, run_of
+from support.farm_peers.phone.adb_server import adb_server
 from support.graphs import dense_model
 from support.open_models import conv_model
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
 from windtunnel.farm_dispatcher.adapters.farm_registry import FARMS as KINDS
 from windtunnel.farm_dispatcher.domain.device_runs import Phase
+from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.farm_settings import ArmSettings, LocalSettings, PollSeconds
 from windtunnel.farm_dispatcher.domain.jobs import Entry
@@ -28,9 +31,19 @@ from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.log_parser import parse_log
 
-FARMS = ("local", "fake", pytest.param("arm", marks=pytest.mark.heavy))
+FARMS = (
+    "local",
+    "fake",
+    pytest.param("arm", marks=pytest.mark.heavy),
+    pytest.param("adb", marks=pytest.mark.heavy),
+)
 # What a farm's devices are, whether it knows their cores, and whether it hands over every time by itself.
-KNOWN = {"local": ("host", True, True), "fake": ("host", True, True), "arm": ("host", False, False)}
+KNOWN = {
+    "local": ("host", True, True),
+    "fake": ("host", True, True),
+    "arm": ("host", False, False),
+    "adb": ("android", True, False),
+}
 POLL = PollSeconds(0.02, 0.1)
 SETTINGS = {
     "local": LocalSettings(name="local", poll_seconds=POLL),
@@ -42,6 +55,10 @@ SETTINGS = {
 async def open_farm(name: str, home: Path) -> AsyncIterator[Farm]:
     if name == "fake":
         yield FakeFarm()
+        return
+    if name == "adb":
+        with adb_server(home / "adb") as server, Lab(server, home).phone() as phone:
+            yield Lab(server, home).farm(phone, name="adb")
         return
     if name == "arm":
         arm_system()
@@ -74,7 +91,8 @@ async def test_devices_can_be_told_apart_and_have_accelerators(farm: Farm) -> No
         assert (device.platform, bool(device.facts.cores)) == KNOWN[device.farm][:2]
         assert device.accelerators and all(device.accelerators)
         assert device.facts.name == device.name
-        assert device.facts.runtime and device.facts.cpu
+        # What a phone runs models with comes with the job.
+        assert device.facts.cpu and (device.facts.runtime or device.platform != "host")
     assert list(await farm.devices()) == list(devices)
 
 
@@ -111,7 +129,8 @@ async def test_inputs_have_the_shapes_of_the_cell(farm: Farm, tmp_path: Path, wo
     run = await run_of(farm, device, model, workdir, "wt-1", input_shapes=shapes)
     assert (run.input_shapes, run.shapes_known) == (shapes, True)
     run = await run_of(farm, device, model, workdir, "wt-2")
-    assert run.shapes_known is False
+    # False, or None from a farm that does not say.
+    assert not run.shapes_known
 
 
 @pytest.mark.parametrize("change", [{"accelerator": "hexagon"}, {"threads": 0}])
@@ -132,8 +151,8 @@ async def test_a_model_that_cannot_run_fails_alone(farm: Farm, model: Path, tmp_
     (device, *_) = await farm.devices()
     (tmp_path / "bad.tflite").write_bytes(b"no model at all")
     files = FolderFiles()
-    jobs = [model_job(files.add(path)) for path in (model, tmp_path / "bad.tflite", model)]
-    entries = [Entry(f"cell-{n}", cell_on(device, id=f"c-{n}"), job) for n, job in enumerate(jobs)]
+    models = (model, tmp_path / "bad.tflite", model)
+    entries = [entry_of(files, device, path, number) for number, path in enumerate(models)]
     request = request_of(device, *entries)
     submitted = await farm.submit(request, files)
     await ended(farm, submitted)
@@ -146,7 +165,7 @@ async def test_a_model_that_cannot_run_fails_alone(farm: Farm, model: Path, tmp_
 async def test_the_same_key_is_one_farm_run(farm: Farm, model: Path, workdir: Path) -> None:
     (device, *_) = await farm.devices()
     files = FolderFiles()
-    request = request_of(device, Entry("cell", cell_on(device), model_job(files.add(model))))
+    request = request_of(device, entry_of(files, device, model, 0))
     assert await farm.find(request.key) is None
     first = await farm.submit(request, files)
     second = await farm.submit(request, files)
@@ -163,7 +182,7 @@ async def test_the_same_key_is_one_farm_run(farm: Farm, model: Path, workdir: Pa
 async def test_a_canceled_farm_run_ends(farm: Farm, model: Path, workdir: Path) -> None:
     (device, *_) = await farm.devices()
     files = FolderFiles()
-    entries = [Entry(f"cell-{n}", cell_on(device, id=f"c-{n}"), model_job(files.add(model))) for n in range(3)]
+    entries = [entry_of(files, device, model, number) for number in range(3)]
     request = request_of(device, *entries)
     submitted = await farm.submit(request, files)
     await farm.cancel(submitted)
@@ -173,6 +192,11 @@ async def test_a_canceled_farm_run_ends(farm: Farm, model: Path, workdir: Path) 
     assert len(collected.results) == 3
     last = collected.results[-1].failure
     assert last is not None and last.kind is FailureKind.CANCELLED
+
+
+def entry_of(files: FolderFiles, device: Device, model: Path, number: int) -> Entry:
+    cell = cell_on(device, id=f"c-{number}")
+    return Entry(f"cell-{number}", cell, job_for(files, device, model, cell, f"cell-{number}"))
 
 
 async def ended(farm: Farm, submitted: Any) -> None:
