@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, cast
 
+from support.android_manifest import manifest as binary_manifest
 from windtunnel.app_builder import BaseApp
 
-MANIFEST = b"\x03\x00\x08\x00 manifest"
+MANIFEST = binary_manifest()
 DEX = bytes(range(256)) * 40
 LIBRARY = b"\x7fELF" + bytes(range(256)) * 100
 
@@ -50,14 +51,17 @@ class Unseekable(io.RawIOBase):
         return len(piece)
 
 
-def apk_bytes(extra: Mapping[str, bytes] | None = None, *, descriptors: bool = False, manifest: bool = True) -> bytes:
-    """The archive; `extra` entries are deflated."""
+def apk_bytes(
+    extra: Mapping[str, bytes] | None = None, *, descriptors: bool = False, manifest: bytes | bool = True
+) -> bytes:
+    """The archive; `extra` entries are deflated. `manifest`: its bytes, or whether there is one."""
+    deflated = {**DEFLATED, "AndroidManifest.xml": manifest} if isinstance(manifest, bytes) else DEFLATED
     stream: io.BytesIO | Unseekable = Unseekable() if descriptors else io.BytesIO()
     with zipfile.ZipFile(cast("IO[bytes]", stream), "w") as archive:
-        for names, method in ((STORED, zipfile.ZIP_STORED), (DEFLATED, zipfile.ZIP_DEFLATED),
+        for names, method in ((STORED, zipfile.ZIP_STORED), (deflated, zipfile.ZIP_DEFLATED),
                               (SIGNATURES, zipfile.ZIP_DEFLATED), (extra or {}, zipfile.ZIP_DEFLATED)):  # fmt: skip
             for name, data in names.items():
-                if manifest or name != "AndroidManifest.xml":
+                if manifest is not False or name != "AndroidManifest.xml":
                     archive.writestr(zipfile.ZipInfo(name, (2024, 5, 6, 7, 8, 10)), data, method)
     return bytes(stream.data) if isinstance(stream, Unseekable) else stream.getvalue()
 

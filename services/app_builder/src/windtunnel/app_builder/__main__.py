@@ -6,7 +6,7 @@ import importlib.metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from windtunnel.app_builder.adapters.keyfile import load_key
+from windtunnel.app_builder.adapters.keys.keyfile import load_key
 from windtunnel.app_builder.service import AppBuilderService
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import SourceReader

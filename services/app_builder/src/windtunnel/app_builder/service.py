@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import grpc
 
-from windtunnel.app_builder.adapters.keyfile import kept_key
-from windtunnel.app_builder.adapters.signing import SigningKey
+from windtunnel.app_builder.adapters.keys.keyfile import kept_key
+from windtunnel.app_builder.adapters.keys.signing_key import SigningKey
 from windtunnel.app_builder.build import build
 from windtunnel.app_builder.domain.app_package import (
     BaseApp,

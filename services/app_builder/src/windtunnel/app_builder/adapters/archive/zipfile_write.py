@@ -7,13 +7,14 @@ the local header with id 0xD935 that holds the alignment and zeros.
 from __future__ import annotations
 
 import os
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-from windtunnel.app_builder.adapters.zipfile_read import FLAG_DESCRIPTOR, FLAG_UTF8, STORED, Entry
+from windtunnel.app_builder.adapters.archive.zipfile_read import FLAG_DESCRIPTOR, FLAG_UTF8, STORED, Entry
 from windtunnel.app_builder.domain.file_digests import blocks
 from windtunnel.errors import InvalidInput
 
@@ -25,8 +26,9 @@ _LIMIT = 0xFFFFFFFF
 _MAX_ENTRIES = 0xFFFF
 # 1 January 1980, midnight: the first moment that a zip can state.
 _DATE, _TIME = 0x0021, 0
-_UNIX_FILE = 0o100644 << 16
 _VERSION = 20
+# The system whose permissions an entry carries.
+UNIX: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +81,22 @@ class ZipWriter:
             )
         self._finish(plain, offset)
 
-    def store(self, name: str, data: Iterator[bytes], alignment: int) -> None:
+    def store(self, name: str | bytes, data: Iterator[bytes], alignment: int, mode: int = 0o644) -> None:
         """Stores data uncompressed, under a fixed time.
 
         Args:
-            name: of the entry.
+            name: of the entry; bytes: as another zip has it.
             data: blocks.
             alignment: of the data, in bytes.
+            mode: permissions of the file.
         """
-        encoded = name.encode()
+        encoded = name.encode() if isinstance(name, str) else name
         flags = 0 if encoded.isascii() else FLAG_UTF8
         offset = self._file.tell()
-        blank = Entry(encoded, _VERSION, _VERSION, flags, STORED, _TIME, _DATE, 0, 0, 0, 0, _UNIX_FILE, b"", b"", 0)
+        external = (stat.S_IFREG | mode) << 16
+        blank = Entry(
+            encoded, UNIX << 8 | _VERSION, _VERSION, flags, STORED, _TIME, _DATE, 0, 0, 0, 0, external, b"", b"", 0
+        )
         self._file.write(_local(blank, offset, alignment))
         crc, size = 0, 0
         for block in data:

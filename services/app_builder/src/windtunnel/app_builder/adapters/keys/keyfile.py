@@ -7,7 +7,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from windtunnel.app_builder.adapters.signing import SigningKey
+from windtunnel.app_builder.adapters.keys.signing_key import SigningKey
 from windtunnel.errors import InvalidInput
 
 

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import BinaryIO, Protocol
 
-from windtunnel.app_builder.adapters.zipfile_write import ZipWriter
+from windtunnel.app_builder.adapters.archive.zipfile_write import ZipWriter
 from windtunnel.app_builder.domain.app_package import BenchmarkConfig
 from windtunnel.app_builder.domain.file_digests import blocks
 

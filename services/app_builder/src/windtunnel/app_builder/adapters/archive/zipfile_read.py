@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import re
 import struct
+import zlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import BinaryIO, NoReturn
+from typing import BinaryIO, Final, NoReturn
 
+from windtunnel.app_builder.domain.file_digests import BLOCK, blocks
 from windtunnel.errors import InvalidInput
 
 _EOCD = struct.Struct("<4s4H2IH")
@@ -24,7 +27,10 @@ STORED, DEFLATED = 0, 8
 FLAG_ENCRYPTED, FLAG_DESCRIPTOR, FLAG_STRONG, FLAG_MASKED, FLAG_UTF8 = 1, 1 << 3, 1 << 6, 1 << 13, 1 << 11
 # Deflate cannot do better than 1032 to 1 (zlib's documentation); a little more for its headers.
 _MAX_RATIO, _RATIO_SLACK = 1032, 1 << 12
+# What all entries together may claim: more than any app has, less than fills a disk.
+_MAX_TOTAL: Final = 8 << 30
 _DRIVE = re.compile(rb"[A-Za-z]:")
+_CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +78,85 @@ def read_directory(file: BinaryIO, label: str) -> list[Entry]:
     return _Reader(file, label).entries()
 
 
+def contents(file: BinaryIO, entry: Entry, label: str) -> Iterator[bytes]:
+    """The bytes of an entry, uncompressed and checked. No more is inflated than the directory states.
+
+    Args:
+        file: open for reading.
+        entry: of it.
+        label: names the file in messages.
+
+    Yields:
+        Pieces of at most 1 MiB.
+
+    Raises:
+        InvalidInput: the data are not what the directory states; the pieces before must not be used.
+    """
+    crc = size = 0
+    for piece in _pieces(file, entry, label):
+        size += len(piece)
+        if size > entry.size:
+            break
+        crc = zlib.crc32(piece, crc)
+        yield piece
+    if (size, crc) != (entry.size, entry.crc32):
+        raise _damaged(entry, label)
+
+
+def _pieces(file: BinaryIO, entry: Entry, label: str) -> Iterator[bytes]:
+    file.seek(entry.data_offset)
+    if entry.method == STORED:
+        yield from blocks(file, entry.compressed)
+        return
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        for block in blocks(file, entry.compressed):
+            while block:
+                yield inflater.decompress(block, BLOCK)
+                block = inflater.unconsumed_tail
+        yield inflater.flush()
+    except zlib.error as error:
+        raise _damaged(entry, label) from error
+    if not inflater.eof or inflater.unused_data:
+        raise _damaged(entry, label)
+
+
+def read_entry(file: BinaryIO, entry: Entry, label: str, limit: int) -> bytes:
+    """The bytes of an entry that fits into memory.
+
+    Args:
+        file: open for reading.
+        entry: of it.
+        label: names the file in messages.
+        limit: the most bytes that it may have.
+
+    Returns:
+        The bytes, uncompressed and checked.
+
+    Raises:
+        InvalidInput: it is larger, or damaged.
+    """
+    if entry.size > limit:
+        raise InvalidInput(
+            f"base app {label}: entry {entry.text!r} has {entry.size} bytes, at most {limit} are read",
+            hint="give the benchmark app as it was built",
+        )
+    return b"".join(contents(file, entry, label))
+
+
+def _damaged(entry: Entry, label: str) -> InvalidInput:
+    return InvalidInput(
+        f"base app {label}: the data of entry {entry.text!r} are damaged", hint="give the benchmark app as it was built"
+    )
+
+
 class _Reader:
     def __init__(self, file: BinaryIO, label: str) -> None:
         self._file = file
         self._label = label
         self._size = file.seek(0, os.SEEK_END)
 
-    def _refuse(self, why: str, hint: str = "give the benchmark app's APK as it was built") -> NoReturn:
+    def _refuse(self, why: str, hint: str = "give the benchmark app as it was built") -> NoReturn:
         raise InvalidInput(f"base app {self._label}: {why}", hint=hint)
 
     def entries(self) -> list[Entry]:
@@ -88,6 +166,8 @@ class _Reader:
         directory = self._read_at(start, size, "its directory")
         entries = self._central(directory, count)
         self._check_names(entries)
+        if sum(entry.size for entry, _ in entries) > _MAX_TOTAL:
+            self._refuse(f"its entries claim more than {_MAX_TOTAL} bytes: absurd sizes")
         located = sorted((self._locate(entry, offset, start) for entry, offset in entries), key=lambda e: e.data_offset)
         self._check_overlaps(located)
         return located
@@ -170,7 +250,7 @@ class _Reader:
         for entry, _ in entries:
             name = entry.name
             parts = name.removesuffix(b"/").split(b"/")
-            if b"\\" in name or b"\0" in name or _DRIVE.match(name) or {b"", b".", b".."} & set(parts):
+            if b"\\" in name or _CONTROL.search(name) or _DRIVE.match(name) or {b"", b".", b".."} & set(parts):
                 self._refuse(f"entry {entry.text!r} has an unsafe name")
             if name in seen:
                 self._refuse(f"entry {entry.text!r} is there twice")

@@ -1,0 +1,1 @@
+"""Zip files: reading those of others safely, writing aligned ones that are the same every time."""
