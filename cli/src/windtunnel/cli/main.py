@@ -13,7 +13,19 @@ import sys
 
 import click
 
-from windtunnel.cli.commands.models import arm, bench, convert, diff, kernels, layers, ops, parse_log, quantize, remedy
+from windtunnel.cli.commands.models import (
+    arm,
+    bench,
+    build_app,
+    convert,
+    diff,
+    kernels,
+    layers,
+    ops,
+    parse_log,
+    quantize,
+    remedy,
+)
 from windtunnel.cli.commands.runs import artifacts, cancel, compare, history, report, runs, submit, watch
 from windtunnel.cli.commands.server import deadletters, demo, devices, plans, up
 from windtunnel.cli.io.interrupts import ending_signals
@@ -72,6 +84,7 @@ _COMMANDS = (
     layers.layers,
     parse_log.parse_log,
     bench.bench,
+    build_app.build_app,
     convert.convert,
     quantize.quantize,
     remedy.remedy,
