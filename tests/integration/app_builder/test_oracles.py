@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 import subprocess
 import zipfile
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from support.android_manifest import manifest
 from support.base_apk import LIBRARY, pinned
 from windtunnel.app_builder import BenchmarkConfig, BuildRequest, Platform, SigningKey, build
 
@@ -119,6 +121,57 @@ def test_apksigner_rejects_a_flipped_byte(built: Path, tmp_path: Path, place: st
     broken = tmp_path / "broken.apk"
     broken.write_bytes(data)
     assert verified(broken).returncode != 0
+
+
+@pytest.fixture(scope="module", params=[21, 24, 28])
+def of_level(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path]:
+    """An app whose base says on which Android it runs at least."""
+    folder, level = tmp_path_factory.mktemp("level"), int(request.param)
+    target = "org.tensorflow.lite.benchmark"
+    (folder / "m.tflite").write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(range(251)) * 99)
+    stated = manifest(target, min_sdk=level, game_loop=True, metadata={"com.google.test.loops": 10})
+    entries = {"lib/arm64-v8a/libbench.so": LIBRARY, "AndroidManifest.xml": stated}
+    with zipfile.ZipFile(folder / "base.apk", "w") as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    config = BenchmarkConfig(run_id=None, variant="int8")
+    base = pinned(folder / "base.apk")
+    request_ = BuildRequest(Platform.ANDROID, folder / "m.tflite", config, folder / "app.apk", base)
+    return level, build(request_, SigningKey.generate()).path
+
+
+def test_apksigner_verifies_apps_of_all_levels(of_level: tuple[int, Path]) -> None:
+    level, apk = of_level
+    for arguments in ((), ("--min-sdk-version", "24"), ("--min-sdk-version", "28")):
+        done = run("apksigner", "verify", "--verbose", *arguments, apk)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "WARNING" not in done.stdout + done.stderr
+    done = run("apksigner", "verify", "--verbose", apk)
+    for scheme, expected in (("v1", level < 24), ("v2", level < 28), ("v3", True)):
+        assert f"Verified using {scheme} scheme" in done.stdout
+        line = next(row for row in done.stdout.splitlines() if f"using {scheme} scheme" in row)
+        assert line.endswith(str(expected).lower()), line
+
+
+def test_aapt_reads_our_manifests_as_we_do(of_level: tuple[int, Path]) -> None:
+    level, apk = of_level
+    badging = run("aapt", "dump", "badging", apk).stdout
+    assert "package: name='org.tensorflow.lite.benchmark'" in badging
+    assert f"sdkVersion:'{level}'" in badging and "targetSdkVersion:'30'" in badging
+    assert "native-code: 'arm64-v8a'" in badging
+    tree = run("aapt", "dump", "xmltree", apk, "AndroidManifest.xml").stdout
+    assert "com.google.intent.action.TEST_LOOP" in tree and "com.google.test.loops" in tree
+
+
+@pytest.mark.heavy
+def test_apksigner_rejects_any_flipped_byte(of_level: tuple[int, Path], tmp_path: Path) -> None:
+    _, apk = of_level
+    data = apk.read_bytes()
+    for position in random.Random(7).sample(range(len(data)), 8):
+        changed = bytearray(data)
+        changed[position] ^= 1 << position % 8
+        (tmp_path / "broken.apk").write_bytes(changed)
+        assert run("apksigner", "verify", tmp_path / "broken.apk").returncode != 0, position
 
 
 def test_a_stripped_v3_signature_is_noticed(built: Path, tmp_path: Path) -> None:

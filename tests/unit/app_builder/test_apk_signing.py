@@ -2,55 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from support.android_manifest import manifest
+from support.apk_verifier import V2, V3, Refused, check, content_digest, items, signing_block, verify_signature
 from support.base_apk import apk_bytes, pinned
 from windtunnel.app_builder import BenchmarkConfig, BuildRequest, Platform, SigningKey, build
 from windtunnel.errors import InvalidInput
-
-V2, V3 = 0x7109871A, 0xF05368C0
-
-
-def items(data: bytes) -> list[bytes]:
-    """Splits a sequence of length-prefixed items."""
-    found = []
-    while data:
-        (length,) = struct.unpack_from("<I", data)
-        found.append(data[4 : 4 + length])
-        assert len(found[-1]) == length
-        data = data[4 + length :]
-    return found
-
-
-def signing_block(data: bytes) -> tuple[int, int, dict[int, bytes]]:
-    """Where the block begins, where the directory begins, and the block's values."""
-    (directory,) = struct.unpack("<I", data[-6:-2])
-    assert data[directory - 16 : directory] == b"APK Sig Block 42"
-    (size,) = struct.unpack("<Q", data[directory - 24 : directory - 16])
-    start = directory - size - 8
-    assert struct.unpack("<Q", data[start : start + 8]) == (size,)
-    pairs, position = {}, start + 8
-    while position < directory - 24:
-        length, key = struct.unpack_from("<QI", data, position)
-        pairs[key] = data[position + 12 : position + 8 + length]
-        position += 8 + length
-    return start, directory, pairs
-
-
-def content_digest(data: bytes, start: int, directory: int) -> bytes:
-    """The specification, read naively."""
-    end = data[-22:-6] + struct.pack("<I", start) + data[-2:]
-    chunks = []
-    for part in (data[:start], data[directory:-22], end):
-        chunks += [part[at : at + 2**20] for at in range(0, len(part), 2**20)]
-    tree = [hashlib.sha256(b"\xa5" + struct.pack("<I", len(chunk)) + chunk).digest() for chunk in chunks]
-    return hashlib.sha256(b"\x5a" + struct.pack("<I", len(tree)) + b"".join(tree)).digest()
 
 
 @pytest.mark.heavy
@@ -80,17 +43,8 @@ def test_both_schemes_sign_the_content(
         signatures, public = items(rest)
         (signature,) = items(signatures)
         assert struct.unpack_from("<I", signature) == (algorithm,)
-        verify(public, items(signature[4:])[0], signed)
+        verify_signature(public, items(signature[4:])[0], signed)
         assert items(signed[: 4 + struct.unpack_from("<I", signed)[0]])[0][12:] == digest
-
-
-def verify(public: bytes, signature: bytes, data: bytes) -> None:
-    key = serialization.load_der_public_key(public)
-    if isinstance(key, rsa.RSAPublicKey):
-        key.verify(signature, data, padding.PKCS1v15(), hashes.SHA256())
-    else:
-        assert isinstance(key, ec.EllipticCurvePublicKey)
-        key.verify(signature, data, ec.ECDSA(hashes.SHA256()))
 
 
 def pem(private: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey, password: bytes | None = None) -> bytes:
@@ -120,3 +74,40 @@ def test_unusable_keys_are_refused(rsa_key: SigningKey, ec_key: SigningKey) -> N
     ):
         with pytest.raises(InvalidInput, match=says):
             SigningKey.load_pem(wrong_key, wrong_certificate)
+
+
+def built(tmp_path: Path, model: Path, config: BenchmarkConfig, key: SigningKey, min_sdk: int) -> bytes:
+    base = pinned(tmp_path / f"base{min_sdk}.apk", apk_bytes(manifest=manifest(min_sdk=min_sdk)))
+    request = BuildRequest(Platform.ANDROID, model, config, tmp_path / f"{min_sdk}.apk", base)
+    return build(request, key).path.read_bytes()
+
+
+def flipped(data: bytes, position: int, bit: int) -> bytes:
+    changed = bytearray(data)
+    changed[position] ^= 1 << bit
+    return bytes(changed)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("min_sdk", [24, 28])
+def test_one_flipped_byte_is_refused_wherever_it_is(
+    min_sdk: int, tmp_path: Path, config: BenchmarkConfig, ec_key: SigningKey
+) -> None:
+    model = tmp_path / "small.tflite"
+    model.write_bytes(b"\x1c\x00\x00\x00TFL3" + bytes(500))
+    data = built(tmp_path, model, config, ec_key, min_sdk)
+    check(data, min_sdk)
+    start, directory, _ = signing_block(data)
+    # Every byte that is not content, and some of the content, whose digest takes all alike.
+    positions = [*range(start, len(data)), *range(0, start, 997)]
+    assert directory - start > 500
+    for position in positions:
+        with pytest.raises(Refused):
+            check(flipped(data, position, position % 8), min_sdk)
+
+
+def test_an_app_for_android_9_and_later_has_no_signature_that_nobody_reads(
+    tmp_path: Path, model: Path, config: BenchmarkConfig, ec_key: SigningKey
+) -> None:
+    assert list(signing_block(built(tmp_path, model, config, ec_key, 28))[2]) == [V3]
+    assert list(signing_block(built(tmp_path, model, config, ec_key, 27))[2]) == [V2, V3]

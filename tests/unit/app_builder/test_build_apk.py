@@ -14,8 +14,18 @@ from typing import Any
 import pytest
 
 from support.base_apk import DEFLATED, SIGNATURES, STORED, apk_bytes, pinned
-from windtunnel.app_builder import BaseApp, BenchmarkConfig, BuildRequest, BuiltApp, Platform, SigningKey, build
-from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.app_builder import (
+    AppFacts,
+    AppKind,
+    BaseApp,
+    BenchmarkConfig,
+    BuildRequest,
+    BuiltApp,
+    Platform,
+    SigningKey,
+    build,
+)
+from windtunnel.errors import InvalidInput
 
 MODEL, CONFIG = "assets/windtunnel/model.tflite", "assets/windtunnel/config.json"
 
@@ -57,6 +67,7 @@ def test_the_model_and_its_configuration_are_inside(request_: BuildRequest, rsa_
     assert built == BuiltApp(
         Platform.ANDROID, request_.output, hashlib.sha256(data).hexdigest(), len(data),
         hashlib.sha256(request_.model.read_bytes()).hexdigest(),
+        AppFacts(AppKind.ACTIVITY, "org.tensorflow.lite.benchmark", "24", ("arm64-v8a",)), ("v2", "v3"),
     )  # fmt: skip
 
 
@@ -159,11 +170,6 @@ def test_a_failed_build_leaves_what_was_there(request_: BuildRequest, rsa_key: S
     assert not list(request_.output.parent.glob(".out.apk*"))
 
 
-def test_ios_is_not_supported(request_: BuildRequest, rsa_key: SigningKey) -> None:
-    with pytest.raises(Unsupported, match="Apple certificate"):
-        build(replace(request_, platform=Platform.IOS), rsa_key)
-
-
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
@@ -174,6 +180,11 @@ def test_ios_is_not_supported(request_: BuildRequest, rsa_key: SigningKey) -> No
         ({"num_threads": 0}, "num_threads is 0"),
         ({"num_runs": 0}, "num_runs is 0"),
         ({"warmup_runs": -1}, "warmup_runs is -1"),
+        ({"arguments": ("use_gpu=true",)}, "argument 'use_gpu=true' is not --name=value"),
+        ({"arguments": ("--a=b\nc",)}, "is not --name=value"),
+        ({"arguments": ("--graph=x",)}, "is given twice: it is the app's own model"),
+        ({"arguments": ("--num_threads=3",)}, "is given twice: it is a field"),
+        ({"arguments": ("--a=1", "--a=2")}, "is given twice: it is another argument"),
     ],
 )
 def test_bad_configurations_are_refused(config: BenchmarkConfig, fields: dict[str, Any], says: str) -> None:

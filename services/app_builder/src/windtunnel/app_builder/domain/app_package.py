@@ -94,7 +94,7 @@ class BenchmarkConfig:
         self._require_arguments()
 
     def _require_arguments(self) -> None:
-        taken = {"graph": "the app's own model", **dict.fromkeys(map(_flag, self._args("")), "a field of the config")}
+        taken = dict.fromkeys(map(_flag, self._args("")), "a field of the config") | {"graph": "the app's own model"}
         for argument in self.arguments:
             if _ARGUMENT.fullmatch(argument) is None:
                 raise InvalidInput(

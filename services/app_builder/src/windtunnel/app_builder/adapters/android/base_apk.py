@@ -57,7 +57,7 @@ def _facts(manifest: Manifest, entries: Sequence[Entry]) -> AppFacts:
     return AppFacts(
         kind=AppKind.INSTRUMENTATION if tests_another else kind,
         package_name=manifest.package,
-        min_os=str(manifest.min_sdk),
+        min_os=str(manifest.min_sdk or ""),
         abis=tuple(sorted({part[1] for part in parts if len(part) == 3 and part[0] == "lib"})),
         runner=manifest.runner if tests_another else "",
         target_package=manifest.target_package if tests_another else "",

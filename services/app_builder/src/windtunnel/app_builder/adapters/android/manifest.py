@@ -28,7 +28,7 @@ class Manifest:
 
     Attributes:
         package: name of the package.
-        min_sdk: first Android version that the app runs on; 1: the manifest does not say.
+        min_sdk: first Android version that the app runs on; 0: the manifest does not say.
         target_sdk: 0: the manifest does not say.
         split: name of the split that this APK is; empty: it is a whole app or the base of one.
         needs_splits: the app does not run without further APKs.
@@ -41,7 +41,7 @@ class Manifest:
     """
 
     package: str = ""
-    min_sdk: int = 1
+    min_sdk: int = 0
     target_sdk: int = 0
     split: str = ""
     needs_splits: bool = False
@@ -76,7 +76,7 @@ def read_manifest(data: bytes) -> Manifest:
     extracts = _first(application, _EXTRACT_LIBRARIES)
     return Manifest(
         package=_named(root, "package"),
-        min_sdk=max((_level(one, _MIN_SDK, 1) for one in sdks), default=1),
+        min_sdk=max((_level(one, _MIN_SDK, 0) for one in sdks), default=0),
         target_sdk=max((_level(one, _TARGET_SDK, 0) for one in sdks), default=0),
         split=_named(root, "split") or _named(root, "configForSplit"),
         needs_splits=_needs_splits(root, application, metadata.get(_SPLITS_REQUIRED)),

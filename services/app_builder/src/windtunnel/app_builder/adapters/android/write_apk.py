@@ -67,14 +67,16 @@ def write_apk(base: BinaryIO, label: str, added: Iterable[AddedFile], key: Signi
     manifest, facts = inspect(base, entries, label)
     files = list(added)
     replaced = {file.name.encode() for file in files}
-    needs_v1 = manifest.min_sdk < apk_signature.V2_MIN_SDK
-    archive = _SignedArchive(ZipWriter(output), digest_for(manifest.min_sdk) if needs_v1 else None)
+    # Android takes an app that does not say for one of its first version. No benchmark app runs there.
+    min_sdk = manifest.min_sdk or apk_signature.V2_MIN_SDK
+    needs_v1 = min_sdk < apk_signature.V2_MIN_SDK
+    archive = _SignedArchive(ZipWriter(output), digest_for(min_sdk) if needs_v1 else None)
     for entry in entries:
         if not SIGNATURE_FILE.fullmatch(entry.name) and entry.name != _STAMP and entry.name not in replaced:
             archive.copy(base, entry, label, must_be_stored(entry, manifest))
     for file in files:
         archive.store(file)
-    schemes = apk_signature.schemes_for(manifest.min_sdk)
+    schemes = apk_signature.schemes_for(min_sdk)
     if needs_v1:
         archive.add_signature(key, [int(scheme[1:]) for scheme in schemes])
     apk_signature.sign(output, archive.writer.close(), key, schemes)
