@@ -70,7 +70,7 @@ def binary_xml(node: Node, *, utf8: bool = True) -> bytes:
 
 
 class _Writer:
-    """Collects the strings: names of android's attributes first, beside their ids."""
+    """Collects the strings: names of android's attributes first, in the order of their ids."""
 
     def __init__(self, node: Node) -> None:
         found = list(_walk(node))

@@ -104,6 +104,7 @@ class EnumWords:
         return word
 
 
+APP_KIND: Final = EnumWords(types_pb2.AppKind.DESCRIPTOR)
 PLATFORM: Final = EnumWords(types_pb2.Platform.DESCRIPTOR)
 ARTIFACT_KIND: Final = EnumWords(types_pb2.ArtifactKind.DESCRIPTOR)
 RUN_STATE: Final = EnumWords(metrics_store_pb2.RunState.DESCRIPTOR)

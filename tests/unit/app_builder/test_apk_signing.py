@@ -98,7 +98,7 @@ def test_one_flipped_byte_is_refused_wherever_it_is(
     data = built(tmp_path, model, config, ec_key, min_sdk)
     check(data, min_sdk)
     start, directory, _ = signing_block(data)
-    # Every byte that is not content, and some of the content, whose digest takes all alike.
+    # Every byte that is not content, and some of the content, whose digest treats all of it in the same way.
     positions = [*range(start, len(data)), *range(0, start, 997)]
     assert directory - start > 500
     for position in positions:

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.app_builder.adapters.keys.keyfile import kept_key, load_key
+from windtunnel.app_builder.adapters.keyfile import kept_key, load_key
 from windtunnel.errors import InvalidInput
 
 SCRIPT = """
 import pathlib, sys
-from windtunnel.app_builder.adapters.keys.keyfile import kept_key
+from windtunnel.app_builder.adapters.keyfile import kept_key
 sys.stdin.read()
 print(kept_key(pathlib.Path(sys.argv[1])).certificate_sha256)
 """

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwindtunnel/v1/app_builder.proto\x12\rwindtunnel.v1\x1a\x19windtunnel/v1/types.proto\"z\n\x0c\x42uildRequest\x12\x11\n\tmodel_uri\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x14\n\x08platform\x18\x03 \x01(\tB\x02\x18\x01\x12\x30\n\x0f\x64\x65vice_platform\x18\x04 \x01(\x0e\x32\x17.windtunnel.v1.Platform\"O\n\rBuildResponse\x12(\n\x07package\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\t2W\n\x11\x41ppBuilderService\x12\x42\n\x05\x42uild\x12\x1b.windtunnel.v1.BuildRequest\x1a\x1c.windtunnel.v1.BuildResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1fwindtunnel/v1/app_builder.proto\x12\rwindtunnel.v1\x1a\x19windtunnel/v1/types.proto\"\xa4\x01\n\x0c\x42uildRequest\x12\x11\n\tmodel_uri\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12\x14\n\x08platform\x18\x03 \x01(\tB\x02\x18\x01\x12\x30\n\x0f\x64\x65vice_platform\x18\x04 \x01(\x0e\x32\x17.windtunnel.v1.Platform\x12(\n\x08\x61pp_kind\x18\x05 \x01(\x0e\x32\x16.windtunnel.v1.AppKind\"u\n\rBuildResponse\x12(\n\x07package\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x14\n\x0cmodel_sha256\x18\x02 \x01(\t\x12$\n\x03\x61pp\x18\x03 \x01(\x0b\x32\x17.windtunnel.v1.BuiltApp2W\n\x11\x41ppBuilderService\x12\x42\n\x05\x42uild\x12\x1b.windtunnel.v1.BuildRequest\x1a\x1c.windtunnel.v1.BuildResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_BUILDREQUEST'].fields_by_name['platform']._loaded_options = None
   _globals['_BUILDREQUEST'].fields_by_name['platform']._serialized_options = b'\030\001'
-  _globals['_BUILDREQUEST']._serialized_start=77
-  _globals['_BUILDREQUEST']._serialized_end=199
-  _globals['_BUILDRESPONSE']._serialized_start=201
-  _globals['_BUILDRESPONSE']._serialized_end=280
-  _globals['_APPBUILDERSERVICE']._serialized_start=282
-  _globals['_APPBUILDERSERVICE']._serialized_end=369
+  _globals['_BUILDREQUEST']._serialized_start=78
+  _globals['_BUILDREQUEST']._serialized_end=242
+  _globals['_BUILDRESPONSE']._serialized_start=244
+  _globals['_BUILDRESPONSE']._serialized_end=361
+  _globals['_APPBUILDERSERVICE']._serialized_start=363
+  _globals['_APPBUILDERSERVICE']._serialized_end=450
 # @@protoc_insertion_point(module_scope)

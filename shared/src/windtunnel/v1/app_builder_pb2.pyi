@@ -32,6 +32,7 @@ class BuildRequest(_message.Message):
     VARIANT_FIELD_NUMBER: _builtins.int
     PLATFORM_FIELD_NUMBER: _builtins.int
     DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
+    APP_KIND_FIELD_NUMBER: _builtins.int
     model_uri: _builtins.str
     """URI of the variant's .tflite file. Required."""
     variant: _builtins.str
@@ -48,6 +49,8 @@ class BuildRequest(_message.Message):
 
     device_platform: _types_pb2.Platform.ValueType
     """What the app is to run on. Required, unless an older caller gives `platform`."""
+    app_kind: _types_pb2.AppKind.ValueType
+    """How the app is to be run. Unspecified: in the way of the first base app that is configured for the platform."""
     def __init__(
         self,
         *,
@@ -55,10 +58,11 @@ class BuildRequest(_message.Message):
         variant: _builtins.str = ...,
         platform: _builtins.str = ...,
         device_platform: _types_pb2.Platform.ValueType = ...,
+        app_kind: _types_pb2.AppKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_platform", b"device_platform", "model_uri", b"model_uri", "platform", b"platform", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app_kind", b"app_kind", "device_platform", b"device_platform", "model_uri", b"model_uri", "platform", b"platform", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -72,21 +76,27 @@ class BuildResponse(_message.Message):
 
     PACKAGE_FIELD_NUMBER: _builtins.int
     MODEL_SHA256_FIELD_NUMBER: _builtins.int
+    APP_FIELD_NUMBER: _builtins.int
     model_sha256: _builtins.str
     """SHA-256 of the .tflite file inside the package, 64 lower-case hex digits."""
     @_builtins.property
     def package(self) -> _types_pb2.Artifact:
-        """The app package: a .zip file for the host, an .apk file for Android."""
+        """The app package: a .zip file for the host, an .apk file for Android, an .ipa file for iOS."""
+
+    @_builtins.property
+    def app(self) -> _types_pb2.BuiltApp:
+        """What the app is. Absent: a package for the host."""
 
     def __init__(
         self,
         *,
         package: _types_pb2.Artifact | None = ...,
         model_sha256: _builtins.str = ...,
+        app: _types_pb2.BuiltApp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "package", b"package"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model_sha256", b"model_sha256", "package", b"package"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["app", b"app", "model_sha256", b"model_sha256", "package", b"package"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,8 +43,9 @@ class AppBuilderServiceStub:
     than WINDTUNNEL_MAX_SOURCE_BYTES.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     NOT_FOUND (NOT_FOUND): what a URI names does not exist.
-    FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
-    FAILED_PRECONDITION (UNSUPPORTED): Windtunnel builds no app for the platform.
+    FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform, or none of that kind.
+    FAILED_PRECONDITION (UNSUPPORTED): no base app is configured for iOS, or the base app is of a kind that cannot be
+    changed: an app bundle, a split APK, an encrypted IPA.
     UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
     INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
@@ -64,8 +65,9 @@ class AppBuilderServiceAsyncStub(AppBuilderServiceStub):
     than WINDTUNNEL_MAX_SOURCE_BYTES.
     INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
     NOT_FOUND (NOT_FOUND): what a URI names does not exist.
-    FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
-    FAILED_PRECONDITION (UNSUPPORTED): Windtunnel builds no app for the platform.
+    FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform, or none of that kind.
+    FAILED_PRECONDITION (UNSUPPORTED): no base app is configured for iOS, or the base app is of a kind that cannot be
+    changed: an app bundle, a split APK, an encrypted IPA.
     UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
     INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
@@ -88,8 +90,9 @@ class AppBuilderServiceServicer(metaclass=_abc_1.ABCMeta):
         than WINDTUNNEL_MAX_SOURCE_BYTES.
         INVALID_ARGUMENT (SHA256_MISSING): an https:// URI; artifacts, s3://, gs:// and file:// are read without a hash.
         NOT_FOUND (NOT_FOUND): what a URI names does not exist.
-        FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform.
-        FAILED_PRECONDITION (UNSUPPORTED): Windtunnel builds no app for the platform.
+        FAILED_PRECONDITION (NO_BASE_APP): no base app is configured for the platform, or none of that kind.
+        FAILED_PRECONDITION (UNSUPPORTED): no base app is configured for iOS, or the base app is of a kind that cannot be
+        changed: an app bundle, a split APK, an encrypted IPA.
         UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
         INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
         """

@@ -485,6 +485,7 @@ class AppBuilt(_message.Message):
     MODEL_SHA256_FIELD_NUMBER: _builtins.int
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
+    APPS_FIELD_NUMBER: _builtins.int
     variant: _builtins.str
     """Name of the variant."""
     @_builtins.property
@@ -507,11 +508,17 @@ class AppBuilt(_message.Message):
 
     @_builtins.property
     def package(self) -> _types_pb2.Artifact:
-        """The app package: a .zip file for the host, an .apk file for Android."""
+        """The app package: a .zip file for the host, an .apk file for Android, an .ipa file for iOS."""
 
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
         """As in ModelConverted."""
+
+    @_builtins.property
+    def apps(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.BuiltApp]:
+        """Apps for every kind of app job that there are base apps for; `package` is the first one's. Empty: an older writer,
+        or the host.
+        """
 
     def __init__(
         self,
@@ -523,10 +530,11 @@ class AppBuilt(_message.Message):
         model_sha256: _builtins.str = ...,
         input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
         device_platform: _types_pb2.Platform.ValueType = ...,
+        apps: _abc.Iterable[_types_pb2.BuiltApp] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device_platform", b"device_platform", "input_shapes", b"input_shapes", "model_sha256", b"model_sha256", "package", b"package", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apps", b"apps", "device_platform", b"device_platform", "input_shapes", b"input_shapes", "model_sha256", b"model_sha256", "package", b"package", "platform", b"platform", "run", b"run", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

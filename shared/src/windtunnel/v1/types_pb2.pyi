@@ -101,6 +101,34 @@ RUN_AS_APP: RunAs.ValueType  # 2
 """"app": the benchmark inside an app."""
 Global___RunAs: _TypeAlias = RunAs  # noqa: Y015
 
+class _AppKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AppKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AppKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APP_KIND_UNSPECIFIED: _AppKind.ValueType  # 0
+    """Not said."""
+    APP_KIND_ACTIVITY: _AppKind.ValueType  # 1
+    """An activity that an intent starts with arguments; on iOS the app is opened."""
+    APP_KIND_GAME_LOOP: _AppKind.ValueType  # 2
+    """A game loop of Firebase: scenarios by number."""
+    APP_KIND_INSTRUMENTATION: _AppKind.ValueType  # 3
+    """An instrumentation: a test APK next to the app."""
+
+class AppKind(_AppKind, metaclass=_AppKindEnumTypeWrapper):
+    """How an app runs the benchmark."""
+
+APP_KIND_UNSPECIFIED: AppKind.ValueType  # 0
+"""Not said."""
+APP_KIND_ACTIVITY: AppKind.ValueType  # 1
+"""An activity that an intent starts with arguments; on iOS the app is opened."""
+APP_KIND_GAME_LOOP: AppKind.ValueType  # 2
+"""A game loop of Firebase: scenarios by number."""
+APP_KIND_INSTRUMENTATION: AppKind.ValueType  # 3
+"""An instrumentation: a test APK next to the app."""
+Global___AppKind: _TypeAlias = AppKind  # noqa: Y015
+
 class _Platform:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -396,6 +424,78 @@ class RunContext(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunContext: _TypeAlias = RunContext  # noqa: Y015
+
+@_typing.final
+class BuiltApp(_message.Message):
+    """An app package with a variant inside, and what the base app says of itself."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    PACKAGE_FIELD_NUMBER: _builtins.int
+    PACKAGE_NAME_FIELD_NUMBER: _builtins.int
+    MIN_OS_FIELD_NUMBER: _builtins.int
+    ABIS_FIELD_NUMBER: _builtins.int
+    SIGNATURES_FIELD_NUMBER: _builtins.int
+    SCENARIOS_FIELD_NUMBER: _builtins.int
+    TEST_PACKAGE_FIELD_NUMBER: _builtins.int
+    TEST_PACKAGE_NAME_FIELD_NUMBER: _builtins.int
+    TEST_RUNNER_FIELD_NUMBER: _builtins.int
+    FAILURE_FIELD_NUMBER: _builtins.int
+    kind: Global___AppKind.ValueType
+    """How it is run. Unspecified: a package for the host."""
+    package_name: _builtins.str
+    """The package of Android, the bundle identifier of iOS."""
+    min_os: _builtins.str
+    """First version of the system that it runs on: the SDK level of Android, the version of iOS. Empty: it does not say."""
+    scenarios: _builtins.int
+    """Of a game loop: how many scenarios it has. 0: it does not say."""
+    test_package_name: _builtins.str
+    """Of an instrumentation: the package of the test APK."""
+    test_runner: _builtins.str
+    """Of an instrumentation: the class that runs the tests."""
+    @_builtins.property
+    def package(self) -> Global___Artifact:
+        """The package: an .apk or .ipa file. Empty: it could not be built, and `failure` says why."""
+
+    @_builtins.property
+    def abis(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """ABIs of its native code, for example "arm64-v8a". Empty: it has none."""
+
+    @_builtins.property
+    def signatures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What signs it: v1, v2, v3 (Android), apple. Empty: it is not signed."""
+
+    @_builtins.property
+    def test_package(self) -> Global___Artifact:
+        """Of an instrumentation: the signed test APK. Empty: there is none."""
+
+    @_builtins.property
+    def failure(self) -> Global___Failure:
+        """Why it could not be built. Absent: it is there."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___AppKind.ValueType = ...,
+        package: Global___Artifact | None = ...,
+        package_name: _builtins.str = ...,
+        min_os: _builtins.str = ...,
+        abis: _abc.Iterable[_builtins.str] | None = ...,
+        signatures: _abc.Iterable[_builtins.str] | None = ...,
+        scenarios: _builtins.int = ...,
+        test_package: Global___Artifact | None = ...,
+        test_package_name: _builtins.str = ...,
+        test_runner: _builtins.str = ...,
+        failure: Global___Failure | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure", b"failure", "package", b"package", "test_package", b"test_package"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["abis", b"abis", "failure", b"failure", "kind", b"kind", "min_os", b"min_os", "package", b"package", "package_name", b"package_name", "scenarios", b"scenarios", "signatures", b"signatures", "test_package", b"test_package", "test_package_name", b"test_package_name", "test_runner", b"test_runner"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BuiltApp: _TypeAlias = BuiltApp  # noqa: Y015
 
 @_typing.final
 class Failure(_message.Message):

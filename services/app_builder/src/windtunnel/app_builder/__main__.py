@@ -6,11 +6,13 @@ import importlib.metadata
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from windtunnel.app_builder.adapters.keys.keyfile import load_key
+from windtunnel.app_builder.adapters.ios.provisioning import IosSigner
+from windtunnel.app_builder.adapters.keyfile import load_key, password_in
 from windtunnel.app_builder.service import AppBuilderService
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import SourceReader
 from windtunnel.bus import subjects
+from windtunnel.catalog import Catalog, read_catalog
 from windtunnel.service import runtime
 from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc
@@ -28,6 +30,7 @@ async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
         Servicers, workers and what to close.
     """
     settings = rt.settings
+    catalog = read_catalog(settings.catalog_path) if settings.catalog_path else Catalog()
     service = AppBuilderService(
         rt,
         key=(
@@ -35,7 +38,9 @@ async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
             if settings.android_signing_key
             else None
         ),
+        ios=_ios_signer(settings),
         base_apps=_base_apps(rt),
+        catalog=catalog,
         versions={PACKAGE: importlib.metadata.version(PACKAGE)},
     )
     return Parts(
@@ -50,12 +55,25 @@ async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
 
 
 def _base_apps(rt: Runtime[AppBuilderSettings]) -> SourceReader:
-    """Reads the base app. The operator chose its place, so a file needs no allowed folder, and a host no permission."""
+    """Reads base apps. The operator chose their places, so a file needs no allowed folder, and a host no permission."""
     settings = rt.settings
-    parts = urlsplit(settings.android_base_app)
-    roots = (Path(unquote(parts.path)).resolve().parent,) if parts.scheme == "file" else ()
-    hosts = (parts.netloc,) if parts.scheme == "https" else ()
+    places = [urlsplit(uri) for uri in (settings.android_base_app, settings.ios_base_app)]
+    roots = tuple(Path(unquote(parts.path)).resolve().parent for parts in places if parts.scheme == "file")
+    hosts = tuple(parts.netloc for parts in places if parts.scheme == "https")
     return SourceReader(rt.artifacts, roots, settings.max_source_bytes, https_hosts=hosts)
+
+
+def _ios_signer(settings: AppBuilderSettings) -> IosSigner | None:
+    """Who signs IPAs; None: nobody.
+
+    Raises:
+        InvalidInput: a file cannot be used.
+    """
+    if not settings.ios_p12:
+        return None
+    return IosSigner.load(
+        Path(settings.ios_p12), password_in(settings.ios_p12_password_file), Path(settings.ios_profile)
+    )
 
 
 if __name__ == "__main__":

@@ -2,61 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import grpc
 
-from windtunnel.app_builder.adapters.keys.keyfile import kept_key
+from windtunnel.app_builder.adapters.base_app_store import BaseAppStore
+from windtunnel.app_builder.adapters.ios.provisioning import IosSigner
 from windtunnel.app_builder.adapters.keys.signing_key import SigningKey
-from windtunnel.app_builder.build import build
-from windtunnel.app_builder.domain.app_package import (
-    BaseApp,
-    BenchmarkConfig,
-    BuildRequest,
-    BuiltApp,
-    Platform,
-)
+from windtunnel.app_builder.build_jobs import AppBuilds, BuildJob
+from windtunnel.app_builder.domain.app_package import Platform
 from windtunnel.app_builder.domain.platforms import platforms_of
 from windtunnel.app_builder.settings import AppBuilderSettings
-from windtunnel.artifacts import ArtifactRef, SourceReader
-from windtunnel.bus import Event, each, job_key
-from windtunnel.enum_words import PLATFORM
-from windtunnel.errors import InvalidInput, Unsupported, WindtunnelError
-from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, failure_to_proto
+from windtunnel.artifacts import SourceReader
+from windtunnel.bus import Event, each
+from windtunnel.catalog import Catalog
+from windtunnel.enum_words import APP_KIND, PLATFORM
+from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.service.protobuf_values import artifact_from_proto, failure_to_proto
 from windtunnel.service.run_inputs import ingest, plan_of
 from windtunnel.service.runtime import Runtime
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc, events_pb2, types_pb2
 
 log = logging.getLogger(__name__)
 
-MEDIA_TYPES: Final = {Platform.HOST: "application/zip", Platform.ANDROID: "application/vnd.android.package-archive"}
+_NO_CATALOG: Final = Catalog()
 
 
 @dataclass(frozen=True, slots=True)
-class _Job:
-    """One app to build. `base_sha256` and `key` are None where the platform needs none."""
+class _Outcome:
+    """What became of one job: the package, or why there is none."""
 
-    platform: Platform
-    model: ArtifactRef
-    config: BenchmarkConfig
-    base_sha256: str | None
-    key: SigningKey | None
-
-    def id(self, versions: Mapping[str, str]) -> str:
-        inputs = {
-            "platform": self.platform.value,
-            "model": self.model.sha256,
-            "variant": self.config.variant,
-            "base_app": self.base_sha256,
-            "signing_cert": self.key.certificate_sha256 if self.key else None,
-        }
-        return job_key("build", inputs, versions)
+    job: BuildJob
+    built: app_builder_pb2.BuildResponse | None
+    error: WindtunnelError | None = None
 
 
 class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
@@ -65,8 +48,10 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
     Args:
         runtime: what the service has to work with.
         key: the configured one; None: there is none.
-        base_apps: reads the URI that the operator configured.
+        base_apps: reads the URIs that the operator configured.
         versions: of the tools, by name.
+        catalog: names more base apps.
+        ios: signs IPAs; None: they are not signed.
     """
 
     def __init__(
@@ -76,11 +61,14 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         key: SigningKey | None,
         base_apps: SourceReader,
         versions: Mapping[str, str],
+        catalog: Catalog = _NO_CATALOG,
+        ios: IosSigner | None = None,
     ) -> None:
         self._runtime = runtime
-        self._key = key
-        self._base_apps = base_apps
-        self._versions = versions
+        store = BaseAppStore(
+            runtime.settings.base_apps, catalog, runtime.artifacts, own=base_apps, sources=runtime.sources
+        )
+        self._builds = AppBuilds(runtime, store, key, ios, versions)
 
     async def Build(  # noqa: N802 - named by the contract
         self, request: app_builder_pb2.BuildRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -92,7 +80,8 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         runtime = self._runtime
         with tempfile.TemporaryDirectory(prefix="windtunnel-build-") as folder:
             model, _ = await ingest(runtime.artifacts, runtime.sources, request.model_uri, Path(folder, "model"))
-        return await self._build(await self._job(platform, model, request.variant))
+        job, *_ = await self._builds.jobs(platform, model, request.variant, APP_KIND.read(request.app_kind, ""))
+        return await self._builds.build(job)
 
     async def on_variant_ready(self, event: Event) -> None:
         """Handles `variant.ready`: publishes `app.built`, or `app.failed`, for each platform that the plan needs.
@@ -121,11 +110,13 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         self, message: events_pb2.VariantReady, platform: Platform, error: WindtunnelError
     ) -> None:
         # What was built may never have been announced: the process can die in between, or the bus be away.
-        built = await self._stored(message, platform)
-        if built is None:
-            await self._publish_failed(message, platform, error)
-        else:
-            await self._publish_built(message, platform, built)
+        try:
+            jobs = await self._jobs(message, platform)
+        except (WindtunnelError, OSError):
+            # No key can be had, so nothing was built with it.
+            jobs = ()
+        outcomes = [_Outcome(job, await self._builds.stored(job), error) for job in jobs]
+        await self._publish(message, platform, outcomes, error)
 
     async def _on_platform(self, message: events_pb2.VariantReady, platform: Platform) -> None:
         """Builds for one platform; its error fails it, and no other.
@@ -134,30 +125,67 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             WindtunnelError: another try may help.
         """
         try:
-            job = await self._job(platform, artifact_from_proto(message.variant.model), message.variant.name)
-            result = await self._build(job)
+            jobs = await self._jobs(message, platform)
         except WindtunnelError as error:
             if error.retryable:
                 raise
             log.warning("%s app of %s, run %s: %s", platform, message.variant.name, message.run.run_id, error)
             await self._publish_failed(message, platform, error)
             return
-        await self._publish_built(message, platform, result)
+        outcomes = [await self._outcome(job, message) for job in jobs]
+        await self._publish(message, platform, outcomes, None)
 
-    async def _publish_built(
-        self, message: events_pb2.VariantReady, platform: Platform, result: app_builder_pb2.BuildResponse
+    async def _jobs(self, message: events_pb2.VariantReady, platform: Platform) -> tuple[BuildJob, ...]:
+        return await self._builds.jobs(platform, artifact_from_proto(message.variant.model), message.variant.name)
+
+    async def _outcome(self, job: BuildJob, message: events_pb2.VariantReady) -> _Outcome:
+        """Builds one app; one that cannot be built does not keep others from it.
+
+        Raises:
+            WindtunnelError: another try may help.
+        """
+        try:
+            return _Outcome(job, await self._builds.build(job))
+        except WindtunnelError as error:
+            if error.retryable:
+                raise
+            name = f"{job.platform} {job.kind}".rstrip()
+            log.warning("%s app of %s, run %s: %s", name, message.variant.name, message.run.run_id, error)
+            return _Outcome(job, None, error)
+
+    async def _publish(
+        self,
+        message: events_pb2.VariantReady,
+        platform: Platform,
+        outcomes: Sequence[_Outcome],
+        error: WindtunnelError | None,
     ) -> None:
+        """Publishes what there is. If there is nothing, why: `error`, or the first reason among the outcomes."""
+        first = next((one.built for one in outcomes if one.built is not None), None)
+        if first is None:
+            why = error or next(one.error for one in outcomes if one.error is not None)
+            await self._publish_failed(message, platform, why)
+            return
         built = events_pb2.AppBuilt(
             run=message.run,
             variant=message.variant.name,
             platform=platform.value,
-            package=result.package,
-            model_sha256=result.model_sha256,
+            package=first.package,
+            model_sha256=first.model_sha256,
             input_shapes=message.input_shapes,
             device_platform=PLATFORM.number(platform.value),
+            apps=[] if platform is Platform.HOST else map(self._app, outcomes),
         )
         parts = (message.variant.name, platform.value)
         await self._runtime.publisher.publish(built, run_id=message.run.run_id, parts=parts)
+
+    def _app(self, outcome: _Outcome) -> types_pb2.BuiltApp:
+        if outcome.built is not None:
+            return outcome.built.app
+        assert outcome.error is not None, "a job that built nothing has a reason"
+        return types_pb2.BuiltApp(
+            kind=APP_KIND.number(outcome.job.kind), failure=failure_to_proto(outcome.error, self._runtime.name)
+        )
 
     async def _publish_failed(
         self, message: events_pb2.VariantReady, platform: Platform, error: WindtunnelError
@@ -184,67 +212,6 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             if error.retryable:
                 raise
             return tuple(Platform)
-
-    async def _stored(
-        self, message: events_pb2.VariantReady, platform: Platform
-    ) -> app_builder_pb2.BuildResponse | None:
-        try:
-            job = await self._job(platform, artifact_from_proto(message.variant.model), message.variant.name)
-        except (WindtunnelError, OSError):
-            # No key can be had, so nothing was built with it.
-            return None
-        return await self._runtime.jobs.stored(job.id(self._versions), app_builder_pb2.BuildResponse)
-
-    async def _job(self, platform: Platform, model: ArtifactRef, variant: str) -> _Job:
-        # Without a run in it, the same variant gives the same package in every run.
-        config = BenchmarkConfig(run_id=None, variant=variant)
-        if platform is not Platform.ANDROID:
-            return _Job(platform, model, config, None, None)
-        settings = self._runtime.settings
-        if not settings.android_base_app:
-            raise Unsupported(
-                "no base app for android is configured",
-                hint="set WINDTUNNEL_ANDROID_BASE_APP to the URI of a benchmark app's APK and "
-                "WINDTUNNEL_ANDROID_BASE_APP_SHA256 to its SHA-256",
-                code="no_base_app",
-            )
-        key = self._key or await asyncio.to_thread(kept_key, settings.kept_signing_key)
-        return _Job(platform, model, config, settings.android_base_app_sha256, key)
-
-    async def _build(self, job: _Job) -> app_builder_pb2.BuildResponse:
-        artifacts = self._runtime.artifacts
-
-        async def compute() -> app_builder_pb2.BuildResponse:
-            base = await self._base_app(job.base_sha256) if job.base_sha256 else None
-            with tempfile.TemporaryDirectory(prefix="windtunnel-build-") as folder:
-                model = await artifacts.path(job.model.sha256)
-                request = BuildRequest(job.platform, model, job.config, Path(folder, "app"), base)
-                built = await self._built(request, job)
-                stored = await artifacts.put_file(built.path)
-            package = artifact_to_proto(stored, MEDIA_TYPES[job.platform])
-            return app_builder_pb2.BuildResponse(package=package, model_sha256=built.model_sha256)
-
-        return await self._runtime.jobs.once(job.id(self._versions), app_builder_pb2.BuildResponse, compute)
-
-    async def _built(self, request: BuildRequest, job: _Job) -> BuiltApp:
-        try:
-            return await asyncio.to_thread(build, request, job.key)
-        except InvalidInput as error:
-            if job.base_sha256:
-                # The file is known here by its hash; the operator knows it by where it came from.
-                raise InvalidInput(
-                    f"{error.message}; the base app is {self._runtime.settings.android_base_app}", hint=error.hint
-                ) from error
-            raise
-
-    async def _base_app(self, sha256: str) -> BaseApp:
-        """The configured base app; fetched once, then an artifact like any other."""
-        artifacts = self._runtime.artifacts
-        if await artifacts.stat(sha256) is None:
-            uri = self._runtime.settings.android_base_app
-            with tempfile.TemporaryDirectory(prefix="windtunnel-base-app-") as folder:
-                await ingest(artifacts, self._base_apps, uri, Path(folder, "base"), sha256=sha256)
-        return BaseApp(await artifacts.path(sha256), sha256)
 
 
 def _platform(request: app_builder_pb2.BuildRequest) -> Platform:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from windtunnel.cli.io.console import json_option, print_json, say
-from windtunnel.cli.io.files import read_bytes, read_json, require_file, write_file_whole
+from windtunnel.cli.io.files import read_json, require_file, write_file_whole
 from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.errors import InvalidInput
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 _FILE: Final = click.Path(path_type=Path)
 _SCHEMA: Final = "windtunnel.built_app/1"
-_MOST_PASSWORD: Final = 4096
 _ANDROID_ONLY: Final = ("key", "cert", "test_base", "test_out")
 _IOS_ONLY: Final = ("p12", "p12_password_file", "p12_password_env", "profile")
 
@@ -77,7 +76,15 @@ def build_app(as_json: bool, **given: Any) -> int:
     \b
     windtunnel build-app m.tflite --base benchmark.apk --out app.apk
     windtunnel build-app m.tflite --base benchmark.apk --out app.apk --config c.json --key k.pem --cert c.pem
+
+    An instrumentation has two APKs, with one key:
+
+    \b
     windtunnel build-app m.tflite --base app.apk --out a.apk --test-base test.apk --test-out t.apk
+
+    IPAs, unsigned and signed:
+
+    \b
     windtunnel build-app m.tflite --base TFLiteBenchmark.ipa --out app.ipa
     windtunnel build-app m.tflite --base TFLiteBenchmark.ipa --out app.ipa \\
         --p12 dev.p12 --p12-password-env P12_PASSWORD --profile dev.mobileprovision
@@ -170,7 +177,7 @@ def _refuse_other_platform(options: _Options, platform: Platform) -> None:
 
 
 def _key(options: _Options) -> SigningKey:
-    from windtunnel.app_builder.adapters.keys.keyfile import kept_key, load_key
+    from windtunnel.app_builder.adapters.keyfile import kept_key, load_key
     from windtunnel.client.endpoints import home_folder
 
     if options.key is not None and options.cert is not None:
@@ -199,9 +206,9 @@ def _password(options: _Options) -> bytes:
         if value is None:
             raise InvalidInput(f"the variable {options.p12_password_env} is not set", hint="set it to the password")
         return value.encode()
-    if options.p12_password_file is None:
-        return b""
-    return read_bytes(options.p12_password_file, "password file", most=_MOST_PASSWORD).rstrip(b"\r\n")
+    from windtunnel.app_builder.adapters.keyfile import password_in
+
+    return password_in(options.p12_password_file or "")
 
 
 def _require_tflite(model: Path) -> None:

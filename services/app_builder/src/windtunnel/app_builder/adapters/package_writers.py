@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from windtunnel.app_builder.adapters.android import write_apk
-from windtunnel.app_builder.adapters.archive.write_bundle import hashing, write_bundle
 from windtunnel.app_builder.adapters.ios import write_ipa
 from windtunnel.app_builder.adapters.ios.base_ipa import BaseIpa
 from windtunnel.app_builder.adapters.ios.provisioning import IosSigner
 from windtunnel.app_builder.adapters.keys.signing_key import SigningKey
+from windtunnel.app_builder.adapters.write_bundle import hashing, write_bundle
 from windtunnel.app_builder.domain.app_package import BenchmarkConfig
 from windtunnel.app_builder.domain.file_digests import blocks, sha256_of
 from windtunnel.app_builder.use_cases.build_app import Written

@@ -11,7 +11,7 @@ class AppKind(StrEnum):
 
     # An activity that is started by an intent with arguments; on iOS: the app is opened.
     ACTIVITY = "activity"
-    # Firebase Test Lab's game loop: scenarios by number.
+    # A game loop of Firebase: scenarios by number.
     GAME_LOOP = "game_loop"
     # The second APK of an instrumentation, which runs inside the process of the first.
     INSTRUMENTATION = "instrumentation"

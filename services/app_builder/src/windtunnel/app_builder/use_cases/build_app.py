@@ -169,7 +169,11 @@ def build_test_app(request: TestAppRequest, writers: PackageWriters) -> BuiltApp
 
 
 def _write(request: BuildRequest, writers: PackageWriters, model: BinaryIO, output: BinaryIO) -> Written | str:
-    """Writes the package; for the host, which has no base app, the result is the model's SHA-256."""
+    """Writes the package; for the host, which has no base app, the result is the model's SHA-256.
+
+    Raises:
+        InvalidInput: there is no base app, or it is not what the request asks for.
+    """
     if request.platform is Platform.HOST:
         _refuse_base(request.base)
         return writers.bundle(model, request.config, output)

@@ -154,7 +154,7 @@ class _Reader:
 
 
 class _Strings:
-    """A string pool, in UTF-8 or UTF-16. A string is decoded when it is asked for."""
+    # A string pool, in UTF-8 or UTF-16. A string is decoded when it is asked for.
 
     def __init__(self, chunk: bytes) -> None:
         header = _CHUNK.unpack_from(chunk)[1]

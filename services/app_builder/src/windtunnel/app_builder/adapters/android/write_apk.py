@@ -101,7 +101,7 @@ def _is_library(entry: Entry) -> bool:
 
 
 class _SignedArchive:
-    """Writes entries, and keeps the digest of each for a JAR signature."""
+    # Writes entries, and keeps the digest of each for a JAR signature.
 
     def __init__(self, writer: ZipWriter, digest: DigestName | None) -> None:
         self.writer = writer

@@ -100,7 +100,11 @@ def read_info(data: bytes, what: str) -> Mapping[str, Any]:
 
 
 def _root(names: Sequence[str], label: str) -> str:
-    """The folder of the app. Other files beside it, which some tools leave in Payload, do not matter."""
+    """The folder of the app. Other files in Payload, which some tools leave there, do not matter.
+
+    Raises:
+        InvalidInput: there is none, or there are several.
+    """
     inside = (name.split("/") for name in names if name.startswith("Payload/"))
     apps = sorted({parts[1] for parts in inside if len(parts) > 2 and parts[1].endswith(".app")})
     if len(apps) == 1:

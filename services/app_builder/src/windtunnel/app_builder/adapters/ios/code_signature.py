@@ -1,7 +1,7 @@
 """Apple's code signature of one Mach-O part: a CodeDirectory of page hashes, entitlements, and a CMS signature.
 
 Formats: osfmk/kern/cs_blobs.h of Apple's XNU, and Apple's technical note TN3126. Blobs are big-endian. Only SHA-256 is
-written, with DER entitlements beside the XML ones, as iOS 15 and later ask for.
+written, with DER entitlements in addition to the XML ones, as iOS 15 and later ask for.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Sealed:
-    """What a signature binds beside the code.
+    """What a signature binds in addition to the code.
 
     Attributes:
         identifier: of the bundle; of a library its file name.
@@ -64,7 +64,7 @@ def signature(part: Part, code: bytes, sealed: Sealed, identity: Identity) -> by
     Args:
         part: with its final load commands.
         code: its bytes up to the signature.
-        sealed: what is bound beside the code.
+        sealed: what is bound in addition to the code.
         identity: signs.
 
     Returns:

@@ -1,7 +1,7 @@
 """Mach-O files: what they say of themselves, and how a code signature gets into them.
 
 Format: mach-o/loader.h and mach-o/fat.h of Apple's XNU. A file is thin (one architecture) or fat (several). A signature
-lies at the end of each architecture's part, in the segment __LINKEDIT, where LC_CODE_SIGNATURE points.
+is at the end of each architecture's part, in the segment __LINKEDIT, where LC_CODE_SIGNATURE points.
 """
 
 from __future__ import annotations
@@ -142,7 +142,11 @@ def signed(data: bytes, make: MakeSignature) -> bytes:
 
 
 def _places(data: bytes) -> Iterator[tuple[int, int, int]]:
-    """Start, size and alignment (a power of two) of each part."""
+    """Start, size and alignment (a power of two) of each part.
+
+    Raises:
+        NotMachO: it is not a Mach-O file, or is damaged.
+    """
     if not is_macho(data):
         raise NotMachO("not a Mach-O file")
     if data[:4] != _FAT:
@@ -189,7 +193,11 @@ def _part(data: bytes) -> Part:
 
 
 def _segment(data: bytes, position: int) -> tuple[str, Segment, list[int]]:
-    """Name, segment, and where its sections with bytes in the file begin."""
+    """Name, segment, and where its sections with bytes in the file begin.
+
+    Raises:
+        NotMachO: it is damaged.
+    """
     _, length, name, _, _, offset, size, _, _, count, _ = _SEGMENT.unpack_from(data, position)
     if _SEGMENT.size + count * _SECTION_64.size > length:
         raise NotMachO("a damaged Mach-O file: a segment has more sections than room")
@@ -214,7 +222,11 @@ def _signed_part(part: Part, make: MakeSignature) -> bytes:
 
 
 def _with_room(part: Part, room: int) -> bytes:
-    """The part with load commands for a signature of `room` bytes, and that room, empty, at its end."""
+    """The part with load commands for a signature of `room` bytes, and that room, empty, at its end.
+
+    Raises:
+        NotMachO: it has no segment for a signature.
+    """
     linkedit = part.segments.get("__LINKEDIT")
     if linkedit is None or linkedit.file_offset > part.code_limit:
         raise NotMachO("a Mach-O file without __LINKEDIT, which is not signed here")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 import plistlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from typing import Any, Final
 from xml.parsers.expat import ExpatError
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from windtunnel.app_builder.adapters.keys.cms import Signer
@@ -84,9 +85,11 @@ class IosSigner:
         return cls(signer, loaded)
 
     @property
-    def certificate_sha256(self) -> str:
-        """SHA-256 of the certificate in DER, in hex."""
-        return self.signer.certificates[0].fingerprint(hashes.SHA256()).hex()
+    def sha256(self) -> str:
+        """SHA-256 of certificate and profile together, in hex: signatures of another one differ."""
+        digest = hashlib.sha256(self.signer.certificates[0].public_bytes(serialization.Encoding.DER))
+        digest.update(self.profile.data)
+        return digest.hexdigest()
 
     @property
     def lacks_issuer(self) -> bool:
@@ -172,9 +175,7 @@ def _load_profile(data: bytes, path: Path) -> Profile:
     """
     start, end = data.find(b"<?xml"), data.rfind(b"</plist>")
     try:
-        if not 0 <= start < end:
-            raise ValueError("it holds no property list")
-        held = plistlib.loads(data[start : end + len(b"</plist>")])
+        held = plistlib.loads(data[max(start, 0) : end + len(b"</plist>")])
         entitlements = held["Entitlements"]
         profile = Profile(
             data=data,

@@ -70,7 +70,7 @@ def write_ipa(
 
 
 class _App:
-    """The app inside an IPA while it is changed: entries of the base, and what replaces or joins them."""
+    # The app inside an IPA while it is changed: entries of the base, and what replaces or joins them.
 
     def __init__(self, base: BinaryIO, label: str, ipa: BaseIpa, entries: Sequence[Entry]) -> None:
         self.base, self.label, self.ipa = base, label, ipa
@@ -82,7 +82,7 @@ class _App:
         return (one for one in self._entries if one.text.startswith(self.ipa.root) and not one.text.endswith("/"))
 
     def paths(self) -> list[str]:
-        """Paths of all files of the app."""
+        # Of all files of the app.
         return sorted({*self._held, *self._added})
 
     def add(self, files: Iterable[AddedFile]) -> None:
@@ -93,7 +93,7 @@ class _App:
         self._added[path] = lambda: iter((data,))
 
     def pieces(self, path: str) -> Iterator[bytes]:
-        """A file's bytes, as they are now."""
+        # A file's bytes, as they are now.
         return self._added[path]() if path in self._added else contents(self.base, self._held[path], self.label)
 
     def read(self, path: str) -> bytes:
@@ -105,7 +105,7 @@ class _App:
         return next(iter(self.pieces(path)), b"")[:8]
 
     def write(self, writer: ZipWriter) -> None:
-        """Writes the archive: entries in their order, then what is new."""
+        # Entries in their order, then what is new.
         programs = {f"{self.ipa.root}{self.ipa.executable}"}
         for entry in self._entries:
             path = entry.text.removeprefix(self.ipa.root)
@@ -141,7 +141,12 @@ def _with_mode(entry: Entry, *, program: bool) -> Entry:
 
 
 def _sign(app: _App, signer: IosSigner) -> None:
-    """Signs all code of the app: what lies deepest first, because the hashes of its files are part of what is above."""
+    """Signs all code of the app: what is deepest first, because the hashes of its files are part of what is above.
+
+    Raises:
+        InvalidInput: the profile is for another app, or code cannot be signed.
+        Unsupported: there is an extension.
+    """
     extension = next((path for path in app.paths() if _within(path, _EXTENSIONS)), None)
     if extension is not None:
         raise Unsupported(

@@ -39,7 +39,7 @@ def attribute(name: str, *values: bytes) -> bytes:
 
     Args:
         name: its object identifier.
-        values: encoded.
+        *values: encoded.
 
     Returns:
         The element.

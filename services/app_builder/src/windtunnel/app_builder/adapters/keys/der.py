@@ -32,7 +32,7 @@ def sequence(*items: bytes) -> bytes:
     """A SEQUENCE.
 
     Args:
-        items: encoded elements.
+        *items: encoded elements.
 
     Returns:
         The element.

@@ -27,6 +27,21 @@ def load_key(key: Path, certificate: Path) -> SigningKey:
     return SigningKey.load_pem(_read(key), _read(certificate))
 
 
+def password_in(path: str | Path) -> bytes:
+    """The password that a file holds; a line break at its end does not belong to it.
+
+    Args:
+        path: of the file; empty: there is no password.
+
+    Returns:
+        The password; empty: none.
+
+    Raises:
+        InvalidInput: the file cannot be read.
+    """
+    return _read(Path(path)).rstrip(b"\r\n") if str(path) else b""
+
+
 def kept_key(path: Path) -> SigningKey:
     """The key kept in a file, made on first use. Processes that start at the same time all get the same key.
 
