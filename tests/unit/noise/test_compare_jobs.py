@@ -142,7 +142,7 @@ def test_pairs_lead_from_look_to_look() -> None:
 
 def drawn(random: np.random.Generator, ratio: float, scale: float, share: float, length: float) -> list[float]:
     slow = np.where(random.random(MOST_JOBS) < share, random.exponential(length, MOST_JOBS), 0.0)
-    return (ratio * np.exp(random.normal(0.0, scale, MOST_JOBS) + slow)).tolist()
+    return list(map(float, ratio * np.exp(random.normal(0.0, scale, MOST_JOBS) + slow)))
 
 
 def alarms(ratio: float, limit: float, noise: Noise, *spread: float, rounds: int = 400) -> float:

@@ -17,7 +17,7 @@ from windtunnel.noise.job_model import HYPOTHESES
 def drawn(scale: float, count: int, seed: int, slow_share: float = 0.0, slow_length: float = 0.5) -> list[float]:
     random = np.random.default_rng(seed)
     slow = np.where(random.random(count) < slow_share, random.exponential(slow_length, count), 0.0)
-    return np.exp(random.normal(2.0, scale, count) + slow).tolist()
+    return list(map(float, np.exp(random.normal(2.0, scale, count) + slow)))
 
 
 def scale_of(noise: Noise) -> float:

@@ -170,7 +170,7 @@ def information() -> Array:
 
 @functools.cache
 def _log_densities() -> Array:
-    x = np.arange(round(2 * _TABLE_REACH / _TABLE_STEP) + 2) * _TABLE_STEP - _TABLE_REACH
+    x = np.asarray(np.arange(round(2 * _TABLE_REACH / _TABLE_STEP) + 2) * _TABLE_STEP - _TABLE_REACH, np.float64)
     outliers = np.exp(-np.abs(x) / _OUTLIER_LENGTH) / (2 * _OUTLIER_LENGTH)
     rows = np.empty((len(HYPOTHESES), len(x)))
     for row, (scale, share, length) in zip(rows, HYPOTHESES, strict=True):
@@ -194,8 +194,8 @@ def _modified_normal(x: Array, scale: float, length: float) -> Array:
 def _scaled_erfc(z: Array) -> Array:
     """exp(z^2) erfc(z) for z >= 0, to 1.2e-7 (Press et al., Numerical Recipes in C, 2nd edition, 6.2)."""
     t = 1.0 / (1.0 + 0.5 * z)
-    powers = (-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806)
-    powers += (0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277)
+    powers = [-1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806]
+    powers += [0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277]
     total = np.zeros_like(t)
     for power in reversed(powers):
         total = total * t + power
