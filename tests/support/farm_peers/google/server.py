@@ -40,6 +40,8 @@ class Fault:
     message: str = "The service is currently unavailable."
     retry_after_s: int | None = None
     seconds: float = 0.0
+    # So many calls pass before.
+    after: int = 0
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,9 @@ class GooglePeer:
             self.calls[method] += 1
             for fault in self.faults:
                 if fault.times > 0 and fnmatch.fnmatch(method, fault.method):
+                    if fault.after > 0:
+                        fault.after -= 1
+                        continue
                     fault.times -= 1
                     return fault
         return None

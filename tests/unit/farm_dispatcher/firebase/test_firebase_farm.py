@@ -134,6 +134,18 @@ async def test_the_same_key_starts_one_matrix(lab: OpenFarm, model: bytes) -> No
     await lab.farm.cancel(first)
 
 
+async def test_a_matrix_is_found_before_it_is_noted(lab: OpenFarm, model: bytes) -> None:
+    request = await lab.request("shiba", lab.app(model, 4), lab.app(b"other", 4))
+    # The package, two models, and what is asked for are written before the matrices are noted.
+    lab.peer.faults.append(Fault("storage.objects.insert", "PERMISSION_DENIED", after=4))
+    with pytest.raises(FarmError, match=r"matrices\.json"):
+        await lab.farm.submit(request, lab.files)
+    made = list(lab.peer.matrices.matrices)
+    found = await lab.farm.find(request.key)
+    assert found is not None and found.id.split(",") == made == list(lab.peer.matrices.matrices)
+    await lab.farm.cancel(found)
+
+
 @pytest.mark.parametrize("method", [f"{MATRICES}.create", "storage.objects.insert"])
 @pytest.mark.parametrize("kind", ["lost", "dropped", "status"])
 async def test_an_answer_that_is_lost_loses_and_doubles_nothing(

@@ -1,7 +1,8 @@
 """Firebase Test Lab as a farm.
 
 A farm run is one test matrix, or several where its entries cannot share one. The id of a request makes starting it
-idempotent on Test Lab's side; a small file in the farm run's own folder of the bucket says which matrices it has.
+idempotent on Test Lab's side. Two small files in the farm run's own folder of the bucket make it possible to find it
+again: what Test Lab is asked for, written before, and which matrices that made, written after.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ from windtunnel.farms.properties import PHONES
 
 # The catalog changes by the week.
 _CATALOG_S: Final = 3600.0
-_MARK: Final = "matrices.json"
+_ASKED: Final = "request.json"
+_MADE: Final = "matrices.json"
 
 
 @asynccontextmanager
@@ -91,16 +93,19 @@ class FirebaseFarm:
         return (await asyncio.to_thread(self._read_catalog, 0.0)).devices
 
     async def find(self, key: str) -> Submitted | None:
-        """Implements `Farm.find`. Matrices that have no mark yet are found by `submit`, which starts none twice."""
-        text = await asyncio.to_thread(self._bucket.read_text, self._marked(key))
-        return None if text is None else Submitted(_joined(json.loads(text)["matrices"]))
+        """Implements `Farm.find`. What was asked for without a known answer is asked for again: none starts twice."""
+        return await asyncio.to_thread(self._find, key)
 
     async def submit(self, request: FarmRunRequest, files: Files) -> Submitted:
         """Implements `Farm.submit`."""
         plan = plan_matrices(request)
         environment = await asyncio.to_thread(self._environment, request.device)
         addresses = await self._upload(plan, files)
-        return await asyncio.to_thread(self._start, request, plan, environment, addresses)
+        bodies = [
+            matrix_body(request, matrix, environment, addresses, self._bucket.uri(_folder(request.key), str(number)))
+            for number, matrix in enumerate(plan.matrices)
+        ]
+        return await asyncio.to_thread(self._start, request.key, bodies)
 
     async def poll(self, submitted: Submitted) -> Polled:
         """Implements `Farm.poll`."""
@@ -149,22 +154,19 @@ class FirebaseFarm:
             addresses[blob] = await asyncio.to_thread(self._bucket.upload_once, path, blob, suffix)
         return addresses
 
-    def _start(
-        self,
-        request: FarmRunRequest,
-        plan: MatrixPlan,
-        environment: Environment,
-        addresses: Mapping[ArtifactRef, str],
-    ) -> Submitted:
-        ids, words = [], []
-        for number, matrix in enumerate(plan.matrices):
-            results = self._bucket.uri(_folder(request.key), str(number))
-            body = matrix_body(request, matrix, environment, addresses, results)
-            started = self._client.create(body, f"{request.key}-{number}")
-            ids.append(str(started["testMatrixId"]))
-            words.append(str(started.get("state", "")))
-        self._bucket.put_once(self._marked(request.key), json.dumps({"matrices": ids}))
-        return Submitted(_joined(ids), words=", ".join(words))
+    def _find(self, key: str) -> Submitted | None:
+        made = self._bucket.read_text(self._file(key, _MADE))
+        if made is not None:
+            return Submitted(_joined(json.loads(made)))
+        asked = self._bucket.read_text(self._file(key, _ASKED))
+        return None if asked is None else self._start(key, json.loads(asked))
+
+    def _start(self, key: str, bodies: Sequence[Mapping[str, Any]]) -> Submitted:
+        self._bucket.put_once(self._file(key, _ASKED), json.dumps(bodies))
+        started = [self._client.create(body, f"{key}-{number}") for number, body in enumerate(bodies)]
+        ids = [str(matrix["testMatrixId"]) for matrix in started]
+        self._bucket.put_once(self._file(key, _MADE), json.dumps(ids))
+        return Submitted(_joined(ids), words=", ".join(_state_of(matrix) for matrix in started))
 
     def _collect(self, ids: Sequence[str], request: FarmRunRequest, into: Path) -> Collected:
         plan = plan_matrices(request)
@@ -198,8 +200,8 @@ class FirebaseFarm:
         files = fetch_files(self._bucket, folder, environment, into)
         return results_of(ended, matrix, files, request.device.facts)
 
-    def _marked(self, key: str) -> str:
-        return self._bucket.path(_folder(key), _MARK)
+    def _file(self, key: str, name: str) -> str:
+        return self._bucket.path(_folder(key), name)
 
 
 def _folder(key: str) -> str:

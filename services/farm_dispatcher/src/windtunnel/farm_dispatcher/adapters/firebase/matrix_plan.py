@@ -149,10 +149,8 @@ def _test(matrix: Sequence[Planned], addresses: Mapping[ArtifactRef, str]) -> di
     app = {"gcsPath": addresses[job.package]}
     if job.test_package is not None and job.kind == "instrumentation":
         return {"androidInstrumentationTest": {"appApk": app, "testApk": {"gcsPath": addresses[job.test_package]}}}
-    loop: dict[str, Any] = {"appApk": app, "scenarios": [planned.scenario for planned in matrix]}
-    if job.package_name:
-        loop["appPackageId"] = job.package_name
-    return {"androidTestLoop": loop}
+    # Test Lab reads the name of the app from its manifest.
+    return {"androidTestLoop": {"appApk": app, "scenarios": [planned.scenario for planned in matrix]}}
 
 
 def _setup(matrix: Sequence[Planned], addresses: Mapping[ArtifactRef, str]) -> dict[str, Any]:

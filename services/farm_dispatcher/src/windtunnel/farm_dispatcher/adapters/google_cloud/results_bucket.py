@@ -99,7 +99,7 @@ class ResultsBucket:
                 seen = 0 if known is None else known.generation
                 # Somebody else may store the same bytes meanwhile.
                 with contextlib.suppress(PreconditionFailed):
-                    target.upload_from_filename(str(source), if_generation_match=seen, checksum="crc32c", **options)
+                    target.upload_from_filename(str(source), if_generation_match=seen, **options)
         return self.uri("inputs", f"{blob.sha256}{suffix}")
 
     def put_once(self, name: str, text: str) -> None:
@@ -170,7 +170,7 @@ class ResultsBucket:
         target = into.joinpath(*inside.parts)
         target.parent.mkdir(parents=True, exist_ok=True)
         with asking_google(f"fetch gs://{self.name}/{stored.name}"):
-            self._bucket().blob(stored.name).download_to_filename(str(target), checksum="crc32c", **self._options())
+            self._bucket().blob(stored.name).download_to_filename(str(target), **self._options())
         return target
 
     def close(self) -> None:
