@@ -16,6 +16,7 @@ from support.farm_peers.google.open_farms import BUCKET, OpenFarm, kinds_of, ope
 from support.farm_peers.google.server import Fault, Quota
 from support.graphs import dense_model
 from windtunnel.errors import FarmError
+from windtunnel.farm_dispatcher.adapters.firebase import test_lab_client
 from windtunnel.farm_dispatcher.domain.device_runs import Phase
 from windtunnel.log_parser import parse_log
 from windtunnel.service.settings import InvalidSetting
@@ -239,7 +240,7 @@ async def test_cancel_ends_it_and_costs_what_ran(lab: OpenFarm, model: bytes) ->
 
 @pytest.mark.parametrize("fault", [
     Fault("testing.*", "UNAVAILABLE"), Fault("testing.*", "INTERNAL"), Fault("testing.*", kind="garbage"),
-    Fault("testing.*", "RESOURCE_EXHAUSTED", message="Insufficient test quota.", retry_after_s=30),
+    Fault("testing.*", "RESOURCE_EXHAUSTED", message="Insufficient test quota."),
     Fault("testing.*", kind="dropped", times=4),
 ])  # fmt: skip
 async def test_faults_on_the_way_are_asked_again(lab: OpenFarm, model: bytes, fault: Fault) -> None:
@@ -266,7 +267,8 @@ async def test_refusals_are_not_asked_again(lab: OpenFarm, model: bytes, status:
     assert (error.value.retryable, error.value.kind) == (False, kind)
 
 
-async def test_a_quota_on_questions_loses_nothing(lab: OpenFarm, model: bytes) -> None:
+async def test_a_quota_on_questions_loses_nothing(lab: OpenFarm, model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(test_lab_client, "_now", lab.peer.lab.clock.now)
     lab.peer.quotas.append(Quota(f"{MATRICES}.get", 2, 60))
     request = await lab.request("shiba", lab.app(model))
     submitted = await lab.farm.submit(request, lab.files)
@@ -279,6 +281,11 @@ async def test_a_quota_on_questions_loses_nothing(lab: OpenFarm, model: bytes) -
         except FarmError as error:
             assert error.kind == "quota"
             throttled += 1
+            asked = lab.peer.calls[f"{MATRICES}.get"]
+            # Test Lab said how long to wait, and is not asked again before.
+            with pytest.raises(FarmError, match="asked to wait"):
+                await lab.farm.poll(submitted)
+            assert lab.peer.calls[f"{MATRICES}.get"] == asked
     lab.advance(60)
     assert throttled > 0
     assert kinds_of(await lab.collect(submitted, request)) == [""]

@@ -114,7 +114,9 @@ class DdpFarm:
 
     async def collect(self, submitted: Submitted, request: FarmRunRequest, into: Path) -> Collected:
         """Implements `Farm.collect`."""
-        refusals = ((index, device_script.refusal_of(entry)) for index, entry in enumerate(request.entries))
+        refusals = (
+            (index, device_script.refusal_of(entry, request.device)) for index, entry in enumerate(request.entries)
+        )
         results = {index: JobResult(failure=failure) for index, failure in refusals if failure is not None}
         if submitted.id == _NOTHING:
             return Collected(tuple(results[index] for index in range(len(request.entries))))

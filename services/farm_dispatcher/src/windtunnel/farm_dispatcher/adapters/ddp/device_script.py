@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Final
 
+from windtunnel.farm_dispatcher.adapters.cell_refusals import cell_refusal, unsupported
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
+from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, Entry, ExecutableJob, FarmRunRequest
-from windtunnel.farms.failure_kinds import FailureKind
 
 # Device Run's limits of a session, in seconds.
 SHORTEST_S: Final = 60
@@ -51,28 +52,25 @@ def folder_of(key: str) -> str:
     return f"{DEVICE_FOLDER}/windtunnel/{key}"
 
 
-def refusal_of(entry: Entry) -> JobFailure | None:
+def refusal_of(entry: Entry, device: Device) -> JobFailure | None:
     """Why an entry cannot run in a session.
 
     Args:
         entry: of a request.
+        device: of it.
 
     Returns:
         None: it can.
     """
     job = entry.job
     if not isinstance(job, ExecutableJob):
-        return _refusal("this farm runs executables, not apps", "run_as: executable, or another farm")
+        return unsupported("this farm runs executables, not apps", "run_as: executable, or another farm")
     if job.binary is None:
-        return _refusal("this farm has no benchmark program of its own", "put one for its processor in the catalog")
+        return unsupported("this farm has no benchmark program of its own", "put one for its processor in the catalog")
     bad = [file.target for file in job.pushed if not re.fullmatch(r"(/[\w.+-]+)+", file.target) or ".." in file.target]
     if bad:
-        return _refusal(f"{bad[0]!r} is not a path on a device", "use letters, digits, '.', '_', '+' and '-'")
-    return None
-
-
-def _refusal(message: str, hint: str) -> JobFailure:
-    return JobFailure(FailureKind.UNSUPPORTED, message, hint, code="unsupported")
+        return unsupported(f"{bad[0]!r} is not a path on a device", "use letters, digits, '.', '_', '+' and '-'")
+    return cell_refusal(entry.cell, device)
 
 
 def executables(request: FarmRunRequest) -> list[tuple[int, Entry, ExecutableJob]]:
@@ -87,7 +85,7 @@ def executables(request: FarmRunRequest) -> list[tuple[int, Entry, ExecutableJob
     return [
         (index, entry, entry.job)
         for index, entry in enumerate(request.entries)
-        if isinstance(entry.job, ExecutableJob) and refusal_of(entry) is None
+        if isinstance(entry.job, ExecutableJob) and refusal_of(entry, request.device) is None
     ]
 
 

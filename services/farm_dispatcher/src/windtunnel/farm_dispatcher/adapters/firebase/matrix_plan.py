@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from windtunnel.artifacts import ArtifactRef
+from windtunnel.farm_dispatcher.adapters.cell_refusals import cell_refusal, unsupported
 from windtunnel.farm_dispatcher.adapters.firebase.catalog import Environment
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
+from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry, FarmRunRequest
-from windtunnel.farms.failure_kinds import FailureKind
 
 # Test Lab's own limits of one execution, in seconds.
 LONGEST_S: Final[Mapping[str, float]] = {"physical": 45 * 60.0, "virtual": 60 * 60.0}
@@ -52,7 +53,7 @@ def plan_matrices(request: FarmRunRequest) -> MatrixPlan:
     matrices: list[list[Planned]] = []
     refused: dict[int, JobFailure] = {}
     for index, entry in enumerate(request.entries):
-        planned = _planned(index, entry)
+        planned = _planned(index, entry, request.device)
         if isinstance(planned, JobFailure):
             refused[index] = planned
             continue
@@ -65,28 +66,27 @@ def plan_matrices(request: FarmRunRequest) -> MatrixPlan:
     return MatrixPlan(tuple(map(tuple, matrices)), refused)
 
 
-def _planned(index: int, entry: Entry) -> Planned | JobFailure:
-    job = entry.job
+def _planned(index: int, entry: Entry, device: Device) -> Planned | JobFailure:
+    job, refused = entry.job, cell_refusal(entry.cell, device)
+    if refused is not None:
+        return refused
     if not isinstance(job, AppJob):
-        return _refusal("Test Lab runs apps, not executables", "run_as: app, or another farm")
+        return unsupported("Test Lab runs apps, not executables", "run_as: app, or another farm")
     if job.platform != "android" or job.kind not in ("game_loop", "instrumentation"):
-        return _refusal(f"this farm does not run an app of kind {job.kind} for {job.platform}", "take another farm")
+        return unsupported(f"this farm does not run an app of kind {job.kind} for {job.platform}", "take another farm")
     bad = [file.target for file in job.files if not file.target.startswith(_PUSHED_TO)]
     if bad:
-        return _refusal(f"Test Lab does not push to {bad[0]}", f"push below {' or '.join(_PUSHED_TO)}")
+        return unsupported(f"Test Lab does not push to {bad[0]}", f"push below {' or '.join(_PUSHED_TO)}")
     if job.kind == "instrumentation":
         if job.test_package is None:
-            return _refusal("an instrumentation needs a test package", "")
+            return unsupported("an instrumentation needs a test package")
         return Planned(index, entry, job, 0)
     if len(job.scenarios) != 1 or job.scenarios[0] < 1:
-        return _refusal(f"a cell is one scenario of the game loop, not {len(job.scenarios)}", "")
+        asked = f"accelerator {entry.cell.accelerator!r} with {entry.cell.threads} threads"
+        return unsupported(f"{asked} is not one scenario of the game loop, but {len(job.scenarios)}")
     if entry.cell.input_shapes:
-        return _refusal("the game loop takes the model's own input shapes", "take another farm for other shapes")
+        return unsupported("the game loop takes the model's own input shapes", "take another farm for other shapes")
     return Planned(index, entry, job, job.scenarios[0])
-
-
-def _refusal(message: str, hint: str) -> JobFailure:
-    return JobFailure(FailureKind.UNSUPPORTED, message, hint, field="", code="unsupported")
 
 
 def _fits(planned: Planned, matrix: Sequence[Planned]) -> bool:

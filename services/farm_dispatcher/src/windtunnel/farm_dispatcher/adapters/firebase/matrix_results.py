@@ -24,6 +24,8 @@ ENDED: Final = frozenset({*failures.BY_STATE, "FINISHED"}) - {"TEST_STATE_UNSPEC
 _LOG: Final = "logcat"
 _REPORTS: Final = "game_loop_results/results_scenario_{}.json"
 _PULLED: Final = "artifacts/"
+# Of a logcat that is read. Those of runs of an hour have some million.
+_MOST_CHARACTERS: Final = 64 * 1024 * 1024
 _OF_THE_APP: Final = frozenset({FailureKind.TEST, FailureKind.TIMEOUT})
 
 
@@ -151,12 +153,17 @@ def _fetch(bucket: ResultsBucket, root: str, stored: Sequence[Stored], into: Pat
         if path is None:
             continue
         if name == _LOG:
-            log = path.read_text("utf-8", "replace")
+            log = _start_of(path)
         elif scenario.isdigit():
             reports[int(scenario)] = path.read_text("utf-8", "replace")
         else:
             pulled[f"/{name.removeprefix(_PULLED)}"] = path
     return Files(log, reports, pulled)
+
+
+def _start_of(path: Path) -> str:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(_MOST_CHARACTERS)
 
 
 def results_of(ended: Ended, matrix: Sequence[Planned], files: Files, facts: DeviceFacts) -> dict[int, JobResult]:
@@ -206,8 +213,8 @@ def _result(
 ) -> JobResult:
     status = _status(files, planned)
     if failure is None and status not in ("", OK):
-        field = _REPORTS.format(planned.scenario)
-        failure = JobFailure(FailureKind.TEST, f"the benchmark failed: {status}", field=field)
+        field, asked = _REPORTS.format(planned.scenario), planned.entry.cell.accelerator
+        failure = JobFailure(FailureKind.TEST, f"the benchmark failed with {asked}: {status}", field=field)
     if failure is None and not log.strip():
         failure = JobFailure(FailureKind.INFRASTRUCTURE, "Test Lab left no log of it", field=_LOG)
     pulled = {path: local for path, local in files.pulled.items() if path.startswith(tuple(planned.job.pull) or "\0")}

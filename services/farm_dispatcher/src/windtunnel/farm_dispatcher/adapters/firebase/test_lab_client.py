@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
@@ -11,14 +12,21 @@ from typing import Any, Final
 import google_auth_httplib2
 import httplib2
 from googleapiclient.discovery import build
+from googleapiclient.errors import HttpError
 
+from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import find_credentials
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_faults import asking_google
 from windtunnel.farm_dispatcher.domain.farm_settings import Endpoints
+from windtunnel.farms.failure_kinds import FailureKind
 
 _TIMEOUT_S: Final = 60
 # So many steps of one farm run are more than there can be.
 _MOST_PAGES: Final = 200
+# A longer wait that a service asks for is not believed.
+_LONGEST_WAIT_S: Final = 300.0
+# Replaced by tests.
+_now = time.monotonic
 
 
 class TestLabClient:
@@ -143,6 +151,7 @@ class _Service:
         self._lock = threading.Lock()
         self._idle: queue.LifoQueue[Any] = queue.LifoQueue()
         self._built: Any = None
+        self._quiet_until = 0.0
         self._credentials: Any = None
 
     @contextmanager
@@ -156,6 +165,7 @@ class _Service:
         Yields:
             The service, and a connection that nobody else uses.
         """
+        self._wait_out(what)
         with asking_google(what, comes=comes):
             service = self._service()
             try:
@@ -164,11 +174,23 @@ class _Service:
                 http = self._connection()
             try:
                 yield service, http
-            except BaseException:
+            except BaseException as error:
                 # Nobody knows what still comes over it.
                 _close(http)
+                self._note_wait(error)
                 raise
             self._idle.put(http)
+
+    def _wait_out(self, what: str) -> None:
+        """Asks nothing while the service wants to be left alone."""
+        left = self._quiet_until - _now()
+        if left > 0:
+            raise FarmError(f"{what}: the service asked to wait, {left:.0f} s are left", kind=FailureKind.QUOTA)
+
+    def _note_wait(self, error: BaseException) -> None:
+        wanted = str(error.resp.get("retry-after", "")) if isinstance(error, HttpError) else ""
+        if wanted.isdigit():
+            self._quiet_until = _now() + min(float(wanted), _LONGEST_WAIT_S)
 
     def close(self) -> None:
         """Ends the connections."""
