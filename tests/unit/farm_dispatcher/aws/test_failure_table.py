@@ -130,27 +130,23 @@ def test_refused_calls(code: str, status: int, kind: FailureKind, retryable: boo
 
 
 @pytest.mark.parametrize(
-    ("stage", "code", "detail", "seconds", "kind"),
+    ("stage", "code", "detail", "kind"),
     [
-        ("device", None, "adb does not see the device", None, INFRASTRUCTURE),
-        ("push", None, "failed to copy", None, INFRASTRUCTURE),
-        ("verify", None, "sha256", None, INFRASTRUCTURE),
-        ("install", None, "Failure [INSTALL_FAILED_INVALID_APK]", None, TEST),
-        ("install", None, "Failure [INSTALL_FAILED_NO_MATCHING_ABIS: x]", None, DEVICE),
-        ("install", None, "Failure [INSTALL_FAILED_OLDER_SDK]", None, DEVICE),
-        ("run", 1, "ERROR: no model", 1.0, TEST),
-        ("run", 139, "Segmentation fault", 1.0, TEST),
-        ("run", 124, "", 60.0, TIMEOUT),
-        ("run", 137, "", 60.0, TIMEOUT),
-        # The system killed it, for its memory: it had time left.
-        ("run", 137, "", 3.0, TEST),
-        ("unheard", None, "", None, OTHER),
+        ("device", None, "adb does not see the device", INFRASTRUCTURE),
+        ("push", None, "failed to copy", INFRASTRUCTURE),
+        ("verify", None, "sha256", INFRASTRUCTURE),
+        ("install", None, "Failure [INSTALL_FAILED_INVALID_APK]", TEST),
+        ("install", None, "Failure [INSTALL_FAILED_NO_MATCHING_ABIS: x]", DEVICE),
+        ("install", None, "Failure [INSTALL_FAILED_OLDER_SDK]", DEVICE),
+        ("run", 1, "ERROR: no model", TEST),
+        ("run", 139, "Segmentation fault", TEST),
+        ("run", 137, "Killed", TEST),
+        ("timeout", None, "", TIMEOUT),
+        ("unheard", None, "", OTHER),
     ],
 )
-def test_stages_of_an_entry(
-    stage: str, code: int | None, detail: str, seconds: float | None, kind: FailureKind
-) -> None:
-    failure = entry_failure(stage, code, detail, seconds=seconds, timeout_s=60.0)
+def test_stages_of_an_entry(stage: str, code: int | None, detail: str, kind: FailureKind) -> None:
+    failure = entry_failure(stage, code, detail, 60.0)
     assert failure.kind is kind
     assert failure.detail == detail
 

@@ -181,34 +181,28 @@ STAGES: Final[Mapping[str, tuple[FailureKind, str]]] = {
     "verify": (FailureKind.INFRASTRUCTURE, "a file arrived on the device with another sha256"),
     "install": (FailureKind.TEST, "the app could not be installed"),
     "run": (FailureKind.TEST, "the job failed"),
+    "timeout": (FailureKind.TIMEOUT, "the job took too long"),
 }
-# Exit statuses of timeout(1). The second, if the job had to be killed; a job that the system killed has it too.
-_TIMED_OUT_CODE: Final = 124
-_KILLED_CODE: Final = 137
 
 
-def entry_failure(stage: str, code: int | None, detail: str, *, seconds: float | None, timeout_s: float) -> JobFailure:
+def entry_failure(stage: str, code: int | None, detail: str, timeout_s: float) -> JobFailure:
     """Why an entry failed on its device.
 
     Args:
         stage: in which it ended, of `STAGES`.
         code: exit status of its command; None: not known.
         detail: last lines of what it printed.
-        seconds: how long it took; None: not known.
         timeout_s: what it was given, in seconds.
 
     Returns:
         The failure.
     """
-    too_long = seconds is not None and seconds >= timeout_s
-    if stage == "run" and (code == _TIMED_OUT_CODE or (code == _KILLED_CODE and too_long)):
-        return JobFailure(
-            FailureKind.TIMEOUT, f"the job took longer than {timeout_s:g} s", field="entry.exit", detail=detail
-        )
     kind, words = STAGES.get(stage, (FailureKind.OTHER, f"the runner ended in stage {stage!r}"))
     if stage == "install" and re.search(_DOES_NOT_FIT, detail, re.IGNORECASE):
         kind = FailureKind.DEVICE
-    if stage == "run" and code is not None:
+    if stage == "timeout":
+        words = f"the job took longer than {timeout_s:g} s"
+    elif stage == "run" and code is not None:
         words = f"the job was ended by signal {code - 128}" if code > 128 else f"the job exited with status {code}"
     last = detail.strip().splitlines()[-1:] or [""]
     return JobFailure(kind, f"{words}: {last[0]}" if last[0] else words, field=f"entry.{stage}", detail=detail)

@@ -130,7 +130,7 @@ class _Whole:
         if not said.stage:
             # The run as a whole says what ended it in the middle of an entry.
             return self.failure or JobFailure(FailureKind.INFRASTRUCTURE, "the runner did not end", field="entry.stage")
-        return entry_failure(said.stage, said.code, detail, seconds=said.seconds, timeout_s=entry.job.timeout_s)
+        return entry_failure(said.stage, said.code, detail, entry.job.timeout_s)
 
     def _of_runner(self, entry: Entry) -> Said | None:
         """From the customer artifacts; from the output of the test spec if they are lost."""

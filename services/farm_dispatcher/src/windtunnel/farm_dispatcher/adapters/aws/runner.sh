@@ -138,28 +138,49 @@ run_app() {
 }
 
 # measure SECONDS KIND COMMAND [PACKAGE]
+#
+# The shell of the device prints the exit status: if the device is unplugged, adb ends as if all had gone well.
 measure() {
   note celsius_before "$(temperature)"
   began=$(date +%s)
-  timeout -k 10 "$1" adb -s "$DEVICEFARM_DEVICE_UDID" shell "$3" < /dev/null > "$dir/log.txt" 2>&1
-  code=$?
-  if [ "$2" = app ] && [ "$code" = 0 ]; then
-    wait_for_app "$1" "$4"
+  timeout -k 10 "$1" adb -s "$DEVICEFARM_DEVICE_UDID" shell "{ $3
+} 2>&1; printf '\nwindtunnel-exit %s\n' \$?" < /dev/null > "$dir/log.txt" 2>&1
+  ended=$?
+  code=$(tail -n 1 "$dir/log.txt" | sed -n 's/^windtunnel-exit \([0-9][0-9]*\)[[:space:]]*$/\1/p')
+  if [ -n "$code" ]; then
+    without_last_line
+    [ "$2" != app ] || [ "$code" != 0 ] || wait_for_app "$1" "$4"
+  elif [ "$ended" = 124 ] || [ "$ended" = 137 ]; then
+    code=timeout
+  else
+    code=lost
   fi
   note seconds $(($(date +%s) - began))
   note celsius_after "$(temperature)"
   note exit "$code"
-  [ "$code" = 0 ] || ended_badly "$1"
+  case "$code" in
+    0) ;;
+    timeout) fail timeout "" ;;
+    lost) fail device "adb lost the device while the job ran" ;;
+    *) ended_badly ;;
+  esac
 }
 
-# ended_badly SECONDS: a device that is gone is not the fault of the job.
+# without_last_line: takes the exit status, and the line break before it, off the log.
+without_last_line() {
+  size=$(tail -n 1 "$dir/log.txt" | wc -c)
+  head -c "-$((size + 1))" "$dir/log.txt" > "$scratch/log.txt"
+  mv "$scratch/log.txt" "$dir/log.txt"
+}
+
+# ended_badly: a device that is gone is not the fault of the job.
 ended_badly() {
-  if ! is_alive; then
+  if is_alive; then
+    on_device shell "logcat -d -t 2000" > "$dir/logcat.txt" 2>&1
+    fail run ""
+  else
     fail device "adb lost the device"
-    return 0
   fi
-  on_device shell "logcat -d -t 2000" > "$dir/logcat.txt" 2>&1
-  fail run ""
 }
 
 # wait_for_app SECONDS PACKAGE
@@ -177,7 +198,7 @@ wait_for_app() {
     sleep 1
   done
   on_device shell "am force-stop $2" > /dev/null 2>&1
-  code=124
+  code=timeout
 }
 
 # pull NUMBER PATH: a file or folder that the job left; its absence is not a failure.
