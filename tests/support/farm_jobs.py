@@ -9,13 +9,23 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from support.base_apk import apk_bytes
+from support.farm_peers.google.benchmark_program import write_program
 from support.farm_peers.phone.benchmark import benchmark_binary
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobResult
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
-from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, Entry, ExecutableJob, FarmRunRequest, PushedFile
+from windtunnel.farm_dispatcher.domain.jobs import (
+    DEVICE_FOLDER,
+    AppJob,
+    Entry,
+    ExecutableJob,
+    FarmRunRequest,
+    Job,
+    PushedFile,
+)
 from windtunnel.farm_dispatcher.use_cases.run_once import run_once
 
 
@@ -46,12 +56,31 @@ def model_job(model: ArtifactRef) -> ExecutableJob:
     return ExecutableJob(PushedFile(model, f"{DEVICE_FOLDER}/model.tflite"))
 
 
-def job_for(files: FolderFiles, device: Device, model: Path, cell: Cell, name: str = "cell") -> ExecutableJob:
+def job_for(files: FolderFiles, device: Device, model: Path, cell: Cell, name: str = "cell") -> Job:
     """The job of a cell: on a phone with a benchmark for it, elsewhere with the farm's own."""
     blob = files.add(model)
     if device.platform == "host":
         return model_job(blob)
-    return benchmark_job(cell, blob, files.add(_phone_benchmark()), f"{DEVICE_FOLDER}/{name}/model.tflite")
+    if device.farm == "firebase":
+        return game_loop_job(cell, blob, files.add(_benchmark_app()))
+    program = _host_benchmark() if device.farm == "ddp" else _phone_benchmark()
+    return benchmark_job(cell, blob, files.add(program), f"{DEVICE_FOLDER}/{name}/model.tflite")
+
+
+def game_loop_job(cell: Cell, model: ArtifactRef, app: ArtifactRef) -> AppJob:
+    """TFLite's benchmark app with a pushed model."""
+    scenarios = {("cpu", 1): 1, ("cpu", 2): 2, ("xnnpack", 1): 4, ("xnnpack", 2): 5}
+    found = scenarios.get((cell.accelerator, cell.threads))
+    return AppJob(
+        app,
+        "android",
+        "game_loop",
+        "org.tensorflow.lite.benchmark",
+        model.sha256,
+        () if found is None else (found,),
+        files=(PushedFile(model, f"{DEVICE_FOLDER}/graph"),),
+        timeout_s=120.0,
+    )
 
 
 def benchmark_job(cell: Cell, model: ArtifactRef, program: ArtifactRef, target: str) -> ExecutableJob:
@@ -73,6 +102,18 @@ def benchmark_job(cell: Cell, model: ArtifactRef, program: ArtifactRef, target: 
 def _phone_benchmark() -> Path:
     path = Path(tempfile.mkdtemp(prefix="windtunnel-benchmark-"), "benchmark_model")
     path.write_bytes(benchmark_binary())
+    return path
+
+
+@cache
+def _host_benchmark() -> Path:
+    return write_program(Path(tempfile.mkdtemp(prefix="windtunnel-benchmark-"), "benchmark_model"))
+
+
+@cache
+def _benchmark_app() -> Path:
+    path = Path(tempfile.mkdtemp(prefix="windtunnel-benchmark-"), "benchmark.apk")
+    path.write_bytes(apk_bytes())
     return path
 
 

@@ -137,12 +137,14 @@ def _run(model: bytes | None, scenario: int) -> tuple[list[str], dict[str, str],
     return [_as_logcat(line) for line in text.splitlines()], report, _csv(name, measured)
 
 
-def measure_bytes(model: bytes, accelerator: str, threads: int) -> Measured:
+def measure_bytes(
+    model: bytes, accelerator: str, threads: int, shapes: Mapping[str, tuple[int, ...]] | None = None
+) -> Measured:
     """A real, short measurement on this host."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "graph")
         path.write_bytes(model)
-        return measure(path, accelerator, threads, None, PROCEDURE)
+        return measure(path, accelerator, threads, shapes, PROCEDURE)
 
 
 def _averages(measured: Measured) -> str:

@@ -46,10 +46,18 @@ def main(arguments: list[str]) -> int:
     os.dup2(quiet, 2)
     accelerator = "xnnpack" if flags.get("use_xnnpack") == "true" else "cpu"
     try:
-        measured = measure_bytes(Path(graph).read_bytes(), accelerator, int(flags.get("num_threads", "1")))
+        measured = measure_bytes(
+            Path(graph).read_bytes(), accelerator, int(flags.get("num_threads", "1")), _shapes(flags)
+        )
     except UserError as error:
         os.dup2(loud, 2)
         print(f"ERROR: {error}\nERROR: Benchmarking failed.", file=sys.stderr)
         return 1
     print(benchmark_log.render(measured, warmup=WARMUP, inference=INFERENCE).replace("model.tflite", graph), end="")
     return 0
+
+
+def _shapes(flags: dict[str, str]) -> dict[str, tuple[int, ...]]:
+    names = [name for name in flags.get("input_layer", "").split(",") if name]
+    shapes = flags.get("input_layer_shape", "").split(":")
+    return {name: tuple(map(int, shape.split(","))) for name, shape in zip(names, shapes, strict=False)}

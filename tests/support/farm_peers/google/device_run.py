@@ -34,11 +34,11 @@ def _device(name: str, title: str, version: str, **more: Any) -> dict[str, Any]:
 
 
 DEVICES = (
+    _device("mediumphone-arm-34", "Medium Phone", "34", hardwareType="VIRTUAL", manufacturer="Generic"),
     _device("shiba-34", "Pixel 8", "34"),
     _device("caiman-35", "Pixel 9 Pro", "35"),
     _device("pa3q-35", "Galaxy S25 Ultra", "35", manufacturer="Samsung",
             availability={"available": "AVAILABILITY_NONE", "capacity": "CAPACITY_LOW"}),
-    _device("mediumphone-arm-34", "Medium Phone", "34", hardwareType="VIRTUAL", manufacturer="Generic"),
     _device("tango-34", "Partner's phone", "34", accessDeniedReasons=["EULA_NOT_ACCEPTED"]),
     _device("iphone15-17", "iPhone 15", "17.4", platform="IOS", manufacturer="Apple"),
     _device("streamonly-34", "For streaming only", "34", supportedProducts=[{"deviceStreaming": {}}]),

@@ -34,13 +34,13 @@ def _phone(model: str, name: str, versions: list[str], **more: Any) -> dict[str,
 
 
 PHONES = (
+    _phone("MediumPhone.arm", "Medium Phone (Arm)", ["30", "34"], form="VIRTUAL", brand="Generic",
+           manufacturer="Generic", supportedAbis=["arm64-v8a"]),
     _phone("shiba", "Pixel 8", ["34"]),
     _phone("oriole", "Pixel 6", ["31", "33"], tags=["default"], capacity="DEVICE_CAPACITY_MEDIUM"),
     _phone("b0q", "Galaxy S22 Ultra", ["33"], brand="Samsung", manufacturer="Samsung"),
     _phone("x1q", "Galaxy S20", ["29"], brand="Samsung", manufacturer="Samsung", capacity="DEVICE_CAPACITY_NONE"),
     _phone("gts8", "Galaxy Tab S8", ["33"], brand="Samsung", manufacturer="Samsung", formFactor="TABLET"),
-    _phone("MediumPhone.arm", "Medium Phone (Arm)", ["30", "34"], form="VIRTUAL", brand="Generic",
-           manufacturer="Generic", supportedAbis=["arm64-v8a"]),
     _phone("Nexus6", "Nexus 6", ["21"], form="EMULATOR", supportedAbis=["x86"], tags=["deprecated"]),
     _phone("tango", "Partner's phone", ["34"], accessDeniedReasons=["EULA_NOT_ACCEPTED"], brand="Other",
            manufacturer="Other", labInfo={"name": "partner/lab", "regionCode": "KR"}),

@@ -16,7 +16,9 @@ from support.farm_jobs import FolderFiles, cell_on
 from support.farm_peers.google.android_app import GRAPH
 from support.farm_peers.google.benchmark_program import write_program
 from support.farm_peers.google.fake_gcloud import FakeGcloud
+from support.farm_peers.google.lab import Lab
 from support.farm_peers.google.server import GooglePeer, google_peer
+from support.farm_peers.google.virtual_clock import VirtualClock
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.farm_dispatcher.adapters.farm_registry import FARMS
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, Phase, Polled, Submitted
@@ -111,16 +113,20 @@ class OpenFarm:
 
 
 @asynccontextmanager
-async def open_google_farm(kind: str, home: Path, **changes: Any) -> AsyncIterator[OpenFarm]:
-    """Opens `firebase` or `ddp` on peers of its own."""
+async def open_google_farm(
+    kind: str, home: Path, *, time_passes: bool = False, **changes: Any
+) -> AsyncIterator[OpenFarm]:
+    """Opens `firebase` or `ddp` on peers of its own. `time_passes`: by itself, a thousand times as fast."""
     host = FarmDispatcherSettings.model_validate({"home": home / "home"})
-    with google_peer(BUCKET) as peer:
+    with google_peer(BUCKET, lab=Lab(VirtualClock(1000.0 if time_passes else 0.0))) as peer:
         endpoints = Endpoints(peer.url, peer.url, peer.url)
         given: dict[str, Any] = {
             "name": kind, "project": PROJECT, "results": f"gs://{BUCKET}/windtunnel", "endpoints": endpoints,
             "price_per_minute_usd": _PRICES, "poll_seconds": POLL, "entries": 8,
         }  # fmt: skip
         gcloud = FakeGcloud(home / "gcloud", peer.url, BUCKET) if kind == "ddp" else None
+        if gcloud is not None and time_passes:
+            gcloud.advance_per_call(20.0)
         settings: FirebaseSettings | DdpSettings
         if gcloud is None:
             settings = FirebaseSettings(**{**given, **changes})

@@ -119,7 +119,9 @@ def _result(
     ended_so = of_exit(ran.status, log)
     if ended_so is not None:
         return JobResult(failure=ended_so, log=log, seconds=seconds, pulled=pulled)
-    return JobResult(run=DeviceRun(log, None, facts), seconds=seconds, pulled=pulled)
+    shapes = entry.cell.input_shapes
+    run = DeviceRun(log, None, facts, shapes, True if shapes else None)
+    return JobResult(run=run, seconds=seconds, pulled=pulled)
 
 
 def _without_end(failure: JobFailure | None, *, had_turn: bool) -> JobFailure:

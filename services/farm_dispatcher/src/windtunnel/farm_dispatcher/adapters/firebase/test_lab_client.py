@@ -182,7 +182,11 @@ class _Service:
             self._idle.put(http)
 
     def _wait_out(self, what: str) -> None:
-        """Asks nothing while the service wants to be left alone."""
+        """Asks nothing while the service wants to be left alone.
+
+        Raises:
+            FarmError: it does.
+        """
         left = self._quiet_until - _now()
         if left > 0:
             raise FarmError(f"{what}: the service asked to wait, {left:.0f} s are left", kind=FailureKind.QUOTA)
