@@ -177,13 +177,18 @@ async def test_an_upload_that_is_not_taken_says_why(bench: AwsBench) -> None:
 
 async def test_an_upload_that_was_deleted_is_uploaded_again(bench: AwsBench) -> None:
     await bench.submit(await bench.request(bench.job(), key="wt-1"))
-    request = await bench.request(bench.job(), key="wt-2")
-    bench.peer.faults.refuse["ScheduleRun"] = [Refused("ArgumentException", "Missing or unprocessed resources.")]
-    with pytest.raises(FarmError) as error:
-        await bench.submit(request)
-    assert error.value.kind == FailureKind.INFRASTRUCTURE
     bench.peer.uploads.by_arn.clear()
-    assert (await bench.submit(request)).id
+    submitted = await bench.submit(await bench.request(bench.job(), key="wt-2"))
+    assert submitted.id in bench.peer.runs.by_arn
+    assert bench.peer.calls["CreateUpload"] == 6
+
+
+async def test_a_refused_request_with_good_uploads_is_not_repeated(bench: AwsBench) -> None:
+    bench.peer.faults.refuse["ScheduleRun"] = [Refused("ArgumentException", "Missing or unprocessed resources.")]
+    error = await refused(bench)
+    assert (error.kind, error.retryable) == (FailureKind.OTHER, False)
+    assert bench.peer.calls["ScheduleRun"] == 1
+    assert bench.peer.calls["CreateUpload"] == 3
 
 
 async def test_the_run_is_pinned_to_one_device(bench: AwsBench) -> None:
@@ -370,16 +375,47 @@ async def test_the_package_is_the_same_for_the_same_run(bench: AwsBench) -> None
     assert hashlib.sha256(package.content or b"").hexdigest() in package.name
 
 
-async def test_a_long_list_of_runs_is_not_read_to_its_end(bench: AwsBench) -> None:
-    binary = bench.benchmark()
-    for number in range(6):
-        await bench.submit(await bench.request(bench.job(b"one", binary), key=f"wt-{number}"))
-    for number, run in enumerate(bench.peer.runs.by_arn.values()):
-        run.created = 1_000_000_000.0 + number
+def age(bench: AwsBench, days: float) -> None:
+    """Makes all runs older."""
+    for run in bench.peer.runs.by_arn.values():
+        run.created -= days * 86_400
+
+
+async def look(bench: AwsBench, key: str) -> tuple[bool, int]:
+    """Whether a new process finds a run, and in how many pages."""
     before = bench.peer.calls["ListRuns"]
-    assert await bench.farm.find("wt-none") is None
-    assert bench.peer.calls["ListRuns"] == before + 1
+    farm = AwsFarm(bench.client, settings(bench.peer))
+    found = await farm.find(key)
+    return found is not None, bench.peer.calls["ListRuns"] - before
+
+
+async def test_lists_of_runs_are_not_read_further_than_they_can_help(bench: AwsBench) -> None:
+    binary = bench.benchmark()
+    for number in range(7):
+        await bench.submit(await bench.request(bench.job(b"one", binary), key=f"wt-{number}"))
+    assert await look(bench, "wt-none") == (False, 3)
+    assert await look(bench, "wt-6") == (True, 1)
+    assert await look(bench, "wt-0") == (True, 3)
+    age(bench, 8)
+    assert await look(bench, "wt-none") == (False, 1)
     # A list that is not in order is read to its end.
     runs = list(bench.peer.runs.by_arn.values())
-    runs[4].created, runs[5].created = runs[5].created, runs[4].created
-    assert await bench.farm.find("wt-0") is not None
+    runs[5].created, runs[6].created = runs[6].created - 1, runs[5].created
+    assert await look(bench, "wt-0") == (True, 3)
+
+
+async def test_what_was_read_of_a_list_is_not_read_again(bench: AwsBench) -> None:
+    binary = bench.benchmark()
+    for number in range(7):
+        await bench.submit(await bench.request(bench.job(b"one", binary), key=f"wt-{number}"))
+    age(bench, 1)
+    await bench.submit(await bench.request(bench.job(b"one", binary), key="wt-new"))
+    farm = AwsFarm(bench.client, settings(bench.peer))
+    assert await farm.find("wt-none") is None
+    before = bench.peer.calls["ListRuns"]
+    for key, known in (("wt-none", False), ("wt-0", True), ("wt-5", True), ("wt-new", True)):
+        assert (await farm.find(key) is not None) == known
+    assert bench.peer.calls["ListRuns"] - before == 4
+    other = await bench.submit(await bench.request(bench.job(b"one", binary), key="wt-newer"))
+    found = await farm.find("wt-newer")
+    assert found is not None and found.id == other.id

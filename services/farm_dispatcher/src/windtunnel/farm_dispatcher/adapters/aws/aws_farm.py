@@ -20,6 +20,7 @@ from windtunnel.farm_dispatcher.adapters.aws.catalog import Catalog
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, RefusedCall, open_client
 from windtunnel.farm_dispatcher.adapters.aws.parts import Names, arns_of, parts_of, submitted_of, web_page
 from windtunnel.farm_dispatcher.adapters.aws.results import collected_of
+from windtunnel.farm_dispatcher.adapters.aws.run_index import RunIndex
 from windtunnel.farm_dispatcher.adapters.aws.submit import Submitter
 from windtunnel.farm_dispatcher.adapters.aws.uploads import Uploads
 from windtunnel.farm_dispatcher.domain.cells import RunAs
@@ -90,7 +91,9 @@ class AwsFarm:
         self.settings = settings
         self._client = client
         self._catalog = Catalog(client, settings)
-        self._submitter = Submitter(client, settings.project, self._catalog, Uploads(client, settings.project))
+        self._runs = RunIndex(client, settings.project)
+        uploads = Uploads(client, settings.project)
+        self._submitter = Submitter(client, settings.project, self._catalog, uploads, self._runs)
 
     async def devices(self) -> Sequence[Device]:
         """Implements `Farm.devices`."""
@@ -99,7 +102,7 @@ class AwsFarm:
     async def find(self, key: str) -> Submitted | None:
         """Implements `Farm.find`. Without one of its parts a farm run is not submitted; submitting it adds the part."""
         names = Names(key)
-        runs = names.whole(await self._submitter.find(names))
+        runs = names.whole(await self._runs.find(names))
         return None if runs is None else submitted_of(runs, self.settings.region)
 
     async def submit(self, request: FarmRunRequest, files: Files) -> Submitted:

@@ -9,7 +9,6 @@ import math
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +19,7 @@ from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, Los
 from windtunnel.farm_dispatcher.adapters.aws.package import files_of, require_size, write_package
 from windtunnel.farm_dispatcher.adapters.aws.parts import Names, parts_of
 from windtunnel.farm_dispatcher.adapters.aws.placeholder import placeholder_app
+from windtunnel.farm_dispatcher.adapters.aws.run_index import RunIndex
 from windtunnel.farm_dispatcher.adapters.aws.test_spec import COOL_DOWN_S, SPEC
 from windtunnel.farm_dispatcher.adapters.aws.uploads import Uploads
 from windtunnel.farm_dispatcher.domain.farm import Files
@@ -31,8 +31,6 @@ LEAST_MINUTES, MOST_MINUTES = 5, 150
 # For setting up, pushing, pulling and tearing down, and for pushing the files of one entry.
 _SETUP_S: Final = 240.0
 _PUSH_S: Final = 30.0
-# Nobody asks for a farm run that is older; lists are read only so far if they are in order.
-_LOOK_BACK: Final = timedelta(days=7)
 # After a lost answer the run may take a moment to appear in lists.
 _LOOKS_S: Final = (1.0, 2.0, 4.0)
 
@@ -46,35 +44,15 @@ class Submitter:
         project: its ARN.
         catalog: its devices.
         uploads: its uploads.
+        runs: its runs.
     """
 
     client: DeviceFarmClient
     project: str
     catalog: Catalog
     uploads: Uploads
+    runs: RunIndex
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
-
-    async def find(self, names: Names) -> dict[str, dict[str, Any]]:
-        """The runs that have some of the names.
-
-        Args:
-            names: to look for.
-
-        Returns:
-            As ListRuns shows them, by their names.
-        """
-        found: dict[str, dict[str, Any]] = {}
-        oldest, before = datetime.now(UTC) - _LOOK_BACK, None
-        async for page in self.client.pages("list_runs", "runs", arn=self.project):
-            found = {**{run["name"]: run for run in page if names.fits(run.get("name", ""))}, **found}
-            if names.whole(found) is not None:
-                return found
-            times = [run["created"] for run in page if isinstance(run.get("created"), datetime)]
-            in_order = times == sorted(times, reverse=True) and (before is None or not times or times[0] <= before)
-            if times and in_order and times[-1] < oldest:
-                return found
-            before = times[-1] if times and in_order else before
-        return found
 
     async def submit(self, request: FarmRunRequest, files: Files) -> list[dict[str, Any]]:
         """Schedules what a request needs, once for each key: one run, or one for each entry.
@@ -94,7 +72,7 @@ class Submitter:
         lock = self._locks.setdefault(request.key, asyncio.Lock())
         try:
             async with lock:
-                found = await self.find(Names(request.key, len(parts)))
+                found = await self.runs.find(Names(request.key, len(parts)))
                 return [found.get(part.key) or await self._submit(part, files) for part in parts]
         finally:
             self._locks.pop(request.key, None)
@@ -103,7 +81,15 @@ class Submitter:
         minutes = timeout_minutes(part)
         device = await self.catalog.described(part.device)
         arns = await self._prepare(part, files)
-        return await self._schedule(part, schedule_request(self.project, part, device, minutes, arns))
+        try:
+            return await self._schedule(part, schedule_request(self.project, part, device, minutes, arns))
+        except RefusedCall as error:
+            if error.kind != FailureKind.OTHER or await self.uploads.are_ready(arns.values()):
+                raise
+            log.info("an upload is gone: %s", error)
+            self.uploads.forget()
+            arns = await self._prepare(part, files)
+            return await self._schedule(part, schedule_request(self.project, part, device, minutes, arns))
 
     async def _schedule(self, request: FarmRunRequest, scheduled: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -114,9 +100,6 @@ class Submitter:
         except RefusedCall as error:
             if error.service_code == "IdempotencyException":
                 return await self._look(request.key, error)
-            if "unprocessed" in error.message:
-                self.uploads.forget()
-                raise FarmError(error.message, retryable=False, kind=FailureKind.INFRASTRUCTURE) from error
             raise
 
     async def _look(self, key: str, error: FarmError) -> dict[str, Any]:
@@ -127,7 +110,7 @@ class Submitter:
         """
         for wait_s in _LOOKS_S:
             await self.client.sleep(wait_s)
-            found = await self.find(Names(key, 1))
+            found = await self.runs.find(Names(key, 1))
             if found:
                 log.info("farm run %s was scheduled, its answer was lost", key)
                 return found[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -74,6 +74,24 @@ class Uploads:
                 require_size("the upload", path.stat().st_size)
                 self._ready[kind, sha256] = await self._upload(kind, sha256, path)
             return self._ready[kind, sha256]
+
+    async def are_ready(self, arns: Iterable[str]) -> bool:
+        """Whether uploads are still there and can be used.
+
+        Args:
+            arns: of the uploads.
+
+        Returns:
+            False: one of them is not.
+        """
+        for arn in arns:
+            try:
+                upload = (await self.client.call("get_upload", arn=arn))["upload"]
+            except RefusedCall:
+                return False
+            if upload.get("status") != "SUCCEEDED":
+                return False
+        return True
 
     def forget(self) -> None:
         """Asks the service again next time: an upload that was ready may have been deleted."""
