@@ -23,11 +23,14 @@ from support.servers import free_port
 from windtunnel.app_builder import BenchmarkConfig, BuildRequest, Platform, SigningKey, build
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.adb.adb_farm import AdbFarm
+from windtunnel.farm_dispatcher.adapters.farm_registry import FARMS
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobFailure, Phase
 from windtunnel.farm_dispatcher.domain.farm_settings import AdbSettings
 from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, AppJob, Entry, FarmRunRequest, PushedFile
+from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.log_parser import parse_log
+from windtunnel.service.settings import InvalidSetting
 
 pytestmark = pytest.mark.heavy
 STAY_ON = ("global", "stay_on_while_plugged_in")
@@ -347,7 +350,7 @@ async def test_a_program_for_other_phones_does_not_fit(bench: Lab, phone: Phone,
 
 
 async def test_pushed_libraries_are_found(bench: Lab, phone: Phone, model: Path, tmp_path: Path) -> None:
-    """alibaba/MNN#87: a program beside whose library the loader does not look."""
+    """alibaba/MNN#87: the loader does not look in the folder of the library."""
     jobs, farm = Jobs(tmp_path, needs="libfoo.so"), bench.farm(phone)
     request = await request_for(farm, jobs, model)
     found = failure(await run(farm, jobs, request, tmp_path / "into"))
@@ -460,6 +463,19 @@ async def test_a_phone_that_gets_hot_cools_down_between_jobs(
     assert collected.results[0].run is not None
     found = failure(collected, 1)
     assert found.kind is FailureKind.INFRASTRUCTURE and "45.5" in found.message and len(phone.state.benchmarks) == 1
+
+
+async def test_a_phone_cools_down_between_farm_runs(
+    bench: Lab, phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    farm = bench.farm(phone, cool_down_seconds=3)
+    await run(farm, jobs, await request_for(farm, jobs, model), tmp_path / "one")
+    request = await request_for(farm, jobs, model, key="wt-2")
+    submitted = await farm.submit(request, jobs.files)
+    await reached(farm, submitted, Phase.RUNNING, words="cooling down")
+    assert len(phone.state.benchmarks) == 1
+    await ended(farm, submitted)
+    assert (await farm.collect(submitted, request, tmp_path / "two")).results[0].run is not None
 
 
 async def test_heat_during_a_job_makes_its_times_worthless(
@@ -587,6 +603,20 @@ async def test_no_server_is_said_and_none_is_started(tmp_path: Path) -> None:
     with pytest.raises(FarmError, match=f"127.0.0.1:{port} does not answer") as error:
         await farm.devices()
     assert error.value.retryable and f"adb -P {port} start-server" in error.value.hint
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"server": "somewhere"}, "'somewhere'"),
+        ({"serials": ("192.168.1.5:5555",), "airplane": True}, "192.168.1.5:5555"),
+    ],
+)
+async def test_settings_that_cannot_be(tmp_path: Path, settings: dict[str, Any], words: str) -> None:
+    host = FarmDispatcherSettings.model_validate({"home": tmp_path})
+    with pytest.raises(InvalidSetting, match=words):
+        async with FARMS["adb"](AdbSettings(name="bench", **settings), host):
+            pass
 
 
 class Apps:

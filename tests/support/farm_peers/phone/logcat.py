@@ -44,7 +44,7 @@ class Entry:
 
 
 class Log:
-    """Entries in the order of their times. Waiting readers are told of new ones."""
+    """Entries in the order of their times. Waiting readers are woken by new ones."""
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []

@@ -78,7 +78,7 @@ def run_protocol(root: Path, command: str, stream: Stream) -> None:
     ]
     code = _ended(process, pumps)
     with contextlib.suppress(StreamClosed):
-        # A shell that a signal ended is told as its shell would tell it.
+        # The status that a shell gives for a signal.
         write(_EXIT, bytes([code if code >= 0 else 128 - code]))
 
 

@@ -45,7 +45,7 @@ ANCIENT: tuple[str, ...] = ()
 
 @dataclass
 class Battery:
-    """As `dumpsys battery` tells it."""
+    """As in `dumpsys battery`."""
 
     level: int = 87
     celsius: float = 28.5

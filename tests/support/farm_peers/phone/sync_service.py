@@ -18,7 +18,7 @@ _LONGEST_PATH = 1024
 
 
 class SyncService:
-    """Answers requests until QUIT. `pull_cable` is called where a fault says so."""
+    """Answers requests until QUIT. `pull_cable` is called for a fault."""
 
     def __init__(self, root: Path, state: PhoneState, pull_cable: Callable[[], None]) -> None:
         self._root = root

@@ -74,7 +74,7 @@ class Stream:
         return data
 
     def read_exactly(self, count: int) -> bytes:
-        """`count` bytes. Raises StreamClosed where there are fewer."""
+        """`count` bytes. Raises StreamClosed if there are fewer."""
         found = bytearray()
         while len(found) < count:
             data = self.read()

@@ -13,7 +13,7 @@ from typing import Final
 from windtunnel.accelerators import XNNPACK
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError
-from windtunnel.farm_dispatcher.adapters.adb.attached_phone import AdbServer, AttachedPhone
+from windtunnel.farm_dispatcher.adapters.adb.attached_phone import AdbServer, AttachedPhone, is_on_network
 from windtunnel.farm_dispatcher.adapters.adb.failures import farm_error
 from windtunnel.farm_dispatcher.adapters.adb.lease import release_lease, take_lease
 from windtunnel.farm_dispatcher.adapters.adb.phone_facts import FACTS_COMMAND, PhoneFacts, parse_facts
@@ -51,10 +51,14 @@ async def open_farm(settings: AdbSettings, host: HostSettings) -> AsyncIterator[
         The farm.
 
     Raises:
-        InvalidSetting: the server's address cannot be.
+        InvalidSetting: the address of the server cannot be, or airplane mode would cut a phone off.
     """
     if not settings.server.rpartition(":")[2].isdigit():
         raise InvalidSetting(f"farm {settings.name!r} has server {settings.server!r}", hint="give HOST:PORT")
+    far = [serial for serial in settings.serials if is_on_network(serial)]
+    if settings.airplane and far:
+        hint = "set airplane: false for it"
+        raise InvalidSetting(f"farm {settings.name!r}: airplane mode would end the connection of {far[0]}", hint=hint)
     yield AdbFarm(settings, host.home_folder / "adb")
 
 
@@ -216,7 +220,7 @@ class AdbFarm:
         if why:
             raise FarmError(f"phone {phone.serial} is not ready: {why}", hint="it is asked again later", kind="device")
         lease = await take_lease(phone, key)
-        if not lease.is_ours:
+        if not lease.granted:
             raise FarmError(f"phone {phone.serial} is busy with {lease.held_by}", hint="it is asked again later")
         if lease.left_over:
             log.warning("phone %s: farm run %s did not end properly", phone.serial, lease.left_over)

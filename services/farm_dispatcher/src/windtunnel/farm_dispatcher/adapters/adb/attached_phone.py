@@ -189,5 +189,17 @@ def _connect(serial: str, client: AdbClient) -> None:
     client.connect(serial, timeout=_ANSWER_S)
 
 
+def is_on_network(serial: str) -> bool:
+    """Whether a phone is attached over its own radio.
+
+    Args:
+        serial: of the phone.
+
+    Returns:
+        False for USB, emulators and forwarded ports.
+    """
+    return _is_address(serial) and serial.rpartition(":")[0] not in ("127.0.0.1", "localhost", "::1", "[::1]")
+
+
 def _is_address(serial: str) -> bool:
     return serial.rpartition(":")[2].isdigit() and ":" in serial

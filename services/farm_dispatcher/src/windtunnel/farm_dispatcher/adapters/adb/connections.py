@@ -57,7 +57,7 @@ def to_phone(client: AdbClient, serial: str, service: str, timeout_s: float) -> 
         The connection.
 
     Raises:
-        AdbError: the server or the phone refuses; the words are theirs.
+        AdbError: the server or the phone refuses; the words are its own.
     """
     with connected(client, timeout_s) as connection:
         for command in (f"host:transport:{serial}", service):

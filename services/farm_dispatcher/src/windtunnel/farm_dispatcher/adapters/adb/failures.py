@@ -81,7 +81,7 @@ LOADER_WORDS: Final = (
     "has text relocations",
     "only position independent executables",
 )
-# How the log of the system tells that memory ran out.
+# Words in the log of the system if memory ran out.
 MEMORY_WORDS: Final = ("lowmemorykiller", "lmkd", "Out of memory", "std::bad_alloc", "OutOfMemoryError")
 
 

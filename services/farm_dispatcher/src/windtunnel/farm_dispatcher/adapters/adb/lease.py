@@ -7,6 +7,7 @@ not live (or belongs to an earlier boot) and its time is over. A script that end
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from windtunnel.farm_dispatcher.adapters.adb.attached_phone import AttachedPhone
@@ -17,40 +18,16 @@ ROOT: Final = f"{DEVICE_FOLDER}/windtunnel"
 # How long a lease holds without a script: a dispatcher that pushes files renews it before each.
 HOLD_S: Final = 180
 
-# Sets `alive` if the script of the farm run in $1 runs.
-ALIVE: Final = """alive() {
-    pid=$(cat "$1/script.pid" 2>/dev/null)
-    [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 1
-    [ "$(cat "$1/boot" 2>/dev/null)" = "$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)" ]
-}
-"""
-_TAKE: Final = """
-mkdir -p blobs runs
-now=$(date +%s)
-if ! mkdir lease 2>/dev/null; then
-    owner=$(cat lease/owner 2>/dev/null)
-    until=$(cat lease/until 2>/dev/null)
-    [ -n "$until" ] || until=$(($(stat -c %Y lease) + {hold}))
-    if [ "$owner" != {key} ]; then
-        if alive "runs/$owner" || {{ [ "$now" -lt "$until" ] && [ ! -e "runs/$owner/started" ]; }}; then
-            echo "busy $owner"
-            exit 0
-        fi
-        mv lease "lease.$$" && rm -rf "lease.$$"
-        mkdir lease 2>/dev/null || {{ echo busy; exit 0; }}
-    fi
-fi
-echo {key} > lease/owner
-echo $((now + {hold})) > lease/until
-echo "mine $owner"
-"""
+_HERE: Final = Path(__file__).parent
+ALIVE: Final = (_HERE / "alive.sh").read_text(encoding="utf-8")
+_TAKE: Final = (_HERE / "take_lease.sh").read_text(encoding="utf-8")
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The answer: `held_by` another farm run, or ours; `left_over`: a farm run that did not end properly before."""
+    """The answer: granted, or `held_by` another farm run. `left_over`: a farm run that did not end properly before."""
 
-    is_ours: bool
+    granted: bool
     held_by: str = ""
     left_over: str = ""
 
@@ -63,15 +40,15 @@ async def take_lease(phone: AttachedPhone, key: str) -> Lease:
         key: of the farm run.
 
     Returns:
-        Whether it is ours.
+        Whether it is granted.
 
     Raises:
         FarmError: the phone does not answer.
     """
-    command = f"mkdir -p {ROOT} && cd {ROOT}\n{ALIVE}{_TAKE.format(key=key, hold=HOLD_S)}"
+    command = f"mkdir -p {ROOT} && cd {ROOT}\nKEY={key} HOLD={HOLD_S}\n{ALIVE}{_TAKE}"
     text = (await phone.shell(command)).text.strip()
     word, _, owner = text.rpartition("\n")[2].partition(" ")
-    if word == "mine":
+    if word == "granted":
         return Lease(True, left_over="" if owner == key else owner)
     if word == "busy" and "denied" not in text:
         return Lease(False, held_by=owner or "another farm run")
@@ -79,7 +56,7 @@ async def take_lease(phone: AttachedPhone, key: str) -> Lease:
 
 
 async def release_lease(phone: AttachedPhone, key: str) -> None:
-    """Gives the lease back, if it is ours.
+    """Gives the lease back, if this farm run has it.
 
     Args:
         phone: that is leased.

@@ -22,7 +22,7 @@ _CPU_SENSOR: Final = "0"
 
 @dataclass(frozen=True, slots=True)
 class PhoneState:
-    """The state of a phone at one moment; None: it does not tell.
+    """The state of a phone at one moment; None: not known.
 
     `clock_khz` and `limit_khz` by core: its clock, and the highest that is allowed now over the highest that it has.
     """
@@ -80,7 +80,7 @@ def why_not_ready(state: PhoneState, settings: AdbSettings) -> str:
         settings: of the farm.
 
     Returns:
-        Empty: it need not. What it does not tell holds nothing up.
+        Empty: it need not. What is not known is no reason.
     """
     percent, celsius, status = state.battery_percent, state.battery_celsius, state.thermal_status
     if percent is not None and percent < settings.min_battery_percent:

@@ -100,7 +100,7 @@ def result_of(entry: Entry, device: Device, left: LeftBehind) -> JobResult:
         samples=None,
         facts=device.facts,
         input_shapes=entry.cell.input_shapes,
-        # The tool was told these; of a model's own shapes the phone says nothing.
+        # The arguments gave these; a model's own shapes are not known.
         shapes_known=True if entry.cell.input_shapes else None,
         conditions=conditions_of(left.text("before"), left.text("after")),
         instance=left.serial,
@@ -148,7 +148,7 @@ def _bad_end(entry: Entry, left: LeftBehind, status: int) -> JobFailure:
         if memory:
             message = f"{name} was killed because memory ran out: {memory}"
             return JobFailure(FailureKind.TEST, message, field="lowmemorykiller", detail=memory)
-    # Nobody sees the exit status of an app: its log tells.
+    # The exit status of an app is not known; its log has the reason.
     is_app = isinstance(entry.job, AppJob)
     crash = _crash_of_app(f"{system}\n{log}", said, name) if is_app else signal_name(status)
     if crash:
@@ -182,7 +182,7 @@ def _crash_of_app(text: str, said: str, name: str) -> str:
 
 
 def _crash(system: str, log: str) -> str:
-    """The crash as the system told it, or the end of the log."""
+    """The crash as the system logged it, or the end of the log."""
     lines = system.splitlines()
     crash = [line for line in lines if " F " in line or "AndroidRuntime" in line]
     return "\n".join((crash or log.splitlines())[-_DETAIL_LINES:])

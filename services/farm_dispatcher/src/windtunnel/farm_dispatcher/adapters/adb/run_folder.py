@@ -12,16 +12,7 @@ from windtunnel.farm_dispatcher.adapters.adb.lease import ALIVE, ROOT
 from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER
 
 _DAYS: Final = 7
-# Ends a farm run whose script is gone: settings are put back, the lease is free, and it counts as ended.
-_BURY: Final = """
-if [ -e restore.sh ] && [ ! -e restored ]; then
-    bad=0
-    . ./restore.sh
-    if [ "$bad" = 0 ]; then touch restored; rm -f not_restored; else touch not_restored; fi
-fi
-[ "$(cat ../../lease/owner 2>/dev/null)" = "${PWD##*/}" ] && rm -rf ../../lease
-touch ended
-"""
+_BURY: Final = Path(__file__).with_name("bury.sh").read_text(encoding="utf-8")
 _STATE: Final = """
 [ -e started ] && echo started
 [ -e ended ] && echo ended
@@ -106,7 +97,7 @@ class RunFolder:
             local.write_text(script, encoding="utf-8", newline="\n")
             await self.phone.shell(f"mkdir -p {self._path}")
             await self.phone.push(local, f"{self._path}/run.sh")
-        # Its own session where there is setsid: what hangs up the shell of adb does not reach it. nohup is enough.
+        # nohup: the end of the connection hangs up everything else that its shell runs.
         command = (
             f"cd {self._path} && mkdir started 2>/dev/null && "
             f"{{ nohup sh ./run.sh {DEVICE_FOLDER} > script.log 2>&1 < /dev/null & }}; [ -e started ]"

@@ -1,4 +1,4 @@
-# The functions of a farm run on the phone. The run is detached: it goes on while the cable is pulled, and puts back
+# The functions of a farm run on the phone. The run is detached: it continues while the cable is pulled, and puts back
 # what it changed. The generated part below calls them; its working directory is the folder of the farm run.
 #
 # Files here: script.pid, boot, words (what it does now), cancel (asks it to stop), restore.sh (puts settings back),
@@ -67,7 +67,12 @@ put_back() {
     [ -e restore.sh ] && [ ! -e restored ] || return 0
     bad=0
     . ./restore.sh
-    if [ "$bad" = 0 ]; then touch restored; rm -f not_restored; else touch not_restored; fi
+    if [ "$bad" = 0 ]; then
+        touch restored
+        rm -f not_restored
+    else
+        touch not_restored
+    fi
 }
 
 finish() {
@@ -96,14 +101,21 @@ ready() {
     return 1
 }
 
+# Since the last job on this phone, of whatever farm run.
+cool_down() {
+    last=$(cat "$ROOT/last_end" 2>/dev/null)
+    [ "$COOL_DOWN" != 0 ] && [ -n "$last" ] || return 0
+    rest=$((last + COOL_DOWN - $(date +%s)))
+    # The clock of the phone may have been set.
+    [ "$rest" -gt "$COOL_DOWN" ] && rest=$COOL_DOWN
+    if [ "$rest" -gt 0 ]; then echo "cooling down for $rest s" > words; nap "$rest"; fi
+}
+
 start() {
     D=entries/$1
     [ -e cancel ] && return 1
     mkdir -p "$D"
-    if [ "$1" != 0 ] && [ "$COOL_DOWN" != 0 ]; then
-        echo "cooling down" > words
-        nap "$COOL_DOWN"
-    fi
+    cool_down
     ready || return 1
     echo "running $(($1 + 1)) of $COUNT" > words
     touch "$D/begun"
@@ -128,11 +140,12 @@ clock_on() {
 }
 
 clock_off() {
-    echo $(($(date +%s) - begun)) > "$D/seconds"
+    date +%s > "$ROOT/last_end"
+    echo $(($(cat "$ROOT/last_end") - begun)) > "$D/seconds"
     conditions "$D/after"
 }
 
-# The log of the system since the start: crashes and kills are told there.
+# The log of the system since the start: it reports crashes and kills.
 system_log() {
     logcat -d -v threadtime -b main,system,crash -T "$since" > "$D/logcat" 2>/dev/null ||
         logcat -d -v threadtime -T "$since" > "$D/logcat" 2>/dev/null

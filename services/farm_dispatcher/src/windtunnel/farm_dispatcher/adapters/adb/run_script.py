@@ -102,7 +102,7 @@ def _executable(job: ExecutableJob) -> Iterator[str]:
 
 
 def _library_folders(job: ExecutableJob) -> list[str]:
-    """Where the program finds its shared libraries: beside it, and where libraries are pushed to."""
+    """Where the program finds its shared libraries: its own folder, and those of pushed libraries."""
     assert job.binary is not None
     libraries = [file.target for file in job.files if ".so" in file.target.rpartition("/")[2]]
     return list(dict.fromkeys(path.rpartition("/")[0] for path in (job.binary.target, *libraries)))
