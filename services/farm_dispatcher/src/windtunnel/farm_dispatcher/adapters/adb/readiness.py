@@ -80,7 +80,7 @@ def why_not_ready(state: PhoneState, settings: AdbSettings) -> str:
         settings: of the farm.
 
     Returns:
-        Empty: it need not. What is not known is no reason.
+        Empty: it need not wait. What is not known does not count.
     """
     percent, celsius, status = state.battery_percent, state.battery_celsius, state.thermal_status
     if percent is not None and percent < settings.min_battery_percent:

@@ -97,7 +97,7 @@ class RunFolder:
             local.write_text(script, encoding="utf-8", newline="\n")
             await self.phone.shell(f"mkdir -p {self._path}")
             await self.phone.push(local, f"{self._path}/run.sh")
-        # nohup: the end of the connection hangs up everything else that its shell runs.
+        # nohup: the end of the connection hangs up its other processes.
         command = (
             f"cd {self._path} && mkdir started 2>/dev/null && "
             f"{{ nohup sh ./run.sh {DEVICE_FOLDER} > script.log 2>&1 < /dev/null & }}; [ -e started ]"
