@@ -113,6 +113,7 @@ def test_frameworks_and_libraries_are_signed_before_the_app(attempt: Attempt) ->
 
 def test_a_changed_file_is_seen(attempt: Attempt) -> None:
     signed = attempt(ipa_bytes())
+    check_bundle(signed.files, "TFLiteBenchmark")
     for path in ("benchmark_data/model.tflite", "Info.plist", "Frameworks/libx.dylib", "embedded.mobileprovision"):
         changed = {**signed.files, path: signed.files[path][:-1] + b"!"}
         with pytest.raises(Refused):
