@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from google.protobuf import json_format
 
+from support.base_apk import apk_bytes
 from support.graphs import DenseWeights, dense_model
 from support.promised_formats import problems, promised_fields, promises, unseen
 from support.run_events import RunEvents, as_event
@@ -89,6 +90,12 @@ def test_bench(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
 
 def test_variant(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:
     printed(tmp_path, "variant", "quantize", pair[0], "--variant", "int8", "--calibration", pair[2], "-o", "q.tflite")
+
+
+def test_built_app(pair: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WINDTUNNEL_HOME", str(tmp_path / "home"))
+    (tmp_path / "base.apk").write_bytes(apk_bytes())
+    printed(tmp_path, "built_app", "build-app", pair[0], "--base", "base.apk", "--out", "app.apk")
 
 
 def test_layer_logs(pair: tuple[Path, Path, Path], tmp_path: Path) -> None:

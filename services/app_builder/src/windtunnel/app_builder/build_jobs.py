@@ -75,6 +75,7 @@ class BuildJob:
         inputs = {
             "format": _FORMAT,
             "platform": self.platform.value,
+            "kind": self.kind,
             "model": self.model.sha256,
             "variant": self.config.variant,
             "base_app": self.base.sha256 if self.base else None,
