@@ -63,7 +63,8 @@ def _read(
     for line in lines:
         understood = reader.take(line)
         if understood:
-            lines.understood(line)
+            if reader.concerned:
+                lines.understood(line)
         elif understood is not None:
             count += 1
             tell(line.number, line.text)

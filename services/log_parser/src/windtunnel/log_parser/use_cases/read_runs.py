@@ -10,7 +10,7 @@ from windtunnel.log_parser.domain.lines.read_lines import Line
 from windtunnel.log_parser.domain.log import RunLog, UnsupportedOp
 from windtunnel.log_parser.domain.rules.benchmark_rules import RULES
 from windtunnel.log_parser.domain.rules.failure_wordings import failure_of
-from windtunnel.log_parser.domain.rules.options_table import OptionRow, row_of, runs_of
+from windtunnel.log_parser.domain.rules.options_table import OptionRow, is_title, row_of, runs_of
 from windtunnel.log_parser.domain.rules.process_ends import (
     ProcessEnd,
     is_other_app,
@@ -62,6 +62,8 @@ class RunReader:
         # LiteRT's own lines, which may come before the first that begins a run.
         self._litert = False
         self._tombstone: tuple[str, str] | None = None
+        # Whether the last line was about a run: the lines after it may be too.
+        self.concerned = False
 
     def take(self, line: Line) -> bool | None:
         """Reads one message.
@@ -73,6 +75,7 @@ class RunReader:
             Whether it was understood; None: it is blank.
         """
         text = line.text
+        self.concerned = False
         if not text or text.isspace():
             return None
         process = self._process_of(line)
@@ -134,6 +137,9 @@ class RunReader:
     # --- what a line says -------------------------------------------------------------------------------------------
 
     def _known(self, line: Line, process: _Process) -> bool:
+        if (end := process_end_of(line)) is not None:
+            self._ended(end, line, process)
+            return True
         if self._option(line) or self._block(line, process) or self._rules(line, process):
             return True
         if self._failure(line, process):
@@ -147,8 +153,12 @@ class RunReader:
 
     def _option(self, line: Line) -> bool:
         """Rows of the table over all runs; whether they are runs of their own shows at the end of the log."""
+        if is_title(line.text):
+            self.concerned = True
+            return True
         if not (":" in line.text and (row := row_of(line))):
             return False
+        self.concerned = True
         if row not in self._options:
             self._options.append(row)
         return True
@@ -158,6 +168,7 @@ class RunReader:
         run = process.run
         if run is None:
             return False
+        self.concerned = True
         if run.csv_columns is not None and "," in line.text and csv_row(run, line):
             return True
         if process.refusing is not None:
@@ -180,6 +191,7 @@ class RunReader:
         for rule in RULES:
             if rule.hint in text and (found := rule.pattern.search(text)):
                 run = self._run_for(rule, line, process)
+                self.concerned = run is not None
                 if run is not None and rule.handler is not None:
                     rule.handler(run, found, line)
                 self._after(run, line, process)
@@ -238,15 +250,13 @@ class RunReader:
         if (subject := subject_of(line)) is not None:
             self._tombstone = subject
             return True
-        if (end := process_end_of(line)) is not None:
-            self._ended(end, line, process)
-            return True
         of_runtime = not line.source or _RUNTIME.search(line.source) is not None
         found = failure_of(line)
         if found is not None:
             return self._fail(line, process, *found, of_runtime=of_runtime)
         if process.run is None or line.level not in ("W", "E", "F") or not of_runtime:
             return False
+        self.concerned = True
         if line.level == "W":
             process.run.warnings[line.text.strip()] = None
         else:
@@ -264,7 +274,8 @@ class RunReader:
             run = self._open(process, line)
         if run is not None:
             run.fail(failure)
-        return run is not None
+        self.concerned = run is not None
+        return self.concerned
 
     def _ended(self, end: ProcessEnd, line: Line, process: _Process) -> None:
         """Fails the run whose process ended; other processes end in a log too."""
@@ -274,6 +285,7 @@ class RunReader:
         run = self._run_that_ended(pid, name, end, process)
         if run is None and not self._runs and (may_be_benchmark(name) or not (line.pid or name)):
             run = self._open(process, line)
+        self.concerned = run is not None
         if run is None or (run.complete and end.notice):
             return
         run.fail(Failure(end.kind, end.message, fatal=True))

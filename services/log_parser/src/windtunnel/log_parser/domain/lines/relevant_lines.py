@@ -6,8 +6,10 @@ import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+import numpy.typing as npt
 
 from windtunnel.log_parser.domain.lines.blocks import Opens, blocks
 from windtunnel.log_parser.domain.lines.known_prefixes import header_of_long
@@ -20,9 +22,13 @@ _AFTER, _AFTER_WITH_PID = 400, 40
 # How many lines of a message of `logcat -v long` are read after its header.
 _LONGEST_MESSAGE = 60
 _MOST_PROCESSES = 8
+_FEW_HEADERS = 200
 
 # Takes the number and the bytes of a line that was passed over. False: no more of them are wanted.
 Skipped = Callable[[int, bytes], bool]
+
+
+_Ints = npt.NDArray[np.int64]
 
 
 @dataclass(slots=True)
@@ -30,13 +36,17 @@ class _Block:
     """The lines of a block: where each begins and ends, which hold a signal, which say nothing at all."""
 
     data: bytes
-    starts: list[int]
-    ends: list[int]
+    starts: _Ints
+    ends: _Ints
     wanted: list[int]
-    silent: list[int]
-    headers: list[int]
+    silent: _Ints
+    headers: _Ints
     # Of the first line.
     number: int
+
+    def line(self, index: int) -> bytes:
+        """A line without its line feed."""
+        return self.data[self.starts[index] : self.ends[index]]
 
 
 class RelevantLines:
@@ -55,7 +65,7 @@ class RelevantLines:
         self._shapes = shapes
         self._learner = Learner()
         self._tell = skipped
-        self._scanner = Scanner(SIGNALS)
+        self._scanner = _scanner()
         self._until = 0
         self._followed: dict[bytes, None] = {}
         self.skipped = 0
@@ -89,8 +99,7 @@ class RelevantLines:
             for data in blocks(stream):
                 block = self._block(data, number)
                 for index in self._chosen(block):
-                    raw = data[block.starts[index] : block.ends[index]]
-                    line = reader.read(raw, number + index, partial=block.ends[index] == len(data))
+                    line = reader.read(block.line(index), number + index, partial=block.ends[index] == len(data))
                     if line is not None:
                         if not self._shapes:
                             self._learner.note(line.text)
@@ -105,23 +114,22 @@ class RelevantLines:
         if not data.endswith(b"\n"):
             ends = np.append(ends, len(data))
         starts = np.concatenate(([0], ends[:-1] + 1))
-        first, last = content[np.minimum(starts, len(data) - 1)], content[np.maximum(ends - 1, 0)]
-        hits = np.searchsorted(ends, self._scanner.find(content))
-        # A message may be empty behind its prefix: such a line is not one that nobody understood.
-        maybe_empty = np.flatnonzero((last == 0x20) | (last == 0x3A) | (last == 0x0D))
-        silent = [
-            index for index in np.flatnonzero(first <= 0x20).tolist() if not data[starts[index] : ends[index]].strip()
-        ]
-        headers = [
-            index
-            for index in np.flatnonzero(first == 0x5B).tolist()
-            if header_of_long(data[starts[index] : ends[index]].decode("utf-8", "replace")) is not None
-        ]
-        empty = [
-            index for index in maybe_empty.tolist() if data[ends[index] - 1] != 0x0D or data[ends[index] - 2] in b" :"
-        ]
-        wanted = sorted({*hits.tolist(), *empty} - set(silent))
-        return _Block(data, starts.tolist(), ends.tolist(), wanted, sorted({*silent, *headers}), headers, number)
+        first = content[np.minimum(starts, len(data) - 1)]
+        last = content[np.maximum(ends - 1, 0)]
+        spaces = np.flatnonzero((first <= 0x20) & (ends > starts))
+        spaces = np.array([index for index in spaces if not data[starts[index] : ends[index]].strip()], dtype=np.int64)
+        blank = ends == starts
+        blank[spaces] = True
+        before_return = content[np.maximum(ends - 2, 0)]
+        final = np.where(last == 0x0D, before_return, last)
+        # Behind its prefix a message may be empty: such a line is not one that no rule knew.
+        wanted = (final == 0x20) | (final == 0x3A)
+        wanted[np.searchsorted(ends, self._scanner.find(content))] = True
+        wanted &= ~blank
+        headers = _headers(data, starts, ends, first, final)
+        silent = blank
+        silent[headers] = True
+        return _Block(data, starts, ends, np.flatnonzero(wanted).tolist(), np.flatnonzero(silent), headers, number)
 
     def _chosen(self, block: _Block) -> Iterator[int]:
         """Indexes of the lines to read, ascending; those between are counted."""
@@ -130,11 +138,12 @@ class RelevantLines:
         while index < count:
             if block.number + index >= self._until:
                 chosen = min(_next(block.wanted, index, count), followed.next(self._followed, index))
-                header = bisect_left(block.headers, chosen + 1) - 1
-                if header >= 0 and index <= block.headers[header] and chosen - block.headers[header] < _LONGEST_MESSAGE:
-                    chosen = block.headers[header]
-                # A line before may belong to it: the brace of a report.
-                chosen = max(index, chosen - 1)
+                header = self._header_before(block, chosen)
+                if index <= header and chosen - header < _LONGEST_MESSAGE:
+                    chosen = header
+                if index < chosen < count and block.data[block.ends[chosen - 1] - 1] == 0x7B:
+                    # The brace of a report is before its first line.
+                    chosen -= 1
                 self._pass_over(block, index, chosen)
                 index = chosen
                 if index >= count:
@@ -143,22 +152,50 @@ class RelevantLines:
             index += 1
 
     def _pass_over(self, block: _Block, begin: int, end: int) -> None:
-        silent = block.silent[bisect_left(block.silent, begin) : bisect_left(block.silent, end)]
+        silent = block.silent[slice(*np.searchsorted(block.silent, (begin, end)))].tolist()
         self.skipped += end - begin - len(silent)
         tell = self._tell
         if tell is None:
             return
         for index in sorted(set(range(begin, end)) - set(silent)):
-            if not tell(block.number + index, block.data[block.starts[index] : block.ends[index]]):
+            if not tell(block.number + index, block.line(index)):
                 self._tell = None
                 return
 
     @staticmethod
+    def _header_before(block: _Block, index: int) -> int:
+        """The header of `logcat -v long` that a line belongs to; -1: there is none."""
+        at = int(np.searchsorted(block.headers, index, side="right")) - 1
+        return int(block.headers[at]) if at >= 0 else -1
+
+    @staticmethod
     def _end_of_message(block: _Block, header: int) -> int:
-        """The line after the message of a header of `logcat -v long`."""
-        later = bisect_left(block.headers, header + 1)
-        end = block.headers[later] if later < len(block.headers) else len(block.starts)
+        """The line after the message of such a header."""
+        later = int(np.searchsorted(block.headers, header, side="right"))
+        end = int(block.headers[later]) if later < len(block.headers) else len(block.starts)
         return min(end, header + _LONGEST_MESSAGE)
+
+
+def _headers(
+    data: bytes, starts: _Ints, ends: _Ints, first: npt.NDArray[np.uint8], final: npt.NDArray[np.uint8]
+) -> _Ints:
+    """The lines that `logcat -v long` prints before a message."""
+    likely = np.flatnonzero((first == 0x5B) & (final == 0x5D))
+    sample = likely if len(likely) <= _FEW_HEADERS else likely[:: len(likely) // _FEW_HEADERS]
+    lines = ((index, data[starts[index] : ends[index]].decode("utf-8", "replace")) for index in sample)
+    are_headers = [index for index, line in lines if header_of_long(line.rstrip("\r")) is not None]
+    if len(sample) < len(likely) and len(are_headers) > 0.9 * len(sample):
+        # So many are a logcat in this format: their form is enough.
+        return likely
+    if len(sample) == len(likely):
+        return np.array(are_headers, dtype=np.int64)
+    lines = ((index, data[starts[index] : ends[index]].decode("utf-8", "replace")) for index in likely)
+    return np.array([index for index, line in lines if header_of_long(line.rstrip("\r")) is not None], dtype=np.int64)
+
+
+@cache
+def _scanner() -> Scanner:
+    return Scanner(SIGNALS)
 
 
 class _Followed:
@@ -175,8 +212,8 @@ class _Followed:
         for needle in needles:
             at = self._at.get(needle, -1)
             if at < index:
-                offset = self._block.data.find(needle, self._block.starts[index])
-                at = count if offset < 0 else bisect_left(self._block.ends, offset)
+                offset = self._block.data.find(needle, int(self._block.starts[index]))
+                at = count if offset < 0 else int(np.searchsorted(self._block.ends, offset))
                 self._at[needle] = at
             best = min(best, at)
         return best

@@ -84,12 +84,13 @@ class Scanner:
         if len(block) < 4:
             return np.empty(0, dtype=np.int64)
         folded = block | np.uint8(0x20)
-        words: npt.NDArray[np.uint32] = np.ndarray((len(folded) - 3,), "<u4", folded.tobytes(), strides=(1,))
-        return np.concatenate([self._found(words, start) for start in range(0, 4, _STEP)])
+        words: npt.NDArray[np.uint32] = np.ndarray((len(folded) - 3,), "<u4", folded.data, strides=(1,))
+        return np.concatenate([self._found(folded, words, start) for start in range(0, 4, _STEP)])
 
-    def _found(self, words: npt.NDArray[np.uint32], start: int) -> npt.NDArray[np.int64]:
+    def _found(self, folded: npt.NDArray[np.uint8], words: npt.NDArray[np.uint32], start: int) -> npt.NDArray[np.int64]:
         """Those whose key stands at `start` or a multiple of four bytes after it."""
-        every_fourth = words[start::4]
+        count = (len(folded) - start) // 4
+        every_fourth = folded[start : start + 4 * count].copy().view("<u4")
         likely = np.flatnonzero(self._used.take(self._slots(every_fourth)))
         values = every_fourth[likely]
         found = [np.empty(0, dtype=np.int64)]

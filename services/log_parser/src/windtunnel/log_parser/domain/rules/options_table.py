@@ -14,7 +14,7 @@ _ROW = re.compile(
     r"^\s*(?P<option>(?:cpu w/|gpu\b|nnapi\b|dsp w/|coreml\b|hexagon\b|xnnpack\b)[^:]{0,80}?) *: +"
     r"(?P<figures>count=.*|failed!.*)$"
 )
-_CPU = re.compile(r"cpu w/ (\d{1,3}) threads?(?: \((xnnpack)\))?")
+_CPU = re.compile(r"cpu w/ (-?[0-9]{1,3}) threads?(?: \((xnnpack)[\w-]*\))?")
 _ACCELERATORS = ("gpu", "nnapi", "dsp", "hexagon", "coreml", "xnnpack")
 
 
@@ -86,8 +86,9 @@ def _run(row: OptionRow) -> Run:
         if cpu[2]:
             run.delegates.request("xnnpack")
     else:
-        name = next(name for name in _ACCELERATORS if row.option.startswith(name))
-        run.delegates.request("hexagon" if name == "dsp" else name)
+        name = next((name for name in _ACCELERATORS if row.option.startswith(name)), None)
+        if name is not None:
+            run.delegates.request("hexagon" if name == "dsp" else name)
     if row.failed:
         run.fail(Failure("other", f"{row.option}: {row.figures}", fatal=True))
         return run

@@ -6,7 +6,8 @@ import math
 import re
 from decimal import Decimal
 
-NUMBER = r"[-+]?(?:\d{1,400}(?:\.\d{0,400})?(?:[eE][-+]?\d{1,4})?|\.\d{1,400}|(?i:nan|inf(?:inity)?))"
+# Only digits of ASCII: \d has those of every script.
+NUMBER = r"[-+]?(?:[0-9]{1,400}(?:\.[0-9]{0,400})?(?:[eE][-+]?[0-9]{1,4})?|\.[0-9]{1,400}|(?i:nan|inf(?:inity)?))"
 # Units of time as tools print them; microseconds with either of the two characters that look like a mu.
 UNIT = r"(?:ns|us|µs|μs|ms|s)"
 # A figure with its name in a row of statistics: avg=1.5, or p95=1.5ms.

@@ -8,7 +8,7 @@ from windtunnel.log_parser.domain.log import Op
 from windtunnel.log_parser.domain.rules.printed_numbers import number
 
 _CELL = re.compile(r"\[([^\[\]]{1,40})\]")
-_NUMERIC = re.compile(r"[-+]?(?:\d[\d.]{0,30}(?:e[-+]?\d+)?|nan|inf)%?\Z", re.IGNORECASE)
+_NUMERIC = re.compile(r"[-+]?(?:[0-9][0-9.]{0,30}(?:e[-+]?[0-9]+)?|nan|inf)%?\Z", re.IGNORECASE)
 _CSV_HEAD = "node type, "
 _FIELDS = {
     "start": "start_ms",
