@@ -109,4 +109,4 @@ def new_client(peer: AwsPeer) -> DeviceFarmClient:
         peer.clock.advance(seconds)
         await asyncio.sleep(0)
 
-    return DeviceFarmClient(open_client("us-west-2"), sleep=sleep)
+    return DeviceFarmClient(open_client("us-west-2"), sleep=sleep, clock=peer.clock.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -53,14 +54,20 @@ class DeviceFarmClient:
             busy service.
         pace: spaces calls of one operation.
         sleep: for tests.
+        clock: in seconds, as `sleep` moves it.
     """
 
     def __init__(
-        self, client: Any, pace: Pace | None = None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        client: Any,
+        pace: Pace | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client = client
         self._pace = pace or Pace()
         self.sleep = sleep
+        self.clock = clock
         self._threads = ThreadPoolExecutor(_THREADS, "aws")
 
     def close(self) -> None:

@@ -31,8 +31,9 @@ LEAST_MINUTES, MOST_MINUTES = 5, 150
 # For setting up, pushing, pulling and tearing down, and for pushing the files of one entry.
 _SETUP_S: Final = 240.0
 _PUSH_S: Final = 30.0
-# After a lost answer the run may take a moment to appear in lists.
+# After a lost answer the run may take a moment to appear in lists. Until then it is not scheduled again.
 _LOOKS_S: Final = (1.0, 2.0, 4.0)
+_SETTLED_S: Final = 60.0
 
 
 @dataclass
@@ -53,6 +54,8 @@ class Submitter:
     uploads: Uploads
     runs: RunIndex
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
+    # When the answer for a name was lost.
+    _lost: dict[str, float] = field(default_factory=dict)
 
     async def submit(self, request: FarmRunRequest, files: Files) -> list[dict[str, Any]]:
         """Schedules what a request needs, once for each key: one run, or one for each entry.
@@ -79,6 +82,8 @@ class Submitter:
 
     async def _submit(self, part: FarmRunRequest, files: Files) -> dict[str, Any]:
         minutes = timeout_minutes(part)
+        if self.client.clock() - self._lost.get(part.key, float("-inf")) < _SETTLED_S:
+            raise FarmError(f"it is not known yet whether AWS Device Farm has run {part.key}: its answer was lost")
         device = await self.catalog.described(part.device)
         arns = await self._prepare(part, files)
         try:
@@ -103,16 +108,18 @@ class Submitter:
             raise
 
     async def _look(self, key: str, error: FarmError) -> dict[str, Any]:
-        """The run whose answer was lost.
+        """The run whose answer was lost: it must not be scheduled again before it is known that it was not.
 
         Raises:
             FarmError: it does not appear; the same request is asked for again later.
         """
+        self._lost[key] = self.client.clock()
         for wait_s in _LOOKS_S:
             await self.client.sleep(wait_s)
             found = await self.runs.find(Names(key, 1))
             if found:
                 log.info("farm run %s was scheduled, its answer was lost", key)
+                del self._lost[key]
                 return found[key]
         raise FarmError(error.message, kind=FailureKind.INFRASTRUCTURE) from error
 
