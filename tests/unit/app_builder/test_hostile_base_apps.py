@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from support.base_apk import apk_bytes, pinned
+from support.base_apk import MANIFEST, apk_bytes, pinned
 from windtunnel.app_builder import BenchmarkConfig, BuildRequest, Platform, SigningKey, build
 from windtunnel.errors import InvalidInput
 
@@ -62,6 +62,18 @@ def twice() -> bytes:
     return apk_bytes({"classes3.dex": b"x", "classes4.dex": b"y"}).replace(b"classes4.dex", b"classes3.dex")
 
 
+def bomb(*entries: int) -> bytes:
+    """Entries of zeros, which deflate packs a thousand times smaller."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("AndroidManifest.xml", MANIFEST)
+        for number, size in enumerate(entries):
+            with archive.open(f"assets/{number}", "w") as file:
+                for _ in range(size):
+                    file.write(bytes(1 << 20))
+    return stream.getvalue()
+
+
 CASES: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is empty"),
     "not a zip": (lambda: b"#!/bin/sh\necho hello\n", "not a zip file"),
@@ -75,6 +87,7 @@ CASES: dict[str, tuple[Callable[[], bytes], str]] = {
     "absolute": (lambda: renamed(b"classes.dex", b"/etc/passwd"), "unsafe name"),
     "windows": (lambda: renamed(b"classes.dex", b"C:\\asses.de"), "unsafe name"),
     "inner parent": (lambda: renamed(b"classes.dex", b"a/../../x.d"), "unsafe name"),
+    "line break": (lambda: renamed(b"classes.dex", b"classes\ndex"), "unsafe name"),
     "null": (lambda: renamed(b"classes.dex", b"classes\0dex"), "unsafe name"),
     "twice": (twice, "'classes3.dex' is there twice"),
     "no manifest": (lambda: apk_bytes(manifest=False), "no AndroidManifest.xml"),
@@ -130,6 +143,30 @@ def test_entries_that_overlap_are_refused(attempt: Callable[[bytes], zipfile.Zip
     record = data.rindex(b"resources.arsc") - 46
     with pytest.raises(InvalidInput, match="overlap"):
         attempt(patched(data, record + 42, "I", data.index(b"PK\x03\x04", data.index(b"outer.bin"))))
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("sizes", [[300], [3] * 90])
+def test_a_zip_bomb_is_refused(sizes: list[int], attempt: Callable[[bytes], zipfile.ZipFile]) -> None:
+    with pytest.raises(InvalidInput, match="as of a zip bomb"):
+        attempt(bomb(*sizes))
+
+
+def test_much_that_is_packed_well_is_no_bomb(attempt: Callable[[bytes], zipfile.ZipFile]) -> None:
+    assert attempt(bomb(9)).getinfo("assets/0").file_size == 9 << 20
+
+
+@pytest.mark.parametrize("change", ["crc", "data"])
+def test_damaged_data_are_refused(change: str, attempt: Callable[[bytes], zipfile.ZipFile]) -> None:
+    start = GOOD.index(b"lib/arm64-v8a/libbench.so") + 400
+    data = bytearray(GOOD)
+    data[start] ^= 1
+    if change == "crc":
+        data = bytearray(GOOD)
+        for record in (GOOD.index(b"res/raw/odd.bin") - 30 + 14, central(GOOD, b"res/raw/odd.bin") + 16):
+            data[record] ^= 1
+    with pytest.raises(InvalidInput, match="are damaged"):
+        attempt(bytes(data))
 
 
 def test_a_comment_and_signing_block_of_the_base_app_are_dropped(attempt: Callable[[bytes], zipfile.ZipFile]) -> None:

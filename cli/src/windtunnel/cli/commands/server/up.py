@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,8 +21,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--home", type=click.Path(path_type=Path, file_okay=False), help="Folder for all data. [WINDTUNNEL_HOME]")
 @click.option("--nats-port", type=click.IntRange(1, 65535), help="Port of the NATS server; default: any free one.")
+@click.option(
+    "--catalog",
+    type=click.Path(path_type=Path),
+    help="Catalog of base apps and benchmark binaries (YAML). [WINDTUNNEL_CATALOG_FILE]",
+)
 @json_option
-def up(home: Path | None, nats_port: int | None, as_json: bool) -> None:
+def up(home: Path | None, nats_port: int | None, catalog: Path | None, as_json: bool) -> None:
     """Starts nats-server and all services, and runs until SIGTERM or Ctrl-C. A second Ctrl-C does not wait.
 
     When everything is ready it prints one line of JSON with all addresses, which is also in HOME/endpoints.json. A
@@ -30,8 +36,14 @@ def up(home: Path | None, nats_port: int | None, as_json: bool) -> None:
 
     \b
     windtunnel up --home ./wt
-    windtunnel up --home /srv/windtunnel --nats-port 4222 --json
+    windtunnel up --home /srv/windtunnel --nats-port 4222 --catalog catalog.yaml --json
     """
+    if catalog is not None:
+        from windtunnel.catalog import read_catalog
+
+        # The services would end at their start if it cannot be read.
+        read_catalog(catalog)
+        os.environ["WINDTUNNEL_CATALOG_FILE"] = str(catalog.absolute())
     run_async(_up(home, nats_port or 0, quiet=as_json))
 
 

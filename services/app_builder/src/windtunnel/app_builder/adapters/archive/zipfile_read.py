@@ -27,8 +27,9 @@ STORED, DEFLATED = 0, 8
 FLAG_ENCRYPTED, FLAG_DESCRIPTOR, FLAG_STRONG, FLAG_MASKED, FLAG_UTF8 = 1, 1 << 3, 1 << 6, 1 << 13, 1 << 11
 # Deflate cannot do better than 1032 to 1 (zlib's documentation); a little more for its headers.
 _MAX_RATIO, _RATIO_SLACK = 1032, 1 << 12
-# What all entries together may claim: more than any app has, less than fills a disk.
-_MAX_TOTAL: Final = 8 << 30
+# What all entries together may claim: more than any app has, and what is harmless whatever the ratio is.
+_MAX_TOTAL: Final = 4 << 30
+_MAX_TOTAL_RATIO, _HARMLESS_TOTAL = 100, 256 << 20
 _DRIVE = re.compile(rb"[A-Za-z]:")
 _CONTROL = re.compile(rb"[\0-\x1f\x7f]")
 
@@ -166,8 +167,9 @@ class _Reader:
         directory = self._read_at(start, size, "its directory")
         entries = self._central(directory, count)
         self._check_names(entries)
-        if sum(entry.size for entry, _ in entries) > _MAX_TOTAL:
-            self._refuse(f"its entries claim more than {_MAX_TOTAL} bytes: absurd sizes")
+        total = sum(entry.size for entry, _ in entries)
+        if total > _MAX_TOTAL or total > max(_HARMLESS_TOTAL, _MAX_TOTAL_RATIO * self._size):
+            self._refuse(f"its {self._size} bytes claim to hold {total}: absurd sizes, as of a zip bomb")
         located = sorted((self._locate(entry, offset, start) for entry, offset in entries), key=lambda e: e.data_offset)
         self._check_overlaps(located)
         return located
