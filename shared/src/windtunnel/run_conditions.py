@@ -16,6 +16,9 @@ class RunConditions:
         waited: share of their time that the measuring threads waited for a core.
         repeats: how often it was measured again because the figures were unstable.
         unstable: whether the figures are worthless, and `reason` why.
+        battery_celsius_before: temperature of the battery before the run; `battery_celsius_after` after it.
+        thermal_status_before: thermal status as the phone prints it; `thermal_status_after` likewise.
+        cpu_khz_before: clocks of the cores in kHz as the phone prints them; `cpu_khz_after` likewise.
     """
 
     other_load_cores: float | None = None
@@ -25,3 +28,9 @@ class RunConditions:
     repeats: int = 0
     unstable: bool = False
     reason: str = ""
+    battery_celsius_before: float | None = None
+    battery_celsius_after: float | None = None
+    thermal_status_before: str | None = None
+    thermal_status_after: str | None = None
+    cpu_khz_before: str | None = None
+    cpu_khz_after: str | None = None

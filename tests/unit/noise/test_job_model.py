@@ -54,7 +54,7 @@ def test_a_density_explains_its_own_jobs_best() -> None:
 
 def test_information_of_a_normal_mode_is_one_over_its_variance() -> None:
     assert job_model.information()[NORMAL] == pytest.approx(1 / 0.05**2, rel=0.1)
-    # Slow jobs tell less of where the main mode is.
+    # Slow jobs say less about the main mode.
     assert job_model.information()[MIXED] < 0.8 / 0.05**2
 
 

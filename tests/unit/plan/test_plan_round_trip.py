@@ -18,6 +18,7 @@ from windtunnel.plan import (
     DataSet,
     DeviceFilter,
     Gates,
+    LatencyVs,
     Plan,
     VariantSpec,
     parse_plan,
@@ -46,7 +47,9 @@ elsewhere = st.builds(VariantSpec, names, recipe_uri=locations, optional=optiona
 builtin = st.builds(VariantSpec, st.sampled_from(BUILTIN_VARIANTS), optional=optional)
 bounds = st.none() | st.floats(0, 1e9)
 shares = st.none() | st.floats(0, 1)
-gates = st.builds(Gates, st.none() | st.floats(-1, 1), bounds, bounds, bounds, bounds, bounds, shares)
+run_ids = st.just("last_passed") | st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+compared = st.none() | st.builds(LatencyVs, run_ids, st.floats(0, 1))
+gates = st.builds(Gates, st.none() | st.floats(-1, 1), bounds, bounds, bounds, bounds, bounds, shares, compared)
 shapes = st.dictionaries(words, st.lists(st.integers(1, 4096), max_size=4).map(tuple), max_size=3)
 texts = st.lists(words, max_size=3).map(tuple)
 spellings = st.sampled_from(["cpu", "NONE", "builtin", "Core-ML", "xnn", "XNNPACK", "gpu", "npu"])

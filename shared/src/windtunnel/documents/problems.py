@@ -97,8 +97,12 @@ def nearest(name: str, known: Iterable[str]) -> str:
         The nearest known name as a question; all known names if none is near.
     """
     names = list(known)
-    near = difflib.get_close_matches(name, names, 1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(names) or 'none'}"
+    close = difflib.get_close_matches(name, names)
+    near = [one for one in names if one in close]
+    if not near:
+        return f"known are {', '.join(names) or 'none'}"
+    # Of several that are as near, the one that is known first.
+    return f"did you mean {max(near, key=lambda one: difflib.SequenceMatcher(None, one, name).ratio())!r}?"
 
 
 def validated(model: type[M], value: Any) -> M:

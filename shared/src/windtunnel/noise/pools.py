@@ -42,9 +42,9 @@ class PoolKey:
 class NoisePools:
     """Noise in four levels: all pools (the prior), one device model, one accelerator on it, one workload there.
 
-    What a workload is expected to show before it has jobs is a weighted mean: of the general prior, which counts as two
-    workloads, and of the posteriors of the others on its device model, those on its accelerator fully and the rest
-    half. That is the expectation under a Dirichlet prior. Its own identical jobs then update it.
+    What a workload is expected to show before it has jobs is a weighted mean. The general prior counts as two
+    workloads, the posterior of each other workload on the same accelerator as one, and on another accelerator of the
+    device model as half. That is the expectation under a Dirichlet prior. Its own identical jobs then update it.
 
     Args:
         prior: noise of a pool that nothing is known of.

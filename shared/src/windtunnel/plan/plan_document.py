@@ -16,10 +16,12 @@ from windtunnel.documents.field_types import AsList, OneOrMany, with_error
 from windtunnel.documents.problems import TAG, kind_of, nearest, problem
 from windtunnel.plan.plan_field_types import (
     ApiVersion,
+    Baseline,
     BuiltinName,
     Count,
     Duration,
     Farms,
+    Increase,
     Number,
     OwnName,
     Preprocessing,
@@ -30,7 +32,7 @@ from windtunnel.plan.plan_field_types import (
     UpperBound,
     Way,
 )
-from windtunnel.plan.plan_values import BUILTIN_VARIANTS, DEFAULT_PLAN
+from windtunnel.plan.plan_values import BUILTIN_VARIANTS, DEFAULT_PLAN, LAST_PASSED
 
 # Cells that the device filters may ask for, for each variant.
 MAX_CELLS: Final = 10_000
@@ -190,6 +192,26 @@ class LatencyDocument(_Bounds):
     p95: UpperBound | None = Field(None, description="95th percentile.")
 
 
+def _latency_vs_object(value: Any) -> Any:
+    if value is None or isinstance(value, Mapping):
+        return value
+    raise problem(
+        f"must be an object with baseline and max_increase, this is {kind_of(value)}",
+        f"write latency_vs: {{baseline: {LAST_PASSED}, max_increase: 0.05}}",
+    )
+
+
+class LatencyVsDocument(Document):
+    """Median latency compared with an earlier run, beyond what identical jobs differ by."""
+
+    called: ClassVar[str] = "latency_vs"
+
+    baseline: Baseline = Field(
+        description="The run to compare with: its id, or last_passed for the last run of the same model that passed."
+    )
+    max_increase: Increase = Field(description="The largest allowed increase; 0.05 is 5 %.")
+
+
 class AccuracyDocument(_Bounds):
     """Accuracy of the variant itself."""
 
@@ -220,6 +242,11 @@ class GatesDocument(Document):
         "become better.",
     )
     latency_ms: LatencyDocument | None = Field(None, description="Latency of one inference in milliseconds.")
+    latency_vs: Annotated[LatencyVsDocument | None, BeforeValidator(_latency_vs_object)] = Field(
+        None,
+        description="Median latency of one inference, compared with an earlier run. The gate passes unless the "
+        "interval of the ratio lies above the limit.",
+    )
     size_mb: UpperBound | None = Field(None, description="Size of the .tflite file in MB (10^6 bytes).")
     memory_mb: UpperBound | None = Field(None, description="Memory as the benchmark tool prints it.")
     layer_nrmse: UpperBound | None = Field(

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from windtunnel.documents.field_types import MANY, ONE, AsList, how_many, must_be, with_error
 from windtunnel.documents.problems import TAG, Path, kind_of, nearest, problem
-from windtunnel.plan.plan_values import API_VERSION, BUILTIN_VARIANTS, RUN_AS, BuiltinVariant, RunAs
+from windtunnel.plan.plan_values import API_VERSION, BUILTIN_VARIANTS, LAST_PASSED, RUN_AS, BuiltinVariant, RunAs
 from windtunnel.plan.yaml_text import MAX_DEPTH
 
 _LARGEST_COUNT: Final = 1_000_000
@@ -58,6 +58,23 @@ def _duration(value: Any) -> PydanticCustomError:
 
 def _unknown_way(value: Any) -> PydanticCustomError:
     return problem(f"a cell cannot run as {value!r}", nearest(str(value), RUN_AS))
+
+
+def _increase(value: Any) -> PydanticCustomError:
+    if not _is_number(value):
+        return problem(f"must be a share such as 0.05, this is {kind_of(value)}")
+    if value < 0:
+        return problem(f"an increase below zero can never be required: {value!r}", "write 0.05 to allow 5 %")
+    return problem(f"must be a share from 0 to 1, this is {value!r}", _percent(value))
+
+
+def _baseline(value: Any) -> PydanticCustomError:
+    if not isinstance(value, str):
+        return problem(
+            f"a baseline must be named, this is {kind_of(value)}", f"write {LAST_PASSED}, or the id of a run"
+        )
+    hint = f"{LAST_PASSED}, or letters, digits, '-' and '_', at most 64"
+    return problem(f"{value!r} cannot be the id of a run", hint)
 
 
 def _no_shape(value: Any) -> PydanticCustomError:
@@ -123,6 +140,13 @@ Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT), must_be(f"a whole number 
 Share = Annotated[float, Field(ge=0, le=1), must_be("a share from 0 to 1", _percent)]
 Number = Annotated[float, Field(allow_inf_nan=False), must_be("a number")]
 UpperBound = Annotated[float, Field(ge=0, allow_inf_nan=False), with_error(_upper_bound)]
+Increase = Annotated[float, Field(ge=0, le=1), with_error(_increase)]
+Baseline = Annotated[
+    str,
+    Field(pattern=r"^[A-Za-z0-9_-]{1,64}$"),
+    BeforeValidator(_number_as_text, json_schema_input_type=Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]),
+    with_error(_baseline),
+]
 Shape = Annotated[list[Count], AsList, with_error(_no_shape)]
 Shapes = Annotated[
     dict[Text, Shape],

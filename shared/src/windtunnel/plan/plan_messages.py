@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -158,7 +159,10 @@ def _device_to_dict(device: plan_pb2.DeviceFilter) -> dict[str, Any]:
 
 
 def _gates_to_proto(gates: Gates) -> plan_pb2.Gates:
-    return plan_pb2.Gates(**{name: getattr(gates, name) for name in _GATES})
+    bounds = {name: getattr(gates, name) for name in _GATES}
+    compared = gates.latency_vs
+    latency_vs = None if compared is None else plan_pb2.LatencyVs(**dataclasses.asdict(compared))
+    return plan_pb2.Gates(**bounds, latency_vs=latency_vs)
 
 
 def _gates_to_dict(gates: plan_pb2.Gates) -> dict[str, Any]:
@@ -166,4 +170,7 @@ def _gates_to_dict(gates: plan_pb2.Gates) -> dict[str, Any]:
     latency = {p: given.pop(f"latency_ms_{p}") for p in ("p50", "p95") if f"latency_ms_{p}" in given}
     if "accuracy_min" in given:
         given["accuracy"] = {"min": given.pop("accuracy_min")}
+    if "latency_vs" in given:
+        compared = given.pop("latency_vs")
+        given["latency_vs"] = {"baseline": compared.baseline or None, "max_increase": compared.max_increase}
     return {**given, "latency_ms": latency} if latency else given

@@ -66,6 +66,18 @@ class DeviceFilter:
         object.__setattr__(self, "accelerator", tuple(map(spelled_in_cells, self.accelerator)))
 
 
+# The baseline of `latency_vs` that is looked up: the last run of the same model that passed.
+LAST_PASSED: Final = "last_passed"
+
+
+@dataclass(frozen=True, slots=True)
+class LatencyVs:
+    """How much slower than a baseline a variant may be. `baseline`: a run id or LAST_PASSED; 0.05 allows 5 %."""
+
+    baseline: str
+    max_increase: float
+
+
 @dataclass(frozen=True, slots=True)
 class Gates:
     """Bounds on measured figures, upper ones but for `accuracy_min`; None: no gate."""
@@ -78,6 +90,8 @@ class Gates:
     layer_nrmse: float | None = None
     # Lower bound: accuracy of the variant, 0 to 1.
     accuracy_min: float | None = None
+    # Median latency of one inference, compared with that of an earlier run.
+    latency_vs: LatencyVs | None = None
 
     def overridden_by(self, other: Gates | None) -> Gates:
         """These gates with some of them replaced.

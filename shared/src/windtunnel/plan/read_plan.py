@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from windtunnel.errors import InvalidInput, InvalidPlan
-from windtunnel.plan.plan_values import DEFAULT_PLAN, DataSet, DeviceFilter, Gates, Plan, VariantSpec
+from windtunnel.plan.plan_values import DEFAULT_PLAN, DataSet, DeviceFilter, Gates, LatencyVs, Plan, VariantSpec
 from windtunnel.plan.yaml_text import Path, Places, read_yaml
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _filters(document: DeviceDocument) -> tuple[DeviceFilter, ...]:
 
 
 def _gates(document: GatesDocument) -> Gates:
-    latency, accuracy = document.latency_ms, document.accuracy
+    latency, accuracy, compared = document.latency_ms, document.accuracy, document.latency_vs
     return Gates(
         accuracy_drop=document.accuracy_drop,
         latency_ms_p50=None if latency is None else latency.p50,
@@ -146,6 +146,7 @@ def _gates(document: GatesDocument) -> Gates:
         memory_mb=document.memory_mb,
         layer_nrmse=document.layer_nrmse,
         accuracy_min=None if accuracy is None else accuracy.min,
+        latency_vs=None if compared is None else LatencyVs(compared.baseline, compared.max_increase),
     )
 
 

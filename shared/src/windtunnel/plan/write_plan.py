@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -81,4 +82,6 @@ def _gates_to_dict(gates: Gates) -> dict[str, Any]:
         result["latency_ms"] = latency
     if gates.accuracy_min is not None:
         result["accuracy"] = {"min": gates.accuracy_min}
+    if gates.latency_vs is not None:
+        result["latency_vs"] = dataclasses.asdict(gates.latency_vs)
     return result

@@ -631,6 +631,8 @@ class DeviceRunFinished(_message.Message):
     FARM_RUN_FIELD_NUMBER: _builtins.int
     REUSED_FIELD_NUMBER: _builtins.int
     PULLED_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
+    OF_BASELINE_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Which attempt this was, counted from 1."""
     shapes_known: _builtins.bool
@@ -639,6 +641,10 @@ class DeviceRunFinished(_message.Message):
     """
     reused: _builtins.bool
     """True: nothing was run; an earlier measurement that the plan's `reuse` allows is taken."""
+    repeat: _builtins.int
+    """Which repeat of the measurement this is, counted from 1 (see RepeatsRequested). 0: the cell's own measurement."""
+    of_baseline: _builtins.bool
+    """True: the repeat ran the baseline's model instead of the cell's variant."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -700,10 +706,12 @@ class DeviceRunFinished(_message.Message):
         farm_run: _types_pb2.FarmRunInfo | None = ...,
         reused: _builtins.bool = ...,
         pulled: _abc.Mapping[_builtins.str, _types_pb2.Artifact] | None = ...,
+        repeat: _builtins.int = ...,
+        of_baseline: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "pulled", b"pulled", "reused", b"reused", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "of_baseline", b"of_baseline", "pulled", b"pulled", "repeat", b"repeat", "reused", b"reused", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
     _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015
@@ -808,8 +816,14 @@ class DeviceRunFailed(_message.Message):
     FAILURE_FIELD_NUMBER: _builtins.int
     FARM_RUN_FIELD_NUMBER: _builtins.int
     LOG_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
+    OF_BASELINE_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The last attempt, counted from 1."""
+    repeat: _builtins.int
+    """Which repeat of the measurement this is, counted from 1 (see RepeatsRequested). 0: the cell's own measurement."""
+    of_baseline: _builtins.bool
+    """True: the repeat ran the baseline's model instead of the cell's variant."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -839,10 +853,12 @@ class DeviceRunFailed(_message.Message):
         failure: _types_pb2.Failure | None = ...,
         farm_run: _types_pb2.FarmRunInfo | None = ...,
         log: _types_pb2.Artifact | None = ...,
+        repeat: _builtins.int = ...,
+        of_baseline: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "failure", b"failure", "farm_run", b"farm_run", "log", b"log", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "failure", b"failure", "farm_run", b"farm_run", "log", b"log", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "failure", b"failure", "farm_run", b"farm_run", "log", b"log", "of_baseline", b"of_baseline", "repeat", b"repeat", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -861,10 +877,16 @@ class DeviceRunMeasured(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     FARM_RUN_FIELD_NUMBER: _builtins.int
     REUSED_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
+    OF_BASELINE_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The attempt that was measured, counted from 1."""
     reused: _builtins.bool
     """As in DeviceRunFinished."""
+    repeat: _builtins.int
+    """Which repeat of the measurement this is, counted from 1 (see RepeatsRequested). 0: the cell's own measurement."""
+    of_baseline: _builtins.bool
+    """True: the repeat ran the baseline's model instead of the cell's variant."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -895,14 +917,80 @@ class DeviceRunMeasured(_message.Message):
         device: _types_pb2.DeviceFacts | None = ...,
         farm_run: _types_pb2.FarmRunInfo | None = ...,
         reused: _builtins.bool = ...,
+        repeat: _builtins.int = ...,
+        of_baseline: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cell", b"cell", "device", b"device", "farm_run", b"farm_run", "measurement", b"measurement", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "device", b"device", "farm_run", b"farm_run", "measurement", b"measurement", "reused", b"reused", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cell", b"cell", "device", b"device", "farm_run", b"farm_run", "measurement", b"measurement", "of_baseline", b"of_baseline", "repeat", b"repeat", "reused", b"reused", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeviceRunMeasured: _TypeAlias = DeviceRunMeasured  # noqa: Y015
+
+@_typing.final
+class RepeatsRequested(_message.Message):
+    """A latency gate is undecided: more jobs of a cell and of its baseline are wanted, by turns in one farm run if the farm
+    allows. Every one is answered by a DeviceRunMeasured or DeviceRunFailed with the cell, its `repeat` and `of_baseline`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    BASELINE_RUN_ID_FIELD_NUMBER: _builtins.int
+    BASELINE_CELL_ID_FIELD_NUMBER: _builtins.int
+    BASELINE_MODEL_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    FIRST_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    baseline_run_id: _builtins.str
+    """The run that the gate compares with."""
+    baseline_cell_id: _builtins.str
+    """Its cell."""
+    round: _builtins.int
+    """Which request for this cell this is, counted from 1."""
+    first: _builtins.int
+    """Number of the first repeat."""
+    pairs: _builtins.int
+    """How many repeats are wanted of the variant, and as many of the baseline."""
+    @_builtins.property
+    def run(self) -> _types_pb2.RunContext:
+        """The run."""
+
+    @_builtins.property
+    def cell(self) -> _types_pb2.Cell:
+        """What to run again, and where. The answers for the baseline carry this cell too."""
+
+    @_builtins.property
+    def model(self) -> _types_pb2.Artifact:
+        """The variant's .tflite file."""
+
+    @_builtins.property
+    def baseline_model(self) -> _types_pb2.Artifact:
+        """The .tflite file that it ran."""
+
+    def __init__(
+        self,
+        *,
+        run: _types_pb2.RunContext | None = ...,
+        cell: _types_pb2.Cell | None = ...,
+        model: _types_pb2.Artifact | None = ...,
+        baseline_run_id: _builtins.str = ...,
+        baseline_cell_id: _builtins.str = ...,
+        baseline_model: _types_pb2.Artifact | None = ...,
+        round: _builtins.int = ...,
+        first: _builtins.int = ...,
+        pairs: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline_model", b"baseline_model", "cell", b"cell", "model", b"model", "run", b"run"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline_cell_id", b"baseline_cell_id", "baseline_model", b"baseline_model", "baseline_run_id", b"baseline_run_id", "cell", b"cell", "first", b"first", "model", b"model", "pairs", b"pairs", "round", b"round", "run", b"run"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RepeatsRequested: _TypeAlias = RepeatsRequested  # noqa: Y015
 
 @_typing.final
 class RunCompleted(_message.Message):

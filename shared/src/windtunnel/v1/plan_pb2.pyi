@@ -276,6 +276,7 @@ class Gates(_message.Message):
     MEMORY_MB_FIELD_NUMBER: _builtins.int
     LAYER_NRMSE_FIELD_NUMBER: _builtins.int
     ACCURACY_MIN_FIELD_NUMBER: _builtins.int
+    LATENCY_VS_FIELD_NUMBER: _builtins.int
     accuracy_drop: _builtins.float
     """Accuracy as trained minus accuracy of the variant, absolute."""
     latency_ms_p50: _builtins.float
@@ -290,6 +291,10 @@ class Gates(_message.Message):
     """Largest nRMSE of any layer."""
     accuracy_min: _builtins.float
     """Lower bound: accuracy of the variant, 0 to 1."""
+    @_builtins.property
+    def latency_vs(self) -> Global___LatencyVs:
+        """Median latency of one inference compared with that of an earlier run. Absent: no gate."""
+
     def __init__(
         self,
         *,
@@ -300,10 +305,11 @@ class Gates(_message.Message):
         memory_mb: _builtins.float | None = ...,
         layer_nrmse: _builtins.float | None = ...,
         accuracy_min: _builtins.float | None = ...,
+        latency_vs: Global___LatencyVs | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "latency_vs", b"latency_vs", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "latency_vs", b"latency_vs", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
@@ -335,3 +341,29 @@ class Gates(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__size_mb) -> _WhichOneofReturnType__size_mb | None: ...
 
 Global___Gates: _TypeAlias = Gates  # noqa: Y015
+
+@_typing.final
+class LatencyVs(_message.Message):
+    """A bound on how much slower than a baseline a variant may be, beyond what identical jobs differ by."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BASELINE_FIELD_NUMBER: _builtins.int
+    MAX_INCREASE_FIELD_NUMBER: _builtins.int
+    baseline: _builtins.str
+    """The run to compare with: its id, or "last_passed" for the last run of the same model that passed. Required."""
+    max_increase: _builtins.float
+    """The largest allowed increase; 0.05 is 5 %."""
+    def __init__(
+        self,
+        *,
+        baseline: _builtins.str = ...,
+        max_increase: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "max_increase", b"max_increase"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LatencyVs: _TypeAlias = LatencyVs  # noqa: Y015

@@ -1214,6 +1214,7 @@ class Measurement(_message.Message):
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     SHAPES_KNOWN_FIELD_NUMBER: _builtins.int
     CONDITIONS_FIELD_NUMBER: _builtins.int
+    PARTITIONS_FIELD_NUMBER: _builtins.int
     init_ms: _builtins.float
     """Time to load the model in milliseconds. Absent: the log does not state it."""
     memory_mb: _builtins.float
@@ -1228,6 +1229,8 @@ class Measurement(_message.Message):
     """False: a dynamic dimension was taken as 1, because no sample and no plan says its size. Absent: the farm does not
     say.
     """
+    partitions: _builtins.int
+    """Parts of the graph after the delegate took over its nodes. Absent: not known."""
     @_builtins.property
     def latency_ms(self) -> Global___LatencyFigures:
         """Latency of one inference in milliseconds."""
@@ -1252,10 +1255,11 @@ class Measurement(_message.Message):
         input_shapes: _abc.Iterable[Global___InputShape] | None = ...,
         shapes_known: _builtins.bool | None = ...,
         conditions: Global___RunConditions | None = ...,
+        partitions: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "_shapes_known", b"_shapes_known", "conditions", b"conditions", "init_ms", b"init_ms", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total", "shapes_known", b"shapes_known"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "_partitions", b"_partitions", "_shapes_known", b"_shapes_known", "conditions", b"conditions", "init_ms", b"init_ms", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total", "partitions", b"partitions", "shapes_known", b"shapes_known"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "_shapes_known", b"_shapes_known", "conditions", b"conditions", "delegate", b"delegate", "init_ms", b"init_ms", "input_shapes", b"input_shapes", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total", "shapes_known", b"shapes_known"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms", "_memory_mb", b"_memory_mb", "_nodes_delegated", b"_nodes_delegated", "_nodes_total", b"_nodes_total", "_partitions", b"_partitions", "_shapes_known", b"_shapes_known", "conditions", b"conditions", "delegate", b"delegate", "init_ms", b"init_ms", "input_shapes", b"input_shapes", "latency_ms", b"latency_ms", "memory_mb", b"memory_mb", "nodes_delegated", b"nodes_delegated", "nodes_total", b"nodes_total", "partitions", b"partitions", "shapes_known", b"shapes_known"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__init_ms: _TypeAlias = _typing.Literal["init_ms"]  # noqa: Y015
     _WhichOneofArgType__init_ms: _TypeAlias = _typing.Literal["_init_ms", b"_init_ms"]  # noqa: Y015
@@ -1265,6 +1269,8 @@ class Measurement(_message.Message):
     _WhichOneofArgType__nodes_delegated: _TypeAlias = _typing.Literal["_nodes_delegated", b"_nodes_delegated"]  # noqa: Y015
     _WhichOneofReturnType__nodes_total: _TypeAlias = _typing.Literal["nodes_total"]  # noqa: Y015
     _WhichOneofArgType__nodes_total: _TypeAlias = _typing.Literal["_nodes_total", b"_nodes_total"]  # noqa: Y015
+    _WhichOneofReturnType__partitions: _TypeAlias = _typing.Literal["partitions"]  # noqa: Y015
+    _WhichOneofArgType__partitions: _TypeAlias = _typing.Literal["_partitions", b"_partitions"]  # noqa: Y015
     _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
     _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015
     @_typing.overload
@@ -1275,6 +1281,8 @@ class Measurement(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nodes_delegated) -> _WhichOneofReturnType__nodes_delegated | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nodes_total) -> _WhichOneofReturnType__nodes_total | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__partitions) -> _WhichOneofReturnType__partitions | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shapes_known) -> _WhichOneofReturnType__shapes_known | None: ...
 
@@ -1293,6 +1301,12 @@ class RunConditions(_message.Message):
     UNSTABLE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     WAITED_FIELD_NUMBER: _builtins.int
+    BATTERY_CELSIUS_BEFORE_FIELD_NUMBER: _builtins.int
+    BATTERY_CELSIUS_AFTER_FIELD_NUMBER: _builtins.int
+    THERMAL_STATUS_BEFORE_FIELD_NUMBER: _builtins.int
+    THERMAL_STATUS_AFTER_FIELD_NUMBER: _builtins.int
+    CPU_KHZ_BEFORE_FIELD_NUMBER: _builtins.int
+    CPU_KHZ_AFTER_FIELD_NUMBER: _builtins.int
     other_load_cores: _builtins.float
     """Processor time that other processes used during the timed inferences, in cores; absent: not known."""
     spread: _builtins.float
@@ -1309,6 +1323,20 @@ class RunConditions(_message.Message):
     """Why it is unstable, in words. Empty: it is not."""
     waited: _builtins.float
     """Share of their time that the measuring threads waited for a processor that others had, 0 to 1; absent: not known."""
+    battery_celsius_before: _builtins.float
+    """Temperature of the battery before the run in degrees Celsius. Absent: not known."""
+    battery_celsius_after: _builtins.float
+    """Temperature of the battery after the run in degrees Celsius. Absent: not known."""
+    thermal_status_before: _builtins.str
+    """Thermal status before the run as the phone prints it (Android: 0 none to 6 shutdown). Absent: not known."""
+    thermal_status_after: _builtins.str
+    """Thermal status after the run, likewise. Absent: not known."""
+    cpu_khz_before: _builtins.str
+    """Clocks of the processor's cores before the run as the phone prints them, in kHz, separated by spaces. Absent: not
+    known.
+    """
+    cpu_khz_after: _builtins.str
+    """Clocks after the run, likewise. Absent: not known."""
     def __init__(
         self,
         *,
@@ -1319,25 +1347,55 @@ class RunConditions(_message.Message):
         unstable: _builtins.bool = ...,
         reason: _builtins.str = ...,
         waited: _builtins.float | None = ...,
+        battery_celsius_before: _builtins.float | None = ...,
+        battery_celsius_after: _builtins.float | None = ...,
+        thermal_status_before: _builtins.str | None = ...,
+        thermal_status_after: _builtins.str | None = ...,
+        cpu_khz_before: _builtins.str | None = ...,
+        cpu_khz_after: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "_waited", b"_waited", "drift", b"drift", "other_load_cores", b"other_load_cores", "spread", b"spread", "waited", b"waited"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_battery_celsius_after", b"_battery_celsius_after", "_battery_celsius_before", b"_battery_celsius_before", "_cpu_khz_after", b"_cpu_khz_after", "_cpu_khz_before", b"_cpu_khz_before", "_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "_thermal_status_after", b"_thermal_status_after", "_thermal_status_before", b"_thermal_status_before", "_waited", b"_waited", "battery_celsius_after", b"battery_celsius_after", "battery_celsius_before", b"battery_celsius_before", "cpu_khz_after", b"cpu_khz_after", "cpu_khz_before", b"cpu_khz_before", "drift", b"drift", "other_load_cores", b"other_load_cores", "spread", b"spread", "thermal_status_after", b"thermal_status_after", "thermal_status_before", b"thermal_status_before", "waited", b"waited"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "_waited", b"_waited", "drift", b"drift", "other_load_cores", b"other_load_cores", "reason", b"reason", "repeats", b"repeats", "spread", b"spread", "unstable", b"unstable", "waited", b"waited"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_battery_celsius_after", b"_battery_celsius_after", "_battery_celsius_before", b"_battery_celsius_before", "_cpu_khz_after", b"_cpu_khz_after", "_cpu_khz_before", b"_cpu_khz_before", "_drift", b"_drift", "_other_load_cores", b"_other_load_cores", "_spread", b"_spread", "_thermal_status_after", b"_thermal_status_after", "_thermal_status_before", b"_thermal_status_before", "_waited", b"_waited", "battery_celsius_after", b"battery_celsius_after", "battery_celsius_before", b"battery_celsius_before", "cpu_khz_after", b"cpu_khz_after", "cpu_khz_before", b"cpu_khz_before", "drift", b"drift", "other_load_cores", b"other_load_cores", "reason", b"reason", "repeats", b"repeats", "spread", b"spread", "thermal_status_after", b"thermal_status_after", "thermal_status_before", b"thermal_status_before", "unstable", b"unstable", "waited", b"waited"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__battery_celsius_after: _TypeAlias = _typing.Literal["battery_celsius_after"]  # noqa: Y015
+    _WhichOneofArgType__battery_celsius_after: _TypeAlias = _typing.Literal["_battery_celsius_after", b"_battery_celsius_after"]  # noqa: Y015
+    _WhichOneofReturnType__battery_celsius_before: _TypeAlias = _typing.Literal["battery_celsius_before"]  # noqa: Y015
+    _WhichOneofArgType__battery_celsius_before: _TypeAlias = _typing.Literal["_battery_celsius_before", b"_battery_celsius_before"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_khz_after: _TypeAlias = _typing.Literal["cpu_khz_after"]  # noqa: Y015
+    _WhichOneofArgType__cpu_khz_after: _TypeAlias = _typing.Literal["_cpu_khz_after", b"_cpu_khz_after"]  # noqa: Y015
+    _WhichOneofReturnType__cpu_khz_before: _TypeAlias = _typing.Literal["cpu_khz_before"]  # noqa: Y015
+    _WhichOneofArgType__cpu_khz_before: _TypeAlias = _typing.Literal["_cpu_khz_before", b"_cpu_khz_before"]  # noqa: Y015
     _WhichOneofReturnType__drift: _TypeAlias = _typing.Literal["drift"]  # noqa: Y015
     _WhichOneofArgType__drift: _TypeAlias = _typing.Literal["_drift", b"_drift"]  # noqa: Y015
     _WhichOneofReturnType__other_load_cores: _TypeAlias = _typing.Literal["other_load_cores"]  # noqa: Y015
     _WhichOneofArgType__other_load_cores: _TypeAlias = _typing.Literal["_other_load_cores", b"_other_load_cores"]  # noqa: Y015
     _WhichOneofReturnType__spread: _TypeAlias = _typing.Literal["spread"]  # noqa: Y015
     _WhichOneofArgType__spread: _TypeAlias = _typing.Literal["_spread", b"_spread"]  # noqa: Y015
+    _WhichOneofReturnType__thermal_status_after: _TypeAlias = _typing.Literal["thermal_status_after"]  # noqa: Y015
+    _WhichOneofArgType__thermal_status_after: _TypeAlias = _typing.Literal["_thermal_status_after", b"_thermal_status_after"]  # noqa: Y015
+    _WhichOneofReturnType__thermal_status_before: _TypeAlias = _typing.Literal["thermal_status_before"]  # noqa: Y015
+    _WhichOneofArgType__thermal_status_before: _TypeAlias = _typing.Literal["_thermal_status_before", b"_thermal_status_before"]  # noqa: Y015
     _WhichOneofReturnType__waited: _TypeAlias = _typing.Literal["waited"]  # noqa: Y015
     _WhichOneofArgType__waited: _TypeAlias = _typing.Literal["_waited", b"_waited"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_celsius_after) -> _WhichOneofReturnType__battery_celsius_after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__battery_celsius_before) -> _WhichOneofReturnType__battery_celsius_before | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_khz_after) -> _WhichOneofReturnType__cpu_khz_after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_khz_before) -> _WhichOneofReturnType__cpu_khz_before | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__drift) -> _WhichOneofReturnType__drift | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__other_load_cores) -> _WhichOneofReturnType__other_load_cores | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__spread) -> _WhichOneofReturnType__spread | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__thermal_status_after) -> _WhichOneofReturnType__thermal_status_after | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__thermal_status_before) -> _WhichOneofReturnType__thermal_status_before | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__waited) -> _WhichOneofReturnType__waited | None: ...
 

@@ -58,8 +58,10 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
             attempt=message.attempt,
             measurement=_with_facts(await self._measure(message), message),
             device=message.device,
+            repeat=message.repeat,
+            of_baseline=message.of_baseline,
         )
-        parts = (message.cell.id, str(message.attempt))
+        parts = (message.cell.id, str(message.attempt), *_repeat(message))
         await self._runtime.publisher.publish(measured, run_id=message.run.run_id, parts=parts)
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
@@ -79,9 +81,11 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
             cell=message.cell,
             attempt=message.attempt,
             failure=failure_to_proto(error, self._runtime.name),
+            repeat=message.repeat,
+            of_baseline=message.of_baseline,
         )
         # The farm dispatcher says the same of attempts that gave no log: the last part distinguishes the two.
-        parts = (message.cell.id, str(message.attempt), "measure")
+        parts = (message.cell.id, str(message.attempt), "measure", *_repeat(message))
         await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
 
     async def _measure(self, message: events_pb2.DeviceRunFinished) -> types_pb2.Measurement:
@@ -128,6 +132,11 @@ def _parse(data: bytes) -> log_parser_pb2.ParseResponse:
     return response
 
 
+def _repeat(run: events_pb2.DeviceRunFinished) -> tuple[str, ...]:
+    """What distinguishes the events of a repeat from those of the cell's own measurement."""
+    return (f"repeat {run.repeat}", "baseline" if run.of_baseline else "candidate") if run.repeat else ()
+
+
 def _with_facts(measurement: types_pb2.Measurement, run: events_pb2.DeviceRunFinished) -> types_pb2.Measurement:
     """The measurement with what its farm knows of the run, which no log says."""
     found = types_pb2.Measurement()
@@ -169,6 +178,7 @@ def measurement_to_proto(measurement: Measurement) -> types_pb2.Measurement:
             delegate=delegate.name if delegate else "",
             nodes_delegated=shown.nodes_delegated if shown else None,
             nodes_total=shown.nodes_total if shown else None,
+            partitions=shown.partitions if shown else None,
         )
     except ValueError as error:
         raise InvalidInput(f"the log states a figure that cannot be: {error}") from error

@@ -223,6 +223,22 @@ def _finished(message: events_pb2.DeviceRunFinished) -> _Read:
     return (fact,), f"{cell.label} has run variant {cell.variant}", _kept(log=log, samples=samples), work
 
 
+_STAGES: Final = {
+    events_pb2.DeviceRunProgressed.STAGE_QUEUED: "waits for its farm",
+    events_pb2.DeviceRunProgressed.STAGE_SUBMITTED: "is submitted",
+    events_pb2.DeviceRunProgressed.STAGE_RUNNING: "runs",
+    events_pb2.DeviceRunProgressed.STAGE_COLLECTING: "has ended, and its results are fetched",
+}
+
+
+def _progressed(message: events_pb2.DeviceRunProgressed) -> _Read:
+    """Nothing that a verdict depends on: a line for those who watch the run."""
+    cell, farm_run = cell_spec(message.cell), message.farm_run
+    text = f"variant {cell.variant} on {cell.label} {_STAGES.get(message.stage, 'is under way')}"
+    said = ", ".join(part for part in (message.reason, farm_run.words, farm_run.url) if part)
+    return (), f"{text} ({said})" if said else text, (), None
+
+
 def _not_run(message: events_pb2.DeviceRunFailed) -> _Read:
     cell, failure = cell_spec(message.cell), failure_of(message.failure)
     text = f"{cell.label} failed on variant {cell.variant}: {failure.message}"
@@ -252,6 +268,7 @@ _READERS: Final[Mapping[type[Message], Callable[[Any], _Read]]] = {
     events_pb2.AppBuilt: _built,
     events_pb2.AppFailed: _not_built,
     events_pb2.DeviceRunFinished: _finished,
+    events_pb2.DeviceRunProgressed: _progressed,
     events_pb2.DeviceRunFailed: _not_run,
     events_pb2.DeviceRunMeasured: _measured,
 }

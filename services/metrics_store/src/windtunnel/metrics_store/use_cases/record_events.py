@@ -21,7 +21,8 @@ from windtunnel.telemetry import current_trace_id
 
 log = logging.getLogger(__name__)
 
-TOPICS: Final = tuple(subject for subject in subjects.MESSAGES if subject != subjects.RUN_COMPLETED)
+_OWN: Final = frozenset({subjects.RUN_COMPLETED, subjects.REPEATS_REQUESTED})
+TOPICS: Final = tuple(subject for subject in subjects.MESSAGES if subject not in _OWN)
 
 
 @dataclass(frozen=True, slots=True)
