@@ -5,8 +5,9 @@ The logarithm of a job's figure is y = m + e, where m belongs to the model and t
     e ~ (1 - o) [(1 - w) N(0, s^2) + w (N(0, s^2) + Exp(t))] + o Laplace(0, 0.5)
 
 s is the scale of the main mode, w the share of slow jobs (throttled, on a small core, with other work), t how much
-longer these take in the mean. All are on the logarithm, so that nothing depends on the unit. N + Exp is the exponentially modified normal
-distribution (Grushka 1972, Analytical Chemistry 44). o = 2 % of the jobs may be anything: one wild job decides nothing.
+longer these take in the mean. All are on the logarithm, so that nothing depends on the unit. N + Exp is the
+exponentially modified normal distribution (Grushka 1972, Analytical Chemistry 44). o = 2 % of the jobs may be anything:
+one wild job decides nothing.
 
 (s, w, t) are not estimated as one point: a `Noise` is a probability for each triple of a fixed grid (`HYPOTHESES`).
 """
