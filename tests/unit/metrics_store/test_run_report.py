@@ -207,6 +207,9 @@ def test_lists_have_schemas(schema: str, good: dict[str, Any], bad: dict[str, An
         assert not validator.is_valid([{key: value for key, value in good.items() if key != name}])
 
 
+PHONE_STATE = ("battery_celsius", "thermal_status", "cpu_khz")
+
+
 def cell_of(**changes: Any) -> dict[str, Any]:
     """The local cell of int8 in a report, measured with `changes`."""
     run = RunEvents()
@@ -229,6 +232,7 @@ def test_a_cell_says_its_shapes_and_conditions() -> None:
         "repeats": 2,
         "unstable": True,
         "reason": "other processes used 1.9 of 2 cores",
+        **dict.fromkeys(f"{what}_{when}" for what in PHONE_STATE for when in ("before", "after")),
     }
     assert cell["warnings"] == ["the latency is unstable: other processes used 1.9 of 2 cores"]
 

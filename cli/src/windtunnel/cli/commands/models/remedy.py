@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -129,4 +130,4 @@ def _gates(texts: Sequence[str]) -> Gates:
                 f"{value!r} is not a limit for {name}: {error.message}", param_hint="--gate"
             ) from None
         found[_GATES[name]] = limit
-    return Gates(**{"accuracy_drop": _DEFAULT_DROP, **found})
+    return dataclasses.replace(Gates(accuracy_drop=_DEFAULT_DROP), **found)
