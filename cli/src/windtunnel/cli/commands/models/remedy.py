@@ -6,7 +6,7 @@ import dataclasses
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -115,7 +115,7 @@ def remedy(
 def _gates(texts: Sequence[str]) -> Gates:
     from windtunnel.plan import Gates
 
-    found: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if name not in _GATES or not equals:
