@@ -17,7 +17,7 @@ from support.farm_peers.aws.faults import Outcome
 from support.farm_peers.phone.apk.binary_xml import parse
 from support.farm_peers.phone.apk.signature import signer_of
 from windtunnel.artifacts import ArtifactRef
-from windtunnel.errors import InvalidInput
+from windtunnel.errors import FarmError, InvalidInput
 from windtunnel.farm_dispatcher.adapters.aws.placeholder import placeholder_app
 from windtunnel.farm_dispatcher.domain.device_runs import Phase
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry, FarmRunRequest, PushedFile
@@ -119,8 +119,6 @@ async def test_an_app_that_logs_nothing_of_a_benchmark_has_no_figures(bench: Aws
 
 
 async def test_an_app_bundle_is_refused_by_the_service(bench: AwsBench) -> None:
-    from windtunnel.errors import FarmError
-
     bundle = bench.blob(archive(**{"base/manifest/AndroidManifest.xml": "x", "BundleConfig.pb": "x"}))
     request = await bench.request(android(bundle))
     with pytest.raises(FarmError) as error:
@@ -191,6 +189,17 @@ async def test_an_ios_app_without_tests_is_refused(bench: AwsBench) -> None:
     bare = replace(request, entries=(replace(entry, job=replace(entry.job, test_package=None)),))
     with pytest.raises(InvalidInput, match="XCTest"):
         await bench.submit(bare)
+
+
+async def test_jobs_of_another_platform_are_refused(bench: AwsBench) -> None:
+    ios, phone = await bench.device("Apple iPhone 15", "17.2"), await bench.device()
+    app = (await ios_request(bench, "one")).entries[0].job
+    for device, job in ((ios, bench.job()), (ios, android(apk(bench))), (phone, app)):
+        request = FarmRunRequest("wt-1", device, (Entry("e0", cell_on(device), job),), 60.0)
+        with pytest.raises(FarmError) as error:
+            await bench.submit(request)
+        assert (error.value.kind, error.value.retryable) == (FailureKind.UNSUPPORTED, False)
+    assert not bench.peer.uploads.by_arn
 
 
 def test_the_app_of_runs_that_need_none_installs_and_has_no_code() -> None:

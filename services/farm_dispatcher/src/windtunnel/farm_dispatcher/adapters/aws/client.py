@@ -10,7 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError, NoCredentialsError, PartialCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    EndpointConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from windtunnel.errors import FarmError
@@ -140,7 +147,8 @@ class DeviceFarmClient:
             refusal = refusal_of("UnrecognizedClientException", 403)
             raise FarmError(f"AWS: {error}", retryable=False, hint=refusal.hint, kind=refusal.kind) from error
         except (BotoConnectionError, HTTPClientError) as error:
-            raise LostAnswer(f"{operation} of AWS Device Farm got no answer: {error}") from error
+            hint = "is the region of the farm right?" if isinstance(error, EndpointConnectionError) else ""
+            raise LostAnswer(f"{operation} of AWS Device Farm got no answer: {error}", hint=hint) from error
         except BotoCoreError as error:
             raise FarmError(f"{operation}: {error}", retryable=False, kind=FailureKind.OTHER) from error
         self._pace.went_well(operation)

@@ -33,7 +33,7 @@ _SETUP_S: Final = 240.0
 _PUSH_S: Final = 30.0
 # After a lost answer the run may take a moment to appear in lists. Until then it is not scheduled again.
 _LOOKS_S: Final = (1.0, 2.0, 4.0)
-_SETTLED_S: Final = 60.0
+_SETTLED_S: Final = 20.0
 
 
 @dataclass
@@ -71,6 +71,7 @@ class Submitter:
             FarmError: one is refused, or it is not known whether it was scheduled.
             InvalidInput: a job cannot be run this way.
         """
+        require_platform(request)
         parts = parts_of(request)
         lock = self._locks.setdefault(request.key, asyncio.Lock())
         try:
@@ -169,6 +170,28 @@ class Submitter:
             self.uploads.arn("XCTEST_TEST_PACKAGE", job.test_package.sha256, await files.path(job.test_package)),
         )
         return dict(zip(("appArn", "testPackageArn"), arns, strict=True))
+
+
+def require_platform(request: FarmRunRequest) -> None:
+    """Refuses jobs that the platform of the device does not run.
+
+    Args:
+        request: of the farm run.
+
+    Raises:
+        FarmError: it has such a job.
+    """
+    platform = request.device.platform
+    for entry in request.entries:
+        wanted = entry.job.platform if isinstance(entry.job, AppJob) else "android"
+        if wanted != platform:
+            what = "an executable" if not isinstance(entry.job, AppJob) else f"an app for {wanted}"
+            raise FarmError(
+                f"{request.device.name} runs {platform}, the job is {what}",
+                retryable=False,
+                hint="ask for run_as: app" if platform == "ios" else "",
+                kind=FailureKind.UNSUPPORTED,
+            )
 
 
 def timeout_minutes(request: FarmRunRequest) -> int:
