@@ -72,7 +72,8 @@ _TOOLS: Final = {
     "getprop": 'case "${1:-}" in ro.build.version.release) echo @OS@;; ro.product.model) echo "@MODEL@";; '
     'ro.product.cpu.abi) echo arm64-v8a;; ro.soc.model) echo "Tensor G3";; *) echo "";; esac',
     "dumpsys": 'case "${1:-}" in battery) printf "Current Battery Service state:\\n  AC powered: false\\n'
-    '  level: 87\\n  temperature: %s\\n" "$(cat "$WINDTUNNEL_PHONE/temperature")";; esac',
+    '  level: 87\\n  temperature: %s\\n" "$(cat "$WINDTUNNEL_PHONE/temperature")";; '
+    'thermalservice) echo "Thermal Status: $(cat "$WINDTUNNEL_PHONE/thermal")";; esac',
     "logcat": 'case "$*" in *-c*) : > "$WINDTUNNEL_PHONE/logcat";; *) cat "$WINDTUNNEL_PHONE/logcat";; esac',
     "pidof": "exit 1",
     "pm": "echo Success",
@@ -128,7 +129,15 @@ class Phone:
 
 
 def make_phone(
-    folder: Path, udid: str, *, os: str, model: str, temperature: int = 301, app_log: str = "", damaged_pushes: int = 0
+    folder: Path,
+    udid: str,
+    *,
+    os: str,
+    model: str,
+    temperature: int = 301,
+    thermal_status: int = 0,
+    app_log: str = "",
+    damaged_pushes: int = 0,
 ) -> Phone:
     """A new phone.
 
@@ -138,6 +147,7 @@ def make_phone(
         os: version.
         model: its name.
         temperature: of the battery, in tenths of a degree.
+        thermal_status: as Android counts it.
         app_log: what an app logs when it is started.
         damaged_pushes: how many files arrive with a byte too many.
     """
@@ -148,6 +158,7 @@ def make_phone(
     _script(folder / "host-bin" / "adb", _ADB, values)
     for name, text in _TOOLS.items():
         _script(folder / "bin" / name, f"#!/bin/sh\n{text}\n", values)
+    (folder / "thermal").write_text(f"{thermal_status}\n")
     (folder / "temperature").write_text(f"{temperature}\n")
     (folder / "logcat").write_text("--------- beginning of main\n")
     (folder / "am.py").write_text(_AM)

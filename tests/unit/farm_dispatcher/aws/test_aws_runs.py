@@ -32,6 +32,7 @@ async def test_a_model_runs_on_the_phone_and_its_bytes_are_those_of_the_variant(
     received = {target: sha256 for sha256, target in bench.peer.phones[0].received()}
     assert received[f"{TARGET}/model.tflite"] == hashlib.sha256(model).hexdigest()
     assert result.seconds is not None
+    assert result.run.conditions is not None and not result.run.conditions.unstable
     assert (result.run.facts.name, result.run.facts.os_version) == ("Google Pixel 8", "14")
     assert result.run.instance == (await bench.farm._catalog.described(await bench.device()))["arn"]
     assert collected.billed_minutes == Decimal("1.7")
@@ -85,6 +86,21 @@ async def test_words_with_spaces_and_quotes_reach_the_benchmark_as_they_are(benc
     assert result.run.log == "".join(f"[{word}]\n" for word in (*words, "one 'two' $three"))
 
 
+async def test_a_phone_that_slowed_down_for_its_heat_is_unstable(bench: AwsBench) -> None:
+    bench.peer.runs.phone_options = {"thermal_status": 3}
+    (result,) = (await bench.run(bench.job())).results
+    assert result.run is not None and result.run.conditions is not None
+    assert result.run.conditions.unstable and "thermal status 3" in result.run.conditions.reason
+
+
+async def test_a_program_finds_the_libraries_that_are_pushed_with_it(bench: AwsBench) -> None:
+    says = bench.blob(b'#!/bin/sh\necho "$LD_LIBRARY_PATH"\n')
+    library = PushedFile(bench.blob(b"elf"), f"{TARGET}/lib/libnpu.so.1")
+    (result,) = (await bench.run(bench.job(binary=says, files=(library,)))).results
+    assert result.run is not None
+    assert [part.rpartition("/")[2] for part in result.run.log.strip().split(":")] == ["windtunnel", "lib"]
+
+
 async def test_files_are_pulled(bench: AwsBench) -> None:
     writes = bench.blob(b"#!/bin/sh\necho ran\nmkdir -p out && echo csv > out/a.csv && echo one > one.txt\n")
     pull = (f"{TARGET}/out", f"{TARGET}/one.txt", f"{TARGET}/absent")
@@ -126,7 +142,7 @@ async def test_what_a_job_printed_before_the_run_was_stopped_counts_for_what_end
     (phone,) = bench.peer.phones
     folder = phone.folder.parent / "host" / "logs" / "windtunnel" / "e1"
     for _ in range(2000):
-        if (folder / "status").exists() and "celsius_before" in (folder / "status").read_text():
+        if (folder / "log.txt").exists() and (folder / "before.txt").exists():
             break
         await bench.farm.poll(submitted)
     await bench.farm.cancel(submitted)

@@ -9,12 +9,14 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
+from windtunnel.farm_dispatcher.adapters.adb.conditions import conditions_of
 from windtunnel.farm_dispatcher.adapters.aws.artifacts import Left
 from windtunnel.farm_dispatcher.adapters.aws.catalog import device_facts
 from windtunnel.farm_dispatcher.adapters.aws.failures import ended_failure, entry_failure
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, DeviceRun, JobFailure, JobResult
 from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
+from windtunnel.run_conditions import RunConditions
 
 _FOLDER: Final = "windtunnel"
 _DETAIL_LINES: Final = 20
@@ -32,6 +34,7 @@ class Said:
     log: str
     detail: str = ""
     pulled: Mapping[str, Path] = field(default_factory=dict)
+    conditions: RunConditions | None = None
 
     @property
     def seconds(self) -> float | None:
@@ -115,9 +118,8 @@ class _Whole:
         if said is None:
             return self._without_runner(entry, facts)
         if said.stage == "done" and said.log.strip():
-            return JobResult(
-                run=DeviceRun(said.log, None, facts, instance=self.instance), seconds=said.seconds, pulled=said.pulled
-            )
+            run = DeviceRun(said.log, None, facts, conditions=said.conditions, instance=self.instance)
+            return JobResult(run=run, seconds=said.seconds, pulled=said.pulled)
         return JobResult(
             failure=replace(self._failure(entry, said), instance=self.instance),
             log=said.log, seconds=said.seconds, pulled=said.pulled,
@@ -165,7 +167,8 @@ def _read_folder(folder: Path, entry: Entry) -> Said:
         for number, path in enumerate(entry.job.pull)
         if (folder / "pulled" / str(number)).exists()
     }
-    return Said(values.get("stage", ""), values, _text(folder / "log.txt"), _text(folder / "detail.txt"), pulled)
+    log, detail, before, after = (_text(folder / f"{name}.txt") for name in ("log", "detail", "before", "after"))
+    return Said(values.get("stage", ""), values, log, detail, pulled, conditions_of(before, after))
 
 
 def _read_output(output: str, name: str) -> Said | None:

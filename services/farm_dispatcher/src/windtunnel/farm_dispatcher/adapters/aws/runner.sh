@@ -3,7 +3,8 @@
 # the others. It runs on the test host, as a command of the test spec; the calls below its end are generated.
 #
 # Each entry has a folder in $DEVICEFARM_LOG_DIR/windtunnel. Its files:
-#   status: lines name=value with stage, exit, seconds, celsius_before, celsius_after, dropped.
+#   status: lines name=value with stage, exit, seconds, dropped.
+#   before.txt, after.txt: battery, heat and clocks of the device around the job.
 #   log.txt: what the job printed.
 #   detail.txt: what went wrong, if it was not the job.
 #   pulled/N: the N-th path that was pulled.
@@ -37,6 +38,12 @@ fail() {
 # Temperature of the battery in tenths of a degree; nothing if it is not known.
 temperature() {
   on_device shell dumpsys battery 2> /dev/null | sed -n 's/.*temperature: *\([0-9][0-9]*\).*/\1/p' | head -n 1
+}
+
+# state_to NAME: writes what the device says of its battery, its heat and its clocks.
+state_to() {
+  on_device shell 'dumpsys battery; dumpsys thermalservice
+for f in /sys/devices/system/cpu/cpu*/cpufreq/*_freq; do echo "$f $(cat "$f")"; done' > "$dir/$1.txt" 2> /dev/null
 }
 
 # cool SECONDS LIMIT: waits until the battery is not warmer than the limit, at most so long.
@@ -141,7 +148,7 @@ run_app() {
 #
 # The shell of the device prints the exit status: if the device is unplugged, adb ends as if all had gone well.
 measure() {
-  note celsius_before "$(temperature)"
+  state_to before
   began=$(date +%s)
   timeout -k 10 "$1" adb -s "$DEVICEFARM_DEVICE_UDID" shell "{ $3
 } 2>&1; printf '\nwindtunnel-exit %s\n' \$?" < /dev/null > "$dir/log.txt" 2>&1
@@ -156,7 +163,7 @@ measure() {
     code=lost
   fi
   note seconds $(($(date +%s) - began))
-  note celsius_after "$(temperature)"
+  state_to after
   note exit "$code"
   case "$code" in
     0) ;;

@@ -29,6 +29,8 @@ artifacts:
 # Between two entries: the longest wait, in seconds, and the temperature of the battery in tenths of a degree.
 COOL_DOWN_S: Final = 60
 _COOL_ENOUGH: Final = 380
+# Where a program finds its shared libraries.
+_LIBRARIES: Final = "LD_LIBRARY_PATH"
 _READABLE, _EXECUTABLE = "644", "755"
 
 
@@ -113,7 +115,9 @@ def shell_command(job: ExecutableJob) -> str:
     if job.binary is None:
         raise InvalidInput("the job has no benchmark program", hint="name one in the catalog of benchmark programs")
     folder, name = posixpath.split(job.binary.target)
-    words = [*_assignments(job.environment), f"./{name}", *job.arguments]
+    libraries = [posixpath.dirname(file.target) for file in job.files if ".so" in posixpath.basename(file.target)]
+    environment = {_LIBRARIES: ":".join(dict.fromkeys((folder, *libraries))), **job.environment}
+    words = [*_assignments(environment), f"./{name}", *job.arguments]
     return f"cd {shlex.quote(folder)} && {' '.join(_quote_word(word) for word in words)}"
 
 
