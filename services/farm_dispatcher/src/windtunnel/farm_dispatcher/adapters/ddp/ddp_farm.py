@@ -93,8 +93,7 @@ class DdpFarm:
     async def find(self, key: str) -> Submitted | None:
         """Implements `Farm.find`."""
         words = ("sessions", "list", f"--limit={_MOST_LISTED}", "--sort-by=~createTime")
-        listed = (await self._gcloud.run(f"look for session {key}", *words)).json
-        found = labeled(listed, key)
+        found = labeled((await self._gcloud.run(f"look for session {key}", *words)).json, key)
         # Of two, the first one counts: the list begins with the youngest.
         return Submitted(found[-1]) if found else None
 
@@ -139,13 +138,20 @@ class DdpFarm:
                 raise
 
     async def _describe(self, name: str) -> Session:
-        what = f"read session {name}"
+        what, words = f"read session {name}", ("sessions", "describe", name)
         try:
-            return read_session(await self._gcloud.run(what, "sessions", "describe", name, "--full"), name)
+            try:
+                output = await self._gcloud.run(what, *words, "--full")
+            except FarmError as error:
+                if error.kind != FailureKind.UNSUPPORTED:
+                    raise
+                # Versions that do not know the flag print what they know.
+                output = await self._gcloud.run(what, *words)
         except FarmError as error:
             # A session is made in the background, and is not there at once.
             error.retryable = error.retryable or "NOT_FOUND" in error.message
             raise
+        return read_session(output, name)
 
     async def _submit(self, request: FarmRunRequest, files: Files) -> Submitted:
         pushed = await self._pushed(request, files)

@@ -12,7 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 _BEGINS: Final = re.compile(r"Running TensorFlow Lite benchmark with scenario: (\d+)")
-# Its report, which it also prints.
+# The tool's first line, in apps that do not print the scenario.
+_STARTS: Final = "STARTING!"
+# Status of a report.
 OK: Final = "OK"
 
 
@@ -24,14 +26,18 @@ def split_log(log: str, scenarios: Sequence[int]) -> Mapping[int, str]:
         scenarios: that ran, in their order.
 
     Returns:
-        For each scenario the lines from its beginning to that of the next. The whole log if it has no such lines.
+        For each scenario the lines from its beginning to that of the next; of one scenario, from its beginning on.
+        Of several, nothing if the log does not show which lines are whose.
     """
     lines = log.splitlines(keepends=True)
     begins = [(index, int(found[1])) for index, line in enumerate(lines) if (found := _BEGINS.search(line))]
-    if not begins or len(scenarios) == 1:
-        return dict.fromkeys(scenarios, "".join(lines[begins[0][0] if begins else 0 :]))
+    if len(scenarios) == 1:
+        return {scenarios[0]: "".join(lines[begins[0][0] if begins else 0 :])}
+    if not begins:
+        starts = [index for index, line in enumerate(lines) if _STARTS in line]
+        begins = list(zip(starts, scenarios, strict=True)) if len(starts) == len(scenarios) else []
     ends = [index for index, _ in begins[1:]] + [len(lines)]
-    parts = {number: "".join(lines[start:end]) for (start, number), end in zip(begins, ends, strict=True)}
+    parts = {number: "".join(lines[start:end]) for (start, number), end in zip(begins, ends, strict=False)}
     return {number: parts.get(number, "") for number in scenarios}
 
 

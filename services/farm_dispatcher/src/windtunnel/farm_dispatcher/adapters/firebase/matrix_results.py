@@ -161,6 +161,10 @@ def _fetch(bucket: ResultsBucket, root: str, stored: Sequence[Stored], into: Pat
     return Files(log, reports, pulled)
 
 
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(f"{folder}/")
+
+
 def _start_of(path: Path) -> str:
     with path.open(encoding="utf-8", errors="replace") as file:
         return file.read(_MOST_CHARACTERS)
@@ -217,7 +221,8 @@ def _result(
         failure = JobFailure(FailureKind.TEST, f"the benchmark failed with {asked}: {status}", field=field)
     if failure is None and not log.strip():
         failure = JobFailure(FailureKind.INFRASTRUCTURE, "Test Lab left no log of it", field=_LOG)
-    pulled = {path: local for path, local in files.pulled.items() if path.startswith(tuple(planned.job.pull) or "\0")}
+    wanted = tuple(path.rstrip("/") for path in planned.job.pull)
+    pulled = {path: local for path, local in files.pulled.items() if any(_is_in(path, folder) for folder in wanted)}
     if failure is not None:
         return JobResult(failure=failure, log=log, seconds=seconds, pulled=pulled)
     return JobResult(run=DeviceRun(log, None, facts), seconds=seconds, pulled=pulled)
