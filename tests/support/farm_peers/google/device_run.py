@@ -199,7 +199,7 @@ def end_session(session: dict[str, Any], state: dict[str, Any], result: str) -> 
         folder = f"automation/sessions/{session['name'].rpartition('/')[2]}/job-{index:03}/execution-000"
         passed, files = True, {"logcat.txt": _NOISE}
         if result not in ("CANCELLED", "ERROR"):
-            passed, more = _run(config, state)
+            passed, more = _run(config, state, behavior.get("damaged", ""))
             files |= more
         kind = result or ("PASSED" if passed else "FAILED")
         outputs = [] if behavior["files_lost"] or kind == "CANCELLED" else [
@@ -235,7 +235,7 @@ def _result(kind: str, behavior: Mapping[str, Any]) -> dict[str, Any]:
     return {"resultType": kind, "cause": {"summary": summary}}
 
 
-def _run(config: Mapping[str, Any], state: dict[str, Any]) -> tuple[bool, dict[str, bytes]]:
+def _run(config: Mapping[str, Any], state: dict[str, Any], damaged: str) -> tuple[bool, dict[str, bytes]]:
     """On the phone: a folder whose paths are put in place of the phone's."""
     bucket = Bucket(state["storage"])
     binary = config["action"]["androidNativeBinary"]
@@ -248,6 +248,8 @@ def _run(config: Mapping[str, Any], state: dict[str, Any]) -> tuple[bool, dict[s
         for action in device["actions"]:
             for push in action.get("androidPushFiles", {}).get("fileConfigs", []):
                 data = bucket.get(push["sourceFile"]["gcsInputFile"]["path"])
+                if damaged and push["destinationPath"].endswith(damaged):
+                    data = data[:-1] + bytes([data[-1] ^ 1])
                 _place(root, push["destinationPath"], data)
                 received[push["destinationPath"]] = hashlib.sha256(data).hexdigest()
         program = _place(

@@ -35,6 +35,8 @@ class SessionBehavior:
     reason: str = ""
     message: str = ""
     files_lost: bool = False
+    # The end of the path of a file that reaches the phone damaged.
+    damaged: str = ""
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ from support.farm_peers.google.lab import ANDROID_CATALOG, IOS_CATALOG, PHONES, 
 from support.farm_peers.google.packages import package_at, runs_on, what_is_wrong
 
 _MOST_DEVICES = 2000
+# So often a matrix is read after its end before its late steps are complete.
+_LATE = 3
 _PUSHED_TO = ("/sdcard/", "/data/local/tmp/", "/storage/")
 # States in which nothing changes any more.
 FINAL = {"FINISHED", "ERROR", "UNSUPPORTED_ENVIRONMENT", "INCOMPATIBLE_ENVIRONMENT", "INCOMPATIBLE_ARCHITECTURE",
@@ -37,6 +39,8 @@ class Execution:
     ran: Future[Ran] | None = None
     written: bool = False
     cancelled_at: float | None = None
+    # Times that it was seen to have ended.
+    seen_ended: int = 0
     step: str = ""
     rerun: int = 0
 
@@ -271,11 +275,10 @@ class Matrices:
             if state in FINAL:
                 execution.written = True
                 self._write_files(matrix, execution, state)
-                age = self._age(matrix) - execution.behavior.ends_after_s
-                tool_results.write_step(
-                    self._lab, matrix, execution, state, late=execution.behavior.steps_late and age < 30
-                )
-                execution.written = not (execution.behavior.steps_late and age < 30)
+                execution.seen_ended += 1
+                late = execution.behavior.steps_late and execution.seen_ended <= _LATE
+                tool_results.write_step(self._lab, matrix, execution, state, late=late)
+                execution.written = not late
 
     def _write_files(self, matrix: Matrix, execution: Execution, state: str) -> None:
         path = str(matrix.body["resultStorage"]["googleCloudStorage"]["gcsPath"])

@@ -152,6 +152,13 @@ async def test_a_program_that_hangs_is_ended_alone(lab: OpenFarm, model: bytes, 
     assert kinds_of(await lab.run(request)) == ["timeout", "", "device"]
 
 
+async def test_a_file_that_arrives_damaged_is_not_measured(lab: OpenFarm, model: bytes) -> None:
+    gcloud_of(lab).behave(SessionBehavior(damaged=hashlib.sha256(model).hexdigest()))
+    (result,) = (await lab.run(await lab.request("shiba-34", lab.executable(model)))).results
+    assert result.failure is not None
+    assert (result.failure.kind.value, result.failure.field) == ("infrastructure", "artifacts/sha256.txt")
+
+
 async def test_nothing_to_run_asks_nothing(lab: OpenFarm, model: bytes) -> None:
     request = await lab.request("shiba-34", lab.executable(model, binary=None))
     calls = len(gcloud_of(lab).state()["calls"])

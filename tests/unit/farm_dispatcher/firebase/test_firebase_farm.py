@@ -85,13 +85,13 @@ async def test_scenarios_of_one_model_share_a_matrix_and_its_minute(lab: OpenFar
 
 async def test_other_models_and_other_apps_have_matrices_of_their_own(lab: OpenFarm, model: bytes) -> None:
     other = apk_bytes({"assets/x": b"x"})
-    jobs = (lab.app(model, 4), lab.app(b"another model", 5), lab.app(model, 5, package=other), lab.app(model, 5))
+    jobs = (lab.app(model, 4), lab.app(b"another model", 5), lab.app(model, 5, package=other), lab.app(model, 6))
     submitted = await lab.farm.submit(await lab.request("shiba", *jobs), lab.files)
     assert len(submitted.id.split(",")) == 3
     loops = [
         one.body["testSpecification"]["androidTestLoop"]["scenarios"] for one in lab.peer.matrices.matrices.values()
     ]
-    assert loops == [[4, 5], [5], [5]]
+    assert loops == [[4, 6], [5], [5]]
     folders = {
         one.body["resultStorage"]["googleCloudStorage"]["gcsPath"] for one in lab.peer.matrices.matrices.values()
     }
@@ -299,6 +299,17 @@ async def test_a_slow_answer_does_not_hold_the_loop(lab: OpenFarm) -> None:
         await asyncio.sleep(0.01)
         turns += 1
     assert turns > 10 and await asked
+
+
+async def test_steps_that_are_not_there_yet_are_asked_for_again(lab: OpenFarm, model: bytes) -> None:
+    request = await lab.request("shiba", lab.app(model))
+    submitted = await lab.farm.submit(request, lab.files)
+    await lab.ended(submitted)
+    lab.peer.faults.append(Fault("toolresults.*", "NOT_FOUND", message="Execution not found"))
+    with pytest.raises(FarmError) as error:
+        await lab.collect(submitted, request)
+    assert error.value.retryable
+    assert kinds_of(await lab.collect(submitted, request)) == [""]
 
 
 async def test_instrumentation_takes_its_arguments_as_variables(lab: OpenFarm, model: bytes) -> None:
