@@ -2,12 +2,9 @@
 # Runs the entries of a farm run on a device of AWS Device Farm, one after the other. An entry that fails does not stop
 # the others. It runs on the test host, as a command of the test spec; the calls below its end are generated.
 #
-# Each entry has a folder in $DEVICEFARM_LOG_DIR/windtunnel. Its files:
-#   status: lines name=value with stage, exit, seconds, dropped.
-#   before.txt, after.txt: battery, heat and clocks of the device around the job.
-#   log.txt: what the job printed.
-#   detail.txt: what went wrong, if it was not the job.
-#   pulled/N: the N-th path that was pulled.
+# Each entry has a folder in $DEVICEFARM_LOG_DIR/windtunnel. The file status has lines name=value, with the names stage,
+# exit, seconds and dropped. What the job printed is in log.txt; what else went wrong is in detail.txt. The state of the
+# device around the job is in before.txt and after.txt. The N-th path that was pulled is pulled/N.
 set -u
 files=$(cd "$(dirname "$0")" && pwd)/files
 out=$DEVICEFARM_LOG_DIR/windtunnel
