@@ -259,9 +259,13 @@ def _run(config: Mapping[str, Any], state: dict[str, Any], damaged: str) -> tupl
         )
         program.chmod(0o755)
         state["received"].append({"device": device["requirement"]["deviceId"], "files": received})
+        tools = root / "system/bin"
+        for name, text in _TOOLS.items():
+            _place(root, f"/system/bin/{name}", f"#!/bin/sh\n{text}\n".encode()).chmod(0o755)
         arguments = [_of_root(item.encode(), root).decode() for item in binary["args"]]
         environment = {
             **os.environ,
+            "PATH": f"{tools}:{os.environ['PATH']}",
             **{key: _of_root(value.encode(), root).decode() for key, value in binary["envVars"].items()},
         }
         limit = min(float(binary["executionTimeout"][:-1]), _REAL_LIMIT_S)
@@ -277,6 +281,13 @@ def _run(config: Mapping[str, Any], state: dict[str, Any], damaged: str) -> tupl
             for path in action.get("androidPullFiles", {}).get("paths", []):
                 pulled |= _pulled(root, path)
     return passed, pulled
+
+
+_BATTERY = "Current Battery Service state:\n  level: 83\n  scale: 100\n  temperature: 271"
+_TOOLS = {
+    "getprop": "case $1 in ro.serialno) echo 39081FDJH0001 ;; esac",
+    "dumpsys": f'case $1 in battery) echo "{_BATTERY}" ;; thermalservice) echo "Thermal Status: 0" ;; esac',
+}
 
 
 def _place(root: Path, path: str, data: bytes) -> Path:

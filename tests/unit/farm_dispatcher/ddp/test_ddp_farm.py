@@ -75,6 +75,8 @@ async def test_entries_of_a_device_share_one_session(lab: OpenFarm, model: bytes
     assert (len(sessions_of(lab)), collected.billed_minutes) == (1, Decimal(2))
     first, second, third, fourth, _ = collected.results
     assert first.run is not None and third.run is not None
+    assert first.run.instance == "39081FDJH0001"
+    assert first.run.conditions is not None and not first.run.conditions.unstable
     runs = [parse_log(one.run.log).runs[0] for one in (first, third) if one.run is not None]
     assert [(run.accelerator_requested, run.threads) for run in runs] == [("xnnpack", 1), ("cpu", 2)]
     assert second.failure is not None and second.failure.field == "exit status 1"

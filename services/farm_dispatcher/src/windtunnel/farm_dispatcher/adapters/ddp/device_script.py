@@ -28,6 +28,9 @@ _SPARE_S: Final = 60
 LOG: Final = "log.txt"
 EXIT: Final = "exit.txt"
 HASHES: Final = "sha256.txt"
+BEFORE: Final = "before.txt"
+AFTER: Final = "after.txt"
+SERIAL: Final = "serial.txt"
 PULLED: Final = "pulled"
 
 
@@ -123,6 +126,15 @@ worst=0
 place() {{
     mkdir -p "${{2%/*}}" && rm -f "$2" && {{ ln "$root/blobs/$1" "$2" 2>/dev/null || cp "$root/blobs/$1" "$2"; }}
 }}
+conditions() {{
+    {{
+        dumpsys battery
+        dumpsys thermalservice
+        for file in /sys/devices/system/cpu/cpu*/cpufreq/*_cur_freq /sys/devices/system/cpu/cpu*/cpufreq/*_max_freq; do
+            echo "$file $(cat "$file")"
+        done
+    }} > "$1" 2>/dev/null
+}}
 pull() {{
     if [ -e "$2" ]; then mkdir -p "${{1%/*}}" && cp -r "$2" "$1"; fi
 }}"""
@@ -140,11 +152,14 @@ def _part(entry: Entry, job: ExecutableJob) -> str:
         *(f"place {sha256} {target}" for target, sha256 in files.items()),
         f"chmod 755 {binary}",
         f'sha256sum {" ".join(files)} > "$out/{HASHES}"',
+        f'getprop ro.serialno > "$out/{SERIAL}" 2>/dev/null',
+        f'conditions "$out/{BEFORE}"',
         "began=$(date +%s)",
         f"( cd {PurePosixPath(binary).parent} && "
         f'exec env {variables}timeout {math.ceil(job.timeout_s)} {command} ) > "$out/{LOG}" 2>&1 < /dev/null',
         "status=$?",
         f'echo "$status $began $(date +%s)" > "$out/{EXIT}"',
+        f'conditions "$out/{AFTER}"',
         '[ "$status" = 0 ] || worst=$status',
         *(f'pull "$out/{PULLED}/{index}" {shlex.quote(path)}' for index, path in enumerate(job.pull)),
         f"rm -f {' '.join(files)}",

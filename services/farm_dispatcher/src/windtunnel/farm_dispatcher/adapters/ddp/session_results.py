@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from windtunnel.farm_dispatcher.adapters.adb.conditions import conditions_of
 from windtunnel.farm_dispatcher.adapters.ddp import device_script
 from windtunnel.farm_dispatcher.adapters.ddp.device_script import folder_of, read_exit, wrong_files
 from windtunnel.farm_dispatcher.adapters.ddp.failures import of_exit, of_result
@@ -106,22 +108,35 @@ def _result(
 ) -> JobResult:
     files = left.below(f"{folder_of(key)}/out/{entry.name}")
     log, ran = _text(files, device_script.LOG), read_exit(_text(files, device_script.EXIT))
-    pulled = _pulled(files, job)
+    instance, pulled = _text(files, device_script.SERIAL).strip(), _pulled(files, job)
+    seconds = None if ran is None else float(max(0, ran.ended - ran.began))
     if ran is None:
-        ended = _without_end(failure, had_turn=device_script.HASHES in files or not left.pulled)
-        return JobResult(failure=ended, log=log or left.logcat, pulled=pulled)
-    seconds = float(max(0, ran.ended - ran.began))
-    wrong = wrong_files(_text(files, device_script.HASHES), {file.target: file.blob.sha256 for file in job.pushed})
-    if wrong:
-        message = f"{wrong[0]} was not on the device as it was sent"
-        ended = JobFailure(FailureKind.INFRASTRUCTURE, message, field=f"artifacts/{device_script.HASHES}")
-        return JobResult(failure=ended, log=log, seconds=seconds, pulled=pulled)
-    ended_so = of_exit(ran.status, log)
-    if ended_so is not None:
-        return JobResult(failure=ended_so, log=log, seconds=seconds, pulled=pulled)
-    shapes = entry.cell.input_shapes
-    run = DeviceRun(log, None, facts, shapes, True if shapes else None)
+        failed: JobFailure | None = _without_end(failure, had_turn=device_script.HASHES in files or not left.pulled)
+    else:
+        failed = _damaged(files, job) or of_exit(ran.status, log)
+    if failed is not None:
+        failed = dataclasses.replace(failed, instance=instance)
+        return JobResult(
+            failure=failed, log=log or (left.logcat if ran is None else ""), seconds=seconds, pulled=pulled
+        )
+    run = DeviceRun(
+        log,
+        None,
+        facts,
+        input_shapes=entry.cell.input_shapes,
+        shapes_known=True if entry.cell.input_shapes else None,
+        conditions=conditions_of(_text(files, device_script.BEFORE), _text(files, device_script.AFTER)),
+        instance=instance,
+    )
     return JobResult(run=run, seconds=seconds, pulled=pulled)
+
+
+def _damaged(files: Mapping[str, Path], job: ExecutableJob) -> JobFailure | None:
+    wrong = wrong_files(_text(files, device_script.HASHES), {file.target: file.blob.sha256 for file in job.pushed})
+    if not wrong:
+        return None
+    message = f"{wrong[0]} was not on the device as it was sent"
+    return JobFailure(FailureKind.INFRASTRUCTURE, message, field=f"artifacts/{device_script.HASHES}")
 
 
 def _without_end(failure: JobFailure | None, *, had_turn: bool) -> JobFailure:
