@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from support.adb_farm import Jobs, Lab, ended, reached
 from support.arm import arm_system
 from support.farm_jobs import FolderFiles, cell_on, request_of
 from support.farm_peers.phone.adb_server import adb_server
-from support.farm_peers.phone.apk.maker import PACKAGE, TEST_PACKAGE, base_app, manifest
+from support.farm_peers.phone.apk.maker import PACKAGE, TEST_PACKAGE, base_app, manifest, signed_app
 from support.farm_peers.phone.benchmark import ARM
 from support.farm_peers.phone.phone import Phone
 from support.farm_peers.phone.state import ANCIENT, OLD_PHONE, PIXEL_8, PhoneState
@@ -33,6 +34,7 @@ from windtunnel.log_parser import parse_log
 from windtunnel.service.settings import InvalidSetting
 
 pytestmark = pytest.mark.heavy
+OLD_SUMMARY = "Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 4"
 STAY_ON = ("global", "stay_on_while_plugged_in")
 
 
@@ -238,6 +240,20 @@ async def test_a_reboot_is_infrastructure_and_settings_are_put_back(
     assert not is_flying(phone)
     again = await run(farm, jobs, await request_for(farm, jobs, model, key="wt-2"), tmp_path / "again")
     assert again.results[0].run is not None
+
+
+async def test_a_phone_that_cannot_run_the_script_is_not_asked_forever(
+    bench: Lab, phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    farm = bench.farm(phone)
+    phone.file("/system/bin/input").unlink()
+    phone.file("/system/bin/mkdir").unlink()
+    phone.file("/system/bin/mkdir").write_text(
+        '#!/system/bin/sh\n[ "$2" != entries/0 ] && exec toybox mkdir "$@"\necho broken >&2; kill -9 $PPID\n'
+    )
+    phone.file("/system/bin/mkdir").chmod(0o755)
+    found = failure(await run(farm, jobs, await request_for(farm, jobs, model), tmp_path / "into"))
+    assert found.kind is FailureKind.INFRASTRUCTURE and "broken" in found.message
 
 
 async def test_one_farm_run_at_a_time_on_a_phone(
@@ -657,9 +673,10 @@ def apps(tmp_path: Path, key: SigningKey) -> Apps:
 
 async def test_an_app_runs_by_its_intent(bench: Lab, phone: Phone, apps: Apps, model: Path, tmp_path: Path) -> None:
     apk, farm = apps.built("app", model), bench.farm(phone)
-    phone.log.write(
-        77, "I", "tflite", "Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 4"
-    )
+    # Left by a job before; its clock may be ahead.
+    phone.log.ahead = datetime.timedelta(seconds=5)
+    phone.log.write(77, "I", "tflite", OLD_SUMMARY)
+    phone.log.ahead = datetime.timedelta()
     collected = await apps.run(farm, tmp_path / "into", apk, arguments={"args": "--num_threads=3 --use_xnnpack=true"})
     (result,) = collected.results
     assert result.run is not None, result.failure
@@ -670,10 +687,10 @@ async def test_an_app_runs_by_its_intent(bench: Lab, phone: Phone, apps: Apps, m
 
 @pytest.mark.parametrize("kind", ["game_loop", "instrumentation"])
 async def test_other_kinds_of_app_jobs(
-    bench: Lab, phone: Phone, apps: Apps, model: Path, tmp_path: Path, kind: str
+    bench: Lab, phone: Phone, apps: Apps, model: Path, tmp_path: Path, kind: str, key: SigningKey
 ) -> None:
     apk, farm = apps.built("app", model), bench.farm(phone)
-    tests = apps.files.add(apps.built("tests", model, manifest(TEST_PACKAGE, tests=PACKAGE)))
+    tests = apps.files.add(signed_app(tmp_path / "tests.apk", key, manifest(TEST_PACKAGE, tests=PACKAGE)))
     changes: dict[str, Any] = {"kind": kind, "scenarios": (2,)}
     if kind == "instrumentation":
         changes["test_package"] = tests

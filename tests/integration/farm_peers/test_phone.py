@@ -15,7 +15,7 @@ import adbutils
 import pytest
 
 from support.farm_peers.phone.adb_server import AdbServer, adb_server
-from support.farm_peers.phone.apk.maker import ACTIVITY, PACKAGE, RUNNER, TEST_PACKAGE, base_app, manifest
+from support.farm_peers.phone.apk.maker import ACTIVITY, PACKAGE, RUNNER, TEST_PACKAGE, base_app, manifest, signed_app
 from support.farm_peers.phone.benchmark import ARM, HOST, benchmark_binary
 from support.farm_peers.phone.phone import Phone, attached_phone
 from support.farm_peers.phone.state import ANCIENT, OLD_PHONE, PhoneState
@@ -52,11 +52,9 @@ def app(key: SigningKey, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return built_app(tmp_path_factory.mktemp("app"), key)
 
 
-def built_app(
-    folder: Path, key: SigningKey, document: bytes | None = None, abis: tuple[str, ...] = ("arm64-v8a",)
-) -> Path:
+def built_app(folder: Path, key: SigningKey) -> Path:
     config = BenchmarkConfig(run_id="run-1", variant="float32", num_threads=2)
-    base = base_app(folder / "base.apk", document, abis)
+    base = base_app(folder / "base.apk")
     model = dense_model(folder / "model.tflite")
     return build(BuildRequest(Platform.ANDROID, model, config, folder / "app.apk", base), key).path
 
@@ -242,7 +240,7 @@ def test_an_app_is_installed_started_and_stopped(server: AdbServer, phone: Phone
 def test_instrumentation_runs_in_the_app_it_tests(
     server: AdbServer, phone: Phone, app: Path, key: SigningKey, tmp_path: Path
 ) -> None:
-    test_app = built_app(tmp_path, key, manifest(TEST_PACKAGE, tests=PACKAGE))
+    test_app = signed_app(tmp_path / "tests.apk", key, manifest(TEST_PACKAGE, tests=PACKAGE))
     adb(server, phone, "install", str(app))
     adb(server, phone, "install", str(test_app))
     out = adb(server, phone, "shell", f"am instrument -w -e key value {TEST_PACKAGE}/{RUNNER}")[1]
@@ -269,9 +267,7 @@ def test_packages_that_do_not_fit_are_refused(
     def refusal(
         name: str, signing: SigningKey, document: bytes | None = None, abis: tuple[str, ...] = ("arm64-v8a",)
     ) -> str:
-        folder = tmp_path / name
-        folder.mkdir()
-        return adb(server, phone, "install", str(built_app(folder, signing, document, abis)))[2]
+        return adb(server, phone, "install", str(signed_app(tmp_path / f"{name}.apk", signing, document, abis)))[2]
 
     assert "INSTALL_FAILED_NO_MATCHING_ABIS" in refusal("abi", key, abis=("x86",))
     assert "INSTALL_FAILED_OLDER_SDK" in refusal("sdk", key, manifest(min_sdk=36))

@@ -48,11 +48,13 @@ class Log:
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
+        # How far its clock is ahead.
+        self.ahead = datetime.timedelta()
         self.changed = threading.Condition()
 
     def write(self, pid: int, level: str, tag: str, text: str, *, buffer: str = "main") -> None:
         """Adds a line for each line of the text."""
-        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
+        now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None) + self.ahead
         with self.changed:
             self._entries += [Entry(now, pid, pid, level, tag, line, buffer) for line in text.splitlines() or [""]]
             self.changed.notify_all()

@@ -18,7 +18,9 @@ from windtunnel.farms.failure_kinds import FailureKind
 
 DEVICE = Device("bench", "Pixel 8", "android", "15", ("xnnpack", "cpu"), DeviceFacts("Pixel 8"))
 BLOB = ArtifactRef("a" * 64, 10)
-PROGRAM = ExecutableJob(PushedFile(BLOB, "/data/local/tmp/m"), PushedFile(BLOB, "/data/local/tmp/b"), timeout_s=60.0)
+PROGRAM = ExecutableJob(
+    PushedFile(BLOB, "/data/local/tmp/m"), PushedFile(BLOB, "/data/local/tmp/benchmark_model"), timeout_s=60.0
+)
 APP = AppJob(BLOB, "android", "activity", "org.tensorflow.lite.benchmark", "a" * 64)
 SUMMARY = "INFO: Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 3, Inference (avg): 4\n"
 KILL = (
@@ -79,9 +81,11 @@ def test_other_refusals_of_the_package_manager() -> None:
 def failed(folder: Path, files: dict[str, str], job: Any = PROGRAM, *, canceled: bool = False) -> JobFailure | None:
     """What became of an entry that left these files."""
     for name, text in files.items():
-        (folder / name).write_text(text)
+        path = folder / name if name == "script.log" else folder / "entries" / "0" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
     (entry,) = request_of(DEVICE, Entry("cell", cell_on(DEVICE), job)).entries
-    return result_of(entry, DEVICE, LeftBehind(folder, canceled, "R58M1")).failure
+    return result_of(entry, DEVICE, LeftBehind(folder, 0, canceled, "R58M1")).failure
 
 
 @pytest.mark.parametrize(
@@ -95,8 +99,13 @@ def failed(folder: Path, files: dict[str, str], job: Any = PROGRAM, *, canceled:
         ({"rc": "134"}, FailureKind.TEST, "SIGABRT"),
         ({"rc": "132"}, FailureKind.TEST, "SIGILL"),
         ({"rc": "135"}, FailureKind.TEST, "SIGBUS"),
-        ({"rc": "137", "logcat": KILL}, FailureKind.TEST, "memory ran out"),
-        ({"rc": "137", "logcat": KILL.replace("benchmark", "other")}, FailureKind.TEST, "SIGKILL"),
+        ({"script.log": "sh: date: not found"}, FailureKind.INFRASTRUCTURE, "date: not found"),
+        (
+            {"rc": "137", "logcat": KILL.replace("org.tensorflow.lite.benchmark", "benchmark_model")},
+            FailureKind.TEST,
+            "memory ran out",
+        ),
+        ({"rc": "137", "logcat": KILL}, FailureKind.TEST, "SIGKILL"),
         ({"rc": "137", "timed_out": ""}, FailureKind.TIMEOUT, "60 s"),
         ({"rc": "134", "log": "what(): std::bad_alloc"}, FailureKind.TEST, "memory ran out"),
         ({"rc": "1", "log": "ERROR: Failed to load model x\n"}, FailureKind.TEST, "Failed to load model x"),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from support.farm_peers.phone.apk.binary_xml import Element, write
-from windtunnel.app_builder import BaseApp
+from windtunnel.app_builder import BaseApp, SigningKey
+from windtunnel.app_builder.adapters.android.apk_signature import sign
+from windtunnel.app_builder.adapters.archive.zipfile_write import Layout
 
 PACKAGE = "org.tensorflow.lite.benchmark"
 ACTIVITY = f"{PACKAGE}/.BenchmarkModelActivity"
@@ -36,3 +39,15 @@ def base_app(path: Path, document: bytes | None = None, abis: Sequence[str] = ("
         for abi in abis:
             archive.writestr(f"lib/{abi}/libtensorflowlite_benchmark.so", b"\x7fELF" + bytes(5000), zipfile.ZIP_STORED)
     return BaseApp(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def signed_app(
+    path: Path, key: SigningKey, document: bytes | None = None, abis: Sequence[str] = ("arm64-v8a",)
+) -> Path:
+    """Writes an app without a model and signs it."""
+    base_app(path, document, abis)
+    data = path.read_bytes()
+    end = data.rfind(b"PK\x05\x06")
+    with path.open("r+b") as file:
+        sign(file, Layout(struct.unpack_from("<I", data, end + 16)[0], end), key, ("v2", "v3"))
+    return path

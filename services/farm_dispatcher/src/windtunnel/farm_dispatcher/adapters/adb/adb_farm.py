@@ -35,6 +35,7 @@ from windtunnel.service.settings import InvalidSetting
 
 log = logging.getLogger(__name__)
 _USABLE: Final = "device"
+_KEPT_S: Final = 7 * 86400.0
 # A cable that is pulled and put back within this time costs nothing: the phone runs on meanwhile.
 UNPLUGGED_S: Final = 60.0
 
@@ -131,11 +132,11 @@ class AdbFarm:
             wanted = [entry for entry in request.entries if refusal(entry, request.device) is None]
             blobs = {blob: await files.path(blob) for entry in wanted for blob in entry.job.blobs}
             phone = await self._leased(request)
-            try:
-                return await self._begin(phone, request, blobs)
-            except FarmError:
-                await self._give_back(phone, request.key)
-                raise
+        try:
+            return await self._begin(phone, request, blobs)
+        except FarmError:
+            await self._give_back(phone, request.key)
+            raise
 
     async def poll(self, submitted: Submitted) -> Polled:
         """Implements `Farm.poll`."""
@@ -151,7 +152,7 @@ class AdbFarm:
             return Polled(Phase.ENDED if state.started else Phase.LOST, state.words)
         if state.alive:
             return Polled(Phase.RUNNING, state.words)
-        return await self._dead(folder, begun=state.begun)
+        return await self._dead(folder, left_something=state.begun or state.complained)
 
     async def collect(self, submitted: Submitted, request: FarmRunRequest, into: Path) -> Collected:
         """Implements `Farm.collect`."""
@@ -173,7 +174,7 @@ class AdbFarm:
         canceled = (into / "cancel").exists()
         return Collected(
             tuple(
-                result_of(entry, request.device, LeftBehind(into / "entries" / str(number), canceled, serial))
+                result_of(entry, request.device, LeftBehind(into, number, canceled, serial))
                 for number, entry in enumerate(request.entries)
             )
         )
@@ -262,12 +263,11 @@ class AdbFarm:
         since = self._away_since.get(what)
         return since is not None and time.monotonic() - since >= self._unplugged_s
 
-    async def _dead(self, folder: RunFolder, *, begun: bool) -> Polled:
+    async def _dead(self, folder: RunFolder, *, left_something: bool) -> Polled:
         """The script is gone without an end: the phone was started again, or something killed it."""
-        if begun:
-            await folder.bury()
-            return Polled(Phase.ENDED, "the phone ended it")
         await folder.bury()
+        if left_something:
+            return Polled(Phase.ENDED, "the phone ended it")
         await folder.forget()
         return Polled(Phase.LOST, "the phone ended it before it began")
 
@@ -277,6 +277,9 @@ class AdbFarm:
 
     def _note(self, key: str, serial: str) -> None:
         self._notes.mkdir(parents=True, exist_ok=True)
+        for old in self._notes.iterdir():
+            if time.time() - old.stat().st_mtime > _KEPT_S:
+                old.unlink(missing_ok=True)
         (self._notes / key).write_text(serial, encoding="utf-8")
 
     def _noted(self, key: str) -> str | None:

@@ -18,7 +18,7 @@ from windtunnel.farm_dispatcher.adapters.adb.failures import (
 from windtunnel.farm_dispatcher.adapters.adb.refusals import refusal
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, JobResult
 from windtunnel.farm_dispatcher.domain.devices import Device
-from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry
+from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry, Job
 from windtunnel.farms.failure_kinds import FailureKind
 
 _KILLED: Final = 137
@@ -31,11 +31,23 @@ _SUMMARY: Final = re.compile(r"nference timings in us|Inference \(avg\)")
 
 @dataclass(frozen=True, slots=True)
 class LeftBehind:
-    """The files of one entry; a name that is not there reads as empty."""
+    """The files of one entry, in those of its farm run; a name that is not there reads as empty."""
 
-    folder: Path
+    run: Path
+    number: int
     canceled: bool
     serial: str
+
+    @property
+    def folder(self) -> Path:
+        """Of the entry."""
+        return self.run / "entries" / str(self.number)
+
+    @property
+    def complaint(self) -> str:
+        """The last line that the script itself printed, for example of its shell."""
+        lines = self._read(self.run / "script.log").strip().splitlines()
+        return lines[-1] if lines else ""
 
     def has(self, name: str) -> bool:
         """Whether a file is there.
@@ -57,8 +69,12 @@ class LeftBehind:
         Returns:
             Empty if there is no such file.
         """
+        return self._read(self.folder / name)
+
+    @staticmethod
+    def _read(path: Path) -> str:
         try:
-            return (self.folder / name).read_text(encoding="utf-8", errors="replace")
+            return path.read_text(encoding="utf-8", errors="replace")
         except OSError:
             return ""
 
@@ -126,7 +142,8 @@ def _failure(entry: Entry, left: LeftBehind) -> JobFailure | None:
     if left.canceled and status in (None, _KILLED):
         return JobFailure(FailureKind.CANCELLED, "it was canceled")
     if status is None:
-        message = "the phone was lost while it ran: its log has no end" if left.has("begun") else "it was not reached"
+        lost = "the phone was lost while it ran: its log has no end"
+        message = lost if left.has("begun") else f"it was not reached: {left.complaint or 'the phone ended it'}"
         return JobFailure(FailureKind.INFRASTRUCTURE, message, hint="look at its cable and its battery", field="rc")
     if status != 0:
         return _bad_end(entry, left, status)
@@ -139,7 +156,7 @@ def _failure(entry: Entry, left: LeftBehind) -> JobFailure | None:
 def _bad_end(entry: Entry, left: LeftBehind, status: int) -> JobFailure:
     """A program or an app that ran and ended badly."""
     log, system, said = left.text("log"), left.text("logcat"), left.text("am")
-    name = entry.job.package_name if isinstance(entry.job, AppJob) else "the program"
+    name = _name_of(entry.job)
     loader = next((line for line in log.splitlines() if any(word in line for word in LOADER_WORDS)), "")
     if loader:
         return JobFailure(FailureKind.DEVICE, f"it does not start on this phone: {loader}", field="exit status")
@@ -160,10 +177,17 @@ def _bad_end(entry: Entry, left: LeftBehind, status: int) -> JobFailure:
     return JobFailure(FailureKind.TEST, f"{name} ended with status {status}: {what}", field="exit status")
 
 
+def _name_of(job: Job) -> str:
+    """How the phone calls what runs."""
+    if isinstance(job, AppJob):
+        return job.package_name
+    return job.binary.target.rpartition("/")[2] if job.binary is not None else "the program"
+
+
 def _memory_line(text: str, name: str) -> str:
     lines = [line for line in text.splitlines() if any(word in line for word in MEMORY_WORDS)]
     # Another app may have been killed to make room for this one.
-    ours = [line for line in lines if name in line or "benchmark" in line or "bad_alloc" in line or "OutOf" in line]
+    ours = [line for line in lines if name in line or "bad_alloc" in line or "OutOf" in line]
     return ours[0].strip() if ours else ""
 
 

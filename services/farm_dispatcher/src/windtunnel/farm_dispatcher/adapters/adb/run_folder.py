@@ -18,6 +18,7 @@ _STATE: Final = """
 [ -e ended ] && echo ended
 [ -e not_restored ] && echo not_restored
 alive . && echo alive
+[ -s script.log ] && echo complained
 for entry in entries/*/begun; do [ -e "$entry" ] && echo begun; done
 echo "words $(cat words 2>/dev/null)"
 """
@@ -43,6 +44,7 @@ class RunState:
     ended: bool = False
     begun: bool = False
     restored: bool = True
+    complained: bool = False
     words: str = ""
 
 
@@ -77,6 +79,7 @@ class RunFolder:
             ended="ended" in lines,
             begun="begun" in lines,
             restored="not_restored" not in lines,
+            complained="complained" in lines,
             words=words,
         )
 
@@ -97,10 +100,11 @@ class RunFolder:
             local.write_text(script, encoding="utf-8", newline="\n")
             await self.phone.shell(f"mkdir -p {self._path}")
             await self.phone.push(local, f"{self._path}/run.sh")
-        # nohup: the end of the connection hangs up its other processes.
+        # The end of the connection hangs up what its shell runs: the script, and all that it starts, do not listen.
+        script_command = f"trap '' HUP; exec $(command -v setsid) sh ./run.sh {DEVICE_FOLDER}"
         command = (
             f"cd {self._path} && mkdir started 2>/dev/null && "
-            f"{{ nohup sh ./run.sh {DEVICE_FOLDER} > script.log 2>&1 < /dev/null & }}; [ -e started ]"
+            f"{{ ( {script_command} ) > script.log 2>&1 < /dev/null & }}; [ -e started ]"
         )
         return (await self.phone.shell(command)).status == 0
 
@@ -138,11 +142,11 @@ class RunFolder:
             FarmError: the phone does not answer.
         """
         listed = await self.phone.shell(
-            f"cd {self._path} && {{ ls cancel not_prepared 2>/dev/null; find entries -type f; }}"
+            f"cd {self._path} && {{ ls cancel not_prepared script.log 2>/dev/null; find entries -type f; }}"
         )
         for line in listed.text.splitlines():
             name = line.strip()
-            if name in ("cancel", "not_prepared") or name.startswith("entries/"):
+            if name in ("cancel", "not_prepared", "script.log") or name.startswith("entries/"):
                 await self.phone.pull(f"{self._path}/{name}", into / name)
 
 

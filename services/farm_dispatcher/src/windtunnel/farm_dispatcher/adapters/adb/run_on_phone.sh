@@ -133,10 +133,19 @@ place() {
     return 1
 }
 
+# The log is read from a line of our own on: a second may also hold the end of the job before.
 clock_on() {
     conditions "$D/before"
     since=$(date '+%m-%d %H:%M:%S.000')
+    mark="begin $KEY $D"
+    log -p i -t windtunnel "$mark" 2>/dev/null
     begun=$(date +%s)
+}
+
+since_mark() {
+    line=$(grep -n -F "$mark" "$1" 2>/dev/null | head -n 1)
+    line=${line%%:*}
+    tail -n "+$((${line:-0} + 1))" "$1"
 }
 
 clock_off() {
@@ -147,8 +156,22 @@ clock_off() {
 
 # The log of the system since the start: it reports crashes and kills.
 system_log() {
-    logcat -d -v threadtime -b main,system,crash -T "$since" > "$D/logcat" 2>/dev/null ||
-        logcat -d -v threadtime -T "$since" > "$D/logcat" 2>/dev/null
+    logcat -d -v threadtime -b main,system,crash -T "$since" > "$D/logcat.all" 2>/dev/null ||
+        logcat -d -v threadtime -T "$since" > "$D/logcat.all" 2>/dev/null
+    since_mark "$D/logcat.all" > "$D/logcat"
+    rm -f "$D/logcat.all"
+}
+
+# The log while an app runs, into a file; stop_reading leaves the part since the start.
+read_log() {
+    logcat -v threadtime -T "$since" > "$D/log.all" 2>/dev/null &
+    reader=$!
+}
+
+stop_reading() {
+    kill $reader
+    since_mark "$D/log.all" > "$D/log"
+    rm -f "$D/log.all"
 }
 
 answer() {
@@ -193,6 +216,7 @@ follow() {
     code=137
     seen=
     while :; do
+        since_mark "$D/log.all" > "$D/log"
         if grep -q -e 'nference timings in us' -e 'Inference (avg)' "$D/log"; then code=0; nap 1; break; fi
         if grep -q 'Benchmarking failed' "$D/log"; then code=1; break; fi
         if [ -e cancel ]; then break; fi
@@ -207,12 +231,11 @@ activity() {
     limit=$1 package=$2 component=$3
     shift 3
     am force-stop "$package"
-    logcat -v threadtime -T "$since" > "$D/log" 2>/dev/null &
-    reader=$!
+    read_log
     am start -W -S -n "$component" "$@" > "$D/am" 2>&1
     if grep -q '^Error' "$D/am"; then code=1; else follow "$limit" "$package"; fi
     am force-stop "$package"
-    kill $reader
+    stop_reading
     clock_off
     [ $code = 0 ] || system_log
 }
@@ -224,12 +247,11 @@ instrumentation() {
     runner=$(pm list instrumentation | while read -r line; do
         case $line in *"(target=$package)"*) line=${line#instrumentation:}; echo "${line%% *}"; break ;; esac
     done)
-    logcat -v threadtime -T "$since" > "$D/log" 2>/dev/null &
-    reader=$!
+    read_log
     am instrument -w "$@" "${runner:-$package.test/androidx.test.runner.AndroidJUnitRunner}" > "$D/am" 2>&1 &
     watch "$limit" $!
     nap 1
     am force-stop "$package"
-    kill $reader
+    stop_reading
     grep -q '^OK (' "$D/am" || [ $code != 0 ] || code=1
 }
