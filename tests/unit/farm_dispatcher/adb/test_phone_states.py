@@ -85,6 +85,14 @@ def test_times_of_a_phone_that_was_slowed_down_are_worthless() -> None:
     assert [one and one.unstable for one in found] == [False, True, True]
 
 
+def test_heat_and_clocks_are_recorded_on_both_sides() -> None:
+    found = conditions_of(text() + CLOCKS, text(heat=312, status=1))
+    assert found is not None
+    assert (found.battery_celsius_before, found.battery_celsius_after) == (28.5, 31.2)
+    assert (found.thermal_status_before, found.thermal_status_after) == ("0", "1")
+    assert (found.cpu_khz_before, found.cpu_khz_after) == ("1704000 2914000", None)
+
+
 FACTS = """[ro.product.model]: [SM-S911B]
 [ro.product.manufacturer]: [samsung]
 [ro.build.version.release]: [14]

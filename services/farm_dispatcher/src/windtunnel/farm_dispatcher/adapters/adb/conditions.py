@@ -20,7 +20,25 @@ def conditions_of(before: str, after: str) -> RunConditions | None:
     if PhoneState() in (first, last):
         return None
     reason = _unstable(first, last)
-    return RunConditions(unstable=bool(reason), reason=reason)
+    return RunConditions(
+        unstable=bool(reason),
+        reason=reason,
+        battery_celsius_before=first.battery_celsius,
+        battery_celsius_after=last.battery_celsius,
+        thermal_status_before=_status(first),
+        thermal_status_after=_status(last),
+        cpu_khz_before=_clocks(first),
+        cpu_khz_after=_clocks(last),
+    )
+
+
+def _status(state: PhoneState) -> str | None:
+    return None if state.thermal_status is None else str(state.thermal_status)
+
+
+def _clocks(state: PhoneState) -> str | None:
+    """The clocks of the cores in kHz, in the order of the cores."""
+    return " ".join(map(str, state.clock_khz)) or None
 
 
 def _unstable(before: PhoneState, after: PhoneState) -> str:
