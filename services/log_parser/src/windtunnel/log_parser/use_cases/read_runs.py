@@ -98,7 +98,16 @@ class RunReader:
         """
         measured = [run for run in self._runs if run.of_tool]
         runs = measured or self._runs
-        return tuple(run.build() for run in (*runs, *runs_of(self._options, runs)))
+        built: list[RunLog] = []
+        printed: set[tuple[str, RunLog]] = set()
+        for run in (*runs, *runs_of(self._options, runs)):
+            one = run.build()
+            # A logcat that was read twice into one file has a run of a process twice.
+            twice = bool(run.pid) and one.inference.avg_us is not None and (run.pid, one) in printed
+            printed.add((run.pid, one))
+            if not twice:
+                built.append(one)
+        return tuple(built)
 
     # --- which process ------------------------------------------------------------------------------------------------
 
@@ -122,7 +131,7 @@ class RunReader:
         return profile.doubled
 
     def _open(self, process: _Process, line: Line) -> Run:
-        process.run = Run(tool="litert" if self._litert and not self._runs else "tflite")
+        process.run = Run(pid=process.pid, tool="litert" if self._litert and not self._runs else "tflite")
         self._runs.append(process.run)
         self._processes[process.pid] = process
         if line.mark:

@@ -10,7 +10,7 @@ from windtunnel.log_parser.domain.lines.known_prefixes import Stripped, header_o
 
 # With the words of Unity's wrapper before it, which has them in lower case.
 _LEVEL = re.compile(r"\s*(?:(INFO|WARNING|WARN|ERROR|VERBOSE|FATAL|DEBUG)|TFLite (?P<unity>Info|Warning|Error)): ?")
-_SOURCE = re.compile(r"\[(?P<file>[\w./+-]{1,200}):\d+\](?: |$)")
+_SOURCE = re.compile(r"(?:litert: )?\[(?P<file>[\w./+-]{1,200}):\d+\](?: |$)")
 # CSI, OSC and other sequences of a terminal; also where the escape itself was printed as ^[.
 _ESCAPES = re.compile(
     r"(?:\x1b|\^\[)\[[0-9;?:]{0,30}[A-Za-z]|\x1b[\]_P][^\x07\x1b]{0,400}(?:\x07|\x1b\\)|\x1b[()][A-Z0-9]"
@@ -108,7 +108,7 @@ def _named(found: Stripped) -> Stripped:
     if named := _LEVEL.match(text):
         level = (named[1] or named["unity"])[0]
         text = text[named.end() :]
-    if text.startswith("[") and (file := _SOURCE.match(text)):
+    if text.startswith(("[", "litert: [")) and (file := _SOURCE.match(text)):
         source = f"{source} {file['file']}"
         text = text[file.end() :]
     return found._replace(text=text, level=level, source=source)

@@ -34,7 +34,7 @@ SIGNALS = (
     "model initialization", "inference (", "warmup (", "iterations...", "peak memory", "peak system ram",
     "num_threads",
     # reports of the benchmark app, and of litert-benchmark
-    "average time in us", "config_key,", "avg_ms", '"model": ', "model_size_mb", "node type, ",
+    "average time: ", "average time in us", "config_key,", "avg_ms", '"model": ', "model_size_mb", "node type, ",
     # what stops a run
     "didn't find op", "unresolved custom", "flatbuffer", "builtin_code", "custom op", "allocate tensors",
     "failed to prepare", "failed to invoke", "input tensor #", "the interpreter", "interpreter is",
@@ -44,8 +44,8 @@ SIGNALS = (
     "cl_out_of_", "sigsegv", "sigabrt", "sigbus", "sigill", "sigfpe", "sigtrap", "sigkill", "sigsys", "fatal signal",
     "segmentation fault", "bus error", "illegal instruction", "abort message", "fatal exception", "check failed",
     "terminating with", "terminating due", "terminate called", "*** ***", " >>> ", "anr in ", "am_anr", "am_crash",
-    "am_kill", "am_proc_died", "has died", "due to signal", "process crashed", "exc_bad_access", "exc_resource",
-    "traceback (most", "link executable", "exec format", "not executable",
+    "am_kill", "am_proc_died", "has died", "due to signal", "process crashed", "exc_bad_access", "exc_crash",
+    "exc_break", "exc_resource", "traceback (most", "link executable", "exec format", "not executable",
 )  # fmt: skip
 _BITS = 16
 # Only at every second offset is looked for a signal; it may begin at an even or an odd one.

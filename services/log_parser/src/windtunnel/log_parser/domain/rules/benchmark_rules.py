@@ -29,7 +29,8 @@ from windtunnel.log_parser.domain.rules.run_facts import Run
 
 _FLAGS = {
     "gpu": "gpu", "nnapi": "nnapi", "legacynnapi": "nnapi", "xnnpack": "xnnpack", "hexagon": "hexagon",
-    "coreml": "coreml", "npu": "npu",
+    "coreml": "coreml", "npu": "npu", "metal": "metal", "externaldelegate": "external", "neuron": "external",
+    "vxdelegate": "external", "edgetpu": "external", "armnn": "external",
 }  # fmt: skip
 _COMMAND_FLAG = re.compile(r"--(\w{1,60})(?:=(?:\"([^\"]*)\"|([^\s'\"]*)))?")
 
@@ -52,6 +53,8 @@ def _command(run: Run, found: Found, line: Line) -> None:
             run.set_model(value, 1)
         elif name == "num_threads":
             run.set_threads(natural(value), 1)
+        elif name == "accelerator" and value and value.lower() in ("gpu", "npu"):
+            run.delegates.request(value.lower())
         elif name == "external_delegate_path" and value:
             run.delegates.request("external")
         elif name.startswith("use_") and (value is None or _is_on(value)):
@@ -147,6 +150,13 @@ def _summary(run: Run, found: Found, line: Line) -> None:
 
 
 # --- memory -----------------------------------------------------------------------------------------------------------
+
+
+def _label_image(run: Run, found: Found, line: Line) -> None:
+    """The average that the example tool `label_image` prints."""
+    run.beyond_flags = True
+    run.fill("inference", avg_us=in_us(literal(found, 1, line), found[2]))
+    run.complete = run.complete or run.inference.avg_us is not None
 
 
 def _memory_note(run: Run, found: Found, line: Line) -> None:
@@ -307,6 +317,7 @@ RULES = (
           "go"),
     rule("model file size", rf"^The input model file size \(MB\): ?({NUMBER})", _model_size, "go"),
     rule("Initialized session", rf"^Initialized session in ({NUMBER}) ?ms", _session, "go"),
+    rule("average time:", rf"^average time: ({NUMBER}) ?({UNIT})", _label_image, "go"),
     rule("Running benchmark", r"^Running benchmark for ", _phase, "go"),
     rule("footprint", r"^(Memory|Peak memory|Peak) ?footprint (?:delta )?.{0,60}\(MB\): ", _memory, "go"),
     rule("Overall peak memory", rf"^Overall peak memory footprint \(MB\) via periodic monitoring: ?({NUMBER})",

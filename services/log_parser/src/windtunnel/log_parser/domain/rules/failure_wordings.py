@@ -27,7 +27,11 @@ def _wording(pattern: str, kind: ErrorKind, *, fatal: bool = True, opens: bool =
 # The first that fits counts.
 _WORDINGS = (
     # Out of memory before crash: a bad_alloc ends in an abort, but the abort is not the cause.
-    _wording(r"std::bad_alloc|OutOfMemoryError", "out_of_memory", opens=False),
+    _wording(
+        r"std::bad_alloc|OutOfMemoryError|Terminated due to memory issue|\bEXC_RESOURCE\b.{0,80}MEMORY",
+        "out_of_memory",
+        opens=False,
+    ),
     _wording(
         r"(?i)\bout of memory\b|cannot allocate memory|CL_OUT_OF_|CL_MEM_OBJECT_ALLOCATION_FAILURE|"
         r"memory allocation failure|(?:failed|unable) to allocate (?:device )?memory",
@@ -36,7 +40,8 @@ _WORDINGS = (
         opens=False,
     ),
     _wording(
-        r"(?:^|\s)(?:Segmentation fault|Aborted|Bus error|Illegal instruction|Killed)(?:\s|$)|"
+        r"(?:^|\s|\()(?:[Ss]egmentation fault|Aborted|Bus error|Illegal instruction|Killed)(?:\s|\)|$)|"
+        r"\bEXC_(?:BAD_ACCESS|CRASH|BREAKPOINT|BAD_INSTRUCTION)\b|^Terminated due to signal \d+|"
         r"^FATAL EXCEPTION|\b(?:SIGSEGV|SIGABRT|SIGBUS|SIGILL)\b|"
         r"terminate called after throwing|(?i:terminating (?:with|due to) uncaught)|"
         r"^\S{0,200} ?Check failed:",
@@ -106,11 +111,12 @@ _WORDINGS = (
 )
 # A line without any of these, in lower case, fits no wording.
 _HINTS = (
-    "fail", "error", "bad_alloc", "outofmemory", "kill", "memory", "fault", "abort", "signal", "exception", "sigsegv",
-    "sigbus", "sigill", "***", "terminat", "link exec", "not found", "no such", "denied", "execut", "elf", "performed",
-    "didn't", "couldn't", "unresolved", "not supported", "unsupported", "out of range", "could not", "not a valid",
-    "model provided", "unable", "specify", "should", "mismatch", "invalid", "cannot", "unknown", "requesting",
-    "disallowed", "not accelerated", "not initialized", "restored", "returned error", "cl_out", "cl_mem", "illegal",
+    "fail", "error", "bad_alloc", "outofmemory", "kill", "memory", "fault", "abort", "exc_", "due to", "signal",
+    "exception", "sigsegv", "sigbus", "sigill", "***", "terminat", "link exec", "not found", "no such", "denied",
+    "execut", "elf", "performed", "didn't", "couldn't", "unresolved", "not supported", "unsupported", "out of range",
+    "could not", "not a valid", "model provided", "unable", "specify", "should", "mismatch", "invalid", "cannot",
+    "unknown", "requesting", "disallowed", "not accelerated", "not initialized", "restored", "returned error",
+    "cl_out", "cl_mem", "illegal",
 )  # fmt: skip
 
 

@@ -161,8 +161,8 @@ LITERT_RULES = (
     rule("Model run completed", r"^Model run completed", _run_model_end),
     rule("PartitionSubgraph", r"^PartitionSubgraph: (\d+), selected num ops: (\d+)(?:, from tot\w* ops: (\d+)"
           r"(?:, num partitions: (\d+))?)?", _partitioned, "may"),
-    rule("ispatch", r"^Failed to create a dispatch delegate kernel|^No dispatch library found|"
-          r"^No usable Dispatch runtime found", _dispatch_failed, "may"),
+    rule("ispatch", r"^Failed to (?:create a dispatch delegate kernel|initialize Dispatch API)|"
+          r"^No dispatch library found|^No usable Dispatch runtime found", _dispatch_failed, "may"),
     rule("Model file not found", r"^Model file not found: ", _litert_missing, "new"),
     rule("Model size:", rf"^Model size: +({NUMBER}) MB", _litert_size, "go"),
     rule("Accelerators:", r"^Accelerators: +(\S.*)$", _litert_accelerators, "go"),

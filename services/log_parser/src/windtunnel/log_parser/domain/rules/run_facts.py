@@ -53,6 +53,8 @@ class Run:
     """A run under construction. `init_rank` says how exact the source of `init_us` is."""
 
     tool: Tool = "tflite"
+    # The process that a logcat names.
+    pid: str = ""
     started: bool = False
     beyond_flags: bool = False
     # A line of a benchmark tool itself, not only of the runtime.
