@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,19 @@ async def test_logs_over_the_limits_are_refused(channel: grpc.aio.Channel, tmp_p
         status, error = await refusal(channel, **request)
         assert status is grpc.StatusCode.INVALID_ARGUMENT
         assert "too large" in error.message
+
+
+async def test_a_folder_and_an_archive_are_read_by_uri(channel: grpc.aio.Channel, tmp_path: Path) -> None:
+    log = "STARTING!\nNum threads: [2]\nInference timings in us: Init: 5, First inference: 9, Warmup (avg): 8, "
+    host = tmp_path / "inbox/artifacts/Host_Machine_Files/$DEVICEFARM_LOG_DIR"
+    host.mkdir(parents=True)
+    (host / "benchmark.txt").write_text(log + "Inference (avg): 7.5\n")
+    with zipfile.ZipFile(tmp_path / "inbox/artifacts.zip", "w") as archive:
+        archive.write(host / "benchmark.txt", "Host_Machine_Files/$DEVICEFARM_LOG_DIR/benchmark.txt")
+    for name in ("artifacts", "artifacts.zip"):
+        answer = await parse(channel, log_uri=f"file://{tmp_path}/inbox/{name}")
+        assert [one.latency_ms.mean for one in answer.measurements] == [0.0075]
+        assert json.loads(answer.log_json)["runs"][0]["file"].endswith("$DEVICEFARM_LOG_DIR/benchmark.txt")
 
 
 async def test_a_log_that_is_not_there(channel: grpc.aio.Channel) -> None:

@@ -20,7 +20,7 @@ from windtunnel.log_parser import parse_log
 
 HERE = Path(__file__).parent
 VALIDATOR = jsonschema.Draft202012Validator(schemas.load("log"))
-_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d+)?", re.ASCII)
+_NUMBER = re.compile(r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][-+]?\d{1,4}(?!\d))?", re.ASCII)
 # Times are printed in ns, us, ms and s, and stated in us.
 _SCALES = tuple(Decimal(scale) for scale in ("1", "1000", "1000000", "0.001"))
 # In words: "No operations will run on the GPU".

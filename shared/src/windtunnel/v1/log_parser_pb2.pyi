@@ -30,7 +30,7 @@ class ParseRequest(_message.Message):
     log: _builtins.bytes
     """The log itself, at most 4 MiB."""
     log_uri: _builtins.str
-    """URI of the log."""
+    """URI of the log, or of a folder or archive (zip, tar, tar.gz) of logs and reports."""
     def __init__(
         self,
         *,

@@ -47,7 +47,7 @@ class LogParserServiceServicer:
     """
 
     def Parse(self, request, context):
-        """Reads one benchmark log.
+        """Reads one benchmark log, or a folder or archive of logs and reports.
 
         Errors:
         INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does

@@ -34,7 +34,7 @@ class LogParserServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> LogParserServiceAsyncStub: ...
     Parse: _grpc.UnaryUnaryMultiCallable[_log_parser_pb2.ParseRequest, _log_parser_pb2.ParseResponse]
-    """Reads one benchmark log.
+    """Reads one benchmark log, or a folder or archive of logs and reports.
 
     Errors:
     INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
@@ -53,7 +53,7 @@ class LogParserServiceAsyncStub(LogParserServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Parse: _aio.UnaryUnaryMultiCallable[_log_parser_pb2.ParseRequest, _log_parser_pb2.ParseResponse]  # type: ignore[assignment]
-    """Reads one benchmark log.
+    """Reads one benchmark log, or a folder or archive of logs and reports.
 
     Errors:
     INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does
@@ -75,7 +75,7 @@ class LogParserServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _log_parser_pb2.ParseRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_log_parser_pb2.ParseResponse, _abc.Awaitable[_log_parser_pb2.ParseResponse]]:
-        """Reads one benchmark log.
+        """Reads one benchmark log, or a folder or archive of logs and reports.
 
         Errors:
         INVALID_ARGUMENT (INVALID_INPUT): neither log nor URI is given, the log is too large, what is read from it does

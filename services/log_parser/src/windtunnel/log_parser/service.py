@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import grpc
@@ -12,11 +12,12 @@ import grpc
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
 from windtunnel.errors import InvalidInput, WindtunnelError
-from windtunnel.log_parser.domain.log import Delegate, Log
+from windtunnel.log_parser.domain.log import Delegate, RunLog
 from windtunnel.log_parser.settings import LogParserSettings
 from windtunnel.log_parser.use_cases.judge_run import judge_run
 from windtunnel.log_parser.use_cases.measure_cell import Measurement, measure
 from windtunnel.log_parser.use_cases.parse_log import parse_log
+from windtunnel.log_parser.use_cases.read_results import read_results
 from windtunnel.rpc.server import MAX_MESSAGE_BYTES
 from windtunnel.service.protobuf_values import artifact_from_proto, failure_to_proto, farm_properties_of, message_of
 from windtunnel.service.run_inputs import temporary_folder
@@ -42,7 +43,7 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
         self, request: log_parser_pb2.ParseRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> log_parser_pb2.ParseResponse:
         """Implements `LogParserService.Parse` of the contract."""
-        return await asyncio.to_thread(_parse, await self._log_of(request))
+        return await self._parsed(request)
 
     async def on_device_run_finished(self, event: Event) -> None:
         """Handles `device_run.finished`: publishes `device_run.measured`.
@@ -104,28 +105,27 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
     async def _read(self, ref: ArtifactRef) -> bytes:
         return await self._runtime.artifacts.read_bytes(ref.sha256, limit=self._runtime.settings.max_log_bytes)
 
-    async def _log_of(self, request: log_parser_pb2.ParseRequest) -> bytes:
+    async def _parsed(self, request: log_parser_pb2.ParseRequest) -> log_parser_pb2.ParseResponse:
         if request.WhichOneof("source") == "log":
             if len(request.log) > MAX_REQUEST_LOG_BYTES:
                 raise _too_large(len(request.log), MAX_REQUEST_LOG_BYTES, "give a log of this size by log_uri")
-            return request.log
+            log = await asyncio.to_thread(parse_log, request.log)
+            return _response(log.runs, log.to_json())
         if not request.log_uri:
             raise InvalidInput("the request has no log", hint="give log or log_uri")
         limit = self._runtime.settings.max_log_bytes
         async with temporary_folder("windtunnel-parse-") as folder:
             path = await self._runtime.sources.open(request.log_uri, into=folder)
-            if not path.is_file():
-                raise InvalidInput(f"{request.log_uri} is a folder", hint="give the URI of the log file")
-            if path.stat().st_size > limit:
+            if path.is_file() and path.stat().st_size > limit:
                 raise _too_large(path.stat().st_size, limit, "raise WINDTUNNEL_MAX_LOG_BYTES")
-            return await asyncio.to_thread(path.read_bytes)
+            results = await asyncio.to_thread(read_results, path)
+            return _response([one.run for one in results.runs], results.to_json())
 
 
-def _parse(data: bytes) -> log_parser_pb2.ParseResponse:
-    log: Log = parse_log(data)
+def _response(runs: Sequence[RunLog], document: dict[str, Any]) -> log_parser_pb2.ParseResponse:
     response = log_parser_pb2.ParseResponse(
-        measurements=[measurement_to_proto(measure(run, None)) for run in log.runs],
-        log_json=json.dumps(log.to_json(), allow_nan=False),
+        measurements=[measurement_to_proto(measure(run, None)) for run in runs],
+        log_json=json.dumps(document, allow_nan=False),
     )
     if response.ByteSize() > MAX_MESSAGE_BYTES:
         raise _too_large(response.ByteSize(), MAX_MESSAGE_BYTES, "what is read from it does not fit into an answer")
