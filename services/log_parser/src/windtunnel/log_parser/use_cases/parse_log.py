@@ -35,12 +35,11 @@ def read_log(open_log: Opens, unrecognized: Unrecognized | None = None) -> Log:
 
     Args:
         open_log: opens it from its beginning; called once or twice.
-        unrecognized: is told of each line, not blank, that no rule knew, in order; None: they are only counted.
+        unrecognized: receives each line, not blank, that no rule knew, in order; None: they are only counted.
 
     Returns:
         Its runs.
     """
-
     lines, log = _read(open_log, (), None)
     shapes = lines.learned()
     if shapes or unrecognized is not None:

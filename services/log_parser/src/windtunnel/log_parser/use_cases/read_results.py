@@ -51,7 +51,7 @@ def read_results(path: Path, unrecognized: Unrecognized | None = None) -> Result
 
     Args:
         path: file, folder, or archive (zip, tar, tar.gz), recognized by its content.
-        unrecognized: is told of each line, not blank, that no rule knew; None: they are only counted.
+        unrecognized: receives each line, not blank, that no rule knew; None: they are only counted.
 
     Returns:
         Its runs; a run that several files speak of comes once.

@@ -46,10 +46,10 @@ class _Process:
 class RunReader:
     """Takes the messages of one log in order.
 
-    Processes that a log names are kept apart: several write into one logcat at the same time.
+    Processes that a log names are read separately: several write into one logcat at the same time.
 
     Args:
-        follow: asks for every further line of a process; it is given the process as it stands in its lines.
+        follow: asks for every further line of a process; it receives the process as its lines have it.
     """
 
     def __init__(self, follow: Callable[[str], None] = lambda mark: None) -> None:
@@ -139,7 +139,7 @@ class RunReader:
         return process.run
 
     def _without_process(self) -> Run | None:
-        """The run whose lines name no process: lines of a logcat beside a console may belong to it."""
+        """The run whose lines name no process: lines of a logcat in the same file may belong to it."""
         process = self._processes.get("")
         return None if process is None else process.run
 
@@ -225,11 +225,11 @@ class RunReader:
     def _run_for(self, rule: Rule, line: Line, process: _Process) -> Run | None:
         run = process.run
         if run is None or self._ends_run(run, rule.begins, line.text):
-            beside = self._without_process() if process.pid and run is None else None
+            shared = self._without_process() if process.pid and run is None else None
             if rule.begins == "on":
-                return run or beside
-            if rule.begins == "may" and beside is not None:
-                return beside
+                return run or shared
+            if rule.begins == "may" and shared is not None:
+                return shared
             run = self._open(process, line)
         run.of_tool = run.of_tool or rule.begins in ("go", "new")
         return run

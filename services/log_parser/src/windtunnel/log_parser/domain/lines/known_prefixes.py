@@ -150,7 +150,7 @@ _JSON_LEVEL = ("level", "severity", "levelname")
 class Stripped(NamedTuple):
     """A message without its prefixes; `level` None and `source` and `pid` empty: no prefix says.
 
-    `mark` is the process as it stands in the line, with one character on each side.
+    `mark` is the process as the line has it, with one character on each side.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""From a line as it stands in a log to its message, without line ends and the prefixes that loggers put before it."""
+"""From a line of a log to its message, without line ends and the prefixes that loggers put before it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Line:
     """A message without its prefixes.
 
     `level` is one of V D I W E F; None: no prefix says. `source` has the logger's tag and source file, `pid` the
-    process that a logcat or NSLog names, `mark` the same with what stands around it; empty: none. `partial` marks the
+    process that a logcat or NSLog names, `mark` the same with the characters around it; empty: none. `partial` marks the
     last line of a text that does not end in a line feed: it may be cut anywhere. `number` counts from 1. `too_long`:
     only its beginning is here.
     """

@@ -45,7 +45,14 @@ class _Block:
     number: int
 
     def line(self, index: int) -> bytes:
-        """A line without its line feed."""
+        """A line without its line feed.
+
+        Args:
+            index: of the line in the block.
+
+        Returns:
+            Its bytes.
+        """
         return self.data[self.starts[index] : self.ends[index]]
 
 
@@ -55,7 +62,7 @@ class RelevantLines:
     Args:
         open_log: opens the log.
         shapes: prefixes that were learned from it.
-        skipped: told of each line, not blank, that is passed over; None: they are only counted.
+        skipped: receives each line, not blank, that is passed over; None: they are only counted.
     """
 
     def __init__(
@@ -86,7 +93,7 @@ class RelevantLines:
         """Asks for every further line of a process.
 
         Args:
-            mark: the process as it stands in its lines.
+            mark: the process as its lines have it.
         """
         self._followed[mark.encode()] = None
         if len(self._followed) > _MOST_PROCESSES:
@@ -199,14 +206,26 @@ def _scanner() -> Scanner:
 
 
 class _Followed:
-    """Where in a block the processes are named that are followed."""
+    """Where in a block the processes are named that are followed.
+
+    Args:
+        block: lines of the log.
+    """
 
     def __init__(self, block: _Block) -> None:
         self._block = block
         self._at: dict[bytes, int] = {}
 
     def next(self, needles: dict[bytes, None], index: int) -> int:
-        """The first line, from one on, that names one of them; the number of lines if none does."""
+        """The first line that names one of them.
+
+        Args:
+            needles: the processes as their lines have them.
+            index: of the first line that counts.
+
+        Returns:
+            Its index; the number of lines if none does.
+        """
         count = len(self._block.starts)
         best = count
         for needle in needles:

@@ -50,7 +50,7 @@ SIGNALS = (
 _BITS = 16
 # Only at every second offset is looked for a signal; it may begin at an even or an odd one.
 _STEP = 2
-# How often a letter stands in text, in per mille; others are rare.
+# How frequent a letter is in text, in per mille; others are rare.
 _COMMON = dict(zip(" etaoinsrlcdmpufg01h2.b345y6789vw:-k", range(100, 20, -2), strict=False))
 
 
@@ -73,7 +73,7 @@ class Scanner:
         self._used[self._slots(values)] = True
 
     def find(self, block: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
-        """Where the signals may stand: their first and last four characters are there.
+        """Where the signals may be: their first and last four characters are there.
 
         Args:
             block: bytes, shape (N,).
@@ -88,7 +88,7 @@ class Scanner:
         return np.concatenate([self._found(folded, words, start) for start in range(0, 4, _STEP)])
 
     def _found(self, folded: npt.NDArray[np.uint8], words: npt.NDArray[np.uint32], start: int) -> npt.NDArray[np.int64]:
-        """Those whose key stands at `start` or a multiple of four bytes after it."""
+        """Those whose key is at `start` or a multiple of four bytes after it."""
         count = (len(folded) - start) // 4
         every_fourth = folded[start : start + 4 * count].copy().view("<u4")
         likely = np.flatnonzero(self._used.take(self._slots(every_fourth)))
@@ -115,7 +115,15 @@ class _Key:
 
     @classmethod
     def of(cls, signal: str, parity: int) -> _Key:
-        """The rarest four characters that begin at an even or at an odd place."""
+        """The rarest four characters of a signal that begin at an even or at an odd place.
+
+        Args:
+            signal: its text.
+            parity: 0: at an even place, 1: at an odd one.
+
+        Returns:
+            The key.
+        """
         folded = signal.encode().translate(_FOLD)
         grams = [folded[start : start + 4] for start in range(len(folded) - 3)]
         numbers = [int.from_bytes(gram, "little") for gram in grams]
@@ -123,7 +131,15 @@ class _Key:
         return cls(numbers[best], numbers[0], numbers[-1], -best, len(grams) - 1 - best)
 
     def confirmed(self, words: npt.NDArray[np.uint32], at: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Those of the offsets around which the signal may stand."""
+        """Those of the offsets around which the signal may be.
+
+        Args:
+            words: the four bytes at each offset as a number, shape (N,).
+            at: offsets, shape (M,).
+
+        Returns:
+            Some of the offsets.
+        """
         at = at[(at + self.to_first >= 0) & (at + self.to_last < len(words))]
         at = at[words[at + self.to_first] == self.first]
         confirmed: npt.NDArray[np.int64] = at[words[at + self.to_last] == self.last]

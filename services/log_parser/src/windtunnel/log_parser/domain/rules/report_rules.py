@@ -1,6 +1,6 @@
 """Rules for reports in JSON and CSV: of the game-loop benchmark app, and of `litert-benchmark --result_json`.
 
-A report is a file of its own, or its lines stand in a log: the app also prints what it writes.
+A report is a file of its own, or its lines are in a log: the app also prints what it writes.
 """
 
 from __future__ import annotations
