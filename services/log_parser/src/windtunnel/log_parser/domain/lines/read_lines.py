@@ -21,10 +21,10 @@ _ESCAPES = re.compile(
 class Line:
     """A message without its prefixes.
 
-    `level` is one of V D I W E F; None: no prefix says. `source` has the logger's tag and source file, `pid` the
-    process that a logcat or NSLog names, `mark` the same with the characters around it; empty: none. `partial` marks the
-    last line of a text that does not end in a line feed: it may be cut anywhere. `number` counts from 1. `too_long`:
-    only its beginning is here.
+    `level` is one of V D I W E F; None: no prefix says. `source` has the logger's tag and source file. `pid` is the
+    process that a logcat or NSLog names, `mark` the same with the characters around it; empty: none. `partial` marks
+    the last line of a text that does not end in a line feed: it may be cut anywhere. `number` counts from 1.
+    `too_long`: only its beginning is here.
     """
 
     text: str

@@ -12,8 +12,8 @@ from windtunnel.log_parser.domain.rules.printed_numbers import may_go_on
 from windtunnel.log_parser.domain.rules.run_facts import Run
 
 Found = re.Match[str]
-# "go": the line may begin a run. "new": a run in progress ends here. "on": it belongs to the run at hand. "may": it
-# begins a run if no other is at hand; every app that uses the runtime prints such lines.
+# Whether a line begins a run: "go" may begin one, "new" also ends the one in progress, "on" belongs to it. "may" begins
+# one only if there is no other, because every app that uses the runtime prints such lines.
 Begins = Literal["new", "go", "may", "on"]
 Handler = Callable[[Run, Found, Line], None]
 
