@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from support.apple_programs import SIGNED, UNSIGNED, encrypted, fat, for_simulator
 from support.base_apk import apk_bytes, pinned
@@ -20,6 +22,7 @@ from windtunnel.app_builder import AppFacts, AppKind, BenchmarkConfig, BuildRequ
 from windtunnel.errors import InvalidInput, Unsupported, WindtunnelError
 
 Attempt = Callable[[bytes], BuiltApp]
+WHOLE = ipa_bytes()
 CONFIG = BenchmarkConfig(None, "int8", accelerator="coreml", num_threads=2, arguments=("--input_layer=image",))
 
 
@@ -154,6 +157,10 @@ REFUSED: dict[str, tuple[Callable[[], bytes], type[WindtunnelError], str, str]] 
     "program is cut": (lambda: with_program(UNSIGNED[:40]), InvalidInput, "damaged Mach-O file", "Xcode"),
     "apk": (apk_bytes, InvalidInput, "is an APK", "IPA"),
     "link": (linked, InvalidInput, "is a symbolic link", "Xcode"),
+    "name in another encoding": (
+        lambda: ipa_bytes({**app_files(), "grosse.txt": b""}).replace(b"grosse.txt", b"gr\xf6\xdfer.txt"),
+        InvalidInput, "is not UTF-8", "Xcode",
+    ),
     "nothing": (lambda: ipa_bytes({}, extra={"a.txt": b""}), InvalidInput, "no Payload/*.app", "Xcode"),
     "cut off": (lambda: ipa_bytes()[:-9], InvalidInput, "cut off", "as it was built"),
 }  # fmt: skip
@@ -179,3 +186,18 @@ def test_a_damaged_library_is_refused(attempt: Attempt) -> None:
     data[at] ^= 0xFF
     with pytest.raises(InvalidInput, match=r"libx\.dylib' are damaged"):
         attempt(bytes(data))
+
+
+@pytest.mark.heavy
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, len(WHOLE) - 1), st.integers(0, 255), st.booleans())
+def test_a_damaged_base_app_is_refused_or_harmless(attempt: Attempt, position: int, value: int, cut: bool) -> None:
+    data = WHOLE[:position] if cut else WHOLE[:position] + bytes([value]) + WHOLE[position + 1 :]
+    try:
+        built = attempt(data)
+    except (InvalidInput, Unsupported):
+        return
+    assert not cut
+    inside = {name: found for name, found in contents(built.path).items() if "benchmark_data" not in name}
+    whole = {f"{ROOT}{path}": found for path, found in app_files().items()}
+    assert all(whole.get(name, found) == found for name, found in inside.items())

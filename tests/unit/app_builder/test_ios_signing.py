@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from support import apple_verifier
-from support.apple_programs import LIBRARY, SIGNED, UNSIGNED, fat, without_room
+from support.apple_programs import LIBRARY, SIGNED, UNSIGNED, encrypted, fat, without_room
 from support.apple_verifier import DER, ENTITLEMENTS, Refused, check_bundle, check_part, cms_accepts, parts_of
 from support.base_apk import pinned
 from support.base_ipa import BUNDLE, PASSWORD, ROOT, TEAM, Apple, app_files, ec_p12, info, ipa_bytes, with_program
@@ -184,6 +184,12 @@ def test_extensions_need_a_profile_of_their_own(folder: str, attempt: Attempt) -
     with pytest.raises(Unsupported, match="holds an extension or another app") as caught:
         attempt(ipa_bytes(files))
     assert "leave it unsigned" in caught.value.hint
+
+
+def test_a_library_that_is_still_encrypted_is_named(attempt: Attempt) -> None:
+    """Tools that decrypt an app may leave its libraries as they were."""
+    with pytest.raises(InvalidInput, match=r"libx\.dylib' cannot be signed: its arm64 code is encrypted"):
+        attempt(ipa_bytes({**app_files(), "Frameworks/libx.dylib": encrypted(LIBRARY)}))
 
 
 def test_a_test_bundle_is_signed_too(attempt: Attempt) -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import plistlib
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
-from xml.parsers.expat import ExpatError
 
 from windtunnel.app_builder.adapters.archive.zipfile_read import Entry, read_entry
 from windtunnel.app_builder.adapters.ios.macho import NotMachO, Part, parts_of
+from windtunnel.app_builder.adapters.ios.property_lists import read_dictionary
 from windtunnel.app_builder.domain.base_apps import AppFacts, AppKind
 from windtunnel.errors import InvalidInput, Unsupported, WindtunnelError
 
@@ -54,7 +53,7 @@ def inspect(base: BinaryIO, entries: Sequence[Entry], label: str) -> BaseIpa:
     """
     by_name = {entry.text: entry for entry in entries}
     root = _root(list(by_name), label)
-    _refuse_links(entries, label)
+    _refuse_entries(entries, label)
     if f"{root}{_INFO}" not in by_name:
         raise InvalidInput(f"base app {label}: {root} has no {_INFO}", hint=_IPA_HINT)
     info = read_entry(base, by_name[f"{root}{_INFO}"], label, _MAX_PLIST)
@@ -91,12 +90,9 @@ def read_info(data: bytes, what: str) -> Mapping[str, Any]:
         InvalidInput: it is not a property list with a dictionary.
     """
     try:
-        value = plistlib.loads(data)
-    except (ValueError, ExpatError, OverflowError, RecursionError, TypeError, AttributeError, IndexError) as error:
-        raise InvalidInput(f"{what} is not a property list: {error}", hint=_IPA_HINT) from error
-    if not isinstance(value, dict):
-        raise InvalidInput(f"{what} is not a dictionary", hint=_IPA_HINT)
-    return value
+        return read_dictionary(data)
+    except ValueError as error:
+        raise InvalidInput(f"{what} is {error}", hint=_IPA_HINT) from error
 
 
 def _root(names: Sequence[str], label: str) -> str:
@@ -130,12 +126,20 @@ def _not_an_ipa(names: Sequence[str], label: str) -> WindtunnelError:
     return InvalidInput(f"base app {label}: it has no Payload/*.app, so it is not an IPA", hint=_IPA_HINT)
 
 
-def _refuse_links(entries: Sequence[Entry], label: str) -> None:
-    link = next((entry for entry in entries if stat.S_ISLNK(entry.external >> 16)), None)
-    if link is not None:
-        raise InvalidInput(
-            f"base app {label}: entry {link.text!r} is a symbolic link, which apps of iOS do not have", hint=_IPA_HINT
-        )
+def _refuse_entries(entries: Sequence[Entry], label: str) -> None:
+    """Refuses links, and names that a property list of files cannot hold.
+
+    Raises:
+        InvalidInput: there is one.
+    """
+    for entry in entries:
+        if stat.S_ISLNK(entry.external >> 16):
+            why = "is a symbolic link, which apps of iOS do not have"
+        elif entry.text.encode() != entry.name:
+            why = "has a name that is not UTF-8"
+        else:
+            continue
+        raise InvalidInput(f"base app {label}: entry {entry.text!r} {why}", hint=_IPA_HINT)
 
 
 def _program(data: bytes, entry: Entry, label: str) -> tuple[Part, ...]:

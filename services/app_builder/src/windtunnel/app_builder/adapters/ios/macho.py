@@ -207,6 +207,8 @@ def _segment(data: bytes, position: int) -> tuple[str, Segment, list[int]]:
 
 
 def _signed_part(part: Part, make: MakeSignature) -> bytes:
+    if part.encrypted:
+        raise NotMachO(f"its {part.architecture} code is encrypted by the App Store (FairPlay)")
     if not part.is_64:
         raise NotMachO(f"its {part.architecture} code is 32-bit, which is not signed here: keep arm64 with lipo -thin")
     # The load commands state the size of the signature and are signed themselves: learn the size first.

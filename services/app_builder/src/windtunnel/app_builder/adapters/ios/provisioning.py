@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import plistlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from xml.parsers.expat import ExpatError
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from windtunnel.app_builder.adapters.ios.property_lists import read_dictionary
 from windtunnel.app_builder.adapters.keys.cms import Signer
 from windtunnel.app_builder.adapters.keys.signing_key import supported
 from windtunnel.errors import InvalidInput
@@ -175,7 +174,7 @@ def _load_profile(data: bytes, path: Path) -> Profile:
     """
     start, end = data.find(b"<?xml"), data.rfind(b"</plist>")
     try:
-        held = plistlib.loads(data[max(start, 0) : end + len(b"</plist>")])
+        held = read_dictionary(data[max(start, 0) : end + len(b"</plist>")])
         entitlements = held["Entitlements"]
         profile = Profile(
             data=data,
@@ -186,7 +185,7 @@ def _load_profile(data: bytes, path: Path) -> Profile:
             certificates=tuple(map(bytes, held["DeveloperCertificates"])),
             expires=held["ExpirationDate"].replace(tzinfo=datetime.UTC),
         )
-    except (ValueError, KeyError, TypeError, IndexError, AttributeError, ExpatError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         why = f"{type(error).__name__}: {error}" if not isinstance(error, ValueError) else str(error)
         raise InvalidInput(
             f"{path} is not a provisioning profile of iOS ({why})", hint="give the .mobileprovision file"
