@@ -13,6 +13,7 @@ from support.farm_peers.aws.bench import TARGET, AwsBench
 from support.farm_peers.aws.benchmark import measuring_benchmark
 from support.farm_peers.aws.faults import Outcome
 from support.graphs import dense_model
+from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain.jobs import PushedFile
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.log_parser import parse_log
@@ -99,6 +100,20 @@ async def test_a_program_finds_the_libraries_that_are_pushed_with_it(bench: AwsB
     (result,) = (await bench.run(bench.job(binary=says, files=(library,)))).results
     assert result.run is not None
     assert [part.rpartition("/")[2] for part in result.run.log.strip().split(":")] == ["windtunnel", "lib"]
+
+
+async def test_paths_with_spaces(bench: AwsBench) -> None:
+    reads = bench.blob(b"#!/bin/sh\ncat 'a folder/$b (1).txt'\n")
+    extra = PushedFile(bench.blob(b"data\n"), f"{TARGET}/a folder/$b (1).txt")
+    (result,) = (await bench.run(bench.job(binary=reads, files=(extra,), pull=(extra.target,)))).results
+    assert result.run is not None and result.run.log == "data\n"
+    assert result.pulled[extra.target].read_text() == "data\n"
+
+
+@pytest.mark.parametrize("path", ["relative/path", "/it's", "/a\nb"])
+async def test_paths_that_are_none_are_refused(bench: AwsBench, path: str) -> None:
+    with pytest.raises(InvalidInput, match="path"):
+        await bench.submit(await bench.request(bench.job(files=(PushedFile(bench.blob(b"x"), path),))))
 
 
 async def test_files_are_pulled(bench: AwsBench) -> None:

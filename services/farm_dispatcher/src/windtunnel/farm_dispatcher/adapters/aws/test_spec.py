@@ -76,13 +76,13 @@ def _calls(number: int, entry: Entry, installed: ArtifactRef | None) -> Iterator
     if isinstance(job, AppJob):
         yield from (_call("install", blob.sha256) for blob in packages_beside(job, installed))
     for sha256, target, mode in pushed_modes(job):
-        yield _call("push", sha256, target, mode)
+        yield _call("push", sha256, _path(target), mode)
     limit = str(math.ceil(job.timeout_s))
     if isinstance(job, AppJob):
         yield _call("run_app", limit, job.package_name, app_command(job))
     else:
         yield _call("run", limit, shell_command(job))
-    yield from (_call("pull", str(index), path) for index, path in enumerate(job.pull))
+    yield from (_call("pull", str(index), _path(path)) for index, path in enumerate(job.pull))
     yield "finish"
 
 
@@ -145,6 +145,12 @@ def app_command(job: AppJob) -> str:
 _RUNNER: Final = "androidx.test.runner.AndroidJUnitRunner"
 _ACTIVITY: Final = ".BenchmarkModelActivity"
 _TEST_LOOP: Final = "com.google.intent.action.TEST_LOOP"
+
+
+def _path(path: str) -> str:
+    if not path.startswith("/") or set(path) & set("'\n\r"):
+        raise InvalidInput(f"{path!r} cannot be a path on a device", hint="give an absolute path without quotes")
+    return path
 
 
 def _assignments(environment: Mapping[str, str]) -> Iterator[str]:
