@@ -18,7 +18,7 @@ from support.farm_peers.phone.adb_server import adb_server
 from support.farm_peers.phone.apk.maker import PACKAGE, TEST_PACKAGE, base_app, manifest, signed_app
 from support.farm_peers.phone.benchmark import ARM
 from support.farm_peers.phone.phone import Phone
-from support.farm_peers.phone.state import ANCIENT, OLD_PHONE, PIXEL_8, PhoneState
+from support.farm_peers.phone.state import ANCIENT, OLD_PHONE, PIXEL_8, Battery, PhoneState
 from support.graphs import dense_model
 from support.servers import free_port
 from windtunnel.app_builder import BenchmarkConfig, BuildRequest, Platform, SigningKey, build
@@ -461,6 +461,46 @@ async def test_a_phone_that_is_not_ready_waits(
     with pytest.raises(FarmError, match=words) as error:
         await farm.submit(await request_for(farm, jobs, model), jobs.files)
     assert error.value.retryable and not phone.state.benchmarks
+
+
+async def test_a_board_without_a_battery_runs(
+    bench: Lab, phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    phone.state.battery = Battery(level=0, celsius=90.0, present=False)
+    farm = bench.farm(phone)
+    assert (await run(farm, jobs, await request_for(farm, jobs, model), tmp_path / "into")).results[0].run is not None
+
+
+async def test_a_lease_that_is_lost_while_files_are_pushed(
+    bench: Lab, phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    farm = bench.farm(phone)
+    request = await request_for(farm, jobs, model)
+    lease = f"{DEVICE_FOLDER}/windtunnel/lease"
+    phone.state.on_push = lambda: shell(bench, phone, f"echo wt-9 > {lease}/owner; echo 2000000000 > {lease}/until")
+    with pytest.raises(FarmError, match="given to wt-9"):
+        await farm.submit(request, jobs.files)
+    assert not phone.state.benchmarks
+
+
+async def test_a_server_that_is_away_is_not_a_phone_that_is_away(
+    phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    with adb_server(tmp_path / "first") as server:
+        bench = Lab(server, tmp_path)
+        bench.attach(phone)
+        farm = bench.farm(phone, unplugged_s=0.1)
+        request = await request_for(farm, jobs, model)
+        phone.state.may_finish.clear()
+        submitted = await farm.submit(request, jobs.files)
+        await until(phone.state.started.is_set)
+    with pytest.raises(FarmError, match="does not answer") as error:
+        await farm.poll(submitted)
+    assert error.value.retryable
+    phone.state.may_finish.set()
+    with adb_server(tmp_path / "second", server.port):
+        assert await ended(farm, submitted) is Phase.ENDED
+        assert (await farm.collect(submitted, request, tmp_path / "into")).results[0].run is not None
 
 
 async def test_a_phone_that_gets_hot_cools_down_between_jobs(

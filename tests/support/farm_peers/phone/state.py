@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 PIXEL_8: Mapping[str, str] = {
@@ -50,6 +50,7 @@ class Battery:
     level: int = 87
     celsius: float = 28.5
     powered: bool = True
+    present: bool = True
 
 
 @dataclass
@@ -94,6 +95,8 @@ class PhoneState:
     # What ran: the arguments of each benchmark.
     benchmarks: list[tuple[str, ...]] = field(default_factory=list)
     pushes: list[str] = field(default_factory=list)
+    # Called after each push.
+    on_push: Callable[[], object] = lambda: None
     # Cleared: benchmarks stop after their first lines until it is set.
     may_finish: threading.Event = field(default_factory=threading.Event)
     # Set as soon as a benchmark has printed its first lines.

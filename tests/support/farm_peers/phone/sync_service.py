@@ -115,6 +115,7 @@ class SyncService:
             return _fail(stream, refused)
         self._write(target, bytes(data), mode, number)
         self._state.pushes.append(path)
+        self._state.on_push()
         stream.write(b"OKAY" + bytes(4))
 
     def _refusal(self, path: str) -> str:

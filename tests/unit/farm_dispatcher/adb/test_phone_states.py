@@ -70,6 +70,7 @@ def test_what_is_not_told_is_not_known() -> None:
         (text(heat=400), ""),
         (text(heat=401), "battery at 40.1 C, above 40 C"),
         (text(heat=-50), ""),
+        (text(level=0, heat=900).replace("present: true", "present: false"), ""),
         (text(status=1), ""),
         (text(status=2), "thermal status 2"),
     ],

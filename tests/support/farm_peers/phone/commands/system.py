@@ -89,7 +89,9 @@ class SystemCommands:
             "Current Battery Service state:\n  AC powered: false\n"
             f"  USB powered: {str(battery.powered).lower()}\n  Wireless powered: false\n  Dock powered: false\n"
             "  Max charging current: 500000\n  Max charging voltage: 5000000\n  Charge counter: 3567000\n"
-            f"  status: {2 if battery.powered else 3}\n  health: 2\n  present: true\n  level: {battery.level}\n"
+            f"  status: {2 if battery.powered else 3}\n  health: 2\n"
+            f"  present: {str(battery.present).lower()}\n"
+            f"  level: {battery.level}\n"
             f"  scale: 100\n  voltage: 4293\n  temperature: {round(battery.celsius * 10)}\n  technology: Li-ion\n"
         )
 

@@ -15,7 +15,7 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.adb.attached_phone import AdbServer, AttachedPhone, is_on_network
 from windtunnel.farm_dispatcher.adapters.adb.failures import farm_error
-from windtunnel.farm_dispatcher.adapters.adb.lease import release_lease, take_lease
+from windtunnel.farm_dispatcher.adapters.adb.lease import HOLD_S, release_lease, take_lease
 from windtunnel.farm_dispatcher.adapters.adb.phone_facts import FACTS_COMMAND, PhoneFacts, parse_facts
 from windtunnel.farm_dispatcher.adapters.adb.pushed_blobs import push_missing
 from windtunnel.farm_dispatcher.adapters.adb.readiness import READY_COMMAND, parse_state, why_not_ready
@@ -36,6 +36,8 @@ from windtunnel.service.settings import InvalidSetting
 log = logging.getLogger(__name__)
 _USABLE: Final = "device"
 _KEPT_S: Final = 7 * 86400.0
+# Bytes in a second, over a bad radio.
+_SLOWEST_PUSH: Final = 500_000
 # A cable that is pulled and put back within this time costs nothing: the phone runs on meanwhile.
 UNPLUGGED_S: Final = 60.0
 
@@ -143,8 +145,12 @@ class AdbFarm:
         folder = self._folder(submitted)
         try:
             state = await folder.state()
-        except FarmError as error:
-            return await self._away(submitted, folder, error)
+        except FarmError:
+            # Raises if it is the server that does not answer; attaches a phone on the network again.
+            states = await self._server.states(self.settings.serials)
+            if states.get(folder.phone.serial) != _USABLE:
+                return self._away(submitted)
+            state = await folder.state()
         self._away_since.pop(submitted.id, None)
         if not state.exists:
             return Polled(Phase.LOST, "the phone has forgotten it")
@@ -231,7 +237,8 @@ class AdbFarm:
 
     async def _begin(self, phone: AttachedPhone, request: FarmRunRequest, blobs: dict[ArtifactRef, Path]) -> Submitted:
         await tidy_up(phone)
-        await push_missing(phone, blobs, lambda: take_lease(phone, request.key))
+        await push_missing(phone, blobs, lambda blob: _renew_lease(phone, request.key, blob.size_bytes))
+        await _renew_lease(phone, request.key)
         # From here on the phone may run it, whatever this process learns of it.
         self._note(request.key, phone.serial)
         started = await RunFolder(phone, request.key).begin(script_of(request, self.settings, self._waits))
@@ -248,16 +255,12 @@ class AdbFarm:
         except FarmError as error:
             log.warning("phone %s keeps its lease for now: %s", phone.serial, error.message)
 
-    async def _away(self, submitted: Submitted, folder: RunFolder, error: FarmError) -> Polled:
-        """A phone that does not answer: it may come back, and has run on meanwhile."""
+    def _away(self, submitted: Submitted) -> Polled:
+        """A phone that is not attached: it may come back, and runs on meanwhile."""
         since = self._away_since.setdefault(submitted.id, time.monotonic())
-        states = await self._server.states(self.settings.serials)
-        if states.get(folder.phone.serial) == _USABLE:
-            # Attached after all: the connection failed, not the phone.
-            raise error
-        if not self._is_lost(submitted.id):
-            return Polled(Phase.RUNNING, f"unplugged for {time.monotonic() - since:.0f} s")
-        return Polled(Phase.ENDED, "unplugged while it ran")
+        if self._is_lost(submitted.id):
+            return Polled(Phase.ENDED, "unplugged while it ran")
+        return Polled(Phase.RUNNING, f"unplugged for {time.monotonic() - since:.0f} s")
 
     def _is_lost(self, what: str) -> bool:
         since = self._away_since.get(what)
@@ -287,3 +290,14 @@ class AdbFarm:
             return (self._notes / key).read_text(encoding="utf-8") or None
         except FileNotFoundError:
             return None
+
+
+async def _renew_lease(phone: AttachedPhone, key: str, size_bytes: int = 0) -> None:
+    """Holds the lease while so much is pushed.
+
+    Raises:
+        FarmError: another farm run has it.
+    """
+    lease = await take_lease(phone, key, HOLD_S + size_bytes // _SLOWEST_PUSH)
+    if not lease.granted:
+        raise FarmError(f"phone {phone.serial} was given to {lease.held_by}", hint="it is asked again later")

@@ -32,12 +32,13 @@ class Lease:
     left_over: str = ""
 
 
-async def take_lease(phone: AttachedPhone, key: str) -> Lease:
+async def take_lease(phone: AttachedPhone, key: str, hold_s: int = HOLD_S) -> Lease:
     """Takes or renews the lease of a phone.
 
     Args:
         phone: to lease.
         key: of the farm run.
+        hold_s: how long it holds without a script, in seconds.
 
     Returns:
         Whether it is granted.
@@ -45,7 +46,7 @@ async def take_lease(phone: AttachedPhone, key: str) -> Lease:
     Raises:
         FarmError: the phone does not answer.
     """
-    command = f"mkdir -p {ROOT} && cd {ROOT}\nKEY={key} HOLD={HOLD_S}\n{ALIVE}{_TAKE}"
+    command = f"mkdir -p {ROOT} && cd {ROOT}\nKEY={key} HOLD={hold_s}\n{ALIVE}{_TAKE}"
     text = (await phone.shell(command)).text.strip()
     word, _, owner = text.rpartition("\n")[2].partition(" ")
     if word == "granted":

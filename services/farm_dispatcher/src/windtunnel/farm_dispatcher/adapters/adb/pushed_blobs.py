@@ -19,14 +19,14 @@ _HASH_S: Final = 300.0
 
 
 async def push_missing(
-    phone: AttachedPhone, files: Mapping[ArtifactRef, Path], before_each: Callable[[], Awaitable[object]]
+    phone: AttachedPhone, files: Mapping[ArtifactRef, Path], before_each: Callable[[ArtifactRef], Awaitable[object]]
 ) -> None:
     """Pushes what the phone does not have, and checks the bytes on the phone.
 
     Args:
         phone: that is leased.
         files: local copies.
-        before_each: called before each file that is pushed.
+        before_each: called with each file before it is pushed.
 
     Raises:
         FarmError: the phone takes no file, or has other bytes than were sent.
@@ -34,7 +34,7 @@ async def push_missing(
     await phone.shell(f"cd {BLOBS} && find . -type f -mtime +{_DAYS} -exec rm -f {{}} +; true")
     missing = await _missing(phone, list(files))
     for blob in missing:
-        await before_each()
+        await before_each(blob)
         await _push(phone, files[blob], blob.sha256, keep=[one.sha256 for one in files])
     wrong = await _missing(phone, missing)
     if wrong:

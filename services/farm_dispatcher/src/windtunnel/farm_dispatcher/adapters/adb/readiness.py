@@ -12,6 +12,8 @@ READY_COMMAND: Final = "dumpsys battery 2>/dev/null; dumpsys thermalservice 2>/d
 # android.os.PowerManager: 0 none, 1 light, 2 moderate, 3 severe, 4 critical, 5 emergency, 6 shutdown.
 MODERATE: Final = 2
 _BATTERY: Final = re.compile(r"^\s*(level|scale|temperature): (-?\d+)\s*$", re.MULTILINE)
+# A board without a battery reports a level and a temperature all the same.
+_NO_BATTERY: Final = re.compile(r"^\s*present: false\s*$", re.MULTILINE)
 _STATUS: Final = re.compile(r"^Thermal Status: (\d+)\s*$", re.MULTILINE)
 _HAL: Final = re.compile(r"Temperature\{mValue=(-?[\d.]+), mType=(\d+), mName=([^,]*), mStatus=(\d+)\}")
 _CLOCK: Final = re.compile(
@@ -44,7 +46,7 @@ def parse_state(text: str) -> PhoneState:
     Returns:
         The state.
     """
-    battery = {name: int(value) for name, value in _BATTERY.findall(text)}
+    battery = {} if _NO_BATTERY.search(text) else {name: int(value) for name, value in _BATTERY.findall(text)}
     status = _STATUS.search(text)
     sensors = [float(value) for value, kind, _, _ in _HAL.findall(text) if kind == _CPU_SENSOR]
     clocks = {(int(core), name): int(value) for core, name, value in _CLOCK.findall(text)}

@@ -89,6 +89,8 @@ ready() {
     waited=0
     while [ ! -e cancel ]; do
         level=$(field level) heat=$(field temperature) status=$(thermal_status) why=
+        # A board without a battery reports a level and a temperature all the same.
+        [ "$(field present)" = false ] && level='' heat=''
         [ "${level:-100}" -lt "$MIN_BATTERY" ] && why="battery at $level %, below $MIN_BATTERY %"
         [ "${heat:-0}" -gt "$MAX_HEAT" ] && why="battery at ${heat%?}.${heat#"${heat%?}"} C, above ${MAX_HEAT%?} C"
         [ "${status:-0}" -ge 2 ] && why="thermal status $status"
