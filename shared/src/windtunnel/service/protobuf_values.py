@@ -143,11 +143,19 @@ def failure_to_proto(error: WindtunnelError, service: str) -> types_pb2.Failure:
     """
     detail = error.stderr if isinstance(error, JobFailed) else ""
     return types_pb2.Failure(
-        code=error.code, message=_cut(error.message), hint=_cut(error.hint), service=service, detail=detail[-4000:]
+        code=error.code, message=cut_text(error.message), hint=cut_text(error.hint), service=service, detail=detail[-4000:]
     )
 
 
-def _cut(text: str) -> str:
+def cut_text(text: str) -> str:
+    """A text for an event.
+
+    Args:
+        text: of any length.
+
+    Returns:
+        At most LONGEST_TEXT characters.
+    """
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 1]}…"
 
 
@@ -213,8 +221,8 @@ def findings_to_proto(findings: Iterable[Finding]) -> list[types_pb2.Finding]:
     return [
         types_pb2.Finding(
             code=one.code,
-            message=_cut(one.message),
-            fix=_cut(one.fix),
+            message=cut_text(one.message),
+            fix=cut_text(one.fix),
             evidence_json=_evidence_text(one.evidence),
         )
         for one in findings
@@ -234,7 +242,7 @@ def _evidence_text(evidence: Mapping[str, Any]) -> str:
         left.append(name)
         total -= sizes[name]
     if left:
-        kept["left_out"] = [_cut(name) for name in left[:_LEFT_OUT_NAMED]]
+        kept["left_out"] = [cut_text(name) for name in left[:_LEFT_OUT_NAMED]]
     return json.dumps(kept, ensure_ascii=False) if kept else ""
 
 

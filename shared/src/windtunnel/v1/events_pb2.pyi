@@ -633,6 +633,7 @@ class DeviceRunFinished(_message.Message):
     PULLED_FIELD_NUMBER: _builtins.int
     REPEAT_FIELD_NUMBER: _builtins.int
     OF_BASELINE_FIELD_NUMBER: _builtins.int
+    REUSE_KEY_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Which attempt this was, counted from 1."""
     shapes_known: _builtins.bool
@@ -645,6 +646,8 @@ class DeviceRunFinished(_message.Message):
     """Which repeat of the measurement this is, counted from 1 (see RepeatsRequested). 0: the cell's own measurement."""
     of_baseline: _builtins.bool
     """True: the repeat ran the baseline's model instead of the cell's variant."""
+    reuse_key: _builtins.str
+    """What the measurement depends on, as a key: a later run that allows it takes the measurement. Empty: none may."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -708,10 +711,11 @@ class DeviceRunFinished(_message.Message):
         pulled: _abc.Mapping[_builtins.str, _types_pb2.Artifact] | None = ...,
         repeat: _builtins.int = ...,
         of_baseline: _builtins.bool = ...,
+        reuse_key: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "log", b"log", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "of_baseline", b"of_baseline", "pulled", b"pulled", "repeat", b"repeat", "reused", b"reused", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known", "attempt", b"attempt", "cell", b"cell", "conditions", b"conditions", "device", b"device", "ended_at", b"ended_at", "farm_run", b"farm_run", "input_shapes", b"input_shapes", "log", b"log", "of_baseline", b"of_baseline", "pulled", b"pulled", "repeat", b"repeat", "reuse_key", b"reuse_key", "reused", b"reused", "run", b"run", "samples", b"samples", "shapes_known", b"shapes_known", "started_at", b"started_at"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__shapes_known: _TypeAlias = _typing.Literal["shapes_known"]  # noqa: Y015
     _WhichOneofArgType__shapes_known: _TypeAlias = _typing.Literal["_shapes_known", b"_shapes_known"]  # noqa: Y015

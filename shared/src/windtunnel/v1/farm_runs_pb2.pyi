@@ -392,6 +392,7 @@ class FarmRun(_message.Message):
     CANCEL_ASKED_FIELD_NUMBER: _builtins.int
     OUTCOMES_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
+    RUNNING_AT_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     """Its key, from which the farm knows a repeated submission."""
     farm: _builtins.str
@@ -442,6 +443,10 @@ class FarmRun(_message.Message):
     def avoid(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Instances of the device that are avoided."""
 
+    @_builtins.property
+    def running_at(self) -> _timestamp_pb2.Timestamp:
+        """When the farm began to run it. Absent: not yet."""
+
     def __init__(
         self,
         *,
@@ -463,10 +468,11 @@ class FarmRun(_message.Message):
         cancel_asked: _builtins.bool = ...,
         outcomes: _abc.Iterable[Global___CellOutcome] | None = ...,
         avoid: _abc.Iterable[_builtins.str] | None = ...,
+        running_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "billed_micro_usd", b"billed_micro_usd", "device", b"device", "ended_at", b"ended_at", "estimate_micro_usd", b"estimate_micro_usd", "planned_at", b"planned_at", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "billed_micro_usd", b"billed_micro_usd", "device", b"device", "ended_at", b"ended_at", "estimate_micro_usd", b"estimate_micro_usd", "planned_at", b"planned_at", "running_at", b"running_at", "submitted_at", b"submitted_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "avoid", b"avoid", "billed_micro_usd", b"billed_micro_usd", "cancel_asked", b"cancel_asked", "device", b"device", "ended_at", b"ended_at", "entries", b"entries", "estimate_micro_usd", b"estimate_micro_usd", "farm", b"farm", "farm_id", b"farm_id", "key", b"key", "outcomes", b"outcomes", "planned_at", b"planned_at", "state", b"state", "submitted_at", b"submitted_at", "timeout_s", b"timeout_s", "token", b"token", "url", b"url", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "avoid", b"avoid", "billed_micro_usd", b"billed_micro_usd", "cancel_asked", b"cancel_asked", "device", b"device", "ended_at", b"ended_at", "entries", b"entries", "estimate_micro_usd", b"estimate_micro_usd", "farm", b"farm", "farm_id", b"farm_id", "key", b"key", "outcomes", b"outcomes", "planned_at", b"planned_at", "running_at", b"running_at", "state", b"state", "submitted_at", b"submitted_at", "timeout_s", b"timeout_s", "token", b"token", "url", b"url", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__billed_micro_usd: _TypeAlias = _typing.Literal["billed_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__billed_micro_usd: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd"]  # noqa: Y015

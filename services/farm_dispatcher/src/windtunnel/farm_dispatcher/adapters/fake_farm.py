@@ -16,7 +16,7 @@ from windtunnel.errors import FarmError, WindtunnelError
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
-from windtunnel.farm_dispatcher.adapters.job_failures import failure_of
+from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import (
     Collected,

@@ -1,0 +1,213 @@
+"""How cells end: what a farm collected becomes artifacts and events, and a cell's outcome is stored once."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+from datetime import datetime
+from pathlib import Path
+
+from google.protobuf.any_pb2 import Any as AnyMessage
+
+from windtunnel.enum_words import FAILURE_KIND
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, JobResult, Samples
+from windtunnel.farm_dispatcher.messages.cell_messages import conditions_to_proto, facts_to_proto
+from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
+from windtunnel.farm_dispatcher.use_cases.scheduler.reuse import Measurements, reuse_key
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, outcome_key
+from windtunnel.farms.failure_kinds import FailureKind
+from windtunnel.plan import shapes_to_proto
+from windtunnel.service.protobuf_values import artifact_to_proto, cut_text
+from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
+
+SERVICE = "farm_dispatcher"
+_LONGEST_DETAIL = 4000
+Outcome = events_pb2.DeviceRunFinished | events_pb2.DeviceRunFailed
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt at a cell on a farm.
+
+    Attributes:
+        queued: the cell.
+        info: the farm's own job; None: there was none.
+        started: when it began.
+    """
+
+    queued: farm_runs_pb2.QueuedCell
+    info: types_pb2.FarmRunInfo | None
+    started: datetime
+
+
+class CellEnder:
+    """Says how cells ended.
+
+    Args:
+        work: of the scheduler.
+        measurements: that later runs may reuse.
+    """
+
+    def __init__(self, work: Work, measurements: Measurements) -> None:
+        self._work = work
+        self._measurements = measurements
+
+    async def outcome_of(self, attempt: Attempt, result: JobResult) -> Outcome:
+        """What became of a cell, its log and files stored.
+
+        Args:
+            attempt: at the cell.
+            result: of its job.
+
+        Returns:
+            The event that says it.
+
+        Raises:
+            Unavailable: the store does not answer.
+        """
+        if result.run is not None:
+            return await self._finished(attempt, result.run, result)
+        assert result.failure is not None
+        failed = self.failed(attempt.queued, result.failure, attempt.info)
+        if result.log:
+            failed.log.CopyFrom(await self._put_text(result.log))
+        return failed
+
+    def failed(
+        self, queued: farm_runs_pb2.QueuedCell, failure: JobFailure, info: types_pb2.FarmRunInfo | None = None
+    ) -> events_pb2.DeviceRunFailed:
+        """The event of a cell that has no measurement.
+
+        Args:
+            queued: the cell.
+            failure: why.
+            info: the farm's own job; None: there was none.
+
+        Returns:
+            The event.
+        """
+        return events_pb2.DeviceRunFailed(
+            run=queued.run,
+            cell=queued.cell,
+            attempt=max(1, queued.attempt),
+            failure=failure_to_proto(failure),
+            farm_run=info,
+        )
+
+    async def end(self, outcome: Outcome) -> None:
+        """Stores an outcome, unless the cell has one, and publishes the one that is stored.
+
+        Args:
+            outcome: of a cell.
+        """
+        packed = AnyMessage()
+        packed.Pack(outcome)
+
+        async def compute() -> AnyMessage:
+            return packed
+
+        key = outcome_key(outcome.run.run_id, outcome.cell.id)
+        await self.publish(await self._work.jobs.once(key, AnyMessage, compute))
+        if isinstance(outcome, events_pb2.DeviceRunFinished):
+            await self._measurements.remember(outcome)
+
+    async def stored(self, queued: farm_runs_pb2.QueuedCell) -> AnyMessage | None:
+        """The outcome of a cell that has ended.
+
+        Args:
+            queued: the cell.
+
+        Returns:
+            None: it has not.
+        """
+        return await self._work.jobs.stored(outcome_key(queued.run.run_id, queued.cell.id), AnyMessage)
+
+    async def publish(self, packed: AnyMessage) -> None:
+        """Publishes an outcome. Repeating it changes nothing.
+
+        Args:
+            packed: as it is stored.
+        """
+        outcome = unpacked(packed)
+        parts = (outcome.cell.id, str(outcome.attempt))
+        await self._work.publisher.publish(outcome, run_id=outcome.run.run_id, parts=parts)
+
+    async def _finished(self, attempt: Attempt, run: DeviceRun, result: JobResult) -> events_pb2.DeviceRunFinished:
+        return events_pb2.DeviceRunFinished(
+            run=attempt.queued.run,
+            cell=attempt.queued.cell,
+            attempt=attempt.queued.attempt,
+            log=await self._put_text(run.log),
+            samples=await self._put_samples(run.samples),
+            device=facts_to_proto(run.facts),
+            started_at=to_timestamp(attempt.started),
+            ended_at=to_timestamp(self._work.clock()),
+            input_shapes=shapes_to_proto(run.input_shapes),
+            shapes_known=run.shapes_known,
+            conditions=conditions_to_proto(run.conditions),
+            farm_run=attempt.info,
+            pulled={name: await self._put_file(path) for name, path in result.pulled.items()},
+            reuse_key=reuse_key(attempt.queued),
+        )
+
+    async def _put_text(self, text: str) -> types_pb2.Artifact:
+        return artifact_to_proto(await self._work.artifacts.put_bytes(text.encode()), "text/plain")
+
+    async def _put_file(self, path: Path) -> types_pb2.Artifact:
+        return artifact_to_proto(await self._work.artifacts.put_file(path), "application/octet-stream")
+
+    async def _put_samples(self, samples: Samples | None) -> types_pb2.Artifact | None:
+        if samples is None:
+            return None
+        data = {"unit": "us", "warmup": list(samples.warmup), "inference": list(samples.inference)}
+        text = await asyncio.to_thread(json.dumps, data)
+        return artifact_to_proto(await self._work.artifacts.put_bytes(text.encode()), "application/json")
+
+
+def unpacked(packed: AnyMessage) -> Outcome:
+    """An outcome as its event.
+
+    Args:
+        packed: as it is stored.
+
+    Returns:
+        The event.
+    """
+    failed = packed.Is(events_pb2.DeviceRunFailed.DESCRIPTOR)
+    outcome: Outcome = events_pb2.DeviceRunFailed() if failed else events_pb2.DeviceRunFinished()
+    packed.Unpack(outcome)
+    return outcome
+
+
+def failure_to_proto(failure: JobFailure) -> types_pb2.Failure:
+    """The failure of a job on the wire. Texts are cut, so that the event always fits into a message.
+
+    Args:
+        failure: of the job.
+
+    Returns:
+        The message.
+    """
+    return types_pb2.Failure(
+        code=failure.code,
+        message=cut_text(failure.message),
+        hint=cut_text(failure.hint),
+        service=SERVICE,
+        detail=failure.detail[-_LONGEST_DETAIL:],
+        kind=FAILURE_KIND.number(failure.kind),
+        field=failure.field,
+    )
+
+
+def canceled(*, late: bool) -> JobFailure:
+    """The failure of a cell that nobody waits for any more.
+
+    Args:
+        late: the deadline of its run has passed; otherwise the run was canceled.
+
+    Returns:
+        The failure.
+    """
+    words = "the deadline of the run has passed" if late else "the run is canceled"
+    return JobFailure(FailureKind.CANCELLED, words, code="canceled")

@@ -1,0 +1,218 @@
+"""Leading a farm: continuing what earlier leaders began, and packing the cells that wait into farm runs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+from windtunnel.errors import FarmError, Unavailable
+from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
+from windtunnel.farm_dispatcher.domain.devices import Device
+from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.messages.cell_messages import device_to_proto
+from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp, to_timestamp
+from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims
+from windtunnel.farm_dispatcher.use_cases.scheduler.device_list import DeviceList
+from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
+from windtunnel.farm_dispatcher.use_cases.scheduler.follow_run import RunFollower
+from windtunnel.farm_dispatcher.use_cases.scheduler.health import DeviceRecords
+from windtunnel.farm_dispatcher.use_cases.scheduler.leases import Lease, Leases
+from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
+from windtunnel.farm_dispatcher.use_cases.scheduler.records import Stored, name_in, run_key, tag_of
+from windtunnel.farm_dispatcher.use_cases.scheduler.settle_run import Settlement
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.farms.failure_kinds import FailureKind
+from windtunnel.v1 import farm_runs_pb2
+
+log = logging.getLogger(__name__)
+
+Queued = Stored[farm_runs_pb2.QueuedCell]
+_PAGE: Final = 64
+# The queue is looked through at most so far for a cell that may run now.
+_PAGES: Final = 40
+_LOOK_S: Final = 0.5
+# Without a change of the records the queue is looked through this often: a wait may be over.
+_RELOOK_S: Final = 2.0
+
+
+class FarmLeader:
+    """Takes the cells of one farm to their ends while this dispatcher leads it.
+
+    Args:
+        farm: that is led.
+        work: of the scheduler.
+        leases: decide who leads.
+        ender: says how cells ended.
+        progress: says how far cells are.
+    """
+
+    def __init__(self, farm: Farm, work: Work, leases: Leases, ender: CellEnder, progress: Progress) -> None:
+        self._farm = farm
+        self._settings = farm.settings
+        self._work = work
+        self._leases = leases
+        self._progress = progress
+        self._claims = Claims(farm.settings, work, ender)
+        self._health = DeviceRecords(work.records, farm.settings.name)
+        self._devices = DeviceList(farm)
+        self._settlement = Settlement(farm.settings, work, ender, self._claims, self._health, progress)
+        self._following: dict[str, asyncio.Task[None]] = {}
+        self._busy: dict[str, str] = {}
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        """Leads the farm whenever nobody else does, without end."""
+        while True:
+            async with self._leases.held(self._settings.name) as lease:
+                try:
+                    await self._lead(lease)
+                except Unavailable as error:
+                    log.warning("farm %s cannot be led now: %s", self._settings.name, error)
+                finally:
+                    await self._stop()
+
+    async def _lead(self, lease: Lease) -> None:
+        follower = RunFollower(self._farm, self._work, lease, self._claims, self._settlement, self._progress)
+        await self._continue(lease, follower)
+        seen, looked = "", float("-inf")
+        clock = asyncio.get_running_loop().time
+        while lease.is_held:
+            self._ended.clear()
+            revision = await self._work.records.revision()
+            if revision != seen or clock() - looked > _RELOOK_S:
+                seen, looked = revision, clock()
+                await self._start_what_fits(lease, follower)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        try:
+            await asyncio.wait_for(self._ended.wait(), min(_LOOK_S, self._settings.poll_seconds.max))
+        except TimeoutError:
+            return
+
+    async def _continue(self, lease: Lease, follower: RunFollower) -> None:
+        """Takes over the farm runs that have not ended."""
+        after = 0
+        while page := await self._work.records.runs(self._settings.name, _PAGE, after=after):
+            after = page[-1].revision
+            for stored in page:
+                if stored.message.token != lease.token:
+                    stored.message.token = lease.token
+                    # An earlier leader that still writes has ended it meanwhile, or is shut out now.
+                    if not await self._work.records.write(stored):
+                        continue
+                self._follow(follower, stored, is_new=False)
+
+    async def _start_what_fits(self, lease: Lease, follower: RunFollower) -> None:
+        after = 0
+        for _ in range(_PAGES):
+            if len(self._following) >= self._settings.parallel:
+                return
+            page = await self._work.records.queued(self._settings.name, _PAGE, after=after)
+            if not page:
+                return
+            after = page[-1].revision
+            seen: set[str] = set()
+            for stored in page:
+                tag = tag_of(stored.message.cell)
+                if tag not in seen and lease.is_held:
+                    seen.add(tag)
+                    await self._start(lease, follower, stored, tag)
+                if len(self._following) >= self._settings.parallel:
+                    return
+
+    async def _start(self, lease: Lease, follower: RunFollower, first: Queued, tag: str) -> None:
+        """Starts a farm run with the cells of one device that may run now, if there are any."""
+        now = self._work.clock()
+        if tag in self._busy.values() and not self._devices.may_share(first.message.cell):
+            return
+        waiting = await self._work.records.queued_for(self._settings.name, tag, 4 * self._settings.entries)
+        ready = [one for one in waiting if not _waits(one.message, now)]
+        if not ready or not await self._health.may_run(tag, now):
+            await self._drop_over(waiting, now)
+            return
+        limit = 1 if await self._health.is_probed(tag) else self._settings.entries
+        if len(ready) < limit and self._may_get_more(ready, now):
+            return
+        device = await self._device(ready)
+        if device is not None:
+            await self._plan(lease, follower, device, ready[:limit], tag)
+
+    def _may_get_more(self, ready: Sequence[Queued], now: datetime) -> bool:
+        """Whether more cells of the device may come before the first of these has waited long enough."""
+        first = min(from_timestamp(one.message.queued_at) for one in ready)
+        return now - first < timedelta(seconds=self._settings.pack_seconds)
+
+    async def _drop_over(self, waiting: Sequence[Queued], now: datetime) -> None:
+        """Ends cells that nobody waits for, although they may not run now."""
+        for one in waiting:
+            over = await self._claims.why_over(one.message, now)
+            if over is not None:
+                await self._claims.drop(name_in(one.key), one.message, over)
+
+    async def _device(self, ready: Sequence[Queued]) -> Device | None:
+        """The device of some cells as the farm offers it now; without it they end."""
+        cell = ready[0].message.cell
+        try:
+            device = await self._devices.find(cell.device, cell.os_version)
+        except FarmError as error:
+            log.warning("farm %s does not list its devices: %s", self._settings.name, error)
+            return None
+        if device is None:
+            words = f"the {self._settings.name} farm has no device {cell.device!r} with OS version {cell.os_version!r} now"
+            for one in ready:
+                failure = JobFailure(FailureKind.DEVICE, words, "see `windtunnel devices`", code="device")
+                await self._claims.drop(name_in(one.key), one.message, failure)
+            return None
+        return device if device.available else None
+
+    async def _plan(
+        self, lease: Lease, follower: RunFollower, device: Device, cells: Sequence[Queued], tag: str
+    ) -> None:
+        lease.require()
+        key = f"wt-{uuid.uuid4().hex[:24]}"
+        run = farm_runs_pb2.FarmRun(
+            key=key,
+            farm=self._settings.name,
+            state=farm_runs_pb2.FarmRun.STATE_PLANNED,
+            token=lease.token,
+            device=device_to_proto(device),
+            entries=[name_in(one.key) for one in cells],
+            timeout_s=sum(_timeout(one.message) for one in cells),
+            planned_at=to_timestamp(self._work.clock()),
+            avoid=dict.fromkeys(instance for one in cells for instance in one.message.avoid),
+        )
+        stored = await self._work.records.create(run_key(self._settings.name, key), run)
+        if stored is not None:
+            self._busy[key] = tag
+            self._follow(follower, stored, is_new=True)
+
+    def _follow(self, follower: RunFollower, stored: Stored[farm_runs_pb2.FarmRun], *, is_new: bool) -> None:
+        key = stored.message.key
+        task = asyncio.create_task(follower.follow(stored, is_new=is_new))
+        self._following[key] = task
+        task.add_done_callback(lambda _: self._let_go(key))
+
+    def _let_go(self, key: str) -> None:
+        self._following.pop(key, None)
+        self._busy.pop(key, None)
+        self._ended.set()
+
+    async def _stop(self) -> None:
+        tasks = list(self._following.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _waits(queued: farm_runs_pb2.QueuedCell, now: datetime) -> bool:
+    return queued.HasField("not_before") and from_timestamp(queued.not_before) > now
+
+
+def _timeout(queued: farm_runs_pb2.QueuedCell) -> float:
+    job = queued.job
+    return job.app.timeout_s if job.HasField("app") else job.executable.timeout_s

@@ -1,0 +1,65 @@
+"""Says how far cells are on their farms, for people who watch."""
+
+from __future__ import annotations
+
+import hashlib
+
+from windtunnel.bus.publisher import Publisher
+from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import utc_now
+from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
+
+Stage = events_pb2.DeviceRunProgressed
+
+
+class Progress:
+    """Publishes `device_run.progressed`.
+
+    Args:
+        publisher: of events.
+    """
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def queued(self, queued: farm_runs_pb2.QueuedCell, reason: str = "") -> None:
+        """A cell waits for its farm.
+
+        Args:
+            queued: the cell.
+            reason: why it waits again; empty: it waits for the first time.
+        """
+        await self._say(queued, Stage.STAGE_QUEUED, None, reason)
+
+    async def at(
+        self, queued: farm_runs_pb2.QueuedCell, stage: events_pb2.DeviceRunProgressed.Stage, run: farm_runs_pb2.FarmRun
+    ) -> None:
+        """A cell is in a farm run.
+
+        Args:
+            queued: the cell.
+            stage: how far it is.
+            run: the farm run.
+        """
+        info = types_pb2.FarmRunInfo(id=run.farm_id, url=run.url, words=run.words)
+        await self._say(queued, stage, info, "")
+
+    async def _say(
+        self,
+        queued: farm_runs_pb2.QueuedCell,
+        stage: events_pb2.DeviceRunProgressed.Stage,
+        info: types_pb2.FarmRunInfo | None,
+        reason: str,
+    ) -> None:
+        message = events_pb2.DeviceRunProgressed(
+            run=queued.run,
+            cell=queued.cell,
+            attempt=queued.attempt,
+            stage=stage,
+            farm_run=info,
+            at=to_timestamp(utc_now()),
+            reason=reason,
+        )
+        words = "" if info is None else hashlib.sha256(f"{info.id}\0{info.words}".encode()).hexdigest()[:12]
+        parts = (queued.cell.id, str(queued.attempt), str(int(stage)), words)
+        await self._publisher.publish(message, run_id=queued.run.run_id, parts=parts)

@@ -1,0 +1,92 @@
+"""Queueing cells: all that an event does for them. The scheduler of their farm does the rest."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.domain.jobs import Job
+from windtunnel.farm_dispatcher.domain.money import micro_usd
+from windtunnel.farm_dispatcher.messages.cell_messages import cell_to_proto
+from windtunnel.farm_dispatcher.messages.job_messages import job_to_proto
+from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp, to_timestamp
+from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
+from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
+from windtunnel.farm_dispatcher.use_cases.scheduler.records import queue_key, taken_key
+from windtunnel.farm_dispatcher.use_cases.scheduler.reuse import Measurements
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.plan import Plan
+from windtunnel.v1 import farm_runs_pb2, types_pb2
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CellQueue:
+    """Puts cells where the schedulers find them.
+
+    Attributes:
+        work: of the scheduler.
+        ender: says how cells ended.
+        measurements: that cells may reuse.
+        progress: says how far cells are.
+        deadline_s: of a run whose plan gives none, in seconds after its start.
+    """
+
+    work: Work
+    ender: CellEnder
+    measurements: Measurements
+    progress: Progress
+    deadline_s: float
+
+    async def queue(self, run: types_pb2.RunContext, plan: Plan, cells: Sequence[tuple[Cell, Job]]) -> None:
+        """Queues cells. A cell that is queued, runs or has ended stays as it is; what has ended is published again.
+
+        Args:
+            run: of the cells.
+            plan: of the run.
+            cells: each with its job.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        now = self.work.clock()
+        for cell, job in cells:
+            queued = self._entry(run, plan, cell, job, now)
+            ended = await self.ender.stored(queued)
+            if ended is not None:
+                await self.ender.publish(ended)
+                continue
+            reused = await self.measurements.fresh(queued, plan.reuse_seconds, now)
+            if reused is not None:
+                log.info("cell %s of run %s reuses a measurement", cell.id, run.run_id)
+                await self.ender.end(reused)
+                continue
+            await self._put(queued)
+
+    async def _put(self, queued: farm_runs_pb2.QueuedCell) -> None:
+        name = queued.cell.id
+        if await self.work.records.read(taken_key(queued.cell.farm, name), farm_runs_pb2.QueuedCell) is not None:
+            return
+        if await self.work.records.create(queue_key(queued, name), queued) is not None:
+            await self.progress.queued(queued)
+
+    def _entry(
+        self, run: types_pb2.RunContext, plan: Plan, cell: Cell, job: Job, now: datetime
+    ) -> farm_runs_pb2.QueuedCell:
+        started = from_timestamp(run.started_at) if run.HasField("started_at") else now
+        deadline = started + timedelta(seconds=plan.deadline_seconds or self.deadline_s)
+        budget = None if plan.budget_usd is None else micro_usd(Decimal(str(plan.budget_usd)))
+        return farm_runs_pb2.QueuedCell(
+            run=run,
+            cell=cell_to_proto(cell),
+            job=job_to_proto(job),
+            attempt=1,
+            queued_at=to_timestamp(now),
+            deadline=to_timestamp(deadline),
+            budget_micro_usd=budget,
+        )

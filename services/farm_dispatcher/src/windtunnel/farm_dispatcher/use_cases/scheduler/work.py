@@ -1,0 +1,85 @@
+"""What the parts of the scheduler share, and what they know of a cell that waits or runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from windtunnel.artifacts import Artifacts
+from windtunnel.bus import Jobs, job_key
+from windtunnel.bus.publisher import Publisher
+from windtunnel.farm_dispatcher.domain.farm import Files
+from windtunnel.farm_dispatcher.domain.jobs import Entry
+from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto
+from windtunnel.farm_dispatcher.messages.job_messages import job_from_proto
+from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp
+from windtunnel.farm_dispatcher.use_cases.scheduler.ledgers import Ledgers
+from windtunnel.farm_dispatcher.use_cases.scheduler.records import Records
+from windtunnel.service.cancellation import Cancellations
+from windtunnel.v1 import farm_runs_pb2
+
+
+def utc_now() -> datetime:
+    """The time now."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What the scheduler works with.
+
+    Attributes:
+        records: of farm runs.
+        ledgers: of what is spent.
+        jobs: results of cells that have ended.
+        publisher: of events.
+        artifacts: the store.
+        files: artifacts as local files.
+        canceled: runs that were canceled.
+        backoff_s: wait before the second attempt at a cell, in seconds; it doubles.
+        clock: the time now.
+    """
+
+    records: Records
+    ledgers: Ledgers
+    jobs: Jobs
+    publisher: Publisher
+    artifacts: Artifacts
+    files: Files
+    canceled: Cancellations
+    backoff_s: float = 2.0
+    clock: Callable[[], datetime] = utc_now
+
+
+def outcome_key(run_id: str, cell_id: str) -> str:
+    """The key under which the outcome of a cell is stored.
+
+    Args:
+        run_id: of the run.
+        cell_id: of the cell.
+    """
+    return job_key("run", {"run": run_id, "cell": cell_id}, {})
+
+
+def entry_of(name: str, queued: farm_runs_pb2.QueuedCell) -> Entry:
+    """A queued cell as an entry of a farm run.
+
+    Args:
+        name: of the entry.
+        queued: the cell.
+
+    Returns:
+        The entry.
+    """
+    return Entry(name, cell_from_proto(queued.cell), job_from_proto(queued.job))
+
+
+def is_late(queued: farm_runs_pb2.QueuedCell, now: datetime) -> bool:
+    """Whether the deadline of a cell has passed.
+
+    Args:
+        queued: the cell.
+        now: the time.
+    """
+    return queued.HasField("deadline") and from_timestamp(queued.deadline) <= now
