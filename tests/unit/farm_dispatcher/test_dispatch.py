@@ -1,4 +1,4 @@
-"""Attempts at a cell, and which failures end them."""
+"""What the dispatcher knows of its farms, and cells that run for a caller who waits."""
 
 from __future__ import annotations
 
@@ -8,19 +8,18 @@ import pytest
 
 from support.farm_jobs import FolderFiles, model_job
 from support.graphs import dense_model
-from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, WindtunnelError
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.catalog import Catalog, CatalogEntry
+from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, Unsupported, WindtunnelError
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm, FakeVendor
 from windtunnel.farm_dispatcher.adapters.farms_file.read_farms import farms_of
 from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.jobs import ExecutableJob
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher, Patience
+from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
+from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
 from windtunnel.plan import DeviceFilter
-
-BUSY = FarmError("the device is busy")
-REFUSED = FarmError("no such account", retryable=False)
-CRASH = JobFailed("died of SIGSEGV", how="signal")
-
 
 FILES = FolderFiles()
 
@@ -30,44 +29,47 @@ def job(tmp_path: Path) -> ExecutableJob:
     return model_job(FILES.add(dense_model(tmp_path / "m.tflite")))
 
 
+def dispatcher_of(**farms: Farm) -> Dispatcher:
+    return Dispatcher(farms, JobBuilder(Catalog(), no_catalog), FILES)
+
+
+async def no_catalog(entry: CatalogEntry) -> ArtifactRef:
+    raise AssertionError(entry)
+
+
 def cell(*, farm: str = "fake", skip_reason: str = "") -> Cell:
     return Cell("c-1", "int8", farm, "pixel", "host", "14", "cpu", 1, skip_reason)
 
 
+async def test_cells_that_cannot_run_are_refused(tmp_path: Path, job: ExecutableJob) -> None:
+    dispatcher = dispatcher_of(fake=FakeFarm())
+    with pytest.raises(InvalidInput, match="no gpu there"):
+        await dispatcher.run(cell(skip_reason="no gpu there"), job, tmp_path / "a")
+    with pytest.raises(InvalidInput, match="'adb' is not set up"):
+        await dispatcher.run(cell(farm="adb"), job, tmp_path / "b")
+
+
 @pytest.mark.parametrize(
-    ("failures", "attempt", "error"),
+    ("failure", "error"),
     [
-        ([], 1, None),
-        ([BUSY], 2, None),
-        ([BUSY, BUSY], 3, None),
-        ([BUSY, BUSY, BUSY], 3, BUSY),
-        ([REFUSED], 1, REFUSED),
-        ([BUSY, CRASH], 2, CRASH),
+        (FarmError("the device is busy"), FarmError("the device is busy")),
+        (FarmError("no such account", retryable=False, kind="quota"), FarmError("no such account", retryable=False)),
+        (JobFailed("died of SIGSEGV", how="signal"), JobFailed("died of SIGSEGV", how="exit")),
+        (InvalidInput("no model"), InvalidInput("no model")),
+        (Unsupported("no op"), Unsupported("no op")),
     ],
 )
-async def test_only_what_may_pass_is_tried_again(
-    tmp_path: Path,
-    job: ExecutableJob,
-    failures: list[WindtunnelError | None],
-    attempt: int,
-    error: WindtunnelError | None,
+async def test_who_waits_for_a_cell_gets_its_failure_as_an_error(
+    tmp_path: Path, job: ExecutableJob, failure: WindtunnelError, error: WindtunnelError
 ) -> None:
-    farm = FakeFarm(FakeVendor(failures=list(failures)))
-    attempted = await Dispatcher({"fake": farm}, Patience(3, 0.001)).run_patiently(cell(), job, FILES, tmp_path / "w")
-    assert (attempted.attempt, str(attempted.error), attempted.run is None) == (attempt, str(error), error is not None)
-    assert len(farm.ran) == attempt
-
-
-async def test_cells_that_cannot_run_are_refused(tmp_path: Path, job: ExecutableJob) -> None:
-    dispatcher = Dispatcher({"fake": FakeFarm()})
-    with pytest.raises(InvalidInput, match="no gpu there"):
-        await dispatcher.run(cell(skip_reason="no gpu there"), job, FILES, tmp_path / "a")
-    with pytest.raises(InvalidInput, match="'adb' is not set up"):
-        await dispatcher.run(cell(farm="adb"), job, FILES, tmp_path / "b")
+    farm = FakeFarm(FakeVendor(failures=[failure]))
+    with pytest.raises(type(error)) as raised:
+        await dispatcher_of(fake=farm).run(cell(), job, tmp_path / "w")
+    assert (str(raised.value), raised.value.retryable) == (str(error), error.retryable)
 
 
 async def test_devices_of_one_farm_or_of_all() -> None:
-    dispatcher = Dispatcher({"fake": FakeFarm()})
+    dispatcher = dispatcher_of(fake=FakeFarm())
     assert [device.name for device in await dispatcher.devices()] == ["pixel"]
     assert await dispatcher.devices("fake") == await dispatcher.devices()
     with pytest.raises(NotFound, match="'adb' is not set up"):
@@ -75,7 +77,7 @@ async def test_devices_of_one_farm_or_of_all() -> None:
 
 
 async def test_planning_asks_only_the_farms_that_the_plan_names() -> None:
-    dispatcher = Dispatcher({"fake": FakeFarm(), "adb": FakeFarm(down=FarmError("down"))})
+    dispatcher = dispatcher_of(fake=FakeFarm(), adb=FakeFarm(down=FarmError("down")))
     cells = await dispatcher.plan("run", "int8", [DeviceFilter("fake"), DeviceFilter("aws")])
     assert [item.skip_reason for item in cells] == ["", "farm 'aws' is not set up in this installation"]
     with pytest.raises(FarmError, match="down"):

@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 
+from support.farm_jobs import FolderFiles
 from windtunnel.app_builder.domain.app_package import Platform
 from windtunnel.app_builder.domain.platforms import platforms_of
+from windtunnel.artifacts import ArtifactRef
+from windtunnel.catalog import Catalog, CatalogEntry
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
 from windtunnel.farm_dispatcher.adapters.farm_registry import FARMS
 from windtunnel.farm_dispatcher.adapters.host.arm_farm import ArmFarm
 from windtunnel.farm_dispatcher.adapters.host.local_farm import LocalFarm
 from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto, cell_to_proto
+from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
 from windtunnel.farms.properties import EMULATED_HOST, KNOWN_FARMS, PHONES, THIS_HOST, FarmProperties, properties_of
 from windtunnel.metrics_store.messages.decode_values import cell_spec
@@ -36,8 +40,12 @@ def test_an_adapter_states_what_plans_expect_of_its_name(name: str, adapter: typ
     assert adapter.properties == KNOWN_FARMS[name]  # type: ignore[attr-defined]
 
 
+async def no_catalog(entry: CatalogEntry) -> ArtifactRef:
+    raise AssertionError(entry)
+
+
 async def test_every_cell_carries_the_properties_of_its_farm() -> None:
-    dispatcher = Dispatcher({"lab": FakeFarm(properties=STRANGE)})
+    dispatcher = Dispatcher({"lab": FakeFarm(properties=STRANGE)}, JobBuilder(Catalog(), no_catalog), FolderFiles())
     filters = [DeviceFilter("lab", accelerator=("cpu", "gpu")), DeviceFilter("arm"), DeviceFilter("adb")]
     found = [(c.farm, c.farm_properties) for c in await dispatcher.plan("run", "int8", filters)]
     # Of farms that are not set up the names are known.

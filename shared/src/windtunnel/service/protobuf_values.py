@@ -143,7 +143,11 @@ def failure_to_proto(error: WindtunnelError, service: str) -> types_pb2.Failure:
     """
     detail = error.stderr if isinstance(error, JobFailed) else ""
     return types_pb2.Failure(
-        code=error.code, message=cut_text(error.message), hint=cut_text(error.hint), service=service, detail=detail[-4000:]
+        code=error.code,
+        message=cut_text(error.message),
+        hint=cut_text(error.hint),
+        service=service,
+        detail=detail[-4000:],
     )
 
 

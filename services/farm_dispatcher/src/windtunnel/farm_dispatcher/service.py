@@ -7,23 +7,19 @@ import dataclasses
 import json
 import logging
 import tempfile
-from collections.abc import Sequence
-from datetime import UTC, datetime
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
-from google.protobuf.any_pb2 import Any as AnyMessage
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from windtunnel.bus import Event, each, job_key
+from windtunnel.bus import Event, job_key
 from windtunnel.enum_words import PLATFORM
-from windtunnel.errors import InvalidInput, Unavailable, WindtunnelError
-from windtunnel.farm_dispatcher.adapters.artifact_files import ArtifactFiles
+from windtunnel.errors import InvalidInput, NotFound, Unavailable, WindtunnelError
 from windtunnel.farm_dispatcher.adapters.host.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.domain.cells import Cell
-from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, Samples
-from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, ExecutableJob, PushedFile
+from windtunnel.farm_dispatcher.domain.device_runs import Samples
+from windtunnel.farm_dispatcher.domain.jobs import Job
 from windtunnel.farm_dispatcher.messages.cell_messages import (
     cell_from_proto,
     cell_to_proto,
@@ -32,29 +28,34 @@ from windtunnel.farm_dispatcher.messages.cell_messages import (
     facts_to_proto,
 )
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-from windtunnel.farm_dispatcher.use_cases.run_cells import Attempted, Dispatcher
+from windtunnel.farm_dispatcher.use_cases.build_job import App
+from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
+from windtunnel.farm_dispatcher.use_cases.scheduler.queue_cells import CellQueue
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
 from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, failure_to_proto
 from windtunnel.service.run_inputs import plan_of
 from windtunnel.service.runtime import Runtime
-from windtunnel.telemetry import job_context
 from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_dispatcher_pb2_grpc, plan_pb2, types_pb2
 
 log = logging.getLogger(__name__)
 
+# Makes the job of a cell.
+JobOf = Callable[[Cell], Awaitable[Job]]
+
 
 class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServicer):
-    """Plans cells on `variant.ready`, runs them on `app.built`, and does both on request.
+    """Plans and queues cells on `variant.ready` and `app.built`; answers what the farms have, and runs single cells.
 
     Args:
         runtime: what the service has to work with.
         dispatcher: plans and runs cells.
+        queue: where the schedulers find cells.
     """
 
-    def __init__(self, runtime: Runtime[FarmDispatcherSettings], dispatcher: Dispatcher) -> None:
+    def __init__(self, runtime: Runtime[FarmDispatcherSettings], dispatcher: Dispatcher, queue: CellQueue) -> None:
         self._runtime = runtime
         self._dispatcher = dispatcher
-        self._files = ArtifactFiles(runtime.artifacts)
+        self._queue = queue
 
     async def ListDevices(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.ListDevicesRequest, context: grpc.aio.ServicerContext[Any, Any]
@@ -79,33 +80,39 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         if not request.package_uri and not request.model_uri:
             raise InvalidInput("package_uri is empty", hint="give the URI of the app package")
         with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
-            source = Path(folder, "source")
-            source.mkdir()
-            found = await self._runtime.sources.open(request.model_uri or request.package_uri, into=source)
-            model = found if request.model_uri else await asyncio.to_thread(unpack_model, found, Path(folder))
-            run = await self._dispatcher.run(cell, await self._job(model), self._files, Path(folder, "run"))
+            job = await self._requested_job(request, cell, Path(folder))
+            submitted, run = await self._dispatcher.run(cell, job, Path(folder, "run"))
         return farm_dispatcher_pb2.RunCellResponse(
-            log=await self._put_log(run),
+            log=artifact_to_proto(await self._runtime.artifacts.put_bytes(run.log.encode()), "text/plain"),
             samples=await self._put_samples(run.samples),
             device=facts_to_proto(run.facts),
             input_shapes=shapes_to_proto(run.input_shapes),
             shapes_known=run.shapes_known,
             conditions=conditions_to_proto(run.conditions),
+            farm_run=types_pb2.FarmRunInfo(id=submitted.id, url=submitted.url, words=submitted.words),
         )
 
     async def on_variant_ready(self, event: Event) -> None:
-        """Handles `variant.ready`: publishes `cells.planned`.
+        """Handles `variant.ready`: publishes `cells.planned`, and queues the cells that need no app.
 
         Args:
             event: as received.
         """
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
-        planned = await self._plan(message.run, message.variant.name, message.input_shapes)
-        await self._runtime.publisher.publish(planned, run_id=message.run.run_id, parts=(message.variant.name,))
+        run, variant = message.run, message.variant
+        planned = await self._plan(run, variant.name, message.input_shapes)
+        announced = events_pb2.CellsPlanned(
+            run=run, variant=variant.name, cells=planned.cells, model=variant.model, input_shapes=message.input_shapes
+        )
+        await self._runtime.publisher.publish(announced, run_id=run.run_id, parts=(variant.name,))
+        cells = _executables(planned)
+        if cells:
+            model = artifact_from_proto(variant.model)
+            await self._queue_all(run, cells, lambda cell: self._dispatcher.executable_job(cell, model))
 
     async def on_plan_failure(self, event: Event, error: WindtunnelError) -> None:
-        """Publishes that the cells of the variant could not be planned.
+        """Publishes that the cells of the variant could not be planned, or that those that are planned do not run.
 
         Args:
             event: that was given up.
@@ -113,25 +120,30 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         """
         message = event.message()
         assert isinstance(message, events_pb2.VariantReady)
-        await self._publish_unplanned(message.run, message.variant.name, error)
+        planned = await self._planned(message.run.run_id, message.variant.name)
+        if planned is None:
+            await self._publish_unplanned(message.run, message.variant.name, error)
+            return
+        for cell in _executables(planned):
+            await self._queue.refuse(message.run, cell, error)
 
     async def on_app_built(self, event: Event) -> None:
-        """Handles `app.built`: publishes `device_run.finished` or `.failed` for each cell that the app is for.
+        """Handles `app.built`: queues the cells that the app is for.
 
         Args:
             event: as received.
         """
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
-        cells = _runnable(await self._plan(message.run, message.variant, message.input_shapes), message)
+        cells = _cells_of_app(await self._plan(message.run, message.variant, message.input_shapes), message)
         if not cells:
             return
-        package = await self._runtime.artifacts.path(artifact_from_proto(message.package).sha256)
-        with tempfile.TemporaryDirectory(prefix="windtunnel-app-") as folder:
-            model = await asyncio.to_thread(unpack_model, package, Path(folder))
-            job = await self._job(model)
-        # All at once: the dispatcher knows how many each farm can take.
-        await each(cells, lambda cell: self._run_cell(message.run, cell, job), at_once=len(cells))
+        package = artifact_from_proto(message.package)
+        model = await self._runtime.artifacts.stat(message.model_sha256)
+        if model is None:
+            raise NotFound(f"the model {message.model_sha256} of the app is not in the artifact store")
+        app = App(package, PLATFORM.read(message.device_platform, message.platform))
+        await self._queue_all(message.run, cells, lambda cell: self._dispatcher.app_job(cell, app, model))
 
     async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
         """Publishes for each cell of the app how its run ended, or that there was none.
@@ -153,20 +165,35 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         except WindtunnelError as unplanned:
             await self._publish_unplanned(message.run, message.variant, unplanned)
             return
-        await each(_runnable(planned, message), lambda cell: self._announce_given_up(message.run, cell, error))
+        for cell in _cells_of_app(planned, message):
+            await self._queue.refuse(message.run, cell, error)
 
-    async def _job(self, model: Path) -> ExecutableJob:
-        return ExecutableJob(PushedFile(await self._runtime.artifacts.put_file(model), f"{DEVICE_FOLDER}/model.tflite"))
+    async def _queue_all(self, run: types_pb2.RunContext, cells: Sequence[Cell], job_of: JobOf) -> None:
+        """Queues cells with their jobs; a cell for which there is no job ends."""
+        plan = await plan_of(run, self._runtime.artifacts)
+        ready: list[tuple[Cell, Job]] = []
+        for cell in cells:
+            try:
+                ready.append((cell, await job_of(cell)))
+            except WindtunnelError as error:
+                if error.retryable:
+                    raise
+                await self._queue.refuse(run, cell, error)
+        await self._queue.queue(run, plan, ready)
 
-    async def _announce_given_up(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
-        # A run that ended may never have been announced: the process can die in between, or the bus be away.
-        outcome = await self._runtime.jobs.stored(_run_key(run.run_id, cell), AnyMessage)
-        if outcome is not None:
-            await self._publish_outcome(run, cell, outcome)
-            return
-        failed = self._failed(run, cell, Attempted(1, None, error))
-        # An id of its own: should the message be replayed, what its first attempt says must not be taken for this.
-        await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(cell.id, "given_up"))
+    async def _requested_job(self, request: farm_dispatcher_pb2.RunCellRequest, cell: Cell, folder: Path) -> Job:
+        source = folder / "source"
+        source.mkdir()
+        found = await self._runtime.sources.open(request.model_uri or request.package_uri, into=source)
+        if cell.run_as == "app":
+            package = await self._runtime.artifacts.put_file(found)
+            return await self._dispatcher.app_job(cell, App(package, cell.platform), package)
+        model = found if request.model_uri else await asyncio.to_thread(unpack_model, found, folder)
+        return await self._dispatcher.executable_job(cell, await self._runtime.artifacts.put_file(model))
+
+    async def _planned(self, run_id: str, variant: str) -> events_pb2.CellsPlanned | None:
+        """The cells of a variant, if they were planned."""
+        return await self._runtime.jobs.stored(_plan_key(run_id, variant), events_pb2.CellsPlanned)
 
     async def _plan(
         self, run: types_pb2.RunContext, variant: str, fed: Sequence[types_pb2.InputShape]
@@ -190,59 +217,6 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         failed = events_pb2.CellsFailed(run=run, variant=variant, failure=failure)
         await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(variant,))
 
-    async def _run_cell(self, run: types_pb2.RunContext, cell: Cell, job: ExecutableJob) -> None:
-        """Runs a cell once, whether that ends well or not: a failure that was published is not taken back."""
-
-        async def compute() -> AnyMessage:
-            with tempfile.TemporaryDirectory(prefix="windtunnel-cell-") as folder:
-                started = datetime.now(UTC)
-                attempted = await self._dispatcher.run_patiently(cell, job, self._files, Path(folder))
-            if attempted.run is None:
-                log.warning("cell %s of run %s: %s", cell.id, run.run_id, attempted.error)
-                return _packed(self._failed(run, cell, attempted))
-            return _packed(await self._finished(run, cell, attempted.attempt, attempted.run, started))
-
-        with job_context(cell=cell.id):
-            outcome = await self._runtime.jobs.once(_run_key(run.run_id, cell), AnyMessage, compute)
-            await self._publish_outcome(run, cell, outcome)
-            log.info("cell %s has run", cell.id)
-
-    async def _publish_outcome(self, run: types_pb2.RunContext, cell: Cell, outcome: AnyMessage) -> None:
-        failed = outcome.Is(events_pb2.DeviceRunFailed.DESCRIPTOR)
-        message = events_pb2.DeviceRunFailed() if failed else events_pb2.DeviceRunFinished()
-        outcome.Unpack(message)
-        parts = (cell.id, str(message.attempt))
-        await self._runtime.publisher.publish(message, run_id=run.run_id, parts=parts)
-
-    async def _finished(
-        self, run: types_pb2.RunContext, cell: Cell, attempt: int, result: DeviceRun, started: datetime
-    ) -> events_pb2.DeviceRunFinished:
-        return events_pb2.DeviceRunFinished(
-            run=run,
-            cell=cell_to_proto(cell),
-            attempt=attempt,
-            log=await self._put_log(result),
-            samples=await self._put_samples(result.samples),
-            device=facts_to_proto(result.facts),
-            started_at=_timestamp(started),
-            ended_at=_timestamp(datetime.now(UTC)),
-            input_shapes=shapes_to_proto(result.input_shapes),
-            shapes_known=result.shapes_known,
-            conditions=conditions_to_proto(result.conditions),
-        )
-
-    def _failed(self, run: types_pb2.RunContext, cell: Cell, attempted: Attempted) -> events_pb2.DeviceRunFailed:
-        assert attempted.error is not None
-        return events_pb2.DeviceRunFailed(
-            run=run,
-            cell=cell_to_proto(cell),
-            attempt=attempted.attempt,
-            failure=failure_to_proto(attempted.error, self._runtime.name),
-        )
-
-    async def _put_log(self, run: DeviceRun) -> types_pb2.Artifact:
-        return artifact_to_proto(await self._runtime.artifacts.put_bytes(run.log.encode()), "text/plain")
-
     async def _put_samples(self, samples: Samples | None) -> types_pb2.Artifact | None:
         if samples is None:
             return None
@@ -254,30 +228,18 @@ def _plan_key(run_id: str, variant: str) -> str:
     return job_key("cells", {"run": run_id, "variant": variant}, {})
 
 
-def _run_key(run_id: str, cell: Cell) -> str:
-    return job_key("run", {"run": run_id, "cell": cell.id}, {})
+def _executables(planned: events_pb2.CellsPlanned) -> list[Cell]:
+    cells = [cell_from_proto(cell) for cell in planned.cells]
+    return [cell for cell in cells if not cell.skip_reason and cell.run_as == "executable"]
 
 
-def _packed(outcome: events_pb2.DeviceRunFinished | events_pb2.DeviceRunFailed) -> AnyMessage:
-    """How a cell ended, as its stored result: two kinds of message under one key."""
-    packed = AnyMessage()
-    packed.Pack(outcome)
-    return packed
-
-
-def _runnable(planned: events_pb2.CellsPlanned, app: events_pb2.AppBuilt) -> list[Cell]:
+def _cells_of_app(planned: events_pb2.CellsPlanned, app: events_pb2.AppBuilt) -> list[Cell]:
     platform = PLATFORM.read(app.device_platform, app.platform)
     cells = [cell_from_proto(cell) for cell in planned.cells]
-    return [cell for cell in cells if not cell.skip_reason and cell.platform == platform]
+    return [cell for cell in cells if not cell.skip_reason and cell.run_as == "app" and cell.platform == platform]
 
 
 def _filters(messages: Sequence[plan_pb2.DeviceFilter]) -> tuple[DeviceFilter, ...]:
     """The filters of a request, checked as in a plan; none: the default plan's. Raises InvalidPlan."""
     variants = [plan_pb2.VariantSpec(name="float32")]
     return plan_from_proto(plan_pb2.Plan(api_version="windtunnel/v1", variants=variants, devices=messages)).devices
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    message = Timestamp()
-    message.FromDatetime(moment)
-    return message

@@ -17,6 +17,12 @@ class FarmDispatcherSettings(ServiceSettings):
     cell_attempts: int = Field(3, ge=1, le=20, description="Attempts at a cell before it fails.")
     cell_backoff_s: float = Field(2.0, ge=0, description="Wait before the second attempt at a cell; doubles after it.")
 
+    farm_lease_s: float = Field(
+        10.0, gt=0, description="A dispatcher that is silent for so long does not lead its farms any more."
+    )
+    run_deadline_s: float = Field(
+        3600.0, gt=0, description="A run ends this long after its start, if its plan is silent."
+    )
     quiet_wait_s: float = Field(
         120.0,
         ge=0,

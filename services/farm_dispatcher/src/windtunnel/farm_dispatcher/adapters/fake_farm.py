@@ -16,7 +16,6 @@ from windtunnel.errors import FarmError, WindtunnelError
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
-from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import (
     Collected,
@@ -31,6 +30,7 @@ from windtunnel.farm_dispatcher.domain.device_runs import (
 from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
 from windtunnel.farm_dispatcher.domain.farm import Files
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings, PollSeconds
+from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import THIS_HOST, FarmProperties
@@ -130,7 +130,7 @@ class FakeVendor:
 
 def _device_run(run: _VendorRun, entry: Entry) -> DeviceRun:
     cell = entry.cell
-    size = len(run.models[entry.job.model_sha256])
+    size = max(len(content) for content in run.models.values())
     measured = Measured(
         size, cell.accelerator, cell.threads, 5000.0, _TIMES_US[:1], _TIMES_US, 1.5, 2.25, Delegation(0, 4, 0, 1)
     )

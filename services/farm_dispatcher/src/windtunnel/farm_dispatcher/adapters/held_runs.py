@@ -10,9 +10,9 @@ from pathlib import Path
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError, UserError
-from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobFailure, JobResult, Phase, Polled, Submitted
 from windtunnel.farm_dispatcher.domain.farm import Files
+from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 

@@ -54,6 +54,8 @@ class FarmSettings:
     """
 
     kind: ClassVar[str] = ""
+    # A device is one thing, which only one farm run can have; otherwise the name is that of a model of devices.
+    exclusive_devices: ClassVar[bool] = False
 
     name: str
     parallel: int = 1
@@ -71,6 +73,7 @@ class LocalSettings(FarmSettings):
     """This host."""
 
     kind: ClassVar[str] = "local"
+    exclusive_devices: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +81,7 @@ class ArmSettings(FarmSettings):
     """ARM64 under emulation."""
 
     kind: ClassVar[str] = "arm"
+    exclusive_devices: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +98,7 @@ class AdbSettings(FarmSettings):
     """
 
     kind: ClassVar[str] = "adb"
+    exclusive_devices: ClassVar[bool] = True
 
     server: str = "127.0.0.1:5037"
     serials: tuple[str, ...] = ()

@@ -5,36 +5,20 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from windtunnel.artifacts.stores.port import ArtifactRef
 from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, Unsupported, WindtunnelError
 from windtunnel.farm_dispatcher.domain.cells import Cell
-from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure
+from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
 from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest, Job
+from windtunnel.farm_dispatcher.use_cases.build_job import App, JobBuilder
 from windtunnel.farm_dispatcher.use_cases.plan_cells import Offer, expand
 from windtunnel.farm_dispatcher.use_cases.run_once import run_once
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import DeviceFilter
-
-
-@dataclass(frozen=True, slots=True)
-class Patience:
-    """How often a cell is tried where its farm fails. The wait doubles after each attempt."""
-
-    attempts: int = 3
-    backoff_s: float = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Attempted:
-    """How a cell ended at its last attempt, which counts from 1: with a run, or with the error."""
-
-    attempt: int
-    run: DeviceRun | None
-    error: WindtunnelError | None = None
 
 
 class Dispatcher:
@@ -42,12 +26,14 @@ class Dispatcher:
 
     Args:
         farms: by name.
-        patience: attempts and waits; None: the defaults.
+        jobs: makes the jobs of cells.
+        files: artifacts as local files.
     """
 
-    def __init__(self, farms: Mapping[str, Farm], patience: Patience | None = None) -> None:
+    def __init__(self, farms: Mapping[str, Farm], jobs: JobBuilder, files: Files) -> None:
         self._farms = farms
-        self._patience = patience or Patience()
+        self._jobs = jobs
+        self._files = files
 
     async def devices(self, only: str = "") -> list[Device]:
         """The devices of all farms, or of one.
@@ -105,61 +91,69 @@ class Dispatcher:
             raise InvalidInput(f"farm {cell.farm!r} is not set up in this installation")
         return self._farms[cell.farm]
 
-    async def run(self, cell: Cell, job: Job, files: Files, into: Path) -> DeviceRun:
-        """Runs a cell once.
+    async def executable_job(self, cell: Cell, model: ArtifactRef) -> Job:
+        """The job of a cell that runs as an executable.
+
+        Args:
+            cell: what to run.
+            model: the variant's .tflite file.
+
+        Returns:
+            The job.
+
+        Raises:
+            WindtunnelError: as from `JobBuilder.executable`.
+            FarmError: the farm does not answer, or has no such device any more.
+        """
+        farm = self.farm_of(cell)
+        abis = (await device_of(farm, cell)).abis if cell.farm_properties.platform != "host" else ()
+        return await self._jobs.executable(cell, model, _timeout(farm), abis)
+
+    async def app_job(self, cell: Cell, app: App, model: ArtifactRef) -> Job:
+        """The job of a cell that runs inside an app.
+
+        Args:
+            cell: what to run.
+            app: that holds the model.
+            model: the variant's .tflite file.
+
+        Returns:
+            The job.
+
+        Raises:
+            WindtunnelError: as from `JobBuilder.app`.
+        """
+        return self._jobs.app(cell, app, model, _timeout(self.farm_of(cell)))
+
+    async def run(self, cell: Cell, job: Job, into: Path) -> tuple[Submitted, DeviceRun]:
+        """Runs a cell once, without records: for a caller who waits.
 
         Args:
             cell: what to run.
             job: what its farm runs for it.
-            files: gives the artifacts that the job names.
-            into: an empty folder for files.
+            into: a new folder for files.
 
         Returns:
-            The run.
+            The farm run, and the run of the cell.
 
         Raises:
             InvalidInput: the cell cannot run.
             FarmError: the farm failed.
         """
         farm = self.farm_of(cell)
-        into.mkdir(parents=True, exist_ok=True)
+        into.mkdir(parents=True)
         device = await device_of(farm, cell)
         request = FarmRunRequest(f"wt-{uuid.uuid4().hex[:24]}", device, (Entry("cell", cell, job),), job.timeout_s)
-        _, collected = await run_once(farm, request, files, into)
+        submitted, collected = await run_once(farm, request, self._files, into)
         (result,) = collected.results
         if result.run is None:
             assert result.failure is not None
             raise error_of(result.failure)
-        return result.run
+        return submitted, result.run
 
-    async def run_patiently(self, cell: Cell, job: Job, files: Files, workdir: Path) -> Attempted:
-        """Runs a cell, again if the farm failed and another attempt may succeed.
 
-        What the user can fix and what the farm refuses is part of the result; anything else is raised.
-
-        Args:
-            cell: what to run.
-            job: what its farm runs for it.
-            files: gives the artifacts that the job names.
-            workdir: private to this call.
-
-        Returns:
-            The run, or the error, and how many attempts there were.
-
-        Raises:
-            WindtunnelError: neither the user nor the farm is at fault.
-            AssertionError: never; the loop ends before.
-        """
-        for attempt in range(1, self._patience.attempts + 1):
-            try:
-                return Attempted(attempt, await self.run(cell, job, files, workdir / f"attempt-{attempt}"))
-            except WindtunnelError as error:
-                if error.retryable and not isinstance(error, FarmError):
-                    raise
-                if not error.retryable or attempt == self._patience.attempts:
-                    return Attempted(attempt, None, error)
-            await asyncio.sleep(self._patience.backoff_s * 2 ** (attempt - 1))
-        raise AssertionError("the last attempt returns")
+def _timeout(farm: Farm) -> float:
+    return farm.settings.timeout_minutes * 60
 
 
 def error_of(failure: JobFailure) -> WindtunnelError:

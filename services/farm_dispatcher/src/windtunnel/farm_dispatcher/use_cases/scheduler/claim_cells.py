@@ -150,9 +150,7 @@ class Claims:
         await self.drop(name, queued, JobFailure(FailureKind.BUDGET, over.words, hint, code="budget"))
 
 
-def shares_of(
-    cells: Sequence[farm_runs_pb2.QueuedCell], total: int, weights: Sequence[float]
-) -> list[Share]:
+def shares_of(cells: Sequence[farm_runs_pb2.QueuedCell], total: int, weights: Sequence[float]) -> list[Share]:
     """What each run pays of a farm run.
 
     Args:

@@ -1,11 +1,11 @@
 """One farm run from state to state. Each state can be entered again: a process may die after any line.
 
-    planned      its cells are claimed and its budget is reserved
-    submitting   the farm is asked whether it has the farm run, and to start it
-    submitted    the farm is asked how far it is
-    running      likewise
-    collected    outcomes are published, the bill is settled
-    ended
+planned      its cells are claimed and its budget is reserved
+submitting   the farm is asked whether it has the farm run, and to start it
+submitted    the farm is asked how far it is
+running      likewise
+collected    outcomes are published, the bill is settled
+ended
 """
 
 from __future__ import annotations
@@ -47,7 +47,6 @@ LONGEST_QUEUE_S: Final = 24 * 3600.0
 GRACE_S: Final = 300.0
 # So often it is looked whether a run is canceled.
 _LOOK_S: Final = 1.0
-_BACKOFF_S: Final = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 # Faults of Windtunnel itself: after so many in a row the farm run is given up.
 _FAULTS: Final = 5
 
@@ -98,7 +97,7 @@ class RunFollower:
             stored: its record.
             is_new: this process has just planned it; otherwise it continues what another one began.
         """
-        course, failures, faults = _Course(is_new=is_new), 0, 0
+        course, failures, faults, pauses = _Course(is_new=is_new), 0, 0, self._work.pauses_s
         with job_context(farm_run=stored.message.key):
             while stored.message.state != State.STATE_ENDED:
                 try:
@@ -115,7 +114,7 @@ class RunFollower:
                     faults += 1
                 course.is_new = False
                 failures += 1
-                await asyncio.sleep(_BACKOFF_S[min(failures, len(_BACKOFF_S)) - 1])
+                await asyncio.sleep(pauses[min(failures, len(pauses)) - 1])
                 if faults >= _FAULTS:
                     await self._give_up(stored, course)
 
@@ -169,7 +168,7 @@ class RunFollower:
         run.state = State.STATE_SUBMITTED
         course.changed = time.monotonic()
         await self._write(stored)
-        await self._say(stored, course, Stage.STAGE_SUBMITTED)
+        await self._say(stored, course, "submitted")
 
     async def _watch(self, stored: Stored[State], course: _Course) -> None:
         run, cells = stored.message, await self._cells(stored, course)
@@ -199,12 +198,13 @@ class RunFollower:
             course.changed = time.monotonic()
             await self._write(stored)
             if polled.phase is not Phase.ENDED:
-                await self._say(stored, course, Stage.STAGE_RUNNING if begins else _stage(run))
+                await self._say(stored, course, "running" if begins else _stage(run))
         if polled.phase is Phase.ENDED:
             await self._collect(stored, course)
 
     async def _collect(self, stored: Stored[State], course: _Course) -> None:
         run, cells = stored.message, await self._cells(stored, course)
+        await self._say(stored, course, "collecting")
         submitted = Submitted(run.farm_id, run.url, run.words)
         with tempfile.TemporaryDirectory(prefix="windtunnel-farm-run-") as folder:
             request = self._request(run, cells)
@@ -282,10 +282,10 @@ class RunFollower:
             return now - from_timestamp(run.running_at) > timedelta(seconds=run.timeout_s + GRACE_S)
         return now - from_timestamp(run.submitted_at) > timedelta(seconds=LONGEST_QUEUE_S)
 
-    async def _say(self, stored: Stored[State], course: _Course, stage: Stage.Stage) -> None:
+    async def _say(self, stored: Stored[State], course: _Course, stage: Stage) -> None:
         for queued in (await self._cells(stored, course)).values():
             await self._progress.at(queued, stage, stored.message)
 
 
-def _stage(run: State) -> Stage.Stage:
-    return Stage.STAGE_RUNNING if run.state == State.STATE_RUNNING else Stage.STAGE_SUBMITTED
+def _stage(run: State) -> Stage:
+    return "running" if run.state == State.STATE_RUNNING else "submitted"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from windtunnel.errors import FarmError, Unavailable
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
-from windtunnel.farm_dispatcher.messages.cell_messages import device_to_proto
+from windtunnel.farm_dispatcher.messages.cell_messages import device_from_proto, device_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp, to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims
 from windtunnel.farm_dispatcher.use_cases.scheduler.device_list import DeviceList
@@ -24,6 +25,7 @@ from windtunnel.farm_dispatcher.use_cases.scheduler.leases import Lease, Leases
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
 from windtunnel.farm_dispatcher.use_cases.scheduler.records import Stored, name_in, run_key, tag_of
 from windtunnel.farm_dispatcher.use_cases.scheduler.settle_run import Settlement
+from windtunnel.farm_dispatcher.use_cases.scheduler.tasks import end_all
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.v1 import farm_runs_pb2
@@ -63,6 +65,7 @@ class FarmLeader:
         self._following: dict[str, asyncio.Task[None]] = {}
         self._busy: dict[str, str] = {}
         self._ended = asyncio.Event()
+        self._look_at = float("-inf")
 
     async def run(self) -> None:
         """Leads the farm whenever nobody else does, without end."""
@@ -78,21 +81,26 @@ class FarmLeader:
     async def _lead(self, lease: Lease) -> None:
         follower = RunFollower(self._farm, self._work, lease, self._claims, self._settlement, self._progress)
         await self._continue(lease, follower)
-        seen, looked = "", float("-inf")
-        clock = asyncio.get_running_loop().time
+        seen, clock = "", asyncio.get_running_loop().time
         while lease.is_held:
             self._ended.clear()
             revision = await self._work.records.revision()
-            if revision != seen or clock() - looked > _RELOOK_S:
-                seen, looked = revision, clock()
+            if revision != seen or clock() >= self._look_at:
+                seen, self._look_at = revision, clock() + _RELOOK_S
                 await self._start_what_fits(lease, follower)
             await self._pause()
 
+    def _look_in(self, wait: timedelta) -> None:
+        """Looks through the queue again when a wait is over."""
+        at = asyncio.get_running_loop().time() + max(0.0, wait.total_seconds())
+        self._look_at = min(self._look_at, at)
+
     async def _pause(self) -> None:
-        try:
-            await asyncio.wait_for(self._ended.wait(), min(_LOOK_S, self._settings.poll_seconds.max))
-        except TimeoutError:
-            return
+        # Not wait_for: in Python 3.11 it loses a cancellation that comes together with the event.
+        left = max(0.01, self._look_at - asyncio.get_running_loop().time())
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(min(_LOOK_S, self._settings.poll_seconds.max, left)):
+                await self._ended.wait()
 
     async def _continue(self, lease: Lease, follower: RunFollower) -> None:
         """Takes over the farm runs that have not ended."""
@@ -100,12 +108,13 @@ class FarmLeader:
         while page := await self._work.records.runs(self._settings.name, _PAGE, after=after):
             after = page[-1].revision
             for stored in page:
-                if stored.message.token != lease.token:
-                    stored.message.token = lease.token
-                    # An earlier leader that still writes has ended it meanwhile, or is shut out now.
-                    if not await self._work.records.write(stored):
-                        continue
-                self._follow(follower, stored, is_new=False)
+                # What is written here comes again on a later page.
+                if stored.message.token == lease.token:
+                    continue
+                stored.message.token = lease.token
+                # An earlier leader that still writes has ended it meanwhile, or is shut out now.
+                if await self._work.records.write(stored):
+                    self._follow(follower, stored, is_new=False)
 
     async def _start_what_fits(self, lease: Lease, follower: RunFollower) -> None:
         after = 0
@@ -121,31 +130,35 @@ class FarmLeader:
                 tag = tag_of(stored.message.cell)
                 if tag not in seen and lease.is_held:
                     seen.add(tag)
-                    await self._start(lease, follower, stored, tag)
+                    await self._start(lease, follower, tag)
                 if len(self._following) >= self._settings.parallel:
                     return
 
-    async def _start(self, lease: Lease, follower: RunFollower, first: Queued, tag: str) -> None:
+    async def _start(self, lease: Lease, follower: RunFollower, tag: str) -> None:
         """Starts a farm run with the cells of one device that may run now, if there are any."""
         now = self._work.clock()
-        if tag in self._busy.values() and not self._devices.may_share(first.message.cell):
+        if self._settings.exclusive_devices and tag in self._busy.values():
             return
         waiting = await self._work.records.queued_for(self._settings.name, tag, 4 * self._settings.entries)
         ready = [one for one in waiting if not _waits(one.message, now)]
+        for one in waiting:
+            if _waits(one.message, now):
+                self._look_in(from_timestamp(one.message.not_before) - now)
         if not ready or not await self._health.may_run(tag, now):
             await self._drop_over(waiting, now)
             return
         limit = 1 if await self._health.is_probed(tag) else self._settings.entries
-        if len(ready) < limit and self._may_get_more(ready, now):
+        if len(ready) < limit and (wait := self._pack_wait(ready, now)) > timedelta():
+            self._look_in(wait)
             return
         device = await self._device(ready)
         if device is not None:
-            await self._plan(lease, follower, device, ready[:limit], tag)
+            await self._plan(lease, follower, device, ready[:limit])
 
-    def _may_get_more(self, ready: Sequence[Queued], now: datetime) -> bool:
-        """Whether more cells of the device may come before the first of these has waited long enough."""
+    def _pack_wait(self, ready: Sequence[Queued], now: datetime) -> timedelta:
+        """How long the first of these cells may wait yet for more cells of its device."""
         first = min(from_timestamp(one.message.queued_at) for one in ready)
-        return now - first < timedelta(seconds=self._settings.pack_seconds)
+        return first + timedelta(seconds=self._settings.pack_seconds) - now
 
     async def _drop_over(self, waiting: Sequence[Queued], now: datetime) -> None:
         """Ends cells that nobody waits for, although they may not run now."""
@@ -163,16 +176,16 @@ class FarmLeader:
             log.warning("farm %s does not list its devices: %s", self._settings.name, error)
             return None
         if device is None:
-            words = f"the {self._settings.name} farm has no device {cell.device!r} with OS version {cell.os_version!r} now"
+            words = (
+                f"the {self._settings.name} farm has no device {cell.device!r} with OS version {cell.os_version!r} now"
+            )
             for one in ready:
                 failure = JobFailure(FailureKind.DEVICE, words, "see `windtunnel devices`", code="device")
                 await self._claims.drop(name_in(one.key), one.message, failure)
             return None
         return device if device.available else None
 
-    async def _plan(
-        self, lease: Lease, follower: RunFollower, device: Device, cells: Sequence[Queued], tag: str
-    ) -> None:
+    async def _plan(self, lease: Lease, follower: RunFollower, device: Device, cells: Sequence[Queued]) -> None:
         lease.require()
         key = f"wt-{uuid.uuid4().hex[:24]}"
         run = farm_runs_pb2.FarmRun(
@@ -188,11 +201,11 @@ class FarmLeader:
         )
         stored = await self._work.records.create(run_key(self._settings.name, key), run)
         if stored is not None:
-            self._busy[key] = tag
             self._follow(follower, stored, is_new=True)
 
     def _follow(self, follower: RunFollower, stored: Stored[farm_runs_pb2.FarmRun], *, is_new: bool) -> None:
         key = stored.message.key
+        self._busy[key] = tag_of(device_from_proto(stored.message.device))
         task = asyncio.create_task(follower.follow(stored, is_new=is_new))
         self._following[key] = task
         task.add_done_callback(lambda _: self._let_go(key))
@@ -203,10 +216,7 @@ class FarmLeader:
         self._ended.set()
 
     async def _stop(self) -> None:
-        tasks = list(self._following.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_all(list(self._following.values()))
 
 
 def _waits(queued: farm_runs_pb2.QueuedCell, now: datetime) -> bool:

@@ -1,7 +1,8 @@
 """Who leads a farm: one dispatcher, until it has not renewed its lease for the length of it.
 
-Clocks of machines differ, so nobody compares them: a candidate takes over when the record has not changed for the length
-of a lease by its own monotonic clock (C. Gray and D. Cheriton, "Leases", SOSP 1989, with the observer's clock alone).
+Clocks of machines differ, so nobody compares them: a candidate takes over when the record has not changed for the
+length of a lease by its own monotonic clock (C. Gray and D. Cheriton, "Leases", SOSP 1989; here only the observer's
+clock counts).
 Every leader has a higher fencing token than the one before. It writes its token into each farm run that it continues,
 so that a late write of an earlier leader fails by its revision.
 """
@@ -17,6 +18,7 @@ from typing import Final
 
 from windtunnel.errors import Unavailable
 from windtunnel.farm_dispatcher.use_cases.scheduler.records import Records, Stored
+from windtunnel.farm_dispatcher.use_cases.scheduler.tasks import end_all
 from windtunnel.v1 import farm_runs_pb2
 
 log = logging.getLogger(__name__)
@@ -107,8 +109,7 @@ class Leases:
         try:
             yield lease
         finally:
-            renewing.cancel()
-            await asyncio.gather(renewing, return_exceptions=True)
+            await end_all([renewing])
             if lease.is_held:
                 stored.message.released = True
                 with contextlib.suppress(Unavailable):

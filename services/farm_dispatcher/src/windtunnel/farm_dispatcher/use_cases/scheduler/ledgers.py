@@ -158,13 +158,17 @@ def _of_run(farm: FarmSettings, share: Share) -> _Account:
 def _over(account: _Account, known: int) -> str:
     assert account.limit is not None
     return (
-        f"the budget of {account.words} is {usd(account.limit):.2f} USD: {usd(known):.2f} are spent or reserved, and this "
-        f"would cost {usd(account.amount):.2f} more"
+        f"the budget of {account.words} is {usd(account.limit):.2f} USD: {usd(known):.2f} are spent or reserved, and "
+        f"this would cost {usd(account.amount):.2f} more"
     )
 
 
 def _drop(ledger: farm_runs_pb2.Ledger, key: str) -> bool:
-    return ledger.reserved_micro_usd.pop(key, None) is not None
+    # Not `pop`: a map of protobuf gives 0 for a key that it does not have.
+    if key not in ledger.reserved_micro_usd:
+        return False
+    del ledger.reserved_micro_usd[key]
+    return True
 
 
 def _settle(ledger: farm_runs_pb2.Ledger, key: str, amount: int) -> bool:

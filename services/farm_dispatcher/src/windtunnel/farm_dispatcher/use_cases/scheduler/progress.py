@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Literal
 
 from windtunnel.bus.publisher import Publisher
+from windtunnel.enum_words import STAGE
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import utc_now
 from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
 
-Stage = events_pb2.DeviceRunProgressed
+# How far a cell is; the words of the enum.
+Stage = Literal["queued", "submitted", "running", "collecting"]
 
 
 class Progress:
@@ -29,11 +32,9 @@ class Progress:
             queued: the cell.
             reason: why it waits again; empty: it waits for the first time.
         """
-        await self._say(queued, Stage.STAGE_QUEUED, None, reason)
+        await self._say(queued, "queued", None, reason)
 
-    async def at(
-        self, queued: farm_runs_pb2.QueuedCell, stage: events_pb2.DeviceRunProgressed.Stage, run: farm_runs_pb2.FarmRun
-    ) -> None:
+    async def at(self, queued: farm_runs_pb2.QueuedCell, stage: Stage, run: farm_runs_pb2.FarmRun) -> None:
         """A cell is in a farm run.
 
         Args:
@@ -47,7 +48,7 @@ class Progress:
     async def _say(
         self,
         queued: farm_runs_pb2.QueuedCell,
-        stage: events_pb2.DeviceRunProgressed.Stage,
+        stage: Stage,
         info: types_pb2.FarmRunInfo | None,
         reason: str,
     ) -> None:
@@ -55,11 +56,11 @@ class Progress:
             run=queued.run,
             cell=queued.cell,
             attempt=queued.attempt,
-            stage=stage,
+            stage=STAGE.number(stage),
             farm_run=info,
             at=to_timestamp(utc_now()),
             reason=reason,
         )
         words = "" if info is None else hashlib.sha256(f"{info.id}\0{info.words}".encode()).hexdigest()[:12]
-        parts = (queued.cell.id, str(queued.attempt), str(int(stage)), words)
+        parts = (queued.cell.id, str(queued.attempt), stage, words)
         await self._publisher.publish(message, run_id=queued.run.run_id, parts=parts)

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
+from windtunnel.errors import WindtunnelError
 from windtunnel.farm_dispatcher.domain.cells import Cell
+from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.jobs import Job
 from windtunnel.farm_dispatcher.domain.money import micro_usd
 from windtunnel.farm_dispatcher.messages.cell_messages import cell_to_proto
@@ -67,6 +69,17 @@ class CellQueue:
                 await self.ender.end(reused)
                 continue
             await self._put(queued)
+
+    async def refuse(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
+        """Ends a cell that cannot be queued, unless it has ended.
+
+        Args:
+            run: of the cell.
+            cell: of the plan.
+            error: why it cannot.
+        """
+        queued = farm_runs_pb2.QueuedCell(run=run, cell=cell_to_proto(cell), attempt=1)
+        await self.ender.end(self.ender.failed(queued, failure_of(error)))
 
     async def _put(self, queued: farm_runs_pb2.QueuedCell) -> None:
         name = queued.cell.id

@@ -1,4 +1,4 @@
-"""What follows from a farm run that has ended: outcomes and a bill, cells that are queued again, health of the device."""
+"""What follows from a farm run that has ended: outcomes, a bill, cells that are queued again, the device's health."""
 
 from __future__ import annotations
 

@@ -38,6 +38,7 @@ class Work:
         files: artifacts as local files.
         canceled: runs that were canceled.
         backoff_s: wait before the second attempt at a cell, in seconds; it doubles.
+        pauses_s: waits between two tries of a call that failed, in seconds; the last one repeats.
         clock: the time now.
     """
 
@@ -49,6 +50,7 @@ class Work:
     files: Files
     canceled: Cancellations
     backoff_s: float = 2.0
+    pauses_s: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
     clock: Callable[[], datetime] = utc_now
 
 
