@@ -21,8 +21,8 @@ from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.fake_farm import FAKE_DEVICE, FAKE_SETTINGS, FakeFarm, FakeVendor
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
 from windtunnel.farm_dispatcher.domain.farm_settings import Budget
-from windtunnel.farm_dispatcher.use_cases.scheduler.ledgers import day_ledger, run_ledger
-from windtunnel.farm_dispatcher.use_cases.scheduler.records import tag_of
+from windtunnel.farm_dispatcher.use_cases.stored.ledgers import day_ledger, run_ledger
+from windtunnel.farm_dispatcher.use_cases.stored.records import tag_of
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import Plan
 from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2

@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from google.protobuf.duration_pb2 import Duration
+
 from windtunnel.enum_words import PLATFORM, RUN_AS
 from windtunnel.errors import InvalidPlan
 from windtunnel.plan.plan_values import Gates, Plan, VariantSpec
@@ -51,7 +53,7 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
         input_shapes=shapes_to_proto(plan.input_shapes),
         select_tf_ops=plan.select_tf_ops,
         budget_usd=plan.budget_usd,
-        reuse_seconds=plan.reuse_seconds,
+        reuse=Duration(seconds=plan.reuse_seconds) if plan.reuse_seconds else None,
     )
 
 
@@ -83,7 +85,7 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
             "input_shapes": {name: list(shape) for name, shape in shapes_from_proto(message.input_shapes).items()},
             "conversion": {"select_tf_ops": message.select_tf_ops},
             "budget_usd": message.budget_usd if message.HasField("budget_usd") else None,
-            "reuse": f"{message.reuse_seconds}s" if message.reuse_seconds else None,
+            "reuse": f"{message.reuse.seconds}s" if message.reuse.seconds else None,
         }
     )
 

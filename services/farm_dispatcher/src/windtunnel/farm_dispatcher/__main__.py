@@ -16,10 +16,10 @@ from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
-from windtunnel.farm_dispatcher.use_cases.scheduler.leases import Leases
-from windtunnel.farm_dispatcher.use_cases.scheduler.ledgers import Ledgers
-from windtunnel.farm_dispatcher.use_cases.scheduler.records import Records
-from windtunnel.farm_dispatcher.use_cases.scheduler.reuse import Measurements
+from windtunnel.farm_dispatcher.use_cases.stored.leases import Leases
+from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Ledgers
+from windtunnel.farm_dispatcher.use_cases.stored.records import Records
+from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
 from windtunnel.farm_dispatcher.use_cases.scheduler.schedule import Scheduler
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
 from windtunnel.service import runtime

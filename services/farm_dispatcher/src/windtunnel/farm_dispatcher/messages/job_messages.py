@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import cast
 
 from windtunnel.artifacts import ArtifactRef
-from windtunnel.enum_words import PLATFORM
+from windtunnel.enum_words import APP_KIND, PLATFORM
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, AppKind, ExecutableJob, Job, PushedFile
+from windtunnel.farm_dispatcher.messages.timestamps import from_duration, to_duration
 from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto
 from windtunnel.v1 import farm_runs_pb2, types_pb2
 
@@ -46,7 +47,7 @@ def _executable_to_proto(job: ExecutableJob) -> farm_runs_pb2.ExecutableJob:
         environment=job.environment,
         files=[_file_to_proto(file) for file in job.files],
         pull=job.pull,
-        timeout_s=job.timeout_s,
+        timeout=to_duration(job.timeout_s),
     )
 
 
@@ -58,7 +59,7 @@ def _executable_from_proto(message: farm_runs_pb2.ExecutableJob) -> ExecutableJo
         environment=dict(message.environment),
         files=_files_from_proto(message.files),
         pull=tuple(message.pull),
-        timeout_s=message.timeout_s,
+        timeout_s=from_duration(message.timeout),
     )
 
 
@@ -66,14 +67,14 @@ def _app_to_proto(job: AppJob) -> farm_runs_pb2.AppJob:
     return farm_runs_pb2.AppJob(
         package=artifact_to_proto(job.package),
         platform=PLATFORM.number(job.platform),
-        kind=job.kind,
+        kind=APP_KIND.number(job.kind),
         package_name=job.package_name,
         model_sha256=job.model_sha256,
         scenarios=job.scenarios,
         arguments=job.arguments,
         files=[_file_to_proto(file) for file in job.files],
         pull=job.pull,
-        timeout_s=job.timeout_s,
+        timeout=to_duration(job.timeout_s),
         test_package=artifact_to_proto(job.test_package),
     )
 
@@ -82,14 +83,14 @@ def _app_from_proto(message: farm_runs_pb2.AppJob) -> AppJob:
     return AppJob(
         package=artifact_from_proto(message.package),
         platform=PLATFORM.read(message.platform, ""),
-        kind=cast(AppKind, message.kind),
+        kind=cast(AppKind, APP_KIND.read(message.kind, "")),
         package_name=message.package_name,
         model_sha256=message.model_sha256,
         scenarios=tuple(message.scenarios),
         arguments=dict(message.arguments),
         files=_files_from_proto(message.files),
         pull=tuple(message.pull),
-        timeout_s=message.timeout_s,
+        timeout_s=from_duration(message.timeout),
         test_package=_optional(message.test_package),
     )
 

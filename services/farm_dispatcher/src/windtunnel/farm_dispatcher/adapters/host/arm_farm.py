@@ -22,7 +22,7 @@ from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark import emulated_benchmark as emulated
 from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
-from windtunnel.farm_dispatcher.adapters.held_runs import HeldFarm
+from windtunnel.farm_dispatcher.adapters.in_process.held_runs import HeldFarm
 from windtunnel.farm_dispatcher.adapters.host.local_farm import (
     ACCELERATORS,
     exclusively,

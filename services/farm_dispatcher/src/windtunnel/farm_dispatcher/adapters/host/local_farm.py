@@ -18,7 +18,7 @@ from windtunnel.cell_warnings import zeroed_words
 from windtunnel.errors import FarmError, InvalidInput, Unavailable, Unsupported
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE, Measured, Patience
-from windtunnel.farm_dispatcher.adapters.held_runs import HeldFarm
+from windtunnel.farm_dispatcher.adapters.in_process.held_runs import HeldFarm
 from windtunnel.farm_dispatcher.adapters.host.host_facts import host_facts
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobResult, Samples

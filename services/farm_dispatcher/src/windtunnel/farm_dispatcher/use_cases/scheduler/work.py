@@ -14,8 +14,8 @@ from windtunnel.farm_dispatcher.domain.jobs import Entry
 from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto
 from windtunnel.farm_dispatcher.messages.job_messages import job_from_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp
-from windtunnel.farm_dispatcher.use_cases.scheduler.ledgers import Ledgers
-from windtunnel.farm_dispatcher.use_cases.scheduler.records import Records
+from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Ledgers
+from windtunnel.farm_dispatcher.use_cases.stored.records import Records
 from windtunnel.service.cancellation import Cancellations
 from windtunnel.v1 import farm_runs_pb2
 

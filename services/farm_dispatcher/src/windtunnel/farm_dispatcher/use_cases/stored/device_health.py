@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp, to_timestamp
-from windtunnel.farm_dispatcher.use_cases.scheduler.records import Records, Stored
+from windtunnel.farm_dispatcher.use_cases.stored.records import Records, Stored
 from windtunnel.v1 import farm_runs_pb2
 
 LIMIT: Final = 3

@@ -9,7 +9,7 @@ from decimal import Decimal
 
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings
 from windtunnel.farm_dispatcher.domain.money import micro_usd, usd
-from windtunnel.farm_dispatcher.use_cases.scheduler.records import Records, Stored
+from windtunnel.farm_dispatcher.use_cases.stored.records import Records, Stored
 from windtunnel.v1 import farm_runs_pb2
 
 

@@ -1,0 +1,1 @@
+"""Farm runs that are tasks of the dispatcher's own process."""
