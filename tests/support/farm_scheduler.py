@@ -22,12 +22,12 @@ from windtunnel.farm_dispatcher.domain.cells import Cell, cell_id
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, ExecutableJob, Job, PushedFile
-from windtunnel.farm_dispatcher.use_cases.stored.leases import Leases
-from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Ledgers
-from windtunnel.farm_dispatcher.use_cases.stored.records import Records
-from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
 from windtunnel.farm_dispatcher.use_cases.scheduler.schedule import Scheduler
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.farm_dispatcher.use_cases.stored.leases import Leases
+from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Ledgers
+from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
+from windtunnel.farm_dispatcher.use_cases.stored.records import Records
 from windtunnel.plan import Plan
 from windtunnel.service.cancellation import Cancellations
 from windtunnel.v1 import events_pb2, types_pb2

@@ -11,7 +11,7 @@ from typing import Any, Final
 from google.protobuf.descriptor import EnumDescriptor
 
 from windtunnel.errors import InvalidInput
-from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, farm_runs_pb2, metrics_store_pb2, types_pb2
+from windtunnel.v1 import events_pb2, farm_dispatcher_pb2, metrics_store_pb2, types_pb2
 
 UNSPECIFIED: Final = 0
 
@@ -113,4 +113,3 @@ RUN_AS: Final = EnumWords(types_pb2.RunAs.DESCRIPTOR)
 FAILURE_KIND: Final = EnumWords(types_pb2.FailureKind.DESCRIPTOR)
 DEVICE_KIND: Final = EnumWords(farm_dispatcher_pb2.Device.Kind.DESCRIPTOR)
 STAGE: Final = EnumWords(events_pb2.DeviceRunProgressed.Stage.DESCRIPTOR)
-APP_KIND: Final = EnumWords(farm_runs_pb2.AppJob.Kind.DESCRIPTOR)

@@ -9,9 +9,9 @@ from windtunnel.catalog import Catalog, CatalogEntry, EntryKind
 from windtunnel.errors import NotFound, Unsupported
 from windtunnel.farm_dispatcher.domain.benchmark_arguments import benchmark_arguments, game_loop_scenario
 from windtunnel.farm_dispatcher.domain.cells import Cell
-from windtunnel.farm_dispatcher.domain.jobs import AppJob, ExecutableJob, PushedFile
+from windtunnel.farm_dispatcher.domain.jobs import App, AppJob, ExecutableJob, PushedFile
 from windtunnel.farm_dispatcher.messages.job_messages import job_from_proto, job_to_proto
-from windtunnel.farm_dispatcher.use_cases.build_job import App, JobBuilder
+from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
 from windtunnel.farms.properties import THIS_HOST
 
 MODEL = ArtifactRef("a" * 64, 10)

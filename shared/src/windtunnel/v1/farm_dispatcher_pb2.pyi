@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -268,7 +269,7 @@ class CostEstimate(_message.Message):
     FARM_FIELD_NUMBER: _builtins.int
     CELLS_FIELD_NUMBER: _builtins.int
     FARM_RUNS_FIELD_NUMBER: _builtins.int
-    MINUTES_FIELD_NUMBER: _builtins.int
+    BILLED_TIME_FIELD_NUMBER: _builtins.int
     COST_MICRO_USD_FIELD_NUMBER: _builtins.int
     UNPACKED_MICRO_USD_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
@@ -277,25 +278,27 @@ class CostEstimate(_message.Message):
     """How many cells run there."""
     farm_runs: _builtins.int
     """How many farm runs carry them."""
-    minutes: _builtins.float
-    """Minutes that the farm bills."""
     cost_micro_usd: _builtins.int
     """In millionths of a US dollar. Absent: the farm bills nothing."""
     unpacked_micro_usd: _builtins.int
     """The same if every cell had a farm run of its own. Absent: the farm bills nothing."""
+    @_builtins.property
+    def billed_time(self) -> _duration_pb2.Duration:
+        """Time that the farm bills."""
+
     def __init__(
         self,
         *,
         farm: _builtins.str = ...,
         cells: _builtins.int = ...,
         farm_runs: _builtins.int = ...,
-        minutes: _builtins.float = ...,
+        billed_time: _duration_pb2.Duration | None = ...,
         cost_micro_usd: _builtins.int | None = ...,
         unpacked_micro_usd: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "cost_micro_usd", b"cost_micro_usd", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "billed_time", b"billed_time", "cost_micro_usd", b"cost_micro_usd", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "cells", b"cells", "cost_micro_usd", b"cost_micro_usd", "farm", b"farm", "farm_runs", b"farm_runs", "minutes", b"minutes", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "billed_time", b"billed_time", "cells", b"cells", "cost_micro_usd", b"cost_micro_usd", "farm", b"farm", "farm_runs", b"farm_runs", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_micro_usd: _TypeAlias = _typing.Literal["cost_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_micro_usd: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd"]  # noqa: Y015

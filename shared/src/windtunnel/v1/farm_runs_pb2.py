@@ -23,12 +23,13 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from windtunnel.v1 import farm_dispatcher_pb2 as windtunnel_dot_v1_dot_farm__dispatcher__pb2
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwindtunnel/v1/farm_runs.proto\x12\rwindtunnel.v1\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#windtunnel/v1/farm_dispatcher.proto\x1a\x19windtunnel/v1/types.proto\"C\n\nPushedFile\x12%\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x0e\n\x06target\x18\x02 \x01(\t\"\xba\x02\n\rExecutableJob\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.PushedFile\x12)\n\x06\x62inary\x18\x02 \x01(\x0b\x32\x19.windtunnel.v1.PushedFile\x12\x11\n\targuments\x18\x03 \x03(\t\x12\x42\n\x0b\x65nvironment\x18\x04 \x03(\x0b\x32-.windtunnel.v1.ExecutableJob.EnvironmentEntry\x12(\n\x05\x66iles\x18\x05 \x03(\x0b\x32\x19.windtunnel.v1.PushedFile\x12\x0c\n\x04pull\x18\x06 \x03(\t\x12\x11\n\ttimeout_s\x18\x07 \x01(\x01\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x8f\x03\n\x06\x41ppJob\x12(\n\x07package\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12)\n\x08platform\x18\x02 \x01(\x0e\x32\x17.windtunnel.v1.Platform\x12\x0c\n\x04kind\x18\x03 \x01(\t\x12\x14\n\x0cpackage_name\x18\x04 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x05 \x01(\t\x12\x11\n\tscenarios\x18\x06 \x03(\r\x12\x37\n\targuments\x18\x07 \x03(\x0b\x32$.windtunnel.v1.AppJob.ArgumentsEntry\x12(\n\x05\x66iles\x18\x08 \x03(\x0b\x32\x19.windtunnel.v1.PushedFile\x12\x0c\n\x04pull\x18\t \x03(\t\x12\x11\n\ttimeout_s\x18\n \x01(\x01\x12-\n\x0ctest_package\x18\x0b \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x1a\x30\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"g\n\x03Job\x12\x32\n\nexecutable\x18\x01 \x01(\x0b\x32\x1c.windtunnel.v1.ExecutableJobH\x00\x12$\n\x03\x61pp\x18\x02 \x01(\x0b\x32\x15.windtunnel.v1.AppJobH\x00\x42\x06\n\x04kind\"\xeb\x02\n\nQueuedCell\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x1f\n\x03job\x18\x03 \x01(\x0b\x32\x12.windtunnel.v1.Job\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12-\n\tqueued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nnot_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x10\x62udget_micro_usd\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x61void\x18\t \x03(\t\x12\x10\n\x08\x66\x61rm_run\x18\n \x01(\tB\x13\n\x11_budget_micro_usd\"\xef\x05\n\x07\x46\x61rmRun\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x66\x61rm\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.windtunnel.v1.FarmRun.State\x12\r\n\x05token\x18\x04 \x01(\x04\x12%\n\x06\x64\x65vice\x18\x05 \x01(\x0b\x32\x15.windtunnel.v1.Device\x12\x0f\n\x07\x65ntries\x18\x06 \x03(\t\x12\x11\n\ttimeout_s\x18\x07 \x01(\x01\x12\x0f\n\x07\x66\x61rm_id\x18\x08 \x01(\t\x12\x0b\n\x03url\x18\t \x01(\t\x12\r\n\x05words\x18\n \x01(\t\x12.\n\nplanned_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0csubmitted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x12\x65stimate_micro_usd\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x1d\n\x10\x62illed_micro_usd\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x0c\x63\x61ncel_asked\x18\x10 \x01(\x08\x12,\n\x08outcomes\x18\x11 \x03(\x0b\x32\x1a.windtunnel.v1.CellOutcome\x12\r\n\x05\x61void\x18\x12 \x03(\t\x12.\n\nrunning_at\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PLANNED\x10\x01\x12\x14\n\x10STATE_SUBMITTING\x10\x02\x12\x13\n\x0fSTATE_SUBMITTED\x10\x03\x12\x11\n\rSTATE_RUNNING\x10\x04\x12\x13\n\x0fSTATE_COLLECTED\x10\x05\x12\x0f\n\x0bSTATE_ENDED\x10\x06\x42\x15\n\x13_estimate_micro_usdB\x13\n\x11_billed_micro_usd\"b\n\x0b\x43\x65llOutcome\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12#\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\r\n\x05\x61gain\x18\x03 \x01(\x08\x12\x10\n\x08instance\x18\x04 \x01(\t\"N\n\tFarmLease\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\x04\x12\x10\n\x08renewals\x18\x03 \x01(\x04\x12\x10\n\x08released\x18\x04 \x01(\x08\"\xa3\x01\n\x06Ledger\x12\x17\n\x0fspent_micro_usd\x18\x01 \x01(\x03\x12G\n\x12reserved_micro_usd\x18\x02 \x03(\x0b\x32+.windtunnel.v1.Ledger.ReservedMicroUsdEntry\x1a\x37\n\x15ReservedMicroUsdEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"W\n\x0c\x44\x65viceHealth\x12\x10\n\x08\x66\x61ilures\x18\x01 \x01(\r\x12\x35\n\x11quarantined_until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dwindtunnel/v1/farm_runs.proto\x12\rwindtunnel.v1\x1a\x19google/protobuf/any.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#windtunnel/v1/farm_dispatcher.proto\x1a\x19windtunnel/v1/types.proto\"C\n\nPushedFile\x12%\n\x04\x62lob\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12\x0e\n\x06target\x18\x02 \x01(\t\"\xd3\x02\n\rExecutableJob\x12(\n\x05model\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.PushedFile\x12)\n\x06\x62inary\x18\x02 \x01(\x0b\x32\x19.windtunnel.v1.PushedFile\x12\x11\n\targuments\x18\x03 \x03(\t\x12\x42\n\x0b\x65nvironment\x18\x04 \x03(\x0b\x32-.windtunnel.v1.ExecutableJob.EnvironmentEntry\x12(\n\x05\x66iles\x18\x05 \x03(\x0b\x32\x19.windtunnel.v1.PushedFile\x12\x0c\n\x04pull\x18\x06 \x03(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x32\n\x10\x45nvironmentEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\xc0\x03\n\x06\x41ppJob\x12(\n\x07package\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12)\n\x08platform\x18\x02 \x01(\x0e\x32\x17.windtunnel.v1.Platform\x12$\n\x04kind\x18\x03 \x01(\x0e\x32\x16.windtunnel.v1.AppKind\x12\x14\n\x0cpackage_name\x18\x04 \x01(\t\x12\x14\n\x0cmodel_sha256\x18\x05 \x01(\t\x12\x11\n\tscenarios\x18\x06 \x03(\r\x12\x37\n\targuments\x18\x07 \x03(\x0b\x32$.windtunnel.v1.AppJob.ArgumentsEntry\x12(\n\x05\x66iles\x18\x08 \x03(\x0b\x32\x19.windtunnel.v1.PushedFile\x12\x0c\n\x04pull\x18\t \x03(\t\x12*\n\x07timeout\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\x0ctest_package\x18\x0b \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x1a\x30\n\x0e\x41rgumentsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"g\n\x03Job\x12\x32\n\nexecutable\x18\x01 \x01(\x0b\x32\x1c.windtunnel.v1.ExecutableJobH\x00\x12$\n\x03\x61pp\x18\x02 \x01(\x0b\x32\x15.windtunnel.v1.AppJobH\x00\x42\x06\n\x04kind\"\xeb\x02\n\nQueuedCell\x12&\n\x03run\x18\x01 \x01(\x0b\x32\x19.windtunnel.v1.RunContext\x12!\n\x04\x63\x65ll\x18\x02 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x1f\n\x03job\x18\x03 \x01(\x0b\x32\x12.windtunnel.v1.Job\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\r\x12-\n\tqueued_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nnot_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x64\x65\x61\x64line\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1d\n\x10\x62udget_micro_usd\x18\x08 \x01(\x03H\x00\x88\x01\x01\x12\r\n\x05\x61void\x18\t \x03(\t\x12\x10\n\x08\x66\x61rm_run\x18\n \x01(\tB\x13\n\x11_budget_micro_usd\"\x88\x06\n\x07\x46\x61rmRun\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x0c\n\x04\x66\x61rm\x18\x02 \x01(\t\x12+\n\x05state\x18\x03 \x01(\x0e\x32\x1c.windtunnel.v1.FarmRun.State\x12\r\n\x05token\x18\x04 \x01(\x04\x12%\n\x06\x64\x65vice\x18\x05 \x01(\x0b\x32\x15.windtunnel.v1.Device\x12\x0f\n\x07\x65ntries\x18\x06 \x03(\t\x12*\n\x07timeout\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x0f\n\x07\x66\x61rm_id\x18\x08 \x01(\t\x12\x0b\n\x03url\x18\t \x01(\t\x12\r\n\x05words\x18\n \x01(\t\x12.\n\nplanned_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0csubmitted_at\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x12\x65stimate_micro_usd\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x1d\n\x10\x62illed_micro_usd\x18\x0f \x01(\x03H\x01\x88\x01\x01\x12\x14\n\x0c\x63\x61ncel_asked\x18\x10 \x01(\x08\x12,\n\x08outcomes\x18\x11 \x03(\x0b\x32\x1a.windtunnel.v1.CellOutcome\x12\r\n\x05\x61void\x18\x12 \x03(\t\x12.\n\nrunning_at\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x95\x01\n\x05State\x12\x15\n\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n\rSTATE_PLANNED\x10\x01\x12\x14\n\x10STATE_SUBMITTING\x10\x02\x12\x13\n\x0fSTATE_SUBMITTED\x10\x03\x12\x11\n\rSTATE_RUNNING\x10\x04\x12\x13\n\x0fSTATE_COLLECTED\x10\x05\x12\x0f\n\x0bSTATE_ENDED\x10\x06\x42\x15\n\x13_estimate_micro_usdB\x13\n\x11_billed_micro_usd\"b\n\x0b\x43\x65llOutcome\x12\r\n\x05\x65ntry\x18\x01 \x01(\t\x12#\n\x05\x65vent\x18\x02 \x01(\x0b\x32\x14.google.protobuf.Any\x12\r\n\x05\x61gain\x18\x03 \x01(\x08\x12\x10\n\x08instance\x18\x04 \x01(\t\"N\n\tFarmLease\x12\x0e\n\x06holder\x18\x01 \x01(\t\x12\r\n\x05token\x18\x02 \x01(\x04\x12\x10\n\x08renewals\x18\x03 \x01(\x04\x12\x10\n\x08released\x18\x04 \x01(\x08\"\xa3\x01\n\x06Ledger\x12\x17\n\x0fspent_micro_usd\x18\x01 \x01(\x03\x12G\n\x12reserved_micro_usd\x18\x02 \x03(\x0b\x32+.windtunnel.v1.Ledger.ReservedMicroUsdEntry\x1a\x37\n\x15ReservedMicroUsdEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"W\n\x0c\x44\x65viceHealth\x12\x10\n\x08\x66\x61ilures\x18\x01 \x01(\r\x12\x35\n\x11quarantined_until\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,32 +42,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_APPJOB_ARGUMENTSENTRY']._serialized_options = b'8\001'
   _globals['_LEDGER_RESERVEDMICROUSDENTRY']._loaded_options = None
   _globals['_LEDGER_RESERVEDMICROUSDENTRY']._serialized_options = b'8\001'
-  _globals['_PUSHEDFILE']._serialized_start=172
-  _globals['_PUSHEDFILE']._serialized_end=239
-  _globals['_EXECUTABLEJOB']._serialized_start=242
-  _globals['_EXECUTABLEJOB']._serialized_end=556
-  _globals['_EXECUTABLEJOB_ENVIRONMENTENTRY']._serialized_start=506
-  _globals['_EXECUTABLEJOB_ENVIRONMENTENTRY']._serialized_end=556
-  _globals['_APPJOB']._serialized_start=559
-  _globals['_APPJOB']._serialized_end=958
-  _globals['_APPJOB_ARGUMENTSENTRY']._serialized_start=910
-  _globals['_APPJOB_ARGUMENTSENTRY']._serialized_end=958
-  _globals['_JOB']._serialized_start=960
-  _globals['_JOB']._serialized_end=1063
-  _globals['_QUEUEDCELL']._serialized_start=1066
-  _globals['_QUEUEDCELL']._serialized_end=1429
-  _globals['_FARMRUN']._serialized_start=1432
-  _globals['_FARMRUN']._serialized_end=2183
-  _globals['_FARMRUN_STATE']._serialized_start=1990
-  _globals['_FARMRUN_STATE']._serialized_end=2139
-  _globals['_CELLOUTCOME']._serialized_start=2185
-  _globals['_CELLOUTCOME']._serialized_end=2283
-  _globals['_FARMLEASE']._serialized_start=2285
-  _globals['_FARMLEASE']._serialized_end=2363
-  _globals['_LEDGER']._serialized_start=2366
-  _globals['_LEDGER']._serialized_end=2529
-  _globals['_LEDGER_RESERVEDMICROUSDENTRY']._serialized_start=2474
-  _globals['_LEDGER_RESERVEDMICROUSDENTRY']._serialized_end=2529
-  _globals['_DEVICEHEALTH']._serialized_start=2531
-  _globals['_DEVICEHEALTH']._serialized_end=2618
+  _globals['_PUSHEDFILE']._serialized_start=204
+  _globals['_PUSHEDFILE']._serialized_end=271
+  _globals['_EXECUTABLEJOB']._serialized_start=274
+  _globals['_EXECUTABLEJOB']._serialized_end=613
+  _globals['_EXECUTABLEJOB_ENVIRONMENTENTRY']._serialized_start=563
+  _globals['_EXECUTABLEJOB_ENVIRONMENTENTRY']._serialized_end=613
+  _globals['_APPJOB']._serialized_start=616
+  _globals['_APPJOB']._serialized_end=1064
+  _globals['_APPJOB_ARGUMENTSENTRY']._serialized_start=1016
+  _globals['_APPJOB_ARGUMENTSENTRY']._serialized_end=1064
+  _globals['_JOB']._serialized_start=1066
+  _globals['_JOB']._serialized_end=1169
+  _globals['_QUEUEDCELL']._serialized_start=1172
+  _globals['_QUEUEDCELL']._serialized_end=1535
+  _globals['_FARMRUN']._serialized_start=1538
+  _globals['_FARMRUN']._serialized_end=2314
+  _globals['_FARMRUN_STATE']._serialized_start=2121
+  _globals['_FARMRUN_STATE']._serialized_end=2270
+  _globals['_CELLOUTCOME']._serialized_start=2316
+  _globals['_CELLOUTCOME']._serialized_end=2414
+  _globals['_FARMLEASE']._serialized_start=2416
+  _globals['_FARMLEASE']._serialized_end=2494
+  _globals['_LEDGER']._serialized_start=2497
+  _globals['_LEDGER']._serialized_end=2660
+  _globals['_LEDGER_RESERVEDMICROUSDENTRY']._serialized_start=2605
+  _globals['_LEDGER_RESERVEDMICROUSDENTRY']._serialized_end=2660
+  _globals['_DEVICEHEALTH']._serialized_start=2662
+  _globals['_DEVICEHEALTH']._serialized_end=2749
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ Records of the farm dispatcher in its key-value bucket. They outlive its process
 from collections import abc as _abc
 from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -83,9 +84,7 @@ class ExecutableJob(_message.Message):
     ENVIRONMENT_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     PULL_FIELD_NUMBER: _builtins.int
-    TIMEOUT_S_FIELD_NUMBER: _builtins.int
-    timeout_s: _builtins.float
-    """The longest run in seconds."""
+    TIMEOUT_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def model(self) -> Global___PushedFile:
         """The model that it runs."""
@@ -110,6 +109,10 @@ class ExecutableJob(_message.Message):
     def pull(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Absolute paths on the device to fetch in the end."""
 
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """The longest run."""
+
     def __init__(
         self,
         *,
@@ -119,11 +122,11 @@ class ExecutableJob(_message.Message):
         environment: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         files: _abc.Iterable[Global___PushedFile] | None = ...,
         pull: _abc.Iterable[_builtins.str] | None = ...,
-        timeout_s: _builtins.float = ...,
+        timeout: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["binary", b"binary", "model", b"model", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "binary", b"binary", "environment", b"environment", "files", b"files", "model", b"model", "pull", b"pull", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "binary", b"binary", "environment", b"environment", "files", b"files", "model", b"model", "pull", b"pull", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -164,18 +167,16 @@ class AppJob(_message.Message):
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     FILES_FIELD_NUMBER: _builtins.int
     PULL_FIELD_NUMBER: _builtins.int
-    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
     TEST_PACKAGE_FIELD_NUMBER: _builtins.int
     platform: _types_pb2.Platform.ValueType
     """Platform of the app."""
-    kind: _builtins.str
-    """game_loop, instrumentation, activity or xctest."""
+    kind: _types_pb2.AppKind.ValueType
+    """How it is run."""
     package_name: _builtins.str
     """Name of the package as the system knows it."""
     model_sha256: _builtins.str
     """SHA-256 of the model that it runs."""
-    timeout_s: _builtins.float
-    """The longest run in seconds."""
     @_builtins.property
     def package(self) -> _types_pb2.Artifact:
         """An APK or IPA."""
@@ -197,6 +198,10 @@ class AppJob(_message.Message):
         """Absolute paths on the device to fetch in the end."""
 
     @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """The longest run."""
+
+    @_builtins.property
     def test_package(self) -> _types_pb2.Artifact:
         """Tests of an instrumentation or an XCTest. Empty: none."""
 
@@ -205,19 +210,19 @@ class AppJob(_message.Message):
         *,
         package: _types_pb2.Artifact | None = ...,
         platform: _types_pb2.Platform.ValueType = ...,
-        kind: _builtins.str = ...,
+        kind: _types_pb2.AppKind.ValueType = ...,
         package_name: _builtins.str = ...,
         model_sha256: _builtins.str = ...,
         scenarios: _abc.Iterable[_builtins.int] | None = ...,
         arguments: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         files: _abc.Iterable[Global___PushedFile] | None = ...,
         pull: _abc.Iterable[_builtins.str] | None = ...,
-        timeout_s: _builtins.float = ...,
+        timeout: _duration_pb2.Duration | None = ...,
         test_package: _types_pb2.Artifact | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "test_package", b"test_package"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["package", b"package", "test_package", b"test_package", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "files", b"files", "kind", b"kind", "model_sha256", b"model_sha256", "package", b"package", "package_name", b"package_name", "platform", b"platform", "pull", b"pull", "scenarios", b"scenarios", "test_package", b"test_package", "timeout_s", b"timeout_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "files", b"files", "kind", b"kind", "model_sha256", b"model_sha256", "package", b"package", "package_name", b"package_name", "platform", b"platform", "pull", b"pull", "scenarios", b"scenarios", "test_package", b"test_package", "timeout", b"timeout"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -380,7 +385,7 @@ class FarmRun(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
-    TIMEOUT_S_FIELD_NUMBER: _builtins.int
+    TIMEOUT_FIELD_NUMBER: _builtins.int
     FARM_ID_FIELD_NUMBER: _builtins.int
     URL_FIELD_NUMBER: _builtins.int
     WORDS_FIELD_NUMBER: _builtins.int
@@ -401,8 +406,6 @@ class FarmRun(_message.Message):
     """How far it is."""
     token: _builtins.int
     """Fencing token of the leader that wrote it last."""
-    timeout_s: _builtins.float
-    """The longest run in seconds."""
     farm_id: _builtins.str
     """The farm's own id. Empty: it is not submitted."""
     url: _builtins.str
@@ -422,6 +425,10 @@ class FarmRun(_message.Message):
     @_builtins.property
     def entries(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of its cells, in their order."""
+
+    @_builtins.property
+    def timeout(self) -> _duration_pb2.Duration:
+        """The longest run."""
 
     @_builtins.property
     def planned_at(self) -> _timestamp_pb2.Timestamp:
@@ -456,7 +463,7 @@ class FarmRun(_message.Message):
         token: _builtins.int = ...,
         device: _farm_dispatcher_pb2.Device | None = ...,
         entries: _abc.Iterable[_builtins.str] | None = ...,
-        timeout_s: _builtins.float = ...,
+        timeout: _duration_pb2.Duration | None = ...,
         farm_id: _builtins.str = ...,
         url: _builtins.str = ...,
         words: _builtins.str = ...,
@@ -470,9 +477,9 @@ class FarmRun(_message.Message):
         avoid: _abc.Iterable[_builtins.str] | None = ...,
         running_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "billed_micro_usd", b"billed_micro_usd", "device", b"device", "ended_at", b"ended_at", "estimate_micro_usd", b"estimate_micro_usd", "planned_at", b"planned_at", "running_at", b"running_at", "submitted_at", b"submitted_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "billed_micro_usd", b"billed_micro_usd", "device", b"device", "ended_at", b"ended_at", "estimate_micro_usd", b"estimate_micro_usd", "planned_at", b"planned_at", "running_at", b"running_at", "submitted_at", b"submitted_at", "timeout", b"timeout"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "avoid", b"avoid", "billed_micro_usd", b"billed_micro_usd", "cancel_asked", b"cancel_asked", "device", b"device", "ended_at", b"ended_at", "entries", b"entries", "estimate_micro_usd", b"estimate_micro_usd", "farm", b"farm", "farm_id", b"farm_id", "key", b"key", "outcomes", b"outcomes", "planned_at", b"planned_at", "running_at", b"running_at", "state", b"state", "submitted_at", b"submitted_at", "timeout_s", b"timeout_s", "token", b"token", "url", b"url", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd", "_estimate_micro_usd", b"_estimate_micro_usd", "avoid", b"avoid", "billed_micro_usd", b"billed_micro_usd", "cancel_asked", b"cancel_asked", "device", b"device", "ended_at", b"ended_at", "entries", b"entries", "estimate_micro_usd", b"estimate_micro_usd", "farm", b"farm", "farm_id", b"farm_id", "key", b"key", "outcomes", b"outcomes", "planned_at", b"planned_at", "running_at", b"running_at", "state", b"state", "submitted_at", b"submitted_at", "timeout", b"timeout", "token", b"token", "url", b"url", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__billed_micro_usd: _TypeAlias = _typing.Literal["billed_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__billed_micro_usd: _TypeAlias = _typing.Literal["_billed_micro_usd", b"_billed_micro_usd"]  # noqa: Y015

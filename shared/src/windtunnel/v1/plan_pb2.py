@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18windtunnel/v1/plan.proto\x12\rwindtunnel.v1\x1a\x19windtunnel/v1/types.proto\"\xb9\x04\n\x04Plan\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.DataSet\x12\x1a\n\x12preprocessing_json\x18\x03 \x01(\t\x12,\n\x08variants\x18\x04 \x03(\x0b\x32\x1a.windtunnel.v1.VariantSpec\x12,\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x1b.windtunnel.v1.DeviceFilter\x12#\n\x05gates\x18\x06 \x01(\x0b\x32\x14.windtunnel.v1.Gates\x12+\n\x04only\x18\x07 \x03(\x0b\x32\x1d.windtunnel.v1.Plan.OnlyEntry\x12\x18\n\x10\x64\x65\x61\x64line_seconds\x18\x08 \x01(\r\x12\x12\n\nno_devices\x18\t \x01(\x08\x12\x1e\n\x11\x65xpected_accuracy\x18\n \x01(\x01H\x00\x88\x01\x01\x12/\n\x0cinput_shapes\x18\x0b \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x15\n\rselect_tf_ops\x18\x0c \x01(\x08\x12\x17\n\nbudget_usd\x18\r \x01(\x01H\x01\x88\x01\x01\x12\x15\n\rreuse_seconds\x18\x0e \x01(\x04\x1a\x41\n\tOnlyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.windtunnel.v1.Gates:\x02\x38\x01\x42\x14\n\x12_expected_accuracyB\r\n\x0b_budget_usd\"/\n\x07\x44\x61taSet\x12\x0f\n\x07samples\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x02 \x01(\t\"H\n\x0bVariantSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brecipe_json\x18\x02 \x01(\t\x12\x16\n\x0emay_be_missing\x18\x03 \x01(\x08\"\xd9\x01\n\x0c\x44\x65viceFilter\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\x12\x15\n\tplatforms\x18\x03 \x03(\tB\x02\x18\x01\x12\x13\n\x0bos_versions\x18\x04 \x03(\t\x12\x14\n\x0c\x61\x63\x63\x65lerators\x18\x05 \x03(\t\x12\x0f\n\x07threads\x18\x06 \x03(\r\x12\x31\n\x10\x64\x65vice_platforms\x18\x07 \x03(\x0e\x32\x17.windtunnel.v1.Platform\x12$\n\x06run_as\x18\x08 \x03(\x0e\x32\x14.windtunnel.v1.RunAs\"\xe1\x02\n\x05Gates\x12\x1a\n\raccuracy_drop\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0elatency_ms_p50\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elatency_ms_p95\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07size_mb\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0blayer_nrmse\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0c\x61\x63\x63uracy_min\x18\x07 \x01(\x01H\x06\x88\x01\x01\x12,\n\nlatency_vs\x18\x08 \x01(\x0b\x32\x18.windtunnel.v1.LatencyVsB\x10\n\x0e_accuracy_dropB\x11\n\x0f_latency_ms_p50B\x11\n\x0f_latency_ms_p95B\n\n\x08_size_mbB\x0c\n\n_memory_mbB\x0e\n\x0c_layer_nrmseB\x0f\n\r_accuracy_min\"3\n\tLatencyVs\x12\x10\n\x08\x62\x61seline\x18\x01 \x01(\t\x12\x14\n\x0cmax_increase\x18\x02 \x01(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18windtunnel/v1/plan.proto\x12\rwindtunnel.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x19windtunnel/v1/types.proto\"\xcc\x04\n\x04Plan\x12\x13\n\x0b\x61pi_version\x18\x01 \x01(\t\x12$\n\x04\x64\x61ta\x18\x02 \x01(\x0b\x32\x16.windtunnel.v1.DataSet\x12\x1a\n\x12preprocessing_json\x18\x03 \x01(\t\x12,\n\x08variants\x18\x04 \x03(\x0b\x32\x1a.windtunnel.v1.VariantSpec\x12,\n\x07\x64\x65vices\x18\x05 \x03(\x0b\x32\x1b.windtunnel.v1.DeviceFilter\x12#\n\x05gates\x18\x06 \x01(\x0b\x32\x14.windtunnel.v1.Gates\x12+\n\x04only\x18\x07 \x03(\x0b\x32\x1d.windtunnel.v1.Plan.OnlyEntry\x12\x18\n\x10\x64\x65\x61\x64line_seconds\x18\x08 \x01(\r\x12\x12\n\nno_devices\x18\t \x01(\x08\x12\x1e\n\x11\x65xpected_accuracy\x18\n \x01(\x01H\x00\x88\x01\x01\x12/\n\x0cinput_shapes\x18\x0b \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x15\n\rselect_tf_ops\x18\x0c \x01(\x08\x12\x17\n\nbudget_usd\x18\r \x01(\x01H\x01\x88\x01\x01\x12(\n\x05reuse\x18\x0e \x01(\x0b\x32\x19.google.protobuf.Duration\x1a\x41\n\tOnlyEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12#\n\x05value\x18\x02 \x01(\x0b\x32\x14.windtunnel.v1.Gates:\x02\x38\x01\x42\x14\n\x12_expected_accuracyB\r\n\x0b_budget_usd\"/\n\x07\x44\x61taSet\x12\x0f\n\x07samples\x18\x01 \x01(\t\x12\x13\n\x0b\x63\x61libration\x18\x02 \x01(\t\"H\n\x0bVariantSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0brecipe_json\x18\x02 \x01(\t\x12\x16\n\x0emay_be_missing\x18\x03 \x01(\x08\"\xd9\x01\n\x0c\x44\x65viceFilter\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65vices\x18\x02 \x03(\t\x12\x15\n\tplatforms\x18\x03 \x03(\tB\x02\x18\x01\x12\x13\n\x0bos_versions\x18\x04 \x03(\t\x12\x14\n\x0c\x61\x63\x63\x65lerators\x18\x05 \x03(\t\x12\x0f\n\x07threads\x18\x06 \x03(\r\x12\x31\n\x10\x64\x65vice_platforms\x18\x07 \x03(\x0e\x32\x17.windtunnel.v1.Platform\x12$\n\x06run_as\x18\x08 \x03(\x0e\x32\x14.windtunnel.v1.RunAs\"\xe1\x02\n\x05Gates\x12\x1a\n\raccuracy_drop\x18\x01 \x01(\x01H\x00\x88\x01\x01\x12\x1b\n\x0elatency_ms_p50\x18\x02 \x01(\x01H\x01\x88\x01\x01\x12\x1b\n\x0elatency_ms_p95\x18\x03 \x01(\x01H\x02\x88\x01\x01\x12\x14\n\x07size_mb\x18\x04 \x01(\x01H\x03\x88\x01\x01\x12\x16\n\tmemory_mb\x18\x05 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0blayer_nrmse\x18\x06 \x01(\x01H\x05\x88\x01\x01\x12\x19\n\x0c\x61\x63\x63uracy_min\x18\x07 \x01(\x01H\x06\x88\x01\x01\x12,\n\nlatency_vs\x18\x08 \x01(\x0b\x32\x18.windtunnel.v1.LatencyVsB\x10\n\x0e_accuracy_dropB\x11\n\x0f_latency_ms_p50B\x11\n\x0f_latency_ms_p95B\n\n\x08_size_mbB\x0c\n\n_memory_mbB\x0e\n\x0c_layer_nrmseB\x0f\n\r_accuracy_min\"3\n\tLatencyVs\x12\x10\n\x08\x62\x61seline\x18\x01 \x01(\t\x12\x14\n\x0cmax_increase\x18\x02 \x01(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,18 +37,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PLAN_ONLYENTRY']._serialized_options = b'8\001'
   _globals['_DEVICEFILTER'].fields_by_name['platforms']._loaded_options = None
   _globals['_DEVICEFILTER'].fields_by_name['platforms']._serialized_options = b'\030\001'
-  _globals['_PLAN']._serialized_start=71
-  _globals['_PLAN']._serialized_end=640
-  _globals['_PLAN_ONLYENTRY']._serialized_start=538
-  _globals['_PLAN_ONLYENTRY']._serialized_end=603
-  _globals['_DATASET']._serialized_start=642
-  _globals['_DATASET']._serialized_end=689
-  _globals['_VARIANTSPEC']._serialized_start=691
-  _globals['_VARIANTSPEC']._serialized_end=763
-  _globals['_DEVICEFILTER']._serialized_start=766
-  _globals['_DEVICEFILTER']._serialized_end=983
-  _globals['_GATES']._serialized_start=986
-  _globals['_GATES']._serialized_end=1339
-  _globals['_LATENCYVS']._serialized_start=1341
-  _globals['_LATENCYVS']._serialized_end=1392
+  _globals['_PLAN']._serialized_start=103
+  _globals['_PLAN']._serialized_end=691
+  _globals['_PLAN_ONLYENTRY']._serialized_start=589
+  _globals['_PLAN_ONLYENTRY']._serialized_end=654
+  _globals['_DATASET']._serialized_start=693
+  _globals['_DATASET']._serialized_end=740
+  _globals['_VARIANTSPEC']._serialized_start=742
+  _globals['_VARIANTSPEC']._serialized_end=814
+  _globals['_DEVICEFILTER']._serialized_start=817
+  _globals['_DEVICEFILTER']._serialized_end=1034
+  _globals['_GATES']._serialized_start=1037
+  _globals['_GATES']._serialized_end=1390
+  _globals['_LATENCYVS']._serialized_start=1392
+  _globals['_LATENCYVS']._serialized_end=1443
 # @@protoc_insertion_point(module_scope)

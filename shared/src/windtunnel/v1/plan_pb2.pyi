@@ -5,6 +5,7 @@ The plan: what to do with a model. People write it as YAML; this is the same on 
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from windtunnel.v1 import types_pb2 as _types_pb2
@@ -64,7 +65,7 @@ class Plan(_message.Message):
     INPUT_SHAPES_FIELD_NUMBER: _builtins.int
     SELECT_TF_OPS_FIELD_NUMBER: _builtins.int
     BUDGET_USD_FIELD_NUMBER: _builtins.int
-    REUSE_SECONDS_FIELD_NUMBER: _builtins.int
+    REUSE_FIELD_NUMBER: _builtins.int
     api_version: _builtins.str
     """Always "windtunnel/v1". Required."""
     preprocessing_json: _builtins.str
@@ -79,10 +80,6 @@ class Plan(_message.Message):
     """Convert ops that TensorFlow Lite lacks to Select TF ops, which need the Flex library on the phone."""
     budget_usd: _builtins.float
     """What the run may spend on farms, in US dollars; the farm's own budget counts too. Absent: any amount."""
-    reuse_seconds: _builtins.int
-    """A measurement of the same variant, device, OS, accelerator, threads and app that is not older than this many seconds
-    is taken instead of a new device run. 0: none is.
-    """
     @_builtins.property
     def data(self) -> Global___DataSet:
         """What the variants are judged on. Absent: seeded random inputs, and no accuracy."""
@@ -107,6 +104,12 @@ class Plan(_message.Message):
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.InputShape]:
         """Shapes of inputs that have dynamic dimensions. Not named here: the samples' shape."""
 
+    @_builtins.property
+    def reuse(self) -> _duration_pb2.Duration:
+        """A measurement of the same variant, device, OS, accelerator, threads and app that is not older than this is taken
+        instead of a new device run. Absent: none is.
+        """
+
     def __init__(
         self,
         *,
@@ -123,11 +126,11 @@ class Plan(_message.Message):
         input_shapes: _abc.Iterable[_types_pb2.InputShape] | None = ...,
         select_tf_ops: _builtins.bool = ...,
         budget_usd: _builtins.float | None = ...,
-        reuse_seconds: _builtins.int = ...,
+        reuse: _duration_pb2.Duration | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd", "_expected_accuracy", b"_expected_accuracy", "budget_usd", b"budget_usd", "data", b"data", "expected_accuracy", b"expected_accuracy", "gates", b"gates"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd", "_expected_accuracy", b"_expected_accuracy", "budget_usd", b"budget_usd", "data", b"data", "expected_accuracy", b"expected_accuracy", "gates", b"gates", "reuse", b"reuse"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd", "_expected_accuracy", b"_expected_accuracy", "api_version", b"api_version", "budget_usd", b"budget_usd", "data", b"data", "deadline_seconds", b"deadline_seconds", "devices", b"devices", "expected_accuracy", b"expected_accuracy", "gates", b"gates", "input_shapes", b"input_shapes", "no_devices", b"no_devices", "only", b"only", "preprocessing_json", b"preprocessing_json", "reuse_seconds", b"reuse_seconds", "select_tf_ops", b"select_tf_ops", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd", "_expected_accuracy", b"_expected_accuracy", "api_version", b"api_version", "budget_usd", b"budget_usd", "data", b"data", "deadline_seconds", b"deadline_seconds", "devices", b"devices", "expected_accuracy", b"expected_accuracy", "gates", b"gates", "input_shapes", b"input_shapes", "no_devices", b"no_devices", "only", b"only", "preprocessing_json", b"preprocessing_json", "reuse", b"reuse", "select_tf_ops", b"select_tf_ops", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_usd: _TypeAlias = _typing.Literal["budget_usd"]  # noqa: Y015
     _WhichOneofArgType__budget_usd: _TypeAlias = _typing.Literal["_budget_usd", b"_budget_usd"]  # noqa: Y015

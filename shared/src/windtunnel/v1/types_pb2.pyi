@@ -115,6 +115,8 @@ class _AppKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AppKind.Value
     """A game loop of Firebase: scenarios by number."""
     APP_KIND_INSTRUMENTATION: _AppKind.ValueType  # 3
     """An instrumentation: a test APK next to the app."""
+    APP_KIND_XCTEST: _AppKind.ValueType  # 4
+    """Tests of an iOS app."""
 
 class AppKind(_AppKind, metaclass=_AppKindEnumTypeWrapper):
     """How an app runs the benchmark."""
@@ -127,6 +129,8 @@ APP_KIND_GAME_LOOP: AppKind.ValueType  # 2
 """A game loop of Firebase: scenarios by number."""
 APP_KIND_INSTRUMENTATION: AppKind.ValueType  # 3
 """An instrumentation: a test APK next to the app."""
+APP_KIND_XCTEST: AppKind.ValueType  # 4
+"""Tests of an iOS app."""
 Global___AppKind: _TypeAlias = AppKind  # noqa: Y015
 
 class _Platform:

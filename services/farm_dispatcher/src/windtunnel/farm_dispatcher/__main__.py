@@ -16,12 +16,12 @@ from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
-from windtunnel.farm_dispatcher.use_cases.stored.leases import Leases
-from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Ledgers
-from windtunnel.farm_dispatcher.use_cases.stored.records import Records
-from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
 from windtunnel.farm_dispatcher.use_cases.scheduler.schedule import Scheduler
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.farm_dispatcher.use_cases.stored.leases import Leases
+from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Ledgers
+from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
+from windtunnel.farm_dispatcher.use_cases.stored.records import Records
 from windtunnel.service import runtime
 from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import farm_dispatcher_pb2, farm_dispatcher_pb2_grpc

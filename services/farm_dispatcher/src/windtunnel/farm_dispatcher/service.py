@@ -19,7 +19,8 @@ from windtunnel.errors import InvalidInput, NotFound, Unavailable, WindtunnelErr
 from windtunnel.farm_dispatcher.adapters.host.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.domain.device_runs import Samples
-from windtunnel.farm_dispatcher.domain.jobs import Job
+from windtunnel.farm_dispatcher.domain.jobs import App, Job
+from windtunnel.farm_dispatcher.messages.app_messages import apps_in
 from windtunnel.farm_dispatcher.messages.cell_messages import (
     cell_from_proto,
     cell_to_proto,
@@ -28,7 +29,6 @@ from windtunnel.farm_dispatcher.messages.cell_messages import (
     facts_to_proto,
 )
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
-from windtunnel.farm_dispatcher.use_cases.build_job import App
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
 from windtunnel.farm_dispatcher.use_cases.scheduler.queue_cells import CellQueue
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
@@ -138,12 +138,11 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         cells = _cells_of_app(await self._plan(message.run, message.variant, message.input_shapes), message)
         if not cells:
             return
-        package = artifact_from_proto(message.package)
         model = await self._runtime.artifacts.stat(message.model_sha256)
         if model is None:
             raise NotFound(f"the model {message.model_sha256} of the app is not in the artifact store")
-        app = App(package, PLATFORM.read(message.device_platform, message.platform))
-        await self._queue_all(message.run, cells, lambda cell: self._dispatcher.app_job(cell, app, model))
+        apps = apps_in(message)
+        await self._queue_all(message.run, cells, lambda cell: self._dispatcher.app_job(cell, apps, model))
 
     async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
         """Publishes for each cell of the app how its run ended, or that there was none.
@@ -187,7 +186,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         found = await self._runtime.sources.open(request.model_uri or request.package_uri, into=source)
         if cell.run_as == "app":
             package = await self._runtime.artifacts.put_file(found)
-            return await self._dispatcher.app_job(cell, App(package, cell.platform), package)
+            return await self._dispatcher.app_job(cell, [App(package, cell.platform)], package)
         model = found if request.model_uri else await asyncio.to_thread(unpack_model, found, folder)
         return await self._dispatcher.executable_job(cell, await self._runtime.artifacts.put_file(model))
 

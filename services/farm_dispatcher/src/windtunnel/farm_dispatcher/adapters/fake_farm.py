@@ -31,7 +31,7 @@ from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
 from windtunnel.farm_dispatcher.domain.farm import Files
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings, PollSeconds
 from windtunnel.farm_dispatcher.domain.job_failures import failure_of
-from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, Entry, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import THIS_HOST, FarmProperties
 from windtunnel.run_conditions import RunConditions
@@ -157,6 +157,7 @@ class FakeFarm:
     properties: FarmProperties = THIS_HOST
     default_accelerator: str = "cpu"
     runs: tuple[RunAs, ...] = ("executable",)
+    app_kinds: tuple[AppKind, ...] = ("game_loop",)
     settings: FarmSettings = FAKE_SETTINGS
 
     def fail(self, errors: Iterable[WindtunnelError | JobFailure | None]) -> None:

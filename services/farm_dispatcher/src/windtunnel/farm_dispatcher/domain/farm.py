@@ -11,7 +11,7 @@ from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, Polled, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings
-from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, FarmRunRequest
 from windtunnel.farms.properties import FarmProperties
 
 
@@ -60,6 +60,11 @@ class Farm(Protocol):
     @property
     def runs(self) -> tuple[RunAs, ...]:
         """The kinds of job that it takes, its default first."""
+        ...
+
+    @property
+    def app_kinds(self) -> tuple[AppKind, ...]:
+        """The kinds of app job that it takes, the preferred one first."""
         ...
 
     async def devices(self) -> Sequence[Device]:

@@ -93,6 +93,25 @@ class AppJob:
         return "app"
 
 
+@dataclass(frozen=True, slots=True)
+class App:
+    """An app package that holds a model.
+
+    Attributes:
+        package: the APK or IPA.
+        platform: android or ios.
+        kind: how it is run.
+        package_name: as the system knows it.
+        test_package: its tests; None: it has none.
+    """
+
+    package: ArtifactRef
+    platform: str
+    kind: AppKind = "game_loop"
+    package_name: str = "org.tensorflow.lite.benchmark.firebase"
+    test_package: ArtifactRef | None = None
+
+
 Job = ExecutableJob | AppJob
 
 

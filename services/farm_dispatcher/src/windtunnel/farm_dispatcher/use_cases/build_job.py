@@ -11,7 +11,7 @@ from windtunnel.catalog import Catalog, CatalogEntry
 from windtunnel.errors import NotFound
 from windtunnel.farm_dispatcher.domain.benchmark_arguments import benchmark_arguments, game_loop_scenario
 from windtunnel.farm_dispatcher.domain.cells import Cell
-from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, AppJob, AppKind, ExecutableJob, PushedFile
+from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, App, AppJob, ExecutableJob, PushedFile
 
 BENCHMARK: Final = "benchmark_model"
 _FOLDER: Final = f"{DEVICE_FOLDER}/windtunnel"
@@ -20,25 +20,6 @@ _GAME_LOOP_GRAPH: Final = f"{DEVICE_FOLDER}/graph"
 _DEFAULT_ABIS: Final = ("arm64-v8a",)
 
 Fetch = Callable[[CatalogEntry], Awaitable[ArtifactRef]]
-
-
-@dataclass(frozen=True, slots=True)
-class App:
-    """An app package that holds a model.
-
-    Attributes:
-        package: the APK or IPA.
-        platform: android or ios.
-        kind: how it is run.
-        package_name: as the system knows it.
-        test_package: its tests; None: it has none.
-    """
-
-    package: ArtifactRef
-    platform: str
-    kind: AppKind = "game_loop"
-    package_name: str = "org.tensorflow.lite.benchmark.firebase"
-    test_package: ArtifactRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
-from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest, Job
-from windtunnel.farm_dispatcher.use_cases.build_job import App, JobBuilder
+from windtunnel.farm_dispatcher.domain.jobs import App, Entry, FarmRunRequest, Job
+from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
 from windtunnel.farm_dispatcher.use_cases.plan_cells import Offer, expand
 from windtunnel.farm_dispatcher.use_cases.run_once import run_once
 from windtunnel.farms.failure_kinds import FailureKind
@@ -109,12 +109,12 @@ class Dispatcher:
         abis = (await device_of(farm, cell)).abis if cell.farm_properties.platform != "host" else ()
         return await self._jobs.executable(cell, model, _timeout(farm), abis)
 
-    async def app_job(self, cell: Cell, app: App, model: ArtifactRef) -> Job:
+    async def app_job(self, cell: Cell, apps: Sequence[App], model: ArtifactRef) -> Job:
         """The job of a cell that runs inside an app.
 
         Args:
             cell: what to run.
-            app: that holds the model.
+            apps: that hold the model, of several kinds.
             model: the variant's .tflite file.
 
         Returns:
@@ -122,8 +122,18 @@ class Dispatcher:
 
         Raises:
             WindtunnelError: as from `JobBuilder.app`.
+            Unsupported: the farm takes none of the apps.
         """
-        return self._jobs.app(cell, app, model, _timeout(self.farm_of(cell)))
+        farm = self.farm_of(cell)
+        by_kind = {app.kind: app for app in apps}
+        for kind in farm.app_kinds:
+            if kind in by_kind:
+                return self._jobs.app(cell, by_kind[kind], model, _timeout(farm))
+        known = ", ".join(farm.app_kinds) or "none"
+        raise Unsupported(
+            f"farm {cell.farm!r} takes apps of kind {known}; there is {', '.join(by_kind) or 'none'}",
+            hint="name a base app of such a kind in the catalog (WINDTUNNEL_CATALOG_FILE)",
+        )
 
     async def run(self, cell: Cell, job: Job, into: Path) -> tuple[Submitted, DeviceRun]:
         """Runs a cell once, without records: for a caller who waits.

@@ -28,7 +28,7 @@ from windtunnel.farm_dispatcher.domain.device_runs import Collected, Phase, Poll
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
 from windtunnel.farm_dispatcher.domain.farm_settings import AdbSettings, HostSettings
-from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import PHONES
 from windtunnel.service.settings import InvalidSetting
@@ -80,6 +80,7 @@ class AdbFarm:
     properties = PHONES
     default_accelerator = XNNPACK
     runs: tuple[RunAs, ...] = ("executable", "app")
+    app_kinds: tuple[AppKind, ...] = ("activity", "game_loop", "instrumentation")
 
     def __init__(
         self, settings: AdbSettings, notes: Path, waits: Waits | None = None, unplugged_s: float = UNPLUGGED_S

@@ -28,7 +28,7 @@ from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobFailure,
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
 from windtunnel.farm_dispatcher.domain.farm_settings import AwsSettings, HostSettings
-from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import PHONES
 
@@ -86,6 +86,7 @@ class AwsFarm:
     properties = PHONES
     default_accelerator = XNNPACK
     runs: tuple[RunAs, ...] = ("executable", "app")
+    app_kinds: tuple[AppKind, ...] = ("instrumentation", "game_loop", "activity", "xctest")
 
     def __init__(self, client: DeviceFarmClient, settings: AwsSettings) -> None:
         self.settings = settings

@@ -33,7 +33,7 @@ from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobResult, 
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
 from windtunnel.farm_dispatcher.domain.farm_settings import DdpSettings, HostSettings
-from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import PHONES
 
@@ -77,6 +77,7 @@ class DdpFarm:
     properties = PHONES
     default_accelerator = XNNPACK
     runs: tuple[RunAs, ...] = ("executable",)
+    app_kinds: tuple[AppKind, ...] = ()
 
     def __init__(self, settings: DdpSettings, gcloud: Gcloud, bucket: ResultsBucket) -> None:
         self.settings = settings

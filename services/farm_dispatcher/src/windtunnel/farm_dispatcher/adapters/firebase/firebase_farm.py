@@ -35,7 +35,7 @@ from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobResult, 
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
 from windtunnel.farm_dispatcher.domain.farm_settings import FirebaseSettings, HostSettings
-from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import PHONES
 
@@ -80,6 +80,7 @@ class FirebaseFarm:
     properties = PHONES
     default_accelerator = XNNPACK
     runs: tuple[RunAs, ...] = ("app",)
+    app_kinds: tuple[AppKind, ...] = ("game_loop", "instrumentation")
 
     def __init__(self, settings: FirebaseSettings, client: TestLabClient, bucket: ResultsBucket) -> None:
         self.settings = settings

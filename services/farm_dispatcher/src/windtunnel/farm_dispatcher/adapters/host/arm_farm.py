@@ -22,7 +22,6 @@ from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark import emulated_benchmark as emulated
 from windtunnel.farm_dispatcher.adapters.benchmark.delegation import Delegation
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import Measured
-from windtunnel.farm_dispatcher.adapters.in_process.held_runs import HeldFarm
 from windtunnel.farm_dispatcher.adapters.host.local_farm import (
     ACCELERATORS,
     exclusively,
@@ -30,12 +29,13 @@ from windtunnel.farm_dispatcher.adapters.host.local_farm import (
     require_cell,
     with_nodes,
 )
+from windtunnel.farm_dispatcher.adapters.in_process.held_runs import HeldFarm
 from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobResult
 from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.farm_settings import ArmSettings, HostSettings
-from windtunnel.farm_dispatcher.domain.jobs import Entry
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, Entry
 from windtunnel.farms.properties import EMULATED_HOST
 from windtunnel.isolation import ChildPool, Pool
 from windtunnel.service.settings import InvalidSetting
@@ -91,6 +91,7 @@ class ArmFarm(HeldFarm):
     properties = EMULATED_HOST
     default_accelerator = XNNPACK
     runs: tuple[RunAs, ...] = ("executable",)
+    app_kinds: tuple[AppKind, ...] = ()
 
     def __init__(self, pool: Pool, lock: Path, memory_mb: int, settings: ArmSettings | None = None) -> None:
         super().__init__()

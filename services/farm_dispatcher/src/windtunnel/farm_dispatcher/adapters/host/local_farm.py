@@ -18,14 +18,14 @@ from windtunnel.cell_warnings import zeroed_words
 from windtunnel.errors import FarmError, InvalidInput, Unavailable, Unsupported
 from windtunnel.farm_dispatcher.adapters.benchmark import benchmark_log
 from windtunnel.farm_dispatcher.adapters.benchmark.measurement import NO_PATIENCE, Measured, Patience
-from windtunnel.farm_dispatcher.adapters.in_process.held_runs import HeldFarm
 from windtunnel.farm_dispatcher.adapters.host.host_facts import host_facts
+from windtunnel.farm_dispatcher.adapters.in_process.held_runs import HeldFarm
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobResult, Samples
 from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.farm_settings import HostSettings, LocalSettings
-from windtunnel.farm_dispatcher.domain.jobs import Entry, ExecutableJob
+from windtunnel.farm_dispatcher.domain.jobs import AppKind, Entry, ExecutableJob
 from windtunnel.farms.properties import THIS_HOST
 from windtunnel.input_shapes import Shapes
 from windtunnel.isolation import ChildPool, Pool, Progress
@@ -90,6 +90,7 @@ class LocalFarm(HeldFarm):
     properties = THIS_HOST
     default_accelerator = XNNPACK
     runs: tuple[RunAs, ...] = ("executable",)
+    app_kinds: tuple[AppKind, ...] = ()
 
     def __init__(
         self, pool: Pool, lock: Path, patience: Patience = NO_PATIENCE, settings: LocalSettings | None = None

@@ -13,9 +13,9 @@ from windtunnel.farm_dispatcher.domain.money import share_bill
 from windtunnel.farm_dispatcher.messages.cell_messages import device_from_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder, canceled
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, is_late
 from windtunnel.farm_dispatcher.use_cases.stored.ledgers import OverBudget, Share
 from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, tag_of, taken_key
-from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, is_late
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.v1 import farm_runs_pb2
 

@@ -14,8 +14,8 @@ from windtunnel.enum_words import FAILURE_KIND
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, JobResult, Samples
 from windtunnel.farm_dispatcher.messages.cell_messages import conditions_to_proto, facts_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
-from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements, reuse_key
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, outcome_key
+from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements, reuse_key
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import shapes_to_proto
 from windtunnel.service.protobuf_values import artifact_to_proto, cut_text

@@ -27,13 +27,13 @@ from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
 from windtunnel.farm_dispatcher.domain.polling import next_wait
 from windtunnel.farm_dispatcher.messages.cell_messages import device_from_proto
-from windtunnel.farm_dispatcher.messages.timestamps import from_duration, from_timestamp, to_duration, to_timestamp
+from windtunnel.farm_dispatcher.messages.timestamps import from_duration, from_timestamp, to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims
-from windtunnel.farm_dispatcher.use_cases.stored.leases import Lease, LeaseLost
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress, Stage
-from windtunnel.farm_dispatcher.use_cases.stored.records import Stored, ended_key, run_key
 from windtunnel.farm_dispatcher.use_cases.scheduler.settle_run import Settlement
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, entry_of
+from windtunnel.farm_dispatcher.use_cases.stored.leases import Lease, LeaseLost
+from windtunnel.farm_dispatcher.use_cases.stored.records import Stored, ended_key, run_key
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.telemetry import job_context
 from windtunnel.v1 import farm_runs_pb2
@@ -259,7 +259,9 @@ class RunFollower:
 
     def _request(self, run: State, cells: Mapping[str, farm_runs_pb2.QueuedCell]) -> FarmRunRequest:
         entries = tuple(entry_of(name, cells[name]) for name in run.entries)
-        return FarmRunRequest(run.key, device_from_proto(run.device), entries, from_duration(run.timeout), tuple(run.avoid))
+        return FarmRunRequest(
+            run.key, device_from_proto(run.device), entries, from_duration(run.timeout), tuple(run.avoid)
+        )
 
     async def _over(self, cells: Mapping[str, farm_runs_pb2.QueuedCell]) -> JobFailure | None:
         """Why nobody waits for any of the cells any more; None: somebody does."""

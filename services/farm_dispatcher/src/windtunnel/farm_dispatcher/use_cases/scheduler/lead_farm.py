@@ -16,17 +16,17 @@ from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.messages.cell_messages import device_from_proto, device_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_duration, from_timestamp, to_duration, to_timestamp
+from windtunnel.farm_dispatcher.use_cases.ending_tasks import end_all
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims
 from windtunnel.farm_dispatcher.use_cases.scheduler.device_list import DeviceList
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
 from windtunnel.farm_dispatcher.use_cases.scheduler.follow_run import RunFollower
+from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
+from windtunnel.farm_dispatcher.use_cases.scheduler.settle_run import Settlement
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
 from windtunnel.farm_dispatcher.use_cases.stored.device_health import DeviceRecords
 from windtunnel.farm_dispatcher.use_cases.stored.leases import Lease, Leases
-from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
 from windtunnel.farm_dispatcher.use_cases.stored.records import Stored, name_in, run_key, tag_of
-from windtunnel.farm_dispatcher.use_cases.scheduler.settle_run import Settlement
-from windtunnel.farm_dispatcher.use_cases.ending_tasks import end_all
-from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.v1 import farm_runs_pb2
 

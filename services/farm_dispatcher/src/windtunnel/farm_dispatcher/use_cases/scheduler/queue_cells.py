@@ -18,9 +18,9 @@ from windtunnel.farm_dispatcher.messages.job_messages import job_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp, to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
-from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, taken_key
-from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
+from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, taken_key
 from windtunnel.plan import Plan
 from windtunnel.v1 import farm_runs_pb2, types_pb2
 

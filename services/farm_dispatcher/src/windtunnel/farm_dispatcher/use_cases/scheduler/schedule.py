@@ -6,14 +6,14 @@ import asyncio
 from collections.abc import Mapping
 
 from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.use_cases.ending_tasks import end_all
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
 from windtunnel.farm_dispatcher.use_cases.scheduler.lead_farm import FarmLeader
-from windtunnel.farm_dispatcher.use_cases.stored.leases import Leases
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
 from windtunnel.farm_dispatcher.use_cases.scheduler.queue_cells import CellQueue
-from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
-from windtunnel.farm_dispatcher.use_cases.ending_tasks import end_all
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.farm_dispatcher.use_cases.stored.leases import Leases
+from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
 
 
 class Scheduler:

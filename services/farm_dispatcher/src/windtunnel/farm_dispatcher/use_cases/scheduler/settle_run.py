@@ -13,13 +13,13 @@ from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobFailure,
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings
 from windtunnel.farm_dispatcher.domain.money import micro_usd, share_bill
 from windtunnel.farm_dispatcher.messages.cell_messages import device_from_proto
-from windtunnel.farm_dispatcher.messages.timestamps import from_duration, from_timestamp, to_duration, to_timestamp
+from windtunnel.farm_dispatcher.messages.timestamps import from_duration, from_timestamp, to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims, shares_of
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import Attempt, CellEnder, unpacked
-from windtunnel.farm_dispatcher.use_cases.stored.device_health import DeviceRecords
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
-from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, tag_of, taken_key
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.farm_dispatcher.use_cases.stored.device_health import DeviceRecords
+from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, tag_of, taken_key
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
 

@@ -17,8 +17,8 @@ from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from windtunnel.errors import Unavailable
-from windtunnel.farm_dispatcher.use_cases.stored.records import Records, Stored
 from windtunnel.farm_dispatcher.use_cases.ending_tasks import end_all
+from windtunnel.farm_dispatcher.use_cases.stored.records import Records, Stored
 from windtunnel.v1 import farm_runs_pb2
 
 log = logging.getLogger(__name__)
