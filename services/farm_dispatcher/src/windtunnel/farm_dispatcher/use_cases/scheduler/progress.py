@@ -52,6 +52,9 @@ class Progress:
         info: types_pb2.FarmRunInfo | None,
         reason: str,
     ) -> None:
+        if not reason and queued.cell.farm_properties.platform == types_pb2.PLATFORM_HOST:
+            # A cell on this host takes seconds: its end says enough.
+            return
         message = events_pb2.DeviceRunProgressed(
             run=queued.run,
             cell=queued.cell,
