@@ -10,7 +10,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from windtunnel.bus import Event, Malformed
-from windtunnel.enum_words import PLATFORM, STAGE
+from windtunnel.enum_words import PLATFORM
 from windtunnel.figures import rounded
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.event_content import EventContent
@@ -245,19 +245,6 @@ def _not_run(message: events_pb2.DeviceRunFailed) -> _Read:
     return (facts.NotRun(cell, message.attempt, failure),), text, (), None
 
 
-def _progressed(message: events_pb2.DeviceRunProgressed) -> _Read:
-    cell, stage = cell_spec(message.cell), STAGE.read(message.stage, "")
-    words = {
-        "queued": "waits for its farm",
-        "submitted": "is submitted",
-        "running": "runs",
-        "collecting": "has ended on its farm",
-    }
-    told = [message.reason, message.farm_run.words, message.farm_run.url]
-    text = f"{cell.label} with variant {cell.variant} {words.get(stage, stage)}"
-    return (), ": ".join([text, ", ".join(one for one in told if one)] if any(told) else [text]), (), None
-
-
 def _measured(message: events_pb2.DeviceRunMeasured) -> _Read:
     figures = Figures()
     cell = cell_spec(message.cell)
@@ -281,7 +268,6 @@ _READERS: Final[Mapping[type[Message], Callable[[Any], _Read]]] = {
     events_pb2.AppBuilt: _built,
     events_pb2.AppFailed: _not_built,
     events_pb2.DeviceRunFinished: _finished,
-    events_pb2.DeviceRunProgressed: _progressed,
     events_pb2.DeviceRunFailed: _not_run,
     events_pb2.DeviceRunProgressed: _progressed,
     events_pb2.DeviceRunMeasured: _measured,
