@@ -17,12 +17,14 @@ from windtunnel.artifacts import ArtifactRef, MemoryStore
 from windtunnel.bus import Bus, Event, decode, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.metrics_store.adapters.database import Database, open_database
+from windtunnel.metrics_store.adapters.latency_history import SqlLatencyHistory
 from windtunnel.metrics_store.adapters.prometheus import PrometheusMetrics
 from windtunnel.metrics_store.adapters.queries import SqlQueries
 from windtunnel.metrics_store.adapters.repository import SqlRepository
 from windtunnel.metrics_store.service import MetricsStoreService, Reading
 from windtunnel.metrics_store.use_cases.cancel_runs import RunCanceler
 from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.compare_latencies import LatencyComparer
 from windtunnel.metrics_store.use_cases.complete_runs import Completer
 from windtunnel.metrics_store.use_cases.keep_plans import Plans
 from windtunnel.metrics_store.use_cases.publish_outbox import DeadlineWatch, Outbox
@@ -48,15 +50,15 @@ class Store:
         self.repository, self.queries = SqlRepository(database), SqlQueries(database)
         self.registry = CollectorRegistry()
         documents, changed, metrics = Documents(artifacts), Signal(), PrometheusMetrics(self.registry)
-        self.completer = Completer(
-            self.repository, documents, artifacts, metrics, changed, deadline_s=3600.0, clock=lambda: self.now
-        )
+        latencies = LatencyComparer(SqlLatencyHistory(database))
+        parts = self.repository, documents, latencies, artifacts, metrics, changed
+        self.completer = Completer(*parts, deadline_s=3600.0, clock=lambda: self.now)
         runs, plans = buckets[subjects.RUNS_BUCKET], buckets[subjects.PLANS_BUCKET]
         canceled = buckets[subjects.CANCELED_BUCKET]
         self.recorder = EventRecorder(self.repository, self.completer, documents, artifacts, runs, metrics)
         self.outbox = Outbox(self.repository, bus, changed, pause_s=0.05)
         self.watch = DeadlineWatch(self.repository, self.completer, pause_s=0.05)
-        reading = Reading(self.queries, self.repository, documents, artifacts, changed)
+        reading = Reading(self.queries, self.repository, documents, latencies, artifacts, changed)
         self.canceled = Cancellations(canceled)
         canceling = RunCanceler(self.repository, self.completer, self.canceled)
         self.service = MetricsStoreService(reading, Plans(plans, artifacts), canceling)

@@ -104,7 +104,7 @@ class Gate:
     """One judged gate. `column` is the figure that it limits: accuracy, size, drop, p50, ...; None: unknown here.
 
     `limit` is the limit at which it was judged; `sign` is ≤ for an upper and ≥ for a lower one. `why`: why it
-    failed or was not judged, if that is known.
+    failed or was not judged, if that is known. `compared`: with which run, the interval and the noise, in words.
     """
 
     name: str
@@ -114,6 +114,7 @@ class Gate:
     column: str | None
     sign: str = "≤"
     why: str = ""
+    compared: str = ""
 
     @property
     def mark(self) -> str:
@@ -152,7 +153,18 @@ def _gate(entry: Mapping[str, Any]) -> Gate:
     # A figure between the plan's limit and the limit that the number of samples allows has passed.
     bound = entry.get("limit") if entry.get("judged_at") is None else entry.get("judged_at")
     limit, measured, why = figure(bound, "g"), form(entry.get("measured")), entry.get("why")
-    return Gate(name, limit, measured, entry.get("passed"), column, sign, "" if why is None else clean(why))
+    said = "" if why is None else clean(why)
+    return Gate(name, limit, measured, entry.get("passed"), column, sign, said, _compared_words(entry))
+
+
+def _compared_words(entry: Mapping[str, Any]) -> str:
+    """With which run a gate compares, what the ratio may be, and what identical jobs differ by."""
+    interval, noise = entry.get("interval"), entry.get("noise")
+    if not (isinstance(interval, list) and len(interval) == 2 and all(map(is_number, interval))):
+        return ""
+    low, high = (f"{value:.3f}" for value in interval)
+    words = f"{figure(entry.get('measured'))} times run {clean(entry.get('baseline'))}, interval {low} to {high}"
+    return f"{words}, identical jobs differ by up to {noise:.1%}" if is_number(noise) else words
 
 
 def worst(gates: Sequence[Gate]) -> Gate | None:

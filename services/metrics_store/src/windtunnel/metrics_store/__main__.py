@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from windtunnel.bus import subjects
 from windtunnel.metrics_store.adapters.database import wait_for_database
+from windtunnel.metrics_store.adapters.latency_history import SqlLatencyHistory
 from windtunnel.metrics_store.adapters.prometheus import PrometheusMetrics
 from windtunnel.metrics_store.adapters.queries import SqlQueries
 from windtunnel.metrics_store.adapters.repository import SqlRepository
@@ -13,6 +14,7 @@ from windtunnel.metrics_store.service import MetricsStoreService, Reading
 from windtunnel.metrics_store.settings import MetricsStoreSettings
 from windtunnel.metrics_store.use_cases.cancel_runs import RunCanceler
 from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.compare_latencies import LatencyComparer
 from windtunnel.metrics_store.use_cases.complete_runs import Completer
 from windtunnel.metrics_store.use_cases.keep_plans import Plans
 from windtunnel.metrics_store.use_cases.publish_outbox import DeadlineWatch, Outbox
@@ -38,10 +40,12 @@ async def build(own: Runtime[MetricsStoreSettings]) -> Parts:
     database = await wait_for_database(own.settings.database)
     repository, queries = SqlRepository(database), SqlQueries(database)
     documents, metrics, changed = Documents(own.artifacts), PrometheusMetrics(), Signal()
-    completer = Completer(repository, documents, own.artifacts, metrics, changed, own.settings.run_deadline_s)
+    latencies = LatencyComparer(SqlLatencyHistory(database))
+    deadline_s = own.settings.run_deadline_s
+    completer = Completer(repository, documents, latencies, own.artifacts, metrics, changed, deadline_s)
     runs = await own.bus.bucket(subjects.RUNS_BUCKET)
     recorder = EventRecorder(repository, completer, documents, own.artifacts, runs, metrics)
-    reading = Reading(queries, repository, documents, own.artifacts, changed)
+    reading = Reading(queries, repository, documents, latencies, own.artifacts, changed)
     plans = Plans(await own.bus.bucket(subjects.PLANS_BUCKET), own.artifacts)
     servicer = MetricsStoreService(reading, plans, RunCanceler(repository, completer, own.canceled))
 

@@ -12,11 +12,13 @@ import grpc
 
 from windtunnel.artifacts import open_store
 from windtunnel.metrics_store.adapters.database import open_for_reading
+from windtunnel.metrics_store.adapters.latency_history import SqlLatencyHistory
 from windtunnel.metrics_store.adapters.queries import SqlQueries
 from windtunnel.metrics_store.adapters.repository import SqlRepository
 from windtunnel.metrics_store.artifact_service import ArtifactReader
 from windtunnel.metrics_store.service import Reading, RunsReader
 from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.compare_latencies import LatencyComparer
 from windtunnel.metrics_store.use_cases.read_documents import Documents
 from windtunnel.v1 import artifacts_pb2, metrics_store_pb2
 from windtunnel.v1.artifacts_pb2_grpc import add_ArtifactServiceServicer_to_server
@@ -47,7 +49,14 @@ async def open_to_read(database: Path, artifacts_url: str, cache: Path) -> Async
         opened = await asyncio.to_thread(open_for_reading, database, Path(scratch))
         try:
             artifacts = open_store(artifacts_url, cache=cache)
-            reading = Reading(SqlQueries(opened), SqlRepository(opened), Documents(artifacts), artifacts, Signal())
+            reading = Reading(
+                SqlQueries(opened),
+                SqlRepository(opened),
+                Documents(artifacts),
+                LatencyComparer(SqlLatencyHistory(opened)),
+                artifacts,
+                Signal(),
+            )
             # What they lack, the generated base answers with UNIMPLEMENTED.
             runs = RunsReader(reading)  # type: ignore[abstract]
             files = ArtifactReader(reading.queries, artifacts)  # type: ignore[abstract]

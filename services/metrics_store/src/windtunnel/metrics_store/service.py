@@ -27,6 +27,7 @@ from windtunnel.metrics_store.messages.encode_messages import (
 from windtunnel.metrics_store.use_cases.build_report import Ending, build_report
 from windtunnel.metrics_store.use_cases.cancel_runs import RunCanceler
 from windtunnel.metrics_store.use_cases.change_signal import Signal, wait_for
+from windtunnel.metrics_store.use_cases.compare_latencies import LatencyComparer
 from windtunnel.metrics_store.use_cases.keep_plans import Plans
 from windtunnel.metrics_store.use_cases.ports import BlobReader, RunQueries, RunRepository
 from windtunnel.metrics_store.use_cases.read_documents import Documents
@@ -47,6 +48,7 @@ class Reading:
     queries: RunQueries
     repository: RunRepository
     documents: Documents
+    latencies: LatencyComparer
     artifacts: BlobReader
     changed: Signal
 
@@ -128,7 +130,8 @@ class RunsReader(metrics_store_pb2_grpc.MetricsStoreServiceServicer):
         run = stored.record
         found = await self._reading.documents.plan(run.plan_sha256)
         diagnoses = await self._reading.documents.diagnoses(run)
-        return build_report(run, judge(run, found.plan), diagnoses, Ending())
+        comparisons = await self._reading.latencies.compare(run, found.plan)
+        return build_report(run, judge(run, found.plan, comparisons=comparisons), diagnoses, Ending())
 
 
 class MetricsStoreService(RunsReader):

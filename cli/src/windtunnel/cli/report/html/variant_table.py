@@ -164,7 +164,9 @@ def _measured_cell(column: Column, variant: Variant, gates: Sequence[Gate], of_c
     notes = [] if cell is None or len(cells) < 2 else [f"{named(cell.get('device'))}, {engine_of(cell)}"]
     if cell is not None and column.of_cell[0] == "latency_ms":
         notes += ["unstable"] if cell.get("unstable") else []
-        notes += [f"{nodes_of(cell)} nodes"] if cell.get("nodes_delegated") == 0 and nodes_of(cell) != UNKNOWN else []
+        notes += ["fell back"] if cell.get("fell_back") else []
+        few = cell.get("nodes_delegated") == 0 or cell.get("fell_back")
+        notes += [f"{nodes_of(cell)} nodes"] if few and nodes_of(cell) != UNKNOWN else []
     is_best = cell is not None and of_cells.is_best(cell, column.of_cell)
     return FigureCell(column.form(column.value(variant)), tuple(notes), _gate_of(column, gates), is_best)
 
@@ -179,6 +181,6 @@ def _gate_line(gate: Gate, *, named: bool = False) -> GateLine:
     bound = f"{gate.sign} {gate.limit} {gate.mark}"
     words = f"{gate.name}: {gate.measured} {bound}" if named else bound
     state = {True: "passed", False: "failed", None: "not judged" if gate.why else "not measured"}[gate.passed]
-    if gate.why:
-        state += f": {gate.why}"
+    if said := "; ".join(text for text in (gate.compared, gate.why) if text):
+        state += f": {said}"
     return GateLine(style, words, f"gate {gate.name}: {gate.measured}, {state}")

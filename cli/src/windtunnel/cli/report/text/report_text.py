@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -234,7 +234,8 @@ def _cell_figures(cell: Mapping[str, Any]) -> list[str]:
 def _status(cell: Mapping[str, Any]) -> Text:
     status = cell.get("status")
     if status == "measured":
-        return Text("unstable", style="yellow") if cell.get("unstable") else Text()
+        said = [text for key, text in (("fell_back", "fell back"), ("unstable", "unstable")) if cell.get(key)]
+        return Text(", ".join(said), style="yellow")
     return Text(named(status), style="red" if status == "failed" else "yellow")
 
 
@@ -259,6 +260,15 @@ def _gates(variants: list[Any], console: Console) -> None:
         cells = [_gate_cell(gates.get(name), with_limit=name not in common) for name in names]
         table.add_row(Text(shorten(named(variant.get("name")), 16)), *cells)
     console.print(table)
+    for variant, gates in judged:
+        _compared_gates(named(variant.get("name")), gates.values(), console)
+
+
+def _compared_gates(variant: str, gates: Iterable[Gate], console: Console) -> None:
+    """What gates that compare with an earlier run found."""
+    for gate in gates:
+        if gate.name == "latency_vs" and (said := "; ".join(text for text in (gate.compared, gate.why) if text)):
+            line(console, f"{gate.name}: {shorten(variant, 24)}: {said}", style="dim", indent=2)
 
 
 def _worst_by_name(gates: list[Gate]) -> dict[str, Gate]:

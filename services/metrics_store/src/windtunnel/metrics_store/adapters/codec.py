@@ -19,6 +19,8 @@ _KINDS: Final = (
     facts.Ready,
     facts.Compared,
     facts.NotRun,
+    facts.Measured,
+    facts.RepeatsRequested,
     Blob,
     RunConditions,
     FarmProperties,

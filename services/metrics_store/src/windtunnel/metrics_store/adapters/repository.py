@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator, Mapping, Sequence
+import dataclasses
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -30,6 +31,7 @@ from windtunnel.metrics_store.domain.stored_run import (
     Assess,
     Completion,
     Outgoing,
+    Request,
     Standing,
     StoredRun,
 )
@@ -75,6 +77,10 @@ class SqlRepository:
     async def complete(self, run_id: str, version: int, completion: Completion, standing: Standing) -> bool:
         """Implements `RunRepository.complete`."""
         return await self._database.write(lambda c: _complete(c, run_id, version, completion, standing))
+
+    async def request(self, run_id: str, version: int, request: Request, assess: Assess) -> bool:
+        """Implements `RunRepository.request`."""
+        return await self._database.write(lambda c: _request(c, run_id, version, request, assess))
 
     async def to_judge(self, now: datetime) -> AsyncIterator[str]:
         """Implements `RunRepository.to_judge`. Runs are read in pages: those that stay due do not hide later ones."""
@@ -210,6 +216,9 @@ def _save(c: Connection, before: RunRecord, after: RunRecord) -> None:
 def _save_device_runs(c: Connection, content: EventContent, at: datetime) -> None:
     """Writes every device run, those too whose figures the record does not take."""
     for fact in content.facts:
+        if isinstance(fact, (facts.Measured, facts.Finished)) and fact.repeat:
+            # The row of the cell has it.
+            continue
         if isinstance(fact, facts.Measured):
             insert_new(c, tables.measurements, [measurement_row(content.run_id, fact, to_micros(at))])
         elif isinstance(fact, facts.Finished):
@@ -282,6 +291,33 @@ def _save_change(c: Connection, run_id: str, version: int, event_type: str, text
     insert_new(c, tables.changes, [row])
 
 
+def _request(c: Connection, run_id: str, version: int, request: Request, assess: Assess) -> bool:
+    row = c.execute(select(tables.runs).where(tables.runs.c.run_id == run_id).with_for_update()).one_or_none()
+    if row is None or row.version != version:
+        return False
+    before = _stored(c, row)
+    after = dataclasses.replace(before, record=fold(before.record, request.facts), version=version + 1)
+    _save(c, before.record, after.record)
+    _save_run(c, after, _standing(assess(after)))
+    _save_outgoing(c, request.events, request.at)
+    _save_change(c, run_id, after.version, request.events[0].headers["ce-type"], request.text, request.at)
+    return True
+
+
+def _save_outgoing(c: Connection, events: Iterable[Outgoing], at: datetime) -> None:
+    rows = [
+        {
+            "id": event.id,
+            "subject": event.subject,
+            "headers": dict(event.headers),
+            "data": base64.b64encode(event.data).decode(),
+            "created_at": to_micros(at),
+        }
+        for event in events
+    ]
+    insert_new(c, tables.outbox, rows)
+
+
 def _complete(c: Connection, run_id: str, version: int, completion: Completion, standing: Standing) -> bool:
     runs = tables.runs
     judgment = completion.judgment
@@ -299,14 +335,7 @@ def _complete(c: Connection, run_id: str, version: int, completion: Completion, 
     if c.execute(change).rowcount != 1:
         return False
     event = completion.event
-    row = {
-        "id": event.id,
-        "subject": event.subject,
-        "headers": dict(event.headers),
-        "data": base64.b64encode(event.data).decode(),
-        "created_at": to_micros(completion.ended_at),
-    }
-    insert_new(c, tables.outbox, [row])
+    _save_outgoing(c, [event], completion.ended_at)
     _save_lineage(c, run_id, [LineageArtifact(completion.report, "report")], completion.execution, completion.ended_at)
     text = "; ".join((judgment.verdict.value, *judgment.reasons[:5]))
     _save_change(c, run_id, version + 1, f"{event.subject}.v1", text, completion.ended_at)

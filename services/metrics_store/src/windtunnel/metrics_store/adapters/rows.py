@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Row, Table, select
 
@@ -12,15 +12,23 @@ from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.codec import from_document, to_document
 from windtunnel.metrics_store.adapters.database import from_micros
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.record import AppState, CellState, RunRecord, VariantState, first_measured
+from windtunnel.metrics_store.domain.record import (
+    AppState,
+    CellState,
+    Repeat,
+    RunRecord,
+    VariantState,
+    first_measured,
+)
 from windtunnel.metrics_store.domain.values import Blob, CellSpec, Device, Failure, Latency, Measurement
 from windtunnel.run_conditions import RunConditions
 
 AnyRow = Row[Any]
+T = TypeVar("T")
 # Characters of a name that an index holds; PostgreSQL refuses an entry of more than 2704 bytes.
 LONGEST_NAME: Final = 300
 _LATENCY = ("p50_ms", "p95_ms", "mean_ms", "min_ms", "max_ms", "std_ms", "samples")
-_OTHER = ("init_ms", "memory_mb", "delegate", "nodes_delegated", "nodes_total")
+_OTHER = ("init_ms", "memory_mb", "delegate", "nodes_delegated", "nodes_total", "partitions")
 
 
 def load_record(connection: Connection, run: AnyRow) -> RunRecord:
@@ -158,6 +166,8 @@ def read_cell_spec(row: AnyRow) -> CellSpec:
         row.accelerator,
         row.threads,
         from_document(FarmProperties, row.farm_properties),
+        {name: tuple(shape) for name, shape in (row.cell_shapes or {}).items()},
+        row.run_as,
     )
 
 
@@ -169,7 +179,41 @@ def _cell(row: AnyRow, measured: facts.Measured | None) -> CellState:
         measured=measured,
         not_run=from_document(facts.NotRun, row.not_run),
         attempts=row.attempts,
+        requests=tuple(_present(facts.RepeatsRequested, row.requests)),
+        repeats=read_repeats(row),
     )
+
+
+def _present(kind: type[T], documents: Sequence[Any] | None) -> Iterator[T]:
+    for document in documents or ():
+        fact = from_document(kind, document)
+        if fact is not None:
+            yield fact
+
+
+def read_repeats(row: AnyRow) -> dict[tuple[int, bool], Repeat]:
+    """The repeats of a cell from its row.
+
+    Args:
+        row: of the cell.
+
+    Returns:
+        By number and whether it is of the baseline.
+    """
+    stored = row.repeats or {}
+    found: list[Repeat] = list(_present(facts.Measured, stored.get("measured")))
+    found += _present(facts.NotRun, stored.get("not_run"))
+    return {(fact.repeat, fact.of_baseline): fact for fact in found}
+
+
+def _repeats_document(repeats: Mapping[tuple[int, bool], Repeat]) -> dict[str, list[Any]] | None:
+    if not repeats:
+        return None
+    in_order = [fact for _, fact in sorted(repeats.items())]
+    return {
+        "measured": [to_document(fact) for fact in in_order if isinstance(fact, facts.Measured)],
+        "not_run": [to_document(fact) for fact in in_order if isinstance(fact, facts.NotRun)],
+    }
 
 
 def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
@@ -194,10 +238,14 @@ def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
         "accelerator": spec.accelerator,
         "threads": spec.threads,
         "farm_properties": to_document(spec.farm_properties),
+        "cell_shapes": {name: list(shape) for name, shape in spec.input_shapes.items()} or None,
+        "run_as": spec.run_as,
         "planned": cell.planned,
         "skip_reason": cell.skip_reason,
         "not_run": to_document(cell.not_run),
         "attempts": cell.attempts,
+        "requests": [to_document(one) for one in cell.requests] or None,
+        "repeats": _repeats_document(cell.repeats),
     }
 
 

@@ -178,10 +178,16 @@ cells = Table(
     _count("threads"),
     # What the farm says of all its devices. NULL: a cell of an older version.
     Column("farm_properties", Document),
+    # Shapes by input name; and how it runs.
+    Column("cell_shapes", Document),
+    _text("run_as"),
     Column("planned", Boolean, nullable=False),
     _text("skip_reason"),
     Column("not_run", Document),
     _count("attempts"),
+    # Requests for more jobs, and what they gave: facts in lists. NULL: none.
+    Column("requests", Document),
+    Column("repeats", Document),
 )
 
 measurements = Table(
@@ -202,6 +208,7 @@ measurements = Table(
     Column("delegate", Text),
     Column("nodes_delegated", BigInteger),
     Column("nodes_total", BigInteger),
+    Column("partitions", BigInteger),
     Column("device_facts", Document, nullable=False),
     Column("anomalies", Document, nullable=False),
     # Shapes by input name; and the load of the host meanwhile.

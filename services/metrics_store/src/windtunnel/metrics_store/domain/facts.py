@@ -143,32 +143,49 @@ class NotBuilt:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """A device ran a cell; its log is there."""
+    """A device ran a cell; its log is there. `repeat` and `of_baseline` as for `Measured`."""
 
     cell: CellSpec
     attempt: int
     log: Blob | None = None
     samples: Blob | None = None
+    repeat: int = 0
+    of_baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class NotRun:
-    """A cell has no measurement."""
+    """A cell has no measurement. `repeat` and `of_baseline` as for `Measured`."""
 
     cell: CellSpec
     attempt: int
     failure: Failure
+    repeat: int = 0
+    of_baseline: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A cell has a measurement."""
+    """A cell has a measurement. `repeat` 0: its own; otherwise a repeat, of the baseline's model if `of_baseline`."""
 
     cell: CellSpec
     attempt: int
     measurement: Measurement
     device: Device = field(default_factory=Device)
     anomalies: tuple[str, ...] = ()
+    repeat: int = 0
+    of_baseline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatsRequested:
+    """More jobs of a cell and of its baseline were asked for: repeats `first` to `first + pairs - 1` of both."""
+
+    cell_id: str
+    round: int
+    first: int
+    pairs: int
+    baseline_run_id: str = ""
 
 
 Fact: TypeAlias = (
@@ -187,4 +204,5 @@ Fact: TypeAlias = (
     | Finished
     | NotRun
     | Measured
+    | RepeatsRequested
 )

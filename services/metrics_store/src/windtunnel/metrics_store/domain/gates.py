@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Final
 
 from windtunnel.datacheck.chance import lowest_expected, lowest_expected_share
+from windtunnel.metrics_store.domain.latency_vs import CellComparison, slower_words, undecided_words
 from windtunnel.metrics_store.domain.measurement_warnings import doubt
 from windtunnel.metrics_store.domain.record import CellState, RunRecord
 from windtunnel.metrics_store.domain.values import Layers, Measurement, Quality
-from windtunnel.plan.plan_values import Plan
+from windtunnel.plan.plan_values import LatencyVs, Plan
 
 BYTES_PER_MB: Final = 1_000_000
 # It judges samples and preprocessing, so it is the same for every variant.
 EXPECTED: Final = "expected_accuracy"
+LATENCY_VS: Final = "latency_vs"
+NO_COMPARISONS: Final[Mapping[str, CellComparison]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,20 +38,29 @@ class GateResult:
     why: str = ""
     at_least: bool = False
     judged_at: float | None = None
+    # Of latency_vs: the run that is compared with, what the ratio may be, and what identical jobs differ by.
+    baseline: str = ""
+    interval: tuple[float, float] | None = None
+    noise: float | None = None
+    # False: the run may pass though the gate was not judged.
+    needed: bool = True
 
 
-def gate_results(run: RunRecord, plan: Plan, variant: str) -> tuple[GateResult, ...]:
+def gate_results(
+    run: RunRecord, plan: Plan, variant: str, comparisons: Mapping[str, CellComparison] = NO_COMPARISONS
+) -> tuple[GateResult, ...]:
     """The gates that the plan sets for a variant.
 
     Args:
         run: its record.
         plan: of the run.
         variant: its name.
+        comparisons: of latencies with a baseline, by cell id.
 
     Returns:
         In the plan's order.
     """
-    return tuple(_results(run, plan, variant))
+    return tuple(_results(run, plan, variant, comparisons))
 
 
 def trained_accuracy(run: RunRecord, variant: str) -> float | None:
@@ -92,7 +105,9 @@ def accuracy_drop(run: RunRecord, variant: str) -> float | None:
     return round(trained - compared.candidate.accuracy, 12)
 
 
-def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
+def _results(
+    run: RunRecord, plan: Plan, variant: str, comparisons: Mapping[str, CellComparison]
+) -> Iterator[GateResult]:
     gates = plan.gates_of(variant)
     state = run.variant(variant)
     layers = None if state.compared is None else state.compared.layers
@@ -113,6 +128,8 @@ def _results(run: RunRecord, plan: Plan, variant: str) -> Iterator[GateResult]:
     for name, limit, figure in of_cell[:2]:
         if limit is not None:
             yield _worst_cell(run, variant, name, limit, figure)
+    if gates.latency_vs is not None:
+        yield _latency_vs(run, variant, gates.latency_vs, comparisons)
     if gates.size_mb is not None:
         yield _bound("size_mb", gates.size_mb, size)
     for name, limit, figure in of_cell[2:]:
@@ -163,6 +180,48 @@ def _bound(gate: str, limit: float, measured: float | None) -> GateResult:
     return GateResult(gate, limit, measured, None if measured is None else measured <= limit)
 
 
+def _latency_vs(
+    run: RunRecord, variant: str, bound: LatencyVs, comparisons: Mapping[str, CellComparison]
+) -> GateResult:
+    """The gate on the cell that is slowest compared with its baseline; emulated cells do not count."""
+    limit = round(1.0 + bound.max_increase, 12)
+    cells = _real_cells(run, variant)
+    found = [comparisons.get(cell.spec.id) or CellComparison(cell.spec.label) for cell in cells]
+    known = [one for one in found if one.found is not None]
+    open_ones = [one for one in found if one.found is None]
+    if alarms := [one for one in known if one.alarm]:
+        worst = max(alarms, key=_ratio)
+        return _compared(worst, limit, False, slower_words(worst, limit))
+    if open_ones:
+        first = min(open_ones, key=lambda one: one.missing_baseline)
+        needed = not all(one.missing_baseline for one in open_ones)
+        return replace(_compared(first, limit, None, first.why), needed=needed)
+    if not known:
+        return GateResult(LATENCY_VS, limit, None, None)
+    worst = max(known, key=_ratio)
+    return _compared(worst, limit, True, undecided_words(worst))
+
+
+def _ratio(one: CellComparison) -> float:
+    assert one.found is not None
+    return one.found.ratio
+
+
+def _compared(one: CellComparison, limit: float, passed: bool | None, why: str) -> GateResult:
+    found = one.found
+    return GateResult(
+        LATENCY_VS,
+        limit,
+        None if found is None else found.ratio,
+        passed,
+        one.label,
+        why,
+        baseline="" if one.baseline is None else one.baseline.run_id,
+        interval=None if found is None else found.interval,
+        noise=None if found is None else found.noise,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _CellFigure:
     """A figure of one cell. `doubt`: why no gate may be judged on it; empty where it can be trusted."""
@@ -205,5 +264,5 @@ def _figure_of(cell: CellState, gate: str, figure: Callable[[Measurement], float
         return _CellFigure(cell.spec.label, None)
     measurement = cell.measured.measurement
     value = figure(measurement)
-    why = "" if value is None else doubt(measurement, of_latency=gate.startswith("latency"))
+    why = "" if value is None else doubt(cell.spec, measurement, of_latency=gate.startswith("latency"))
     return _CellFigure(cell.spec.label, value, why)

@@ -6,7 +6,7 @@ from typing import Final
 
 from windtunnel import cell_warnings as words
 from windtunnel.metrics_store.domain.record import CellState
-from windtunnel.metrics_store.domain.values import Measurement
+from windtunnel.metrics_store.domain.values import CellSpec, Measurement
 
 _SHAPE_UNKNOWN: Final = f"{words.SHAPE_UNKNOWN} (give samples, or input_shapes in the plan)"
 
@@ -30,11 +30,25 @@ def cell_warnings(cell: CellState) -> tuple[str, ...]:
     return tuple(text for text in (fallback, *others) if text)
 
 
-def doubt(measurement: Measurement, *, of_latency: bool) -> str:
+def fallen_back(cell: CellSpec, found: Measurement) -> bool | None:
+    """Whether a measurement on an accelerator was left to the CPU.
+
+    Args:
+        cell: what was requested.
+        found: what ran.
+
+    Returns:
+        None: not known.
+    """
+    return words.fell_back(cell.accelerator, found.delegate, found.nodes_delegated, found.nodes_total)
+
+
+def doubt(cell: CellSpec, measurement: Measurement, *, of_latency: bool) -> str:
     """Why no gate may be judged on figures of a measurement.
 
     Args:
-        measurement: of a cell.
+        cell: what was requested.
+        measurement: of it.
         of_latency: the gate is on the latency, not on the memory, which other work does not change.
 
     Returns:
@@ -42,7 +56,12 @@ def doubt(measurement: Measurement, *, of_latency: bool) -> str:
     """
     if shape := _shape(measurement):
         return shape
-    unstable = _unstable(measurement) if of_latency else ""
+    if not of_latency:
+        return ""
+    if fallen_back(cell, measurement):
+        nodes = measurement.nodes_delegated, measurement.nodes_total
+        return words.fallback_words(cell.accelerator, measurement.delegate, *nodes)
+    unstable = _unstable(measurement)
     return f"{unstable} (measure again when the host is quiet)" if unstable else ""
 
 

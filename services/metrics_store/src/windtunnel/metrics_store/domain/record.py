@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.facts import Fact
@@ -39,9 +39,16 @@ class VariantState:
         return self.compared.model if self.compared is not None else None
 
 
+# What a repeat gave: a measurement, or why there is none.
+Repeat: TypeAlias = facts.Measured | facts.NotRun
+
+
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """What is known of one cell. `attempts`: the highest attempt of any event."""
+    """What is known of one cell. `attempts`: the highest attempt of any event.
+
+    `requests`: for more jobs, in their order. `repeats`: what they gave, by number and whether it is of the baseline.
+    """
 
     spec: CellSpec
     planned: bool = False
@@ -49,6 +56,14 @@ class CellState:
     measured: facts.Measured | None = None
     not_run: facts.NotRun | None = None
     attempts: int = 0
+    requests: tuple[facts.RepeatsRequested, ...] = ()
+    repeats: Mapping[tuple[int, bool], Repeat] = field(default_factory=dict)
+
+    @property
+    def awaited(self) -> tuple[tuple[int, bool], ...]:
+        """The repeats that were asked for and have not come."""
+        asked = (n for one in self.requests for n in range(one.first, one.first + one.pairs))
+        return tuple(key for n in asked for key in ((n, False), (n, True)) if key not in self.repeats)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +163,8 @@ def apply(record: RunRecord, fact: Fact) -> RunRecord:
             return _planned(record, fact)
         case facts.Built() | facts.NotBuilt():
             return _app(record, fact)
+        case facts.RepeatsRequested():
+            return _requested(record, fact)
         case facts.Finished() | facts.NotRun() | facts.Measured():
             return _with_cell(record, _cell(_known_cell(record, fact.cell), fact))
 
@@ -225,7 +242,23 @@ def _known_cell(record: RunRecord, spec: CellSpec) -> CellState:
     return CellState(spec) if known is None else dataclasses.replace(known, spec=_either(known.spec, spec))
 
 
+def _requested(record: RunRecord, fact: facts.RepeatsRequested) -> RunRecord:
+    cell = record.cells[fact.cell_id]
+    requests = tuple(sorted({*cell.requests, fact}, key=lambda one: (one.round, one.first)))
+    return _with_cell(record, dataclasses.replace(cell, requests=requests))
+
+
+def _repeat(cell: CellState, fact: Repeat) -> CellState:
+    """A measurement wins over a failure; of two measurements the one of the earlier attempt."""
+    key = (fact.repeat, fact.of_baseline)
+    known = [one for one in (cell.repeats.get(key), fact) if one is not None]
+    best = min(known, key=lambda one: (isinstance(one, facts.NotRun), one.attempt, repr(one)))
+    return dataclasses.replace(cell, repeats={**cell.repeats, key: best})
+
+
 def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured) -> CellState:
+    if fact.repeat:
+        return cell if isinstance(fact, facts.Finished) else _repeat(cell, fact)
     cell = dataclasses.replace(cell, attempts=max(cell.attempts, fact.attempt))
     match fact:
         case facts.Measured():

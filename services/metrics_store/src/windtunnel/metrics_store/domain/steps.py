@@ -22,11 +22,15 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step. `text` says what failed and why, or what is missing; empty when done. `variant` None: all of it."""
+    """One step. `text` says what failed and why, or what is missing; empty when done. `variant` None: all of it.
+
+    `needed` False: a run waits for it, and is not incomplete without it.
+    """
 
     variant: str | None
     outcome: Outcome
     text: str = ""
+    needed: bool = True
 
 
 def steps(run: RunRecord, plan: Plan | None) -> tuple[Step, ...]:
@@ -42,14 +46,16 @@ def steps(run: RunRecord, plan: Plan | None) -> tuple[Step, ...]:
     return tuple(_steps(run, plan))
 
 
-def is_complete(run: RunRecord, plan: Plan | None) -> bool:
+def is_complete(run: RunRecord, plan: Plan | None, *, with_repeats: bool = True) -> bool:
     """Whether every step has ended, well or not, or the run was canceled.
 
     Args:
         run: its record.
         plan: None: not known yet, or not readable.
+        with_repeats: repeats that were asked for must have come too.
     """
-    return run.canceled is not None or all(step.outcome is not Outcome.PENDING for step in _steps(run, plan))
+    pending = (step for step in _steps(run, plan) if step.outcome is Outcome.PENDING)
+    return run.canceled is not None or not any(step.needed or with_repeats for step in pending)
 
 
 def progress(run: RunRecord, plan: Plan | None) -> tuple[int, int]:
@@ -200,3 +206,6 @@ def _cell_steps(run: RunRecord, plan: Plan, name: str) -> Iterator[Step]:
             yield Step(name, Outcome.FAILED, f"{label} {'was skipped' if skipped else 'failed'}: {problem}")
         else:
             yield Step(name, Outcome.PENDING, f"{label} has no measurement")
+        for number, of_baseline in cell.awaited:
+            of = "its baseline" if of_baseline else "it"
+            yield Step(name, Outcome.PENDING, f"{label}: repeat {number} of {of} has not come", needed=False)

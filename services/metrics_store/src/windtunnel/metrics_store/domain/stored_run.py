@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from windtunnel.metrics_store.domain.facts import RepeatsRequested
 from windtunnel.metrics_store.domain.lineage import Execution
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.values import Blob
@@ -55,6 +56,16 @@ class Outgoing:
     subject: str
     headers: Mapping[str, str]
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """More jobs that a run waits for, and the events that ask for them."""
+
+    facts: tuple[RepeatsRequested, ...]
+    events: tuple[Outgoing, ...]
+    at: datetime
+    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,7 @@ class Measurement:
     delegate: str | None = None
     nodes_delegated: int | None = None
     nodes_total: int | None = None
+    partitions: int | None = None
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     shapes_known: bool | None = None
     conditions: RunConditions | None = None
@@ -162,6 +163,9 @@ class CellSpec:
     threads: int = 0
     # None: it was stored by a version that did not know them.
     farm_properties: FarmProperties | None = None
+    # Shapes of the inputs by name; empty: the model's own. `run_as`: executable or app; empty: not said.
+    input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    run_as: str = ""
 
     @property
     def its_farm(self) -> FarmProperties:

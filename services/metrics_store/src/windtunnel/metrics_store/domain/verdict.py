@@ -11,7 +11,8 @@ from typing import Final
 from windtunnel.datacheck.findings import Finding
 from windtunnel.figures import compared_with
 from windtunnel.metrics_store.domain.facts import Canceled
-from windtunnel.metrics_store.domain.gates import EXPECTED, GateResult, gate_results
+from windtunnel.metrics_store.domain.gates import EXPECTED, NO_COMPARISONS, GateResult, gate_results
+from windtunnel.metrics_store.domain.latency_vs import CellComparison
 from windtunnel.metrics_store.domain.record import RunRecord
 from windtunnel.metrics_store.domain.run_findings import NON_FINITE, no_labels, run_findings
 from windtunnel.metrics_store.domain.steps import Outcome, explain, not_made, steps
@@ -67,6 +68,7 @@ def judge(
     plan: Plan | None,
     *,
     causes: Mapping[str, str] = _NONE,
+    comparisons: Mapping[str, CellComparison] = NO_COMPARISONS,
     plan_problem: str = "",
     late: bool = False,
 ) -> Judgment:
@@ -81,6 +83,7 @@ def judge(
         run: its record.
         plan: None: not known, or not readable.
         causes: that the diagnosis of a variant found, in words, by variant.
+        comparisons: of latencies with a baseline, by cell id.
         plan_problem: why there is no plan.
         late: the deadline has passed before all of it ended.
 
@@ -90,7 +93,7 @@ def judge(
     findings = run_findings(run, plan)
     conversion = _conversion_fault(run)
     general = [*(["the deadline of the run has passed"] if late else []), *_general_problems(run, plan, plan_problem)]
-    variants = () if plan is None else tuple(_variant(run, plan, v.name, bool(conversion)) for v in plan.variants)
+    variants = () if plan is None else _variants(run, plan, bool(conversion), comparisons)
     no_model = run.not_converted is not None and run.converted is None
     if run.canceled is not None or no_model:
         variants = tuple(VariantJudgment(v.name, v.gates, v.problems, passed=False) for v in variants)
@@ -104,6 +107,12 @@ def judge(
     verdict = Verdict.FAILED if failed else Verdict.COULD_NOT_RUN if lacking else Verdict.PASSED
     # What holds for all variants, such as the expected accuracy, is reported once.
     return Judgment(verdict, tuple(dict.fromkeys((*failed, *lacking))), variants, findings)
+
+
+def _variants(
+    run: RunRecord, plan: Plan, conversion_failed: bool, comparisons: Mapping[str, CellComparison]
+) -> tuple[VariantJudgment, ...]:
+    return tuple(_variant(run, plan, spec.name, conversion_failed, comparisons) for spec in plan.variants)
 
 
 def _reasons(
@@ -151,19 +160,22 @@ def _canceled(fact: Canceled) -> str:
     return f"canceled: {fact.reason}" if fact.reason else "canceled on request"
 
 
-def _variant(run: RunRecord, plan: Plan, name: str, conversion_failed: bool) -> VariantJudgment:
+def _variant(
+    run: RunRecord, plan: Plan, name: str, conversion_failed: bool, comparisons: Mapping[str, CellComparison]
+) -> VariantJudgment:
     why = no_labels(run, name)
     gates = tuple(
         replace(gate, why=why) if why and gate.gate in _OF_ACCURACY and gate.passed is None else gate
-        for gate in gate_results(run, plan, name)
+        for gate in gate_results(run, plan, name, comparisons)
     )
     problems = tuple(_variant_problems(run, plan, name))
-    held = all(gate.passed is True for gate in gates)
+    held = all(gate.passed is True or (gate.passed is None and not gate.needed) for gate in gates)
     return VariantJudgment(name, gates, problems, passed=held and not problems and not conversion_failed)
 
 
 def _variant_problems(run: RunRecord, plan: Plan, name: str) -> list[str]:
-    found = [step.text for step in steps(run, plan) if step.variant == name and step.outcome is not Outcome.DONE]
+    missing = [step for step in steps(run, plan) if step.outcome is not Outcome.DONE and step.needed]
+    found = [step.text for step in missing if step.variant == name]
     found += [text for text in _faults(run, name) if text not in found]
     compared = run.variant(name).compared
     if compared is not None:
@@ -211,7 +223,8 @@ def _over(gate: GateResult) -> str:
 
 def _not_judged(variant: VariantJudgment) -> list[str]:
     """Gates without an answer. One without a figure is left out if the missing figure is a problem already."""
-    gates = [gate for gate in variant.gates if gate.passed is None and (gate.why or not variant.problems)]
+    open_ones = [gate for gate in variant.gates if gate.passed is None and gate.needed]
+    gates = [gate for gate in open_ones if gate.why or not variant.problems]
     groups: dict[tuple[str, str], list[str]] = {}
     for gate in gates:
         groups.setdefault((gate.place, gate.why), []).append(gate.gate)

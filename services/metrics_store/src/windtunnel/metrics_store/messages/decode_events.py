@@ -218,9 +218,17 @@ def _not_built(message: events_pb2.AppFailed) -> _Read:
 
 def _finished(message: events_pb2.DeviceRunFinished) -> _Read:
     cell, log, samples = cell_spec(message.cell), blob(message.log), blob(message.samples)
-    fact = facts.Finished(cell, message.attempt, log, samples)
+    fact = facts.Finished(cell, message.attempt, log, samples, message.repeat, message.of_baseline)
     work = _Work("run", (), (log, samples), cell.variant, cell.app_platform, cell.id, message.attempt)
-    return (fact,), f"{cell.label} has run variant {cell.variant}", _kept(log=log, samples=samples), work
+    text = f"{cell.label} has run variant {cell.variant}{_repeat(message)}"
+    return (fact,), text, _kept(log=log, samples=samples), work
+
+
+def _repeat(message: events_pb2.DeviceRunFinished | events_pb2.DeviceRunFailed | events_pb2.DeviceRunMeasured) -> str:
+    """Which repeat an event is about, in words; empty for the cell's own measurement."""
+    if not message.repeat:
+        return ""
+    return f", repeat {message.repeat}{' of the baseline' if message.of_baseline else ''}"
 
 
 _STAGES: Final = {
@@ -241,16 +249,25 @@ def _progressed(message: events_pb2.DeviceRunProgressed) -> _Read:
 
 def _not_run(message: events_pb2.DeviceRunFailed) -> _Read:
     cell, failure = cell_spec(message.cell), failure_of(message.failure)
-    text = f"{cell.label} failed on variant {cell.variant}: {failure.message}"
-    return (facts.NotRun(cell, message.attempt, failure),), text, (), None
+    text = f"{cell.label} failed on variant {cell.variant}{_repeat(message)}: {failure.message}"
+    fact = facts.NotRun(cell, message.attempt, failure, message.repeat, message.of_baseline)
+    return (fact,), text, (), None
 
 
 def _measured(message: events_pb2.DeviceRunMeasured) -> _Read:
     figures = Figures()
     cell = cell_spec(message.cell)
     measurement = measurement_of(message.measurement, figures)
-    fact = facts.Measured(cell, message.attempt, measurement, device_of(message.device), figures.anomalies)
-    text = f"{cell.label} measured variant {cell.variant}"
+    fact = facts.Measured(
+        cell,
+        message.attempt,
+        measurement,
+        device_of(message.device),
+        figures.anomalies,
+        message.repeat,
+        message.of_baseline,
+    )
+    text = f"{cell.label} measured variant {cell.variant}{_repeat(message)}"
     if measurement.latency.p50 is not None:
         text += f": median {rounded(measurement.latency.p50)} ms"
     work = _Work("measure", (), (), cell.variant, cell.app_platform, cell.id, message.attempt)

@@ -9,7 +9,7 @@ from google.protobuf.message import Message
 
 from windtunnel.artifacts.stores.port import check_sha256
 from windtunnel.bus import Malformed
-from windtunnel.enum_words import PLATFORM
+from windtunnel.enum_words import PLATFORM, RUN_AS
 from windtunnel.errors import InvalidInput
 from windtunnel.metrics_store.domain.values import (
     Blob,
@@ -153,6 +153,8 @@ def cell_spec(message: types_pb2.Cell) -> CellSpec:
         accelerator=message.accelerator,
         threads=message.threads,
         farm_properties=farm_properties_of(message),
+        input_shapes=dict(sorted(shapes_from_proto(message.input_shapes).items())),
+        run_as=RUN_AS.read(message.run_as, ""),
     )
 
 
@@ -231,6 +233,7 @@ def measurement_of(message: types_pb2.Measurement, figures: Figures) -> Measurem
         delegate=message.delegate or None,
         nodes_delegated=optional(message, "nodes_delegated"),
         nodes_total=optional(message, "nodes_total"),
+        partitions=optional(message, "partitions"),
         input_shapes=dict(sorted(shapes_from_proto(message.input_shapes).items())),
         shapes_known=optional(message, "shapes_known"),
         conditions=_conditions(message.conditions, figures) if message.HasField("conditions") else None,
@@ -241,7 +244,14 @@ def _conditions(message: types_pb2.RunConditions, figures: Figures) -> RunCondit
     load, spread, drift, waited = (
         figures.read(message, name, "conditions") for name in ("other_load_cores", "spread", "drift", "waited")
     )
-    return RunConditions(load, spread, drift, waited, message.repeats, message.unstable, message.reason)
+    before, after = (figures.read(message, f"battery_celsius_{when}", "conditions") for when in ("before", "after"))
+    printed = {
+        name: optional(message, name)
+        for name in ("thermal_status_before", "thermal_status_after", "cpu_khz_before", "cpu_khz_after")
+    }
+    return RunConditions(
+        load, spread, drift, waited, message.repeats, message.unstable, message.reason, before, after, **printed
+    )
 
 
 def device_of(message: types_pb2.DeviceFacts) -> Device:

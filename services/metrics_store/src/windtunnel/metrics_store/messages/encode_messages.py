@@ -8,10 +8,13 @@ from typing import Final
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from windtunnel.enum_words import EXECUTION_KIND, PLATFORM, RUN_STATE
+from windtunnel.enum_words import EXECUTION_KIND, PLATFORM, RUN_AS, RUN_STATE
 from windtunnel.metrics_store.domain import Judgment, RunRecord, Verdict
+from windtunnel.metrics_store.domain.facts import RepeatsRequested
+from windtunnel.metrics_store.domain.latency_vs import CellComparison
 from windtunnel.metrics_store.domain.lineage import Execution
 from windtunnel.metrics_store.domain.listings import MeasuredCell, RunSummary
+from windtunnel.metrics_store.domain.record import CellState
 from windtunnel.metrics_store.domain.values import Blob, CellSpec, Measurement
 from windtunnel.plan import shapes_to_proto
 from windtunnel.service.protobuf_values import farm_properties_to_proto, message_of
@@ -75,29 +78,70 @@ def completed_event(run: RunRecord, judgment: Judgment, report: Blob, ended_at: 
     Returns:
         The message.
     """
-    seen = run.seen
     message = events_pb2.RunCompleted(
-        run=types_pb2.RunContext(run_id=run.run_id),
+        run=run_context(run),
         verdict=VERDICTS[judgment.verdict],
         reasons=_event_reasons(judgment.reasons),
         report=artifact(report),
         ended_at=timestamp(ended_at),
     )
-    if seen is not None:
-        message.run.model_name = seen.model_name
-        message.run.model_version = seen.model_version
-        message.run.model_sha256 = seen.model_sha256
-        message.run.labels.update(seen.labels)
-        message.run.trace_id = seen.trace_id
-        message.run.started_at.CopyFrom(timestamp(seen.started_at))
-        if seen.plan is not None:
-            message.run.plan.CopyFrom(artifact(seen.plan))
     for variant in judgment.variants:
         model = run.variant(variant.name).model
         outcome = message.variants.add(name=variant.name, passed=variant.passed)
         if model is not None:
             outcome.model.CopyFrom(artifact(model))
     return message
+
+
+def repeats_event(
+    run: RunRecord, cell: CellState, comparison: CellComparison, fact: RepeatsRequested
+) -> events_pb2.RepeatsRequested:
+    """The event that asks for more jobs of a cell and of its baseline.
+
+    Args:
+        run: its record.
+        cell: of it.
+        comparison: of the cell, with a baseline.
+        fact: what is asked for.
+
+    Returns:
+        The message.
+    """
+    baseline = comparison.baseline
+    assert baseline is not None
+    return events_pb2.RepeatsRequested(
+        run=run_context(run),
+        cell=_cell_message(cell.spec),
+        model=artifact(run.variant(cell.spec.variant).model),
+        baseline_run_id=baseline.run_id,
+        baseline_cell_id=baseline.cell_id,
+        baseline_model=artifact(baseline.model),
+        round=fact.round,
+        first=fact.first,
+        pairs=fact.pairs,
+    )
+
+
+def run_context(run: RunRecord) -> types_pb2.RunContext:
+    """What every event of a run carries.
+
+    Args:
+        run: its record.
+
+    Returns:
+        The message.
+    """
+    context, seen = types_pb2.RunContext(run_id=run.run_id), run.seen
+    if seen is not None:
+        context.model_name = seen.model_name
+        context.model_version = seen.model_version
+        context.model_sha256 = seen.model_sha256
+        context.labels.update(seen.labels)
+        context.trace_id = seen.trace_id
+        context.started_at.CopyFrom(timestamp(seen.started_at))
+        if seen.plan is not None:
+            context.plan.CopyFrom(artifact(seen.plan))
+    return context
 
 
 def run_message(run: RunSummary) -> metrics_store_pb2.Run:
@@ -158,6 +202,8 @@ def _cell_message(cell: CellSpec) -> types_pb2.Cell:
         threads=cell.threads,
         device_platform=PLATFORM.number(cell.platform),
         farm_properties=farm_properties_to_proto(cell.its_farm),
+        input_shapes=shapes_to_proto(cell.input_shapes),
+        run_as=RUN_AS.number(cell.run_as),
     )
 
 
@@ -177,6 +223,7 @@ def measurement_message(measurement: Measurement) -> types_pb2.Measurement:
         delegate=measurement.delegate or "",
         nodes_delegated=measurement.nodes_delegated,
         nodes_total=measurement.nodes_total,
+        partitions=measurement.partitions,
         input_shapes=shapes_to_proto(measurement.input_shapes),
         shapes_known=measurement.shapes_known,
         conditions=None

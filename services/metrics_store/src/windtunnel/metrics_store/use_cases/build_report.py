@@ -9,8 +9,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from windtunnel.metrics_store.domain import GateResult, Judgment, RunRecord, VariantJudgment, Verdict
-from windtunnel.metrics_store.domain.gates import accuracy_drop
-from windtunnel.metrics_store.domain.measurement_warnings import cell_warnings
+from windtunnel.metrics_store.domain.facts import Measured
+from windtunnel.metrics_store.domain.gates import LATENCY_VS, accuracy_drop
+from windtunnel.metrics_store.domain.measurement_warnings import cell_warnings, fallen_back
 from windtunnel.metrics_store.domain.record import CellState
 from windtunnel.metrics_store.domain.run_findings import accuracy_reason
 from windtunnel.metrics_store.domain.steps import cell_problem, explain
@@ -212,12 +213,28 @@ def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
         "delegate": None if found is None else found.delegate,
         "nodes_delegated": None if found is None else found.nodes_delegated,
         "nodes_total": None if found is None else found.nodes_total,
+        "partitions": None if found is None else found.partitions,
+        "fell_back": None if found is None else fallen_back(spec, found),
+        "repeats": _repeats(cell),
         **_circumstances(found),
         "warnings": list(cell_warnings(cell)),
         "attempts": cell.attempts,
         "reason": reason,
         "device_facts": None if measured is None else dataclasses.asdict(measured.device),
     }
+
+
+def _repeats(cell: CellState) -> list[dict[str, Any]]:
+    """The jobs that were run again for a gate: of the variant, and of its baseline."""
+    return [
+        {
+            "repeat": number,
+            "of_baseline": of_baseline,
+            "latency_ms_p50": one.measurement.latency.p50 if isinstance(one, Measured) else None,
+            "reason": None if isinstance(one, Measured) else explain(one.failure),
+        }
+        for (number, of_baseline), one in sorted(cell.repeats.items())
+    ]
 
 
 def _circumstances(found: Measurement | None) -> dict[str, Any]:
@@ -255,4 +272,14 @@ def _gate(gate: GateResult) -> dict[str, Any]:
         "bound": "at_least" if gate.at_least else "at_most",
         "why": gate.why or None,
         "judged_at": gate.judged_at,
+        **(_compared(gate) if gate.gate == LATENCY_VS else {}),
+    }
+
+
+def _compared(gate: GateResult) -> dict[str, Any]:
+    """What a gate that compares with a baseline says in addition."""
+    return {
+        "baseline": gate.baseline or None,
+        "interval": None if gate.interval is None else list(gate.interval),
+        "noise": gate.noise,
     }

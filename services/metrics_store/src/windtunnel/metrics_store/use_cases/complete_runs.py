@@ -11,15 +11,17 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from windtunnel.bus import encode, event_id, subjects
-from windtunnel.metrics_store.domain import Judgment, RunRecord, is_complete, judge, progress
+from windtunnel.metrics_store.domain import Judgment, RunRecord, Verdict, is_complete, judge, progress
 from windtunnel.metrics_store.domain.lineage import Execution
-from windtunnel.metrics_store.domain.stored_run import Completion, Outgoing, Standing, StoredRun
+from windtunnel.metrics_store.domain.stored_run import Completion, Outgoing, Request, Standing, StoredRun
 from windtunnel.metrics_store.domain.values import Blob
 from windtunnel.metrics_store.messages.encode_messages import completed_event
 from windtunnel.metrics_store.use_cases.build_report import Ending, build_report
 from windtunnel.metrics_store.use_cases.change_signal import Signal
+from windtunnel.metrics_store.use_cases.compare_latencies import LatencyComparer
 from windtunnel.metrics_store.use_cases.ports import BlobWriter, RunMetrics, RunRepository
 from windtunnel.metrics_store.use_cases.read_documents import Documents, PlanFound
+from windtunnel.metrics_store.use_cases.request_repeats import request_repeats
 from windtunnel.telemetry import current_traceparent, job_context, trace_context, traceparent_in
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Completer:
 
     repository: RunRepository
     documents: Documents
+    latencies: LatencyComparer
     artifacts: BlobWriter
     metrics: RunMetrics
     changed: Signal
@@ -103,13 +106,19 @@ class Completer:
         if not self._is_due(stored, found, standing):
             return await self.repository.store_standing(run_id, stored.version, standing)
         diagnoses = await self.documents.diagnoses(stored.record)
+        comparisons = await self.latencies.compare(stored.record, found.plan)
         judgment = judge(
             stored.record,
             found.plan,
             causes=diagnoses.causes(),
+            comparisons=comparisons,
             plan_problem=found.problem,
-            late=not is_complete(stored.record, found.plan),
+            late=not is_complete(stored.record, found.plan, with_repeats=False),
         )
+        if self._may_wait(stored, judgment, standing):
+            request = request_repeats(stored.record, comparisons, SOURCE, self.clock())
+            if request is not None:
+                return await self._ask(stored, request)
         if (stored.verdict, stored.reasons) == (judgment.verdict, judgment.reasons):
             return await self.repository.store_standing(run_id, stored.version, standing)
         ending = Ending(judgment.verdict, judgment.reasons, self.clock(), stored.revision + 1)
@@ -122,6 +131,19 @@ class Completer:
         self.metrics.completed(stored.record, judgment)
         self.changed.notify()
         log.info("run %s: %s", run_id, "; ".join((judgment.verdict.value, *judgment.reasons)))
+        return True
+
+    def _may_wait(self, stored: StoredRun, judgment: Judgment, standing: Standing) -> bool:
+        """Whether more jobs could change the verdict, and there is time for them."""
+        open_ = stored.verdict is None and judgment.verdict is Verdict.PASSED
+        return open_ and self.clock() < standing.deadline
+
+    async def _ask(self, stored: StoredRun, request: Request) -> bool:
+        """Asks for more jobs. Returns False where the run has changed meanwhile."""
+        if not await self.repository.request(stored.record.run_id, stored.version, request, self.assess):
+            return False
+        self.changed.notify()
+        log.info("run %s: %s", stored.record.run_id, request.text)
         return True
 
     def _is_due(self, stored: StoredRun, found: PlanFound, standing: Standing) -> bool:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from datetime import datetime
 from typing import Protocol
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.metrics_store.domain import Judgment, RunRecord, facts
 from windtunnel.metrics_store.domain.event_content import EventContent
+from windtunnel.metrics_store.domain.latency_vs import Baseline, JobFigure
 from windtunnel.metrics_store.domain.lineage import Execution, LineageArtifact
 from windtunnel.metrics_store.domain.listings import Change, MeasuredCell, MeasurementFilter, RunFilter, RunSummary
-from windtunnel.metrics_store.domain.stored_run import Assess, Completion, Outgoing, Standing, StoredRun
+from windtunnel.metrics_store.domain.stored_run import Assess, Completion, Outgoing, Request, Standing, StoredRun
+from windtunnel.metrics_store.domain.values import CellSpec
 
 
 class RunRepository(Protocol):
@@ -66,6 +68,20 @@ class RunRepository(Protocol):
             version: that the run must still have.
             completion: the verdict and its event.
             standing: how far it is.
+
+        Returns:
+            False, and nothing is stored, if the run is no longer at `version`.
+        """
+        ...
+
+    async def request(self, run_id: str, version: int, request: Request, assess: Assess) -> bool:
+        """Stores that a run waits for more jobs, and the events that ask for them, in one transaction.
+
+        Args:
+            run_id: of the run.
+            version: that the run must still have.
+            request: what is asked for.
+            assess: says how far the run is then. Runs in the transaction: no I/O.
 
         Returns:
             False, and nothing is stored, if the run is no longer at `version`.
@@ -198,6 +214,44 @@ class RunQueries(Protocol):
 
         Returns:
             In the order of time.
+        """
+        ...
+
+
+class LatencyHistory(Protocol):
+    """Latencies of other runs, read only. Every method raises Unavailable."""
+
+    async def baseline(self, model_name: str, cell: CellSpec, run_id: str, before: str) -> Baseline | None:
+        """The cell of another run in the same place: variant, farm, device, OS version, accelerator and threads.
+
+        Args:
+            model_name: that the other run must have; empty: any.
+            cell: to compare.
+            run_id: of the other run; empty: the last one that passed.
+            before: the run that is compared; it is never its own baseline.
+
+        Returns:
+            None: there is no such run, or it has no measurement there.
+        """
+        ...
+
+    async def past_jobs(self, cell: CellSpec, without: Collection[str]) -> Sequence[JobFigure]:
+        """The latest jobs on a device that say something about what their cells asked for.
+
+        Args:
+            cell: on the device.
+            without: ids of runs whose jobs are left out.
+
+        Returns:
+            The newest first, some hundreds at most.
+        """
+        ...
+
+    async def knows(self, run_id: str) -> bool:
+        """Whether there is such a run.
+
+        Args:
+            run_id: of the run.
         """
         ...
 

@@ -118,6 +118,6 @@ class EventRecorder:
         seen = next((fact for fact in content.facts if isinstance(fact, facts.Seen)), None)
         model, version = (seen.model_name, seen.model_version) if seen is not None else ("", "")
         for fact in content.facts:
-            if isinstance(fact, facts.Measured):
+            if isinstance(fact, facts.Measured) and not fact.repeat:
                 samples = await self.repository.samples_of(content.run_id, fact.cell.id, fact.attempt)
                 self.metrics.measured(model, version, fact, await latencies(self.artifacts, samples, fact))
