@@ -66,7 +66,7 @@ def test_the_interval_holds_the_ratio_and_explains_the_decision(candidate: list[
 
 
 def test_one_job_each_raises_no_alarm() -> None:
-    """Any single job may be the odd one; one job each of a quiet pool is enough to stop, though."""
+    """Any single job may be the odd one."""
     quiet = PRIOR.learned([[5.0, 5.01, 4.99, 5.0, 5.02, 5.0, 4.98, 5.01] * 3])
     for noise in (PRIOR, quiet):
         assert compare([5.8], [5.0], noise, LIMIT).decided is Decision.UNDECIDED
