@@ -120,7 +120,9 @@ def test_a_metadata_that_requires_nothing_is_no_split(attempt: Attempt) -> None:
 
 @pytest.mark.parametrize("name", ["resources.arsc", "lib/x86_64/libtflite.so"])
 def test_compressed_entries_that_phones_refuse_are_stored(name: str, attempt: Attempt) -> None:
-    """iBotPeaches/Apktool#2922, silbinarywolf/zig-android-sdk#23, Lauriethefish/QuestPatcher#138."""
+    """Resources: iBotPeaches/Apktool#2922, silbinarywolf/zig-android-sdk#23, Lauriethefish/QuestPatcher#138; libraries:
+    iBotPeaches/Apktool#1626, sisong/ApkDiffPatch#91.
+    """
     content = b"\x02\x00\x0c\x00 resources " * 999
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as made:

@@ -123,7 +123,9 @@ def linked() -> bytes:
 
 
 REFUSED: dict[str, tuple[Callable[[], bytes], type[WindtunnelError], str, str]] = {
-    "encrypted": (lambda: with_program(encrypted()), Unsupported, "is encrypted (FairPlay)", "export it with Xcode"),
+    "DanTheMan827/ios-app-signer#27 and #67, from the App Store": (
+        lambda: with_program(encrypted()), Unsupported, "is encrypted (FairPlay)", "export it with Xcode",
+    ),
     "encrypted in part": (lambda: with_program(fat(UNSIGNED, encrypted())), Unsupported, "FairPlay", "Xcode"),
     "simulator": (lambda: with_program(for_simulator()), InvalidInput, "for the simulator", "-sdk iphoneos"),
     "Qata/BarMagnet#48, payload in small letters": (

@@ -121,7 +121,10 @@ def test_a_changed_file_is_seen(attempt: Attempt) -> None:
 
 
 def test_entitlements_are_those_of_the_profile_in_both_encodings(attempt: Attempt) -> None:
-    """zhlynn/zsign#148, fastlane/fastlane#19422: iOS 15 refuses signatures without DER entitlements."""
+    """zhlynn/zsign#148, fastlane/fastlane#19422: iOS 15 refuses signatures without DER entitlements.
+
+    maciekish/iReSign#43: the application-identifier was missing.
+    """
     signature = check_part(attempt(ipa_bytes()).files["TFLiteBenchmark"])
     own = f"{TEAM}.{BUNDLE}"
     entitlements = plistlib.loads(signature.blobs[ENTITLEMENTS][8:])
@@ -154,7 +157,7 @@ def test_hashes_in_the_cms_signature_are_those_of_the_code_directory(attempt: At
 
 
 def test_der_entitlements() -> None:
-    """Bytes worked out by hand from the description: keys sorted, a set would be sorted in another way."""
+    """Bytes worked out by hand from the description: keys sorted; a set would be sorted differently."""
     found = der_entitlements({"b": True, "a": ["x", 5], "c": {"d": "e"}})
     inner = (
         b"\x30\x0b\x0c\x01a\x30\x06\x0c\x01x\x02\x01\x05"
@@ -175,6 +178,16 @@ def test_resources_follow_the_rules(attempt: Attempt) -> None:
     assert "de.lproj/locversion.plist" not in files2 and "de.lproj/locversion.plist" not in files
     assert "Info.plist" in files and "Info.plist" not in files2
     assert f"{FRAMEWORK}Info.plist" in files2, "only the bundle's own Info.plist is bound elsewhere"
+
+
+def test_an_app_with_spaces_in_its_names(attempt: Attempt) -> None:
+    """zhlynn/zsign#167 and #111: 0xe8008017, a signed resource has been added, modified, or deleted."""
+    root = "Payload/DHD iOS.app/"
+    files = {**app_files(), "my sounds/größe 1.wav": b"sound", ".DS_Store": b"x"}
+    found = attempt(ipa_bytes(files, root=root)).files
+    inside = {path.removeprefix(root): data for path, data in found.items()}
+    assert check_bundle(inside, "TFLiteBenchmark").identifier == BUNDLE
+    assert inside["my sounds/größe 1.wav"] == b"sound"
 
 
 @pytest.mark.parametrize("folder", ["PlugIns/Widget.appex/", "Watch/Companion.app/"])

@@ -211,7 +211,7 @@ def test_a_killed_command_leaves_no_package(folder: Path) -> None:
     command = [sys.executable, "-m", "windtunnel.cli", "build-app", "m.tflite", "--base", "base.apk", "--out", "k.apk"]
     for delay in (0.3, 0.5, 0.7, 0.9):
         process = subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=dict(os.environ))
-        # The moment matters, not the time: no event tells how far the other process is.
+        # The moment matters, not the time: no event shows how far the other process is.
         with suppress(subprocess.TimeoutExpired):
             process.wait(timeout=delay)
         process.kill()
