@@ -64,6 +64,8 @@ class Faults:
     upload_failures: list[str] = field(default_factory=list)
     # PUTs that store nothing and answer 503, and bytes that arrive changed.
     failed_puts: int = 0
+    # The lowest level whose artifacts ListArtifacts shows: run, job, suite or test.
+    artifacts_at: str = "run"
     # ListRuns shows a run only when it is so old, in virtual seconds.
     runs_hidden_s: float = 0.0
 

@@ -13,6 +13,7 @@ from support.farm_peers.aws.runs import Run, Runs
 from support.farm_peers.aws.views import job_view, run_view, suite_views, test_views
 
 Answer = dict[str, Any]
+_LEVELS = ("run", "job", "suite", "test")
 
 
 class Operations:
@@ -129,7 +130,10 @@ class Operations:
 
     def _list_artifacts(self, request: Answer) -> Answer:
         arn = request["arn"]
-        if ":run:" in arn:
+        level = arn.split(":")[5]
+        if _LEVELS.index(level) < _LEVELS.index(self.runs.faults.artifacts_at):
+            return self._page("artifacts", [], request)
+        if level == "run":
             jobs: Sequence[Job] = self.runs.get(arn).jobs
         else:
             parts = arn.replace(":suite:", ":job:").replace(":test:", ":job:").split("/")

@@ -18,7 +18,7 @@ from support.farm_peers.phone.apk.binary_xml import parse
 from support.farm_peers.phone.apk.signature import signer_of
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError, InvalidInput
-from windtunnel.farm_dispatcher.adapters.aws.placeholder import placeholder_app
+from windtunnel.farm_dispatcher.adapters.aws.package import placeholder_app
 from windtunnel.farm_dispatcher.domain.device_runs import Phase
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry, FarmRunRequest, PushedFile
 from windtunnel.farms.failure_kinds import FailureKind

@@ -6,6 +6,7 @@ import asyncio
 import dataclasses
 import hashlib
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -359,6 +360,21 @@ async def test_missing_credentials_say_what_to_do(bench: AwsBench, monkeypatch: 
         await farm.devices()
     client.close()
     assert not error.value.retryable and "credentials" in error.value.hint
+
+
+async def test_a_server_on_this_machine_is_not_asked_through_a_proxy(
+    bench: AwsBench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    # Credentials of ~/.netrc are not for presigned addresses.
+    (tmp_path / ".netrc").write_text("machine 127.0.0.1 login a password b\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / ".netrc"))
+    farm = AwsFarm(client := new_client(bench.peer), settings(bench.peer))
+    assert (await farm.submit(await bench.request(bench.job()), bench.files)).id
+    client.close()
 
 
 async def test_a_wrong_project_says_what_to_do(bench: AwsBench) -> None:

@@ -214,3 +214,10 @@ async def test_a_run_that_somebody_deleted_has_ended(bench: AwsBench) -> None:
     collected = await bench.collect(submitted, request)
     assert [result.failure.kind for result in collected.results if result.failure] == [FailureKind.CANCELLED]
     await bench.farm.cancel(submitted)
+
+
+@pytest.mark.parametrize("level", ["job", "suite", "test"])
+async def test_artifacts_are_found_at_every_level(bench: AwsBench, level: str) -> None:
+    bench.peer.faults.artifacts_at = level
+    (result,) = (await bench.run(bench.job())).results
+    assert result.run is not None, result.failure

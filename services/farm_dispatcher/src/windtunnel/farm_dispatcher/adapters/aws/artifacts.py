@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient
+from windtunnel.farm_dispatcher.adapters.aws.presigned import BUSY, get_file
 
 log = logging.getLogger(__name__)
 _CATEGORIES: Final = ("FILE", "LOG", "SCREENSHOT")
@@ -24,7 +25,6 @@ _GET_ATTEMPTS: Final = 3
 _GET_S: Final = 1800.0
 # All customer artifacts are lost above this; a zip that says it holds more is not one of the service.
 _MOST_BYTES: Final = 4 << 30
-_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,37 +115,11 @@ async def _fetch(client: DeviceFarmClient, url: str, path: Path) -> bool:
             if status < 300:
                 return True
             said = f"HTTP status {status}"
-            if status not in _BUSY:
+            if status not in BUSY:
                 log.warning("an artifact of AWS Device Farm is not there: %s", said)
                 return False
         await client.sleep(2.0**attempt)
     raise FarmError(f"an artifact of AWS Device Farm cannot be fetched: {said}")
-
-
-def get_file(url: str, path: Path) -> int:
-    """Fetches a file from a presigned address. Blocks.
-
-    Args:
-        url: the address.
-        path: of the copy; it is written only if the status is below 300 and all bytes arrived.
-
-    Returns:
-        The status of HTTP.
-
-    Raises:
-        OSError: it did not arrive.
-    """
-    import requests
-
-    with requests.get(url, stream=True, auth=lambda request: request, timeout=(10, 120)) as answer:
-        if answer.status_code >= 300:
-            return answer.status_code
-        with path.open("wb") as out:
-            shutil.copyfileobj(answer.raw, out)
-        expected = answer.headers.get("Content-Length")
-        if expected is not None and int(expected) != path.stat().st_size:
-            raise OSError(f"{path.stat().st_size} of {expected} bytes arrived")
-        return answer.status_code
 
 
 def unpack(path: Path, folder: Path) -> bool:

@@ -23,6 +23,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.aws.failures import refusal_of
 from windtunnel.farm_dispatcher.adapters.aws.pace import Pace
+from windtunnel.farm_dispatcher.domain.addresses import is_loopback
 from windtunnel.farms.failure_kinds import FailureKind
 
 log = logging.getLogger(__name__)
@@ -200,15 +201,14 @@ class DeviceFarmClient:
         return RefusedCall(message, code, retryable=refusal.retryable, hint=refusal.hint, kind=refusal.kind)
 
 
-def open_client(region: str, endpoint: str = "") -> Any:
+def open_client(region: str) -> Any:
     """boto3's client, with its own credential chain. Slow: for a thread.
 
     Args:
         region: of the service.
-        endpoint: of an emulator. Empty: AWS_ENDPOINT_URL_DEVICE_FARM, or the service's own.
 
     Returns:
-        The client.
+        The client; AWS_ENDPOINT_URL_DEVICE_FARM names another server than the service's own.
     """
     import boto3
     from botocore.config import Config
@@ -220,6 +220,10 @@ def open_client(region: str, endpoint: str = "") -> Any:
         max_pool_connections=_THREADS,
         user_agent_extra="windtunnel",
     )
-    return boto3.session.Session().client(
-        "devicefarm", region_name=region, config=config, endpoint_url=endpoint or None
-    )
+    session = boto3.session.Session()
+    client = session.client("devicefarm", region_name=region, config=config)
+    if is_loopback(client.meta.endpoint_url):
+        # No proxy leads to this machine.
+        direct = config.merge(Config(proxies={}))
+        client = session.client("devicefarm", region_name=region, config=direct)
+    return client

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -92,3 +93,12 @@ def require_size(what: str, size_bytes: int) -> None:
             retryable=False,
             kind=FailureKind.UNSUPPORTED,
         )
+
+
+def placeholder_app() -> bytes:
+    """The app of a run that needs none: Device Farm wants one in the app slot of a test of type APPIUM_PYTHON.
+
+    Returns:
+        An APK without code, signed with a key of nobody: it installs, and nothing starts it.
+    """
+    return (resources.files(__package__) / "placeholder.apk").read_bytes()

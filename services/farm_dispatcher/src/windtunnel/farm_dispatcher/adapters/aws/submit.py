@@ -16,9 +16,8 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError, InvalidInput
 from windtunnel.farm_dispatcher.adapters.aws.catalog import Catalog
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, LostAnswer, RefusedCall
-from windtunnel.farm_dispatcher.adapters.aws.package import files_of, require_size, write_package
+from windtunnel.farm_dispatcher.adapters.aws.package import files_of, placeholder_app, require_size, write_package
 from windtunnel.farm_dispatcher.adapters.aws.parts import Names, parts_of
-from windtunnel.farm_dispatcher.adapters.aws.placeholder import placeholder_app
 from windtunnel.farm_dispatcher.adapters.aws.run_index import RunIndex
 from windtunnel.farm_dispatcher.adapters.aws.test_spec import COOL_DOWN_S, SPEC
 from windtunnel.farm_dispatcher.adapters.aws.uploads import Uploads

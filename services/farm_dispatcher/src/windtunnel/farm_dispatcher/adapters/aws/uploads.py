@@ -15,6 +15,7 @@ from typing import Any, Final
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, RefusedCall
 from windtunnel.farm_dispatcher.adapters.aws.package import require_size
+from windtunnel.farm_dispatcher.adapters.aws.presigned import BUSY, put_file
 from windtunnel.farms.failure_kinds import FailureKind
 
 log = logging.getLogger(__name__)
@@ -33,8 +34,6 @@ _ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "INSTRUMENTATION_TEST_PACKAGE": (".apk",),
     "APPIUM_PYTHON_TEST_SPEC": (".zip", ".yml"),
 }
-# HTTP statuses of a store that is busy.
-_BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 
 
 @dataclass
@@ -143,7 +142,7 @@ class Uploads:
                 if status < 300:
                     return
                 said = f"HTTP status {status}"
-                if status not in _BUSY:
+                if status not in BUSY:
                     raise FarmError(f"the upload to AWS Device Farm is refused: {said}", retryable=False)
             log.info("upload of %s failed: %s", path.name, said)
             await self.client.sleep(2.0**attempt)
@@ -176,32 +175,6 @@ class Uploads:
             await self.client.sleep(wait_s)
             waited += wait_s
             wait_s = min(_LONGEST_WAIT_S, wait_s * 1.5)
-
-
-def put_file(url: str, path: Path) -> int:
-    """Sends a file to a presigned address. Blocks.
-
-    Args:
-        url: the address.
-        path: the file.
-
-    Returns:
-        The status of HTTP.
-
-    Raises:
-        OSError: it did not arrive.
-    """
-    import requests
-
-    headers = {"Content-Type": "application/octet-stream"}
-    with path.open("rb") as stream:
-        # requests.RequestException is an OSError. The address is its own credential: none of ~/.netrc may be added.
-        answer = requests.put(url, data=stream, headers=headers, auth=_no_credentials, timeout=(10, 120))
-    return answer.status_code
-
-
-def _no_credentials(request: Any) -> Any:
-    return request
 
 
 def _hash_in(name: str) -> str:

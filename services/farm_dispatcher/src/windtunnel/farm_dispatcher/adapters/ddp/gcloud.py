@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.ddp.failures import of_gcloud
-from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import is_loopback
+from windtunnel.farm_dispatcher.domain.addresses import is_loopback
 from windtunnel.farm_dispatcher.domain.farm_settings import DdpSettings
 from windtunnel.farms.failure_kinds import FailureKind
 

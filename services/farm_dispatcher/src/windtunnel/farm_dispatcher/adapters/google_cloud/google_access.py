@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import google.auth
 from google.auth.exceptions import DefaultCredentialsError
 
 from windtunnel.errors import FarmError
+from windtunnel.farm_dispatcher.domain.addresses import is_loopback
 
 _SCOPES: Final = ("https://www.googleapis.com/auth/cloud-platform",)
-
-
-def is_loopback(url: str) -> bool:
-    """Whether an address is on this machine.
-
-    Args:
-        url: with a scheme.
-
-    Returns:
-        False: it is elsewhere.
-    """
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def find_credentials(endpoint: str, project: str) -> Any:

@@ -1,0 +1,71 @@
+"""Files at presigned addresses, whose address is their only credential."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any, Final
+
+import requests
+
+from windtunnel.farm_dispatcher.domain.addresses import is_loopback
+
+# For connecting, and for each part of the answer, in seconds.
+_TIMEOUTS: Final = (10, 120)
+# HTTP statuses of a store that is busy.
+BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
+
+
+def put_file(url: str, path: Path) -> int:
+    """Sends a file to a presigned address. Blocks.
+
+    Args:
+        url: the address.
+        path: the file.
+
+    Returns:
+        The status of HTTP.
+
+    Raises:
+        OSError: it did not arrive.
+    """
+    headers = {"Content-Type": "application/octet-stream"}
+    with _session(url) as session, path.open("rb") as stream:
+        # requests.RequestException is an OSError.
+        return session.put(url, data=stream, headers=headers, auth=_nothing_added, timeout=_TIMEOUTS).status_code
+
+
+def get_file(url: str, path: Path) -> int:
+    """Fetches a file from a presigned address. Blocks.
+
+    Args:
+        url: the address.
+        path: of the copy; it is written only if the status is below 300 and all bytes arrived.
+
+    Returns:
+        The status of HTTP.
+
+    Raises:
+        OSError: it did not arrive.
+    """
+    with _session(url) as session, session.get(url, stream=True, auth=_nothing_added, timeout=_TIMEOUTS) as answer:
+        if answer.status_code >= 300:
+            return answer.status_code
+        with path.open("wb") as out:
+            shutil.copyfileobj(answer.raw, out)
+        expected = answer.headers.get("Content-Length")
+        if expected is not None and int(expected) != path.stat().st_size:
+            raise OSError(f"{path.stat().st_size} of {expected} bytes arrived")
+        return answer.status_code
+
+
+def _session(url: str) -> requests.Session:
+    session = requests.Session()
+    # No proxy leads to this machine.
+    session.trust_env = not is_loopback(url)
+    return session
+
+
+def _nothing_added(request: Any) -> Any:
+    """Keeps requests from adding what ~/.netrc has for the address: a store takes one kind of credentials, not two."""
+    return request
