@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from google.protobuf.message import Message
@@ -14,7 +15,7 @@ from support.run_events import RunEvents, as_event
 from windtunnel.bus import Malformed
 from windtunnel.metrics_store.domain import RunRecord, Verdict, fold, is_complete, judge, progress
 from windtunnel.metrics_store.messages.decode_events import read_event
-from windtunnel.v1 import events_pb2
+from windtunnel.v1 import events_pb2, types_pb2
 
 RUN = RunEvents()
 WELL = RUN.all()
@@ -52,6 +53,28 @@ def test_success_beats_failure_in_every_order(messages: list[Message]) -> None:
 
     assert is_complete(record, RUN.plan)
     assert judge(record, RUN.plan).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(("how", "waits"), [(types_pb2.RUN_AS_EXECUTABLE, True), (types_pb2.RUN_AS_APP, False)])
+def test_a_cell_that_runs_as_an_executable_waits_for_no_app(how: types_pb2.RunAs, waits: bool) -> None:
+    """Without a base app, phones still run the benchmark program."""
+    messages = []
+    for message in WELL:
+        if isinstance(message, events_pb2.AppBuilt) and message.platform == "android":
+            message = RUN.app_failed(message.variant, "android")
+        changed: Any = type(message)()
+        changed.CopyFrom(message)
+        cells = [changed.cell] if "cell" in changed.DESCRIPTOR.fields_by_name else getattr(changed, "cells", [])
+        for cell in cells:
+            cell.run_as = how
+        messages.append(changed)
+    on_phones = [one for one in messages if isinstance(one, events_pb2.DeviceRunMeasured) and one.cell.farm == "adb"]
+    assert on_phones
+
+    early = heard([one for one in messages if one not in on_phones])
+
+    assert is_complete(early, RUN.plan) is not waits
+    assert judge(heard(messages), RUN.plan).verdict is Verdict.PASSED
 
 
 def test_a_run_is_complete_with_its_last_event_and_not_before() -> None:

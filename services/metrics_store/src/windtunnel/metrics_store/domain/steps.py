@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
+from typing import Final
 
 from windtunnel.metrics_store.domain.record import CellState, RunRecord, VariantState
 from windtunnel.metrics_store.domain.values import Failure
 from windtunnel.plan.plan_values import Plan
+
+# How a cell runs that needs the benchmark program and no app.
+_EXECUTABLE: Final = "executable"
 
 
 class Outcome(Enum):
@@ -88,6 +92,9 @@ def cell_problem(run: RunRecord, cell: CellState) -> str | None:
         return explain(cell.not_run.failure)
     if cell.skip_reason:
         return cell.skip_reason
+    if cell.spec.run_as == _EXECUTABLE:
+        # It needs no app.
+        return None
     app = run.apps.get((cell.spec.variant, cell.spec.app_platform))
     if app is not None and app.package is None and app.not_built is not None:
         return f"the {cell.spec.app_platform} app could not be built: {explain(app.not_built)}"
