@@ -17,7 +17,7 @@ from support.farm_peers.aws.faults import Outcome
 from support.farm_peers.phone.apk.binary_xml import parse
 from support.farm_peers.phone.apk.signature import signer_of
 from windtunnel.artifacts import ArtifactRef
-from windtunnel.errors import FarmError, InvalidInput
+from windtunnel.errors import FarmError, InvalidInput, Unsupported, UserError
 from windtunnel.farm_dispatcher.adapters.aws.package import placeholder_app
 from windtunnel.farm_dispatcher.domain.device_runs import Phase
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry, FarmRunRequest, PushedFile
@@ -118,12 +118,22 @@ async def test_an_app_that_logs_nothing_of_a_benchmark_has_no_figures(bench: Aws
     assert not [run for run in parse_log(log).runs if run.inference.avg_us is not None]
 
 
-async def test_an_app_bundle_is_refused_by_the_service(bench: AwsBench) -> None:
-    bundle = bench.blob(archive(**{"base/manifest/AndroidManifest.xml": "x", "BundleConfig.pb": "x"}))
-    request = await bench.request(android(bundle))
-    with pytest.raises(FarmError) as error:
+@pytest.mark.parametrize(
+    ("content", "error", "says"),
+    [
+        (archive(**{"base/manifest/AndroidManifest.xml": "x", "BundleConfig.pb": "x"}), Unsupported, "App Bundle"),
+        (archive(a="b"), InvalidInput, "not an APK"),
+        (archive(**{"Payload/A.app/Info.plist": "x"}), InvalidInput, "not an APK"),
+        (b"no zip", InvalidInput, "not a zip"),
+    ],
+)
+async def test_what_is_no_app_for_the_platform_is_refused_before_it_is_uploaded(
+    bench: AwsBench, content: bytes, error: type[UserError], says: str
+) -> None:
+    request = await bench.request(android(bench.blob(content)))
+    with pytest.raises(error, match=says):
         await bench.submit(request)
-    assert error.value.kind == FailureKind.TEST and not error.value.retryable
+    assert not bench.peer.uploads.by_arn
 
 
 async def ios_request(bench: AwsBench, *texts: str) -> FarmRunRequest:

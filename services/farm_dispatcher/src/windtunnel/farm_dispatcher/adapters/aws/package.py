@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from windtunnel.artifacts import ArtifactRef
-from windtunnel.errors import FarmError
+from windtunnel.errors import FarmError, InvalidInput, Unsupported
 from windtunnel.farm_dispatcher.adapters.aws.test_spec import packages_beside, script
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
@@ -21,6 +21,7 @@ _TEST: Final = (
     '"""Windtunnel runs through the test spec, not through pytest."""\n\n\ndef test_windtunnel():\n    pass\n'
 )
 _REQUIREMENTS: Final = "pytest\n"
+_APPS: Final = {"android": "APK", "ios": "IPA"}
 _DATE: Final = (2020, 1, 1, 0, 0, 0)
 
 
@@ -93,6 +94,31 @@ def require_size(what: str, size_bytes: int) -> None:
             retryable=False,
             kind=FailureKind.UNSUPPORTED,
         )
+
+
+def require_app(path: Path, platform: str) -> None:
+    """Refuses an app that the service does not take, before it is uploaded. Blocks.
+
+    Args:
+        path: of the app.
+        platform: android or ios.
+
+    Raises:
+        Unsupported: it is an app bundle.
+        InvalidInput: it is not an app for the platform.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError) as error:
+        raise InvalidInput(f"the app is not a zip: {error}", hint=f"give an {_APPS[platform]}") from error
+    if "BundleConfig.pb" in names:
+        raise Unsupported(
+            "the app is an Android App Bundle, AWS Device Farm takes APKs", hint="make a universal APK with bundletool"
+        )
+    has_app = any(name.startswith("Payload/") and ".app/" in name for name in names)
+    if not (has_app if platform == "ios" else "AndroidManifest.xml" in names):
+        raise InvalidInput(f"the app is not an {_APPS[platform]}", hint="build it again")
 
 
 def placeholder_app() -> bytes:

@@ -16,7 +16,13 @@ from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError, InvalidInput
 from windtunnel.farm_dispatcher.adapters.aws.catalog import Catalog
 from windtunnel.farm_dispatcher.adapters.aws.client import DeviceFarmClient, LostAnswer, RefusedCall
-from windtunnel.farm_dispatcher.adapters.aws.package import files_of, placeholder_app, require_size, write_package
+from windtunnel.farm_dispatcher.adapters.aws.package import (
+    files_of,
+    placeholder_app,
+    require_app,
+    require_size,
+    write_package,
+)
 from windtunnel.farm_dispatcher.adapters.aws.parts import Names, parts_of
 from windtunnel.farm_dispatcher.adapters.aws.run_index import RunIndex
 from windtunnel.farm_dispatcher.adapters.aws.test_spec import COOL_DOWN_S, SPEC
@@ -151,21 +157,26 @@ class Submitter:
     async def _app(self, installed: ArtifactRef | None, files: Files, folder: Path) -> tuple[Path, str]:
         """What goes into the app slot. A run of executables has one too: the service wants an app there."""
         if installed is not None:
-            require_size("the app", installed.size_bytes)
-            return await files.path(installed), installed.sha256
+            return await self._checked(installed, "android", files), installed.sha256
         content = placeholder_app()
         path = folder / "placeholder.apk"
         await asyncio.to_thread(path.write_bytes, content)
         return path, hashlib.sha256(content).hexdigest()
+
+    async def _checked(self, app: ArtifactRef, platform: str, files: Files) -> Path:
+        require_size("the app", app.size_bytes)
+        path = await files.path(app)
+        await asyncio.to_thread(require_app, path, platform)
+        return path
 
     async def _prepare_ios(self, job: AppJob, files: Files) -> dict[str, str]:
         if job.test_package is None or job.kind != "xctest":
             raise InvalidInput(
                 "AWS Device Farm runs an iOS app only with its XCTest package", hint="give the app job a test package"
             )
-        require_size("the app", job.package.size_bytes)
+        app = await self._checked(job.package, "ios", files)
         arns = await _all_or_first_error(
-            self.uploads.arn("IOS_APP", job.package.sha256, await files.path(job.package)),
+            self.uploads.arn("IOS_APP", job.package.sha256, app),
             self.uploads.arn("XCTEST_TEST_PACKAGE", job.test_package.sha256, await files.path(job.test_package)),
         )
         return dict(zip(("appArn", "testPackageArn"), arns, strict=True))
