@@ -59,6 +59,8 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
             attempt=message.attempt,
             measurement=_with_facts(await self._measure(message), message),
             device=message.device,
+            farm_run=message.farm_run if message.HasField("farm_run") else None,
+            reused=message.reused,
             repeat=message.repeat,
             of_baseline=message.of_baseline,
         )
@@ -82,6 +84,8 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
             cell=message.cell,
             attempt=message.attempt,
             failure=failure_to_proto(error, self._runtime.name),
+            farm_run=message.farm_run if message.HasField("farm_run") else None,
+            log=message.log,
             repeat=message.repeat,
             of_baseline=message.of_baseline,
         )

@@ -8,7 +8,7 @@ from pydantic import TypeAdapter
 
 from windtunnel.farms.properties import FarmProperties
 from windtunnel.metrics_store.domain import facts
-from windtunnel.metrics_store.domain.values import Blob, Device, Failure
+from windtunnel.metrics_store.domain.values import Blob, Device, Failure, FarmRun
 from windtunnel.run_conditions import RunConditions
 
 T = TypeVar("T")
@@ -24,6 +24,7 @@ _KINDS: Final = (
     Blob,
     RunConditions,
     FarmProperties,
+    FarmRun,
     Device,
     Failure,
 )

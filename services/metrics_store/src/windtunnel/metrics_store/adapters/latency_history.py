@@ -10,7 +10,13 @@ from sqlalchemy import ColumnElement, Connection, exists, select
 from windtunnel.metrics_store.adapters import tables
 from windtunnel.metrics_store.adapters.codec import from_document
 from windtunnel.metrics_store.adapters.database import Database
-from windtunnel.metrics_store.adapters.rows import AnyRow, read_cell_spec, read_measured, read_repeats
+from windtunnel.metrics_store.adapters.rows import (
+    AnyRow,
+    read_cell_spec,
+    read_farm_runs,
+    read_measured,
+    read_repeats,
+)
 from windtunnel.metrics_store.domain import Verdict, facts
 from windtunnel.metrics_store.domain.latency_vs import Baseline, JobFigure, usable_figure
 from windtunnel.metrics_store.domain.values import Blob, CellSpec
@@ -101,7 +107,10 @@ def _jobs(connection: Connection, rows: Sequence[AnyRow]) -> list[JobFigure]:
     for row in rows:
         spec, model = read_cell_spec(row), models.get((row.run_id, row.variant))
         first = measured.get((row.run_id, row.cell_id))
-        jobs = [] if first is None else [read_measured(first, spec)]
+        carried = None if first is None else read_farm_runs(row).get((0, False, first.attempt))
+        # What was reused is a job of an earlier run, and counts there.
+        reused = carried is not None and carried.reused
+        jobs = [] if first is None or reused else [read_measured(first, spec)]
         repeats = sorted(read_repeats(row).items())
         jobs += [one for key, one in repeats if not key[1] and isinstance(one, facts.Measured)]
         figures = [usable_figure(spec, job) for job in jobs] if model is not None else []

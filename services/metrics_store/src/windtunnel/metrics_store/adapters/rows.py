@@ -15,12 +15,13 @@ from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.record import (
     AppState,
     CellState,
+    JobKey,
     Repeat,
     RunRecord,
     VariantState,
     first_measured,
 )
-from windtunnel.metrics_store.domain.values import Blob, CellSpec, Device, Failure, Latency, Measurement
+from windtunnel.metrics_store.domain.values import Blob, CellSpec, Device, Failure, FarmRun, Latency, Measurement
 from windtunnel.run_conditions import RunConditions
 
 AnyRow = Row[Any]
@@ -181,7 +182,21 @@ def _cell(row: AnyRow, measured: facts.Measured | None) -> CellState:
         attempts=row.attempts,
         requests=tuple(_present(facts.RepeatsRequested, row.requests)),
         repeats=read_repeats(row),
+        farm_runs=read_farm_runs(row),
     )
+
+
+def read_farm_runs(row: AnyRow) -> dict[JobKey, FarmRun]:
+    """What carried the attempts of a cell, from its row.
+
+    Args:
+        row: of the cell.
+
+    Returns:
+        By repeat, whether it is of the baseline, and attempt.
+    """
+    stored = ((tuple(key), from_document(FarmRun, found)) for *key, found in row.farm_runs or ())
+    return {(repeat, of_baseline, attempt): one for (repeat, of_baseline, attempt), one in stored if one is not None}
 
 
 def _present(kind: type[T], documents: Sequence[Any] | None) -> Iterator[T]:
@@ -246,6 +261,7 @@ def cell_row(run_id: str, cell: CellState) -> dict[str, Any]:
         "attempts": cell.attempts,
         "requests": [to_document(one) for one in cell.requests] or None,
         "repeats": _repeats_document(cell.repeats),
+        "farm_runs": [[*key, to_document(one)] for key, one in sorted(cell.farm_runs.items())] or None,
     }
 
 

@@ -188,6 +188,8 @@ cells = Table(
     # Requests for more jobs, and what they gave: facts in lists. NULL: none.
     Column("requests", Document),
     Column("repeats", Document),
+    # What carried each attempt: [repeat, of the baseline, attempt, farm run]. NULL: no farm said it.
+    Column("farm_runs", Document),
 )
 
 measurements = Table(

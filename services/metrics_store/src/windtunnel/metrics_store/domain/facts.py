@@ -14,6 +14,7 @@ from windtunnel.metrics_store.domain.values import (
     ConversionCheck,
     Device,
     Failure,
+    FarmRun,
     Layers,
     Measurement,
     Quality,
@@ -151,6 +152,7 @@ class Finished:
     samples: Blob | None = None
     repeat: int = 0
     of_baseline: bool = False
+    farm_run: FarmRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +164,7 @@ class NotRun:
     failure: Failure
     repeat: int = 0
     of_baseline: bool = False
+    farm_run: FarmRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ class Measured:
     anomalies: tuple[str, ...] = ()
     repeat: int = 0
     of_baseline: bool = False
+    farm_run: FarmRun | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import TypeAlias, TypeVar
 
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.facts import Fact
-from windtunnel.metrics_store.domain.values import Blob, CellSpec, Failure
+from windtunnel.metrics_store.domain.values import Blob, CellSpec, Failure, FarmRun
 
 T = TypeVar("T")
 
@@ -41,6 +41,8 @@ class VariantState:
 
 # What a repeat gave: a measurement, or why there is none.
 Repeat: TypeAlias = facts.Measured | facts.NotRun
+# One attempt at one job of a cell: repeat, whether it is of the baseline, attempt.
+JobKey: TypeAlias = tuple[int, bool, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class CellState:
     """What is known of one cell. `attempts`: the highest attempt of any event.
 
     `requests`: for more jobs, in their order. `repeats`: what they gave, by number and whether it is of the baseline.
+    `farm_runs`: what carried each attempt.
     """
 
     spec: CellSpec
@@ -58,6 +61,21 @@ class CellState:
     attempts: int = 0
     requests: tuple[facts.RepeatsRequested, ...] = ()
     repeats: Mapping[tuple[int, bool], Repeat] = field(default_factory=dict)
+    farm_runs: Mapping[JobKey, FarmRun] = field(default_factory=dict)
+
+    @property
+    def farm_run(self) -> FarmRun | None:
+        """What carried the measurement, or the last attempt if there is none."""
+        own = {attempt: one for (repeat, _, attempt), one in self.farm_runs.items() if not repeat}
+        if self.measured is not None:
+            return own.get(self.measured.attempt)
+        return own[max(own)] if own else None
+
+    @property
+    def cost_micro_usd(self) -> int | None:
+        """What all jobs of the cell cost, repeats too; None: its farm bills nothing."""
+        costs = [one.cost_micro_usd for one in self.farm_runs.values() if one.cost_micro_usd is not None]
+        return sum(costs) if costs else None
 
     @property
     def awaited(self) -> tuple[tuple[int, bool], ...]:
@@ -257,6 +275,10 @@ def _repeat(cell: CellState, fact: Repeat) -> CellState:
 
 
 def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured) -> CellState:
+    if fact.farm_run is not None:
+        key = (fact.repeat, fact.of_baseline, fact.attempt)
+        runs = {**cell.farm_runs, key: _either(cell.farm_runs.get(key), fact.farm_run)}
+        cell = dataclasses.replace(cell, farm_runs=runs)
     if fact.repeat:
         return cell if isinstance(fact, facts.Finished) else _repeat(cell, fact)
     cell = dataclasses.replace(cell, attempts=max(cell.attempts, fact.attempt))

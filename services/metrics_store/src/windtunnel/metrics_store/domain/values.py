@@ -37,13 +37,27 @@ class Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why something could not be done; see windtunnel.v1.Failure."""
+    """Why something could not be done; see windtunnel.v1.Failure. `kind` of a cell's failure; empty: not said."""
 
     code: str
     message: str
     hint: str = ""
     service: str = ""
     detail: str = ""
+    kind: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FarmRun:
+    """The farm's own job that carried a cell. `cost_micro_usd`: the cell's share of it; None: the farm bills nothing.
+
+    `reused`: nothing was run, an earlier measurement was taken.
+    """
+
+    id: str = ""
+    url: str = ""
+    cost_micro_usd: int | None = None
+    reused: bool = False
 
 
 @dataclass(frozen=True, slots=True)

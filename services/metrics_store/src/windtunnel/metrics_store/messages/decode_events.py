@@ -24,6 +24,8 @@ from windtunnel.metrics_store.messages.decode_values import (
     check_of,
     device_of,
     failure_of,
+    farm_run,
+    farm_run_of,
     layers_of,
     measurement_of,
     quality_of,
@@ -218,7 +220,8 @@ def _not_built(message: events_pb2.AppFailed) -> _Read:
 
 def _finished(message: events_pb2.DeviceRunFinished) -> _Read:
     cell, log, samples = cell_spec(message.cell), blob(message.log), blob(message.samples)
-    fact = facts.Finished(cell, message.attempt, log, samples, message.repeat, message.of_baseline)
+    which = message.repeat, message.of_baseline, farm_run_of(message)
+    fact = facts.Finished(cell, message.attempt, log, samples, *which)
     work = _Work("run", (), (log, samples), cell.variant, cell.app_platform, cell.id, message.attempt)
     text = f"{cell.label} has run variant {cell.variant}{_repeat(message)}"
     return (fact,), text, _kept(log=log, samples=samples), work
@@ -250,7 +253,8 @@ def _progressed(message: events_pb2.DeviceRunProgressed) -> _Read:
 def _not_run(message: events_pb2.DeviceRunFailed) -> _Read:
     cell, failure = cell_spec(message.cell), failure_of(message.failure)
     text = f"{cell.label} failed on variant {cell.variant}{_repeat(message)}: {failure.message}"
-    fact = facts.NotRun(cell, message.attempt, failure, message.repeat, message.of_baseline)
+    carried = farm_run(message.farm_run) if message.HasField("farm_run") else None
+    fact = facts.NotRun(cell, message.attempt, failure, message.repeat, message.of_baseline, carried)
     return (fact,), text, (), None
 
 
@@ -266,6 +270,7 @@ def _measured(message: events_pb2.DeviceRunMeasured) -> _Read:
         figures.anomalies,
         message.repeat,
         message.of_baseline,
+        farm_run_of(message),
     )
     text = f"{cell.label} measured variant {cell.variant}{_repeat(message)}"
     if measurement.latency.p50 is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -9,7 +10,7 @@ from google.protobuf.message import Message
 
 from windtunnel.artifacts.stores.port import check_sha256
 from windtunnel.bus import Malformed
-from windtunnel.enum_words import PLATFORM, RUN_AS
+from windtunnel.enum_words import FAILURE_KIND, PLATFORM, RUN_AS
 from windtunnel.errors import InvalidInput
 from windtunnel.metrics_store.domain.values import (
     Blob,
@@ -17,6 +18,7 @@ from windtunnel.metrics_store.domain.values import (
     ConversionCheck,
     Device,
     Failure,
+    FarmRun,
     Latency,
     Layers,
     Measurement,
@@ -25,8 +27,8 @@ from windtunnel.metrics_store.domain.values import (
 )
 from windtunnel.plan import shapes_from_proto
 from windtunnel.run_conditions import RunConditions
-from windtunnel.service.protobuf_values import farm_properties_of, findings_from_proto, value_of
-from windtunnel.v1 import types_pb2
+from windtunnel.service.protobuf_values import farm_properties_of, findings_from_proto
+from windtunnel.v1 import events_pb2, types_pb2
 
 _LARGEST = 2**63 - 1
 
@@ -126,7 +128,43 @@ def failure_of(message: types_pb2.Failure) -> Failure:
     Returns:
         The failure.
     """
-    return value_of(Failure, message)
+    kind = FAILURE_KIND.read(message.kind, "")
+    return Failure(message.code, message.message, message.hint, message.service, message.detail, kind)
+
+
+def farm_run_of(message: events_pb2.DeviceRunFinished | events_pb2.DeviceRunMeasured) -> FarmRun | None:
+    """What carried a device run.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        None: an older writer does not say.
+
+    Raises:
+        Malformed: it costs less than nothing.
+    """
+    if not message.HasField("farm_run"):
+        return FarmRun(reused=True) if message.reused else None
+    return dataclasses.replace(farm_run(message.farm_run), reused=message.reused)
+
+
+def farm_run(message: types_pb2.FarmRunInfo) -> FarmRun:
+    """Reads a farm run.
+
+    Args:
+        message: from the wire.
+
+    Returns:
+        The farm run.
+
+    Raises:
+        Malformed: it costs less than nothing.
+    """
+    cost = optional(message, "cost_micro_usd")
+    if cost is not None and cost < 0:
+        raise Malformed(f"a farm run costs {cost} millionths of a dollar")
+    return FarmRun(message.id, message.url, cost)
 
 
 def cell_spec(message: types_pb2.Cell) -> CellSpec:

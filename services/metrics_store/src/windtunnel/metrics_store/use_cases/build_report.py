@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
@@ -70,6 +70,7 @@ def build_report(run: RunRecord, judgment: Judgment, diagnoses: Diagnoses, endin
         },
         "verdict": None if ending.verdict is None else ending.verdict.value,
         "reasons": list(ending.reasons),
+        "cost_usd": _usd([cell.cost_micro_usd for cell in run.cells.values()]),
         "canceled": run.canceled is not None,
         "started_at": _instant(run.started_at),
         "ended_at": _instant(ending.ended_at),
@@ -220,8 +221,36 @@ def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
         "warnings": list(cell_warnings(cell)),
         "attempts": cell.attempts,
         "reason": reason,
+        "failure": None if status not in ("failed", "skipped") else {"kind": _kind(run, cell), "message": reason},
+        **_carried(cell),
         "device_facts": None if measured is None else dataclasses.asdict(measured.device),
     }
+
+
+def _carried(cell: CellState) -> dict[str, Any]:
+    """The farm's own job that carried a cell, and what all its jobs cost."""
+    found = cell.farm_run
+    return {
+        "cost_usd": _usd([cell.cost_micro_usd]),
+        "farm_run": None if found is None else found.id or None,
+        "url": None if found is None else found.url or None,
+        "reused": None if found is None else found.reused,
+    }
+
+
+def _usd(micros: Iterable[int | None]) -> float | None:
+    """US dollars; None: no farm bills anything."""
+    known = [one for one in micros if one is not None]
+    return sum(known) / 1_000_000 if known else None
+
+
+def _kind(run: RunRecord, cell: CellState) -> str:
+    """The kind of failure of a cell that has no measurement."""
+    if cell.not_run is not None:
+        return cell.not_run.failure.kind or "other"
+    if cell.skip_reason:
+        return "unsupported"
+    return "other" if cell_problem(run, cell) is not None else "cancelled"
 
 
 def _repeats(cell: CellState) -> list[dict[str, Any]]:

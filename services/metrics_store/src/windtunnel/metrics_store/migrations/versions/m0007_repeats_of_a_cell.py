@@ -1,4 +1,4 @@
-"""A cell knows the repeats that were asked for and what they gave; a measurement knows its partitions."""
+"""A cell knows its farm runs and its repeats; a measurement knows its partitions."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def upgrade() -> None:
     with op.batch_alter_table("cells") as table:
         table.add_column(sa.Column("requests", sa.JSON(none_as_null=True), nullable=True))
         table.add_column(sa.Column("repeats", sa.JSON(none_as_null=True), nullable=True))
+        table.add_column(sa.Column("farm_runs", sa.JSON(none_as_null=True), nullable=True))
         table.add_column(sa.Column("cell_shapes", sa.JSON(none_as_null=True), nullable=True))
         table.add_column(sa.Column("run_as", sa.String(), nullable=False, server_default=""))
     with op.batch_alter_table("measurements") as table:
@@ -27,5 +28,5 @@ def downgrade() -> None:
     with op.batch_alter_table("measurements") as table:
         table.drop_column("partitions")
     with op.batch_alter_table("cells") as table:
-        for name in ("run_as", "cell_shapes", "repeats", "requests"):
+        for name in ("run_as", "cell_shapes", "farm_runs", "repeats", "requests"):
             table.drop_column(name)
