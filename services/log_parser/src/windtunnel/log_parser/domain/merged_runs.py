@@ -30,20 +30,19 @@ def merged(found: Iterable[FoundRun]) -> tuple[FoundRun, ...]:
         Each run once, in the order given.
     """
     known: list[FoundRun] = []
+    places: dict[tuple[float, float], int] = {}
     for one in found:
-        for index, other in enumerate(known):
-            if one.file != other.file and _is_same(one.run, other.run):
-                known[index] = _joined(other, one)
-                break
-        else:
+        figures = (one.run.init_us, one.run.inference.avg_us)
+        if figures[0] is None or figures[1] is None:
             known.append(one)
+            continue
+        place = places.setdefault((figures[0], figures[1]), len(known))
+        if place == len(known) or known[place].file == one.file:
+            known.append(one)
+        else:
+            known[place] = _joined(known[place], one)
     measured = tuple(one for one in known if _is_of_tool(one.run))
     return measured or tuple(known)
-
-
-def _is_same(one: RunLog, other: RunLog) -> bool:
-    figures = [(run.init_us, run.inference.avg_us) for run in (one, other)]
-    return figures[0] == figures[1] and None not in figures[0]
 
 
 def _is_of_tool(run: RunLog) -> bool:

@@ -96,8 +96,10 @@ class RunReader:
 
         Lines of delegates alone make a run only in a log without a benchmark: other apps use the runtime too.
         """
-        measured = [run for run in self._runs if run.of_tool]
-        runs = measured or self._runs
+        # Of a command without a run, only the last may be one whose log is cut.
+        started = [run for run in self._runs[:-1] if not run.is_command_alone] + self._runs[-1:]
+        measured = [run for run in started if run.of_tool]
+        runs = measured or started
         built: list[RunLog] = []
         printed: set[tuple[str, RunLog]] = set()
         for run in (*runs, *runs_of(self._options, runs)):
@@ -224,7 +226,8 @@ class RunReader:
 
     def _run_for(self, rule: Rule, line: Line, process: _Process) -> Run | None:
         run = process.run
-        if run is None or self._ends_run(run, rule.begins, line.text):
+        another = run is not None and run.is_command_alone and rule.hint == "--graph="
+        if run is None or another or self._ends_run(run, rule.begins, line.text):
             shared = self._without_process() if process.pid and run is None else None
             if rule.begins == "on":
                 return run or shared

@@ -44,6 +44,11 @@ def _starting(run: Run, found: Found, line: Line) -> None:
 
 
 def _command(run: Run, found: Found, line: Line) -> None:
+    run.of_command = True
+    _flags(run, found, line)
+
+
+def _flags(run: Run, found: Found, line: Line) -> None:
     for flag in _COMMAND_FLAG.finditer(line.text):
         if line.partial and flag.end() == len(line.text):
             break
@@ -65,8 +70,10 @@ def _command(run: Run, found: Found, line: Line) -> None:
 
 def _graph(run: Run, found: Found, line: Line) -> None:
     run.set_model(found[1], 3)
-    # The tool prints the delegates that are asked for next to it.
+    # The tool prints the delegates that are asked for after it: a command before may be another one.
     run.shows_request = True
+    if run.of_command:
+        run.delegates.requested.clear()
 
 
 def _threads(run: Run, found: Found, line: Line) -> None:
@@ -302,6 +309,7 @@ _D = r"(\S{1,80}(?: \S{1,80}){0,3}?)"
 RULES = (
     rule("count=", rf"^\s*count={NUMBER}(?:\s|$)", _count, "go"),
     rule("STARTING!", r"^STARTING!", _starting, "new"),
+    rule("--", r"^\s*--(?!graph=)\w{1,60}(?:=\S{0,400})?\s*\\?$", _flags),
     rule("--graph=", r"(?:^|\s|[\"'])--graph=\S", _command, "new"),
     rule("timings in ", rf"^(?:Average i|I)nference timings in ({UNIT}):", _summary, "go"),
     rule("Graph: [", r"^Graph: ?\[(.{1,4096})\]\s*$", _graph, "go"),

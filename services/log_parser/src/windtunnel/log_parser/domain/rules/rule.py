@@ -12,8 +12,8 @@ from windtunnel.log_parser.domain.rules.printed_numbers import may_go_on
 from windtunnel.log_parser.domain.rules.run_facts import Run
 
 Found = re.Match[str]
-# Whether a line begins a run: "go" may begin one, "new" also ends the one in progress, "on" belongs to it. "may" begins
-# one only if there is no other, because every app that uses the runtime prints such lines.
+# Whether a line begins a run. "go" may begin one; "new" also ends the one in progress; "on" belongs to it.
+# Every app that uses the runtime prints a line of "may": it begins a run only if there is no other.
 Begins = Literal["new", "go", "may", "on"]
 Handler = Callable[[Run, Found, Line], None]
 

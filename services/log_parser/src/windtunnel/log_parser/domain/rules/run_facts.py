@@ -59,6 +59,8 @@ class Run:
     beyond_flags: bool = False
     # A line of a benchmark tool itself, not only of the runtime.
     of_tool: bool = False
+    # A command line was read.
+    of_command: bool = False
     # The log shows what was asked for: all parameters that were set, the command line, or an accelerator set to none.
     shows_request: bool = False
     runtime_version: str | None = None
@@ -193,6 +195,11 @@ class Run:
             else f"the table {self.other_title!r} is left out"
         )
         self.warnings[f"the log has no table of ops in run order; {which}"] = None
+
+    @property
+    def is_command_alone(self) -> bool:
+        """Whether the log has nothing of the run but the command that starts it."""
+        return self.of_command and not self.started and self.model_rank <= 1 and not self.under_way
 
     @property
     def under_way(self) -> bool:
