@@ -8,6 +8,7 @@ import re
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_memory_does_not_grow_with_the_log() -> None:
     def peak(pieces: int) -> int:
         tracemalloc.start()
         try:
-            assert len(read_log(lambda: Repeated(pieces)).runs) == 1
+            assert len(read_log(lambda: cast(BinaryIO, Repeated(pieces))).runs) == 1
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
