@@ -139,6 +139,25 @@ async def test_an_ipa_without_a_key_is_left_for_the_farm_to_sign(wire: Wire, tmp
         assert archive.read(f"{ROOT}benchmark_data/model.tflite") == MODEL
 
 
+async def test_an_ipa_goes_with_its_xctest_package(wire: Wire, tmp_path: Path) -> None:
+    stream = BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr("Tests.xctest/Info.plist", b"x")
+    tests = stream.getvalue()
+    built = await answer(wire, tmp_path, settings(tmp_path, {**APPS, "ios_test_app": tests}), "ios")
+    plain, tested = built.apps
+    assert (plain.kind, tested.kind) == (types_pb2.APP_KIND_ACTIVITY, types_pb2.APP_KIND_XCTEST)
+    assert plain.package == tested.package and not plain.test_package.sha256
+    assert await bytes_of(tmp_path, tested.test_package) == tests
+    assert tested.test_package.size_bytes == len(tests)
+
+
+async def test_a_package_without_tests_fails_its_kind_alone(wire: Wire, tmp_path: Path) -> None:
+    built = await answer(wire, tmp_path, settings(tmp_path, {**APPS, "ios_test_app": apk_bytes()}), "ios")
+    plain, tested = built.apps
+    assert plain.package.sha256 and "has no .xctest bundle inside" in tested.failure.message
+
+
 @pytest.mark.heavy
 async def test_an_ipa_is_signed_with_the_key_of_the_settings(wire: Wire, tmp_path: Path) -> None:
     p12, profile = Apple().write(tmp_path)

@@ -25,6 +25,7 @@ entries:
   - {{name: loops, kind: game_loop_app, uri: "sha256:{D}", sha256: {D}}}
   - {{name: test, kind: android_test_app, uri: "s3://bucket/test.apk", sha256: {A}}}
   - {{name: phone, kind: ios_app, uri: "gs://bucket/base.ipa", sha256: {B}}}
+  - {{name: phone_tests, kind: ios_test_app, path: tests.zip, sha256: {C}}}
 """  # noqa: E501
 
 
@@ -48,7 +49,8 @@ def test_entries_are_found_by_name_abi_and_kind(tmp_path: Path) -> None:
     assert catalog.app("game_loop", "android").kind is EntryKind.GAME_LOOP_APP
     assert catalog.app("android_test_app", "android").name == "test"
     assert catalog.app("xctest", "ios") is catalog.app("ios_app", "ios")
-    assert [entry.platform for entry in catalog.entries] == ["android"] * 6 + ["ios"]
+    assert [entry.platform for entry in catalog.entries] == ["android"] * 6 + ["ios"] * 2
+    assert catalog.app("ios_test_app", "ios").name == "phone_tests"
 
 
 def test_what_is_not_there_is_an_error_that_names_what_is(tmp_path: Path) -> None:

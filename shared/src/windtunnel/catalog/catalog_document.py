@@ -13,7 +13,7 @@ from windtunnel.documents import Document, kind_of, nearest, problem
 from windtunnel.documents.field_types import AsList, must_be, with_error
 from windtunnel.plan.plan_field_types import ApiVersion
 
-KINDS: Final = ("binary", "android_app", "android_test_app", "game_loop_app", "ios_app")
+KINDS: Final = ("binary", "android_app", "android_test_app", "game_loop_app", "ios_app", "ios_test_app")
 ABIS: Final = ("arm64-v8a", "armeabi-v7a", "x86_64", "x86", "riscv64")
 _SCHEMES: Final = ("https://", "s3://", "gs://", "file:///", "sha256:")
 _TEXT_HINT: Final = "put it in quotes"
@@ -24,7 +24,7 @@ def _text_hint(value: Any) -> str:
 
 
 Kind = Annotated[
-    Literal["binary", "android_app", "android_test_app", "game_loop_app", "ios_app"],
+    Literal["binary", "android_app", "android_test_app", "game_loop_app", "ios_app", "ios_test_app"],
     with_error(lambda value: problem(f"unknown kind {kind_of(value)}", nearest(str(value), KINDS))),
 ]
 Abi = Annotated[

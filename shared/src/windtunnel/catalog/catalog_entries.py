@@ -19,6 +19,7 @@ class EntryKind(StrEnum):
     ANDROID_TEST_APP = "android_test_app"
     GAME_LOOP_APP = "game_loop_app"
     IOS_APP = "ios_app"
+    IOS_TEST_APP = "ios_test_app"
 
 
 # What an app job is, on which platform: the app that runs it.
@@ -58,7 +59,7 @@ class CatalogEntry:
     @property
     def platform(self) -> str:
         """The platform it runs on: android or ios."""
-        return "ios" if self.kind is EntryKind.IOS_APP else "android"
+        return "ios" if self.kind in (EntryKind.IOS_APP, EntryKind.IOS_TEST_APP) else "android"
 
     @property
     def label(self) -> str:

@@ -472,7 +472,7 @@ class BuiltApp(_message.Message):
 
     @_builtins.property
     def test_package(self) -> Global___Artifact:
-        """Of an instrumentation: the signed test APK. Empty: there is none."""
+        """Of an instrumentation: the signed test APK; of an XCTest: its package, as it was given. Empty: there is none."""
 
     @_builtins.property
     def failure(self) -> Global___Failure:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from windtunnel.app_builder.adapters.base_app_store import BaseAppSource, BaseAppStore
+from windtunnel.app_builder.adapters.base_platform import require_test_bundle
 from windtunnel.app_builder.adapters.ios.provisioning import IosSigner
 from windtunnel.app_builder.adapters.keyfile import kept_key
 from windtunnel.app_builder.adapters.keys.signing_key import SigningKey
@@ -43,7 +44,7 @@ class BuildJob:
         model: the .tflite.
         config: goes into the app.
         base: the base app; None for the host.
-        test: the test APK of an instrumentation; None: there is none.
+        test: the test APK of an instrumentation, or the XCTest package of an app of iOS; None: there is none.
         key: signs APKs.
         ios: signs IPAs; None: they are not signed.
     """
@@ -61,7 +62,7 @@ class BuildJob:
         """The kind of app job that it is for, as far as it is known before the base app is read; "" for the host."""
         if self.base is None:
             return ""
-        return AppKind.INSTRUMENTATION if self.test is not None else self.base.kind or AppKind.ACTIVITY
+        return (self.test or self.base).kind or AppKind.ACTIVITY
 
     def id(self, versions: Mapping[str, str]) -> str:
         """The key of the job: what its package depends on.
@@ -132,14 +133,14 @@ class AppBuilds:
         if platform is Platform.HOST:
             return (BuildJob(platform, model, config),)
         bases = self._base_apps.apps(platform)
-        if platform is Platform.IOS:
-            jobs = [BuildJob(platform, model, config, base, ios=self._ios) for base in bases]
-        else:
+        key = None
+        if platform is Platform.ANDROID:
             key = self._key or await asyncio.to_thread(kept_key, self._runtime.settings.kept_signing_key)
-            jobs = [BuildJob(platform, model, config, base, key=key) for base in bases]
-            test = self._base_apps.test_app()
-            if test is not None:
-                jobs.append(BuildJob(platform, model, config, bases[0], test, key))
+        ios = self._ios if platform is Platform.IOS else None
+        jobs = [BuildJob(platform, model, config, base, key=key, ios=ios) for base in bases]
+        test = self._base_apps.test_app(platform)
+        if test is not None:
+            jobs.append(BuildJob(platform, model, config, bases[0], test, key, ios))
         found = tuple(job for job in jobs if kind in ("", job.kind))
         if not found:
             has = ", ".join(dict.fromkeys(job.kind for job in jobs))
@@ -198,9 +199,16 @@ class AppBuilds:
         return response
 
     async def _add_test(self, job: BuildJob, target: str, output: Path, app: types_pb2.BuiltApp) -> None:
-        if job.test is None or job.key is None:
+        if job.test is None:
             return
         base = await self._base_apps.fetched(job.test)
+        if job.key is None:
+            # A farm that runs XCTest signs the package itself.
+            require_test_bundle(base.path, job.test.label)
+            app.kind = APP_KIND.number(AppKind.XCTEST)
+            size = base.path.stat().st_size
+            app.test_package.CopyFrom(artifact_to_proto(ArtifactRef(job.test.sha256, size), MEDIA_TYPES[Platform.IOS]))
+            return
         try:
             built = await asyncio.to_thread(build_test_app, TestAppRequest(base, target, output), job.key)
         except UserError as error:

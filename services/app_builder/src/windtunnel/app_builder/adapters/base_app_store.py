@@ -88,12 +88,22 @@ class BaseAppStore:
             raise _none_for(platform)
         return tuple(found)
 
-    def test_app(self) -> BaseAppSource | None:
-        """The test APK of an instrumentation; None: there is none."""
-        entry = self._entry(EntryKind.ANDROID_TEST_APP)
-        if entry is None:
-            return None
-        return BaseAppSource(entry.sha256, f"{entry.label} of the catalog", AppKind.INSTRUMENTATION, entry)
+    def test_app(self, platform: Platform) -> BaseAppSource | None:
+        """What tests an app: the test APK of an instrumentation, the XCTest package of an app of iOS.
+
+        Args:
+            platform: android or ios.
+
+        Returns:
+            None: there is none.
+        """
+        wanted, kind = (
+            (EntryKind.ANDROID_TEST_APP, AppKind.INSTRUMENTATION)
+            if platform is Platform.ANDROID
+            else (EntryKind.IOS_TEST_APP, AppKind.XCTEST)
+        )
+        entry = self._entry(wanted)
+        return entry and BaseAppSource(entry.sha256, f"{entry.label} of the catalog", kind, entry)
 
     async def fetched(self, source: BaseAppSource) -> BaseApp:
         """A base app as a local file; fetched once, then an artifact like any other.

@@ -15,6 +15,8 @@ class AppKind(StrEnum):
     GAME_LOOP = "game_loop"
     # The second APK of an instrumentation, which runs inside the process of the first.
     INSTRUMENTATION = "instrumentation"
+    # A bundle of tests that runs an app of iOS.
+    XCTEST = "xctest"
 
 
 @dataclass(frozen=True, slots=True)
