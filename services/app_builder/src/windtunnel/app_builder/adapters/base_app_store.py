@@ -103,7 +103,9 @@ class BaseAppStore:
             else (EntryKind.IOS_TEST_APP, AppKind.XCTEST)
         )
         entry = self._entry(wanted)
-        return entry and BaseAppSource(entry.sha256, f"{entry.label} of the catalog", kind, entry)
+        if entry is None:
+            return None
+        return BaseAppSource(entry.sha256, f"{entry.label} of the catalog", kind, entry)
 
     async def fetched(self, source: BaseAppSource) -> BaseApp:
         """A base app as a local file; fetched once, then an artifact like any other.
