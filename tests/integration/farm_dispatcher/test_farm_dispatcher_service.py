@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import json
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from google.protobuf.message import Message
 
 from support.bus_wires import running
 from support.graphs import GraphWriter, dense_model
+from support.open_models import conv_model
 from support.service_runtime import Listener, open_bus, publish_garbage, run_context, settings_in
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Bus, Event, Policy, Worker, subjects
@@ -27,6 +29,7 @@ from windtunnel.farm_dispatcher.__main__ import scheduler_on
 from windtunnel.farm_dispatcher.adapters.artifact_files import ArtifactFiles
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
 from windtunnel.farm_dispatcher.adapters.host import local_farm as local
+from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.farm_settings import LocalSettings, PollSeconds
@@ -89,12 +92,22 @@ class Bench:
             policy=POLICY,
         )
 
+    def repeat_worker(self) -> Worker:
+        return Worker(
+            self.runtime.bus,
+            "farm_dispatcher_repeat",
+            [subjects.REPEATS_REQUESTED],
+            self.service.on_repeats_requested,
+            on_failure=self.service.on_repeats_failure,
+            policy=POLICY,
+        )
+
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
         """The dispatcher with its scheduler."""
         scheduling = asyncio.create_task(self.scheduler.run())
         try:
-            async with running(self.worker(), self.app_worker()):
+            async with running(self.worker(), self.app_worker(), self.repeat_worker()):
                 yield
         finally:
             scheduling.cancel()
@@ -386,6 +399,35 @@ async def test_cells_that_run_as_an_app_wait_for_theirs(bench: Bench, farm: Fake
     assert ended[1].cell.run_as == types_pb2.RUN_AS_APP
     assert [type(entry.job) for entry in farm.ran] == [ExecutableJob, AppJob]
     assert ended[1].cell.id != first.cell.id
+
+
+@pytest.mark.parametrize("run_as", ["executable", "app"])
+async def test_repeats_run_the_variant_and_the_baseline_in_turn(bench: Bench, farm: FakeFarm, run_as: RunAs) -> None:
+    farm.runs, farm.settings = (run_as,), dataclasses.replace(farm.settings, entries=8, parallel=1, pack_seconds=0.3)
+    run = await bench.context(DeviceFilter("fake", run_as=(run_as,)))
+    baseline = await bench.runtime.artifacts.put_bytes(conv_model(bench.folder / "b.tflite").read_bytes())
+    async with bench.working():
+        await bench.ready(run)
+        if run_as == "app":
+            await bench.built(run, platform="host")
+        (first,) = await bench.ended(1)
+        model = farm.ran[0].job.model_sha256
+        asked = events_pb2.RepeatsRequested(
+            run=run,
+            cell=first.cell,
+            model=types_pb2.Artifact(sha256=model, size_bytes=1),
+            baseline_model=artifact_to_proto(baseline),
+            round=1,
+            first=1,
+            pairs=2,
+        )
+        for replayed in ("", "replayed"):
+            await bench.runtime.publisher.publish(asked, run_id=run.run_id, parts=(first.cell.id, "1", replayed))
+        ended = await bench.ended(5)
+    told = [(message.cell.id == first.cell.id, message.repeat, message.of_baseline) for message in ended[1:]]
+    assert sorted(told) == [(True, 1, False), (True, 1, True), (True, 2, False), (True, 2, True)]
+    assert not any(message.reuse_key for message in ended[1:]) and first.reuse_key
+    assert [entry.job.model_sha256 for entry in farm.ran[1:]] == [model, baseline.sha256] * 2
 
 
 async def test_the_local_farm_measures_and_survives_a_model_that_it_cannot_run(tmp_path: Path) -> None:

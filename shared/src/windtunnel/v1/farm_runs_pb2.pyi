@@ -276,12 +276,18 @@ class QueuedCell(_message.Message):
     BUDGET_MICRO_USD_FIELD_NUMBER: _builtins.int
     AVOID_FIELD_NUMBER: _builtins.int
     FARM_RUN_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
+    OF_BASELINE_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """The attempt that waits or runs, counted from 1."""
     budget_micro_usd: _builtins.int
     """What its run may spend, in millionths of a US dollar. Absent: any amount."""
     farm_run: _builtins.str
     """Key of the farm run that carries it. Empty: it waits."""
+    repeat: _builtins.int
+    """As in DeviceRunFinished."""
+    of_baseline: _builtins.bool
+    """As in DeviceRunFinished."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -323,10 +329,12 @@ class QueuedCell(_message.Message):
         budget_micro_usd: _builtins.int | None = ...,
         avoid: _abc.Iterable[_builtins.str] | None = ...,
         farm_run: _builtins.str = ...,
+        repeat: _builtins.int = ...,
+        of_baseline: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_budget_micro_usd", b"_budget_micro_usd", "budget_micro_usd", b"budget_micro_usd", "cell", b"cell", "deadline", b"deadline", "job", b"job", "not_before", b"not_before", "queued_at", b"queued_at", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_micro_usd", b"_budget_micro_usd", "attempt", b"attempt", "avoid", b"avoid", "budget_micro_usd", b"budget_micro_usd", "cell", b"cell", "deadline", b"deadline", "farm_run", b"farm_run", "job", b"job", "not_before", b"not_before", "queued_at", b"queued_at", "run", b"run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_budget_micro_usd", b"_budget_micro_usd", "attempt", b"attempt", "avoid", b"avoid", "budget_micro_usd", b"budget_micro_usd", "cell", b"cell", "deadline", b"deadline", "farm_run", b"farm_run", "job", b"job", "not_before", b"not_before", "of_baseline", b"of_baseline", "queued_at", b"queued_at", "repeat", b"repeat", "run", b"run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__budget_micro_usd: _TypeAlias = _typing.Literal["budget_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__budget_micro_usd: _TypeAlias = _typing.Literal["_budget_micro_usd", b"_budget_micro_usd"]  # noqa: Y015

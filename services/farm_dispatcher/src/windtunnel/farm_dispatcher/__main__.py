@@ -59,6 +59,12 @@ async def build(rt: Runtime[FarmDispatcherSettings]) -> Parts:
                     "farm_dispatcher_plan", [subjects.VARIANT_READY], service.on_variant_ready, service.on_plan_failure
                 ),
                 rt.worker("farm_dispatcher_run", [subjects.APP_BUILT], service.on_app_built, service.on_run_failure),
+                rt.worker(
+                    "farm_dispatcher_repeat",
+                    [subjects.REPEATS_REQUESTED],
+                    service.on_repeats_requested,
+                    service.on_repeats_failure,
+                ),
             ],
             tasks=[scheduler.run],
             resources=stack.pop_all(),

@@ -141,8 +141,19 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         model = await self._runtime.artifacts.stat(message.model_sha256)
         if model is None:
             raise NotFound(f"the model {message.model_sha256} of the app is not in the artifact store")
+        await self._keep(message)
         apps = apps_in(message)
         await self._queue_all(message.run, cells, lambda cell: self._dispatcher.app_job(cell, apps, model))
+
+    async def _keep(self, message: events_pb2.AppBuilt) -> None:
+        """Keeps what the apps of a variant are: repeats need them."""
+
+        async def compute() -> events_pb2.AppBuilt:
+            return message
+
+        platform = PLATFORM.read(message.device_platform, message.platform)
+        key = _apps_key(message.run.run_id, message.variant, platform)
+        await self._runtime.jobs.once(key, events_pb2.AppBuilt, compute)
 
     async def on_run_failure(self, event: Event, error: WindtunnelError) -> None:
         """Publishes for each cell of the app how its run ended, or that there was none.
@@ -166,6 +177,41 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
             return
         for cell in _cells_of_app(planned, message):
             await self._queue.refuse(message.run, cell, error)
+
+    async def on_repeats_requested(self, event: Event) -> None:
+        """Handles `repeats.requested`: queues repeats of the cell, the variant and the baseline in turn.
+
+        Args:
+            event: as received.
+        """
+        message = event.message()
+        assert isinstance(message, events_pb2.RepeatsRequested)
+        cell = cell_from_proto(message.cell)
+        plan = await plan_of(message.run, self._runtime.artifacts)
+        jobs = [await self._repeat_job(message, cell, model) for model in (message.model, message.baseline_model)]
+        await self._queue.queue_repeats(message, plan, *jobs)
+
+    async def on_repeats_failure(self, event: Event, error: WindtunnelError) -> None:
+        """Publishes for each repeat that it was not run.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
+        message = event.message()
+        assert isinstance(message, events_pb2.RepeatsRequested)
+        await self._queue.refuse_repeats(message, error)
+
+    async def _repeat_job(self, asked: events_pb2.RepeatsRequested, cell: Cell, model: types_pb2.Artifact) -> Job:
+        found = artifact_from_proto(model)
+        if cell.run_as == "executable":
+            return await self._dispatcher.executable_job(cell, found)
+        key = _apps_key(asked.run.run_id, cell.variant, cell.platform)
+        built = await self._runtime.jobs.stored(key, events_pb2.AppBuilt)
+        if built is None:
+            raise NotFound(f"the app of variant {cell.variant} for {cell.platform} is not known any more")
+        # The app looks for its model in the file that is pushed beside it: the same app runs the baseline too.
+        return await self._dispatcher.app_job(cell, apps_in(built), found)
 
     async def _queue_all(self, run: types_pb2.RunContext, cells: Sequence[Cell], job_of: JobOf) -> None:
         """Queues cells with their jobs; a cell for which there is no job ends."""
@@ -225,6 +271,10 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
 
 def _plan_key(run_id: str, variant: str) -> str:
     return job_key("cells", {"run": run_id, "variant": variant}, {})
+
+
+def _apps_key(run_id: str, variant: str, platform: str) -> str:
+    return job_key("apps", {"run": run_id, "variant": variant, "platform": platform}, {})
 
 
 def _executables(planned: events_pb2.CellsPlanned) -> list[Cell]:

@@ -14,7 +14,7 @@ from windtunnel.enum_words import FAILURE_KIND
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, JobResult, Samples
 from windtunnel.farm_dispatcher.messages.cell_messages import conditions_to_proto, facts_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
-from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, outcome_key
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, name_of, outcome_key
 from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements, reuse_key
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import shapes_to_proto
@@ -93,6 +93,8 @@ class CellEnder:
             attempt=max(1, queued.attempt),
             failure=failure_to_proto(failure),
             farm_run=info,
+            repeat=queued.repeat,
+            of_baseline=queued.of_baseline,
         )
 
     async def end(self, outcome: Outcome) -> None:
@@ -107,7 +109,7 @@ class CellEnder:
         async def compute() -> AnyMessage:
             return packed
 
-        key = outcome_key(outcome.run.run_id, outcome.cell.id)
+        key = outcome_key(outcome.run.run_id, _name_of(outcome))
         await self.publish(await self._work.jobs.once(key, AnyMessage, compute))
         if isinstance(outcome, events_pb2.DeviceRunFinished):
             await self._measurements.remember(outcome)
@@ -121,7 +123,7 @@ class CellEnder:
         Returns:
             None: it has not.
         """
-        return await self._work.jobs.stored(outcome_key(queued.run.run_id, queued.cell.id), AnyMessage)
+        return await self._work.jobs.stored(outcome_key(queued.run.run_id, name_of(queued)), AnyMessage)
 
     async def publish(self, packed: AnyMessage) -> None:
         """Publishes an outcome. Repeating it changes nothing.
@@ -130,7 +132,7 @@ class CellEnder:
             packed: as it is stored.
         """
         outcome = unpacked(packed)
-        parts = (outcome.cell.id, str(outcome.attempt))
+        parts = (_name_of(outcome), str(outcome.attempt))
         await self._work.publisher.publish(outcome, run_id=outcome.run.run_id, parts=parts)
 
     async def _finished(self, attempt: Attempt, run: DeviceRun, result: JobResult) -> events_pb2.DeviceRunFinished:
@@ -148,7 +150,10 @@ class CellEnder:
             conditions=conditions_to_proto(run.conditions),
             farm_run=attempt.info,
             pulled={name: await self._put_file(path) for name, path in result.pulled.items()},
-            reuse_key=reuse_key(attempt.queued),
+            # A repeat is one of several jobs that are compared: none of them stands for the cell.
+            reuse_key="" if attempt.queued.repeat else reuse_key(attempt.queued),
+            repeat=attempt.queued.repeat,
+            of_baseline=attempt.queued.of_baseline,
         )
 
     async def _put_text(self, text: str) -> types_pb2.Artifact:
@@ -163,6 +168,11 @@ class CellEnder:
         data = {"unit": "us", "warmup": list(samples.warmup), "inference": list(samples.inference)}
         text = await asyncio.to_thread(json.dumps, data)
         return artifact_to_proto(await self._work.artifacts.put_bytes(text.encode()), "application/json")
+
+
+def _name_of(outcome: Outcome) -> str:
+    same = farm_runs_pb2.QueuedCell(cell=outcome.cell, repeat=outcome.repeat, of_baseline=outcome.of_baseline)
+    return name_of(same)
 
 
 def unpacked(packed: AnyMessage) -> Outcome:

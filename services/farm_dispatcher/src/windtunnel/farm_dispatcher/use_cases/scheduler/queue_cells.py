@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -13,16 +13,16 @@ from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.jobs import Job
 from windtunnel.farm_dispatcher.domain.money import micro_usd
-from windtunnel.farm_dispatcher.messages.cell_messages import cell_to_proto
+from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto, cell_to_proto
 from windtunnel.farm_dispatcher.messages.job_messages import job_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp, to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
-from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, name_of
 from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
 from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, taken_key
 from windtunnel.plan import Plan
-from windtunnel.v1 import farm_runs_pb2, types_pb2
+from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,40 @@ class CellQueue:
                 continue
             await self._put(queued)
 
+    async def queue_repeats(
+        self, asked: events_pb2.RepeatsRequested, plan: Plan, candidate: Job, baseline: Job
+    ) -> None:
+        """Queues repeats of a cell: the candidate and the baseline in turn, so that both meet the same conditions.
+
+        Args:
+            asked: what is wanted.
+            plan: of the run.
+            candidate: the job of the variant.
+            baseline: the job of the model that it is compared with.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        now, cell = self.work.clock(), cell_from_proto(asked.cell)
+        for queued in _repeats(asked):
+            entry = self._entry(asked.run, plan, cell, baseline if queued.of_baseline else candidate, now)
+            entry.repeat, entry.of_baseline = queued.repeat, queued.of_baseline
+            ended = await self.ender.stored(entry)
+            if ended is not None:
+                await self.ender.publish(ended)
+            else:
+                await self._put(entry)
+
+    async def refuse_repeats(self, asked: events_pb2.RepeatsRequested, error: WindtunnelError) -> None:
+        """Ends repeats that cannot be queued, unless they have ended.
+
+        Args:
+            asked: what is wanted.
+            error: why they cannot.
+        """
+        for queued in _repeats(asked):
+            await self.ender.end(self.ender.failed(queued, failure_of(error)))
+
     async def refuse(self, run: types_pb2.RunContext, cell: Cell, error: WindtunnelError) -> None:
         """Ends a cell that cannot be queued, unless it has ended.
 
@@ -82,7 +116,7 @@ class CellQueue:
         await self.ender.end(self.ender.failed(queued, failure_of(error)))
 
     async def _put(self, queued: farm_runs_pb2.QueuedCell) -> None:
-        name = queued.cell.id
+        name = name_of(queued)
         if await self.work.records.read(taken_key(queued.cell.farm, name), farm_runs_pb2.QueuedCell) is not None:
             return
         if await self.work.records.create(queue_key(queued, name), queued) is not None:
@@ -103,3 +137,11 @@ class CellQueue:
             deadline=to_timestamp(deadline),
             budget_micro_usd=budget,
         )
+
+
+def _repeats(asked: events_pb2.RepeatsRequested) -> Iterator[farm_runs_pb2.QueuedCell]:
+    for repeat in range(asked.first, asked.first + asked.pairs):
+        for of_baseline in (False, True):
+            yield farm_runs_pb2.QueuedCell(
+                run=asked.run, cell=asked.cell, attempt=1, repeat=repeat, of_baseline=of_baseline
+            )

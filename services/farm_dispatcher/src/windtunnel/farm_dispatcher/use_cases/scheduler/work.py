@@ -54,14 +54,24 @@ class Work:
     clock: Callable[[], datetime] = utc_now
 
 
-def outcome_key(run_id: str, cell_id: str) -> str:
+def name_of(queued: farm_runs_pb2.QueuedCell) -> str:
+    """The name of a cell in farm runs: its id, and which repeat it is.
+
+    Args:
+        queued: the cell.
+    """
+    whose = "b" if queued.of_baseline else "c"
+    return f"{queued.cell.id}-r{queued.repeat}{whose}" if queued.repeat else queued.cell.id
+
+
+def outcome_key(run_id: str, name: str) -> str:
     """The key under which the outcome of a cell is stored.
 
     Args:
         run_id: of the run.
-        cell_id: of the cell.
+        name: of the cell in farm runs.
     """
-    return job_key("run", {"run": run_id, "cell": cell_id}, {})
+    return job_key("run", {"run": run_id, "cell": name}, {})
 
 
 def entry_of(name: str, queued: farm_runs_pb2.QueuedCell) -> Entry:
