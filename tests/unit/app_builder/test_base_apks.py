@@ -198,6 +198,16 @@ def test_an_app_that_tests_itself_is_an_app(attempt: Attempt) -> None:
     assert facts is not None and facts.kind is AppKind.ACTIVITY
 
 
+def test_a_built_app_may_be_the_base_of_the_next_one(attempt: Attempt, model: Path) -> None:
+    first = attempt(apk_bytes(manifest=manifest(min_sdk=21)))
+    model.write_bytes(b"\x1c\x00\x00\x00TFL3 another model")
+    second = attempt(first.path.read_bytes())
+    with zipfile.ZipFile(second.path) as archive:
+        assert archive.read("assets/windtunnel/model.tflite") == model.read_bytes()
+        names = archive.namelist()
+    assert len(names) == len(set(names)) and second.signatures == ("v1", "v2", "v3")
+
+
 def test_levels_of_manifests() -> None:
     assert read_manifest(manifest(min_sdk=None, target_sdk=None)) == Manifest("org.tensorflow.lite.benchmark")
     assert read_manifest(manifest(min_sdk="31", target_sdk=33)).min_sdk == 31

@@ -103,9 +103,10 @@ def test_the_program_is_executable(attempt: Attempt) -> None:
 
 
 def test_other_files_in_payload_do_not_matter(attempt: Attempt) -> None:
-    """ethandgoodhart/IPAEdit#4: a file next to the app was taken for it."""
+    """ethandgoodhart/IPAEdit#4: a file next to the app was taken for it; zhlynn/zsign#111: traces of the Finder."""
     extra = {"Payload/decrypt.day": b"x", "Payload/.DS_Store": b"x", "__MACOSX/Payload/._A.app": b"x"}
-    assert attempt(ipa_bytes(extra=extra)).facts is not None
+    names = contents(attempt(ipa_bytes(extra=extra)).path)
+    assert "Payload/decrypt.day" in names and not [name for name in names if "__MACOSX" in name]
 
 
 def test_an_app_of_several_architectures(attempt: Attempt) -> None:

@@ -196,7 +196,7 @@ class _Reader:
         end = self._size - length + position
         locator = tail[position - 20 : position - 16] if position >= 20 else b""
         if locator == b"PK\x06\x07" or 0xFFFF in (count, here) or 0xFFFFFFFF in (size, start):
-            self._refuse("it uses ZIP64, which Android does not install")
+            self._refuse("it uses ZIP64, which phones do not install")
         if disk or first_disk or here != count:
             self._refuse("it is one part of a split archive")
         if start + size != end:
@@ -240,9 +240,9 @@ class _Reader:
         if entry.flags & (FLAG_ENCRYPTED | FLAG_STRONG | FLAG_MASKED):
             self._refuse(f"entry {name!r} is encrypted")
         if 0xFFFFFFFF in (entry.compressed, entry.size, offset) or disk == 0xFFFF:
-            self._refuse(f"entry {name!r} uses ZIP64, which Android does not install")
+            self._refuse(f"entry {name!r} uses ZIP64, which phones do not install")
         if entry.method not in (STORED, DEFLATED):
-            self._refuse(f"entry {name!r} is compressed by method {entry.method}; Android knows 0 and 8")
+            self._refuse(f"entry {name!r} is compressed by method {entry.method}; phones know 0 and 8")
         absurd = entry.size > entry.compressed * _MAX_RATIO + _RATIO_SLACK or entry.compressed > self._size
         if absurd or (entry.method == STORED and entry.compressed != entry.size):
             self._refuse(f"entry {name!r} claims {entry.size} bytes from {entry.compressed}: absurd sizes")

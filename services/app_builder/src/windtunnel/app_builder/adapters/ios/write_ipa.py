@@ -23,6 +23,8 @@ from windtunnel.app_builder.domain.base_apps import AppFacts
 from windtunnel.errors import InvalidInput, Unsupported
 
 _PROFILE: Final = "embedded.mobileprovision"
+# What the Finder of a Mac adds to archives: it belongs to no app.
+_FINDER: Final = "__MACOSX/"
 _SIGNATURE_FOLDER: Final = "_CodeSignature/"
 # Bundles inside an app that are signed like it; extensions need a profile of their own.
 _BUNDLES: Final = (".framework", ".xctest")
@@ -74,7 +76,8 @@ class _App:
 
     def __init__(self, base: BinaryIO, label: str, ipa: BaseIpa, entries: Sequence[Entry]) -> None:
         self.base, self.label, self.ipa = base, label, ipa
-        self._entries = [entry for entry in entries if not entry.text.startswith(f"{ipa.root}{_SIGNATURE_FOLDER}")]
+        left_out = (f"{ipa.root}{_SIGNATURE_FOLDER}", _FINDER)
+        self._entries = [entry for entry in entries if not entry.text.startswith(left_out)]
         self._held = {entry.text.removeprefix(ipa.root): entry for entry in self._inside()}
         self._added: dict[str, Callable[[], Iterator[bytes]]] = {}
 
