@@ -21,7 +21,7 @@ from support.farm_peers.phone.commands.processes import Processes
 from support.farm_peers.phone.commands.system import SystemCommands
 from support.farm_peers.phone.logcat import Log
 from support.farm_peers.phone.programs import phone_programs
-from support.farm_peers.phone.shell_service import run_protocol, run_raw
+from support.farm_peers.phone.shell_service import hang_up, run_protocol, run_raw
 from support.farm_peers.phone.state import PhoneState
 from support.farm_peers.phone.sync_service import SyncService
 from support.farm_peers.phone.system_root import build_root, inside, new_boot
@@ -52,6 +52,8 @@ class Phone:
         new_boot(self.root)
         self._calls = CallServer(self.root, {**commands, "cmd": self._cmd}, _unknown)
         self._connections: list[Connection] = []
+        # Process groups of the shells that were started; some live on in the background.
+        self._sessions: set[int] = set()
         self._listening: socket.socket | None = None
         self.port = 0
         self.plug()
@@ -88,6 +90,9 @@ class Phone:
         connections, self._connections = self._connections, []
         for connection in connections:
             connection.drop()
+        sessions, self._sessions = self._sessions, set()
+        for session in sessions:
+            hang_up(session)
 
     def change_mode(self, mode: str) -> None:
         """Makes it device, unauthorized or offline from now on."""
@@ -132,9 +137,9 @@ class Phone:
         kind, _, rest = name.partition(":")
         kind, *options = kind.split(",")
         if kind == "shell" and "v2" in options and "shell_v2" in self.state.features:
-            return lambda stream: run_protocol(self.root, rest, stream)
+            return lambda stream: run_protocol(self.root, rest, stream, self._sessions)
         if kind in ("shell", "exec"):
-            return lambda stream: run_raw(self.root, rest, stream)
+            return lambda stream: run_raw(self.root, rest, stream, self._sessions)
         if kind == "sync":
             return SyncService(self.root, self.state, self.unplug).run
         if kind == "reboot":

@@ -47,23 +47,25 @@ def start(
     )
 
 
-def hang_up(process: subprocess.Popen[bytes]) -> None:
-    """What the end of the connection does to everything that the shell runs; nohup survives it."""
+def hang_up(session: int) -> None:
+    """What the end of the connection does to everything that a shell started, also after its end; nohup survives."""
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGHUP)
+        os.killpg(session, signal.SIGHUP)
 
 
-def run_raw(root: Path, command: str, stream: Stream) -> None:
+def run_raw(root: Path, command: str, stream: Stream, sessions: set[int]) -> None:
     """`shell:` and `exec:`: one stream for input, output and errors, and no exit code."""
     process = start(root, ("/system/bin/sh", "-c", command), merged=True)
+    sessions.add(process.pid)
     _feed(process, stream, lambda data: (data, False))
     assert process.stdout is not None
     _ended(process, [_pump(process.stdout, stream.write)])
 
 
-def run_protocol(root: Path, command: str, stream: Stream) -> None:
+def run_protocol(root: Path, command: str, stream: Stream, sessions: set[int]) -> None:
     """`shell,v2:`: three streams and the exit code."""
     process = start(root, ("/system/bin/sh", "-c", command) if command else ("/system/bin/sh",))
+    sessions.add(process.pid)
     sending = threading.Lock()
 
     def write(kind: int, data: bytes) -> None:
@@ -116,7 +118,7 @@ def _feed(process: subprocess.Popen[bytes], stream: Stream, unpack: Callable[[by
                 if ends:
                     process.stdin.close()
         if process.poll() is None:
-            hang_up(process)
+            hang_up(process.pid)
 
     threading.Thread(target=run, daemon=True).start()
 
