@@ -187,6 +187,23 @@ async def test_a_phone_that_is_gone_in_mid_run_is_infrastructure(
     assert failure(collected).instance == phone.serial and "unplugged" in failure(collected).message
 
 
+async def test_canceling_on_a_phone_that_is_gone_ends(
+    bench: Lab, phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    farm = bench.farm(phone, unplugged_s=1.0)
+    request = await request_for(farm, jobs, model)
+    phone.state.may_finish.clear()
+    submitted = await farm.submit(request, jobs.files)
+    await until(phone.state.started.is_set)
+    phone.unplug()
+    await reached(farm, submitted, Phase.RUNNING, words="unplugged")
+    with pytest.raises(FarmError) as error:
+        await farm.cancel(submitted)
+    assert error.value.retryable
+    assert await ended(farm, submitted) is Phase.ENDED
+    await farm.cancel(submitted)
+
+
 async def test_a_dispatcher_that_dies_loses_and_doubles_nothing(
     bench: Lab, phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
 ) -> None:

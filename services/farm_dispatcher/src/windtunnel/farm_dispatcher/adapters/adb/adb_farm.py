@@ -187,8 +187,17 @@ class AdbFarm:
         )
 
     async def cancel(self, submitted: Submitted) -> None:
-        """Implements `Farm.cancel`."""
-        await self._folder(submitted).cancel()
+        """Implements `Farm.cancel`. A phone that is lost has nothing to cancel."""
+        folder = self._folder(submitted)
+        try:
+            await folder.cancel()
+        except FarmError:
+            states = await self._server.states(self.settings.serials)
+            if states.get(folder.phone.serial) == _USABLE:
+                raise
+            self._away(submitted)
+            if not self._is_lost(submitted.id):
+                raise
 
     async def _learn(self, serial: str) -> None:
         """Reads a phone's facts; one that does not answer keeps those it had."""
