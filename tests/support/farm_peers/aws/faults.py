@@ -66,6 +66,8 @@ class Faults:
     failed_puts: int = 0
     # The lowest level whose artifacts ListArtifacts shows: run, job, suite or test.
     artifacts_at: str = "run"
+    # ListArtifacts shows them so long after the end of a job, in virtual seconds.
+    artifacts_late_s: float = 0.0
     # ListRuns shows a run only when it is so old, in virtual seconds.
     runs_hidden_s: float = 0.0
 

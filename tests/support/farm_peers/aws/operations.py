@@ -142,9 +142,13 @@ class Operations:
             self._artifact(job, number, kept)
             for job in jobs
             for number, kept in enumerate(job.artifacts)
-            if kept[0] == request["type"]
+            if kept[0] == request["type"] and self._is_shown(job)
         ]
         return self._page("artifacts", shown, request)
+
+    def _is_shown(self, job: Job) -> bool:
+        since = self.runs.clock.now() - (job.stopped or 0.0)
+        return since >= self.runs.faults.artifacts_late_s
 
     def _artifact(self, job: Job, number: int, kept: tuple[str, str, str, str, bytes]) -> Answer:
         _, kind, name, extension, _ = kept

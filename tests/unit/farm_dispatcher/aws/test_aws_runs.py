@@ -221,3 +221,13 @@ async def test_artifacts_are_found_at_every_level(bench: AwsBench, level: str) -
     bench.peer.faults.artifacts_at = level
     (result,) = (await bench.run(bench.job())).results
     assert result.run is not None, result.failure
+
+
+async def test_artifacts_that_appear_late_are_waited_for(bench: AwsBench) -> None:
+    request = await bench.request(bench.job())
+    submitted = await bench.submit(request)
+    await bench.wait(submitted)
+    (job,) = bench.peer.runs.jobs()
+    bench.peer.faults.artifacts_late_s = bench.peer.clock.now() - (job.stopped or 0.0) + 6.0
+    (result,) = (await bench.collect(submitted, request)).results
+    assert result.run is not None, result.failure

@@ -44,6 +44,9 @@ PHASES: Final[Mapping[str, Phase]] = {
     "STOPPING": Phase.RUNNING,
     "COMPLETED": Phase.ENDED,
 }
+# Results of runs whose test ran. Their artifacts may take a moment to appear.
+_RAN: Final = frozenset({"PASSED", "WARNED", "FAILED"})
+_ARTIFACTS_LATE_S: Final = (2.0, 5.0, 10.0)
 # Not of the service: somebody deleted the run there.
 DELETED: Final = "DELETED"
 
@@ -150,6 +153,11 @@ class AwsFarm:
             raise FarmError(f"the run has not ended: it is {run.get('status')}")
         jobs = await self._client.all_pages("list_jobs", "jobs", arn=arn)
         left = await fetch_artifacts(self._client, arn, [job["arn"] for job in jobs], into)
+        for wait_s in _ARTIFACTS_LATE_S if run.get("result") in _RAN else ():
+            if left.has_customer_artifacts:
+                break
+            await self._client.sleep(wait_s)
+            left = await fetch_artifacts(self._client, arn, [job["arn"] for job in jobs], into)
         return await asyncio.to_thread(collected_of, run, jobs, left, part, _pinned(run))
 
     async def _run_or_deleted(self, arn: str) -> dict[str, Any]:
