@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -48,6 +49,8 @@ class Ledgers:
 
     def __init__(self, records: Records) -> None:
         self._records = records
+        # Followers of one process would only fail each other's compare and set.
+        self._changing = asyncio.Lock()
 
     async def reserve(
         self, farm: FarmSettings, key: str, shares: Sequence[Share], planned: datetime
@@ -116,10 +119,11 @@ class Ledgers:
 
     async def _change(self, key: str, change: Callable[[farm_runs_pb2.Ledger], bool]) -> None:
         """Changes a ledger; `change` returns False where there is nothing to write."""
-        while True:
-            stored = await self._records.read(key, farm_runs_pb2.Ledger) or Stored(key, farm_runs_pb2.Ledger(), 0)
-            if not change(stored.message) or await self._records.write(stored):
-                return
+        async with self._changing:
+            while True:
+                stored = await self._records.read(key, farm_runs_pb2.Ledger) or Stored(key, farm_runs_pb2.Ledger(), 0)
+                if not change(stored.message) or await self._records.write(stored):
+                    return
 
 
 def run_ledger(run_id: str) -> str:
