@@ -1,15 +1,19 @@
 """The latency gate on identical jobs of real phones: false alarms, slowdowns found, jobs used.
 
     python benchmarks/noise_gate.py --jobs jobs.csv [--column avg_latency_ms] [--draws 100] [--json]
+    python benchmarks/noise_gate.py --jobs jobs.csv --order alternate
     python benchmarks/noise_gate.py --jobs jobs.csv --write-prior shared/src/windtunnel/noise/prior.json
 
 jobs.csv has the columns `series`, `time` and at least one of figures: one row for each job, one series for each set of
 identical jobs. The last part of a series' name, after the last "_", is taken as its device.
 
 For each series and draw, jobs are drawn at random without replacement: up to 6 as the candidate, up to 6 as the
-baseline. The candidate's figures are multiplied by the true ratio. The prior is fitted on the other series alone, so no
-series is judged with what it taught. *history*: the noise also learns from the jobs of the series that were not drawn,
-and from the other series of its device. *cold*: it knows nothing of series and device.
+baseline. The candidate's figures are multiplied by the true ratio. With `--order alternate`, candidate and baseline are
+jobs in turn in each stretch of time, as in one lease. With `--order blocks`, one is the first half of the stretch.
+
+The prior is fitted on the other series alone, so no series is judged with what it taught. *history*: the noise also
+learns from the jobs of the series that were not drawn, and from the other series of its device. *cold*: it knows
+nothing of series and device.
 
 The rules:
 
@@ -29,12 +33,13 @@ import json
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from windtunnel.noise import LOOKS, MOST_JOBS, Decision, Noise, NoisePools, PoolKey, compare, fit_prior
 
@@ -46,6 +51,7 @@ SEED = 20250611
 COLUMN = "avg_latency_ms"
 
 Jobs = Sequence[float]
+Figures = npt.NDArray[np.float64]
 # Whether a rule raises an alarm, and how many jobs of the candidate it used.
 Outcome = tuple[bool, int]
 Rule = Callable[[Jobs, Jobs, Noise], Outcome]
@@ -120,6 +126,14 @@ def _rank_sums(ranks: tuple[int, ...], drawn: int) -> dict[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
+class Dealing:
+    """How the jobs of a series become those of a candidate and a baseline."""
+
+    order: str
+    draws: int
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
     """How often one rule raised an alarm on one series, for each true ratio, and jobs used for each."""
 
@@ -151,20 +165,33 @@ def noise_for(name: str, series: Mapping[str, Jobs], prior: Noise, left: Jobs, k
     return NoisePools(prior, {**others, key_of(name): [left]}).of(key_of(name))
 
 
-def judge_series(name: str, series: Mapping[str, Jobs], knows: str, draws: int) -> list[Row]:
+def judge_series(name: str, series: Mapping[str, Jobs], knows: str, how: Dealing) -> list[Row]:
     jobs = np.asarray(series[name])
-    each = min(MOST_JOBS, len(jobs) // 2)
     prior = fit_prior([other for key, other in series.items() if key != name])
     before = noise_for(name, series, prior, (), knows)
-    random = np.random.default_rng([SEED, *name.encode()])
     found: dict[str, list[list[Outcome]]] = {rule: [] for rule in RULES}
-    for _ in range(draws):
-        dealt = jobs[random.permutation(len(jobs))]
-        candidate, baseline, left = dealt[:each], dealt[each : 2 * each], dealt[2 * each :]
+    for candidate, baseline, left in deals(jobs, name, how):
         noise = before if knows == "cold" else before.learned([left.tolist()])
         for rule, judge in RULES.items():
             found[rule].append([judge((ratio * candidate).tolist(), baseline.tolist(), noise) for ratio in RATIOS])
     return [row_of(rule, name, outcomes) for rule, outcomes in found.items()]
+
+
+def deals(jobs: Figures, name: str, how: Dealing) -> Iterator[tuple[Figures, Figures, Figures]]:
+    """Jobs of the candidate, of the baseline, and the others, for each draw or stretch of time."""
+    each = min(MOST_JOBS, len(jobs) // 2)
+    if how.order == "random":
+        random = np.random.default_rng([SEED, *name.encode()])
+        for _ in range(how.draws):
+            dealt = jobs[random.permutation(len(jobs))]
+            yield dealt[:each], dealt[each : 2 * each], dealt[2 * each :]
+        return
+    for start in range(len(jobs) - 2 * each + 1):
+        stretch, end = jobs[start : start + 2 * each], start + 2 * each
+        left = np.concatenate([jobs[:start], jobs[end:]])
+        halves = (stretch[::2], stretch[1::2]) if how.order == "alternate" else (stretch[:each], stretch[each:])
+        yield halves[0], halves[1], left
+        yield halves[1], halves[0], left
 
 
 def row_of(rule: str, name: str, outcomes: Sequence[Sequence[Outcome]]) -> Row:
@@ -214,6 +241,9 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--jobs", type=Path, required=True, help="CSV of jobs")
     parser.add_argument("--column", default=COLUMN, help="the figure to judge")
     parser.add_argument("--draws", type=int, default=100, help="draws for each series")
+    parser.add_argument(
+        "--order", choices=("random", "alternate", "blocks"), default="random", help="how jobs are dealt"
+    )
     parser.add_argument("--json", action="store_true", help="print every row as JSON")
     parser.add_argument("--write-prior", type=Path, help="fit the built-in prior on all series, and write it there")
     return parser.parse_args(arguments)
@@ -230,8 +260,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_prior(series, options.write_prior)
         return 0
     results: dict[str, Any] = {}
+    how = Dealing(options.order, options.draws)
     for knows in ("history", "cold"):
-        rows = [row for name in series for row in judge_series(name, series, knows, options.draws)]
+        rows = [row for name in series for row in judge_series(name, series, knows, how)]
         results[knows] = [{"rule": r.rule, "series": r.series, "alarms": r.alarms, "jobs": r.jobs} for r in rows]
         if not options.json:
             print(overall(rows, knows), per_series(rows, series, knows), sep="\n\n", end="\n\n")

@@ -107,6 +107,12 @@ def gate(name: str, limit: float, measured: float | None) -> dict[str, Any]:
     }
 
 
+def compared_gate(why: str | None = None) -> dict[str, Any]:
+    """An entry of `gates` that compares with an earlier run, and fails."""
+    compared = {"baseline": "run-7", "interval": [1.08, 1.22], "noise": 0.08, "why": why}
+    return gate("latency_vs", 1.05, 1.15) | compared
+
+
 def variant(number: int, *, layers: int = 28) -> dict[str, Any]:
     """An entry of `variants`: the sixth one is over its gates."""
     level, size, p50 = _DRIFT[number], int(13_990_000 / (1, 2, 3.8, 3.9, 3.8, 3.9)[number]), 9.7 / (1 + number)

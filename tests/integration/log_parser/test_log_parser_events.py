@@ -59,6 +59,33 @@ def log_named(name: str) -> bytes:
     return (LOGS / f"{name}.txt").read_bytes()
 
 
+async def test_repeats_of_one_cell_are_answered_each(wire: Wire, tmp_path: Path) -> None:
+    """The variant's, the baseline's, and a log that nobody can read: no answer is taken for another."""
+    good, bad = await finished(tmp_path, log_named("xnnpack_implicit")), await finished(tmp_path, b"no log")
+    bus = await wire.open()
+    events = [good]
+    for event, of_baseline in ((good, False), (good, True), (bad, True)):
+        repeat = events_pb2.DeviceRunFinished()
+        repeat.CopyFrom(event)
+        repeat.repeat, repeat.of_baseline = (3 if event is bad else 2), of_baseline
+        repeat.farm_run.id = "f-1"
+        events.append(repeat)
+    for number, event in enumerate(events):
+        await publish(bus, event, str(number))
+    async with (
+        Outbox(bus, ANSWERS) as out,
+        serving(build, await make_runtime("log_parser", settings(tmp_path), bus, tmp_path)),
+    ):
+        answers: list[Any] = [await out.next() for _ in events]
+    found = {(type(one).__name__, one.repeat, one.of_baseline, one.farm_run.id) for one in answers}
+    assert found == {
+        ("DeviceRunMeasured", 0, False, ""),
+        ("DeviceRunMeasured", 2, False, "f-1"),
+        ("DeviceRunMeasured", 2, True, "f-1"),
+        ("DeviceRunFailed", 3, True, "f-1"),
+    }
+
+
 async def test_a_log_becomes_a_measurement(wire: Wire, tmp_path: Path) -> None:
     event = await finished(tmp_path, log_named("xnnpack_implicit"))
     answer = await answer_to(wire, tmp_path, event)

@@ -97,7 +97,14 @@ class _Posterior(NamedTuple):
     probabilities: Array
 
     def quantile(self, share: float) -> float:
-        """The difference below which `share` of the probability lies."""
+        """The difference below which a share of the probability lies.
+
+        Args:
+            share: 0 to 1.
+
+        Returns:
+            On the logarithm.
+        """
         below = np.cumsum(self.probabilities) - 0.5 * self.probabilities
         return float(np.interp(share, below, self.differences))
 

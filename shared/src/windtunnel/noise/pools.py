@@ -33,7 +33,14 @@ class PoolKey:
     workload: str = ""
 
     def nearness(self, other: PoolKey) -> float:
-        """How much the noise under another key counts for this one: 0 on another device model or for another figure."""
+        """How much the noise under another key counts for this one.
+
+        Args:
+            other: the other key.
+
+        Returns:
+            0 on another device model, or for another figure; at most 1.
+        """
         if (self.farm, self.device, self.figure) != (other.farm, other.device, other.figure):
             return 0.0
         return _OF_POOL if self.accelerator == other.accelerator else _OF_DEVICE

@@ -31,8 +31,10 @@ def built_in_noise() -> Noise:
 
 
 def fit_prior(pools: Sequence[Sequence[float]]) -> Noise:
-    """The distribution of hypotheses over pools: expectation maximization for the weights of a mixture, half of the
-    mass kept even over the grid (Laird 1978, Journal of the American Statistical Association 73).
+    """The distribution of hypotheses over pools.
+
+    Expectation maximization for the weights of a mixture (Laird 1978, Journal of the American Statistical Association
+    73), with half of the mass kept even over the grid.
 
     Args:
         pools: the figures of identical jobs of each pool, at least two.

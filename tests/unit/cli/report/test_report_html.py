@@ -135,6 +135,17 @@ def test_what_qualifies_a_figure_is_shown() -> None:
     assert ("warn", "gate latency_ms_p50: 4.85, not judged: the latency is unstable") in _gate_lines(page)
 
 
+def test_a_gate_against_an_earlier_run_and_a_fallback_are_shown() -> None:
+    document = reports.report(2)
+    document["variants"][1]["cells"][0] |= {"fell_back": True, "nodes_delegated": 6, "nodes_total": 476}
+    document["variants"][1]["gates"].append(reports.compared_gate())
+    page = _Page(report_html(document))
+    for words in ("fell back", "6/476"):
+        assert words in page.text
+    said = "1.15 times run run-7, interval 1.080 to 1.220, identical jobs differ by up to 8.0%"
+    assert ("bad", f"gate latency_vs: 1.15, failed: {said}") in _gate_lines(page)
+
+
 def test_warnings_are_counted_where_the_cells_are_folded() -> None:
     document = reports.report(1)
     document["variants"][0]["cells"] = [reports.cell(2.0, threads=threads) for threads in range(1, 26)]

@@ -82,6 +82,16 @@ def test_what_qualifies_a_figure_is_shown() -> None:
     assert lines.count("input 1x48x48x3") == 1
 
 
+def test_a_gate_against_an_earlier_run_and_a_fallback_are_shown() -> None:
+    document = reports.report(2)
+    document["variants"][1]["cells"][0] |= {"fell_back": True, "nodes_delegated": 6, "nodes_total": 476}
+    document["variants"][1]["gates"].append(reports.compared_gate(why="undecided"))
+    shown = " ".join(_shown(render_report, document, width=120).split())
+    assert "6/476 fell back" in shown
+    said = "1.15 times run run-7, interval 1.080 to 1.220, identical jobs differ by up to 8.0%; undecided"
+    assert f"latency_vs: {document['variants'][1]['name']}: {said}" in shown
+
+
 def test_a_warning_that_differs_in_its_numbers_alone_is_said_once() -> None:
     document = reports.report(2)
     for variant, share in zip(document["variants"], ("1.9 of 2", "1.7 of 2"), strict=True):
