@@ -205,7 +205,7 @@ def slower_words(one: CellComparison, limit: float) -> str:
 
 
 def _wanted(cell: CellState, usable: int) -> int:
-    """How many more pairs to ask for: none after a repeat that failed or cannot be used, as the next one would end likewise."""
+    """How many more pairs to ask for: none after a repeat that failed or cannot be used."""
     if usable <= sum(one.pairs for one in cell.requests):
         return 0
     if any(isinstance(one, facts.NotRun) for one in cell.repeats.values()):
