@@ -157,6 +157,7 @@ async def test_an_ios_app_runs_with_its_xctest_package(bench: AwsBench) -> None:
     assert "Inference timings in us" in result.run.log
     (run,) = bench.peer.runs.by_arn.values()
     assert (run.name, run.request["test"]["type"], run.platform) == ("wt-ios", "XCTEST", "IOS")
+    assert bench.peer.calls["ListArtifacts"] <= 4
 
 
 async def test_ios_apps_of_a_farm_run_are_runs_of_their_own(bench: AwsBench) -> None:

@@ -20,7 +20,6 @@ log = logging.getLogger(__name__)
 _CATEGORIES: Final = ("FILE", "LOG", "SCREENSHOT")
 # The types that are fetched; videos and packet dumps are large and never read.
 _WANTED: Final = frozenset({"CUSTOMER_ARTIFACT", "TESTSPEC_OUTPUT", "DEVICE_LOG", "XCTEST_LOG"})
-_OF_THE_SPEC: Final = frozenset({"CUSTOMER_ARTIFACT", "TESTSPEC_OUTPUT", "XCTEST_LOG"})
 _GET_ATTEMPTS: Final = 3
 _GET_S: Final = 1800.0
 # All customer artifacts are lost above this; a zip that says it holds more is not one of the service.
@@ -79,11 +78,11 @@ async def fetch_artifacts(client: DeviceFarmClient, run: str, jobs: Sequence[str
 
 
 async def _listed_everywhere(client: DeviceFarmClient, run: str, jobs: Sequence[str]) -> list[dict[str, Any]]:
-    """The artifacts of a run; those of its jobs, then of their suites, if it lists none of the test spec."""
+    """The artifacts of a run; those of its jobs, then of their suites, if it lists none."""
     listed = await _listed(client, run)
     level = list(jobs)
     for operation, result in (("list_suites", "suites"), ("list_tests", "tests"), ("", "")):
-        if {one.get("type") for one in listed} & _OF_THE_SPEC:
+        if {one.get("type") for one in listed} & _WANTED:
             break
         for arn in level:
             listed += await _listed(client, arn)

@@ -154,7 +154,8 @@ class AwsFarm:
         jobs = await self._client.all_pages("list_jobs", "jobs", arn=arn)
         left = await fetch_artifacts(self._client, arn, [job["arn"] for job in jobs], into)
         for wait_s in _ARTIFACTS_LATE_S if run.get("result") in _RAN else ():
-            if left.has_customer_artifacts:
+            # An iOS app leaves a log only.
+            if left.has_customer_artifacts or (part.device.platform == "ios" and left.device_log):
                 break
             await self._client.sleep(wait_s)
             left = await fetch_artifacts(self._client, arn, [job["arn"] for job in jobs], into)
