@@ -30,46 +30,61 @@ class ProcessEnd:
 
 @dataclass(frozen=True, slots=True)
 class _Report:
+    """`hint` is in every such line; `of_event` is the tag of Android's event log, if the report is one of its."""
+
+    hint: str
     pattern: re.Pattern[str]
     kind: ErrorKind
     killed: bool
     notice: bool
+    of_event: str
 
 
-def _report(pattern: str, kind: ErrorKind, *, killed: bool = False, notice: bool = False) -> _Report:
-    return _Report(re.compile(pattern), kind, killed, notice)
+def _report(
+    hint: str, pattern: str, kind: ErrorKind, *, killed: bool = False, notice: bool = False, of_event: str = ""
+) -> _Report:
+    return _Report(hint, re.compile(pattern), kind, killed, notice, of_event)
 
 
 _PID = r"(?P<pid>\d{1,9})"
 _NAME = r"(?P<name>[\w.:/@$-]{1,200})"
+_KILLED = rf"^Killing {_PID}:{_NAME}/\S{{1,40}} \(adj "
+_EVENT = rf"^\[\d{{1,4}},{_PID},{_NAME},"
+# The most frequent first.
 _REPORTS = (
+    _report("Killing ", rf"{_KILLED}.{{0,40}}\): .{{0,80}}(?:mem|lmk)", "out_of_memory", killed=True, notice=True),
+    _report("Killing ", _KILLED, "other", killed=True, notice=True),
+    _report(" has died", rf"^Process {_NAME} \(pid {_PID}\) has died", "crash", killed=True, notice=True),
+    _report("exited due", rf"^Process {_PID} exited due to signal \d{{1,2}}", "crash", killed=True, notice=True),
+    _report(" '", rf"\b(?:Kill|Killing|Reclaim) '{_NAME}' \({_PID}\)", "out_of_memory", killed=True),
     _report(
+        "atal signal",
         rf"Fatal signal \d{{1,2}}\b(?:.{{0,300}}?\bin tid \d{{1,9}} \([^()]{{0,80}}\))?"
         rf"(?:, pid {_PID} \((?P<name>[^()]{{0,200}})\))?",
         "crash",
     ),
-    _report(r"^signal \d{1,2} \(SIG[A-Z]{2,6}\)", "crash"),
-    _report(r"^Abort message: ?", "crash"),
-    _report(rf"\b(?:Kill|Killing|Reclaim) '{_NAME}' \({_PID}\)", "out_of_memory", killed=True),
-    _report(rf"[Oo]ut of memory.{{0,60}}[Kk]ill(?:ed)? process {_PID}[ ,:]+\(?{_NAME}?", "out_of_memory", killed=True),
-    _report(rf"[Mm]emory cgroup out of memory: Kill(?:ed)? process {_PID} \({_NAME}\)", "out_of_memory", killed=True),
-    _report(rf"\boom-kill:.{{0,400}}?task=(?P<name>[^,\s]{{1,100}}),pid={_PID}", "out_of_memory", killed=True),
-    _report(rf"\boom_reaper: reaped process {_PID} \({_NAME}\)", "out_of_memory", killed=True),
-    _report(rf"^Killed process {_PID} \({_NAME}\)", "out_of_memory", killed=True),
-    _report(rf"^Killing {_PID}:{_NAME}/\S{{1,40}} \(adj .{{0,40}}\): .{{0,80}}(?:mem|lmk)", "out_of_memory",
-            killed=True, notice=True),
-    _report(rf"^Killing {_PID}:{_NAME}/\S{{1,40}} \(adj ", "other", killed=True, notice=True),
-    _report(rf"^Process {_NAME} \(pid {_PID}\) has died", "crash", killed=True, notice=True),
-    _report(rf"^Process {_PID} exited due to signal \d{{1,2}}", "crash", killed=True, notice=True),
-    _report(rf"^(?:am_crash ?: ?)?\[{_PID},\d+,{_NAME},-?\d+,(?:Native crash|java\.)", "crash"),
-    _report(rf"^ANR in {_NAME}", "crash", killed=True),
-    _report(rf"^Process: {_NAME}, PID: {_PID}$", "crash"),
-)  # fmt: skip
+    _report("signal ", r"^signal \d{1,2} \(SIG[A-Z]{2,6}\)", "crash"),
+    _report("Abort message", r"^Abort message: ?", "crash"),
+    _report(
+        "ut of memory",
+        rf"[Oo]ut of memory.{{0,60}}[Kk]ill(?:ed)? process {_PID}[ ,:]+\(?{_NAME}?",
+        "out_of_memory",
+        killed=True,
+    ),
+    _report(
+        "oom-kill", rf"\boom-kill:.{{0,400}}?task=(?P<name>[^,\s]{{1,100}}),pid={_PID}", "out_of_memory", killed=True
+    ),
+    _report("oom_reaper", rf"\boom_reaper: reaped process {_PID} \({_NAME}\)", "out_of_memory", killed=True),
+    _report("Killed process", rf"^Killed process {_PID} \({_NAME}\)", "out_of_memory", killed=True),
+    _report("ANR in ", rf"^ANR in {_NAME}", "crash", killed=True),
+    _report("PID: ", rf"^Process: {_NAME}, PID: {_PID}$", "crash"),
+    _report("[", rf"{_EVENT}-?\d+,.{{0,80}}(?:mem|lmk)", "out_of_memory", killed=True, notice=True, of_event="am_kill"),
+    _report("[", _EVENT, "other", killed=True, notice=True, of_event="am_kill"),
+    _report("[", _EVENT, "crash", killed=True, notice=True, of_event="am_proc_died"),
+    _report("[", _EVENT, "crash", killed=True, of_event="am_anr"),
+    _report("[", rf"^\[{_PID},\d{{1,4}},{_NAME},", "crash", killed=True, of_event="am_crash"),
+)
 _SUBJECT = re.compile(rf"^pid: {_PID}(?:, tid: \d{{1,9}})?(?:, name: .{{0,80}}?)? *>>> (?P<name>.{{1,200}}?) <<<")
-_HINTS = (
-    "atal signal", "signal ", "Reclaim", "Abort message", "Kill", "oom", "ut of memory", "has died", "ANR in",
-    "Native crash",     "java.", "Process: ",
-)  # fmt: skip
 _BENCHMARK = re.compile(r"(?i)benchmark|tflite|litert|tensorflow|run_model")
 _PACKAGE = re.compile(r"^[a-z]\w*(?:\.\w+)+")
 
@@ -84,9 +99,9 @@ def process_end_of(line: Line) -> ProcessEnd | None:
         None: it reports none.
     """
     text = line.text.strip()
-    if not any(hint in text for hint in _HINTS):
-        return None
     for report in _REPORTS:
+        if report.hint not in text or report.of_event not in line.source:
+            continue
         if found := report.pattern.search(text):
             said = found.groupdict()
             return ProcessEnd(
