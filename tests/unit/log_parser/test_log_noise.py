@@ -65,7 +65,7 @@ def logged(name: str, form: Form, between: int, inside: int) -> tuple[str, str]:
     """A log in a logcat format, without and with noise: some between its lines, much in its middle."""
     rng = random.Random(5)
     lines = [re.sub(r"^(?:INFO|VERBOSE): ", "", line) for line in LOGS[name].splitlines() if line.strip()]
-    quiet = [form(21767, "tflite", line) for line in lines]
+    quiet = [form(21767, "native", line) for line in lines]
     middle = len(quiet) // 2
     loud = [
         line + noise(rng, form, rng.randrange(between + 1)) + (noise(rng, form, inside) if index == middle else "")
@@ -77,7 +77,7 @@ def logged(name: str, form: Form, between: int, inside: int) -> tuple[str, str]:
 @pytest.mark.parametrize("name", LOGS)
 @pytest.mark.parametrize("form", WITH_PID)
 def test_noise_of_other_processes_changes_nothing(form: str, name: str) -> None:
-    quiet, loud = logged(name, WITH_PID[form], between=120, inside=1500)
+    quiet, loud = logged(name, WITH_PID[form], between=80, inside=1500)
     assert parse_log(loud).runs == parse_log(quiet).runs
 
 
