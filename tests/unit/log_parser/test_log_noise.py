@@ -77,7 +77,7 @@ def logged(name: str, form: Form, between: int, inside: int) -> tuple[str, str]:
 @pytest.mark.parametrize("name", LOGS)
 @pytest.mark.parametrize("form", WITH_PID)
 def test_noise_of_other_processes_changes_nothing(form: str, name: str) -> None:
-    quiet, loud = logged(name, WITH_PID[form], between=80, inside=1500)
+    quiet, loud = logged(name, WITH_PID[form], between=60, inside=800)
     assert parse_log(loud).runs == parse_log(quiet).runs
 
 
