@@ -275,6 +275,13 @@ def test_a_cut_first_run_does_not_leak_into_the_second() -> None:
     assert runs[1:] == parsed(read("xnnpack_implicit"))["runs"]
 
 
+def test_a_run_whose_beginning_is_cut_off_is_a_run() -> None:
+    rest = b"INFO: Created TensorFlow Lite XNNPACK delegate for CPU.\nINFO: Initialized TensorFlow Lite runtime.\n"
+    runs = parsed(rest + read("xnnpack_implicit"))["runs"]
+    assert [delegate["name"] for delegate in runs[0]["other_delegates"]] == ["xnnpack"]
+    assert runs[1:] == parsed(read("xnnpack_implicit"))["runs"]
+
+
 def test_figures_that_are_no_numbers_are_unknown() -> None:
     text = "count=3 first=-1 min=nan max=inf avg=1e999 std=" + "9" * 400 + "\n"
     assert set(run_of(START + text)["warmup"].values()) == {3, None}

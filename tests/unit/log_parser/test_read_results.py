@@ -96,6 +96,20 @@ def test_files_that_speak_of_one_run_give_one_run(kind: str, tmp_path: Path) -> 
     assert document["unrecognized_lines"] == 1
 
 
+def test_a_report_of_a_failure_is_of_the_run_that_failed(tmp_path: Path) -> None:
+    log = (
+        "11-03 08:00:01.000  6100  6100 I tflite  : Graph: [/data/local/tmp/graph]\n"
+        "11-03 08:00:01.000  6100  6100 I tflite  : Use Hexagon: [1]\n"
+        "11-03 08:00:01.100  6100  6100 E tflite  : Failed to apply Hexagon delegate.\n"
+    )
+    report = '{\n  "name": "TFLite benchmark",\n  "benchmark config": "dsp_hexagon",\n  "status": "TFLite error"\n}\n'
+    files = {"a/game_loop_results/results_scenario_9.json": report, "a/logcat": log}
+    runs = read_results(folder_of(files, tmp_path / "results")).runs
+    assert [(one.file, one.run.error and one.run.error.kind) for one in runs] == [("a/logcat", "delegate_failed")]
+    alone = read_results(folder_of({"r.json": report}, tmp_path / "alone")).runs
+    assert [one.run.accelerator_requested for one in alone] == ["hexagon"]
+
+
 def test_a_log_alone_has_no_file_field(tmp_path: Path) -> None:
     (tmp_path / "log.txt").write_text(LOGCAT)
     results = read_results(tmp_path / "log.txt")

@@ -20,7 +20,8 @@ class FoundRun:
 def merged(found: Iterable[FoundRun]) -> tuple[FoundRun, ...]:
     """Joins what several files say of one run.
 
-    Two runs are the same if their files differ, and initialization and average latency are equal. Runs of which a log
+    Two runs are the same if their files differ, and initialization and average latency are equal. A report of a
+    failure is of the failed run that a log has with the same accelerator. Runs of which a log
     has only lines of the runtime are left out if there are others: they may be those of any app.
 
     Args:
@@ -41,8 +42,22 @@ def merged(found: Iterable[FoundRun]) -> tuple[FoundRun, ...]:
             known.append(one)
         else:
             known[place] = _joined(known[place], one)
+    known = _without_repeated_failures(known)
     measured = tuple(one for one in known if _is_of_tool(one.run))
     return measured or tuple(known)
+
+
+def _without_repeated_failures(known: list[FoundRun]) -> list[FoundRun]:
+    """Leaves out reports that only say that a run failed, if a log has a failed run with the same accelerator."""
+    failed = {(one.file, one.run.accelerator_requested) for one in known if one.run.error and one.run.model}
+    return [
+        one
+        for one in known
+        if one.run.model is not None
+        or one.run.error is None
+        or one.run.inference.avg_us is not None
+        or not any(file != one.file and accelerator == one.run.accelerator_requested for file, accelerator in failed)
+    ]
 
 
 def _is_of_tool(run: RunLog) -> bool:

@@ -94,12 +94,12 @@ class RunReader:
     def finish(self) -> tuple[RunLog, ...]:
         """The runs of the log.
 
-        Lines of delegates alone make a run only in a log without a benchmark: other apps use the runtime too.
+        In a log with a benchmark, lines of delegates from another process make no run: other apps use the runtime too.
         """
         # Of a command without a run, only the last may be one whose log is cut.
         started = [run for run in self._runs[:-1] if not run.is_command_alone] + self._runs[-1:]
-        measured = [run for run in started if run.of_tool]
-        runs = measured or started
+        benchmarks = {run.pid for run in started if run.of_tool}
+        runs = [run for run in started if not benchmarks or not run.pid or run.pid in benchmarks]
         built: list[RunLog] = []
         printed: set[tuple[str, RunLog]] = set()
         for run in (*runs, *runs_of(self._options, runs)):
