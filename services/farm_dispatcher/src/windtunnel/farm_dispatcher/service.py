@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import logging
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
@@ -18,7 +17,6 @@ from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, NotFound, Unavailable, WindtunnelError
 from windtunnel.farm_dispatcher.adapters.host.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.domain.cells import Cell
-from windtunnel.farm_dispatcher.domain.device_runs import Samples
 from windtunnel.farm_dispatcher.domain.jobs import App, Job
 from windtunnel.farm_dispatcher.messages.app_messages import apps_in
 from windtunnel.farm_dispatcher.messages.cell_messages import (
@@ -30,6 +28,7 @@ from windtunnel.farm_dispatcher.messages.cell_messages import (
 )
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
+from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import put_samples
 from windtunnel.farm_dispatcher.use_cases.scheduler.queue_cells import CellQueue
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
 from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, failure_to_proto
@@ -84,7 +83,7 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
             submitted, run = await self._dispatcher.run(cell, job, Path(folder, "run"))
         return farm_dispatcher_pb2.RunCellResponse(
             log=artifact_to_proto(await self._runtime.artifacts.put_bytes(run.log.encode()), "text/plain"),
-            samples=await self._put_samples(run.samples),
+            samples=await put_samples(self._runtime.artifacts, run.samples),
             device=facts_to_proto(run.facts),
             input_shapes=shapes_to_proto(run.input_shapes),
             shapes_known=run.shapes_known,
@@ -261,12 +260,6 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         failure = failure_to_proto(error, self._runtime.name)
         failed = events_pb2.CellsFailed(run=run, variant=variant, failure=failure)
         await self._runtime.publisher.publish(failed, run_id=run.run_id, parts=(variant,))
-
-    async def _put_samples(self, samples: Samples | None) -> types_pb2.Artifact | None:
-        if samples is None:
-            return None
-        data = {"unit": "us", "warmup": list(samples.warmup), "inference": list(samples.inference)}
-        return artifact_to_proto(await self._runtime.artifacts.put_bytes(json.dumps(data).encode()), "application/json")
 
 
 def _plan_key(run_id: str, variant: str) -> str:

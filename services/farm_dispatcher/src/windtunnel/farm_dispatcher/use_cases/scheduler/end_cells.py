@@ -10,6 +10,7 @@ from pathlib import Path
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
+from windtunnel.artifacts import Artifacts
 from windtunnel.enum_words import FAILURE_KIND
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, JobResult, Samples
 from windtunnel.farm_dispatcher.messages.cell_messages import conditions_to_proto, facts_to_proto
@@ -141,7 +142,7 @@ class CellEnder:
             cell=attempt.queued.cell,
             attempt=attempt.queued.attempt,
             log=await self._put_text(run.log),
-            samples=await self._put_samples(run.samples),
+            samples=await put_samples(self._work.artifacts, run.samples),
             device=facts_to_proto(run.facts),
             started_at=to_timestamp(attempt.started),
             ended_at=to_timestamp(self._work.clock()),
@@ -162,17 +163,30 @@ class CellEnder:
     async def _put_file(self, path: Path) -> types_pb2.Artifact:
         return artifact_to_proto(await self._work.artifacts.put_file(path), "application/octet-stream")
 
-    async def _put_samples(self, samples: Samples | None) -> types_pb2.Artifact | None:
-        if samples is None:
-            return None
-        data = {"unit": "us", "warmup": list(samples.warmup), "inference": list(samples.inference)}
-        text = await asyncio.to_thread(json.dumps, data)
-        return artifact_to_proto(await self._work.artifacts.put_bytes(text.encode()), "application/json")
-
 
 def _name_of(outcome: Outcome) -> str:
     same = farm_runs_pb2.QueuedCell(cell=outcome.cell, repeat=outcome.repeat, of_baseline=outcome.of_baseline)
     return name_of(same)
+
+
+async def put_samples(artifacts: Artifacts, samples: Samples | None) -> types_pb2.Artifact | None:
+    """Stores raw latencies as JSON: `unit`, `warmup` and `inference`.
+
+    Args:
+        artifacts: the store.
+        samples: of a run.
+
+    Returns:
+        The artifact; None: there are none.
+
+    Raises:
+        Unavailable: the store does not answer.
+    """
+    if samples is None:
+        return None
+    data = {"unit": "us", "warmup": list(samples.warmup), "inference": list(samples.inference)}
+    text = await asyncio.to_thread(json.dumps, data)
+    return artifact_to_proto(await artifacts.put_bytes(text.encode()), "application/json")
 
 
 def unpacked(packed: AnyMessage) -> Outcome:
