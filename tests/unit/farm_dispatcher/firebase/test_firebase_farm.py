@@ -106,7 +106,8 @@ async def test_a_crash_spares_the_scenarios_before_it(lab: OpenFarm, model: byte
     assert collected.billed_minutes == 2
     crashed = collected.results[1]
     assert crashed.failure is not None and crashed.failure.field == "outcome.failureDetail.crashed"
-    assert "SIGSEGV" in crashed.log and not collected.results[2].log
+    assert "SIGSEGV" in crashed.log and "backtrace" in crashed.failure.detail
+    assert not collected.results[2].log
 
 
 async def test_a_model_that_cannot_run_fails_alone(lab: OpenFarm, model: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ _REPORTS: Final = "game_loop_results/results_scenario_{}.json"
 _PULLED: Final = "artifacts/"
 # Of a logcat that is read. Those of runs of an hour have some million.
 _MOST_CHARACTERS: Final = 64 * 1024 * 1024
+_DETAIL_LINES: Final = 20
 _OF_THE_APP: Final = frozenset({FailureKind.TEST, FailureKind.TIMEOUT})
 
 
@@ -224,5 +226,7 @@ def _result(
     wanted = tuple(path.rstrip("/") for path in planned.job.pull)
     pulled = {path: local for path, local in files.pulled.items() if any(_is_in(path, folder) for folder in wanted)}
     if failure is not None:
+        if failure.kind in _OF_THE_APP:
+            failure = dataclasses.replace(failure, detail="".join(log.splitlines(keepends=True)[-_DETAIL_LINES:]))
         return JobResult(failure=failure, log=log, seconds=seconds, pulled=pulled)
     return JobResult(run=DeviceRun(log, None, facts), seconds=seconds, pulled=pulled)
