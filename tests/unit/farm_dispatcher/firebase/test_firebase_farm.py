@@ -292,6 +292,19 @@ async def test_a_quota_on_questions_loses_nothing(lab: OpenFarm, model: bytes, m
     assert kinds_of(await lab.collect(submitted, request)) == [""]
 
 
+async def test_servers_on_this_machine_are_asked_without_a_proxy(
+    tmp_path: Path, model: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    async with open_google_farm("firebase", tmp_path) as lab:
+        assert await lab.farm.devices()
+        submitted = await lab.farm.submit(await lab.request("shiba", lab.app(model)), lab.files)
+        await lab.farm.cancel(submitted)
+
+
 async def test_a_slow_answer_does_not_hold_the_loop(lab: OpenFarm) -> None:
     lab.peer.faults.append(Fault("testing.*", kind="slow", seconds=0.3))
     asked = asyncio.create_task(lab.farm.devices())

@@ -10,8 +10,9 @@ import pytest
 from google.auth.exceptions import DefaultCredentialsError, RefreshError, TransportError
 
 from windtunnel.errors import FarmError
-from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import find_credentials, is_loopback
+from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import find_credentials
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_faults import asking_google
+from windtunnel.farm_dispatcher.domain.addresses import is_loopback
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from windtunnel.farms.failure_kinds import FailureKind
 # It starts slowly, and uploads what it is given.
 _LONGEST_S: Final = 120.0
 UPLOAD_S: Final = 1200.0
+_THIS_MACHINE: Final = ("localhost", "127.0.0.1", "::1")
 _DELIMITERS: Final = ",;|#~@%^:+!&"
 
 
@@ -99,6 +100,8 @@ class Gcloud:
             environment["CLOUDSDK_API_ENDPOINT_OVERRIDES_STORAGE"] = storage.rstrip("/") + "/"
         if storage and is_loopback(storage):
             environment["CLOUDSDK_AUTH_DISABLE_CREDENTIALS"] = "true"
+            hosts = [*_THIS_MACHINE, *environment.get("NO_PROXY", "").split(",")]
+            environment["NO_PROXY"] = environment["no_proxy"] = ",".join(filter(None, hosts))
         return environment
 
 

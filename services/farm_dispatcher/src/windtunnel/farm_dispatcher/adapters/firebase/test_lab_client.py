@@ -218,8 +218,10 @@ class _Service:
             return self._built
 
     def _connection(self) -> Any:
-        http = httplib2.Http(timeout=_TIMEOUT_S)
-        return http if self._credentials is None else google_auth_httplib2.AuthorizedHttp(self._credentials, http=http)
+        if self._credentials is None:
+            # A server on this machine is not behind a proxy.
+            return httplib2.Http(timeout=_TIMEOUT_S, proxy_info=None)
+        return google_auth_httplib2.AuthorizedHttp(self._credentials, http=httplib2.Http(timeout=_TIMEOUT_S))
 
 
 def _close(http: Any) -> None:

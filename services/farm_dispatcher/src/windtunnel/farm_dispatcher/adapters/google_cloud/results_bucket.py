@@ -196,4 +196,6 @@ class ResultsBucket:
                     anonymous() if credentials is None else credentials,
                     client_options={"api_endpoint": self._endpoint} if self._endpoint else None,
                 )
+                # A server on this machine is not behind a proxy.
+                self._client._http.trust_env = credentials is not None
             return self._client
