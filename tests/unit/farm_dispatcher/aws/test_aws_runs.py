@@ -37,6 +37,8 @@ async def test_a_model_runs_on_the_phone_and_its_bytes_are_those_of_the_variant(
     assert (result.run.facts.name, result.run.facts.os_version) == ("Google Pixel 8", "14")
     assert result.run.instance == (await bench.farm._catalog.described(await bench.device()))["arn"]
     assert collected.billed_minutes == Decimal("1.7")
+    # Not the video, which may be large.
+    assert bench.peer.calls["GET"] == 3
 
 
 async def test_entries_run_one_after_the_other_and_a_failing_one_does_not_stop_the_others(bench: AwsBench) -> None:
