@@ -395,6 +395,15 @@ async def test_pushed_libraries_are_found(bench: Lab, phone: Phone, model: Path,
     assert (await run(farm, jobs, request, tmp_path / "again")).results[0].run is not None
 
 
+async def test_a_program_whose_mode_is_lost_runs(
+    bench: Lab, phone: Phone, jobs: Jobs, model: Path, tmp_path: Path
+) -> None:
+    """larq/compute-engine#665: the pushed benchmark is not executable."""
+    phone.state.faults.mode_lost = True
+    farm = bench.farm(phone)
+    assert (await run(farm, jobs, await request_for(farm, jobs, model), tmp_path / "into")).results[0].run is not None
+
+
 async def test_a_full_phone_says_so(bench: Lab, phone: Phone, jobs: Jobs, model: Path) -> None:
     """openatx/adbutils#101: a refused push that says only FAIL; ubports/ubports-installer#4039: no space left."""
     farm = bench.farm(phone)

@@ -67,6 +67,7 @@ class Faults:
     put_fails: tuple[str, ...] = ()
     send_stops_after: int | None = None
     damaged_push: bool = False
+    mode_lost: bool = False
     pace: float = 0.0
 
 

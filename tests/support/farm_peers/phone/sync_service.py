@@ -138,7 +138,7 @@ class SyncService:
         self._state.free_bytes -= len(data)
         mode |= (mode >> 3) & 0o070
         mode |= (mode >> 3) & 0o007
-        _own(target, stat.S_IMODE(mode) & 0o777)
+        _own(target, 0o644 if self._state.faults.mode_lost else stat.S_IMODE(mode) & 0o777)
         os.utime(target, (modified, modified))
 
 
