@@ -1,7 +1,7 @@
 """What scheduling costs: cells on a simulated farm of many devices, with dispatchers that are killed on the way.
 
 A real nats-server holds the records; the farm is simulated, answers at once and bills started minutes. Printed are the
-time for each cell beside that of one bare publish to the same server, the memory of the dispatcher over time, whether
+time for each cell, that of one bare publish to the same server, the memory of the dispatcher over time, whether
 every cell ran and ended exactly once, and what packing saves of the bill.
 
     python benchmarks/farm_scheduling.py [--devices 1000] [--cells 10000] [--kills 5] [--parallel 100] [--json]
@@ -47,7 +47,7 @@ async def measure(devices: int, cells: int, kills: int, parallel: int, entries: 
         entries: cells in a farm run.
         seed: of the kills.
     """
-    # What the killed dispatchers left unsaid is no news.
+    # Tasks of killed dispatchers end with errors that nobody reads.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     with tempfile.TemporaryDirectory(prefix="windtunnel-farm-") as folder, nats_server(Path(folder, "nats")) as server:
         bus = await connect(server.url)

@@ -20,7 +20,7 @@ DEVICES, CELLS, KILLS = 200, 2000, 8
 
 @pytest.mark.heavy
 async def test_no_cell_is_lost_over_random_kills(tmp_path: Path) -> None:
-    # What the killed dispatchers left unsaid is no news.
+    # Tasks of killed dispatchers end with errors that nobody reads.
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
     with nats_server(tmp_path / "nats") as server:
         bus = await connect(server.url)

@@ -66,7 +66,7 @@ async def test_cells_of_one_device_share_a_farm_run(bus: Bus, tmp_path: Path) ->
 
 
 async def _die_and_continue(tmp_path: Path, dies_at: int, *, after: bool) -> bool:
-    """A dispatcher dies at one of its calls, another one goes on. Returns False where it did not come so far."""
+    """A dispatcher dies at one of its calls, another one continues. Returns False where it did not come so far."""
     vendor = FakeVendor(polls_until_end=2, failures=[None, FarmError("the phone is lost"), None])
     lab = FarmLab(MemoryBus(), {"fake": paid_farm(vendor)}, tmp_path)
     cells = await lab.cells([PAID], 3)
@@ -141,14 +141,14 @@ async def test_throttling_and_outages_never_lose_a_cell(bus: Bus, tmp_path: Path
 )
 async def test_only_failures_of_the_farm_are_tried_again(tmp_path: Path, kind: FailureKind, attempts: int) -> None:
     farm = paid_farm()
-    farm.fail([JobFailure(kind, "said so", field="outcome.x", instance="pixel-1")] * 3)
+    farm.fail([JobFailure(kind, "the phone is broken", field="outcome.x", instance="pixel-1")] * 3)
     lab = FarmLab(MemoryBus(), {"fake": farm}, tmp_path)
     cells = await lab.cells([PAID], 1)
     async with lab.scheduling() as scheduler:
         await scheduler.queue.queue(await lab.context(), Plan(), cells)
         (failed,) = failures(await lab.ended(1))
     assert len(farm.ran) == failed.attempt == attempts
-    assert (failed.failure.field, failed.failure.message) == ("outcome.x", "said so")
+    assert (failed.failure.field, failed.failure.message) == ("outcome.x", "the phone is broken")
     avoided = [run.request.avoid for run in farm.vendor.runs.values()]
     assert avoided == [(), ("pixel-1",), ("pixel-1",)][:attempts]
 

@@ -1,4 +1,4 @@
-"""The jobs of cells: what the benchmark is told, and that records keep it."""
+"""The jobs of cells: arguments of the benchmark, and that records keep jobs."""
 
 from __future__ import annotations
 

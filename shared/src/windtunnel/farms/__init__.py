@@ -1,1 +1,1 @@
-"""Device farms: what holds for all devices of one, and the kinds of failure that farms tell apart."""
+"""Device farms: what holds for all devices of one, and the kinds of failure of their cells."""

@@ -725,7 +725,7 @@ Global___DeviceRunFinished: _TypeAlias = DeviceRunFinished  # noqa: Y015
 
 @_typing.final
 class DeviceRunProgressed(_message.Message):
-    """A device run is under way: where its cell stands on the farm."""
+    """A device run is under way: how far its cell is on the farm."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

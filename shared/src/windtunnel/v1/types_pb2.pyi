@@ -46,7 +46,7 @@ class _FailureKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FailureKi
     FAILURE_KIND_BUDGET: _FailureKind.ValueType  # 6
     """"budget": it would cost more than the plan or the installation allows."""
     FAILURE_KIND_CANCELLED: _FailureKind.ValueType  # 7
-    """"cancelled": the run was canceled, or its deadline has passed."""
+    """The word is `cancelled`: the run was canceled, or its deadline has passed."""
     FAILURE_KIND_UNSUPPORTED: _FailureKind.ValueType  # 8
     """"unsupported": the farm cannot run this at all."""
     FAILURE_KIND_OTHER: _FailureKind.ValueType  # 9
@@ -70,7 +70,7 @@ FAILURE_KIND_TIMEOUT: FailureKind.ValueType  # 5
 FAILURE_KIND_BUDGET: FailureKind.ValueType  # 6
 """"budget": it would cost more than the plan or the installation allows."""
 FAILURE_KIND_CANCELLED: FailureKind.ValueType  # 7
-""""cancelled": the run was canceled, or its deadline has passed."""
+"""The word is `cancelled`: the run was canceled, or its deadline has passed."""
 FAILURE_KIND_UNSUPPORTED: FailureKind.ValueType  # 8
 """"unsupported": the farm cannot run this at all."""
 FAILURE_KIND_OTHER: FailureKind.ValueType  # 9
@@ -527,7 +527,7 @@ class Failure(_message.Message):
     kind: Global___FailureKind.ValueType
     """Which kind of failure of a cell it is. Unspecified: it is not one of a cell, or an older writer does not say."""
     field: _builtins.str
-    """The field of the farm's own answer that says so, for example "failureDetail.crashed". Empty: no farm said it."""
+    """The field of the farm's own answer that reports it, for example "failureDetail.crashed". Empty: no farm said it."""
     def __init__(
         self,
         *,

@@ -131,6 +131,9 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
 
         Args:
             event: as received.
+
+        Raises:
+            NotFound: the model of the app is not stored.
         """
         message = event.message()
         assert isinstance(message, events_pb2.AppBuilt)
@@ -209,11 +212,15 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         built = await self._runtime.jobs.stored(key, events_pb2.AppBuilt)
         if built is None:
             raise NotFound(f"the app of variant {cell.variant} for {cell.platform} is not known any more")
-        # The app looks for its model in the file that is pushed beside it: the same app runs the baseline too.
+        # The app looks for its model in the file that is pushed next to it: the same app runs the baseline too.
         return await self._dispatcher.app_job(cell, apps_in(built), found)
 
     async def _queue_all(self, run: types_pb2.RunContext, cells: Sequence[Cell], job_of: JobOf) -> None:
-        """Queues cells with their jobs; a cell for which there is no job ends."""
+        """Queues cells with their jobs; a cell for which there is no job ends.
+
+        Raises:
+            WindtunnelError: another try may help.
+        """
         plan = await plan_of(run, self._runtime.artifacts)
         ready: list[tuple[Cell, Job]] = []
         for cell in cells:

@@ -108,6 +108,9 @@ class FakeVendor:
 
         Args:
             key: of it.
+
+        Returns:
+            Queued at first.
         """
         run = self.runs[key]
         run.polls += 1

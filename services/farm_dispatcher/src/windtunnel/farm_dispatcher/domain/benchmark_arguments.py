@@ -1,4 +1,4 @@
-"""How TensorFlow Lite's benchmark is told what a cell asks for.
+"""What a cell asks for, as arguments of TensorFlow Lite's benchmark.
 
 Flags are those of tensorflow/lite/tools/benchmark (benchmark_model and its delegate providers); scenarios are those of
 the benchmark app's game loop.
@@ -13,7 +13,7 @@ from typing import Final
 from windtunnel.errors import Unsupported
 from windtunnel.farm_dispatcher.domain.cells import Cell
 
-# By the accelerator of a cell. `cpu` is no delegate: the runtime applies XNNPACK by itself unless it is told not to.
+# By the accelerator of a cell. For `cpu`, no delegate, XNNPACK is switched off: the runtime applies it by itself.
 _FLAGS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "cpu": ("--use_xnnpack=false",),

@@ -46,7 +46,7 @@ class Phase(Enum):
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
-    # It ended with the process that ran it and left nothing: submitting it again starts it anew, and nothing is billed.
+    # It ended with the process that ran it and left nothing: submitting it again starts it again, and nothing is billed.
     LOST = "lost"
 
 
@@ -72,7 +72,7 @@ class Polled:
 class JobFailure:
     """How a job failed, and in `hint` what to do.
 
-    `field` is the field of the farm's answer that says so; `instance` as in `DeviceRun`; `detail` the last lines of
+    `field` is the field of the farm's answer that reports it; `instance` as in `DeviceRun`; `detail` the last lines of
     what crashed; `code` a stable word for programs.
     """
 

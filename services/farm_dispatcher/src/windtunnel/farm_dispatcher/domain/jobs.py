@@ -63,7 +63,7 @@ class ExecutableJob:
 
 @dataclass(frozen=True, slots=True)
 class AppJob:
-    """An app with the model inside, or beside it in `files`.
+    """An app with the model inside, or next to it in `files`.
 
     `package`: an APK or IPA. `test_package`: the tests of an instrumentation or an XCTest. `scenarios`: of a game loop.
     `arguments`: of the intent or the instrumentation, by name. `model_sha256`: of the model that it runs.

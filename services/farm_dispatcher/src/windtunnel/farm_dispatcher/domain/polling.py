@@ -6,8 +6,8 @@ from typing import Final
 
 from windtunnel.farm_dispatcher.domain.farm_settings import PollSeconds
 
-# A question is due when the time since the start has grown by this share: a short job is seen to end soon after it
-# does, and a long one is not asked about more often than its length makes useful.
+# A question is due when the time since the start has grown by this share. So the end of a short job is seen soon, and
+# a long one is not asked about too often.
 _GROWTH: Final = 0.1
 
 

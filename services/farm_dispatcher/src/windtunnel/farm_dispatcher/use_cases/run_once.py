@@ -34,6 +34,7 @@ async def run_once(
 
     Raises:
         FarmError: the farm failed.
+        CancelledError: the caller gave up.
     """
     submitted = await farm.submit(request, files)
     try:

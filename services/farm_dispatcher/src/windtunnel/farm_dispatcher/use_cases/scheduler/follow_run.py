@@ -1,11 +1,10 @@
 """One farm run from state to state. Each state can be entered again: a process may die after any line.
 
-planned      its cells are claimed and its budget is reserved
-submitting   the farm is asked whether it has the farm run, and to start it
-submitted    the farm is asked how far it is
-running      likewise
-collected    outcomes are published, the bill is settled
-ended
+- **planned**: its cells are claimed and its budget is reserved.
+- **submitting**: the farm is asked whether it has the farm run, and then to start it.
+- **submitted**, **running**: the farm is asked how far it is.
+- **collected**: outcomes are published, the bill is settled.
+- **ended**.
 """
 
 from __future__ import annotations

@@ -59,6 +59,9 @@ def name_of(queued: farm_runs_pb2.QueuedCell) -> str:
 
     Args:
         queued: the cell.
+
+    Returns:
+        Unique among the cells of a run.
     """
     whose = "b" if queued.of_baseline else "c"
     return f"{queued.cell.id}-r{queued.repeat}{whose}" if queued.repeat else queued.cell.id
@@ -70,6 +73,9 @@ def outcome_key(run_id: str, name: str) -> str:
     Args:
         run_id: of the run.
         name: of the cell in farm runs.
+
+    Returns:
+        The key.
     """
     return job_key("run", {"run": run_id, "cell": name}, {})
 

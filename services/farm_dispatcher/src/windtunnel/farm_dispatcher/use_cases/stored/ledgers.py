@@ -118,7 +118,7 @@ class Ledgers:
         return over[0] if over else None
 
     async def _change(self, key: str, change: Callable[[farm_runs_pb2.Ledger], bool]) -> None:
-        """Changes a ledger; `change` returns False where there is nothing to write."""
+        """Changes a ledger; `change` returns False if there is nothing to write."""
         async with self._changing:
             while True:
                 stored = await self._records.read(key, farm_runs_pb2.Ledger) or Stored(key, farm_runs_pb2.Ledger(), 0)
@@ -131,6 +131,9 @@ def run_ledger(run_id: str) -> str:
 
     Args:
         run_id: of the run.
+
+    Returns:
+        The key.
     """
     return f"ledger.run-{run_id}"
 
@@ -141,6 +144,9 @@ def day_ledger(farm: str, day: datetime) -> str:
     Args:
         farm: its name.
         day: any time of the day.
+
+    Returns:
+        The key.
     """
     return f"ledger.day-{farm}-{day:%Y%m%d}"
 

@@ -1,4 +1,4 @@
-"""The records of farm runs in their bucket: which keys there are, and what lies under them.
+"""The records of farm runs in their bucket: which keys there are, and what each of them holds.
 
     queue.<farm>.<device>.<name>   a cell that waits
     taken.<farm>.<name>            a cell that a farm run has
@@ -135,6 +135,9 @@ class Records:
             farm: its name.
             limit: at most so many.
             after: only those with a later revision.
+
+        Returns:
+            The cells.
         """
         return await self._page(f"queue.{farm}", farm_runs_pb2.QueuedCell, limit, after)
 
@@ -145,6 +148,9 @@ class Records:
             farm: its name.
             tag: of the device.
             limit: at most so many.
+
+        Returns:
+            The cells, the longest waiting first.
         """
         return await self._page(f"queue.{farm}.{tag}", farm_runs_pb2.QueuedCell, limit, 0)
 
@@ -155,6 +161,9 @@ class Records:
             farm: its name.
             limit: at most so many.
             after: only those with a later revision.
+
+        Returns:
+            The farm runs.
         """
         return await self._page(f"run.{farm}", farm_runs_pb2.FarmRun, limit, after)
 
@@ -165,6 +174,9 @@ class Records:
             farm: its name.
             limit: at most so many.
             after: only those with a later revision.
+
+        Returns:
+            The farm runs.
         """
         return await self._page(f"ended.{farm}", farm_runs_pb2.FarmRun, limit, after)
 
@@ -179,6 +191,9 @@ def queue_key(entry: farm_runs_pb2.QueuedCell, name: str) -> str:
     Args:
         entry: the cell.
         name: of it in farm runs.
+
+    Returns:
+        The key.
     """
     return f"queue.{entry.cell.farm}.{tag_of(entry.cell)}.{name}"
 
@@ -189,6 +204,9 @@ def taken_key(farm: str, name: str) -> str:
     Args:
         farm: its name.
         name: of the cell in farm runs.
+
+    Returns:
+        The key.
     """
     return f"taken.{farm}.{name}"
 
@@ -199,6 +217,9 @@ def run_key(farm: str, key: str) -> str:
     Args:
         farm: its name.
         key: of the farm run.
+
+    Returns:
+        The key.
     """
     return f"run.{farm}.{key}"
 
@@ -209,6 +230,9 @@ def ended_key(farm: str, key: str) -> str:
     Args:
         farm: its name.
         key: of the farm run.
+
+    Returns:
+        The key.
     """
     return f"ended.{farm}.{key}"
 
@@ -218,6 +242,9 @@ def name_in(key: str) -> str:
 
     Args:
         key: of a record.
+
+    Returns:
+        The name.
     """
     return key.rpartition(".")[2]
 
@@ -227,5 +254,8 @@ def names_in(stored: Sequence[Stored[M]]) -> list[str]:
 
     Args:
         stored: the records.
+
+    Returns:
+        The names.
     """
     return [name_in(one.key) for one in stored]
