@@ -46,7 +46,7 @@ class Phase(Enum):
     QUEUED = "queued"
     RUNNING = "running"
     ENDED = "ended"
-    # It ended with the process that ran it and left nothing: submitting it again starts it again, and nothing is billed.
+    # It ended with the process that ran it, left nothing and is not billed: submitting it again starts it again.
     LOST = "lost"
 
 
