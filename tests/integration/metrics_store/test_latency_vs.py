@@ -113,7 +113,7 @@ async def test_the_first_run_has_no_baseline_and_may_pass(store: Store) -> None:
     assert await store.verdict("run-1") == ("passed", ())
     gate = await gate_of(store, "run-1")
     assert gate["passed"] is None and gate["baseline"] is None and gate["interval"] is None
-    assert gate["why"] == "no run of model 'ssd' that passed has measured this variant there"
+    assert gate["why"] == "no run of model 'ssd' that passed has a latency of this variant there that can be trusted"
     assert (await store.report("run-1"))["variants"][0]["passed"] is True
 
 
@@ -180,6 +180,17 @@ async def test_a_failed_run_is_no_baseline(store: Store) -> None:
     await decided(store, given, 13.0, 13.0)
     assert (await gate_of(store, "run-4"))["baseline"] == "run-2"
     assert (await store.verdict("run-4"))[0] == "passed"
+
+
+async def test_a_run_without_a_trusted_latency_is_no_baseline(store: Store) -> None:
+    """The gate is not judged in a first run, which may pass with an unstable latency."""
+    await ran(store, "run-1", 30.0, unstable="another process")
+    assert (await store.verdict("run-1"))[0] == "passed"
+    await ran(store, "run-2", 10.0)
+    assert (await store.verdict("run-2"))[0] == "passed"
+    await ran(store, "run-3", 30.0, plan().replace("latency_vs", "size_mb: 5, latency_ms: {p50: 99}, latency_vs"))
+    (asked,) = await requests(store)
+    assert asked.baseline_run_id == "run-2"
 
 
 @pytest.mark.parametrize(

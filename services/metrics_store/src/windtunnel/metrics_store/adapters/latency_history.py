@@ -23,6 +23,8 @@ from windtunnel.metrics_store.domain.values import Blob, CellSpec
 
 # Cells whose jobs teach the noise of a device, at most.
 _CELLS: Final = 500
+# Runs that are looked at for a latency that can be trusted, at most.
+_BASELINES: Final = 20
 
 
 class SqlLatencyHistory:
@@ -48,15 +50,18 @@ class SqlLatencyHistory:
             .select_from(cells.join(runs, runs.c.run_id == cells.c.run_id))
             .where(*wanted, exists().where(has_one))
             .order_by(runs.c.started_at.desc(), runs.c.run_id.desc(), cells.c.cell_id)
-            .limit(1)
+            .limit(_BASELINES)
         )
 
         def work(connection: Connection) -> Baseline | None:
-            row = connection.execute(query).one_or_none()
-            if row is None:
-                return None
-            model = _models(connection, [row]).get((row.run_id, row.variant))
-            return Baseline(row.run_id, row.cell_id, model, tuple(_jobs(connection, [row])))
+            found = None
+            for row in connection.execute(query).all():
+                model = _models(connection, [row]).get((row.run_id, row.variant))
+                one = Baseline(row.run_id, row.cell_id, model, tuple(_jobs(connection, [row])))
+                if one.jobs:
+                    return one
+                found = found or one
+            return found
 
         return await self._database.read(work)
 

@@ -43,7 +43,7 @@ class LatencyComparer:
         model = "" if run.seen is None else run.seen.model_name
         given = "" if bound.baseline == LAST_PASSED else bound.baseline
         baseline = await self.history.baseline("" if given else model, cell.spec, given, run.run_id)
-        if baseline is None:
+        if baseline is None or not (given or baseline.jobs):
             return await self._without(cell, model, given)
         past = await self.history.past_jobs(cell.spec, (run.run_id, baseline.run_id))
         noise = noise_of(noise_key(model, cell.spec), past)
@@ -53,7 +53,7 @@ class LatencyComparer:
         """Why there is no baseline. The first run of a model has none, and may pass all the same."""
         label = cell.spec.label
         if not given:
-            why = f"no run of model {model!r} that passed has measured this variant there"
+            why = f"no run of model {model!r} that passed has a latency of this variant there that can be trusted"
             return CellComparison(label, why=why, missing_baseline=True)
         if not await self.history.knows(given):
             return CellComparison(label, why=f"there is no run {given!r}, the baseline of the plan")

@@ -231,7 +231,8 @@ class LatencyHistory(Protocol):
             before: the run that is compared; it is never its own baseline.
 
         Returns:
-            None: there is no such run, or it has no measurement there.
+            The last one whose latency can be trusted; one without jobs if there is none. None: there is no such run,
+            or it has no measurement there.
         """
         ...
 
