@@ -135,7 +135,7 @@ async def test_every_accelerator_that_is_offered_runs(farm: Farm, model: Path, w
 async def test_inputs_have_the_shapes_of_the_cell(farm: Farm, tmp_path: Path, workdir: Path) -> None:
     (device, *_) = await farm.devices()
     if device.farm == "firebase":
-        pytest.skip("the game loop takes no shapes")
+        pytest.skip("the game loop takes the shapes of the file")
     model = conv_model(tmp_path / "open.tflite")
     shapes = {"image": (1, 12, 10, 3)}
     run = await run_of(farm, device, model, workdir, "wt-1", input_shapes=shapes)

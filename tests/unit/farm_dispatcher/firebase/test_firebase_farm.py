@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import hashlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
@@ -108,6 +109,15 @@ async def test_a_crash_spares_the_scenarios_before_it(lab: OpenFarm, model: byte
     assert crashed.failure is not None and crashed.failure.field == "outcome.failureDetail.crashed"
     assert "SIGSEGV" in crashed.log and "backtrace" in crashed.failure.detail
     assert not collected.results[2].log
+
+
+async def test_the_shapes_of_a_cell_are_those_of_the_file(lab: OpenFarm, model: bytes) -> None:
+    request = await lab.request("shiba", lab.app(model))
+    (entry,) = request.entries
+    shaped = dataclasses.replace(entry, cell=dataclasses.replace(entry.cell, input_shapes={"input": (1, 8)}))
+    (result,) = (await lab.run(dataclasses.replace(request, entries=(shaped,)))).results
+    assert result.run is not None
+    assert (result.run.input_shapes, result.run.shapes_known) == ({}, None)
 
 
 async def test_a_model_that_cannot_run_fails_alone(lab: OpenFarm, model: bytes) -> None:

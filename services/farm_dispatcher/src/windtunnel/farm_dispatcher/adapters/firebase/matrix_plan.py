@@ -84,8 +84,6 @@ def _planned(index: int, entry: Entry, device: Device) -> Planned | JobFailure:
     if len(job.scenarios) != 1 or job.scenarios[0] < 1:
         asked = f"accelerator {entry.cell.accelerator!r} with {entry.cell.threads} threads"
         return unsupported(f"{asked} is not one scenario of the game loop, but {len(job.scenarios)}")
-    if entry.cell.input_shapes:
-        return unsupported("the game loop takes the model's own input shapes", "take another farm for other shapes")
     return Planned(index, entry, job, job.scenarios[0])
 
 

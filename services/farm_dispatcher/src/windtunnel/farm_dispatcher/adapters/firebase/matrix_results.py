@@ -229,4 +229,5 @@ def _result(
         if failure.kind in _OF_THE_APP:
             failure = dataclasses.replace(failure, detail="".join(log.splitlines(keepends=True)[-_DETAIL_LINES:]))
         return JobResult(failure=failure, log=log, seconds=seconds, pulled=pulled)
+    # The game loop takes the shapes of the model's file, whatever the cell says: they are not known here.
     return JobResult(run=DeviceRun(log, None, facts), seconds=seconds, pulled=pulled)
