@@ -401,6 +401,21 @@ async def test_cells_that_run_as_an_app_wait_for_theirs(bench: Bench, farm: Fake
     assert ended[1].cell.id != first.cell.id
 
 
+async def test_an_app_that_the_farm_does_not_take_fails_its_cells_with_the_reason(bench: Bench, farm: FakeFarm) -> None:
+    farm.runs = ("app",)
+    aab = types_pb2.Failure(message="the base app is an AAB")
+    apps = [
+        types_pb2.BuiltApp(kind=types_pb2.APP_KIND_ACTIVITY, package=types_pb2.Artifact(sha256="a" * 64)),
+        types_pb2.BuiltApp(kind=types_pb2.APP_KIND_GAME_LOOP, failure=aab),
+    ]
+    await bench.built(await bench.context(DeviceFilter("fake")), platform="host", apps=apps)
+    async with bench.working():
+        (failed,) = await bench.ended(1)
+    assert failed.failure.kind == types_pb2.FAILURE_KIND_UNSUPPORTED
+    assert "takes apps of kind game_loop; there is activity" in failed.failure.message
+    assert "the base app is an AAB" in failed.failure.message
+
+
 @pytest.mark.parametrize("run_as", ["executable", "app"])
 async def test_repeats_run_the_variant_and_the_baseline_in_turn(bench: Bench, farm: FakeFarm, run_as: RunAs) -> None:
     farm.runs, farm.settings = (run_as,), dataclasses.replace(farm.settings, entries=8, parallel=1, pack_seconds=0.3)

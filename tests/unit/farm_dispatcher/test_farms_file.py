@@ -57,6 +57,12 @@ def test_the_promised_example(tmp_path: Path) -> None:
     assert aws.budget_usd == Budget(Decimal(5), Decimal(50))
 
 
+def test_attempts_of_the_settings_hold_where_the_file_is_silent(tmp_path: Path) -> None:
+    path = tmp_path / "farms.yaml"
+    path.write_text("apiVersion: windtunnel/v1\nfarms: [{name: a, kind: local}, {name: b, kind: local, attempts: 2}]")
+    assert [farm.attempts for farm in read_farms(path, 9)] == [9, 2]
+
+
 def test_a_farm_says_it_better_than_the_defaults(tmp_path: Path) -> None:
     text = "apiVersion: windtunnel/v1\nfarms:\n- {name: l, kind: local, attempts: 7, budget_usd: {run: 0.1}}\n"
     (farm,) = farms(tmp_path, text + "defaults: {attempts: 2, budget_usd: {day: 9}}")
@@ -94,6 +100,6 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_farms_without_a_file() -> None:
-    assert [farm.kind for farm in named_farms(("local", "adb"))] == ["local", "adb"]
+    assert [(farm.kind, farm.attempts) for farm in named_farms(("local", "adb"), 7)] == [("local", 7), ("adb", 7)]
     with pytest.raises(InvalidInput, match="needs a project"):
         named_farms(("aws",))

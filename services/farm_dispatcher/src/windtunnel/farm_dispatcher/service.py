@@ -18,7 +18,7 @@ from windtunnel.errors import InvalidInput, NotFound, Unavailable, WindtunnelErr
 from windtunnel.farm_dispatcher.adapters.host.host_bundle import unpack_model
 from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.domain.jobs import App, Job
-from windtunnel.farm_dispatcher.messages.app_messages import apps_in
+from windtunnel.farm_dispatcher.messages.app_messages import apps_in, problems_in
 from windtunnel.farm_dispatcher.messages.cell_messages import (
     cell_from_proto,
     cell_to_proto,
@@ -144,8 +144,8 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         if model is None:
             raise NotFound(f"the model {message.model_sha256} of the app is not in the artifact store")
         await self._keep(message)
-        apps = apps_in(message)
-        await self._queue_all(message.run, cells, lambda cell: self._dispatcher.app_job(cell, apps, model))
+        apps, problems = apps_in(message), problems_in(message)
+        await self._queue_all(message.run, cells, lambda cell: self._dispatcher.app_job(cell, apps, model, problems))
 
     async def _keep(self, message: events_pb2.AppBuilt) -> None:
         """Keeps what the apps of a variant are: repeats need them."""

@@ -26,6 +26,18 @@ def apps_in(message: events_pb2.AppBuilt) -> tuple[App, ...]:
     return tuple(_app(one, platform) for one in message.apps if one.package.sha256)
 
 
+def problems_in(message: events_pb2.AppBuilt) -> dict[str, str]:
+    """Why apps of some kinds could not be built.
+
+    Args:
+        message: of an app builder.
+
+    Returns:
+        Words for people, by kind.
+    """
+    return {APP_KIND.read(one.kind, ""): one.failure.message for one in message.apps if one.HasField("failure")}
+
+
 def _app(message: types_pb2.BuiltApp, platform: str) -> App:
     return App(
         package=artifact_from_proto(message.package),

@@ -6,6 +6,8 @@ import asyncio
 import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
+from typing import Final
 
 from windtunnel.artifacts.stores.port import ArtifactRef
 from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, Unsupported, WindtunnelError
@@ -19,6 +21,8 @@ from windtunnel.farm_dispatcher.use_cases.plan_cells import Offer, expand
 from windtunnel.farm_dispatcher.use_cases.run_once import run_once
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import DeviceFilter
+
+NO_PROBLEMS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class Dispatcher:
@@ -109,13 +113,16 @@ class Dispatcher:
         abis = (await device_of(farm, cell)).abis if cell.farm_properties.platform != "host" else ()
         return await self._jobs.executable(cell, model, _timeout(farm), abis)
 
-    async def app_job(self, cell: Cell, apps: Sequence[App], model: ArtifactRef) -> Job:
+    async def app_job(
+        self, cell: Cell, apps: Sequence[App], model: ArtifactRef, problems: Mapping[str, str] = NO_PROBLEMS
+    ) -> Job:
         """The job of a cell that runs inside an app.
 
         Args:
             cell: what to run.
             apps: that hold the model, of several kinds.
             model: the variant's .tflite file.
+            problems: why apps could not be built, by kind.
 
         Returns:
             The job.
@@ -130,8 +137,9 @@ class Dispatcher:
             if kind in by_kind:
                 return self._jobs.app(cell, by_kind[kind], model, _timeout(farm))
         known = ", ".join(farm.app_kinds) or "none"
+        why = "".join(f"; {kind}: {problems[kind]}" for kind in farm.app_kinds if kind in problems)
         raise Unsupported(
-            f"farm {cell.farm!r} takes apps of kind {known}; there is {', '.join(by_kind) or 'none'}",
+            f"farm {cell.farm!r} takes apps of kind {known}; there is {', '.join(by_kind) or 'none'}{why}",
             hint="name a base app of such a kind in the catalog (WINDTUNNEL_CATALOG_FILE)",
         )
 

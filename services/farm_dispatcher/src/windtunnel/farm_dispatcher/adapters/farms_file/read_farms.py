@@ -38,14 +38,16 @@ _DEFAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
     "ddp": {"parallel": 20, "entries": 20, "pack_seconds": 20.0},
     "aws": {"parallel": 5, "entries": 20, "pack_seconds": 20.0},
 }
+DEFAULT_ATTEMPTS: Final = 3
 _COMMON: Final = ("attempts", "timeout_minutes", "poll_seconds", "budget_usd")
 
 
-def read_farms(path: Path) -> tuple[FarmSettings, ...]:
+def read_farms(path: Path, attempts: int = DEFAULT_ATTEMPTS) -> tuple[FarmSettings, ...]:
     """Reads farms.yaml.
 
     Args:
         path: the file.
+        attempts: at a cell, if the file is silent.
 
     Returns:
         Its farms, defaults filled in.
@@ -73,7 +75,7 @@ def read_farms(path: Path) -> tuple[FarmSettings, ...]:
         raise InvalidSetting(
             f"{path}: {line}{field + ': ' if field else ''}{refused.message}", hint=refused.hint
         ) from None
-    return tuple(_settings(farm, document.defaults) for farm in document.farms)
+    return tuple(_settings(farm, document.defaults, attempts) for farm in document.farms)
 
 
 class FarmsSource(Protocol):
@@ -89,6 +91,11 @@ class FarmsSource(Protocol):
         """The farms without farms.yaml."""
         ...
 
+    @property
+    def cell_attempts(self) -> int:
+        """Attempts at a cell, for farms that say nothing else."""
+        ...
+
 
 def farms_of(source: FarmsSource) -> tuple[FarmSettings, ...]:
     """The farms of an installation.
@@ -102,14 +109,18 @@ def farms_of(source: FarmsSource) -> tuple[FarmSettings, ...]:
     Raises:
         InvalidSetting: something is wrong with them.
     """
-    return named_farms(source.farm_names) if source.farms_file is None else read_farms(source.farms_file)
+    attempts = source.cell_attempts
+    if source.farms_file is None:
+        return named_farms(source.farm_names, attempts)
+    return read_farms(source.farms_file, attempts)
 
 
-def named_farms(names: Sequence[str]) -> tuple[FarmSettings, ...]:
+def named_farms(names: Sequence[str], attempts: int = DEFAULT_ATTEMPTS) -> tuple[FarmSettings, ...]:
     """The farms of an installation without farms.yaml: each kind under its own name.
 
     Args:
         names: of WINDTUNNEL_FARMS.
+        attempts: at a cell.
 
     Returns:
         Their settings.
@@ -117,15 +128,15 @@ def named_farms(names: Sequence[str]) -> tuple[FarmSettings, ...]:
     Raises:
         InvalidSetting: a name is not a kind, or the kind needs settings of its own.
     """
-    return tuple(map(_named, names))
+    return tuple(_named(name, attempts) for name in names)
 
 
-def _named(name: str) -> FarmSettings:
+def _named(name: str, attempts: int) -> FarmSettings:
     kind = _KINDS.get(name)
     if kind is None:
         raise InvalidSetting(f"WINDTUNNEL_FARMS names {name!r}", hint=f"there are {', '.join(_KINDS)}")
     try:
-        return kind(name=name, **_DEFAULTS[name])
+        return kind(name=name, attempts=attempts, **_DEFAULTS[name])
     except TypeError:
         raise InvalidSetting(
             f"WINDTUNNEL_FARMS names {name!r}, which needs a project",
@@ -133,12 +144,12 @@ def _named(name: str) -> FarmSettings:
         ) from None
 
 
-def _settings(farm: FarmDocument, defaults: DefaultsDocument | None) -> FarmSettings:
+def _settings(farm: FarmDocument, defaults: DefaultsDocument | None, attempts: int) -> FarmSettings:
     """The settings of one farm: its own, those of `defaults`, those of its kind."""
     given = farm.model_dump(exclude_none=True, exclude={"kind"})
     shared = {} if defaults is None else defaults.model_dump(exclude_none=True)
     kind = str(farm.kind)  # type: ignore[attr-defined]
-    fields: dict[str, Any] = {name: shared[name] for name in _COMMON if name in shared}
+    fields: dict[str, Any] = {"attempts": attempts} | {name: shared[name] for name in _COMMON if name in shared}
     fields.update(given)
     return _KINDS[kind](**{**_DEFAULTS[kind], **_typed(fields, _DEFAULTS[kind].get("poll_seconds", PollSeconds()))})
 
