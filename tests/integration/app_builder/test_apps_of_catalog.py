@@ -14,6 +14,7 @@ import yaml
 
 from support.android_manifest import manifest
 from support.apk_verifier import check
+from support.app_cells import cell
 from support.apple_verifier import check_bundle
 from support.base_apk import apk_bytes
 from support.base_ipa import BUNDLE, PASSWORD, ROOT, Apple, ipa_bytes
@@ -26,7 +27,6 @@ from windtunnel.artifacts import LocalStore
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import InvalidInput, Unsupported
-from windtunnel.plan import parse_plan, plan_to_json
 from windtunnel.rpc import from_rpc_error
 from windtunnel.service.protobuf_values import artifact_to_proto
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc, events_pb2, types_pb2
@@ -59,12 +59,13 @@ def settings(tmp_path: Path, apps: dict[str, bytes], wrong: str = "", **given: A
 
 
 async def answer(wire: Wire, tmp_path: Path, given: AppBuilderSettings, platform: str) -> Any:
-    """What the service answers for a plan with phones of one platform."""
-    store = LocalStore(tmp_path / "artifacts")
-    plan = parse_plan({"apiVersion": "windtunnel/v1", "devices": [{"farm": "aws", "platform": platform}]})
-    event = events_pb2.VariantReady(
-        run=types_pb2.RunContext(run_id="run-1", plan=artifact_to_proto(await store.put_bytes(plan_to_json(plan)))),
-        variant=types_pb2.Variant(name="int8", model=artifact_to_proto(await store.put_bytes(MODEL))),
+    """What the service answers for cells on phones of one platform."""
+    stored = await LocalStore(tmp_path / "artifacts").put_bytes(MODEL)
+    event = events_pb2.CellsPlanned(
+        run=types_pb2.RunContext(run_id="run-1"),
+        variant="int8",
+        cells=[cell(platform)],
+        model=artifact_to_proto(stored),
     )
     bus = await wire.open()
     await publish(bus, event, "a")

@@ -18,6 +18,8 @@ from windtunnel.service.runtime import Parts, Runtime
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc
 
 PACKAGE = "windtunnel-app-builder"
+# Not `app_builder`: that one, of older versions, is of `variant.ready`.
+_CONSUMER = "app_builder_cells"
 
 
 async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
@@ -50,7 +52,10 @@ async def build(rt: Runtime[AppBuilderSettings]) -> Parts:
                 lambda server: app_builder_pb2_grpc.add_AppBuilderServiceServicer_to_server(service, server),
             )
         ],
-        workers=[rt.worker("app_builder", [subjects.VARIANT_READY], service.on_variant_ready, service.on_failure)],
+        # The consumer `app_builder` of older versions was of `variant.ready`.
+        workers=[
+            rt.worker("app_builder_cells", [subjects.CELLS_PLANNED], service.on_cells_planned, service.on_failure)
+        ],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -16,21 +16,22 @@ from windtunnel.app_builder.adapters.ios.provisioning import IosSigner
 from windtunnel.app_builder.adapters.keys.signing_key import SigningKey
 from windtunnel.app_builder.build_jobs import AppBuilds, BuildJob
 from windtunnel.app_builder.domain.app_package import Platform
-from windtunnel.app_builder.domain.platforms import platforms_of
 from windtunnel.app_builder.settings import AppBuilderSettings
 from windtunnel.artifacts import SourceReader
 from windtunnel.bus import Event, each
 from windtunnel.catalog import Catalog
-from windtunnel.enum_words import APP_KIND, PLATFORM
+from windtunnel.enum_words import APP_KIND, PLATFORM, RUN_AS
 from windtunnel.errors import InvalidInput, WindtunnelError
 from windtunnel.service.protobuf_values import artifact_from_proto, failure_to_proto
-from windtunnel.service.run_inputs import ingest, plan_of
+from windtunnel.service.run_inputs import ingest
 from windtunnel.service.runtime import Runtime
 from windtunnel.v1 import app_builder_pb2, app_builder_pb2_grpc, events_pb2, types_pb2
 
 log = logging.getLogger(__name__)
 
 _NO_CATALOG: Final = Catalog()
+# Cells on this host run as executables.
+_OF_PHONES: Final = {platform.value: platform for platform in (Platform.ANDROID, Platform.IOS)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class _Outcome:
 
 
 class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
-    """Builds apps on request and on `variant.ready`.
+    """Builds apps on request and on `cells.planned`.
 
     Args:
         runtime: what the service has to work with.
@@ -83,16 +84,15 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         job, *_ = await self._builds.jobs(platform, model, request.variant, APP_KIND.read(request.app_kind, ""))
         return await self._builds.build(job)
 
-    async def on_variant_ready(self, event: Event) -> None:
-        """Handles `variant.ready`: publishes `app.built`, or `app.failed`, for each platform that the plan needs.
+    async def on_cells_planned(self, event: Event) -> None:
+        """Handles `cells.planned`: publishes `app.built`, or `app.failed`, for each platform that a cell needs.
 
         Args:
             event: as received.
         """
         message = event.message()
-        assert isinstance(message, events_pb2.VariantReady)
-        plan = await plan_of(message.run, self._runtime.artifacts)
-        await each(platforms_of(plan.devices), lambda platform: self._on_platform(message, platform))
+        assert isinstance(message, events_pb2.CellsPlanned)
+        await each(_platforms_of(message.cells), lambda platform: self._on_platform(message, platform))
 
     async def on_failure(self, event: Event, error: WindtunnelError) -> None:
         """Publishes for each platform that its app is built, or could not be built.
@@ -102,12 +102,11 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             error: why.
         """
         message = event.message()
-        assert isinstance(message, events_pb2.VariantReady)
-        platforms = await self._platforms(message.run)
-        await each(platforms, lambda platform: self._announce_given_up(message, platform, error))
+        assert isinstance(message, events_pb2.CellsPlanned)
+        await each(_platforms_of(message.cells), lambda platform: self._announce_given_up(message, platform, error))
 
     async def _announce_given_up(
-        self, message: events_pb2.VariantReady, platform: Platform, error: WindtunnelError
+        self, message: events_pb2.CellsPlanned, platform: Platform, error: WindtunnelError
     ) -> None:
         # What was built may never have been announced: the process can die in between, or the bus be away.
         try:
@@ -118,7 +117,7 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         outcomes = [_Outcome(job, await self._builds.stored(job), error) for job in jobs]
         await self._publish(message, platform, outcomes, error)
 
-    async def _on_platform(self, message: events_pb2.VariantReady, platform: Platform) -> None:
+    async def _on_platform(self, message: events_pb2.CellsPlanned, platform: Platform) -> None:
         """Builds for one platform; its error fails it, and no other.
 
         Raises:
@@ -129,16 +128,20 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         except WindtunnelError as error:
             if error.retryable:
                 raise
-            log.warning("%s app of %s, run %s: %s", platform, message.variant.name, message.run.run_id, error)
+            log.warning("%s app of %s, run %s: %s", platform, message.variant, message.run.run_id, error)
             await self._publish_failed(message, platform, error)
             return
         outcomes = [await self._outcome(job, message) for job in jobs]
         await self._publish(message, platform, outcomes, None)
 
-    async def _jobs(self, message: events_pb2.VariantReady, platform: Platform) -> tuple[BuildJob, ...]:
-        return await self._builds.jobs(platform, artifact_from_proto(message.variant.model), message.variant.name)
+    async def _jobs(self, message: events_pb2.CellsPlanned, platform: Platform) -> tuple[BuildJob, ...]:
+        if not message.model.sha256:
+            raise InvalidInput(
+                f"the cells of variant {message.variant!r} are planned without a model to build into apps"
+            )
+        return await self._builds.jobs(platform, artifact_from_proto(message.model), message.variant)
 
-    async def _outcome(self, job: BuildJob, message: events_pb2.VariantReady) -> _Outcome:
+    async def _outcome(self, job: BuildJob, message: events_pb2.CellsPlanned) -> _Outcome:
         """Builds one app; one that cannot be built does not keep others from it.
 
         Raises:
@@ -150,12 +153,12 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             if error.retryable:
                 raise
             name = f"{job.platform} {job.kind}".rstrip()
-            log.warning("%s app of %s, run %s: %s", name, message.variant.name, message.run.run_id, error)
+            log.warning("%s app of %s, run %s: %s", name, message.variant, message.run.run_id, error)
             return _Outcome(job, None, error)
 
     async def _publish(
         self,
-        message: events_pb2.VariantReady,
+        message: events_pb2.CellsPlanned,
         platform: Platform,
         outcomes: Sequence[_Outcome],
         error: WindtunnelError | None,
@@ -168,15 +171,15 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
             return
         built = events_pb2.AppBuilt(
             run=message.run,
-            variant=message.variant.name,
+            variant=message.variant,
             platform=platform.value,
             package=first.package,
             model_sha256=first.model_sha256,
             input_shapes=message.input_shapes,
             device_platform=PLATFORM.number(platform.value),
-            apps=[] if platform is Platform.HOST else map(self._app, outcomes),
+            apps=map(self._app, outcomes),
         )
-        parts = (message.variant.name, platform.value)
+        parts = (message.variant, platform.value)
         await self._runtime.publisher.publish(built, run_id=message.run.run_id, parts=parts)
 
     def _app(self, outcome: _Outcome) -> types_pb2.BuiltApp:
@@ -188,30 +191,17 @@ class AppBuilderService(app_builder_pb2_grpc.AppBuilderServiceServicer):
         )
 
     async def _publish_failed(
-        self, message: events_pb2.VariantReady, platform: Platform, error: WindtunnelError
+        self, message: events_pb2.CellsPlanned, platform: Platform, error: WindtunnelError
     ) -> None:
         failed = events_pb2.AppFailed(
             run=message.run,
-            variant=message.variant.name,
+            variant=message.variant,
             platform=platform.value,
             failure=failure_to_proto(error, self._runtime.name),
             device_platform=PLATFORM.number(platform.value),
         )
-        parts = (message.variant.name, platform.value)
+        parts = (message.variant, platform.value)
         await self._runtime.publisher.publish(failed, run_id=message.run.run_id, parts=parts)
-
-    async def _platforms(self, run: types_pb2.RunContext) -> tuple[Platform, ...]:
-        """The platforms that may wait for an app; all, if the plan cannot be read.
-
-        Raises:
-            WindtunnelError: another try may help.
-        """
-        try:
-            return platforms_of((await plan_of(run, self._runtime.artifacts)).devices)
-        except WindtunnelError as error:
-            if error.retryable:
-                raise
-            return tuple(Platform)
 
 
 def _platform(request: app_builder_pb2.BuildRequest) -> Platform:
@@ -219,3 +209,10 @@ def _platform(request: app_builder_pb2.BuildRequest) -> Platform:
     if not name:
         raise InvalidInput("platform is ''", hint=f"one of {', '.join(PLATFORM.words)}")
     return Platform(name)
+
+
+def _platforms_of(cells: Iterable[types_pb2.Cell]) -> tuple[Platform, ...]:
+    """The platforms that cells need apps for, each once; a cell that is skipped or runs as an executable needs none."""
+    apps = (cell for cell in cells if not cell.skip_reason and RUN_AS.read(cell.run_as, "") == "app")
+    names = (PLATFORM.read(cell.device_platform, cell.platform) for cell in apps)
+    return tuple(dict.fromkeys(_OF_PHONES[name] for name in names if name in _OF_PHONES))
