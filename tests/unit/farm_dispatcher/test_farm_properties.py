@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 
 from support.farm_jobs import FolderFiles
-from windtunnel.app_builder.domain.app_package import Platform
-from windtunnel.app_builder.domain.platforms import platforms_of
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.catalog import Catalog, CatalogEntry
 from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
@@ -69,11 +67,6 @@ def test_an_event_of_an_older_writer_is_read_by_the_farms_name(farm: str, proper
     assert farm_properties_of(message) == properties == properties_of(farm)
     assert cell_spec(message).times_count == properties.times_count
     assert cell_spec(message).app_platform == (properties.platform or "android")
-
-
-def test_apps_follow_the_platform_of_the_farm() -> None:
-    filters = [DeviceFilter("arm"), DeviceFilter("adb"), DeviceFilter("firebase", platform=("ios",))]
-    assert platforms_of(filters) == (Platform.HOST, Platform.ANDROID, Platform.IOS)
 
 
 def test_no_service_asks_for_the_name_of_a_farm() -> None:
