@@ -16,6 +16,7 @@ from support.farm_peers.google.open_farms import OpenFarm, kinds_of, open_google
 from support.graphs import dense_model
 from support.open_models import conv_model
 from windtunnel.errors import FarmError
+from windtunnel.farm_dispatcher.adapters.ddp.device_script import read_exit
 from windtunnel.farm_dispatcher.adapters.ddp.gcloud import Gcloud, Output
 from windtunnel.farm_dispatcher.adapters.ddp.sessions import created_name, labeled, read_session
 from windtunnel.farm_dispatcher.domain.device_runs import Phase
@@ -75,6 +76,7 @@ async def test_entries_of_a_device_share_one_session(lab: OpenFarm, model: bytes
     assert (len(sessions_of(lab)), collected.billed_minutes) == (1, Decimal(2))
     first, second, third, fourth, _ = collected.results
     assert first.run is not None and third.run is not None
+    assert all(one.seconds is not None and 0 < one.seconds < 60 for one in (first, second, third, fourth))
     assert first.run.instance == "39081FDJH0001"
     assert first.run.conditions is not None and not first.run.conditions.unstable
     runs = [parse_log(one.run.log).runs[0] for one in (first, third) if one.run is not None]
@@ -231,3 +233,17 @@ def test_a_key_is_found_wherever_the_labels_are() -> None:
     ]
     assert labeled(listed, "wt-1") == ["a", "b", "d"]
     assert labeled(None, "wt-1") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "seconds"),
+    [("0 12.50 14.00\n", 0, 1.5), ("139 1798000000 1798000002", 139, 2.0), ("1 5 4", 1, 0.0)],
+)
+def test_how_a_program_ended(text: str, status: int, seconds: float) -> None:
+    ran = read_exit(text)
+    assert ran is not None and (ran.status, ran.seconds) == (status, seconds)
+
+
+@pytest.mark.parametrize("text", ["", "0", "0 1", "x 1 2", "0 1 2 3", "-1 1 2"])
+def test_an_end_that_was_not_written_whole(text: str) -> None:
+    assert read_exit(text) is None

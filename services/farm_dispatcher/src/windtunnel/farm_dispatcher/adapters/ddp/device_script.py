@@ -36,11 +36,10 @@ PULLED: Final = "pulled"
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """How a program ended: exit status, and seconds since the epoch at its start and end."""
+    """How a program ended: exit status, and its seconds."""
 
     status: int
-    began: int
-    ended: int
+    seconds: float
 
 
 def folder_of(key: str) -> str:
@@ -135,6 +134,9 @@ conditions() {{
         done
     }} > "$1" 2>/dev/null
 }}
+now() {{
+    read -r up rest < /proc/uptime && echo "$up" || date +%s
+}}
 pull() {{
     if [ -e "$2" ]; then mkdir -p "${{1%/*}}" && cp -r "$2" "$1"; fi
 }}"""
@@ -154,11 +156,11 @@ def _part(entry: Entry, job: ExecutableJob) -> str:
         f'sha256sum {" ".join(files)} > "$out/{HASHES}"',
         f'getprop ro.serialno > "$out/{SERIAL}" 2>/dev/null',
         f'conditions "$out/{BEFORE}"',
-        "began=$(date +%s)",
+        "began=$(now)",
         f"( cd {PurePosixPath(binary).parent} && "
         f'exec env {variables}timeout {math.ceil(job.timeout_s)} {command} ) > "$out/{LOG}" 2>&1 < /dev/null',
         "status=$?",
-        f'echo "$status $began $(date +%s)" > "$out/{EXIT}"',
+        f'echo "$status $began $(now)" > "$out/{EXIT}"',
         f'conditions "$out/{AFTER}"',
         '[ "$status" = 0 ] || worst=$status',
         *(f'pull "$out/{PULLED}/{index}" {shlex.quote(path)}' for index, path in enumerate(job.pull)),
@@ -181,10 +183,8 @@ def read_exit(text: str) -> Ran | None:
     Returns:
         None: it does not say.
     """
-    numbers = text.split()
-    if len(numbers) != 3 or not all(number.isdigit() for number in numbers):
-        return None
-    return Ran(*map(int, numbers))
+    match = re.fullmatch(r"(\d+) (\d+(?:\.\d+)?) (\d+(?:\.\d+)?)", text.strip())
+    return None if match is None else Ran(int(match[1]), max(0.0, float(match[3]) - float(match[2])))
 
 
 def wrong_files(text: str, wanted: Mapping[str, str]) -> Sequence[str]:

@@ -109,7 +109,7 @@ def _result(
     files = left.below(f"{folder_of(key)}/out/{entry.name}")
     log, ran = _text(files, device_script.LOG), read_exit(_text(files, device_script.EXIT))
     instance, pulled = _text(files, device_script.SERIAL).strip(), _pulled(files, job)
-    seconds = None if ran is None else float(max(0, ran.ended - ran.began))
+    seconds = None if ran is None else ran.seconds
     if ran is None:
         failed: JobFailure | None = _without_end(failure, had_turn=device_script.HASHES in files or not left.pulled)
     else:
