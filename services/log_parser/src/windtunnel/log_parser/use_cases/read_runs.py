@@ -59,6 +59,7 @@ class RunReader:
         self._latest: _Process | None = None
         self._options: list[OptionRow] = []
         self._before: tuple[str, str] = ("", "")
+        self._before_known = True
         # LiteRT's own lines, which may come before the first that begins a run.
         self._litert = False
         self._tombstone: tuple[str, str] | None = None
@@ -80,11 +81,12 @@ class RunReader:
             return None
         process = self._process_of(line)
         if self._is_repeat(process, line):
-            return process.last_known
+            return process.last_known if text == process.last else self._before_known
         self._before = (text, line.pid)
         self._litert = self._litert or "litert" in line.source.lower()
         process.last = text
         process.last_known = not line.too_long and self._known(line, process)
+        self._before_known = process.last_known
         if process.last_known and process.run is not None:
             self._latest = process
             if "litert" in line.source.lower():

@@ -19,6 +19,8 @@ from windtunnel.log_parser.domain.lines.signals import SIGNALS, Scanner
 
 # How many lines after one that was understood are read whatever they are: rows of tables, reasons, reports of crashes.
 _AFTER, _AFTER_WITH_PID = 400, 40
+# These are read whatever they are: a part of a log may begin with lines that have no signal.
+_FIRST_LINES = 200
 # How many lines of a message of `logcat -v long` are read after its header.
 _LONGEST_MESSAGE = 60
 _MOST_PROCESSES = 8
@@ -73,7 +75,7 @@ class RelevantLines:
         self._learner = Learner()
         self._tell = skipped
         self._scanner = _scanner()
-        self._until = 0
+        self._until = _FIRST_LINES
         self._followed: dict[bytes, None] = {}
         self.skipped = 0
 
