@@ -79,7 +79,8 @@ async def test_devices_of_one_farm_or_of_all() -> None:
 async def test_planning_asks_only_the_farms_that_the_plan_names() -> None:
     dispatcher = dispatcher_of(fake=FakeFarm(), adb=FakeFarm(down=FarmError("down")))
     cells = await dispatcher.plan("run", "int8", [DeviceFilter("fake"), DeviceFilter("aws")])
-    assert [item.skip_reason for item in cells] == ["", "farm 'aws' is not set up in this installation"]
+    why = "farm 'aws' is not set up in this installation; it has fake and adb"
+    assert [item.skip_reason for item in cells] == ["", why]
     with pytest.raises(FarmError, match="down"):
         await dispatcher.plan("run", "int8", [DeviceFilter("adb")])
 

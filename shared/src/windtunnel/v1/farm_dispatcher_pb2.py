@@ -27,7 +27,7 @@ from windtunnel.v1 import plan_pb2 as windtunnel_dot_v1_dot_plan__pb2
 from windtunnel.v1 import types_pb2 as windtunnel_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#windtunnel/v1/farm_dispatcher.proto\x12\rwindtunnel.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18windtunnel/v1/plan.proto\x1a\x19windtunnel/v1/types.proto\"\"\n\x12ListDevicesRequest\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\"\xe5\x03\n\x06\x44\x65vice\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x08platform\x18\x03 \x01(\tB\x02\x18\x01\x12\x12\n\nos_version\x18\x04 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65lerators\x18\x05 \x03(\t\x12)\n\x05\x66\x61\x63ts\x18\x06 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\x12\x30\n\x0f\x64\x65vice_platform\x18\x07 \x01(\x0e\x32\x17.windtunnel.v1.Platform\x12\r\n\x05title\x18\x08 \x01(\t\x12\r\n\x05maker\x18\t \x01(\t\x12\x13\n\x0b\x66orm_factor\x18\n \x01(\t\x12(\n\x04kind\x18\x0b \x01(\x0e\x32\x1a.windtunnel.v1.Device.Kind\x12\x0b\n\x03soc\x18\x0c \x01(\t\x12\x0c\n\x04\x61\x62is\x18\r \x03(\t\x12\x1c\n\x0fprice_micro_usd\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0bunavailable\x18\x0f \x01(\x08\"c\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_PHYSICAL\x10\x01\x12\x10\n\x0cKIND_VIRTUAL\x10\x02\x12\x11\n\rKIND_EMULATED\x10\x03\x12\r\n\tKIND_HOST\x10\x04\x42\x12\n\x10_price_micro_usd\"=\n\x13ListDevicesResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.windtunnel.v1.Device\"a\n\x10PlanCellsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12,\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1b.windtunnel.v1.DeviceFilter\"g\n\x11PlanCellsResponse\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.windtunnel.v1.Cell\x12.\n\testimates\x18\x02 \x03(\x0b\x32\x1b.windtunnel.v1.CostEstimate\"\xd6\x01\n\x0c\x43ostEstimate\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\r\n\x05\x63\x65lls\x18\x02 \x01(\r\x12\x11\n\tfarm_runs\x18\x03 \x01(\r\x12.\n\x0b\x62illed_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x0e\x63ost_micro_usd\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x1f\n\x12unpacked_micro_usd\x18\x06 \x01(\x03H\x01\x88\x01\x01\x42\x11\n\x0f_cost_micro_usdB\x15\n\x13_unpacked_micro_usd\"[\n\x0eRunCellRequest\x12!\n\x04\x63\x65ll\x18\x01 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x13\n\x0bpackage_uri\x18\x02 \x01(\t\x12\x11\n\tmodel_uri\x18\x03 \x01(\t\"\xca\x02\n\x0fRunCellResponse\x12$\n\x03log\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x07samples\x18\x02 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12*\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\x12/\n\x0cinput_shapes\x18\x04 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x19\n\x0cshapes_known\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x30\n\nconditions\x18\x06 \x01(\x0b\x32\x1c.windtunnel.v1.RunConditions\x12,\n\x08\x66\x61rm_run\x18\x07 \x01(\x0b\x32\x1a.windtunnel.v1.FarmRunInfoB\x0f\n\r_shapes_known2\x87\x02\n\x15\x46\x61rmDispatcherService\x12T\n\x0bListDevices\x12!.windtunnel.v1.ListDevicesRequest\x1a\".windtunnel.v1.ListDevicesResponse\x12N\n\tPlanCells\x12\x1f.windtunnel.v1.PlanCellsRequest\x1a .windtunnel.v1.PlanCellsResponse\x12H\n\x07RunCell\x12\x1d.windtunnel.v1.RunCellRequest\x1a\x1e.windtunnel.v1.RunCellResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#windtunnel/v1/farm_dispatcher.proto\x12\rwindtunnel.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18windtunnel/v1/plan.proto\x1a\x19windtunnel/v1/types.proto\"7\n\x12ListDevicesRequest\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x13\n\x0blist_others\x18\x02 \x01(\x08\"\xe5\x03\n\x06\x44\x65vice\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x14\n\x08platform\x18\x03 \x01(\tB\x02\x18\x01\x12\x12\n\nos_version\x18\x04 \x01(\t\x12\x14\n\x0c\x61\x63\x63\x65lerators\x18\x05 \x03(\t\x12)\n\x05\x66\x61\x63ts\x18\x06 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\x12\x30\n\x0f\x64\x65vice_platform\x18\x07 \x01(\x0e\x32\x17.windtunnel.v1.Platform\x12\r\n\x05title\x18\x08 \x01(\t\x12\r\n\x05maker\x18\t \x01(\t\x12\x13\n\x0b\x66orm_factor\x18\n \x01(\t\x12(\n\x04kind\x18\x0b \x01(\x0e\x32\x1a.windtunnel.v1.Device.Kind\x12\x0b\n\x03soc\x18\x0c \x01(\t\x12\x0c\n\x04\x61\x62is\x18\r \x03(\t\x12\x1c\n\x0fprice_micro_usd\x18\x0e \x01(\x03H\x00\x88\x01\x01\x12\x13\n\x0bunavailable\x18\x0f \x01(\x08\"c\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x11\n\rKIND_PHYSICAL\x10\x01\x12\x10\n\x0cKIND_VIRTUAL\x10\x02\x12\x11\n\rKIND_EMULATED\x10\x03\x12\r\n\tKIND_HOST\x10\x04\x42\x12\n\x10_price_micro_usd\"x\n\x13ListDevicesResponse\x12&\n\x07\x64\x65vices\x18\x01 \x03(\x0b\x32\x15.windtunnel.v1.Device\x12*\n\x07outages\x18\x02 \x03(\x0b\x32\x19.windtunnel.v1.FarmOutage\x12\r\n\x05\x66\x61rms\x18\x03 \x03(\t\"9\n\nFarmOutage\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x0c\n\x04hint\x18\x03 \x01(\t\"a\n\x10PlanCellsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x0f\n\x07variant\x18\x02 \x01(\t\x12,\n\x07\x64\x65vices\x18\x03 \x03(\x0b\x32\x1b.windtunnel.v1.DeviceFilter\"g\n\x11PlanCellsResponse\x12\"\n\x05\x63\x65lls\x18\x01 \x03(\x0b\x32\x13.windtunnel.v1.Cell\x12.\n\testimates\x18\x02 \x03(\x0b\x32\x1b.windtunnel.v1.CostEstimate\"\x80\x03\n\x0c\x43ostEstimate\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12\r\n\x05\x63\x65lls\x18\x02 \x01(\r\x12\x11\n\tfarm_runs\x18\x03 \x01(\r\x12.\n\x0b\x62illed_time\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x1b\n\x0e\x63ost_micro_usd\x18\x05 \x01(\x03H\x00\x88\x01\x01\x12\x1f\n\x12unpacked_micro_usd\x18\x06 \x01(\x03H\x01\x88\x01\x01\x12!\n\x14run_budget_micro_usd\x18\x07 \x01(\x03H\x02\x88\x01\x01\x12!\n\x14\x64\x61y_budget_micro_usd\x18\x08 \x01(\x03H\x03\x88\x01\x01\x12\x1c\n\x0ftoday_micro_usd\x18\t \x01(\x03H\x04\x88\x01\x01\x42\x11\n\x0f_cost_micro_usdB\x15\n\x13_unpacked_micro_usdB\x17\n\x15_run_budget_micro_usdB\x17\n\x15_day_budget_micro_usdB\x12\n\x10_today_micro_usd\"[\n\x0eRunCellRequest\x12!\n\x04\x63\x65ll\x18\x01 \x01(\x0b\x32\x13.windtunnel.v1.Cell\x12\x13\n\x0bpackage_uri\x18\x02 \x01(\t\x12\x11\n\tmodel_uri\x18\x03 \x01(\t\"\xca\x02\n\x0fRunCellResponse\x12$\n\x03log\x18\x01 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12(\n\x07samples\x18\x02 \x01(\x0b\x32\x17.windtunnel.v1.Artifact\x12*\n\x06\x64\x65vice\x18\x03 \x01(\x0b\x32\x1a.windtunnel.v1.DeviceFacts\x12/\n\x0cinput_shapes\x18\x04 \x03(\x0b\x32\x19.windtunnel.v1.InputShape\x12\x19\n\x0cshapes_known\x18\x05 \x01(\x08H\x00\x88\x01\x01\x12\x30\n\nconditions\x18\x06 \x01(\x0b\x32\x1c.windtunnel.v1.RunConditions\x12,\n\x08\x66\x61rm_run\x18\x07 \x01(\x0b\x32\x1a.windtunnel.v1.FarmRunInfoB\x0f\n\r_shapes_known\"%\n\x13ListFarmRunsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"G\n\x14ListFarmRunsResponse\x12/\n\tfarm_runs\x18\x01 \x03(\x0b\x32\x1c.windtunnel.v1.ActiveFarmRun\"\x8b\x01\n\rActiveFarmRun\x12\x0c\n\x04\x66\x61rm\x18\x01 \x01(\t\x12(\n\x04info\x18\x02 \x01(\x0b\x32\x1a.windtunnel.v1.FarmRunInfo\x12\x0e\n\x06\x64\x65vice\x18\x03 \x01(\t\x12\x12\n\nos_version\x18\x04 \x01(\t\x12\r\n\x05\x63\x65lls\x18\x05 \x01(\r\x12\x0f\n\x07running\x18\x06 \x01(\x08\x32\xe0\x02\n\x15\x46\x61rmDispatcherService\x12T\n\x0bListDevices\x12!.windtunnel.v1.ListDevicesRequest\x1a\".windtunnel.v1.ListDevicesResponse\x12N\n\tPlanCells\x12\x1f.windtunnel.v1.PlanCellsRequest\x1a .windtunnel.v1.PlanCellsResponse\x12H\n\x07RunCell\x12\x1d.windtunnel.v1.RunCellRequest\x1a\x1e.windtunnel.v1.RunCellResponse\x12W\n\x0cListFarmRuns\x12\".windtunnel.v1.ListFarmRunsRequest\x1a#.windtunnel.v1.ListFarmRunsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,23 +37,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEVICE'].fields_by_name['platform']._loaded_options = None
   _globals['_DEVICE'].fields_by_name['platform']._serialized_options = b'\030\001'
   _globals['_LISTDEVICESREQUEST']._serialized_start=139
-  _globals['_LISTDEVICESREQUEST']._serialized_end=173
-  _globals['_DEVICE']._serialized_start=176
-  _globals['_DEVICE']._serialized_end=661
-  _globals['_DEVICE_KIND']._serialized_start=542
-  _globals['_DEVICE_KIND']._serialized_end=641
-  _globals['_LISTDEVICESRESPONSE']._serialized_start=663
-  _globals['_LISTDEVICESRESPONSE']._serialized_end=724
-  _globals['_PLANCELLSREQUEST']._serialized_start=726
-  _globals['_PLANCELLSREQUEST']._serialized_end=823
-  _globals['_PLANCELLSRESPONSE']._serialized_start=825
-  _globals['_PLANCELLSRESPONSE']._serialized_end=928
-  _globals['_COSTESTIMATE']._serialized_start=931
-  _globals['_COSTESTIMATE']._serialized_end=1145
-  _globals['_RUNCELLREQUEST']._serialized_start=1147
-  _globals['_RUNCELLREQUEST']._serialized_end=1238
-  _globals['_RUNCELLRESPONSE']._serialized_start=1241
-  _globals['_RUNCELLRESPONSE']._serialized_end=1571
-  _globals['_FARMDISPATCHERSERVICE']._serialized_start=1574
-  _globals['_FARMDISPATCHERSERVICE']._serialized_end=1837
+  _globals['_LISTDEVICESREQUEST']._serialized_end=194
+  _globals['_DEVICE']._serialized_start=197
+  _globals['_DEVICE']._serialized_end=682
+  _globals['_DEVICE_KIND']._serialized_start=563
+  _globals['_DEVICE_KIND']._serialized_end=662
+  _globals['_LISTDEVICESRESPONSE']._serialized_start=684
+  _globals['_LISTDEVICESRESPONSE']._serialized_end=804
+  _globals['_FARMOUTAGE']._serialized_start=806
+  _globals['_FARMOUTAGE']._serialized_end=863
+  _globals['_PLANCELLSREQUEST']._serialized_start=865
+  _globals['_PLANCELLSREQUEST']._serialized_end=962
+  _globals['_PLANCELLSRESPONSE']._serialized_start=964
+  _globals['_PLANCELLSRESPONSE']._serialized_end=1067
+  _globals['_COSTESTIMATE']._serialized_start=1070
+  _globals['_COSTESTIMATE']._serialized_end=1454
+  _globals['_RUNCELLREQUEST']._serialized_start=1456
+  _globals['_RUNCELLREQUEST']._serialized_end=1547
+  _globals['_RUNCELLRESPONSE']._serialized_start=1550
+  _globals['_RUNCELLRESPONSE']._serialized_end=1880
+  _globals['_LISTFARMRUNSREQUEST']._serialized_start=1882
+  _globals['_LISTFARMRUNSREQUEST']._serialized_end=1919
+  _globals['_LISTFARMRUNSRESPONSE']._serialized_start=1921
+  _globals['_LISTFARMRUNSRESPONSE']._serialized_end=1992
+  _globals['_ACTIVEFARMRUN']._serialized_start=1995
+  _globals['_ACTIVEFARMRUN']._serialized_end=2134
+  _globals['_FARMDISPATCHERSERVICE']._serialized_start=2137
+  _globals['_FARMDISPATCHERSERVICE']._serialized_end=2489
 # @@protoc_insertion_point(module_scope)

@@ -34,16 +34,22 @@ class ListDevicesRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FARM_FIELD_NUMBER: _builtins.int
+    LIST_OTHERS_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
     """Only this farm; empty: all."""
+    list_others: _builtins.bool
+    """True: a farm that fails is named in `outages`, and the devices of the others are listed. Older services do not know
+    it: there a farm that fails is an error.
+    """
     def __init__(
         self,
         *,
         farm: _builtins.str = ...,
+        list_others: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["farm", b"farm"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["farm", b"farm", "list_others", b"list_others"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -181,22 +187,64 @@ class ListDevicesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     DEVICES_FIELD_NUMBER: _builtins.int
+    OUTAGES_FIELD_NUMBER: _builtins.int
+    FARMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def devices(self) -> _containers.RepeatedCompositeFieldContainer[Global___Device]:
         """The devices, farm by farm."""
+
+    @_builtins.property
+    def outages(self) -> _containers.RepeatedCompositeFieldContainer[Global___FarmOutage]:
+        """The farms that fail. Always empty without `list_others`."""
+
+    @_builtins.property
+    def farms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the farms that answer, those without a device too. Always empty without `list_others`."""
 
     def __init__(
         self,
         *,
         devices: _abc.Iterable[Global___Device] | None = ...,
+        outages: _abc.Iterable[Global___FarmOutage] | None = ...,
+        farms: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "farms", b"farms", "outages", b"outages"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListDevicesResponse: _TypeAlias = ListDevicesResponse  # noqa: Y015
+
+@_typing.final
+class FarmOutage(_message.Message):
+    """A farm that does not tell its devices."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FARM_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    HINT_FIELD_NUMBER: _builtins.int
+    farm: _builtins.str
+    """Name of the farm."""
+    message: _builtins.str
+    """What happened, in words."""
+    hint: _builtins.str
+    """What to do, in words. Empty: nothing is known."""
+    def __init__(
+        self,
+        *,
+        farm: _builtins.str = ...,
+        message: _builtins.str = ...,
+        hint: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["farm", b"farm", "hint", b"hint", "message", b"message"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FarmOutage: _TypeAlias = FarmOutage  # noqa: Y015
 
 @_typing.final
 class PlanCellsRequest(_message.Message):
@@ -272,6 +320,9 @@ class CostEstimate(_message.Message):
     BILLED_TIME_FIELD_NUMBER: _builtins.int
     COST_MICRO_USD_FIELD_NUMBER: _builtins.int
     UNPACKED_MICRO_USD_FIELD_NUMBER: _builtins.int
+    RUN_BUDGET_MICRO_USD_FIELD_NUMBER: _builtins.int
+    DAY_BUDGET_MICRO_USD_FIELD_NUMBER: _builtins.int
+    TODAY_MICRO_USD_FIELD_NUMBER: _builtins.int
     farm: _builtins.str
     """Name of the farm."""
     cells: _builtins.int
@@ -282,6 +333,12 @@ class CostEstimate(_message.Message):
     """In millionths of a US dollar. Absent: the farm bills nothing."""
     unpacked_micro_usd: _builtins.int
     """The same if every cell had a farm run of its own. Absent: the farm bills nothing."""
+    run_budget_micro_usd: _builtins.int
+    """What one run may spend there, in millionths of a US dollar. Absent: any amount."""
+    day_budget_micro_usd: _builtins.int
+    """What all runs may spend there in one day (UTC), in millionths of a US dollar. Absent: any amount."""
+    today_micro_usd: _builtins.int
+    """What is spent or reserved there today (UTC), in millionths of a US dollar. Absent: there is no budget of the day."""
     @_builtins.property
     def billed_time(self) -> _duration_pb2.Duration:
         """Time that the farm bills."""
@@ -295,17 +352,32 @@ class CostEstimate(_message.Message):
         billed_time: _duration_pb2.Duration | None = ...,
         cost_micro_usd: _builtins.int | None = ...,
         unpacked_micro_usd: _builtins.int | None = ...,
+        run_budget_micro_usd: _builtins.int | None = ...,
+        day_budget_micro_usd: _builtins.int | None = ...,
+        today_micro_usd: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "billed_time", b"billed_time", "cost_micro_usd", b"cost_micro_usd", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_day_budget_micro_usd", b"_day_budget_micro_usd", "_run_budget_micro_usd", b"_run_budget_micro_usd", "_today_micro_usd", b"_today_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "billed_time", b"billed_time", "cost_micro_usd", b"cost_micro_usd", "day_budget_micro_usd", b"day_budget_micro_usd", "run_budget_micro_usd", b"run_budget_micro_usd", "today_micro_usd", b"today_micro_usd", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "billed_time", b"billed_time", "cells", b"cells", "cost_micro_usd", b"cost_micro_usd", "farm", b"farm", "farm_runs", b"farm_runs", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd", "_day_budget_micro_usd", b"_day_budget_micro_usd", "_run_budget_micro_usd", b"_run_budget_micro_usd", "_today_micro_usd", b"_today_micro_usd", "_unpacked_micro_usd", b"_unpacked_micro_usd", "billed_time", b"billed_time", "cells", b"cells", "cost_micro_usd", b"cost_micro_usd", "day_budget_micro_usd", b"day_budget_micro_usd", "farm", b"farm", "farm_runs", b"farm_runs", "run_budget_micro_usd", b"run_budget_micro_usd", "today_micro_usd", b"today_micro_usd", "unpacked_micro_usd", b"unpacked_micro_usd"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cost_micro_usd: _TypeAlias = _typing.Literal["cost_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__cost_micro_usd: _TypeAlias = _typing.Literal["_cost_micro_usd", b"_cost_micro_usd"]  # noqa: Y015
+    _WhichOneofReturnType__day_budget_micro_usd: _TypeAlias = _typing.Literal["day_budget_micro_usd"]  # noqa: Y015
+    _WhichOneofArgType__day_budget_micro_usd: _TypeAlias = _typing.Literal["_day_budget_micro_usd", b"_day_budget_micro_usd"]  # noqa: Y015
+    _WhichOneofReturnType__run_budget_micro_usd: _TypeAlias = _typing.Literal["run_budget_micro_usd"]  # noqa: Y015
+    _WhichOneofArgType__run_budget_micro_usd: _TypeAlias = _typing.Literal["_run_budget_micro_usd", b"_run_budget_micro_usd"]  # noqa: Y015
+    _WhichOneofReturnType__today_micro_usd: _TypeAlias = _typing.Literal["today_micro_usd"]  # noqa: Y015
+    _WhichOneofArgType__today_micro_usd: _TypeAlias = _typing.Literal["_today_micro_usd", b"_today_micro_usd"]  # noqa: Y015
     _WhichOneofReturnType__unpacked_micro_usd: _TypeAlias = _typing.Literal["unpacked_micro_usd"]  # noqa: Y015
     _WhichOneofArgType__unpacked_micro_usd: _TypeAlias = _typing.Literal["_unpacked_micro_usd", b"_unpacked_micro_usd"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__cost_micro_usd) -> _WhichOneofReturnType__cost_micro_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__day_budget_micro_usd) -> _WhichOneofReturnType__day_budget_micro_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__run_budget_micro_usd) -> _WhichOneofReturnType__run_budget_micro_usd | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__today_micro_usd) -> _WhichOneofReturnType__today_micro_usd | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__unpacked_micro_usd) -> _WhichOneofReturnType__unpacked_micro_usd | None: ...
 
@@ -402,3 +474,93 @@ class RunCellResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__shapes_known) -> _WhichOneofReturnType__shapes_known | None: ...
 
 Global___RunCellResponse: _TypeAlias = RunCellResponse  # noqa: Y015
+
+@_typing.final
+class ListFarmRunsRequest(_message.Message):
+    """Request of `FarmDispatcherService.ListFarmRuns`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Id of the run. Required."""
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFarmRunsRequest: _TypeAlias = ListFarmRunsRequest  # noqa: Y015
+
+@_typing.final
+class ListFarmRunsResponse(_message.Message):
+    """Response of `FarmDispatcherService.ListFarmRuns`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FARM_RUNS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def farm_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ActiveFarmRun]:
+        """The farm runs, farm by farm."""
+
+    def __init__(
+        self,
+        *,
+        farm_runs: _abc.Iterable[Global___ActiveFarmRun] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["farm_runs", b"farm_runs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFarmRunsResponse: _TypeAlias = ListFarmRunsResponse  # noqa: Y015
+
+@_typing.final
+class ActiveFarmRun(_message.Message):
+    """A farm run that has not ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FARM_FIELD_NUMBER: _builtins.int
+    INFO_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    OS_VERSION_FIELD_NUMBER: _builtins.int
+    CELLS_FIELD_NUMBER: _builtins.int
+    RUNNING_FIELD_NUMBER: _builtins.int
+    farm: _builtins.str
+    """Name of the farm."""
+    device: _builtins.str
+    """Name of the device, as the farm knows it."""
+    os_version: _builtins.str
+    """Version of its operating system."""
+    cells: _builtins.int
+    """How many of its cells belong to the run."""
+    running: _builtins.bool
+    """True: the farm runs it. False: it waits there."""
+    @_builtins.property
+    def info(self) -> _types_pb2.FarmRunInfo:
+        """The farm's own job. Its id is empty while the farm is asked to start it."""
+
+    def __init__(
+        self,
+        *,
+        farm: _builtins.str = ...,
+        info: _types_pb2.FarmRunInfo | None = ...,
+        device: _builtins.str = ...,
+        os_version: _builtins.str = ...,
+        cells: _builtins.int = ...,
+        running: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["info", b"info"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cells", b"cells", "device", b"device", "farm", b"farm", "info", b"info", "os_version", b"os_version", "running", b"running"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActiveFarmRun: _TypeAlias = ActiveFarmRun  # noqa: Y015

@@ -50,6 +50,11 @@ class FarmDispatcherServiceStub:
                 request_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellRequest.SerializeToString,
                 response_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellResponse.FromString,
                 _registered_method=True)
+        self.ListFarmRuns = channel.unary_unary(
+                '/windtunnel.v1.FarmDispatcherService/ListFarmRuns',
+                request_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsRequest.SerializeToString,
+                response_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsResponse.FromString,
+                _registered_method=True)
 
 
 class FarmDispatcherServiceServicer:
@@ -61,8 +66,8 @@ class FarmDispatcherServiceServicer:
 
         Errors:
         NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
-        UNAVAILABLE (FARM): a farm does not answer; try again.
-        FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+        UNAVAILABLE (FARM): a farm does not answer; try again. Not with `list_others`.
+        FAILED_PRECONDITION (FARM): a farm refuses, and will again. Not with `list_others`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -103,6 +108,17 @@ class FarmDispatcherServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFarmRuns(self, request, context):
+        """The farm runs that carry cells of a run now.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the run id is empty.
+        UNAVAILABLE (UNAVAILABLE): the bus does not answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FarmDispatcherServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -120,6 +136,11 @@ def add_FarmDispatcherServiceServicer_to_server(servicer, server):
                     servicer.RunCell,
                     request_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellRequest.FromString,
                     response_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellResponse.SerializeToString,
+            ),
+            'ListFarmRuns': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFarmRuns,
+                    request_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsRequest.FromString,
+                    response_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -204,6 +225,33 @@ class FarmDispatcherService:
             '/windtunnel.v1.FarmDispatcherService/RunCell',
             windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellRequest.SerializeToString,
             windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFarmRuns(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/windtunnel.v1.FarmDispatcherService/ListFarmRuns',
+            windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsRequest.SerializeToString,
+            windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsResponse.FromString,
             options,
             channel_credentials,
             insecure,

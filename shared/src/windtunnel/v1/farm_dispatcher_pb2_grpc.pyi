@@ -38,8 +38,8 @@ class FarmDispatcherServiceStub:
 
     Errors:
     NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
-    UNAVAILABLE (FARM): a farm does not answer; try again.
-    FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+    UNAVAILABLE (FARM): a farm does not answer; try again. Not with `list_others`.
+    FAILED_PRECONDITION (FARM): a farm refuses, and will again. Not with `list_others`.
     """
     PlanCells: _grpc.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.PlanCellsRequest, _farm_dispatcher_pb2.PlanCellsResponse]
     """The cells that device filters mean now, for one variant. Plans nothing.
@@ -68,6 +68,13 @@ class FarmDispatcherServiceStub:
     UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
     INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
+    ListFarmRuns: _grpc.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.ListFarmRunsRequest, _farm_dispatcher_pb2.ListFarmRunsResponse]
+    """The farm runs that carry cells of a run now.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the run id is empty.
+    UNAVAILABLE (UNAVAILABLE): the bus does not answer.
+    """
 
 @_typing.type_check_only
 class FarmDispatcherServiceAsyncStub(FarmDispatcherServiceStub):
@@ -79,8 +86,8 @@ class FarmDispatcherServiceAsyncStub(FarmDispatcherServiceStub):
 
     Errors:
     NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
-    UNAVAILABLE (FARM): a farm does not answer; try again.
-    FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+    UNAVAILABLE (FARM): a farm does not answer; try again. Not with `list_others`.
+    FAILED_PRECONDITION (FARM): a farm refuses, and will again. Not with `list_others`.
     """
     PlanCells: _aio.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.PlanCellsRequest, _farm_dispatcher_pb2.PlanCellsResponse]  # type: ignore[assignment]
     """The cells that device filters mean now, for one variant. Plans nothing.
@@ -109,6 +116,13 @@ class FarmDispatcherServiceAsyncStub(FarmDispatcherServiceStub):
     UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
     INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
+    ListFarmRuns: _aio.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.ListFarmRunsRequest, _farm_dispatcher_pb2.ListFarmRunsResponse]  # type: ignore[assignment]
+    """The farm runs that carry cells of a run now.
+
+    Errors:
+    INVALID_ARGUMENT (INVALID_INPUT): the run id is empty.
+    UNAVAILABLE (UNAVAILABLE): the bus does not answer.
+    """
 
 class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
     """Knows the farms and runs cells on them."""
@@ -123,8 +137,8 @@ class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors:
         NOT_FOUND (NOT_FOUND): the farm is not set up in this installation.
-        UNAVAILABLE (FARM): a farm does not answer; try again.
-        FAILED_PRECONDITION (FARM): a farm refuses, and will again.
+        UNAVAILABLE (FARM): a farm does not answer; try again. Not with `list_others`.
+        FAILED_PRECONDITION (FARM): a farm refuses, and will again. Not with `list_others`.
         """
 
     @_abc_1.abstractmethod
@@ -164,6 +178,19 @@ class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         FAILED_PRECONDITION (FARM): the farm refuses, and will again.
         UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
         INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
+        """
+
+    @_abc_1.abstractmethod
+    def ListFarmRuns(
+        self,
+        request: _farm_dispatcher_pb2.ListFarmRunsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_farm_dispatcher_pb2.ListFarmRunsResponse, _abc.Awaitable[_farm_dispatcher_pb2.ListFarmRunsResponse]]:
+        """The farm runs that carry cells of a run now.
+
+        Errors:
+        INVALID_ARGUMENT (INVALID_INPUT): the run id is empty.
+        UNAVAILABLE (UNAVAILABLE): the bus does not answer.
         """
 
 def add_FarmDispatcherServiceServicer_to_server(servicer: FarmDispatcherServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -60,6 +60,31 @@ def complete_models(context: click.Context, parameter: click.Parameter, incomple
     return _quietly(lambda: _starting(_models(), incomplete))
 
 
+def complete_farms(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
+    """Completes names of farms: those of the farms.yaml on the command line or in WINDTUNNEL_FARMS_FILE.
+
+    Args:
+        context: the command line so far.
+        parameter: the one to complete.
+        incomplete: what is typed.
+
+    Returns:
+        What fits; nothing if the file cannot be read.
+    """
+    return _quietly(lambda: _starting(_farms(context), incomplete))
+
+
+def _farms(context: click.Context) -> list[str]:
+    import yaml
+
+    given = context.params.get("farms") or os.environ.get("WINDTUNNEL_FARMS_FILE")
+    if not given:
+        return os.environ.get("WINDTUNNEL_FARMS", "local").split(",")
+    # Only the names: checking the whole file takes longer than a shell may wait.
+    document = yaml.safe_load(Path(given).read_text(encoding="utf-8"))
+    return [str(farm["name"]) for farm in document["farms"]]
+
+
 def complete_variants(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
     """Completes the variants of the run on the command line; without a run, the variants built into Windtunnel.
 

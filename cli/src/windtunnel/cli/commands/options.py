@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -134,6 +135,29 @@ compared_accelerator_option = click.option(
     show_default=True,
     help="What runs the ops: the XNNPACK delegate, the runtime's builtin kernels (also: none, cpu), or its reference "
     "kernels.",
+)
+
+
+def _readable(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """farms.yaml as it is; a file that cannot be used is wrong usage."""
+    if value is None or context.resilient_parsing:
+        return value
+    from windtunnel.farm_dispatcher.installed_farms import read_farms
+
+    try:
+        read_farms(value)
+    except InvalidInput as error:
+        # `read_farms` speaks to somebody who set the variable.
+        hint = "" if "WINDTUNNEL_FARMS_FILE" in error.hint else error.hint
+        raise click.BadParameter(f"{error.message}{f' ({hint})' if hint else ''}", context, parameter) from error
+    return value.absolute()
+
+
+farms_option = click.option(
+    "--farms",
+    type=click.Path(path_type=Path),
+    callback=_readable,
+    help="farms.yaml: the farms of this installation. [WINDTUNNEL_FARMS_FILE]",
 )
 threads_option = click.option("--threads", type=click.IntRange(1, 256), default=1, show_default=True)
 

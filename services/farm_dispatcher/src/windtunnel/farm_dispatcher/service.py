@@ -26,9 +26,12 @@ from windtunnel.farm_dispatcher.messages.cell_messages import (
     device_to_proto,
     facts_to_proto,
 )
+from windtunnel.farm_dispatcher.messages.estimate_messages import estimate_to_proto
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
+from windtunnel.farm_dispatcher.use_cases.list_devices import listing_to_proto
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import put_samples
+from windtunnel.farm_dispatcher.use_cases.scheduler.active_runs import active_runs
 from windtunnel.farm_dispatcher.use_cases.scheduler.queue_cells import CellQueue
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
 from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, failure_to_proto
@@ -60,15 +63,33 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         self, request: farm_dispatcher_pb2.ListDevicesRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> farm_dispatcher_pb2.ListDevicesResponse:
         """Implements `FarmDispatcherService.ListDevices` of the contract."""
-        devices = await self._dispatcher.devices(request.farm)
-        return farm_dispatcher_pb2.ListDevicesResponse(devices=[device_to_proto(device) for device in devices])
+        if not request.list_others:
+            devices = await self._dispatcher.devices(request.farm)
+            return farm_dispatcher_pb2.ListDevicesResponse(devices=map(device_to_proto, devices))
+        listing = await self._dispatcher.listing(request.farm)
+        # Ten thousand devices take a while: not in the loop, which keeps leases and answers calls.
+        return await asyncio.to_thread(listing_to_proto, listing)
 
     async def PlanCells(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.PlanCellsRequest, context: grpc.aio.ServicerContext[Any, Any]
     ) -> farm_dispatcher_pb2.PlanCellsResponse:
         """Implements `FarmDispatcherService.PlanCells` of the contract."""
-        cells = await self._dispatcher.plan(request.run_id, request.variant, _filters(request.devices))
-        return farm_dispatcher_pb2.PlanCellsResponse(cells=[cell_to_proto(cell) for cell in cells])
+        filters = _filters(request.devices)
+        cells, estimates = await self._dispatcher.plan_with_costs(request.run_id, request.variant, filters)
+        work = self._queue.work
+        today = [await work.ledgers.known_today(one.farm.name, work.clock()) for one in estimates]
+        return farm_dispatcher_pb2.PlanCellsResponse(
+            cells=map(cell_to_proto, cells), estimates=map(estimate_to_proto, estimates, today)
+        )
+
+    async def ListFarmRuns(  # noqa: N802 - named by the contract
+        self, request: farm_dispatcher_pb2.ListFarmRunsRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> farm_dispatcher_pb2.ListFarmRunsResponse:
+        """Implements `FarmDispatcherService.ListFarmRuns` of the contract."""
+        if not request.run_id:
+            raise InvalidInput("run_id is empty", hint="give the id of the run")
+        found = await active_runs(self._queue.work.records, self._dispatcher.farm_names, request.run_id)
+        return farm_dispatcher_pb2.ListFarmRunsResponse(farm_runs=found)
 
     async def RunCell(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.RunCellRequest, context: grpc.aio.ServicerContext[Any, Any]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from windtunnel.cli.commands.options import farms_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.interrupts import ending_signals
 from windtunnel.errors import Unavailable
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Catalog of base apps and benchmark binaries (YAML). [WINDTUNNEL_CATALOG_FILE]",
 )
+@farms_option
 @json_option
-def up(home: Path | None, nats_port: int | None, catalog: Path | None, as_json: bool) -> None:
+def up(home: Path | None, nats_port: int | None, catalog: Path | None, farms: Path | None, as_json: bool) -> None:
     """Starts nats-server and all services, and runs until SIGTERM or Ctrl-C. A second Ctrl-C does not wait.
 
     When everything is ready it prints one line of JSON with all addresses, which is also in HOME/endpoints.json. A
@@ -36,8 +38,11 @@ def up(home: Path | None, nats_port: int | None, catalog: Path | None, as_json: 
 
     \b
     windtunnel up --home ./wt
+    windtunnel up --home ./wt --farms farms.yaml
     windtunnel up --home /srv/windtunnel --nats-port 4222 --catalog catalog.yaml --json
     """
+    if farms is not None:
+        os.environ["WINDTUNNEL_FARMS_FILE"] = str(farms)
     if catalog is not None:
         from windtunnel.catalog import read_catalog
 

@@ -11,6 +11,7 @@ from typing import Final
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs, cell_id
 from windtunnel.farm_dispatcher.domain.devices import Device
+from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farms.properties import PHONES, FarmProperties, properties_of
 from windtunnel.plan import DeviceFilter
 
@@ -41,7 +42,28 @@ class _Place:
     skip_reason: str = ""
 
 
-def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: Mapping[str, Offer]) -> tuple[Cell, ...]:
+async def offer_of(farm: Farm) -> Offer:
+    """What a farm has today.
+
+    Args:
+        farm: to ask.
+
+    Returns:
+        Its offer.
+
+    Raises:
+        FarmError: it does not answer.
+    """
+    return Offer(tuple(await farm.devices()), farm.default_accelerator, farm.properties, farm.runs)
+
+
+def expand(
+    run_id: str,
+    variant: str,
+    filters: Sequence[DeviceFilter],
+    offers: Mapping[str, Offer],
+    farms: Sequence[str] = (),
+) -> tuple[Cell, ...]:
     """The cells that filters mean for one variant.
 
     Every combination of the values that a filter lists is at least one cell. Three kinds become skipped cells with the
@@ -53,6 +75,7 @@ def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: M
         variant: its name.
         filters: of the plan.
         offers: of the farms that answer, by name.
+        farms: the names of all farms of the installation, for the reason of a cell that names another.
 
     Returns:
         Each once, in the plan's order.
@@ -61,7 +84,7 @@ def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: M
         InvalidInput: there are more than MAX_CELLS, repeats included.
     """
     cells: dict[str, Cell] = {}
-    meant = (cell for wanted in filters for cell in _cells(run_id, variant, wanted, offers.get(wanted.farm)))
+    meant = (cell for wanted in filters for cell in _cells(run_id, variant, wanted, offers.get(wanted.farm), farms))
     for count, cell in enumerate(meant, 1):
         if count > MAX_CELLS:
             raise InvalidInput(
@@ -72,10 +95,12 @@ def expand(run_id: str, variant: str, filters: Sequence[DeviceFilter], offers: M
     return tuple(cells.values())
 
 
-def _cells(run_id: str, variant: str, wanted: DeviceFilter, offer: Offer | None) -> Iterator[Cell]:
+def _cells(
+    run_id: str, variant: str, wanted: DeviceFilter, offer: Offer | None, farms: Sequence[str]
+) -> Iterator[Cell]:
     # Of a farm that is not set up here only its name is known.
     properties = properties_of(wanted.farm) if offer is None else offer.properties
-    for place in _places(wanted, offer):
+    for place in _places(wanted, offer, farms):
         accelerators = wanted.accelerator or (_default_accelerator(place.device, offer),)
         ways = itertools.product(accelerators, wanted.threads or (DEFAULT_THREADS,), wanted.run_as or (None,))
         for accelerator, threads, run_as in ways:
@@ -87,12 +112,13 @@ def _cells(run_id: str, variant: str, wanted: DeviceFilter, offer: Offer | None)
             yield Cell(id, variant, *fields, skip_reason=reason, farm_properties=properties, run_as=how)
 
 
-def _places(wanted: DeviceFilter, offer: Offer | None) -> Iterator[_Place]:
+def _places(wanted: DeviceFilter, offer: Offer | None, farms: Sequence[str]) -> Iterator[_Place]:
     for name, platform, os_version in itertools.product(
         wanted.device or ("",), wanted.platform or ("",), wanted.os_version or ("",)
     ):
         if offer is None:
             reason = f"farm {wanted.farm!r} is not set up in this installation"
+            reason += f"; {_nearest(wanted.farm, farms)}" if farms else ""
             yield _Place(name, platform, os_version, skip_reason=reason)
             continue
         fitting = [device for device in offer.devices if _fits(device, name, platform, os_version)]
@@ -124,6 +150,19 @@ def _why_none(farm: str, devices: Sequence[Device], name: str, platform: str, os
     if not on_platform:
         return f"{subject} has platform {_words(device.platform for device in named)}, not {platform!r}"
     return f"{subject} has OS version {_words(device.os_version for device in on_platform)}, not {os_version!r}"
+
+
+def nearest_farm(name: str, farms: Sequence[str]) -> str:
+    """What to do about the name of a farm that is not known.
+
+    Args:
+        name: as somebody wrote it.
+        farms: the names that there are.
+
+    Returns:
+        "did you mean ...?", or which names there are.
+    """
+    return _nearest(name, farms)
 
 
 def _nearest(name: str, known: Sequence[str]) -> str:

@@ -14,10 +14,12 @@ from windtunnel.errors import FarmError, InvalidInput, JobFailed, NotFound, Unsu
 from windtunnel.farm_dispatcher.domain.cells import Cell
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
+from windtunnel.farm_dispatcher.domain.estimates import CostEstimate, estimate
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
 from windtunnel.farm_dispatcher.domain.jobs import App, Entry, FarmRunRequest, Job
 from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
-from windtunnel.farm_dispatcher.use_cases.plan_cells import Offer, expand
+from windtunnel.farm_dispatcher.use_cases.list_devices import Listing, list_devices
+from windtunnel.farm_dispatcher.use_cases.plan_cells import expand, nearest_farm, offer_of
 from windtunnel.farm_dispatcher.use_cases.run_once import run_once
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import DeviceFilter
@@ -52,10 +54,33 @@ class Dispatcher:
             NotFound: the farm is not set up.
             FarmError: a farm does not answer.
         """
+        return [device for farm in self._chosen(only).values() for device in await farm.devices()]
+
+    async def listing(self, only: str = "") -> Listing:
+        """The devices of all farms, or of one; a farm that fails does not hide the others.
+
+        Args:
+            only: name of the farm; empty: all.
+
+        Returns:
+            The devices, and which farms failed.
+
+        Raises:
+            NotFound: the farm is not set up.
+        """
+        return await list_devices(self._chosen(only))
+
+    @property
+    def farm_names(self) -> tuple[str, ...]:
+        """The names of all farms."""
+        return tuple(self._farms)
+
+    def _chosen(self, only: str) -> Mapping[str, Farm]:
         if only and only not in self._farms:
-            raise NotFound(f"farm {only!r} is not set up in this installation", hint=f"it has {', '.join(self._farms)}")
-        names = [only] if only else list(self._farms)
-        return [device for name in names for device in await self._farms[name].devices()]
+            raise NotFound(
+                f"farm {only!r} is not set up in this installation", hint=nearest_farm(only, self.farm_names)
+            )
+        return {only: self._farms[only]} if only else self._farms
 
     async def plan(self, run_id: str, variant: str, filters: Sequence[DeviceFilter]) -> tuple[Cell, ...]:
         """The cells that filters mean today for one variant of a run.
@@ -72,10 +97,33 @@ class Dispatcher:
             FarmError: a farm does not answer.
             InvalidInput: there are too many.
         """
+        cells, _ = await self.plan_with_costs(run_id, variant, filters)
+        return cells
+
+    async def plan_with_costs(
+        self, run_id: str, variant: str, filters: Sequence[DeviceFilter]
+    ) -> tuple[tuple[Cell, ...], tuple[CostEstimate, ...]]:
+        """The cells of `plan`, and what they are expected to cost if they run now.
+
+        Args:
+            run_id: of the run.
+            variant: its name.
+            filters: of the plan.
+
+        Returns:
+            The cells, and an estimate for each farm that runs some of them.
+
+        Raises:
+            FarmError: a farm does not answer.
+            InvalidInput: there are too many.
+        """
         wanted = dict.fromkeys(item.farm for item in filters if item.farm in self._farms)
-        offers = {name: await _offer_of(self._farms[name]) for name in wanted}
+        found = await asyncio.gather(*(offer_of(self._farms[name]) for name in wanted))
+        offers = dict(zip(wanted, found, strict=True))
         # Thousands of cells take a while: not in the loop, which keeps leases and answers calls.
-        return await asyncio.to_thread(expand, run_id, variant, filters, offers)
+        cells = await asyncio.to_thread(expand, run_id, variant, filters, offers, self.farm_names)
+        costs = [estimate(self._farms[name].settings, offer.devices, cells) for name, offer in offers.items()]
+        return cells, tuple(cost for cost in costs if cost is not None)
 
     def farm_of(self, cell: Cell) -> Farm:
         """The farm that runs a cell.
@@ -211,7 +259,3 @@ async def device_of(farm: Farm, cell: Cell) -> Device:
         if (device.name, device.os_version) == (cell.device, cell.os_version):
             return device
     raise FarmError(f"device {cell.device!r} is gone", retryable=False, kind="device")
-
-
-async def _offer_of(farm: Farm) -> Offer:
-    return Offer(tuple(await farm.devices()), farm.default_accelerator, farm.properties, farm.runs)

@@ -60,8 +60,11 @@ def read_farms(path: Path, attempts: int = DEFAULT_ATTEMPTS) -> tuple[FarmSettin
 
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSetting(f"{path} cannot be read: {error}", hint="set WINDTUNNEL_FARMS_FILE") from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InvalidSetting(f"{path} cannot be read: {why}", hint="set WINDTUNNEL_FARMS_FILE") from error
+    except UnicodeDecodeError as error:
+        raise InvalidSetting(f"{path} is not a text in UTF-8: {error}", hint="set WINDTUNNEL_FARMS_FILE") from error
     try:
         value, places = read_yaml(text)
     except InvalidInput as error:

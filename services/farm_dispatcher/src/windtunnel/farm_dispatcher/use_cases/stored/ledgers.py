@@ -100,6 +100,19 @@ class Ledgers:
         stored = await self._records.read(key, farm_runs_pb2.Ledger)
         return Decimal(0) if stored is None else usd(stored.message.spent_micro_usd)
 
+    async def known_today(self, farm: str, now: datetime) -> int:
+        """What is spent or reserved on a farm today (UTC).
+
+        Args:
+            farm: its name.
+            now: the time (UTC).
+
+        Returns:
+            In millionths of a US dollar.
+        """
+        stored = await self._records.read(day_ledger(farm, now), farm_runs_pb2.Ledger)
+        return 0 if stored is None else _known(stored.message)
+
     async def _reserve_one(self, account: _Account, key: str) -> OverBudget | None:
         over: list[OverBudget] = []
 
@@ -107,7 +120,7 @@ class Ledgers:
             over.clear()
             if key in ledger.reserved_micro_usd:
                 return False
-            known = ledger.spent_micro_usd + sum(ledger.reserved_micro_usd.values())
+            known = _known(ledger)
             if account.limit is not None and known + account.amount > account.limit:
                 over.append(OverBudget(_over(account, known)))
                 return False
@@ -171,6 +184,10 @@ def _over(account: _Account, known: int) -> str:
         f"the budget of {account.words} is {usd(account.limit):.2f} USD: {usd(known):.2f} are spent or reserved, and "
         f"this would cost {usd(account.amount):.2f} more"
     )
+
+
+def _known(ledger: farm_runs_pb2.Ledger) -> int:
+    return ledger.spent_micro_usd + sum(ledger.reserved_micro_usd.values())
 
 
 def _drop(ledger: farm_runs_pb2.Ledger, key: str) -> bool:
