@@ -74,6 +74,20 @@ def complete_farms(context: click.Context, parameter: click.Parameter, incomplet
     return _quietly(lambda: _starting(_farms(context), incomplete))
 
 
+def complete_devices(context: click.Context, parameter: click.Parameter, incomplete: str) -> Found:
+    """Completes FARM/DEVICE: names of farms, and the device of this host.
+
+    Args:
+        context: the command line so far.
+        parameter: the one to complete.
+        incomplete: what is typed.
+
+    Returns:
+        What fits. Devices of other farms are not asked for: that takes longer than a shell may wait.
+    """
+    return _quietly(lambda: _starting((f"{farm}/" for farm in _farms(context)), incomplete))
+
+
 def _farms(context: click.Context) -> list[str]:
     import yaml
 

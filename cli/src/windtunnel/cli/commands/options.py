@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -21,6 +21,8 @@ from windtunnel.accelerators import (
 from windtunnel.errors import InvalidInput
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
+# Delegates that only phones have.
+PHONE_ACCELERATORS: Final = ("gpu", "nnapi", "coreml", "hexagon")
 _Command = TypeVar("_Command", bound=Callable[..., Any] | click.Command)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,10 @@ from windtunnel.tflite import ModelFacts, TensorFacts, precision
 if TYPE_CHECKING:
     from windtunnel.converter.domain.conversion import Converted
     from windtunnel.diagnosis.quantize.variants import Quantized
+    from windtunnel.farm_dispatcher.bench_on_farm import Measured, Target
     from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun
+    from windtunnel.farm_dispatcher.domain.devices import DeviceFacts
+    from windtunnel.log_parser.domain.log import Delegate
 
 
 def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -> dict[str, Any]:
@@ -35,6 +38,7 @@ def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -
     log = parse_log(run.log)
     samples = run.samples
     found = figures_of(log.runs[0] if log.runs else None, None if samples is None else samples.inference)
+    facts = _with_nodes(run.facts, found.delegate)
     raw = None if samples is None else {"warmup": list(samples.warmup), "inference": list(samples.inference)}
     conditions = run.conditions
     return {
@@ -47,19 +51,64 @@ def bench_document(run: DeviceRun, model: str, accelerator: str, threads: int) -
         "memory_mb": found.memory_mb,
         "input_shapes": {name: list(shape) for name, shape in run.input_shapes.items()},
         "shapes_known": run.shapes_known,
-        "nodes_delegated": run.facts.nodes_delegated,
-        "nodes_total": run.facts.nodes_total,
+        "nodes_delegated": facts.nodes_delegated,
+        "nodes_total": facts.nodes_total,
         "unstable": None if conditions is None else conditions.unstable,
         "conditions": None if conditions is None else asdict(conditions),
-        "warnings": _warnings(run, accelerator),
-        "device": asdict(run.facts),
+        "warnings": _warnings(run, facts, accelerator),
+        "device": asdict(facts),
         "samples_us": raw,
     }
 
 
-def _warnings(run: DeviceRun, accelerator: str) -> list[str]:
+def device_bench_document(target: Target, measured: Measured, model: str, key: str) -> dict[str, Any]:
+    """The document `windtunnel.bench/1` of a measurement on a farm.
+
+    Args:
+        target: where it ran.
+        measured: what became of it: a run.
+        model: the file as the user named it.
+        key: of the farm run.
+
+    Returns:
+        The document.
+    """
+    run, cell = measured.result.run, target.cell
+    assert run is not None, "a failure has no document"
+    document = bench_document(run, model, cell.accelerator, cell.threads)
+    if not cell.farm_properties.times_count:
+        document["latency_ms"] = dict.fromkeys(document["latency_ms"])
+        document |= {"init_ms": None, "memory_mb": None, "samples_us": None}
+        document["warnings"].append("the device is emulated: it shows that the model runs, and its times mean nothing")
+    on_farm = {
+        "farm": target.farm.settings.name,
+        "device_name": target.device.name,
+        "platform": cell.platform,
+        "os_version": cell.os_version,
+        "run_as": cell.run_as,
+        "farm_run": measured.submitted.id,
+        "url": measured.submitted.url or None,
+        "key": key,
+        "cost_usd": _usd(measured.cost),
+        "expected_cost_usd": _usd(target.estimate),
+    }
+    return {**document, **on_farm}
+
+
+def _usd(micros: int | None) -> float | None:
+    return None if micros is None else micros / 1e6
+
+
+def _with_nodes(facts: DeviceFacts, delegate: Delegate | None) -> DeviceFacts:
+    """The facts with what the log says of the delegate, where the farm does not say it."""
+    if facts.nodes_total is not None or delegate is None:
+        return facts
+    return replace(facts, nodes_delegated=delegate.nodes_delegated, nodes_total=delegate.nodes_total)
+
+
+def _warnings(run: DeviceRun, facts: DeviceFacts, accelerator: str) -> list[str]:
     """Conditions that limit what the figures mean."""
-    facts, conditions = run.facts, run.conditions
+    conditions = run.conditions
     found = [fallback_words(accelerator, None, facts.nodes_delegated, facts.nodes_total)]
     if run.shapes_known is False:
         found.append(f"{SHAPE_UNKNOWN} (give --shape or --samples)")

@@ -1,13 +1,16 @@
-"""`windtunnel bench`: latency, start-up time and memory of a model on this machine."""
+"""`windtunnel bench`: latency, start-up time and memory of a model, on this machine or on a device of a farm."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
-from windtunnel.cli.commands.options import measured_accelerator_option, threads_option
+from windtunnel.accelerators import BUILTIN, XNNPACK, spelled_in_cells
+from windtunnel.cli.commands.completion import complete_devices
+from windtunnel.cli.commands.models.bench_device import DeviceOptions, measure_on_device
+from windtunnel.cli.commands.options import PHONE_ACCELERATORS, AcceleratorType, farms_option, threads_option
 from windtunnel.cli.commands.shape_option import Shapes, given_shapes, shape_option, shapes_of
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.files import read_json, require_file, write_whole
@@ -24,8 +27,25 @@ _QUIET_S: Final = 5.0
 
 @click.command()
 @click.argument("model", type=_FILE)
-@measured_accelerator_option
+@click.option(
+    "--device",
+    metavar="FARM/DEVICE[@OS]",
+    help="Measure on this device of a farm instead; `windtunnel devices` lists them.",
+    shell_complete=complete_devices,
+)
+@click.option(
+    "--accelerator",
+    type=AcceleratorType((XNNPACK, BUILTIN, *PHONE_ACCELERATORS), spelled_in_cells),
+    help="What runs the ops: the XNNPACK delegate (default on this machine), the runtime's builtin kernels (also: cpu, "
+    "none), or a delegate of the device. [the farm's default]",
+)
 @threads_option
+@click.option(
+    "--run-as", type=click.Choice(["executable", "app"]), help="How it runs on the device. [the farm's default]"
+)
+@farms_option
+@click.option("--catalog", type=_FILE, help="Catalog of benchmark binaries and base apps. [WINDTUNNEL_CATALOG_FILE]")
+@click.option("--resume", metavar="KEY", help="Collect a farm run that an earlier command left, with its arguments.")
 @shape_option
 @click.option("--samples", type=_FILE, help="Take the shapes of the inputs from the first of these samples.")
 @click.option("--pipeline", type=_FILE, help="Preprocessing from the samples to the model's input (JSON).")
@@ -34,8 +54,13 @@ _QUIET_S: Final = 5.0
 @json_option
 def bench(
     model: Path,
-    accelerator: str,
+    device: str | None,
+    accelerator: str | None,
     threads: int,
+    run_as: Literal["executable", "app"] | None,
+    farms: Path | None,
+    catalog: Path | None,
+    resume: str | None,
     shapes: tuple[tuple[str, tuple[int, ...]], ...],
     samples: Path | None,
     pipeline: Path | None,
@@ -43,11 +68,15 @@ def bench(
     force: bool,
     as_json: bool,
 ) -> int:
-    """Measures latency, start-up time and memory of a .tflite model on this machine.
+    """Measures latency, start-up time and memory of a .tflite model, on this machine or on a device of a farm.
 
     Inputs are seeded random numbers. A dynamic dimension of an input is 1, unless --shape or --samples gives
     its size. If other processes disturb the measurement, it is repeated at most twice. If it is still unstable, a
     warning is printed.
+
+    With --device the command opens the farm of farms.yaml itself: no server is needed. It prints what the farm says
+    meanwhile, and what the run costs. A run that is expected to cost more than the farm's budget_usd.run is refused.
+    Ctrl-C cancels it on the farm. If the command is killed, --resume collects what it started.
 
     \b
     windtunnel bench model.tflite
@@ -55,19 +84,23 @@ def bench(
     windtunnel bench model.tflite --shape image=1,224,224,3 --shape mask=1,224,224,1
     windtunnel bench model.tflite --samples test.npz
     windtunnel bench model.tflite --accelerator builtin --threads 4 --json | jq .latency_ms.p95
+    windtunnel bench model.tflite --device "aws/Google Pixel 8@14" --accelerator gpu --farms farms.yaml
+    windtunnel bench model.tflite --device bench/R58M1 --run-as app --log phone.log
     """
-    from windtunnel.cli.local.documents import bench_document
     from windtunnel.cli.report.text.measurement_text import render_bench
 
+    if device is None:
+        _require_local(accelerator, run_as=run_as, farms=farms, catalog=catalog, resume=resume)
     require_outputs((log,), inputs=(model, samples, pipeline), force=force)
     path, steps = require_file(model, "model"), read_json(pipeline, "pipeline")
     given = None if samples is None else require_file(samples, "samples")
     chosen = shapes_of(path, given_shapes(shapes), given, steps)
-    run = run_async(_measure(path, accelerator, threads, chosen))
-    if log is not None:
-        write_whole(log, run.log.encode(), force=force)
-        say(f"wrote {log}")
-    document = bench_document(run, model.name, accelerator, threads)
+    if device is not None:
+        document = measure_on_device(
+            DeviceOptions(path, device, accelerator, threads, run_as, chosen, resume, farms, catalog, log, force)
+        )
+    else:
+        document = _measure_here(path, accelerator or XNNPACK, threads, chosen, log, force=force)
     if as_json:
         print_json(document)
     else:
@@ -75,6 +108,30 @@ def bench(
 
         render_bench(document, Console())
     return 0
+
+
+def _require_local(accelerator: str | None, **only_devices: object) -> None:
+    """Checks that no option is given that means nothing on this machine."""
+    for name, value in only_devices.items():
+        if value is not None:
+            raise click.UsageError(f"--{name.replace('_', '-')} needs --device")
+    if accelerator in PHONE_ACCELERATORS:
+        raise click.BadParameter(
+            f"{accelerator} is not on this machine: use {XNNPACK} or {BUILTIN}, or choose a phone with --device.",
+            param_hint="--accelerator",
+        )
+
+
+def _measure_here(
+    model: Path, accelerator: str, threads: int, shapes: Shapes, log: Path | None, *, force: bool
+) -> dict[str, Any]:
+    from windtunnel.cli.local.documents import bench_document
+
+    run = run_async(_measure(model, accelerator, threads, shapes))
+    if log is not None:
+        write_whole(log, run.log.encode(), force=force)
+        say(f"wrote {log}")
+    return bench_document(run, model.name, accelerator, threads)
 
 
 async def _measure(model: Path, accelerator: str, threads: int, shapes: Shapes) -> Any:

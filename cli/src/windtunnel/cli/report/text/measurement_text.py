@@ -51,10 +51,24 @@ def render_bench(document: Mapping[str, Any], console: Console) -> None:
         f"meanwhile   {conditions_words(part(document, 'conditions'))}",
         f"device      {named(device.get('cpu'))}, {named(device.get('cores'))} cores, {named(device.get('runtime'))}",
     ]
+    if "farm_run" in document:
+        lines += _farm_lines(document)
     for line in lines:
         console.print(Text(f"  {line}"))
     for warning in entries(document, "warnings"):
         console.print(Text(f"  warning: {clean(warning)}"), style="yellow")
+
+
+def _farm_lines(document: Mapping[str, Any]) -> list[str]:
+    """Where a measurement on a farm ran, and what it cost."""
+    name, system = clean(document["device_name"]), f"{document['platform']} {clean(document['os_version'])}"
+    url = f", {clean(document['url'])}" if document["url"] else ""
+    cost = "nothing" if document["cost_usd"] is None else f"${document['cost_usd']:.2f}"
+    return [
+        f"farm        {clean(document['farm'])}: {name}, {system}",
+        f"farm run    {clean(document['farm_run'])}{url}",
+        f"cost        {cost}",
+    ]
 
 
 def conversion_words(document: Mapping[str, Any]) -> str:
