@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from windtunnel.accelerators import shown_accelerator
 from windtunnel.cli.commands.shape_option import Shapes
 from windtunnel.cli.io.console import run_async, say
 from windtunnel.cli.io.files import write_whole
@@ -133,9 +134,8 @@ class _Told:
         place = f"{cell.farm}: {target.device.title or target.device.name}, {cell.platform} {cell.os_version}"
         price = "free" if cost is None else f"expected to cost {_usd(cost)}"
         threads = "1 thread" if cell.threads == 1 else f"{cell.threads} threads"
-        say(
-            f"{place}, {cell.accelerator}, {threads}, as {'an app' if cell.run_as == 'app' else 'an executable'}; {price}"
-        )
+        way = "as an app" if cell.run_as == "app" else "as an executable"
+        say(f"{place}, {shown_accelerator(cell.accelerator)}, {threads}, {way}; {price}")
         if not resume and cell.farm_properties.platform != "host":
             say(f"farm run {key}; if this command is killed, collect it with:")
             say(f"  {self._resume_command(key)}")

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from windtunnel.cli.commands.completion import complete_plans
-from windtunnel.cli.commands.options import label_of
+from windtunnel.cli.commands.options import farms_option, label_of
+from windtunnel.cli.commands.runs.dry_run import dry_run as dry_run_of
 from windtunnel.cli.commands.runs.watch import follow, print_interrupted
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 from windtunnel.cli.io.progress import progress_bytes
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 @click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="A label of the run; may be repeated.")
 @click.option("--run-id", help="Id of the run: letters, digits, '-' and '_'.")
 @click.option("--wait", is_flag=True, help="Wait for the verdict, with progress, and print the report.")
+@click.option("--dry-run", is_flag=True, help="Print the cells and what they may cost; start nothing.")
+@farms_option
 @json_option
 def submit(
     model: str,
@@ -45,6 +48,8 @@ def submit(
     labels: tuple[str, ...],
     run_id: str | None,
     wait: bool,
+    dry_run: bool,
+    farms: Path | None,
     as_json: bool,
 ) -> int:
     """Announces MODEL (a file, folder, checkpoint prefix or URI), which starts a run.
@@ -53,8 +58,13 @@ def submit(
     command waits for it. If it is not running, the command starts an embedded one for its own lifetime; --wait is then
     implied. A `windtunnel up` that starts later takes over. Ctrl-C stops the command, not the run.
 
+    With --dry-run nothing is started: the farms are asked for their devices, and the command prints the cells of each
+    variant, why cells would be skipped, and what each farm may cost, with the budgets. If Windtunnel is not running, or
+    with --farms, it asks the farms of farms.yaml itself. Exit code 1: nothing can run, or a budget does not suffice.
+
     \b
     windtunnel submit model.keras --plan plan.yaml --wait
+    windtunnel submit model.keras --plan plan.yaml --dry-run --farms farms.yaml
     windtunnel submit saved_model/ --plan-name nightly --label team=edge
     windtunnel submit s3://models/ssd.zip --name ssd --version 2026-11-20.3 --wait --json
     windtunnel submit https://models.example.com/ssd.keras --sha256 9f86d081884c7d65... --wait
@@ -71,6 +81,11 @@ def submit(
         "labels": dict(label_of(text) for text in labels),
         "run_id": run_id,
     }
+    if dry_run:
+        check_arguments(model, options)
+        return run_async(dry_run_of(model, plan, plan_name, farms, as_json=as_json))
+    if farms is not None:
+        raise click.UsageError("--farms needs --dry-run; `windtunnel up --farms FILE` sets the farms of runs")
     return run_async(_submit(model, options, wait=wait, as_json=as_json))
 
 
