@@ -92,7 +92,7 @@ def _farm_row(farm: Mapping[str, Any]) -> tuple[str, ...]:
 def _reuse(seconds: int | None) -> Iterator[str]:
     if seconds:
         age = f"{seconds / 86400:g} days" if seconds >= 86400 else f"{seconds / 3600:g} hours"
-        yield f"reuse: a cell that was measured in the last {age} with the same model takes that result and costs nothing"
+        yield f"reuse: a cell with a measurement of the same variant in the last {age} takes it, and costs nothing"
 
 
 def _of_budget(usd: float | None) -> str:
