@@ -106,9 +106,7 @@ def _problems(document: Mapping[str, Any]) -> list[str]:
     for farm in document["farms"]:
         name, limits, own = farm["farm"], farm["budget_usd"], farm["cost_usd"] or 0.0
         if limits["run"] is not None and own > limits["run"]:
-            found.append(
-                f"the budget of a run on farm {name} is ${limits['run']:.2f}, and it may cost ${own:.2f} there"
-            )
+            found.append(f"farm {name} allows ${limits['run']:.2f} for a run, which may cost ${own:.2f} there")
         today = farm["today_usd"] or 0.0
         if limits["day"] is not None and today + own > limits["day"]:
             found.append(

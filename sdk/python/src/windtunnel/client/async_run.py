@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """The progress of a run. `verdict` is None until it has one."""
+    """The progress of a run. `verdict` is None until it has one; `event_type` as in CloudEvents."""
 
     run_id: str
     state: str
@@ -40,6 +40,7 @@ class Progress:
     steps_done: int
     steps_known: int
     text: str
+    event_type: str = ""
 
 
 class AsyncRun:
@@ -54,6 +55,11 @@ class AsyncRun:
         """
         self._client = client
         self.run_id = run_id
+
+    @property
+    def client(self) -> AsyncClient:
+        """The connection to the services."""
+        return self._client
 
     async def watch(self) -> AsyncGenerator[Progress, None]:
         """Progress until the run has its verdict; survives restarts of the metrics store.
@@ -214,4 +220,5 @@ async def _within(seconds: float, answer: Awaitable[T], endpoints: Endpoints) ->
 def _progress(message: metrics_store_pb2.WatchRunResponse) -> Progress:
     run = message.run
     state = RUN_STATE.read(run.run_state, run.state)
-    return Progress(run.run_id, state, verdict_name(run.verdict), run.steps_done, run.steps_known, message.text)
+    verdict = verdict_name(run.verdict)
+    return Progress(run.run_id, state, verdict, run.steps_done, run.steps_known, message.text, message.event_type)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from windtunnel.cli.commands.completion import complete_runs
+from windtunnel.cli.commands.runs.farm_summary import FarmSummary
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
 
 if TYPE_CHECKING:
     from windtunnel.client import AsyncRun, Progress, Report
+    from windtunnel.v1.farm_dispatcher_pb2 import ActiveFarmRun
 
 _EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 
@@ -22,6 +24,8 @@ _EXIT_OF_VERDICT = {None: 0, "passed": 0, "failed": 1, "could_not_run": 2}
 @json_option
 def watch(run_id: str, as_json: bool) -> int:
     """Shows the progress of RUN until its verdict, then its report. The exit code is the verdict's.
+
+    Cells on farms are shown with the farm's own state and page; of more than 20 of them, only counts for each farm.
 
     If Windtunnel is not running, an embedded one resumes an unfinished run for the lifetime of this command.
 
@@ -95,17 +99,32 @@ async def _show_progress(run: AsyncRun) -> None:
 
     console = Console(file=sys.stderr)
     if not console.is_terminal:
+        summary = _summary(run, say)
         async for step in run.watch():
-            if step.text:
+            if step.text and not await summary.counts(step):
                 say(f"[{step.steps_done}/{step.steps_known}] {progress_words(step)}")
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bar(*columns, console=console) as progress:
+
+        def tell(text: str) -> None:
+            progress.console.print(text, markup=False, highlight=False)
+
+        summary = _summary(run, tell)
         task = progress.add_task(run.run_id, total=None)
         async for step in run.watch():
             progress.update(task, completed=step.steps_done, total=step.steps_known or None)
-            if step.text:
-                progress.console.print(progress_words(step), markup=False, highlight=False)
+            if step.text and not await summary.counts(step):
+                tell(progress_words(step))
+
+
+def _summary(run: AsyncRun, tell: Callable[[str], None]) -> FarmSummary:
+    async def farm_runs_of(run_id: str) -> Sequence[ActiveFarmRun]:
+        from windtunnel.cli.home.farm_runs import active_farm_runs
+
+        return await active_farm_runs(run.client, run_id)
+
+    return FarmSummary(run, farm_runs_of, tell)
 
 
 def progress_words(step: Progress) -> str:
