@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +25,22 @@ from windtunnel.bus import Bus, Event, Policy, Worker, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.bus.worker import FailureHandler
 from windtunnel.catalog import Catalog, CatalogEntry
-from windtunnel.errors import FarmError, JobFailed, Unavailable, WindtunnelError
+from windtunnel.errors import FarmError, InvalidInput, JobFailed, Unavailable, WindtunnelError
 from windtunnel.farm_dispatcher.__main__ import scheduler_on
 from windtunnel.farm_dispatcher.adapters.artifact_files import ArtifactFiles
-from windtunnel.farm_dispatcher.adapters.fake_farm import FakeFarm
+from windtunnel.farm_dispatcher.adapters.fake_farm import FAKE_DEVICE, FAKE_SETTINGS, FakeFarm, FakeVendor
 from windtunnel.farm_dispatcher.adapters.host import local_farm as local
 from windtunnel.farm_dispatcher.domain.cells import RunAs
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
 from windtunnel.farm_dispatcher.domain.farm import Farm
-from windtunnel.farm_dispatcher.domain.farm_settings import LocalSettings, PollSeconds
+from windtunnel.farm_dispatcher.domain.farm_settings import Budget, LocalSettings, PollSeconds
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, ExecutableJob
 from windtunnel.farm_dispatcher.service import FarmDispatcherService
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
 from windtunnel.farm_dispatcher.use_cases.scheduler.schedule import Scheduler
+from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Share
 from windtunnel.log_parser import measure, parse_log
 from windtunnel.plan import DeviceFilter, Plan, VariantSpec
 from windtunnel.rpc import RpcServer
@@ -498,3 +500,53 @@ async def test_devices_plans_and_runs_by_grpc(tmp_path: Path) -> None:
             await stub.ListDevices(farm_dispatcher_pb2.ListDevicesRequest(farm="aws"))
         assert error.value.code() is grpc.StatusCode.NOT_FOUND
     await server.stop(0)
+
+
+async def test_one_farm_that_fails_does_not_hide_the_devices_of_others(bus: Bus, tmp_path: Path) -> None:
+    away = FakeFarm(down=FarmError("throttled", hint="wait"))
+    bench = await bench_on(bus, {"fake": FakeFarm(), "away": away}, tmp_path)
+    context: Any = None
+    request = farm_dispatcher_pb2.ListDevicesRequest(list_others=True)
+    answer = await bench.service.ListDevices(request, context)
+    assert ([one.name for one in answer.devices], list(answer.farms)) == (["pixel"], ["fake"])
+    assert [(one.farm, one.message, one.hint) for one in answer.outages] == [("away", "throttled", "wait")]
+    with pytest.raises(FarmError):
+        await bench.service.ListDevices(farm_dispatcher_pb2.ListDevicesRequest(), context)
+
+
+async def test_planned_cells_come_with_their_cost_and_the_budgets(bus: Bus, tmp_path: Path) -> None:
+    device = dataclasses.replace(FAKE_DEVICE, price_per_minute_usd=Decimal("0.17"))
+    budget = Budget(run=Decimal(1), day=Decimal(50))
+    settings = dataclasses.replace(FAKE_SETTINGS, entries=20, budget_usd=budget)
+    bench = await bench_on(bus, {"fake": FakeFarm(offered=(device,), settings=settings)}, tmp_path)
+    work = bench.scheduler.queue.work
+    await work.ledgers.reserve(settings, "key", [Share("another", 300_000)], work.clock())
+    filters = [plan_pb2.DeviceFilter(farm="fake", threads=[1, 2, 3, 4])]
+    request = farm_dispatcher_pb2.PlanCellsRequest(variant="int8", devices=filters)
+    context: Any = None
+    (found,) = (await bench.service.PlanCells(request, context)).estimates
+    assert (found.farm, found.cells, found.farm_runs, found.billed_time.seconds) == ("fake", 4, 1, 120)
+    assert (found.cost_micro_usd, found.unpacked_micro_usd) == (340_000, 680_000)
+    assert (found.run_budget_micro_usd, found.day_budget_micro_usd) == (1_000_000, 50_000_000)
+    assert found.today_micro_usd == 300_000
+
+
+async def test_the_farm_runs_of_a_run_are_listed_while_they_last(bus: Bus, tmp_path: Path) -> None:
+    farm = FakeFarm(vendor=FakeVendor(polls_until_end=10_000))
+    bench = await bench_on(bus, {"fake": farm}, tmp_path)
+    context: Any = None
+
+    async def listed(run_id: str) -> list[farm_dispatcher_pb2.ActiveFarmRun]:
+        request = farm_dispatcher_pb2.ListFarmRunsRequest(run_id=run_id)
+        return list((await bench.service.ListFarmRuns(request, context)).farm_runs)
+
+    async with bench.working(), asyncio.timeout(20):
+        await bench.ready(await bench.context(DeviceFilter("fake", threads=(1,))))
+        while not [one for one in await listed("run-1") if one.running]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        (one,) = await listed("run-1")
+        assert (one.farm, one.device, one.os_version, one.cells) == ("fake", "pixel", "14", 1)
+        assert one.info.id and one.info.url
+        assert await listed("another") == []
+    with pytest.raises(InvalidInput, match="run_id is empty"):
+        await listed("")

@@ -30,8 +30,8 @@ from windtunnel.farm_dispatcher.messages.estimate_messages import estimate_to_pr
 from windtunnel.farm_dispatcher.settings import FarmDispatcherSettings
 from windtunnel.farm_dispatcher.use_cases.list_devices import listing_to_proto
 from windtunnel.farm_dispatcher.use_cases.run_cells import Dispatcher
-from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import put_samples
 from windtunnel.farm_dispatcher.use_cases.scheduler.active_runs import active_runs
+from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import put_samples
 from windtunnel.farm_dispatcher.use_cases.scheduler.queue_cells import CellQueue
 from windtunnel.plan import DeviceFilter, plan_from_proto, shapes_from_proto, shapes_to_proto
 from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, failure_to_proto
