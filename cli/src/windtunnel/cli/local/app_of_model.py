@@ -52,12 +52,12 @@ class AppMaker:
         """
         settings = load(AppBuilderSettings)
         store = BaseAppStore(settings.base_apps, self.catalog, self.artifacts, own=self.sources, sources=self.sources)
-        bases, test = store.apps(Platform(platform)), store.test_app() if platform == "android" else None
+        bases, test = store.apps(Platform(platform)), store.test_app(Platform(platform))
         for kind in kinds:
-            if kind == "instrumentation" and test is not None:
+            if test is not None and test.kind == kind:
                 return await self._made(store, model, platform, kind, bases[0], test)
             base = next((one for one in bases if (one.kind or "activity") == kind), None)
-            if base is not None and kind != "instrumentation":
+            if base is not None:
                 return await self._made(store, model, platform, kind, base, None)
         has = ", ".join(str(one.kind or "activity") for one in bases)
         raise Unsupported(
@@ -83,7 +83,8 @@ class AppMaker:
             request = BuildRequest(Platform(platform), path, config, Path(folder, "app"), base, source.kind)
             built = await asyncio.to_thread(build_package, request, key)
             assert built.facts is not None, "it was made from a base app"
-            test: ArtifactRef | None = None
+            # The XCTest package of an app of iOS is taken as it is.
+            test = None if test_base is None else await self.artifacts.put_file(test_base.path)
             if test_base is not None and key is not None:
                 wanted = TestAppRequest(test_base, built.facts.package_name, Path(folder, "test"))
                 made = await asyncio.to_thread(build_test_app, wanted, key)
