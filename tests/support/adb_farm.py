@@ -5,23 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.farm_jobs import FolderFiles, benchmark_job, cell_on
+from support.farm_jobs import FolderFiles, benchmark_job, cell_on, request_of
 from support.farm_peers.phone.adb_server import AdbServer
 from support.farm_peers.phone.benchmark import HOST, benchmark_binary
 from support.farm_peers.phone.phone import Phone, attached_phone
 from support.farm_peers.phone.state import PhoneState
 from windtunnel.farm_dispatcher.adapters.adb.adb_farm import AdbFarm
 from windtunnel.farm_dispatcher.adapters.adb.run_script import Waits
-from windtunnel.farm_dispatcher.domain.device_runs import Phase, Submitted
+from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobFailure, Phase, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.domain.farm_settings import AdbSettings, PollSeconds
-from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, Entry
+from windtunnel.farm_dispatcher.domain.jobs import DEVICE_FOLDER, Entry, FarmRunRequest
 
 PATIENCE_S = 60.0
 
@@ -99,4 +99,38 @@ async def _polls(farm: Farm, submitted: Submitted) -> AsyncIterator[Any]:
     deadline = loop.time() + PATIENCE_S
     while loop.time() < deadline:
         yield await farm.poll(submitted)
+        await asyncio.sleep(0.02)
+
+
+async def run(farm: AdbFarm, jobs: Jobs, request: FarmRunRequest, into: Path) -> Collected:
+    submitted = await farm.submit(request, jobs.files)
+    assert await ended(farm, submitted) is Phase.ENDED
+    return await farm.collect(submitted, request, into)
+
+
+async def request_for(farm: AdbFarm, jobs: Jobs, *models: Path, key: str = "wt-1", **changes: Any) -> FarmRunRequest:
+    (device,) = await farm.devices()
+    entries = (jobs.entry(device, model, number, **changes) for number, model in enumerate(models))
+    return request_of(device, *entries, key=key)
+
+
+def failure(collected: Collected, number: int = 0) -> JobFailure:
+    found = collected.results[number].failure
+    assert found is not None
+    return found
+
+
+def shell(bench: Lab, phone: Phone, command: str) -> str:
+    return bench.server.adb("-s", phone.serial, "shell", command).stdout.decode()
+
+
+def is_flying(phone: Phone) -> bool:
+    return phone.state.airplane
+
+
+async def until(condition: Callable[[], object], patience_s: float = 30.0) -> None:
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + patience_s
+    while not condition():
+        assert loop.time() < deadline
         await asyncio.sleep(0.02)
