@@ -27,7 +27,7 @@ PLANTED = {
         "farm_dispatcher/use_cases/run_cells.py",
         "windtunnel.farm_dispatcher.adapters.host.local_farm",
     ),
-    "App builder": ("app_builder/domain/platforms.py", "windtunnel.app_builder.use_cases.build_app"),
+    "App builder": ("app_builder/domain/base_apps.py", "windtunnel.app_builder.use_cases.build_app"),
     "Layer diff and quantizer": ("quantizer/service.py", "windtunnel.quantizer.__main__"),
     "Domain rules": ("metrics_store/domain/gates.py", "windtunnel.bus.events"),
     "The diagnosis knows": ("diagnosis/numerics/metrics.py", "grpc"),
