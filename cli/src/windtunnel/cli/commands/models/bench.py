@@ -85,7 +85,7 @@ def bench(
     windtunnel bench model.tflite --samples test.npz
     windtunnel bench model.tflite --accelerator builtin --threads 4 --json | jq .latency_ms.p95
     windtunnel bench model.tflite --device "aws/Google Pixel 8@14" --accelerator gpu --farms farms.yaml
-    windtunnel bench model.tflite --device "bench/Pixel 8" --run-as app --log phone.log
+    windtunnel bench model.tflite --device bench/SM-S911B --run-as app --log phone.log
     """
     from windtunnel.cli.report.text.measurement_text import render_bench
 
