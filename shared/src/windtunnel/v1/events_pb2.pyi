@@ -767,12 +767,18 @@ class DeviceRunProgressed(_message.Message):
     FARM_RUN_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REPEAT_FIELD_NUMBER: _builtins.int
+    OF_BASELINE_FIELD_NUMBER: _builtins.int
     attempt: _builtins.int
     """Which attempt this is, counted from 1."""
     stage: Global___DeviceRunProgressed.Stage.ValueType
     """How far it is."""
     reason: _builtins.str
     """Why it is queued again, in words. Empty: it is queued for the first time."""
+    repeat: _builtins.int
+    """Which repeat of the measurement this is, counted from 1 (see RepeatsRequested). 0: the cell's own measurement."""
+    of_baseline: _builtins.bool
+    """True: the repeat runs the baseline's model instead of the cell's variant."""
     @_builtins.property
     def run(self) -> _types_pb2.RunContext:
         """The run."""
@@ -783,7 +789,9 @@ class DeviceRunProgressed(_message.Message):
 
     @_builtins.property
     def farm_run(self) -> _types_pb2.FarmRunInfo:
-        """The farm's own job that carries it. Absent: there is none yet."""
+        """The farm's own job that carries it. Queued again: the job of the attempt before, with what the farm bills for it.
+        Absent: there is none yet.
+        """
 
     @_builtins.property
     def at(self) -> _timestamp_pb2.Timestamp:
@@ -799,10 +807,12 @@ class DeviceRunProgressed(_message.Message):
         farm_run: _types_pb2.FarmRunInfo | None = ...,
         at: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
+        repeat: _builtins.int = ...,
+        of_baseline: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "cell", b"cell", "farm_run", b"farm_run", "run", b"run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "cell", b"cell", "farm_run", b"farm_run", "reason", b"reason", "run", b"run", "stage", b"stage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at", b"at", "attempt", b"attempt", "cell", b"cell", "farm_run", b"farm_run", "of_baseline", b"of_baseline", "reason", b"reason", "repeat", b"repeat", "run", b"run", "stage", b"stage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

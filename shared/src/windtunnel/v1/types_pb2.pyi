@@ -962,6 +962,7 @@ class Cell(_message.Message):
     DEVICE_PLATFORM_FIELD_NUMBER: _builtins.int
     FARM_PROPERTIES_FIELD_NUMBER: _builtins.int
     RUN_AS_FIELD_NUMBER: _builtins.int
+    SKIP_KIND_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """Identifies the cell; deterministic in the run and the other fields."""
     variant: _builtins.str
@@ -996,6 +997,8 @@ class Cell(_message.Message):
     """
     run_as: Global___RunAs.ValueType
     """How it runs. Unspecified: an older writer, which knows executables only."""
+    skip_kind: Global___FailureKind.ValueType
+    """Why the farm cannot run this cell, as a kind. Unspecified: it can, or an older writer gives `skip_reason` alone."""
     @_builtins.property
     def input_shapes(self) -> _containers.RepeatedCompositeFieldContainer[Global___InputShape]:
         """Shapes that the inputs have during the run. Empty: the model's own, a dynamic dimension taken as 1."""
@@ -1020,10 +1023,11 @@ class Cell(_message.Message):
         device_platform: Global___Platform.ValueType = ...,
         farm_properties: Global___FarmProperties | None = ...,
         run_as: Global___RunAs.ValueType = ...,
+        skip_kind: Global___FailureKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["farm_properties", b"farm_properties"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "device_platform", b"device_platform", "farm", b"farm", "farm_properties", b"farm_properties", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "run_as", b"run_as", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accelerator", b"accelerator", "device", b"device", "device_platform", b"device_platform", "farm", b"farm", "farm_properties", b"farm_properties", "id", b"id", "input_shapes", b"input_shapes", "os_version", b"os_version", "platform", b"platform", "run_as", b"run_as", "skip_kind", b"skip_kind", "skip_reason", b"skip_reason", "threads", b"threads", "variant", b"variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,7 +11,9 @@ import grpc
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.bus import Event, Malformed, job_key
+from windtunnel.enum_words import FAILURE_KIND
 from windtunnel.errors import InvalidInput, WindtunnelError
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.log_parser.domain.log import Delegate, RunLog
 from windtunnel.log_parser.settings import LogParserSettings
 from windtunnel.log_parser.use_cases.judge_run import judge_run
@@ -83,7 +85,7 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
             run=message.run,
             cell=message.cell,
             attempt=message.attempt,
-            failure=failure_to_proto(error, self._runtime.name),
+            failure=_failure(error, self._runtime.name),
             farm_run=message.farm_run if message.HasField("farm_run") else None,
             log=message.log,
             repeat=message.repeat,
@@ -124,6 +126,14 @@ class LogParserService(log_parser_pb2_grpc.LogParserServiceServicer):
                 raise _too_large(path.stat().st_size, limit, "raise WINDTUNNEL_MAX_LOG_BYTES")
             results = await asyncio.to_thread(read_results, path)
             return _response([one.run for one in results.runs], results.to_json())
+
+
+def _failure(error: WindtunnelError, service: str) -> types_pb2.Failure:
+    """Why there is no measurement. The farm has run the cell: a log without figures is the fault of what ran there."""
+    failure = failure_to_proto(error, service)
+    kind = FailureKind.TEST if isinstance(error, InvalidInput) else FailureKind.OTHER
+    failure.kind = FAILURE_KIND.number(kind)
+    return failure
 
 
 def _response(runs: Sequence[RunLog], document: dict[str, Any]) -> log_parser_pb2.ParseResponse:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import PHONES, FarmProperties
 
 # How a cell runs: the benchmark program by itself, or inside the app.
@@ -17,8 +18,8 @@ RunAs = Literal["executable", "app"]
 class Cell:
     """One (variant, device, OS, accelerator, threads) of a run.
 
-    `skip_reason` is not empty where the farm cannot run it; its other fields then say what was asked for, empty
-    where anything would have done.
+    `skip_reason` is not empty where the farm cannot run it, and `skip_kind` is its kind; its other fields then say what
+    was asked for, empty where anything would have done.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Cell:
     # What its farm says of all its devices.
     farm_properties: FarmProperties = PHONES
     run_as: RunAs = "executable"
+    skip_kind: FailureKind | None = None
 
 
 def cell_id(run_id: str, variant: str, *fields: str | int) -> str:

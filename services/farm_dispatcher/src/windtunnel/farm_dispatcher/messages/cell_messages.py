@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import cast
 
-from windtunnel.enum_words import DEVICE_KIND, PLATFORM, RUN_AS
+from windtunnel.enum_words import DEVICE_KIND, FAILURE_KIND, PLATFORM, RUN_AS
 from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs
 from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts, DeviceKind
 from windtunnel.farm_dispatcher.domain.money import micro_usd, usd
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import shapes_from_proto, shapes_to_proto
 from windtunnel.run_conditions import RunConditions
 from windtunnel.service.protobuf_values import farm_properties_of, farm_properties_to_proto, message_of, value_of
@@ -37,6 +38,7 @@ def cell_to_proto(cell: Cell) -> types_pb2.Cell:
         device_platform=PLATFORM.number(cell.platform),
         farm_properties=farm_properties_to_proto(cell.farm_properties),
         run_as=RUN_AS.number(cell.run_as),
+        skip_kind=FAILURE_KIND.number(cell.skip_kind or ""),
     )
 
 
@@ -62,6 +64,7 @@ def cell_from_proto(message: types_pb2.Cell) -> Cell:
         input_shapes=shapes_from_proto(message.input_shapes),
         farm_properties=farm_properties_of(message),
         run_as=cast(RunAs, RUN_AS.read(message.run_as, "executable")),
+        skip_kind=FailureKind(kind) if (kind := FAILURE_KIND.read(message.skip_kind, "")) else None,
     )
 
 

@@ -12,6 +12,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs, cell_id
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import PHONES, FarmProperties, properties_of
 from windtunnel.plan import DeviceFilter
 
@@ -40,6 +41,7 @@ class _Place:
     os_version: str
     device: Device | None = None
     skip_reason: str = ""
+    skip_kind: FailureKind = FailureKind.UNSUPPORTED
 
 
 async def offer_of(farm: Farm) -> Offer:
@@ -108,8 +110,9 @@ def _cells(
             # Ids of before there was a choice stay as they were.
             id = cell_id(run_id, variant, *fields, *((run_as,) if run_as else ()))
             reason = place.skip_reason or _lacks(place.device, accelerator) or _cannot(wanted.farm, offer, run_as)
+            kind = place.skip_kind if reason else None
             how: RunAs = run_as or (offer.runs[0] if offer is not None else "executable")
-            yield Cell(id, variant, *fields, skip_reason=reason, farm_properties=properties, run_as=how)
+            yield Cell(id, variant, *fields, skip_reason=reason, farm_properties=properties, run_as=how, skip_kind=kind)
 
 
 def _places(wanted: DeviceFilter, offer: Offer | None, farms: Sequence[str]) -> Iterator[_Place]:
@@ -126,7 +129,7 @@ def _places(wanted: DeviceFilter, offer: Offer | None, farms: Sequence[str]) -> 
             yield _Place(device.name, device.platform, device.os_version, device)
         if not fitting:
             reason = _why_none(wanted.farm, offer.devices, name, platform, os_version)
-            yield _Place(name, platform, os_version, skip_reason=reason)
+            yield _Place(name, platform, os_version, skip_reason=reason, skip_kind=FailureKind.DEVICE)
 
 
 def _fits(device: Device, name: str, platform: str, os_version: str) -> bool:

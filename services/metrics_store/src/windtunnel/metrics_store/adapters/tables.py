@@ -183,6 +183,7 @@ cells = Table(
     _text("run_as"),
     Column("planned", Boolean, nullable=False),
     _text("skip_reason"),
+    _text("skip_kind"),
     Column("not_run", Document),
     _count("attempts"),
     # Requests for more jobs, and what they gave: facts in lists. NULL: none.

@@ -109,11 +109,12 @@ class NotCompared:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """The cells of a variant, and why each of those that its farm cannot run is skipped."""
+    """The cells of a variant, and why each of those that its farm cannot run is skipped: words, and a FailureKind."""
 
     variant: str
     cells: tuple[CellSpec, ...] = ()
     skipped: Mapping[str, str] = field(default_factory=dict)
+    skip_kinds: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +183,17 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
+class TriedAgain:
+    """An attempt failed and another one follows: what carried the attempt, whose bill counts."""
+
+    cell: CellSpec
+    attempt: int
+    farm_run: FarmRun
+    repeat: int = 0
+    of_baseline: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class RepeatsRequested:
     """More jobs of a cell and of its baseline were asked for: repeats `first` to `first + pairs - 1` of both."""
 
@@ -208,5 +220,6 @@ Fact: TypeAlias = (
     | Finished
     | NotRun
     | Measured
+    | TriedAgain
     | RepeatsRequested
 )

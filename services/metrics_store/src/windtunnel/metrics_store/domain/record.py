@@ -47,7 +47,7 @@ JobKey: TypeAlias = tuple[int, bool, int]
 
 @dataclass(frozen=True, slots=True)
 class CellState:
-    """What is known of one cell. `attempts`: the highest attempt of any event.
+    """What is known of one cell. `attempts`: the highest attempt of any event. `skip_kind`: a FailureKind.
 
     `requests`: for more jobs, in their order. `repeats`: what they gave, by number and whether it is of the baseline.
     `farm_runs`: what carried each attempt.
@@ -56,6 +56,7 @@ class CellState:
     spec: CellSpec
     planned: bool = False
     skip_reason: str = ""
+    skip_kind: str = ""
     measured: facts.Measured | None = None
     not_run: facts.NotRun | None = None
     attempts: int = 0
@@ -181,6 +182,8 @@ def apply(record: RunRecord, fact: Fact) -> RunRecord:
             return _planned(record, fact)
         case facts.Built() | facts.NotBuilt():
             return _app(record, fact)
+        case facts.TriedAgain():
+            return _with_cell(record, _tried_again(_known_cell(record, fact.cell), fact))
         case facts.RepeatsRequested():
             return _requested(record, fact)
         case facts.Finished() | facts.NotRun() | facts.Measured():
@@ -240,8 +243,9 @@ def _planned(record: RunRecord, fact: facts.Planned) -> RunRecord:
     record = _with_variant(record, dataclasses.replace(record.variant(fact.variant), planned=True))
     for spec in fact.cells:
         cell = _known_cell(record, spec)
-        reason = max(cell.skip_reason, fact.skipped.get(spec.id, ""))
-        record = _with_cell(record, dataclasses.replace(cell, planned=True, skip_reason=reason))
+        said = (fact.skipped.get(spec.id, ""), fact.skip_kinds.get(spec.id, ""))
+        reason, kind = max((cell.skip_reason, cell.skip_kind), said)
+        record = _with_cell(record, dataclasses.replace(cell, planned=True, skip_reason=reason, skip_kind=kind))
     return record
 
 
@@ -274,11 +278,20 @@ def _repeat(cell: CellState, fact: Repeat) -> CellState:
     return dataclasses.replace(cell, repeats={**cell.repeats, key: best})
 
 
+def _carried(cell: CellState, key: JobKey, farm_run: FarmRun) -> CellState:
+    runs = {**cell.farm_runs, key: _either(cell.farm_runs.get(key), farm_run)}
+    return dataclasses.replace(cell, farm_runs=runs)
+
+
+def _tried_again(cell: CellState, fact: facts.TriedAgain) -> CellState:
+    if not fact.repeat:
+        cell = dataclasses.replace(cell, attempts=max(cell.attempts, fact.attempt))
+    return _carried(cell, (fact.repeat, fact.of_baseline, fact.attempt), fact.farm_run)
+
+
 def _cell(cell: CellState, fact: facts.Finished | facts.NotRun | facts.Measured) -> CellState:
     if fact.farm_run is not None:
-        key = (fact.repeat, fact.of_baseline, fact.attempt)
-        runs = {**cell.farm_runs, key: _either(cell.farm_runs.get(key), fact.farm_run)}
-        cell = dataclasses.replace(cell, farm_runs=runs)
+        cell = _carried(cell, (fact.repeat, fact.of_baseline, fact.attempt), fact.farm_run)
     if fact.repeat:
         return cell if isinstance(fact, facts.Finished) else _repeat(cell, fact)
     cell = dataclasses.replace(cell, attempts=max(cell.attempts, fact.attempt))

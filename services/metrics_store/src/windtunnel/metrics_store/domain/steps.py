@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Final
 
+from windtunnel.farms.failure_kinds import FailureKind
+from windtunnel.metrics_store.domain.failure_kinds import kind_of_app, kind_of_run, kind_of_skip
 from windtunnel.metrics_store.domain.record import CellState, RunRecord, VariantState
 from windtunnel.metrics_store.domain.values import Failure
 from windtunnel.plan.plan_values import Plan
-
-# How a cell runs that needs the benchmark program and no app.
-_EXECUTABLE: Final = "executable"
 
 
 class Outcome(Enum):
@@ -76,7 +74,16 @@ def progress(run: RunRecord, plan: Plan | None) -> tuple[int, int]:
     return sum(step.outcome is not Outcome.PENDING for step in known), len(known)
 
 
-def cell_problem(run: RunRecord, cell: CellState) -> str | None:
+@dataclass(frozen=True, slots=True)
+class CellFailure:
+    """Why a cell has no measurement: the kind, and words for people. `skipped`: it was planned, and never to run."""
+
+    kind: FailureKind
+    message: str
+    skipped: bool = False
+
+
+def cell_failure(run: RunRecord, cell: CellState) -> CellFailure | None:
     """Why a cell has no measurement.
 
     Args:
@@ -89,15 +96,14 @@ def cell_problem(run: RunRecord, cell: CellState) -> str | None:
     if cell.measured is not None:
         return None
     if cell.not_run is not None:
-        return explain(cell.not_run.failure)
+        failure = cell.not_run.failure
+        return CellFailure(kind_of_run(failure), explain(failure))
     if cell.skip_reason:
-        return cell.skip_reason
-    if cell.spec.run_as == _EXECUTABLE:
-        # It needs no app.
-        return None
-    app = run.apps.get((cell.spec.variant, cell.spec.app_platform))
+        return CellFailure(kind_of_skip(cell.skip_kind), cell.skip_reason, skipped=True)
+    app = run.apps.get((cell.spec.variant, cell.spec.app_platform)) if cell.spec.needs_app else None
     if app is not None and app.package is None and app.not_built is not None:
-        return f"the {cell.spec.app_platform} app could not be built: {explain(app.not_built)}"
+        words = f"the {cell.spec.app_platform} app could not be built: {explain(app.not_built)}"
+        return CellFailure(kind_of_app(app.not_built), words)
     return None
 
 
@@ -205,12 +211,12 @@ def _cell_steps(run: RunRecord, plan: Plan, name: str) -> Iterator[Step]:
             yield Step(name, Outcome.FAILED, f"variant {name} has no cell on farm {farm}")
     for cell in cells:
         label = f"cell {cell.spec.label} of variant {name}"
-        problem = cell_problem(run, cell)
+        failure = cell_failure(run, cell)
         if cell.measured is not None:
             yield Step(name, Outcome.DONE)
-        elif problem is not None:
-            skipped = cell.not_run is None and bool(cell.skip_reason)
-            yield Step(name, Outcome.FAILED, f"{label} {'was skipped' if skipped else 'failed'}: {problem}")
+        elif failure is not None:
+            became = "was skipped" if failure.skipped else "failed"
+            yield Step(name, Outcome.FAILED, f"{label} {became}: {failure.message}")
         else:
             yield Step(name, Outcome.PENDING, f"{label} has no measurement")
         for number, of_baseline in cell.awaited:

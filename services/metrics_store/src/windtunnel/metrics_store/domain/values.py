@@ -177,7 +177,7 @@ class CellSpec:
     threads: int = 0
     # None: it was stored by a version that did not know them.
     farm_properties: FarmProperties | None = None
-    # Shapes of the inputs by name; empty: the model's own. `run_as`: executable or app; empty: not said.
+    # Shapes of the inputs by name; empty: the model's own. `run_as`: executable or app; empty: not reported.
     input_shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     run_as: str = ""
 
@@ -185,6 +185,11 @@ class CellSpec:
     def its_farm(self) -> FarmProperties:
         """What holds for all devices of the cell's farm."""
         return self.farm_properties or properties_of(self.farm)
+
+    @property
+    def needs_app(self) -> bool:
+        """Whether it runs as an app. Older writers do not report it, and built apps for all cells."""
+        return self.run_as in ("", "app")
 
     @property
     def app_platform(self) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final
 from google.protobuf.message import Message
 
 from windtunnel.bus import Event, Malformed
-from windtunnel.enum_words import PLATFORM
+from windtunnel.enum_words import FAILURE_KIND, PLATFORM
 from windtunnel.figures import rounded
 from windtunnel.metrics_store.domain import facts
 from windtunnel.metrics_store.domain.event_content import EventContent
@@ -24,7 +24,7 @@ from windtunnel.metrics_store.messages.decode_values import (
     check_of,
     device_of,
     failure_of,
-    farm_run,
+    farm_run_from,
     farm_run_of,
     layers_of,
     measurement_of,
@@ -193,7 +193,8 @@ def _planned(message: events_pb2.CellsPlanned) -> _Read:
     skipped = {cell.id: cell.skip_reason for cell in message.cells if cell.skip_reason}
     counted = "1 cell" if len(cells) == 1 else f"{len(cells)} cells"
     text = f"{counted} of variant {message.variant} {'is' if len(cells) == 1 else 'are'} planned"
-    return (facts.Planned(message.variant, cells, skipped),), text, (), None
+    kinds = {cell.id: FAILURE_KIND.read(cell.skip_kind, "") for cell in message.cells if cell.skip_reason}
+    return (facts.Planned(message.variant, cells, skipped, kinds),), text, (), None
 
 
 def _not_planned(message: events_pb2.CellsFailed) -> _Read:
@@ -243,17 +244,22 @@ _STAGES: Final = {
 
 
 def _progressed(message: events_pb2.DeviceRunProgressed) -> _Read:
-    """Nothing that a verdict depends on: a line for those who watch the run."""
+    """Nothing that a verdict depends on: a line for those who watch the run, and the bill of a failed attempt."""
     cell, farm_run = cell_spec(message.cell), message.farm_run
     text = f"variant {cell.variant} on {cell.label} {_STAGES.get(message.stage, 'is under way')}"
     said = ", ".join(part for part in (message.reason, farm_run.words, farm_run.url) if part)
-    return (), f"{text} ({said})" if said else text, (), None
+    text = f"{text} ({said})" if said else text
+    queued_again = message.stage == events_pb2.DeviceRunProgressed.STAGE_QUEUED and message.attempt > 1
+    if not (queued_again and message.HasField("farm_run")):
+        return (), text, (), None
+    failed = message.attempt - 1, farm_run_from(farm_run), message.repeat, message.of_baseline
+    return (facts.TriedAgain(cell, *failed),), text, (), None
 
 
 def _not_run(message: events_pb2.DeviceRunFailed) -> _Read:
     cell, failure = cell_spec(message.cell), failure_of(message.failure)
     text = f"{cell.label} failed on variant {cell.variant}{_repeat(message)}: {failure.message}"
-    carried = farm_run(message.farm_run) if message.HasField("farm_run") else None
+    carried = farm_run_from(message.farm_run) if message.HasField("farm_run") else None
     fact = facts.NotRun(cell, message.attempt, failure, message.repeat, message.of_baseline, carried)
     return (fact,), text, (), None
 

@@ -146,10 +146,10 @@ def farm_run_of(message: events_pb2.DeviceRunFinished | events_pb2.DeviceRunMeas
     """
     if not message.HasField("farm_run"):
         return FarmRun(reused=True) if message.reused else None
-    return dataclasses.replace(farm_run(message.farm_run), reused=message.reused)
+    return dataclasses.replace(farm_run_from(message.farm_run), reused=message.reused)
 
 
-def farm_run(message: types_pb2.FarmRunInfo) -> FarmRun:
+def farm_run_from(message: types_pb2.FarmRunInfo) -> FarmRun:
     """Reads a farm run.
 
     Args:

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.metrics_store.domain import GateResult, Judgment, RunRecord, VariantJudgment, Verdict
 from windtunnel.metrics_store.domain.facts import Measured
 from windtunnel.metrics_store.domain.gates import LATENCY_VS, accuracy_drop
 from windtunnel.metrics_store.domain.measurement_warnings import cell_warnings, fallen_back
 from windtunnel.metrics_store.domain.record import CellState
 from windtunnel.metrics_store.domain.run_findings import accuracy_reason
-from windtunnel.metrics_store.domain.steps import cell_problem, explain
+from windtunnel.metrics_store.domain.steps import CellFailure, cell_failure, explain
 from windtunnel.metrics_store.domain.values import Latency, Measurement, Quality, Tensor
 
 SCHEMA: Final = "windtunnel.report/1"
@@ -85,6 +86,30 @@ def build_report(run: RunRecord, judgment: Judgment, diagnoses: Diagnoses, endin
         ],
         "findings": [one.to_json() for one in judgment.findings],
     }
+
+
+def with_costs(report: dict[str, Any], run: RunRecord) -> bool:
+    """Brings the costs of a stored report up to date: farms bill what they canceled after the verdict.
+
+    Args:
+        report: of the run; it is changed.
+        run: its record.
+
+    Returns:
+        Whether a cost has changed.
+    """
+    changed = False
+    shown = [
+        (cell, [run.cells[cell["id"]]])
+        for variant in report["variants"]
+        for cell in variant["cells"]
+        if cell["id"] in run.cells
+    ]
+    for part, cells in (*shown, (report, list(run.cells.values()))):
+        cost = _usd([cell.cost_micro_usd for cell in cells])
+        changed |= part.get("cost_usd") != cost
+        part["cost_usd"] = cost
+    return changed
 
 
 def _cause_text(diagnosis: Mapping[str, Any]) -> str:
@@ -196,7 +221,7 @@ def _one_or_all(values: Sequence[float]) -> float | list[float] | None:
 
 def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
     spec, measured = cell.spec, cell.measured
-    status, reason = _status(run, cell, ended=ended)
+    status, reason, failure = _status(run, cell, ended=ended)
     found = None if measured is None else measured.measurement
     latency = Latency() if found is None else found.latency
     return {
@@ -221,7 +246,8 @@ def _cell(run: RunRecord, cell: CellState, *, ended: bool) -> dict[str, Any]:
         "warnings": list(cell_warnings(cell)),
         "attempts": cell.attempts,
         "reason": reason,
-        "failure": None if status not in ("failed", "skipped") else {"kind": _kind(run, cell), "message": reason},
+        "failure": None if failure is None else {"kind": failure.kind.value, "message": failure.message},
+        "run_as": spec.run_as or None,
         **_carried(cell),
         "device_facts": None if measured is None else dataclasses.asdict(measured.device),
     }
@@ -242,15 +268,6 @@ def _usd(micros: Iterable[int | None]) -> float | None:
     """US dollars; None: no farm bills anything."""
     known = [one for one in micros if one is not None]
     return sum(known) / 1_000_000 if known else None
-
-
-def _kind(run: RunRecord, cell: CellState) -> str:
-    """The kind of failure of a cell that has no measurement."""
-    if cell.not_run is not None:
-        return cell.not_run.failure.kind or "other"
-    if cell.skip_reason:
-        return "unsupported"
-    return "other" if cell_problem(run, cell) is not None else "cancelled"
 
 
 def _repeats(cell: CellState) -> list[dict[str, Any]]:
@@ -278,17 +295,19 @@ def _circumstances(found: Measurement | None) -> dict[str, Any]:
     }
 
 
-def _status(run: RunRecord, cell: CellState, *, ended: bool) -> tuple[str | None, str | None]:
-    """Status and reason. Of a run that has not ended, a cell that may still be measured has neither."""
+def _status(run: RunRecord, cell: CellState, *, ended: bool) -> tuple[str | None, str | None, CellFailure | None]:
+    """Status, reason and failure. Of a run that has not ended, a cell that may still be measured has none of them."""
     if cell.measured is not None:
-        return "measured", None if cell.spec.times_count else _EMULATED
-    problem = cell_problem(run, cell)
-    if problem is not None:
-        skipped = cell.not_run is None and bool(cell.skip_reason)
-        return ("skipped" if skipped else "failed"), problem
-    if not ended:
-        return None, None
-    return ("skipped", "the run was canceled") if run.canceled is not None else ("failed", "there is no measurement")
+        return "measured", None if cell.spec.times_count else _EMULATED, None
+    failure = cell_failure(run, cell)
+    if failure is None and ended:
+        canceled = run.canceled is not None
+        words = "the run was canceled" if canceled else "there is no measurement"
+        # A run that still waited for a cell has ended at its deadline.
+        failure = CellFailure(FailureKind.CANCELLED, words, skipped=canceled)
+    if failure is None:
+        return None, None, None
+    return "skipped" if failure.skipped else "failed", failure.message, failure
 
 
 def _gate(gate: GateResult) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Literal
 from windtunnel.bus.publisher import Publisher
 from windtunnel.enum_words import STAGE
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
-from windtunnel.farm_dispatcher.use_cases.scheduler.work import utc_now
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import name_of, utc_now
 from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
 
 # How far a cell is; the words of the enum.
@@ -25,14 +25,23 @@ class Progress:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
-    async def queued(self, queued: farm_runs_pb2.QueuedCell, reason: str = "") -> None:
-        """A cell waits for its farm.
+    async def queued(self, queued: farm_runs_pb2.QueuedCell) -> None:
+        """A cell waits for its farm for the first time.
 
         Args:
             queued: the cell.
-            reason: why it waits again; empty: it waits for the first time.
         """
-        await self._say(queued, "queued", None, reason)
+        await self._say(queued, "queued", None, "")
+
+    async def queued_again(self, queued: farm_runs_pb2.QueuedCell, reason: str, before: types_pb2.FarmRunInfo) -> None:
+        """A cell waits for its farm again. Repeating it changes nothing.
+
+        Args:
+            queued: the cell, with its next attempt.
+            reason: why the attempt before failed.
+            before: what carried that attempt, with its bill.
+        """
+        await self._say(queued, "queued", before, reason)
 
     async def at(self, queued: farm_runs_pb2.QueuedCell, stage: Stage, run: farm_runs_pb2.FarmRun) -> None:
         """A cell is in a farm run.
@@ -63,7 +72,9 @@ class Progress:
             farm_run=info,
             at=to_timestamp(utc_now()),
             reason=reason,
+            repeat=queued.repeat,
+            of_baseline=queued.of_baseline,
         )
         words = "" if info is None else hashlib.sha256(f"{info.id}\0{info.words}".encode()).hexdigest()[:12]
-        parts = (queued.cell.id, str(queued.attempt), stage, words)
+        parts = (name_of(queued), str(queued.attempt), stage, words)
         await self._publisher.publish(message, run_id=queued.run.run_id, parts=parts)

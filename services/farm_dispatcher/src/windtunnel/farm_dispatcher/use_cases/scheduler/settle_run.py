@@ -158,8 +158,9 @@ class Settlement:
         if outcome.instance and outcome.instance not in again.avoid:
             again.avoid.append(outcome.instance)
         log.warning("cell %s is queued again: %s", queued.cell.id, event.failure.message)
-        if await self._work.records.create(queue_key(again, outcome.entry), again) is not None:
-            await self._progress.queued(again, event.failure.message)
+        # First, so that the bill of this attempt is known whatever happens next.
+        await self._progress.queued_again(again, event.failure.message, event.farm_run)
+        await self._work.records.create(queue_key(again, outcome.entry), again)
 
 
 def _is_infrastructure(outcome: farm_runs_pb2.CellOutcome) -> bool:
