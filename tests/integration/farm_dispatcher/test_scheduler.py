@@ -5,17 +5,18 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
 
 from support.bus_wires import until
-from support.farm_scheduler import FarmLab, Process, failures, finished
+from support.farm_scheduler import ENDED, FarmLab, Process, failures, finished
 from support.service_runtime import open_bus
-from windtunnel.bus import Bus
+from windtunnel.bus import Bus, decode, encode, subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.fake_farm import FAKE_DEVICE, FAKE_SETTINGS, FakeFarm, FakeVendor
@@ -24,6 +25,8 @@ from windtunnel.farm_dispatcher.domain.farm_settings import Budget
 from windtunnel.farm_dispatcher.use_cases.stored.ledgers import day_ledger, run_ledger
 from windtunnel.farm_dispatcher.use_cases.stored.records import tag_of
 from windtunnel.farms.failure_kinds import FailureKind
+from windtunnel.metrics_store.domain import RunRecord, fold
+from windtunnel.metrics_store.messages.decode_events import read_event
 from windtunnel.plan import Plan
 from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
 
@@ -151,6 +154,29 @@ async def test_only_failures_of_the_farm_are_tried_again(tmp_path: Path, kind: F
     assert (failed.failure.field, failed.failure.message) == ("outcome.x", "the phone is broken")
     avoided = [run.request.avoid for run in farm.vendor.runs.values()]
     assert avoided == [(), ("pixel-1",), ("pixel-1",)][:attempts]
+
+
+async def test_the_store_counts_what_the_ledger_counts(bus: Bus, tmp_path: Path) -> None:
+    """The bills of failed attempts, too, are in the report."""
+    farm = paid_farm()
+    farm.fail([JobFailure(FailureKind.INFRASTRUCTURE, "the phone is broken", instance="pixel-1")] * 3)
+    lab = FarmLab(bus, {"fake": farm}, tmp_path)
+    cells = await lab.cells([PAID], 2)
+
+    def all_ended(messages: Sequence[Message]) -> bool:
+        return len(finished(messages)) == 2
+
+    async with lab.scheduling() as scheduler:
+        await scheduler.queue.queue(await lab.context(), Plan(), cells)
+        heard = await lab.listener.collect(all_ended, topics=[*ENDED, subjects.DEVICE_RUN_PROGRESSED])
+    assert sum(message.attempt - 1 for message in finished(heard)) == 3
+    record = RunRecord("run-1")
+    for number, message in enumerate([*heard, *heard]):
+        event = decode(*encode(message, id=f"e-{number}", source="/tests", run_id="run-1"))
+        record = fold(record, read_event(event).facts)
+    costs = [cell.cost_micro_usd or 0 for cell in record.cells.values()]
+    assert sum(costs) == await spent(lab, run_ledger("run-1")) > 0
+    assert len({key for cell in record.cells.values() for key in cell.farm_runs}) >= 3
 
 
 @pytest.mark.parametrize(

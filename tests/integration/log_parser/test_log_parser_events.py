@@ -146,6 +146,7 @@ async def test_what_cannot_be_measured_fails_with_its_reason(
     assert isinstance(answer, events_pb2.DeviceRunFailed)
     assert (answer.run, answer.cell, answer.attempt) == (event.run, event.cell, 2)
     assert (answer.failure.code, answer.failure.service) == (code, "log_parser")
+    assert answer.failure.kind == types_pb2.FAILURE_KIND_TEST
     assert says in answer.failure.message
 
 
@@ -232,6 +233,7 @@ async def test_a_store_that_stays_away_fails_the_attempt_and_keeps_the_event(wir
         answer = await out.next()
     assert isinstance(answer, events_pb2.DeviceRunFailed)
     assert answer.failure.code == "unavailable"
+    assert answer.failure.kind == types_pb2.FAILURE_KIND_OTHER
     assert [letter.event_id for letter in await bus.dead_letters()] == ["a"]
 
 

@@ -6,7 +6,9 @@ import pytest
 
 from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts
+from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto, cell_to_proto
 from windtunnel.farm_dispatcher.use_cases.plan_cells import MAX_CELLS, Offer, expand
+from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import DeviceFilter
 
 
@@ -114,6 +116,24 @@ TABLE: list[tuple[str, DeviceFilter, list[Short]]] = [
 @pytest.mark.parametrize(("wanted", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
 def test_cells(wanted: DeviceFilter, expected: list[Short]) -> None:
     assert cells(wanted) == expected
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kind"),
+    [
+        (DeviceFilter("local"), None),
+        (DeviceFilter("adb", device=("pixle8",)), FailureKind.DEVICE),
+        (DeviceFilter("adb", os_version=("1",)), FailureKind.DEVICE),
+        (DeviceFilter("adb", platform=("windows",)), FailureKind.DEVICE),
+        (DeviceFilter("local", accelerator=("gpu",)), FailureKind.UNSUPPORTED),
+        (DeviceFilter("local", run_as=("app",)), FailureKind.UNSUPPORTED),
+        (DeviceFilter("firebase", device=("oriole",)), FailureKind.UNSUPPORTED),
+    ],
+)
+def test_a_skipped_cell_has_a_kind_that_travels(wanted: DeviceFilter, kind: FailureKind | None) -> None:
+    (cell,) = expand("run", "int8", [wanted], OFFERS)
+    assert cell.skip_kind is kind
+    assert cell_from_proto(cell_to_proto(cell)).skip_kind is kind
 
 
 def test_no_filters_mean_no_cells() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from markupsafe import Markup
 
 from windtunnel.cli.report.cell_bests import CellBests, cell_figure
+from windtunnel.cli.report.farm_runs import dollars, job_words, status_words, web_link
 from windtunnel.cli.report.formatting import (
     UNKNOWN,
     engine_of,
@@ -40,7 +41,7 @@ class CellFigure:
 
 @dataclass(frozen=True, slots=True)
 class CellRow:
-    """A cell: where it ran, its status, and its figures."""
+    """A cell: where it ran, what carried it, its status, and its figures. `url`: of the farm run; empty: no link."""
 
     style: str
     variant: str
@@ -50,6 +51,9 @@ class CellRow:
     status: str
     status_style: str
     reason: str
+    job: str
+    url: str
+    cost: str
     warnings: Sequence[str]
     nodes: str
     figures: Sequence[CellFigure]
@@ -104,6 +108,9 @@ def _cell_row(row: Row, bests: CellBests) -> CellRow:
         status=status,
         status_style=style,
         reason=cell.get("reason") or "",
+        job=job_words(cell),
+        url=web_link(cell.get("url")),
+        cost=dollars(cell.get("cost_usd")),
         warnings=entries(cell, "warnings"),
         nodes=nodes_of(cell),
         figures=_figures(cell, bests),
@@ -115,7 +122,7 @@ def _status(cell: Mapping[str, Any]) -> tuple[str, str]:
     if cell.get("unstable"):
         return "unstable", "warn"
     status = cell.get("status")
-    return named(status), {"measured": "good", "failed": "bad"}.get(str(status), "warn")
+    return status_words(cell) or UNKNOWN, {"measured": "good", "failed": "bad"}.get(str(status), "warn")
 
 
 def _figures(cell: Mapping[str, Any], bests: CellBests) -> list[CellFigure]:

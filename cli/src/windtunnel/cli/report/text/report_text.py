@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from windtunnel.cli.report.farm_runs import dollars, job_words, status_words, web_link
 from windtunnel.cli.report.formatting import (
     NOT_COMPARED,
     UNKNOWN,
@@ -124,6 +125,8 @@ def _report_head(report: Mapping[str, Any], console: Console) -> None:
     facts = [f"run {named(report.get('run_id'))}", f"started {moment(report.get('started_at'))}"]
     if report.get("ended_at"):
         facts.append(f"took {elapsed(report.get('started_at'), report.get('ended_at'))}")
+    if cost := dollars(report.get("cost_usd")):
+        facts.append(f"cost {cost}")
     line(console, ", ".join(facts), style="dim")
     line(console, f"sha256 {named(model.get('sha256'))}", style="dim")
     labels = [f"{name}={value}" for name, value in part(report, "labels").items()]
@@ -208,9 +211,13 @@ def _input_of(cell: Mapping[str, Any]) -> str:
 
 
 def _cell_remarks(name: str, cell: Mapping[str, Any], console: Console) -> None:
-    """The reasons for a cell's status."""
+    """The reasons for a cell's status, and what carried it at which cost."""
     if cell.get("reason"):
         line(console, f"{name}: {clean(cell['reason'])}", indent=2)
+    cost = dollars(cell.get("cost_usd"))
+    words = (job_words(cell), f"cost {cost}" if cost else "", web_link(cell.get("url")))
+    if said := ", ".join(text for text in words if text):
+        line(console, f"{name}: {said}", style="dim", indent=2)
 
 
 def _warnings(cells: Sequence[tuple[str, Mapping[str, Any]]], console: Console) -> None:
@@ -236,7 +243,7 @@ def _status(cell: Mapping[str, Any]) -> Text:
     if status == "measured":
         said = [text for key, text in (("fell_back", "fell back"), ("unstable", "unstable")) if cell.get(key)]
         return Text(", ".join(said), style="yellow")
-    return Text(named(status), style="red" if status == "failed" else "yellow")
+    return Text(status_words(cell) or UNKNOWN, style="red" if status == "failed" else "yellow")
 
 
 def _gates(variants: list[Any], console: Console) -> None:
