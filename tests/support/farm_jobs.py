@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import dataclasses
 import hashlib
+import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -100,7 +102,9 @@ def benchmark_job(cell: Cell, model: ArtifactRef, program: ArtifactRef, target: 
 
 @cache
 def _phone_benchmark() -> Path:
-    path = Path(tempfile.mkdtemp(prefix="windtunnel-benchmark-"), "benchmark_model")
+    folder = tempfile.mkdtemp(prefix="windtunnel-benchmark-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = Path(folder, "benchmark_model")
     path.write_bytes(benchmark_binary())
     return path
 

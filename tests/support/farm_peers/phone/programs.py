@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -61,6 +62,7 @@ def _works(*command: str) -> bool:
 def phonecall() -> Path:
     """The helper, built once per process, without any library."""
     folder = Path(tempfile.mkdtemp(prefix="windtunnel-phonecall-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     target = folder / "phonecall"
     command = ["cc", "-Os", "-static", "-s", "-Wall", "-Werror", "-o", str(target), str(_SOURCE)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
