@@ -80,6 +80,13 @@ def test_identical_figures_are_not_slower() -> None:
     assert found.ratio == pytest.approx(1.0)
 
 
+def test_the_jobs_themselves_show_their_noise() -> None:
+    assert compare([5.0], [5.0], PRIOR, LIMIT).noise == pytest.approx(PRIOR.difference)
+    quiet = compare([5.0, 5.01, 4.99, 5.0], [5.0, 5.02, 4.98, 5.0], PRIOR, LIMIT).noise
+    noisy = compare([5.0, 5.8, 4.7, 5.5], [5.0, 6.2, 4.4, 5.3], PRIOR, LIMIT).noise
+    assert quiet < PRIOR.difference < noisy * 1.5
+
+
 def test_slow_jobs_of_a_mixture_are_no_slowdown() -> None:
     """Two of six throttled jobs raise the mean by 27 %, and the main mode not at all."""
     found = compare([5.0, 5.1, 9.0, 5.05, 9.2, 4.95], [5.02, 5.0, 5.1, 4.97, 5.05, 5.08], only(0.025, 0.3, 0.5), LIMIT)

@@ -32,7 +32,8 @@ class Comparison:
         ratio: figure of the candidate over that of the baseline: the posterior median.
         interval: ratios that the jobs and the noise of the pool leave open, low and high. Low above the limit is an
             alarm, high below it the opposite.
-        noise: by how much one of two identical jobs is slower in 1 of 20 pairs; see `Noise.difference`.
+        noise: by how much one of two identical jobs is slower in 1 of 20 pairs, learned from these jobs too; see
+            `Noise.difference`.
         decided: slower, not slower, or undecided.
         jobs: how many of the candidate and of the baseline.
     """
@@ -87,7 +88,8 @@ def compare(candidate: Sequence[float], baseline: Sequence[float], noise: Noise,
     elif high < limit:
         decided = Decision.NOT_SLOWER
     interval = (math.exp(low), math.exp(high))
-    return Comparison(math.exp(found.quantile(0.5)), interval, noise.difference, decided, jobs)
+    difference = noise.learned([candidate, baseline]).difference
+    return Comparison(math.exp(found.quantile(0.5)), interval, difference, decided, jobs)
 
 
 class _Posterior(NamedTuple):

@@ -142,7 +142,7 @@ def test_a_gate_against_an_earlier_run_and_a_fallback_are_shown() -> None:
     page = _Page(report_html(document))
     for words in ("fell back", "6/476"):
         assert words in page.text
-    said = "1.15 times run run-7, interval 1.080 to 1.220, identical jobs differ by up to 8.0%"
+    said = "1.15 times run run-7, interval 1.080 to 1.220, 1 in 20 pairs of identical jobs differs by over 8.0%"
     assert ("bad", f"gate latency_vs: 1.15, failed: {said}") in _gate_lines(page)
 
 

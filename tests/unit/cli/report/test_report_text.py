@@ -88,7 +88,9 @@ def test_a_gate_against_an_earlier_run_and_a_fallback_are_shown() -> None:
     document["variants"][1]["gates"].append(reports.compared_gate(why="undecided"))
     shown = " ".join(_shown(render_report, document, width=120).split())
     assert "6/476 fell back" in shown
-    said = "1.15 times run run-7, interval 1.080 to 1.220, identical jobs differ by up to 8.0%; undecided"
+    said = (
+        "1.15 times run run-7, interval 1.080 to 1.220, 1 in 20 pairs of identical jobs differs by over 8.0%; undecided"
+    )
     assert f"latency_vs: {document['variants'][1]['name']}: {said}" in shown
 
 

@@ -164,7 +164,7 @@ def _compared_words(entry: Mapping[str, Any]) -> str:
         return ""
     low, high = (f"{value:.3f}" for value in interval)
     words = f"{figure(entry.get('measured'))} times run {clean(entry.get('baseline'))}, interval {low} to {high}"
-    return f"{words}, identical jobs differ by up to {noise:.1%}" if is_number(noise) else words
+    return f"{words}, 1 in 20 pairs of identical jobs differs by over {noise:.1%}" if is_number(noise) else words
 
 
 def worst(gates: Sequence[Gate]) -> Gate | None:

@@ -183,7 +183,9 @@ def undecided_words(one: CellComparison) -> str:
     if found is None or found.decided is not Decision.UNDECIDED:
         return ""
     jobs = f"{found.jobs[0]} of the candidate and {found.jobs[1]} of the baseline"
-    return f"undecided: the noise ({found.noise:.0%} between identical jobs) leaves it open with {jobs}"
+    return (
+        f"undecided: the noise (over {found.noise:.0%} in 1 of 20 pairs of identical jobs) leaves it open with {jobs}"
+    )
 
 
 def slower_words(one: CellComparison, limit: float) -> str:
