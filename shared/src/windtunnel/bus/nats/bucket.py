@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
@@ -20,6 +21,7 @@ T = TypeVar("T")
 
 _LIST_S: Final = 10.0
 _PAGE_S: Final = 5.0
+_FETCH_S: Final = 0.5
 # What the server says where it has no stream of this name (any more).
 _LOST: Final = (nats.js.errors.NotFoundError, nats.js.errors.NoStreamResponseError, nats.errors.NoRespondersError)
 
@@ -158,24 +160,15 @@ class NatsBucket:
             num_replicas=1,
         )
         consumer = await self._js.add_consumer(stream, config)
-        records: list[Record] = []
-        # Markers of deleted keys are counted too, so the page may hold fewer; none only at the end.
-        left = consumer.num_pending or 0
-        if not left:
-            return records
+        if not consumer.num_pending:
+            return []
         pull = await self._js.pull_subscribe_bind(consumer=consumer.name, stream=stream)
         try:
-            while left and len(records) < limit:
-                for message in await pull.fetch(min(left, limit - len(records)), timeout=_PAGE_S):
-                    left -= 1
-                    if "KV-Operation" not in (message.headers or {}):
-                        key = message.subject.split(".", 2)[2]
-                        records.append(Record(key, message.data, message.metadata.sequence.stream))
+            return await _pulled(pull, consumer.num_pending, limit)
         finally:
             await pull.unsubscribe()
             with contextlib.suppress(nats.js.errors.APIError, *GONE):
                 await self._js.delete_consumer(stream, consumer.name)
-        return records
 
     def _stream_of(self, key: str) -> tuple[str, str]:
         """Names of the stream behind the bucket, and of the subject of a key in it (the layout of NATS's ADR-8)."""
@@ -188,3 +181,28 @@ class NatsBucket:
             except _LOST:
                 self._bucket = await self._reopen()
                 return await operation(self._bucket)
+
+
+async def _pulled(pull: JetStreamContext.PullSubscription, pending: int, limit: int) -> list[Record]:
+    """At most `limit` records. Markers of deleted keys are pending too, so there may be fewer; none only at the end."""
+    records: list[Record] = []
+    received, begun = 0, time.monotonic()
+    while pending and len(records) < limit:
+        try:
+            messages = await pull.fetch(min(pending, limit - len(records)), timeout=_FETCH_S)
+        except nats.errors.TimeoutError:
+            # What was removed after it was counted never comes.
+            now = await pull.consumer_info()
+            delivered = now.delivered.consumer_seq if now.delivered else 0
+            if not now.num_pending and delivered <= received:
+                break
+            if time.monotonic() - begun > _PAGE_S:
+                raise
+            continue
+        received += len(messages)
+        pending = messages[-1].metadata.num_pending
+        for message in messages:
+            if "KV-Operation" not in (message.headers or {}):
+                key = message.subject.split(".", 2)[2]
+                records.append(Record(key, message.data, message.metadata.sequence.stream))
+    return records

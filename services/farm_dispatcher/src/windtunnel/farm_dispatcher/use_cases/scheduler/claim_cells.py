@@ -15,7 +15,7 @@ from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder, canceled
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, is_late
 from windtunnel.farm_dispatcher.use_cases.stored.ledgers import OverBudget, Share
-from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, tag_of, taken_key
+from windtunnel.farm_dispatcher.use_cases.stored.records import queue_key, run_key, tag_of, taken_key
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.v1 import farm_runs_pb2
 
@@ -111,6 +111,9 @@ class Claims:
                 # Another farm run has it: this entry was left over.
                 await self._work.records.forget(waiting.key)
                 return None
+            if await self._work.records.read(run_key(self._farm.name, taken.message.farm_run), farm_runs_pb2.FarmRun):
+                # That farm run has queued it again, and lets go of it in a moment.
+                return None
             # It was queued again, and the process died before it let go.
             await self._work.records.forget(taken.key)
             taken = None
@@ -144,7 +147,9 @@ class Claims:
         return claimed
 
     async def _refuse_last(self, claimed: dict[str, farm_runs_pb2.QueuedCell], over: OverBudget) -> None:
-        name, queued = claimed.popitem()
+        # Only a cell of the run whose budget it is: other runs that share the farm run can pay.
+        name = next(name for name in reversed(claimed) if over.run_id in ("", claimed[name].run.run_id))
+        queued = claimed.pop(name)
         log.warning("cell %s of run %s: %s", queued.cell.id, queued.run.run_id, over.words)
         hint = "raise budget_usd in the plan or in farms.yaml, or run fewer cells"
         await self.drop(name, queued, JobFailure(FailureKind.BUDGET, over.words, hint, code="budget"))

@@ -48,6 +48,13 @@ GRACE_S: Final = 300.0
 _LOOK_S: Final = 1.0
 # Faults of Windtunnel itself: after so many in a row the farm run is given up.
 _FAULTS: Final = 5
+# The same when the farm refuses to answer: some minutes, in which a person may renew what has expired.
+_REFUSALS: Final = 10
+_FAULT: Final = JobFailure(
+    FailureKind.OTHER,
+    "Windtunnel failed to follow the farm run: see the log of the farm dispatcher",
+    code="internal",
+)
 
 
 @dataclass
@@ -56,6 +63,9 @@ class _Course:
 
     cells: Mapping[str, farm_runs_pb2.QueuedCell] = field(default_factory=dict)
     is_new: bool = False
+    failures: int = 0
+    faults: int = 0
+    refusals: int = 0
     changed: float = field(default_factory=time.monotonic)
     asked: float = float("-inf")
 
@@ -90,32 +100,41 @@ class RunFollower:
         }
 
     async def follow(self, stored: Stored[State], *, is_new: bool) -> None:
-        """Takes a farm run to its end, however often something fails on the way.
+        """Takes a farm run to its end, whatever fails on the way.
+
+        What may pass is tried again without end. A farm that refuses again and again, and a fault of Windtunnel, end
+        the farm run.
 
         Args:
             stored: its record.
             is_new: this process has just planned it; otherwise it continues what another one began.
         """
-        course, failures, faults, pauses = _Course(is_new=is_new), 0, 0, self._work.pauses_s
+        course, why = _Course(is_new=is_new), _FAULT
         with job_context(farm_run=stored.message.key):
             while stored.message.state != State.STATE_ENDED:
                 try:
                     self._lease.require()
                     await self._steps[stored.message.state](stored, course)
-                    failures = faults = 0
+                    course.failures = course.faults = course.refusals = 0
                     continue
                 except LeaseLost:
                     return
                 except (FarmError, Unavailable) as error:
                     log.warning("farm run %s waits: %s", stored.message.key, error)
+                    if not error.retryable:
+                        course.refusals, why = course.refusals + 1, failure_of(error)
                 except Exception:
                     log.exception("farm run %s: a fault of Windtunnel", stored.message.key)
-                    faults += 1
+                    course.faults, why = course.faults + 1, _FAULT
                 course.is_new = False
-                failures += 1
-                await asyncio.sleep(pauses[min(failures, len(pauses)) - 1])
-                if faults >= _FAULTS:
-                    await self._give_up(stored, course)
+                await self._pause(course)
+                if course.faults >= _FAULTS or course.refusals >= _REFUSALS:
+                    await self._give_up(stored, course, why)
+
+    async def _pause(self, course: _Course) -> None:
+        pauses = self._work.pauses_s
+        course.failures += 1
+        await asyncio.sleep(pauses[min(course.failures, len(pauses)) - 1])
 
     async def _write(self, stored: Stored[State]) -> None:
         """Writes the record as the leader.
@@ -243,13 +262,25 @@ class RunFollower:
         stored.message.state = State.STATE_COLLECTED
         await self._write(stored)
 
-    async def _give_up(self, stored: Stored[State], course: _Course) -> None:
-        words = "Windtunnel failed to follow the farm run: see the log of the farm dispatcher"
-        failure = JobFailure(FailureKind.OTHER, words, code="internal")
+    async def _give_up(self, stored: Stored[State], course: _Course, why: JobFailure) -> None:
+        """Ends a farm run that cannot be followed. It is canceled on its farm, if the farm does that."""
+        run = stored.message
         try:
-            await self._refused(stored, await self._cells(stored, course), failure)
-        except (Unavailable, LeaseLost) as error:
-            log.warning("farm run %s cannot be given up now: %r", stored.message.key, error)
+            if run.farm_id and run.state != State.STATE_COLLECTED:
+                await self._cancel(run)
+            await self._refused(stored, await self._cells(stored, course), why)
+        except Exception:
+            log.exception("farm run %s cannot be given up now", run.key)
+
+    async def _cancel(self, run: State) -> None:
+        """Cancels a farm run on its farm. One that the farm does not want to cancel is followed to its own end."""
+        log.info("farm run %s is canceled on its farm", run.key)
+        try:
+            await self._farm.cancel(Submitted(run.farm_id, run.url, run.words))
+        except FarmError as error:
+            if error.retryable:
+                raise
+            log.warning("farm run %s is not canceled: %s", run.key, error)
 
     async def _cells(self, stored: Stored[State], course: _Course) -> Mapping[str, farm_runs_pb2.QueuedCell]:
         if not course.cells:
@@ -272,8 +303,7 @@ class RunFollower:
         run = stored.message
         if run.cancel_asked or (await self._over(cells) is None and not self._is_too_long(run)):
             return
-        log.info("farm run %s is canceled on its farm", run.key)
-        await self._farm.cancel(Submitted(run.farm_id, run.url, run.words))
+        await self._cancel(run)
         run.cancel_asked = True
         await self._write(stored)
 

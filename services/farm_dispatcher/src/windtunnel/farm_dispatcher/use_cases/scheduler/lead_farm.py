@@ -152,8 +152,10 @@ class FarmLeader:
             self._look_in(wait)
             return
         device = await self._device(ready)
-        if device is not None:
-            await self._plan(lease, follower, device, ready[:limit])
+        if device is None:
+            await self._drop_over(waiting, now)
+            return
+        await self._plan(lease, follower, device, ready[:limit])
 
     def _pack_wait(self, ready: Sequence[Queued], now: datetime) -> timedelta:
         """How long the first of these cells may wait yet for more cells of its device."""

@@ -25,9 +25,10 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class OverBudget:
-    """A budget that does not suffice, in words."""
+    """A budget that does not suffice, in words. `run_id`: of the run that has it; empty: it is that of the day."""
 
     words: str
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class _Account:
     amount: int
     limit: int | None
     words: str
+    run_id: str = ""
 
 
 class Ledgers:
@@ -122,7 +124,7 @@ class Ledgers:
                 return False
             known = _known(ledger)
             if account.limit is not None and known + account.amount > account.limit:
-                over.append(OverBudget(_over(account, known)))
+                over.append(OverBudget(_over(account, known), account.run_id))
                 return False
             ledger.reserved_micro_usd[key] = account.amount
             return True
@@ -175,7 +177,8 @@ def _accounts(farm: FarmSettings, shares: Sequence[Share], planned: datetime) ->
 def _of_run(farm: FarmSettings, share: Share) -> _Account:
     limits = [share.limit, None if farm.budget_usd.run is None else micro_usd(farm.budget_usd.run)]
     known = [limit for limit in limits if limit is not None]
-    return _Account(run_ledger(share.run_id), share.micro_usd, min(known, default=None), f"run {share.run_id}")
+    limit = min(known, default=None)
+    return _Account(run_ledger(share.run_id), share.micro_usd, limit, f"run {share.run_id}", share.run_id)
 
 
 def _over(account: _Account, known: int) -> str:
