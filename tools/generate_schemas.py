@@ -17,6 +17,7 @@ from windtunnel.catalog.catalog_document import CatalogDocument
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.documents.json_schema import schema_text
+from windtunnel.farm_dispatcher.adapters.farms_file.farms_document import FarmsDocument
 from windtunnel.pipeline.pipeline_document import PipelineDocument
 from windtunnel.plan.plan_document import PlanDocument
 
@@ -28,6 +29,7 @@ def texts() -> Mapping[str, str]:
     return {
         "plan.schema.json": schema_text(PlanDocument, "plan", "Windtunnel plan"),
         "catalog.schema.json": schema_text(CatalogDocument, "catalog", "Catalog of base apps and benchmark binaries"),
+        "farms.schema.json": schema_text(FarmsDocument, "farms", "farms.yaml: the farms of an installation"),
         "pipeline.schema.json": schema_text(PipelineDocument, "pipeline", "pipeline.json: preprocessing as data"),
         "diagnosis.schema.json": _with_metrics(
             _with_codes((COMMITTED / "diagnosis.schema.json").read_text(encoding="utf-8"))

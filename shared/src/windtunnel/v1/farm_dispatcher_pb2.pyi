@@ -218,7 +218,7 @@ Global___ListDevicesResponse: _TypeAlias = ListDevicesResponse  # noqa: Y015
 
 @_typing.final
 class FarmOutage(_message.Message):
-    """A farm that does not tell its devices."""
+    """A farm whose devices are not known now."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

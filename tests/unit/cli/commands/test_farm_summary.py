@@ -58,7 +58,7 @@ async def test_many_cells_are_counted(count: int) -> None:
     assert told == ["aws: 7 queued, 2 submitted, 8 running, 4 done of 21, 1 failed; https://console/1"]
     now[0] = 60.0
     assert await summary.counts(step("windtunnel.device_run.measured.v1"))
-    # What has not changed is not told again, and a failure keeps its line.
+    # What has not changed is not shown again, and a failure keeps its line.
     assert len(told) == 1
     assert not await summary.counts(step("windtunnel.device_run.failed.v1"))
 

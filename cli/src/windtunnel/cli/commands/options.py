@@ -141,7 +141,11 @@ compared_accelerator_option = click.option(
 
 
 def _readable(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
-    """farms.yaml as it is; a file that cannot be used is wrong usage."""
+    """farms.yaml as it is; a file that cannot be used is wrong usage.
+
+    Raises:
+        BadParameter: it cannot be used.
+    """
     if value is None or context.resilient_parsing:
         return value
     from windtunnel.farm_dispatcher.installed_farms import read_farms

@@ -32,6 +32,9 @@ class FarmAccess(Protocol):
         Args:
             farms: their names; empty: all.
 
+        Returns:
+            The devices, the farms that answer, and those that do not.
+
         Raises:
             NotFound: a farm is not set up.
         """
@@ -44,6 +47,9 @@ class FarmAccess(Protocol):
             variant: its name.
             filters: of the plan.
 
+        Returns:
+            The cells and the estimates, farm by farm.
+
         Raises:
             FarmError: a farm does not answer.
         """
@@ -54,6 +60,9 @@ class FarmAccess(Protocol):
 
         Args:
             name: of the plan.
+
+        Returns:
+            The plan.
 
         Raises:
             NotFound: there is no such plan, or nothing runs that could store one.
@@ -88,7 +97,12 @@ async def farm_access(farms_file: Path | None = None) -> AsyncIterator[FarmAcces
 
 
 class _Running:
-    """The farm dispatcher of a running Windtunnel."""
+    """The farm dispatcher of a running Windtunnel.
+
+    Args:
+        client: of it.
+        channel: to its farm dispatcher.
+    """
 
     def __init__(self, client: AsyncClient, channel: Any) -> None:
         self._client = client
@@ -120,7 +134,11 @@ class _Running:
 
 
 class _Opened:
-    """Farms that are opened for each question."""
+    """Farms that are opened for each question.
+
+    Args:
+        farms_file: farms.yaml; None: that of the environment.
+    """
 
     def __init__(self, farms_file: Path | None) -> None:
         from windtunnel.farm_dispatcher.installed_farms import installed_farms

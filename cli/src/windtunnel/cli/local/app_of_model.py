@@ -29,11 +29,15 @@ class AppMaker:
         catalog: of base apps.
         artifacts: keep what is fetched and made.
         sources: reads what the catalog points to.
+        accelerator: as cells spell it; apps of iOS take it from their configuration alone.
+        threads: of the CPU.
     """
 
     catalog: Catalog
     artifacts: Artifacts
     sources: SourceReader
+    accelerator: str
+    threads: int
 
     async def app(self, model: ArtifactRef, platform: str, kinds: Sequence[AppKind]) -> App:
         """An app with a model.
@@ -79,7 +83,9 @@ class AppMaker:
         path = await self.artifacts.path(model.sha256)
         key = await asyncio.to_thread(_key) if platform == "android" else None
         with tempfile.TemporaryDirectory(prefix="windtunnel-app-") as folder:
-            config = BenchmarkConfig(run_id=None, variant="model")
+            config = BenchmarkConfig(
+                run_id=None, variant="model", accelerator=self.accelerator, num_threads=self.threads
+            )
             request = BuildRequest(Platform(platform), path, config, Path(folder, "app"), base, source.kind)
             built = await asyncio.to_thread(build_package, request, key)
             assert built.facts is not None, "it was made from a base app"

@@ -51,7 +51,7 @@ class DeviceBench:
 
 @dataclass(frozen=True, slots=True)
 class Watcher:
-    """Whom a measurement tells how far it is.
+    """Who is informed how far a measurement is.
 
     Attributes:
         on_target: called with the device before anything starts.
@@ -69,7 +69,7 @@ async def bench_on_device(bench: DeviceBench, watcher: Watcher) -> tuple[Target,
 
     Args:
         bench: what to measure.
-        watcher: is told how far it is.
+        watcher: is informed how far it is.
 
     Returns:
         Where it ran, and what became of it.
@@ -117,5 +117,5 @@ async def _apps(
         return []
     from windtunnel.cli.local.app_of_model import AppMaker
 
-    maker = AppMaker(catalog, artifacts, sources)
+    maker = AppMaker(catalog, artifacts, sources, target.cell.accelerator, target.cell.threads)
     return [await maker.app(model, target.device.platform, target.farm.app_kinds)]

@@ -162,7 +162,11 @@ async def target_of(farms: InstalledFarms, wanted: Wanted) -> Target:
 def _target(
     farm: Farm, devices: Sequence[Device], cells: Sequence[Cell], shapes: Mapping[str, tuple[int, ...]]
 ) -> Target:
-    """The newest of the systems that the device exists with, an available one if there is one."""
+    """The newest of the systems that the device exists with, an available one if there is one.
+
+    Raises:
+        FarmError: none can be used now.
+    """
     by_place = {(device.name, device.os_version): device for device in devices}
     places = [(by_place[cell.device, cell.os_version], cell) for cell in cells]
     device, cell = max(places, key=lambda one: (one[0].available, _version(one[0].os_version)))

@@ -58,7 +58,7 @@ class InstalledFarms:
         """The devices of the farms, as the farm dispatcher answers.
 
         Returns:
-            The devices, and why farms do not tell theirs.
+            The devices, and why those of other farms are not known.
         """
         listing = await list_devices(self.farms)
         return listing_to_proto(replace(listing, outages={**self.outages, **listing.outages}))

@@ -84,6 +84,10 @@ def bench(
     windtunnel bench model.tflite --shape image=1,224,224,3 --shape mask=1,224,224,1
     windtunnel bench model.tflite --samples test.npz
     windtunnel bench model.tflite --accelerator builtin --threads 4 --json | jq .latency_ms.p95
+
+    On a device of a farm:
+
+    \b
     windtunnel bench model.tflite --device "aws/Google Pixel 8@14" --accelerator gpu --farms farms.yaml
     windtunnel bench model.tflite --device bench/SM-S911B --run-as app --log phone.log
     """
@@ -111,7 +115,12 @@ def bench(
 
 
 def _require_local(accelerator: str | None, **only_devices: object) -> None:
-    """Checks that no option is given that means nothing on this machine."""
+    """Checks that no option is given that means nothing on this machine.
+
+    Raises:
+        UsageError: an option needs --device.
+        BadParameter: this machine does not have the accelerator.
+    """
     for name, value in only_devices.items():
         if value is not None:
             raise click.UsageError(f"--{name.replace('_', '-')} needs --device")

@@ -111,7 +111,7 @@ async def _run(bench: Any, told: _Told) -> tuple[Target, Measured]:
 
 
 class _Told:
-    """Tells on standard error how far a measurement is.
+    """Reports on standard error how far a measurement is.
 
     Args:
         options: of the command line.
@@ -167,7 +167,7 @@ class _Told:
             key: of the farm run.
         """
         if self._submitted is not None:
-            say(f"farm run {self._submitted.id} may go on; collect it with:")
+            say(f"farm run {self._submitted.id} may still run; collect it with:")
             say(f"  {self._resume_command(key)}")
 
     def _resume_command(self, key: str) -> str:

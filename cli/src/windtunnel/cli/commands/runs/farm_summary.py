@@ -22,7 +22,7 @@ FarmRunsOf = Callable[[str], Any]
 
 
 class FarmSummary:
-    """Decides which steps of a run are told one by one, and counts the others.
+    """Decides which steps of a run have a line each, and counts the others.
 
     Args:
         run: that is watched.
@@ -47,7 +47,7 @@ class FarmSummary:
         self._told: tuple[str, ...] = ()
 
     async def counts(self, step: Progress) -> bool:
-        """Whether a step of a cell is counted instead of told. Tells the counts when they have changed.
+        """Whether a step of a cell is counted instead of shown. Shows the counts when they have changed.
 
         Args:
             step: of the run.
@@ -75,7 +75,7 @@ class FarmSummary:
 
 
 def cells_on_farms(report: Mapping[str, Any]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
-    """The cells of a report that run on devices, by farm. Cells of this host are told one by one.
+    """The cells of a report that run on devices, by farm. Cells of this host have a line each.
 
     Args:
         report: as complete as it is now.

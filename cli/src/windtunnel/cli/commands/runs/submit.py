@@ -64,10 +64,14 @@ def submit(
 
     \b
     windtunnel submit model.keras --plan plan.yaml --wait
-    windtunnel submit model.keras --plan plan.yaml --dry-run --farms farms.yaml
     windtunnel submit saved_model/ --plan-name nightly --label team=edge
     windtunnel submit s3://models/ssd.zip --name ssd --version 2026-11-20.3 --wait --json
     windtunnel submit https://models.example.com/ssd.keras --sha256 9f86d081884c7d65... --wait
+
+    What a run would do and cost:
+
+    \b
+    windtunnel submit model.keras --plan plan.yaml --dry-run --farms farms.yaml
     """
     options = {
         "plan": plan,

@@ -20,7 +20,7 @@ class Listing:
     Attributes:
         devices: farm by farm.
         farms: the names of those that answer.
-        outages: why farms do not tell their devices, by the names of the farms.
+        outages: why the devices of other farms are not known, by the names of the farms.
     """
 
     devices: tuple[Device, ...]

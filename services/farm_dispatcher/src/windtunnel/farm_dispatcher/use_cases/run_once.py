@@ -87,7 +87,11 @@ async def _collect_ended(
 
 
 async def _patiently(farm: Farm, call: Callable[[], Awaitable[T]], patience_s: float) -> T:
-    """Repeats a call while the farm says that it may succeed later."""
+    """Repeats a call while the farm says that it may succeed later.
+
+    Raises:
+        FarmError: it refuses, or has not answered for so long.
+    """
     waited = 0.0
     while True:
         try:

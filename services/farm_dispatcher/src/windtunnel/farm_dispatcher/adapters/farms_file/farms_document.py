@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic.json_schema import SkipJsonSchema
 
 from windtunnel.documents import Document
 from windtunnel.documents.field_types import AsList, with_error
@@ -159,7 +160,7 @@ AnyFarm = Annotated[
     | Annotated[FirebaseDocument, Tag("firebase")]
     | Annotated[DdpDocument, Tag("ddp")]
     | Annotated[AwsDocument, Tag("aws")]
-    | Annotated[Any, AfterValidator(_unknown_kind), Tag(_UNKNOWN)],
+    | Annotated[SkipJsonSchema[Any], AfterValidator(_unknown_kind), Tag(_UNKNOWN)],
     Discriminator(_kind),
 ]
 

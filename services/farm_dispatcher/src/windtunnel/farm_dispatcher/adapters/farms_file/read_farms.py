@@ -139,7 +139,7 @@ def _named(name: str, attempts: int) -> FarmSettings:
     if kind is None:
         raise InvalidSetting(f"WINDTUNNEL_FARMS names {name!r}", hint=f"there are {', '.join(_KINDS)}")
     try:
-        return kind(name=name, attempts=attempts, **_DEFAULTS[name])
+        return kind(name=name, attempts=attempts, **_DEFAULTS.get(name, {}))
     except TypeError:
         raise InvalidSetting(
             f"WINDTUNNEL_FARMS names {name!r}, which needs a project",
@@ -154,7 +154,8 @@ def _settings(farm: FarmDocument, defaults: DefaultsDocument | None, attempts: i
     kind = str(farm.kind)  # type: ignore[attr-defined]
     fields: dict[str, Any] = {"attempts": attempts} | {name: shared[name] for name in _COMMON if name in shared}
     fields.update(given)
-    return _KINDS[kind](**{**_DEFAULTS[kind], **_typed(fields, _DEFAULTS[kind].get("poll_seconds", PollSeconds()))})
+    of_kind = _DEFAULTS.get(kind, {})
+    return _KINDS[kind](**{**of_kind, **_typed(fields, of_kind.get("poll_seconds", PollSeconds()))})
 
 
 def _typed(fields: dict[str, Any], poll: PollSeconds) -> dict[str, Any]:
