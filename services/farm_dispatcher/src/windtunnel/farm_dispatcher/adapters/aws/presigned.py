@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +11,7 @@ from windtunnel.farm_dispatcher.domain.addresses import is_loopback
 
 # For connecting, and for each part of the answer, in seconds.
 _TIMEOUTS: Final = (10, 120)
+_PIECE: Final = 1 << 20
 # HTTP statuses of a store that is busy.
 BUSY: Final = frozenset({408, 429, 500, 502, 503, 504})
 
@@ -52,8 +52,10 @@ def get_file(url: str, path: Path) -> int:
         if answer.status_code >= 300:
             return answer.status_code
         with path.open("wb") as out:
-            shutil.copyfileobj(answer.raw, out)
-        expected = answer.headers.get("Content-Length")
+            # Not from answer.raw: errors of urllib3 are not OSErrors.
+            for piece in answer.iter_content(_PIECE):
+                out.write(piece)
+        expected = None if "Content-Encoding" in answer.headers else answer.headers.get("Content-Length")
         if expected is not None and int(expected) != path.stat().st_size:
             raise OSError(f"{path.stat().st_size} of {expected} bytes arrived")
         return answer.status_code

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from windtunnel.artifacts import ArtifactRef
 from windtunnel.errors import FarmError, UserError
@@ -16,6 +16,8 @@ from windtunnel.farm_dispatcher.domain.job_failures import failure_of
 from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
 
+# Farm runs that have ended are kept for those who collect again; the logs of more of them would only fill memory.
+_KEPT: Final = 64
 # Runs one entry; the paths are those of the artifacts that its job names.
 RunEntry = Callable[[Entry, Mapping[ArtifactRef, Path]], Awaitable[JobResult]]
 
@@ -39,6 +41,8 @@ class HeldRuns:
     def __init__(self, run: RunEntry) -> None:
         self._run = run
         self._held: dict[str, _Held] = {}
+        # Keys of those that were collected, in order.
+        self._collected: dict[str, None] = {}
 
     def find(self, key: str) -> Submitted | None:
         """Implements `Farm.find`."""
@@ -70,6 +74,7 @@ class HeldRuns:
         failed = held.task is not None and not held.task.cancelled() and held.task.done() and held.task.exception()
         if failed:
             raise failed
+        self._keep_last(submitted.id)
         missing = len(request.entries) - len(held.results)
         canceled = JobResult(failure=JobFailure(FailureKind.CANCELLED, "it was canceled"))
         return Collected((*held.results, *([canceled] * missing)), billed_minutes=None)
@@ -79,8 +84,7 @@ class HeldRuns:
         held = self._held.get(submitted.id)
         if held is not None and held.task is not None and not held.task.done():
             held.task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await asyncio.wait((held.task,))
+            await asyncio.wait((held.task,))
 
     async def close(self) -> None:
         """Cancels all farm runs."""
@@ -88,6 +92,13 @@ class HeldRuns:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _keep_last(self, key: str) -> None:
+        self._collected[key] = None
+        while len(self._collected) > _KEPT:
+            oldest = next(iter(self._collected))
+            del self._collected[oldest]
+            self._held.pop(oldest, None)
 
     async def _work(self, held: _Held, request: FarmRunRequest, paths: Mapping[ArtifactRef, Path]) -> None:
         for number, entry in enumerate(request.entries, 1):
