@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 from google.protobuf.message import Message
@@ -21,7 +22,7 @@ from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.fake_farm import FAKE_DEVICE, FAKE_SETTINGS, FakeFarm, FakeVendor
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
-from windtunnel.farm_dispatcher.domain.farm_settings import Budget
+from windtunnel.farm_dispatcher.domain.farm_settings import Budget, FarmSettings
 from windtunnel.farm_dispatcher.use_cases.stored.ledgers import day_ledger, run_ledger
 from windtunnel.farm_dispatcher.use_cases.stored.records import tag_of
 from windtunnel.farms.failure_kinds import FailureKind
@@ -115,6 +116,28 @@ async def test_a_dispatcher_may_die_at_any_of_its_calls(tmp_path: Path, after: b
         if not await _die_and_continue(folder, dies_at, after=after):
             break
     assert dies_at > 60
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BenchSettings(FarmSettings):
+    """Of a farm that has each device in few instances."""
+
+    exclusive_devices: ClassVar[bool] = True
+
+
+async def test_each_instance_of_a_device_has_one_farm_run_at_a_time(tmp_path: Path) -> None:
+    vendor = FakeVendor(polls_until_end=10**6)
+    device = dataclasses.replace(PAID, instances=2)
+    settings = BenchSettings(name="fake", parallel=9, poll_seconds=FAKE_SETTINGS.poll_seconds)
+    farm = FakeFarm(vendor, (device,), settings=settings)
+    lab = FarmLab(MemoryBus(), {"fake": farm}, tmp_path)
+    cells = await lab.cells([device], 4)
+    async with lab.scheduling() as scheduler:
+        await scheduler.queue.queue(await lab.context(), Plan(), cells)
+        await until(lambda: vendor.calls.count("poll") > 20, "farm runs are asked about")
+        assert len(vendor.runs) == 2
+        vendor.polls_until_end = 1
+        lab.require_each_once(await lab.ended(4), cells)
 
 
 async def test_a_lost_answer_is_looked_up_and_not_repeated(bus: Bus, tmp_path: Path) -> None:

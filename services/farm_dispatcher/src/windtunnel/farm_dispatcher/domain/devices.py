@@ -48,3 +48,5 @@ class Device:
     abis: tuple[str, ...] = ()
     price_per_minute_usd: Decimal | None = None
     available: bool = True
+    # How many of them the farm has, as far as it is known.
+    instances: int = 1

@@ -54,7 +54,8 @@ class FarmSettings:
     """
 
     kind: ClassVar[str] = ""
-    # A device is one thing, which only one farm run can have; otherwise the name is that of a model of devices.
+    # The farm has as many of a device as `Device.instances` says, and each runs one farm run at a time. Otherwise the
+    # farm queues what it cannot run yet.
     exclusive_devices: ClassVar[bool] = False
 
     name: str

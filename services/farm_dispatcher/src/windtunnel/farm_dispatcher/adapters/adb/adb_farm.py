@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -108,7 +109,9 @@ class AdbFarm:
                 device = facts.device(
                     self.settings.name, self.settings.price_per_minute_usd, available=state == _USABLE
                 )
-                found[device.name, device.os_version] = device
+                same = found.get((device.name, device.os_version))
+                usable = (same.instances if same is not None and same.available else 0) + device.available
+                found[device.name, device.os_version] = dataclasses.replace(device, instances=max(1, usable))
         return list(found.values())
 
     async def find(self, key: str) -> Submitted | None:

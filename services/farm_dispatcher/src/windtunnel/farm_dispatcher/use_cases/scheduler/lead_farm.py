@@ -137,8 +137,6 @@ class FarmLeader:
     async def _start(self, lease: Lease, follower: RunFollower, tag: str) -> None:
         """Starts a farm run with the cells of one device that may run now, if there are any."""
         now = self._work.clock()
-        if self._settings.exclusive_devices and tag in self._busy.values():
-            return
         waiting = await self._work.records.queued_for(self._settings.name, tag, 4 * self._settings.entries)
         ready = [one for one in waiting if not _waits(one.message, now)]
         for one in waiting:
@@ -152,10 +150,15 @@ class FarmLeader:
             self._look_in(wait)
             return
         device = await self._device(ready)
-        if device is None:
+        if device is None or self._is_taken(device, tag):
             await self._drop_over(waiting, now)
             return
         await self._plan(lease, follower, device, ready[:limit])
+
+    def _is_taken(self, device: Device, tag: str) -> bool:
+        """Whether every instance of a device has a farm run."""
+        running = sum(one == tag for one in self._busy.values())
+        return self._settings.exclusive_devices and running >= device.instances
 
     def _pack_wait(self, ready: Sequence[Queued], now: datetime) -> timedelta:
         """How long the first of these cells may wait yet for more cells of its device."""
