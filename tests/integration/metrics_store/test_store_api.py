@@ -387,6 +387,26 @@ async def test_a_canceled_run_could_not_run_and_stays_so(store: Store, api: Metr
     assert await store.outbox.flush() == 1
 
 
+async def test_what_a_farm_bills_after_the_verdict_is_in_the_report(
+    store: Store, api: MetricsStoreServiceAsyncStub
+) -> None:
+    run = await with_plan(store, RunEvents())
+    await store.record(run.converted(), run.ready("int8"), run.planned("int8"))
+    await api.CancelRun(pb.CancelRunRequest(run_id="run-1"))
+    before = await api.GetReport(pb.GetReportRequest(run_id="run-1"))
+    ended: Any = run.run_failed("int8", "adb", "canceled", attempt=1)
+    info = types_pb2.FarmRunInfo(id="arn:1", url="https://farm.example/1", cost_micro_usd=170_001)
+    ended.farm_run.CopyFrom(info)
+    await store.record(ended)
+    first = json.loads(before.report_json)
+    report = json.loads((await api.GetReport(pb.GetReportRequest(run_id="run-1"))).report_json)
+    jsonschema.validate(report, schemas.load("report"))
+    (cell,) = (one for v in report["variants"] for one in v["cells"] if one["id"] == "run-1.int8.adb")
+    assert first["cost_usd"] is None and report["cost_usd"] == cell["cost_usd"] == 0.170001
+    assert (cell["farm_run"], cell["url"], cell["status"]) == ("arn:1", "https://farm.example/1", "skipped")
+    assert (report["verdict"], report["ended_at"]) == (first["verdict"], first["ended_at"])
+
+
 async def test_what_cannot_be_canceled(store: Store, api: MetricsStoreServiceAsyncStub) -> None:
     unknown = await error_of(api.CancelRun(pb.CancelRunRequest(run_id="no-such-run")))
     assert isinstance(unknown, NotFound) and "'no-such-run'" in str(unknown)

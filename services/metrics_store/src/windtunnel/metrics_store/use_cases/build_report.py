@@ -71,7 +71,7 @@ def build_report(run: RunRecord, judgment: Judgment, diagnoses: Diagnoses, endin
         },
         "verdict": None if ending.verdict is None else ending.verdict.value,
         "reasons": list(ending.reasons),
-        "cost_usd": _usd([cell.cost_micro_usd for cell in run.cells.values()]),
+        "cost_usd": _cost_of(run),
         "canceled": run.canceled is not None,
         "started_at": _instant(run.started_at),
         "ended_at": _instant(ending.ended_at),
@@ -89,26 +89,21 @@ def build_report(run: RunRecord, judgment: Judgment, diagnoses: Diagnoses, endin
 
 
 def with_costs(report: dict[str, Any], run: RunRecord) -> bool:
-    """Brings the costs of a stored report up to date: farms bill what they canceled after the verdict.
+    """Brings costs and farm runs of a stored report up to date: farms bill what they cancel after the verdict.
 
     Args:
         report: of the run; it is changed.
         run: its record.
 
     Returns:
-        Whether a cost has changed.
+        Whether anything has changed.
     """
-    changed = False
-    shown = [
-        (cell, [run.cells[cell["id"]]])
-        for variant in report["variants"]
-        for cell in variant["cells"]
-        if cell["id"] in run.cells
-    ]
-    for part, cells in (*shown, (report, list(run.cells.values()))):
-        cost = _usd([cell.cost_micro_usd for cell in cells])
-        changed |= part.get("cost_usd") != cost
-        part["cost_usd"] = cost
+    shown = [cell for variant in report["variants"] for cell in variant["cells"] if cell["id"] in run.cells]
+    now = [(cell, _carried(run.cells[cell["id"]])) for cell in shown]
+    now.append((report, {"cost_usd": _cost_of(run)}))
+    changed = any(part.get(key) != value for part, values in now for key, value in values.items())
+    for part, values in now:
+        part.update(values)
     return changed
 
 
@@ -262,6 +257,10 @@ def _carried(cell: CellState) -> dict[str, Any]:
         "url": None if found is None else found.url or None,
         "reused": None if found is None else found.reused,
     }
+
+
+def _cost_of(run: RunRecord) -> float | None:
+    return _usd([cell.cost_micro_usd for cell in run.cells.values()])
 
 
 def _usd(micros: Iterable[int | None]) -> float | None:
