@@ -30,7 +30,7 @@ from support.farm_peers.phone.benchmark import benchmark_binary
 from support.farm_peers.phone.phone import Phone
 
 BUCKET = "my-bucket"
-_PATIENCE_S = 60.0
+_PATIENCE_S = 120.0
 _LOOPS = manifest(
     "org.tensorflow.lite.benchmark.firebase", min_sdk=26, game_loop=True, metadata={"com.google.test.loops": 10}
 )
@@ -130,7 +130,7 @@ def _document(aws: AwsPeer, google: GooglePeer, adb: str, phone: Phone) -> dict[
             },
             {
                 "name": "aws", "kind": "aws", "project": aws.project, "price_per_minute_usd": {"physical": 0.17},
-                "budget_usd": {"run": 1},
+                "budget_usd": {"run": 1}, "pack_seconds": 1,
             },
         ],
         "defaults": {"poll_seconds": {"min": 0.05, "max": 0.2}},

@@ -537,8 +537,8 @@ async def test_the_farm_runs_of_a_run_are_listed_while_they_last(bus: Bus, tmp_p
     context: Any = None
 
     async def listed(run_id: str) -> list[farm_dispatcher_pb2.ActiveFarmRun]:
-        request = farm_dispatcher_pb2.ListFarmRunsRequest(run_id=run_id)
-        return list((await bench.service.ListFarmRuns(request, context)).farm_runs)
+        request = farm_dispatcher_pb2.GetFarmActivityRequest(run_id=run_id)
+        return list((await bench.service.GetFarmActivity(request, context)).farm_runs)
 
     async with bench.working(), asyncio.timeout(20):
         await bench.ready(await bench.context(DeviceFilter("fake", threads=(1,))))

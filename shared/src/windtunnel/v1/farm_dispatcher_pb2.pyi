@@ -476,8 +476,8 @@ class RunCellResponse(_message.Message):
 Global___RunCellResponse: _TypeAlias = RunCellResponse  # noqa: Y015
 
 @_typing.final
-class ListFarmRunsRequest(_message.Message):
-    """Request of `FarmDispatcherService.ListFarmRuns`."""
+class GetFarmActivityRequest(_message.Message):
+    """Request of `FarmDispatcherService.GetFarmActivity`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -495,11 +495,11 @@ class ListFarmRunsRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListFarmRunsRequest: _TypeAlias = ListFarmRunsRequest  # noqa: Y015
+Global___GetFarmActivityRequest: _TypeAlias = GetFarmActivityRequest  # noqa: Y015
 
 @_typing.final
-class ListFarmRunsResponse(_message.Message):
-    """Response of `FarmDispatcherService.ListFarmRuns`."""
+class GetFarmActivityResponse(_message.Message):
+    """Response of `FarmDispatcherService.GetFarmActivity`."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -519,7 +519,7 @@ class ListFarmRunsResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListFarmRunsResponse: _TypeAlias = ListFarmRunsResponse  # noqa: Y015
+Global___GetFarmActivityResponse: _TypeAlias = GetFarmActivityResponse  # noqa: Y015
 
 @_typing.final
 class ActiveFarmRun(_message.Message):

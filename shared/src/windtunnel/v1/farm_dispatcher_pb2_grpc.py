@@ -50,10 +50,10 @@ class FarmDispatcherServiceStub:
                 request_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellRequest.SerializeToString,
                 response_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellResponse.FromString,
                 _registered_method=True)
-        self.ListFarmRuns = channel.unary_unary(
-                '/windtunnel.v1.FarmDispatcherService/ListFarmRuns',
-                request_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsRequest.SerializeToString,
-                response_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsResponse.FromString,
+        self.GetFarmActivity = channel.unary_unary(
+                '/windtunnel.v1.FarmDispatcherService/GetFarmActivity',
+                request_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.GetFarmActivityRequest.SerializeToString,
+                response_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.GetFarmActivityResponse.FromString,
                 _registered_method=True)
 
 
@@ -108,7 +108,7 @@ class FarmDispatcherServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListFarmRuns(self, request, context):
+    def GetFarmActivity(self, request, context):
         """The farm runs that carry cells of a run now.
 
         Errors:
@@ -137,10 +137,10 @@ def add_FarmDispatcherServiceServicer_to_server(servicer, server):
                     request_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellRequest.FromString,
                     response_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.RunCellResponse.SerializeToString,
             ),
-            'ListFarmRuns': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListFarmRuns,
-                    request_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsRequest.FromString,
-                    response_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsResponse.SerializeToString,
+            'GetFarmActivity': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFarmActivity,
+                    request_deserializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.GetFarmActivityRequest.FromString,
+                    response_serializer=windtunnel_dot_v1_dot_farm__dispatcher__pb2.GetFarmActivityResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -236,7 +236,7 @@ class FarmDispatcherService:
             _registered_method=True)
 
     @staticmethod
-    def ListFarmRuns(request,
+    def GetFarmActivity(request,
             target,
             options=(),
             channel_credentials=None,
@@ -249,9 +249,9 @@ class FarmDispatcherService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/windtunnel.v1.FarmDispatcherService/ListFarmRuns',
-            windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsRequest.SerializeToString,
-            windtunnel_dot_v1_dot_farm__dispatcher__pb2.ListFarmRunsResponse.FromString,
+            '/windtunnel.v1.FarmDispatcherService/GetFarmActivity',
+            windtunnel_dot_v1_dot_farm__dispatcher__pb2.GetFarmActivityRequest.SerializeToString,
+            windtunnel_dot_v1_dot_farm__dispatcher__pb2.GetFarmActivityResponse.FromString,
             options,
             channel_credentials,
             insecure,

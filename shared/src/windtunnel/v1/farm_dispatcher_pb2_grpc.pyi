@@ -68,7 +68,7 @@ class FarmDispatcherServiceStub:
     UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
     INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
-    ListFarmRuns: _grpc.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.ListFarmRunsRequest, _farm_dispatcher_pb2.ListFarmRunsResponse]
+    GetFarmActivity: _grpc.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.GetFarmActivityRequest, _farm_dispatcher_pb2.GetFarmActivityResponse]
     """The farm runs that carry cells of a run now.
 
     Errors:
@@ -116,7 +116,7 @@ class FarmDispatcherServiceAsyncStub(FarmDispatcherServiceStub):
     UNAVAILABLE (UNAVAILABLE): the artifact store, the bus or what holds a URI does not answer.
     INTERNAL (CORRUPT): the bytes of an artifact are not those that its hash promises.
     """
-    ListFarmRuns: _aio.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.ListFarmRunsRequest, _farm_dispatcher_pb2.ListFarmRunsResponse]  # type: ignore[assignment]
+    GetFarmActivity: _aio.UnaryUnaryMultiCallable[_farm_dispatcher_pb2.GetFarmActivityRequest, _farm_dispatcher_pb2.GetFarmActivityResponse]  # type: ignore[assignment]
     """The farm runs that carry cells of a run now.
 
     Errors:
@@ -181,11 +181,11 @@ class FarmDispatcherServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
-    def ListFarmRuns(
+    def GetFarmActivity(
         self,
-        request: _farm_dispatcher_pb2.ListFarmRunsRequest,
+        request: _farm_dispatcher_pb2.GetFarmActivityRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_farm_dispatcher_pb2.ListFarmRunsResponse, _abc.Awaitable[_farm_dispatcher_pb2.ListFarmRunsResponse]]:
+    ) -> _typing.Union[_farm_dispatcher_pb2.GetFarmActivityResponse, _abc.Awaitable[_farm_dispatcher_pb2.GetFarmActivityResponse]]:
         """The farm runs that carry cells of a run now.
 
         Errors:

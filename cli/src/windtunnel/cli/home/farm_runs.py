@@ -31,9 +31,9 @@ async def active_farm_runs(client: AsyncClient, run_id: str) -> Sequence[ActiveF
     try:
         async with grpc.aio.insecure_channel(client.endpoints.address_of("farm_dispatcher")) as channel:
             stub = farm_dispatcher_pb2_grpc.FarmDispatcherServiceStub(channel)
-            request = farm_dispatcher_pb2.ListFarmRunsRequest(run_id=run_id)
+            request = farm_dispatcher_pb2.GetFarmActivityRequest(run_id=run_id)
             response = await client.call(
-                stub.ListFarmRuns, request, timeout_s=_CALL_S, elsewhere=("farm_dispatcher", channel)
+                stub.GetFarmActivity, request, timeout_s=_CALL_S, elsewhere=("farm_dispatcher", channel)
             )
     except WindtunnelError:
         # What a command does with them is for people: it does not fail for the lack of them.

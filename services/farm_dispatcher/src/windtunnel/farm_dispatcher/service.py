@@ -82,14 +82,14 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
             cells=map(cell_to_proto, cells), estimates=map(estimate_to_proto, estimates, today)
         )
 
-    async def ListFarmRuns(  # noqa: N802 - named by the contract
-        self, request: farm_dispatcher_pb2.ListFarmRunsRequest, context: grpc.aio.ServicerContext[Any, Any]
-    ) -> farm_dispatcher_pb2.ListFarmRunsResponse:
-        """Implements `FarmDispatcherService.ListFarmRuns` of the contract."""
+    async def GetFarmActivity(  # noqa: N802 - named by the contract
+        self, request: farm_dispatcher_pb2.GetFarmActivityRequest, context: grpc.aio.ServicerContext[Any, Any]
+    ) -> farm_dispatcher_pb2.GetFarmActivityResponse:
+        """Implements `FarmDispatcherService.GetFarmActivity` of the contract."""
         if not request.run_id:
             raise InvalidInput("run_id is empty", hint="give the id of the run")
         found = await active_runs(self._queue.work.records, self._dispatcher.farm_names, request.run_id)
-        return farm_dispatcher_pb2.ListFarmRunsResponse(farm_runs=found)
+        return farm_dispatcher_pb2.GetFarmActivityResponse(farm_runs=found)
 
     async def RunCell(  # noqa: N802 - named by the contract
         self, request: farm_dispatcher_pb2.RunCellRequest, context: grpc.aio.ServicerContext[Any, Any]
