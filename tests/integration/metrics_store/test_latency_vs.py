@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from google.protobuf.message import Message
 from support.metrics_store import Store, with_plan
 from support.run_events import STARTED, RunEvents, artifact, failure, sha256
 from windtunnel.bus import decode, subjects
+from windtunnel.metrics_store.domain.latency_vs import noise_of
+from windtunnel.metrics_store.use_cases import compare_latencies
 from windtunnel.v1 import events_pb2, types_pb2
 
 PLAN = """
@@ -115,6 +118,20 @@ async def test_the_first_run_has_no_baseline_and_may_pass(store: Store) -> None:
     assert gate["passed"] is None and gate["baseline"] is None and gate["interval"] is None
     assert gate["why"] == "no run of model 'ssd' that passed has a latency of this variant there that can be trusted"
     assert (await store.report("run-1"))["variants"][0]["passed"] is True
+
+
+async def test_noise_is_learned_outside_of_the_event_loop(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a long history it takes seconds."""
+    threads = []
+
+    def noted(*args: Any) -> Any:
+        threads.append(threading.current_thread())
+        return noise_of(*args)
+
+    monkeypatch.setattr(compare_latencies, "noise_of", noted)
+    await ran(store, "run-1", 10.0)
+    await ran(store, "run-2", 10.0)
+    assert threads and threading.current_thread() not in threads
 
 
 async def test_a_slowdown_is_found_with_repeats(store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ _WORD_DIGITS: Final = 9
 _NORMAL: Final = NormalDist()
 # One pair of identical jobs in 20 differs by more than `Noise.difference`.
 _PAIRS: Final = 0.95
+# Groups of jobs whose likelihoods are kept: cells of one device learn from the same ones.
+_GROUPS: Final = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,13 @@ class Noise:
         Raises:
             InvalidInput: a figure is not a finite number above 0.
         """
-        kept = [log_figures(group, "history") for group in groups if len(group) > 1]
+        kept = [tuple(sorted(group)) for group in groups if len(group) > 1]
         if not kept:
             return self
         with np.errstate(divide="ignore"):
             logs = np.log(np.asarray(self.weights))
         for group in kept:
-            logs = logs + group_log_likelihood(group)
+            logs = logs + _likelihood(group)
         weights = np.exp(logs - logs.max())
         return Noise(_shares(weights), self.jobs + sum(map(len, kept)))
 
@@ -141,6 +144,13 @@ class Noise:
         if not (np.isfinite(weights).all() and weights.min() >= 0.0 and weights.sum() > 0.0):
             raise InvalidInput("the weights of the noise are not probabilities", hint="write it with to_json")
         return cls(_shares(weights), jobs)
+
+
+@functools.lru_cache(_GROUPS)
+def _likelihood(group: tuple[float, ...]) -> Array:
+    found = group_log_likelihood(log_figures(group, "history"))
+    found.flags.writeable = False
+    return found
 
 
 def mixed(parts: Sequence[Noise], shares: Sequence[float]) -> Noise:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -46,8 +47,12 @@ class LatencyComparer:
         if baseline is None or not (given or baseline.jobs):
             return await self._without(cell, model, given)
         past = await self.history.past_jobs(cell.spec, (run.run_id, baseline.run_id))
-        noise = noise_of(noise_key(model, cell.spec), past)
-        return compare_cell(cell, baseline, noise, bound.max_increase)
+
+        def compared() -> CellComparison:
+            return compare_cell(cell, baseline, noise_of(noise_key(model, cell.spec), past), bound.max_increase)
+
+        # The noise of a device with a long history takes seconds.
+        return await asyncio.to_thread(compared)
 
     async def _without(self, cell: CellState, model: str, given: str) -> CellComparison:
         """Why there is no baseline. The first run of a model has none, and may pass all the same."""
