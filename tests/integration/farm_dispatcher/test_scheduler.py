@@ -272,6 +272,8 @@ async def test_a_measurement_is_reused_while_it_is_fresh(bus: Bus, tmp_path: Pat
     async with lab.scheduling() as scheduler:
         await scheduler.queue.queue(await lab.context(plan), plan, await lab.cells([PAID], 1))
         (first,) = await lab.ended(1)
+        await scheduler.queue.remember(measured(first, p50=None))
+        await scheduler.queue.remember(measured(first))
         cells = await lab.cells([PAID], 2, "run-2")
         await scheduler.queue.queue(await lab.context(plan, "run-2"), plan, cells)
         ended = finished(await lab.ended(3))
@@ -287,6 +289,25 @@ async def test_a_measurement_is_reused_while_it_is_fresh(bus: Bus, tmp_path: Pat
     assert (reused.run.run_id, reused.cell.id, reused.farm_run.cost_micro_usd) == ("run-2", cells[0][0].id, 0)
     assert (reused.log, reused.farm_run.id) == (first.log, first.farm_run.id)
     assert not late.reused and len(farm.ran) == 3
+
+
+async def test_a_run_without_a_latency_is_not_reused(tmp_path: Path) -> None:
+    farm = paid_farm()
+    lab = FarmLab(MemoryBus(), {"fake": farm}, tmp_path)
+    plan = Plan(reuse_seconds=3600)
+    async with lab.scheduling() as scheduler:
+        await scheduler.queue.queue(await lab.context(plan), plan, await lab.cells([PAID], 1))
+        (first,) = await lab.ended(1)
+        await scheduler.queue.remember(measured(first, p50=None))
+        await scheduler.queue.queue(await lab.context(plan, "run-2"), plan, await lab.cells([PAID], 1, "run-2"))
+        ended = finished(await lab.ended(2))
+    assert [message.reused for message in ended] == [False, False] and len(farm.ran) == 2
+
+
+def measured(run: events_pb2.DeviceRunFinished, p50: float | None = 1.0) -> events_pb2.DeviceRunMeasured:
+    """What the log parser says of a run."""
+    figures = types_pb2.Measurement(latency_ms=types_pb2.LatencyFigures(p50=p50))
+    return events_pb2.DeviceRunMeasured(run=run.run, cell=run.cell, attempt=run.attempt, measurement=figures)
 
 
 async def test_two_dispatchers_share_a_farm_and_one_leads(bus: Bus, tmp_path: Path) -> None:

@@ -60,6 +60,12 @@ async def build(rt: Runtime[FarmDispatcherSettings]) -> Parts:
                 ),
                 rt.worker("farm_dispatcher_run", [subjects.APP_BUILT], service.on_app_built, service.on_run_failure),
                 rt.worker(
+                    "farm_dispatcher_measured",
+                    [subjects.DEVICE_RUN_MEASURED],
+                    service.on_measured,
+                    service.on_measured_failure,
+                ),
+                rt.worker(
                     "farm_dispatcher_repeat",
                     [subjects.REPEATS_REQUESTED],
                     service.on_repeats_requested,

@@ -201,6 +201,25 @@ class FarmDispatcherService(farm_dispatcher_pb2_grpc.FarmDispatcherServiceServic
         for cell in _cells_of_app(planned, message):
             await self._queue.refuse(message.run, cell, error)
 
+    async def on_measured(self, event: Event) -> None:
+        """Handles `device_run.measured`: the run may be reused from now on.
+
+        Args:
+            event: as received.
+        """
+        message = event.message()
+        assert isinstance(message, events_pb2.DeviceRunMeasured)
+        await self._queue.remember(message)
+
+    async def on_measured_failure(self, event: Event, error: WindtunnelError) -> None:
+        """A run that could not be kept is not reused; nobody waits for it.
+
+        Args:
+            event: that was given up.
+            error: why.
+        """
+        log.warning("event %s: a measurement is not kept for reuse: %s", event.id, error)
+
     async def on_repeats_requested(self, event: Event) -> None:
         """Handles `repeats.requested`: queues repeats of the cell, the variant and the baseline in turn.
 

@@ -16,7 +16,7 @@ from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure,
 from windtunnel.farm_dispatcher.messages.cell_messages import conditions_to_proto, facts_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, name_of, outcome_key
-from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements, reuse_key
+from windtunnel.farm_dispatcher.use_cases.stored.measurements import reuse_key
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import shapes_to_proto
 from windtunnel.service.protobuf_values import artifact_to_proto, cut_text
@@ -47,12 +47,10 @@ class CellEnder:
 
     Args:
         work: of the scheduler.
-        measurements: that later runs may reuse.
     """
 
-    def __init__(self, work: Work, measurements: Measurements) -> None:
+    def __init__(self, work: Work) -> None:
         self._work = work
-        self._measurements = measurements
 
     async def outcome_of(self, attempt: Attempt, result: JobResult) -> Outcome:
         """What became of a cell, its log and files stored.
@@ -112,8 +110,6 @@ class CellEnder:
 
         key = outcome_key(outcome.run.run_id, _name_of(outcome))
         await self.publish(await self._work.jobs.once(key, AnyMessage, compute))
-        if isinstance(outcome, events_pb2.DeviceRunFinished):
-            await self._measurements.remember(outcome)
 
     async def stored(self, queued: farm_runs_pb2.QueuedCell) -> AnyMessage | None:
         """The outcome of a cell that has ended.

@@ -16,7 +16,7 @@ from windtunnel.farm_dispatcher.domain.money import micro_usd
 from windtunnel.farm_dispatcher.messages.cell_messages import cell_from_proto, cell_to_proto
 from windtunnel.farm_dispatcher.messages.job_messages import job_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp, to_timestamp
-from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
+from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder, unpacked
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, name_of
 from windtunnel.farm_dispatcher.use_cases.stored.measurements import Measurements
@@ -93,6 +93,22 @@ class CellQueue:
                 await self.ender.publish(ended)
             else:
                 await self._put(entry)
+
+    async def remember(self, measured: events_pb2.DeviceRunMeasured) -> None:
+        """Keeps a run whose log gave a latency, for later runs that allow it.
+
+        Args:
+            measured: what the log says.
+
+        Raises:
+            Unavailable: the bus does not answer.
+        """
+        if measured.repeat or measured.reused or not measured.measurement.latency_ms.HasField("p50"):
+            return
+        ended = await self.ender.stored(farm_runs_pb2.QueuedCell(run=measured.run, cell=measured.cell))
+        outcome = None if ended is None else unpacked(ended)
+        if isinstance(outcome, events_pb2.DeviceRunFinished) and outcome.attempt == measured.attempt:
+            await self.measurements.remember(outcome)
 
     async def refuse_repeats(self, asked: events_pb2.RepeatsRequested, error: WindtunnelError) -> None:
         """Ends repeats that cannot be queued, unless they have ended.

@@ -30,7 +30,7 @@ class Scheduler:
     def __init__(
         self, farms: Mapping[str, Farm], work: Work, measurements: Measurements, leases: Leases, deadline_s: float
     ) -> None:
-        ender, progress = CellEnder(work, measurements), Progress(work.publisher)
+        ender, progress = CellEnder(work), Progress(work.publisher)
         self.queue = CellQueue(work, ender, measurements, progress, deadline_s)
         self._leaders = [FarmLeader(farm, work, leases, ender, progress) for farm in farms.values()]
 
