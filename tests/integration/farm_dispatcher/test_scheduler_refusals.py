@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from windtunnel.bus.memory import MemoryBus
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.fake_farm import FAKE_DEVICE, FAKE_SETTINGS, FakeFarm, FakeVendor
 from windtunnel.farm_dispatcher.domain.device_runs import Polled, Submitted
+from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.messages.cell_messages import device_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims
@@ -92,6 +94,48 @@ async def test_cells_of_a_canceled_run_do_not_wait_for_a_device(tmp_path: Path, 
         await (await lab.canceled()).add("run-1")
         (failed,) = failures(await lab.ended(1))
     assert failed.failure.kind == types_pb2.FAILURE_KIND_CANCELLED
+
+
+class _BadList(FakeFarm):
+    async def devices(self) -> Sequence[Device]:
+        self.vendor.called("devices")
+        if self.vendor.calls.count("devices") == 1:
+            raise KeyError("manufacturer")
+        return await super().devices()
+
+
+async def test_a_fault_of_one_farm_ends_neither_its_leader_nor_the_others(tmp_path: Path) -> None:
+    bad, good = _BadList(), FakeFarm()
+    other = dataclasses.replace(PAID, farm="other")
+    bad.offered, bad.settings = (PAID,), SETTINGS
+    good.offered, good.settings = (other,), dataclasses.replace(SETTINGS, name="other")
+    lab = FarmLab(MemoryBus(), {"fake": bad, "other": good}, tmp_path)
+    cells = [*await lab.cells([PAID], 1), *await lab.cells([other], 1)]
+    async with lab.scheduling() as scheduler:
+        await scheduler.queue.queue(await lab.context(), Plan(), cells)
+        assert len(finished(await lab.ended(2))) == 2
+
+
+async def test_a_leader_that_loses_its_lease_while_its_farm_answers_leads_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class _Slow(FakeFarm):
+        async def devices(self) -> Sequence[Device]:
+            if not self.vendor.calls:
+                self.vendor.called("devices")
+                lease = await (await lab.records()).read("lease.fake", farm_runs_pb2.FarmLease)
+                assert lease is not None
+                lease.message.CopyFrom(
+                    farm_runs_pb2.FarmLease(holder="another", token=lease.message.token + 1, released=True)
+                )
+                await (await lab.records()).write(lease)
+                await until(lambda: "does not lead any more" in caplog.text, "it has noticed")
+            return await super().devices()
+
+    lab = _lab(_Slow(), tmp_path)
+    async with lab.scheduling(ttl_s=0.5) as scheduler:
+        await scheduler.queue.queue(await lab.context(), Plan(), await lab.cells([PAID], 1))
+        assert len(finished(await lab.ended(1))) == 1
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["still there", "ended"])

@@ -25,7 +25,7 @@ from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
 from windtunnel.farm_dispatcher.use_cases.scheduler.settle_run import Settlement
 from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work
 from windtunnel.farm_dispatcher.use_cases.stored.device_health import DeviceRecords
-from windtunnel.farm_dispatcher.use_cases.stored.leases import Lease, Leases
+from windtunnel.farm_dispatcher.use_cases.stored.leases import Lease, LeaseLost, Leases
 from windtunnel.farm_dispatcher.use_cases.stored.records import Stored, name_in, run_key, tag_of
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.v1 import farm_runs_pb2
@@ -68,15 +68,22 @@ class FarmLeader:
         self._look_at = float("-inf")
 
     async def run(self) -> None:
-        """Leads the farm whenever nobody else does, without end."""
+        """Leads the farm whenever nobody else does, without end. Its faults are not those of other farms."""
+        faults, pauses = 0, self._work.pauses_s
         while True:
             async with self._leases.held(self._settings.name) as lease:
                 try:
                     await self._lead(lease)
-                except Unavailable as error:
-                    log.warning("farm %s cannot be led now: %s", self._settings.name, error)
+                    faults = 0
+                except (Unavailable, LeaseLost) as error:
+                    log.warning("farm %s cannot be led now: %r", self._settings.name, error)
+                except Exception:
+                    log.exception("farm %s: a fault of Windtunnel", self._settings.name)
+                    faults += 1
                 finally:
                     await self._stop()
+            if faults:
+                await asyncio.sleep(pauses[min(faults, len(pauses)) - 1])
 
     async def _lead(self, lease: Lease) -> None:
         follower = RunFollower(self._farm, self._work, lease, self._claims, self._settlement, self._progress)
