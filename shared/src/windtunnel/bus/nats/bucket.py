@@ -184,7 +184,11 @@ class NatsBucket:
 
 
 async def _pulled(pull: JetStreamContext.PullSubscription, pending: int, limit: int) -> list[Record]:
-    """At most `limit` records. Markers of deleted keys are pending too, so there may be fewer; none only at the end."""
+    """At most `limit` records. Markers of deleted keys are pending too, so there may be fewer; none only at the end.
+
+    Raises:
+        TimeoutError: the server does not answer.
+    """
     records: list[Record] = []
     received, begun = 0, time.monotonic()
     while pending and len(records) < limit:

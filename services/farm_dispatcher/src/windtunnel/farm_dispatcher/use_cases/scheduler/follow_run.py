@@ -273,7 +273,11 @@ class RunFollower:
             log.exception("farm run %s cannot be given up now", run.key)
 
     async def _cancel(self, run: State) -> None:
-        """Cancels a farm run on its farm. One that the farm does not want to cancel is followed to its own end."""
+        """Cancels a farm run on its farm. One that the farm does not want to cancel is followed to its own end.
+
+        Raises:
+            FarmError: the farm does not answer now.
+        """
         log.info("farm run %s is canceled on its farm", run.key)
         try:
             await self._farm.cancel(Submitted(run.farm_id, run.url, run.words))
