@@ -95,6 +95,8 @@ class Behavior:
     crashes_at: int = 0
     files_lost: bool = False
     steps_late: bool = False
+    # The files come later than the step in Tool Results.
+    files_late: bool = False
     rerun: bool = False
 
     @property

@@ -274,11 +274,13 @@ class Matrices:
                 continue
             if state in FINAL:
                 execution.written = True
-                self._write_files(matrix, execution, state)
                 execution.seen_ended += 1
-                late = execution.behavior.steps_late and execution.seen_ended <= _LATE
-                tool_results.write_step(self._lab, matrix, execution, state, late=late)
-                execution.written = not late
+                late = execution.seen_ended <= _LATE
+                if not (late and execution.behavior.files_late):
+                    self._write_files(matrix, execution, state)
+                step_late = late and execution.behavior.steps_late
+                tool_results.write_step(self._lab, matrix, execution, state, late=step_late)
+                execution.written = not (step_late or (late and execution.behavior.files_late))
 
     def _write_files(self, matrix: Matrix, execution: Execution, state: str) -> None:
         path = str(matrix.body["resultStorage"]["googleCloudStorage"]["gcsPath"])

@@ -151,6 +151,11 @@ def test_stages_of_an_entry(stage: str, code: int | None, detail: str, kind: Fai
     assert failure.detail == detail
 
 
+def test_only_a_signal_is_called_one() -> None:
+    assert "ended by signal 11" in entry_failure("run", 139, "", 60.0).message
+    assert "exited with status 255" in entry_failure("run", 255, "", 60.0).message
+
+
 def test_every_stage_of_the_runner_is_in_the_table() -> None:
     import re
     from importlib import resources

@@ -200,6 +200,7 @@ async def test_uploads_are_made_once(lab: OpenFarm, model: bytes) -> None:
         (Behavior(invalid="TEST_QUOTA_EXCEEDED"), "quota", 0),
         (Behavior(invalid="NO_SIGNATURE"), "test", 0),
         (Behavior(steps_late=True), "", 2),
+        (Behavior(files_late=True), "", 2),
     ],
 )
 async def test_how_a_matrix_ends(lab: OpenFarm, model: bytes, behavior: Behavior, kind: str, minutes: int) -> None:
@@ -212,7 +213,7 @@ async def test_how_a_matrix_ends(lab: OpenFarm, model: bytes, behavior: Behavior
             collected = await lab.collect(submitted, request)
             break
         except FarmError as error:
-            assert error.retryable and behavior.steps_late
+            assert error.retryable and (behavior.steps_late or behavior.files_late or behavior.files_lost)
             lab.advance(5)
     assert kinds_of(collected) == [kind]
     assert collected.billed_minutes == minutes

@@ -7,6 +7,7 @@ status that the runner wrote for each entry on the test host.
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -203,6 +204,7 @@ def entry_failure(stage: str, code: int | None, detail: str, timeout_s: float) -
     if stage == "timeout":
         words = f"the job took longer than {timeout_s:g} s"
     elif stage == "run" and code is not None:
-        words = f"the job was ended by signal {code - 128}" if code > 128 else f"the job exited with status {code}"
+        by_signal = code - 128 in set(signal.Signals)
+        words = f"the job was ended by signal {code - 128}" if by_signal else f"the job exited with status {code}"
     last = detail.strip().splitlines()[-1:] or [""]
     return JobFailure(kind, f"{words}: {last[0]}" if last[0] else words, field=f"entry.{stage}", detail=detail)

@@ -27,12 +27,12 @@ _PUT_ATTEMPTS: Final = 3
 _PUT_S: Final = 1800.0
 _READY_S: Final = 600.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 10.0
-# The API's description asks for .zip at everything that is not an app; the service's own examples name specs .yml.
+# CreateUpload asks for .zip at everything that is not an app; UpdateUpload and the service's examples name specs .yml.
 _ENDINGS: Final[Mapping[str, tuple[str, ...]]] = {
     "ANDROID_APP": (".apk",),
     "IOS_APP": (".ipa",),
     "INSTRUMENTATION_TEST_PACKAGE": (".apk",),
-    "APPIUM_PYTHON_TEST_SPEC": (".zip", ".yml"),
+    "APPIUM_PYTHON_TEST_SPEC": (".yml", ".zip"),
 }
 
 

@@ -142,5 +142,5 @@ def of_invalid(matrix: Mapping[str, Any]) -> JobFailure:
     details = str(matrix.get("invalidMatrixDetails", "DETAILS_UNAVAILABLE"))
     kind, hint = BY_INVALID_DETAILS.get(details, (FailureKind.OTHER, ""))
     told = "; ".join(str(one.get("message", "")) for one in matrix.get("extendedInvalidMatrixDetails", ()))
-    message = f"Test Lab refused the app: {details}" + (f": {told}" if told else "")
+    message = f"Test Lab refused the matrix: {details}" + (f": {told}" if told else "")
     return JobFailure(kind, message, hint, field=f"invalidMatrixDetails {details}")

@@ -41,6 +41,8 @@ from windtunnel.farms.properties import PHONES
 
 # The catalog changes by the week.
 _CATALOG_S: Final = 3600.0
+# A log that is missing is looked for so many times: files may come later than the end of the matrix.
+_LOOKS: Final = 6
 _ASKED: Final = "request.json"
 _MADE: Final = "matrices.json"
 
@@ -88,6 +90,7 @@ class FirebaseFarm:
         self._bucket = bucket
         self._catalog: Catalog | None = None
         self._catalog_until = 0.0
+        self._looks: dict[str, int] = {}
 
     async def devices(self) -> Sequence[Device]:
         """Implements `Farm.devices`."""
@@ -199,7 +202,16 @@ class FirebaseFarm:
     ) -> dict[int, JobResult]:
         folder = self._bucket.path(_folder(request.key), str(number))
         files = fetch_files(self._bucket, folder, environment, into)
+        if ended.failure is None and not files.log:
+            self._require_looked(folder)
+        self._looks.pop(folder, None)
         return results_of(ended, matrix, files, request.device.facts)
+
+    def _require_looked(self, folder: str) -> None:
+        """Whether the log of a folder was looked for often enough to say that there is none."""
+        self._looks[folder] = self._looks.get(folder, 0) + 1
+        if self._looks[folder] < _LOOKS:
+            raise FarmError(f"there is no logcat in {folder} yet")
 
     def _file(self, key: str, name: str) -> str:
         return self._bucket.path(_folder(key), name)
