@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from windtunnel.farm_dispatcher.adapters.aws.presigned import get_file
+from windtunnel.farm_dispatcher.adapters.aws.presigned import get_file, put_file
 
 
 @pytest.fixture
@@ -46,3 +46,13 @@ def test_a_whole_file_arrives(answering: Callable[[bytes], str], tmp_path: Path)
     address = answering(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12345")
     assert get_file(address, tmp_path / "artifact.zip") == 200
     assert (tmp_path / "artifact.zip").read_bytes() == b"12345"
+
+
+@pytest.mark.parametrize("sends", [False, True], ids=["get", "put"])
+def test_errors_do_not_show_the_credential_in_the_address(tmp_path: Path, sends: bool) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+    (tmp_path / "file").write_bytes(b"x")
+    with pytest.raises(OSError, match=r"/artifact\?\.\.\.") as caught:
+        (put_file if sends else get_file)(f"http://127.0.0.1:{port}/artifact?X-Signature=5ecret", tmp_path / "file")
+    assert "5ecret" not in str(caught.value) and caught.value.__suppress_context__

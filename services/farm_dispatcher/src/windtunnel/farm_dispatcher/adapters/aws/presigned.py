@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 import requests
 
@@ -30,8 +33,7 @@ def put_file(url: str, path: Path) -> int:
         OSError: it did not arrive.
     """
     headers = {"Content-Type": "application/octet-stream"}
-    with _session(url) as session, path.open("rb") as stream:
-        # requests.RequestException is an OSError.
+    with _unsaid(url), _session(url) as session, path.open("rb") as stream:
         return session.put(url, data=stream, headers=headers, auth=_nothing_added, timeout=_TIMEOUTS).status_code
 
 
@@ -48,7 +50,11 @@ def get_file(url: str, path: Path) -> int:
     Raises:
         OSError: it did not arrive.
     """
-    with _session(url) as session, session.get(url, stream=True, auth=_nothing_added, timeout=_TIMEOUTS) as answer:
+    with (
+        _unsaid(url),
+        _session(url) as session,
+        session.get(url, stream=True, auth=_nothing_added, timeout=_TIMEOUTS) as answer,
+    ):
         if answer.status_code >= 300:
             return answer.status_code
         with path.open("wb") as out:
@@ -59,6 +65,20 @@ def get_file(url: str, path: Path) -> int:
         if expected is not None and int(expected) != path.stat().st_size:
             raise OSError(f"{path.stat().st_size} of {expected} bytes arrived")
         return answer.status_code
+
+
+@contextmanager
+def _unsaid(url: str) -> Iterator[None]:
+    """Takes the credential, which is the query of the address, out of errors: they are logged.
+
+    Raises:
+        OSError: the file did not arrive.
+    """
+    try:
+        yield
+    except requests.RequestException as error:
+        query = urlsplit(url).query
+        raise OSError(str(error).replace(query, "...") if query else str(error)) from None
 
 
 def _session(url: str) -> requests.Session:
