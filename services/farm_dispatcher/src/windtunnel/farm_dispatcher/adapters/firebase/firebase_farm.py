@@ -208,7 +208,11 @@ class FirebaseFarm:
         return results_of(ended, matrix, files, request.device.facts)
 
     def _require_looked(self, folder: str) -> None:
-        """Whether the log of a folder was looked for often enough to say that there is none."""
+        """Refuses to say that there is no log before it was looked for often enough.
+
+        Raises:
+            FarmError: look again later.
+        """
         self._looks[folder] = self._looks.get(folder, 0) + 1
         if self._looks[folder] < _LOOKS:
             raise FarmError(f"there is no logcat in {folder} yet")
