@@ -68,6 +68,13 @@ async def test_who_waits_for_a_cell_gets_its_failure_as_an_error(
     assert (str(raised.value), raised.value.retryable) == (str(error), error.retryable)
 
 
+async def test_who_waits_for_a_cell_does_not_hear_of_throttling(tmp_path: Path, job: ExecutableJob) -> None:
+    """A farm run that nobody asks for again would run on, and cost money."""
+    farm = FakeFarm(FakeVendor(faults=[FarmError("429"), FarmError("503"), FarmError("429")]))
+    await dispatcher_of(fake=farm).run(cell(), job, tmp_path / "w")
+    assert farm.vendor.calls.count("submit") >= 1 and len(farm.vendor.runs) == 1
+
+
 async def test_devices_of_one_farm_or_of_all() -> None:
     dispatcher = dispatcher_of(fake=FakeFarm())
     assert [device.name for device in await dispatcher.devices()] == ["pixel"]

@@ -25,6 +25,8 @@ from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import DeviceFilter
 
 NO_PROBLEMS: Final[Mapping[str, str]] = MappingProxyType({})
+# A farm may be busy or silent for so long before a caller who waits hears of it: what runs there costs money.
+_PATIENCE_S: Final = 60.0
 
 
 class Dispatcher:
@@ -210,7 +212,7 @@ class Dispatcher:
         into.mkdir(parents=True)
         device = await device_of(farm, cell)
         request = FarmRunRequest(f"wt-{uuid.uuid4().hex[:24]}", device, (Entry("cell", cell, job),), job.timeout_s)
-        submitted, collected = await run_once(farm, request, self._files, into)
+        submitted, collected = await run_once(farm, request, self._files, into, patience_s=_PATIENCE_S)
         (result,) = collected.results
         if result.run is None:
             assert result.failure is not None
