@@ -233,3 +233,9 @@ async def test_artifacts_that_appear_late_are_waited_for(bench: AwsBench) -> Non
     bench.peer.faults.artifacts_late_s = bench.peer.clock.now() - (job.stopped or 0.0) + 6.0
     (result,) = (await bench.collect(submitted, request)).results
     assert result.run is not None, result.failure
+
+
+async def test_the_test_spec_is_uploaded_as_yaml(bench: AwsBench) -> None:
+    await bench.submit(await bench.request(bench.job()))
+    names = [one.name for one in bench.peer.uploads.by_arn.values() if one.type.endswith("_TEST_SPEC")]
+    assert names and all(name.endswith(".yml") for name in names)
