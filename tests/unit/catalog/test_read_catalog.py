@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,6 +114,10 @@ def test_one_entry_twice_is_refused(tmp_path: Path) -> None:
 def test_files_that_are_not_catalogs(tmp_path: Path) -> None:
     (tmp_path / "binary").write_bytes(b"\x7fELF\xff\xfe")
     (tmp_path / "large").write_bytes(b" " * (1 << 21))
+    os.mkfifo(tmp_path / "fifo")
+    for name in ("fifo", "/dev/zero"):
+        with pytest.raises(InvalidInput, match="not a plain file"):
+            read_catalog(tmp_path / name)
     for name, says in (("binary", "not UTF-8"), ("large", "more than"), ("nowhere", "cannot be read"), ("", "cannot")):
         with pytest.raises(InvalidInput, match=says):
             read_catalog(tmp_path / name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from decimal import Decimal
 from pathlib import Path
 
@@ -82,6 +83,7 @@ def test_a_farm_says_it_better_than_the_defaults(tmp_path: Path) -> None:
         ("{name: a, kind: aws, project: p, price_per_minute_usd: {phone: 1}}", "phone"),
         ("{name: a, kind: aws, project: p, price_per_minute_usd: {physical: -1}}", "below zero"),
         ("{name: a, kind: local}, {name: a, kind: arm}", "given twice"),
+        ("{name: a, kind: local, poll_seconds: {min: 60, max: 5}}", "min 60 is above max 5"),
         ("7", "must be an object"),
     ],
 )
@@ -97,6 +99,24 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_farms(tmp_path / "nowhere.yaml")
     with pytest.raises(InvalidInput, match="farms"):
         farms(tmp_path, "a: [")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("fifo", "not a plain file"), ("/dev/zero", "not a plain file"), ("large", "more than 1048576")]
+)
+def test_what_has_no_end_is_refused_at_once(tmp_path: Path, name: str, words: str) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 30)
+    with pytest.raises(InvalidInput, match=words) as error:
+        read_farms(tmp_path / name)
+    assert str(tmp_path / name) in str(error.value)
+
+
+def test_more_farms_than_can_be_led_are_refused(tmp_path: Path) -> None:
+    many = "".join(f"- {{name: f{index}, kind: local}}\n" for index in range(101))
+    with pytest.raises(InvalidInput, match="must have at most 100 items; has 101"):
+        farms(tmp_path, f"apiVersion: windtunnel/v1\nfarms:\n{many}")
 
 
 def test_farms_without_a_file() -> None:

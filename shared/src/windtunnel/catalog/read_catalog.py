@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from windtunnel.catalog.catalog_entries import Catalog, CatalogEntry, EntryKind
 from windtunnel.errors import InvalidInput, InvalidPlan
-from windtunnel.plan.yaml_text import Places, read_yaml
+from windtunnel.plan.yaml_text import Places, read_yaml, read_yaml_text
 
 if TYPE_CHECKING:
     from windtunnel.catalog.catalog_document import CatalogDocument, EntryDocument
-
-MAX_BYTES: Final = 1 << 20
 
 
 def read_catalog(path: Path) -> Catalog:
@@ -27,17 +25,7 @@ def read_catalog(path: Path) -> Catalog:
     Raises:
         InvalidInput: the file cannot be read, or is not a catalog; the message names the file, the line and the field.
     """
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise InvalidInput(f"catalog {path} cannot be read: {error.strerror}", hint="check the path") from error
-    if len(data) > MAX_BYTES:
-        raise InvalidInput(f"catalog {path} has more than {MAX_BYTES} bytes", hint="is it a catalog?")
-    try:
-        text = data.decode()
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"catalog {path} is not UTF-8 text: {error}", hint="is it a catalog?") from error
+    text = read_yaml_text(path, "catalog")
     return parse_catalog_text(text, path)
 
 

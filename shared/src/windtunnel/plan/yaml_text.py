@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import pathlib
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 import yaml
 
-from windtunnel.errors import InvalidPlan
+from windtunnel.errors import InvalidInput, InvalidPlan
 
 Path = tuple[str | int, ...]
+MAX_BYTES: Final = 1 << 20
 MAX_DEPTH: Final = 20
 MAX_FIELDS: Final = 20_000
 # YAML 1.1 reads a number with an exponent only with a dot and a sign, 1.0e+5; JSON writes 1e-05 and 1E5 too.
@@ -62,6 +65,36 @@ class Places:
         return next((self.found[path[:n]] for n in range(len(path), -1, -1) if path[:n] in self.found), None)
 
 
+def read_yaml_text(path: pathlib.Path, what: str) -> str:
+    """The text of a YAML file that a person wrote.
+
+    Args:
+        path: as the user gave it.
+        what: what it is, for messages: "catalog".
+
+    Returns:
+        Its text.
+
+    Raises:
+        InvalidInput: it cannot be read, is not a plain file, has more than `MAX_BYTES`, or is not UTF-8.
+    """
+    try:
+        # A device may have no end, and nothing may ever write into a pipe.
+        if not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):
+            raise InvalidInput(f"{what} {path} is not a plain file", hint=f"is it a {what}?")
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InvalidInput(f"{what} {path} cannot be read: {why}", hint="check the path") from error
+    if len(data) > MAX_BYTES:
+        raise InvalidInput(f"{what} {path} has more than {MAX_BYTES} bytes", hint=f"is it a {what}?")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{what} {path} is not UTF-8 text: {error}", hint=f"is it a {what}?") from error
+
+
 def read_yaml(text: str) -> tuple[Any, Places]:
     """The value of a plan's text, and where each part of it stands.
 
@@ -102,9 +135,9 @@ def _recorded(node: yaml.Node, path: Path, places: dict[Path, Place]) -> yaml.No
     # An item of an object is looked for at its key.
     places.setdefault(path, _place(node.start_mark))
     if len(path) > MAX_DEPTH:
-        raise InvalidPlan(f"the plan is nested more than {MAX_DEPTH} deep", hint="does an alias point at its parent?")
+        raise InvalidPlan(f"it is nested more than {MAX_DEPTH} deep", hint="does an alias point at its parent?")
     if len(places) > MAX_FIELDS:
-        raise InvalidPlan(f"the plan has more than {MAX_FIELDS} fields", hint="do aliases multiply?")
+        raise InvalidPlan(f"it has more than {MAX_FIELDS} fields", hint="do aliases multiply?")
     # Copies: by an alias one node may be text in one place and a number in another.
     if isinstance(node, yaml.MappingNode):
         entries = [(key, _recorded(value, _field(key, path, places), places)) for key, value in node.value]

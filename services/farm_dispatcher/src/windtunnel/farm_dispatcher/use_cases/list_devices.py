@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from windtunnel.errors import WindtunnelError
+from windtunnel.errors import FarmError, WindtunnelError
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
 from windtunnel.farm_dispatcher.messages.cell_messages import device_to_proto
 from windtunnel.v1 import farm_dispatcher_pb2
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +53,34 @@ async def list_devices(farms: Mapping[str, Farm]) -> Listing:
 
 async def _devices_of(farm: Farm) -> tuple[Device, ...] | WindtunnelError:
     try:
-        return tuple(await farm.devices())
+        return await devices_of(farm)
     except WindtunnelError as error:
         return error
+
+
+async def devices_of(farm: Farm) -> tuple[Device, ...]:
+    """Asks one farm for its devices.
+
+    Args:
+        farm: to ask.
+
+    Returns:
+        Its devices.
+
+    Raises:
+        FarmError: it does not answer, or what it answers cannot be understood.
+        WindtunnelError: it refuses.
+    """
+    try:
+        return tuple(await farm.devices())
+    except WindtunnelError:
+        raise
+    except Exception as error:
+        # What one farm answers, however wrong, must not hide the devices of the others.
+        log.warning("farm %s cannot be listed", farm.settings.name, exc_info=True)
+        raise FarmError(
+            f"its answer cannot be understood: {type(error).__name__}: {error}", hint="check the farm's address"
+        ) from error
 
 
 def listing_to_proto(listing: Listing) -> farm_dispatcher_pb2.ListDevicesResponse:

@@ -12,6 +12,7 @@ from windtunnel.errors import InvalidInput
 from windtunnel.farm_dispatcher.domain.cells import Cell, RunAs, cell_id
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
+from windtunnel.farm_dispatcher.use_cases.list_devices import devices_of
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.farms.properties import PHONES, FarmProperties, properties_of
 from windtunnel.plan import DeviceFilter
@@ -54,9 +55,9 @@ async def offer_of(farm: Farm) -> Offer:
         Its offer.
 
     Raises:
-        FarmError: it does not answer.
+        FarmError: it does not answer, or what it answers cannot be understood.
     """
-    return Offer(tuple(await farm.devices()), farm.default_accelerator, farm.properties, farm.runs)
+    return Offer(await devices_of(farm), farm.default_accelerator, farm.properties, farm.runs)
 
 
 def expand(

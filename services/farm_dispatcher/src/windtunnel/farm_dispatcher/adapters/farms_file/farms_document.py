@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Final, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from windtunnel.documents import Document
@@ -15,6 +15,8 @@ from windtunnel.plan.plan_field_types import ApiVersion, Count, Text, UpperBound
 
 KINDS: Final = ("local", "arm", "adb", "firebase", "ddp", "aws")
 _UNKNOWN: Final = f"{TAG}unknown"
+# Each farm is led and asked on its own.
+_MOST_FARMS: Final = 100
 # A name is part of the keys of a bucket.
 _NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$"
 
@@ -37,6 +39,12 @@ class PollDocument(Document):
 
     min: Annotated[float, Field(gt=0)] | None = Field(None, description="The shortest wait in seconds.")
     max: Annotated[float, Field(gt=0)] | None = Field(None, description="The longest wait in seconds.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> PollDocument:
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise problem(f"min {self.min:g} is above max {self.max:g}", "swap them")
+        return self
 
 
 class BudgetDocument(Document):
@@ -180,7 +188,7 @@ class FarmsDocument(Document):
     called: ClassVar[str] = "farms.yaml"
 
     api_version: ApiVersion = Field(alias="apiVersion")
-    farms: Annotated[list[AnyFarm], Field(min_length=1), AsList, AfterValidator(_each_once)] = Field(
-        description="What this installation may run on."
+    farms: Annotated[list[AnyFarm], Field(min_length=1, max_length=_MOST_FARMS), AsList, AfterValidator(_each_once)] = (
+        Field(description="What this installation may run on.")
     )
     defaults: DefaultsDocument | None = Field(None, description="For farms that do not say it themselves.")

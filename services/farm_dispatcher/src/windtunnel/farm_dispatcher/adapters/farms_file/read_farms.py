@@ -20,7 +20,7 @@ from windtunnel.farm_dispatcher.domain.farm_settings import (
     LocalSettings,
     PollSeconds,
 )
-from windtunnel.plan.yaml_text import read_yaml
+from windtunnel.plan.yaml_text import read_yaml, read_yaml_text
 from windtunnel.service.settings import InvalidSetting
 
 if TYPE_CHECKING:
@@ -59,12 +59,9 @@ def read_farms(path: Path, attempts: int = DEFAULT_ATTEMPTS) -> tuple[FarmSettin
     from windtunnel.farm_dispatcher.adapters.farms_file.farms_document import FarmsDocument
 
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise InvalidSetting(f"{path} cannot be read: {why}", hint="set WINDTUNNEL_FARMS_FILE") from error
-    except UnicodeDecodeError as error:
-        raise InvalidSetting(f"{path} is not a text in UTF-8: {error}", hint="set WINDTUNNEL_FARMS_FILE") from error
+        text = read_yaml_text(path, "farms.yaml")
+    except InvalidInput as error:
+        raise InvalidSetting(error.message, hint=error.hint) from error
     try:
         value, places = read_yaml(text)
     except InvalidInput as error:

@@ -16,7 +16,7 @@ from googleapiclient.errors import HttpError
 
 from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.google_cloud.google_access import find_credentials
-from windtunnel.farm_dispatcher.adapters.google_cloud.google_faults import asking_google
+from windtunnel.farm_dispatcher.adapters.google_cloud.google_faults import NotAnObject, asking_google
 from windtunnel.farm_dispatcher.domain.farm_settings import Endpoints
 from windtunnel.farms.failure_kinds import FailureKind
 
@@ -55,7 +55,7 @@ class TestLabClient:
         """
         with self._testing.calling("read the catalog of Test Lab") as (service, http):
             request = service.testEnvironmentCatalog().get(environmentType="ANDROID", projectId=self._project)
-            return dict(request.execute(http=http))
+            return _object(request.execute(http=http))
 
     def create(self, body: Mapping[str, Any], request_id: str) -> Mapping[str, Any]:
         """Starts a matrix, once for each request id.
@@ -73,7 +73,7 @@ class TestLabClient:
         with self._testing.calling("start a test matrix") as (service, http):
             matrices = service.projects().testMatrices()
             request = matrices.create(projectId=self._project, body=dict(body), requestId=request_id)
-            return dict(request.execute(http=http))
+            return _object(request.execute(http=http))
 
     def get(self, matrix: str) -> Mapping[str, Any]:
         """A matrix as it is now.
@@ -89,7 +89,7 @@ class TestLabClient:
         """
         with self._testing.calling(f"read test matrix {matrix}") as (service, http):
             request = service.projects().testMatrices().get(projectId=self._project, testMatrixId=matrix)
-            return dict(request.execute(http=http))
+            return _object(request.execute(http=http))
 
     def cancel(self, matrix: str) -> None:
         """Cancels a matrix; one that has ended stays as it is.
@@ -123,7 +123,7 @@ class TestLabClient:
             steps = service.projects().histories().executions().steps()
             request = steps.list(**ids)
             for _ in range(_MOST_PAGES):
-                answer = request.execute(http=http)
+                answer = _object(request.execute(http=http))
                 found += answer.get("steps", ())
                 request = steps.list_next(request, answer)
                 if request is None:
@@ -222,6 +222,17 @@ class _Service:
             # A server on this machine is not behind a proxy.
             return httplib2.Http(timeout=_TIMEOUT_S, proxy_info=None)
         return google_auth_httplib2.AuthorizedHttp(self._credentials, http=httplib2.Http(timeout=_TIMEOUT_S))
+
+
+def _object(answer: Any) -> Mapping[str, Any]:
+    """An answer, which Google's client gives as it is if it is not JSON: of a login page or a proxy.
+
+    Raises:
+        NotAnObject: it is not an object.
+    """
+    if not isinstance(answer, Mapping):
+        raise NotAnObject(f"not a JSON object but {str(answer)[:80]!r}")
+    return answer
 
 
 def _close(http: Any) -> None:

@@ -71,6 +71,10 @@ def error_of(what: str, status: str, message: str, reasons: frozenset[str] = fro
     )
 
 
+class NotAnObject(ValueError):
+    """An answer is not the JSON object that the service promises."""
+
+
 @contextmanager
 def asking_google(what: str, *, comes: bool = False) -> Iterator[None]:
     """Turns the errors of Google's clients into FarmError.
@@ -102,6 +106,8 @@ def asking_google(what: str, *, comes: bool = False) -> Iterator[None]:
     # Errors of requests, which the bucket's client uses, are OSErrors.
     except (OSError, HttpLib2Error, http.client.HTTPException, RetryError) as error:
         raise FarmError(f"{what}: no answer: {type(error).__name__}: {error}") from error
+    except NotAnObject as error:
+        raise FarmError(f"{what}: the answer is {error}", hint="check the endpoint, and proxies on the way") from error
     except json.JSONDecodeError as error:
         raise FarmError(f"{what}: an answer that is not JSON: {error}") from error
 
