@@ -25,7 +25,7 @@ from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import DeviceFilter
 
 NO_PROBLEMS: Final[Mapping[str, str]] = MappingProxyType({})
-# A farm may be busy or silent for so long before a caller who waits hears of it: what runs there costs money.
+# A farm may be busy or silent for so long before that is an error: what runs there costs money.
 _PATIENCE_S: Final = 60.0
 
 
