@@ -20,6 +20,10 @@ from windtunnel.log_parser import parse_log
 
 pytestmark = pytest.mark.heavy
 
+# What the benchmark prints last: a log without it is cut.
+SUMMARY = "Inference timings in us: Init: 1, First inference: 2, Warmup (avg): 2, Inference (avg): 2\n"
+ENDS = f'printf "%s" "{SUMMARY}"\n'.encode()
+
 
 async def test_a_model_runs_on_the_phone_and_its_bytes_are_those_of_the_variant(bench: AwsBench) -> None:
     model = dense_model(bench.folder / "m.tflite").read_bytes()
@@ -81,12 +85,12 @@ async def test_a_file_that_keeps_arriving_damaged_is_not_measured(bench: AwsBenc
 
 
 async def test_words_with_spaces_and_quotes_reach_the_benchmark_as_they_are(bench: AwsBench) -> None:
-    says = bench.blob(b'#!/bin/sh\nfor word in "$@" "$MY_FLAG"; do printf "[%s]\\n" "$word"; done\n')
+    says = bench.blob(b'#!/bin/sh\nfor word in "$@" "$MY_FLAG"; do printf "[%s]\\n" "$word"; done\n' + ENDS)
     words = ("--a=b c", "it's", '"x"', "$HOME", "a;b")
     job = bench.job(binary=says, arguments=words, environment={"MY_FLAG": "one 'two' $three"})
     (result,) = (await bench.run(job)).results
     assert result.run is not None, result.failure
-    assert result.run.log == "".join(f"[{word}]\n" for word in (*words, "one 'two' $three"))
+    assert result.run.log == "".join(f"[{word}]\n" for word in (*words, "one 'two' $three")) + SUMMARY
 
 
 async def test_a_phone_that_slowed_down_for_its_heat_is_unstable(bench: AwsBench) -> None:
@@ -97,18 +101,18 @@ async def test_a_phone_that_slowed_down_for_its_heat_is_unstable(bench: AwsBench
 
 
 async def test_a_program_finds_the_libraries_that_are_pushed_with_it(bench: AwsBench) -> None:
-    says = bench.blob(b'#!/bin/sh\necho "$LD_LIBRARY_PATH"\n')
+    says = bench.blob(b'#!/bin/sh\necho "$LD_LIBRARY_PATH"\n' + ENDS)
     library = PushedFile(bench.blob(b"elf"), f"{TARGET}/lib/libnpu.so.1")
     (result,) = (await bench.run(bench.job(binary=says, files=(library,)))).results
     assert result.run is not None
-    assert [part.rpartition("/")[2] for part in result.run.log.strip().split(":")] == ["windtunnel", "lib"]
+    assert [part.rpartition("/")[2] for part in result.run.log.partition("\n")[0].split(":")] == ["windtunnel", "lib"]
 
 
 async def test_paths_with_spaces(bench: AwsBench) -> None:
-    reads = bench.blob(b"#!/bin/sh\ncat 'a folder/$b (1).txt'\n")
+    reads = bench.blob(b"#!/bin/sh\ncat 'a folder/$b (1).txt'\n" + ENDS)
     extra = PushedFile(bench.blob(b"data\n"), f"{TARGET}/a folder/$b (1).txt")
     (result,) = (await bench.run(bench.job(binary=reads, files=(extra,), pull=(extra.target,)))).results
-    assert result.run is not None and result.run.log == "data\n"
+    assert result.run is not None and result.run.log == "data\n" + SUMMARY
     assert result.pulled[extra.target].read_text() == "data\n"
 
 
@@ -119,7 +123,7 @@ async def test_paths_that_are_none_are_refused(bench: AwsBench, path: str) -> No
 
 
 async def test_files_are_pulled(bench: AwsBench) -> None:
-    writes = bench.blob(b"#!/bin/sh\necho ran\nmkdir -p out && echo csv > out/a.csv && echo one > one.txt\n")
+    writes = bench.blob(b"#!/bin/sh\necho ran\nmkdir -p out && echo csv > out/a.csv && echo one > one.txt\n" + ENDS)
     pull = (f"{TARGET}/out", f"{TARGET}/one.txt", f"{TARGET}/absent")
     (result,) = (await bench.run(bench.job(binary=writes, pull=pull))).results
     assert result.run is not None, result.failure
@@ -129,10 +133,10 @@ async def test_files_are_pulled(bench: AwsBench) -> None:
 
 
 async def test_more_files_are_pushed_where_the_job_wants_them(bench: AwsBench) -> None:
-    reads = bench.blob(b"#!/bin/sh\ncat deep/er/data.txt\n")
+    reads = bench.blob(b"#!/bin/sh\ncat deep/er/data.txt\n" + ENDS)
     extra = PushedFile(bench.blob(b"data\n"), f"{TARGET}/deep/er/data.txt")
     (result,) = (await bench.run(bench.job(binary=reads, files=(extra,)))).results
-    assert result.run is not None and result.run.log == "data\n"
+    assert result.run is not None and result.run.log == "data\n" + SUMMARY
 
 
 async def test_a_warm_phone_is_waited_for_between_entries(bench: AwsBench, tmp_path: Path) -> None:
@@ -181,7 +185,7 @@ async def test_collecting_twice_gives_the_same(bench: AwsBench) -> None:
 
 
 async def test_what_would_exceed_the_limit_of_artifacts_is_not_pulled(bench: AwsBench) -> None:
-    writes = bench.blob(b"#!/bin/sh\necho ran\ntruncate -s 800M large.bin && echo small > small.txt\n")
+    writes = bench.blob(b"#!/bin/sh\necho ran\ntruncate -s 800M large.bin && echo small > small.txt\n" + ENDS)
     pull = (f"{TARGET}/large.bin", f"{TARGET}/small.txt")
     (result,) = (await bench.run(bench.job(binary=writes, pull=pull))).results
     assert result.run is not None, result.failure

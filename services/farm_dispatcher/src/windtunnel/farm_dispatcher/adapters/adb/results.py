@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from windtunnel.farm_dispatcher.adapters.adb.failures import (
     signal_name,
 )
 from windtunnel.farm_dispatcher.adapters.adb.refusals import refusal
+from windtunnel.farm_dispatcher.adapters.cut_logs import cut_log
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, JobResult
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.jobs import AppJob, Entry, Job
@@ -26,7 +26,6 @@ _DETAIL_LINES: Final = 30
 _SHOWN: Final = 8
 _ERROR: Final = "ERROR: "
 # Of benchmark_model in all its versions, and of LiteRT's. A log without it is not a measurement.
-_SUMMARY: Final = re.compile(r"nference timings in us|Inference \(avg\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,10 +146,7 @@ def _failure(entry: Entry, left: LeftBehind) -> JobFailure | None:
         return JobFailure(FailureKind.INFRASTRUCTURE, message, hint="look at its cable and its battery", field="rc")
     if status != 0:
         return _bad_end(entry, left, status)
-    if not _SUMMARY.search(left.text("log")):
-        message = "its log ends before the summary"
-        return JobFailure(FailureKind.INFRASTRUCTURE, message, hint="read the log; run it again", field="log")
-    return None
+    return cut_log(left.text("log"))
 
 
 def _bad_end(entry: Entry, left: LeftBehind, status: int) -> JobFailure:

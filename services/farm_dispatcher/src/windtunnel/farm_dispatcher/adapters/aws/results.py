@@ -13,6 +13,7 @@ from windtunnel.farm_dispatcher.adapters.adb.conditions import conditions_of
 from windtunnel.farm_dispatcher.adapters.aws.artifacts import Left
 from windtunnel.farm_dispatcher.adapters.aws.catalog import device_facts
 from windtunnel.farm_dispatcher.adapters.aws.failures import ended_failure, entry_failure
+from windtunnel.farm_dispatcher.adapters.cut_logs import SUMMARY, cut_log
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, DeviceRun, JobFailure, JobResult
 from windtunnel.farm_dispatcher.domain.jobs import Entry, FarmRunRequest
 from windtunnel.farms.failure_kinds import FailureKind
@@ -22,7 +23,6 @@ _FOLDER: Final = "windtunnel"
 _DETAIL_LINES: Final = 20
 # The runner's own lines in the output of the test spec.
 _STATUS: Final = re.compile(r"^\[windtunnel\] status (\S+) (.*)$", re.MULTILINE)
-_FIGURES: Final = "Inference timings in us"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ class _Whole:
         said = self._of_runner(entry)
         if said is None:
             return self._without_runner(entry, facts)
-        if said.stage == "done" and said.log.strip():
+        if said.stage == "done" and cut_log(said.log) is None:
             run = DeviceRun(said.log, None, facts, conditions=said.conditions, instance=self.instance)
             return JobResult(run=run, seconds=said.seconds, pulled=said.pulled)
         return JobResult(
@@ -128,7 +128,8 @@ class _Whole:
     def _failure(self, entry: Entry, said: Said) -> JobFailure:
         detail = said.detail.strip() or "\n".join(said.log.splitlines()[-_DETAIL_LINES:])
         if said.stage == "done":
-            return JobFailure(FailureKind.TEST, "the job printed nothing", field="entry.log")
+            cut = cut_log(said.log) if said.log.strip() else None
+            return cut or JobFailure(FailureKind.TEST, "the job printed nothing", field="entry.log")
         if not said.stage:
             # The run as a whole says what ended it in the middle of an entry.
             return self.failure or JobFailure(FailureKind.INFRASTRUCTURE, "the runner did not end", field="entry.stage")
@@ -145,7 +146,7 @@ class _Whole:
         """An app that runs without a test spec, an entry that was never reached, or artifacts that are lost."""
         log = self.left.device_log if self.entries == 1 else ""
         for text in (*_texts(self.left.folder), self.left.output, self.left.device_log):
-            if self.failure is None and self.entries == 1 and _FIGURES in text:
+            if self.failure is None and self.entries == 1 and SUMMARY.search(text):
                 return JobResult(run=DeviceRun(text, None, facts, instance=self.instance))
         return JobResult(failure=replace(self.failure or self._nothing_left(), instance=self.instance), log=log)
 

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from windtunnel.farm_dispatcher.adapters.adb.conditions import conditions_of
+from windtunnel.farm_dispatcher.adapters.cut_logs import cut_log
 from windtunnel.farm_dispatcher.adapters.ddp import device_script
 from windtunnel.farm_dispatcher.adapters.ddp.device_script import folder_of, read_exit, wrong_files
 from windtunnel.farm_dispatcher.adapters.ddp.failures import of_exit, of_result
@@ -113,7 +114,7 @@ def _result(
     if ran is None:
         failed: JobFailure | None = _without_end(failure, had_turn=device_script.HASHES in files or not left.pulled)
     else:
-        failed = _damaged(files, job) or of_exit(ran.status, log)
+        failed = _damaged(files, job) or of_exit(ran.status, log) or cut_log(log)
     if failed is not None:
         failed = dataclasses.replace(failed, instance=instance)
         return JobResult(
