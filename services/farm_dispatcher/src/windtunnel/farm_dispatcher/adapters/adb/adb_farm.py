@@ -123,6 +123,8 @@ class AdbFarm:
                 self._away_since.setdefault(key, time.monotonic())
                 raise farm_error(noted, f"device {states.get(noted, 'not found')}; it may run {key}")
             noted = None
+        else:
+            self._away_since.pop(key, None)
         for serial in [noted] if noted is not None else [one for one, state in states.items() if state == _USABLE]:
             state = await RunFolder(self._server.phone(serial), key).state()
             if state.started:
