@@ -56,7 +56,7 @@ def peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AwsPeer]:
 
 @pytest.fixture
 def client(peer: AwsPeer) -> Any:
-    return boto3.client("devicefarm", config=Config(retries={"total_max_attempts": 1}))
+    return boto3.session.Session().client("devicefarm", config=Config(retries={"total_max_attempts": 1}))
 
 
 def put(url: str, content: bytes) -> int:
@@ -205,7 +205,7 @@ def test_an_upload_that_is_not_processed_cannot_be_scheduled(peer: AwsPeer, clie
 
 
 def test_requests_that_boto_would_not_send_are_refused_too(peer: AwsPeer, client: Any) -> None:
-    unchecked = boto3.client("devicefarm", config=Config(parameter_validation=False))
+    unchecked = boto3.session.Session().client("devicefarm", config=Config(parameter_validation=False))
     for request in ({}, {"projectArn": "short", "test": {"type": "APPIUM"}}, {"test": {"type": 3}}):
         with pytest.raises(botocore.exceptions.ClientError, match="ValidationException"):
             unchecked.schedule_run(**request)

@@ -84,16 +84,17 @@ def device_document(device: Device) -> dict[str, Any]:
     Returns:
         Its fields; null is what the farm does not say.
     """
+    platform = PLATFORM.read(device.device_platform, device.platform)
     return {
         "farm": device.farm,
         "device": device.name,
         "name": device.title or device.name,
         "maker": device.maker or None,
-        "platform": PLATFORM.read(device.device_platform, device.platform),
+        "platform": platform,
         "os_version": device.os_version,
         "form_factor": device.form_factor or None,
         # Older services list phones and this host, and do not say which.
-        "kind": DEVICE_KIND.read(device.kind, "host" if device.farm == "local" else "physical"),
+        "kind": DEVICE_KIND.read(device.kind, "host" if platform == "host" else "physical"),
         "soc": device.soc or None,
         "accelerators": list(device.accelerators),
         "price_per_minute_usd": device.price_micro_usd / _MICROS if device.HasField("price_micro_usd") else None,

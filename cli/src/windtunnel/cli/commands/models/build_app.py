@@ -51,7 +51,7 @@ class _Options:
 @click.command("build-app")
 @click.argument("model", type=_FILE)
 @click.option("--base", type=_FILE, required=True, help="The benchmark app: an .apk or an .ipa.")
-@click.option("--out", "-o", type=_FILE, required=True, help="The package to write.")
+@click.option("-o", "--out", type=_FILE, required=True, help="The package to write.")
 @click.option("--config", type=_FILE, help="Arguments of the benchmark (JSON).")
 @click.option("--key", type=_FILE, help="PEM private key that signs the APK; default: the one kept in WINDTUNNEL_HOME.")
 @click.option("--cert", type=_FILE, help="PEM certificate of --key.")
