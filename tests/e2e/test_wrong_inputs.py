@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import struct
@@ -18,7 +17,6 @@ import pytest
 
 from support.models import DigitsModels
 from support.system import System
-from windtunnel.v1 import events_pb2
 
 pytestmark = pytest.mark.heavy
 
@@ -189,22 +187,10 @@ def test_an_empty_model_file(system: System, models: DigitsModels, tmp_path: Pat
     assert "empty" in reason_of(submit(system, str(model), plan_of(models), tmp_path))
 
 
-async def test_a_zero_byte_base_app(models: DigitsModels, tmp_path: Path) -> None:
-    base = tmp_path / "base.apk"
+def test_a_zero_byte_base_app(system: System, models: DigitsModels, tmp_path: Path) -> None:
+    base, out = tmp_path / "base.apk", tmp_path / "app.apk"
     base.write_bytes(b"")
-    environment = {
-        "WINDTUNNEL_ANDROID_BASE_APP": f"file://{base}",
-        "WINDTUNNEL_ANDROID_BASE_APP_SHA256": hashlib.sha256(b"").hexdigest(),
-        "WINDTUNNEL_FILE_ROOTS": str(tmp_path),
-    }
-    system = System(tmp_path / "home", environment).start()
-    try:
-        plan = plan_of(models, devices=[{"farm": "adb"}], variants=["float32"])
-        report = submit(system, str(models.float32), plan, tmp_path)
-        async with system.jetstream() as js:
-            message = await js.get_last_msg("WINDTUNNEL", "windtunnel.app.failed")
-    finally:
-        system.stop()
-    failed = events_pb2.AppFailed.FromString(message.data or b"")
-    assert failed.run.run_id == report["run_id"] and failed.platform == "android"
-    assert "base.apk" in failed.failure.message and "empty" in failed.failure.message
+    built = system.cli("build-app", str(models.float32), "--base", str(base), "--out", str(out))
+    assert built.returncode == 2
+    assert "base.apk" in built.stderr and "empty" in built.stderr
+    assert not out.exists()

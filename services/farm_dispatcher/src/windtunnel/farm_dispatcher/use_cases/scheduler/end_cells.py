@@ -15,7 +15,7 @@ from windtunnel.enum_words import FAILURE_KIND
 from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure, JobResult, Samples
 from windtunnel.farm_dispatcher.messages.cell_messages import conditions_to_proto, facts_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
-from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, name_of, outcome_key
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import Work, name_of, outcome_key, trace_of
 from windtunnel.farm_dispatcher.use_cases.stored.measurements import reuse_key
 from windtunnel.farms.failure_kinds import FailureKind
 from windtunnel.plan import shapes_to_proto
@@ -130,7 +130,8 @@ class CellEnder:
         """
         outcome = unpacked(packed)
         parts = (_name_of(outcome), str(outcome.attempt))
-        await self._work.publisher.publish(outcome, run_id=outcome.run.run_id, parts=parts)
+        with trace_of(outcome.run):
+            await self._work.publisher.publish(outcome, run_id=outcome.run.run_id, parts=parts)
 
     async def _finished(self, attempt: Attempt, run: DeviceRun, result: JobResult) -> events_pb2.DeviceRunFinished:
         return events_pb2.DeviceRunFinished(

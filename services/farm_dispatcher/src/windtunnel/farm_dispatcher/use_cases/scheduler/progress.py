@@ -8,7 +8,7 @@ from typing import Literal
 from windtunnel.bus.publisher import Publisher
 from windtunnel.enum_words import STAGE
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
-from windtunnel.farm_dispatcher.use_cases.scheduler.work import name_of, utc_now
+from windtunnel.farm_dispatcher.use_cases.scheduler.work import name_of, trace_of, utc_now
 from windtunnel.v1 import events_pb2, farm_runs_pb2, types_pb2
 
 # How far a cell is; the words of the enum.
@@ -77,4 +77,5 @@ class Progress:
         )
         words = "" if info is None else hashlib.sha256(f"{info.id}\0{info.words}".encode()).hexdigest()[:12]
         parts = (name_of(queued), str(queued.attempt), stage, words)
-        await self._publisher.publish(message, run_id=queued.run.run_id, parts=parts)
+        with trace_of(queued.run):
+            await self._publisher.publish(message, run_id=queued.run.run_id, parts=parts)

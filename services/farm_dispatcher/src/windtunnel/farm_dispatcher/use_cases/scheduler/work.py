@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -17,7 +18,8 @@ from windtunnel.farm_dispatcher.messages.timestamps import from_timestamp
 from windtunnel.farm_dispatcher.use_cases.stored.ledgers import Ledgers
 from windtunnel.farm_dispatcher.use_cases.stored.records import Records
 from windtunnel.service.cancellation import Cancellations
-from windtunnel.v1 import farm_runs_pb2
+from windtunnel.telemetry import current_traceparent, trace_context, traceparent_in
+from windtunnel.v1 import farm_runs_pb2, types_pb2
 
 
 def utc_now() -> datetime:
@@ -52,6 +54,21 @@ class Work:
     backoff_s: float = 2.0
     pauses_s: tuple[float, ...] = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
     clock: Callable[[], datetime] = utc_now
+
+
+@contextlib.contextmanager
+def trace_of(run: types_pb2.RunContext) -> Iterator[None]:
+    """What is published inside belongs to the trace of a run: a scheduler works outside of any event.
+
+    Args:
+        run: of the cell.
+
+    Yields:
+        Nothing.
+    """
+    own = traceparent_in(run.trace_id)
+    with trace_context(own) if own and not current_traceparent() else contextlib.nullcontext():
+        yield
 
 
 def name_of(queued: farm_runs_pb2.QueuedCell) -> str:
