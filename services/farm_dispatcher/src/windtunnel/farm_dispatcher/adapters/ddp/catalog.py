@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from windtunnel.farm_dispatcher.adapters.google_cloud.android_accelerators import ANDROID_ACCELERATORS
 from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts, DeviceKind
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings
 
 _KINDS: Final[Mapping[str, DeviceKind]] = {"PHYSICAL": "physical", "VIRTUAL": "virtual"}
-_ACCELERATORS: Final[Mapping[DeviceKind, tuple[str, ...]]] = {
-    "physical": ("xnnpack", "cpu", "gpu", "nnapi"),
-    "virtual": ("xnnpack", "cpu"),
-}
 # Android's name of an API level; the catalog gives levels.
 _ANDROID: Final[Mapping[str, str]] = {
     "26": "8.0", "27": "8.1", "28": "9", "29": "10", "30": "11", "31": "12", "32": "12L", "33": "13", "34": "14",
@@ -51,7 +48,7 @@ def _device(listed: Mapping[str, Any], settings: FarmSettings) -> Device:
         name=name,
         platform="android",
         os_version=version,
-        accelerators=_ACCELERATORS[kind],
+        accelerators=ANDROID_ACCELERATORS[kind],
         facts=DeviceFacts(name, cpu=abis[0] if abis else "", os="Android", os_version=version),
         title=str(listed.get("displayName", name)),
         maker=str(listed.get("manufacturer", "")),

@@ -7,15 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from windtunnel.farm_dispatcher.adapters.google_cloud.android_accelerators import ANDROID_ACCELERATORS
 from windtunnel.farm_dispatcher.domain.devices import Device, DeviceFacts, DeviceKind
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings
 
 _KINDS: Final[Mapping[str, DeviceKind]] = {"PHYSICAL": "physical", "VIRTUAL": "virtual", "EMULATOR": "virtual"}
-_ACCELERATORS: Final[Mapping[DeviceKind, tuple[str, ...]]] = {
-    "physical": ("xnnpack", "cpu", "gpu", "nnapi"),
-    # They have no GPU and no accelerator of their own.
-    "virtual": ("xnnpack", "cpu"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +83,7 @@ def _device(model: Mapping[str, Any], version: str, os_version: str, settings: F
         name=name,
         platform="android",
         os_version=os_version,
-        accelerators=_ACCELERATORS[kind],
+        accelerators=ANDROID_ACCELERATORS[kind],
         facts=DeviceFacts(name, cpu=abis[0] if abis else "", os="Android", os_version=os_version),
         title=str(model.get("name", name)),
         maker=str(model.get("manufacturer", "")),
