@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from decimal import Decimal
 from pathlib import Path
 from typing import Final
 
@@ -17,8 +15,8 @@ from windtunnel.farm_dispatcher.domain.device_runs import JobResult, Polled, Sub
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.estimates import expected_cost
 from windtunnel.farm_dispatcher.domain.farm import Farm
-from windtunnel.farm_dispatcher.domain.jobs import App, Entry, FarmRunRequest, Job
-from windtunnel.farm_dispatcher.domain.money import micro_usd, usd
+from windtunnel.farm_dispatcher.domain.jobs import App, Entry, FarmRunRequest, Job, new_key
+from windtunnel.farm_dispatcher.domain.money import bill, micro_usd, usd
 from windtunnel.farm_dispatcher.installed_farms import InstalledFarms
 from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
 from windtunnel.farm_dispatcher.use_cases.plan_cells import expand, offer_of
@@ -200,11 +198,6 @@ def require_budget(target: Target) -> None:
         )
 
 
-def new_key() -> str:
-    """A key for a farm run: the farm knows a repeated submission by it."""
-    return f"wt-{uuid.uuid4().hex[:24]}"
-
-
 async def measure_on(
     target: Target,
     job: Job,
@@ -258,8 +251,7 @@ async def measure_on(
         on_cancel=on_cancel,
     )
     (result,) = collected.results
-    price = target.device.price_per_minute_usd
-    cost = None if price is None else micro_usd(price * (collected.billed_minutes or Decimal(0)))
+    cost = bill(target.device.price_per_minute_usd, collected.billed_minutes)
     return Measured(submitted, "".join(words), result, cost)
 
 

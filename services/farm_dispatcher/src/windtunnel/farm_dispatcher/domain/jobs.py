@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -122,6 +123,11 @@ class Entry:
     name: str
     cell: Cell
     job: Job
+
+
+def new_key() -> str:
+    """A key for a farm run: the farm knows a repeated submission by it."""
+    return f"wt-{uuid.uuid4().hex[:24]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,19 @@ def usd(micros: int) -> Decimal:
     return Decimal(micros) / MICROS_PER_USD
 
 
+def bill(price_per_minute_usd: Decimal | None, minutes: Decimal | None) -> int | None:
+    """What a farm bills.
+
+    Args:
+        price_per_minute_usd: of the device; None: it costs nothing.
+        minutes: that the farm bills; None: none.
+
+    Returns:
+        In millionths of a dollar; None: the device costs nothing.
+    """
+    return None if price_per_minute_usd is None else micro_usd(price_per_minute_usd * (minutes or Decimal(0)))
+
+
 def share_bill(total: int, weights: Sequence[float]) -> tuple[int, ...]:
     """Divides a bill by weights; the parts add up to it exactly.
 

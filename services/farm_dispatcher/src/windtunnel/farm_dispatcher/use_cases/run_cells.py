@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -16,8 +15,9 @@ from windtunnel.farm_dispatcher.domain.device_runs import DeviceRun, JobFailure,
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.estimates import CostEstimate, estimate
 from windtunnel.farm_dispatcher.domain.farm import Farm, Files
-from windtunnel.farm_dispatcher.domain.jobs import App, Entry, FarmRunRequest, Job
+from windtunnel.farm_dispatcher.domain.jobs import App, Entry, FarmRunRequest, Job, new_key
 from windtunnel.farm_dispatcher.use_cases.build_job import JobBuilder
+from windtunnel.farm_dispatcher.use_cases.device_list import DeviceList
 from windtunnel.farm_dispatcher.use_cases.list_devices import Listing, list_devices
 from windtunnel.farm_dispatcher.use_cases.plan_cells import expand, nearest_farm, offer_of
 from windtunnel.farm_dispatcher.use_cases.run_once import run_once
@@ -42,6 +42,8 @@ class Dispatcher:
         self._farms = farms
         self._jobs = jobs
         self._files = files
+        # An event asks for the device of each of its cells.
+        self._devices = {name: DeviceList(farm) for name, farm in farms.items()}
 
     async def devices(self, only: str = "") -> list[Device]:
         """The devices of all farms, or of one.
@@ -160,7 +162,7 @@ class Dispatcher:
             FarmError: the farm does not answer, or has no such device any more.
         """
         farm = self.farm_of(cell)
-        abis = (await device_of(farm, cell)).abis if cell.farm_properties.platform != "host" else ()
+        abis = (await device_of(self._devices[cell.farm], cell)).abis if cell.farm_properties.platform != "host" else ()
         return await self._jobs.executable(cell, model, _timeout(farm), abis)
 
     async def app_job(
@@ -210,8 +212,8 @@ class Dispatcher:
         """
         farm = self.farm_of(cell)
         into.mkdir(parents=True)
-        device = await device_of(farm, cell)
-        request = FarmRunRequest(f"wt-{uuid.uuid4().hex[:24]}", device, (Entry("cell", cell, job),), job.timeout_s)
+        device = await device_of(DeviceList(farm), cell)
+        request = FarmRunRequest(new_key(), device, (Entry("cell", cell, job),), job.timeout_s)
         submitted, collected = await run_once(farm, request, self._files, into, patience_s=_PATIENCE_S)
         (result,) = collected.results
         if result.run is None:
@@ -244,11 +246,11 @@ def error_of(failure: JobFailure) -> WindtunnelError:
     return FarmError(failure.message, retryable=False, hint=failure.hint, kind=failure.kind)
 
 
-async def device_of(farm: Farm, cell: Cell) -> Device:
+async def device_of(devices: DeviceList, cell: Cell) -> Device:
     """The device of a cell as its farm offers it now.
 
     Args:
-        farm: of the cell.
+        devices: of the farm of the cell.
         cell: of a plan.
 
     Returns:
@@ -257,7 +259,7 @@ async def device_of(farm: Farm, cell: Cell) -> Device:
     Raises:
         FarmError: the farm does not offer it any more, or does not answer.
     """
-    for device in await farm.devices():
-        if (device.name, device.os_version) == (cell.device, cell.os_version):
-            return device
+    device = await devices.find(cell.device, cell.os_version)
+    if device is not None:
+        return device
     raise FarmError(f"device {cell.device!r} is gone", retryable=False, kind="device")

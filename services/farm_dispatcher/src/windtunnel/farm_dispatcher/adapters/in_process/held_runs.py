@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -109,7 +110,7 @@ class HeldRuns:
                 held.results.append(JobResult(failure=failure_of(error)))
 
 
-class HeldFarm:
+class HeldFarm(ABC):
     """A farm whose runs are tasks of this process: a subclass runs one entry."""
 
     def __init__(self) -> None:
@@ -139,8 +140,8 @@ class HeldFarm:
         """Ends everything that runs."""
         await self._held.close()
 
-    async def _run_entry(self, entry: Entry, paths: Mapping[ArtifactRef, Path]) -> JobResult:
-        raise NotImplementedError
+    @abstractmethod
+    async def _run_entry(self, entry: Entry, paths: Mapping[ArtifactRef, Path]) -> JobResult: ...
 
 
 def blobs_of(entry: Entry) -> tuple[ArtifactRef, ...]:

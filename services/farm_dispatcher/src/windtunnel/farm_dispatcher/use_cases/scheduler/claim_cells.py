@@ -100,7 +100,7 @@ class Claims:
 
     async def _claim_one(self, run: farm_runs_pb2.FarmRun, name: str) -> farm_runs_pb2.QueuedCell | None:
         waiting = await self._work.records.read(
-            f"queue.{self._farm.name}.{tag_of(device_from_proto(run.device))}.{name}", farm_runs_pb2.QueuedCell
+            f"queue.{self._farm.name}.{tag_of(run.device)}.{name}", farm_runs_pb2.QueuedCell
         )
         taken = await self._work.records.read(taken_key(self._farm.name, name), farm_runs_pb2.QueuedCell)
         if waiting is None:

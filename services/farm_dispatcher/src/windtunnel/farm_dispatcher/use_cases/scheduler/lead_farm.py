@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import uuid
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -14,11 +13,12 @@ from windtunnel.errors import FarmError, Unavailable
 from windtunnel.farm_dispatcher.domain.device_runs import JobFailure
 from windtunnel.farm_dispatcher.domain.devices import Device
 from windtunnel.farm_dispatcher.domain.farm import Farm
-from windtunnel.farm_dispatcher.messages.cell_messages import device_from_proto, device_to_proto
+from windtunnel.farm_dispatcher.domain.jobs import new_key
+from windtunnel.farm_dispatcher.messages.cell_messages import device_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_duration, from_timestamp, to_duration, to_timestamp
+from windtunnel.farm_dispatcher.use_cases.device_list import DeviceList
 from windtunnel.farm_dispatcher.use_cases.ending_tasks import end_all
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims
-from windtunnel.farm_dispatcher.use_cases.scheduler.device_list import DeviceList
 from windtunnel.farm_dispatcher.use_cases.scheduler.end_cells import CellEnder
 from windtunnel.farm_dispatcher.use_cases.scheduler.follow_run import RunFollower
 from windtunnel.farm_dispatcher.use_cases.scheduler.progress import Progress
@@ -149,10 +149,11 @@ class FarmLeader:
         for one in waiting:
             if _waits(one.message, now):
                 self._look_in(from_timestamp(one.message.not_before) - now)
-        if not ready or not await self._health.may_run(tag, now):
+        health = await self._health.read(tag)
+        if not ready or not health.may_run(now):
             await self._drop_over(waiting, now)
             return
-        limit = 1 if await self._health.is_probed(tag) else self._settings.entries
+        limit = 1 if health.is_probed else self._settings.entries
         if len(ready) < limit and (wait := self._pack_wait(ready, now)) > timedelta():
             self._look_in(wait)
             return
@@ -199,7 +200,7 @@ class FarmLeader:
 
     async def _plan(self, lease: Lease, follower: RunFollower, device: Device, cells: Sequence[Queued]) -> None:
         lease.require()
-        key = f"wt-{uuid.uuid4().hex[:24]}"
+        key = new_key()
         run = farm_runs_pb2.FarmRun(
             key=key,
             farm=self._settings.name,
@@ -217,7 +218,7 @@ class FarmLeader:
 
     def _follow(self, follower: RunFollower, stored: Stored[farm_runs_pb2.FarmRun], *, is_new: bool) -> None:
         key = stored.message.key
-        self._busy[key] = tag_of(device_from_proto(stored.message.device))
+        self._busy[key] = tag_of(stored.message.device)
         task = asyncio.create_task(follower.follow(stored, is_new=is_new))
         self._following[key] = task
         task.add_done_callback(lambda _: self._let_go(key))

@@ -5,13 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from decimal import Decimal
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 
 from windtunnel.farm_dispatcher.domain.device_runs import Collected, JobFailure, JobResult
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings
-from windtunnel.farm_dispatcher.domain.money import micro_usd, share_bill
+from windtunnel.farm_dispatcher.domain.money import bill, share_bill
 from windtunnel.farm_dispatcher.messages.cell_messages import device_from_proto
 from windtunnel.farm_dispatcher.messages.timestamps import from_duration, from_timestamp, to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims, shares_of
@@ -93,15 +92,14 @@ class Settlement:
             await self._work.records.forget(taken_key(self._farm.name, outcome.entry))
         failed = any(_is_infrastructure(outcome) for outcome in run.outcomes)
         if run.HasField("submitted_at"):
-            tag = tag_of(device_from_proto(run.device))
+            tag = tag_of(run.device)
             await self._devices.note(tag, failed=failed, now=self._work.clock())
 
     def _bill(self, run: farm_runs_pb2.FarmRun, collected: Collected) -> Sequence[int | None]:
         """What each cell costs: shares of the bill by the time that each took."""
-        price = device_from_proto(run.device).price_per_minute_usd
-        if price is None:
+        billed = bill(device_from_proto(run.device).price_per_minute_usd, collected.billed_minutes)
+        if billed is None:
             return [None] * len(collected.results)
-        billed = micro_usd(price * (collected.billed_minutes or Decimal(0)))
         run.billed_micro_usd = billed
         return share_bill(billed, [result.seconds or 0.0 for result in collected.results])
 

@@ -6,6 +6,7 @@ farm run probes it: a success ends the quarantine, a failure makes it longer.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,32 @@ from windtunnel.v1 import farm_runs_pb2
 LIMIT: Final = 3
 FIRST_S: Final = 60.0
 LONGEST_S: Final = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How reliable a device has been.
+
+    Attributes:
+        failures: of its farm, in a row.
+        quarantined_until: no cell is sent to it before; None: it is not in quarantine.
+    """
+
+    failures: int
+    quarantined_until: datetime | None
+
+    def may_run(self, now: datetime) -> bool:
+        """Whether the device gets cells.
+
+        Args:
+            now: the time.
+        """
+        return self.quarantined_until is None or self.quarantined_until <= now
+
+    @property
+    def is_probed(self) -> bool:
+        """Whether its next farm run is a probe, which carries one cell."""
+        return self.failures >= LIMIT
 
 
 class DeviceRecords:
@@ -30,24 +57,18 @@ class DeviceRecords:
         self._records = records
         self._farm = farm
 
-    async def may_run(self, tag: str, now: datetime) -> bool:
-        """Whether a device gets cells.
+    async def read(self, tag: str) -> Health:
+        """How reliable a device has been.
 
         Args:
             tag: of the device.
-            now: the time.
-        """
-        stored = await self._read(tag)
-        until = stored.message.quarantined_until if stored.message.HasField("quarantined_until") else None
-        return until is None or from_timestamp(until) <= now
 
-    async def is_probed(self, tag: str) -> bool:
-        """Whether the next farm run of a device is a probe, which carries one cell.
-
-        Args:
-            tag: of the device.
+        Returns:
+            What is known of it.
         """
-        return (await self._read(tag)).message.failures >= LIMIT
+        record = (await self._read(tag)).message
+        until = from_timestamp(record.quarantined_until) if record.HasField("quarantined_until") else None
+        return Health(record.failures, until)
 
     async def note(self, tag: str, *, failed: bool, now: datetime) -> None:
         """Notes how a farm run ended.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
+from functools import partial
 
 from windtunnel.farm_dispatcher.domain.farm_settings import FarmSettings
 from windtunnel.farm_dispatcher.domain.money import micro_usd, usd
@@ -88,19 +88,7 @@ class Ledgers:
             planned: when the farm run was planned (UTC).
         """
         for account in _accounts(farm, shares, planned):
-            await self._change(account.key, lambda ledger, account=account: _settle(ledger, key, account.amount))  # type: ignore[misc]
-
-    async def spent(self, key: str) -> Decimal:
-        """What a ledger holds as spent.
-
-        Args:
-            key: of its record.
-
-        Returns:
-            In US dollars.
-        """
-        stored = await self._records.read(key, farm_runs_pb2.Ledger)
-        return Decimal(0) if stored is None else usd(stored.message.spent_micro_usd)
+            await self._change(account.key, partial(_settle, key=key, amount=account.amount))
 
     async def known_today(self, farm: str, now: datetime) -> int:
         """What is spent or reserved on a farm today (UTC).

@@ -15,7 +15,6 @@ moment if a process dies in between: the higher attempt counts, and of two equal
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -23,7 +22,7 @@ from google.protobuf.message import Message
 
 from windtunnel.bus import Bucket
 from windtunnel.farm_dispatcher.domain.devices import Device
-from windtunnel.v1 import farm_runs_pb2, types_pb2
+from windtunnel.v1 import farm_dispatcher_pb2, farm_runs_pb2, types_pb2
 
 M = TypeVar("M", bound=Message)
 _TAG_DIGITS: Final = 16
@@ -51,17 +50,17 @@ def device_tag(name: str, os_version: str) -> str:
     return hashlib.sha256(f"{name}\0{os_version}".encode()).hexdigest()[:_TAG_DIGITS]
 
 
-def tag_of(cell: types_pb2.Cell | Device) -> str:
+def tag_of(place: types_pb2.Cell | farm_dispatcher_pb2.Device | Device) -> str:
     """The device of a cell in a key.
 
     Args:
-        cell: of a plan, or a device itself.
+        place: a cell, or a device itself.
 
     Returns:
         Letters and digits.
     """
-    name = cell.name if isinstance(cell, Device) else cell.device
-    return device_tag(name, cell.os_version)
+    name = place.device if isinstance(place, types_pb2.Cell) else place.name
+    return device_tag(name, place.os_version)
 
 
 class Records:
@@ -247,15 +246,3 @@ def name_in(key: str) -> str:
         The name.
     """
     return key.rpartition(".")[2]
-
-
-def names_in(stored: Sequence[Stored[M]]) -> list[str]:
-    """The last parts of the keys of records.
-
-    Args:
-        stored: the records.
-
-    Returns:
-        The names.
-    """
-    return [name_in(one.key) for one in stored]
