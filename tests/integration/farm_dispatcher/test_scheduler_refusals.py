@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,6 +19,8 @@ from windtunnel.errors import FarmError
 from windtunnel.farm_dispatcher.adapters.fake_farm import FAKE_DEVICE, FAKE_SETTINGS, FakeFarm, FakeVendor
 from windtunnel.farm_dispatcher.domain.device_runs import Polled, Submitted
 from windtunnel.farm_dispatcher.domain.devices import Device
+from windtunnel.farm_dispatcher.domain.farm import Files
+from windtunnel.farm_dispatcher.domain.jobs import FarmRunRequest
 from windtunnel.farm_dispatcher.messages.cell_messages import device_to_proto
 from windtunnel.farm_dispatcher.messages.timestamps import to_timestamp
 from windtunnel.farm_dispatcher.use_cases.scheduler.claim_cells import Claims
@@ -136,6 +139,24 @@ async def test_a_leader_that_loses_its_lease_while_its_farm_answers_leads_again(
     async with lab.scheduling(ttl_s=0.5) as scheduler:
         await scheduler.queue.queue(await lab.context(), Plan(), await lab.cells([PAID], 1))
         assert len(finished(await lab.ended(1))) == 1
+
+
+async def test_a_dispatcher_that_stood_still_for_longer_than_its_lease_continues_its_farm_runs(tmp_path: Path) -> None:
+    class _StandsStill(FakeFarm):
+        async def submit(self, request: FarmRunRequest, files: Files) -> Submitted:
+            submitted = await super().submit(request, files)
+            if not stood:
+                stood.append(request.key)
+                # The whole loop stops, as on a machine without a free core: no renewal is in time.
+                time.sleep(0.5)  # noqa: ASYNC251
+            return submitted
+
+    stood: list[str] = []
+    lab = _lab(_StandsStill(), tmp_path)
+    async with lab.scheduling(ttl_s=0.4) as scheduler:
+        await scheduler.queue.queue(await lab.context(), Plan(), await lab.cells([PAID], 1))
+        assert len(finished(await lab.ended(1, timeout_s=20))) == 1
+    assert stood
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["still there", "ended"])

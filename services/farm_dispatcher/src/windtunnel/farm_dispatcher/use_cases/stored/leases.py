@@ -48,12 +48,13 @@ class Lease:
         self._lost = False
 
     def renewed(self, at: float) -> None:
-        """Notes a renewal.
+        """Notes a renewal. One that comes too late changes nothing: what the leader did may have ended meanwhile.
 
         Args:
             at: when it was asked for, by the clock.
         """
-        self._renewed = at
+        if self.is_held:
+            self._renewed = at
 
     def lose(self) -> None:
         """Notes that another dispatcher leads."""
@@ -61,8 +62,10 @@ class Lease:
 
     @property
     def is_held(self) -> bool:
-        """Whether nobody else can lead now."""
-        return not self._lost and self._clock() - self._renewed < self._ttl_s * _SAFE_SHARE
+        """Whether nobody else can lead now. A lease that was not held for a moment is never held again."""
+        if self._clock() - self._renewed >= self._ttl_s * _SAFE_SHARE:
+            self._lost = True
+        return not self._lost
 
     def require(self) -> None:
         """Makes sure that nobody else leads, before something is done that only the leader may do.
