@@ -18,7 +18,7 @@ PROGRAM = "import sys\nif len(sys.argv) > 1:\n    x = 1\n    y = 2\n"
 
 
 def test_every_source_folder_is_measured() -> None:
-    folders = {str(path.relative_to(ROOT)) for path in (*ROOT.glob("*/src"), *ROOT.glob("*/*/src"))}
+    folders = {str(path.relative_to(ROOT)) for depth in ("*", "*/*", "*/*/*") for path in ROOT.glob(f"{depth}/src")}
     assert {path for path in folders if (ROOT / path / "windtunnel").is_dir()} == set(SETTINGS["run"]["source"])
 
 

@@ -115,7 +115,13 @@ def test_the_build_gets_every_member_of_the_workspace() -> None:
     # uv refuses a workspace that has a member without its pyproject.toml.
     lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
-    for manifest in ("pyproject.toml", "shared/pyproject.toml", "cli/pyproject.toml", "sdk/python/pyproject.toml"):
+    for manifest in (
+        "pyproject.toml",
+        "shared/pyproject.toml",
+        "cli/pyproject.toml",
+        "sdk/python/client/pyproject.toml",
+        "sdk/python/monitor/pyproject.toml",
+    ):
         assert {manifest, *(str(parent) for parent in Path(manifest).parents)} & allowed, manifest
     assert {"uv.lock", "shared", "diagnosis", "services"} <= allowed
 
@@ -322,7 +328,14 @@ def test_the_table_of_settings_is_current() -> None:
 
 def test_every_variable_in_the_code_is_in_the_table() -> None:
     table = (ROOT / "docs/settings.md").read_text(encoding="utf-8")
-    for folder in ("shared/src", "diagnosis/src", "services", "cli/src", "sdk/python/src"):
+    for folder in (
+        "shared/src",
+        "diagnosis/src",
+        "services",
+        "cli/src",
+        "sdk/python/client/src",
+        "sdk/python/monitor/src",
+    ):
         for path in (ROOT / folder).rglob("*.py"):
             for name in set(re.findall(r"\bWINDTUNNEL_[A-Z0-9_]*[A-Z0-9]\b", _strings(path))):
                 assert f"`{name}`" in table or name in _NO_VARIABLES, f"{path}: {name}"

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for path in sorted((*ROOT.glob("*/src"), *ROOT.glob("*/*/src"))) if (path / "windtunnel").is_dir()]
+DEPTHS = ("*", "*/*", "*/*/*")
+SOURCES = [path for depth in DEPTHS for path in sorted(ROOT.glob(f"{depth}/src")) if (path / "windtunnel").is_dir()]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
 
 # For each contract, by the beginning of its name: a module, and the import in it that the contract forbids.

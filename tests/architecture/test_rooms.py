@@ -7,7 +7,8 @@ from pathlib import Path
 from support import rooms
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for path in sorted((*ROOT.glob("*/src"), *ROOT.glob("*/*/src"))) if (path / rooms.HOUSE).is_dir()]
+DEPTHS = ("*", "*/*", "*/*/*")
+SOURCES = [path for depth in DEPTHS for path in sorted(ROOT.glob(f"{depth}/src")) if (path / rooms.HOUSE).is_dir()]
 MOST_MODULES = 15
 
 GENERATED = {"shared/src/windtunnel/v1"}

@@ -18,7 +18,8 @@ SOURCES = [
     ROOT / "shared/src",
     ROOT / "diagnosis/src",
     ROOT / "cli/src",
-    ROOT / "sdk/python/src",
+    ROOT / "sdk/python/client/src",
+    ROOT / "sdk/python/monitor/src",
     *sorted(ROOT.glob("services/*/src")),
 ]
 FOLDERS = sorted(path.parent.name for path in ROOT.glob("services/*/pyproject.toml"))

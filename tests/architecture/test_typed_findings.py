@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SOURCES = [path for path in sorted((*ROOT.glob("*/src"), *ROOT.glob("*/*/src"))) if (path / "windtunnel").is_dir()]
+DEPTHS = ("*", "*/*", "*/*/*")
+SOURCES = [path for depth in DEPTHS for path in sorted(ROOT.glob(f"{depth}/src")) if (path / "windtunnel").is_dir()]
 ROOM = "windtunnel/diagnosis/findings/"
 
 # Who reads the JSON of evidence by keys all the same, and why.

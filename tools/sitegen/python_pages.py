@@ -7,7 +7,8 @@ from pathlib import Path
 FOLDER = "reference/python"
 # Package to its source root. Of the diagnosis library, every room has a page.
 _PACKAGES = {
-    "windtunnel.client": "sdk/python/src",
+    "windtunnel.client": "sdk/python/client/src",
+    "windtunnel.monitor": "sdk/python/monitor/src",
     "windtunnel.plan": "shared/src",
     "windtunnel.pipeline": "shared/src",
     "windtunnel.errors": "shared/src",

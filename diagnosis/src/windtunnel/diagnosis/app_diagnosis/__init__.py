@@ -1,0 +1,1 @@
+"""The use case `diagnose`: an app against its reference: accuracy, inputs, layers, outputs, times."""

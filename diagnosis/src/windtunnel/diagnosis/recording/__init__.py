@@ -1,0 +1,1 @@
+"""What an app recorded: one type for edge.npz and the monitor's log."""

@@ -1,0 +1,1 @@
+"""Records what an app feeds its model and what comes out."""
