@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from support.layers import Layers, random_samples, random_weights
 from windtunnel.diagnosis import compare_models
-from windtunnel.diagnosis.execution.detection_slots import OP, Detections
+from windtunnel.diagnosis.execution.detection_slots import Detections
+from windtunnel.tasks.detection_outputs import OP
 from windtunnel.tflite import read_model
 
 SLOTS, ANCHORS, CLASSES = 6, 16, 3

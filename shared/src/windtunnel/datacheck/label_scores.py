@@ -54,7 +54,7 @@ class ElementSums:
         labels = self._reading.labels[sample]
         counts = labels >= 0
         scores = np.asarray(output)
-        _require_fit(scores.shape, labels.shape, self._reading.class_axis, sample)
+        require_fit(scores.shape, labels.shape, self._reading.class_axis, sample)
         self.finite &= bool(scores.dtype.kind != "f" or np.isfinite(scores).all())
         first, second = (int(((one == labels) & counts).sum()) for one in self._classes(scores, labels.shape))
         self._counts.append((int(counts.sum()), first, second))
@@ -139,7 +139,7 @@ class ValueSums:
         """
         assert self._reading.labels is not None
         wanted = np.atleast_1d(self._reading.labels[sample])
-        _require_fit(np.shape(output), wanted.shape, None, sample)
+        require_fit(np.shape(output), wanted.shape, None, sample)
         error = np.asarray(output, np.float64).reshape(wanted.shape) - wanted
         self._sums += (np.abs(error).sum(), np.square(error).sum(), error.size)
 
@@ -168,8 +168,14 @@ class ValueSums:
         self._sums = np.array([absolute, square, count])
 
 
-def _require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: int | None, sample: int) -> None:
+def require_fit(output: tuple[int, ...], labels: tuple[int, ...], class_axis: int | None, sample: int) -> None:
     """Compares the size of an output with dynamic dimensions with the size of its labels.
+
+    Args:
+        output: shape of one sample's output.
+        labels: shape of its labels.
+        class_axis: of the output; None: it has none.
+        sample: its number, for the message.
 
     Raises:
         InvalidInput: they differ.

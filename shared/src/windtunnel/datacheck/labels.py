@@ -93,7 +93,7 @@ def outputs_of(model: ModelFacts) -> list[Output]:
     ]
 
 
-def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Reading:
+def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output], metrics: Sequence[Metric] = _ORDER) -> Reading:
     """Finds the output that labels belong to, and how they are read.
 
     Integers, or floats that are whole, fit as classes of an output with one score for each class. One-hot rows and
@@ -103,6 +103,7 @@ def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Readi
     Args:
         labels: class indices (N,), one-hot rows, masks (N, *S), or targets; as given.
         outputs: of the model, in its order.
+        metrics: how they may be read; what says more first.
 
     Returns:
         How they are read; a reading without an output says why they are not used.
@@ -115,23 +116,24 @@ def read_labels(labels: NDArray[Any] | None, outputs: Sequence[Output]) -> Readi
     given = _without_ones(np.asarray(labels))
     if given.dtype.kind not in "buif":
         return _unused(labels, outputs, f"labels of type {labels.dtype} are not class indices")
-    found = [reading for output in outputs if (reading := _fit(given, output)) is not None]
-    for metric in _ORDER:
+    found = [reading for output in outputs if (reading := _fit(given, output, metrics)) is not None]
+    for metric in metrics:
         fitting = [reading for reading in found if reading.metric == metric]
         if len(fitting) == 1:
             return _with_notes(fitting[0], outputs)
         if fitting:
             return _ambiguous(fitting, outputs)
-    _check_range(given, outputs)
+    if "classes" in metrics:
+        _check_range(given, outputs)
     return _unused(labels, outputs, "no output of the model fits them")
 
 
-def _fit(labels: NDArray[Any], output: Output) -> Reading | None:
+def _fit(labels: NDArray[Any], output: Output, metrics: Sequence[Metric]) -> Reading | None:
     """How labels fit one output; None where they do not."""
     shape = tuple(size for size in output.shape if size != 1)
-    if labels.ndim == 1:
-        return _fit_classes(labels, output, shape) or _fit_values(labels, output, shape)
-    return _fit_rows(labels, output, shape) or _fit_mask(labels, output, shape) or _fit_values(labels, output, shape)
+    ways = (_fit_classes, _fit_values) if labels.ndim == 1 else (_fit_rows, _fit_mask, _fit_values)
+    found = (way(labels, output, shape) for way in ways)
+    return next((one for one in found if one is not None and one.metric in metrics), None)
 
 
 def _fit_classes(labels: NDArray[Any], output: Output, shape: tuple[int, ...]) -> Reading | None:

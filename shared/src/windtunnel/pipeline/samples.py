@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from windtunnel.artifacts.archives.unpack import unpack
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline.class_folders import ImageFiles, TemporaryFolder, find_classes
+from windtunnel.pipeline.ground_truth import NAMES, NO_TRUTH, GroundTruth, take_ground_truth
 from windtunnel.pipeline.npz_arrays import read_arrays
 
 DEFAULT_NAME = "x"
@@ -33,13 +34,15 @@ Rows = NDArray[Any] | ImageFiles | list[NDArray[np.uint8]]
 class Samples:
     """`count` samples. `inputs` by name ("x" if there is one without a name).
 
-    `labels` are class indices (N,) or targets (N, ...) as given; `class_names` only if folders name them.
+    `labels` are class indices (N,), masks or targets (N, ...) as given; `class_names` only if folders or the file name
+    them. `truth`: boxes and keypoints.
     """
 
     inputs: Mapping[str, Rows]
     labels: NDArray[Any] | None
     count: int
     class_names: tuple[str, ...] | None = None
+    truth: GroundTruth = NO_TRUTH
 
     def __len__(self) -> int:
         return self.count
@@ -64,7 +67,7 @@ class Samples:
             raise InvalidInput("no samples were chosen")
         inputs = {name: _select(rows, chosen) for name, rows in self.inputs.items()}
         labels = None if self.labels is None else self.labels[chosen]
-        return Samples(inputs, labels, len(chosen), self.class_names)
+        return Samples(inputs, labels, len(chosen), self.class_names, self.truth.take(chosen))
 
     def distinct(self) -> NDArray[np.int64]:
         """Which samples repeat none before them, bit for bit (images: as their files are).
@@ -98,14 +101,14 @@ class Samples:
             stop = min(start + size, self.count)
             inputs = {name: _load(rows, start, stop) for name, rows in self.inputs.items()}
             labels = None if self.labels is None else np.array(self.labels[start:stop])
-            yield Samples(inputs, labels, stop - start, self.class_names)
+            yield Samples(inputs, labels, stop - start, self.class_names, self.truth.take(slice(start, stop)))
 
 
 def load_samples(path: Path) -> Samples:
     """Opens samples. Their content decides what they are.
 
-    Arrays are `x` or `x/<input name>`, (N, ...), and optionally `y` and `class_names`; stored ones stay on disk until
-    they are read. `y` may hold names of `class_names`, which become indices.
+    Arrays are `x` or `x/<input name>`, (N, ...), and optionally `y`, `class_names` and those of `ground_truth`; stored
+    ones stay on disk until they are read. `y` may hold names of `class_names`, which become indices.
 
     Args:
         path: an .npz file, a folder of class folders, or its .zip or .tar.gz.
@@ -153,8 +156,9 @@ def _from_folder(root: Path, keep: object = None) -> Samples:
 
 
 def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Samples:
-    labels = arrays.pop("y", None)
     names = arrays.pop("class_names", None)
+    truth, others = take_ground_truth(path.name, arrays)
+    labels = arrays.pop("y", others)
     if "x" in arrays and len(arrays) > 1 and all(name == "x" or name.startswith("x/") for name in arrays):
         raise InvalidInput(f"{path.name} has both x and x/<input name>", hint="name all inputs, or have only one")
     inputs = {_input_name(path, name): array for name, array in arrays.items()}
@@ -180,7 +184,7 @@ def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Samples:
     if labels is not None:
         labels = _numbered(path, labels, class_names)
         _check_labels(path, labels)
-    return Samples(inputs, labels, count, class_names)
+    return Samples(inputs, labels, count, class_names, truth)
 
 
 def _input_name(path: Path, name: str) -> str:
@@ -188,8 +192,9 @@ def _input_name(path: Path, name: str) -> str:
         return DEFAULT_NAME
     if name.startswith("x/") and len(name) > 2:
         return name.removeprefix("x/")
-    near = difflib.get_close_matches(name, ["x", "y", "class_names"], 1)
-    hint = f"did you mean {near[0]!r}?" if near else "arrays are x, or x/<input name> each, y and class_names"
+    near = difflib.get_close_matches(name, ["x", "y", "class_names", *NAMES], 1)
+    known = f"arrays are x, or x/<input name> each, y, class_names, {', '.join(NAMES)}"
+    hint = f"did you mean {near[0]!r}?" if near else known
     raise InvalidInput(f"{path.name} has an array {name[:80]!r}", hint=hint)
 
 

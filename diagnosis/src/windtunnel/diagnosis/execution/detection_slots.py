@@ -16,26 +16,12 @@ from numpy.typing import NDArray
 
 from windtunnel.diagnosis.graph.custom_options import custom_options
 from windtunnel.diagnosis.thresholds.execution_thresholds import SAME_BOX_OVERLAP
+from windtunnel.tasks.detection_outputs import detection_op
 from windtunnel.tflite import ModelFacts, OpFacts
 
-OP: Final = "TFLite_Detection_PostProcess"
 WHY: Final = "detections are compared as outputs: in pairs of one class and one place, filled slots only"
 Array = NDArray[Any]
 Outputs = Mapping[str, Array]
-
-
-def detection_op(facts: ModelFacts) -> OpFacts | None:
-    """The op of the main graph whose results are outputs of the model as they are.
-
-    Args:
-        facts: of the model.
-
-    Returns:
-        None: there is none.
-    """
-    outputs = set(facts.main.output_indices)
-    ops = (op for op in facts.ops if op.name == OP and len(op.outputs) == 4 and len(op.inputs) >= 2)
-    return next((op for op in ops if outputs.issuperset(op.outputs)), None)
 
 
 def made_by_detection(facts: ModelFacts) -> frozenset[int]:

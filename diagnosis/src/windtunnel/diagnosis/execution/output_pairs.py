@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.datacheck.findings import CONVERSION_OUTPUT_ORDER, INPUTS_EXCHANGE_UNTRIED, OUTPUTS_RENAMED, Finding
-from windtunnel.diagnosis.execution.detection_slots import Slots, detection_op
+from windtunnel.diagnosis.execution.detection_slots import Slots
 from windtunnel.diagnosis.execution.runnable_pair import RunnablePair
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.findings.causes import Cause
@@ -37,6 +37,7 @@ from windtunnel.diagnosis.thresholds.execution_thresholds import (
 from windtunnel.errors import UserError
 from windtunnel.input_shapes import bare_name
 from windtunnel.pipeline import Feed
+from windtunnel.tasks.detection_outputs import detection_op
 from windtunnel.tflite import ModelFacts, Runner, TensorFacts
 from windtunnel.tflite.dtypes import NOT_VALUES
 from windtunnel.tflite.tensor_error import nrmse_of

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.accelerators import BUILTIN, REFERENCE, XNNPACK
-from windtunnel.diagnosis.execution.detection_slots import detection_op
 from windtunnel.diagnosis.execution.histograms import histograms
 from windtunnel.diagnosis.execution.isolated_layers import Isolated
 from windtunnel.diagnosis.execution.run_samples import add_layer
@@ -28,6 +27,7 @@ from windtunnel.diagnosis.static.suspect import Patch, all_of
 from windtunnel.diagnosis.thresholds.execution_thresholds import OUTPUT_SAMPLES, PROBE_SAMPLES
 from windtunnel.errors import UserError
 from windtunnel.pipeline import Feed
+from windtunnel.tasks.detection_outputs import detection_op
 from windtunnel.tflite import Accelerator, ModelFacts, Runner, dequantize
 from windtunnel.tflite.edit import Editor
 from windtunnel.tflite.op_kinds import CLASSIFYING, QUANTIZING, SHAPING

@@ -16,12 +16,13 @@ from typing import Any
 from numpy.typing import NDArray
 
 from windtunnel.accelerators import BUILTIN, XNNPACK
-from windtunnel.diagnosis.execution.detection_slots import WHY, detection_op
+from windtunnel.diagnosis.execution.detection_slots import WHY
 from windtunnel.diagnosis.execution.pair_facts import PairFacts, Tensors, downstream, op_title, runs_op
 from windtunnel.diagnosis.feeding.paired_inputs import translate
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.scale_overflow import overflowing
 from windtunnel.errors import InvalidInput, Unsupported
+from windtunnel.tasks.detection_outputs import detection_op
 from windtunnel.tflite import Accelerator, ModelFacts, OpFacts, Runner
 from windtunnel.tflite.edit import Editor
 

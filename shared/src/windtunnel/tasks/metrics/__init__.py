@@ -1,0 +1,1 @@
+"""The formulas of the metrics of tasks: pure functions of numpy arrays."""
