@@ -124,7 +124,7 @@ def record(folder: Path) -> Path:
     Returns:
         The file.
     """
-    facts = {
+    facts: dict[str, Any] = {
         name: value for name, value in FACTS.items() if name not in ("app", "app_version", "model_sha256", "pipeline")
     }
     pipeline = {"schema": "windtunnel.pipeline/1"}
