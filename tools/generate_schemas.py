@@ -18,7 +18,7 @@ from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.numerics import metrics
 from windtunnel.documents.json_schema import schema_text
 from windtunnel.farm_dispatcher.adapters.farms_file.farms_document import FarmsDocument
-from windtunnel.pipeline.pipeline_document import PipelineDocument
+from windtunnel.pipeline.document.pipeline_document import PipelineDocument
 from windtunnel.plan.plan_document import PlanDocument
 
 COMMITTED = Path(__file__).parents[1] / "shared/src/windtunnel/schemas"

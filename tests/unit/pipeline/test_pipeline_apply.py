@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Pipeline, resize
-from windtunnel.pipeline.resize import METHODS
+from windtunnel.pipeline.ops.image.resize import METHODS
 
 Images = npt.NDArray[np.uint8]
 

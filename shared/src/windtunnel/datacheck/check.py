@@ -170,13 +170,16 @@ def _look_at(given: Given) -> _Input | None:
         inputs = [tensor for tensor in inputs if len(tensor.shape) == 4]
     if len(inputs) != 1:
         return None
+    steps = None if given.pipeline is None else Pipeline.parse(given.pipeline)
+    if steps is not None and (steps.inputs or steps.kind in ("audio", "text")):
+        # What may be tried is for images and plain signals.
+        return None
     tensor = inputs[0]
     name = match_names(given.samples, given.specs)[tensor.name]
     few = given.samples.take(spread(given.samples.count, _LOOKED_AT))
     raws = [np.asarray(few.inputs[name][index]) for index in range(few.count)]
     if any(raw.dtype.kind not in "buif" for raw in raws):
         return None
-    steps = None if given.pipeline is None else Pipeline.parse(given.pipeline)
     fed = [arrays[tensor.name] for arrays in SampledFeed(few, steps, given.specs)]
     is_whole = all(raw.dtype.kind in "bui" or bool((raw == np.rint(raw)).all()) for raw in raws)
     is_cast = raws[0].dtype.kind in "bui" and fed[0].dtype.kind == "f" and steps is None

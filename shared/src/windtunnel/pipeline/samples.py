@@ -35,7 +35,7 @@ class Samples:
     """`count` samples. `inputs` by name ("x" if there is one without a name).
 
     `labels` are class indices (N,), masks or targets (N, ...) as given; `class_names` only if folders or the file name
-    them. `truth`: boxes and keypoints.
+    them. `truth`: boxes and keypoints. `sample_rate_hz`: of waveforms, if the file says it.
     """
 
     inputs: Mapping[str, Rows]
@@ -43,6 +43,7 @@ class Samples:
     count: int
     class_names: tuple[str, ...] | None = None
     truth: GroundTruth = NO_TRUTH
+    sample_rate_hz: float | None = None
 
     def __len__(self) -> int:
         return self.count
@@ -67,7 +68,8 @@ class Samples:
             raise InvalidInput("no samples were chosen")
         inputs = {name: _select(rows, chosen) for name, rows in self.inputs.items()}
         labels = None if self.labels is None else self.labels[chosen]
-        return Samples(inputs, labels, len(chosen), self.class_names, self.truth.take(chosen))
+        truth = self.truth.take(chosen)
+        return Samples(inputs, labels, len(chosen), self.class_names, truth, self.sample_rate_hz)
 
     def distinct(self) -> NDArray[np.int64]:
         """Which samples repeat none before them, bit for bit (images: as their files are).
@@ -101,14 +103,16 @@ class Samples:
             stop = min(start + size, self.count)
             inputs = {name: _load(rows, start, stop) for name, rows in self.inputs.items()}
             labels = None if self.labels is None else np.array(self.labels[start:stop])
-            yield Samples(inputs, labels, stop - start, self.class_names, self.truth.take(slice(start, stop)))
+            truth = self.truth.take(slice(start, stop))
+            yield Samples(inputs, labels, stop - start, self.class_names, truth, self.sample_rate_hz)
 
 
 def load_samples(path: Path) -> Samples:
     """Opens samples. Their content decides what they are.
 
-    Arrays are `x` or `x/<input name>`, (N, ...), and optionally `y`, `class_names` and those of `ground_truth`; stored
-    ones stay on disk until they are read. `y` may hold names of `class_names`, which become indices.
+    Arrays are `x` or `x/<input name>`, (N, ...), and optionally `y`, `class_names`, those of `ground_truth`, and
+    `sample_rate` (Hz) of waveforms; stored ones stay on disk until they are read. `y` may hold names of `class_names`,
+    which become indices.
 
     Args:
         path: an .npz file, a folder of class folders, or its .zip or .tar.gz.
@@ -157,6 +161,7 @@ def _from_folder(root: Path, keep: object = None) -> Samples:
 
 def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Samples:
     names = arrays.pop("class_names", None)
+    rate = _sample_rate(path, arrays.pop("sample_rate", None))
     truth, others = take_ground_truth(path.name, arrays)
     labels = arrays.pop("y", others)
     if "x" in arrays and len(arrays) > 1 and all(name == "x" or name.startswith("x/") for name in arrays):
@@ -184,7 +189,7 @@ def _from_arrays(path: Path, arrays: dict[str, NDArray[Any]]) -> Samples:
     if labels is not None:
         labels = _numbered(path, labels, class_names)
         _check_labels(path, labels)
-    return Samples(inputs, labels, count, class_names, truth)
+    return Samples(inputs, labels, count, class_names, truth, rate)
 
 
 def _input_name(path: Path, name: str) -> str:
@@ -192,10 +197,27 @@ def _input_name(path: Path, name: str) -> str:
         return DEFAULT_NAME
     if name.startswith("x/") and len(name) > 2:
         return name.removeprefix("x/")
-    near = difflib.get_close_matches(name, ["x", "y", "class_names", *NAMES], 1)
-    known = f"arrays are x, or x/<input name> each, y, class_names, {', '.join(NAMES)}"
+    near = difflib.get_close_matches(name, ["x", "y", "class_names", "sample_rate", *NAMES], 1)
+    known = f"arrays are x, or x/<input name> each, y, class_names, sample_rate, {', '.join(NAMES)}"
     hint = f"did you mean {near[0]!r}?" if near else known
     raise InvalidInput(f"{path.name} has an array {name[:80]!r}", hint=hint)
+
+
+def _sample_rate(path: Path, rate: NDArray[Any] | None) -> float | None:
+    """The sample rate of all waveforms in Hz; one number, or one per sample if they are equal.
+
+    Raises:
+        InvalidInput: it is something else.
+    """
+    if rate is None:
+        return None
+    values = set(rate.ravel().tolist()) if rate.dtype.kind in "uif" and rate.ndim <= 1 else set()
+    if len(values) != 1 or not 0 < (value := float(next(iter(values)))) < float("inf"):
+        raise InvalidInput(
+            f"{path.name}: sample_rate is {rate.dtype} {list(rate.shape)} {rate.ravel()[:3]!s}",
+            hint="one number in Hz, the same for all samples",
+        )
+    return value
 
 
 def _check_finite(path: Path, name: str, array: NDArray[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from windtunnel.errors import InvalidInput, Unsupported
 from windtunnel.input_shapes import InputSpec, bare_name, shape_words
 from windtunnel.pipeline.class_folders import ImageFiles
+from windtunnel.pipeline.ops.kinds import Kind
 from windtunnel.pipeline.read_pipeline import Pipeline
 from windtunnel.pipeline.samples import DEFAULT_NAME, Rows, Samples
 
@@ -34,17 +36,64 @@ def model_inputs(
         InvalidInput: samples do not fit; it names what is expected and what is found.
         Unsupported: the model takes several samples at once.
     """
-    sources = match_names(samples, input_details)
-    raw = None if pipeline is None else _raw_input(samples)
+    sources = _sources(samples, pipeline, input_details)
     for index in range(samples.count):
         arrays = {}
-        for spec in input_details:
-            name = sources[spec.name]
-            row = _row(samples.inputs[name], index)
-            if pipeline is not None and name == raw:
-                row = pipeline.apply(row[None])[0]
+        for spec, source in zip(input_details, sources, strict=True):
+            row = _row(samples.inputs[source.name], index)
+            if pipeline is not None and source.steps_of is not None:
+                rate = samples.sample_rate_hz
+                row = pipeline.apply(row[None], sample_rate_hz=rate, name=source.steps_of)[0]
+                row = _with_single_axes(row, spec)
             arrays[spec.name] = _fitted(row, spec, index, prepared=pipeline is not None)
         yield arrays
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """Where an input comes from: the name of the samples, and of the pipeline's steps; None: none prepare it."""
+
+    name: str
+    steps_of: str | None
+
+
+def _sources(samples: Samples, pipeline: Pipeline | None, specs: Sequence[InputSpec]) -> list[_Source]:
+    """The source of each input.
+
+    Raises:
+        InvalidInput: samples, pipeline and inputs do not match by their names.
+    """
+    if pipeline is not None and pipeline.inputs:
+        return [_named_source(samples, pipeline, specs, spec) for spec in specs]
+    names = match_names(samples, specs)
+    raw = None if pipeline is None else _raw_input(samples, pipeline)
+    return [_Source(names[spec.name], "" if names[spec.name] == raw else None) for spec in specs]
+
+
+def _named_source(samples: Samples, pipeline: Pipeline, specs: Sequence[InputSpec], spec: InputSpec) -> _Source:
+    """The source of an input of a pipeline with `inputs`; samples without a name are for all of them."""
+    unknown = [name for name in pipeline.inputs if not any(name in _names(one) for one in specs)]
+    shown = ", ".join(one.alias or bare_name(one.name) for one in specs)
+    if unknown:
+        raise InvalidInput(
+            f"the pipeline prepares the input {unknown[0]!r}, which the model does not have",
+            hint=f"the model's inputs are {shown}",
+        )
+    steps = [name for name in pipeline.inputs if name in _names(spec)]
+    if len(steps) != 1:
+        raise InvalidInput(
+            f"the pipeline has {len(steps) or 'no'} steps for the model's input {spec.alias or bare_name(spec.name)!r}",
+            hint='name every input once under "inputs"; {"steps": []} takes its samples as they are',
+        )
+    sources = [name for name in samples.inputs if name in _names(spec)]
+    if not sources and set(samples.inputs) == {DEFAULT_NAME}:
+        sources = [DEFAULT_NAME]
+    if len(sources) != 1:
+        raise InvalidInput(
+            f"the model's inputs are {shown}; the samples have {', '.join(sorted(samples.inputs))}",
+            hint="name the sample arrays x/<input name>, or give one x for all of them",
+        )
+    return _Source(sources[0], steps[0])
 
 
 def match_names(samples: Samples, specs: Sequence[InputSpec]) -> dict[str, str]:
@@ -81,27 +130,45 @@ def _names(spec: InputSpec) -> set[str]:
     return {spec.name, bare_name(spec.name), *([spec.alias] if spec.alias else [])}
 
 
-def _raw_input(samples: Samples) -> str:
+def _with_single_axes(row: NDArray[Any], spec: InputSpec) -> NDArray[Any]:
+    """Spectra and ids with the axes of size 1 that the model asks for: (frames, bins) for (1, frames, bins, 1)."""
+    wanted = spec.shape[1:]
+    shapes = [tuple(size for size in shape if size != 1) for shape in (row.shape, wanted)]
+    if len(wanted) == row.ndim or len(shapes[0]) != len(shapes[1]) or row.dtype.kind not in "fiu":
+        return row
+    sizes = iter(shapes[0])
+    shape = tuple(1 if size == 1 else next(sizes) for size in wanted)
+    return row.reshape(shape) if _fits(shape, wanted) else row
+
+
+def _raw_input(samples: Samples, pipeline: Pipeline) -> str:
     """The one input that a pipeline works on.
 
     Raises:
-        InvalidInput: none or several of the inputs hold raw images.
+        InvalidInput: none or several of the inputs hold raw samples of the pipeline's kind.
     """
     if len(samples.inputs) == 1:
         return next(iter(samples.inputs))
-    images = [name for name, rows in samples.inputs.items() if _holds_images(rows)]
-    if len(images) != 1:
+    kind = pipeline.kind
+    held = [name for name, rows in samples.inputs.items() if _holds(rows, kind)]
+    if len(held) != 1:
+        what = {"audio": "waveforms", "text": "texts"}.get(kind, "images")
         raise InvalidInput(
-            f"the pipeline works on one input, but {len(images)} of {len(samples.inputs)} hold raw images",
-            hint="preprocess the samples beforehand and leave the pipeline out",
+            f"the pipeline works on one input, but {len(held)} of {len(samples.inputs)} hold raw {what}",
+            hint='give the steps of each input: "inputs": {"<input>": {"steps": [...]}}',
         )
-    return images[0]
+    return held[0]
 
 
-def _holds_images(rows: Rows) -> bool:
-    if isinstance(rows, np.ndarray):
-        return rows.dtype == np.uint8 and rows.ndim == 4 and rows.shape[-1] == 3
-    return True
+def _holds(rows: Rows, kind: Kind) -> bool:
+    """Whether these are raw samples of a kind."""
+    if not isinstance(rows, np.ndarray):
+        return kind in ("image", "any")
+    if kind == "audio":
+        return rows.dtype.kind == "f" and rows.ndim == 2
+    if kind == "text":
+        return rows.dtype.kind in "SU" and rows.ndim == 1
+    return rows.dtype == np.uint8 and rows.ndim == 4 and rows.shape[-1] == 3
 
 
 def _row(rows: Rows, index: int) -> NDArray[Any]:

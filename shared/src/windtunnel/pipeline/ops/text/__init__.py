@@ -1,0 +1,1 @@
+"""The ops on texts and on ids of tokens."""

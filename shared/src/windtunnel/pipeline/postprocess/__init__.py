@@ -1,0 +1,1 @@
+"""What follows a model: from its outputs to what an app shows."""
