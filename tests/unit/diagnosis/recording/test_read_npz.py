@@ -185,7 +185,7 @@ def test_what_is_not_a_recording_is_refused(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"absent\.npz"):
         read_recording(tmp_path / "absent.npz")
     (tmp_path / "a.tflite").write_bytes(b"TFL3" * 10)
-    with pytest.raises(InvalidInput, match=r"a\.tflite is not an edge\.npz"):
+    with pytest.raises(InvalidInput, match=r"a\.tflite is not a recording"):
         read_recording(tmp_path / "a.tflite")
     (tmp_path / "p.npz").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
     with pytest.raises(InvalidInput, match="git lfs pull"):

@@ -93,7 +93,11 @@ def _all_at_once(path: Path, name: str, array: Array) -> Array:
 
 
 def _check(path: Path, name: str, array: Array, rank: int, last: int) -> None:
-    """Refuses what is not one kind of raw sample of `rank` dimensions."""
+    """Checks that an array is a kind of raw sample with `rank` dimensions.
+
+    Raises:
+        InvalidInput: it is not, or has no values, NaN or infinity.
+    """
     kind = array.dtype.kind
     is_image = array.dtype == np.uint8 and rank == 3 and last == 3
     is_audio = kind == "f" and rank == 1
