@@ -1,0 +1,44 @@
+"""All cases of the matrix by name; the part before the first / says over what."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from support.app_faults import image_cases
+from support.app_faults.case import Case
+from support.app_faults.image_plan import image_plan
+
+_MAKERS: dict[str, Callable[[str, Path, Path | None], Case]] = {
+    "image": image_cases.make,
+}
+DOMAINS = tuple(_MAKERS)
+
+
+def make(name: str, folder: Path, root: Path | None = None) -> Case:
+    """Makes the case of a name.
+
+    Args:
+        name: as `plan` lists it, or composed in the same way.
+        folder: where its files are written.
+        root: where trained networks are kept; the temporary directory by default.
+
+    Returns:
+        The case.
+    """
+    return _MAKERS[name.partition("/")[0]](name, folder, root)
+
+
+def plan(domain: str, seeds: int, *, all_models: bool) -> list[str]:
+    """Names of the cases of a domain.
+
+    Args:
+        domain: of DOMAINS.
+        seeds: how many of each.
+        all_models: every fault with every model that it fits; otherwise with one, in turn.
+
+    Returns:
+        Names.
+    """
+    plans = {"image": image_plan}
+    return plans[domain](seeds, all_models=all_models)
