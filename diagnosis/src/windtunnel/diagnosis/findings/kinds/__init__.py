@@ -11,8 +11,20 @@ from windtunnel.diagnosis.findings.kinds import (
     model_ends,
     non_finite,
     ops,
+    preprocessing,
     ranges,
     scales,
 )
 
-__all__ = ["constants", "kernels", "latency", "layers", "model_ends", "non_finite", "ops", "ranges", "scales"]
+__all__ = [
+    "constants",
+    "kernels",
+    "latency",
+    "layers",
+    "model_ends",
+    "non_finite",
+    "ops",
+    "preprocessing",
+    "ranges",
+    "scales",
+]

@@ -1,0 +1,219 @@
+"""Explains what an app fed to an image model: by which changes of the pipeline its inputs are reproduced.
+
+Analysis by synthesis. First the geometry is found on small copies, whatever happened to the colors (`align_images`).
+Then every method of resizing, change of colors, channel order, range and rounding is played back on the raw frames and
+compared with what the app fed. The explanation with the fewest differences is taken, unless one with more leaves a much
+smaller misfit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.playback.align_images import Alignment, align
+from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap, color_maps, finest_gamma
+from windtunnel.diagnosis.playback.framing import Geometry, Orientation
+from windtunnel.diagnosis.playback.image_hypotheses import (
+    KNOWN_RANGES,
+    ORDERS,
+    STRAIGHT,
+    Frames,
+    ImageHypothesis,
+    Judged,
+    OwnValues,
+    Pixels,
+    Range,
+    Rounding,
+    Table,
+    misfit_of,
+    pixels_of,
+    sums_of,
+    value_hypotheses,
+)
+from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler
+from windtunnel.diagnosis.thresholds.playback_thresholds import (
+    EXPLAINED_RATIO,
+    PIXELS_JUDGED,
+    ROUNDING_MISFIT,
+)
+
+_ROUNDINGS: Final[tuple[Rounding, ...]] = ("pixels_down", "values_down", "values_nearest", "wrapped")
+# After the geometry, so many candidates are tried with all colors.
+_DEEPLY: Final = 3
+Families = frozenset[CauseCode]
+
+
+class ImageSearch:
+    """The search for the changes that reproduce what an app fed.
+
+    Args:
+        frames: raw images, and what the app fed for each.
+        geometry: the pipeline's.
+        own: what the pipeline does to values.
+        memory: what the app fed is read in the other memory order.
+        from_yuv: the raw images are YUV.
+        step: rounding that the input's type explains, in its unit; 0: none.
+    """
+
+    def __init__(
+        self, frames: Frames, geometry: Geometry, own: OwnValues, *, memory: bool, from_yuv: bool, step: float = 0.0
+    ) -> None:
+        self._frames = frames
+        self._geometry = geometry
+        self._own = own
+        self._memory = memory
+        self._maps = color_maps(from_yuv=from_yuv)
+        self.floor = ROUNDING_MISFIT + step / np.sqrt(12) / frames.width
+        self.table = Table()
+
+    def run(self) -> Judged:
+        """Judges all hypotheses.
+
+        Returns:
+            The one with the fewest differences that explains enough; `table` has the others.
+        """
+        placed = [one for alignment in align(self._frames.raw, self._frames.fed, self._geometry)
+                  for one in self._geometries(alignment)]  # fmt: skip
+        placed.sort(key=lambda one: one[0])
+        for _, geometry, turned, pixels in self._worth(placed):
+            self._colors(geometry, turned, pixels)
+        return self.simplest()
+
+    def simplest(self) -> Judged:
+        """The hypothesis with the fewest differences among those that explain enough."""
+        least = min(one.misfit for one in self.table.best.values())
+        enough = max(self.floor, least / EXPLAINED_RATIO)
+        able = [one for one in self.table.best.values() if one.misfit <= enough]
+        return min(able, key=lambda one: (len(one.hypothesis.families), one.misfit))
+
+    def _geometries(
+        self, alignment: Alignment
+    ) -> Iterator[tuple[float, Geometry, tuple[Orientation, ...], list[Pixels]]]:
+        """All methods of resizing with one framing, with the unexplained share of each."""
+        own = self._geometry.sampler
+        for sampler in (own, *(one for one in SAMPLERS.values() if one != own)):
+            geometry = replace(
+                self._geometry, framing=alignment.framing, sampler=sampler, orientation=alignment.orientation
+            )
+            pixels = pixels_of(self._frames, geometry, alignment.orientations)
+            sums = sums_of(pixels, self._frames, UNCHANGED)
+            yield float(np.sqrt(sums.free_mse())), geometry, alignment.orientations, pixels
+
+    def _worth(self, placed: Sequence[Any]) -> list[Any]:
+        """The best geometries, and those that differ less from the pipeline."""
+        chosen = list(placed[:_DEEPLY])
+        simple = [self._is_framed, self._is_sampled, self._is_own]
+        for is_simple in simple:
+            chosen += [one for one in placed if is_simple(one[1])][:1]
+        return [one for number, one in enumerate(chosen) if all(one is not other for other in chosen[:number])]
+
+    def _is_framed(self, geometry: Geometry) -> bool:
+        return geometry.framing == self._geometry.framing
+
+    def _is_sampled(self, geometry: Geometry) -> bool:
+        return geometry.sampler == self._geometry.sampler
+
+    def _is_own(self, geometry: Geometry) -> bool:
+        return self._is_framed(geometry) and self._is_sampled(geometry)
+
+    def _families(self, geometry: Geometry, turned: Sequence[Orientation]) -> Families:
+        found = set()
+        if any(one != self._geometry.orientation for one in turned):
+            found.add(CauseCode.PREPROCESSING_ORIENTATION)
+        if not self._is_framed(geometry):
+            found.add(CauseCode.PREPROCESSING_CROP)
+        if not self._is_sampled(geometry):
+            found.add(CauseCode.PREPROCESSING_RESIZE)
+        if self._memory:
+            found.add(CauseCode.PREPROCESSING_LAYOUT)
+        return frozenset(found)
+
+    def _colors(self, geometry: Geometry, turned: tuple[Orientation, ...], pixels: list[Pixels]) -> None:
+        families = self._families(geometry, turned)
+        base = ImageHypothesis(
+            geometry, turned, self._own.colors, STRAIGHT, self._own.range, "none", self._memory, families
+        )
+        self._values(base, pixels)
+        colored = families | {CauseCode.PREPROCESSING_COLOR}
+        tried = []
+        for change in self._maps:
+            tried.append((self._misfit(change, pixels), change))
+        best = sorted(tried, key=lambda one: one[0])[:2]
+        for _, change in best:
+            finest = finest_gamma(change, lambda one: self._misfit(one, pixels))
+            self._values(replace(base, colors=finest, families=colored), pixels)
+        self._round(base, pixels)
+
+    def _misfit(self, change: ColorMap, pixels: Sequence[Pixels]) -> float:
+        """The best misfit of any order and range after a change of colors."""
+        sums = sums_of(pixels, self._frames, change)
+        return min(misfit for _, _, _, misfit in value_hypotheses(sums, self._own, self._frames.width))
+
+    def _values(self, base: ImageHypothesis, pixels: Sequence[Pixels]) -> None:
+        sums = sums_of(pixels, self._frames, base.colors)
+        for order, span, extra, misfit in value_hypotheses(sums, self._own, self._frames.width):
+            hypothesis = replace(base, order=order, range=span, families=base.families | extra)
+            self.table.add(Judged(hypothesis, misfit))
+
+    def _round(self, base: ImageHypothesis, pixels: Sequence[Pixels]) -> None:
+        """Roundings on top of what explains most so far, and of the ranges that models are trained with."""
+        known = [one.hypothesis for one in self.table.best.values() if one.hypothesis.geometry == base.geometry]
+        known.sort(key=lambda one: self.table.best[one.families].misfit)
+        tried = [*known[:3], base]
+        tried += [replace(base, range=span, families=base.families | _RANGE) for span in _known_ranges()]
+        tried += [
+            replace(one, order=order, families=one.families | _ORDER) for one in tried[3:] for order in ORDERS[1:]
+        ]
+        for hypothesis in tried:
+            if hypothesis.rounding != "none":
+                continue
+            for rounding in _ROUNDINGS:
+                families = hypothesis.families | {CauseCode.PREPROCESSING_DTYPE}
+                changed = replace(hypothesis, rounding=rounding, families=families)
+                self.table.add(Judged(changed, misfit_of(pixels, self._frames, self._own, changed)))
+
+
+_RANGE: Final = frozenset({CauseCode.PREPROCESSING_RANGE})
+_ORDER: Final = frozenset({CauseCode.PREPROCESSING_CHANNEL_ORDER})
+
+
+def _known_ranges() -> list[Range]:
+    return [Range(np.full(3, scale), np.full(3, offset)) for scale, offset in KNOWN_RANGES.values()]
+
+
+def is_alike(first: Sampler, second: Sampler) -> bool:
+    """Whether two ways to resize differ only in details that no pipeline states.
+
+    Args:
+        first: one.
+        second: the other.
+
+    Returns:
+        Whether they do.
+    """
+    return first == second or (first.alike != "" and first.alike == second.alike)
+
+
+def frames_of(raw: Sequence[NDArray[Any]], fed: Sequence[NDArray[Any]], reference: Sequence[NDArray[Any]]) -> Frames:
+    """The frames to explain.
+
+    Args:
+        raw: raw images (H, W, 3).
+        fed: what the app fed, (h, w, 3) real numbers.
+        reference: what the pipeline feeds, in the same order.
+
+    Returns:
+        The frames.
+    """
+    values = [np.asarray(one, np.float64) for one in fed]
+    spans = [max(float(np.ptp(np.stack(side))), 1e-12) for side in (values, list(reference))]
+    count = values[0].shape[0] * values[0].shape[1]
+    few = max(1, PIXELS_JUDGED // len(values))
+    picked = np.arange(count) if count <= few else np.random.default_rng(0).choice(count, few, replace=False)
+    return Frames(raw, values, max(spans), picked)

@@ -1,0 +1,270 @@
+"""Hypotheses about what an app does to images, and how well each explains what it fed."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.findings.codes import CauseCode
+from windtunnel.diagnosis.playback.channel_fits import Moments, moments
+from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap
+from windtunnel.diagnosis.playback.framing import Geometry, Orientation
+
+Floats = NDArray[np.float64]
+Pixels = NDArray[np.float32]
+Rounding = Literal["none", "pixels_down", "values_down", "values_nearest", "wrapped"]
+
+ORDERS: Final = tuple(itertools.permutations(range(3)))
+STRAIGHT: Final = (0, 1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """value = pixel * scale + offset, channel by channel of the model's input (3,)."""
+
+    scale: Floats
+    offset: Floats
+
+    def of(self, pixels: NDArray[Any]) -> NDArray[np.float64]:
+        """The values of pixels.
+
+        Args:
+            pixels: (..., 3).
+
+        Returns:
+            (..., 3).
+        """
+        return np.asarray(pixels * self.scale + self.offset, np.float64)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHypothesis:
+    """What an app may do; the fields that a pipeline decides have its values where the app follows it.
+
+    Attributes:
+        geometry: framing, resize and the usual orientation.
+        orientations: of each frame.
+        colors: what happens to the colors, after the resize.
+        order: of the channels, of those that the pipeline gives.
+        range: from pixels to values.
+        rounding: on the way.
+        memory: the memory lies in the other order.
+        families: codes of what differs from the pipeline.
+    """
+
+    geometry: Geometry
+    orientations: tuple[Orientation, ...]
+    colors: ColorMap
+    order: tuple[int, ...]
+    range: Range
+    rounding: Rounding
+    memory: bool
+    families: frozenset[CauseCode]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A hypothesis and its misfit: the nRMSE of what it gives against what the app fed."""
+
+    hypothesis: ImageHypothesis
+    misfit: float
+
+
+@dataclass(frozen=True, slots=True)
+class Frames:
+    """The frames that are explained.
+
+    Attributes:
+        raw: (H, W, 3) each.
+        fed: (h, w, 3) each, real numbers.
+        width: of the range of values: the larger of both sides.
+        picked: indices of the pixels (of h * w) by which values are judged.
+    """
+
+    raw: Sequence[NDArray[Any]]
+    fed: Sequence[NDArray[np.float64]]
+    width: float
+    picked: NDArray[np.intp]
+
+    def values(self) -> Iterator[NDArray[np.float64]]:
+        """The picked values of each frame, (pixels, 3)."""
+        for one in self.fed:
+            yield one.reshape(-1, 3)[self.picked]
+
+
+@dataclass(frozen=True, slots=True)
+class OwnValues:
+    """What the pipeline does to values after the geometry.
+
+    Attributes:
+        colors: its color steps.
+        order: of channels: input channel k is image channel order[k].
+        range: of the channels in that order.
+    """
+
+    colors: ColorMap
+    order: tuple[int, ...]
+    range: Range
+
+
+# Ranges that models are trained with: scale and offset of pixels from 0 to 255.
+KNOWN_RANGES: Final[Mapping[str, tuple[float, float]]] = {
+    "0..255": (1.0, 0.0),
+    "0..1": (1 / 255, 0.0),
+    "-1..1": (2 / 255, -1.0),
+    "-128..127": (1.0, -128.0),
+    "-0.5..0.5": (1 / 255, -0.5),
+}
+
+
+@dataclass(slots=True)
+class Table:
+    """All hypotheses that were judged, the best for each set of families."""
+
+    best: dict[frozenset[CauseCode], Judged] = field(default_factory=dict)
+
+    def add(self, judged: Judged) -> None:
+        """Notes a hypothesis.
+
+        Args:
+            judged: with its misfit.
+        """
+        families = judged.hypothesis.families
+        known = self.best.get(families)
+        if known is None or judged.misfit < known.misfit:
+            self.best[families] = judged
+
+    def without(self, family: CauseCode) -> float:
+        """The least misfit of all hypotheses in which one thing is right.
+
+        Args:
+            family: the thing.
+
+        Returns:
+            The misfit; infinite if every hypothesis has it.
+        """
+        found = (one.misfit for families, one in self.best.items() if family not in families)
+        return min(found, default=float("inf"))
+
+
+def value_hypotheses(
+    sums: Moments, own: OwnValues, width: float
+) -> Iterator[tuple[tuple[int, ...], Range, frozenset[CauseCode], float]]:
+    """Channel orders and ranges on top of given pixels.
+
+    Args:
+        sums: of pixels (x) and of what the app fed (v).
+        own: what the pipeline does.
+        width: of the range of values.
+
+    Yields:
+        Order, range, what differs from the pipeline, and the misfit.
+    """
+    for order in ORDERS:
+        swapped = frozenset() if order == STRAIGHT else frozenset({CauseCode.PREPROCESSING_CHANNEL_ORDER})
+        source = tuple(own.order[place] for place in order)
+        moved = Range(own.range.scale[list(order)], own.range.offset[list(order)])
+        fitted = Range(*sums.line(source))
+        for span, extra in ((own.range, frozenset()), (moved, frozenset()), (fitted, _RANGE)):
+            mse = sums.mapped_mse(source, span.scale, span.offset)
+            yield order, span, swapped | extra, float(np.sqrt(mse)) / width
+
+
+_RANGE: Final = frozenset({CauseCode.PREPROCESSING_RANGE})
+
+
+def pixels_of(frames: Frames, geometry: Geometry, orientations: Sequence[Orientation]) -> list[Pixels]:
+    """What a geometry makes of the raw frames.
+
+    Args:
+        frames: the frames.
+        geometry: framing and resize.
+        orientations: of each frame.
+
+    Returns:
+        The picked pixels of each, (pixels, 3).
+    """
+    pairs = zip(frames.raw, orientations, strict=True)
+    return [geometry.of(image, turned).reshape(-1, 3)[frames.picked] for image, turned in pairs]
+
+
+def sums_of(pixels: Sequence[Pixels], frames: Frames, colors: ColorMap) -> Moments:
+    """The sums of all frames.
+
+    Args:
+        pixels: of each frame.
+        frames: what the app fed.
+        colors: what happens to the pixels.
+
+    Returns:
+        The sums.
+    """
+    total: Moments | None = None
+    for image, fed in zip(pixels, frames.values(), strict=True):
+        found = moments(image if colors is UNCHANGED else colors.of(image), fed)
+        total = found if total is None else total + found
+    if total is None:
+        raise ValueError("there are no frames")
+    return total
+
+
+def predicted(pixels: Pixels, own: OwnValues, hypothesis: ImageHypothesis) -> NDArray[np.float64]:
+    """What a hypothesis feeds for one frame.
+
+    Args:
+        pixels: of the frame, after its geometry (pixels, 3).
+        own: what the pipeline does.
+        hypothesis: the others' values.
+
+    Returns:
+        (pixels, 3).
+    """
+    colored = hypothesis.colors.of(pixels)
+    if hypothesis.rounding == "pixels_down":
+        colored = np.floor(colored)
+    source = [own.order[place] for place in hypothesis.order]
+    values = hypothesis.range.of(colored[..., source])
+    return rounded(values, hypothesis.rounding)
+
+
+def rounded(values: NDArray[np.float64], rounding: Rounding) -> NDArray[np.float64]:
+    """Values as an integer type takes them.
+
+    Args:
+        values: real numbers.
+        rounding: how.
+
+    Returns:
+        Values of the same shape.
+    """
+    if rounding == "values_down":
+        return np.trunc(values)
+    if rounding == "values_nearest":
+        return np.rint(values)
+    if rounding == "wrapped":
+        return np.asarray(np.mod(np.trunc(values) + 128, 256) - 128, np.float64)
+    return values
+
+
+def misfit_of(pixels: Sequence[Pixels], frames: Frames, own: OwnValues, hypothesis: ImageHypothesis) -> float:
+    """The nRMSE of a hypothesis.
+
+    Args:
+        pixels: of each frame, after its geometry.
+        frames: what the app fed.
+        own: what the pipeline does.
+        hypothesis: what is judged.
+
+    Returns:
+        The misfit.
+    """
+    squares = count = 0.0
+    for image, fed in zip(pixels, frames.values(), strict=True):
+        squares += float(((predicted(image, own, hypothesis) - fed) ** 2).sum())
+        count += fed.size
+    return float(np.sqrt(squares / count)) / frames.width

@@ -1,0 +1,112 @@
+"""How the difference between what an app feeds and what its pipeline feeds is explained (room `playback`)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from windtunnel.diagnosis.thresholds.threshold import Threshold
+
+ROUNDING_MISFIT: Annotated[
+    float,
+    Threshold(
+        "nRMSE of an input",
+        "Below it, an app's input is right: two roundings to 8 bits explain it.",
+        "derived",
+        "A rounding to 1/255 of the range has an RMSE of 1/255/sqrt(12) = 0.0011; two of them 0.0016.",
+    ),
+] = 0.0017
+
+EXPLAINED_RATIO: Annotated[
+    float,
+    Threshold(
+        "ratio of misfits",
+        "An explanation with fewer differences is taken, unless another one leaves less than this share of its misfit.",
+        "chosen",
+        "The noise of another implementation is not explained by any difference, so that no ratio comes near it.",
+    ),
+] = 0.5
+
+UNEXPLAINED: Annotated[
+    float,
+    Threshold(
+        "nRMSE of an input",
+        "Above it, what an explanation leaves is reported as not explained.",
+        "chosen",
+        "Three times what another kernel of the same resize leaves.",
+    ),
+] = 0.03
+
+SAME_KIND: Annotated[
+    float,
+    Threshold(
+        "nRMSE of an input",
+        "Below it, another kernel of the same name (OpenCV's and TensorFlow's bicubic) is not a cause.",
+        "chosen",
+        "The pipeline does not state the details of its kernel.",
+    ),
+] = 0.02
+
+FRAMES_EXPLAINED: Annotated[
+    int,
+    Threshold(
+        "frames",
+        "This many frames, those with the most contrast, are explained.",
+        "chosen",
+        "Bounds the time of the search; more frames change no answer of the matrix.",
+    ),
+] = 8
+
+PIXELS_JUDGED: Annotated[
+    int,
+    Threshold("pixels", "Colors, range and rounding are judged on this many pixels of all frames.", "chosen", "Speed."),
+] = 60_000
+
+ALIGNED_SIDE: Annotated[
+    int,
+    Threshold("pixels", "Orientation and framing are found on inputs of this side.", "chosen", "Bounds the time."),
+] = 48
+
+ALIGNED_SOURCE: Annotated[
+    int,
+    Threshold("pixels", "Raw images of this side are used for that.", "chosen", "Leaves room for windows of 40 %."),
+] = 160
+
+ALIGNED_BETTER: Annotated[
+    float,
+    Threshold(
+        "ratio of unexplained shares",
+        "A window that no common framing has is tried if it leaves less than this share.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.7
+
+TURNED_BETTER: Annotated[
+    float,
+    Threshold(
+        "ratio of unexplained shares",
+        "The expected orientation is kept unless another one leaves a share smaller by this ratio.",
+        "chosen",
+        "Symmetric and uniform images look the same in several orientations.",
+    ),
+] = 1.5
+
+MEMORY_DOUBTFUL: Annotated[
+    float,
+    Threshold(
+        "share of variance",
+        "If no geometry explains more than the rest, the other memory order is tried.",
+        "chosen",
+        "Pixels read in the wrong order leave over 0.8 unexplained; a wrong crop leaves up to 0.6.",
+    ),
+] = 0.25
+
+MEMORY_BETTER: Annotated[
+    float,
+    Threshold(
+        "ratio of unexplained shares",
+        "The other memory order is taken if it leaves less than this share.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.6
