@@ -18,6 +18,7 @@ from windtunnel.cli.commands.models import (
     bench,
     build_app,
     convert,
+    diagnose,
     diff,
     edge_log,
     kernels,
@@ -59,6 +60,7 @@ def cli() -> None:
 
     \b
     windtunnel diff a.tflite b.tflite --samples test.npz       two models, layer by layer
+    windtunnel diagnose --model m.tflite --pipeline p.json --edge edge.npz   an app around its model
     windtunnel remedy a.tflite b.tflite --samples test.npz     a proven recipe that fixes b
 
     Shell completion: eval "$(_WINDTUNNEL_COMPLETE=bash_source windtunnel)"; also zsh_source and fish_source. It
@@ -82,6 +84,7 @@ _COMMANDS = (
     deadletters.deadletters,
     demo.demo,
     diff.diff,
+    diagnose.diagnose,
     layers.layers,
     edge_log.log,
     parse_log.parse_log,

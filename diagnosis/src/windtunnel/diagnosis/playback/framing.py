@@ -13,7 +13,7 @@ from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler, Span, sa
 from windtunnel.pipeline import Step
 
 GEOMETRY: Final = frozenset({"resize", "central_crop", "letterbox", "rotate", "mirror"})
-_TURNS: Final = ("as it is", "rotated by 90°", "rotated by 180°", "rotated by 270°")
+_TURNS: Final = ("as it is", "rotated by 90° counter-clockwise", "rotated by 180°", "rotated by 90° clockwise")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,9 @@ class Orientation:
     def words(self) -> str:
         """For people."""
         if not self.mirrored:
-            return f"{_TURNS[self.turns]} counter-clockwise" if self.turns in (1, 3) else _TURNS[self.turns]
+            return _TURNS[self.turns]
         named = {0: "mirrored left to right", 2: "mirrored top to bottom"}
-        return named.get(self.turns, f"mirrored left to right and {_TURNS[self.turns]} counter-clockwise")
+        return named.get(self.turns, f"mirrored left to right and {_TURNS[self.turns]}")
 
 
 UPRIGHT: Final = Orientation()

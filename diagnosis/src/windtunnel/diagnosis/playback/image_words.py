@@ -152,7 +152,10 @@ def _shown(values: tuple[float, ...]) -> str:
 
 def _span(one: Range) -> str:
     ends = np.stack([one.offset, one.scale * 255 + one.offset])
-    if np.ptp(ends, axis=1).max() <= 1e-3 * max(1e-6, float(np.abs(ends).max())):
-        return f"pixels 0 to 255 become {figure(float(ends[0, 0]), '.3g')} to {figure(float(ends[1, 0]), '.3g')}"
-    parts = ", ".join(f"{figure(float(a), '.3g')} to {figure(float(b), '.3g')}" for a, b in ends.T)
-    return f"pixels 0 to 255 become, by channel, {parts}"
+    # Digits below a thousandth of the range are noise of the fit.
+    unit = max(1e-9, float(np.ptp(ends, axis=0).max()) / 1000)
+    low, high = (np.rint(side / unit) * unit + 0.0 for side in ends)
+    pairs = [f"{figure(float(a), '.3g')} to {figure(float(b), '.3g')}" for a, b in zip(low, high, strict=True)]
+    if len(set(pairs)) == 1:
+        return f"pixels 0 to 255 become {pairs[0]}"
+    return f"pixels 0 to 255 become, by channel, {', '.join(pairs)}"

@@ -187,6 +187,46 @@ KERNEL_ENDS_SOMEWHERE: Annotated[
     ),
 ] = 0.8
 
+DEVICE_KERNEL: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence that a device's kernels are wrong because its results differ for the same model and input.",
+        "chosen",
+        "The model or the inputs of the recording may be others than the file says.",
+    ),
+] = 0.95
+
+REPLAYED_INPUT: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence of a difference in preprocessing whose replay reproduces what the app fed.",
+        "chosen",
+        "Both proofs: the explanation reproduces the input, and without the difference it does not.",
+    ),
+] = 0.97
+
+PARTLY_REPLAYED_INPUT: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "The same if the explanation leaves more than rounding.",
+        "chosen",
+        "Something else differs too.",
+    ),
+] = 0.7
+
+LABELS_RENUMBERED: Annotated[
+    float,
+    Threshold(
+        "share of causes that are right",
+        "Confidence that labels are moved, because another numbering makes the app right.",
+        "chosen",
+        "McNemar's test of the numbering decides first.",
+    ),
+] = 0.95
+
 OUTPUT_BITS_EQUAL: Annotated[
     float,
     Threshold(

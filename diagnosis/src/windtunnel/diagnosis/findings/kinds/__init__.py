@@ -4,6 +4,7 @@ Importing this package defines all of them; `reading` finds the kind of a cause 
 """
 
 from windtunnel.diagnosis.findings.kinds import (
+    apps,
     constants,
     kernels,
     latency,
@@ -17,6 +18,7 @@ from windtunnel.diagnosis.findings.kinds import (
 )
 
 __all__ = [
+    "apps",
     "constants",
     "kernels",
     "latency",

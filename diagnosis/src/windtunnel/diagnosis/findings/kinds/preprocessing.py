@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 from windtunnel.diagnosis.findings.cause_finding import CauseFinding
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.diagnosis.findings.document import in_fix
-from windtunnel.diagnosis.findings.fixes import Fix, GuidedFix
+from windtunnel.diagnosis.findings.fixes import Fix
 from windtunnel.plain_text import figure
 
 _DIGITS: Final = ".4g"
@@ -37,17 +37,17 @@ class Proof:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreprocessingFinding(CauseFinding):
-    """The base of all: `app` and `pipeline` say in words what each does; `how` is the fix."""
+    """The base of all: `app` and `pipeline` say in words what each does; `how` is the action that fixes it."""
 
     is_family: ClassVar[bool] = True
     app: str
     pipeline: str
     proof: Proof
-    how: str = field(default="", metadata=in_fix("how"))
+    how: str = field(default="", metadata=in_fix("action"))
 
     def fix(self) -> Fix:
         """What makes the app do as the pipeline says."""
-        return GuidedFix(action="feed what the pipeline says", how=self.how)
+        return Fix(action=self.how)
 
     def words(self) -> tuple[str, ...]:
         """Both sides, and the replay."""

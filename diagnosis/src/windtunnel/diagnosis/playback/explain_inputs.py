@@ -1,0 +1,63 @@
+"""What an app fed against what its pipeline feeds, for images, audio and text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from windtunnel.diagnosis.playback.explanation import Explanation
+from windtunnel.diagnosis.playback.image_inputs import explain_image_inputs
+from windtunnel.diagnosis.recording.edge_recording import Rows
+from windtunnel.pipeline import Pipeline
+from windtunnel.tflite.tensor_error import nrmse_of
+
+
+def reference_inputs(pipeline: Pipeline, raw: Rows, sample_rate_hz: float | None = None) -> Sequence[NDArray[Any]]:
+    """What a pipeline feeds.
+
+    Args:
+        pipeline: of the model's input.
+        raw: raw samples.
+        sample_rate_hz: of audio; None: no audio.
+
+    Returns:
+        An array per frame.
+
+    Raises:
+        InvalidInput: the samples do not fit the pipeline.
+    """
+    return list(pipeline.apply(raw if isinstance(raw, np.ndarray) else list(raw)))
+
+
+def explain_inputs(
+    pipeline: Pipeline,
+    raw: Rows,
+    fed: Sequence[NDArray[np.float64]],
+    reference: Sequence[NDArray[Any]],
+    sample_rate_hz: float | None = None,
+    step: float = 0.0,
+) -> Explanation:
+    """Explains how what an app fed differs from what its pipeline feeds.
+
+    Args:
+        pipeline: of the model's input.
+        raw: raw samples.
+        fed: what the app fed, real numbers, an array per frame.
+        reference: what the pipeline feeds, an array per frame.
+        sample_rate_hz: of audio; None: no audio.
+        step: of the input's quantization; 0: it is not quantized.
+
+    Returns:
+        The explanation.
+    """
+    wanted = np.stack([np.asarray(one, np.float64) for one in reference])
+    if any(one.size != wanted[0].size for one in fed):
+        return Explanation((), None, float("inf"), len(fed))
+    given = np.stack([one.ravel() for one in fed]).reshape(wanted.shape)
+    if np.asarray(raw[0]).ndim == 3 and np.asarray(raw[0]).shape[-1] == 3:
+        return explain_image_inputs(pipeline, [np.asarray(one) for one in raw], given, wanted, step)
+    before = nrmse_of(wanted, given)
+    return Explanation((), before, before or 0.0, len(fed))

@@ -1,0 +1,68 @@
+"""What is wrong in an app behind its preprocessing (room `app_diagnosis`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from windtunnel.diagnosis.thresholds.threshold import Threshold
+
+FRAMES_REPLAYED: Annotated[
+    int,
+    Threshold("frames", "This many frames are replayed, evenly over the recording.", "chosen", "Bounds the time."),
+] = 128
+
+FRAMES_OF_LAYERS: Annotated[
+    int,
+    Threshold("frames", "Layers of this many frames are compared.", "chosen", "Bounds the time."),
+] = 16
+
+DEVICE_FLOOR: Annotated[
+    Mapping[str, float],
+    Threshold(
+        "nRMSE",
+        "Another device may differ by this much, by the coarsest type that the model computes with.",
+        "measured",
+        "int8: XNNPACK and the builtin kernels differ naturally by up to 0.013 at outputs; float32: docs/arm.md.",
+    ),
+] = {"float32": 5e-4, "float16": 5e-3, "dynamic_range": 0.01, "int8": 0.02, "int16x8": 5e-3}
+
+DEVICE_FLOOR_ACCELERATED: Annotated[
+    float,
+    Threshold(
+        "nRMSE",
+        "The same on an accelerator that computes in float16 (GPU, NPU, Core ML).",
+        "derived",
+        "float16 keeps 11 bits: a hundred layers of 2^-11 add up to about 0.005.",
+    ),
+] = 0.01
+
+DEVICE_TIMES: Annotated[
+    float,
+    Threshold(
+        "multiples",
+        "A device differs if it is this many times farther than the kernels of this machine from each other.",
+        "chosen",
+        "Kernels of other processors round in other places.",
+    ),
+] = 4.0
+
+BROKEN_AGREEMENT: Annotated[
+    float,
+    Threshold(
+        "share of frames",
+        "An app is broken if fewer frames have the same class as the reference; else it is degraded.",
+        "chosen",
+        "Not measured.",
+    ),
+] = 0.9
+
+BROKEN_OUTPUT: Annotated[
+    float,
+    Threshold(
+        "nRMSE",
+        "The same for outputs that are not classes.",
+        "chosen",
+        "The threshold of layers.",
+    ),
+] = 0.1
