@@ -29,7 +29,7 @@ def reference_inputs(pipeline: Pipeline, raw: Rows, sample_rate_hz: float | None
     Raises:
         InvalidInput: the samples do not fit the pipeline.
     """
-    return list(pipeline.apply(raw if isinstance(raw, np.ndarray) else list(raw)))
+    return list(pipeline.apply(raw if isinstance(raw, np.ndarray) else list(raw), sample_rate_hz=sample_rate_hz))
 
 
 def explain_inputs(

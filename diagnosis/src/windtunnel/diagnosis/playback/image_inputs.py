@@ -23,7 +23,7 @@ from windtunnel.diagnosis.thresholds.playback_thresholds import (
     MEMORY_DOUBTFUL,
     SAME_KIND,
 )
-from windtunnel.pipeline import Pipeline, Step
+from windtunnel.pipeline import Pipeline, Step, Values, advance, finished
 from windtunnel.tflite.tensor_error import nrmse_of
 
 _COLORS: Final = frozenset({"yuv_to_rgb", "gamma"})
@@ -133,7 +133,7 @@ def _run(steps: Sequence[Step], pixels: NDArray[Any]) -> NDArray[np.float64]:
     if not steps:
         return np.asarray(pixels, np.float64)
     rows: NDArray[Any] = np.asarray(pixels, np.float32).reshape(1, -1, 1, 3)
-    result = Pipeline(tuple(steps)).apply(rows)
+    result = finished(advance(Values((rows,), "image"), steps))
     return np.asarray(result, np.float64).reshape(np.shape(pixels))
 
 
