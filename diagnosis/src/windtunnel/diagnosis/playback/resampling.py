@@ -1,7 +1,7 @@
 """Every way to resize that apps use: weights of one axis, for any part of an image.
 
-The pipeline's own resize (`windtunnel.pipeline.resize`) follows TensorFlow to the bit. Here are the others, to recognize
-them: OpenCV (imgproc/src/resize.cpp: kernels are not stretched when an image shrinks, INTER_CUBIC has
+The pipeline's own resize (`windtunnel.pipeline.resize`) follows TensorFlow to the bit. Here are the others, to
+recognize them: OpenCV (imgproc/src/resize.cpp: kernels are not stretched when an image shrinks, INTER_CUBIC has
 a = -0.75, INTER_NEAREST takes the pixel at floor(i * scale)), Pillow (libImaging/Resample.c: every kernel is stretched,
 its bicubic has a = -0.5), and the grids of TensorFlow 1 (`align_corners`, and without half-pixel centers).
 """
