@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from windtunnel.artifacts import ArtifactStore, LocalStore, MemoryStore
-from windtunnel.client.uploads import is_uri, read_plan, upload, upload_plan_files
+from windtunnel.client.uploads import (
+    check_plan_files,
+    is_uri,
+    names_local_files,
+    read_plan,
+    upload,
+    upload_plan_files,
+)
 from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.pipeline.pipeline_files import named_files
 from windtunnel.plan import Plan, parse_plan_text
 
 PIPELINE = {"schema": "windtunnel.pipeline/1", "steps": [{"op": "mirror"}]}
@@ -150,3 +158,43 @@ async def test_what_never_ends_is_not_read(store: ArtifactStore, work: Path) -> 
             await upload_plan_files(store, plan, work)
     with pytest.raises(InvalidInput, match=r"pipeline\.json is larger than .*is it a plan"):
         read_plan(work / "pipeline.json")
+
+
+TOKENIZE = {"op": "tokenize", "kind": "wordpiece", "vocabulary": "words/vocab.txt"}
+
+
+def lay_out_text(folder: Path) -> Path:
+    """A pipeline in a folder of its own, with the files that it names beside it."""
+    home = folder / "text"
+    (home / "words").mkdir(parents=True)
+    (home / "words/vocab.txt").write_text("[UNK]\na\n")
+    (home / "anchors.npy").write_bytes(b"anchors")
+    given = {"schema": "windtunnel.pipeline/1", "inputs": {"ids": {"steps": [TOKENIZE]}, "more": {"steps": [TOKENIZE]}}}
+    after = {"kind": "ssd", "boxes": "b", "scores": "s", "anchors": "anchors.npy"}
+    (home / "pipeline.json").write_text(json.dumps({**given, "postprocess": after}))
+    return home
+
+
+async def test_files_that_a_pipeline_names_become_artifacts(store: ArtifactStore, work: Path) -> None:
+    home = lay_out_text(work)
+    plan = parse_plan_text(PLAN_OF_TEXT)
+    assert names_local_files(plan, work)
+    check_plan_files(plan, work)
+    uploaded = await upload_plan_files(store, plan, work)
+    assert isinstance(uploaded.preprocessing, dict)
+    named = [path for _, path in named_files(uploaded.preprocessing)]
+    assert await content(store, named[0]) == b"[UNK]\na\n"
+    assert named[1] == named[0]
+    assert await content(store, named[2]) == b"anchors"
+    assert not names_local_files(uploaded, work)
+    (home / "words/vocab.txt").unlink()
+    with pytest.raises(NotFound, match=r"input 'ids', step 0 \(tokenize\): field 'vocabulary'.*vocab.txt"):
+        check_plan_files(plan, work)
+
+
+PLAN_OF_TEXT = """
+apiVersion: windtunnel/v1
+preprocessing: text/pipeline.json
+variants: [float32]
+devices: []
+"""

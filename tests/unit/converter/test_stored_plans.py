@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,11 @@ from windtunnel.artifacts import Artifacts, MemoryStore, SourceReader
 from windtunnel.bus import subjects
 from windtunnel.bus.memory import MemoryBus
 from windtunnel.converter.use_cases.resolve_plan import PlanResolver, named_after_model, quantized_finding
+from windtunnel.errors import InvalidInput, InvalidPlan
+from windtunnel.pipeline import Pipeline
 from windtunnel.plan import DEFAULT_PLAN, Gates, Plan, VariantSpec, plan_to_json
 from windtunnel.service.announcement import Announcement, TrainedModel
+from windtunnel.service.run_inputs import with_local_files
 
 
 async def test_a_stored_plan_means_what_it_meant_when_it_was_stored(tmp_path: Path) -> None:
@@ -56,6 +61,46 @@ async def test_a_variant_with_a_recipe_in_a_file_stays_optional(tmp_path: Path) 
     (variant,) = (await resolver.resolve(announcement, tmp_path / "work")).variants
 
     assert variant.optional and variant.recipe is not None and variant.recipe_uri is None
+
+
+def of_text(vocabulary: str) -> dict[str, Any]:
+    step = {"op": "tokenize", "kind": "whitespace", "vocabulary": vocabulary}
+    return {"schema": "windtunnel.pipeline/1", "steps": [step]}
+
+
+@pytest.mark.parametrize("form", ["by URI", "beside its pipeline"])
+async def test_a_vocabulary_becomes_an_artifact_that_services_have_as_a_file(form: str, tmp_path: Path) -> None:
+    words = tmp_path / "vocab.txt"
+    words.write_text("[UNK]\na\n")
+    preprocessing: Any = of_text(words.as_uri())
+    if form == "beside its pipeline":
+        (tmp_path / "pipeline.json").write_text(json.dumps(of_text("vocab.txt")))
+        preprocessing = (tmp_path / "pipeline.json").as_uri()
+    plan = dataclasses.replace(DEFAULT_PLAN, preprocessing=preprocessing)
+    announcement = Announcement(TrainedModel("bert", "3", "s3://models/bert.zip"), plan, None, None, {})
+    store = Artifacts(MemoryStore(), tmp_path / "cache")
+    resolver = PlanResolver(store, SourceReader(store, (tmp_path,)), await MemoryBus().bucket(subjects.PLANS_BUCKET))
+
+    resolved = (await resolver.resolve(announcement, tmp_path / "work")).preprocessing
+
+    assert isinstance(resolved, dict)
+    assert resolved["steps"][0]["vocabulary"].startswith("sha256:")
+    words.unlink()
+    local = await with_local_files(resolved, store)
+    assert local is not None
+    assert Pipeline.parse(local).apply(["a b"]).tolist() == [[1, 0]]
+
+
+async def test_a_path_of_another_machine_is_refused(tmp_path: Path) -> None:
+    plan = dataclasses.replace(DEFAULT_PLAN, preprocessing=of_text(str(tmp_path / "vocab.txt")))
+    (tmp_path / "vocab.txt").write_text("a")
+    announcement = Announcement(TrainedModel("bert", "3", "s3://models/bert.zip"), plan, None, None, {})
+    store = Artifacts(MemoryStore(), tmp_path / "cache")
+    resolver = PlanResolver(store, SourceReader(store, (tmp_path,)), await MemoryBus().bucket(subjects.PLANS_BUCKET))
+    with pytest.raises(InvalidPlan, match=r"preprocessing: step 0 \(tokenize\): field 'vocabulary' is the path"):
+        await resolver.resolve(announcement, tmp_path / "work")
+    with pytest.raises(InvalidInput, match="not an artifact"):
+        await with_local_files(of_text("/etc/passwd"), store)
 
 
 def named(plan: Plan, found: str) -> list[str]:

@@ -11,9 +11,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from windtunnel.artifacts import ArtifactRef, ArtifactStore, SourceReader, pack
+from windtunnel.artifacts import ArtifactRef, Artifacts, ArtifactStore, SourceReader, pack
 from windtunnel.errors import InvalidInput, InvalidPlan
 from windtunnel.pipeline import Pipeline
+from windtunnel.pipeline.pipeline_files import Place, place_words, with_files
 from windtunnel.plan import MAX_PLAN_BYTES, Plan, plan_from_json
 from windtunnel.service.protobuf_values import artifact_from_proto
 from windtunnel.v1 import types_pb2
@@ -97,6 +98,33 @@ def pipeline_of(text: str) -> Mapping[str, Any] | None:
         InvalidInput: it is not a pipeline.
     """
     return Pipeline.parse(json_of(text, "preprocessing_json")).to_json() if text else None
+
+
+async def with_local_files(pipeline: Mapping[str, Any] | None, artifacts: Artifacts) -> Mapping[str, Any] | None:
+    """A pipeline that names files of this machine instead of artifacts: what native code of a job is given.
+
+    Args:
+        pipeline: content of a pipeline.json; None: none.
+        artifacts: the store.
+
+    Returns:
+        The content; None: none.
+
+    Raises:
+        InvalidInput: it names a file that is not an artifact.
+        NotFound: the store does not have it.
+        Unavailable: the store does not answer.
+    """
+
+    async def local(named: str, place: Place) -> str:
+        if not named.startswith("sha256:"):
+            raise InvalidInput(
+                f"the pipeline's {place_words(place)} is {named!r}, which is not an artifact",
+                hint="give sha256:<hex> of a file in the store",
+            )
+        return str(await artifacts.path(named.removeprefix("sha256:")))
+
+    return None if pipeline is None else await with_files(pipeline, local)
 
 
 def json_of(text: str | bytes, what: str) -> Any:

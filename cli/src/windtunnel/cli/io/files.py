@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -104,6 +104,33 @@ def read_json(path: Path | None, what: str) -> Any:
         return json.loads(content.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"{what} {path} is not JSON: {error}") from error
+
+
+def read_pipeline(path: Path | None) -> Any:
+    """The content of a pipeline.json; the files that it names are relative to it.
+
+    Args:
+        path: as the user gave it, or None.
+
+    Returns:
+        The document, with whole paths; None for no path.
+
+    Raises:
+        NotFound: it, or a file that it names, does not exist.
+        InvalidInput: it cannot be read, or is not JSON.
+    """
+    if path is None:
+        return None
+    from windtunnel.pipeline.pipeline_files import beside, named_files, place_words
+
+    pipeline = beside(read_json(path, "pipeline"), path.parent)
+    for place, named in named_files(pipeline) if isinstance(pipeline, Mapping) else ():
+        if not Path(named).is_file():
+            raise NotFound(
+                f"pipeline {path}: {place_words(place)}: there is no file {named}",
+                hint="the path is relative to the pipeline",
+            )
+    return pipeline
 
 
 def create_folder(path: Path) -> None:

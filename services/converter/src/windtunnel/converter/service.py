@@ -40,7 +40,14 @@ from windtunnel.service.protobuf_values import (
     findings_to_proto,
     scores_to_proto,
 )
-from windtunnel.service.run_inputs import artifact_of, ingest, pipeline_in, pipeline_of, temporary_folder
+from windtunnel.service.run_inputs import (
+    artifact_of,
+    ingest,
+    pipeline_in,
+    pipeline_of,
+    temporary_folder,
+    with_local_files,
+)
 from windtunnel.service.runtime import Runtime
 from windtunnel.telemetry import current_trace_id
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
@@ -210,7 +217,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
                 inputs=job.model.inputs,
                 outputs=job.model.outputs,
                 samples=samples,
-                pipeline=how.pipeline,
+                pipeline=await with_local_files(how.pipeline, artifacts),
                 shapes=how.shapes,
                 allow_code=job.allow_code,
                 select_tf_ops=how.select_tf_ops,

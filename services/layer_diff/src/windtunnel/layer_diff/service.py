@@ -29,7 +29,15 @@ from windtunnel.service.protobuf_values import (
     findings_to_proto,
     scores_to_proto,
 )
-from windtunnel.service.run_inputs import artifact_of, ingest, pipeline_in, pipeline_of, plan_of, temporary_folder
+from windtunnel.service.run_inputs import (
+    artifact_of,
+    ingest,
+    pipeline_in,
+    pipeline_of,
+    plan_of,
+    temporary_folder,
+    with_local_files,
+)
 from windtunnel.service.runtime import Runtime
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 from windtunnel.v1 import events_pb2, layer_diff_pb2, layer_diff_pb2_grpc, types_pb2
@@ -143,7 +151,7 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
                 await artifacts.path(job.reference.sha256),
                 await artifacts.path(job.candidate.sha256),
                 await artifacts.path(job.samples.sha256) if job.samples else None,
-                job.pipeline,
+                await with_local_files(job.pipeline, artifacts),
             )
             threads = self._runtime.settings.compare_threads
             comparison = await compare_safely(self._pool, given, threshold=job.threshold, threads=threads)

@@ -21,7 +21,15 @@ from windtunnel.isolation import Pool
 from windtunnel.plan import AS_IT_IS, Plan, VariantSpec, parse_plan
 from windtunnel.quantizer.settings import QuantizerSettings
 from windtunnel.service.protobuf_values import artifact_from_proto, artifact_to_proto, facts_to_proto, failure_to_proto
-from windtunnel.service.run_inputs import artifact_of, ingest, json_of, pipeline_in, pipeline_of, plan_of
+from windtunnel.service.run_inputs import (
+    artifact_of,
+    ingest,
+    json_of,
+    pipeline_in,
+    pipeline_of,
+    plan_of,
+    with_local_files,
+)
 from windtunnel.service.runtime import Runtime
 from windtunnel.v1 import events_pb2, plan_pb2, quantizer_pb2, quantizer_pb2_grpc, types_pb2
 
@@ -197,7 +205,7 @@ class QuantizerService(quantizer_pb2_grpc.QuantizerServiceServicer):
                     Path(folder),
                     self._pool,
                     calibration=calibration,
-                    pipeline=job.pipeline,
+                    pipeline=await with_local_files(job.pipeline, artifacts),
                 )
                 for one in made.left_float:
                     log.warning("variant %s: rule %d leaves %s %r float", job.variant.name, one.rule, one.op, one.layer)

@@ -13,7 +13,7 @@ from windtunnel.cli.commands.models.bench_device import DeviceOptions, measure_o
 from windtunnel.cli.commands.options import PHONE_ACCELERATORS, AcceleratorType, farms_option, threads_option
 from windtunnel.cli.commands.shape_option import Shapes, given_shapes, shape_option, shapes_of
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.files import read_json, require_file, write_whole
+from windtunnel.cli.io.files import read_pipeline, require_file, write_whole
 from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.local.child_pools import TIMEOUT_S, memory_mb
 
@@ -96,7 +96,7 @@ def bench(
     if device is None:
         _require_local(accelerator, run_as=run_as, farms=farms, catalog=catalog, resume=resume)
     require_outputs((log,), inputs=(model, samples, pipeline), force=force)
-    path, steps = require_file(model, "model"), read_json(pipeline, "pipeline")
+    path, steps = require_file(model, "model"), read_pipeline(pipeline)
     given = None if samples is None else require_file(samples, "samples")
     chosen = shapes_of(path, given_shapes(shapes), given, steps)
     if device is not None:

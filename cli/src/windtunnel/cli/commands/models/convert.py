@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.files import read_json, require_file, write_whole
+from windtunnel.cli.io.files import read_pipeline, require_file, write_whole
 from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.local.child_pools import require_installed
 from windtunnel.cli.local.conversion import convert_model, model_source
@@ -69,7 +69,7 @@ def convert(
 
     out = out or Path(f"{model.name if model.is_dir() else model.stem}.tflite")
     require_outputs((out,), inputs=(model, samples, pipeline), force=force)
-    steps = read_json(pipeline, "pipeline")
+    steps = read_pipeline(pipeline)
     sample_path = None if samples is None else require_file(samples, "samples")
     options = {"samples": sample_path, "pipeline": steps, "inputs": inputs, "outputs": outputs}
     options |= {"allow_code": allow_code, "select_tf_ops": select_tf_ops}

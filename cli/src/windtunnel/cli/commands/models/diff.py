@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from windtunnel.cache_folders import cache_folder
 from windtunnel.cli.commands.options import compared_accelerator_option, threshold_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.files import read_json, require_file, write_whole
+from windtunnel.cli.io.files import read_pipeline, require_file, write_whole
 from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
@@ -182,7 +182,7 @@ def _samples(samples: Path | None, pipeline: Path | None) -> tuple[Path | None, 
     Raises:
         InvalidInput: a pipeline is given without samples, or cannot be read.
     """
-    steps = read_json(pipeline, "pipeline")
+    steps = read_pipeline(pipeline)
     if samples is not None:
         return require_file(samples, "samples"), steps
     if pipeline is not None:

@@ -10,7 +10,7 @@ import click
 from windtunnel.accelerators import spelled_in_comparisons
 from windtunnel.cli.commands.options import threads_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.files import read_json, require_file
+from windtunnel.cli.io.files import read_pipeline, require_file
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
 from windtunnel.errors import InvalidInput
@@ -64,7 +64,7 @@ def kernels(
         chosen = parse_kernels(asked)
     except InvalidInput as error:
         raise click.BadParameter(f"{error.message}: {error.hint}", param_hint="--accelerator") from error
-    path, steps = require_file(model, "model"), read_json(pipeline, "pipeline")
+    path, steps = require_file(model, "model"), read_pipeline(pipeline)
     if samples is None and pipeline is not None:
         raise InvalidInput("a pipeline is given without samples", hint="give --samples, or leave it out")
     if samples is None:

@@ -14,7 +14,7 @@ import click
 
 from windtunnel.cli.commands.options import compared_accelerator_option, threshold_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.files import read_json, require_file
+from windtunnel.cli.io.files import read_pipeline, require_file
 from windtunnel.cli.io.output_guard import force_option, require_free, require_outputs
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
@@ -78,7 +78,7 @@ def log(
     """
     require_outputs((out,), inputs=(model, samples, pipeline), force=force)
     path, source = require_file(model, "model"), require_file(samples, "samples")
-    steps = read_json(pipeline, "pipeline")
+    steps = read_pipeline(pipeline)
     part = _part(output_target(out), path, source, [steps, statistics, accelerator])
     with _alone(part):
         # Another run may have written it in the meantime.

@@ -12,7 +12,7 @@ import click
 from windtunnel.cli.commands.options import measured_accelerator_option, threads_option
 from windtunnel.cli.commands.shape_option import given_shapes, shape_option
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.files import MAX_LOG_BYTES, read_bytes, read_json, require_file
+from windtunnel.cli.io.files import MAX_LOG_BYTES, read_bytes, read_pipeline, require_file
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
 from windtunnel.errors import InvalidInput, JobFailed
@@ -68,7 +68,7 @@ def ops(
     windtunnel ops model.tflite --log benchmark.txt
     """
     path = require_file(model, "model")
-    steps = read_json(pipeline, "pipeline")
+    steps = read_pipeline(pipeline)
     if log is not None:
         found = _of_log(path, log)
     else:

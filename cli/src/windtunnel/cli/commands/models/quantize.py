@@ -10,7 +10,7 @@ import click
 
 from windtunnel.cli.commands.completion import complete_variants
 from windtunnel.cli.io.console import json_option, print_json, run_async, say
-from windtunnel.cli.io.files import read_json, require_file, write_whole
+from windtunnel.cli.io.files import read_json, read_pipeline, require_file, write_whole
 from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool, require_installed
@@ -61,7 +61,7 @@ def quantize(
     require_outputs((out,), inputs=(model, recipe, calibration, pipeline), force=force)
     source = require_file(model, "model")
     inputs = None if calibration is None else require_file(calibration, "calibration set")
-    rules, steps = _rules(recipe), read_json(pipeline, "pipeline")
+    rules, steps = _rules(recipe), read_pipeline(pipeline)
     _require_calibration(name, rules, inputs)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         done = run_async(_quantize(source, Path(folder), name, rules, inputs, steps))

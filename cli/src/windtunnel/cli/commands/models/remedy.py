@@ -12,7 +12,7 @@ import click
 
 from windtunnel.cli.commands.options import Finite
 from windtunnel.cli.io.console import json_option, print_json, run_async
-from windtunnel.cli.io.files import read_json, require_file
+from windtunnel.cli.io.files import read_pipeline, require_file
 from windtunnel.cli.io.output_guard import force_option, require_outputs
 from windtunnel.cli.local.child_pools import require_installed
 from windtunnel.cli.local.remedy_files import write_remedy
@@ -90,7 +90,7 @@ def remedy(
         calibration_out = recipe_out.with_name(f"{recipe_out.stem}.calibration.npz")
     targets = {"model": out, "recipe": recipe_out, "calibration": calibration_out}
     require_outputs(list(targets.values()), inputs=(reference, variant, samples, pipeline), force=force)
-    steps = read_json(pipeline, "pipeline")
+    steps = read_pipeline(pipeline)
     models = require_file(reference, "model"), require_file(variant, "model")
     given = require_file(samples, "samples")
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:

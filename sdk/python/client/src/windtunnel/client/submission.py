@@ -105,7 +105,7 @@ async def _uploaded(client: AsyncClient, plan: str | Path | Plan, on_upload: OnP
     if not isinstance(plan, Plan):
         folder = Path(plan).parent
         plan = read_plan(Path(plan))
-    if not names_local_files(plan):
+    if not names_local_files(plan, folder):
         # Nothing is stored: the services' store need not be reachable.
         return await upload_plan_files(client.artifacts, plan, folder)
     return await upload_plan_files(await client.services_store(on_upload), plan, folder)

@@ -7,12 +7,14 @@ import json
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from windtunnel.artifacts import ArtifactRef, pack
 from windtunnel.errors import InvalidInput, NotFound
 from windtunnel.pipeline import Pipeline
+from windtunnel.pipeline.pipeline_files import Place, beside, named_files, place_words, with_files
 from windtunnel.plan import Plan, VariantSpec, parse_plan_text
 from windtunnel.plan.read_plan import require_recipe_rules
 
@@ -175,22 +177,33 @@ def check_plan_files(plan: Plan, folder: Path) -> None:
         value = getattr(plan.data, field)
         if value is not None and not is_uri(value) and not (folder / value).exists():
             raise NotFound(f"data.{field}: there is no {folder / value}", hint="paths are relative to the plan")
-    preprocessing = plan.preprocessing
-    if isinstance(preprocessing, str) and not is_uri(preprocessing):
-        preprocessing = _read_json(folder / preprocessing)
+    preprocessing = _preprocessing(plan, folder)
     if preprocessing is not None and not isinstance(preprocessing, str):
         Pipeline.parse(preprocessing)
+        for place, named in named_files(preprocessing):
+            if not is_uri(named) and not Path(named).is_file():
+                raise NotFound(
+                    f"preprocessing: {place_words(place)}: there is no file {named}",
+                    hint="paths are relative to the pipeline.json, or to the plan that holds the pipeline",
+                )
     for variant in plan.variants:
         _with_recipe(variant, folder)
 
 
-def names_local_files(plan: Plan) -> bool:
-    """Whether data of the plan is on this machine and must be uploaded.
+def names_local_files(plan: Plan, folder: Path) -> bool:
+    """Whether data of the plan, or a file that its pipeline names, is on this machine and must be uploaded.
 
     Args:
         plan: to check.
+        folder: that relative paths start from.
+
+    Raises:
+        NotFound: the pipeline.json does not exist.
+        InvalidInput: it cannot be read.
     """
-    return any(path is not None and not is_uri(path) for path in (plan.data.samples, plan.data.calibration))
+    pipeline = _preprocessing(plan, folder)
+    named = [path for _, path in named_files(pipeline)] if isinstance(pipeline, Mapping) else []
+    return any(path is not None and not is_uri(path) for path in (plan.data.samples, plan.data.calibration, *named))
 
 
 async def upload_plan_files(artifacts: FileStore, plan: Plan, folder: Path) -> Plan:
@@ -208,13 +221,39 @@ async def upload_plan_files(artifacts: FileStore, plan: Plan, folder: Path) -> P
     for field in ("samples", "calibration"):
         value = getattr(plan.data, field)
         data[field] = value if value is None or is_uri(value) else await upload(artifacts, folder / value)
-    preprocessing = plan.preprocessing
-    if isinstance(preprocessing, str) and not is_uri(preprocessing):
-        preprocessing = _read_json(folder / preprocessing)
+    preprocessing = _preprocessing(plan, folder)
+    if isinstance(preprocessing, Mapping):
+        uploaded: dict[str, str] = {}
+
+        async def as_artifact(named: str, place: Place) -> str:
+            if named not in uploaded:
+                uploaded[named] = named if is_uri(named) else await upload(artifacts, Path(named))
+            return uploaded[named]
+
+        preprocessing = await with_files(preprocessing, as_artifact)
     variants = tuple(_with_recipe(variant, folder) for variant in plan.variants)
     return dataclasses.replace(
         plan, data=dataclasses.replace(plan.data, **data), preprocessing=preprocessing, variants=variants
     )
+
+
+def _preprocessing(plan: Plan, folder: Path) -> Mapping[str, Any] | str | None:
+    """The pipeline of a plan, with whole paths of the files that it names; a URI stays.
+
+    Raises:
+        NotFound: the pipeline.json does not exist.
+        InvalidInput: it cannot be read.
+    """
+    given = plan.preprocessing
+    if given is None or (isinstance(given, str) and is_uri(given)):
+        return given
+    pipeline, beside_it = given, folder
+    if isinstance(given, str):
+        pipeline, beside_it = _read_json(folder / given), (folder / given).parent
+    if not isinstance(pipeline, Mapping):
+        raise InvalidInput(f"the pipeline {given} is {type(pipeline).__name__}, not an object")
+    uris = [named for _, named in named_files(pipeline) if is_uri(named)]
+    return dict(beside(pipeline, beside_it, keep=uris))
 
 
 def _with_recipe(variant: VariantSpec, folder: Path) -> VariantSpec:

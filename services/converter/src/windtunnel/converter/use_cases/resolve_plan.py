@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from windtunnel.bus import Bucket
 from windtunnel.datacheck.findings import CONVERSION_QUANTIZED, Finding
 from windtunnel.errors import InvalidInput, InvalidPlan, NotFound, UserError
 from windtunnel.pipeline import Pipeline
+from windtunnel.pipeline.pipeline_files import Place, place_words, with_files
 from windtunnel.plan import AS_IT_IS, DEFAULT_PLAN, Plan, VariantSpec, parse_plan_text, plan_from_json
 from windtunnel.plan.read_plan import require_recipe_rules
 from windtunnel.service.announcement import Announcement
@@ -140,11 +142,25 @@ class PlanResolver:
     async def _preprocessing(self, value: Mapping[str, Any] | str | None, workdir: Path) -> Mapping[str, Any] | None:
         if value is None:
             return None
-        if isinstance(value, str):
-            with _fault_of("preprocessing"):
-                return Pipeline.parse(json_of(await self._text(value, workdir / "preprocessing"), value)).to_json()
         with _fault_of("preprocessing"):
-            return Pipeline.parse(value).to_json()
+            if isinstance(value, str):
+                content = json_of(await self._text(value, workdir / "preprocessing"), value)
+                pipeline = Pipeline.parse(content).to_json()
+                return await with_files(pipeline, partial(self._file_of_pipeline, workdir, value))
+            return await with_files(Pipeline.parse(value).to_json(), partial(self._file_of_pipeline, workdir, None))
+
+    async def _file_of_pipeline(self, workdir: Path, pipeline: str | None, named: str, place: Place) -> str:
+        """The artifact of a file that a pipeline names: by a URI, or by a path beside the pipeline's own URI."""
+        uri = named
+        if "://" not in named and not named.startswith("sha256:"):
+            if pipeline is None or "://" not in pipeline:
+                raise InvalidInput(
+                    f"{place_words(place)} is the path {named!r}, which this machine does not have",
+                    hint="give a URI, or submit with the CLI, which uploads the file",
+                )
+            uri = f"{pipeline.rpartition('/')[0]}/{named}"
+        folder = workdir / f"file-{'-'.join(map(str, place))}"
+        return (await ingest(self._artifacts, self._sources, uri, folder))[0].uri
 
     async def _variant(self, variant: VariantSpec, workdir: Path) -> VariantSpec:
         if variant.recipe_uri is None:
