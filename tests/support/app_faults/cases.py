@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from support.app_faults import image_cases
 from support.app_faults.case import Case
-from support.app_faults.image_plan import image_plan
+from support.app_faults.images import cases as image_cases
+from support.app_faults.images.plan import image_plan
 
 _MAKERS: dict[str, Callable[[str, Path, Path | None], Case]] = {
     "image": image_cases.make,

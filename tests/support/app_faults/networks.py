@@ -16,6 +16,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from support.app_faults.images import models
+
 FORMS = ("float32", "int8", "uint8", "dynamic_range")
 _SEED = 20261130
 
@@ -47,27 +49,26 @@ def network(name: str, form: str = "float32", root: Path | None = None) -> Path:
 
 
 def _version(name: str) -> str:
-    from support.app_faults import models
-
+    """A hash of what a network depends on."""
+    module = _training(name)
     here = Path(__file__).parent
-    modules = ["networks", _data_module(name), *(["photos"] if name in models.IMAGE_MODELS else [])]
-    sources = [here / f"{module}.py" for module in modules]
-    parts = [path.read_bytes() for path in sources] + [models.identity(name).encode()]
+    folder = here / module.partition(".")[0]
+    sources = [here / "networks.py", *(folder / f"{part}.py" for part in ("training", "photos"))]
+    parts = [path.read_bytes() for path in sources if path.exists()] + [models.identity(name).encode()]
     return hashlib.sha256(b"".join(parts)).hexdigest()[:12]
 
 
-def _data_module(name: str) -> str:
+def _training(name: str) -> str:
     """The module with what a network is trained on."""
-    from support.app_faults import models
-
-    return "training_data" if name in models.IMAGE_MODELS else "texts" if name.startswith("text") else "sounds"
+    kinds = {"sound": "sounds", "wave": "sounds", "text": "texts", "boxes": "detectors"}
+    return f"{next((kinds[kind] for kind in kinds if name.startswith(kind)), 'images')}.training"
 
 
 def _train(name: str, folder: Path) -> None:
     import keras
 
     keras.utils.set_random_seed(_SEED)
-    x, y, kind = importlib.import_module(f"support.app_faults.{_data_module(name)}").training_data(name)
+    x, y, kind = importlib.import_module(f"support.app_faults.{_training(name)}").training_data(name)
     network = _NETWORKS[kind](keras, x.shape[1:], int(y.max()) + 1)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=not name.endswith("prob"))
     network.compile(keras.optimizers.Adam(4e-3), loss, metrics=["accuracy"])

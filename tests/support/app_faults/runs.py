@@ -11,9 +11,16 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-from support.app_faults.image_app import Quantized
-
 Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """An integer input: value = (stored - zero) * scale."""
+
+    dtype: str
+    scale: float
+    zero: int
 
 
 @dataclass(frozen=True)

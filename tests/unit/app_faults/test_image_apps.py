@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from support.app_faults.image_app import prepared, right_app, to_yuv
-from support.app_faults.image_cases import KERNELS, LABELS, distance, level, libraries
-from support.app_faults.image_faults import FAULTS
-from support.app_faults.image_plan import image_plan
-from support.app_faults.models import IMAGE_MODELS, ImageModel
-from support.app_faults.photos import CLASSES, photos
+from support.app_faults.images.app import prepared, right_app, to_yuv
+from support.app_faults.images.cases import KERNELS, LABELS, distance, level, libraries
+from support.app_faults.images.faults import FAULTS
+from support.app_faults.images.models import IMAGE_MODELS, ImageModel
+from support.app_faults.images.photos import CLASSES, photos
+from support.app_faults.images.plan import image_plan
 from windtunnel.diagnosis.findings.codes import CauseCode
 from windtunnel.pipeline import Pipeline
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from support.app_faults.image_app import TURNS, ImageApp
-from support.app_faults.models import CONVENTIONS, ImageModel
-from support.app_faults.resamplers import OTHERS, RIGHT
+from support.app_faults.images.app import TURNS, ImageApp
+from support.app_faults.images.models import CONVENTIONS, ImageModel
+from support.app_faults.images.resamplers import OTHERS, RIGHT
 
 Rng = np.random.Generator
 Change = Callable[[ImageApp, ImageModel, Rng], ImageApp]

@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from support.app_faults.models import CONVENTIONS, ImageModel, Numbers
-from support.app_faults.resamplers import RESAMPLERS, RIGHT
+from support.app_faults.images.models import CONVENTIONS, ImageModel, Numbers
+from support.app_faults.images.resamplers import RESAMPLERS, RIGHT
+from support.app_faults.runs import Quantized
 
 Pixels = NDArray[Any]
 # The eight orientations that a photo's EXIF data can ask for, as counter-clockwise turns and a mirror before them.
@@ -25,15 +26,6 @@ TURNS = {
     "transverse": (3, True),
 }
 _KR_KB = {"bt601": (0.299, 0.114), "bt709": (0.2126, 0.0722)}
-
-
-@dataclass(frozen=True)
-class Quantized:
-    """An integer input: value = (stored - zero) * scale."""
-
-    dtype: str
-    scale: float
-    zero: int
 
 
 @dataclass(frozen=True)

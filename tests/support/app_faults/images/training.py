@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from support.app_faults import models
-from support.app_faults.image_app import prepared, right_app
-from support.app_faults.photos import CLASSES, photos
-from support.app_faults.resamplers import RIGHT
+from support.app_faults.images import models
+from support.app_faults.images.app import prepared, right_app
+from support.app_faults.images.photos import CLASSES, photos
+from support.app_faults.images.resamplers import RIGHT
 
 _SEED = 5
 _EACH = 90

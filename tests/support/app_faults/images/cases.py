@@ -15,13 +15,13 @@ import numpy as np
 
 from support.app_faults import kernels
 from support.app_faults.case import Case, Planted, Truth, seed_of, written
-from support.app_faults.image_app import ImageApp, Quantized, prepared, right_app, to_yuv
-from support.app_faults.image_faults import FAULTS
-from support.app_faults.models import IMAGE_MODELS, ImageModel, network_of
+from support.app_faults.images.app import ImageApp, prepared, right_app, to_yuv
+from support.app_faults.images.faults import FAULTS
+from support.app_faults.images.models import IMAGE_MODELS, ImageModel, network_of
+from support.app_faults.images.photos import CLASSES, photos
+from support.app_faults.images.resamplers import RESAMPLERS
 from support.app_faults.networks import network
-from support.app_faults.photos import CLASSES, photos
-from support.app_faults.resamplers import RESAMPLERS
-from support.app_faults.runs import Ran, input_type, run
+from support.app_faults.runs import Quantized, Ran, input_type, run
 
 Array = np.typing.NDArray[Any]
 # Faults that are not in the preprocessing. A kernel's may be `recorded`: the app recorded its layers.
@@ -279,6 +279,6 @@ def libraries(model: ImageModel) -> tuple[str, ...]:
     Returns:
         Names.
     """
-    from support.app_faults.resamplers import RIGHT
+    from support.app_faults.images.resamplers import RIGHT
 
     return tuple(name for name, resampler in RIGHT[model.method].items() if resampler in RESAMPLERS)

@@ -8,10 +8,10 @@ from itertools import combinations
 import numpy as np
 
 from support.app_faults.case import seed_of
-from support.app_faults.image_cases import KERNELS, LABELS, libraries
-from support.app_faults.image_faults import FAULTS
-from support.app_faults.models import IMAGE_MODELS, ImageModel
-from support.app_faults.photos import KINDS
+from support.app_faults.images.cases import KERNELS, LABELS, libraries
+from support.app_faults.images.faults import FAULTS
+from support.app_faults.images.models import IMAGE_MODELS, ImageModel
+from support.app_faults.images.photos import KINDS
 
 _FORMS = ("float32", "int8", "uint8", "int8@float32", "dynamic_range")
 # Right apps see all of these; their networks and sizes rotate.
