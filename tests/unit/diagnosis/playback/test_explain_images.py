@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from windtunnel.diagnosis.playback.explanation import Explanation
 from windtunnel.diagnosis.playback.image_inputs import explain_image_inputs
+from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.pipeline import Pipeline, resize
 
 pytestmark = pytest.mark.heavy

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from windtunnel.diagnosis.app_diagnosis.replay_app import fed_rows, paired, real_rows
 from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.playback.explain_inputs import explain_inputs, reference_inputs
-from windtunnel.diagnosis.playback.explanation import Explanation
+from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, Rows
 from windtunnel.diagnosis.thresholds.confidences import PARTLY_REPLAYED_INPUT, REPLAYED_INPUT
 from windtunnel.diagnosis.thresholds.playback_thresholds import UNEXPLAINED

@@ -30,13 +30,13 @@ from windtunnel.diagnosis.playback.image_hypotheses import (
     Pixels,
     Range,
     Rounding,
-    Table,
     misfit_of,
     pixels_of,
     sums_of,
     value_hypotheses,
 )
 from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler
+from windtunnel.diagnosis.playback.synthesis.table import Table
 from windtunnel.diagnosis.thresholds.playback_thresholds import (
     EXPLAINED_RATIO,
     PIXELS_JUDGED,
@@ -70,7 +70,7 @@ class ImageSearch:
         self._memory = memory
         self._maps = color_maps(from_yuv=from_yuv)
         self.floor = ROUNDING_MISFIT + step / np.sqrt(12) / frames.width
-        self.table = Table()
+        self.table: Table[Judged] = Table()
 
     def run(self) -> Judged:
         """Judges all hypotheses.
@@ -87,10 +87,7 @@ class ImageSearch:
 
     def simplest(self) -> Judged:
         """The hypothesis with the fewest differences among those that explain enough."""
-        least = min(one.misfit for one in self.table.best.values())
-        enough = max(self.floor, least / EXPLAINED_RATIO)
-        able = [one for one in self.table.best.values() if one.misfit <= enough]
-        return min(able, key=lambda one: (len(one.hypothesis.families), one.misfit))
+        return self.table.simplest(self.floor, EXPLAINED_RATIO)
 
     def _geometries(
         self, alignment: Alignment

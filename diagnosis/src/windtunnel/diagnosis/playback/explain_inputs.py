@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.diagnosis.playback.explanation import Explanation
 from windtunnel.diagnosis.playback.image_inputs import explain_image_inputs
+from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.diagnosis.recording.edge_recording import Rows
 from windtunnel.pipeline import Pipeline
 from windtunnel.tflite.tensor_error import nrmse_of

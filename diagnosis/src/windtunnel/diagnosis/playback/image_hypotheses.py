@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -74,6 +74,11 @@ class Judged:
     hypothesis: ImageHypothesis
     misfit: float
 
+    @property
+    def differences(self) -> frozenset[CauseCode]:
+        """What differs from the pipeline."""
+        return self.hypothesis.families
+
 
 @dataclass(frozen=True, slots=True)
 class Frames:
@@ -120,36 +125,6 @@ KNOWN_RANGES: Final[Mapping[str, tuple[float, float]]] = {
     "-128..127": (1.0, -128.0),
     "-0.5..0.5": (1 / 255, -0.5),
 }
-
-
-@dataclass(slots=True)
-class Table:
-    """All hypotheses that were judged, the best for each set of families."""
-
-    best: dict[frozenset[CauseCode], Judged] = field(default_factory=dict)
-
-    def add(self, judged: Judged) -> None:
-        """Notes a hypothesis.
-
-        Args:
-            judged: with its misfit.
-        """
-        families = judged.hypothesis.families
-        known = self.best.get(families)
-        if known is None or judged.misfit < known.misfit:
-            self.best[families] = judged
-
-    def without(self, family: CauseCode) -> float:
-        """The least misfit of all hypotheses in which one thing is right.
-
-        Args:
-            family: the thing.
-
-        Returns:
-            The misfit; infinite if every hypothesis has it.
-        """
-        found = (one.misfit for families, one in self.best.items() if family not in families)
-        return min(found, default=float("inf"))
 
 
 def value_hypotheses(

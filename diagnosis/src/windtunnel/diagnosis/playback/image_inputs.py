@@ -13,10 +13,10 @@ from windtunnel.diagnosis.findings.kinds.preprocessing import Proof
 from windtunnel.diagnosis.playback.align_images import align
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap
 from windtunnel.diagnosis.playback.explain_images import ImageSearch, frames_of, is_alike
-from windtunnel.diagnosis.playback.explanation import Explanation
 from windtunnel.diagnosis.playback.framing import GEOMETRY, Geometry, geometry_of
 from windtunnel.diagnosis.playback.image_hypotheses import Judged, OwnValues, Range
 from windtunnel.diagnosis.playback.image_words import finding_of
+from windtunnel.diagnosis.playback.synthesis.explanation import Explanation
 from windtunnel.diagnosis.thresholds.playback_thresholds import (
     FRAMES_EXPLAINED,
     MEMORY_BETTER,
