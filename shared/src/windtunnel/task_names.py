@@ -59,6 +59,24 @@ def better(metric: str) -> Better:
     return "lower" if metric in LOWER else "higher"
 
 
+def drop_of(metric: str, before: float | None, after: float | None) -> float | None:
+    """By how much a figure became worse, absolute; below zero: it became better.
+
+    Rounded to 12 decimals: 0.98 - 0.97 in binary exceeds 0.01 by 1e-17.
+
+    Args:
+        metric: its name; empty: that of the accuracy.
+        before: of the reference.
+        after: of the candidate.
+
+    Returns:
+        None if one is not known.
+    """
+    if before is None or after is None:
+        return None
+    return round(after - before if better(metric) == "lower" else before - after, 12)
+
+
 @dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What a plan says of a model's task.

@@ -7,62 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flatbuffers import flexbuffers
 from numpy.typing import NDArray
 
-from support.layers import Layers, random_samples, random_weights
+from support.layers import random_samples
+from support.ssd import NAMES, SLOTS, detector
 from windtunnel.diagnosis import compare_models
 from windtunnel.diagnosis.execution.detection_slots import Detections
-from windtunnel.tasks.detection_outputs import OP
 from windtunnel.tflite import read_model
-
-SLOTS, ANCHORS, CLASSES = 6, 16, 3
-NAMES = [OP, f"{OP}:1", f"{OP}:2", f"{OP}:3"]
-ANCHOR = np.array([[(y + 0.5) / 4, (x + 0.5) / 4, 0.25, 0.25] for y in range(4) for x in range(4)], np.float32)
-
-
-def _settings(threshold: float) -> bytes:
-    made = flexbuffers.Builder()
-    with made.Map():
-        for name, number in (("max_detections", SLOTS), ("max_classes_per_detection", 1), ("num_classes", CLASSES)):
-            made.Key(name)
-            made.Int(number)
-        for name, value in (("nms_score_threshold", threshold), ("nms_iou_threshold", 0.5)):
-            made.Key(name)
-            made.Float(value)
-        for name in ("y_scale", "x_scale", "h_scale", "w_scale"):
-            made.Key(name)
-            made.Float(5.0)
-    return bytes(made.Finish())
-
-
-def _detector(path: Path, *, scores: int = 2, threshold: float = 0.8) -> Path:
-    """Boxes and scores of a dense layer each; `scores` is the seed of the latter's weights."""
-    net = Layers()
-    source = net.tensor("input", (1, 12))
-    boxes = net.fully_connected("raw_boxes", source, random_weights((4 * ANCHORS, 12), seed=1, scale=0.05), None, 1)
-    boxes = net.reshape("boxes", boxes, (1, ANCHORS, 4))
-    width = CLASSES * ANCHORS
-    likely = net.fully_connected("logits", source, random_weights((width, 12), seed=scores), None, 1)
-    likely = net.layer(
-        "LOGISTIC", "likely", [net.reshape("rows", likely, (1, ANCHORS, CLASSES))], (1, ANCHORS, CLASSES)
-    )
-    shapes = ((1, SLOTS, 4), (1, SLOTS), (1, SLOTS), (1,))
-    made = [net.tensor(name, shape) for name, shape in zip(NAMES, shapes, strict=True)]
-    net.op(OP, [boxes, likely, net.constant("anchors", ANCHOR)], made, _settings(threshold))
-    return net.write(path, [source], made)
 
 
 def test_a_detector_is_healthy_against_itself(tmp_path: Path) -> None:
     """Slots that the op does not fill have what was in memory."""
-    one, other = _detector(tmp_path / "r.tflite"), _detector(tmp_path / "c.tflite")
+    one, other = detector(tmp_path / "r.tflite"), detector(tmp_path / "c.tflite")
     result = compare_models(one, other, random_samples(tmp_path / "s.npz", (12,)))
     assert (result.verdict, result.causes, result.output.nrmse) == ("healthy", (), 0.0)
 
 
 @pytest.mark.parametrize("changed", [{"scores": 3}, {"threshold": 0.95}])
 def test_other_detections_are_a_fault(tmp_path: Path, changed: dict[str, Any]) -> None:
-    one, other = _detector(tmp_path / "r.tflite"), _detector(tmp_path / "c.tflite", **changed)
+    one, other = detector(tmp_path / "r.tflite"), detector(tmp_path / "c.tflite", **changed)
     result = compare_models(one, other, random_samples(tmp_path / "s.npz", (12,)))
     assert result.verdict != "healthy"
     assert result.output.nrmse is not None and result.output.nrmse > 0.05
@@ -79,7 +42,7 @@ def _outputs(*found: tuple[float, int, float]) -> dict[str, NDArray[np.float64]]
 
 @pytest.fixture
 def detections(tmp_path: Path) -> Detections:
-    facts = read_model(_detector(tmp_path / "r.tflite", threshold=0.3))
+    facts = read_model(detector(tmp_path / "r.tflite", threshold=0.3))
     return Detections(facts, facts, {name: name for name in NAMES})
 
 

@@ -196,7 +196,7 @@ class TestNumbersAsText:
         assert text(f"devices:\n- farm: local\n  os_version: [{written}]").devices[0].os_version == (read,)
 
     def test_every_text_of_the_models_is_read_as_it_is_written(self) -> None:
-        for field in DataDocument.model_fields:
+        for field in set(DataDocument.model_fields) - {"task"}:
             read = text(f"data: {{{field}: 14.10}}").data
             assert getattr(read, field) == "14.10"
         for field in set(DeviceDocument.model_fields) - {"farm", "threads", "run_as"}:

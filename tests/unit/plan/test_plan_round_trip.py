@@ -30,6 +30,7 @@ from windtunnel.plan import (
     plan_to_proto,
 )
 from windtunnel.plan.yaml_text import PlanLoader
+from windtunnel.task_names import TASK_METRICS, TaskSpec
 from windtunnel.v1 import plan_pb2
 
 words = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=12)
@@ -49,6 +50,17 @@ bounds = st.none() | st.floats(0, 1e9)
 shares = st.none() | st.floats(0, 1)
 run_ids = st.just("last_passed") | st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 compared = st.none() | st.builds(LatencyVs, run_ids, st.floats(0, 1))
+tasks = st.sampled_from(["classification", "audio", "text"]).flatmap(
+    lambda name: st.builds(
+        TaskSpec,
+        st.just(name),
+        st.none() | st.sampled_from(TASK_METRICS[name].choices),
+        st.integers(1, 100),
+        st.lists(words, max_size=3).map(tuple),
+        st.none() | words,
+        st.floats(0.01, 1.0),
+    )
+)
 gates = st.builds(Gates, st.none() | st.floats(-1, 1), bounds, bounds, bounds, bounds, bounds, shares, compared)
 shapes = st.dictionaries(words, st.lists(st.integers(1, 4096), max_size=4).map(tuple), max_size=3)
 texts = st.lists(words, max_size=3).map(tuple)
@@ -71,7 +83,7 @@ def plans(draw: st.DrawFn) -> Plan:
     variants = draw(st.lists(builtin | recipes | elsewhere, min_size=1, max_size=4, unique_by=lambda v: v.name))
     overridden = draw(st.lists(st.sampled_from([v.name for v in variants]), max_size=2, unique=True))
     return Plan(
-        data=DataSet(draw(st.none() | words), draw(st.none() | words)),
+        data=DataSet(draw(st.none() | words), draw(st.none() | words), draw(st.none() | tasks)),
         preprocessing=draw(st.none() | locations | objects.filter(bool)),
         variants=tuple(variants),
         devices=draw(st.lists(devices, max_size=3).map(tuple)),

@@ -6,7 +6,7 @@ Importing this takes 0.1 s: import it where a plan is read.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, ClassVar, Final, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -24,22 +24,61 @@ from windtunnel.plan.plan_field_types import (
     Increase,
     Number,
     OwnName,
+    Positive,
     Preprocessing,
     Recipe,
     Shapes,
     Share,
+    Task,
     Text,
     UpperBound,
     Way,
 )
 from windtunnel.plan.plan_values import BUILTIN_VARIANTS, DEFAULT_PLAN, LAST_PASSED
+from windtunnel.task_names import TASK_METRICS, better
 
 # Cells that the device filters may ask for, for each variant.
 MAX_CELLS: Final = 10_000
 _DEFAULT_VARIANTS: Final = [variant.name for variant in DEFAULT_PLAN.variants]
 _NAME: Final = f"{TAG}name"
+_OBJECT: Final = f"{TAG}object"
 _BUILTIN: Final = f"{TAG}built-in"
 _RECIPE: Final = f"{TAG}recipe"
+
+
+class TaskDocument(Document):
+    """What the model is for, and by which metric it is judged."""
+
+    called: ClassVar[str] = "a task"
+
+    name: Task
+    metric: Text | None = Field(
+        None, description="The main metric, which gates on the accuracy judge (docs/tasks.md). Absent: the task's own."
+    )
+    k: Count | None = Field(None, description="Of top_k, recall_at_k and neighbors_kept. Absent: 5.")
+    classes: Annotated[list[Text], AsList] | None = Field(
+        None, description="Names of the classes, in the order of the model's outputs. Absent: those of the samples."
+    )
+    output: Text | None = Field(None, description="The output that is judged. Absent: the one that the samples fit.")
+    alpha: Positive | None = Field(
+        None, description="Of pck: share of the larger side of the box within which a keypoint is right. Absent: 0.2."
+    )
+
+    @model_validator(mode="after")
+    def _metric_of_task(self) -> Self:
+        choices = TASK_METRICS[self.name].choices
+        if self.metric is not None and self.metric not in choices:
+            raise problem(f"the task {self.name} has no metric {self.metric!r}", nearest(self.metric, choices))
+        return self
+
+    @property
+    def main(self) -> str:
+        """The metric that gates on the accuracy judge."""
+        return self.metric or TASK_METRICS[self.name].main
+
+
+def _task_kind(value: Any) -> str:
+    return _OBJECT if isinstance(value, Mapping) else _NAME
 
 
 class DataDocument(Document):
@@ -57,6 +96,20 @@ class DataDocument(Document):
         description="Samples from which ranges are taken for int8 and int16x8. Absent: drawn from `samples`, which "
         "the report mentions.",
     )
+    task: (
+        Annotated[Annotated[Task, Tag(_NAME)] | Annotated[TaskDocument, Tag(_OBJECT)], Discriminator(_task_kind)] | None
+    ) = Field(
+        None,
+        description="What the model is for. Gates on the accuracy judge the task's main metric. Absent: the samples "
+        "say, and gates judge the share of right samples, or of right elements of masks.",
+    )
+
+    @property
+    def main_metric(self) -> str | None:
+        """The metric that gates on the accuracy judge; None: the samples say."""
+        if self.task is None:
+            return None
+        return TASK_METRICS[self.task].main if isinstance(self.task, str) else self.task.main
 
 
 _OPTIONAL: Final = (
@@ -213,12 +266,13 @@ class LatencyVsDocument(Document):
 
 
 class AccuracyDocument(_Bounds):
-    """Accuracy of the variant itself."""
+    """Accuracy of the variant itself: the main metric of its task."""
 
     called: ClassVar[str] = "accuracy"
     example: ClassVar[str] = "{min: 0.9}"
 
     min: Share | None = Field(None, description="Lower bound, 0 to 1.")
+    max: UpperBound | None = Field(None, description="Upper bound, for a main metric that is an error (mae, rmse).")
 
 
 def _accuracy_object(value: Any) -> Any:
@@ -238,8 +292,8 @@ class GatesDocument(Document):
     )
     accuracy_drop: Number | None = Field(
         None,
-        description="Accuracy as trained minus accuracy of the variant, absolute. Below zero: it must have "
-        "become better.",
+        description="Accuracy as trained minus accuracy of the variant, absolute; of an error such as mae, that of the "
+        "variant minus that as trained. Below zero: it must have become better.",
     )
     latency_ms: LatencyDocument | None = Field(None, description="Latency of one inference in milliseconds.")
     latency_vs: Annotated[LatencyVsDocument | None, BeforeValidator(_latency_vs_object)] = Field(
@@ -363,3 +417,31 @@ class PlanDocument(Document):
             if name not in names:
                 raise problem(f"unknown field {name!r}", nearest(name, names), ("gates", "only", name))
         return self
+
+    @model_validator(mode="after")
+    def _bounds_of_metric(self) -> Self:
+        metric = None if self.data is None else self.data.main_metric
+        is_error = metric is not None and better(metric) == "lower"
+        if is_error and self.expected_accuracy is not None:
+            hint = f"the main metric {metric} is an error: write gates: {{accuracy: {{max: ...}}}}"
+            raise problem(f"expected_accuracy is a share, and the task is judged by {metric}", hint)
+        for gates, at in self._all_gates():
+            if gates.accuracy is None:
+                continue
+            if is_error and gates.accuracy.min is not None:
+                hint = f"write accuracy: {{max: {gates.accuracy.min:g}}}"
+                raise problem(f"less {metric} is better: it has no lower bound", hint, (*at, "accuracy", "min"))
+            if not is_error and gates.accuracy.max is not None:
+                raise problem(
+                    f"more {metric or 'accuracy'} is better: it has no upper bound",
+                    f"write accuracy: {{min: {gates.accuracy.max:g}}}; mae and rmse have a max (data.task: regression)",
+                    (*at, "accuracy", "max"),
+                )
+        return self
+
+    def _all_gates(self) -> Iterator[tuple[GatesDocument, tuple[str, ...]]]:
+        """The gates, and those of single variants, with their places."""
+        if self.gates is not None:
+            yield self.gates, ("gates",)
+            for name, gates in (self.gates.only or {}).items():
+                yield gates, ("gates", "only", name)

@@ -13,6 +13,7 @@ from windtunnel.documents.field_types import MANY, ONE, AsList, how_many, must_b
 from windtunnel.documents.problems import TAG, Path, kind_of, nearest, problem
 from windtunnel.plan.plan_values import API_VERSION, BUILTIN_VARIANTS, LAST_PASSED, RUN_AS, BuiltinVariant, RunAs
 from windtunnel.plan.yaml_text import MAX_DEPTH
+from windtunnel.task_names import TASK_NAMES, TaskName
 
 _LARGEST_COUNT: Final = 1_000_000
 _IN_PLACE: Final = f"{TAG}in place"
@@ -40,6 +41,16 @@ def _upper_bound(value: Any) -> PydanticCustomError:
     if _is_number(value):
         return problem(f"an upper bound below zero can never hold: {value!r}")
     return problem(f"must be a number, this is {kind_of(value)}")
+
+
+def _positive(value: Any) -> PydanticCustomError:
+    return problem(f"must be a number above 0, this is {kind_of(value)}")
+
+
+def _unknown_task(value: Any) -> PydanticCustomError:
+    if not isinstance(value, str):
+        return problem(f"must be a task or an object with its name, this is {kind_of(value)}", ", ".join(TASK_NAMES))
+    return problem(f"unknown task {value!r}", nearest(value, TASK_NAMES))
 
 
 def _bad_farm(value: Any) -> PydanticCustomError:
@@ -139,6 +150,8 @@ Text = Annotated[
 Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT), must_be(f"a whole number from 1 to {_LARGEST_COUNT}")]
 Share = Annotated[float, Field(ge=0, le=1), must_be("a share from 0 to 1", _percent)]
 Number = Annotated[float, Field(allow_inf_nan=False), must_be("a number")]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False), with_error(_positive)]
+Task = Annotated[TaskName, with_error(_unknown_task)]
 UpperBound = Annotated[float, Field(ge=0, allow_inf_nan=False), with_error(_upper_bound)]
 Increase = Annotated[float, Field(ge=0, le=1), with_error(_increase)]
 Baseline = Annotated[

@@ -13,9 +13,13 @@ from windtunnel.enum_words import PLATFORM, RUN_AS
 from windtunnel.errors import InvalidPlan
 from windtunnel.plan.plan_values import Gates, Plan, VariantSpec
 from windtunnel.plan.read_plan import parse_plan
+from windtunnel.task_names import TaskSpec
 from windtunnel.v1 import plan_pb2, types_pb2
 
-_GATES = ("accuracy_drop", "latency_ms_p50", "latency_ms_p95", "size_mb", "memory_mb", "layer_nrmse", "accuracy_min")
+_GATES = (
+    *("accuracy_drop", "latency_ms_p50", "latency_ms_p95", "size_mb", "memory_mb", "layer_nrmse"),
+    *("accuracy_min", "accuracy_max"),
+)
 
 
 def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
@@ -29,7 +33,11 @@ def plan_to_proto(plan: Plan) -> plan_pb2.Plan:
     """
     return plan_pb2.Plan(
         api_version="windtunnel/v1",
-        data=plan_pb2.DataSet(samples=plan.data.samples or "", calibration=plan.data.calibration or ""),
+        data=plan_pb2.DataSet(
+            samples=plan.data.samples or "",
+            calibration=plan.data.calibration or "",
+            task=None if plan.data.task is None else plan_pb2.Task(**_task_fields(plan.data.task)),
+        ),
         preprocessing_json=_json(plan.preprocessing),
         variants=[variant_to_proto(variant) for variant in plan.variants],
         devices=[
@@ -72,7 +80,11 @@ def plan_from_proto(message: plan_pb2.Plan) -> Plan:
     return parse_plan(
         {
             "apiVersion": message.api_version or None,
-            "data": {"samples": message.data.samples or None, "calibration": message.data.calibration or None},
+            "data": {
+                "samples": message.data.samples or None,
+                "calibration": message.data.calibration or None,
+                "task": _task_to_dict(message.data.task) if message.data.HasField("task") else None,
+            },
             "preprocessing": _from_json(message.preprocessing_json, "preprocessing"),
             "variants": [_variant_to_dict(variant) for variant in message.variants] or None,
             "devices": [_device_to_dict(device) for device in message.devices] or ([] if message.no_devices else None),
@@ -148,6 +160,22 @@ def _variant_to_dict(variant: plan_pb2.VariantSpec) -> Any:
     return {"name": variant.name, "recipe": recipe, "optional": variant.may_be_missing or None}
 
 
+def _task_fields(task: TaskSpec) -> dict[str, Any]:
+    said = task.to_json()
+    return {"name": said} if isinstance(said, str) else said
+
+
+def _task_to_dict(message: plan_pb2.Task) -> dict[str, Any]:
+    return {
+        "name": message.name or None,
+        "metric": message.metric or None,
+        "k": message.k or None,
+        "classes": list(message.classes) or None,
+        "output": message.output or None,
+        "alpha": message.alpha or None,
+    }
+
+
 def _device_to_dict(device: plan_pb2.DeviceFilter) -> dict[str, Any]:
     return {
         "farm": device.farm or None,
@@ -170,8 +198,8 @@ def _gates_to_proto(gates: Gates) -> plan_pb2.Gates:
 def _gates_to_dict(gates: plan_pb2.Gates) -> dict[str, Any]:
     given: dict[str, Any] = {descriptor.name: value for descriptor, value in gates.ListFields()}
     latency = {p: given.pop(f"latency_ms_{p}") for p in ("p50", "p95") if f"latency_ms_{p}" in given}
-    if "accuracy_min" in given:
-        given["accuracy"] = {"min": given.pop("accuracy_min")}
+    if accuracy := {end: given.pop(f"accuracy_{end}") for end in ("min", "max") if f"accuracy_{end}" in given}:
+        given["accuracy"] = accuracy
     if "latency_vs" in given:
         compared = given.pop("latency_vs")
         given["latency_vs"] = {"baseline": compared.baseline or None, "max_increase": compared.max_increase}

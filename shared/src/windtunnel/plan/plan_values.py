@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, get_args
 
 from windtunnel.accelerators import spelled_in_cells
+from windtunnel.task_names import TaskSpec
 
 BuiltinVariant = Literal["float32", "float16", "dynamic_range", "int8", "int16x8"]
 BUILTIN_VARIANTS: Final[tuple[str, ...]] = get_args(BuiltinVariant)
@@ -22,10 +23,14 @@ RUN_AS: Final[tuple[str, ...]] = get_args(RunAs)
 
 @dataclass(frozen=True, slots=True)
 class DataSet:
-    """URIs (or, before submission, local paths) of samples and calibration set; None: not given."""
+    """URIs (or, before submission, local paths) of samples and calibration set; None: not given.
+
+    `task` None: the samples say what the task is.
+    """
 
     samples: str | None = None
     calibration: str | None = None
+    task: TaskSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class LatencyVs:
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Bounds on measured figures, upper ones but for `accuracy_min`; None: no gate."""
+    """Bounds on measured figures, upper ones except for `accuracy_min`; None: no gate."""
 
     accuracy_drop: float | None = None
     latency_ms_p50: float | None = None
@@ -92,6 +97,8 @@ class Gates:
     accuracy_min: float | None = None
     # Median latency of one inference, compared with that of an earlier run.
     latency_vs: LatencyVs | None = None
+    # Upper bound: accuracy of the variant, if the main metric of its task is an error.
+    accuracy_max: float | None = None
 
     def overridden_by(self, other: Gates | None) -> Gates:
         """These gates with some of them replaced.

@@ -9,9 +9,16 @@ from typing import TYPE_CHECKING, Any, Final
 from windtunnel.errors import InvalidInput, InvalidPlan
 from windtunnel.plan.plan_values import DEFAULT_PLAN, DataSet, DeviceFilter, Gates, LatencyVs, Plan, VariantSpec
 from windtunnel.plan.yaml_text import Path, Places, read_yaml
+from windtunnel.task_names import TaskName, TaskSpec
 
 if TYPE_CHECKING:
-    from windtunnel.plan.plan_document import DeviceDocument, GatesDocument, PlanDocument, VariantDocument
+    from windtunnel.plan.plan_document import (
+        DeviceDocument,
+        GatesDocument,
+        PlanDocument,
+        TaskDocument,
+        VariantDocument,
+    )
 
 # Of a plan that Windtunnel wrote: a recipe or a pipeline in it may be large.
 MAX_PLAN_BYTES: Final = 16 * 1024**2
@@ -95,7 +102,7 @@ def _plan(document: PlanDocument) -> Plan:
     data, gates, conversion = document.data, document.gates, document.conversion
     devices = document.devices
     return Plan(
-        data=DataSet() if data is None else DataSet(data.samples, data.calibration),
+        data=DataSet() if data is None else DataSet(data.samples, data.calibration, _task(data.task)),
         preprocessing=document.preprocessing,
         variants=DEFAULT_PLAN.variants if document.variants is None else tuple(map(_variant, document.variants)),
         devices=DEFAULT_PLAN.devices if devices is None else tuple(one for item in devices for one in _filters(item)),
@@ -110,6 +117,14 @@ def _plan(document: PlanDocument) -> Plan:
     )
 
 
+def _task(document: TaskName | TaskDocument | None) -> TaskSpec | None:
+    if document is None or isinstance(document, str):
+        return None if document is None else TaskSpec(document)
+    given = {name: value for name in _TASK_FIELDS if (value := getattr(document, name)) is not None}
+    return TaskSpec(document.name, **{**given, "classes": tuple(given.get("classes", ()))})
+
+
+_TASK_FIELDS: Final = ("metric", "k", "classes", "output", "alpha")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -146,6 +161,7 @@ def _gates(document: GatesDocument) -> Gates:
         memory_mb=document.memory_mb,
         layer_nrmse=document.layer_nrmse,
         accuracy_min=None if accuracy is None else accuracy.min,
+        accuracy_max=None if accuracy is None else accuracy.max,
         latency_vs=None if compared is None else LatencyVs(compared.baseline, compared.max_increase),
     )
 

@@ -21,6 +21,8 @@ def plan_to_dict(plan: Plan) -> dict[str, Any]:
     result: dict[str, Any] = {"apiVersion": API_VERSION}
     if data := {k: v for k in ("samples", "calibration") if (v := getattr(plan.data, k)) is not None}:
         result["data"] = data
+    if plan.data.task is not None:
+        result.setdefault("data", {})["task"] = plan.data.task.to_json()
     if plan.preprocessing is not None:
         result["preprocessing"] = (
             plan.preprocessing if isinstance(plan.preprocessing, str) else dict(plan.preprocessing)
@@ -80,8 +82,8 @@ def _gates_to_dict(gates: Gates) -> dict[str, Any]:
     result: dict[str, Any] = {name: v for name in names if (v := getattr(gates, name)) is not None}
     if latency := {p: v for p in ("p50", "p95") if (v := getattr(gates, f"latency_ms_{p}")) is not None}:
         result["latency_ms"] = latency
-    if gates.accuracy_min is not None:
-        result["accuracy"] = {"min": gates.accuracy_min}
+    if accuracy := {end: v for end in ("min", "max") if (v := getattr(gates, f"accuracy_{end}")) is not None}:
+        result["accuracy"] = accuracy
     if gates.latency_vs is not None:
         result["latency_vs"] = dataclasses.asdict(gates.latency_vs)
     return result

@@ -15,6 +15,7 @@ from windtunnel.datacheck.findings import Finding
 from windtunnel.enum_words import PLATFORM
 from windtunnel.errors import InvalidInput, JobFailed, WindtunnelError
 from windtunnel.farms.properties import FarmProperties, properties_of
+from windtunnel.tasks.task_sums import TaskFigures
 from windtunnel.tflite import ModelFacts, TensorFacts, precision
 from windtunnel.v1 import types_pb2
 
@@ -193,7 +194,11 @@ def _tensor(tensor: TensorFacts, signature_name: str | None) -> types_pb2.Tensor
 
 
 def scores_to_proto(
-    scores: Scores | None, samples: int, elements: float | None = None, spread: float | None = None
+    scores: Scores | None,
+    samples: int,
+    elements: float | None = None,
+    spread: float | None = None,
+    task: TaskFigures | None = None,
 ) -> types_pb2.QualityFigures:
     """The figures of one model on samples.
 
@@ -202,15 +207,21 @@ def scores_to_proto(
         samples: how many.
         elements: share of right elements, if labels are masks.
         spread: standard deviation of a sample's share.
+        task: figures of the model's task; None: it is not known.
 
     Returns:
         The message; what is not known is absent.
     """
-    if scores is None:
-        return types_pb2.QualityFigures(samples=samples, element_accuracy=elements, element_spread=spread)
-    return types_pb2.QualityFigures(
-        top1=scores.top1, precision=scores.precision, recall=scores.recall, loss=scores.loss, samples=scores.count
-    )
+    found = types_pb2.QualityFigures(samples=samples, element_accuracy=elements, element_spread=spread)
+    if scores is not None:
+        found = types_pb2.QualityFigures(
+            top1=scores.top1, precision=scores.precision, recall=scores.recall, loss=scores.loss, samples=scores.count
+        )
+    if task is not None:
+        known = {name: value for name, value in task.figures.items() if value is not None}
+        of_task = types_pb2.QualityFigures(task=task.task, metric=task.metric, main=task.main, figures=known)
+        found.MergeFrom(of_task)
+    return found
 
 
 def findings_to_proto(findings: Iterable[Finding]) -> list[types_pb2.Finding]:

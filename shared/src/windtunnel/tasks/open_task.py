@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from windtunnel.datacheck.labels import Metric, Output, Reading, outputs_of, read_labels
 from windtunnel.errors import InvalidInput
+from windtunnel.pipeline.ground_truth import NO_TRUTH
 from windtunnel.pipeline.samples import Samples
 from windtunnel.task_names import TaskSpec
 from windtunnel.tasks.detection_outputs import detection_outputs
@@ -32,27 +33,33 @@ _READ: Final[Mapping[str, tuple[Metric, ...]]] = {
 }
 # Tasks that do not read `y` as labels of an output.
 WITHOUT_READING: Final = ("detection", "embedding", "keypoints")
-_ALL: Final[tuple[Metric, ...]] = ("classes", "elements", "values")
 
 
 @dataclass(frozen=True, slots=True)
 class OpenTask:
-    """A task that a model is scored for.
+    """A task that a model is scored for. `spec` None: nothing says what the task is.
 
     `declared`: the plan or the samples name it, and gates judge its main metric; otherwise it is only what the labels
     look like, and gates judge what they always did. `reading` says how labels are read. `scorer` None: samples lack
     what the task needs, and `reason` says what.
     """
 
-    spec: TaskSpec
+    spec: TaskSpec | None
     declared: bool
     reading: Reading
     scorer: Scorer | None = None
     reason: str = ""
 
     @property
+    def declared_spec(self) -> TaskSpec | None:
+        """What the plan or the samples say of the task; None: neither does."""
+        return self.spec if self.declared else None
+
+    @property
     def main(self) -> str:
         """The metric that gates on the accuracy judge; empty: none does."""
+        if self.spec is None:
+            return ""
         if self.spec.metric is not None:
             return self.spec.metric
         if self.declared:
@@ -62,45 +69,63 @@ class OpenTask:
         return "pixel_accuracy" if self.spec.name == "segmentation" else ""
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is known of a task before a model is looked at.
+
+    `spec`: of the plan; None: the samples say, or their labels. `samples` None: random inputs. `decode` makes
+    detections of raw heads; None: the model gives detections.
+    """
+
+    spec: TaskSpec | None = None
+    samples: Samples | None = None
+    decode: Callable[[Outputs], Found] | None = None
+
+    @property
+    def declared(self) -> TaskSpec | None:
+        """The task that the plan or the samples name."""
+        declares = None if self.samples is None else self.samples.truth.declares
+        return self.spec or (None if declares is None else TaskSpec(declares))
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the classes, in order; empty: not known."""
+        own = None if self.samples is None else self.samples.class_names
+        return (self.spec.classes if self.spec is not None else ()) or own or ()
+
+
+NOTHING_ASKED: Final = Asked()
+
+
 def open_task(
-    spec: TaskSpec | None,
-    samples: Samples | None,
-    labels: NDArray[Any] | None,
-    model: ModelFacts,
-    known: Sequence[str] | None = None,
-    decode: Callable[[Outputs], Found] | None = None,
-) -> OpenTask | None:
+    asked: Asked, labels: NDArray[Any] | None, model: ModelFacts, known: Sequence[str] | None = None
+) -> OpenTask:
     """Finds the task and what scores it.
 
     Args:
-        spec: of the plan; None: the samples say, or their labels.
-        samples: the samples; None: random inputs.
+        asked: of the plan and the samples.
         labels: of the samples.
         model: facts of the model whose tensor names outputs have.
         known: outputs that can be judged; None: all.
-        decode: makes detections of raw heads; None: the model gives detections.
 
     Returns:
-        None: nothing says what the task is.
+        The task; one without a name if nothing says what it is.
 
     Raises:
         InvalidInput: samples and outputs do not fit the task, or labels are outside the model's classes.
     """
-    truth = None if samples is None else samples.truth
-    declared = spec or (TaskSpec(truth.declares) if truth is not None and truth.declares is not None else None)
+    declared = asked.declared
     outputs = [one for one in outputs_of(model) if known is None or one.name in known]
     if declared is not None and declared.output is not None:
         outputs = [_named(declared.output, outputs)]
     if declared is None:
-        reading = read_labels(labels, outputs)
-        return _by_labels(reading, () if samples is None or samples.class_names is None else samples.class_names)
-    names = declared.classes or (() if samples is None or samples.class_names is None else samples.class_names)
+        return _by_labels(read_labels(labels, outputs), asked.names)
     if declared.name in WITHOUT_READING:
-        return _special(declared, samples, labels, model, outputs, names, decode)
+        return _special(declared, asked, labels, model, outputs)
     reading = read_labels(labels, outputs, _READ[declared.name])
     if reading.metric is None:
         return _lacking(declared, reading.reason, reading)
-    return _checked(OpenTask(declared, True, reading, _scorer(declared, reading, names)))
+    return _checked(OpenTask(declared, True, reading, _scorer(declared, reading, asked.names)))
 
 
 def _named(name: str, outputs: Sequence[Output]) -> Output:
@@ -111,15 +136,14 @@ def _named(name: str, outputs: Sequence[Output]) -> Output:
     return found
 
 
-def _by_labels(reading: Reading, names: Sequence[str]) -> OpenTask | None:
+def _by_labels(reading: Reading, names: Sequence[str]) -> OpenTask:
     """What labels look like, if nobody names the task."""
     labels = reading.labels
     if reading.metric is None or labels is None:
-        return None
-    name = {"classes": "classification", "values": "regression"}.get(reading.metric)
-    if name is None:
-        name = "segmentation" if labels.ndim > 2 or reading.class_axis is not None else "classification"
-    spec = TaskSpec(name)  # type: ignore[arg-type]
+        return OpenTask(None, False, reading)
+    spec = TaskSpec("regression" if reading.metric == "values" else "classification")
+    if reading.metric == "elements" and (labels.ndim > 2 or reading.class_axis is not None):
+        spec = TaskSpec("segmentation")
     return OpenTask(spec, False, reading, _scorer(spec, reading, names))
 
 
@@ -135,29 +159,25 @@ def _scorer(spec: TaskSpec, reading: Reading, names: Sequence[str]) -> Scorer:
 
 
 def _special(
-    spec: TaskSpec,
-    samples: Samples | None,
-    labels: NDArray[Any] | None,
-    model: ModelFacts,
-    outputs: Sequence[Output],
-    names: Sequence[str],
-    decode: Callable[[Outputs], Found] | None,
+    spec: TaskSpec, asked: Asked, labels: NDArray[Any] | None, model: ModelFacts, outputs: Sequence[Output]
 ) -> OpenTask:
     """Tasks that need more than labels, or other labels than an output's."""
-    truth, reading = None if samples is None else samples.truth, Reading(None, reason=f"the task is {spec.name}")
+    truth = NO_TRUTH if asked.samples is None else asked.samples.truth
+    reading = Reading(None, reason=f"the task is {spec.name}")
     if spec.name == "embedding":
         if labels is None and spec.main != "neighbors_kept":
             return _lacking(spec, "the samples have no labels: add an array y", reading)
         return OpenTask(spec, True, reading, EmbeddingScorer(spec, _only(spec, outputs).name, labels))
     if spec.name == "keypoints":
-        if truth is None or truth.keypoints is None:
+        if truth.keypoints is None:
             return _lacking(spec, "the samples have no array keypoints", reading)
         count = truth.keypoints.shape[1]
         fitting = [one for one in outputs if fits_keypoints(one, count)] or outputs
         return OpenTask(spec, True, reading, KeypointScorer(spec, _only(spec, fitting).name, truth))
-    if truth is None or truth.boxes is None:
+    if truth.boxes is None:
         return _lacking(spec, "the samples have no arrays boxes and classes", reading)
-    return OpenTask(spec, True, reading, DetectionScorer(decode or _reader(model, outputs), truth, names))
+    read = asked.decode or _reader(model, outputs)
+    return OpenTask(spec, True, reading, DetectionScorer(read, truth, asked.names))
 
 
 def _reader(model: ModelFacts, outputs: Sequence[Output]) -> Callable[[Outputs], Found]:
@@ -195,19 +215,20 @@ def _checked(task: OpenTask) -> OpenTask:
     Raises:
         InvalidInput: it does not.
     """
+    assert task.spec is not None
     several = isinstance(task.scorer, SeveralClassesScorer)
     missing = ("top1", "top_k") if several else ("map",) if isinstance(task.scorer, ClassScorer) else ()
     if task.spec.metric in missing:
         kind = "several classes" if several else "one class"
         raise InvalidInput(
             f"data.task.metric is {task.spec.metric}, and y has {kind} for each sample",
-            hint=f"the metrics of such labels: {', '.join(_metrics_of(task, missing))}",
+            hint=f"the metrics of such labels: {', '.join(_metrics_of(task.spec, missing))}",
         )
     return task
 
 
-def _metrics_of(task: OpenTask, missing: Sequence[str]) -> list[str]:
-    return [one.name for one in TASKS[task.spec.name].metrics if one.name not in missing]
+def _metrics_of(spec: TaskSpec, missing: Sequence[str]) -> list[str]:
+    return [one.name for one in TASKS[spec.name].metrics if one.name not in missing]
 
 
 def batch_free(outputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from windtunnel.task_names import better
-from windtunnel.tasks.open_task import OpenTask
+from windtunnel.task_names import better, drop_of
+from windtunnel.tasks.open_task import OpenTask, batch_free
+from windtunnel.tasks.scorers.detections import DetectionScorer
 from windtunnel.tasks.scorers.scorer import Outputs
 
 
@@ -72,22 +73,37 @@ class TaskDiff:
         }
 
 
-def drop_of(metric: str, before: float | None, after: float | None) -> float | None:
-    """By how much a figure became worse, absolute; below zero: it became better.
-
-    Rounded to 12 decimals: 0.98 - 0.97 in binary exceeds 0.01 by 1e-17.
+class TaskPair:
+    """Takes the outputs of two models sample by sample.
 
     Args:
-        metric: its name.
-        before: of the reference.
-        after: of the candidate.
-
-    Returns:
-        None where one is not known.
+        task: with a scorer.
+        names: of the second model's outputs by those of the first.
     """
-    if before is None or after is None:
-        return None
-    return round(after - before if better(metric) == "lower" else before - after, 12)
+
+    def __init__(self, task: OpenTask, names: Mapping[str, str]) -> None:
+        self._declared, self._names = task.declared, names
+        # Detections may be more or fewer; all other outputs have one shape.
+        self._any_shape = isinstance(task.scorer, DetectionScorer)
+        self.sides = TaskSums(task), TaskSums(task)
+
+    def add(self, sample: int, first: Outputs, second: Outputs) -> None:
+        """Adds the next sample. Once outputs of the two differ in shape, there are no figures of the second.
+
+        Args:
+            sample: its number.
+            first: outputs of the first model, by its tensor names, with the batch.
+            second: outputs of the second model, by its own.
+        """
+        same = {name: second[other] for name, other in self._names.items()}
+        if self._any_shape or all(np.shape(value) == np.shape(first[name]) for name, value in same.items()):
+            self.sides[1].add(sample, batch_free(same))
+        self.sides[0].add(sample, batch_free(first))
+
+    def result(self) -> TaskDiff:
+        """The figures of both."""
+        first, second = self.sides
+        return TaskDiff(first.result(), second.result(first), self._declared)
 
 
 class TaskSums:
@@ -98,17 +114,19 @@ class TaskSums:
     """
 
     def __init__(self, task: OpenTask) -> None:
-        assert task.scorer is not None
-        self._task, self._scorer = task, task.scorer
+        assert task.scorer is not None and task.spec is not None
+        self._name, self._main = task.spec.name, task.main
+        self._scorer = task.scorer
         self.rows: list[NDArray[np.float64]] = []
 
-    def add(self, outputs: Outputs) -> None:
+    def add(self, sample: int, outputs: Outputs) -> None:
         """Adds the next sample.
 
         Args:
+            sample: its number.
             outputs: real numbers without the batch, by the tensor names of the model that the task was opened with.
         """
-        self.rows.append(self._scorer.read(len(self.rows), outputs))
+        self.rows.append(self._scorer.read(sample, outputs))
 
     @property
     def finite(self) -> bool:
@@ -125,7 +143,7 @@ class TaskSums:
             The figures.
         """
         other = self if reference is None else reference
-        name, metric, count = self._task.spec.name, self._task.main, len(self.rows)
+        name, metric, count = self._name, self._main, len(self.rows)
         if not count or not self.finite or not other.finite or len(other.rows) != count:
             return TaskFigures(name, metric, count, {metric: None} if metric else {})
         scored = self._scorer.figures(self.rows, other.rows)

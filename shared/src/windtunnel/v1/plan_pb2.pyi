@@ -151,25 +151,75 @@ class DataSet(_message.Message):
 
     SAMPLES_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
     samples: _builtins.str
     """URI of the samples: an .npz with x (or x/<input name>) and y, or an archive or folder of one folder per class.
     Empty: seeded random inputs, no accuracy.
     """
     calibration: _builtins.str
     """URI of the calibration set, same forms. Empty: drawn from the samples."""
+    @_builtins.property
+    def task(self) -> Global___Task:
+        """What the model is for. Absent: the samples say."""
+
     def __init__(
         self,
         *,
         samples: _builtins.str = ...,
         calibration: _builtins.str = ...,
+        task: Global___Task | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "samples", b"samples"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calibration", b"calibration", "samples", b"samples", "task", b"task"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DataSet: _TypeAlias = DataSet  # noqa: Y015
+
+@_typing.final
+class Task(_message.Message):
+    """What a model is for, and by which metric it is judged."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    K_FIELD_NUMBER: _builtins.int
+    CLASSES_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    ALPHA_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """classification, detection, segmentation, embedding, audio, text, regression or keypoints. Required."""
+    metric: _builtins.str
+    """The main metric, which gates on the accuracy judge. Empty: the task's own."""
+    k: _builtins.int
+    """Of top_k, recall_at_k and neighbors_kept. 0: 5."""
+    output: _builtins.str
+    """Name of the output that is judged. Empty: the one that the samples fit."""
+    alpha: _builtins.float
+    """Of pck: share of the larger side of the box within which a keypoint is right. 0: 0.2."""
+    @_builtins.property
+    def classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the classes, in the order of the model's outputs. Empty: those of the samples."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        k: _builtins.int = ...,
+        classes: _abc.Iterable[_builtins.str] | None = ...,
+        output: _builtins.str = ...,
+        alpha: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alpha", b"alpha", "classes", b"classes", "k", b"k", "metric", b"metric", "name", b"name", "output", b"output"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Task: _TypeAlias = Task  # noqa: Y015
 
 @_typing.final
 class VariantSpec(_message.Message):
@@ -280,8 +330,11 @@ class Gates(_message.Message):
     LAYER_NRMSE_FIELD_NUMBER: _builtins.int
     ACCURACY_MIN_FIELD_NUMBER: _builtins.int
     LATENCY_VS_FIELD_NUMBER: _builtins.int
+    ACCURACY_MAX_FIELD_NUMBER: _builtins.int
     accuracy_drop: _builtins.float
-    """Accuracy as trained minus accuracy of the variant, absolute."""
+    """Accuracy as trained minus accuracy of the variant, absolute; of an error such as mae, that of the variant minus
+    that as trained.
+    """
     latency_ms_p50: _builtins.float
     """Median latency of one inference in milliseconds."""
     latency_ms_p95: _builtins.float
@@ -294,6 +347,8 @@ class Gates(_message.Message):
     """Largest nRMSE of any layer."""
     accuracy_min: _builtins.float
     """Lower bound: accuracy of the variant, 0 to 1."""
+    accuracy_max: _builtins.float
+    """Upper bound on the accuracy of the variant, where the main metric of the task is an error (mae, rmse)."""
     @_builtins.property
     def latency_vs(self) -> Global___LatencyVs:
         """Median latency of one inference compared with that of an earlier run. Absent: no gate."""
@@ -309,13 +364,16 @@ class Gates(_message.Message):
         layer_nrmse: _builtins.float | None = ...,
         accuracy_min: _builtins.float | None = ...,
         latency_vs: Global___LatencyVs | None = ...,
+        accuracy_max: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "latency_vs", b"latency_vs", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_max", b"_accuracy_max", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_max", b"accuracy_max", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "latency_vs", b"latency_vs", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "latency_vs", b"latency_vs", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop", "_accuracy_max", b"_accuracy_max", "_accuracy_min", b"_accuracy_min", "_latency_ms_p50", b"_latency_ms_p50", "_latency_ms_p95", b"_latency_ms_p95", "_layer_nrmse", b"_layer_nrmse", "_memory_mb", b"_memory_mb", "_size_mb", b"_size_mb", "accuracy_drop", b"accuracy_drop", "accuracy_max", b"accuracy_max", "accuracy_min", b"accuracy_min", "latency_ms_p50", b"latency_ms_p50", "latency_ms_p95", b"latency_ms_p95", "latency_vs", b"latency_vs", "layer_nrmse", b"layer_nrmse", "memory_mb", b"memory_mb", "size_mb", b"size_mb"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__accuracy_drop: _TypeAlias = _typing.Literal["accuracy_drop"]  # noqa: Y015
     _WhichOneofArgType__accuracy_drop: _TypeAlias = _typing.Literal["_accuracy_drop", b"_accuracy_drop"]  # noqa: Y015
+    _WhichOneofReturnType__accuracy_max: _TypeAlias = _typing.Literal["accuracy_max"]  # noqa: Y015
+    _WhichOneofArgType__accuracy_max: _TypeAlias = _typing.Literal["_accuracy_max", b"_accuracy_max"]  # noqa: Y015
     _WhichOneofReturnType__accuracy_min: _TypeAlias = _typing.Literal["accuracy_min"]  # noqa: Y015
     _WhichOneofArgType__accuracy_min: _TypeAlias = _typing.Literal["_accuracy_min", b"_accuracy_min"]  # noqa: Y015
     _WhichOneofReturnType__latency_ms_p50: _TypeAlias = _typing.Literal["latency_ms_p50"]  # noqa: Y015
@@ -330,6 +388,8 @@ class Gates(_message.Message):
     _WhichOneofArgType__size_mb: _TypeAlias = _typing.Literal["_size_mb", b"_size_mb"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_drop) -> _WhichOneofReturnType__accuracy_drop | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_max) -> _WhichOneofReturnType__accuracy_max | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__accuracy_min) -> _WhichOneofReturnType__accuracy_min | None: ...
     @_typing.overload

@@ -809,6 +809,26 @@ class QualityFigures(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class FiguresEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.float
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.float = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     TOP1_FIELD_NUMBER: _builtins.int
     PRECISION_FIELD_NUMBER: _builtins.int
     RECALL_FIELD_NUMBER: _builtins.int
@@ -816,6 +836,10 @@ class QualityFigures(_message.Message):
     SAMPLES_FIELD_NUMBER: _builtins.int
     ELEMENT_ACCURACY_FIELD_NUMBER: _builtins.int
     ELEMENT_SPREAD_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    METRIC_FIELD_NUMBER: _builtins.int
+    MAIN_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
     top1: _builtins.float
     """Share of samples whose largest output is the label, 0 to 1."""
     precision: _builtins.float
@@ -832,6 +856,16 @@ class QualityFigures(_message.Message):
     """How much a sample's share of right elements differs from element_accuracy: standard deviation over the samples,
     each weighted by its elements; absent: labels are not masks, or there are fewer than 2 samples.
     """
+    task: _builtins.str
+    """The task of the model: classification, detection, ... Empty: nothing says what it is."""
+    metric: _builtins.str
+    """The main metric of the task, which gates on the accuracy judge. Empty: the accuracy is top1 or element_accuracy."""
+    main: _builtins.float
+    """Value of the main metric. Absent: it is not known."""
+    @_builtins.property
+    def figures(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
+        """Every metric of the task that is known, by name."""
+
     def __init__(
         self,
         *,
@@ -842,10 +876,14 @@ class QualityFigures(_message.Message):
         samples: _builtins.int = ...,
         element_accuracy: _builtins.float | None = ...,
         element_spread: _builtins.float | None = ...,
+        task: _builtins.str = ...,
+        metric: _builtins.str = ...,
+        main: _builtins.float | None = ...,
+        figures: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_element_spread", b"_element_spread", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "element_spread", b"element_spread", "loss", b"loss", "precision", b"precision", "recall", b"recall", "top1", b"top1"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_element_spread", b"_element_spread", "_loss", b"_loss", "_main", b"_main", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "element_spread", b"element_spread", "loss", b"loss", "main", b"main", "precision", b"precision", "recall", b"recall", "top1", b"top1"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_element_spread", b"_element_spread", "_loss", b"_loss", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "element_spread", b"element_spread", "loss", b"loss", "precision", b"precision", "recall", b"recall", "samples", b"samples", "top1", b"top1"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy", "_element_spread", b"_element_spread", "_loss", b"_loss", "_main", b"_main", "_precision", b"_precision", "_recall", b"_recall", "_top1", b"_top1", "element_accuracy", b"element_accuracy", "element_spread", b"element_spread", "figures", b"figures", "loss", b"loss", "main", b"main", "metric", b"metric", "precision", b"precision", "recall", b"recall", "samples", b"samples", "task", b"task", "top1", b"top1"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__element_accuracy: _TypeAlias = _typing.Literal["element_accuracy"]  # noqa: Y015
     _WhichOneofArgType__element_accuracy: _TypeAlias = _typing.Literal["_element_accuracy", b"_element_accuracy"]  # noqa: Y015
@@ -853,6 +891,8 @@ class QualityFigures(_message.Message):
     _WhichOneofArgType__element_spread: _TypeAlias = _typing.Literal["_element_spread", b"_element_spread"]  # noqa: Y015
     _WhichOneofReturnType__loss: _TypeAlias = _typing.Literal["loss"]  # noqa: Y015
     _WhichOneofArgType__loss: _TypeAlias = _typing.Literal["_loss", b"_loss"]  # noqa: Y015
+    _WhichOneofReturnType__main: _TypeAlias = _typing.Literal["main"]  # noqa: Y015
+    _WhichOneofArgType__main: _TypeAlias = _typing.Literal["_main", b"_main"]  # noqa: Y015
     _WhichOneofReturnType__precision: _TypeAlias = _typing.Literal["precision"]  # noqa: Y015
     _WhichOneofArgType__precision: _TypeAlias = _typing.Literal["_precision", b"_precision"]  # noqa: Y015
     _WhichOneofReturnType__recall: _TypeAlias = _typing.Literal["recall"]  # noqa: Y015
@@ -865,6 +905,8 @@ class QualityFigures(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__element_spread) -> _WhichOneofReturnType__element_spread | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__loss) -> _WhichOneofReturnType__loss | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__main) -> _WhichOneofReturnType__main | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__precision) -> _WhichOneofReturnType__precision | None: ...
     @_typing.overload

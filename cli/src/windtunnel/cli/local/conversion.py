@@ -15,6 +15,7 @@ from windtunnel.formats import Format
 if TYPE_CHECKING:
     from windtunnel.converter.domain.conversion import Converted
     from windtunnel.isolation import Progress
+    from windtunnel.task_names import TaskSpec
 
 _MAGIC: Final = b"TFL3"
 
@@ -88,7 +89,7 @@ def is_tflite(model: Path) -> bool:
 
 
 async def as_tflite(
-    command: str, source: Path, workdir: Path, samples: Path | None, pipeline: Any
+    command: str, source: Path, workdir: Path, samples: Path | None, pipeline: Any, task: TaskSpec | None = None
 ) -> tuple[Path, Converted | None]:
     """The model of `model_source` as .tflite, converted below `workdir` if it is not one.
 
@@ -101,6 +102,7 @@ async def as_tflite(
         workdir: folder for the result.
         samples: .npz for the check of the conversion; None: random inputs.
         pipeline: preprocessing of the samples, or None.
+        task: of the model; None: the samples say.
 
     Returns:
         The .tflite, and its conversion; None if it was one already.
@@ -109,7 +111,7 @@ async def as_tflite(
         return source, None
     require_installed(f"{command} {source.name}", "windtunnel.converter", "tensorflow")
     note = f"{source.name} is not a .tflite: it is converted to float32 first, as `windtunnel convert` does"
-    done = await convert_model(source, workdir, note=note, samples=samples, pipeline=pipeline)
+    done = await convert_model(source, workdir, note=note, samples=samples, pipeline=pipeline, task=task)
     if not done.check.passed:
         say(f"the conversion of {source.name} is faulty: {done.check.message}")
     return done.model, done

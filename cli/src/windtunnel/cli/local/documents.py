@@ -154,11 +154,26 @@ def check_document(done: Converted) -> dict[str, Any]:
     """
     check = asdict(done.check)
     before, after = check.pop("elements")
-    del check["spreads"]
+    del check["spreads"], check["tasks"]
     check["element_accuracy"] = {"original": before, "converted": after}
+    check["task"] = _task_of(done)
     check["findings"] = [one.to_json() for one in done.check.findings]
     check["input_shapes"] = {name: list(shape) for name, shape in check["input_shapes"].items()}
     return {key: None if isinstance(v, float) and not math.isfinite(v) else v for key, v in check.items()}
+
+
+def _task_of(done: Converted) -> dict[str, Any] | None:
+    """How well the original and the converted model do their task; None: it is not known."""
+    original, converted = done.check.tasks
+    known = converted or original
+    if known is None:
+        return None
+    return {
+        "name": known.task,
+        "metric": known.metric or None,
+        "original": None if original is None else original.to_json(),
+        "converted": None if converted is None else converted.to_json(),
+    }
 
 
 def quantized_document(done: Quantized, variant: str, out: Path) -> dict[str, Any]:

@@ -124,6 +124,7 @@ class Gate:
 
 _COLUMNS: Final = (
     ("accuracy_min", "accuracy", share),
+    ("accuracy_max", "accuracy", share),
     ("accuracy_drop", "drop", share),
     ("latency_ms_p50", "p50", measure),
     ("latency_ms_p95", "p95", measure),

@@ -19,6 +19,7 @@ from windtunnel.diagnosis.execution.recorded_trials import Answers, RecordingTri
 from windtunnel.diagnosis.findings.comparison import Comparison
 from windtunnel.diagnosis.findings.divergence import NRMSE
 from windtunnel.errors import InvalidInput
+from windtunnel.task_names import TaskSpec
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 
@@ -37,6 +38,7 @@ def compare_models(
     checkpoint: Checkpoint | None = None,
     try_fixes: bool = True,
     look: bool = False,
+    task: TaskSpec | None = None,
     save: Path | None = None,
 ) -> Comparison:
     """Compares a candidate with its reference over samples. Reports progress.
@@ -60,6 +62,7 @@ def compare_models(
         checkpoint: the run continues from it if it fits, and is saved to it; None: no checkpoint.
         try_fixes: try what looks wrong with a change, and try the layers on other kernels.
         look: look also at the samples themselves: their values, and the numbering of their labels.
+        task: of the models, and its main metric; None: the samples say (docs/tasks.md).
         save: writes the run to this file, to judge it again (`run_archive`); None: the run is not kept.
 
     Returns:
@@ -72,7 +75,7 @@ def compare_models(
     criteria = criteria_of(threshold, metric, left_out)
     if max_samples is not None and max_samples < 1:
         raise InvalidInput(f"max_samples is {max_samples}", hint="give at least 1")
-    options = RunOptions(max_samples, threads, runtime_accelerator(accelerator), checkpoint, try_fixes, look)
+    options = RunOptions(max_samples, threads, runtime_accelerator(accelerator), checkpoint, try_fixes, look, task)
     with open_run(reference, candidate, samples, pipeline, options) as run:
         matched = layers_to_judge(run.result, criteria)
         trials = run.trials(matched)

@@ -137,6 +137,7 @@ def _conclude(run: RunResult, matched: MatchedRun, inside: Explanation, criteria
         found,
         settings=_settings(run, matched, inside, criteria),
         findings=inside.notes,
+        task=run.task,
     )
 
 

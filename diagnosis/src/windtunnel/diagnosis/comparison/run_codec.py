@@ -30,9 +30,13 @@ from windtunnel.diagnosis.findings.kinds.model_ends import (
 from windtunnel.diagnosis.findings.trial import NO_TRIAL, OutputTrial, Trial
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.graph.matching import node
+from windtunnel.task_names import TaskSpec
+from windtunnel.tasks.open_task import Asked
+from windtunnel.tasks.task_sums import TaskDiff, TaskFigures
 
 SCHEMA: Final = "windtunnel.run_result/1"
 _FLOAT: Final = "float"
+_SIDES: Final = ("reference", "candidate")
 # JSON has no numbers that are not finite.
 _WORDS: Final = ("inf", "-inf", "nan")
 
@@ -65,6 +69,8 @@ def encode_run(run: RunResult) -> dict[str, Any]:
             "findings": [asdict(one) for one in run.outputs.findings],
         },
         "data": [asdict(one) for one in run.data],
+        "asked": None if run.asked is None else asdict(run.asked),
+        "task": None if run.task is None else asdict(run.task),
     }
 
 
@@ -111,9 +117,10 @@ def decode_run(
         _findings(kept["outputs"]["findings"]),
     )
     models = whole.reference.facts, whole.candidate.facts
-    summed = empty_sums(
-        whole.reference.facts, matching.pairs, OutputSums(*models, labels, outputs.same, facts.no_figure)
-    )
+    # Runs of older versions name no task.
+    spec = None if kept.get("asked") is None else _task_spec(kept["asked"])
+    output_sums = OutputSums(*models, labels, outputs.same, facts.no_figure, Asked(spec))
+    summed = empty_sums(whole.reference.facts, matching.pairs, output_sums)
     summed.restore(sums)
     return RunResult(
         _settings(kept["settings"]),
@@ -124,6 +131,8 @@ def decode_run(
         summed,
         outputs,
         _findings(kept["data"]),
+        spec,
+        None if kept.get("task") is None else _task_diff(kept["task"]),
     )
 
 
@@ -194,6 +203,19 @@ def _settings(kept: Mapping[str, Any]) -> RunSettings:
     ranges = kept["ranges"]
     ends = None if ranges is None else {name: (float(low), float(high)) for name, (low, high) in ranges.items()}
     return RunSettings(**{**kept, "ranges": ends})
+
+
+def _task_spec(kept: Mapping[str, Any]) -> TaskSpec:
+    return TaskSpec(**{**kept, "classes": tuple(kept["classes"])})
+
+
+def _task_diff(kept: Mapping[str, Any]) -> TaskDiff:
+    first, second = (TaskFigures(**{**kept[side], "confusion": _table(kept[side]["confusion"])}) for side in _SIDES)
+    return TaskDiff(first, second, bool(kept["declared"]))
+
+
+def _table(rows: Iterable[Iterable[int]]) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, row)) for row in rows)
 
 
 def _findings(kept: Iterable[Mapping[str, Any]]) -> tuple[Finding, ...]:

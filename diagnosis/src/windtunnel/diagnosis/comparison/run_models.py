@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,9 @@ from windtunnel.diagnosis.feeding.random_inputs import StretchedFeed
 from windtunnel.diagnosis.graph import Matching
 from windtunnel.diagnosis.graph.scale_overflow import overflowed_pairs
 from windtunnel.pipeline import Feed
+from windtunnel.pipeline.feed import SampledFeed
+from windtunnel.task_names import TaskSpec
+from windtunnel.tasks.open_task import Asked
 from windtunnel.tflite import Accelerator
 
 
@@ -41,6 +44,7 @@ class RunOptions:
     checkpoint: Checkpoint | None = None
     patches: bool = True
     look: bool = False
+    task: TaskSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,10 +116,12 @@ def open_run(
             sides = hidden.reference.keys(), hidden.candidate.keys()
             matching = match_by_values(matching, runnable.reference, runnable.candidate, given, sides)
         outputs = pair_outputs(runnable, given, count, matching.same_outputs())
-        sums = _sum(runnable, matching, outputs, given, settings, options.checkpoint)
+        asked = Asked(options.task, given.samples if isinstance(given, SampledFeed) else None)
+        sums = _sum(runnable, matching, outputs, given, settings, options.checkpoint, asked)
         feedable = runnable.feedable(matching)
         data = look_at_data(reference, given, pipeline, sums.outputs, count) if options.look else ()
         result = RunResult(settings, runnable.facts, matching, feedable, overflowed, sums, outputs, data)
+        result = replace(result, asked=sums.outputs.task.declared_spec, task=sums.outputs.task_diff())
         yield OpenRun(result, runnable, given)
 
 
@@ -126,9 +132,10 @@ def _sum(
     given: Feed,
     settings: RunSettings,
     checkpoint: Checkpoint | None,
+    asked: Asked,
 ) -> Sums:
     facts = matching.reference.facts, matching.candidate.facts
-    sums = OutputSums(*facts, given.labels, outputs.same, runnable.facts.no_figure)
+    sums = OutputSums(*facts, given.labels, outputs.same, runnable.facts.no_figure, asked)
     models = Models(runnable.reference, runnable.candidate)
     ahead = ahead_of(models, matching.pairs) if runnable.facts.repeats else None
     # What a model keeps between its runs is in no checkpoint.

@@ -13,6 +13,8 @@ from windtunnel.diagnosis.findings.output_diff import OutputDiff
 from windtunnel.diagnosis.graph import Matching, Pair
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures
 from windtunnel.diagnosis.thresholds.execution_thresholds import FEWEST_TYPICAL_SAMPLES
+from windtunnel.task_names import TaskSpec
+from windtunnel.tasks.task_sums import TaskDiff
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +45,7 @@ class RunResult:
 
     `matching`: which layer is which, by structure and values; `sums`: of its pairs, and of the outputs. `feedable`: the
     candidate's tensors that can be fed by hand. `overflowed`: layers that no kernels can run. `data`: findings on the
-    samples.
+    samples. `asked`: the task that the plan or the samples name; `task`: how well both models do it.
     """
 
     settings: RunSettings
@@ -54,6 +56,8 @@ class RunResult:
     sums: Sums
     outputs: OutputPairs
     data: tuple[Finding, ...] = ()
+    asked: TaskSpec | None = None
+    task: TaskDiff | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from windtunnel.datacheck.classifier_scores import OutputKind, ScoreSums, class_columns
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, ValueSums, target_errors_finding
-from windtunnel.datacheck.labels import outputs_of, read_labels
 from windtunnel.datacheck.output_metrics import agreement
 from windtunnel.diagnosis.execution.detection_slots import Detections
 from windtunnel.diagnosis.findings.layer_diff import SHAPE_DIFFERS
@@ -20,6 +19,8 @@ from windtunnel.diagnosis.findings.output_diff import Accuracy, OutputDiff, Outp
 from windtunnel.diagnosis.numerics.block_sums import Tensor, Workspace
 from windtunnel.diagnosis.numerics.layer_sums import LayerFigures, LayerSums, Look
 from windtunnel.diagnosis.thresholds.execution_thresholds import CLEAR_CLASS
+from windtunnel.tasks.open_task import NOTHING_ASKED, Asked, OpenTask, open_task
+from windtunnel.tasks.task_sums import TaskDiff, TaskPair, TaskSums
 from windtunnel.tflite import ModelFacts, TensorFacts
 from windtunnel.tflite.op_kinds import PROBABILITIES, maker_of
 from windtunnel.tflite.paired_ends import pair_outputs
@@ -27,10 +28,14 @@ from windtunnel.tflite.paired_ends import pair_outputs
 
 @dataclass(frozen=True, slots=True)
 class OutputLook:
-    """What one sample adds to the figures of the outputs: of every pair, and the output that is scored, both sides."""
+    """What one sample adds to the figures of the outputs.
+
+    That is the errors of every pair, the output that is scored, and all outputs, of both sides.
+    """
 
     drift: tuple[Look, ...]
     scored: tuple[NDArray[Any], NDArray[Any]] | None
+    outputs: tuple[Mapping[str, NDArray[Any]], Mapping[str, NDArray[Any]]]
 
 
 class OutputSums:
@@ -47,6 +52,7 @@ class OutputSums:
         labels: of the samples; None: there are none.
         same: the reference's tensors by the candidate's, by index.
         no_figure: tensors of the reference and of the candidate that are left out.
+        asked: what is known of the task.
     """
 
     def __init__(
@@ -56,6 +62,7 @@ class OutputSums:
         labels: NDArray[Any] | None,
         same: Mapping[int, int] | None = None,
         no_figure: tuple[Collection[int], Collection[int]] = ((), ()),
+        asked: Asked = NOTHING_ASKED,
     ) -> None:
         self._pairs = [
             (reference_output, candidate_output)
@@ -63,13 +70,11 @@ class OutputSums:
             if reference_output.index not in no_figure[0] and candidate_output.index not in no_figure[1]
         ]
         self._drift = [LayerSums() for _ in self._pairs]
-        self._detections = Detections(
-            reference,
-            candidate,
-            {reference_output.name: candidate_output.name for reference_output, candidate_output in self._pairs},
-        )
-        known = {reference_output.name for reference_output, _ in self._pairs}
-        self.reading = read_labels(labels, [output for output in outputs_of(reference) if output.name in known])
+        names = {reference_output.name: candidate_output.name for reference_output, candidate_output in self._pairs}
+        self._detections = Detections(reference, candidate, names)
+        self._task = open_task(asked, labels, reference, tuple(names))
+        self._task_pair = None if self._task.scorer is None else TaskPair(self._task, names)
+        self.reading = self._task.reading
         scored = [pair for pair in self._pairs if pair[0].name == self.reading.output] or self._pairs[:1]
         self._scored = scored[0] if scored else None
         self._place = self._pairs.index(scored[0]) if scored else 0
@@ -116,8 +121,9 @@ class OutputSums:
             for (reference_output, candidate_output), one in zip(self._pairs, self._drift, strict=True)
         )
         if self._scored is None:
-            return OutputLook(drift, None)
-        return OutputLook(drift, (reference[self._scored[0].name], candidate[self._scored[1].name]))
+            return OutputLook(drift, None, (reference, candidate))
+        scored = reference[self._scored[0].name], candidate[self._scored[1].name]
+        return OutputLook(drift, scored, (reference, candidate))
 
     def fold(self, look: OutputLook) -> None:
         """Adds the next sample.
@@ -129,6 +135,8 @@ class OutputSums:
             sums.fold(one)
         if look.scored is not None:
             self._add_scored(*look.scored)
+        if self._task_pair is not None:
+            self._task_pair.add(self._sample, *look.outputs)
         self._sample += 1
 
     def _add_scored(self, reference: NDArray[Any], candidate: NDArray[Any]) -> None:
@@ -199,13 +207,27 @@ class OutputSums:
         """How many classes the scored output knows; 0: it holds none."""
         return self._columns
 
-    def _parts(self) -> tuple[LayerSums | ScoreSums | ElementSums | ValueSums, ...]:
-        return (*self._drift, *self._scores, *self._elements, *self._values)
+    def _parts(self) -> tuple[LayerSums | ScoreSums | ElementSums | ValueSums | TaskSums, ...]:
+        of_task = () if self._task_pair is None else self._task_pair.sides
+        return (*self._drift, *self._scores, *self._elements, *self._values, *of_task)
+
+    @property
+    def task(self) -> OpenTask:
+        """The task of the models."""
+        return self._task
+
+    def task_diff(self) -> TaskDiff | None:
+        """How well both models do their task on the samples so far; None: it is not known."""
+        return None if self._task_pair is None else self._task_pair.result()
 
     def findings(self) -> tuple[Finding, ...]:
         """How the labels were read, or why no accuracy comes of them; errors against targets."""
-        if self.reading.metric is None and not self.reading.findings:
+        if self._task.reason:
+            return (*self.reading.findings, Finding(ACCURACY_UNKNOWN, self._task.reason))
+        if self.reading.metric is None and not self.reading.findings and self._task.scorer is None:
             return (Finding(ACCURACY_UNKNOWN, self.reading.reason),)
+        if self._task.declared:
+            return self.reading.findings
         first, second = (sums.result() for sums in self._values)
         finding = target_errors_finding(self.reading, first, second, ("reference", "candidate"))
         return self.reading.findings if finding is None else (*self.reading.findings, finding)

@@ -14,6 +14,7 @@ from windtunnel.diagnosis.findings.divergence import Limit, diverges, has_figure
 from windtunnel.diagnosis.findings.histogram import Histogram
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
 from windtunnel.diagnosis.findings.output_diff import OutputDiff
+from windtunnel.tasks.task_sums import TaskDiff
 
 Verdict = Literal["healthy", "degraded", "broken"]
 
@@ -36,6 +37,7 @@ class Comparison:
     settings: ComparisonSettings = field(default_factory=ComparisonSettings)
     histograms: Mapping[str, Histogram] = field(default_factory=dict)
     findings: tuple[Finding, ...] = ()
+    task: TaskDiff | None = None
 
     @property
     def judged(self) -> int:
@@ -85,6 +87,7 @@ class Comparison:
                 "drop": output.accuracy_drop,
             },
             "element_accuracy": {"reference": output.elements[0], "candidate": output.elements[1]},
+            "task": None if self.task is None else self.task.to_json(),
             "agreement": output.agreement,
             "output_nrmse": output.nrmse,
             "failures": [one.words() for one in output.failures],

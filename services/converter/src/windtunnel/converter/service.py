@@ -49,6 +49,7 @@ from windtunnel.service.run_inputs import (
     with_local_files,
 )
 from windtunnel.service.runtime import Runtime
+from windtunnel.task_names import TaskSpec
 from windtunnel.telemetry import current_trace_id
 from windtunnel.v1 import converter_pb2, converter_pb2_grpc, events_pb2, types_pb2
 
@@ -63,6 +64,7 @@ class _How:
     pipeline: Mapping[str, Any] | None
     shapes: Shapes
     select_tf_ops: bool
+    task: TaskSpec | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +88,7 @@ class _Job:
             "pipeline": how.pipeline,
             "input_shapes": {name: list(shape) for name, shape in how.shapes.items()},
             "select_tf_ops": how.select_tf_ops,
+            "task": None if how.task is None else how.task.to_json(),
             "allow_code": self.allow_code,
         }
         return job_key("convert", inputs, versions)
@@ -143,7 +146,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
         async with temporary_folder("windtunnel-convert-") as folder:
             plan = await self._resolver.resolve(announcement, folder / "plan")
             samples = artifact_of(plan.data.samples)
-            how = _How(samples, pipeline_in(plan), plan.input_shapes, plan.select_tf_ops)
+            how = _How(samples, pipeline_in(plan), plan.input_shapes, plan.select_tf_ops, plan.data.task)
             job = await self._job(announcement.model, how, folder)
             result = await self._convert(job, folder)
         asked, precision = plan, result.facts.precision or AS_IT_IS
@@ -221,6 +224,7 @@ class ConverterService(converter_pb2_grpc.ConverterServiceServicer):
                 shapes=how.shapes,
                 allow_code=job.allow_code,
                 select_tf_ops=how.select_tf_ops,
+                task=how.task,
             )
             return _response(converted, await artifacts.put_file(converted.model), job.trained)
 
@@ -279,9 +283,9 @@ def _response(converted: Converted, stored: ArtifactRef, trained: ArtifactRef) -
 def _check(check: Check) -> types_pb2.ConversionCheck:
     return types_pb2.ConversionCheck(
         original=None
-        if check.original is None and check.elements[0] is None
-        else scores_to_proto(check.original, check.samples, check.elements[0], check.spreads[0]),
-        converted=scores_to_proto(check.converted, check.samples, check.elements[1], check.spreads[1]),
+        if check.original is None and check.elements[0] is None and check.tasks[0] is None
+        else scores_to_proto(check.original, check.samples, check.elements[0], check.spreads[0], check.tasks[0]),
+        converted=scores_to_proto(check.converted, check.samples, check.elements[1], check.spreads[1], check.tasks[1]),
         agreement=check.agreement,
         output_nrmse=check.output_nrmse,
         synthetic_samples=check.synthetic,

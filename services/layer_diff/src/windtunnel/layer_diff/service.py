@@ -39,6 +39,8 @@ from windtunnel.service.run_inputs import (
     with_local_files,
 )
 from windtunnel.service.runtime import Runtime
+from windtunnel.task_names import TaskSpec
+from windtunnel.tasks.task_sums import TaskFigures
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 from windtunnel.v1 import events_pb2, layer_diff_pb2, layer_diff_pb2_grpc, types_pb2
 
@@ -55,6 +57,7 @@ class _Job:
     pipeline: Mapping[str, Any] | None
     threshold: float
     kernels: tuple[str, ...] = ()
+    task: TaskSpec | None = None
 
     def key(self, versions: Mapping[str, str]) -> str:
         inputs = {
@@ -64,6 +67,7 @@ class _Job:
             "pipeline": self.pipeline if self.samples else None,
             "threshold": self.threshold,
             "kernels": list(self.kernels),
+            "task": None if self.task is None else self.task.to_json(),
         }
         return job_key("compare", inputs, versions)
 
@@ -154,7 +158,9 @@ class LayerDiffService(layer_diff_pb2_grpc.LayerDiffServiceServicer):
                 await with_local_files(job.pipeline, artifacts),
             )
             threads = self._runtime.settings.compare_threads
-            comparison = await compare_safely(self._pool, given, threshold=job.threshold, threads=threads)
+            comparison = await compare_safely(
+                self._pool, given, threshold=job.threshold, threads=threads, task=job.task
+            )
             comparison = await with_kernels(comparison, job.kernels, self._pool, *given[1:])
             diagnosis = await artifacts.put_bytes(diagnosis_json(comparison))
             return _response(comparison, diagnosis, synthetic=job.samples is None)
@@ -188,15 +194,17 @@ def _planned_job(message: events_pb2.VariantReady, plan: Plan) -> _Job:
         # A gate of 0 allows no difference at all: that is the least threshold that there is.
         DEFAULT_THRESHOLD if gate is None else max(gate, math.ulp(0.0)),
         planned_kernels(plan),
+        plan.data.task,
     )
 
 
 def _response(comparison: Comparison, diagnosis: ArtifactRef, *, synthetic: bool) -> layer_diff_pb2.CompareResponse:
     first = comparison.first_over
-    output = comparison.output
+    output, task = comparison.output, comparison.task
+    first_figures, second_figures = (None, None) if task is None else (task.reference, task.candidate)
     return layer_diff_pb2.CompareResponse(
-        reference=_figures(output.reference, comparison.samples, output.elements[0]),
-        candidate=_figures(output.candidate, comparison.samples, output.elements[1]),
+        reference=_figures(output.reference, comparison.samples, output.elements[0], first_figures),
+        candidate=_figures(output.candidate, comparison.samples, output.elements[1], second_figures),
         agreement=output.agreement,
         layers=types_pb2.LayerSummary(
             compared=comparison.coverage.compared,
@@ -211,6 +219,8 @@ def _response(comparison: Comparison, diagnosis: ArtifactRef, *, synthetic: bool
     )
 
 
-def _figures(accuracy: Accuracy | None, samples: int, elements: float | None) -> types_pb2.QualityFigures:
+def _figures(
+    accuracy: Accuracy | None, samples: int, elements: float | None, task: TaskFigures | None
+) -> types_pb2.QualityFigures:
     scores = None if accuracy is None else Scores(**accuracy.to_json(), count=samples)
-    return scores_to_proto(scores, samples, elements)
+    return scores_to_proto(scores, samples, elements, task=task)

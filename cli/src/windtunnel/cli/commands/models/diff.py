@@ -24,6 +24,7 @@ from windtunnel.cli.local.child_pools import new_pool
 from windtunnel.cli.local.conversion import as_tflite, model_source
 from windtunnel.diagnosis.findings.divergence import NRMSE
 from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.task_names import TASK_NAMES, TaskName, TaskSpec
 from windtunnel.thresholds import DEFAULT_THRESHOLD
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 _FILE: Final = click.Path(path_type=Path)
 # What decides how models run: nothing to judge again.
-_RUN_OPTIONS: Final = ("samples", "pipeline", "accelerator", "max_samples", "case", "save")
+_RUN_OPTIONS: Final = ("samples", "pipeline", "accelerator", "task", "max_samples", "case", "save")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class _Given:
     pipeline: Any
     criteria: GivenCriteria
     accelerator: str
+    task: TaskSpec | None
     max_samples: int | None
     case: Path | None
     force: bool
@@ -83,6 +85,11 @@ class _Done:
     help="Judge without this rule (docs/thresholds.md lists them); repeat it for several.",
 )
 @compared_accelerator_option
+@click.option(
+    "--task",
+    type=click.Choice(TASK_NAMES),
+    help="What the models are for: figures are those of this task. Default: the samples' arrays say.",
+)
 @click.option("--max-samples", type=click.IntRange(1), help="Compare only the first N samples; default: all.")
 @click.option("--html", type=_FILE, help="Write the diagnosis as a self-contained page to this file.")
 @click.option(
@@ -107,6 +114,7 @@ def diff(
     metric: str | None,
     left_out: tuple[str, ...],
     accelerator: str,
+    task: TaskName | None,
     max_samples: int | None,
     html: Path | None,
     node_data: Path | None,
@@ -129,6 +137,7 @@ def diff(
     windtunnel diff model.keras int8.tflite --samples test.npz
     windtunnel diff a.tflite b.tflite --samples photos/ --pipeline pipeline.json --html diff.html
     windtunnel diff a.tflite b.tflite --samples test.npz --max-samples 50
+    windtunnel diff a.tflite b.tflite --samples faces.npz --task embedding
 
     For scripts and bug reports:
 
@@ -167,7 +176,8 @@ def diff(
     source, steps = _samples(samples, pipeline)
     with tempfile.TemporaryDirectory(prefix="windtunnel-") as folder:
         made = None if save is None else Path(folder, "run.wtr")
-        options = judging, accelerator, max_samples, case, force, made
+        spec = None if task is None else TaskSpec(task)
+        options = judging, accelerator, spec, max_samples, case, force, made
         done = run_async(_run(_Given((reference, candidate), source, steps, *options), Path(folder)))
         command = _command_facts((reference, candidate), done.converted)
         document = diagnosis_document(done.comparison, samples is None, command)
@@ -281,7 +291,7 @@ async def _run(given: _Given, folder: Path) -> _Done:
     ]
     models, converted = [], {}
     for side, source in zip(sides, sources, strict=True):
-        model, conversion = await as_tflite("diff", source, folder / side, given.samples, given.pipeline)
+        model, conversion = await as_tflite("diff", source, folder / side, given.samples, given.pipeline, given.task)
         models.append(model)
         if conversion is not None:
             converted[side] = conversion
@@ -301,6 +311,7 @@ async def _compare(given: _Given, models: tuple[Path, Path], *, look: bool) -> C
             "accelerator": given.accelerator,
             "max_samples": given.max_samples,
             "look": look,
+            "task": given.task,
         }
         checkpoint = _checkpoint((*models, samples), (pipeline, options))
         with progress_bar("comparing") as show:

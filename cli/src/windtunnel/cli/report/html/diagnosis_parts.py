@@ -30,6 +30,7 @@ from windtunnel.cli.report.formatting import (
     shorten,
 )
 from windtunnel.cli.report.html.histogram_chart import histogram_chart
+from windtunnel.cli.report.task_words import task_words
 from windtunnel.diagnosis.findings.kinds.layers import RangeUnexplained
 from windtunnel.diagnosis.findings.kinds.ranges import CalibrationFinding, RangeFinding
 from windtunnel.diagnosis.findings.kinds.reading import finding_of
@@ -115,6 +116,7 @@ def quality(diagnosis: Mapping[str, Any]) -> list[str]:
     if accuracy.get("candidate") is not None:
         before, after = part(accuracy, "reference").get("top1"), part(accuracy, "candidate").get("top1")
         facts.append(f"top-1 {share(before)} → {share(after)}")
+    facts += task_words(part(diagnosis, "task"))
     if diagnosis.get("agreement") is not None:
         facts.append(f"agreement {share(diagnosis['agreement'])}")
     if diagnosis.get("output_nrmse") is not None:

@@ -28,6 +28,8 @@ from windtunnel.cli.report.formatting import (
     worst,
 )
 from windtunnel.cli.report.html.rendering import render
+from windtunnel.cli.report.task_words import accuracy_words
+from windtunnel.task_names import better
 
 Variant = Mapping[str, Any]
 
@@ -133,7 +135,8 @@ def _best(column: Column, variants: Sequence[Variant]) -> float | None:
     values = [value for variant in variants if is_number(value := column.value(variant))]
     if column.best is None or len({column.form(value) for value in values}) < 2:
         return None
-    return column.best(values)
+    is_error = any(better(str(variant.get("metric") or "")) == "lower" for variant in variants)
+    return min(values) if column.key == "accuracy" and is_error else column.best(values)
 
 
 def _row(variant: Variant, index: int, bests: Mapping[str, float | None], of_cells: CellBests) -> VariantRow:
@@ -154,6 +157,8 @@ def _model_cell(column: Column, variant: Variant, gates: Sequence[Gate], best: f
     if column.key == "accuracy" and variant.get("accuracy") is None and variant.get("accuracy_reason"):
         return FigureCell(UNKNOWN, (str(variant["accuracy_reason"]),), gate, is_unknown=True)
     shown = column.form(column.value(variant))
+    if column.key == "accuracy" and (words := accuracy_words(variant)) is not None:
+        return FigureCell(shown, (words,), gate, best is not None and shown == column.form(best))
     return FigureCell(shown, gate=gate, is_best=best is not None and shown == column.form(best))
 
 

@@ -33,6 +33,7 @@ from windtunnel.cli.report.formatting import (
     shorten,
 )
 from windtunnel.cli.report.layer_names import common_folder, layer_title
+from windtunnel.cli.report.task_words import task_words
 from windtunnel.cli.report.text.findings_text import findings_lines
 from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, room_beside, verdict_words
 from windtunnel.diagnosis.findings.divergence import NRMSE, Limit, entry_diverges, limit_of
@@ -90,6 +91,7 @@ def _quality(diagnosis: Mapping[str, Any], console: Console) -> None:
     elements = part(diagnosis, "element_accuracy")
     if elements.get("candidate") is not None:
         facts.append(f"element accuracy {share(elements.get('reference'))} → {share(elements['candidate'])}")
+    facts += task_words(part(diagnosis, "task"))
     for key, label in (("agreement", "agreement"), ("output_nrmse", "output nRMSE")):
         if diagnosis.get(key) is not None:
             facts.append(f"{label} {nrmse_text(diagnosis[key])}")

@@ -23,6 +23,7 @@ from windtunnel.cli.report.formatting import (
     share,
     was_compared,
 )
+from windtunnel.cli.report.task_words import task_words
 
 if TYPE_CHECKING:
     pass
@@ -95,6 +96,8 @@ def conversion_words(document: Mapping[str, Any]) -> str:
     elements = check["element_accuracy"]
     if elements["converted"] is not None:
         lines.append(f"element accuracy {share(elements['original'])} → {share(elements['converted'])}")
+    if (task := part(check, "task")).get("metric") not in (None, "top1"):
+        lines += task_words(task, ("original", "converted"))
     if check["message"]:
         lines.append(clean(check["message"]))
     return "\n".join(lines)

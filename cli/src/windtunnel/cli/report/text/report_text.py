@@ -38,6 +38,7 @@ from windtunnel.cli.report.formatting import (
     worst,
 )
 from windtunnel.cli.report.signatures import signatures
+from windtunnel.cli.report.task_words import accuracy_words, metric_words
 from windtunnel.cli.report.text.diagnosis_text import diagnosis_body
 from windtunnel.cli.report.text.findings_text import findings_text
 from windtunnel.cli.report.text.layout import bullets, heading, line, new_table, verdict_words
@@ -165,8 +166,8 @@ def _remarks(variants: list[Any], console: Console) -> None:
             line(console, f"{name}: calibrated with samples, the plan has no calibration set", indent=2)
         if variant.get("accuracy") is None and variant.get("accuracy_reason"):
             line(console, f"{name}: no accuracy: {clean(variant['accuracy_reason'])}", indent=2)
-        elif variant.get("element_accuracy") is not None:
-            line(console, f"{name}: the accuracy is the share of correct elements of the labels", indent=2)
+        elif (words := accuracy_words(variant)) is not None:
+            line(console, f"{name}: {words}", indent=2)
         if variant.get("diagnosis_problem"):
             line(console, f"{name}: {clean(variant['diagnosis_problem'])}", indent=2)
 
@@ -320,6 +321,11 @@ def _conversion(check: Mapping[str, Any], console: Console) -> None:
         before, after = part(check, "original").get(key), part(check, "converted").get(key)
         if before is not None or after is not None:
             facts.append(f"{label} {share(before)} → {share(after)}")
+    before, after = (part(check, side) for side in ("original", "converted"))
+    metric = after.get("metric")
+    if metric not in (None, "top1", "pixel_accuracy"):
+        figures = (part(side, "figures").get(metric) for side in (before, after))
+        facts.append(f"{metric_words(metric)} {' → '.join(map(share, figures))}")
     facts.append(f"agreement {share(check.get('agreement'))}")
     facts.append(f"output nRMSE {nrmse_text(check.get('output_nrmse'))}")
     if check.get("synthetic_samples"):

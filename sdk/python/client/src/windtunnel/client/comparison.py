@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from windtunnel.client.figures import CELL_IDENTITY, cell_identity, cell_label, cell_sizes
 from windtunnel.client.listing import RunFilter, list_runs
 from windtunnel.errors import InvalidInput, NotFound
+from windtunnel.task_names import better
 
 if TYPE_CHECKING:
     from windtunnel.client.client import AsyncClient
@@ -167,8 +168,9 @@ def _run(report: Report) -> ComparedRun:
 
 
 def _variant_rows(name: str, variants: Sequence[Report | None]) -> Iterator[Row]:
-    for figure, unit, more in _OF_VARIANT:
+    for figure, unit, usual in _OF_VARIANT:
         values = [_value(variant, figure) for variant in variants]
+        more = _more_is_better(variants) if figure == "accuracy" else usual
         yield _row(f"variants[{name}].{figure}", name, figure, unit, more, None, values, [False] * len(values))
     for cells in _matched_cells([_cells(variant) for variant in variants]):
         first = next(cell for cell in cells if cell is not None)
@@ -182,6 +184,12 @@ def _variant_rows(name: str, variants: Sequence[Report | None]) -> Iterator[Row]
             row = _row(path, name, figure, unit, more, place, values, marks)
             spreads = [None if cell is None else _spread(cell) for cell in cells]
             yield replace(row, spreads=spreads) if figure.startswith("latency_ms.") else row
+
+
+def _more_is_better(variants: Sequence[Report | None]) -> bool | None:
+    """Of the accuracy: not of an error; None if the runs have main metrics of both kinds."""
+    found = {better(str(variant.get("metric") or "")) for variant in variants if variant is not None}
+    return None if len(found) > 1 else found != {"lower"}
 
 
 def _row(

@@ -217,7 +217,7 @@ async def upload_plan_files(artifacts: FileStore, plan: Plan, folder: Path) -> P
     Returns:
         The plan with data replaced by artifacts, and JSON files by their content.
     """
-    data = {}
+    data: dict[str, Any] = {}
     for field in ("samples", "calibration"):
         value = getattr(plan.data, field)
         data[field] = value if value is None or is_uri(value) else await upload(artifacts, folder / value)

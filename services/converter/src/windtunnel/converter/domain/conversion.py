@@ -9,6 +9,7 @@ from pathlib import Path
 from windtunnel.datacheck.classifier_scores import Scores
 from windtunnel.datacheck.findings import Finding
 from windtunnel.formats import Format as Format
+from windtunnel.tasks.task_sums import TaskFigures
 from windtunnel.tflite import ModelFacts
 
 # The converted model may differ from the original by float rounding, not by more.
@@ -77,7 +78,8 @@ class Check:
 
     `output_nrmse` is sqrt(MSE) over the range of both, the worst of all outputs; None where the original cannot be
     run apart from the conversion. `elements`: the share of right elements of masks, of the original and of the
-    converted model; `spreads`: how much it differs from sample to sample, of both. `input_shapes`: those in which
+    converted model; `spreads`: how much it differs from sample to sample, of both. `tasks`: how well both do their
+    task. `input_shapes`: those in which
     samples reach the model, by tensor name; empty: not known.
     """
 
@@ -93,6 +95,7 @@ class Check:
     findings: tuple[Finding, ...] = ()
     elements: tuple[float | None, float | None] = (None, None)
     spreads: tuple[float | None, float | None] = (None, None)
+    tasks: tuple[TaskFigures | None, TaskFigures | None] = (None, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,10 @@ from windtunnel.converter.use_cases.match_outputs import PROBED, Matching, Outpu
 from windtunnel.converter.use_cases.score_answers import Answers, Figures
 from windtunnel.datacheck.findings import CONVERSION_SELECT_TF_OPS, Finding
 from windtunnel.pipeline import Shapes, sample_inputs, samples_fault, shapes_fed
+from windtunnel.pipeline.feed import SampledFeed
+from windtunnel.task_names import TaskSpec
+from windtunnel.tasks.open_task import Asked
+from windtunnel.tasks.task_sums import TaskFigures
 from windtunnel.tflite import ModelFacts, Runner, input_specs
 
 
@@ -28,6 +32,7 @@ def check(
     pipeline: Mapping[str, Any] | None,
     shapes: Shapes = MappingProxyType({}),
     norm: FirstNorm | None = None,
+    task: TaskSpec | None = None,
 ) -> Check:
     """Runs a converted model on the samples and compares its outputs with the original's.
 
@@ -38,6 +43,7 @@ def check(
         pipeline: content of a pipeline.json; None: samples as they are.
         shapes: that the plan gives for dynamic dimensions.
         norm: the first batch norm, if samples have no labels.
+        task: that the plan names; None: the samples say.
 
     Returns:
         The check.
@@ -47,7 +53,8 @@ def check(
     specs = input_specs(facts)
     inputs = sample_inputs(samples, pipeline, specs, shapes=shapes)
     with samples_fault(samples):
-        answers = Answers(facts, inputs.labels)
+        asked = Asked(task, inputs.samples if isinstance(inputs, SampledFeed) else None)
+        answers = Answers(facts, inputs.labels, asked)
     references = {name: np.load(path, mmap_mode="r") for name, path in original.items()}
     probe = [_run(runner, sample) for sample in itertools.islice(inputs, PROBED)] if references else []
     matching = match_outputs(facts, references, probe)
@@ -128,7 +135,7 @@ def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
     converted = answers.converted() if sound else Figures()
     if not outputs.references and sound:
         taken = Check(None, converted.scores, None, None, count, synthetic, True, "taken as it is")
-        return _with_elements(taken, Figures(), converted)
+        return _with_elements(taken, Figures(), converted, *_tasks(outputs, sound=sound))
     original = Figures()
     same: float | None = None
     if outputs.truth is not None:
@@ -146,10 +153,25 @@ def _summary(outputs: _Outputs, *, synthetic: bool) -> Check:
     )
     nrmse = max(errors.values()) if known else None
     found = Check(original.scores, converted.scores, same, nrmse, count, synthetic, passed, message)
-    return _with_elements(found, original, converted)
+    return _with_elements(found, original, converted, *_tasks(outputs, sound=sound))
 
 
-def _with_elements(found: Check, original: Figures, converted: Figures) -> Check:
+def _tasks(outputs: _Outputs, *, sound: bool) -> tuple[TaskFigures | None, TaskFigures | None]:
+    """How well the original and the converted model do their task."""
+    if not sound:
+        return None, None
+    pairs = outputs.matching.pairs
+    originals = {name: outputs.references[other] for name, other in pairs.items() if other in outputs.references}
+    return outputs.answers.task_figures(originals, outputs.count)
+
+
+def _with_elements(
+    found: Check,
+    original: Figures,
+    converted: Figures,
+    first: TaskFigures | None = None,
+    second: TaskFigures | None = None,
+) -> Check:
     both = (original, converted)
     elements, spreads = (both[0].elements, both[1].elements), (both[0].spread, both[1].spread)
-    return replace(found, elements=elements, spreads=spreads)
+    return replace(found, elements=elements, spreads=spreads, tasks=(first, second))

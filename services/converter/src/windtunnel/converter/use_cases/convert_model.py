@@ -18,6 +18,7 @@ from windtunnel.converter.use_cases import check_conversion as check_job
 from windtunnel.errors import InvalidInput
 from windtunnel.isolation import Pool, Progress
 from windtunnel.pipeline import Shapes
+from windtunnel.task_names import TaskSpec
 from windtunnel.tflite import read_model, require_values
 
 _PACKAGES = ("windtunnel-converter", "tensorflow-cpu", "keras", "ai-edge-litert")
@@ -62,6 +63,7 @@ async def convert(
     shapes: Shapes = MappingProxyType({}),
     allow_code: bool = False,
     select_tf_ops: bool = False,
+    task: TaskSpec | None = None,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> Converted:
     """Converts the model at `path` (a file, folder or archive) to float32 TFLite below `workdir`.
@@ -82,6 +84,7 @@ async def convert(
         shapes: shapes that the plan gives for dynamic dimensions, by input name.
         allow_code: load models that carry Python code.
         select_tf_ops: keep ops that only TensorFlow has.
+        task: that the plan names; None: the samples say.
         on_progress: called with the share of the work that is done.
 
     Returns:
@@ -112,7 +115,7 @@ async def convert(
         result = check_job.not_run(flex, synthetic=samples is None)
     else:
         made = exported.model, exported.outputs
-        result = await pool.run(check_job.check, *made, *given, exported.norm, on_progress=on_progress)
+        result = await pool.run(check_job.check, *made, *given, exported.norm, task, on_progress=on_progress)
     result = replace(result, findings=(*exported.findings, *result.findings))
     return Converted(exported.model, facts, result, tool_versions(), exported.seconds)
 

@@ -22,13 +22,21 @@ from windtunnel.plan import AS_IT_IS, DEFAULT_PLAN, Plan, VariantSpec, parse_pla
 from windtunnel.plan.read_plan import require_recipe_rules
 from windtunnel.service.announcement import Announcement
 from windtunnel.service.run_inputs import ingest, json_of
+from windtunnel.task_names import better
 
 _MAX_TEXT_BYTES = 1024 * 1024
 
 
 def _expected(plan: Plan, announcement: Announcement) -> float | None:
-    """The accuracy that the training reported: what the plan says wins over what the event says."""
-    reported = announcement.model.metrics.get("accuracy")
+    """The accuracy that the training reported: what the plan says wins over what the event says.
+
+    Of a task with another main metric it is the figure that the event reports under the name of that metric.
+    """
+    task, metrics = plan.data.task, announcement.model.metrics
+    reported = metrics.get("accuracy" if task is None or task.main == "top1" else task.main)
+    if task is not None and (better(task.main) == "lower" or not 0.0 <= (reported or 0.0) <= 1.0):
+        # Only shares can be expected.
+        reported = None
     return reported if plan.expected_accuracy is None else plan.expected_accuracy
 
 

@@ -15,23 +15,30 @@ from windtunnel.datacheck.check import Given, data_findings
 from windtunnel.datacheck.classifier_scores import OutputKind, Scores, ScoreSums, agreement, score
 from windtunnel.datacheck.findings import ACCURACY_UNKNOWN, Finding
 from windtunnel.datacheck.label_scores import ElementSums, Error, ValueSums, target_errors_finding
-from windtunnel.datacheck.labels import outputs_of, read_labels
+from windtunnel.datacheck.labels import outputs_of
 from windtunnel.datacheck.model_judge import ModelJudge, decisions
 from windtunnel.datacheck.norm import NORM_SAMPLES, NormJudge
 from windtunnel.datacheck.trials import spread
+from windtunnel.errors import InvalidInput
 from windtunnel.pipeline import Feed, Samples
 from windtunnel.pipeline.feed import SampledFeed
+from windtunnel.tasks.open_task import NOTHING_ASKED, Asked, open_task
+from windtunnel.tasks.task_sums import TaskFigures, TaskSums
 from windtunnel.tflite import ModelFacts, Runner, input_specs
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """Figures of one model: of classes, of the elements of masks, or against targets, by how labels are read."""
+    """Figures of one model: of classes, of the elements of masks, or against targets, by how labels are read.
+
+    `task`: those of its task; None: it is not known.
+    """
 
     scores: Scores | None = None
     elements: float | None = None
     spread: float | None = None
     error: Error | None = None
+    task: TaskFigures | None = None
 
 
 class Answers:
@@ -43,10 +50,13 @@ class Answers:
     Args:
         model: facts of the converted model.
         labels: of the samples; None: there are none.
+        asked: what is known of the task.
     """
 
-    def __init__(self, model: ModelFacts, labels: NDArray[Any] | None) -> None:
-        self.reading = read_labels(labels, outputs_of(model))
+    def __init__(self, model: ModelFacts, labels: NDArray[Any] | None, asked: Asked = NOTHING_ASKED) -> None:
+        self._task = open_task(asked, labels, model)
+        self._task_sums = None if self._task.scorer is None else TaskSums(self._task)
+        self.reading = self._task.reading
         self.output = self.reading.output or _only_row(model)
         self.columns = 0
         self._rows: list[NDArray[np.float64]] = []
@@ -60,6 +70,8 @@ class Answers:
             sample: its number.
             outputs: of the converted model, real numbers without the batch.
         """
+        if self._task_sums is not None:
+            self._task_sums.add(sample, outputs)
         if self.output is None:
             return
         value = outputs[self.output]
@@ -71,13 +83,36 @@ class Answers:
             self._rows.append(np.asarray(value, np.float64).reshape(-1))
 
     def converted(self) -> Figures:
-        """Figures of the converted model."""
+        """Figures of the converted model, but for those of its task."""
         if self.reading.metric == "classes":
             return Figures(score(np.stack(self._rows), self.reading.labels))
         return Figures(None, self._elements.result(), self._elements.spread(), self._values.result())
 
+    def task_figures(
+        self, original: Mapping[str, NDArray[Any]], count: int
+    ) -> tuple[TaskFigures | None, TaskFigures | None]:
+        """How well the original and the converted model do their task.
+
+        Args:
+            original: outputs of the original, (N, ...), by the converted model's tensor names.
+            count: how many samples there are.
+
+        Returns:
+            None where it is not known; that of the original also where an output has no counterpart.
+        """
+        if self._task_sums is None:
+            return None, None
+        sums = TaskSums(self._task)
+        try:
+            for sample in range(count):
+                sums.add(sample, {name: np.asarray(values[sample]) for name, values in original.items()})
+        except (KeyError, InvalidInput):
+            # What the task needs is not among the outputs that have a counterpart, or has another shape there.
+            return None, self._task_sums.result()
+        return sums.result(), self._task_sums.result(sums)
+
     def original(self, outputs: NDArray[Any]) -> Figures:
-        """Figures of the original.
+        """Figures of the original, but for those of its task.
 
         Args:
             outputs: (N, ...).
@@ -124,11 +159,12 @@ class Answers:
         found = list(self.reading.findings)
         if not isinstance(feed, SampledFeed):
             return tuple(found)
-        if self.reading.metric is None and not found:
-            found.append(Finding(ACCURACY_UNKNOWN, self.reading.reason))
+        if self._task.reason or (self.reading.metric is None and not found and self._task.scorer is None):
+            found.append(Finding(ACCURACY_UNKNOWN, self._task.reason or self.reading.reason))
         first = None if original is None else self.original(original).error
         finding = target_errors_finding(self.reading, first, self.converted_error(), ("original", "converted"))
-        found += [] if finding is None else [finding]
+        # Gates judge the errors of a task that somebody names.
+        found += [] if finding is None or self._task.declared else [finding]
         given = self._given(runner.facts, feed.samples, pipeline, original)
         judge = ModelJudge(runner, given, self._kind(original)) if given.right is not None else None
         isolation.progress(0.99, "looking at samples and labels")

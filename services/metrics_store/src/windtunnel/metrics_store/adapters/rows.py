@@ -21,7 +21,16 @@ from windtunnel.metrics_store.domain.record import (
     VariantState,
     first_measured,
 )
-from windtunnel.metrics_store.domain.values import Blob, CellSpec, Device, Failure, FarmRun, Latency, Measurement
+from windtunnel.metrics_store.domain.values import (
+    Blob,
+    CellSpec,
+    Device,
+    Failure,
+    FarmRun,
+    Latency,
+    Measurement,
+    Quality,
+)
 from windtunnel.run_conditions import RunConditions
 
 AnyRow = Row[Any]
@@ -118,10 +127,15 @@ def variant_row(run_id: str, state: VariantState) -> dict[str, Any]:
         "planned": state.planned,
         "not_planned": to_document(state.not_planned),
         "size_bytes": None if state.model is None else state.model.size_bytes,
-        "accuracy": None if compared is None else compared.candidate.top1,
+        "accuracy": None if compared is None else _share(compared.candidate),
         "loss": None if compared is None else compared.candidate.loss,
         "max_nrmse": None if layers is None else layers.max_nrmse,
     }
+
+
+def _share(quality: Quality) -> float | None:
+    """The accuracy where it is a share of samples; the figures of other tasks are in the document."""
+    return quality.accuracy if quality.task in ("", "classification", "audio", "text") else None
 
 
 def _app(row: AnyRow) -> AppState:

@@ -13,6 +13,7 @@ from windtunnel.metrics_store.domain.measurement_warnings import doubt
 from windtunnel.metrics_store.domain.record import CellState, RunRecord
 from windtunnel.metrics_store.domain.values import Layers, Measurement, Quality
 from windtunnel.plan.plan_values import LatencyVs, Plan
+from windtunnel.task_names import drop_of
 
 BYTES_PER_MB: Final = 1_000_000
 # It judges samples and preprocessing, so it is the same for every variant.
@@ -87,22 +88,19 @@ def _trained(run: RunRecord, variant: str) -> Quality | None:
 
 
 def accuracy_drop(run: RunRecord, variant: str) -> float | None:
-    """Accuracy as trained minus that of the variant, absolute.
-
-    Rounded to 12 decimals: both are shares of whole samples, and 0.98 - 0.97 in binary is over 0.01 by 1e-17.
+    """By how much the variant is worse than the model as trained, absolute: of an error, by how much it is larger.
 
     Args:
         run: its record.
         variant: its name.
 
     Returns:
-        -1 to 1; None: not known.
+        Of shares -1 to 1; None: not known.
     """
     compared = run.variant(variant).compared
-    trained = trained_accuracy(run, variant)
-    if compared is None or compared.candidate.accuracy is None or trained is None:
+    if compared is None:
         return None
-    return round(trained - compared.candidate.accuracy, 12)
+    return drop_of(compared.candidate.metric, trained_accuracy(run, variant), compared.candidate.accuracy)
 
 
 def _results(
@@ -123,6 +121,9 @@ def _results(
         accuracy = None if state.compared is None else state.compared.candidate.accuracy
         passed = None if accuracy is None else accuracy >= gates.accuracy_min
         yield GateResult("accuracy_min", gates.accuracy_min, accuracy, passed, at_least=True)
+    if gates.accuracy_max is not None:
+        largest = None if state.compared is None else state.compared.candidate.accuracy
+        yield _bound("accuracy_max", gates.accuracy_max, largest)
     if gates.accuracy_drop is not None:
         yield _bound("accuracy_drop", gates.accuracy_drop, accuracy_drop(run, variant))
     for name, limit, figure in of_cell[:2]:
@@ -143,18 +144,19 @@ def _expected(expected: float, trained: Quality | None) -> GateResult:
     """Whether the model as trained reaches the accuracy that its training reported, as far as the samples can show.
 
     `judged_at` is `lowest_expected` of the expected accuracy and the number of samples; for masks
-    `lowest_expected_share`, which minds how much the samples differ.
+    `lowest_expected_share`, which minds how much the samples differ. Other metrics of a task are taken for shares of
+    samples.
     """
     if trained is None or trained.accuracy is None:
         return GateResult(EXPECTED, expected, None, None, at_least=True)
-    if trained.top1 is None:
+    if trained.top1 is None and trained.metric in ("", "pixel_accuracy"):
         lowest = lowest_expected_share(expected, trained.samples, trained.element_spread)
     else:
         lowest = lowest_expected(expected, trained.samples)
     if trained.accuracy >= lowest:
         return GateResult(EXPECTED, expected, trained.accuracy, passed=True, at_least=True, judged_at=lowest)
     why = (
-        f"the model as trained has an accuracy of {trained.accuracy:.4g} on {trained.samples} samples; the plan "
+        f"the model as trained has {trained.called} of {trained.accuracy:.4g} on {trained.samples} samples; the plan "
         f"expects {expected:.4g}, and so many samples would show at least {lowest:.4g}: samples, labels or "
         "preprocessing are not those of the training"
     )

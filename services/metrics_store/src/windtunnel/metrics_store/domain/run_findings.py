@@ -103,7 +103,11 @@ def _unguarded(run: RunRecord, plan: Plan | None) -> list[Finding]:
     if plan is None or plan.expected_accuracy is not None:
         return []
     gates = {variant.name: plan.gates_of(variant.name) for variant in plan.variants}
-    free = [name for name, one in gates.items() if one.accuracy_drop is None and one.accuracy_min is None]
+    free = [
+        name
+        for name, one in gates.items()
+        if one.accuracy_drop is None and one.accuracy_min is None and one.accuracy_max is None
+    ]
     known = {name: accuracy for name in free if (accuracy := trained_accuracy(run, name)) is not None}
     if not known:
         return []

@@ -65,7 +65,8 @@ class Quality:
     """Quality of one model on labeled samples: shares from 0 to 1, loss in nats.
 
     `element_accuracy` is the share of right elements where labels are masks, `element_spread` its standard deviation
-    from sample to sample.
+    from sample to sample. `task`: of the model; empty: not known. `metric`: the main one of the task, with its value
+    `main`; empty: the accuracy is that of classes or elements. `figures`: every metric of the task, by name.
     """
 
     top1: float | None = None
@@ -75,10 +76,21 @@ class Quality:
     samples: int = 0
     element_accuracy: float | None = None
     element_spread: float | None = None
+    task: str = ""
+    metric: str = ""
+    main: float | None = None
+    figures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def called(self) -> str:
+        """What messages call the accuracy."""
+        return "an accuracy" if self.metric in ("", "top1", "pixel_accuracy") else f"an accuracy ({self.metric})"
 
     @property
     def accuracy(self) -> float | None:
-        """The main figure of the task: of classes, or of the elements of masks."""
+        """The main figure of the task; of a task that nobody names, that of classes, or of the elements of masks."""
+        if self.metric and not (self.metric == "top1" and self.top1 is not None):
+            return self.main
         return self.element_accuracy if self.top1 is None else self.top1
 
 

@@ -28,7 +28,7 @@ NOT_THE_MODEL: Final = frozenset(
 )
 # The model as trained gives NaN or infinity on the samples.
 MODEL_NON_FINITE: Final = "non_finite"
-_OF_ACCURACY: Final = ("accuracy_drop", "accuracy_min")
+_OF_ACCURACY: Final = ("accuracy_drop", "accuracy_min", "accuracy_max")
 _NONE: Final[Mapping[str, str]] = MappingProxyType({})
 
 
@@ -209,7 +209,7 @@ def _failed_gate(variant: str, gate: GateResult, causes: Mapping[str, str]) -> s
     if gate.gate == EXPECTED:
         return f"gate {gate.gate}: {gate.why or _over(gate)}"
     text = f"gate {gate.gate} of variant {variant}: {gate.why or _over(gate)}"
-    if gate.gate in ("accuracy_drop", "accuracy_min", "layer_nrmse") and causes.get(variant):
+    if gate.gate in (*_OF_ACCURACY, "layer_nrmse") and causes.get(variant):
         text += f"; cause: {causes[variant]}"
     return text
 

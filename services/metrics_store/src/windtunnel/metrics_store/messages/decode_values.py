@@ -211,7 +211,11 @@ def quality_of(message: types_pb2.QualityFigures, figures: Figures, place: str) 
         figures.read(message, name, place)
         for name in ("top1", "precision", "recall", "loss", "element_accuracy", "element_spread")
     )
-    return Quality(top1, precision, recall, loss, message.samples, elements, spread)
+    main = figures.read(message, "main", place)
+    known = {name: value for name, value in sorted(message.figures.items()) if math.isfinite(value)}
+    return Quality(
+        top1, precision, recall, loss, message.samples, elements, spread, message.task, message.metric, main, known
+    )
 
 
 def check_of(message: types_pb2.ConversionCheck, figures: Figures) -> ConversionCheck:

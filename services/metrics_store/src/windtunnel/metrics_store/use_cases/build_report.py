@@ -153,7 +153,15 @@ def _quality(quality: Quality | None) -> dict[str, Any] | None:
         "loss": quality.loss,
         "element_accuracy": quality.element_accuracy,
         "samples": quality.samples,
+        **_task(quality),
     }
+
+
+def _task(quality: Quality | None) -> dict[str, Any]:
+    """The task, its main metric, and every figure of it that is known."""
+    if quality is None:
+        return {"task": None, "metric": None, "figures": {}}
+    return {"task": quality.task or None, "metric": quality.metric or None, "figures": dict(quality.figures)}
 
 
 def _variant(
@@ -171,6 +179,7 @@ def _variant(
         "accuracy_reason": accuracy_reason(run, name),
         "element_accuracy": None if figures is None else figures.element_accuracy,
         "accuracy_drop": accuracy_drop(run, name),
+        **_task(figures),
         "loss": None if figures is None else figures.loss,
         "precision": None if figures is None else figures.precision,
         "recall": None if figures is None else figures.recall,
