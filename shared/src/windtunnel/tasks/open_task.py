@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from windtunnel.datacheck.labels import Metric, Output, Reading, outputs_of, read_labels
 from windtunnel.errors import InvalidInput
 from windtunnel.pipeline.ground_truth import NO_TRUTH
+from windtunnel.pipeline.postprocess.ssd import SsdPostprocess
 from windtunnel.pipeline.samples import Samples
 from windtunnel.task_names import TaskSpec
 from windtunnel.tasks.detection_outputs import detection_outputs
 from windtunnel.tasks.metrics.detection import Found
+from windtunnel.tasks.raw_heads import decoder
 from windtunnel.tasks.registry import TASKS
 from windtunnel.tasks.scorers.classes import ClassScorer, SeveralClassesScorer
 from windtunnel.tasks.scorers.detections import DetectionScorer
@@ -73,13 +75,13 @@ class OpenTask:
 class Asked:
     """What is known of a task before a model is looked at.
 
-    `spec`: of the plan; None: the samples say, or their labels. `samples` None: random inputs. `decode` makes
+    `spec`: of the plan; None: the samples say, or their labels. `samples` None: random inputs. `postprocess` makes
     detections of raw heads; None: the model gives detections.
     """
 
     spec: TaskSpec | None = None
     samples: Samples | None = None
-    decode: Callable[[Outputs], Found] | None = None
+    postprocess: SsdPostprocess | None = None
 
     @property
     def declared(self) -> TaskSpec | None:
@@ -176,7 +178,7 @@ def _special(
         return OpenTask(spec, True, reading, KeypointScorer(spec, _only(spec, fitting).name, truth))
     if truth.boxes is None:
         return _lacking(spec, "the samples have no arrays boxes and classes", reading)
-    read = asked.decode or _reader(model, outputs)
+    read = _reader(model, outputs) if asked.postprocess is None else decoder(asked.postprocess, model)
     return OpenTask(spec, True, reading, DetectionScorer(read, truth, asked.names))
 
 

@@ -31,6 +31,7 @@ from windtunnel.pipeline import Feed
 from windtunnel.pipeline.feed import SampledFeed
 from windtunnel.task_names import TaskSpec
 from windtunnel.tasks.open_task import Asked
+from windtunnel.tasks.raw_heads import postprocess_of
 from windtunnel.tflite import Accelerator
 
 
@@ -116,7 +117,8 @@ def open_run(
             sides = hidden.reference.keys(), hidden.candidate.keys()
             matching = match_by_values(matching, runnable.reference, runnable.candidate, given, sides)
         outputs = pair_outputs(runnable, given, count, matching.same_outputs())
-        asked = Asked(options.task, given.samples if isinstance(given, SampledFeed) else None)
+        loaded = given.samples if isinstance(given, SampledFeed) else None
+        asked = Asked(options.task, loaded, postprocess_of(pipeline))
         sums = _sum(runnable, matching, outputs, given, settings, options.checkpoint, asked)
         feedable = runnable.feedable(matching)
         data = look_at_data(reference, given, pipeline, sums.outputs, count) if options.look else ()

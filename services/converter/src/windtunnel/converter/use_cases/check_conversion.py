@@ -21,6 +21,7 @@ from windtunnel.pipeline import Shapes, sample_inputs, samples_fault, shapes_fed
 from windtunnel.pipeline.feed import SampledFeed
 from windtunnel.task_names import TaskSpec
 from windtunnel.tasks.open_task import Asked
+from windtunnel.tasks.raw_heads import postprocess_of
 from windtunnel.tasks.task_sums import TaskFigures
 from windtunnel.tflite import ModelFacts, Runner, input_specs
 
@@ -53,7 +54,8 @@ def check(
     specs = input_specs(facts)
     inputs = sample_inputs(samples, pipeline, specs, shapes=shapes)
     with samples_fault(samples):
-        asked = Asked(task, inputs.samples if isinstance(inputs, SampledFeed) else None)
+        loaded = inputs.samples if isinstance(inputs, SampledFeed) else None
+        asked = Asked(task, loaded, postprocess_of(pipeline))
         answers = Answers(facts, inputs.labels, asked)
     references = {name: np.load(path, mmap_mode="r") for name, path in original.items()}
     probe = [_run(runner, sample) for sample in itertools.islice(inputs, PROBED)] if references else []
