@@ -21,6 +21,7 @@ from windtunnel.diagnosis.thresholds.playback_thresholds import (
     ALIGNED_BETTER,
     ALIGNED_SIDE,
     ALIGNED_SOURCE,
+    FRAMES_POLISHED,
     TURNED_BETTER,
 )
 
@@ -104,16 +105,68 @@ class _Small:
             pairs = enumerate(start.orientations)
             return _share(_total([self._moments(index, framing, turned) for index, turned in pairs]))
 
-        figures, best = _descend(misfit, start.unexplained)
+        figures, best = _descend(misfit, start.unexplained, (0.08, 0.002))
         if best > start.unexplained * ALIGNED_BETTER:
             return None
         return replace(start, framing=_moved(start.framing, figures), unexplained=best)
 
 
-def _descend(misfit: Callable[[tuple[float, ...]], float], best: float) -> tuple[tuple[float, ...], float]:
+def polished(start: Alignment, raw: Images, fed: Images, own: Geometry) -> Alignment:
+    """A window to the pixel: on the images themselves, and at whole pixels if these fit as well.
+
+    Args:
+        start: near the right window.
+        raw: raw images (H, W, 3).
+        fed: what the app fed for each.
+        own: the pipeline's geometry.
+
+    Returns:
+        The alignment; its unexplained share is that of the images themselves.
+    """
+    few = range(min(len(raw), FRAMES_POLISHED))
+    samplers = dict.fromkeys((own.sampler, _SMOOTH))
+
+    def misfit(framing: Framing) -> float:
+        return min(
+            _share(
+                _total(
+                    [
+                        moments(Geometry(own.size, framing, one, start.orientations[index]).of(raw[index]), fed[index])
+                        for index in few
+                    ]
+                )
+            )
+            for one in samplers
+        )
+
+    figures, best = _descend(lambda moved: misfit(_moved(start.framing, moved)), misfit(start.framing), (0.004, 0.0005))
+    framing = _moved(start.framing, figures)
+    whole = _at_whole_pixels(framing, [start.orientations[index].of(raw[index]).shape for index in few], own.size)
+    if whole is not None and (found := misfit(whole)) <= best * 1.05:
+        framing, best = whole, found
+    return replace(start, framing=framing, unexplained=best)
+
+
+def _at_whole_pixels(framing: Framing, shapes: Sequence[tuple[int, ...]], size: tuple[int, int]) -> Framing | None:
+    """The window with its edges at whole pixels of the raw image; None: raw images differ in size."""
+    if len({shape[:2] for shape in shapes}) != 1:
+        return None
+    height, width = shapes[0][:2]
+    window = framing.window(height, width, size)
+    top, bottom = round(window.top * height), round((window.top + window.height) * height)
+    left, right = round(window.left * width), round((window.left + window.width) * width)
+    tall, wide = (bottom - top) / height, (right - left) / width
+    shift = (top / height - (1 - tall) / 2, left / width - (1 - wide) / 2)
+    return Framing("window", windows=(tall, wide), shift=shift)
+
+
+def _descend(
+    misfit: Callable[[tuple[float, ...]], float], best: float, steps: tuple[float, float]
+) -> tuple[tuple[float, ...], float]:
+    """Descent along each figure, with steps that get smaller from the first to the last."""
     figures: tuple[float, ...] = (1.0, 1.0, 0.0, 0.0)
-    step = 0.08
-    while step > 0.002:
+    step = steps[0]
+    while step > steps[1]:
         improved = False
         for axis in range(4):
             for sign in (1, -1):

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from windtunnel.diagnosis.findings.codes import CauseCode
-from windtunnel.diagnosis.playback.align_images import Alignment, align
+from windtunnel.diagnosis.playback.align_images import Alignment, align, polished
 from windtunnel.diagnosis.playback.color_maps import UNCHANGED, ColorMap, color_maps, finest_gamma
 from windtunnel.diagnosis.playback.framing import Geometry, Orientation
 from windtunnel.diagnosis.playback.image_hypotheses import (
@@ -39,6 +39,7 @@ from windtunnel.diagnosis.playback.resampling import SAMPLERS, Sampler
 from windtunnel.diagnosis.playback.synthesis.table import Table
 from windtunnel.diagnosis.thresholds.playback_thresholds import (
     EXPLAINED_RATIO,
+    HOPELESS_TIMES,
     PIXELS_JUDGED,
     ROUNDING_MISFIT,
 )
@@ -78,23 +79,39 @@ class ImageSearch:
         Returns:
             The one with the fewest differences that explains enough; `table` has the others.
         """
-        placed = [one for alignment in align(self._frames.raw, self._frames.fed, self._geometry)
-                  for one in self._geometries(alignment)]  # fmt: skip
+        found = align(self._frames.raw, self._frames.fed, self._geometry)
+        # Before it is polished: afterwards, shares are of the images themselves.
+        nearest = min(found, key=lambda one: one.unexplained)
+        alignments = [self._polished(one) if one is nearest and number else one for number, one in enumerate(found)]
+        hopeless = HOPELESS_TIMES * min(one.unexplained for one in alignments) + 1e-3
+        placed = [
+            one
+            for number, alignment in enumerate(alignments)
+            if number == 0 or alignment.unexplained <= hopeless
+            for one in self._geometries(alignment, with_others=alignment.unexplained <= hopeless)
+        ]
         placed.sort(key=lambda one: one[0])
         for _, geometry, turned, pixels in self._worth(placed):
             self._colors(geometry, turned, pixels)
         return self.simplest()
+
+    def _polished(self, alignment: Alignment) -> Alignment:
+        if alignment.framing.name != "window" or alignment.framing == self._geometry.framing:
+            return alignment
+        better = polished(alignment, self._frames.raw, self._frames.fed, self._geometry)
+        return replace(better, unexplained=alignment.unexplained)
 
     def simplest(self) -> Judged:
         """The hypothesis with the fewest differences among those that explain enough."""
         return self.table.simplest(self.floor, EXPLAINED_RATIO)
 
     def _geometries(
-        self, alignment: Alignment
+        self, alignment: Alignment, *, with_others: bool
     ) -> Iterator[tuple[float, Geometry, tuple[Orientation, ...], list[Pixels]]]:
-        """All methods of resizing with one framing, with the unexplained share of each."""
+        """The methods of resizing with one framing, with the unexplained share of each."""
         own = self._geometry.sampler
-        for sampler in (own, *(one for one in SAMPLERS.values() if one != own)):
+        others = [one for one in SAMPLERS.values() if one != own and with_others]
+        for sampler in (own, *others):
             geometry = replace(
                 self._geometry, framing=alignment.framing, sampler=sampler, orientation=alignment.orientation
             )

@@ -91,6 +91,21 @@ TURNED_BETTER: Annotated[
     ),
 ] = 1.5
 
+FRAMES_POLISHED: Annotated[
+    int,
+    Threshold("frames", "A window is found to the pixel on this many frames.", "chosen", "Bounds the time."),
+] = 3
+
+HOPELESS_TIMES: Annotated[
+    float,
+    Threshold(
+        "ratio of unexplained shares",
+        "A framing that leaves more than this many times the least share is not tried with other methods of resizing.",
+        "chosen",
+        "Another method of resizing changes the share of small copies by less.",
+    ),
+] = 4.0
+
 MEMORY_DOUBTFUL: Annotated[
     float,
     Threshold(
