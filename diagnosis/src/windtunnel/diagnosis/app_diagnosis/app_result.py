@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from windtunnel.datacheck.classifier_scores import Scores
 from windtunnel.datacheck.findings import Finding
@@ -12,6 +12,8 @@ from windtunnel.diagnosis.findings.causes import Cause, Exclusion
 from windtunnel.diagnosis.findings.comparison import SCHEMA, Verdict
 from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
+
+_WORSE: Final[tuple[Verdict, ...]] = ("healthy", "degraded", "broken")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,25 @@ class AppDiagnosis:
             "input_nrmse": dict(figures.input_nrmse),
             "edge": {"source": self.source, "device": dict(self.device)},
         }
+
+
+@dataclass(frozen=True, slots=True)
+class AppDiagnoses:
+    """Several recordings of apps against one reference, in the order of the files."""
+
+    recordings: tuple[AppDiagnosis, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst."""
+        return max((one.verdict for one in self.recordings), key=_WORSE.index)
+
+    def to_json(self) -> dict[str, Any]:
+        """The diagnosis of the only recording; of several that of the worst, with all below `recordings`."""
+        worst = max(self.recordings, key=lambda one: (_WORSE.index(one.verdict), len(one.causes)))
+        if len(self.recordings) == 1:
+            return worst.to_json()
+        return worst.to_json() | {"recordings": [one.to_json() for one in self.recordings]}
 
 
 def _scores(scores: Scores | None) -> dict[str, float] | None:

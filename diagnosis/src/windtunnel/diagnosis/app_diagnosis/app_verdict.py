@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from windtunnel.datacheck.findings import Finding
 from windtunnel.diagnosis.app_diagnosis.app_result import AppFigures
 from windtunnel.diagnosis.app_diagnosis.judge_inputs import InputJudgment
 from windtunnel.diagnosis.findings.causes import Cause
@@ -12,18 +13,22 @@ from windtunnel.diagnosis.thresholds.app_thresholds import BROKEN_AGREEMENT, BRO
 from windtunnel.plain_text import figure
 
 
-def verdict_of(causes: Sequence[Cause], figures: AppFigures, inputs: InputJudgment) -> tuple[Verdict, tuple[str, ...]]:
+def verdict_of(
+    causes: Sequence[Cause], figures: AppFigures, inputs: InputJudgment, failed: Sequence[Finding] = ()
+) -> tuple[Verdict, tuple[str, ...]]:
     """The verdict, and why.
 
     Args:
         causes: what is wrong.
         figures: how far the app is from its reference.
         inputs: what is known of the inputs.
+        failed: assertions of the user's that fail.
 
     Returns:
-        Healthy without a cause and without an unexplained difference; broken if the outputs change much; else degraded.
+        Healthy without a cause, a failed assertion and an unexplained difference; broken if the outputs change much;
+        else degraded.
     """
-    reasons = list(inputs.unexplained)
+    reasons = [*inputs.unexplained, *(one.message for one in failed)]
     if inputs.non_finite:
         reasons.insert(0, f"the app feeds NaN or infinity in {inputs.non_finite} frames")
     if figures.agreement is not None and figures.agreement < 1:
@@ -32,7 +37,7 @@ def verdict_of(causes: Sequence[Cause], figures: AppFigures, inputs: InputJudgme
         reasons.append(f"fed by the app, the outputs differ by nRMSE {figure(figures.output_nrmse, '.2g')}")
     if (drop := figures.accuracy_drop) is not None and figures.scores is not None and drop > 0:
         reasons.append(f"the app's accuracy is {figures.scores.top1:.1%}, {drop:.1%} below that of its reference")
-    if not causes and not inputs.unexplained and not inputs.non_finite:
+    if not causes and not inputs.unexplained and not inputs.non_finite and not failed:
         return "healthy", ()
     return ("broken" if inputs.non_finite or _is_broken(causes, figures) else "degraded"), tuple(reasons)
 

@@ -6,6 +6,7 @@ replayed. Native code runs here: call it as a job of `windtunnel.isolation.Child
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from windtunnel.datacheck.classifier_scores import Scores, agreement, class_columns, score
 from windtunnel.datacheck.findings import Finding
+from windtunnel.diagnosis.app_diagnosis.app_assertions import Check, failed_assertions
 from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnosis, AppFigures
 from windtunnel.diagnosis.app_diagnosis.app_verdict import verdict_of
 from windtunnel.diagnosis.app_diagnosis.judge_inputs import InputJudgment, judge_inputs
@@ -25,6 +27,7 @@ from windtunnel.diagnosis.app_diagnosis.replay_app import KERNELS, Replayed, fed
 from windtunnel.diagnosis.findings.causes import Cause
 from windtunnel.diagnosis.findings.coverage import Coverage
 from windtunnel.diagnosis.findings.layer_diff import LayerDiff
+from windtunnel.diagnosis.playback.explain_inputs import reference_inputs
 from windtunnel.diagnosis.recording.edge_recording import EdgeRecording, Rows
 from windtunnel.diagnosis.thresholds.app_thresholds import FRAMES_REPLAYED
 from windtunnel.errors import InvalidInput
@@ -44,7 +47,13 @@ class _Runs:
     as_piped: Replayed | None
 
 
-def diagnose_app(model: Path, recording: EdgeRecording, pipeline: Mapping[str, Any] | None = None) -> AppDiagnosis:
+def diagnose_app(
+    model: Path,
+    recording: EdgeRecording,
+    pipeline: Mapping[str, Any] | None = None,
+    *,
+    assertions: Sequence[Check] = (),
+) -> AppDiagnosis:
     """Diagnoses an app.
 
     Args:
@@ -52,6 +61,7 @@ def diagnose_app(model: Path, recording: EdgeRecording, pipeline: Mapping[str, A
         recording: of the app.
         pipeline: the content of the pipeline.json that the model was made for; None: that of the recording, if it has
             one.
+        assertions: of the user's own.
 
     Returns:
         The diagnosis.
@@ -66,21 +76,21 @@ def diagnose_app(model: Path, recording: EdgeRecording, pipeline: Mapping[str, A
             f"{recording.source} has neither inputs nor outputs of the model", hint="record at level io, or higher"
         )
     kept = _few(recording)
-    parsed = None if pipeline is None else Pipeline.parse(pipeline)
-    inputs = judge_inputs(facts, kept, parsed)
+    inputs = judge_inputs(facts, kept, _pipeline(kept, pipeline))
     runs = _run(model, facts, kept, inputs)
     causes, layers, coverage = _kernels(model, facts, kept, runs)
     labels = _labels(facts, kept, runs)
     figures = _figures(facts, kept, runs, inputs)
     causes = [*inputs.causes, *causes, *labels]
-    verdict, reasons = verdict_of(causes, figures, inputs)
+    failed = failed_assertions(assertions, kept, inputs.reference)
+    verdict, reasons = verdict_of(causes, figures, inputs, failed)
     gaps = tuple(Finding("recording.gap", gap, "record again if the missing part matters") for gap in recording.gaps)
     return AppDiagnosis(
         verdict=verdict,
         reasons=reasons,
         causes=tuple(causes),
         excluded=inputs.excluded,
-        findings=gaps,
+        findings=(*failed, *gaps),
         figures=figures,
         coverage=coverage,
         layers=layers,
@@ -88,6 +98,39 @@ def diagnose_app(model: Path, recording: EdgeRecording, pipeline: Mapping[str, A
         source=recording.source,
         device=_device(recording),
     )
+
+
+def reference_frames(facts: ModelFacts, recording: EdgeRecording, pipeline: Mapping[str, Any] | None) -> Frames:
+    """What a model is compared with its reference on.
+
+    Args:
+        facts: of the model.
+        recording: of an app.
+        pipeline: the content of the pipeline.json; None: that of the recording, if it has one.
+
+    Returns:
+        What the pipeline feeds; without raw samples or a pipeline, what the app fed. By input tensor and frame.
+    """
+    parsed = _pipeline(recording, pipeline)
+    if parsed is not None and recording.raw and len(facts.inputs) == 1:
+        raw = next(iter(recording.raw.values()))
+        return {
+            facts.inputs[0].name: fed_rows(reference_inputs(parsed, raw, recording.sample_rate_hz), facts.inputs[0])
+        }
+    rows = paired(recording.inputs, facts.inputs, facts, "input")
+    return {tensor.name: fed_rows(rows[tensor.name], tensor) for tensor in facts.inputs if tensor.name in rows}
+
+
+def _pipeline(recording: EdgeRecording, given: Mapping[str, Any] | None) -> Pipeline | None:
+    """The pipeline that is given, or else that of the recording."""
+    if given is not None:
+        return Pipeline.parse(given)
+    if not recording.device.pipeline:
+        return None
+    try:
+        return Pipeline.parse(json.loads(recording.device.pipeline))
+    except (ValueError, InvalidInput) as error:
+        raise InvalidInput(f"{recording.source}: the pipeline in the recording cannot be read: {error}") from error
 
 
 def _few(recording: EdgeRecording) -> EdgeRecording:

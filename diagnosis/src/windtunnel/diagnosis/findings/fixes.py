@@ -105,4 +105,6 @@ def fix_words(fix: dict[str, Any], layer: str | None = None) -> str:
     details = dict(fix)
     action = clean(details.pop("action", ""))
     shown = [f"{key.replace('_', ' ')} {layer_title(value)}" for key, value in flat(details) if value != clean(layer)]
-    return ": ".join(filter(None, (action.replace("_", " "), ", ".join(shown))))
+    # A name with `_` for words, or a sentence, which may name an identifier.
+    words = action if " " in action else action.replace("_", " ")
+    return ": ".join(filter(None, (words, ", ".join(shown))))

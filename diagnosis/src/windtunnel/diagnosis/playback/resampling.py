@@ -203,7 +203,7 @@ def weighted(image: NDArray[Any], rows: Taps, columns: Taps) -> NDArray[np.float
 def _along_rows(image: NDArray[Any], by: Taps) -> NDArray[np.float32]:
     if _is_dense(image.shape[0], by):
         flat = image.reshape(image.shape[0], -1).astype(np.float32, copy=False)
-        return (_matrix(image.shape[0], by) @ flat).reshape(-1, *image.shape[1:])
+        return np.asarray(_matrix(image.shape[0], by) @ flat, np.float32).reshape(-1, *image.shape[1:])
     total = np.zeros((len(by.index), *image.shape[1:]), np.float32)
     for tap in range(by.index.shape[1]):
         total += image[by.index[:, tap]] * by.weight[:, tap, None, None]
@@ -212,14 +212,14 @@ def _along_rows(image: NDArray[Any], by: Taps) -> NDArray[np.float32]:
 
 def _along_columns(image: NDArray[Any], by: Taps) -> NDArray[np.float32]:
     if _is_dense(image.shape[1], by):
-        return np.matmul(_matrix(image.shape[1], by), image.astype(np.float32, copy=False))
+        return np.asarray(_matrix(image.shape[1], by) @ image.astype(np.float32, copy=False), np.float32)
     turned = np.ascontiguousarray(image.swapaxes(0, 1))
     return np.ascontiguousarray(_along_rows(turned, by).swapaxes(0, 1))
 
 
 def _is_dense(size: int, by: Taps) -> bool:
     """Whether a product with a whole matrix is faster than sums over the taps."""
-    return by.index.shape[1] * _DENSE > size
+    return bool(by.index.shape[1] * _DENSE > size)
 
 
 def _matrix(size: int, by: Taps) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,7 +14,7 @@ from windtunnel.cli.io.progress import progress_bar
 from windtunnel.cli.local.child_pools import new_pool
 
 if TYPE_CHECKING:
-    from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnosis
+    from windtunnel.diagnosis.app_diagnosis.app_result import AppDiagnoses
 
 _FILE: Final = click.Path(path_type=Path)
 
@@ -22,10 +23,26 @@ _FILE: Final = click.Path(path_type=Path)
 @click.option("--model", type=_FILE, required=True, help="The .tflite file that the app runs.")
 @click.option("--pipeline", type=_FILE, help="How samples are prepared for this model (pipeline.json).")
 @click.option(
-    "--edge", type=_FILE, required=True, help="What the app recorded: edge.npz, or a log of the edge monitor."
+    "--edge",
+    "edges",
+    type=_FILE,
+    required=True,
+    multiple=True,
+    help="What the app recorded: edge.npz, a log of the edge monitor (.mcap), or a folder of logs; may be repeated.",
+)
+@click.option("--reference", type=_FILE, help="A .tflite file that is right, to compare the model with as well.")
+@click.option(
+    "--assert", "assertions", type=_FILE, multiple=True, help="A Python file with assertions; may be repeated."
 )
 @json_option
-def diagnose(model: Path, pipeline: Path | None, edge: Path, as_json: bool) -> int:
+def diagnose(
+    model: Path,
+    pipeline: Path | None,
+    edges: tuple[Path, ...],
+    reference: Path | None,
+    assertions: tuple[Path, ...],
+    as_json: bool,
+) -> int:
     """Names what is wrong around a model in an app: preprocessing, kernels, labels.
 
     The app records raw samples, what it feeds to the model and what comes out (edge.npz, or the edge monitor). The
@@ -34,26 +51,58 @@ def diagnose(model: Path, pipeline: Path | None, edge: Path, as_json: bool) -> i
 
     \b
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge edge.npz
+    windtunnel diagnose --model int8.tflite --reference float32.tflite --pipeline pipeline.json --edge logs/
+    windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge pixel/ --edge galaxy/
     windtunnel diagnose --model m.tflite --pipeline pipeline.json --edge edge.npz --json | jq .causes
+
+    Assertions of your own are decorated functions in a Python file (docs/app-diagnosis.md):
+
+    \b
+    windtunnel diagnose --model m.tflite --edge logs/ --assert checks.py
     """
-    path, recorded = require_file(model, "model"), require_file(edge, "recording")
-    found = run_async(_diagnose(path, recorded, read_json(pipeline, "pipeline")))
+    given = _Given(
+        require_file(model, "model"),
+        tuple(require_file(one, "recording") for one in edges),
+        read_json(pipeline, "pipeline"),
+        None if reference is None else require_file(reference, "reference"),
+        tuple(require_file(one, "file of assertions") for one in assertions),
+    )
+    found = run_async(_diagnose(given))
     document = found.to_json()
     if as_json:
         print_json(document)
     else:
         from rich.console import Console
 
-        from windtunnel.cli.report.text.diagnosis_text import render_diagnosis
+        from windtunnel.cli.report.text.app_text import render_app_diagnoses
 
-        render_diagnosis(document, Console())
+        render_app_diagnoses(document, Console())
     return 0 if found.verdict == "healthy" else 1
 
 
-async def _diagnose(model: Path, edge: Path, pipeline: Any) -> AppDiagnosis:
-    from windtunnel.diagnosis.app_diagnosis.diagnose_file import diagnose_file
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What is diagnosed. `pipeline`: the content of a pipeline.json."""
 
-    preload = ("windtunnel.diagnosis.app_diagnosis.diagnose_file", "ai_edge_litert.interpreter")
-    with progress_bar("replaying frames"):
+    model: Path
+    edges: tuple[Path, ...]
+    pipeline: Any
+    reference: Path | None
+    assertions: tuple[Path, ...]
+
+
+async def _diagnose(given: _Given) -> AppDiagnoses:
+    from windtunnel.diagnosis.app_diagnosis.diagnose_files import diagnose_files
+
+    preload = ("windtunnel.diagnosis.app_diagnosis.diagnose_files", "ai_edge_litert.interpreter")
+    with progress_bar("replaying recordings") as show:
         async with new_pool(*preload) as pool:
-            return await pool.run(diagnose_file, model, edge, pipeline)
+            return await pool.run(
+                diagnose_files,
+                given.model,
+                given.edges,
+                given.pipeline,
+                given.reference,
+                given.assertions,
+                on_progress=show,
+            )
