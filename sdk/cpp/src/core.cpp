@@ -1,0 +1,339 @@
+#include "core.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <ctime>
+#include <deque>
+#include <limits>
+#include <new>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "attempt.h"
+#include "platform.h"
+
+namespace windtunnel::detail {
+namespace {
+
+constexpr std::int64_t memory_every_ns = 100'000'000;  // reading it takes microseconds
+constexpr std::size_t writer_stack = 256 << 10;
+
+std::int64_t now_ns() {
+  return std::chrono::duration_cast<std::chrono::nanoseconds>(Clock::now().time_since_epoch()).count();
+}
+
+std::string new_session() {
+  const auto now = std::chrono::system_clock::now();
+  const std::time_t seconds = std::chrono::system_clock::to_time_t(now);
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  char time[32];
+  std::strftime(time, sizeof time, "%Y%m%dT%H%M%S", &utc);
+  // Two monitors of one process differ too: by the clock and by their count.
+  static std::atomic<std::uint32_t> count{0};
+  const auto mixed = static_cast<std::uint64_t>(now.time_since_epoch().count()) * 0x9E3779B97F4A7C15ull;
+  const auto digits = static_cast<unsigned>((mixed >> 48) + count.fetch_add(1)) & 0xFFFFu;
+  char name[80];
+  std::snprintf(name, sizeof name, "%s-%ld-%04x", time, static_cast<long>(getpid()), digits);
+  return name;
+}
+
+std::string lost_text(std::uint64_t count, const char* what, const std::string& why) {
+  return std::to_string(count) + what + why;
+}
+
+// The fields of a frame that say what was lost before it, as protobuf.
+std::string said(const Losses& lost) {
+  Buffer made;
+  std::string texts[] = {
+      lost.memory ? lost_text(lost.memory, " frames: ", "over the memory bound") : "",
+      lost.disk_bound ? lost_text(lost.disk_bound, " frames: ", "over the disk bound") : "",
+      lost.failed ? lost_text(lost.failed, " frames: ", std::generic_category().message(lost.error)) : "",
+      lost.sensors ? lost_text(lost.sensors, " sensor readings: ", "over the memory bound") : "",
+  };
+  std::size_t size = 32;
+  for (const auto& text : texts) size += text.size() + 16;
+  if (!made.grow(size)) return {};
+  if (lost.frames()) made.field_varint(9, lost.frames());
+  for (const auto& text : texts)
+    if (!text.empty()) made.field_text(10, text);
+  return {reinterpret_cast<const char*>(made.data()), made.size()};
+}
+
+const char* level_name(int level) {
+  constexpr const char* names[] = {"off", "statistics", "io", "layers"};
+  return names[std::clamp(level, 0, 3)];
+}
+
+}  // namespace
+
+Losses& Losses::operator+=(const Losses& more) {
+  memory += more.memory;
+  sensors += more.sensors;
+  disk_bound += more.disk_bound;
+  failed += more.failed;
+  if (more.error) error = more.error;
+  return *this;
+}
+
+void Core::List::push(Recording* one) noexcept {
+  one->next = nullptr;
+  if (last) last->next = one;
+  else first = one;
+  last = one;
+  ++count;
+  bytes += one->message.size();
+}
+
+Core::Core(std::string folder, const Options& given)
+    : options(given),
+      session(new_session()),
+      level(static_cast<int>(given.level)),
+      last_recorded_ns_(std::numeric_limits<std::int64_t>::min()),
+      files_(std::move(folder), session, given.file_bytes, given.disk_bytes),
+      level_said_(level),
+      process_(getpid()) {
+  files_.set_metadata(metadata());
+}
+
+Core::~Core() {
+  for (Recording* list : {free_, waiting_.first}) {
+    while (list) delete std::exchange(list, list->next);
+  }
+}
+
+Texts Core::metadata() const {
+  std::string redacted;
+  for (const auto& name : options.redacts) redacted += (redacted.empty() ? "" : ",") + name;
+  if (redacted.empty() && options.redact) redacted = "all";
+  const std::string threads = options.threads > 0 ? std::to_string(options.threads) : "";
+  const Texts known = {
+      {"schema", "windtunnel.edge/1"},
+      {"session", session},
+      {"level", level_name(level)},
+      {"model_sha256", options.model_sha256},
+      {"app", options.app},
+      {"app_version", options.app_version},
+      {"os", options.os.empty() ? platform::operating_system() : options.os},
+      {"device", options.device.empty() ? platform::machine() : options.device},
+      {"runtime", options.runtime},
+      {"accelerator", options.accelerator},
+      {"threads", threads},
+      {"pipeline", options.pipeline},
+      {"redacted", redacted},
+  };
+  Texts made;
+  for (const auto& pair : known)
+    if (!pair.second.empty()) made.push_back(pair);
+  made.insert(made.end(), options.facts.begin(), options.facts.end());
+  return made;
+}
+
+bool Core::wanted(std::uint64_t number) noexcept {
+  if (options.every > 1 && number % options.every != 0) return false;
+  if (options.every_s <= 0) return true;
+  const std::int64_t now = now_ns();
+  std::int64_t last = last_recorded_ns_.load();
+  do {
+    if (last != std::numeric_limits<std::int64_t>::min() && static_cast<double>(now - last) < options.every_s * 1e9) return false;
+  } while (!last_recorded_ns_.compare_exchange_weak(last, now));
+  return true;
+}
+
+bool Core::take_memory(std::size_t bytes) noexcept {
+  const std::lock_guard lock(mutex_);
+  while (memory_ + bytes > options.memory_bytes && free_) {
+    Recording* const unused = std::exchange(free_, free_->next);
+    memory_ -= unused->message.capacity();
+    delete unused;
+  }
+  if (memory_ + bytes > options.memory_bytes) return false;
+  memory_ += bytes;
+  return true;
+}
+
+bool Core::make_room(Recording& of, std::size_t bytes) noexcept {
+  if (of.message.room() >= bytes) return true;
+  const std::size_t had = of.message.capacity(), needed = of.message.size() + bytes;
+  // Some more at a time for many small tensors; exactly what is needed if that is all there is.
+  for (const std::size_t wanted : {needed + needed / 8, needed}) {
+    if (!take_memory(wanted - had)) continue;
+    if (of.message.grow(wanted)) return true;
+    const std::lock_guard lock(mutex_);
+    memory_ -= wanted - had;
+  }
+  return false;
+}
+
+Recording* Core::begin(Channel channel, std::size_t bytes) noexcept {
+  Recording* made = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (free_) made = std::exchange(free_, free_->next);
+  }
+  if (!made) made = new (std::nothrow) Recording;
+  if (made) {
+    made->message.resize(0);
+    made->channel = channel;
+    made->lost = {};
+    if (make_room(*made, bytes)) return made;
+    const std::lock_guard lock(mutex_);
+    recycle(made);
+  }
+  lose(channel);
+  return nullptr;
+}
+
+void Core::lose(Channel channel) noexcept {
+  const std::lock_guard lock(mutex_);
+  if (channel == Channel::sensor) {
+    ++losses_.sensors;
+    return;
+  }
+  ++losses_.memory;
+  ++frames_lost;
+}
+
+bool Core::full() const noexcept {
+  return waiting_.count >= options.flush_frames || waiting_.bytes >= options.memory_bytes / 4;
+}
+
+void Core::hand_over(Recording* done) noexcept {
+  bool wake;
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) {
+      if (done->channel == Channel::frame) ++frames_lost;
+      return recycle(done);
+    }
+    if (done->channel == Channel::frame) done->lost = std::exchange(losses_, {});
+    waiting_.push(done);
+    wake = waiting_.count == 1 || full();  // the first one starts the time to the next flush
+  }
+  if (wake) work_.notify_one();
+}
+
+void Core::recycle(Recording* one) noexcept {
+  one->next = free_;
+  free_ = one;
+}
+
+std::uint64_t Core::memory_now() noexcept {
+  const std::int64_t now = now_ns();
+  std::int64_t last = memory_read_ns_.load(std::memory_order_relaxed);
+  if (now - last >= memory_every_ns && memory_read_ns_.compare_exchange_strong(last, now)) memory_seen_ = platform::resident_bytes();
+  return memory_seen_;
+}
+
+void* Core::run(void* core) {
+  static_cast<Core*>(core)->write_until_closed();
+  return nullptr;
+}
+
+bool Core::start_writer() noexcept {
+  // The app's signals stay with the app's threads, and a bound on the size of files is an error here, not a signal.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_attr_t attributes;
+  if (pthread_attr_init(&attributes) != 0) return false;
+  pthread_attr_setstacksize(&attributes, writer_stack);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  has_writer_ = pthread_create(&writer_, &attributes, run, this) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  pthread_attr_destroy(&attributes);
+  return has_writer_;
+}
+
+void Core::write_until_closed() {
+  std::unique_lock lock(mutex_);
+  for (bool last = false; !last;) {
+    const auto pressing = [&] { return closing_ || flushes_asked_ > flushes_done_ || full(); };
+    work_.wait(lock, [&] { return pressing() || waiting_.count > 0; });
+    const auto flush_s = std::chrono::duration<double>(std::clamp(options.flush_s, 0.0, 86400.0));
+    work_.wait_for(lock, flush_s, pressing);
+    last = closing_;
+    const std::uint64_t asked = flushes_asked_;
+    const List list = std::exchange(waiting_, List{});
+    lock.unlock();
+    const bool whole = list.count == 0 || store(list);
+    lock.lock();
+    if (list.count) last_flush_whole_ = whole;
+    for (Recording* one = list.first; one;) recycle(std::exchange(one, one->next));
+    flushes_done_ = asked;
+    written_.notify_all();
+  }
+  lock.unlock();
+  files_.close();
+}
+
+// Writes a chunk, and whatever happens, the thread goes on.
+bool Core::store(const List& list) {
+  WINDTUNNEL_TRY { return write(list); }
+  WINDTUNNEL_CATCH_ALL {}
+  Losses lost{0, 0, 0, list.count, ENOMEM};
+  frames_lost += list.count;
+  unwritten_ += lost;
+  return false;
+}
+
+bool Core::write(const List& list) {
+  if (level_said_ != level) {
+    level_said_ = level;
+    files_.set_metadata(metadata());
+  }
+  std::vector<Message> messages;
+  std::deque<std::string> more;
+  messages.reserve(list.count);
+  Losses said_now;
+  for (const Recording* one = list.first; one; one = one->next) {
+    Message made{one->channel, one->sequence, one->time_ns, one->message.data(), one->message.size(), nullptr, 0};
+    if (one->channel == Channel::frame) {
+      Losses lost = one->lost;
+      if (more.empty()) lost += unwritten_;
+      said_now += lost;
+      const std::string& fields = more.emplace_back(said(lost));
+      made.more = reinterpret_cast<const std::uint8_t*>(fields.data());
+      made.more_size = fields.size();
+    }
+    messages.push_back(made);
+  }
+  const int error = files_.write_chunk(messages.data(), messages.size());
+  if (error == 0) {
+    if (!more.empty()) unwritten_ = {};
+    return true;
+  }
+  if (!more.empty()) unwritten_ = said_now;
+  (error == LogFiles::over_disk_bound ? unwritten_.disk_bound : unwritten_.failed) += more.size();
+  unwritten_.sensors += messages.size() - more.size();
+  if (error != LogFiles::over_disk_bound) unwritten_.error = error;
+  frames_lost += more.size();
+  return false;
+}
+
+bool Core::flush(double wait_s) noexcept {
+  if (!has_writer_ || getpid() != process_) return false;
+  std::unique_lock lock(mutex_);
+  if (closing_) return false;
+  const std::uint64_t mine = ++flushes_asked_;
+  work_.notify_one();
+  const auto wait = std::chrono::duration<double>(std::clamp(wait_s, 0.0, 86400.0));
+  return written_.wait_for(lock, wait, [&] { return flushes_done_ >= mine; }) && last_flush_whole_;
+}
+
+void Core::close() noexcept {
+  if (!has_writer_ || getpid() != process_) return;  // a forked child has no writer and must not end its parent's log
+  {
+    const std::lock_guard lock(mutex_);
+    if (closing_) return;
+    closing_ = true;
+  }
+  work_.notify_one();
+  pthread_join(writer_, nullptr);
+}
+
+}  // namespace windtunnel::detail
