@@ -1,8 +1,12 @@
-"""Prints the module of the monitor that holds the schema of its messages: edge.proto and its imports, imports first."""
+"""Prints the module of a monitor that holds the schema of its messages: edge.proto and its imports, imports first.
+
+python tools/edge_descriptors.py [python | cpp]
+"""
 
 from __future__ import annotations
 
 import base64
+import sys
 import textwrap
 
 from google.protobuf.descriptor import FileDescriptor
@@ -31,11 +35,34 @@ def _add(files: FileDescriptorSet, file: FileDescriptor, done: set[str]) -> None
     files.file.add().ParseFromString(file.serialized_pb)
 
 
+def python_module() -> str:
+    """Write the module for sdk/python/monitor.
+
+    Returns:
+        Its text.
+    """
+    text = "\n".join(f'    "{line}"' for line in textwrap.wrap(base64.b64encode(descriptor_set()).decode(), 112))
+    head = '"""Generated from proto/windtunnel/v1/edge.proto by tools/edge_descriptors.py. Do not edit."""'
+    return f"{head}\n\nfrom base64 import b64decode\n\nDESCRIPTOR_SET = b64decode(\n{text}\n)"
+
+
+def cpp_header() -> str:
+    """Write the header for sdk/cpp.
+
+    Returns:
+        Its text.
+    """
+    data = descriptor_set()
+    rows = [data[start : start + 24] for start in range(0, len(data), 24)]
+    head = "// Generated from proto/windtunnel/v1/edge.proto by tools/edge_descriptors.py. Do not edit.\n#pragma once\n"
+    declared = "// A FileDescriptorSet of edge.proto and its imports.\ninline constexpr unsigned char edge_schema[] = {"
+    body = "\n".join("  " + ",".join(map(str, row)) + "," for row in rows)
+    return f"{head}\nnamespace windtunnel {{\n\n{declared}\n{body}\n}};\n\n}}  // namespace windtunnel"
+
+
 def main() -> None:
     """Print the module."""
-    text = "\n".join(f'    "{line}"' for line in textwrap.wrap(base64.b64encode(descriptor_set()).decode(), 112))
-    print('"""Generated from proto/windtunnel/v1/edge.proto by tools/edge_descriptors.py. Do not edit."""')
-    print(f"\nfrom base64 import b64decode\n\nDESCRIPTOR_SET = b64decode(\n{text}\n)")
+    print(cpp_header() if sys.argv[1:] == ["cpp"] else python_module())
 
 
 if __name__ == "__main__":

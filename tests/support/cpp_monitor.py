@@ -7,12 +7,13 @@ import shutil
 import struct
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
-import numpy as np
+import numpy.typing as npt
 import pytest
 from mcap.exceptions import McapError
 from mcap.reader import NonSeekingReader, make_reader
@@ -88,6 +89,7 @@ class Log:
     frames: list[EdgeFrame] = field(default_factory=list)
     readings: list[SensorReading] = field(default_factory=list)
     metadata: list[Mapping[str, str]] = field(default_factory=list)
+    ends: list[Mapping[str, str]] = field(default_factory=list)
     whole: list[bool] = field(default_factory=list)
 
     @property
@@ -115,13 +117,14 @@ def _whole(path: Path) -> bool:
     reader = make_reader(BytesIO(data), validate_crcs=True)
     counted = sum(1 for _ in reader.iter_messages())
     assert counted == summary.statistics.message_count
-    assert [one.name for one in reader.iter_metadata()] == ["windtunnel.device"]
+    assert next(one.name for one in reader.iter_metadata()) == "windtunnel.device"
+    assert summary.statistics.metadata_count == len(summary.metadata_indexes)
     return True
 
 
 def _read_messages(file: IO[bytes], log: Log) -> None:
     reader = NonSeekingReader(file, validate_crcs=True)
-    try:
+    with suppress(McapError, struct.error):
         for schema, channel, message in reader.iter_messages(log_time_order=False):
             assert schema is not None and channel.message_encoding == schema.encoding == "protobuf"
             if channel.topic == "/frame":
@@ -130,16 +133,13 @@ def _read_messages(file: IO[bytes], log: Log) -> None:
                 assert message.log_time == message.publish_time == log.frames[-1].time.ToNanoseconds()
             else:
                 log.readings.append(SensorReading.FromString(message.data))
-    except (McapError, struct.error):
-        pass
     file.seek(0)
-    try:
-        log.metadata += [dict(one.metadata) for one in NonSeekingReader(file).iter_metadata()]
-    except (McapError, struct.error):
-        pass
+    with suppress(McapError, struct.error):
+        for one in NonSeekingReader(file).iter_metadata():
+            (log.ends if one.name == "windtunnel.end" else log.metadata).append(dict(one.metadata))
 
 
-def write_arrays(path: Path, arrays: Sequence[np.ndarray]) -> None:
+def write_arrays(path: Path, arrays: Sequence[npt.NDArray[Any]]) -> None:
     """Write arrays for the driver's command `arrays`."""
     with path.open("wb") as file:
         for array in arrays:

@@ -43,26 +43,11 @@ std::string new_session() {
   return name;
 }
 
-std::string lost_text(std::uint64_t count, const char* what, const std::string& why) {
-  return std::to_string(count) + what + why;
-}
-
-// The fields of a frame that say what was lost before it, as protobuf.
-std::string said(const Losses& lost) {
-  Buffer made;
-  std::string texts[] = {
-      lost.memory ? lost_text(lost.memory, " frames: ", "over the memory bound") : "",
-      lost.disk_bound ? lost_text(lost.disk_bound, " frames: ", "over the disk bound") : "",
-      lost.failed ? lost_text(lost.failed, " frames: ", std::generic_category().message(lost.error)) : "",
-      lost.sensors ? lost_text(lost.sensors, " sensor readings: ", "over the memory bound") : "",
-  };
-  std::size_t size = 32;
-  for (const auto& text : texts) size += text.size() + 16;
-  if (!made.grow(size)) return {};
-  if (lost.frames()) made.field_varint(9, lost.frames());
-  for (const auto& text : texts)
-    if (!text.empty()) made.field_text(10, text);
-  return {reinterpret_cast<const char*>(made.data()), made.size()};
+// The memory for frames is what the writer's stack, its index of chunks, and allocation leave of the bound.
+Options sensible(Options made) {
+  made.memory_bytes -= std::min<std::size_t>(made.memory_bytes / 4, 800'000);
+  made.flush_frames = std::max(made.flush_frames, 1u);
+  return made;
 }
 
 const char* level_name(int level) {
@@ -77,6 +62,7 @@ Losses& Losses::operator+=(const Losses& more) {
   sensors += more.sensors;
   disk_bound += more.disk_bound;
   failed += more.failed;
+  deleted += more.deleted;
   if (more.error) error = more.error;
   return *this;
 }
@@ -91,7 +77,7 @@ void Core::List::push(Recording* one) noexcept {
 }
 
 Core::Core(std::string folder, const Options& given)
-    : options(given),
+    : options(sensible(given)),
       session(new_session()),
       level(static_cast<int>(given.level)),
       last_recorded_ns_(std::numeric_limits<std::int64_t>::min()),
@@ -134,6 +120,54 @@ Texts Core::metadata() const {
   return made;
 }
 
+// Why frames were lost, in words.
+std::vector<std::string> Core::reasons(const Losses& lost) const {
+  std::vector<std::string> made;
+  const std::string unwritten = "frames: not written: ";
+  if (lost.memory) made.push_back("frames: over the memory bound");
+  if (lost.disk_bound) made.push_back(unwritten + "the log would be larger than disk_bytes=" + std::to_string(options.disk_bytes));
+  if (lost.failed) made.push_back(unwritten + std::generic_category().message(lost.error));
+  if (lost.deleted) made.push_back("a file of the log was deleted");
+  if (lost.sensors) made.push_back("sensor readings: over the memory bound");
+  return made;
+}
+
+// The fields of a frame that say what was lost before it, as protobuf.
+std::string Core::said(const Losses& lost) const {
+  const auto texts = reasons(lost);
+  std::size_t size = 32;
+  for (const auto& text : texts) size += text.size() + 16;
+  Buffer made;
+  if (texts.empty() || !made.grow(size)) return {};
+  if (lost.frames()) made.field_varint(9, lost.frames());
+  for (const auto& text : texts) made.field_text(10, text);
+  return {reinterpret_cast<const char*>(made.data()), made.size()};
+}
+
+// What the session says at its end.
+Texts Core::end() {
+  Losses left = unwritten_;
+  {
+    const std::lock_guard lock(mutex_);
+    left += std::exchange(losses_, {});
+  }
+  std::string why;
+  for (const auto& text : reasons(left)) why += (why.empty() ? "" : "; ") + text;
+  char closed[32];
+  const std::time_t now = std::time(nullptr);
+  std::tm utc{};
+  gmtime_r(&now, &utc);
+  std::strftime(closed, sizeof closed, "%Y-%m-%dT%H:%M:%SZ", &utc);
+  Texts made = {
+      {"frames_recorded", std::to_string(recorded_)},
+      {"frames_lost", std::to_string(frames_lost)},
+      {"frames_lost_at_end", std::to_string(left.frames())},
+      {"closed", closed},
+  };
+  if (!why.empty()) made.emplace_back("left_out", why);
+  return made;
+}
+
 bool Core::wanted(std::uint64_t number) noexcept {
   if (options.every > 1 && number % options.every != 0) return false;
   if (options.every_s <= 0) return true;
@@ -152,7 +186,10 @@ bool Core::take_memory(std::size_t bytes) noexcept {
     memory_ -= unused->message.capacity();
     delete unused;
   }
-  if (memory_ + bytes > options.memory_bytes) return false;
+  if (memory_ + bytes > options.memory_bytes) {
+    if (waiting_.count > 0 && !std::exchange(short_of_memory_, true)) work_.notify_one();
+    return false;
+  }
   memory_ += bytes;
   return true;
 }
@@ -200,7 +237,7 @@ void Core::lose(Channel channel) noexcept {
 }
 
 bool Core::full() const noexcept {
-  return waiting_.count >= options.flush_frames || waiting_.bytes >= options.memory_bytes / 4;
+  return short_of_memory_ || waiting_.count >= options.flush_frames || waiting_.bytes >= options.memory_bytes / 4;
 }
 
 void Core::hand_over(Recording* done) noexcept {
@@ -259,6 +296,7 @@ void Core::write_until_closed() {
     last = closing_;
     const std::uint64_t asked = flushes_asked_;
     const List list = std::exchange(waiting_, List{});
+    short_of_memory_ = false;
     lock.unlock();
     const bool whole = list.count == 0 || store(list);
     lock.lock();
@@ -268,16 +306,17 @@ void Core::write_until_closed() {
     written_.notify_all();
   }
   lock.unlock();
-  files_.close();
+  WINDTUNNEL_TRY { files_.close(end()); }
+  WINDTUNNEL_CATCH_ALL {}  // no memory: the log ends like that of a killed app
 }
 
 // Writes a chunk, and whatever happens, the thread goes on.
 bool Core::store(const List& list) {
   WINDTUNNEL_TRY { return write(list); }
   WINDTUNNEL_CATCH_ALL {}
-  Losses lost{0, 0, 0, list.count, ENOMEM};
+  unwritten_.failed += list.count;
+  unwritten_.error = ENOMEM;
   frames_lost += list.count;
-  unwritten_ += lost;
   return false;
 }
 
@@ -286,6 +325,10 @@ bool Core::write(const List& list) {
     level_said_ = level;
     files_.set_metadata(metadata());
   }
+  const std::uint64_t gone = files_.forget_deleted();
+  unwritten_.deleted += gone;
+  frames_lost += gone;
+  recorded_ -= gone;
   std::vector<Message> messages;
   std::deque<std::string> more;
   messages.reserve(list.count);
@@ -305,6 +348,7 @@ bool Core::write(const List& list) {
   const int error = files_.write_chunk(messages.data(), messages.size());
   if (error == 0) {
     if (!more.empty()) unwritten_ = {};
+    recorded_ += more.size();
     return true;
   }
   if (!more.empty()) unwritten_ = said_now;

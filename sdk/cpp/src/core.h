@@ -11,6 +11,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "buffer.h"
 #include "log_file.h"
@@ -26,10 +27,12 @@ inline constexpr int left_out_reasons = 3;
 
 // What could not be recorded, until a frame that is stored says so.
 struct Losses {
-  std::uint64_t memory = 0, sensors = 0;     // frames and readings for which there was no memory
-  std::uint64_t disk_bound = 0, failed = 0;  // frames that did not fit into disk_bytes; that a disk did not take
-  int error = 0;                             // the errno of the last failed write
-  std::uint64_t frames() const { return memory + disk_bound + failed; }
+  std::uint64_t memory = 0, sensors = 0;  // frames and readings for which there was no memory
+  std::uint64_t disk_bound = 0;           // frames that did not fit into disk_bytes
+  std::uint64_t failed = 0;               // frames that the disk did not take
+  std::uint64_t deleted = 0;              // frames of a file that was deleted while it was written
+  int error = 0;                          // the errno of the last failed write
+  std::uint64_t frames() const { return memory + disk_bound + failed + deleted; }
   Losses& operator+=(const Losses& more);
 };
 
@@ -89,6 +92,9 @@ struct Core {
   bool write(const List& list);
   bool store(const List& list);
   Texts metadata() const;
+  std::vector<std::string> reasons(const Losses& lost) const;
+  std::string said(const Losses& lost) const;
+  Texts end();
   static void* run(void* core);
 
   std::mutex mutex_;  // of what follows
@@ -96,6 +102,7 @@ struct Core {
   List waiting_;
   Recording* free_ = nullptr;
   std::size_t memory_ = 0;
+  bool short_of_memory_ = false;  // what waits is written now, so that its memory can be used again
   Losses losses_;  // that no frame says yet
   std::uint64_t flushes_asked_ = 0, flushes_done_ = 0;
   bool last_flush_whole_ = true;
@@ -107,6 +114,7 @@ struct Core {
 
   LogFiles files_;  // of the writer's thread, with what follows
   Losses unwritten_;
+  std::uint64_t recorded_ = 0;
   int level_said_;
   bool has_writer_ = false;
   pthread_t writer_{};

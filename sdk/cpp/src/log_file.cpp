@@ -1,14 +1,17 @@
 #include "log_file.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <ctime>
 
 #include "edge_schema.h"
 #include "version.h"
@@ -21,6 +24,7 @@ constexpr std::size_t magic_size = 8;
 constexpr std::size_t record_head = 9;    // opcode and length
 constexpr std::size_t message_head = 31;  // of a Message record, before its data
 constexpr std::size_t index_entry = 128;  // more than a ChunkIndex record has
+constexpr std::time_t in_use_s = 60;      // a file that was written since may still be in use
 constexpr std::size_t max_chunks = 4096;  // in a file: their index is kept in memory
 
 enum Opcode : char {
@@ -110,6 +114,14 @@ std::array<char, message_head> head_of(const Message& of) {
 }
 std::size_t record_size(const Message& of) { return message_head + of.size + of.more_size; }
 
+// <session>-<number>.mcap, a session as 20261130T153000-<process>-<4 hex digits>.
+bool is_log(const std::string& name) {
+  constexpr std::string_view end = ".mcap";
+  if (name.size() < 34 || name.compare(name.size() - end.size(), end.size(), end) != 0) return false;
+  return name[8] == 'T' && name[15] == '-' && name[name.size() - 12] == '-' && name[name.size() - 17] == '-' &&
+         std::all_of(name.begin(), name.begin() + 8, [](unsigned char c) { return std::isdigit(c) != 0; });
+}
+
 int make_folders(const std::string& folder) {
   if (mkdir(folder.c_str(), 0777) == 0 || errno == EEXIST) return 0;
   if (errno != ENOENT) return errno;
@@ -186,6 +198,20 @@ int LogFiles::begin_file() {
   return errno;
 }
 
+// A metadata record at the end of what is about to be written.
+void LogFiles::put_metadata(const std::string& name, const Texts& texts, std::string& to) {
+  std::string body, pairs;
+  put_text(body, name);
+  for (const auto& [key, value] : texts) {
+    put_text(pairs, key);
+    put_text(pairs, value);
+  }
+  put_text(body, pairs);
+  const std::uint64_t begin = to.size();
+  put_record(to, metadata, body);
+  metadata_places_.push_back({name, offset_ + begin, to.size() - begin});
+}
+
 // Schema and channel, once per file; before them what a file begins with.
 int LogFiles::write_head(bool sensors) {
   std::string head;
@@ -195,17 +221,8 @@ int LogFiles::write_head(bool sensors) {
     put_text(body, "windtunnel.edge/1");
     put_text(body, "windtunnel-monitor cpp " WINDTUNNEL_MONITOR_VERSION);
     put_record(head, header, body);
-    metadata_offset_ = head.size();
-    body.clear();
-    put_text(body, "windtunnel.device");
-    std::string pairs;
-    for (const auto& [key, value] : metadata_) {
-      put_text(pairs, key);
-      put_text(pairs, value);
-    }
-    put_text(body, pairs);
-    put_record(head, metadata, body);
-    metadata_length_ = head.size() - metadata_offset_;
+    metadata_places_.clear();
+    put_metadata("windtunnel.device", metadata_, head);
   }
   const bool needed[] = {!has_schema_[0], sensors && !has_schema_[1]};
   for (const Channel one : channels) {
@@ -225,19 +242,49 @@ int LogFiles::write_head(bool sensors) {
 int LogFiles::make_room(std::uint64_t bytes) {
   // The summary: two schemas with their channels, figures, and an index entry of every chunk.
   const std::uint64_t rest = bytes + 2 * sizeof edge_schema + 1024 + (chunks_.size() + 1) * index_entry;
-  struct stat facts {};
-  if (file_ >= 0 && (fstat(file_, &facts) != 0 || facts.st_nlink == 0)) {  // somebody deleted the log
-    ::close(file_);
-    file_ = -1;
-    end_file();
-  }
   if (chunks_.size() >= max_chunks || (!chunks_.empty() && offset_ + rest > file_bytes_)) end_file();
-  while (ended_bytes_ + offset_ + rest > disk_bytes_ && !ended_.empty()) {
-    unlink(path(ended_.front().first).c_str());
+  if (file_ < 0) look_at_others();
+  const auto used = [&] { return ended_bytes_ + busy_bytes_ + offset_ + rest; };
+  while (used() > disk_bytes_ && !ended_.empty()) {
+    unlink((folder_ + "/" + ended_.front().first).c_str());
     ended_bytes_ -= ended_.front().second;
     ended_.pop_front();
   }
-  return offset_ + rest > disk_bytes_ ? over_disk_bound : 0;
+  return used() > disk_bytes_ ? over_disk_bound : 0;
+}
+
+// All logs in the folder count, so that an app that starts often stays within its bound.
+void LogFiles::look_at_others() {
+  ended_.clear();
+  ended_bytes_ = busy_bytes_ = 0;
+  DIR* const folder = opendir(folder_.c_str());
+  if (!folder) return;
+  const std::time_t now = std::time(nullptr);
+  while (const dirent* const entry = readdir(folder)) {
+    const std::string name = entry->d_name;
+    struct stat facts {};
+    if (!is_log(name) || stat((folder_ + "/" + name).c_str(), &facts) != 0) continue;
+    const auto bytes = static_cast<std::uint64_t>(facts.st_size);
+    const bool ours = name.compare(0, session_.size(), session_) == 0;
+    if (!ours && facts.st_mtime > now - in_use_s) {
+      busy_bytes_ += bytes;
+    } else {
+      ended_.emplace_back(name, bytes);
+      ended_bytes_ += bytes;
+    }
+  }
+  closedir(folder);
+  std::sort(ended_.begin(), ended_.end());  // names begin with the time of their session
+}
+
+std::uint64_t LogFiles::forget_deleted() {
+  struct stat facts {};
+  if (file_ < 0 || (fstat(file_, &facts) == 0 && facts.st_nlink > 0)) return 0;
+  const std::uint64_t frames = counts_[0];
+  ::close(file_);
+  file_ = -1;
+  end_file();
+  return frames;
 }
 
 int LogFiles::write_chunk(const Message* messages, std::size_t count) {
@@ -329,7 +376,7 @@ std::string LogFiles::summary() const {
   put(body, static_cast<std::uint16_t>(kinds));
   put(body, kinds);
   put(body, std::uint32_t{0});
-  put(body, std::uint32_t{1});
+  put(body, static_cast<std::uint32_t>(metadata_places_.size()));
   put(body, static_cast<std::uint32_t>(chunks_.size()));
   put(body, begin_ns);
   put(body, end_ns);
@@ -359,11 +406,13 @@ std::string LogFiles::summary() const {
     put(body, one.records);
     put_record(made, chunk_index, body);
   }
-  body.clear();
-  put(body, metadata_offset_);
-  put(body, metadata_length_);
-  put_text(body, "windtunnel.device");
-  put_record(made, metadata_index, body);
+  for (const auto& one : metadata_places_) {
+    body.clear();
+    put(body, one.offset);
+    put(body, one.length);
+    put_text(body, one.name);
+    put_record(made, metadata_index, body);
+  }
   return made;
 }
 
@@ -385,7 +434,7 @@ void LogFiles::end_file() {
     // Without room for the summary the file ends like that of a killed app: readers go through it in order.
     if (out.flush() == 0) offset_ = out.offset();
     else drop_tail();
-    ended_.emplace_back(number_, offset_);
+    ended_.emplace_back(path(number_).substr(folder_.size() + 1), offset_);
     ended_bytes_ += offset_;
   } else if (file_ >= 0) {
     unlink(path(number_).c_str());  // not one record could be written
@@ -395,9 +444,24 @@ void LogFiles::end_file() {
   offset_ = 0;
   has_schema_[0] = has_schema_[1] = false;
   counts_[0] = counts_[1] = 0;
+  metadata_places_.clear();
   chunks_.clear();
 }
 
-void LogFiles::close() { end_file(); }
+void LogFiles::close(const Texts& end) {
+  if (file_ >= 0 && offset_ > 0) {
+    std::string last;
+    put_metadata("windtunnel.end", end, last);
+    Out out(file_, offset_);
+    out.put(last);
+    if (out.flush() == 0) {
+      offset_ = out.offset();
+    } else {
+      metadata_places_.pop_back();
+      drop_tail();
+    }
+  }
+  end_file();
+}
 
 }  // namespace windtunnel

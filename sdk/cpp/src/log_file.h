@@ -32,7 +32,7 @@ class LogFiles {
   LogFiles(std::string folder, std::string session, std::uint64_t file_bytes, std::uint64_t disk_bytes);
   LogFiles(const LogFiles&) = delete;
   LogFiles& operator=(const LogFiles&) = delete;
-  ~LogFiles() { close(); }
+  ~LogFiles() { end_file(); }
 
   // What the metadata record of files that begin from now on says.
   void set_metadata(Texts metadata) { metadata_ = std::move(metadata); }
@@ -42,8 +42,11 @@ class LogFiles {
   static constexpr int over_disk_bound = -1;
   int write_chunk(const Message* messages, std::size_t count);
 
-  // Ends the current file.
-  void close();
+  // Ends the log; `end` is its last word.
+  void close(const Texts& end);
+
+  // Looks whether somebody deleted the file that is written. Returns how many frames are lost with it.
+  std::uint64_t forget_deleted();
 
  private:
   struct Chunk {
@@ -54,6 +57,8 @@ class LogFiles {
   int begin_file();
   int write_head(bool sensors);
   int make_room(std::uint64_t bytes);
+  void look_at_others();
+  void put_metadata(const std::string& name, const Texts& texts, std::string& to);
   void end_file();
   void drop_tail();
   std::string summary() const;
@@ -62,14 +67,20 @@ class LogFiles {
   std::string folder_, session_;
   std::uint64_t file_bytes_, disk_bytes_;
   Texts metadata_;
-  std::deque<std::pair<std::uint32_t, std::uint64_t>> ended_;  // number and bytes of ended files, the oldest first
+  // Files that are not written any more, the oldest first, with their bytes; other sessions' ones too.
+  std::deque<std::pair<std::string, std::uint64_t>> ended_;
   std::uint64_t ended_bytes_ = 0;
+  std::uint64_t busy_bytes_ = 0;  // of files that another process may be writing
   std::uint32_t number_ = 0;
 
   int file_ = -1;
   std::uint64_t offset_ = 0;  // all bytes before it are whole records
   bool has_schema_[2] = {};
-  std::uint64_t metadata_offset_ = 0, metadata_length_ = 0;
+  struct Place {
+    std::string name;
+    std::uint64_t offset, length;
+  };
+  std::vector<Place> metadata_places_;
   std::uint64_t counts_[2] = {};
   std::vector<Chunk> chunks_;
 };

@@ -71,7 +71,7 @@ void add_timing(Recording& frame, TimingKind kind, std::string_view name, std::i
 }
 
 // What is known of a tensor without looking at its values.
-void put_facts(Buffer& to, Role role, std::string_view name, const Tensor& tensor, const LayerFacts* layer) {
+void put_facts(Buffer& to, Role role, std::string_view name, const Tensor& tensor, std::int64_t op_index) {
   to.field_varint(1, static_cast<std::uint64_t>(role));
   if (!name.empty()) to.field_text(2, name);
   to.field_varint(3, static_cast<std::uint64_t>(tensor.element));
@@ -80,11 +80,9 @@ void put_facts(Buffer& to, Role role, std::string_view name, const Tensor& tenso
     for (std::size_t i = 0; i < tensor.shape.rank(); ++i) to.varint(tensor.shape[i]);
     to.close(mark);
   }
-  const double scale = tensor.scale != 0 || !layer ? tensor.scale : layer->scale;
-  const std::int32_t zero_point = tensor.scale != 0 || !layer ? tensor.zero_point : layer->zero_point;
-  if (scale != 0) to.field_double(7, scale);
-  if (zero_point != 0) to.field_varint(8, static_cast<std::uint64_t>(std::int64_t{zero_point}));
-  if (layer && layer->op_index >= 0) to.field_varint(10, static_cast<std::uint64_t>(layer->op_index) + 1);
+  if (tensor.scale != 0) to.field_double(7, tensor.scale);
+  if (tensor.zero_point != 0) to.field_varint(8, static_cast<std::uint64_t>(std::int64_t{tensor.zero_point}));
+  if (op_index >= 0) to.field_varint(10, static_cast<std::uint64_t>(op_index) + 1);
 }
 
 Redaction ask(const Redact& hook, Role role, std::string_view name, void* values, const Tensor& tensor, bool& failed) {
@@ -113,17 +111,17 @@ void put_redacted(Recording& frame, Role role, std::string_view name, const Tens
   if (done != Redaction::kept) to.field_varint(9, 1);
 }
 
-void put_tensor(Recording& frame, Role role, std::string_view name, const Tensor& tensor, const LayerFacts* layer) {
+void put_tensor(Recording& frame, Role role, std::string_view name, const Tensor& tensor, std::int64_t op_index) {
   const std::size_t bytes = tensor.count * element_bytes(tensor.element);
   const bool readable = element_bytes(tensor.element) != 0 && (tensor.data || bytes == 0) && tensor.count < (1ull << 31);
   if (!readable) return leave_out(frame, LeftOut::no_values, role);
-  const bool keep_values = frame.level != Level::statistics;
+  const bool keep_values = frame.level >= (role == Role::layer ? Level::layers : Level::io);
   Buffer& to = frame.message;
   const auto& hook = frame.core->options.redact;
   const bool values = keep_values && !hook && room(frame, tensor_head + name.size() + bytes);
   if (!values && !room(frame, tensor_head + name.size() + statistics_bytes)) return leave_out(frame, LeftOut::memory, role);
   const std::size_t mark = to.open(4);
-  put_facts(to, role, name, tensor, layer);
+  put_facts(to, role, name, tensor, op_index);
   if (hook) {
     put_redacted(frame, role, name, tensor, bytes, keep_values);
   } else if (values) {
@@ -137,7 +135,7 @@ void put_tensor(Recording& frame, Role role, std::string_view name, const Tensor
 
 void put_left_out(Recording& frame) {
   constexpr const char* reasons[] = {"over the memory bound", "the redaction hook failed", "the app gave no values"};
-  constexpr const char* roles[] = {"", "raw", "input", "output", "layers", "function inputs", "function outputs", "postprocessed"};
+  constexpr const char* roles[] = {"", "raw", "input", "output", "layer", "function_input", "function_output", "postprocessed"};
   for (int reason = 0; reason < detail::left_out_reasons; ++reason) {
     for (int role = 1; role <= 7; ++role) {
       if (!(frame.left_out[reason] >> role & 1)) continue;
@@ -198,16 +196,25 @@ Frame& Frame::operator=(Frame&& other) noexcept {
   return *this;
 }
 
-void Frame::record(Role role, std::string_view name, const Tensor& tensor, const LayerFacts* facts) noexcept {
+void Frame::record(Role role, std::string_view name, const Tensor& tensor, std::int64_t op_index) noexcept {
   if (!recording_ || (role == Role::raw && !recording_->core->options.raw)) return;
   const std::lock_guard lock(recording_->mutex);
-  put_tensor(*recording_, role, name, tensor, facts);
+  put_tensor(*recording_, role, name, tensor, op_index);
 }
 
-void Frame::layer(std::string_view name, const Tensor& tensor, const LayerFacts& facts) noexcept {
-  if (!recording_ || recording_->level != Level::layers) return;
-  record(Role::layer, name, tensor, &facts);
-  if (facts.elapsed_s >= 0) add_timing(*recording_, layer_of_model, name, std::llround(facts.elapsed_s * 1e9), 0, facts.op);
+void Frame::record_parts(Role role, std::string_view name, const detail::Part* parts, std::size_t count) noexcept {
+  if (!recording_) return;
+  const auto found = std::count_if(parts, parts + count, [](const detail::Part& part) { return part.there; });
+  for (std::size_t i = 0; i < count; ++i) {
+    if (!parts[i].there) continue;
+    char with_place[128];
+    const int size = std::snprintf(with_place, sizeof with_place, "%.*s[%zu]", static_cast<int>(std::min<std::size_t>(name.size(), 100)), name.data(), i);
+    record(role, found == 1 ? name : std::string_view(with_place, static_cast<std::size_t>(size)), parts[i].tensor);
+  }
+}
+
+void Frame::layer_time(std::string_view name, double elapsed_s, std::string_view op) noexcept {
+  if (recording_ && elapsed_s >= 0 && elapsed_s < 1e9) add_timing(*recording_, layer_of_model, name, std::llround(elapsed_s * 1e9), 0, op);
 }
 
 void Frame::raw_audio(const Tensor& samples, double rate_hz) noexcept {

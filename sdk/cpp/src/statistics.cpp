@@ -68,9 +68,10 @@ struct Sums {
   double sum = 0;
   double min = std::numeric_limits<double>::infinity();
   double max = -std::numeric_limits<double>::infinity();
-  // Sum s of the projection is ring[s] + ring[s + 16]: block b adds from b mod 16 on.
+  // Sum s of the projection is ring[s] + ring[s + 16]: lane l of block b adds to place turn(b) + l.
   double ring[2 * max_projection] = {};
 };
+inline std::size_t turn(std::uint64_t block) { return (block + block / 16) % max_projection; }
 
 template <class W>
 void add_exactly(const W* block, std::size_t count, std::uint64_t number, Sums& into) {
@@ -85,7 +86,7 @@ void add_exactly(const W* block, std::size_t count, std::uint64_t number, Sums& 
     into.min = std::min(into.min, value);
     into.max = std::max(into.max, value);
     // Of fewer than 16 values there is one block, number 0, and value i is sum i.
-    into.ring[(i + number) % max_projection] += (signs >> i & 1) ? -value : value;
+    into.ring[turn(number) + i % max_projection] += (signs >> i & 1) ? -value : value;
   }
 }
 
@@ -133,7 +134,7 @@ inline bool add_block(const float* block, std::uint64_t number, Extremes& extrem
   if (!std::isfinite(total)) return false;
   extremes = {low, high};
   into.sum += total;
-  double* const ring = into.ring + number % max_projection;
+  double* const ring = into.ring + turn(number);
   for (std::size_t i = 0; i < max_projection; ++i) ring[i] += signed_sums[i / 4][i % 4];
   return true;
 }

@@ -11,6 +11,7 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <map>
 #include <numeric>
 #include <thread>
@@ -101,6 +102,105 @@ int frames(const std::string& folder, const Options& options, std::uint64_t coun
   return 0;
 }
 
+// An array by the formula of the golden recording: (i * step) mod modulus, times scale, plus offset.
+template <class T>
+std::vector<T> formula(const Shape& shape, std::uint64_t step = 1, std::uint64_t modulus = 256, double scale = 1, double offset = 0,
+                       const std::map<std::size_t, double>& special = {}) {
+  std::vector<T> made(shape.count());
+  for (std::size_t i = 0; i < made.size(); ++i) {
+    const double value = static_cast<double>(i * step % modulus) * scale + offset;
+    const auto found = special.find(i);
+    made[i] = static_cast<T>(found == special.end() ? value : found->second);
+  }
+  return made;
+}
+
+void golden_inputs(Frame& frame) {
+  frame.input(formula<float>({1, 96, 96, 3}, 37, 256, 1.0 / 128, -1).data(), {1, 96, 96, 3});
+}
+void golden_outputs(Frame& frame) { frame.output(formula<float>({1, 10}, 3, 10, 0.125, -0.5).data(), {1, 10}); }
+void golden_function(Frame& frame) {
+  const auto photo = formula<std::uint8_t>({4, 5, 3}, 7);
+  const auto made = formula<float>({4, 5, 3}, 7, 256, 1.0 / 128, -1);
+  frame.raw({photo.data(), {4, 5, 3}});
+  frame.call("preprocess", [&](const auto&) { return Tensor(made.data(), {4, 5, 3}); }, shaped(photo, {4, 5, 3}));
+}
+void golden_types(Frame& frame) {
+  frame.input("ids", {formula<std::int32_t>({1, 6}, 7, 100, 1, 0, {{4, 1 << 30}, {5, -5}}).data(), {1, 6}});
+  frame.input("mask", {formula<std::int64_t>({1, 6}, 1, 2).data(), {1, 6}});
+  frame.input("wide", {formula<double>({3}, 1, 256, 1, 0, {{1, 1e300}, {2, -1e300}}).data(), {3}});
+  const bool flags[] = {false, true, false, true, false, true, false};
+  frame.input("flags", {flags, {7}});
+  frame.input("u16", {formula<std::uint16_t>({2, 600}, 59, 65536).data(), {2, 600}});
+  frame.input("i16", {formula<std::int16_t>({1200}, 59, 65536, 1, -32768).data(), {1200}});
+  frame.output("empty", {static_cast<const float*>(nullptr), {0, 4}});
+  const float one = 2.5f;
+  frame.output("one", {&one, Shape()});
+}
+void golden_layers(Frame& frame) {
+  const double nan = std::numeric_limits<double>::quiet_NaN(), infinity = std::numeric_limits<double>::infinity();
+  frame.layer("conv", {formula<std::int8_t>({1, 3, 3, 4}, 5, 256, 1, -128).data(), {1, 3, 3, 4}, 0.05, -3}, 0);
+  frame.layer("relu", {formula<float>({1, 8}, 1, 8, 0.25, 0, {{3, nan}, {5, infinity}}).data(), {1, 8}}, 1);
+  frame.layer("wide", {formula<float>({1, 17, 17, 128}, 101, 1009, 0.5, -100).data(), {1, 17, 17, 128}}, 2);
+  frame.layer("lost", {formula<float>({3}, 1, 256, 1, 0, {{0, nan}, {1, infinity}, {2, -infinity}}).data(), {3}}, 3);
+}
+void golden_results(Frame& frame) {
+  frame.postprocessed("classes", {formula<std::int32_t>({3}, 2, 5).data(), {3}});
+  frame.postprocessed("caption", Tensor(std::string_view("na\xC3\xAFve \xE2\x98\x83")));
+}
+
+// The recording that the monitors of all languages make: tests/support/edge_golden.py.
+int golden(const std::string& folder) {
+  Options options;
+  options.level = Level::io;
+  options.raw = true;
+  options.app = "golden";
+  options.app_version = "1.0";
+  for (int i = 0; i < 32; ++i) options.model_sha256 += "ab";
+  options.pipeline = R"({"schema":"windtunnel.pipeline/1"})";
+  options.os = "test 1";
+  options.device = "bench";
+  options.runtime = "none";
+  options.accelerator = "cpu";
+  options.threads = 2;
+  Monitor monitor(folder, options);
+  monitor.sensor("orientation", {90});
+  monitor.sensor("motion", {0.5, -9.75, 0.25});
+  monitor.sensor("light", {1e6});
+  auto first = monitor.frame();
+  golden_function(first);
+  golden_inputs(first);
+  golden_outputs(first);
+  golden_types(first);
+  golden_results(first);
+  first.label(3);
+  first.note("lens", "wide");
+  first.stage("resize").end();
+  first.end();
+  monitor.set_level(Level::statistics);
+  auto second = monitor.frame();
+  golden_function(second);
+  golden_inputs(second);
+  golden_outputs(second);
+  golden_types(second);
+  golden_layers(second);
+  golden_results(second);
+  second.end();
+  monitor.set_level(Level::off);
+  auto off = monitor.frame();
+  golden_inputs(off);
+  off.end();
+  monitor.set_level(Level::layers);
+  auto last = monitor.frame();
+  golden_inputs(last);
+  golden_layers(last);
+  golden_outputs(last);
+  last.label(0);
+  last.end();
+  monitor.close();
+  return 0;
+}
+
 // Files may grow to so many bytes only, and the signal for it kills an app that does not care.
 int small_files(const std::string& folder, const Options& options, std::uint64_t bound) {
   const rlimit limit{bound, bound};
@@ -171,7 +271,8 @@ int everything(const std::string& folder, const Options& given) {
   const auto scores = frame.infer([](const std::vector<float>& values) { return std::array<float, 2>{values[0], values[1]}; },
                                   shaped(image, {1, 1, 2, 3}));
   const std::int8_t quantized[] = {-1, 2};
-  frame.layer("conv1", {quantized, {1, 2}, 0.5, -3}, {"CONV_2D", 4, 0.0015});
+  frame.layer("conv1", {quantized, {1, 2}, 0.5, -3}, 4);
+  frame.layer_time("conv1", 0.0015, "CONV_2D");
   frame.postprocessed("boxes", {scores.data(), {1, 2}});
   frame.postprocessed("secret", {scores.data(), {2}});
   frame.postprocessed("throws", {scores.data(), {2}});
@@ -246,6 +347,7 @@ int main(int count, char** arguments) {
   if (command == "frames") return frames(folder, options, number(3), number(4));
   if (command == "small_files") return small_files(folder, options, number(3));
   if (command == "threads") return threads(folder, options, static_cast<int>(number(3)));
+  if (command == "golden") return golden(folder);
   if (command == "everything") return everything(folder, options);
   if (command == "forked") return forked(folder, options);
   if (command == "late") return late(folder, options);

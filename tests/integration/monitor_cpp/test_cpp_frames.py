@@ -29,7 +29,7 @@ def test_everything_of_a_frame(any_app: App, tmp_path: Path) -> None:
     (raw,) = _tensors(frame, edge_pb2.EDGE_ROLE_RAW)[""]
     assert raw.redacted and raw.data == bytes(6) and list(raw.shape) == [1, 2, 3]
     given = _tensors(frame, edge_pb2.EDGE_ROLE_FUNCTION_INPUT)
-    assert [list(one.shape) for one in given["halved"]] == [[1, 2, 3], []]
+    assert list(given["halved[0]"][0].shape) == [1, 2, 3] and given["halved[1]"][0].data == b"\2\0\0\0"
     assert [one.data.decode() for one in given["same"]] == ["h\u00e9llo"]
     assert [one.data for one in given["in_place"]] == [bytes([10, 20, 30, 40, 50, 60])]
     returned = _tensors(frame, edge_pb2.EDGE_ROLE_FUNCTION_OUTPUT)
@@ -42,7 +42,7 @@ def test_everything_of_a_frame(any_app: App, tmp_path: Path) -> None:
     assert results["boxes"][0].data and not results["boxes"][0].redacted
     assert results["secret"][0].redacted and not results["secret"][0].data
     assert dict(frame.values) == {"screen": "search", "battery": "0.5"} and frame.label == -3
-    assert "function inputs: the app gave no values" in frame.left_out
+    assert "function_input: the app gave no values" in frame.left_out
     assert frame.memory_bytes > 0
     assert log.frames[1].sample_rate_hz == 16000 and not log.frames[1].HasField("label")
     assert log.frames[2].level == edge_pb2.EDGE_LEVEL_STATISTICS

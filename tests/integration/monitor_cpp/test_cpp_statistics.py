@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from support.cpp_monitor import ELEMENTS, App, read_log, write_arrays
 from windtunnel.v1.edge_pb2 import EdgeStatistics
 
 pytestmark = pytest.mark.heavy
+Array = npt.NDArray[Any]
 SIZES = (0, 1, 2, 15, 16, 17, 63, 64, 65, 1000, 1023, 1024, 1025, 2047, 5000, 27648)
 _MAX = float(np.finfo(np.float32).max)
 
@@ -23,12 +26,12 @@ def _h(j: int) -> int:
     return z ^ (z >> 31)
 
 
-def _signs(n: int) -> np.ndarray:
+def _signs(n: int) -> Array:
     words = [_h(word) for word in range((n + 63) // 64)]
     return np.array([-1.0 if words[i // 64] >> (i % 64) & 1 else 1.0 for i in range(n)])
 
 
-def _sample(values: np.ndarray) -> np.ndarray:
+def _sample(values: Array) -> Array:
     n = values.size
     if n <= 1024:
         return values
@@ -36,18 +39,20 @@ def _sample(values: np.ndarray) -> np.ndarray:
     return values[[starts[j] + _h(j) % (starts[j + 1] - starts[j]) for j in range(1024)]]
 
 
-def check(figures: EdgeStatistics, array: np.ndarray) -> None:
+def check(figures: EdgeStatistics, array: Array) -> None:
     values = array.reshape(-1).astype(np.float64)
     n, finite = values.size, values[np.isfinite(values)]
     assert figures.count == n and figures.non_finite == n - finite.size
     zeroed = np.where(np.isfinite(values), values, 0.0)
     k = min(n, 16)
-    lanes = [[] for _ in range(k)]
+    lanes: list[list[float]] = [[] for _ in range(k)]
     for i, value in enumerate(zeroed * _signs(n)):
-        lanes[(i + i // 64) % k].append(value)
+        lanes[(i + i // 64 + i // 1024) % k].append(value)
     total = float(np.abs(zeroed).sum())
     projection = [np.clip(np.sum(lane), -_MAX, _MAX) for lane in lanes]
-    np.testing.assert_allclose(np.float64(figures.projection), projection, rtol=0, atol=1e-6 * min(total, _MAX) + 1e-45)
+    np.testing.assert_allclose(
+        np.array(figures.projection, np.float64), projection, rtol=0, atol=1e-6 * min(total, _MAX) + 1e-45
+    )
     if finite.size == 0:
         assert not figures.quantiles and figures.min == figures.max == figures.mean == figures.std == 0
         return
@@ -60,10 +65,10 @@ def check(figures: EdgeStatistics, array: np.ndarray) -> None:
     if ordered.size:
         places = [(p * (ordered.size - 1) + 50) // 100 for p in (1, 5, 10, 25, 50, 75, 90, 95, 99)]
         exact = np.clip(ordered[places], -_MAX, _MAX).astype(np.float32)
-        np.testing.assert_array_equal(np.float32(figures.quantiles), exact)
+        np.testing.assert_array_equal(np.array(figures.quantiles, np.float32), exact)
 
 
-def _random(kind: str, size: int, seed: int) -> np.ndarray:
+def _random(kind: str, size: int, seed: int) -> Array:
     random = np.random.default_rng(seed)
     dtype = np.dtype(kind)
     if kind == "bool":
@@ -74,9 +79,9 @@ def _random(kind: str, size: int, seed: int) -> np.ndarray:
     return (random.standard_normal(size) * 3 + 1).astype(dtype)
 
 
-def _hard(seed: int) -> list[np.ndarray]:
+def _hard(seed: int) -> list[Array]:
     random = np.random.default_rng(seed)
-    made = []
+    made: list[Array] = []
     for size in (3, 64, 1025, 5000):
         for share in (0.01, 0.5, 1.0):
             array = random.standard_normal(size).astype(np.float32)

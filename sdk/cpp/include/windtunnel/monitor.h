@@ -24,7 +24,7 @@
 
 namespace windtunnel {
 
-// How much is recorded. Each level has what the one before it has, except that `io` has values instead of statistics.
+// How much is recorded: nothing, statistics, values of all but layers, values of layers too. docs/edge-log.md has a table.
 enum class Level { off = 0, statistics = 1, io = 2, layers = 3 };
 
 // The level of a name: "off", "statistics", "io", "layers". Another name is `off`.
@@ -200,6 +200,29 @@ struct IsShaped : std::false_type {};
 template <class C>
 struct IsShaped<Shaped<C>> : std::true_type {};
 
+// An argument or a result, if it is an array.
+struct Part {
+  bool there = false;
+  Tensor tensor;
+};
+template <class T>
+Part described(const T& value) noexcept {
+  if constexpr (IsDescribed<T>::value) return {true, Describe<T>::tensor(value)};
+  else return {};
+}
+// What a function is given; what it will fill is empty before.
+template <class T>
+Part given(const T& value) noexcept {
+  const Part part = described(value);
+  return part.there && part.tensor.count > 0 ? part : Part{};
+}
+// What a function could have changed: arguments that are not constant and that the app keeps.
+template <class Argument, class T>
+Part changed(const T& value) noexcept {
+  if constexpr (std::is_const_v<Argument> || std::is_arithmetic_v<Argument>) return {};
+  else return described(value);
+}
+
 template <class T>
 decltype(auto) plain(T&& value) noexcept {
   if constexpr (IsShaped<std::decay_t<T>>::value) return (value.value);
@@ -215,7 +238,7 @@ enum class Redaction { kept, changed, removed };
 using Redact = std::function<Redaction(Role role, std::string_view name, void* values, const Tensor& array)>;
 
 struct Options {
-  Level level = Level::statistics;
+  Level level = Level::io;
   // Every n-th frame is recorded, and at most one in every_s seconds (0: no bound).
   std::uint64_t every = 1;
   double every_s = 0;
@@ -232,22 +255,13 @@ struct Options {
   Redact redact;
   std::vector<std::string> redacts;
 
-  // Bounds: of the memory for frames that are not yet written, of a file, and of all files of this monitor.
-  std::size_t memory_bytes = 3u << 20;
-  std::uint64_t file_bytes = 64ull << 20;
-  std::uint64_t disk_bytes = 256ull << 20;
+  // Bounds: of all memory of the monitor, of a file, and of all logs in the folder.
+  std::size_t memory_bytes = 4'000'000;
+  std::uint64_t file_bytes = 32'000'000;
+  std::uint64_t disk_bytes = 256'000'000;
   // A frame is handed to the operating system after so many frames or seconds at the latest.
   std::uint32_t flush_frames = 64;
   double flush_s = 2;
-};
-
-// What an app says of a layer beside its output.
-struct LayerFacts {
-  std::string_view op = {};   // for example "CONV_2D"
-  std::int64_t op_index = -1; // its place in the order of execution; -1: not known
-  double elapsed_s = -1;      // how long it took; -1: not known
-  double scale = 0;           // of a quantized output
-  std::int32_t zero_point = 0;
 };
 
 // Times a part of a frame until its end.
@@ -291,7 +305,8 @@ class Frame {
   void raw_text(std::string_view text) noexcept { record(Role::raw, {}, Tensor(text)); }
   void raw_audio(const Tensor& samples, double rate_hz) noexcept;
 
-  // An input of the model, as it is fed; an output; the output of a layer; what the app made of the outputs.
+  // An input of the model, as it is fed; an output; the output of a layer with the index of its op in the order of
+  // execution, if it is known; what the app made of the outputs.
   void input(const Tensor& tensor) noexcept { record(Role::input, {}, tensor); }
   void input(std::string_view name, const Tensor& tensor) noexcept { record(Role::input, name, tensor); }
   template <class T>
@@ -300,7 +315,9 @@ class Frame {
   void output(std::string_view name, const Tensor& tensor) noexcept { record(Role::output, name, tensor); }
   template <class T>
   void output(const T* values, const Shape& shape) noexcept { record(Role::output, {}, Tensor(values, shape)); }
-  void layer(std::string_view name, const Tensor& tensor, const LayerFacts& facts = {}) noexcept;
+  void layer(std::string_view name, const Tensor& tensor, std::int64_t op_index = -1) noexcept {
+    record(Role::layer, name, tensor, op_index);
+  }
   void postprocessed(std::string_view name, const Tensor& tensor) noexcept { record(Role::postprocessed, name, tensor); }
 
   // What a function of the app was given and what it returned.
@@ -326,6 +343,8 @@ class Frame {
   [[nodiscard]] Stage stage(std::string_view name) noexcept { return Stage(recording_, 2, name); }
   [[nodiscard]] Stage inference(std::string_view name = {}) noexcept { return Stage(recording_, 3, name); }
 
+  // How long a layer took, if the runtime tells it; `op` is for example "CONV_2D".
+  void layer_time(std::string_view name, double elapsed_s, std::string_view op = {}) noexcept;
   // A fact of the app's own.
   void note(std::string_view key, std::string_view value) noexcept;
   void note(std::string_view key, double value) noexcept;
@@ -338,49 +357,39 @@ class Frame {
  private:
   friend class Monitor;
   explicit Frame(detail::Recording* recording) noexcept : recording_(recording) {}
-  void record(Role role, std::string_view name, const Tensor& tensor, const LayerFacts* facts = nullptr) noexcept;
+  void record(Role role, std::string_view name, const Tensor& tensor, std::int64_t op_index = -1) noexcept;
 
-  template <class T>
-  void record_any(Role role, std::string_view name, const T& value) noexcept {
-    if constexpr (detail::IsDescribed<T>::value) {
-      if (recording_) record(role, name, Describe<T>::tensor(value));
-    }
-  }
+  // Of several parts each has its place in its name: "resize[1]".
+  void record_parts(Role role, std::string_view name, const detail::Part* parts, std::size_t count) noexcept;
   template <class F, class... Args>
   decltype(auto) observed(Role before, Role after, std::string_view name, Stage timed, F&& function, Args&&... arguments) {
     using Result = decltype(std::invoke(std::forward<F>(function), detail::plain(std::forward<Args>(arguments))...));
     const auto invoke = [&]() -> Result {
       return std::invoke(std::forward<F>(function), detail::plain(std::forward<Args>(arguments))...);
     };
-    (record_given(before, name, arguments), ...);
+    if (recording_) {
+      const detail::Part parts[] = {detail::given(arguments)..., {}};
+      record_parts(before, name, parts, sizeof...(arguments));
+    }
     timed.restart();
     if constexpr (std::is_void_v<Result>) {
       invoke();
       timed.end();
-      (record_changed<std::remove_reference_t<Args>>(after, name, arguments), ...);
+      const detail::Part parts[] = {detail::changed<std::remove_reference_t<Args>>(arguments)..., {}};
+      record_parts(after, name, parts, sizeof...(arguments));
     } else if constexpr (std::is_reference_v<Result>) {
       Result result = invoke();
       timed.end();
-      record_any(after, name, result);
+      const detail::Part part = detail::described(result);
+      record_parts(after, name, &part, 1);
       return static_cast<Result>(result);
     } else {
       Result result = invoke();
       timed.end();
-      record_any(after, name, result);
+      const detail::Part part = detail::described(result);
+      record_parts(after, name, &part, 1);
       return result;
     }
-  }
-  // What a function is given; what it will fill is empty before.
-  template <class T>
-  void record_given(Role role, std::string_view name, const T& value) noexcept {
-    if constexpr (detail::IsDescribed<T>::value) {
-      if (recording_ && Describe<T>::tensor(value).count > 0) record_any(role, name, value);
-    }
-  }
-  // What a function could have changed: arguments that are not constant and that the app keeps.
-  template <class Argument, class T>
-  void record_changed(Role role, std::string_view name, T& value) noexcept {
-    if constexpr (!std::is_const_v<Argument> && !std::is_arithmetic_v<Argument>) record_any(role, name, value);
   }
 
   detail::Recording* recording_ = nullptr;
@@ -391,7 +400,7 @@ class Frame {
 class Monitor {
  public:
   // Args: the folder of the log, which is made if it is missing.
-  explicit Monitor(const std::string& folder, Level level = Level::statistics) noexcept;
+  explicit Monitor(const std::string& folder, Level level = Level::io) noexcept;
   Monitor(const std::string& folder, const Options& options) noexcept;
   Monitor(const Monitor&) = delete;
   Monitor& operator=(const Monitor&) = delete;
